@@ -1,0 +1,31 @@
+"""The records of people's side, one module a subject. Import them from here."""
+
+from .audit import AuditEvent
+from .judgment import Assignment, Demonstration, Judgment, JudgmentRevision
+from .project import Guidelines, Membership, Project, Rubric
+from .prompt import Prompt
+from .response import AnswerRequest, Author, Response
+from .snapshot import Snapshot
+from .task import QueueCursor, Task, TaskResponse
+from .user import User
+
+__all__ = [
+    "AnswerRequest",
+    "Assignment",
+    "AuditEvent",
+    "Author",
+    "Demonstration",
+    "Guidelines",
+    "Judgment",
+    "JudgmentRevision",
+    "Membership",
+    "Project",
+    "Prompt",
+    "QueueCursor",
+    "Response",
+    "Rubric",
+    "Snapshot",
+    "Task",
+    "TaskResponse",
+    "User",
+]

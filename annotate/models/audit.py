@@ -1,0 +1,29 @@
+from django.conf import settings
+from django.db import models
+
+from .append_only import AppendOnlyModel
+from .project import Project
+
+
+class AuditEvent(AppendOnlyModel):
+    """Who did what to what, written in the same transaction as the deed."""
+
+    project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.PROTECT, related_name="audit_events")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="audit_events"
+    )
+    verb = models.CharField(max_length=60, help_text="Such as run.cancelled or membership.created.")
+    subject_type = models.CharField(max_length=60)
+    subject_id = models.CharField(max_length=60)
+    detail = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(AppendOnlyModel.Meta):
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="audit_project"),
+            models.Index(fields=["subject_type", "subject_id"], name="audit_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.subject_type} {self.subject_id}"

@@ -1,0 +1,142 @@
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from .append_only import AppendOnlyModel
+from .project import Project, Rubric
+from .prompt import Prompt
+from .response import Response
+from .task import Task
+
+
+class Assignment(models.Model):
+    """A task in the hands of a labeler: leased, shown in his own order, with what he has entered so far."""
+
+    class State(models.TextChoices):
+        CURRENT = "current", "Being worked on"
+        AHEAD = "ahead", "Leased ahead"
+        SUBMITTED = "submitted", "Submitted"
+        SKIPPED = "skipped", "Skipped"
+        EXPIRED = "expired", "Lease ran out"
+
+    HELD = (State.CURRENT, State.AHEAD)
+
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="assignments")
+    labeler = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="assignments")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="assignments")
+    state = models.CharField(max_length=9, choices=State.choices, default=State.CURRENT)
+    lease_until = models.DateTimeField()
+    seed = models.BigIntegerField(help_text="Seed of the presentation order.")
+    presentation = models.JSONField(default=list, help_text="Response ids in the order this labeler sees them.")
+    draft = models.JSONField(null=True, blank=True)
+    skip_reason = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    opened_at = models.DateTimeField(null=True, blank=True, help_text="When it became the current one.")
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["task", "labeler"], name="assignment_once"),
+            models.UniqueConstraint(
+                fields=["labeler", "project"], condition=Q(state="current"), name="assignment_one_current"
+            ),
+            models.UniqueConstraint(fields=["labeler", "project"], condition=Q(state="ahead"), name="assignment_one_ahead"),
+        ]
+        indexes = [
+            models.Index(fields=["lease_until"], condition=Q(state__in=["current", "ahead"]), name="assignment_held_lease"),
+            models.Index(fields=["labeler", "project", "-ended_at"], name="assignment_history"),
+        ]
+
+    def __str__(self) -> str:
+        return f"task {self.task_id} for {self.labeler}"
+
+
+class Judgment(models.Model):
+    """What a labeler said of a task. Its content is in revisions; the latest one counts."""
+
+    assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="judgment")
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="judgments")
+    labeler = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="judgments")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="judgments")
+    latest = models.OneToOneField("JudgmentRevision", null=True, on_delete=models.PROTECT, related_name="+")
+    surplus = models.BooleanField(
+        default=False, help_text="Came after the lease ran out and another labeler had taken the place: kept, beyond the overlap."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        indexes = [
+            models.Index(fields=["project", "created_at"], name="judgment_project_time"),
+            models.Index(fields=["labeler", "project", "created_at"], name="judgment_labeler_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"judgment of task {self.task_id} by {self.labeler}"
+
+
+class JudgmentRevision(AppendOnlyModel):
+    """One version of a judgment.
+
+    tiers: lists of response ids, best tier first; responses in one tier are tied, absent ones are not ranked.
+    ratings: {response id: {criterion name: number}}; flags: {response id: [flag name]}.
+    """
+
+    class Source(models.TextChoices):
+        HUMAN = "human", "A person"
+        AI = "ai", "An AI labeler"
+
+    class Margin(models.IntegerChoices):
+        """Llama 2's four levels (Touvron et al. 2023, section 3.2.1)."""
+
+        NEGLIGIBLE = 0, "Negligibly better or unsure"
+        SLIGHT = 1, "Slightly better"
+        BETTER = 2, "Better"
+        SIGNIFICANT = 3, "Significantly better"
+
+    judgment = models.ForeignKey(Judgment, on_delete=models.PROTECT, related_name="revisions")
+    number = models.PositiveIntegerField()
+    client_id = models.UUIDField(default=uuid.uuid4, help_text="Chosen by the browser: a repeated submit is the same revision.")
+    tiers = models.JSONField(default=list)
+    all_unacceptable = models.BooleanField(default=False)
+    ratings = models.JSONField(default=dict, blank=True)
+    flags = models.JSONField(default=dict, blank=True)
+    margin = models.PositiveSmallIntegerField(null=True, blank=True, choices=Margin.choices)
+    comment = models.TextField(blank=True)
+    seconds = models.FloatField(null=True, blank=True, help_text="Time spent, in seconds, as far as it is known.")
+    rubric = models.ForeignKey(Rubric, null=True, blank=True, on_delete=models.PROTECT, related_name="revisions")
+    source = models.CharField(max_length=5, choices=Source.choices, default=Source.HUMAN)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(AppendOnlyModel.Meta):
+        ordering = ["judgment", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["judgment", "number"], name="judgment_revision_once"),
+            models.UniqueConstraint(fields=["judgment", "client_id"], name="judgment_revision_client_once"),
+            models.CheckConstraint(condition=Q(seconds__isnull=True) | Q(seconds__gte=0), name="judgment_revision_seconds"),
+        ]
+
+    def __str__(self) -> str:
+        return f"revision {self.number} of judgment {self.judgment_id}"
+
+
+class Demonstration(models.Model):
+    """An ideal answer to a prompt. Where it began as another response, edited > original is a pair as well."""
+
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="demonstrations")
+    response = models.OneToOneField(Response, on_delete=models.PROTECT, related_name="demonstration")
+    assignment = models.OneToOneField(
+        Assignment, null=True, blank=True, on_delete=models.PROTECT, related_name="demonstration"
+    )
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        indexes = [models.Index(fields=["prompt"], name="demonstration_prompt")]
+
+    def __str__(self) -> str:
+        return f"demonstration of prompt {self.prompt_id}"

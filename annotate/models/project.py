@@ -1,0 +1,142 @@
+import hashlib
+import hmac
+import secrets
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+
+def new_pseudonym_key() -> str:
+    return secrets.token_hex(16)
+
+
+def default_task_kinds() -> list[str]:
+    return ["compare"]
+
+
+class Project(models.Model):
+    """One question to people: which prompts, how many answers to compare, how often, by which guidelines and rubric."""
+
+    MIN_RESPONSES, MAX_RESPONSES = 2, 9
+
+    slug = models.SlugField(unique=True, max_length=60)
+    name = models.CharField(max_length=120)
+    description = models.CharField(max_length=500, blank=True)
+    language = models.CharField(max_length=10, default="en", help_text="Language of the prompts, as a tag such as en or zh-hans.")
+    responses_per_task = models.PositiveSmallIntegerField(
+        "answers a task (K)", default=4, validators=[MinValueValidator(MIN_RESPONSES), MaxValueValidator(MAX_RESPONSES)]
+    )
+    overlap = models.PositiveSmallIntegerField(
+        "judgments a task (N)", default=1, validators=[MinValueValidator(1), MaxValueValidator(50)]
+    )
+    gold_rate = models.FloatField(
+        default=0.0,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Share of tasks that carry a known ordering, between 0 and 1.",
+    )
+    task_kinds = models.JSONField(default=default_task_kinds, help_text="Kinds of task that labelers get here.")
+    lease_minutes = models.PositiveSmallIntegerField(
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],
+        help_text="How long a task stays with a labeler who doesn't submit it.",
+    )
+    queue_epoch = models.PositiveBigIntegerField(
+        default=0, editable=False, help_text="Raised when tasks appear or reopen, so that labelers look at the whole queue again."
+    )
+    pseudonym_key = models.CharField(max_length=64, default=new_pseudonym_key, editable=False)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(responses_per_task__gte=2, responses_per_task__lte=9), name="project_k_2_to_9"),
+            models.CheckConstraint(condition=Q(overlap__gte=1), name="project_overlap_at_least_1"),
+            models.CheckConstraint(condition=Q(gold_rate__gte=0, gold_rate__lte=1), name="project_gold_rate_0_to_1"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def guidelines(self) -> "Guidelines | None":
+        return self.guidelines_versions.order_by("-version").first()
+
+    @property
+    def rubric(self) -> "Rubric | None":
+        return self.rubrics.order_by("-version").first()
+
+    def pseudonym(self, user_id: int) -> str:
+        """A labeler's name in exports: the same in every export of this project, and of no use in another."""
+        digest = hmac.new(self.pseudonym_key.encode(), str(user_id).encode(), hashlib.sha256).hexdigest()
+        return f"labeler-{digest[:10]}"
+
+
+class Guidelines(models.Model):
+    """One version of what labelers are asked to do, in Markdown. The highest version counts."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guidelines_versions")
+    version = models.PositiveIntegerField()
+    text = models.TextField(blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "guidelines"
+        ordering = ["project", "-version"]
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="guidelines_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project} guidelines {self.version}"
+
+
+class Rubric(models.Model):
+    """One version of what is asked about each answer besides its rank. Judgments point to the version they were made by.
+
+    criteria: [{"name", "label", "min", "max", "help"?}], one rating a response each.
+    flags:    [{"name", "label", "help"?}], yes or no per response.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="rubrics")
+    version = models.PositiveIntegerField()
+    criteria = models.JSONField(default=list, blank=True)
+    flags = models.JSONField(default=list, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["project", "-version"]
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="rubric_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project} rubric {self.version}"
+
+
+class Membership(models.Model):
+    """A person's role in a project. Several roles add up; no row means the project doesn't exist for him."""
+
+    class Role(models.TextChoices):
+        LABELER = "labeler", "Labeler"
+        REVIEWER = "reviewer", "Reviewer"
+        RESEARCHER = "researcher", "Researcher"
+        MANAGER = "manager", "Manager"
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["project", "role", "user"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "project", "role"], name="membership_once"),
+            models.CheckConstraint(
+                condition=Q(role__in=["labeler", "reviewer", "researcher", "manager"]), name="membership_role_known"
+            ),
+        ]
+        indexes = [models.Index(fields=["project", "role"], name="membership_project_role")]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} of {self.project}"

@@ -1,0 +1,88 @@
+import hashlib
+import json
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from .project import Project
+
+
+def content_hash(messages: list[dict[str, str]]) -> str:
+    """SHA-256 of a chat's roles and contents, the same for the same chat wherever it came from."""
+    canonical = [[message["role"], message["content"]] for message in messages]
+    return hashlib.sha256(json.dumps(canonical, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def split_of(digest: str) -> str:
+    """Which side of the split a prompt is on for ever: 80 in 100 train, 10 validation, 10 test, by its content alone."""
+    bucket = int(digest[:8], 16) % 100
+    return Prompt.Split.TRAIN if bucket < 80 else Prompt.Split.VALIDATION if bucket < 90 else Prompt.Split.TEST
+
+
+class Prompt(models.Model):
+    """A chat that wants an answer: messages [{role, content}], the last one the user's."""
+
+    class Kind(models.TextChoices):
+        """InstructGPT's three kinds (Ouyang et al. 2022, section 3.2)."""
+
+        PLAIN = "plain", "Plain"
+        FEW_SHOT = "few_shot", "Few-shot"
+        USER_BASED = "user_based", "User-based"
+
+    class UseCase(models.TextChoices):
+        """InstructGPT's use cases (Ouyang et al. 2022, table 1)."""
+
+        GENERATION = "generation", "Generation"
+        OPEN_QA = "open_qa", "Open question"
+        CLOSED_QA = "closed_qa", "Closed question"
+        BRAINSTORMING = "brainstorming", "Brainstorming"
+        CHAT = "chat", "Chat"
+        REWRITING = "rewriting", "Rewriting"
+        SUMMARISATION = "summarisation", "Summarisation"
+        CLASSIFICATION = "classification", "Classification"
+        EXTRACTION = "extraction", "Extraction"
+        OTHER = "other", "Other"
+
+    class Split(models.TextChoices):
+        TRAIN = "train", "Train"
+        VALIDATION = "validation", "Validation"
+        TEST = "test", "Test"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="prompts")
+    messages = models.JSONField()
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.PLAIN)
+    use_case = models.CharField(max_length=16, choices=UseCase.choices, default=UseCase.OTHER)
+    language = models.CharField(max_length=10, blank=True)
+    source = models.CharField(max_length=200, blank=True)
+    external_id = models.CharField(max_length=200, blank=True, help_text="The id that the prompt came with.")
+    sensitive = models.BooleanField(default=False, help_text="May upset: labelers are warned before it is shown.")
+    split = models.CharField(max_length=10, choices=Split.choices, editable=False)
+    content_hash = models.CharField(max_length=64, editable=False)
+    author = models.ForeignKey("annotate.Author", null=True, blank=True, on_delete=models.PROTECT, related_name="prompts")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "content_hash"], name="prompt_once_per_project"),
+            models.CheckConstraint(condition=Q(split__in=["train", "validation", "test"]), name="prompt_split_known"),
+        ]
+        indexes = [models.Index(fields=["project", "split"], name="prompt_project_split")]
+
+    def __str__(self) -> str:
+        return self.question[:80]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.set_content_fields()
+        super().save(*args, **kwargs)
+
+    def set_content_fields(self) -> None:
+        """Derive hash and split from the messages; bulk_create needs it called by hand."""
+        self.content_hash = content_hash(self.messages)
+        self.split = split_of(self.content_hash)
+
+    @property
+    def question(self) -> str:
+        """The turn to answer."""
+        return self.messages[-1]["content"] if self.messages else ""

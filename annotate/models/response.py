@@ -1,0 +1,95 @@
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from .append_only import AppendOnlyModel
+from .project import Project
+from .prompt import Prompt
+
+
+class Author(models.Model):
+    """Who wrote a text: a person (with or without an account here) or a model. All that people's side knows of models."""
+
+    class Kind(models.TextChoices):
+        PERSON = "person", "Person"
+        MODEL = "model", "Model"
+
+    kind = models.CharField(max_length=6, choices=Kind.choices)
+    name = models.CharField(max_length=200)
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="author")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["kind", "name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(kind="person") | Q(kind="model", user__isnull=True), name="author_model_has_no_account"),
+            models.UniqueConstraint(fields=["kind", "name"], condition=Q(user__isnull=True), name="author_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Response(AppendOnlyModel):
+    """An answer to a prompt. Never changed: an edit is a new response that points to the one it came from."""
+
+    class FinishReason(models.TextChoices):
+        EOS = "eos", "Ended by itself"
+        LENGTH = "length", "Cut at the length limit"
+        WRITTEN = "written", "Written by a person"
+        UNKNOWN = "unknown", "Not known"
+
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="responses")
+    text = models.TextField(blank=True)
+    author = models.ForeignKey(Author, on_delete=models.PROTECT, related_name="responses")
+    sampling = models.JSONField(default=dict, blank=True, help_text="Settings the text was sampled with; empty for people's texts.")
+    seed = models.BigIntegerField(null=True, blank=True)
+    finish_reason = models.CharField(max_length=8, choices=FinishReason.choices, default=FinishReason.UNKNOWN)
+    edited_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="edits")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(AppendOnlyModel.Meta):
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+
+class AnswerRequest(models.Model):
+    """People's side asks for K answers to a prompt; whoever runs models fulfils it."""
+
+    class Purpose(models.TextChoices):
+        QUEUE = "queue", "Top up the labeling queue"
+        CHAT = "chat", "A live chat turn"
+
+    class State(models.TextChoices):
+        OPEN = "open", "Open"
+        CLAIMED = "claimed", "Being answered"
+        FULFILLED = "fulfilled", "Fulfilled"
+        FAILED = "failed", "Failed"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="answer_requests")
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="answer_requests")
+    responses_wanted = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(16)])
+    purpose = models.CharField(max_length=5, choices=Purpose.choices, default=Purpose.QUEUE)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
+    error = models.TextField(blank=True)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="answer_requests"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    fulfilled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(responses_wanted__gte=1, responses_wanted__lte=16), name="answer_request_1_to_16"),
+            models.UniqueConstraint(
+                fields=["prompt", "purpose"], condition=Q(state__in=["open", "claimed"]), name="answer_request_open_once"
+            ),
+        ]
+        indexes = [models.Index(fields=["project", "id"], condition=Q(state="open"), name="answer_request_open")]
+
+    def __str__(self) -> str:
+        return f"{self.responses_wanted} answers to prompt {self.prompt_id}"

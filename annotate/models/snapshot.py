@@ -1,0 +1,50 @@
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from .project import Project
+
+
+class Snapshot(models.Model):
+    """An immutable set of files frozen from the database. Runs and exports read these, never live tables."""
+
+    class Kind(models.TextChoices):
+        RANKINGS = "rankings", "Rankings"
+        DEMONSTRATIONS = "demonstrations", "Demonstrations"
+        PROMPTS = "prompts", "Prompts"
+
+    class TiePolicy(models.TextChoices):
+        KEEP = "keep", "Keep ties as equal ranks"
+        DROP = "drop", "Leave out rankings in which all are tied"
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Waiting"
+        BUILDING = "building", "Being made"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Failed"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="snapshots")
+    kind = models.CharField(max_length=14, choices=Kind.choices)
+    format = models.CharField(max_length=20, default="hone")
+    filters = models.JSONField(default=dict, blank=True, help_text="What was asked for: time bounds, sources, splits.")
+    tie_policy = models.CharField(max_length=4, choices=TiePolicy.choices, default=TiePolicy.KEEP)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
+    progress = models.FloatField(default=0.0)
+    error = models.TextField(blank=True)
+    folder = models.CharField(max_length=200, blank=True, help_text="Below the data folder.")
+    files = models.JSONField(default=dict, blank=True, help_text="{file name: {rows, bytes, sha256}}")
+    rows = models.PositiveIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True, help_text="Of the file list, so it stands for every file.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(state="ready") | ~Q(sha256=""), name="snapshot_ready_has_hash"),
+        ]
+        indexes = [models.Index(fields=["project", "-id"], name="snapshot_project")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} snapshot {self.pk}"

@@ -1,0 +1,100 @@
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from .project import Project
+from .prompt import Prompt
+from .response import Response
+
+RANDOM_KEY_BITS = 48
+
+
+def new_random_key() -> int:
+    return secrets.randbits(RANDOM_KEY_BITS)
+
+
+class Task(models.Model):
+    """A piece of work that wants one or more judgments.
+
+    `slots_free` counts judgments that nobody has given or holds a lease on. It is only ever changed together with an
+    assignment, by a conditional update, so a task is never given to more labelers than it wants.
+    """
+
+    class Kind(models.TextChoices):
+        COMPARE = "compare", "Compare answers"
+        DEMONSTRATE = "demonstrate", "Write the ideal answer"
+        WRITE_PROMPT = "write_prompt", "Write a prompt"
+        RATE = "rate", "Rate one answer"
+        CHAT = "chat", "Continue a chat"
+
+    class State(models.TextChoices):
+        OPEN = "open", "Open"
+        COMPLETE = "complete", "Complete"
+        WITHDRAWN = "withdrawn", "Withdrawn"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.COMPARE)
+    prompt = models.ForeignKey(Prompt, null=True, blank=True, on_delete=models.PROTECT, related_name="tasks")
+    responses = models.ManyToManyField(Response, through="TaskResponse", related_name="tasks")
+    judgments_wanted = models.PositiveSmallIntegerField(default=1)
+    judgments_given = models.PositiveSmallIntegerField(default=0, editable=False)
+    slots_free = models.PositiveSmallIntegerField(default=1, editable=False)
+    priority = models.SmallIntegerField(default=0, help_text="Higher comes first.")
+    random_key = models.BigIntegerField(default=new_random_key, editable=False)
+    # One ascending number to seek on: higher priority first, then the random key.
+    position = models.GeneratedField(
+        expression=F("random_key") - F("priority") * 2**RANDOM_KEY_BITS, output_field=models.BigIntegerField(), db_persist=True
+    )
+    gold_tiers = models.JSONField(null=True, blank=True, help_text="Known ordering as tiers of response ids, or empty.")
+    state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(judgments_wanted__gte=1), name="task_wants_a_judgment"),
+            models.CheckConstraint(condition=Q(slots_free__lte=F("judgments_wanted")), name="task_slots_within_wanted"),
+            models.CheckConstraint(condition=Q(kind="write_prompt") | Q(prompt__isnull=False), name="task_has_a_prompt"),
+        ]
+        indexes = [
+            models.Index(fields=["project", "position"], condition=Q(state="open", slots_free__gt=0), name="task_queue"),
+            models.Index(fields=["project", "state"], name="task_project_state"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pk}"
+
+
+class TaskResponse(models.Model):
+    """One of the responses of a task, in the order they were made (labelers see an order of their own)."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="task_responses")
+    response = models.ForeignKey(Response, on_delete=models.PROTECT, related_name="task_responses")
+    number = models.PositiveSmallIntegerField()
+
+    class Meta:
+        ordering = ["task", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["task", "response"], name="task_response_once"),
+            models.UniqueConstraint(fields=["task", "number"], name="task_response_number_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"response {self.response_id} of task {self.task_id}"
+
+
+class QueueCursor(models.Model):
+    """How far a labeler has come in a project's queue, so that the next claim doesn't walk over his whole history."""
+
+    labeler = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
+    position = models.BigIntegerField()
+    epoch = models.PositiveBigIntegerField(help_text="The project's queue_epoch that the position belongs to.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["labeler", "project"], name="queue_cursor_once")]
+
+    def __str__(self) -> str:
+        return f"cursor of {self.labeler_id} in {self.project_id}"

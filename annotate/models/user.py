@@ -1,0 +1,19 @@
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class User(AbstractUser):
+    """A person who signs in. What he may do is decided by his memberships, not by flags here."""
+
+    class Theme(models.TextChoices):
+        SYSTEM = "system", "As the system"
+        LIGHT = "light", "Light"
+        DARK = "dark", "Dark"
+
+    language = models.CharField(max_length=10, blank=True, help_text="Language of the pages; empty follows the browser.")
+    theme = models.CharField(max_length=6, choices=Theme.choices, default=Theme.SYSTEM)
+    must_change_password = models.BooleanField(default=False, help_text="Set while the password is a one-time password.")
+
+    @property
+    def display_name(self) -> str:
+        return self.get_full_name() or self.username

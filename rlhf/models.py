@@ -1,0 +1,245 @@
+"""The records of machines' side: what was trained, on what, by which settings, and what is in use."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from annotate.models import Author, Project, Snapshot
+
+
+class Stage(models.TextChoices):
+    """What a training run does; each is a command of models_core."""
+
+    PRETRAIN = "pretrain", "Pretraining"
+    SFT = "sft", "Supervised fine-tuning"
+    REWARD = "reward", "Reward model"
+    PPO = "ppo", "PPO"
+    SAMPLE = "sample", "Sampling answers"
+    EVALUATE = "evaluate", "Evaluation"
+
+
+class ModelVersion(models.Model):
+    """A trained model, or a base model as it came. Its folder lies below the data folder and never changes."""
+
+    class Kind(models.TextChoices):
+        BASE = "base", "Base model"
+        PRETRAINED = "pretrained", "Pretrained"
+        SFT = "sft", "SFT model"
+        REWARD = "reward", "Reward model"
+        POLICY = "policy", "PPO policy"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="model_versions")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    number = models.PositiveIntegerField(help_text="Counts up per project and kind.")
+    author = models.OneToOneField(
+        Author, null=True, blank=True, on_delete=models.PROTECT, related_name="model_version", help_text="Signs what it writes."
+    )
+    parents = models.ManyToManyField("self", symmetrical=False, blank=True, related_name="children")
+    base_model = models.CharField(max_length=200, blank=True, help_text="Catalogue name, folder or Hub id of a base model.")
+    folder = models.CharField(max_length=300, blank=True, help_text="Below the data folder; empty for a base model.")
+    sha256 = models.CharField(max_length=64, blank=True)
+    metrics = models.JSONField(default=dict, blank=True)
+    active = models.BooleanField(default=False, help_text="In use: the policy that answers, or the reward model that scores.")
+    promoted_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    promoted_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "kind", "number"], name="model_version_number_once"),
+            # One reward model scores, and one of all the models that write answers is the policy.
+            models.UniqueConstraint(
+                fields=["project"], condition=Q(active=True, kind="reward"), name="model_version_one_active_reward"
+            ),
+            models.UniqueConstraint(
+                fields=["project"], condition=Q(active=True) & ~Q(kind="reward"), name="model_version_one_active_policy"
+            ),
+            models.CheckConstraint(condition=~Q(folder="") | ~Q(base_model=""), name="model_version_has_weights"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.number}"
+
+
+class TrainingRun(models.Model):
+    """A job on machines' side. This row is the truth; a Celery message only wakes a worker. Written by rlhf.runs alone."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+        LOST = "lost", "Lost"
+
+    ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_runs")
+    stage = models.CharField(max_length=10, choices=Stage.choices)
+    config = models.JSONField(default=dict, help_text="Settings as given; the resolved ones are in the run folder.")
+    seed = models.PositiveBigIntegerField(default=0)
+    snapshot = models.ForeignKey(Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="training_runs")
+    inputs = models.ManyToManyField(ModelVersion, through="RunInput", related_name="used_by_runs")
+    produced = models.OneToOneField(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="run")
+    iteration = models.ForeignKey("Iteration", null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
+    queue = models.CharField(max_length=20, default="cpu", help_text="The worker queue it waits in.")
+
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.QUEUED)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    max_attempts = models.PositiveSmallIntegerField(default=3)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    lease_token = models.UUIDField(null=True, blank=True, help_text="Every write of the worker that holds the run carries it.")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    worker = models.CharField(max_length=200, blank=True)
+    process_group = models.PositiveIntegerField(null=True, blank=True, help_text="Of the child process, on the worker's host.")
+
+    progress = models.FloatField(default=0.0, help_text="Between 0 and 1.")
+    activity = models.CharField(max_length=200, blank=True, help_text="What it is doing now, as a phrase.")
+    error = models.TextField(blank=True, help_text="Why it failed, as a sentence.")
+    result = models.JSONField(default=dict, blank=True)
+    folder = models.CharField(max_length=300, blank=True, help_text="Run folder below the data folder.")
+
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    queued_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(status="running") | Q(lease_token__isnull=False, lease_until__isnull=False),
+                name="training_run_running_has_lease",
+            ),
+            models.CheckConstraint(condition=Q(progress__gte=0, progress__lte=1), name="training_run_progress_0_to_1"),
+        ]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="training_run_project"),
+            models.Index(fields=["queue", "queued_at"], condition=Q(status="queued"), name="training_run_queued"),
+            models.Index(fields=["lease_until"], condition=Q(status="running"), name="training_run_lease"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stage} run {self.pk}"
+
+    @property
+    def ended(self) -> bool:
+        return self.status in self.ENDED
+
+
+class RunInput(models.Model):
+    """A model version that a run reads, and as what."""
+
+    class Role(models.TextChoices):
+        MODEL = "model", "Model to start from"
+        REFERENCE = "reference", "Reference of the KL penalty"
+        REWARD = "reward", "Reward model"
+        AGAINST = "against", "Model to compare with"
+
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="run_inputs")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="run_inputs")
+    role = models.CharField(max_length=9, choices=Role.choices)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "role"], name="run_input_role_once")]
+
+    def __str__(self) -> str:
+        return f"{self.version} as {self.role} of run {self.run_id}"
+
+
+class RunMetric(models.Model):
+    """A number that a run reported at a step."""
+
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="run_metrics")
+    step = models.PositiveIntegerField()
+    name = models.CharField(max_length=60)
+    value = models.FloatField()
+
+    class Meta:
+        ordering = ["run", "name", "step"]
+        constraints = [models.UniqueConstraint(fields=["run", "name", "step"], name="run_metric_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.4g} at step {self.step} of run {self.run_id}"
+
+
+class LoopPolicy(models.Model):
+    """When a project's loop goes round, what it may not pass, and how its models answer."""
+
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="loop_policy")
+    enabled = models.BooleanField(default=False, help_text="Start rounds by itself.")
+    judgments_per_round = models.PositiveIntegerField(default=200, help_text="New judgments that start a round.")
+    prompts_per_round = models.PositiveIntegerField(default=64, help_text="Prompts the new policy answers for the queue.")
+    gates = models.JSONField(
+        default=dict, blank=True, help_text='Bounds between steps, such as {"reward_accuracy": 0.55, "kl": 50}.'
+    )
+    sampling = models.JSONField(default=dict, blank=True, help_text="Settings of the sample command.")
+    reward_config = models.JSONField(default=dict, blank=True)
+    ppo_config = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        verbose_name_plural = "loop policies"
+
+    def __str__(self) -> str:
+        return f"loop of {self.project}"
+
+
+class Iteration(models.Model):
+    """One round of the loop: snapshot, reward model, PPO, new answers; and the numbers it came to."""
+
+    class Step(models.TextChoices):
+        SNAPSHOT = "snapshot", "Freezing the judgments"
+        REWARD = "reward", "Training the reward model"
+        PPO = "ppo", "Training the policy"
+        SAMPLE = "sample", "Sampling new answers"
+        DONE = "done", "Done"
+
+    class State(models.TextChoices):
+        ACTIVE = "active", "Under way"
+        SUCCEEDED = "succeeded", "Succeeded"
+        STOPPED = "stopped", "Stopped at a gate"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="iterations")
+    number = models.PositiveIntegerField()
+    step = models.CharField(max_length=8, choices=Step.choices, default=Step.SNAPSHOT)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.ACTIVE)
+    reason = models.TextField(blank=True, help_text="Why it stopped or failed.")
+    rounds_left = models.PositiveIntegerField(default=0, help_text="Rounds to start after this one.")
+    snapshot = models.ForeignKey(Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="iterations")
+    reward_version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    policy_version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    numbers = models.JSONField(default=dict, blank=True)
+    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    started_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["project", "-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "number"], name="iteration_number_once"),
+            models.UniqueConstraint(fields=["project"], condition=Q(state="active"), name="iteration_one_active"),
+        ]
+
+    def __str__(self) -> str:
+        return f"round {self.number} of {self.project}"
+
+
+class WorkerHeartbeat(models.Model):
+    """A worker that said it is alive, and the queues it listens to."""
+
+    name = models.CharField(max_length=200, unique=True)
+    queues = models.JSONField(default=list)
+    host = models.CharField(max_length=200, blank=True)
+    process_id = models.PositiveIntegerField(null=True, blank=True)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
