@@ -1,0 +1,220 @@
+"""Settings of every stage: names, types, ranges, defaults and one line of help each.
+
+The command line's `--set key=value`, the web forms and `run.json` are all made from these dataclasses, so a setting is
+described once. Standard library only: the web process reads this module and must never load torch.
+"""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+METHODS = ("full", "last_n", "lora")
+PRECISIONS = ("auto", "bf16", "fp32")
+TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+class BadInput(Exception):
+    """Something the user gave cannot be used; the message is a sentence for that user."""
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with its help text and the closed range or the list of values it accepts."""
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every stage has."""
+
+    seed: int = setting(0, "Seed of every random choice.", minimum=0, maximum=2**63 - 1)
+    precision: str = setting(
+        "auto", "Numbers the model computes in; auto takes bf16 where a measurement finds it faster.", choices=PRECISIONS
+    )
+    max_length: int = setting(
+        1024, "Longest row in tokens; a longer prompt loses its beginning.", minimum=8, maximum=131_072
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """What the training stages share."""
+
+    method: str = setting("full", "Which weights learn: all, those of the last layers, or LoRA's.", choices=METHODS)
+    last_layers: int = setting(4, "Layers that learn under the method last_n.", minimum=1, maximum=1000)
+    lora_rank: int = setting(16, "Rank of LoRA's matrices.", minimum=1, maximum=1024)
+    learning_rate: float = setting(1e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    weight_decay: float = setting(0.0, "AdamW's weight decay.", minimum=0.0, maximum=1.0)
+    warmup: float = setting(0.05, "Part of the steps over which the learning rate rises.", minimum=0.0, maximum=1.0)
+    max_grad_norm: float = setting(1.0, "Gradients are scaled down to this norm.", minimum=0.0, maximum=1e6)
+    micro_batch_tokens: int = setting(
+        4096, "Tokens in one forward pass, padding included; changes memory and speed, not the result.", minimum=16
+    )
+    save_every: int = setting(50, "Steps between checkpoints; 0 saves only at a stop.", minimum=0)
+    eval_every: int = setting(0, "Steps between measurements on held-out rows; 0 measures at the end.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig(TrainingSettings):
+    """Supervised fine-tuning on demonstrations."""
+
+    epochs: int = setting(2, "Passes over the data.", minimum=1, maximum=1000)
+    batch_size: int = setting(16, "Demonstrations in a step.", minimum=1, maximum=65_536)
+    learning_rate: float = setting(2e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(TrainingSettings):
+    """Reward model trained on rankings."""
+
+    epochs: int = setting(1, "Passes over the data.", minimum=1, maximum=1000)
+    batch_size: int = setting(16, "Rankings in a step.", minimum=1, maximum=65_536)
+    learning_rate: float = setting(2e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    ties: str = setting("skip", "Tied answers teach nothing (skip) or to score alike (half).", choices=("skip", "half"))
+    use_margin: bool = setting(False, "Ask for a difference of at least the row's margin between better and worse.")
+    held_out: float = setting(
+        0.1, "Part of the prompts kept for measuring where no evaluation file is given.", minimum=0.0, maximum=0.5
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(TrainingSettings):
+    """PPO against a reward model with a KL penalty to the reference."""
+
+    method: str = setting("lora", "Which weights learn: all, those of the last layers, or LoRA's.", choices=METHODS)
+    learning_rate: float = setting(1e-4, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    episodes: int = setting(1024, "Answers sampled and learned from in all.", minimum=1)
+    batch_size: int = setting(64, "Episodes in a rollout phase.", minimum=1, maximum=65_536)
+    minibatches: int = setting(2, "Optimizer steps over one phase's episodes.", minimum=1, maximum=65_536)
+    ppo_epochs: int = setting(1, "Passes over one phase's episodes.", minimum=1, maximum=100)
+    max_new_tokens: int = setting(64, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
+    temperature: float = setting(1.0, "Sampling temperature, also inside the loss.", minimum=0.01, maximum=100.0)
+    kl_coef: float = setting(0.05, "Price of a nat of divergence from the reference.", minimum=0.0, maximum=100.0)
+    kl_target: float = setting(
+        0.0, "Divergence per answer, in nats, that kl_coef is steered to; 0 keeps kl_coef fixed.", minimum=0.0
+    )
+    kl_horizon: int = setting(2048, "Episodes over which kl_coef is steered.", minimum=1)
+    clip_range: float = setting(0.2, "Furthest a probability ratio may move and still be rewarded.", minimum=0.0)
+    value_clip_range: float = setting(0.2, "Furthest a value may move in one phase.", minimum=0.0)
+    vf_coef: float = setting(0.1, "Weight of the value loss.", minimum=0.0)
+    gamma: float = setting(1.0, "Discount per token.", minimum=0.0, maximum=1.0)
+    gae_lambda: float = setting(0.95, "Decay of advantage estimation.", minimum=0.0, maximum=1.0)
+    whiten_rewards: bool = setting(False, "Divide rewards by their standard deviation.")
+    ptx_coef: float = setting(1.0, "Weight of the language-model loss where a --ptx text is given.", minimum=0.0)
+    missing_eos: str = setting(
+        "subtract",
+        "An answer that was cut off: subtract a penalty from its score, replace the score by it, or none.",
+        choices=("subtract", "replace", "none"),
+    )
+    missing_eos_penalty: float = setting(1.0, "Size of that penalty.", minimum=0.0)
+    ema: float = setting(0.992, "Decay of the averaged policy that is saved; 0 saves the last one.", minimum=0.0, maximum=1)
+    kl_ceiling: float = setting(100.0, "Stop when the divergence per answer passes this; 0 never stops.", minimum=0.0)
+    min_entropy: float = setting(0.1, "Stop when the entropy per token falls below this; 0 never stops.", minimum=0.0)
+    min_length: float = setting(1.5, "Stop when the mean answer is shorter than this many tokens.", minimum=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(Settings):
+    """Sampling answers."""
+
+    batch_size: int = setting(64, "Answers in flight at once.", minimum=1, maximum=65_536)
+    max_new_tokens: int = setting(256, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
+    temperature: float = setting(1.0, "0 takes the likeliest token each time.", minimum=0.0, maximum=100.0)
+    top_k: int = setting(0, "Sample among this many likeliest tokens; 0 among all.", minimum=0)
+    top_p: float = setting(1.0, "Sample among the likeliest tokens that hold this probability.", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(Settings):
+    """Scoring answers with a reward model."""
+
+    micro_batch_tokens: int = setting(8192, "Tokens in one forward pass, padding included.", minimum=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(SampleConfig):
+    """Perplexity, reward accuracy, or the win rate between two models."""
+
+    max_new_tokens: int = setting(64, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
+    micro_batch_tokens: int = setting(8192, "Tokens in one forward pass, padding included.", minimum=16)
+
+
+STAGES: dict[str, type[Settings]] = {
+    "sft": SFTConfig,
+    "reward": RewardConfig,
+    "ppo": PPOConfig,
+    "sample": SampleConfig,
+    "score": ScoreConfig,
+    "evaluate": EvaluateConfig,
+}
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def parse(cls: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:
+    """Settings from texts (`{"epochs": "2"}`) or typed values, checked for name, type and range.
+
+    Raises BadInput that names the setting and what it accepts.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    types = typing.get_type_hints(cls)
+    unknown = [name for name in values if name not in fields]
+    if unknown:
+        raise BadInput(f"There is no setting {unknown[0]!r} here; the settings are {', '.join(sorted(fields))}.")
+    return cls(**{name: _parsed(fields[name], types[name], value) for name, value in values.items()})
+
+
+def _parsed(field: "dataclasses.Field[Any]", kind: type, value: Any) -> Any:
+    converters = {int: _whole, float: _number, bool: _truth, str: str}
+    text = value.strip() if isinstance(value, str) else value
+    try:
+        parsed = converters[kind](text)
+    except (ValueError, TypeError, OverflowError):
+        raise BadInput(f"The setting {field.name} must be {_accepted(field, kind)}, not {value!r}.") from None
+    low, high, choices = (field.metadata[key] for key in ("minimum", "maximum", "choices"))
+    in_range = (low is None or parsed >= low) and (high is None or parsed <= high)
+    if not in_range or (choices and parsed not in choices):
+        raise BadInput(f"The setting {field.name} must be {_accepted(field, kind)}, not {value!r}.")
+    return parsed
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(number := float(value)):
+        raise ValueError
+    return number
+
+
+def _truth(value: Any) -> bool:
+    text = str(value).lower()
+    if text not in TRUTHS:
+        raise ValueError
+    return TRUTHS[text]
+
+
+def _accepted(field: "dataclasses.Field[Any]", kind: type) -> str:
+    """The values a setting accepts, in words."""
+    low, high, choices = (field.metadata[key] for key in ("minimum", "maximum", "choices"))
+    if choices:
+        return f"one of {', '.join(choices)}"
+    if kind is bool:
+        return "true or false"
+    noun = {int: "a whole number", float: "a number", str: "a text"}[kind]
+    if low is not None and high is not None:
+        return f"{noun} from {low:g} to {high:g}"
+    return f"{noun} of at least {low:g}" if low is not None else noun

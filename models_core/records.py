@@ -1,0 +1,307 @@
+"""Rows of the JSON-lines files that people, exports and run folders share, read and checked once.
+
+Every error is a sentence that names the file, the line and the reason. Standard library only.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from models_core.config import BadInput
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+
+class Message(TypedDict):
+    """One turn of a chat, in the shape that chat templates take."""
+
+    role: str
+    content: str
+
+
+Messages = tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A chat whose last turn is the user's; `extra` holds the row's other keys."""
+
+    id: str
+    messages: Messages
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demonstration:
+    """A prompt and an ideal response to it."""
+
+    id: str
+    messages: Messages
+    response: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedResponse:
+    """One response of a ranking: rank 1 is best, equal ranks are tied, None was not ranked."""
+
+    text: str
+    rank: int | None
+    model: str | None = None
+    score: float | None = None
+    acceptable: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """One judgment over K responses to a prompt; a preference pair is a ranking of K = 2."""
+
+    id: str
+    messages: Messages
+    responses: tuple[RankedResponse, ...]
+    task: str | None = None
+    labeler: str | None = None
+    judge: str | None = None
+    weight: float = 1.0
+    margin: float | None = None
+    lang: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """A prompt with the texts of its responses, whatever kind of row they came from."""
+
+    id: str
+    messages: Messages
+    texts: tuple[str, ...]
+
+
+class RowError(Exception):
+    """Why a row cannot be used; `read` adds the file and the line."""
+
+
+def rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line numbers and JSON objects of a file, streamed. Byte order mark, CRLF and blank lines are accepted.
+
+    Raises BadInput for a missing file and for a line that is not a UTF-8 JSON object of finite numbers and clean text.
+    """
+    path = Path(path)
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
+    with file:
+        number = 0
+        while raw := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            try:
+                row = _decoded(raw, first=number == 1)
+            except RowError as reason:
+                raise BadInput(f"{path.name}, line {number}: {reason}.") from None
+            if row is not None:
+                yield number, row
+
+
+def _decoded(raw: bytes, *, first: bool) -> dict[str, Any] | None:
+    if len(raw) > MAX_LINE_BYTES:
+        raise RowError(f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB")
+    try:
+        line = raw.decode("utf-8-sig" if first else "utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise RowError(f"not UTF-8 text (byte {error.start + 1} of the line)") from None
+    if not line:
+        return None
+    if "\0" in line:
+        raise RowError("contains a NUL byte")
+    try:
+        row = json.loads(line, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise RowError(f"not valid JSON ({error.msg.lower()} at column {error.colno})") from None
+    except (ValueError, RecursionError):
+        raise RowError("not valid JSON (a number or a nesting out of bounds)") from None
+    if not isinstance(row, dict):
+        raise RowError(f"a row must be a JSON object, not {_kind(row)}")
+    return row
+
+
+def _no_constant(name: str) -> None:
+    raise RowError(f"{name} is not a JSON number")
+
+
+def read(path: str | Path, kind: str) -> list[Any]:
+    """All rows of a file as records of one kind: "prompts", "demonstrations", "rankings" (pairs too) or "answers".
+
+    "answers" takes any row that has a prompt and responses: rankings, pairs, sampled responses, demonstrations.
+    Raises BadInput: "rankings.jsonl, line 12: reason." A file without rows is an error too.
+    """
+    parse: Callable[[dict[str, Any]], Any] = PARSERS[kind]
+    records = []
+    for number, row in rows(path):
+        try:
+            records.append(parse(row))
+        except RowError as reason:
+            raise BadInput(f"{Path(path).name}, line {number}: {reason}.") from None
+    if not records:
+        raise BadInput(f"{Path(path).name}: the file has no rows.")
+    return records
+
+
+def prompt(row: dict[str, Any]) -> Prompt:
+    extra = {key: value for key, value in row.items() if key not in ("id", "prompt")}
+    return Prompt(id=_id(row), messages=_messages(row), extra=extra)
+
+
+def demonstration(row: dict[str, Any]) -> Demonstration:
+    response = _text(row, "response")
+    if not response.strip():
+        raise RowError('"response" is empty')
+    return Demonstration(id=_id(row), messages=_messages(row), response=response)
+
+
+def ranking(row: dict[str, Any]) -> Ranking:
+    if "chosen" in row or "rejected" in row:
+        responses = (
+            RankedResponse(text=_text(row, "chosen"), rank=1),
+            RankedResponse(text=_text(row, "rejected"), rank=2),
+        )
+    else:
+        responses = tuple(_ranked(item, where) for item, where in _response_rows(row))
+        if len(responses) < 2:
+            raise RowError('"responses" must hold at least two responses')
+    return Ranking(
+        id=_id(row),
+        messages=_messages(row),
+        responses=responses,
+        task=_optional_text(row, "task"),
+        labeler=_optional_text(row, "labeler"),
+        judge=_optional_text(row, "judge"),
+        weight=1.0 if (weight := _number(row, "weight", minimum=0.0)) is None else weight,
+        margin=_number(row, "margin", minimum=0.0),
+        lang=_optional_text(row, "lang"),
+    )
+
+
+def answers(row: dict[str, Any]) -> Answers:
+    if "chosen" in row or "rejected" in row:
+        texts = (_text(row, "chosen"), _text(row, "rejected"))
+    elif "response" in row:
+        texts = (_text(row, "response"),)
+    else:
+        texts = tuple(_text(item, "text", where) for item, where in _response_rows(row))
+        if not texts:
+            raise RowError('"responses" is empty')
+    return Answers(id=_id(row), messages=_messages(row), texts=texts)
+
+
+PARSERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "prompts": prompt,
+    "demonstrations": demonstration,
+    "rankings": ranking,
+    "answers": answers,
+}
+
+
+def _id(row: dict[str, Any]) -> str:
+    value = row.get("id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise RowError('"id" is missing' if value is None else '"id" must be a non-empty string')
+    return _clean(value, '"id"')
+
+
+def _messages(row: dict[str, Any]) -> Messages:
+    """The chat under "prompt": perhaps a system turn, then user and assistant by turns, the user last."""
+    turns = row.get("prompt")
+    if not isinstance(turns, list) or not turns:
+        raise RowError('"prompt" is missing' if turns is None else '"prompt" must be a non-empty list of turns')
+    messages = []
+    for index, turn in enumerate(turns, start=1):
+        if not isinstance(turn, dict):
+            raise RowError(f'turn {index} of "prompt" must be an object, not {_kind(turn)}')
+        where = f'turn {index} of "prompt": '
+        messages.append(Message(role=_text(turn, "role", where), content=_text(turn, "content", where)))
+    dialogue = messages[1:] if messages[0]["role"] == "system" else messages
+    for index, message in enumerate(dialogue):
+        expected = "user" if index % 2 == 0 else "assistant"
+        if message["role"] != expected:
+            place = index + 1 + len(messages) - len(dialogue)
+            raise RowError(f'turn {place} of "prompt" has the role {message["role"]!r} where {expected!r} belongs')
+    if len(dialogue) % 2 == 0:
+        raise RowError('the last turn of "prompt" must be the user\'s')
+    if not dialogue[-1]["content"].strip():
+        raise RowError('the last turn of "prompt" is empty')
+    return tuple(messages)
+
+
+def _response_rows(row: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    items = row.get("responses")
+    if not isinstance(items, list):
+        raise RowError('"responses" is missing' if items is None else '"responses" must be a list')
+    for index, item in enumerate(items, start=1):
+        if not isinstance(item, dict):
+            raise RowError(f"response {index} must be an object, not {_kind(item)}")
+        yield item, f"response {index}: "
+
+
+def _ranked(item: dict[str, Any], where: str) -> RankedResponse:
+    if "rank" not in item:
+        raise RowError(f'{where}"rank" is missing')
+    rank = item["rank"]
+    if isinstance(rank, float) and rank.is_integer():
+        rank = int(rank)
+    if rank is not None and (not isinstance(rank, int) or isinstance(rank, bool) or rank < 1):
+        raise RowError(f'{where}"rank" must be a whole number from 1 on, or null')
+    acceptable = item.get("acceptable")
+    if acceptable is not None and not isinstance(acceptable, bool):
+        raise RowError(f'{where}"acceptable" must be true, false or null')
+    return RankedResponse(
+        text=_text(item, "text", where),
+        rank=rank,
+        model=_optional_text(item, "model", where),
+        score=_number(item, "score", where),
+        acceptable=acceptable,
+    )
+
+
+def _text(row: dict[str, Any], key: str, where: str = "") -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise RowError(f'{where}"{key}" is missing' if value is None else f'{where}"{key}" must be a string')
+    return _clean(value, f'{where}"{key}"')
+
+
+def _optional_text(row: dict[str, Any], key: str, where: str = "") -> str | None:
+    value = row.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None if value is None else _text(row, key, where)
+
+
+def _clean(text: str, where: str) -> str:
+    """Text without NUL and lone surrogates, which neither a tokenizer nor a UTF-8 file can hold."""
+    if "\0" in text:
+        raise RowError(f"{where} contains a NUL character")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RowError(f"{where} contains half of a surrogate pair") from None
+    return text
+
+
+def _number(row: dict[str, Any], key: str, where: str = "", *, minimum: float | None = None) -> float | None:
+    value = row.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RowError(f'{where}"{key}" must be a finite number')
+    if minimum is not None and value < minimum:
+        raise RowError(f'{where}"{key}" must be at least {minimum:g}')
+    return float(value)
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), "null")

@@ -1,0 +1,45 @@
+"""Being asked to stop: a signal sets a flag, the recipe saves a checkpoint at the next safe place and leaves."""
+
+import ctypes
+import os
+import signal
+import sys
+from types import FrameType
+
+PARENT_VARIABLE = "HONE_PARENT_PID"
+PR_SET_PDEATHSIG = 1
+
+
+class Stopped(Exception):
+    """Raised by a recipe once its checkpoint is on disk."""
+
+
+class StopSignal:
+    """A flag that SIGTERM and SIGINT set. A second signal ends the process as it would have without this object."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def listen(self) -> "StopSignal":
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+def follow_parent() -> None:
+    """End with the process that started this one, where HONE_PARENT_PID names it.
+
+    The kernel sends SIGTERM at the parent's death (Linux). The parent may have died before that was arranged, so its
+    id is checked afterwards.
+    """
+    parent = os.environ.get(PARENT_VARIABLE, "")
+    if not parent.isdigit():
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        os.kill(os.getpid(), signal.SIGTERM)
