@@ -1,0 +1,160 @@
+"""Loss functions, each a pure function of tensors, named after the equation it computes.
+
+Losses of sequences return a SUM over tokens. The recipe divides by the token count of the whole minibatch, not of the
+micro-batch at hand: otherwise the gradient would depend on how a minibatch happens to be cut.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from models_core.ops import masked_sum
+
+Ties = Literal["skip", "half"]
+
+
+class Pair(NamedTuple):
+    """Two responses of one ranking. `target` is the wanted probability that `better` wins: 1, or 0.5 for a tie."""
+
+    better: int
+    worse: int
+    target: float
+
+
+def ranked_pairs(ranks: Sequence[int | None], *, ties: Ties = "skip") -> list[Pair]:
+    """All pairs that a ranking with ties and gaps implies; rank 1 is best, None means not ranked.
+
+    >>> ranked_pairs([2, 1, 2])
+    [Pair(better=1, worse=0, target=1.0), Pair(better=1, worse=2, target=1.0)]
+    """
+    pairs = []
+    for i, j in combinations(range(len(ranks)), 2):
+        first, second = ranks[i], ranks[j]
+        if first is None or second is None:
+            continue
+        if first < second:
+            pairs.append(Pair(i, j, 1.0))
+        elif second < first:
+            pairs.append(Pair(j, i, 1.0))
+        elif ties == "half":
+            pairs.append(Pair(i, j, 0.5))
+    return pairs
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """The pairs of several rankings, as indices into one flat tensor of scores. All fields have shape [pairs]."""
+
+    better: torch.Tensor
+    worse: torch.Tensor
+    target: torch.Tensor
+    margin: torch.Tensor
+    weight: torch.Tensor  # the ranking's weight / number of its pairs
+
+    @classmethod
+    def of(cls, rankings: Sequence["RankedGroup"], *, device: torch.device | str = "cpu") -> "Comparisons":
+        """Join rankings whose responses lie end to end in the order given.
+
+        Each ranking counts once however many pairs it has: InstructGPT's 1 / C(K, 2), Ouyang et al. 2022, equation 1.
+        """
+        rows: list[tuple[int, int, float, float, float]] = []
+        start = 0
+        for ranking in rankings:
+            for pair in ranking.pairs:
+                margin = ranking.margin if pair.target == 1.0 else 0.0
+                weight = ranking.weight / len(ranking.pairs)
+                rows.append((start + pair.better, start + pair.worse, pair.target, margin, weight))
+            start += ranking.size
+        better, worse, target, margin_, weight_ = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+        return cls(
+            better=torch.tensor(better, dtype=torch.long, device=device),
+            worse=torch.tensor(worse, dtype=torch.long, device=device),
+            target=torch.tensor(target, dtype=torch.float32, device=device),
+            margin=torch.tensor(margin_, dtype=torch.float32, device=device),
+            weight=torch.tensor(weight_, dtype=torch.float32, device=device),
+        )
+
+
+@dataclass(frozen=True)
+class RankedGroup:
+    """One ranking as the loss sees it: how many responses it has, and which pairs of them are ordered."""
+
+    size: int
+    pairs: Sequence[Pair]
+    weight: float = 1.0
+    margin: float = 0.0
+
+
+def ranking_loss(scores: torch.Tensor, comparisons: Comparisons) -> torch.Tensor:
+    """K-wise pairwise loss, summed over rankings: [responses] -> scalar. Divide by the sum of the rankings' weights.
+
+    Per ranking the mean over its pairs of -log sigmoid(r_better - r_worse - margin): Ouyang et al. 2022, equation 1;
+    the margin as in Llama 2 (Touvron et al. 2023, equation 2). A tie (target 0.5) is the cross-entropy with one half,
+    least where both score the same.
+    """
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    difference = scores[comparisons.better] - scores[comparisons.worse] - comparisons.margin
+    per_pair = -comparisons.target * F.logsigmoid(difference) - (1 - comparisons.target) * F.logsigmoid(-difference)
+    return (comparisons.weight * per_pair).sum()
+
+
+class PolicyLoss(NamedTuple):
+    """Sums over tokens, to be divided by the minibatch's token count."""
+
+    loss: torch.Tensor
+    clipped: torch.Tensor  # tokens whose clipped objective was the one in force
+    approx_kl: torch.Tensor  # k3 estimate of KL(old || new), Schulman 2020; a metric, it has no gradient
+
+
+def policy_loss(
+    log_probs: torch.Tensor,
+    old_log_probs: torch.Tensor,
+    advantages: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    clip_range: float,
+) -> PolicyLoss:
+    """Clipped surrogate, sum of max(-A rho, -A clip(rho, 1 - e, 1 + e)): all tensors [B, T].
+
+    Schulman et al. 2017, equation 7, with the sign turned so that less is better.
+    """
+    log_ratio = (log_probs - old_log_probs).masked_fill(~mask, 0.0)
+    ratio = log_ratio.exp()
+    plain = -advantages * ratio
+    clipped = -advantages * ratio.clamp(1 - clip_range, 1 + clip_range)
+    with torch.no_grad():
+        clipped_tokens = masked_sum((clipped > plain).to(plain.dtype), mask)
+        approx_kl = masked_sum(ratio - 1 - log_ratio, mask)
+    return PolicyLoss(masked_sum(torch.maximum(plain, clipped), mask), clipped_tokens, approx_kl)
+
+
+class ValueLoss(NamedTuple):
+    """Sums over tokens, to be divided by the minibatch's token count."""
+
+    loss: torch.Tensor
+    clipped: torch.Tensor
+
+
+def value_loss(
+    values: torch.Tensor,
+    old_values: torch.Tensor,
+    returns: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    clip_range: float,
+) -> ValueLoss:
+    """Half the larger of the plain and the clipped squared error, summed: all tensors [B, T].
+
+    The clip holds a value within `clip_range` of the one it had when the episode was sampled (Ziegler et al. 2019;
+    detail 13 of "The 37 implementation details of PPO", Huang et al. 2022).
+    """
+    held = old_values + (values - old_values).clamp(-clip_range, clip_range)
+    plain = (values - returns) ** 2
+    clipped = (held - returns) ** 2
+    with torch.no_grad():
+        clipped_tokens = masked_sum((clipped > plain).to(plain.dtype), mask)
+    return ValueLoss(0.5 * masked_sum(torch.maximum(plain, clipped), mask), clipped_tokens)

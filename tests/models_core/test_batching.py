@@ -1,0 +1,49 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models_core import batching, schedule
+
+
+def test_an_epochs_order_is_a_shuffle_that_seed_and_epoch_decide() -> None:
+    order = batching.epoch_order(20, epoch=0, seed=1)
+    assert sorted(order) == list(range(20))
+    assert order == batching.epoch_order(20, epoch=0, seed=1)
+    assert order != batching.epoch_order(20, epoch=1, seed=1)
+    assert order != batching.epoch_order(20, epoch=0, seed=2)
+
+
+def test_minibatches_cover_each_epoch_once() -> None:
+    plan = batching.minibatches(5, size=2, epochs=2, seed=0)
+    assert [len(batch) for batch in plan] == [2, 2, 1, 2, 2, 1]
+    assert sorted(sum(plan[:3], [])) == sorted(sum(plan[3:], [])) == [0, 1, 2, 3, 4]
+
+
+def test_micro_batches_sort_by_length_and_keep_to_the_budget() -> None:
+    assert batching.micro_batches([3, 9, 4, 4, 1], budget=8) == [[1], [2, 3], [0, 4]]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 100))
+def test_micro_batches_hold_every_row_once_and_fit(lengths: list[int], budget: int) -> None:
+    groups = batching.micro_batches(lengths, budget=budget)
+    assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(lengths[row] for row in group) <= budget
+
+
+def test_padding_on_either_side() -> None:
+    right = batching.pad([[5, 6, 7], [8]])
+    assert right.ids.tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert right.mask.tolist() == [[True, True, True], [True, False, False]]
+    assert right.lengths.tolist() == [3, 1]
+    left = batching.pad([[5, 6, 7], [8]], left=True)
+    assert left.ids.tolist() == [[5, 6, 7], [0, 0, 8]]
+    assert left.mask.tolist() == [[True, True, True], [False, False, True]]
+    assert left.positions.tolist() == [[0, 1, 2], [0, 0, 0]]
+
+
+def test_the_learning_rate_rises_then_falls_or_stays() -> None:
+    falling = [schedule.rate(step, steps=10, peak=1.0, warmup=0.2, decay=True) for step in range(10)]
+    assert falling == pytest.approx([0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
+    staying = [schedule.rate(step, steps=4, peak=2.0, warmup=0.0, decay=False) for step in range(4)]
+    assert staying == [2.0] * 4
