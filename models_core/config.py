@@ -39,7 +39,9 @@ class Settings:
 
     seed: int = setting(0, "Seed of every random choice.", minimum=0, maximum=2**63 - 1)
     precision: str = setting(
-        "auto", "Numbers the model computes in; auto takes bf16 where a measurement finds it faster.", choices=PRECISIONS
+        "auto",
+        "Numbers the model computes in; auto takes bf16 where a measurement finds it faster.",
+        choices=PRECISIONS,
     )
     max_length: int = setting(
         1024, "Longest row in tokens; a longer prompt loses its beginning.", minimum=8, maximum=131_072
@@ -117,7 +119,9 @@ class PPOConfig(TrainingSettings):
         choices=("subtract", "replace", "none"),
     )
     missing_eos_penalty: float = setting(1.0, "Size of that penalty.", minimum=0.0)
-    ema: float = setting(0.992, "Decay of the averaged policy that is saved; 0 saves the last one.", minimum=0.0, maximum=1)
+    ema: float = setting(
+        0.992, "Decay of the averaged policy that is saved; 0 saves the last one.", minimum=0.0, maximum=1
+    )
     kl_ceiling: float = setting(100.0, "Stop when the divergence per answer passes this; 0 never stops.", minimum=0.0)
     min_entropy: float = setting(0.1, "Stop when the entropy per token falls below this; 0 never stops.", minimum=0.0)
     min_length: float = setting(1.5, "Stop when the mean answer is shorter than this many tokens.", minimum=0.0)
@@ -131,7 +135,9 @@ class SampleConfig(Settings):
     max_new_tokens: int = setting(256, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
     temperature: float = setting(1.0, "0 takes the likeliest token each time.", minimum=0.0, maximum=100.0)
     top_k: int = setting(0, "Sample among this many likeliest tokens; 0 among all.", minimum=0)
-    top_p: float = setting(1.0, "Sample among the likeliest tokens that hold this probability.", minimum=0.0, maximum=1.0)
+    top_p: float = setting(
+        1.0, "Sample among the likeliest tokens that hold this probability.", minimum=0.0, maximum=1.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,237 @@
+"""Reading and writing models in Hugging Face format: policies, and reward models with one scalar head.
+
+Only safetensors are read, no code of a model's repository is run. M, wherever a command asks for a model, is a folder,
+a name of the catalogue, or a Hub id.
+"""
+
+import math
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.utils import ModulesToSaveWrapper
+from safetensors import safe_open
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+
+from transformers.utils import logging
+
+from models_core import catalogue
+from models_core.config import BadInput
+
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def locate(name: str | Path) -> str:
+    """The folder, or the Hub id, that a model's name stands for; catalogue models are fetched. Raises BadInput."""
+    name = str(name)
+    if name in catalogue.MODELS:
+        return str(catalogue.resolve(name))
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BadInput(f"{name} is not a model folder: it has no config.json.")
+        if not any(folder.glob("*.safetensors")):
+            raise BadInput(f"{name} has no weights in safetensors format; other formats are not read.")
+        return str(folder)
+    if folder.exists() or name.startswith((".", "/")) or not HUB_ID.fullmatch(name):
+        raise BadInput(f"There is no model folder {name}.")
+    return name
+
+
+def load_tokenizer(name: str | Path) -> Any:
+    """The model's tokenizer. Raises BadInput where there is none or where it has no EOS token."""
+    source = locate(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(f"The tokenizer of {name} cannot be loaded: {_first_line(error)}") from None
+    if tokenizer.eos_token_id is None:
+        raise BadInput(f"The tokenizer of {name} has no end-of-sequence token.")
+    return tokenizer
+
+
+def load_policy(name: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> PreTrainedModel:
+    """A causal language model in evaluation mode, without dropout. Raises BadInput."""
+    source = locate(name)
+    config = _config(source)
+    if _is_classifier(config):
+        raise BadInput(f"{name} is a reward model where a language model is needed.")
+    model = _loaded(AutoModelForCausalLM, source, config, dtype=dtype)
+    return model.to(device).eval()
+
+
+def load_reward_model(name: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> PreTrainedModel:
+    """A trained reward model in evaluation mode. Its head stays in fp32, whatever `dtype` the trunk has."""
+    source = locate(name)
+    config = _config(source)
+    if not _is_classifier(config):
+        raise BadInput(f"{name} is a language model where a reward model is needed.")
+    if config.num_labels != 1:
+        raise BadInput(f"{name} has {config.num_labels} outputs; a reward model has one.")
+    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype)
+    _restore_head(model, source)
+    return model.to(device).eval()
+
+
+def new_reward_model(name: str | Path, *, device: torch.device | str, dtype: torch.dtype, seed: int) -> PreTrainedModel:
+    """A language model's trunk with a fresh scalar head without bias: fp32, normal, deviation 1/sqrt(width + 1).
+
+    The start is Stiennon et al.'s (2009.01325). A reward model given as `name` keeps its head and is trained on.
+    """
+    source = locate(name)
+    config = _config(source)
+    if _is_classifier(config):
+        return load_reward_model(name, device=device, dtype=dtype)
+    config.num_labels = 1
+    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype)
+    score = head(model).float()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        width = score.weight.shape[1]
+        score.weight.copy_(torch.randn(score.weight.shape, generator=generator) / math.sqrt(width + 1))
+    return model.to(device).eval()
+
+
+def head(model: Any) -> torch.nn.Linear:
+    """The scalar head of a reward model, with LoRA around it or not. weight: (1, width)."""
+    score = getattr(_unwrapped(model), "score", None)
+    if isinstance(score, ModulesToSaveWrapper):
+        score = score.modules_to_save[score.active_adapter]
+    if not isinstance(score, torch.nn.Linear):
+        raise BadInput(f"A {type(model).__name__} has no scalar head that can be read at the last token.")
+    return score
+
+
+def trunk(model: Any) -> Any:
+    """The transformer below a causal or scalar head, LoRA's layers included.
+
+    Call it for `last_hidden_state` (batch, time, width).
+    """
+    model = _unwrapped(model)
+    return getattr(model, model.base_model_prefix)
+
+
+def _unwrapped(model: Any) -> Any:
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def context_length(model: Any) -> int:
+    """The most positions the model has, in tokens; a large number where its configuration names none."""
+    return getattr(model.config, "max_position_embeddings", None) or 10**9
+
+
+def reward_scale(model: Any) -> tuple[float, float]:
+    """(shift, scale) with score = (logit - shift) / scale; (0, 1) where config.json holds none."""
+    return float(getattr(model.config, "reward_shift", 0.0)), float(getattr(model.config, "reward_scale", 1.0))
+
+
+def save_policy(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
+    """Write model and tokenizer, whole or not at all: a temporary folder is renamed."""
+    _save(folder, model, tokenizer)
+
+
+def save_reward_model(
+    folder: Path, model: PreTrainedModel, tokenizer: Any, *, reward_shift: float = 0.0, reward_scale: float = 1.0
+) -> None:
+    """Write a reward model that plain transformers pools at the EOS.
+
+    transformers reads the logit at the last token that is not `pad_token_id`. Many tokenizers pad with EOS, which would
+    move that place one token back, so another id is stored as padding.
+    """
+    config = model.config
+    config.pad_token_id = pad_id(tokenizer)
+    config.reward_shift, config.reward_scale = float(reward_shift), float(reward_scale)
+    pad, side = tokenizer.pad_token, tokenizer.padding_side
+    tokenizer.pad_token, tokenizer.padding_side = tokenizer.convert_ids_to_tokens(config.pad_token_id), "right"
+    try:
+        _save(folder, model, tokenizer)
+    finally:
+        tokenizer.pad_token, tokenizer.padding_side = pad, side
+
+
+def pad_id(tokenizer: Any) -> int:
+    """An id for padding that is not EOS: the tokenizer's own, or another special token, or any other token."""
+    special = [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, *tokenizer.all_special_ids]
+    candidates = [*special, 0, 1]
+    return next(id for id in candidates if id is not None and id != tokenizer.eos_token_id)
+
+
+def _save(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial, safe_serialization=True)
+    tokenizer.save_pretrained(partial)
+    for path in partial.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+
+
+def _config(source: str) -> Any:
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(f"The model {source} cannot be loaded: {_first_line(error)}") from None
+
+
+def _is_classifier(config: Any) -> bool:
+    return any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
+
+
+def _loaded(kind: Any, source: str, config: Any, *, dtype: torch.dtype) -> PreTrainedModel:
+    _without_dropout(config)
+    try:
+        return kind.from_pretrained(
+            source,
+            config=config,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadInput(f"The model {source} cannot be loaded: {_first_line(error)}") from None
+    except Exception as error:
+        # safetensors' own error class derives from Exception alone: a torn or foreign weights file.
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise BadInput(f"The weights of {source} are damaged: {_first_line(error)}") from None
+
+
+def _without_dropout(config: Any) -> None:
+    """Dropout off, also in training mode: PPO's ratios would start off 1 with it, and a comparison would be noise."""
+    settings: Mapping[str, Any] = config.to_dict()
+    for name, value in settings.items():
+        if name.endswith(("dropout", "pdrop")) and isinstance(value, float):
+            setattr(config, name, 0.0)
+
+
+def _restore_head(model: PreTrainedModel, source: str) -> None:
+    """The head in fp32 as it was saved: loading in bf16 rounds it, and a score is a small difference of logits."""
+    score = head(model).float()
+    for path in Path(source).glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            if "score.weight" in file.keys():  # noqa: SIM118 (a safetensors handle is not a mapping)
+                with torch.no_grad():
+                    score.weight.copy_(file.get_tensor("score.weight").float())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
