@@ -1,0 +1,146 @@
+"""Rows of unequal length computed without padding, and a prompt computed once for all of its responses.
+
+All rows of a micro-batch lie end to end in one long row. Everything in a transformer except attention treats tokens one
+by one and does not notice; attention is cut into segments here. A segment looks at itself, causally, and at the prompt
+that it continues:
+
+    tokens     prompt a | response a1 | response a2 | prompt b | response b1 ...
+    sees       a          a, a1         a, a2         b          b, b1
+
+K responses to one prompt cost P + K R tokens instead of K (P + R), with the same hidden states and gradients as
+separate rows: position ids restart at every row, and a response's continue its prompt's. Works with every model of
+transformers that takes its attention function from the registry and passes keyword arguments down to it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional as F
+from transformers import AttentionInterface
+
+PACKED_ATTENTION = "hone_packed"
+
+
+class Group(NamedTuple):
+    """A prompt and the responses that continue it, as token ids. With no responses it is a plain row."""
+
+    prompt: Sequence[int]
+    responses: Sequence[Sequence[int]] = ()
+
+    @property
+    def tokens(self) -> int:
+        """What it costs to compute."""
+        return len(self.prompt) + sum(map(len, self.responses))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where one row is cut: segment i has `sizes[i]` tokens and continues segment `prefixes[i]`, or None.
+
+    `masks[i]`, for a segment with a prefix, is [size, prefix size + size]: true where a token may look.
+    """
+
+    sizes: list[int]
+    prefixes: list[int | None]
+    masks: list[torch.Tensor | None]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Groups laid end to end. `ids` and `positions` are [1, N]."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    layout: Layout
+    response_starts: torch.Tensor  # [responses], index of each one's first token in the long row
+    response_ends: torch.Tensor  # [responses], index of each one's last token
+
+
+def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Packed:
+    """Lay groups end to end, each prompt followed by its responses, in the order given."""
+    ids: list[int] = []
+    positions: list[int] = []
+    sizes: list[int] = []
+    prefixes: list[int | None] = []
+    masks: list[torch.Tensor | None] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for group in groups:
+        prompt = len(sizes)
+        width = len(group.prompt)
+        ids += group.prompt
+        positions += range(width)
+        sizes.append(width)
+        prefixes.append(None)
+        masks.append(None)
+        for response in group.responses:
+            starts.append(len(ids))
+            ids += response
+            positions += range(width, width + len(response))
+            ends.append(len(ids) - 1)
+            sizes.append(len(response))
+            prefixes.append(prompt)
+            visible = torch.ones(len(response), width + len(response), dtype=torch.bool, device=device)
+            masks.append(visible.tril(diagonal=width))
+    return Packed(
+        ids=torch.tensor([ids], device=device),
+        positions=torch.tensor([positions], device=device),
+        layout=Layout(sizes, prefixes, masks),
+        response_starts=torch.tensor(starts, dtype=torch.long, device=device),
+        response_ends=torch.tensor(ends, dtype=torch.long, device=device),
+    )
+
+
+def hidden_states(trunk: Any, packed: Packed) -> torch.Tensor:
+    """The trunk's last hidden states of every token of the long row: [N, D]."""
+    with _segmented(trunk.config):
+        output = trunk(input_ids=packed.ids, position_ids=packed.positions, use_cache=False, layout=packed.layout)
+    return output.last_hidden_state[0]
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    layout: Layout,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention within segments: query [1, heads, N, d], key and value [1, key heads, N, d] -> [1, N, heads, d].
+
+    `split` and not slices: the backward pass of one split is one concatenation, that of every slice a row of zeros as
+    long as the whole.
+    """
+    grouped = query.shape[1] != key.shape[1]
+    queries, keys, values = (tensor.split(layout.sizes, dim=2) for tensor in (query, key, value))
+    outputs = []
+    for index, (prefix, mask) in enumerate(zip(layout.prefixes, layout.masks, strict=True)):
+        k, v = keys[index], values[index]
+        if prefix is not None:
+            k, v = torch.cat([keys[prefix], k], dim=2), torch.cat([values[prefix], v], dim=2)
+        outputs.append(
+            F.scaled_dot_product_attention(
+                queries[index], k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=grouped
+            )
+        )
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(PACKED_ATTENTION, _attend)
+
+
+@contextmanager
+def _segmented(config: Any) -> Iterator[None]:
+    """The trunk's attention replaced for one forward pass; sampling keeps its own. No mask is made for ours."""
+    usual = config._attn_implementation
+    config._attn_implementation = PACKED_ATTENTION
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual

@@ -1,0 +1,81 @@
+"""Packed rows against the plain way: one row at a time through the unchanged model."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from models_core.language_models import load_policy, trunk
+from models_core.packing import Group, hidden_states, pack
+from tests.models_core.tiny import make_tiny_model
+
+GROUPS = [
+    Group([5, 6, 7, 8], [[9, 10], [11], [12, 13, 14]]),
+    Group([20], [[21, 22, 23]]),
+    Group([30, 31, 32]),
+]
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> torch.nn.Module:
+    folder = make_tiny_model(tmp_path / "model", kind=request.param)
+    return load_policy(folder, device="cpu", dtype=torch.float64)
+
+
+def plain_rows() -> list[list[int]]:
+    """The rows that the packed one stands for, in the order of their own segments."""
+    rows = []
+    for group in GROUPS:
+        rows.append(list(group.prompt))
+        rows.extend([*group.prompt, *response] for response in group.responses)
+    return rows
+
+
+def test_the_layout_by_hand() -> None:
+    packed = pack(GROUPS)
+    assert packed.ids.tolist() == [[5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30, 31, 32]]
+    assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 5, 4, 4, 5, 6, 0, 1, 2, 3, 0, 1, 2]]
+    assert packed.layout.sizes == [4, 2, 1, 3, 1, 3, 3]
+    assert packed.layout.prefixes == [None, 0, 0, 0, None, 4, None]
+    assert packed.response_starts.tolist() == [4, 6, 7, 11]
+    assert packed.response_ends.tolist() == [5, 6, 9, 13]
+    mask = packed.layout.masks[1]
+    assert mask is not None and mask.tolist() == [[True] * 5 + [False], [True] * 6]
+
+
+def test_the_cost_of_a_group_counts_its_prompt_once() -> None:
+    assert GROUPS[0].tokens == 4 + 2 + 1 + 3
+
+
+def test_hidden_states_equal_those_of_separate_rows(model: torch.nn.Module) -> None:
+    packed = pack(GROUPS)
+    states = hidden_states(trunk(model), packed).split(packed.layout.sizes)
+    for row, segment in zip(plain_rows(), states, strict=True):
+        plain = trunk(model)(input_ids=torch.tensor([row])).last_hidden_state[0, -len(segment) :]
+        torch.testing.assert_close(segment, plain, rtol=0, atol=1e-10)
+
+
+def test_gradients_equal_those_of_separate_rows(model: torch.nn.Module) -> None:
+    """The prompt is computed once, and yet each response sends its gradient through it."""
+    packed = pack(GROUPS)
+    torch.manual_seed(0)
+    direction = torch.randn(16, dtype=torch.float64)
+    (hidden_states(trunk(model), packed)[packed.response_ends] @ direction).pow(2).sum().backward()
+    shared = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    model.zero_grad()
+    for group in GROUPS:
+        for response in group.responses:
+            row = torch.tensor([[*group.prompt, *response]])
+            (trunk(model)(input_ids=row).last_hidden_state[0, -1] @ direction).pow(2).backward()
+    # Llama's normalisation computes in fp32 even in an fp64 model.
+    rtol, atol = (1e-8, 1e-10) if model.config.model_type == "gpt2" else (1e-5, 1e-4)
+    for name, weight in model.named_parameters():
+        if weight.grad is not None:
+            torch.testing.assert_close(shared[name], weight.grad, rtol=rtol, atol=atol)
+
+
+def test_the_model_computes_as_before_afterwards(model: torch.nn.Module) -> None:
+    row = torch.tensor([[5, 6, 7]])
+    before = model(input_ids=row).logits
+    hidden_states(trunk(model), pack(GROUPS))
+    torch.testing.assert_close(model(input_ids=row).logits, before, rtol=0, atol=0)
