@@ -78,6 +78,7 @@ class TrainingRun(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_runs")
     stage = models.CharField(max_length=10, choices=Stage.choices)
     config = models.JSONField(default=dict, help_text="Settings as given; the resolved ones are in the run folder.")
+    options = models.JSONField(default=dict, blank=True, help_text="What else was asked for: answers a prompt, how many prompts.")
     seed = models.PositiveBigIntegerField(default=0)
     snapshot = models.ForeignKey(Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="training_runs")
     inputs = models.ManyToManyField(ModelVersion, through="RunInput", related_name="used_by_runs")
@@ -92,12 +93,13 @@ class TrainingRun(models.Model):
     lease_token = models.UUIDField(null=True, blank=True, help_text="Every write of the worker that holds the run carries it.")
     lease_until = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
-    worker = models.CharField(max_length=200, blank=True)
+    worker = models.CharField(max_length=200, blank=True, help_text="Host and process that hold or last held it.")
     process_group = models.PositiveIntegerField(null=True, blank=True, help_text="Of the child process, on the worker's host.")
 
     progress = models.FloatField(default=0.0, help_text="Between 0 and 1.")
     activity = models.CharField(max_length=200, blank=True, help_text="What it is doing now, as a phrase.")
     error = models.TextField(blank=True, help_text="Why it failed, as a sentence.")
+    log = models.TextField(blank=True, help_text="The end of what its process wrote.")
     result = models.JSONField(default=dict, blank=True)
     folder = models.CharField(max_length=300, blank=True, help_text="Run folder below the data folder.")
 
