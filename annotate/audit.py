@@ -1,0 +1,19 @@
+"""The log of who did what to what. Call it inside the transaction of the deed."""
+
+from typing import Any
+
+from django.db.models import Model
+
+from annotate.models import AuditEvent, Project, User
+
+
+def record(*, verb: str, actor: User | None, subject: Model, project: Project | None, **detail: Any) -> AuditEvent:
+    """Write one event; `detail` must be plain JSON. `actor` None means that Hone itself did it."""
+    return AuditEvent.objects.create(
+        verb=verb,
+        actor=actor,
+        project=project,
+        subject_type=subject._meta.model_name or "",
+        subject_id=str(subject.pk),
+        detail=detail,
+    )

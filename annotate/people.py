@@ -1,0 +1,112 @@
+"""People of a project: invite them, reset a password, take a role away, and the author who signs their texts."""
+
+import secrets
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from annotate import audit, queue
+from annotate.errors import NotYours, Refused
+from annotate.models import Author, Membership, Project, User
+from annotate.permissions import Capability, can, ensure, projects_for
+
+# Without letters and digits that look alike; twelve of these 30 are 58 bits.
+ALPHABET = "abcdefghjkmnpqrstuvwxyz3456789"
+
+
+def one_time_password() -> str:
+    """Three groups of four, easy to read out: the person must choose another one at the first sign-in."""
+    return "-".join("".join(secrets.choice(ALPHABET) for _ in range(4)) for _ in range(3))
+
+
+def invite(
+    *, project: Project, username: str, role: str, by: User, full_name: str = "", language: str = ""
+) -> tuple[User, str | None]:
+    """Give a person a role. Makes the account where there is none and then returns its one-time password, else None.
+
+    Raises NotYours unless `by` manages the project, and Refused for a bad name or role and a role held already.
+    """
+    ensure(by, Capability.MANAGE, project)
+    if role not in Membership.Role.values:
+        raise Refused(f"There is no role {role!r}.", status=400)
+    username = User.normalize_username(username.strip())
+    with transaction.atomic():
+        user = User.objects.filter(username__iexact=username).first()
+        password = None
+        if user is None:
+            user, password = _new_account(username=username, full_name=full_name, language=language)
+        elif not user.is_active:
+            raise Refused(f"The account {user.username} is closed.")
+        try:
+            with transaction.atomic():
+                membership = Membership.objects.create(user=user, project=project, role=role)
+        except IntegrityError:
+            label = Membership.Role(role).label.lower()
+            raise Refused(f"{user.display_name} is a {label} of this project already.") from None
+        audit.record(
+            verb="membership.created", actor=by, subject=membership, project=project, username=user.username, role=role
+        )
+    return user, password
+
+
+def reset_password(*, user: User, project: Project, by: User) -> str:
+    """A new one-time password for a member; his sessions end.
+
+    A manager could sign in with it, so it's refused for anyone who holds a power that the manager doesn't.
+    """
+    ensure(by, Capability.MANAGE, project)
+    if user.pk == by.pk:
+        raise Refused("Change your own password on your account page.")
+    if not Membership.objects.filter(user=user, project=project).exists():
+        raise Refused("This person isn't a member of the project.", status=404)
+    if not user.is_active:
+        raise Refused(f"The account {user.username} is closed.")
+    elsewhere = Membership.objects.filter(user=user).exclude(project__in=projects_for(by, Capability.MANAGE))
+    if not by.is_superuser and (user.is_staff or user.is_superuser or elsewhere.exists()):
+        raise NotYours(
+            f"{user.display_name} also belongs to projects that you don't manage, so an administrator has to do this."
+        )
+    password = one_time_password()
+    with transaction.atomic():
+        user.set_password(password)
+        user.must_change_password = True
+        user.save(update_fields=["password", "must_change_password"])
+        audit.record(verb="password.reset", actor=by, subject=user, project=project, username=user.username)
+    return password
+
+
+def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
+    """Take a role away. Tasks that the person holds go back to the queue when he can't label here any more."""
+    ensure(by, Capability.MANAGE, project)
+    with transaction.atomic():
+        # The managers are locked, so that two of them can't remove each other at once.
+        managers = Membership.objects.filter(project=project, role=Membership.Role.MANAGER).select_for_update()
+        if role == Membership.Role.MANAGER and [manager.user_id for manager in managers] == [user.pk]:
+            raise Refused("A project needs a manager: make somebody else a manager first.")
+        removed, _ = Membership.objects.filter(user=user, project=project, role=role).delete()
+        if removed != 1:
+            raise Refused(f"{user.display_name} doesn't have this role.", status=404)
+        if not can(user, Capability.LABEL, project):
+            queue.release_held(labeler=user, project=project)
+        audit.record(verb="membership.removed", actor=by, subject=user, project=project, username=user.username, role=role)
+
+
+def author_of(user: User) -> Author:
+    """The author who signs this person's texts."""
+    author, _ = Author.objects.get_or_create(
+        user=user, defaults={"kind": Author.Kind.PERSON, "name": user.display_name[:200]}
+    )
+    return author
+
+
+def _new_account(*, username: str, full_name: str, language: str) -> tuple[User, str]:
+    first, _, last = full_name.strip().partition(" ")
+    password = one_time_password()
+    user = User(username=username, first_name=first, last_name=last, language=language, must_change_password=True)
+    user.set_password(password)
+    try:
+        user.full_clean()
+    except ValidationError as error:
+        raise Refused(" ".join(error.messages), status=400) from None
+    user.save()
+    return user, password

@@ -1,0 +1,114 @@
+"""Who may do what. Views, commands and tests all read it here; what isn't granted is refused."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+
+from annotate.errors import NotYours
+from annotate.models import Membership, Project, User
+
+
+class Capability(StrEnum):
+    """Something that a role allows in a project."""
+
+    VIEW = "view"  # see that the project is there, and its guidelines
+    LABEL = "label"  # get tasks and judge them
+    REVIEW = "review"  # look at others' judgments
+    SEE_DATA = "see_data"  # prompts, answers, counts, agreement
+    EXPORT = "export"  # take data away
+    TRAIN = "train"  # launch and stop runs, promote models
+    MANAGE = "manage"  # settings, people, imports
+
+
+Role = Membership.Role
+ROLE_CAPABILITIES: dict[str, frozenset[Capability]] = {
+    Role.LABELER: frozenset({Capability.VIEW, Capability.LABEL}),
+    Role.REVIEWER: frozenset({Capability.VIEW, Capability.LABEL, Capability.REVIEW, Capability.SEE_DATA}),
+    Role.RESEARCHER: frozenset({Capability.VIEW, Capability.SEE_DATA, Capability.EXPORT, Capability.TRAIN}),
+    Role.MANAGER: frozenset(Capability),
+}
+REFUSALS = {
+    Capability.VIEW: "You aren't a member of this project.",
+    Capability.LABEL: "You don't label in this project. Ask a manager of the project to make you a labeler.",
+    Capability.REVIEW: "Only reviewers and managers of this project see others' judgments.",
+    Capability.SEE_DATA: "Labelers don't see the data of a project: judging works best blind.",
+    Capability.EXPORT: "Only researchers and managers of this project may export its data.",
+    Capability.TRAIN: "Only researchers and managers of this project may train models.",
+    Capability.MANAGE: "Only managers of this project may do this.",
+}
+
+
+class ProjectRequest(HttpRequest):
+    """A request inside a project, as `requires` hands it to a view."""
+
+    project: Project
+    capabilities: frozenset[Capability]
+
+
+def capabilities(user: User | AnonymousUser, project: Project) -> frozenset[Capability]:
+    """All that the user's roles in the project allow; they add up."""
+    if not user.is_authenticated or not user.is_active:
+        return frozenset()
+    if user.is_superuser:
+        return frozenset(Capability)
+    roles = Membership.objects.filter(user_id=user.pk, project=project).values_list("role", flat=True)
+    return frozenset().union(*(ROLE_CAPABILITIES[role] for role in roles))
+
+
+def can(user: User | AnonymousUser, capability: Capability, project: Project) -> bool:
+    return capability in capabilities(user, project)
+
+
+def ensure(user: User | AnonymousUser, capability: Capability, project: Project) -> None:
+    """Raise NotYours with a sentence unless the user can."""
+    if not can(user, capability, project):
+        raise NotYours(REFUSALS[capability])
+
+
+def projects_for(user: User | AnonymousUser, capability: Capability) -> QuerySet[Project]:
+    """The projects, archived ones too, in which the user can."""
+    if not user.is_authenticated or not user.is_active:
+        return Project.objects.none()
+    if user.is_superuser:
+        return Project.objects.all()
+    roles = [role for role, granted in ROLE_CAPABILITIES.items() if capability in granted]
+    return Project.objects.filter(pk__in=Membership.objects.filter(user_id=user.pk, role__in=roles).values("project"))
+
+
+def can_create_projects(user: User | AnonymousUser) -> bool:
+    """Whoever manages a project already may open another."""
+    return projects_for(user, Capability.MANAGE).exists() or bool(user.is_active and user.is_superuser)
+
+
+def requires(capability: Capability) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """View decorator for URLs below a project's slug.
+
+    Takes `slug` from the URL, sets `request.project` and `request.capabilities`, and calls the view without the slug.
+    An outsider gets 404, as if there were no such project; a member without the capability 403 with a sentence.
+    """
+
+    def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        @wraps(view)
+        @login_required
+        def wrapper(request: ProjectRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            project = Project.objects.filter(slug=slug).first()
+            granted = capabilities(request.user, project) if project else frozenset()
+            if project is None or Capability.VIEW not in granted:
+                raise Http404("There is no such project, or you aren't a member of it.")
+            if capability not in granted:
+                raise PermissionDenied(REFUSALS[capability])
+            request.project, request.capabilities = project, granted
+            return view(request, *args, **kwargs)
+
+        wrapper.capability = capability  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate

@@ -1,0 +1,136 @@
+"""What a labeler hands in, checked against the task and the rubric."""
+
+import math
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from annotate import text
+from annotate.errors import InvalidOrdering, Refused, UnknownResponse
+from annotate.models import Assignment, Judgment, JudgmentRevision, Rubric
+from annotate.ordering import Ordering
+
+LONGEST_COMMENT = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A judgment as it came in; `queue.submit` checks it.
+
+    client_id:  chosen by the browser when it showed the task; a repeated submit carries the same one.
+    tiers:      lists of response ids, best tier first; absent ids are not ranked.
+    ratings:    {response id: {criterion: number}}; flags: {response id: [flag]}. Ids may be strings, as JSON has them.
+    seconds:    time spent, None if not known.
+    rubric_id:  the rubric version that was on the page; None means the project's latest.
+    """
+
+    client_id: uuid.UUID
+    tiers: Any = ()
+    all_unacceptable: bool = False
+    ratings: Any = field(default_factory=dict)
+    flags: Any = field(default_factory=dict)
+    margin: int | None = None
+    comment: str = ""
+    seconds: float | None = None
+    source: str = JudgmentRevision.Source.HUMAN
+    rubric_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What became of a submission.
+
+    repeated: it had come before, and nothing was written now.
+    surplus:  it came after the lease ran out and others had taken the task's places: kept, beyond the overlap.
+    """
+
+    judgment: Judgment
+    revision: JudgmentRevision
+    repeated: bool
+    surplus: bool
+
+
+def checked_revision(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
+    """The submission as an unsaved revision without its judgment and number.
+
+    Raises InvalidOrdering, UnknownResponse or Refused (400), each with a sentence.
+    """
+    ordering = Ordering.validated(submission.tiers, assignment.presentation)
+    if len(ordering) < 2 and not submission.all_unacceptable:
+        raise InvalidOrdering(
+            "Rank at least two answers (equally good ones may share a tier), mark all as unacceptable, or skip the task."
+        )
+    if submission.margin is not None:
+        if submission.margin not in JudgmentRevision.Margin.values:
+            raise Refused("A margin is a whole number from 0 (negligible) to 3 (significant).", status=400)
+        if len(assignment.presentation) != 2:
+            raise Refused("A margin is asked for only where two answers are compared.", status=400)
+    seconds = submission.seconds
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+        raise Refused("The time spent must be a number of seconds from 0 on.", status=400)
+    if submission.source not in JudgmentRevision.Source.values:
+        raise Refused("A judgment comes from a human or an ai.", status=400)
+    rubric = _rubric(submission, assignment)
+    return JudgmentRevision(
+        client_id=submission.client_id,
+        tiers=[list(tier) for tier in ordering.tiers],
+        all_unacceptable=submission.all_unacceptable,
+        ratings=_ratings(submission.ratings, assignment, rubric),
+        flags=_flags(submission.flags, assignment, rubric),
+        margin=submission.margin,
+        comment=text.checked(submission.comment.strip(), name="The comment", longest=LONGEST_COMMENT),
+        seconds=seconds,
+        rubric=rubric,
+        source=submission.source,
+    )
+
+
+def _rubric(submission: Submission, assignment: Assignment) -> Rubric | None:
+    if submission.rubric_id is None:
+        return assignment.project.rubric
+    rubric = assignment.project.rubrics.filter(pk=submission.rubric_id).first()
+    if rubric is None:
+        raise Refused("The rubric of this judgment isn't one of this project.", status=400)
+    return rubric
+
+
+def _per_response(values: Any, assignment: Assignment, *, name: str) -> dict[int, Any]:
+    if not isinstance(values, dict):
+        raise Refused(f"{name} are given per answer.", status=400)
+    result = {}
+    for key, value in values.items():
+        if not str(key).isdecimal() or int(key) not in assignment.presentation:
+            raise UnknownResponse(f"{name} name an answer that doesn't belong to this task.")
+        result[int(key)] = value
+    return result
+
+
+def _ratings(values: Any, assignment: Assignment, rubric: Rubric | None) -> dict[str, dict[str, float]]:
+    criteria = {criterion["name"]: criterion for criterion in rubric.criteria} if rubric else {}
+    checked = {}
+    for response_id, ratings in _per_response(values, assignment, name="Ratings").items():
+        if not isinstance(ratings, dict):
+            raise Refused("Ratings of an answer are given per criterion.", status=400)
+        for name, value in ratings.items():
+            criterion = criteria.get(name)
+            if criterion is None:
+                raise Refused(f"The rubric has no criterion {str(name)[:60]!r}.", status=400)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not criterion["min"] <= value <= criterion["max"]:
+                raise Refused(
+                    f"{criterion['label']} is rated from {criterion['min']} to {criterion['max']}.", status=400
+                )
+        if ratings:
+            checked[str(response_id)] = ratings
+    return checked
+
+
+def _flags(values: Any, assignment: Assignment, rubric: Rubric | None) -> dict[str, list[str]]:
+    known = [flag["name"] for flag in rubric.flags] if rubric else []
+    checked = {}
+    for response_id, names in _per_response(values, assignment, name="Flags").items():
+        if not isinstance(names, list | tuple) or not all(name in known for name in names):
+            raise Refused("An answer has a flag that the rubric doesn't know.", status=400)
+        if names:
+            checked[str(response_id)] = sorted(set(names), key=known.index)
+    return checked
