@@ -1,0 +1,40 @@
+// On every page: speak to screen readers, and turn a failed request into a sentence that takes nothing away.
+"use strict";
+
+const hone = {
+  announce(sentence) {
+    const announcer = document.getElementById("announcer");
+    announcer.textContent = "";
+    // A later frame, so that the same sentence twice is spoken twice.
+    requestAnimationFrame(() => { announcer.textContent = sentence; });
+  },
+
+  say(sentence, kind) {
+    const notice = document.createElement("p");
+    notice.className = `notice ${kind}`;
+    notice.textContent = sentence;
+    document.getElementById("messages").replaceChildren(notice);
+    notice.scrollIntoView({ block: "nearest" });
+  },
+};
+
+// A refusal that the server addressed to a place on the page is shown there, whatever its status.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.xhr.getResponseHeader("HX-Retarget")) {
+    event.detail.shouldSwap = true;
+    event.detail.isError = false;
+  }
+});
+
+document.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.elt.closest("[data-quiet]")) return;
+  const status = event.detail.xhr.status;
+  if (status === 403) hone.say("That isn't allowed, or you were signed out meanwhile. What you entered is still on this page: sign in again in another tab, then send it again.", "error");
+  else if (status === 404) hone.say("That is no longer there. What you entered is still on this page.", "error");
+  else hone.say(`The server could not answer (${status}). What you entered is still on this page: send it again in a moment.`, "error");
+});
+
+document.addEventListener("htmx:sendError", (event) => {
+  if (event.detail.elt.closest("[data-quiet]")) return;
+  hone.say("The server can't be reached. What you entered is still on this page: send it again when the connection is back.", "error");
+});
