@@ -1,17 +1,48 @@
-"""Hone's settings: one file, every value from a typed environment variable, SQLite and an embedded broker by default."""
+"""Hone's settings: one file, every value from a typed environment variable, SQLite and an embedded broker by default.
 
+docs/configuration.md lists the variables; a test keeps that list true.
+"""
+
+import os
 from pathlib import Path
+from typing import Any
 
-import environ
+from csp.constants import NONE, SELF
+
+from config import broker
+from config.environment import Environment, WrongSetting, refuse
+from config.secret_key import stored_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
 
-HONE_DATA = Path(env.str("HONE_DATA", default=str(BASE_DIR / "var"))).absolute()
-HONE_DATA.mkdir(parents=True, exist_ok=True)
-SECRET_KEY = env.str("SECRET_KEY", default="insecure-development-key")
-DEBUG = env.bool("DEBUG", default=False)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
+try:
+    env = Environment(os.environ)
+    HONE_DATA = env.folder("HONE_DATA", default=BASE_DIR / "var")
+    HONE_HOST = env.text("HONE_HOST", default="127.0.0.1", pattern=r"[0-9A-Za-z.:\-\[\]]+", form="an address to listen on")
+    HONE_PORT = env.whole_number("HONE_PORT", default=8000, minimum=1, maximum=65535)
+    HONE_WEB_THREADS = env.whole_number("HONE_WEB_THREADS", default=8, minimum=1, maximum=256)
+    HONE_GPUS = env.whole_number("HONE_GPUS", default=0, minimum=0, maximum=64)
+    HONE_BASE_MODEL = env.text(
+        "HONE_BASE_MODEL",
+        default="smollm2-135m-instruct",
+        pattern=r"[0-9A-Za-z._/\-]+",
+        form="a catalogue name, a folder or a Hub id",
+    )
+    HONE_LANGUAGE = env.choice("HONE_LANGUAGE", default="en", choices=["en", "zh-hans"])
+    HONE_LOG_LEVEL = env.choice("HONE_LOG_LEVEL", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    HONE_PROXIES = env.whole_number("HONE_PROXIES", default=0, minimum=0, maximum=8)
+    https = env.flag("HONE_HTTPS", default=False)
+    DEBUG = env.flag("HONE_DEBUG", default=False)
+    ALLOWED_HOSTS = env.names("HONE_ALLOWED_HOSTS", default="127.0.0.1,localhost,[::1]")
+    CSRF_TRUSTED_ORIGINS = env.names("HONE_TRUSTED_ORIGINS")
+    SECRET_KEY = env.secret("HONE_SECRET_KEY") or stored_secret_key(HONE_DATA)
+    database = env.database("DATABASE_URL", default=HONE_DATA / "hone.sqlite3")
+    REDIS_URL = env.broker("REDIS_URL")
+    env.refuse_unknown()
+except WrongSetting as error:
+    refuse(error)
+
+# --- applications ---------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
     "config",
@@ -25,22 +56,29 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_htmx",
     "template_partials",
+    "allauth",
+    "allauth.account",
+    "axes",
+    "csp",
 ]
-AUTH_USER_MODEL = "annotate.User"
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{HONE_DATA / 'hone.sqlite3'}")}
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # IMMEDIATE takes the write lock at BEGIN: a deferred transaction that upgrades later fails instead of waiting.
-    DATABASES["default"]["OPTIONS"] = {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
-    }
-USE_TZ = True
-TIME_ZONE = "UTC"
-LANGUAGE_CODE = "en"
-STATIC_URL = "/static/"
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    # Last: it turns the answer to a locked-out sign-in into the page that says so.
+    "axes.middleware.AxesMiddleware",
+]
 ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -55,12 +93,117 @@ TEMPLATES = [
         },
     }
 ]
-MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+DATABASES: dict[str, dict[str, Any]] = {"default": database}
+if str(database["ENGINE"]).endswith("sqlite3"):
+    # IMMEDIATE takes the write lock at BEGIN: a deferred transaction that upgrades later fails instead of waiting.
+    database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+    }
+    # A file: threads and child processes of a test share it, which an in-memory database can't give them with WAL.
+    database["TEST"] = {"NAME": str(HONE_DATA / "test.sqlite3")}
+else:
+    database["CONN_MAX_AGE"] = 60
+    database["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CELERY_BROKER_URL = REDIS_URL or broker.address(HONE_DATA)
+
+# --- people ---------------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "annotate.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
 ]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "account_login"
+# People are invited by a project's manager: a user name and a one-time password, no e-mail, no sign-up.
+ACCOUNT_ADAPTER = "config.accounts.ClosedAccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}  # axes counts in the database, which all processes share
+AXES_FAILURE_LIMIT = 8
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "account/locked.html"
+AXES_CLIENT_IP_CALLABLE = "config.accounts.client_address"
+AXES_VERBOSE = False
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+# --- security -------------------------------------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = https
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = https
+# Containers and load balancers ask for these over plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+if HONE_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1 * 2**20
+
+# --- pages ----------------------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = HONE_LANGUAGE
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATIC_ROOT = HONE_DATA / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+STATIC_ROOT.mkdir(exist_ok=True)
+
+# --- log ------------------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": HONE_LOG_LEVEL},
+    "loggers": {
+        # Its own handlers would print each line twice, and mail errors to nobody.
+        "django": {"handlers": [], "level": HONE_LOG_LEVEL, "propagate": True},
+        "django.db.backends": {"level": "INFO"},
+        "axes": {"level": "WARNING"},
+    },
+}

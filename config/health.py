@@ -1,0 +1,97 @@
+"""Answers for load balancers and for people: is the process alive, and has it all it needs to work?"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from kombu import Connection
+
+from rlhf.models import WorkerHeartbeat
+
+WORKER_SILENCE = timedelta(seconds=60)
+"""A worker that hasn't said anything for this long counts as gone."""
+BROKER_SECONDS = 2
+
+
+class NotReady(Exception):
+    """What is missing, in a few words that may be read by anybody."""
+
+
+@require_safe
+@never_cache
+def alive(request: HttpRequest) -> HttpResponse:
+    """The process answers. Nothing else is asked, so that a database's failure doesn't get the process killed."""
+    return HttpResponse("ok\n", content_type="text/plain; charset=utf-8")
+
+
+@require_safe
+@never_cache
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 where every part works, else 503; the answer names each part and what is wrong with it."""
+    parts: dict[str, str] = {}
+    failed = False
+    for name, check in CHECKS.items():
+        try:
+            parts[name] = check()
+        except NotReady as error:
+            parts[name], failed = str(error), True
+    return JsonResponse({"ready": not failed, "parts": parts}, status=503 if failed else 200)
+
+
+def database() -> str:
+    try:
+        with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Exception:
+        raise NotReady("the database doesn't answer") from None
+    return "ok"
+
+
+def migrations() -> str:
+    try:
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    except Exception:
+        raise NotReady("the database doesn't answer") from None
+    if missing:
+        raise NotReady(f"{missing} migrations are missing: run manage.py migrate")
+    return "ok"
+
+
+def broker() -> str:
+    try:
+        with Connection(settings.CELERY_BROKER_URL, connect_timeout=BROKER_SECONDS, transport_options=BROKER_OPTIONS) as connection:
+            connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
+            connection.default_channel.client.ping()
+    except Exception:
+        raise NotReady("the broker doesn't answer") from None
+    return "ok"
+
+
+def workers() -> str:
+    """The queues that somebody listens to, with the age of the freshest sign of life."""
+    try:
+        now = timezone.now()
+        heard = list(WorkerHeartbeat.objects.filter(seen_at__gte=now - WORKER_SILENCE))
+    except Exception:
+        raise NotReady("the database doesn't answer") from None
+    if not heard:
+        raise NotReady("no worker has been heard of lately")
+    age = max(0, round((now - max(beat.seen_at for beat in heard)).total_seconds()))
+    queues = sorted({queue for beat in heard for queue in beat.queues})
+    return f"ok: {', '.join(queues)}; last heard of {age} s ago"
+
+
+BROKER_OPTIONS = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
+CHECKS: dict[str, Callable[[], str]] = {
+    "database": database,
+    "migrations": migrations,
+    "broker": broker,
+    "workers": workers,
+}
