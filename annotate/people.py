@@ -88,7 +88,9 @@ def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
             raise Refused(f"{user.display_name} doesn't have this role.", status=404)
         if not can(user, Capability.LABEL, project):
             queue.release_held(labeler=user, project=project)
-        audit.record(verb="membership.removed", actor=by, subject=user, project=project, username=user.username, role=role)
+        audit.record(
+            verb="membership.removed", actor=by, subject=user, project=project, username=user.username, role=role
+        )
 
 
 def author_of(user: User) -> Author:
