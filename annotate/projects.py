@@ -54,7 +54,7 @@ def create_project(*, by: User, name: str, slug: str = "", **values: Any) -> Pro
 def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
     """Apply changes: any of FIELDS, "guidelines", "criteria", "flags", "archived". What stays the same is no change.
 
-    A new overlap applies to open tasks at once; guidelines and rubric get a new version. Returns the project as it is now.
+    A new overlap applies to open tasks at once; guidelines and rubric get a new version. Returns the project as it is.
     """
     ensure(by, Capability.MANAGE, project)
     versioned = {key: changes.pop(key) for key in _VERSIONED if key in changes}

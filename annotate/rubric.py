@@ -11,7 +11,7 @@ MOST = 20
 
 
 def checked_criteria(criteria: Any) -> list[dict[str, Any]]:
-    """[{"name", "label", "min", "max", "help"?}] with whole numbers min < max at most 100 apart. Raises Refused (400)."""
+    """[{"name", "label", "min", "max", "help"?}] with whole min < max at most 100 apart. Raises Refused (400)."""
     checked = []
     for item in _checked_items(criteria, kind="criterion", keys={"name", "label", "min", "max", "help"}):
         low, high = item.get("min"), item.get("max")

@@ -1,4 +1,4 @@
-"""What people's side tells others, who connect to these signals: it never imports them. All are sent after the commit."""
+"""What people's side tells others, who connect to these signals: it never imports them. Sent after the commit."""
 
 from django.dispatch import Signal
 

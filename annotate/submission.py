@@ -58,7 +58,7 @@ def checked_revision(submission: Submission, *, assignment: Assignment) -> Judgm
     ordering = Ordering.validated(submission.tiers, assignment.presentation)
     if len(ordering) < 2 and not submission.all_unacceptable:
         raise InvalidOrdering(
-            "Rank at least two answers (equally good ones may share a tier), mark all as unacceptable, or skip the task."
+            "Rank at least two answers (equal ones may share a tier), mark all as unacceptable, or skip the task."
         )
     if submission.margin is not None:
         if submission.margin not in JudgmentRevision.Margin.values:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from annotate import queue
-from annotate.models import Assignment, Author, Membership, Project, Prompt, Response, Rubric, Task, User
+from annotate.models import Assignment, Author, Membership, Project, Prompt, Response, Task, User
 from annotate.projects import create_project
 from annotate.queue import Receipt, Submission
 

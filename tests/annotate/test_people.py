@@ -11,7 +11,8 @@ def test_an_invited_person_gets_an_account_and_a_one_time_password(cast):
         project=cast.project, username="li.wei", role="labeler", by=cast.manager, full_name="Li Wei", language="zh-hans"
     )
     user.refresh_from_db()
-    assert user.check_password(password) and user.must_change_password
+    assert user.check_password(password)
+    assert user.must_change_password
     assert (user.display_name, user.language) == ("Li Wei", "zh-hans")
     assert Membership.objects.get(user=user).role == "labeler"
     event = AuditEvent.objects.filter(verb="membership.created").first()
@@ -25,7 +26,8 @@ def test_an_invited_person_gets_an_account_and_a_one_time_password(cast):
 
 def test_somebody_with_an_account_gets_the_role_and_keeps_the_password(cast):
     user, password = people.invite(project=cast.project, username="OUTSIDER", role="reviewer", by=cast.manager)
-    assert user == cast.outsider and password is None
+    assert user == cast.outsider
+    assert password is None
     assert user.check_password(PASSWORD)
 
 
@@ -60,7 +62,8 @@ def test_only_managers_deal_with_people(cast, who):
 def test_a_reset_password_is_new_and_must_be_changed(cast):
     password = people.reset_password(user=cast.labeler, project=cast.project, by=cast.manager)
     cast.labeler.refresh_from_db()
-    assert cast.labeler.check_password(password) and cast.labeler.must_change_password
+    assert cast.labeler.check_password(password)
+    assert cast.labeler.must_change_password
     assert not cast.labeler.check_password(PASSWORD)
     assert AuditEvent.objects.filter(verb="password.reset", subject_id=str(cast.labeler.pk)).exists()
 

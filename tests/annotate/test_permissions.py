@@ -28,7 +28,8 @@ def test_each_role_may_do_what_it_is_for(cast, who):
 
 def test_roles_add_up(cast):
     Membership.objects.create(user=cast.labeler, project=cast.project, role="researcher")
-    assert can(cast.labeler, Capability.LABEL, cast.project) and can(cast.labeler, Capability.EXPORT, cast.project)
+    assert can(cast.labeler, Capability.LABEL, cast.project)
+    assert can(cast.labeler, Capability.EXPORT, cast.project)
 
 
 def test_nobody_and_closed_accounts_may_do_nothing(cast):

@@ -71,7 +71,8 @@ def test_versions_are_made_only_when_something_changed(cast):
     assert (project.guidelines.version, project.rubric.version) == (1, 1)
     project = edit_project(project=cast.project, by=cast.manager, guidelines="Be quick.\r\nBe fair.", flags=FLAGS)
     assert (project.guidelines.version, project.rubric.version) == (2, 2)
-    assert project.guidelines.text == "Be quick.\nBe fair." and project.guidelines.created_by == cast.manager
+    assert project.guidelines.text == "Be quick.\nBe fair."
+    assert project.guidelines.created_by == cast.manager
     assert project.guidelines_versions.get(version=1).text == "Rank by **kindness**."
 
 

@@ -42,10 +42,13 @@ def test_one_more_is_leased_ahead_and_comes_next(cast):
     current = claim(cast)
     ahead = queue.look_ahead(labeler=cast.labeler, project=cast.project)
     assert (current.state, ahead.state) == (State.CURRENT, State.AHEAD)
-    assert current.opened_at is not None and ahead.opened_at is None
+    assert current.opened_at is not None
+    assert ahead.opened_at is None
     judge(current, [[answer] for answer in current.presentation])
     promoted = claim(cast)
-    assert promoted.pk == ahead.pk and promoted.state == State.CURRENT and promoted.opened_at is not None
+    assert promoted.pk == ahead.pk
+    assert promoted.state == State.CURRENT
+    assert promoted.opened_at is not None
     assert Assignment.objects.filter(labeler=cast.labeler, state=State.AHEAD).count() == 1
 
 
@@ -62,7 +65,8 @@ def test_overlap_gives_a_task_to_several_and_to_nobody_twice(cast):
         judge(claim(cast, labeler), [[answer] for answer in response_ids(task)])
     task.refresh_from_db()
     assert (task.state, task.judgments_given, task.slots_free) == (Task.State.COMPLETE, 2, 0)
-    assert claim(cast, cast.reviewer) is None and claim(cast) is None
+    assert claim(cast, cast.reviewer) is None
+    assert claim(cast) is None
 
 
 def test_higher_priority_comes_first_even_when_it_came_later(cast):
@@ -107,13 +111,18 @@ def test_a_judgment_is_stored_with_all_its_parts(cast):
         seconds=12.5,
     )
     revision = JudgmentRevision.objects.get()
-    assert receipt.revision == revision and not receipt.repeated and not receipt.surplus
+    assert receipt.revision == revision
+    assert not receipt.repeated
+    assert not receipt.surplus
     assert revision.tiers == [[b], [a, d]]
-    assert revision.ratings == {str(a): {"overall": 5}} and revision.flags == {str(c): ["hallucination"]}
+    assert revision.ratings == {str(a): {"overall": 5}}
+    assert revision.flags == {str(c): ["hallucination"]}
     assert (revision.comment, revision.seconds, revision.number) == ("Close.", 12.5, 1)
     assert revision.rubric == cast.project.rubric
     judgment = Judgment.objects.get()
-    assert judgment.latest == revision and judgment.labeler == cast.labeler and judgment.task == task
+    assert judgment.latest == revision
+    assert judgment.labeler == cast.labeler
+    assert judgment.task == task
 
 
 @pytest.mark.parametrize(
@@ -138,9 +147,11 @@ def test_a_broken_part_is_refused_and_nothing_is_lost(cast, values):
     queue.save_draft(assignment_id=assignment.pk, labeler=cast.labeler, draft={"comment": "so far"})
     with pytest.raises(Refused) as refusal:
         judge(assignment, [[answer] for answer in assignment.presentation], **values)
-    assert refusal.value.status == 400 and str(refusal.value).endswith(".")
+    assert refusal.value.status == 400
+    assert str(refusal.value).endswith(".")
     assignment.refresh_from_db()
-    assert assignment.state == State.CURRENT and assignment.draft == {"comment": "so far"}
+    assert assignment.state == State.CURRENT
+    assert assignment.draft == {"comment": "so far"}
     assert not Judgment.objects.exists()
 
 
@@ -201,9 +212,11 @@ def test_a_repeated_submit_is_the_same_judgment(cast):
     assignment = claim(cast)
     first = judge(assignment, [[answer] for answer in assignment.presentation])
     again = judge(assignment, [[answer] for answer in assignment.presentation], client_id=first.revision.client_id)
-    assert again.repeated and again.revision == first.revision
+    assert again.repeated
+    assert again.revision == first.revision
     task.refresh_from_db()
-    assert JudgmentRevision.objects.count() == 1 and task.judgments_given == 1
+    assert JudgmentRevision.objects.count() == 1
+    assert task.judgments_given == 1
 
 
 def test_another_submit_is_a_revision_and_the_latest_counts(cast):
@@ -242,7 +255,8 @@ def test_a_late_judgment_is_kept_as_surplus_when_another_took_the_place(cast):
     overdue(late)
     other = claim(cast, cast.second_labeler)
     receipt = judge(late, [[answer] for answer in late.presentation])
-    assert receipt.surplus and receipt.judgment.surplus
+    assert receipt.surplus
+    assert receipt.judgment.surplus
     assert not judge(other, [[answer] for answer in other.presentation]).surplus
     task.refresh_from_db()
     assert (task.judgments_given, Judgment.objects.count()) == (1, 2)
@@ -254,8 +268,10 @@ def test_a_labeler_gets_a_task_back_that_ran_out_with_his_draft_and_order(cast):
     queue.save_draft(assignment_id=before.pk, labeler=cast.labeler, draft={"tiers": [[1]]})
     overdue(before)
     after = claim(cast)
-    assert after.pk == before.pk and after.state == State.CURRENT
-    assert after.draft == {"tiers": [[1]]} and after.presentation == before.presentation
+    assert after.pk == before.pk
+    assert after.state == State.CURRENT
+    assert after.draft == {"tiers": [[1]]}
+    assert after.presentation == before.presentation
 
 
 def test_a_skipped_task_goes_to_others_and_not_back(cast):
@@ -284,7 +300,8 @@ def test_a_draft_renews_the_lease_and_is_of_no_use_after_the_end(cast):
     Assignment.objects.filter(pk=assignment.pk).update(lease_until=timezone.now())
     assert queue.save_draft(assignment_id=assignment.pk, labeler=cast.labeler, draft={"comment": "好"})
     assignment.refresh_from_db()
-    assert assignment.draft == {"comment": "好"} and assignment.lease_until > timezone.now() + timedelta(minutes=29)
+    assert assignment.draft == {"comment": "好"}
+    assert assignment.lease_until > timezone.now() + timedelta(minutes=29)
     judge(assignment, [assignment.presentation])
     assert not queue.save_draft(assignment_id=assignment.pk, labeler=cast.labeler, draft={"comment": "late"})
 

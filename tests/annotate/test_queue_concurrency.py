@@ -113,7 +113,8 @@ def test_one_submit_sent_many_times_at_once_is_stored_once():
 
     receipts = at_once([submit] * 6)
     assert [receipt.repeated for receipt in receipts].count(False) == 1
-    assert JudgmentRevision.objects.count() == 1 and Task.objects.get().judgments_given == 1
+    assert JudgmentRevision.objects.count() == 1
+    assert Task.objects.get().judgments_given == 1
 
 
 def test_a_place_freed_by_a_late_lease_is_taken_once():
