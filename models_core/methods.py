@@ -62,6 +62,11 @@ def merged(model: Any) -> PreTrainedModel:
     return model.merge_and_unload() if isinstance(model, PeftModel) else model
 
 
+def unwrapped(model: Any) -> PreTrainedModel:
+    """The transformers model inside peft's wrapper, with LoRA's layers in place; any other model as it is."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
 @contextmanager
 def adapter_off(model: Any) -> Iterator[None]:
     """Within it a LoRA model computes as the base it started from: PPO's reference without a second copy."""

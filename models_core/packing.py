@@ -50,48 +50,72 @@ class Layout:
 
 @dataclass(frozen=True)
 class Packed:
-    """Groups laid end to end. `ids` and `positions` are [1, N]."""
+    """Groups laid end to end: `ids` and `positions` are [1, N]; the rest are indices into the long row.
+
+    Of the M response tokens, number j stands at `tokens[j]` and is predicted by the hidden state at `predictors[j]`:
+    its predecessor, which for a response's first token is the prompt's last.
+    """
 
     ids: torch.Tensor
     positions: torch.Tensor
     layout: Layout
-    response_starts: torch.Tensor  # [responses], index of each one's first token in the long row
-    response_ends: torch.Tensor  # [responses], index of each one's last token
+    tokens: torch.Tensor  # [M]
+    predictors: torch.Tensor  # [M]
+    response_sizes: list[int]  # tokens of each response; they sum to M
+    ends: torch.Tensor  # [responses], each one's last token
+
+    @property
+    def response_ids(self) -> torch.Tensor:
+        """The response tokens themselves: [M]."""
+        return self.ids[0, self.tokens]
 
 
 def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Packed:
-    """Lay groups end to end, each prompt followed by its responses, in the order given."""
+    """Lay groups end to end, each prompt followed by its responses, in the order given.
+
+    A prompt with a single response has nothing to share: both are one plain causal segment.
+    """
     ids: list[int] = []
     positions: list[int] = []
-    sizes: list[int] = []
-    prefixes: list[int | None] = []
-    masks: list[torch.Tensor | None] = []
-    starts: list[int] = []
-    ends: list[int] = []
+    layout = Layout([], [], [])
+    tokens: list[int] = []
+    predictors: list[int] = []
     for group in groups:
-        prompt = len(sizes)
-        width = len(group.prompt)
+        prompt, width = len(layout.sizes), len(group.prompt)
+        prompt_end = len(ids) + width - 1
+        single = len(group.responses) == 1
+        if not single:
+            _add(layout, size=width, prefix=None, mask=None)
         ids += group.prompt
         positions += range(width)
-        sizes.append(width)
-        prefixes.append(None)
-        masks.append(None)
         for response in group.responses:
-            starts.append(len(ids))
+            start, size = len(ids), len(response)
+            if single:
+                _add(layout, size=width + size, prefix=None, mask=None)
+            else:
+                visible = torch.ones(size, width + size, dtype=torch.bool, device=device).tril(diagonal=width)
+                _add(layout, size=size, prefix=prompt, mask=visible)
             ids += response
-            positions += range(width, width + len(response))
-            ends.append(len(ids) - 1)
-            sizes.append(len(response))
-            prefixes.append(prompt)
-            visible = torch.ones(len(response), width + len(response), dtype=torch.bool, device=device)
-            masks.append(visible.tril(diagonal=width))
+            positions += range(width, width + size)
+            tokens += range(start, start + size)
+            predictors += [prompt_end, *range(start, start + size - 1)]
+    response_sizes = [len(response) for group in groups for response in group.responses]
+    last = torch.tensor(response_sizes, dtype=torch.long).cumsum(0) - 1
     return Packed(
         ids=torch.tensor([ids], device=device),
         positions=torch.tensor([positions], device=device),
-        layout=Layout(sizes, prefixes, masks),
-        response_starts=torch.tensor(starts, dtype=torch.long, device=device),
-        response_ends=torch.tensor(ends, dtype=torch.long, device=device),
+        layout=layout,
+        tokens=torch.tensor(tokens, dtype=torch.long, device=device),
+        predictors=torch.tensor(predictors, dtype=torch.long, device=device),
+        response_sizes=response_sizes,
+        ends=torch.tensor(tokens, dtype=torch.long, device=device)[last.to(device)],
     )
+
+
+def _add(layout: Layout, *, size: int, prefix: int | None, mask: torch.Tensor | None) -> None:
+    layout.sizes.append(size)
+    layout.prefixes.append(prefix)
+    layout.masks.append(mask)
 
 
 def hidden_states(trunk: Any, packed: Packed) -> torch.Tensor:

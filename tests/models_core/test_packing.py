@@ -23,24 +23,33 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> torch.nn.Module:
 
 
 def plain_rows() -> list[list[int]]:
-    """The rows that the packed one stands for, in the order of their own segments."""
-    rows = []
-    for group in GROUPS:
-        rows.append(list(group.prompt))
-        rows.extend([*group.prompt, *response] for response in group.responses)
-    return rows
+    """The rows that the packed one stands for, in the order of its segments."""
+    return [
+        [5, 6, 7, 8],
+        [5, 6, 7, 8, 9, 10],
+        [5, 6, 7, 8, 11],
+        [5, 6, 7, 8, 12, 13, 14],
+        [20, 21, 22, 23],
+        [30, 31, 32],
+    ]
 
 
 def test_the_layout_by_hand() -> None:
     packed = pack(GROUPS)
     assert packed.ids.tolist() == [[5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30, 31, 32]]
     assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 5, 4, 4, 5, 6, 0, 1, 2, 3, 0, 1, 2]]
-    assert packed.layout.sizes == [4, 2, 1, 3, 1, 3, 3]
-    assert packed.layout.prefixes == [None, 0, 0, 0, None, 4, None]
-    assert packed.response_starts.tolist() == [4, 6, 7, 11]
-    assert packed.response_ends.tolist() == [5, 6, 9, 13]
+    assert packed.layout.sizes == [4, 2, 1, 3, 4, 3]
+    assert packed.layout.prefixes == [None, 0, 0, 0, None, None]
     mask = packed.layout.masks[1]
     assert mask is not None and mask.tolist() == [[True] * 5 + [False], [True] * 6]
+
+
+def test_each_response_token_knows_what_predicts_it() -> None:
+    packed = pack(GROUPS)
+    assert packed.response_ids.tolist() == [9, 10, 11, 12, 13, 14, 21, 22, 23]
+    assert packed.ids[0, packed.predictors].tolist() == [8, 9, 8, 8, 12, 13, 20, 21, 22]
+    assert packed.response_sizes == [2, 1, 3, 3]
+    assert packed.ids[0, packed.ends].tolist() == [10, 11, 14, 23]
 
 
 def test_the_cost_of_a_group_counts_its_prompt_once() -> None:
@@ -60,7 +69,7 @@ def test_gradients_equal_those_of_separate_rows(model: torch.nn.Module) -> None:
     packed = pack(GROUPS)
     torch.manual_seed(0)
     direction = torch.randn(16, dtype=torch.float64)
-    (hidden_states(trunk(model), packed)[packed.response_ends] @ direction).pow(2).sum().backward()
+    (hidden_states(trunk(model), packed)[packed.ends] @ direction).pow(2).sum().backward()
     shared = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
     model.zero_grad()
     for group in GROUPS:

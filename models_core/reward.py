@@ -1,0 +1,288 @@
+"""Train a reward model on rankings: a language model's trunk with a scalar head, and the K-wise pairwise loss.
+
+This is the reward model of InstructGPT (Ouyang et al. 2022, section 3.5): every response of a ranking is scored once, all
+its K(K-1)/2 pairs come out of those K scores, and each ranking counts once in the loss. The prompt is computed once for
+its K responses. Rankings of one prompt are all on one side of the held-out split. Left out: ensembles of heads, and
+margins by strength of preference other than the row's own `margin`.
+
+    python -m models_core reward --model smollm2-135m-instruct --data rankings.jsonl --out RUN
+"""
+
+import hashlib
+import json
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models_core import language_models, methods, records, schedule, scoring
+from models_core.batching import micro_batches, minibatches
+from models_core.config import BadInput, RewardConfig
+from models_core.losses import Comparisons, Pair, RankedGroup, ranked_pairs, ranking_loss
+from models_core.packing import Group, pack
+from models_core.records import Message, Ranking
+from models_core.stopping import StopSignal
+from models_core.training import Training
+
+FEWEST_HELD_OUT = 5
+"""Fewer held-out prompts than this measure nothing; all rows are trained on instead."""
+CALIBRATION_GROUPS = 64
+"""Training rankings whose logits set shift and scale where no files for that are given."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A ranking as tokens: its responses, and which pairs of them are ordered how."""
+
+    group: Group
+    pairs: list[Pair]
+    weight: float
+    margin: float
+
+    @property
+    def ranked(self) -> RankedGroup:
+        return RankedGroup(len(self.group.responses), self.pairs, self.weight, self.margin)
+
+
+def train(
+    settings: RewardConfig,
+    *,
+    model: str,
+    data: str | Path,
+    out: str | Path,
+    evaluation: str | Path | None = None,
+    demonstrations: str | Path | None = None,
+    samples: str | Path | None = None,
+    device: torch.device,
+    stop: StopSignal,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Train on rankings, leave the model in OUT/model, and return what result.json says of it.
+
+    `evaluation` holds the rankings to measure on; without it a part of the prompts is held out. `demonstrations` and
+    `samples` (answers of the reference) set the shift and the scale of scores. Raises BadInput, Stopped, Diverged.
+    """
+    # 1. Read the rankings and hold prompts out.
+    files = {"rankings": data, "evaluation": evaluation, "demonstrations": demonstrations, "samples": samples}
+    rankings = records.read(data, "rankings")
+    if evaluation is None:
+        rankings, held_out = split_by_prompt(rankings, part=settings.held_out)
+    else:
+        held_out = records.read(evaluation, "rankings")
+    training = Training(
+        out=out,
+        stage="reward",
+        settings=settings,
+        models={"model": model},
+        data={name: Path(path) for name, path in files.items() if path is not None},
+        device=device,
+        stop=stop,
+        resume=resume,
+    )
+
+    # 2. Turn them into tokens. What cannot teach is left out and counted.
+    tokenizer = language_models.load_tokenizer(model)
+    network = language_models.new_reward_model(model, device=device, dtype=training.dtype, seed=settings.seed)
+    max_length = min(settings.max_length, language_models.context_length(network))
+    examples, left_out = encode(rankings, tokenizer=tokenizer, settings=settings, max_length=max_length)
+    held_out_examples, _ = encode(held_out, tokenizer=tokenizer, settings=settings, max_length=max_length)
+    if not examples:
+        raise BadInput(f"{Path(data).name}: no ranking has two different responses in a strict order.")
+
+    # 3. Choose the weights that learn.
+    network = methods.prepare(network, settings)
+    training.optimizer("model", network, learning_rate=settings.learning_rate)
+    done, _ = training.restore()
+
+    # 4. Train: a step is one minibatch of whole rankings, computed a few thousand tokens at a time.
+    plan = minibatches(len(examples), size=settings.batch_size, epochs=settings.epochs, seed=settings.seed)
+    for step, rows in enumerate(plan[done:], start=done + 1):
+        with training.timed():
+            loss, accuracy = accumulate(network, [examples[row] for row in rows], settings=settings, device=device)
+            rate = schedule.rate(
+                step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=True
+            )
+            norm = training.update("model", learning_rate=rate)
+        measured = {}
+        if settings.eval_every and step % settings.eval_every == 0 and held_out_examples:
+            measured = {"eval_accuracy": measure(network, held_out_examples, settings, device)["accuracy"]}
+        training.run.log(step, loss=loss, accuracy=accuracy, learning_rate=rate, gradient_norm=norm, **measured)
+        training.between_steps(step, total=len(plan))
+
+    # 5. Measure on prompts that were not trained on.
+    metrics: dict[str, Any] = {
+        "rankings": len(examples),
+        **left_out,
+        "trained_parameters": methods.trainable_parameters(network),
+        "precision": training.precision,
+        "seconds": training.seconds,
+        "rankings_per_s": sum(map(len, plan[done:])) / training.seconds if training.seconds else None,
+        **(measure(network, held_out_examples, settings, device) if held_out_examples else {"accuracy": None}),
+    }
+
+    # 6. Put scores on a scale: demonstrations at 0 on average, samples of the reference with deviation 1.
+    calibration = calibrate(
+        network, examples, demonstrations, samples, tokenizer=tokenizer, settings=settings, max_length=max_length,
+        device=device,
+    )  # fmt: skip
+    metrics |= calibration
+
+    # 7. Save.
+    language_models.save_reward_model(
+        training.run.model,
+        methods.merged(network),
+        tokenizer,
+        reward_shift=calibration["reward_shift"],
+        reward_scale=calibration["reward_scale"],
+    )
+    return training.finish(metrics)
+
+
+def split_by_prompt(rankings: list[Ranking], *, part: float) -> tuple[list[Ranking], list[Ranking]]:
+    """Training and held-out rankings. A hash of the prompt decides, so no prompt is on both sides, ever."""
+    held_out = [ranking for ranking in rankings if _place(ranking.messages) < part]
+    if len({_place(ranking.messages) for ranking in held_out}) < FEWEST_HELD_OUT:
+        return rankings, []
+    return [ranking for ranking in rankings if _place(ranking.messages) >= part], held_out
+
+
+def _place(messages: Sequence[Message]) -> float:
+    """A prompt's fixed place in [0, 1)."""
+    digest = hashlib.sha256(json.dumps(messages, sort_keys=True, ensure_ascii=False).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def encode(
+    rankings: Sequence[Ranking], *, tokenizer: Any, settings: RewardConfig, max_length: int
+) -> tuple[list[Example], dict[str, int]]:
+    """Rankings as tokens, and counts of what was left out.
+
+    Too long a response counts as not ranked. Pairs whose responses are the same tokens say nothing; a ranking that has
+    no pair left is dropped.
+    """
+    examples = []
+    too_long = equal_pairs = 0
+    for ranking in rankings:
+        texts = [response.text for response in ranking.responses]
+        group, fits = scoring.encode_group(tokenizer, ranking.messages, texts, max_length=max_length)
+        too_long += fits.count(False)
+        ranks = [response.rank for response, fit in zip(ranking.responses, fits, strict=True) if fit]
+        pairs = ranked_pairs(ranks, ties="half" if settings.ties == "half" else "skip")
+        different = [pair for pair in pairs if group.responses[pair.better] != group.responses[pair.worse]]
+        equal_pairs += len(pairs) - len(different)
+        if different and ranking.weight > 0:
+            margin = (ranking.margin or 0.0) if settings.use_margin else 0.0
+            examples.append(Example(group, different, ranking.weight, margin))
+    dropped = len(rankings) - len(examples)
+    return examples, {"dropped_rankings": dropped, "dropped_equal_pairs": equal_pairs, "too_long_responses": too_long}
+
+
+def accumulate(
+    network: Any, examples: Sequence[Example], *, settings: RewardConfig, device: torch.device
+) -> tuple[float, float]:
+    """Add the gradient of one minibatch; returns its loss and the part of its pairs in the right order.
+
+    The loss is divided by the minibatch's weight before each backward pass: its cut into micro-batches changes nothing.
+    """
+    total_weight = sum(example.weight for example in examples)
+    loss_sum, right, pairs = 0.0, 0.0, 0
+    for batch in micro_batches([example.group.tokens for example in examples], budget=settings.micro_batch_tokens):
+        members = [examples[position] for position in batch]
+        logits = scoring.reward_logits(network, pack([example.group for example in members], device=device))
+        comparisons = Comparisons.of([example.ranked for example in members], device=device)
+        loss = ranking_loss(logits, comparisons) / total_weight
+        loss.backward()
+        loss_sum += loss.item()
+        strict = comparisons.target == 1.0
+        difference = (logits[comparisons.better] - logits[comparisons.worse])[strict]
+        right += (difference > 0).sum().item() + 0.5 * (difference == 0).sum().item()
+        pairs += int(strict.sum())
+    return loss_sum, right / max(pairs, 1)
+
+
+def measure(network: Any, examples: Sequence[Example], settings: RewardConfig, device: torch.device) -> dict[str, Any]:
+    """Accuracy on held-out rankings with its 95% bootstrap interval, and that of "the longer answer wins".
+
+    Rankings are resampled, not pairs: the pairs of one ranking share their responses and are not independent.
+    """
+    groups = [example.group for example in examples]
+    logits = scoring.group_logits(network, groups, budget=settings.micro_batch_tokens, device=device)
+    flat = torch.tensor([logit for row in logits for logit in row], device=device)
+    loss = ranking_loss(flat, Comparisons.of([example.ranked for example in examples], device=device))
+    right = [order_agreement(row, example.pairs) for row, example in zip(logits, examples, strict=True)]
+    longer = [order_agreement([len(ids) for ids in example.group.responses], example.pairs) for example in examples]
+    low, high = bootstrap_interval(right)
+    return {
+        "accuracy": _ratio(right),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "longer_wins_accuracy": _ratio(longer),
+        "eval_loss": loss.item() / sum(example.weight for example in examples),
+        "eval_rankings": len(examples),
+        "eval_pairs": sum(pairs for _, pairs in right),
+    }
+
+
+def order_agreement(scores: Sequence[float], pairs: Sequence[Pair]) -> tuple[float, int]:
+    """(pairs in the right order, strict pairs); equal scores are half right."""
+    strict = [pair for pair in pairs if pair.target == 1.0]
+    right = sum(
+        1.0 if scores[pair.better] > scores[pair.worse] else 0.5 if scores[pair.better] == scores[pair.worse] else 0.0
+        for pair in strict
+    )
+    return right, len(strict)
+
+
+def bootstrap_interval(counts: Sequence[tuple[float, int]], *, resamples: int = 1000) -> tuple[float, float]:
+    """95% percentile interval of sum(right) / sum(pairs) under resampling of the rankings, with a fixed seed."""
+    generator = random.Random(0)
+    ratios = sorted(_ratio(generator.choices(counts, k=len(counts))) for _ in range(resamples))
+    return ratios[int(0.025 * resamples)], ratios[int(0.975 * resamples)]
+
+
+def _ratio(counts: Sequence[tuple[float, int]]) -> float:
+    return sum(right for right, _ in counts) / max(sum(pairs for _, pairs in counts), 1)
+
+
+def calibrate(
+    network: Any,
+    examples: Sequence[Example],
+    demonstrations: str | Path | None,
+    samples: str | Path | None,
+    *,
+    tokenizer: Any,
+    settings: RewardConfig,
+    max_length: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Shift and scale of scores: mean logit of demonstrations, standard deviation over samples of the reference.
+
+    A reward model's loss leaves its level free; Stiennon et al. 2020 put the reference summaries at 0. Without these
+    files the responses that were trained on stand in for either, which `calibrated_on` says.
+    """
+
+    def logits_of(path: str | Path | None) -> list[float]:
+        if path is None:
+            groups = [example.group for example in examples[:CALIBRATION_GROUPS]]
+        else:
+            rows = records.read(path, "answers")
+            encoded = [scoring.encode_group(tokenizer, row.messages, row.texts, max_length=max_length) for row in rows]
+            groups = [group for group, _ in encoded]
+        rows_of_logits = scoring.group_logits(network, groups, budget=settings.micro_batch_tokens, device=device)
+        return [logit for row in rows_of_logits for logit in row]
+
+    shifting = logits_of(demonstrations)
+    scaling = shifting if samples is None and demonstrations is None else logits_of(samples)
+    deviation = statistics.pstdev(scaling) if scaling else 0.0
+    return {
+        "reward_shift": statistics.fmean(shifting) if shifting else 0.0,
+        "reward_scale": deviation if deviation > 1e-6 else 1.0,
+        "calibrated_on": {
+            "shift": "training responses" if demonstrations is None else "demonstrations",
+            "scale": "training responses" if samples is None else "samples",
+        },
+    }

@@ -1,0 +1,53 @@
+"""Reading a reward model: responses as token groups, and one logit for each at its EOS."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from models_core import chat
+from models_core.batching import micro_batches
+from models_core.language_models import head, trunk
+from models_core.methods import unwrapped
+from models_core.packing import Group, Packed, hidden_states, pack
+from models_core.records import Message
+
+SHORTEST_PROMPT = 8
+"""Tokens that a prompt keeps in a row, or all of it where it is shorter; a response that leaves less is too long."""
+
+
+def encode_group(
+    tokenizer: Any, messages: Sequence[Message], texts: Sequence[str], *, max_length: int
+) -> tuple[Group, list[bool]]:
+    """A prompt with those of its responses that fit, and which they are.
+
+    The prompt is cut from the left so that the longest response fits beside it: all of them are compared on the same
+    prompt. A response is never cut. One that has no room beside `SHORTEST_PROMPT` tokens is left out.
+    """
+    responses = [chat.encode_response(tokenizer, text) for text in texts]
+    fits = [len(response) + SHORTEST_PROMPT <= max_length for response in responses]
+    kept = [response for response, fit in zip(responses, fits, strict=True) if fit]
+    longest = max(map(len, kept), default=0)
+    return Group(chat.encode_prompt(tokenizer, messages, max_tokens=max_length - longest), kept), fits
+
+
+def reward_logits(model: Any, packed: Packed) -> torch.Tensor:
+    """The head's logit at every response's last token, in the head's precision: [responses]."""
+    inner = unwrapped(model)
+    score = head(inner)
+    states = hidden_states(trunk(inner), packed)[packed.ends]
+    return score(states.to(score.weight.dtype)).squeeze(-1)
+
+
+@torch.no_grad()
+def group_logits(model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str) -> list[list[float]]:
+    """Logits of every response of every group, in order, computed about `budget` tokens at a time."""
+    logits: list[list[float]] = [[] for _ in groups]
+    filled = [index for index, group in enumerate(groups) if group.responses]
+    for batch in micro_batches([groups[index].tokens for index in filled], budget=budget):
+        members = [filled[position] for position in batch]
+        flat = reward_logits(model, pack([groups[index] for index in members], device=device)).tolist()
+        for index in members:
+            size = len(groups[index].responses)
+            logits[index], flat = flat[:size], flat[size:]
+    return logits

@@ -1,0 +1,136 @@
+"""What every recipe does between its steps: resume, clock, checkpoint, stop, and end the run folder in order."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models_core import checkpoint, precision
+from models_core.methods import trainable
+from models_core.precision import MasterAdamW
+from models_core.run_folder import RunFolder
+from models_core.config import TrainingSettings
+from models_core.stopping import Stopped, StopSignal
+
+
+class Diverged(Exception):
+    """Training went where it cannot go on; the message is a sentence for the user."""
+
+
+class Training:
+    """One run of a recipe. Optimizers made here are part of its checkpoints.
+
+    The optimizers' fp32 masters are the weights that learn, so a checkpoint needs no second copy of the model.
+    """
+
+    def __init__(
+        self,
+        *,
+        out: str | Path,
+        stage: str,
+        settings: TrainingSettings,
+        models: Mapping[str, str],
+        data: Mapping[str, Path],
+        device: torch.device,
+        stop: StopSignal,
+        resume: bool,
+    ) -> None:
+        """Open the run folder. Numbers' precision and the thread count of a resumed run are those it began with."""
+        self.settings = settings
+        self.device = device
+        self.stop = stop
+        self.seconds = 0.0
+        self.optimizers: dict[str, MasterAdamW] = {}
+        self.run = RunFolder(out)
+        self.run.start(
+            stage=stage, settings=settings, models=models, data=data, threads=torch.get_num_threads(), resume=resume
+        )
+        self._saved = checkpoint.latest(self.run.checkpoints) if self.run.resumed else None
+        if self.run.resumed:
+            torch.set_num_threads(json.loads((self.run.path / "run.json").read_text(encoding="utf-8"))["threads"])
+        self.precision = (
+            self._saved.state["precision"] if self._saved else precision.resolve(settings.precision, device=device)
+        )
+        torch.manual_seed(settings.seed)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return precision.dtype_of(self.precision)
+
+    def optimizer(self, name: str, model: Any, *, learning_rate: float, eps: float = 1e-8) -> MasterAdamW:
+        """AdamW over the weights of a model that learn."""
+        self.optimizers[name] = MasterAdamW(
+            trainable(model), lr=learning_rate, weight_decay=self.settings.weight_decay, eps=eps
+        )
+        return self.optimizers[name]
+
+    def restore(self) -> tuple[int, dict[str, Any]]:
+        """Steps done and the recipe's own state, (0, {}) at a fresh start. Call it once all optimizers are made."""
+        if self._saved is None:
+            self.run.rewind(0)
+            return 0, {}
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(self._saved.tensors(name))
+        self._saved.restore_rng()
+        self.run.rewind(self._saved.step)
+        self.seconds = self._saved.state["seconds"]
+        return self._saved.step, self._saved.state["recipe"]
+
+    def saved_tensors(self, group: str) -> dict[str, torch.Tensor]:
+        """A group of tensors that the recipe gave to `between_steps`, of the checkpoint resumed from."""
+        return self._saved.tensors(group) if self._saved else {}
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Counts towards the run's rates: training itself, not loading, tokenising or saving."""
+        start = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - start
+
+    def update(self, name: str, *, learning_rate: float) -> float:
+        """Clip and apply the collected gradients; returns the norm they had. Raises Diverged if it is not finite."""
+        norm = self.optimizers[name].clip(self.settings.max_grad_norm)
+        if not math.isfinite(norm):
+            raise Diverged("The gradient is not a finite number: training diverged. Try a smaller learning_rate.")
+        self.optimizers[name].step(lr=learning_rate)
+        return norm
+
+    def between_steps(
+        self,
+        step: int,
+        *,
+        total: int,
+        state: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+    ) -> None:
+        """After `step` of `total` steps: tell the progress, save when it is time. Raises Stopped once asked to stop."""
+        self.run.progress(step, total)
+        every = self.settings.save_every
+        due = every > 0 and step % every == 0 and step < total
+        if due or self.stop.requested:
+            self.save(step, state=state or {}, tensors=tensors or {})
+        if self.stop.requested:
+            raise Stopped(f"Stopped after step {step} of {total}; --resume goes on from there.")
+
+    def save(
+        self, step: int, *, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]
+    ) -> None:
+        optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        checkpoint.save(
+            self.run.checkpoints,
+            step=step,
+            tensors={**optimizers, **tensors},
+            state={"precision": self.precision, "seconds": self.seconds, "recipe": dict(state)},
+        )
+
+    def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Write result.json and return the metrics. Checkpoints go: with fp32 moments they outweigh the model."""
+        self.run.finish(status="succeeded", metrics=metrics)
+        shutil.rmtree(self.run.checkpoints, ignore_errors=True)
+        return metrics
