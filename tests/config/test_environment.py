@@ -1,0 +1,151 @@
+"""Settings: typed, strict, one clear line where one is wrong."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.environment import Environment, WrongSetting
+from config.secret_key import stored_secret_key
+from tests.conftest import ROOT
+
+
+def start_with(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py check` with these variables, as a shell would start it."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HONE_DATA": str(tmp_path / "data"), **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        (
+            {"HONE_PORT": "80000"},
+            "Hone can't start: HONE_PORT is '80000'; it must be a whole number from 1 to 65535.",
+        ),
+        (
+            {"HONE_PROT": "8000"},
+            "Hone can't start: HONE_PROT is no setting of Hone; did you mean HONE_PORT?",
+        ),
+        (
+            {"DATABASE_URL": "mysql://root@db/hone"},
+            "Hone can't start: DATABASE_URL starts with 'mysql'; it must be "
+            "postgres://USER:PASSWORD@HOST/NAME or sqlite:////FOLDER/FILE.",
+        ),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path, variables: dict[str, str], line: str) -> None:
+    result = start_with(tmp_path, **variables)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", line + "\n")
+
+
+def test_no_setting_at_all_starts(tmp_path: Path) -> None:
+    result = start_with(tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_data_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    result = start_with(tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"Hone can't start: HONE_DATA is '{tmp_path}/data'; it must be a folder that can be written to (File exists).\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["", " ", "8 000", "-1", "1e3", "0x50", "８０００", "65536", "99999999999999999999"])
+def test_whole_numbers(text: str) -> None:
+    env = Environment({"HONE_PORT": text})
+    if not text.strip():
+        assert env.whole_number("HONE_PORT", default=8000, minimum=1, maximum=65535) == 8000
+    else:
+        with pytest.raises(WrongSetting, match="HONE_PORT is .*; it must be a whole number from 1 to 65535"):
+            env.whole_number("HONE_PORT", default=8000, minimum=1, maximum=65535)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("Yes", True), ("on", True), ("0", False), ("FALSE", False)])
+def test_flags(text: str, value: bool) -> None:
+    assert Environment({"HONE_DEBUG": text}).flag("HONE_DEBUG", default=not value) is value
+
+
+def test_a_flag_is_not_guessed() -> None:
+    with pytest.raises(WrongSetting, match="HONE_DEBUG is 'maybe'"):
+        Environment({"HONE_DEBUG": "maybe"}).flag("HONE_DEBUG", default=False)
+
+
+@pytest.mark.parametrize("url", ["mysql://h/n", "hone", "postgres://", "postgres://host", "sqlite://", "postgres://h:port/n"])
+def test_database_addresses_that_are_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(WrongSetting, match="DATABASE_URL"):
+        Environment({"DATABASE_URL": url}).database("DATABASE_URL", default=tmp_path / "hone.sqlite3")
+
+
+def test_database_addresses(tmp_path: Path) -> None:
+    found = Environment({"DATABASE_URL": "postgres://ann:s%40cret@db.example:5433/hone"}).database(
+        "DATABASE_URL", default=tmp_path
+    )
+    assert found["ENGINE"] == "django.db.backends.postgresql"
+    assert (found["HOST"], found["PORT"], found["USER"], found["PASSWORD"], found["NAME"]) == (
+        "db.example",
+        5433,
+        "ann",
+        "s@cret",
+        "hone",
+    )
+    default = Environment({}).database("DATABASE_URL", default=tmp_path / "hone.sqlite3")
+    assert (default["ENGINE"], default["NAME"]) == ("django.db.backends.sqlite3", str(tmp_path / "hone.sqlite3"))
+
+
+@pytest.mark.parametrize("url", ["http://h", "redis://", "redis://h:port/0", "redis+socket://", "h:6379"])
+def test_broker_addresses_that_are_refused(url: str) -> None:
+    with pytest.raises(WrongSetting, match="REDIS_URL"):
+        Environment({"REDIS_URL": url}).broker("REDIS_URL")
+
+
+@pytest.mark.parametrize("url", ["redis://h:6379/0", "rediss://:pw@h/1", "redis+socket:///run/v.sock?virtual_host=1"])
+def test_broker_addresses(url: str) -> None:
+    assert Environment({"REDIS_URL": url}).broker("REDIS_URL") == url
+
+
+def test_a_short_secret_is_refused_without_being_shown() -> None:
+    with pytest.raises(WrongSetting) as refusal:
+        Environment({"HONE_SECRET_KEY": "hunter2"}).secret("HONE_SECRET_KEY")
+    assert str(refusal.value) == "HONE_SECRET_KEY has 7 characters; it must have 32 or more."
+
+
+def test_values_come_from_files_too(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k" * 40 + "\n")
+    env = Environment({"HONE_SECRET_KEY_FILE": str(tmp_path / "key")})
+    assert env.secret("HONE_SECRET_KEY") == "k" * 40
+    env.refuse_unknown()
+    with pytest.raises(WrongSetting, match="HONE_SECRET_KEY_FILE names a file that can't be read: .*absent"):
+        Environment({"HONE_SECRET_KEY_FILE": str(tmp_path / "absent")}).secret("HONE_SECRET_KEY")
+
+
+def test_a_value_of_several_lines_is_refused() -> None:
+    with pytest.raises(WrongSetting, match="HONE_BASE_MODEL has more than one line"):
+        Environment({"HONE_BASE_MODEL": "a\nb"}).text("HONE_BASE_MODEL", default="a")
+
+
+def test_the_secret_key_is_made_once_and_private(tmp_path: Path) -> None:
+    key = stored_secret_key(tmp_path)
+    assert len(key) >= 64
+    assert stored_secret_key(tmp_path) == key
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    source = (ROOT / "config" / "settings.py").read_text(encoding="utf-8")
+    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source))
+    documented = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"), re.M))
+    assert read == documented
+    assert len(read) >= 10
