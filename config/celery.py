@@ -5,14 +5,21 @@
     celery -A config beat                  the clock
 """
 
+import ctypes
+import logging
 import os
+import signal
+import sys
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps, signals
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+log = logging.getLogger(__name__)
+
 WEEK_SECONDS = 7 * 24 * 3600
+PR_SET_PDEATHSIG = 1
 
 
 def job_settings() -> dict[str, Any]:
@@ -47,3 +54,61 @@ def job_settings() -> dict[str, Any]:
 
 app = Celery("hone", include=["rlhf.tasks"])
 app.add_defaults(job_settings)
+
+
+class Heartbeat(bootsteps.StartStopStep):
+    """The worker's main process says every few seconds that it is alive and which queues it listens to."""
+
+    # After the pool: a database connection must not be open when its children are forked.
+    requires = {"celery.worker.components:Timer", "celery.worker.components:Pool"}
+
+    def start(self, worker: Any) -> None:
+        from rlhf import workers
+
+        self._beat(worker)
+        self._entry = worker.timer.call_repeatedly(workers.BEAT_SECONDS, self._beat, (worker,))
+
+    def stop(self, worker: Any) -> None:
+        from rlhf import workers
+
+        self._entry.cancel()
+        self._write(workers.leave, name=worker.hostname)
+
+    def _beat(self, worker: Any) -> None:
+        from rlhf import workers
+
+        self._write(workers.beat, name=worker.hostname, queues=sorted(worker.app.amqp.queues.consume_from))
+
+    def _write(self, deed: Any, **arguments: Any) -> None:
+        from django.db import DatabaseError, connections
+
+        try:
+            deed(**arguments)
+        except DatabaseError:
+            log.exception("The worker's heartbeat could not be written")
+        finally:
+            connections.close_all()
+
+
+app.steps["worker"].add(Heartbeat)
+
+
+@signals.worker_shutting_down.connect
+def tell_pool_children(**kwargs: Any) -> None:
+    """Running jobs are put back at once: a warm shutdown would wait for them to end."""
+    from rlhf import stopping
+
+    stopping.stop_worker()
+
+
+@signals.worker_process_init.connect
+def follow_worker(**kwargs: Any) -> None:
+    """A pool child whose worker was killed gets SIGTERM, puts its job back and ends (Celery's own choice is SIGKILL)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@signals.worker_ready.connect
+def tend_at_once(**kwargs: Any) -> None:
+    """What a worker left behind at its last end is looked for now, not at the clock's next tick."""
+    app.send_task("rlhf.tend_runs", queue="default")

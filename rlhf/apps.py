@@ -4,3 +4,18 @@ from django.apps import AppConfig
 class RlhfConfig(AppConfig):
     name = "rlhf"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from annotate import navigation, signals
+        from annotate.navigation import Tab
+        from annotate.permissions import Capability
+
+        from . import wakeups
+
+        run_pages = ("rlhf:run", "rlhf:new_run")
+        navigation.register(Tab("Training", "rlhf:training", Capability.TRAIN, also=run_pages, position=50))
+        navigation.register(Tab("Models", "rlhf:models", Capability.TRAIN, position=55))
+        navigation.register(Tab("Loop", "rlhf:loop", Capability.TRAIN, position=60))
+        navigation.register_banner("rlhf:model_status")
+        signals.snapshot_requested.connect(wakeups.build_snapshot)
+        signals.answers_requested.connect(wakeups.fulfil_requests)

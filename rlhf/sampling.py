@@ -1,0 +1,159 @@
+"""The way back: a model answers prompts, and the answers become comparisons in the labeling queue."""
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from annotate import queue
+from annotate.errors import Refused
+from annotate.models import AnswerRequest, Project, Prompt, Response, User
+
+from . import prompts, runs, versions
+from .models import Iteration, ModelVersion, RunInput, Stage, TrainingRun
+from .runs import Lease
+
+PROMPTS_A_TRANSACTION = 20
+DEFAULT_PROMPTS = 64
+
+
+def start(
+    *,
+    project: Project,
+    by: User | None,
+    version: ModelVersion | None = None,
+    prompt_count: int = DEFAULT_PROMPTS,
+    samples: int | None = None,
+    config: Mapping[str, Any] | None = None,
+    iteration: Iteration | None = None,
+) -> TrainingRun:
+    """Queue a run in which the active policy (or `version`) answers the next prompts, K times each, for the labelers.
+
+    Raises Refused for settings out of range and for a reward model, which writes nothing.
+    """
+    version = version or versions.active_policy(project)
+    samples = samples or project.responses_per_task
+    if version.kind == ModelVersion.Kind.REWARD:
+        raise Refused(f"{str(version).capitalize()} is a reward model: it scores answers and writes none.", status=400)
+    if not Project.MIN_RESPONSES <= samples <= Project.MAX_RESPONSES:
+        bounds = f"{Project.MIN_RESPONSES} to {Project.MAX_RESPONSES}"
+        raise Refused(f"A comparison takes from {bounds} answers, not {samples}.", status=400)
+    if prompt_count < 1:
+        raise Refused("Choose at least one prompt.", status=400)
+    return runs.enqueue(
+        project=project,
+        stage=Stage.SAMPLE,
+        config=config or {},
+        options={"samples": samples, "prompts": prompt_count},
+        inputs={RunInput.Role.MODEL: version},
+        iteration=iteration,
+        by=by,
+    )
+
+
+def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
+    """Queue runs that answer open requests, one a project and number of answers. A request is taken once."""
+    started = []
+    with transaction.atomic():
+        wanted = AnswerRequest.objects.filter(pk__in=list(request_ids), state=AnswerRequest.State.OPEN)
+        taken: dict[tuple[Project, int], list[int]] = defaultdict(list)
+        for request in wanted.select_related("project").order_by("pk"):
+            if _take(request):
+                taken[request.project, request.responses_wanted].append(request.pk)
+        for (project, samples), ids in taken.items():
+            run = runs.enqueue(
+                project=project,
+                stage=Stage.SAMPLE,
+                config={},
+                options={"samples": samples, "requests": ids},
+                inputs={RunInput.Role.MODEL: versions.active_policy(project)},
+                by=None,
+            )
+            started.append(run)
+    return started
+
+
+def _take(request: AnswerRequest) -> bool:
+    rows = AnswerRequest.objects.filter(pk=request.pk, state=AnswerRequest.State.OPEN)
+    return rows.update(state=AnswerRequest.State.CLAIMED) == 1
+
+
+def prompts_of(run: TrainingRun) -> list[prompts.Row]:
+    """The prompts that a run answers, chosen when it begins. Raises Refused when there are none."""
+    if "requests" in run.options:
+        requests = AnswerRequest.objects.filter(pk__in=run.options["requests"])
+        return prompts.with_ids(run.project, requests.values_list("prompt_id", flat=True))
+    return prompts.next_to_answer(run.project, count=run.options["prompts"])
+
+
+def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, int]:
+    """Turn sampled answers into responses and comparisons; returns counts. Raises LeaseLost.
+
+    Every answer is kept. Equal answers to a prompt are compared as one, and a prompt that got a single different answer
+    has nothing to compare. Answers that an earlier, interrupted call has stored are passed over.
+    """
+    version = run.run_inputs.select_related("version__author").get(role=RunInput.Role.MODEL).version
+    with path.open(encoding="utf-8") as file:
+        rows = (json.loads(line) for line in file if line.strip())
+        while batch := list(itertools.islice(rows, PROMPTS_A_TRANSACTION)):
+            with transaction.atomic():
+                # Renewing locks the run's row: two workers never store the same answers side by side.
+                runs.renew(lease)
+                for row in batch:
+                    _store_row(row, run=run, version=version)
+    stored = Response.objects.filter(author=version.author, sampling__run=run.pk)
+    if "requests" in run.options:
+        _end_requests(run, state=AnswerRequest.State.FULFILLED, fulfilled_at=timezone.now())
+    return {
+        "prompts": stored.values("prompt").distinct().count(),
+        "responses": stored.count(),
+        "tasks": run.project.tasks.filter(responses__in=stored).distinct().count(),
+    }
+
+
+def _store_row(row: dict[str, Any], *, run: TrainingRun, version: ModelVersion) -> None:
+    prompt = run.project.prompts.get(pk=row["id"])
+    if prompt.responses.filter(author=version.author, sampling__run=run.pk).exists():
+        return
+    responses = [
+        Response.objects.create(
+            prompt=prompt,
+            author=version.author,
+            text=answer["text"].replace("\0", ""),
+            sampling=run.config | {"run": run.pk, "number": number, "logprob": answer.get("logprob")},
+            seed=run.seed,
+            finish_reason=_finish_reason(answer),
+        )
+        for number, answer in enumerate(row["responses"])
+    ]
+    different = list({response.text.strip(): response for response in reversed(responses)}.values())[::-1]
+    if len(different) >= Project.MIN_RESPONSES and _is_for_queue(run, prompt):
+        queue.add_comparison(project=run.project, prompt=prompt, responses=different)
+
+
+def _finish_reason(answer: Mapping[str, Any]) -> str:
+    reason = answer.get("finish_reason")
+    return reason if reason in Response.FinishReason.values else Response.FinishReason.UNKNOWN
+
+
+def _is_for_queue(run: TrainingRun, prompt: Prompt) -> bool:
+    """Whether labelers are to compare the answers: always, but for requests of another purpose alone."""
+    if "requests" not in run.options:
+        return True
+    requests = AnswerRequest.objects.filter(pk__in=run.options["requests"], prompt=prompt)
+    return requests.filter(purpose=AnswerRequest.Purpose.QUEUE).exists()
+
+
+def fail_requests(run: TrainingRun) -> None:
+    """Say so to whoever asked for the answers of a run that ended without them."""
+    _end_requests(run, state=AnswerRequest.State.FAILED, error=run.error or "The sampling run was cancelled.")
+
+
+def _end_requests(run: TrainingRun, **values: Any) -> None:
+    requests = AnswerRequest.objects.filter(pk__in=run.options.get("requests", []), state=AnswerRequest.State.CLAIMED)
+    requests.update(**values)

@@ -1,0 +1,231 @@
+"""What each stage needs, how models_core is called for it, and what is done with what it made."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from annotate import snapshots
+from annotate.errors import Refused
+from annotate.models import Snapshot
+from models_core import catalogue
+from models_core.config import PPOConfig, parse
+from models_core.run_folder import folder_sha256
+
+from . import prompts, sampling, versions
+from .models import ModelVersion, RunInput, Stage, TrainingRun
+from .run_files import RunFiles
+from .runs import Lease
+
+Role = RunInput.Role
+KeepAlive = Callable[[], None]
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """The models a stage reads, and the kind of the snapshot it trains on, if it does."""
+
+    inputs: tuple[str, ...]
+    snapshot: str = ""
+
+
+NEEDS: dict[str, Needs] = {
+    Stage.SFT: Needs(inputs=(Role.MODEL,), snapshot=Snapshot.Kind.DEMONSTRATIONS),
+    Stage.REWARD: Needs(inputs=(Role.MODEL,), snapshot=Snapshot.Kind.RANKINGS),
+    Stage.PPO: Needs(inputs=(Role.MODEL, Role.REFERENCE, Role.REWARD)),
+    Stage.SAMPLE: Needs(inputs=(Role.MODEL,)),
+    Stage.EVALUATE: Needs(inputs=(Role.MODEL, Role.AGAINST, Role.REWARD)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The data files of a command ({flag: path}), and what there is to say about them."""
+
+    files: dict[str, Path]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A call of `python -m models_core`, with what a watcher should know of it."""
+
+    arguments: list[str]
+    activity: str
+    base_model: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def prepare(run: TrainingRun, files: RunFiles, *, keep_alive: KeepAlive) -> Command:
+    """Gather the run's data and word its command. Made again for a resumed run, it is the same command with --resume.
+
+    `keep_alive` is called while it waits. Raises Refused or BadInput with a sentence, OSError.
+    """
+    models = {item.role: item.version for item in run.run_inputs.select_related("version__project")}
+    arguments = [run.stage]
+    for role, flag in MODEL_FLAGS.items():
+        if role in models:
+            arguments += [flag, model_argument(models[role])]
+    data = DATA[run.stage](run, files, keep_alive)
+    for flag, path in data.files.items():
+        arguments += [flag, str(path)]
+    if run.stage == Stage.SAMPLE:
+        arguments += ["--samples", str(run.options["samples"])]
+    for name, value in sorted(run.config.items()):
+        arguments += ["--set", f"{name}={value}"]
+    arguments += ["--out", str(_out(run, files))]
+    if files.is_started:
+        arguments.append("--resume")
+    in_catalogue = [version.base_model for version in models.values() if version.base_model in catalogue.MODELS]
+    return Command(
+        arguments=arguments, activity=ACTIVITIES[run.stage], base_model="".join(in_catalogue[:1]), notes=data.notes
+    )
+
+
+def is_finished(run: TrainingRun, files: RunFiles) -> bool:
+    """Whether the command has done its work already, in an attempt whose worker died before it was stored."""
+    return _out(run, files).exists() if run.stage in FILE_STAGES else files.is_finished
+
+
+def collect(run: TrainingRun, lease: Lease, files: RunFiles) -> dict[str, Any]:
+    """Take over what the command made; returns its numbers. Doing it twice changes nothing more. Raises LeaseLost."""
+    if run.stage == Stage.SAMPLE:
+        return files.summary() | sampling.store(run, lease, _out(run, files))
+    if run.stage == Stage.EVALUATE:
+        return files.summary()
+    return files.result().get("metrics", {})
+
+
+def register(run: TrainingRun, files: RunFiles, result: Mapping[str, Any]) -> ModelVersion | None:
+    """Store the model of a training stage."""
+    if run.stage in FILE_STAGES:
+        return None
+    return versions.register(
+        run,
+        folder=str(files.model.relative_to(settings.HONE_DATA)),
+        sha256=files.result().get("sha256") or "",
+        metrics=dict(result),
+    )
+
+
+def model_argument(version: ModelVersion) -> str:
+    """What models_core knows a version by. Raises Refused when its files are gone or are not what they were."""
+    if version.base_model:
+        return version.base_model
+    folder = settings.HONE_DATA / version.folder
+    if not folder.is_dir():
+        raise Refused(f"The files of {version} are missing: there is no folder {folder}.")
+    if version.sha256 and folder_sha256(folder) != version.sha256:
+        raise Refused(f"The files of {version} in {folder} are not those it was stored with (SHA-256 differs).")
+    return str(folder)
+
+
+def base_model_activity(name: str) -> str:
+    """What to say while a base model is still being fetched; empty when it is there."""
+    status = catalogue.status(name, settings.HONE_DATA / "models")
+    if status.state == "downloading" and status.total:
+        return f"fetching the base model, {100 * status.done // status.total}%"
+    return "fetching the base model" if status.state in ("downloading", "converting") else ""
+
+
+def _out(run: TrainingRun, files: RunFiles) -> Path:
+    return files.path / FILE_STAGES[run.stage] if run.stage in FILE_STAGES else files.run
+
+
+def _sft_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+    folder = _snapshot_folder(run, keep_alive)
+    return Data(files={"--data": _with_rows(folder / "demonstrations.train.jsonl", run, "demonstrations")})
+
+
+def _reward_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+    """Trains on the split's train prompts, measures on its validation and test prompts."""
+    folder = _snapshot_folder(run, keep_alive)
+    data = {"--data": _with_rows(folder / "rankings.train.jsonl", run, "judgments")}
+    held_out = files.inputs / "held_out.jsonl"
+    _concatenate([folder / "rankings.validation.jsonl", folder / "rankings.test.jsonl"], held_out)
+    if held_out.stat().st_size:
+        return Data(files=data | {"--eval": held_out})
+    return Data(files=data, notes=("No judged prompt is held out yet, so the accuracy is of a part of the train prompts.",))
+
+
+def _ppo_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+    reward = run.run_inputs.get(role=Role.REWARD).version
+    path, notes = files.inputs / "prompts.jsonl", files.inputs / "notes.txt"
+    if not path.exists():
+        batch_size = parse(PPOConfig, run.config).batch_size
+        chosen = prompts.for_ppo(run.project, reward=reward, enough=batch_size)
+        notes.write_text("\n".join(chosen.notes), encoding="utf-8")
+        prompts.write(chosen.rows, path)
+    return Data(files={"--data": path}, notes=tuple(notes.read_text(encoding="utf-8").splitlines()))
+
+
+def _sample_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+    path = files.inputs / "prompts.jsonl"
+    if not path.exists():
+        prompts.write(sampling.prompts_of(run), path)
+    return Data(files={"--data": path})
+
+
+def _evaluate_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+    path = files.inputs / "prompts.jsonl"
+    if not path.exists():
+        prompts.write(prompts.held_out(run.project), path)
+    return Data(files={"--data": path})
+
+
+def _snapshot_folder(run: TrainingRun, keep_alive: KeepAlive) -> Path:
+    """The folder of the run's snapshot, once it is made. Whoever comes first makes it. Raises Refused."""
+    snapshot = run.snapshot
+    if snapshot is None:
+        raise Refused(f"A {run.get_stage_display()} run needs a snapshot to train on.")
+    if snapshot.state == Snapshot.State.PENDING:
+        snapshots.build(snapshot.pk)
+        snapshot.refresh_from_db()
+    while snapshot.state in (Snapshot.State.PENDING, Snapshot.State.BUILDING):
+        time.sleep(POLL_SECONDS)
+        keep_alive()
+        snapshot.refresh_from_db()
+    if snapshot.state == Snapshot.State.FAILED:
+        raise Refused(f"Its snapshot could not be made: {snapshot.error}")
+    folder = settings.HONE_DATA / snapshot.folder
+    if not folder.is_dir():
+        raise Refused(f"The files of {str(snapshot).lower()} are missing: there is no folder {folder}.")
+    return folder
+
+
+def _with_rows(path: Path, run: TrainingRun, noun: str) -> Path:
+    if not path.is_file() or not path.stat().st_size:
+        raise Refused(f"There are no {noun} of train prompts in {str(run.snapshot).lower()} to learn from.")
+    return path
+
+
+def _concatenate(sources: Iterable[Path], target: Path) -> None:
+    with target.open("wb") as joined:
+        for source in sources:
+            if source.is_file():
+                with source.open("rb") as file:
+                    shutil.copyfileobj(file, joined)
+
+
+MODEL_FLAGS = {Role.MODEL: "--model", Role.REFERENCE: "--reference", Role.REWARD: "--reward", Role.AGAINST: "--against"}
+FILE_STAGES: dict[str, str] = {Stage.SAMPLE: "responses.jsonl", Stage.EVALUATE: "report.json"}
+"""Stages that write one file, whole or not at all, in place of a run folder."""
+DATA: dict[str, Callable[[TrainingRun, RunFiles, KeepAlive], Data]] = {
+    Stage.SFT: _sft_data,
+    Stage.REWARD: _reward_data,
+    Stage.PPO: _ppo_data,
+    Stage.SAMPLE: _sample_data,
+    Stage.EVALUATE: _evaluate_data,
+}
+ACTIVITIES: dict[str, str] = {
+    Stage.SFT: "learning from demonstrations",
+    Stage.REWARD: "learning from judgments",
+    Stage.PPO: "learning from the reward model",
+    Stage.SAMPLE: "writing answers",
+    Stage.EVALUATE: "measuring",
+}

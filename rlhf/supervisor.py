@@ -1,0 +1,226 @@
+"""Runs one training run as a child process and stays with it to the end.
+
+The child is `python -m models_core STAGE ...` in a session of its own, never the forked pool worker: CUDA can't be
+initialised after a fork, and an out-of-memory kill must not take the worker. It dies with this process (parent-death
+signal). Here its files are followed, the lease is renewed, and a wish to stop is passed on: SIGTERM, time to save a
+checkpoint, SIGKILL.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from annotate.errors import Refused
+from models_core.config import BadInput
+
+from . import failures, runs, stages, workers
+from .models import TrainingRun
+from .run_files import RunFiles
+from .runs import Lease, LeaseLost
+from .stopping import worker_is_stopping
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.5
+RENEW_SECONDS = 10.0
+CANCEL_GRACE_SECONDS = 120.0
+"""Longer than one phase plus saving a checkpoint: rollouts look for the signal between tokens."""
+SHUTDOWN_GRACE_SECONDS = 4.0
+STOPPED_WITH_CHECKPOINT = 3
+WITHHELD = ("HONE_SECRET_KEY", "HONE_SECRET_KEY_FILE", "DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE")
+"""Training needs no secrets."""
+
+
+def execute(run_id: int) -> None:
+    """Claim a run and bring it to an end, or put it back. Does nothing when it can't be claimed."""
+    if worker_is_stopping():
+        return
+    end_leftovers()
+    lease = runs.claim(run_id=run_id, worker=workers.holder())
+    if lease is None:
+        return
+    run = TrainingRun.objects.select_related("project", "snapshot").get(pk=run_id)
+    try:
+        _supervise(run, lease)
+    except LeaseLost:
+        log.warning("Run %s was taken away; nothing of it is written any more.", run_id)
+    except (Refused, BadInput) as error:
+        runs.fail(lease, error=str(error))
+    except Exception as error:
+        log.exception("Run %s failed in its worker", run_id)
+        runs.fail(lease, error=failures.of_exception(error))
+
+
+def _supervise(run: TrainingRun, lease: Lease) -> None:
+    files = RunFiles(run)
+    files.make()
+    runs.renew(lease, folder=files.relative, activity="preparing")
+    command = stages.prepare(run, files, keep_alive=lambda: runs.renew(lease))
+    if not stages.is_finished(run, files):
+        with child_process(command.arguments, files) as child:
+            runs.renew(lease, process_group=child.pid, activity=command.activity)
+            ending = _Watch(child=child, lease=lease, files=files, base_model=command.base_model).until_ended()
+        if ending == "cancelled":
+            return runs.finish_cancelled(lease)
+        if ending == "released" or child.returncode == STOPPED_WITH_CHECKPOINT:
+            return runs.release(lease)
+        if child.returncode != 0:
+            return runs.fail(lease, error=failures.of_child(returncode=child.returncode, log=files.log_tail()))
+    runs.renew(lease, process_group=None, activity="storing the result")
+    result = stages.collect(run, lease, files)
+    runs.succeed(lease, result=result | {"notes": list(command.notes)}, register=lambda: stages.register(run, files, result))
+
+
+@contextmanager
+def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.Popen[bytes]]:
+    """The child in its own session; whatever happens, its whole group is gone afterwards."""
+    environment = {name: value for name, value in os.environ.items() if name not in WITHHELD}
+    environment |= {
+        "HONE_DATA": str(settings.HONE_DATA),
+        "HONE_PARENT_PID": str(os.getpid()),
+        "PYTHONUNBUFFERED": "1",
+    }
+    with files.log.open("ab") as errors, files.output.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "models_core", *arguments],
+            cwd=settings.BASE_DIR,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        yield child
+    finally:
+        _signal_group(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+class _Watch:
+    """The time between a child's start and its end."""
+
+    def __init__(self, *, child: subprocess.Popen[bytes], lease: Lease, files: RunFiles, base_model: str) -> None:
+        self.child = child
+        self.lease = lease
+        self.files = files
+        self.base_model = base_model
+        self.renewed = time.monotonic()
+        self.shown: dict[str, Any] = {}
+        self.stopping = ""
+        self.kill_at = 0.0
+
+    def until_ended(self) -> str:
+        """ "ended" by itself, "cancelled", or "released" because this worker is told to stop. Raises LeaseLost."""
+        with _sigterm_is_noted() as was_told:
+            while not self._has_ended():
+                if was_told() or worker_is_stopping():
+                    self._stop("released", grace=SHUTDOWN_GRACE_SECONDS)
+                try:
+                    close_old_connections()
+                    self._report()
+                    if runs.is_cancel_requested(self.lease):
+                        self._stop("cancelled", grace=CANCEL_GRACE_SECONDS)
+                except DatabaseError:
+                    # The database may be restarting. While the lease lasts nobody else takes the run.
+                    log.exception("Run %s could not be written", self.lease.run_id)
+                    if time.monotonic() - self.renewed > runs.LEASE.total_seconds():
+                        raise LeaseLost(f"the database was away for longer than the lease of run {self.lease.run_id}") from None
+                if self.stopping and time.monotonic() > self.kill_at:
+                    _signal_group(self.child.pid, signal.SIGKILL)
+        self._report()
+        # A child that finished its work before it saw the signal has ended well all the same.
+        return "ended" if self.child.returncode == 0 or not self.stopping else self.stopping
+
+    def _has_ended(self) -> bool:
+        try:
+            self.child.wait(timeout=TICK_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _stop(self, ending: str, *, grace: float) -> None:
+        """Ask the child to save and leave. A worker that goes away doesn't wait for a cancelled run's long grace."""
+        deadline = time.monotonic() + grace
+        if not self.stopping:
+            _signal_group(self.child.pid, signal.SIGTERM)
+            self.stopping, self.kill_at = ending, deadline
+        self.kill_at = min(self.kill_at, deadline)
+
+    def _report(self) -> None:
+        """Write what is new, and renew the lease when it is time. Raises LeaseLost."""
+        rows = self.files.new_metrics()
+        if rows:
+            runs.record_metrics(self.lease, rows)
+        seen = {"log": self.files.log_tail()[-runs.LOG_CHARACTERS :]}
+        if (progress := self.files.progress()) is not None:
+            seen["progress"] = progress
+        if activity := self._activity():
+            seen["activity"] = activity
+        changed = {name: value for name, value in seen.items() if self.shown.get(name) != value}
+        if changed or rows or time.monotonic() - self.renewed > RENEW_SECONDS:
+            runs.renew(self.lease, **changed)
+            self.renewed = time.monotonic()
+            self.shown |= changed
+
+    def _activity(self) -> str:
+        if self.stopping:
+            return "stopping: saving a checkpoint"
+        if self.base_model and not self.files.is_started:
+            return stages.base_model_activity(self.base_model)
+        return ""
+
+
+@contextmanager
+def _sigterm_is_noted() -> Iterator[Any]:
+    """While a child runs, SIGTERM to this process means: put the run back. Otherwise it ends the process at once."""
+    told = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
+
+    previous = signal.signal(signal.SIGTERM, note)
+    try:
+        yield lambda: told
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def end_leftovers() -> None:
+    """End process groups that dead workers of this machine left behind, before another run is claimed here."""
+    prefix = workers.host() + "/"
+    holders = TrainingRun.objects.filter(process_group__isnull=False, worker__startswith=prefix)
+    dead = set(workers.dead_here(holders))
+    for run in holders.filter(worker__in=dead):
+        group = run.process_group
+        if group is not None and _is_of_run(group, RunFiles(run).path):
+            log.warning("Ending the process group %s that a dead worker of run %s left behind", group, run.pk)
+            _signal_group(group, signal.SIGKILL)
+
+
+def _is_of_run(process_id: int, folder: Path) -> bool:
+    """Whether the process is models_core at work in the run's folder: process ids are used again."""
+    try:
+        arguments = Path(f"/proc/{process_id}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return False
+    return "models_core" in arguments and any(word.startswith(f"{folder}/") for word in arguments)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,67 @@
+"""Celery tasks: an id in, one call. Each may run twice or late; the rows decide what there is to do."""
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.utils import timezone
+
+from annotate import queue, snapshots
+from annotate.models import AnswerRequest, Snapshot
+
+from . import loop, runs, sampling, supervisor
+from .models import Iteration, TrainingRun
+
+
+@shared_task(name="rlhf.execute_run")
+def execute_run(run_id: int) -> None:
+    """Claim a run and stay with it to its end."""
+    supervisor.execute(run_id)
+
+
+@shared_task(name="rlhf.after_run")
+def after_run(run_id: int) -> None:
+    """Go on with what waited for a run that has ended."""
+    run = TrainingRun.objects.get(pk=run_id)
+    if run.status in (TrainingRun.Status.FAILED, TrainingRun.Status.CANCELLED):
+        sampling.fail_requests(run)
+    if run.iteration_id is not None:
+        loop.advance(run.iteration_id)
+
+
+@shared_task(name="rlhf.build_snapshot")
+def build_snapshot(snapshot_id: int) -> None:
+    """Make the files of a requested snapshot, and go on with the rounds that wait for it."""
+    snapshots.build(snapshot_id)
+    for iteration_id in Iteration.objects.filter(snapshot_id=snapshot_id).values_list("pk", flat=True):
+        loop.advance(iteration_id)
+
+
+@shared_task(name="rlhf.fulfil_requests")
+def fulfil_requests(request_ids: list[int]) -> None:
+    """Let the active policy answer what people's side asked for."""
+    sampling.fulfil(request_ids)
+
+
+@shared_task(name="rlhf.tend_runs")
+def tend_runs() -> None:
+    """Every few seconds: find runs whose worker is gone, and wake workers for runs that wait too long."""
+    runs.reap()
+    runs.resend()
+
+
+@shared_task(name="rlhf.tend_loops")
+def tend_loops() -> None:
+    """Every half minute: go on with rounds whose message was lost, start rounds that are due."""
+    for iteration_id in Iteration.objects.filter(state=Iteration.State.ACTIVE).values_list("pk", flat=True):
+        loop.advance(iteration_id)
+    loop.start_due()
+
+
+@shared_task(name="rlhf.tend_queue")
+def tend_queue() -> None:
+    """Every minute: take back tasks whose lease ran out, and do what no message came for."""
+    queue.release_expired()
+    sampling.fulfil(AnswerRequest.objects.filter(state=AnswerRequest.State.OPEN).values_list("pk", flat=True))
+    waiting = Snapshot.objects.filter(state=Snapshot.State.PENDING, created_at__lt=timezone.now() - timedelta(minutes=1))
+    for snapshot_id in waiting.values_list("pk", flat=True):
+        build_snapshot(snapshot_id)

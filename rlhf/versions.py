@@ -1,0 +1,134 @@
+"""Model versions: which there are, where they come from, which is in use."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max, QuerySet
+from django.utils import timezone
+
+from annotate import audit
+from annotate.errors import Refused
+from annotate.models import Author, Project, User
+
+from .models import ModelVersion, RunInput, Stage, TrainingRun
+
+Kind = ModelVersion.Kind
+KIND_OF_STAGE = {Stage.SFT: Kind.SFT, Stage.REWARD: Kind.REWARD, Stage.PPO: Kind.POLICY}
+
+
+def base(project: Project, *, name: str = "") -> ModelVersion:
+    """The project's version of a base model, by default Hone's; it is the active policy until another one is promoted."""
+    name = name or settings.HONE_BASE_MODEL
+    found = project.model_versions.filter(kind=Kind.BASE, base_model=name).first()
+    if found is not None:
+        return found
+    with transaction.atomic():
+        _lock(project)
+        found = project.model_versions.filter(kind=Kind.BASE, base_model=name).first()
+        return found or _create(project=project, kind=Kind.BASE, base_model=name, active=_policies(project, active=True).first() is None)
+
+
+def register(run: TrainingRun, *, folder: str, sha256: str, metrics: dict[str, Any]) -> ModelVersion:
+    """Store the model that a run made. Call it in the transaction that ends the run."""
+    _lock(run.project)
+    version = _create(
+        project=run.project, kind=KIND_OF_STAGE[Stage(run.stage)], folder=folder, sha256=sha256, metrics=metrics, active=False
+    )
+    version.parents.set(run.inputs.all())
+    return version
+
+
+def active_policy(project: Project) -> ModelVersion:
+    """The model that answers."""
+    return _policies(project, active=True).first() or base(project)
+
+
+def active_reward(project: Project) -> ModelVersion | None:
+    """The reward model that scores, if any."""
+    return project.model_versions.filter(kind=Kind.REWARD, active=True).first()
+
+
+def reference(version: ModelVersion) -> ModelVersion:
+    """The SFT or base model that a policy's divergence is measured from: itself, or what its PPO run used."""
+    if version.kind != Kind.POLICY:
+        return version
+    inputs = {item.role: item.version for item in RunInput.objects.filter(run__produced=version).select_related("version")}
+    found = inputs.get(RunInput.Role.REFERENCE) or inputs.get(RunInput.Role.MODEL)
+    return reference(found) if found is not None else base(version.project)
+
+
+def find(project: Project, name: str) -> ModelVersion:
+    """A version by its name, such as "policy 3" or "policy-3". Raises Refused."""
+    kind, _, number = name.strip().lower().replace("-", " ").rpartition(" ")
+    if kind in Kind.values and number.isdecimal():
+        found = project.model_versions.filter(kind=kind, number=int(number)).first()
+        if found is not None:
+            return found
+    raise Refused(f"There is no model {name!r} in {project.name}.", status=404)
+
+
+def promote(version: ModelVersion, *, by: User | None) -> None:
+    """Put a version into use: a reward model as the one that scores, any other as the policy that answers."""
+    with transaction.atomic():
+        _lock(version.project)
+        _switch(version)
+        ModelVersion.objects.filter(pk=version.pk).update(promoted_by=by, promoted_at=timezone.now())
+        audit.record(verb="model.promoted", actor=by, subject=version, project=version.project, model=str(version))
+    version.refresh_from_db()
+
+
+def previous(version: ModelVersion) -> ModelVersion | None:
+    """What was in use before this version was promoted."""
+    earlier = _family(version).filter(promoted_at__lt=version.promoted_at) if version.promoted_at else ModelVersion.objects.none()
+    return earlier.exclude(pk=version.pk).order_by("-promoted_at").first()
+
+
+def roll_back(version: ModelVersion, *, by: User | None) -> ModelVersion:
+    """Take the active version out of use and the one before it back in. Raises Refused when there is none."""
+    with transaction.atomic():
+        _lock(version.project)
+        version.refresh_from_db()
+        if not version.active:
+            raise Refused(f"{str(version).capitalize()} is not in use, so there is nothing to roll back.")
+        before = previous(version)
+        if before is None:
+            raise Refused(f"No other model was in use before {version}.")
+        _switch(before)
+        audit.record(
+            verb="model.rolled_back", actor=by, subject=before, project=version.project, model=str(before), instead_of=str(version)
+        )
+    before.refresh_from_db()
+    return before
+
+
+def _switch(version: ModelVersion) -> None:
+    _family(version).filter(active=True).exclude(pk=version.pk).update(active=False)
+    ModelVersion.objects.filter(pk=version.pk).update(active=True)
+
+
+def _family(version: ModelVersion) -> QuerySet[ModelVersion]:
+    """The versions of which one is in use at a time."""
+    if version.kind == Kind.REWARD:
+        return version.project.model_versions.filter(kind=Kind.REWARD)
+    return _policies(version.project)
+
+
+def _policies(project: Project, **filters: Any) -> QuerySet[ModelVersion]:
+    return project.model_versions.exclude(kind=Kind.REWARD).filter(**filters)
+
+
+def _lock(project: Project) -> None:
+    """One change of a project's versions at a time; SQLite holds its one write lock already."""
+    Project.objects.select_for_update().get(pk=project.pk)
+
+
+def _create(*, project: Project, kind: str, active: bool, **fields: Any) -> ModelVersion:
+    number = (project.model_versions.filter(kind=kind).aggregate(last=Max("number"))["last"] or 0) + 1
+    author = None
+    if kind != Kind.REWARD:
+        author, _ = Author.objects.get_or_create(kind=Author.Kind.MODEL, name=f"{project.slug}/{kind}-{number}", user=None)
+    promoted_at = timezone.now() if active else None
+    return ModelVersion.objects.create(
+        project=project, kind=kind, number=number, author=author, active=active, promoted_at=promoted_at, **fields
+    )
