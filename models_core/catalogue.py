@@ -219,7 +219,7 @@ def _convert(gguf: Path, target: Path) -> None:
 
     logging.disable_progress_bar()
     where, file = str(gguf.parent), gguf.name
-    loaded = AutoModelForCausalLM.from_pretrained(where, gguf_file=file, dtype=torch.bfloat16)
+    loaded = AutoModelForCausalLM.from_pretrained(where, gguf_file=file, dtype=torch.float32)
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(where, gguf_file=file), dtype=torch.bfloat16)
     model.load_state_dict(loaded.state_dict())
     model.generation_config = loaded.generation_config

@@ -23,7 +23,6 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
 )
-
 from transformers.utils import logging
 
 from models_core import catalogue

@@ -128,7 +128,7 @@ class RunFolder:
                 continue  # a line torn by the crash
         _write_atomically(path, "".join(kept))
 
-    def log(self, step: int, **values: float | int | str | None) -> None:
+    def log(self, step: int, **values: float | str | None) -> None:
         """Append one line of metrics and show it on standard error. A number that is not finite is stored as null."""
         row = {"step": step, "time": time.time()} | {name: finite(value) for name, value in values.items()}
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
