@@ -12,8 +12,6 @@ from typing import Literal, NamedTuple
 import torch
 from torch.nn import functional as F
 
-from models_core.ops import masked_sum
-
 Ties = Literal["skip", "half"]
 
 
@@ -111,25 +109,20 @@ class PolicyLoss(NamedTuple):
 
 
 def policy_loss(
-    log_probs: torch.Tensor,
-    old_log_probs: torch.Tensor,
-    advantages: torch.Tensor,
-    mask: torch.Tensor,
-    *,
-    clip_range: float,
+    log_probs: torch.Tensor, old_log_probs: torch.Tensor, advantages: torch.Tensor, *, clip_range: float
 ) -> PolicyLoss:
-    """Clipped surrogate, sum of max(-A rho, -A clip(rho, 1 - e, 1 + e)): all tensors [B, T].
+    """Clipped surrogate, sum of max(-A rho, -A clip(rho, 1 - e, 1 + e)): all tensors [tokens], laid end to end.
 
     Schulman et al. 2017, equation 7, with the sign turned so that less is better.
     """
-    log_ratio = (log_probs - old_log_probs).masked_fill(~mask, 0.0)
+    log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
     plain = -advantages * ratio
     clipped = -advantages * ratio.clamp(1 - clip_range, 1 + clip_range)
     with torch.no_grad():
-        clipped_tokens = masked_sum((clipped > plain).to(plain.dtype), mask)
-        approx_kl = masked_sum(ratio - 1 - log_ratio, mask)
-    return PolicyLoss(masked_sum(torch.maximum(plain, clipped), mask), clipped_tokens, approx_kl)
+        clipped_tokens = (clipped > plain).to(plain.dtype).sum()
+        approx_kl = (ratio - 1 - log_ratio).sum()
+    return PolicyLoss(torch.maximum(plain, clipped).sum(), clipped_tokens, approx_kl)
 
 
 class ValueLoss(NamedTuple):
@@ -140,21 +133,16 @@ class ValueLoss(NamedTuple):
 
 
 def value_loss(
-    values: torch.Tensor,
-    old_values: torch.Tensor,
-    returns: torch.Tensor,
-    mask: torch.Tensor,
-    *,
-    clip_range: float,
+    values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, *, clip_range: float
 ) -> ValueLoss:
-    """Half the larger of the plain and the clipped squared error, summed: all tensors [B, T].
+    """Half the larger of the plain and the clipped squared error, summed: all tensors [tokens], laid end to end.
 
     The clip holds a value within `clip_range` of the one it had when the episode was sampled (Ziegler et al. 2019;
-    detail 13 of "The 37 implementation details of PPO", Huang et al. 2022).
+    detail 9 of "The 37 implementation details of PPO", Huang et al. 2022).
     """
     held = old_values + (values - old_values).clamp(-clip_range, clip_range)
     plain = (values - returns) ** 2
     clipped = (held - returns) ** 2
     with torch.no_grad():
-        clipped_tokens = masked_sum((clipped > plain).to(plain.dtype), mask)
-    return ValueLoss(0.5 * masked_sum(torch.maximum(plain, clipped), mask), clipped_tokens)
+        clipped_tokens = (clipped > plain).to(plain.dtype).sum()
+    return ValueLoss(0.5 * torch.maximum(plain, clipped).sum(), clipped_tokens)

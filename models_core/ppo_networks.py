@@ -1,0 +1,141 @@
+"""The four networks of PPO: policy, its frozen reference, the frozen reward model, and the value model it starts.
+
+Under LoRA there are two sets of weights in memory, not four: the reference is the policy with its adapter off, the
+reward model is the value model with its adapter (and its own copy of the head) off.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from models_core import chat, language_models, methods, scoring
+from models_core.batching import micro_batches
+from models_core.config import PPOConfig
+from models_core.language_models import head, trunk
+from models_core.methods import unwrapped
+from models_core.ops import head_log_probs
+from models_core.packing import Group, Packed, hidden_states, pack
+from models_core.records import Message
+
+Rows = torch.Tensor
+"""One row per episode, one column per response token, 0 where a response has ended: [B, T]."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    policy: Any
+    reference: Any  # the policy itself where its adapter can be switched off
+    value: Any
+    reward: Any  # the value model itself where its adapter can be switched off
+    tokenizer: Any
+    reward_tokenizer: Any
+    settings: PPOConfig
+    device: torch.device
+
+    @classmethod
+    def load(
+        cls, settings: PPOConfig, *, model: str, reference: str, reward: str, device: torch.device, dtype: torch.dtype
+    ) -> "Networks":
+        """Read the models and choose the weights that learn. Raises BadInput."""
+        tokenizer = language_models.load_tokenizer(model)
+        reward_tokenizer = language_models.load_tokenizer(reward)
+        shared = settings.method == "lora"
+
+        policy = methods.prepare(language_models.load_policy(model, device=device, dtype=dtype), settings)
+        frozen = policy
+        if not shared or reference != model:
+            frozen = language_models.load_policy(reference, device=device, dtype=dtype).requires_grad_(False)
+
+        reward_model = language_models.load_reward_model(reward, device=device, dtype=dtype)
+        if not _same_tokens(tokenizer, reward_tokenizer):
+            # It cannot read the policy's tokens, so it cannot say what a state is worth: start from the policy's trunk.
+            reward_model.requires_grad_(False)
+            value = language_models.new_reward_model(model, device=device, dtype=dtype, seed=settings.seed)
+            torch.nn.init.zeros_(head(value).weight)
+            value = methods.prepare(value, settings)
+        elif shared:
+            reward_model = value = methods.prepare(reward_model, settings)
+        else:
+            reward_model.requires_grad_(False)
+            value = language_models.load_reward_model(reward, device=device, dtype=dtype)
+            value = methods.prepare(value, settings)
+        return cls(policy, frozen, value, reward_model, tokenizer, reward_tokenizer, settings, device)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """What ends a response of the policy."""
+        return chat.eos_ids(unwrapped(self.policy), self.tokenizer)
+
+    def log_probs(self, packed: Packed, *, temperature: float | None = None) -> torch.Tensor:
+        """Of the response tokens under the policy, by default at the temperature they are sampled with: [M]."""
+        return _log_probs(self.policy, packed, temperature=temperature or self.settings.temperature)
+
+    def values(self, packed: Packed) -> torch.Tensor:
+        """Of the state in which each response token is chosen, on the scale of scores: [M].
+
+        The reward model's own head and scale are the start (Ouyang et al. 2022, appendix C.4).
+        """
+        inner = unwrapped(self.value)
+        states = hidden_states(trunk(inner), packed)[packed.predictors]
+        logits = head(inner)(states.float()).squeeze(-1)
+        shift, scale = language_models.reward_scale(inner)
+        return (logits - shift) / scale
+
+    @torch.no_grad()
+    def measure_policy(self, groups: Sequence[Group]) -> tuple[Rows, Rows, Rows]:
+        """(log-probabilities, the reference's, values) of finished episodes."""
+        log_probs = self._rows(groups, self.log_probs)
+        return log_probs, self._rows(groups, self._reference_log_probs), self._rows(groups, self.values)
+
+    @torch.no_grad()
+    def scores(self, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> torch.Tensor:
+        """The reward model's score of every episode, a cut one as if it ended there: [B].
+
+        `messages` are the prompts, for a reward model that has another tokenizer and reads the text anew.
+        """
+        if _same_tokens(self.tokenizer, self.reward_tokenizer):
+            ended = [Group(group.prompt, [self._ended(group.responses[0])]) for group in groups]
+        else:
+            limit = language_models.context_length(self.reward)
+            texts = [chat.decode_response(self.tokenizer, group.responses[0]) for group in groups]
+            pairs = zip(messages, texts, strict=True)
+            ended = [
+                scoring.encode_group(self.reward_tokenizer, chat_, [text], max_length=limit)[0] for chat_, text in pairs
+            ]
+        with methods.adapter_off(self.reward) if self.reward is self.value else contextlib.nullcontext():
+            logits = scoring.group_logits(
+                self.reward, ended, budget=self.settings.micro_batch_tokens, device=self.device
+            )
+        shift, scale = language_models.reward_scale(unwrapped(self.reward))
+        return (torch.tensor([row[0] for row in logits], device=self.device) - shift) / scale
+
+    def _ended(self, response: Sequence[int]) -> list[int]:
+        """A response with the EOS at its end, which another stop id of the policy may have to make room for."""
+        body = response[:-1] if response[-1] in self.stop_ids else response
+        return [*body, self.tokenizer.eos_token_id]
+
+    def _reference_log_probs(self, packed: Packed) -> torch.Tensor:
+        with methods.adapter_off(self.policy) if self.reference is self.policy else contextlib.nullcontext():
+            return _log_probs(self.reference, packed, temperature=self.settings.temperature)
+
+    def _rows(self, groups: Sequence[Group], measured: Callable[[Packed], torch.Tensor]) -> Rows:
+        """A quantity of every response token, computed in micro-batches and put into rows in the groups' order."""
+        rows: list[torch.Tensor] = [torch.empty(0)] * len(groups)
+        for batch in micro_batches([group.tokens for group in groups], budget=self.settings.micro_batch_tokens):
+            packed = pack([groups[index] for index in batch], device=self.device)
+            for index, row in zip(batch, measured(packed).split(packed.response_sizes), strict=True):
+                rows[index] = row
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+def _log_probs(model: Any, packed: Packed, *, temperature: float) -> torch.Tensor:
+    inner = unwrapped(model)
+    states = hidden_states(trunk(inner), packed)[packed.predictors]
+    return head_log_probs(states, inner.get_output_embeddings(), packed.response_ids, temperature=temperature)
+
+
+def _same_tokens(one: Any, other: Any) -> bool:
+    return one.get_vocab() == other.get_vocab() and one.chat_template == other.chat_template
