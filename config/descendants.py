@@ -18,10 +18,10 @@ def adopt_orphans() -> None:
 def descendants(process: int) -> list[int]:
     """Ids of the processes below one, nearest first, those that only wait to be reaped too. Empty away from Linux."""
     found = []
-    generation = _children(process)
+    generation = children(process)
     while generation:
         found += generation
-        generation = [grandchild for child in generation for grandchild in _children(child)]
+        generation = [grandchild for child in generation for grandchild in children(child)]
     return found
 
 
@@ -33,7 +33,8 @@ def kill(processes: list[int]) -> None:
             continue
 
 
-def _children(process: int) -> list[int]:
+def children(process: int) -> list[int]:
+    """Ids of the processes that one started or adopted."""
     found: list[int] = []
     try:
         for listing in Path(f"/proc/{process}/task").glob("*/children"):
@@ -41,3 +42,11 @@ def _children(process: int) -> list[int]:
     except OSError:  # it ended while it was read
         pass
     return found
+
+
+def reap(process: int) -> None:
+    """Let an adopted child that has ended go; one that still runs stays."""
+    try:
+        os.waitpid(process, os.WNOHANG)
+    except ChildProcessError:
+        pass

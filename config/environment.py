@@ -96,7 +96,7 @@ class Environment:
             described: dict[str, object] = dict(environ.Env.db_url_config(url))
         except ValueError as error:
             raise WrongSetting(f"{name} can't be read ({error}); it must be {allowed}.") from None
-        if not described.get("NAME"):
+        if described.get("NAME") in (None, "", ":memory:"):
             raise WrongSetting(f"{name} names no database; it must be {allowed}.")
         return described
 

@@ -17,7 +17,6 @@ def main(parent: int, command: list[str]) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         sys.exit(1)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the supervisor waits for its signals with them blocked
     os.execvp(command[0], command)
 
 

@@ -1,0 +1,22 @@
+"""How the web process listens: `gunicorn --config python:config.gunicorn config.wsgi`."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.conf import settings  # noqa: E402 - it needs the variable above
+
+bind = f"{settings.HONE_HOST}:{settings.HONE_PORT}"
+workers = 2
+worker_class = "gthread"
+threads = settings.HONE_WEB_THREADS
+timeout = 60
+graceful_timeout = 2
+# A worker's heartbeat file on a slow disk would get the worker killed.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+control_socket_disable = True
+# Only as many proxies as HONE_PROXIES says are believed, by config.accounts; gunicorn itself believes none.
+forwarded_allow_ips = "127.0.0.1"
+accesslog = None
+errorlog = "-"
+loglevel = "warning"

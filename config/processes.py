@@ -1,0 +1,254 @@
+"""Everything that Hone runs on one machine, under one supervisor: broker, workers, scheduler, web, model download.
+
+The supervisor starts each program in a process group of its own, so that a Ctrl-C of the terminal reaches nobody but
+the supervisor, which then ends them in order. It starts again what dies, and says so.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from config import descendants
+
+LAUNCH = Path(__file__).with_name("launch.py")
+STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TICK_SECONDS = 0.25
+READY_SECONDS = 60.0
+
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 30.0
+STEADY_SECONDS = 30.0
+"""A program that ran for so long has recovered: its next restart is quick again."""
+
+LEAVE_SECONDS = 4.9
+"""All but the broker. A worker gives its running job 4 s of these to save a checkpoint."""
+BROKER_LEAVE_SECONDS = 0.6
+LONGEST_LOG = 5 * 2**20
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """Something to run. `is_ready` is asked until it answers yes before the next program starts.
+
+    A program that `ends` has done its work when it is over and isn't started again. Without a `log` it writes where
+    the supervisor does.
+    """
+
+    name: str
+    command: list[str]
+    log: Path | None = None
+    is_ready: Callable[[], bool] | None = None
+    before_start: Callable[[], object] | None = None
+    ends: bool = False
+    is_broker: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class NotStarted(Exception):
+    """A program didn't come up: a sentence for the user."""
+
+
+class _Running:
+    """One program's process, over its restarts."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started_at = 0.0
+        self.delay = FIRST_DELAY
+        self.restart_at: float | None = None
+
+    def start(self) -> None:
+        if self.program.before_start:
+            self.program.before_start()
+        command = [sys.executable, "-S", str(LAUNCH), str(os.getpid()), *self.program.command]
+        environment = {**os.environ, **self.program.environment}
+        self.started_at, self.restart_at = time.monotonic(), None
+        if self.program.log is None:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, process_group=0)
+            return
+        self.program.log.parent.mkdir(parents=True, exist_ok=True)
+        _shorten(self.program.log)
+        with self.program.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, process_group=0
+            )
+
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the program alone: it knows best how to end its own children."""
+        if self.process is not None and self.is_alive():
+            self.process.send_signal(number)
+
+    def kill_group(self) -> None:
+        if self.process is not None and self.is_alive():
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def ending(self) -> str:
+        """How it ended, in words, with the last thing it wrote."""
+        assert self.process is not None
+        status = self.process.returncode
+        words = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        last = _last_line(self.program.log)
+        return f"{self.program.name} {words}" + (f" ({last})" if last else "")
+
+    def plan_restart(self) -> float:
+        """Seconds until the next start: twice as long each time, short again after a steady run."""
+        if time.monotonic() - self.started_at >= STEADY_SECONDS:
+            self.delay = FIRST_DELAY
+        delay, self.delay = self.delay, min(self.delay * 2, LONGEST_DELAY)
+        self.process, self.restart_at = None, time.monotonic() + delay
+        return delay
+
+
+class Signals:
+    """SIGINT, SIGTERM and SIGHUP become a wish to stop; these and a child's end cut a wait short.
+
+    A handler only notes the wish. The wake-up comes through a pipe that the interpreter writes to, so that a signal
+    just before a wait isn't slept over.
+    """
+
+    def __init__(self) -> None:
+        self.stop_asked = False
+        self._pipe = os.pipe()
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        for end in self._pipe:
+            os.set_blocking(end, False)
+        wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        before = {number: signal.signal(number, self._on_signal) for number in (*STOPPED_BY, signal.SIGCHLD)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup_before)
+            for end in self._pipe:
+                os.close(end)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a signal comes or the time is over."""
+        if select.select([self._pipe[0]], [], [], max(0.0, seconds))[0]:
+            os.read(self._pipe[0], 4096)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number in STOPPED_BY:
+            self.stop_asked = True
+
+
+class Supervisor:
+    """Starts programs in their order, watches over them, and ends them: the broker last.
+
+    Call it from the main thread: the kernel ties a child's parent-death signal to the thread that started it.
+    """
+
+    def __init__(self, programs: list[Program], *, say: Say) -> None:
+        self._running = [_Running(program) for program in programs]
+        self._say = say
+        self._signals = Signals()
+
+    def run(self, *, on_ready: Callable[[], None]) -> None:
+        """Returns after a signal asked for the end and every process is gone. Raises NotStarted."""
+        descendants.adopt_orphans()
+        with self._signals.caught():
+            try:
+                for running in self._running:
+                    if not self._signals.stop_asked:
+                        self._start(running)
+                if not self._signals.stop_asked:
+                    on_ready()
+                while not self._signals.stop_asked:
+                    self._signals.wait(TICK_SECONDS)
+                    self._tend()
+            finally:
+                self._stop()
+
+    def _start(self, running: _Running) -> None:
+        """Start one and wait until it is ready, unless a signal comes first."""
+        running.start()
+        deadline = time.monotonic() + READY_SECONDS
+        while running.program.is_ready and not self._signals.stop_asked and not running.program.is_ready():
+            if running.has_ended():
+                raise NotStarted(f"{running.ending()}. Its log: {running.program.log}")
+            if time.monotonic() > deadline:
+                raise NotStarted(f"{running.program.name} isn't ready after {READY_SECONDS:.0f} s. Its log: {running.program.log}")
+            self._signals.wait(0.05)
+
+    def _tend(self) -> None:
+        """Start again what died, once its delay is over."""
+        for running in self._running:
+            if running.has_ended():
+                if running.program.ends:
+                    if running.process and running.process.returncode != 0:
+                        self._say(f"The {running.ending()}.")
+                    running.process = None
+                else:
+                    ending, delay = running.ending(), running.plan_restart()
+                    self._say(f"The {ending}; starting it again in {delay:g} s. Its log: {running.program.log}")
+            elif running.restart_at is not None and time.monotonic() >= running.restart_at:
+                running.start()
+        self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        """Adopted processes that have ended wait for us; our own are left for their Popen to ask about."""
+        own = {running.process.pid for running in self._running if running.process}
+        for process in descendants.children(os.getpid()):
+            if process not in own:
+                descendants.reap(process)
+
+    def _stop(self) -> None:
+        """Web and scheduler are told first, then the workers and the download; the broker once all of those are gone."""
+        started = time.monotonic()
+        others = [running for running in self._running if not running.program.is_broker]
+        brokers = [running for running in self._running if running.program.is_broker]
+        for running in others:
+            running.signal(signal.SIGTERM)
+        self._await_end(others, until=started + LEAVE_SECONDS)
+        # What is left below the workers, a training process in a session of its own for instance, goes now.
+        spared = [broker.process.pid for broker in brokers if broker.process]
+        descendants.kill([process for process in descendants.descendants(os.getpid()) if process not in spared])
+        for running in brokers:
+            running.signal(signal.SIGTERM)
+        self._await_end(brokers, until=time.monotonic() + BROKER_LEAVE_SECONDS)
+        descendants.kill(descendants.descendants(os.getpid()))
+        for running in self._running:
+            if running.process:
+                running.process.wait()
+        self._reap_orphans()
+
+    def _await_end(self, group: list[_Running], *, until: float) -> None:
+        while any(running.is_alive() for running in group) and (left := until - time.monotonic()) > 0:
+            self._signals.wait(min(left, TICK_SECONDS))
+        for running in group:
+            running.kill_group()
+
+
+def _shorten(log: Path) -> None:
+    """Keep one old log beside the new one, so that a log never fills a disk."""
+    if log.exists() and log.stat().st_size > LONGEST_LOG:
+        log.replace(log.with_name(log.name + ".old"))
+
+
+def _last_line(log: Path | None) -> str:
+    if log is None or not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 2000))
+        lines = file.read().decode("utf-8", errors="replace").split("\n")
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

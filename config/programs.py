@@ -1,0 +1,103 @@
+"""The programs that `manage.py serve` runs, as the settings want them."""
+
+import http.client
+import os
+import sys
+from pathlib import Path
+
+from django.conf import settings
+
+from config import broker
+from config.processes import Program
+from models_core import catalogue
+
+DEFAULT_WORKER_PROCESSES = 2
+
+
+def all_programs() -> list[Program]:
+    """In the order they start. They are told to stop in the same order, but the broker last."""
+    programs = [_embedded_broker()] if not settings.REDIS_URL else []
+    programs += [_web(), _scheduler(), _worker("default", processes=DEFAULT_WORKER_PROCESSES), _worker("cpu", processes=1)]
+    for number in range(settings.HONE_GPUS):
+        device = {"CUDA_VISIBLE_DEVICES": str(number)}
+        programs.append(_worker("gpu", processes=1, name=f"gpu{number}", environment=device))
+    if (name := settings.HONE_BASE_MODEL) in catalogue.MODELS and catalogue.status(name, _models()).state != "ready":
+        programs.append(_download(name))
+    return programs
+
+
+def listening_address() -> tuple[str, int]:
+    """Where a program of this machine reaches the web process."""
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "::1", "::": "::1"}.get(settings.HONE_HOST, settings.HONE_HOST)
+    return host.strip("[]"), settings.HONE_PORT
+
+
+def is_web_answering() -> bool:
+    connection = http.client.HTTPConnection(*listening_address(), timeout=5)
+    try:
+        connection.request("GET", "/healthz", headers={"Host": "localhost"})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _embedded_broker() -> Program:
+    data = settings.HONE_DATA
+    return Program(
+        name="broker",
+        command=broker.prepare(data),
+        log=_log("broker"),
+        before_start=lambda: broker.prepare(data),
+        is_ready=lambda: broker.is_answering(data),
+        is_broker=True,
+    )
+
+
+def _web() -> Program:
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:config.gunicorn", "config.wsgi"]
+    return Program(name="web", command=command, log=_log("web"), is_ready=is_web_answering, environment=_environment())
+
+
+def _scheduler() -> Program:
+    command = [sys.executable, "-m", "celery", "-A", "config", "beat", "--loglevel", "WARNING", "--pidfile", ""]
+    return Program(name="scheduler", command=command, log=_log("scheduler"), environment=_environment())
+
+
+def _worker(queue: str, *, processes: int, name: str = "", environment: dict[str, str] | None = None) -> Program:
+    """One worker a queue: labelers' small jobs never wait behind a training."""
+    name = name or queue
+    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--queues", queue, "--hostname", f"{name}@%h"]
+    command += ["--concurrency", str(processes), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    return Program(
+        name=f"worker {name}",
+        command=command,
+        log=_log(f"worker-{name}"),
+        environment=_environment() | (environment or {}),
+    )
+
+
+def _download(name: str) -> Program:
+    """Its progress bar goes to the terminal; the pages read the same progress from the store."""
+    command = [sys.executable, "-m", "models_core", "catalogue", "fetch", name]
+    return Program(name="download of the base model", command=command, ends=True, environment=_environment())
+
+
+def _models() -> Path:
+    return Path(settings.HONE_DATA) / "models"
+
+
+def _log(name: str) -> Path:
+    return Path(settings.HONE_DATA) / "logs" / f"{name}.log"
+
+
+def _environment() -> dict[str, str]:
+    """The same data folder and modules wherever the command was given."""
+    path = os.pathsep.join([str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {
+        "HONE_DATA": str(settings.HONE_DATA),
+        "PYTHONPATH": path,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "PYTHONUNBUFFERED": "1",
+    }
