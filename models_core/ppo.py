@@ -77,7 +77,9 @@ def train(
         coef=state.get("kl_coef", settings.kl_coef), target=settings.kl_target or None, horizon=settings.kl_horizon
     )
     # Under full fine-tuning the average would be one more copy of the whole model.
-    average = WeightAverage(training.optimizers["policy"].masters, decay=settings.ema if settings.method == "lora" else 0)
+    average = WeightAverage(
+        training.optimizers["policy"].masters, decay=settings.ema if settings.method == "lora" else 0
+    )
     average.restore(training.saved_tensors("average"), updates=state.get("averaged", 0))
 
     plan = episode_plan(len(prompts), settings=settings)
@@ -173,9 +175,7 @@ def learn(
     settings = networks.settings
     count = len(phase.groups)
     size = math.ceil(count / settings.minibatches)
-    rate = schedule.rate(
-        step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=False
-    )
+    rate = schedule.rate(step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=False)
     updates = minibatches(count, size=size, epochs=settings.ppo_epochs, seed=settings.seed * 2**32 + step)
     sums: dict[str, float] = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "approx_kl"), 0.0)
     ptx_loss, first_ratio_error, norm = 0.0, 0.0, 0.0

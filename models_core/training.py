@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from models_core import checkpoint, precision
+from models_core.config import TrainingSettings
 from models_core.methods import trainable
 from models_core.precision import MasterAdamW
 from models_core.run_folder import RunFolder
-from models_core.config import TrainingSettings
 from models_core.stopping import Stopped, StopSignal
 
 
@@ -118,9 +118,7 @@ class Training:
         if self.stop.requested:
             raise Stopped(f"Stopped after step {step} of {total}; --resume goes on from there.")
 
-    def save(
-        self, step: int, *, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]
-    ) -> None:
+    def save(self, step: int, *, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         checkpoint.save(
             self.run.checkpoints,

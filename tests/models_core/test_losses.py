@@ -45,7 +45,8 @@ def test_a_tie_is_best_where_both_score_alike() -> None:
     loss = ranking_loss(scores, comparisons)
     loss.backward()
     assert loss.item() == pytest.approx(math.log(2))
-    assert scores.grad is not None and scores.grad.tolist() == [0.0, 0.0]
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [0.0, 0.0]
 
 
 def test_a_ranking_without_pairs_teaches_nothing() -> None:

@@ -41,7 +41,8 @@ def test_the_layout_by_hand() -> None:
     assert packed.layout.sizes == [4, 2, 1, 3, 4, 3]
     assert packed.layout.prefixes == [None, 0, 0, 0, None, None]
     mask = packed.layout.masks[1]
-    assert mask is not None and mask.tolist() == [[True] * 5 + [False], [True] * 6]
+    assert mask is not None
+    assert mask.tolist() == [[True] * 5 + [False], [True] * 6]
 
 
 def test_each_response_token_knows_what_predicts_it() -> None:
