@@ -185,7 +185,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 STATIC_ROOT = HONE_DATA / "static"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+# The two folders by name: package.json and the lock file beside them are nobody's business.
+STATICFILES_DIRS = [(name, BASE_DIR / "static" / name) for name in ("hone", "vendor")]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

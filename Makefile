@@ -1,0 +1,54 @@
+# Hone's commands. A bare machine needs Python 3.11, make, git and a package index that pip knows.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup test check demo bench clean
+
+help:  ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup  ## Start Hone with a demo project; prints the address and one-time passwords
+	@$(BIN)/python manage.py serve --demo
+
+setup: $(STAMPS)/packages $(STAMPS)/browser  ## Make the environment in .venv
+
+# Stamps make a second `make` quick: each step runs again only when what it reads has changed.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/packages: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what Hone needs into $(VENV) ..."
+	@$(PIP) install --quiet --constraint constraints.txt --editable ".[train,dev]"
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/browser: static/package.json static/package-lock.json config/browser_libraries.py $(STAMPS)/packages
+	@$(BIN)/python -m config.browser_libraries
+	@touch $@
+
+test: setup  ## Run every test: on SQLite, and those that use the database on PostgreSQL again
+	@$(BIN)/python -m tests.machine
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --database postgresql $(PYTEST)
+
+check: setup  ## Style, types, import contracts, migrations, deployment checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	HONE_HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+demo: setup  ## Close the loop without a browser: simulated labelers, two rounds, a table (QUICK=1, PROMPTS=file)
+	@$(BIN)/python manage.py demo $(if $(QUICK),--quick) $(if $(PROMPTS),--prompts $(PROMPTS))
+
+bench: setup  ## Measure
+	@$(BIN)/python -m benchmarks
+
+clean:  ## Remove the environment and caches; the data in var/ stays
+	rm -rf $(VENV) node_modules static/node_modules static/vendor .mypy_cache .ruff_cache .pytest_cache *.egg-info
