@@ -45,14 +45,7 @@ def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
     try:
         with transaction.atomic():
             iteration = Iteration.objects.create(project=project, number=number, rounds_left=rounds - 1, started_by=by)
-            iteration.snapshot = snapshots.request(
-                project=project,
-                kind=Snapshot.Kind.RANKINGS,
-                format="hone",
-                filters={},
-                tie_policy=Snapshot.TiePolicy.KEEP,
-                by=by,
-            )
+            iteration.snapshot = snapshots.request(project=project, kind=Snapshot.Kind.RANKINGS, by=by)
             iteration.save(update_fields=["snapshot"])
             audit.record(verb="loop.started", actor=by, subject=iteration, project=project, round=number)
     except IntegrityError:
@@ -66,7 +59,9 @@ def cancel(*, iteration: Iteration, by: User | None) -> None:
         if not _close(iteration, State.CANCELLED, reason="Cancelled by hand."):
             iteration.refresh_from_db()
             raise Refused(f"This round has ended already: {iteration.get_state_display().lower()}.")
-        audit.record(verb="loop.cancelled", actor=by, subject=iteration, project=iteration.project, round=iteration.number)
+        audit.record(
+            verb="loop.cancelled", actor=by, subject=iteration, project=iteration.project, round=iteration.number
+        )
         for run in iteration.runs.exclude(status__in=TrainingRun.ENDED):
             runs.request_cancel(run=run, by=by)
 
@@ -87,16 +82,20 @@ def advance(iteration_id: int) -> None:
         _close(iteration, State.FAILED, reason=str(error))
 
 
+def fresh_judgments(project: Project) -> int:
+    """Judgments given since the last round began."""
+    last = project.iterations.order_by("-number").first()
+    return (project.judgments.filter(created_at__gt=last.started_at) if last else project.judgments).count()
+
+
 def start_due() -> list[Iteration]:
     """Start a round in every project whose policy asks for it and that got enough new judgments since the last one."""
     started = []
     for policy in LoopPolicy.objects.filter(enabled=True).select_related("project"):
         project = policy.project
-        last = project.iterations.order_by("-number").first()
-        if last is not None and last.state == State.ACTIVE:
+        if project.iterations.filter(state=State.ACTIVE).exists():
             continue
-        fresh = project.judgments.filter(created_at__gt=last.started_at) if last else project.judgments.all()
-        if fresh.count() >= policy.judgments_per_round:
+        if fresh_judgments(project) >= policy.judgments_per_round:
             try:
                 started.append(start(project=project, rounds=1, by=None))
             except Refused:
@@ -210,7 +209,10 @@ def _check_gate(iteration: Iteration, name: str, value: float | None) -> None:
         raise _Closing(State.STOPPED, f"The gate {name} needs a number, and the run has none.")
     passed = value < bound if GATES[name][1] == "below" else value > bound
     if passed:
-        raise _Closing(State.STOPPED, f"{name.replace('_', ' ').capitalize()} {value:.3g} is {GATES[name][1]} the gate of {bound:g}.")
+        raise _Closing(
+            State.STOPPED,
+            f"{name.replace('_', ' ').capitalize()} {value:.3g} is {GATES[name][1]} the gate of {bound:g}.",
+        )
 
 
 def _move(iteration: Iteration, *, to: str, **values: Any) -> None:

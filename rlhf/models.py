@@ -32,15 +32,26 @@ class ModelVersion(models.Model):
     kind = models.CharField(max_length=10, choices=Kind.choices)
     number = models.PositiveIntegerField(help_text="Counts up per project and kind.")
     author = models.OneToOneField(
-        Author, null=True, blank=True, on_delete=models.PROTECT, related_name="model_version", help_text="Signs what it writes."
+        Author,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="model_version",
+        help_text="Signs what it writes.",
     )
     parents = models.ManyToManyField("self", symmetrical=False, blank=True, related_name="children")
-    base_model = models.CharField(max_length=200, blank=True, help_text="Catalogue name, folder or Hub id of a base model.")
+    base_model = models.CharField(
+        max_length=200, blank=True, help_text="Catalogue name, folder or Hub id of a base model."
+    )
     folder = models.CharField(max_length=300, blank=True, help_text="Below the data folder; empty for a base model.")
     sha256 = models.CharField(max_length=64, blank=True)
     metrics = models.JSONField(default=dict, blank=True)
-    active = models.BooleanField(default=False, help_text="In use: the policy that answers, or the reward model that scores.")
-    promoted_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    active = models.BooleanField(
+        default=False, help_text="In use: the policy that answers, or the reward model that scores."
+    )
+    promoted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     promoted_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -61,6 +72,11 @@ class ModelVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.number}"
 
+    @property
+    def label(self) -> str:
+        """Its name on a page."""
+        return f"{self.get_kind_display()} {self.number}"
+
 
 class TrainingRun(models.Model):
     """A job on machines' side. This row is the truth; a Celery message only wakes a worker. Written by rlhf.runs alone."""
@@ -78,9 +94,13 @@ class TrainingRun(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_runs")
     stage = models.CharField(max_length=10, choices=Stage.choices)
     config = models.JSONField(default=dict, help_text="Settings as given; the resolved ones are in the run folder.")
-    options = models.JSONField(default=dict, blank=True, help_text="What else was asked for: answers a prompt, how many prompts.")
+    options = models.JSONField(
+        default=dict, blank=True, help_text="What else was asked for: answers a prompt, how many prompts."
+    )
     seed = models.PositiveBigIntegerField(default=0)
-    snapshot = models.ForeignKey(Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="training_runs")
+    snapshot = models.ForeignKey(
+        Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="training_runs"
+    )
     inputs = models.ManyToManyField(ModelVersion, through="RunInput", related_name="used_by_runs")
     produced = models.OneToOneField(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="run")
     iteration = models.ForeignKey("Iteration", null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
@@ -90,11 +110,15 @@ class TrainingRun(models.Model):
     attempt = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=3)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    lease_token = models.UUIDField(null=True, blank=True, help_text="Every write of the worker that holds the run carries it.")
+    lease_token = models.UUIDField(
+        null=True, blank=True, help_text="Every write of the worker that holds the run carries it."
+    )
     lease_until = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     worker = models.CharField(max_length=200, blank=True, help_text="Host and process that hold or last held it.")
-    process_group = models.PositiveIntegerField(null=True, blank=True, help_text="Of the child process, on the worker's host.")
+    process_group = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Of the child process, on the worker's host."
+    )
 
     progress = models.FloatField(default=0.0, help_text="Between 0 and 1.")
     activity = models.CharField(max_length=200, blank=True, help_text="What it is doing now, as a phrase.")
@@ -103,7 +127,9 @@ class TrainingRun(models.Model):
     result = models.JSONField(default=dict, blank=True)
     folder = models.CharField(max_length=300, blank=True, help_text="Run folder below the data folder.")
 
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     queued_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -174,7 +200,9 @@ class LoopPolicy(models.Model):
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="loop_policy")
     enabled = models.BooleanField(default=False, help_text="Start rounds by itself.")
     judgments_per_round = models.PositiveIntegerField(default=200, help_text="New judgments that start a round.")
-    prompts_per_round = models.PositiveIntegerField(default=64, help_text="Prompts the new policy answers for the queue.")
+    prompts_per_round = models.PositiveIntegerField(
+        default=64, help_text="Prompts the new policy answers for the queue."
+    )
     gates = models.JSONField(
         default=dict, blank=True, help_text='Bounds between steps, such as {"reward_accuracy": 0.55, "kl": 50}.'
     )
@@ -216,7 +244,9 @@ class Iteration(models.Model):
     reward_version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     policy_version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     numbers = models.JSONField(default=dict, blank=True)
-    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     started_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

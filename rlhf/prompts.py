@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Count, Q, QuerySet
 
+from annotate import snapshots
 from annotate.errors import Refused
 from annotate.models import Project, Prompt, Task
 from annotate.models.prompt import content_hash
@@ -100,8 +100,7 @@ def _learned_prompts(reward: ModelVersion) -> set[str]:
     run = getattr(reward, "run", None)
     if run is None or run.snapshot is None:
         return set()
-    path = settings.HONE_DATA / run.snapshot.folder / "rankings.train.jsonl"
-    with path.open(encoding="utf-8") as file:
+    with snapshots.data_file(run.snapshot, Prompt.Split.TRAIN).open(encoding="utf-8") as file:
         return {content_hash(json.loads(line)["prompt"]) for line in file if line.strip()}
 
 

@@ -1,9 +1,9 @@
 """What a run leaves on disk, read while it is being written.
 
-    HONE_DATA/runs/ID/inputs/      files made for the run from the database
-    HONE_DATA/runs/ID/run/         the run folder of models_core (its contract is described there)
-    HONE_DATA/runs/ID/log.txt      standard error of every attempt
-    HONE_DATA/runs/ID/output.txt   standard output of the last attempt; its last line is the summary
+HONE_DATA/runs/ID/inputs/      files made for the run from the database
+HONE_DATA/runs/ID/run/         the run folder of models_core (its contract is described there)
+HONE_DATA/runs/ID/log.txt      standard error of every attempt
+HONE_DATA/runs/ID/output.txt   standard output of the last attempt; its last line is the summary
 """
 
 import json

@@ -243,7 +243,9 @@ def _lose(run: TrainingRun) -> bool:
         # A lease that was renewed since it was read is not lost.
         if held.filter(lease_until=run.lease_until).update(status=Status.LOST, lease_token=None, lease_until=None) != 1:
             return False
-        audit.record(verb="run.lost", actor=None, subject=run, project=run.project, worker=run.worker, attempt=run.attempt)
+        audit.record(
+            verb="run.lost", actor=None, subject=run, project=run.project, worker=run.worker, attempt=run.attempt
+        )
         lost = TrainingRun.objects.filter(pk=run.pk, status=Status.LOST)
         now = timezone.now()
         if run.cancel_requested_at is not None:

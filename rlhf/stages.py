@@ -1,7 +1,6 @@
 """What each stage needs, how models_core is called for it, and what is done with what it made."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from django.conf import settings
 
 from annotate import snapshots
 from annotate.errors import Refused
-from annotate.models import Snapshot
+from annotate.models import Prompt, Snapshot
 from models_core import catalogue
 from models_core.config import PPOConfig, parse
 from models_core.run_folder import folder_sha256
@@ -22,8 +21,8 @@ from .run_files import RunFiles
 from .runs import Lease
 
 Role = RunInput.Role
+Split = Prompt.Split
 KeepAlive = Callable[[], None]
-POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,19 +137,20 @@ def _out(run: TrainingRun, files: RunFiles) -> Path:
 
 
 def _sft_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
-    folder = _snapshot_folder(run, keep_alive)
-    return Data(files={"--data": _with_rows(folder / "demonstrations.train.jsonl", run, "demonstrations")})
+    return Data(files={"--data": _train_rows(_snapshot(run, keep_alive))})
 
 
 def _reward_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
     """Trains on the split's train prompts, measures on its validation and test prompts."""
-    folder = _snapshot_folder(run, keep_alive)
-    data = {"--data": _with_rows(folder / "rankings.train.jsonl", run, "judgments")}
+    snapshot = _snapshot(run, keep_alive)
+    data = {"--data": _train_rows(snapshot)}
     held_out = files.inputs / "held_out.jsonl"
-    _concatenate([folder / "rankings.validation.jsonl", folder / "rankings.test.jsonl"], held_out)
+    _concatenate([snapshots.data_file(snapshot, split) for split in (Split.VALIDATION, Split.TEST)], held_out)
     if held_out.stat().st_size:
         return Data(files=data | {"--eval": held_out})
-    return Data(files=data, notes=("No judged prompt is held out yet, so the accuracy is of a part of the train prompts.",))
+    return Data(
+        files=data, notes=("No judged prompt is held out yet, so the accuracy is of a part of the train prompts.",)
+    )
 
 
 def _ppo_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
@@ -178,29 +178,25 @@ def _evaluate_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> 
     return Data(files={"--data": path})
 
 
-def _snapshot_folder(run: TrainingRun, keep_alive: KeepAlive) -> Path:
-    """The folder of the run's snapshot, once it is made. Whoever comes first makes it. Raises Refused."""
+def _snapshot(run: TrainingRun, keep_alive: KeepAlive) -> Snapshot:
+    """The run's snapshot, made now where no other job has made it yet. Raises Refused when it can't be had whole."""
     snapshot = run.snapshot
     if snapshot is None:
         raise Refused(f"A {run.get_stage_display()} run needs a snapshot to train on.")
-    if snapshot.state == Snapshot.State.PENDING:
-        snapshots.build(snapshot.pk)
-        snapshot.refresh_from_db()
-    while snapshot.state in (Snapshot.State.PENDING, Snapshot.State.BUILDING):
-        time.sleep(POLL_SECONDS)
-        keep_alive()
-        snapshot.refresh_from_db()
-    if snapshot.state == Snapshot.State.FAILED:
+    if snapshot.state != Snapshot.State.READY:
+        snapshot = snapshots.build(snapshot.pk, lambda _: keep_alive())
+    if snapshot.state != Snapshot.State.READY:
         raise Refused(f"Its snapshot could not be made: {snapshot.error}")
-    folder = settings.HONE_DATA / snapshot.folder
-    if not folder.is_dir():
-        raise Refused(f"The files of {str(snapshot).lower()} are missing: there is no folder {folder}.")
-    return folder
+    problems = snapshots.verify(snapshot)
+    if problems:
+        raise Refused(f"{snapshot} is damaged: {' '.join(problems)}")
+    return snapshot
 
 
-def _with_rows(path: Path, run: TrainingRun, noun: str) -> Path:
+def _train_rows(snapshot: Snapshot) -> Path:
+    path = snapshots.data_file(snapshot, Split.TRAIN)
     if not path.is_file() or not path.stat().st_size:
-        raise Refused(f"There are no {noun} of train prompts in {str(run.snapshot).lower()} to learn from.")
+        raise Refused(f"{snapshot} has no {snapshot.kind} of train prompts to learn from.")
     return path
 
 

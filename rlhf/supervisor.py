@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,7 +38,14 @@ CANCEL_GRACE_SECONDS = 120.0
 """Longer than one phase plus saving a checkpoint: rollouts look for the signal between tokens."""
 SHUTDOWN_GRACE_SECONDS = 4.0
 STOPPED_WITH_CHECKPOINT = 3
-WITHHELD = ("HONE_SECRET_KEY", "HONE_SECRET_KEY_FILE", "DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE")
+WITHHELD = (
+    "HONE_SECRET_KEY",
+    "HONE_SECRET_KEY_FILE",
+    "DATABASE_URL",
+    "DATABASE_URL_FILE",
+    "REDIS_URL",
+    "REDIS_URL_FILE",
+)
 """Training needs no secrets."""
 
 
@@ -79,7 +86,10 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
             return runs.fail(lease, error=failures.of_child(returncode=child.returncode, log=files.log_tail()))
     runs.renew(lease, process_group=None, activity="storing the result")
     result = stages.collect(run, lease, files)
-    runs.succeed(lease, result=result | {"notes": list(command.notes)}, register=lambda: stages.register(run, files, result))
+    runs.succeed(
+        lease, result=result | {"notes": list(command.notes)}, register=lambda: stages.register(run, files, result)
+    )
+    return None
 
 
 @contextmanager
@@ -136,7 +146,9 @@ class _Watch:
                     # The database may be restarting. While the lease lasts nobody else takes the run.
                     log.exception("Run %s could not be written", self.lease.run_id)
                     if time.monotonic() - self.renewed > runs.LEASE.total_seconds():
-                        raise LeaseLost(f"the database was away for longer than the lease of run {self.lease.run_id}") from None
+                        raise LeaseLost(
+                            f"the database was away for longer than the lease of run {self.lease.run_id}"
+                        ) from None
                 if self.stopping and time.monotonic() > self.kill_at:
                     _signal_group(self.child.pid, signal.SIGKILL)
         self._report()
@@ -220,7 +232,5 @@ def _is_of_run(process_id: int, folder: Path) -> bool:
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from celery import shared_task
+from django.db.models import Q
 from django.utils import timezone
 
 from annotate import queue, snapshots
@@ -62,6 +63,13 @@ def tend_queue() -> None:
     """Every minute: take back tasks whose lease ran out, and do what no message came for."""
     queue.release_expired()
     sampling.fulfil(AnswerRequest.objects.filter(state=AnswerRequest.State.OPEN).values_list("pk", flat=True))
-    waiting = Snapshot.objects.filter(state=Snapshot.State.PENDING, created_at__lt=timezone.now() - timedelta(minutes=1))
-    for snapshot_id in waiting.values_list("pk", flat=True):
+    for snapshot_id in _forgotten_snapshots():
         build_snapshot(snapshot_id)
+
+
+def _forgotten_snapshots() -> list[int]:
+    """Snapshots whose message was lost, or whose builder seems to have died. Built twice, they come out the same."""
+    now, state = timezone.now(), Snapshot.State
+    unheard = Q(state=state.PENDING, created_at__lt=now - timedelta(minutes=1))
+    abandoned = Q(state=state.BUILDING, created_at__lt=now - timedelta(minutes=30))
+    return list(Snapshot.objects.filter(unheard | abandoned).values_list("pk", flat=True))

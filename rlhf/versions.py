@@ -26,14 +26,21 @@ def base(project: Project, *, name: str = "") -> ModelVersion:
     with transaction.atomic():
         _lock(project)
         found = project.model_versions.filter(kind=Kind.BASE, base_model=name).first()
-        return found or _create(project=project, kind=Kind.BASE, base_model=name, active=_policies(project, active=True).first() is None)
+        return found or _create(
+            project=project, kind=Kind.BASE, base_model=name, active=_policies(project, active=True).first() is None
+        )
 
 
 def register(run: TrainingRun, *, folder: str, sha256: str, metrics: dict[str, Any]) -> ModelVersion:
     """Store the model that a run made. Call it in the transaction that ends the run."""
     _lock(run.project)
     version = _create(
-        project=run.project, kind=KIND_OF_STAGE[Stage(run.stage)], folder=folder, sha256=sha256, metrics=metrics, active=False
+        project=run.project,
+        kind=KIND_OF_STAGE[Stage(run.stage)],
+        folder=folder,
+        sha256=sha256,
+        metrics=metrics,
+        active=False,
     )
     version.parents.set(run.inputs.all())
     return version
@@ -53,7 +60,9 @@ def reference(version: ModelVersion) -> ModelVersion:
     """The SFT or base model that a policy's divergence is measured from: itself, or what its PPO run used."""
     if version.kind != Kind.POLICY:
         return version
-    inputs = {item.role: item.version for item in RunInput.objects.filter(run__produced=version).select_related("version")}
+    inputs = {
+        item.role: item.version for item in RunInput.objects.filter(run__produced=version).select_related("version")
+    }
     found = inputs.get(RunInput.Role.REFERENCE) or inputs.get(RunInput.Role.MODEL)
     return reference(found) if found is not None else base(version.project)
 
@@ -80,7 +89,11 @@ def promote(version: ModelVersion, *, by: User | None) -> None:
 
 def previous(version: ModelVersion) -> ModelVersion | None:
     """What was in use before this version was promoted."""
-    earlier = _family(version).filter(promoted_at__lt=version.promoted_at) if version.promoted_at else ModelVersion.objects.none()
+    earlier = (
+        _family(version).filter(promoted_at__lt=version.promoted_at)
+        if version.promoted_at
+        else ModelVersion.objects.none()
+    )
     return earlier.exclude(pk=version.pk).order_by("-promoted_at").first()
 
 
@@ -96,7 +109,12 @@ def roll_back(version: ModelVersion, *, by: User | None) -> ModelVersion:
             raise Refused(f"No other model was in use before {version}.")
         _switch(before)
         audit.record(
-            verb="model.rolled_back", actor=by, subject=before, project=version.project, model=str(before), instead_of=str(version)
+            verb="model.rolled_back",
+            actor=by,
+            subject=before,
+            project=version.project,
+            model=str(before),
+            instead_of=str(version),
         )
     before.refresh_from_db()
     return before
@@ -127,7 +145,9 @@ def _create(*, project: Project, kind: str, active: bool, **fields: Any) -> Mode
     number = (project.model_versions.filter(kind=kind).aggregate(last=Max("number"))["last"] or 0) + 1
     author = None
     if kind != Kind.REWARD:
-        author, _ = Author.objects.get_or_create(kind=Author.Kind.MODEL, name=f"{project.slug}/{kind}-{number}", user=None)
+        author, _ = Author.objects.get_or_create(
+            kind=Author.Kind.MODEL, name=f"{project.slug}/{kind}-{number}", user=None
+        )
     promoted_at = timezone.now() if active else None
     return ModelVersion.objects.create(
         project=project, kind=kind, number=number, author=author, active=active, promoted_at=promoted_at, **fields

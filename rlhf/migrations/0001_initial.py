@@ -6,205 +6,498 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('annotate', '0001_initial'),
+        ("annotate", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='WorkerHeartbeat',
+            name="WorkerHeartbeat",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, unique=True)),
-                ('queues', models.JSONField(default=list)),
-                ('host', models.CharField(blank=True, max_length=200)),
-                ('process_id', models.PositiveIntegerField(blank=True, null=True)),
-                ('seen_at', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=200, unique=True)),
+                ("queues", models.JSONField(default=list)),
+                ("host", models.CharField(blank=True, max_length=200)),
+                ("process_id", models.PositiveIntegerField(blank=True, null=True)),
+                ("seen_at", models.DateTimeField()),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='LoopPolicy',
+            name="LoopPolicy",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('enabled', models.BooleanField(default=False, help_text='Start rounds by itself.')),
-                ('judgments_per_round', models.PositiveIntegerField(default=200, help_text='New judgments that start a round.')),
-                ('prompts_per_round', models.PositiveIntegerField(default=64, help_text='Prompts the new policy answers for the queue.')),
-                ('gates', models.JSONField(blank=True, default=dict, help_text='Bounds between steps, such as {"reward_accuracy": 0.55, "kl": 50}.')),
-                ('sampling', models.JSONField(blank=True, default=dict, help_text='Settings of the sample command.')),
-                ('reward_config', models.JSONField(blank=True, default=dict)),
-                ('ppo_config', models.JSONField(blank=True, default=dict)),
-                ('project', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='loop_policy', to='annotate.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("enabled", models.BooleanField(default=False, help_text="Start rounds by itself.")),
+                (
+                    "judgments_per_round",
+                    models.PositiveIntegerField(default=200, help_text="New judgments that start a round."),
+                ),
+                (
+                    "prompts_per_round",
+                    models.PositiveIntegerField(default=64, help_text="Prompts the new policy answers for the queue."),
+                ),
+                (
+                    "gates",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text='Bounds between steps, such as {"reward_accuracy": 0.55, "kl": 50}.',
+                    ),
+                ),
+                ("sampling", models.JSONField(blank=True, default=dict, help_text="Settings of the sample command.")),
+                ("reward_config", models.JSONField(blank=True, default=dict)),
+                ("ppo_config", models.JSONField(blank=True, default=dict)),
+                (
+                    "project",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="loop_policy", to="annotate.project"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'loop policies',
+                "verbose_name_plural": "loop policies",
             },
         ),
         migrations.CreateModel(
-            name='ModelVersion',
+            name="ModelVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('base', 'Base model'), ('pretrained', 'Pretrained'), ('sft', 'SFT model'), ('reward', 'Reward model'), ('policy', 'PPO policy')], max_length=10)),
-                ('number', models.PositiveIntegerField(help_text='Counts up per project and kind.')),
-                ('base_model', models.CharField(blank=True, help_text='Catalogue name, folder or Hub id of a base model.', max_length=200)),
-                ('folder', models.CharField(blank=True, help_text='Below the data folder; empty for a base model.', max_length=300)),
-                ('sha256', models.CharField(blank=True, max_length=64)),
-                ('metrics', models.JSONField(blank=True, default=dict)),
-                ('active', models.BooleanField(default=False, help_text='In use: the policy that answers, or the reward model that scores.')),
-                ('promoted_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('author', models.OneToOneField(blank=True, help_text='Signs what it writes.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='model_version', to='annotate.author')),
-                ('parents', models.ManyToManyField(blank=True, related_name='children', to='rlhf.modelversion')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='model_versions', to='annotate.project')),
-                ('promoted_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("base", "Base model"),
+                            ("pretrained", "Pretrained"),
+                            ("sft", "SFT model"),
+                            ("reward", "Reward model"),
+                            ("policy", "PPO policy"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("number", models.PositiveIntegerField(help_text="Counts up per project and kind.")),
+                (
+                    "base_model",
+                    models.CharField(
+                        blank=True, help_text="Catalogue name, folder or Hub id of a base model.", max_length=200
+                    ),
+                ),
+                (
+                    "folder",
+                    models.CharField(
+                        blank=True, help_text="Below the data folder; empty for a base model.", max_length=300
+                    ),
+                ),
+                ("sha256", models.CharField(blank=True, max_length=64)),
+                ("metrics", models.JSONField(blank=True, default=dict)),
+                (
+                    "active",
+                    models.BooleanField(
+                        default=False, help_text="In use: the policy that answers, or the reward model that scores."
+                    ),
+                ),
+                ("promoted_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "author",
+                    models.OneToOneField(
+                        blank=True,
+                        help_text="Signs what it writes.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="model_version",
+                        to="annotate.author",
+                    ),
+                ),
+                ("parents", models.ManyToManyField(blank=True, related_name="children", to="rlhf.modelversion")),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="model_versions",
+                        to="annotate.project",
+                    ),
+                ),
+                (
+                    "promoted_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
-            name='Iteration',
+            name="Iteration",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('step', models.CharField(choices=[('snapshot', 'Freezing the judgments'), ('reward', 'Training the reward model'), ('ppo', 'Training the policy'), ('sample', 'Sampling new answers'), ('done', 'Done')], default='snapshot', max_length=8)),
-                ('state', models.CharField(choices=[('active', 'Under way'), ('succeeded', 'Succeeded'), ('stopped', 'Stopped at a gate'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='active', max_length=9)),
-                ('reason', models.TextField(blank=True, help_text='Why it stopped or failed.')),
-                ('rounds_left', models.PositiveIntegerField(default=0, help_text='Rounds to start after this one.')),
-                ('numbers', models.JSONField(blank=True, default=dict)),
-                ('started_at', models.DateTimeField(auto_now_add=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='iterations', to='annotate.project')),
-                ('snapshot', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='iterations', to='annotate.snapshot')),
-                ('started_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('policy_version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rlhf.modelversion')),
-                ('reward_version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rlhf.modelversion')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "step",
+                    models.CharField(
+                        choices=[
+                            ("snapshot", "Freezing the judgments"),
+                            ("reward", "Training the reward model"),
+                            ("ppo", "Training the policy"),
+                            ("sample", "Sampling new answers"),
+                            ("done", "Done"),
+                        ],
+                        default="snapshot",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("active", "Under way"),
+                            ("succeeded", "Succeeded"),
+                            ("stopped", "Stopped at a gate"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="active",
+                        max_length=9,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True, help_text="Why it stopped or failed.")),
+                ("rounds_left", models.PositiveIntegerField(default=0, help_text="Rounds to start after this one.")),
+                ("numbers", models.JSONField(blank=True, default=dict)),
+                ("started_at", models.DateTimeField(auto_now_add=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="iterations", to="annotate.project"
+                    ),
+                ),
+                (
+                    "snapshot",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="iterations",
+                        to="annotate.snapshot",
+                    ),
+                ),
+                (
+                    "started_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "policy_version",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="rlhf.modelversion",
+                    ),
+                ),
+                (
+                    "reward_version",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="rlhf.modelversion",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['project', '-number'],
+                "ordering": ["project", "-number"],
             },
         ),
         migrations.CreateModel(
-            name='RunInput',
+            name="RunInput",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('model', 'Model to start from'), ('reference', 'Reference of the KL penalty'), ('reward', 'Reward model'), ('against', 'Model to compare with')], max_length=9)),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='run_inputs', to='rlhf.modelversion')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("model", "Model to start from"),
+                            ("reference", "Reference of the KL penalty"),
+                            ("reward", "Reward model"),
+                            ("against", "Model to compare with"),
+                        ],
+                        max_length=9,
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="run_inputs", to="rlhf.modelversion"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='TrainingRun',
+            name="TrainingRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('stage', models.CharField(choices=[('pretrain', 'Pretraining'), ('sft', 'Supervised fine-tuning'), ('reward', 'Reward model'), ('ppo', 'PPO'), ('sample', 'Sampling answers'), ('evaluate', 'Evaluation')], max_length=10)),
-                ('config', models.JSONField(default=dict, help_text='Settings as given; the resolved ones are in the run folder.')),
-                ('options', models.JSONField(blank=True, default=dict, help_text='What else was asked for: answers a prompt, how many prompts.')),
-                ('seed', models.PositiveBigIntegerField(default=0)),
-                ('queue', models.CharField(default='cpu', help_text='The worker queue it waits in.', max_length=20)),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('lost', 'Lost')], default='queued', max_length=9)),
-                ('attempt', models.PositiveSmallIntegerField(default=0)),
-                ('max_attempts', models.PositiveSmallIntegerField(default=3)),
-                ('cancel_requested_at', models.DateTimeField(blank=True, null=True)),
-                ('lease_token', models.UUIDField(blank=True, help_text='Every write of the worker that holds the run carries it.', null=True)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('heartbeat_at', models.DateTimeField(blank=True, null=True)),
-                ('worker', models.CharField(blank=True, help_text='Host and process that hold or last held it.', max_length=200)),
-                ('process_group', models.PositiveIntegerField(blank=True, help_text="Of the child process, on the worker's host.", null=True)),
-                ('progress', models.FloatField(default=0.0, help_text='Between 0 and 1.')),
-                ('activity', models.CharField(blank=True, help_text='What it is doing now, as a phrase.', max_length=200)),
-                ('error', models.TextField(blank=True, help_text='Why it failed, as a sentence.')),
-                ('log', models.TextField(blank=True, help_text='The end of what its process wrote.')),
-                ('result', models.JSONField(blank=True, default=dict)),
-                ('folder', models.CharField(blank=True, help_text='Run folder below the data folder.', max_length=300)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('queued_at', models.DateTimeField(auto_now_add=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('inputs', models.ManyToManyField(related_name='used_by_runs', through='rlhf.RunInput', to='rlhf.modelversion')),
-                ('iteration', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='rlhf.iteration')),
-                ('produced', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='run', to='rlhf.modelversion')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='training_runs', to='annotate.project')),
-                ('snapshot', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='training_runs', to='annotate.snapshot')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "stage",
+                    models.CharField(
+                        choices=[
+                            ("pretrain", "Pretraining"),
+                            ("sft", "Supervised fine-tuning"),
+                            ("reward", "Reward model"),
+                            ("ppo", "PPO"),
+                            ("sample", "Sampling answers"),
+                            ("evaluate", "Evaluation"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "config",
+                    models.JSONField(
+                        default=dict, help_text="Settings as given; the resolved ones are in the run folder."
+                    ),
+                ),
+                (
+                    "options",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="What else was asked for: answers a prompt, how many prompts.",
+                    ),
+                ),
+                ("seed", models.PositiveBigIntegerField(default=0)),
+                ("queue", models.CharField(default="cpu", help_text="The worker queue it waits in.", max_length=20)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("lost", "Lost"),
+                        ],
+                        default="queued",
+                        max_length=9,
+                    ),
+                ),
+                ("attempt", models.PositiveSmallIntegerField(default=0)),
+                ("max_attempts", models.PositiveSmallIntegerField(default=3)),
+                ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "lease_token",
+                    models.UUIDField(
+                        blank=True, help_text="Every write of the worker that holds the run carries it.", null=True
+                    ),
+                ),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("heartbeat_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "worker",
+                    models.CharField(
+                        blank=True, help_text="Host and process that hold or last held it.", max_length=200
+                    ),
+                ),
+                (
+                    "process_group",
+                    models.PositiveIntegerField(
+                        blank=True, help_text="Of the child process, on the worker's host.", null=True
+                    ),
+                ),
+                ("progress", models.FloatField(default=0.0, help_text="Between 0 and 1.")),
+                (
+                    "activity",
+                    models.CharField(blank=True, help_text="What it is doing now, as a phrase.", max_length=200),
+                ),
+                ("error", models.TextField(blank=True, help_text="Why it failed, as a sentence.")),
+                ("log", models.TextField(blank=True, help_text="The end of what its process wrote.")),
+                ("result", models.JSONField(blank=True, default=dict)),
+                ("folder", models.CharField(blank=True, help_text="Run folder below the data folder.", max_length=300)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("queued_at", models.DateTimeField(auto_now_add=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "inputs",
+                    models.ManyToManyField(
+                        related_name="used_by_runs", through="rlhf.RunInput", to="rlhf.modelversion"
+                    ),
+                ),
+                (
+                    "iteration",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="rlhf.iteration",
+                    ),
+                ),
+                (
+                    "produced",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="run",
+                        to="rlhf.modelversion",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="training_runs", to="annotate.project"
+                    ),
+                ),
+                (
+                    "snapshot",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="training_runs",
+                        to="annotate.snapshot",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
-            name='RunMetric',
+            name="RunMetric",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('step', models.PositiveIntegerField()),
-                ('name', models.CharField(max_length=60)),
-                ('value', models.FloatField()),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='run_metrics', to='rlhf.trainingrun')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("step", models.PositiveIntegerField()),
+                ("name", models.CharField(max_length=60)),
+                ("value", models.FloatField()),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="run_metrics", to="rlhf.trainingrun"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['run', 'name', 'step'],
+                "ordering": ["run", "name", "step"],
             },
         ),
         migrations.AddField(
-            model_name='runinput',
-            name='run',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='run_inputs', to='rlhf.trainingrun'),
+            model_name="runinput",
+            name="run",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="run_inputs", to="rlhf.trainingrun"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.UniqueConstraint(fields=('project', 'kind', 'number'), name='model_version_number_once'),
+            model_name="modelversion",
+            constraint=models.UniqueConstraint(fields=("project", "kind", "number"), name="model_version_number_once"),
         ),
         migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.UniqueConstraint(condition=models.Q(('active', True), ('kind', 'reward')), fields=('project',), name='model_version_one_active_reward'),
+            model_name="modelversion",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("active", True), ("kind", "reward")),
+                fields=("project",),
+                name="model_version_one_active_reward",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.UniqueConstraint(condition=models.Q(('active', True), models.Q(('kind', 'reward'), _negated=True)), fields=('project',), name='model_version_one_active_policy'),
+            model_name="modelversion",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("active", True), models.Q(("kind", "reward"), _negated=True)),
+                fields=("project",),
+                name="model_version_one_active_policy",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('folder', ''), _negated=True), models.Q(('base_model', ''), _negated=True), _connector='OR'), name='model_version_has_weights'),
+            model_name="modelversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("folder", ""), _negated=True),
+                    models.Q(("base_model", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="model_version_has_weights",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='iteration',
-            constraint=models.UniqueConstraint(fields=('project', 'number'), name='iteration_number_once'),
+            model_name="iteration",
+            constraint=models.UniqueConstraint(fields=("project", "number"), name="iteration_number_once"),
         ),
         migrations.AddConstraint(
-            model_name='iteration',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'active')), fields=('project',), name='iteration_one_active'),
+            model_name="iteration",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "active")), fields=("project",), name="iteration_one_active"
+            ),
         ),
         migrations.AddIndex(
-            model_name='trainingrun',
-            index=models.Index(fields=['project', '-id'], name='training_run_project'),
+            model_name="trainingrun",
+            index=models.Index(fields=["project", "-id"], name="training_run_project"),
         ),
         migrations.AddIndex(
-            model_name='trainingrun',
-            index=models.Index(condition=models.Q(('status', 'queued')), fields=['queue', 'queued_at'], name='training_run_queued'),
+            model_name="trainingrun",
+            index=models.Index(
+                condition=models.Q(("status", "queued")), fields=["queue", "queued_at"], name="training_run_queued"
+            ),
         ),
         migrations.AddIndex(
-            model_name='trainingrun',
-            index=models.Index(condition=models.Q(('status', 'running')), fields=['lease_until'], name='training_run_lease'),
+            model_name="trainingrun",
+            index=models.Index(
+                condition=models.Q(("status", "running")), fields=["lease_until"], name="training_run_lease"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trainingrun',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'running'), _negated=True), models.Q(('lease_token__isnull', False), ('lease_until__isnull', False)), _connector='OR'), name='training_run_running_has_lease'),
+            model_name="trainingrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "running"), _negated=True),
+                    models.Q(("lease_token__isnull", False), ("lease_until__isnull", False)),
+                    _connector="OR",
+                ),
+                name="training_run_running_has_lease",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trainingrun',
-            constraint=models.CheckConstraint(condition=models.Q(('progress__gte', 0), ('progress__lte', 1)), name='training_run_progress_0_to_1'),
+            model_name="trainingrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("progress__gte", 0), ("progress__lte", 1)), name="training_run_progress_0_to_1"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='runmetric',
-            constraint=models.UniqueConstraint(fields=('run', 'name', 'step'), name='run_metric_once'),
+            model_name="runmetric",
+            constraint=models.UniqueConstraint(fields=("run", "name", "step"), name="run_metric_once"),
         ),
         migrations.AddConstraint(
-            model_name='runinput',
-            constraint=models.UniqueConstraint(fields=('run', 'role'), name='run_input_role_once'),
+            model_name="runinput",
+            constraint=models.UniqueConstraint(fields=("run", "role"), name="run_input_role_once"),
         ),
     ]

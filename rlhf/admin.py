@@ -1,0 +1,90 @@
+"""Machines' side in the admin: to read and search. Runs are changed by rlhf.runs alone, so nothing here edits them."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from .models import Iteration, LoopPolicy, ModelVersion, RunInput, RunMetric, TrainingRun, WorkerHeartbeat
+
+
+class ReadOnly(admin.ModelAdmin):
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RunInputInline(admin.TabularInline):
+    model = RunInput
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(TrainingRun)
+class TrainingRunAdmin(ReadOnly):
+    list_display = (
+        "id",
+        "project",
+        "stage",
+        "status",
+        "attempt",
+        "progress",
+        "worker",
+        "created_by",
+        "created_at",
+        "finished_at",
+    )
+    list_filter = ("status", "stage", "queue")
+    search_fields = ("=id", "project__slug", "project__name", "error", "worker")
+    list_select_related = ("project", "created_by")
+    date_hierarchy = "created_at"
+    inlines = (RunInputInline,)
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnly):
+    list_display = ("id", "project", "kind", "number", "active", "base_model", "folder", "promoted_by", "created_at")
+    list_filter = ("kind", "active")
+    search_fields = ("project__slug", "project__name", "folder", "sha256", "base_model")
+    list_select_related = ("project", "promoted_by")
+
+
+@admin.register(RunMetric)
+class RunMetricAdmin(ReadOnly):
+    list_display = ("run", "step", "name", "value")
+    search_fields = ("=run__id", "name")
+    list_select_related = ("run",)
+    show_full_result_count = False
+
+
+@admin.register(Iteration)
+class IterationAdmin(ReadOnly):
+    list_display = ("id", "project", "number", "step", "state", "reason", "started_by", "started_at", "finished_at")
+    list_filter = ("state", "step")
+    search_fields = ("project__slug", "project__name", "reason")
+    list_select_related = ("project", "started_by")
+
+
+@admin.register(LoopPolicy)
+class LoopPolicyAdmin(ReadOnly):
+    list_display = ("project", "enabled", "judgments_per_round", "prompts_per_round")
+    list_filter = ("enabled",)
+    search_fields = ("project__slug", "project__name")
+    list_select_related = ("project",)
+
+
+@admin.register(WorkerHeartbeat)
+class WorkerHeartbeatAdmin(ReadOnly):
+    list_display = ("name", "host", "queues", "process_id", "seen_at")
+    search_fields = ("name", "host")

@@ -1,0 +1,59 @@
+"""Numbers of runs and models, in the order in which people look for them."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from .models import RunMetric, TrainingRun
+
+MOST_POINTS = 600
+"""More points than that are no clearer on a screen."""
+FIRST = ("loss", "reward", "score", "kl", "accuracy", "eval_accuracy", "entropy", "length")
+HEADLINES = ("accuracy", "score", "reward", "kl", "loss", "eval_loss", "perplexity", "win_rate")
+
+
+def series(run: TrainingRun) -> dict[str, list[list[float]]]:
+    """{name: [steps, values]}, thinned to what a screen can show; the last point always stays."""
+    points: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    rows = RunMetric.objects.filter(run=run).order_by("name", "step").values_list("name", "step", "value")
+    for name, step, value in rows.iterator():
+        points[name].append((step, value))
+    thinned = {name: _thinned(found) for name, found in points.items()}
+    return {name: [list(column) for column in zip(*thinned[name], strict=True)] for name in sorted(thinned, key=_place)}
+
+
+def latest(run: TrainingRun) -> list[RunMetric]:
+    """The last value of each metric."""
+    last: dict[str, RunMetric] = {}
+    step = RunMetric.objects.filter(run=run).order_by("-step").values_list("step", flat=True).first()
+    for metric in RunMetric.objects.filter(run=run, step=step):
+        last[metric.name] = metric
+    return sorted(last.values(), key=lambda metric: _place(metric.name))
+
+
+def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The numbers of a result as (name, text)."""
+    found = {
+        name: value for name, value in result.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return [(name.replace("_", " "), shown(found[name])) for name in sorted(found, key=_place)]
+
+
+def headline(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The two or three numbers by which a model is known."""
+    return numbers({name: metrics[name] for name in HEADLINES if metrics.get(name) is not None})[:3]
+
+
+def shown(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (FIRST.index(name) if name in FIRST else len(FIRST), name)
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    stride = math.ceil(len(points) / MOST_POINTS)
+    kept = points[::stride]
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]

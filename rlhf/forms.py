@@ -1,0 +1,191 @@
+"""Forms of runs and the loop. A stage's settings come from models_core.config, so each is described once."""
+
+import dataclasses
+import typing
+from typing import Any
+
+from django import forms
+
+from annotate.models import Project, Snapshot
+from models_core.config import STAGES, BadInput, Settings, parse
+
+from . import launch, loop
+from .models import LoopPolicy, ModelVersion, RunInput, Stage
+from .sampling import DEFAULT_PROMPTS
+from .stages import NEEDS
+
+PREFIX = "set_"
+FIRST_SETTINGS = (
+    "method",
+    "epochs",
+    "episodes",
+    "batch_size",
+    "learning_rate",
+    "kl_coef",
+    "max_new_tokens",
+    "temperature",
+)
+"""What people change most; the others are folded away."""
+MOST_PROMPTS = 10_000
+
+
+def setting_field(setting: "dataclasses.Field[Any]", kind: type) -> forms.Field:
+    """A form field for one setting, with its help, range and choices."""
+    low, high, choices = (setting.metadata[key] for key in ("minimum", "maximum", "choices"))
+    common: dict[str, Any] = {"label": setting.name.replace("_", " "), "help_text": setting.metadata["help"]}
+    if choices:
+        return forms.ChoiceField(choices=[(choice, choice) for choice in choices], **common)
+    if kind is bool:
+        return forms.BooleanField(required=False, **common)
+    if kind is int:
+        return forms.IntegerField(min_value=low, max_value=high, **common)
+    if kind is float:
+        return forms.FloatField(
+            min_value=low, max_value=high, widget=forms.NumberInput(attrs={"step": "any"}), **common
+        )
+    return forms.CharField(**common)
+
+
+class SettingsForm(forms.Form):
+    """The settings of a stage. Only those that differ from their defaults are kept."""
+
+    def __init__(self, *args: Any, stage: str, given: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings: type[Settings] = STAGES[stage]
+        types = typing.get_type_hints(self.settings)
+        for setting in dataclasses.fields(self.settings):
+            self.fields[PREFIX + setting.name] = setting_field(setting, types[setting.name])
+            self.initial[PREFIX + setting.name] = (given or {}).get(setting.name, setting.default)
+
+    def first_settings(self) -> list[forms.BoundField]:
+        return [self[PREFIX + name] for name in FIRST_SETTINGS if PREFIX + name in self.fields]
+
+    def further_settings(self) -> list[forms.BoundField]:
+        names = [field.name for field in dataclasses.fields(self.settings) if field.name not in FIRST_SETTINGS]
+        return [self[PREFIX + name] for name in names]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not self.errors:
+            try:
+                parse(self.settings, self.config())
+            except BadInput as error:
+                raise forms.ValidationError(str(error)) from None
+        return cleaned
+
+    def config(self) -> dict[str, Any]:
+        """The settings that were changed."""
+        given = {field.name: self.cleaned_data[PREFIX + field.name] for field in dataclasses.fields(self.settings)}
+        defaults = {field.name: field.default for field in dataclasses.fields(self.settings)}
+        return {name: value for name, value in given.items() if value != defaults[name]}
+
+
+class RunForm(SettingsForm):
+    """What a new run reads, and its settings."""
+
+    def __init__(self, *args: Any, project: Project, stage: str, **kwargs: Any) -> None:
+        super().__init__(*args, stage=stage, **kwargs)
+        self.needs = NEEDS[stage]
+        versions = project.model_versions.all()
+        for role in self.needs.inputs:
+            is_reward = role == RunInput.Role.REWARD
+            of_kind = versions.filter(kind="reward") if is_reward else versions.exclude(kind="reward")
+            self.fields[role] = VersionField(
+                queryset=of_kind,
+                required=False,
+                label=RunInput.Role(role).label,
+                empty_label=self._usual(project, stage, role),
+            )
+        if self.needs.snapshot:
+            ready = Snapshot.State.READY
+            self.fields["snapshot"] = forms.ModelChoiceField(
+                queryset=project.snapshots.filter(kind=self.needs.snapshot, format="hone", state=ready),
+                required=False,
+                label="Data",
+                empty_label="A new snapshot of the data as it is now",
+            )
+
+    @staticmethod
+    def _usual(project: Project, stage: str, role: str) -> str:
+        try:
+            usual = launch.usual_inputs(project, stage, given={})[role]
+        except launch.Refused:
+            return "None yet: train one first"
+        return f"{usual.label}, as usual"
+
+    def input_fields(self) -> list[forms.BoundField]:
+        names = [*self.needs.inputs, *(["snapshot"] if self.needs.snapshot else [])]
+        return [self[name] for name in names]
+
+    def choices(self) -> dict[str, Any]:
+        """Arguments of `launch.start`."""
+        chosen = {role: self.cleaned_data[role] for role in self.needs.inputs if self.cleaned_data.get(role)}
+        return {"config": self.config(), "inputs": chosen, "snapshot": self.cleaned_data.get("snapshot")}
+
+
+class VersionField(forms.ModelChoiceField):
+    def label_from_instance(self, version: ModelVersion) -> str:  # type: ignore[override]
+        name = f" ({version.base_model})" if version.base_model else ""
+        return f"{version.label}{name}{', in use' if version.active else ''}"
+
+
+class SampleForm(forms.Form):
+    """Let the policy answer prompts for the queue."""
+
+    prompts = forms.IntegerField(label="Prompts", min_value=1, max_value=MOST_PROMPTS, initial=DEFAULT_PROMPTS)
+    samples = forms.IntegerField(
+        label="Answers to each", min_value=Project.MIN_RESPONSES, max_value=Project.MAX_RESPONSES, initial=4
+    )
+
+
+class RoundsForm(forms.Form):
+    rounds = forms.IntegerField(label="Rounds", min_value=1, max_value=100, initial=1)
+
+
+class LoopPolicyForm(forms.ModelForm):
+    """When rounds start by themselves, what may stop one, and the settings of their three runs."""
+
+    class Meta:
+        model = LoopPolicy
+        fields = ("enabled", "judgments_per_round", "prompts_per_round")
+        labels = {
+            "enabled": "Start rounds by itself",
+            "judgments_per_round": "New judgments that start a round",
+            "prompts_per_round": "Prompts that the new policy answers",
+        }
+        help_texts = {"enabled": "", "judgments_per_round": "", "prompts_per_round": ""}
+
+    STAGES = {"reward_config": Stage.REWARD, "ppo_config": Stage.PPO, "sampling": Stage.SAMPLE}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, (label, _) in loop.GATES.items():
+            self.fields[f"gate_{name}"] = forms.FloatField(
+                label=label, required=False, min_value=0, widget=forms.NumberInput(attrs={"step": "any"}),
+                help_text="Empty: no gate.",
+            )  # fmt: skip
+            self.initial[f"gate_{name}"] = self.instance.gates.get(name)
+        data = self.data if self.is_bound else None
+        self.stage_forms = {
+            name: SettingsForm(data, stage=stage, given=getattr(self.instance, name), prefix=name)
+            for name, stage in self.STAGES.items()
+        }
+
+    def visible_rules(self) -> list[forms.BoundField]:
+        return [self[name] for name in self._meta.fields]
+
+    def gate_fields(self) -> list[forms.BoundField]:
+        return [self[f"gate_{name}"] for name in loop.GATES]
+
+    def stage_groups(self) -> list[tuple[str, SettingsForm]]:
+        return [(Stage(self.STAGES[name]).label, form) for name, form in self.stage_forms.items()]
+
+    def is_valid(self) -> bool:
+        return all([super().is_valid(), *(form.is_valid() for form in self.stage_forms.values())])
+
+    def save(self, commit: bool = True) -> LoopPolicy:
+        gates = {name: self.cleaned_data[f"gate_{name}"] for name in loop.GATES}
+        self.instance.gates = {name: bound for name, bound in gates.items() if bound is not None}
+        for name, form in self.stage_forms.items():
+            setattr(self.instance, name, form.config())
+        return super().save(commit=commit)

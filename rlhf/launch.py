@@ -1,0 +1,70 @@
+"""Starting a run with what a person left unsaid filled in: which model, which reward model, which snapshot."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from annotate import snapshots
+from annotate.errors import Refused
+from annotate.models import Project, Snapshot, User
+
+from . import runs, versions
+from .models import ModelVersion, RunInput, Stage, TrainingRun
+from .stages import NEEDS
+
+Role = RunInput.Role
+
+LAUNCHABLE: dict[str, str] = {
+    Stage.SFT: "Fine-tune on demonstrations",
+    Stage.REWARD: "Train a reward model",
+    Stage.PPO: "Train the policy by PPO",
+    Stage.EVALUATE: "Compare two models",
+}
+
+
+def start(
+    *,
+    project: Project,
+    stage: str,
+    by: User | None,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, ModelVersion] | None = None,
+    snapshot: Snapshot | None = None,
+) -> TrainingRun:
+    """Queue a run. Inputs that aren't given are the usual ones; without a snapshot one is made of the data as it is now.
+
+    Raises Refused where there is nothing to fill in, and for inputs of the wrong kind.
+    """
+    if stage not in LAUNCHABLE:
+        raise Refused(f"There is no stage {stage!r} to start; there are {', '.join(LAUNCHABLE)}.", status=400)
+    chosen = usual_inputs(project, stage, given=inputs or {})
+    for role, version in chosen.items():
+        if (version.kind == ModelVersion.Kind.REWARD) != (role == Role.REWARD):
+            raise Refused(f"{version.label} can't be the {Role(role).label.lower()}.", status=400)
+    kind = NEEDS[stage].snapshot
+    if kind and snapshot is None:
+        snapshot = snapshots.request(project=project, kind=kind, by=by)
+    return runs.enqueue(project=project, stage=stage, config=config, inputs=chosen, snapshot=snapshot, by=by)
+
+
+def usual_inputs(project: Project, stage: str, *, given: Mapping[str, ModelVersion]) -> dict[str, ModelVersion]:
+    """A version for each role the stage has: PPO and comparisons take the active policy, training starts from the SFT model."""
+    policy = given.get(Role.MODEL) or versions.active_policy(project)
+    found: dict[str, ModelVersion] = {}
+    for role in NEEDS[stage].inputs:
+        if role in given:
+            found[role] = given[role]
+        elif role == Role.REWARD:
+            found[role] = _reward(project)
+        elif role == Role.MODEL and stage in (Stage.PPO, Stage.EVALUATE):
+            found[role] = policy
+        else:
+            found[role] = versions.reference(policy)
+    return found
+
+
+def _reward(project: Project) -> ModelVersion:
+    newest = project.model_versions.filter(kind=ModelVersion.Kind.REWARD).order_by("-number").first()
+    reward = versions.active_reward(project) or newest
+    if reward is None:
+        raise Refused(f"{project.name} has no reward model yet. Train one first.")
+    return reward

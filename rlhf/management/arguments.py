@@ -1,0 +1,45 @@
+"""Arguments that several commands share."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from annotate.errors import Refused
+from annotate.models import Project
+from rlhf import versions
+from rlhf.models import ModelVersion
+
+
+def add_settings(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the stage; may be repeated"
+    )
+
+
+def settings(options: dict[str, Any]) -> dict[str, str]:
+    """{key: value} of --set. Raises CommandError for one without an equals sign."""
+    pairs = [item.partition("=") for item in options["set"]]
+    for key, sign, _ in pairs:
+        if not sign or not key:
+            raise CommandError(f"--set takes KEY=VALUE, not {key!r}.")
+    return {key: value for key, _, value in pairs}
+
+
+def project(slug: str) -> Project:
+    """Raises CommandError where there is no such project."""
+    found = Project.objects.filter(slug=slug).first()
+    if found is None:
+        raise CommandError(f"There is no project {slug!r}; there are {', '.join(_slugs()) or 'none yet'}.")
+    return found
+
+
+def version(project: Project, name: str) -> ModelVersion:
+    """A version by its name ("policy-3"), else a base model by catalogue name, folder or Hub id."""
+    try:
+        return versions.find(project, name)
+    except Refused:
+        return versions.base(project, name=name)
+
+
+def _slugs() -> list[str]:
+    return list(Project.objects.order_by("slug").values_list("slug", flat=True)[:20])

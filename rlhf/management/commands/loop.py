@@ -1,0 +1,39 @@
+"""manage.py loop PROJECT: snapshot -> reward model -> PPO -> new answers in the queue, once or several times."""
+
+import json
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from annotate.errors import Refused
+from rlhf import loop, waiting
+from rlhf.management import arguments
+from rlhf.models import Iteration
+
+
+class Command(BaseCommand):
+    help = "Go round the loop: learn from all judgments so far and let the new policy answer. The last line is one JSON object."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("project", help="slug of the project")
+        parser.add_argument("--rounds", type=int, default=1, help="rounds, one after the other (%(default)s)")
+        parser.add_argument("--wait", action="store_true", help="stay until all rounds have ended")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        began = time.monotonic()
+        project = arguments.project(options["project"])
+        try:
+            iteration = loop.start(project=project, rounds=options["rounds"], by=None)
+        except Refused as error:
+            raise CommandError(str(error)) from None
+        rounds = [iteration]
+        if options["wait"]:
+            rounds = waiting.for_rounds(iteration, rounds=options["rounds"], write=self.stderr.write)
+        report = {"rounds": [self.numbers(each) for each in rounds], "seconds": round(time.monotonic() - began, 1)}
+        self.stdout.write(json.dumps(report))
+
+    @staticmethod
+    def numbers(iteration: Iteration) -> dict[str, Any]:
+        policy = str(iteration.policy_version) if iteration.policy_version else None
+        return {"round": iteration.number, "state": iteration.state, "policy": policy} | iteration.numbers

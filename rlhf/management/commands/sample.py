@@ -1,0 +1,44 @@
+"""manage.py sample PROJECT: let the active policy answer the next prompts, and queue its answers for the labelers."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from annotate.errors import Refused
+from rlhf import sampling, waiting
+from rlhf.management import arguments
+
+
+class Command(BaseCommand):
+    help = "Sample answers of the active policy to the next prompts and queue the comparisons. The last line is one JSON object."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("project", help="slug of the project")
+        parser.add_argument(
+            "--prompts", type=int, default=sampling.DEFAULT_PROMPTS, help="how many prompts (%(default)s)"
+        )
+        parser.add_argument("--samples", type=int, help="answers to each; the project's K by default")
+        parser.add_argument(
+            "--model", help="another model than the active policy (policy-3, or a catalogue name, folder or Hub id)"
+        )
+        parser.add_argument("--wait", action="store_true", help="stay until the answers are in the queue")
+        arguments.add_settings(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        project = arguments.project(options["project"])
+        try:
+            run = sampling.start(
+                project=project,
+                by=None,
+                version=arguments.version(project, options["model"]) if options["model"] else None,
+                prompt_count=options["prompts"],
+                samples=options["samples"],
+                config=arguments.settings(options),
+            )
+        except Refused as error:
+            raise CommandError(str(error)) from None
+        self.stderr.write(f"Run {run.pk} is queued.")
+        if options["wait"]:
+            run = waiting.for_run(run, write=self.stderr.write)
+        self.stdout.write(json.dumps({"run": run.pk, "status": run.status} | run.result))

@@ -1,0 +1,56 @@
+"""manage.py train PROJECT STAGE: queue a run for the workers, and with --wait stand by until it ends."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from annotate.errors import Refused
+from annotate.models import Project, Snapshot
+from rlhf import launch, waiting
+from rlhf.management import arguments
+from rlhf.models import RunInput
+
+
+class Command(BaseCommand):
+    help = "Train a model on a project's data: sft, reward, ppo; or evaluate one. The last line is one JSON object."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("project", help="slug of the project")
+        parser.add_argument("stage", choices=list(launch.LAUNCHABLE))
+        parser.add_argument("--model", help="start from this model (policy-3, or a catalogue name, folder or Hub id)")
+        parser.add_argument("--reference", help="for ppo: the model that the divergence is measured from")
+        parser.add_argument("--reward", help="for ppo and evaluate: the reward model (reward-2)")
+        parser.add_argument("--against", help="for evaluate: the model to compare with")
+        parser.add_argument("--snapshot", type=int, help="id of the snapshot to train on; without it a new one is made")
+        parser.add_argument("--wait", action="store_true", help="stay until the run has ended")
+        arguments.add_settings(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        project = arguments.project(options["project"])
+        inputs = {role: arguments.version(project, options[role]) for role in RunInput.Role.values if options[role]}
+        try:
+            run = launch.start(
+                project=project,
+                stage=options["stage"],
+                by=None,
+                config=arguments.settings(options),
+                inputs=inputs,
+                snapshot=self.snapshot(project, options["snapshot"]),
+            )
+        except Refused as error:
+            raise CommandError(str(error)) from None
+        self.stderr.write(f"Run {run.pk} is queued.")
+        if options["wait"]:
+            run = waiting.for_run(run, write=self.stderr.write)
+        model = str(run.produced) if run.produced else None
+        self.stdout.write(json.dumps({"run": run.pk, "status": run.status, "model": model} | run.result))
+
+    @staticmethod
+    def snapshot(project: Project, number: int | None) -> Snapshot | None:
+        if number is None:
+            return None
+        found = project.snapshots.filter(pk=number).first()
+        if found is None:
+            raise CommandError(f"There is no snapshot {number} in {project.name}.")
+        return found

@@ -1,0 +1,26 @@
+"""Addresses of training, models and the loop; all below a project but for the notice on the base model."""
+
+from django.urls import include, path
+
+from .views import loop, models, runs, status
+
+app_name = "rlhf"
+project_urls = [
+    path("training/", runs.training, name="training"),
+    path("training/new/<slug:stage>", runs.new_run, name="new_run"),
+    path("runs/<int:run_id>/", runs.run, name="run"),
+    path("runs/<int:run_id>/metrics.json", runs.metrics, name="metrics"),
+    path("runs/<int:run_id>/cancel", runs.cancel, name="cancel_run"),
+    path("models/", models.models, name="models"),
+    path("models/sample", models.sample, name="sample"),
+    path("models/<int:version_id>/promote", models.promote, name="promote"),
+    path("models/<int:version_id>/roll-back", models.roll_back, name="roll_back"),
+    path("loop/", loop.loop, name="loop"),
+    path("loop/start", loop.start, name="start_loop"),
+    path("loop/policy", loop.save_policy, name="loop_policy"),
+    path("loop/<int:number>/cancel", loop.cancel, name="cancel_round"),
+]
+urlpatterns = [
+    path("p/<slug:slug>/", include(project_urls)),
+    path("status/model/", status.base_model, name="model_status"),
+]

@@ -1,0 +1,87 @@
+"""The closed loop of a project: start rounds, watch them, say when they start by themselves and what may stop them."""
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate import audit
+from annotate.errors import Refused
+from annotate.permissions import Capability, ProjectRequest, requires
+
+from .. import loop as rounds
+from .. import workers
+from ..forms import LoopPolicyForm, RoundsForm
+from ..models import Iteration
+
+ITERATIONS_SHOWN = 50
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def loop(request: ProjectRequest) -> HttpResponse:
+    form = LoopPolicyForm(instance=rounds.policy_of(request.project))
+    return _page(request, form)
+
+
+@require_POST
+@requires(Capability.TRAIN)
+def start(request: ProjectRequest) -> HttpResponse:
+    form = RoundsForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise Refused(" ".join(form.errors["rounds"]))
+        rounds.start(project=request.project, rounds=form.cleaned_data["rounds"], by=request.user)
+    except Refused as error:
+        messages.error(request, str(error))
+    return redirect("rlhf:loop", request.project.slug)
+
+
+@require_POST
+@requires(Capability.TRAIN)
+def save_policy(request: ProjectRequest) -> HttpResponse:
+    form = LoopPolicyForm(request.POST, instance=rounds.policy_of(request.project))
+    if not form.is_valid():
+        return _page(request, form, status=400)
+    policy = form.save()
+    audit.record(
+        verb="loop.policy_changed",
+        actor=request.user,
+        subject=policy,
+        project=request.project,
+        changed=form.changed_data,
+    )
+    messages.success(request, "Saved.")
+    return redirect("rlhf:loop", request.project.slug)
+
+
+@require_POST
+@requires(Capability.TRAIN)
+def cancel(request: ProjectRequest, number: int) -> HttpResponse:
+    iteration = get_object_or_404(request.project.iterations, number=number)
+    try:
+        rounds.cancel(iteration=iteration, by=request.user)
+    except Refused as error:
+        messages.error(request, str(error))
+    return redirect("rlhf:loop", request.project.slug)
+
+
+def _page(request: ProjectRequest, form: LoopPolicyForm, *, status: int = 200) -> HttpResponse:
+    iterations = list(
+        request.project.iterations.order_by("-number")
+        .prefetch_related("runs")
+        .select_related("policy_version", "reward_version")[:ITERATIONS_SHOWN]
+    )
+    active = next((iteration for iteration in iterations if iteration.state == Iteration.State.ACTIVE), None)
+    context = {
+        "project": request.project,
+        "iterations": iterations,
+        "active": active,
+        "form": form,
+        "rounds_form": RoundsForm(),
+        "judgments": request.project.judgments.count(),
+        "fresh": rounds.fresh_judgments(request.project),
+        "unheard": sorted({"default"} - workers.listening()) if active else [],
+    }
+    is_fragment = request.headers.get("HX-Target") == "rounds"
+    return render(request, "rlhf/loop.html#rounds" if is_fragment else "rlhf/loop.html", context, status=status)

@@ -1,0 +1,104 @@
+"""Launch runs, follow them, stop them."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from annotate.errors import Refused
+from annotate.permissions import Capability, ProjectRequest, requires
+
+from .. import curves, launch, runs, workers
+from ..forms import RunForm
+from ..models import TrainingRun
+
+RUNS_A_PAGE = 25
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def training(request: ProjectRequest) -> HttpResponse:
+    """The project's runs, newest first, and what can be started."""
+    found = request.project.training_runs.select_related("produced", "iteration").prefetch_related(
+        "run_inputs__version"
+    )
+    page = Paginator(found, RUNS_A_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "project": request.project,
+        "page": page,
+        "stages": launch.LAUNCHABLE,
+        "unheard": _unheard(page.object_list),
+    }
+    return render(request, _fragment(request, "rlhf/training.html", "runs"), context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.TRAIN)
+def new_run(request: ProjectRequest, stage: str) -> HttpResponse:
+    """A form of the stage's inputs and settings."""
+    if stage not in launch.LAUNCHABLE:
+        raise Http404("There is no such stage.")
+    form = RunForm(request.POST or None, project=request.project, stage=stage)
+    if request.method == "POST" and form.is_valid():
+        try:
+            run = launch.start(project=request.project, stage=stage, by=request.user, **form.choices())
+        except Refused as error:
+            form.add_error(None, str(error))
+        else:
+            return redirect("rlhf:run", request.project.slug, run.pk)
+    context = {"project": request.project, "form": form, "stage": stage, "title": launch.LAUNCHABLE[stage]}
+    return render(request, "rlhf/new_run.html", context, status=400 if form.errors else 200)
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def run(request: ProjectRequest, run_id: int) -> HttpResponse:
+    """A run's page; while it goes on, htmx asks for its live part again and again."""
+    found = _run(request, run_id)
+    context = {
+        "project": request.project,
+        "run": found,
+        "latest": curves.latest(found),
+        "unheard": _unheard([found]),
+        "numbers": curves.numbers(found.result),
+        "notes": found.result.get("notes", []),
+    }
+    return render(request, _fragment(request, "rlhf/run.html", "live"), context)
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
+    """{"series": {name: [[step, ...], [value, ...]]}, "ended": bool} for the curves."""
+    found = _run(request, run_id)
+    return JsonResponse({"series": curves.series(found), "ended": found.ended})
+
+
+@require_POST
+@requires(Capability.TRAIN)
+def cancel(request: ProjectRequest, run_id: int) -> HttpResponse:
+    found = _run(request, run_id)
+    try:
+        runs.request_cancel(run=found, by=request.user)
+    except Refused as error:
+        messages.error(request, str(error))
+    return redirect("rlhf:run", request.project.slug, run_id)
+
+
+def _run(request: ProjectRequest, run_id: int) -> TrainingRun:
+    found = request.project.training_runs.select_related("produced", "snapshot", "iteration", "created_by")
+    return get_object_or_404(found.prefetch_related("run_inputs__version"), pk=run_id)
+
+
+def _unheard(found: Any) -> list[str]:
+    """Queues in which one of these runs waits while no worker listens to them."""
+    waiting = {run.queue for run in found if run.status == TrainingRun.Status.QUEUED}
+    return sorted(waiting - workers.listening()) if waiting else []
+
+
+def _fragment(request: HttpRequest, template: str, name: str) -> str:
+    """The page, or the part of it that htmx asked for."""
+    return f"{template}#{name}" if request.headers.get("HX-Target") == name else template

@@ -1,0 +1,106 @@
+// Curves of a run: one small chart a metric, drawn by uPlot in the page's own colours. While the run goes on htmx swaps the
+// live part of the page every two seconds; each swap is the moment to ask for new numbers.
+(() => {
+  "use strict";
+
+  const section = document.querySelector("[data-metrics]");
+  if (!section || !window.uPlot) return;
+
+  const charts = new Map();
+  const HEIGHT = 176;
+  let asking = false;
+
+  const colour = (name) => {
+    // Custom properties hold light-dark(...): only a computed property has the colour that applies.
+    const probe = document.createElement("span");
+    probe.hidden = true;
+    probe.style.color = `var(${name})`;
+    section.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  };
+
+  const shown = (value) =>
+    value == null ? "" : Math.abs(value) >= 1e-3 || value === 0 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+
+  const options = (name, width, output) => {
+    const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px sans-serif" };
+    return {
+      width,
+      height: HEIGHT,
+      legend: { show: false },
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
+      scales: { x: { time: false } },
+      axes: [{ ...axis, size: 26, values: (_, steps) => steps.map((step) => (Number.isInteger(step) ? step : "")) },
+             { ...axis, size: 54, values: (_, values) => values.map(shown) }],
+      series: [{}, { stroke: colour("--accent"), width: 2, points: { show: false, fill: colour("--accent") } }],
+      hooks: {
+        setCursor: [(chart) => {
+          const at = chart.cursor.idx ?? chart.data[0].length - 1;
+          output.textContent = `step ${chart.data[0][at]}: ${shown(chart.data[1][at])}`;
+        }],
+      },
+    };
+  };
+
+  const draw = (name, data) => {
+    const known = charts.get(name);
+    if (known) {
+      known.chart.setData(data);
+      known.output.textContent = `step ${data[0].at(-1)}: ${shown(data[1].at(-1))}`;
+      return;
+    }
+    const figure = document.createElement("figure");
+    const caption = document.createElement("figcaption");
+    const output = document.createElement("output");
+    const plot = document.createElement("div");
+    caption.append(name.replaceAll("_", " "), output);
+    plot.className = "plot";
+    figure.append(caption, plot);
+    section.append(figure);
+    section.hidden = false;
+    const settings = options(name, Math.max(plot.clientWidth, 200), output);
+    settings.series[1].points.show = data[0].length < 3;
+    charts.set(name, { chart: new uPlot(settings, data, plot), plot, output, data });
+    output.textContent = `step ${data[0].at(-1)}: ${shown(data[1].at(-1))}`;
+  };
+
+  const redraw = () => {
+    const drawn = [...charts].map(([name, { chart }]) => [name, chart.data]);
+    charts.clear();
+    section.replaceChildren();
+    for (const [name, data] of drawn) draw(name, data);
+  };
+
+  const refresh = async () => {
+    if (asking) return;
+    asking = true;
+    try {
+      const answer = await fetch(section.dataset.metrics, { headers: { Accept: "application/json" } });
+      if (!answer.ok) return;
+      const { series } = await answer.json();
+      for (const [name, data] of Object.entries(series)) draw(name, data);
+    } catch {
+      // The network is away: the next swap asks again.
+    } finally {
+      asking = false;
+    }
+  };
+
+  const resize = () => {
+    for (const { chart, plot } of charts.values()) chart.setSize({ width: Math.max(plot.clientWidth, 200), height: HEIGHT });
+  };
+
+  // The log stays open across swaps when a person has opened it.
+  let logWasOpen = false;
+  document.addEventListener("htmx:beforeSwap", () => { logWasOpen = document.getElementById("log")?.open ?? false; });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const log = document.getElementById("log");
+    if (log && logWasOpen) log.open = true;
+    if (event.detail.target.id === "live" || document.getElementById("live")) refresh();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  window.addEventListener("resize", resize);
+  refresh();
+})();
