@@ -151,5 +151,6 @@ def _check(project: Project) -> None:
 def _free_slug(name: str) -> str:
     """A slug made of the name, with a number behind it where it's taken; "project" for a name without Latin letters."""
     stem = slugify(name)[:50] or "project"
-    taken = set(Project.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+    # "new" is the address of the page that opens a project.
+    taken = {"new", *Project.objects.filter(slug__startswith=stem).values_list("slug", flat=True)}
     return next(slug for slug in (stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 3))) if slug not in taken)

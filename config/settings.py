@@ -73,6 +73,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "annotate.middleware.SignedOutMiddleware",
+    "annotate.middleware.OneTimePasswordMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     # Last: it turns the answer to a locked-out sign-in into the page that says so.
     "axes.middleware.AxesMiddleware",

@@ -18,6 +18,14 @@ const hone = {
   },
 };
 
+// Signing in again in another tab makes a new token: what was entered here must still be taken.
+document.addEventListener("htmx:configRequest", (event) => {
+  const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1];
+  if (!token) return;
+  event.detail.headers["X-CSRFToken"] = token;
+  delete event.detail.parameters.csrfmiddlewaretoken;
+});
+
 // A refusal that the server addressed to a place on the page is shown there, whatever its status.
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.xhr.getResponseHeader("HX-Retarget")) {
@@ -28,8 +36,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 
 document.addEventListener("htmx:responseError", (event) => {
   if (event.detail.elt.closest("[data-quiet]")) return;
-  const status = event.detail.xhr.status;
-  if (status === 403) hone.say("That isn't allowed, or you were signed out meanwhile. What you entered is still on this page: sign in again in another tab, then send it again.", "error");
+  const { status, responseText } = event.detail.xhr;
+  const plain = (event.detail.xhr.getResponseHeader("Content-Type") ?? "").startsWith("text/plain");
+  if (plain && status < 500) hone.say(responseText, "error");
+  else if (status === 403) hone.say("That isn't allowed, or you were signed out meanwhile. What you entered is still on this page: sign in again in another tab, then send it again.", "error");
   else if (status === 404) hone.say("That is no longer there. What you entered is still on this page.", "error");
   else hone.say(`The server could not answer (${status}). What you entered is still on this page: send it again in a moment.`, "error");
 });

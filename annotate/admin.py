@@ -1,0 +1,168 @@
+"""Django admin of people's side, for superusers: to read and to search. What is append-only can't be changed here either."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.http import HttpRequest
+
+from . import models
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Rows that others rest on are looked at, and changed by the application alone."""
+
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(models.User)
+class HoneUserAdmin(UserAdmin):
+    list_display = ("username", "first_name", "last_name", "is_active", "is_superuser", "last_login")
+    fieldsets = (*(UserAdmin.fieldsets or ()), ("Hone", {"fields": ("language", "theme", "must_change_password")}))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Judgments are signed: an account is closed by making it inactive."""
+        return False
+
+
+@admin.register(models.Project)
+class ProjectAdmin(ReadOnlyAdmin):
+    list_display = ("name", "slug", "language", "responses_per_task", "overlap", "archived_at", "created_at")
+    search_fields = ("name", "slug", "description")
+    list_filter = ("language", "archived_at")
+
+
+@admin.register(models.Membership)
+class MembershipAdmin(ReadOnlyAdmin):
+    list_display = ("user", "project", "role", "created_at")
+    search_fields = ("user__username", "project__name", "project__slug")
+    list_filter = ("role",)
+    list_select_related = ("user", "project")
+
+
+@admin.register(models.Guidelines)
+class GuidelinesAdmin(ReadOnlyAdmin):
+    list_display = ("project", "version", "created_by", "created_at")
+    search_fields = ("project__name", "text")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(models.Rubric)
+class RubricAdmin(ReadOnlyAdmin):
+    list_display = ("project", "version", "created_by", "created_at")
+    search_fields = ("project__name",)
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(models.Prompt)
+class PromptAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "project", "split", "use_case", "language", "source", "created_at")
+    search_fields = ("messages", "external_id", "content_hash")
+    list_filter = ("split", "use_case", "kind", "sensitive", "project")
+    list_select_related = ("project",)
+
+
+@admin.register(models.Author)
+class AuthorAdmin(ReadOnlyAdmin):
+    list_display = ("name", "kind", "user", "created_at")
+    search_fields = ("name", "user__username")
+    list_filter = ("kind",)
+    list_select_related = ("user",)
+
+
+@admin.register(models.Response)
+class ResponseAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "prompt", "author", "finish_reason", "created_at")
+    search_fields = ("text", "author__name")
+    list_filter = ("finish_reason",)
+    list_select_related = ("prompt", "author")
+
+
+@admin.register(models.AnswerRequest)
+class AnswerRequestAdmin(ReadOnlyAdmin):
+    list_display = ("prompt", "project", "responses_wanted", "purpose", "state", "created_at", "fulfilled_at")
+    search_fields = ("project__name", "error")
+    list_filter = ("state", "purpose")
+    list_select_related = ("prompt", "project")
+
+
+class TaskResponseInline(admin.TabularInline):
+    model = models.TaskResponse
+    extra = 0
+    can_delete = False
+    fields = readonly_fields = ("number", "response")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(models.Task)
+class TaskAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "kind", "state", "judgments_given", "judgments_wanted", "slots_free", "priority")
+    search_fields = ("id", "prompt__messages")
+    list_filter = ("state", "kind", "project")
+    list_select_related = ("project",)
+    inlines = (TaskResponseInline,)
+
+
+@admin.register(models.Assignment)
+class AssignmentAdmin(ReadOnlyAdmin):
+    list_display = ("id", "task", "labeler", "project", "state", "lease_until", "ended_at")
+    search_fields = ("labeler__username", "project__name", "skip_reason")
+    list_filter = ("state", "project")
+    list_select_related = ("task", "labeler", "project")
+
+
+class RevisionInline(admin.StackedInline):
+    model = models.JudgmentRevision
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(models.Judgment)
+class JudgmentAdmin(ReadOnlyAdmin):
+    list_display = ("id", "task", "labeler", "project", "surplus", "created_at")
+    search_fields = ("labeler__username", "project__name")
+    list_filter = ("surplus", "project")
+    list_select_related = ("task", "labeler", "project")
+    inlines = (RevisionInline,)
+
+
+@admin.register(models.Demonstration)
+class DemonstrationAdmin(ReadOnlyAdmin):
+    list_display = ("id", "prompt", "response", "withdrawn_at", "created_at")
+    search_fields = ("response__text",)
+    list_select_related = ("prompt", "response")
+
+
+@admin.register(models.Snapshot)
+class SnapshotAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "kind", "format", "state", "rows", "sha256", "created_at")
+    search_fields = ("project__name", "sha256", "error")
+    list_filter = ("state", "kind", "format")
+    list_select_related = ("project",)
+
+
+@admin.register(models.AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "actor", "verb", "subject_type", "subject_id", "project")
+    search_fields = ("verb", "subject_id", "actor__username", "project__name")
+    list_filter = ("verb", "project")
+    list_select_related = ("actor", "project")
+    date_hierarchy = "created_at"

@@ -1,0 +1,1 @@
+"""What browsers send, turned into the types that the domain takes. One module a subject."""

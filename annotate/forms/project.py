@@ -1,0 +1,98 @@
+"""A project's settings, and what a manager enters to invite people."""
+
+from typing import Any
+
+from django import forms
+from django.core.validators import RegexValidator
+
+from ..models import Membership, Project
+from ..projects import LONGEST_GUIDELINES
+from .rubric import PRESETS, CriteriaField, FlagsField
+
+
+class ProjectForm(forms.Form):
+    """What may be set when a project is opened, and afterwards. `changes` are the arguments of create and edit_project."""
+
+    name = forms.CharField(max_length=120)
+    description = forms.CharField(
+        max_length=500, required=False, help_text="One or two sentences for the list of projects."
+    )
+    language = forms.CharField(
+        max_length=10,
+        initial="en",
+        validators=[RegexValidator(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", "A language tag is such as en or zh-hans.")],
+        help_text="Of the prompts and answers, as a tag such as en or zh-hans.",
+    )
+    responses_per_task = forms.IntegerField(
+        label="Answers to rank at once (K)",
+        min_value=Project.MIN_RESPONSES,
+        max_value=Project.MAX_RESPONSES,
+        initial=4,
+        help_text="2 to 9. K answers make K(K-1)/2 comparisons. Applies to tasks made from now on.",
+    )
+    overlap = forms.IntegerField(
+        label="Judgments a task (overlap)",
+        min_value=1,
+        max_value=50,
+        initial=1,
+        help_text="How many labelers judge the same task. A change applies to open tasks at once.",
+    )
+    lease_minutes = forms.IntegerField(
+        label="Minutes to hold a task",
+        min_value=1,
+        max_value=24 * 60,
+        initial=30,
+        help_text="A task that is neither submitted nor worked on for this long goes to somebody else. Late work is kept.",
+    )
+    guidelines = forms.CharField(
+        required=False,
+        max_length=LONGEST_GUIDELINES,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 12}),
+        help_text="What makes one answer better than another here. Markdown. Each change makes a new version.",
+    )
+    preset = forms.ChoiceField(
+        label="Rubric",
+        required=False,
+        choices=[("", "As written below"), *((key, label) for key, (label, _, _) in PRESETS.items())],
+        help_text="What is asked about each answer besides its rank. A preset takes the place of the lines below.",
+    )
+    criteria = CriteriaField(required=False, help_text="Ratings, one a line:  name | label | 1-7 | help")
+    flags = FlagsField(required=False, help_text="Yes-or-no marks, one a line:  name | label | help")
+
+    @classmethod
+    def of(cls, project: Project, data: Any = None) -> "ProjectForm":
+        guidelines, rubric = project.guidelines, project.rubric
+        initial = {name: getattr(project, name) for name in cls.base_fields if hasattr(project, name)}
+        initial |= {
+            "guidelines": guidelines.text if guidelines else "",
+            "criteria": rubric.criteria if rubric else [],
+            "flags": rubric.flags if rubric else [],
+        }
+        return cls(data, initial=initial)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if preset := cleaned.pop("preset", ""):
+            _, criteria, flags = PRESETS[preset]
+            cleaned["criteria"], cleaned["flags"] = CriteriaField(required=False).clean(criteria), FlagsField(
+                required=False
+            ).clean(flags)
+            self.errors.pop("criteria", None)
+            self.errors.pop("flags", None)
+        return cleaned
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        return self.cleaned_data
+
+
+class InviteForm(forms.Form):
+    username = forms.CharField(
+        max_length=150,
+        label="User name",
+        help_text="Letters, digits and @ . + - _. Somebody who has an account already is added with it.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+    full_name = forms.CharField(max_length=150, required=False, label="Full name")
+    role = forms.ChoiceField(choices=Membership.Role.choices, initial=Membership.Role.LABELER)

@@ -1,0 +1,65 @@
+"""Taking data away: ask for a snapshot, see it being made, download its files."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import FileResponse, Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from .. import snapshots
+from ..errors import Refused
+from ..forms.data import SnapshotForm
+from ..models import Prompt, Snapshot
+from ..permissions import Capability, ProjectRequest, requires
+
+SHOWN = 30
+State = Snapshot.State
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.EXPORT)
+def exports(request: ProjectRequest) -> HttpResponse:
+    form = SnapshotForm(request.POST or None)
+    if request.method != "POST" or not form.is_valid():
+        return _page(request, form)
+    wanted = form.cleaned_data
+    splits = wanted["splits"]
+    try:
+        snapshots.request(
+            project=request.project,
+            kind=wanted["kind"],
+            format=wanted["format"],
+            tie_policy=wanted["tie_policy"],
+            filters={"splits": splits} if set(splits) != set(Prompt.Split.values) else {},
+            by=request.user,
+        )
+    except Refused as refusal:
+        form.add_error(None, str(refusal))
+        return _page(request, form)
+    messages.success(request, "Asked for. It appears below as soon as it is made.")
+    return redirect("annotate:exports", request.project.slug)
+
+
+@require_safe
+@requires(Capability.EXPORT)
+def download(request: ProjectRequest, snapshot_id: int, name: str) -> FileResponse:
+    """One file of a ready snapshot. Only names in the snapshot's own list are files of it."""
+    snapshot = get_object_or_404(Snapshot, pk=snapshot_id, project=request.project, state=State.READY)
+    path = snapshots.folder_of(snapshot) / name
+    if name not in snapshot.files or not path.is_file():
+        raise Http404("The snapshot has no such file.")
+    return FileResponse(path.open("rb"), as_attachment=True, filename=f"{request.project.slug}-{snapshot.pk}-{name}")
+
+
+def _page(request: ProjectRequest, form: SnapshotForm) -> HttpResponse:
+    shown = list(request.project.snapshots.select_related("created_by")[:SHOWN])
+    context: dict[str, Any] = {
+        "project": request.project,
+        "form": form,
+        "snapshots": shown,
+        "unfinished": any(snapshot.state in (State.PENDING, State.BUILDING) for snapshot in shown),
+    }
+    only_list = request.htmx and request.htmx.target == "snapshots"  # type: ignore[attr-defined]
+    template = "annotate/exports.html#list" if only_list else "annotate/exports.html"
+    return render(request, template, context, status=400 if form.errors else 200)

@@ -1,0 +1,77 @@
+"""The people of a project: invite, reset a password, take a role away."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from .. import people as domain
+from ..errors import Refused
+from ..forms.project import InviteForm
+from ..models import Membership, User
+from ..permissions import Capability, ProjectRequest, requires
+
+
+@dataclass(slots=True)
+class Member:
+    user: User
+    roles: list[Membership] = field(default_factory=list)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@requires(Capability.MANAGE)
+def people(request: ProjectRequest) -> HttpResponse:
+    """Members and the form to invite one. A new account's one-time password is in this answer and nowhere else."""
+    form = InviteForm(request.POST or None)
+    if request.method != "POST" or not form.is_valid():
+        return _page(request, form=form)
+    try:
+        user, password = domain.invite(project=request.project, by=request.user, **form.cleaned_data)
+    except Refused as refusal:
+        form.add_error(None, str(refusal))
+        return _page(request, form=form)
+    if password is None:
+        messages.success(request, f"{user.display_name} is added and signs in with the account that was there already.")
+        return redirect("annotate:people", request.project.slug)
+    return _page(request, form=InviteForm(), told=user, password=password)
+
+
+@require_POST
+@never_cache
+@requires(Capability.MANAGE)
+def reset_password(request: ProjectRequest, user_id: int) -> HttpResponse:
+    user = get_object_or_404(User, pk=user_id)
+    try:
+        password = domain.reset_password(user=user, project=request.project, by=request.user)
+    except Refused as refusal:
+        return _page(request, form=InviteForm(), refusal=refusal)
+    return _page(request, form=InviteForm(), told=user, password=password)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
+    user = get_object_or_404(User, pk=user_id, memberships__project=request.project, memberships__role=request.POST.get("role"))
+    try:
+        domain.remove_role(user=user, project=request.project, role=request.POST["role"], by=request.user)
+    except Refused as refusal:
+        return _page(request, form=InviteForm(), refusal=refusal)
+    messages.success(request, f"{user.display_name} is no {request.POST['role']} of this project any more. Work done is kept.")
+    # Whoever took his own manager's role away has no business on this page now.
+    if user.pk == request.user.pk:
+        return redirect("annotate:home")
+    return redirect("annotate:people", request.project.slug)
+
+
+def _page(request: ProjectRequest, *, form: InviteForm, refusal: Refused | None = None, **context: Any) -> HttpResponse:
+    members: dict[int, Member] = {}
+    for membership in request.project.memberships.select_related("user").order_by("user__username", "role"):
+        members.setdefault(membership.user_id, Member(membership.user)).roles.append(membership)
+    context |= {"project": request.project, "form": form, "members": list(members.values()), "refusal": refusal}
+    status = refusal.status if refusal else 400 if form.errors else 200
+    return render(request, "annotate/people.html", context, status=status)

@@ -1,0 +1,75 @@
+"""A project's settings and guidelines, and a new project."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from ..errors import Refused
+from ..forms.project import ProjectForm
+from ..permissions import Capability, ProjectRequest, can_create_projects, requires
+from ..projects import create_project, edit_project
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def new(request: HttpRequest) -> HttpResponse:
+    if not can_create_projects(request.user):
+        raise PermissionDenied("Only managers and administrators open projects.")
+    form = ProjectForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            project = create_project(by=request.user, **form.changes)
+        except Refused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            messages.success(request, f"{project.name} is open. Invite labelers next, and import prompts.")
+            return redirect("annotate:people", project.slug)
+    return render(request, "annotate/project_form.html", {"form": form}, status=400 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.MANAGE)
+def settings(request: ProjectRequest) -> HttpResponse:
+    if "archive" in request.POST:
+        return _archive(request, closed=request.POST["archive"] == "yes")
+    form = ProjectForm.of(request.project, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            edit_project(project=request.project, by=request.user, **form.changes)
+        except Refused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            messages.success(request, "Saved.")
+            return redirect("annotate:settings", request.project.slug)
+    context = {
+        "project": request.project,
+        "form": form,
+        "guidelines": request.project.guidelines,
+        "rubric": request.project.rubric,
+    }
+    return render(request, "annotate/settings.html", context, status=400 if form.errors else 200)
+
+
+def _archive(request: ProjectRequest, *, closed: bool) -> HttpResponse:
+    edit_project(project=request.project, by=request.user, archived=closed)
+    messages.success(request, "The project is closed: no more tasks are given out." if closed else "The project is open again.")
+    return redirect("annotate:settings", request.project.slug)
+
+
+@require_safe
+@requires(Capability.VIEW)
+def guidelines(request: ProjectRequest) -> HttpResponse:
+    """The guidelines as they are, or an earlier version of them (?version=2)."""
+    versions = request.project.guidelines_versions.all()
+    wanted = request.GET.get("version", "")
+    shown = versions.filter(version=int(wanted)).first() if wanted.isdecimal() and len(wanted) < 9 else None
+    context = {
+        "project": request.project,
+        "shown": shown or versions.first(),
+        "versions": versions,
+        "may_manage": Capability.MANAGE in request.capabilities,
+    }
+    return render(request, "annotate/guidelines.html", context)

@@ -1,0 +1,96 @@
+"""The prompts of a project, and files that bring more."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.contrib import messages
+from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
+from django.core.paginator import Paginator
+from django.db.models import Count, Q
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from ..errors import Refused
+from ..forms.data import ImportForm
+from ..imports import ImportReport, import_file as import_into
+from ..models import Prompt, Task
+from ..permissions import Capability, ProjectRequest, requires
+
+PAGE = 50
+
+
+@require_safe
+@requires(Capability.SEE_DATA)
+def prompts(request: ProjectRequest) -> HttpResponse:
+    return _page(request, form=ImportForm())
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def import_file(request: ProjectRequest) -> HttpResponse:
+    """Import an upload: all of it, or nothing and the broken lines by number."""
+    form = ImportForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return _page(request, form=form, status=400)
+    upload = form.cleaned_data["file"]
+    try:
+        with _on_disk(upload) as path:
+            report = import_into(
+                project=request.project,
+                path=path,
+                by=request.user,
+                format=form.cleaned_data["format"],
+                language=form.cleaned_data["language"],
+                limit=form.cleaned_data["limit"],
+                name=upload.name,
+            )
+    except Refused as refusal:
+        form.add_error("file", str(refusal))
+        return _page(request, form=form, status=refusal.status)
+    if report.errors:
+        return _page(request, form=form, status=400, report=report, file_name=upload.name)
+    messages.success(request, f"{upload.name}: {report.summary}")
+    return redirect("annotate:prompts", request.project.slug)
+
+
+@contextmanager
+def _on_disk(upload: UploadedFile) -> Iterator[Path]:
+    """The upload as a file with its own ending, which tells formats apart. A large one is on disk already."""
+    if isinstance(upload, TemporaryUploadedFile):
+        yield Path(upload.temporary_file_path())
+        return
+    with tempfile.NamedTemporaryFile(suffix=Path(upload.name or "").suffix) as file:
+        for chunk in upload.chunks():
+            file.write(chunk)
+        file.flush()
+        yield Path(file.name)
+
+
+def _page(
+    request: ProjectRequest, *, form: ImportForm, status: int = 200, report: ImportReport | None = None, **context: Any
+) -> HttpResponse:
+    split = request.GET.get("split", "")
+    shown = Prompt.objects.filter(project=request.project).order_by("-pk")
+    if split in Prompt.Split.values:
+        shown = shown.filter(split=split)
+    page = Paginator(shown, PAGE).get_page(request.GET.get("page"))
+    counts = Prompt.objects.filter(pk__in=[prompt.pk for prompt in page]).annotate(
+        answers=Count("responses", distinct=True),
+        open_tasks=Count("tasks", filter=Q(tasks__state=Task.State.OPEN), distinct=True),
+        judgments=Count("tasks__judgments", distinct=True),
+    )
+    context |= {
+        "project": request.project,
+        "form": form,
+        "report": report,
+        "page": page,
+        "rows": counts.order_by("-pk"),
+        "split": split,
+        "splits": Prompt.Split.choices,
+        "may_manage": Capability.MANAGE in request.capabilities,
+    }
+    return render(request, "annotate/prompts.html", context, status=status)
