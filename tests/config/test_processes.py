@@ -1,0 +1,170 @@
+"""The supervisor, with small programs in the place of web and workers: order, restarts, and nobody left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, wait_until
+
+# Each writes its process id, and "ended" when it is told to stop, to the file that all share.
+HEAD = """
+import os, signal, subprocess, sys, time
+def note(text):
+    with open("events", "a") as file: file.write(text + "\\n")
+"""
+POLITE = HEAD + """
+def leave(*_):
+    note("NAME left"); sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+note(f"NAME is {os.getpid()}")
+while True: time.sleep(1)
+"""
+SLOW = POLITE.replace('note("NAME left")', 'time.sleep(0.5); note("NAME left")')
+STUBBORN = HEAD + """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+note(f"NAME is {os.getpid()}")
+# As a training process: a session of its own, and as deaf.
+code = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+note(f"child is {int(child.stdout.readline())}")
+while True: time.sleep(1)
+"""
+
+Start = Callable[..., "Supervised"]
+
+
+class Supervised:
+    """A running supervisor, what it says, and what its programs noted."""
+
+    def __init__(self, folder: Path, programs: list[dict[str, object]]) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.config.supervised", str(folder), *map(json.dumps, programs)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=(folder / "said").open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+
+    def events(self) -> list[str]:
+        path = self.folder / "events"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def said(self) -> str:
+        return (self.folder / "said").read_text()
+
+    def ids(self, name: str) -> list[int]:
+        return [int(line.split()[-1]) for line in self.events() if line.startswith(f"{name} is ")]
+
+    def wait_for(self, *names: str) -> None:
+        wait_until(lambda: all(self.ids(name) for name in names), what=f"{names} to run")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
+        """Seconds until it was gone."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(15)
+        return time.monotonic() - started
+
+
+def program(name: str, code: str, **options: bool) -> dict[str, object]:
+    return {"name": name, "code": code.replace("NAME", name), **options}
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Supervised] = []
+
+    def start_them(*programs: dict[str, object]) -> Supervised:
+        started.append(Supervised(tmp_path, list(programs)))
+        return started[-1]
+
+    yield start_them
+    for supervised in started:
+        if supervised.process.poll() is None:
+            supervised.process.kill()
+            supervised.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_broker_leaves_last(start: Start, number: signal.Signals) -> None:
+    supervised = start(program("broker", POLITE, is_broker=True), program("web", POLITE), program("worker", SLOW))
+    supervised.wait_for("broker", "web", "worker")
+    assert supervised.stop(number) < 3
+    assert supervised.process.returncode == 0
+    assert [line for line in supervised.events() if line.endswith("left")] == ["web left", "worker left", "broker left"]
+    assert supervised.said().splitlines() == ["ready", "stopped"]
+
+
+def test_a_ctrl_c_of_the_terminal_reaches_the_supervisor_alone(start: Start) -> None:
+    supervised = start(program("web", POLITE))
+    supervised.wait_for("web")
+    (web,) = supervised.ids("web")
+    assert os.getpgid(web) == web != os.getpgid(supervised.process.pid)
+    supervised.stop(signal.SIGINT)
+    assert "Traceback" not in (supervised.folder / "web.log").read_text()
+
+
+def test_what_does_not_listen_is_gone_within_six_seconds_and_its_children_too(start: Start) -> None:
+    supervised = start(program("broker", POLITE, is_broker=True), program("worker", STUBBORN))
+    supervised.wait_for("broker", "child")
+    processes = [supervised.ids(name)[0] for name in ("broker", "worker", "child")]
+    assert all(map(is_alive, processes))
+    assert supervised.stop() < 6
+    assert not any(map(is_alive, processes))
+    assert "broker left" in supervised.events()
+
+
+def test_an_orphan_of_a_dead_worker_is_ended_too(start: Start) -> None:
+    supervised = start(program("worker", STUBBORN))
+    supervised.wait_for("child")
+    os.kill(supervised.ids("worker")[0], signal.SIGKILL)
+    wait_until(lambda: len(supervised.ids("child")) == 2, what="the worker to run again")
+    supervised.stop()
+    assert not any(map(is_alive, supervised.ids("child") + supervised.ids("worker")))
+
+
+def test_what_dies_is_started_again_later_each_time_and_said(start: Start) -> None:
+    supervised = start(program("web", HEAD + 'note(f"web is {os.getpid()}"); print("no such table"); sys.exit(3)'))
+    wait_until(lambda: len(supervised.ids("web")) == 3, what="two restarts")
+    supervised.stop()
+    log = supervised.folder / "web.log"
+    assert supervised.said().splitlines()[:3] == [
+        "ready",
+        f"The web ended with status 3 (no such table); starting it again in 0.5 s. Its log: {log}",
+        f"The web ended with status 3 (no such table); starting it again in 1 s. Its log: {log}",
+    ]
+
+
+def test_a_program_that_ends_is_not_started_again(start: Start) -> None:
+    supervised = start(
+        program("download", HEAD + 'note(f"download is {os.getpid()}"); print("no index"); sys.exit(2)', ends=True),
+        program("web", POLITE),
+    )
+    wait_until(lambda: "The download ended with status 2 (no index)." in supervised.said(), what="the word about it")
+    time.sleep(0.8)  # longer than the first delay of a restart
+    assert len(supervised.ids("download")) == 1
+    supervised.stop()
+
+
+def test_a_killed_supervisor_leaves_nobody(start: Start) -> None:
+    supervised = start(program("broker", POLITE, is_broker=True), program("web", POLITE))
+    supervised.wait_for("broker", "web")
+    supervised.process.kill()
+    supervised.process.wait()
+    for name in ("broker", "web"):
+        wait_until(lambda name=name: not is_alive(supervised.ids(name)[0]), seconds=5, what=f"the end of {name}")
