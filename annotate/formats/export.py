@@ -1,0 +1,66 @@
+"""Export formats: each turns the contract's rows into its own and writes them to a file."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Self
+
+
+class RowWriter(Protocol):
+    """An open file that takes rows; leaving the `with` block completes it."""
+
+    def write(self, row: dict[str, Any]) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class JSONLinesWriter:
+    """UTF-8 JSON lines, keys in the order they were made, the same bytes for the same rows."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("w", encoding="utf-8", newline="\n")
+
+    def write(self, row: dict[str, Any]) -> None:
+        self.file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+
+class RowExporter(ABC):
+    """A format of a snapshot's files. Rows come in as the contract has them (see the card of a snapshot)."""
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    suffix: ClassVar[str] = ".jsonl"
+
+    @abstractmethod
+    def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:
+        """The rows of this format that a contract row of a snapshot kind becomes: none, one or many."""
+
+    def open(self, path: Path, *, kind: str) -> RowWriter:
+        return JSONLinesWriter(path)
+
+    def join(self, parts: Iterable[Path], out: Path) -> None:
+        """Several files of this format as one."""
+        with out.open("wb") as file:
+            for part in parts:
+                with part.open("rb") as rows:
+                    while block := rows.read(2**20):
+                        file.write(block)
+
+
+class HoneExporter(RowExporter):
+    name, label = "hone", "Hone JSON lines"
+
+    def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:
+        return (row,)

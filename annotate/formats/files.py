@@ -1,0 +1,114 @@
+"""Files as a stream of JSON objects or lines: JSON lines or a JSON array, gzipped or not, within limits."""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from annotate.formats.rows import BadRow
+
+LONGEST_FILE = 4 * 2**30
+# An array is read as a whole, which takes several times its size of memory.
+LONGEST_ARRAY = 256 * 2**20
+LONGEST_LINE = 16 * 2**20
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+class BadFile(Exception):  # noqa: N818 (named for the file)
+    """Why the file as a whole can't be read, as a sentence."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes, unpacked if it's gzipped. Raises BadFile."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == GZIP_MAGIC
+            file.seek(0)
+            yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file  # type: ignore[arg-type, type-var]
+    except FileNotFoundError:
+        raise BadFile(f"There is no file {path.name}.") from None
+    except (gzip.BadGzipFile, zlib.error, EOFError):
+        raise BadFile(f"{path.name} is a broken gzip file.") from None
+    except OSError as error:
+        raise BadFile(f"{path.name} can't be read: {error.strerror}.") from None
+
+
+def lines(path: Path) -> Iterator[tuple[str, str | BadRow]]:
+    """(place, text) of each line that isn't blank; what can't be text comes as the BadRow that says so."""
+    with opened(path) as file:
+        number = size = 0
+        while raw := file.readline(LONGEST_LINE + 1):
+            number += 1
+            size += len(raw)
+            if size > LONGEST_FILE:
+                raise BadFile(f"{path.name} is larger than {LONGEST_FILE // 2**30} GB.")
+            if len(raw) > LONGEST_LINE:
+                raise BadFile(f"{path.name}: line {number} is longer than {LONGEST_LINE // 2**20} MB.")
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError as error:
+                yield f"line {number}", BadRow(f"not UTF-8 text (byte {error.start + 1} of the line)")
+                continue
+            if line:
+                yield f"line {number}", line
+
+
+def objects(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    """(place, JSON object) of each line of JSON lines, or of each item of an array."""
+    if first_character(path) == "[":
+        yield from _array(path)
+        return
+    for place, line in lines(path):
+        yield place, line if isinstance(line, BadRow) else _object(line)
+
+
+def first_character(path: Path) -> str:
+    """The first character that isn't blank, or "" for a file without any."""
+    with opened(path) as file:
+        while block := file.read(4096):
+            start = block.removeprefix(b"\xef\xbb\xbf").lstrip()
+            if start:
+                return chr(start[0])
+    return ""
+
+
+def _array(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    with opened(path) as file:
+        raw = file.read(LONGEST_ARRAY + 1)
+    if len(raw) > LONGEST_ARRAY:
+        raise BadFile(f"{path.name} is a JSON array over {LONGEST_ARRAY // 2**20} MB; JSON lines may be larger.")
+    try:
+        items = json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path.name} isn't UTF-8 text (byte {error.start + 1}).") from None
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg.lower()} at column {error.colno}"
+        raise BadFile(f"{path.name}, line {error.lineno}: not valid JSON ({reason}).") from None
+    except (ValueError, RecursionError, BadRow) as error:
+        reason = str(error) if isinstance(error, BadRow) else "a number or a nesting out of bounds"
+        raise BadFile(f"{path.name} isn't valid JSON ({reason}).") from None
+    if not isinstance(items, list):
+        raise BadFile(f"{path.name} isn't a JSON array.")
+    for number, item in enumerate(items, start=1):
+        yield f"item {number}", item if isinstance(item, dict) else BadRow("a row must be a JSON object")
+
+
+def _object(line: str) -> dict[str, Any] | BadRow:
+    try:
+        row = json.loads(line, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        return BadRow(f"not valid JSON ({error.msg.lower()} at column {error.colno})")
+    except BadRow as reason:
+        return reason
+    except (ValueError, RecursionError):
+        return BadRow("not valid JSON (a number or a nesting out of bounds)")
+    return row if isinstance(row, dict) else BadRow("a row must be a JSON object")
+
+
+def _no_constant(name: str) -> None:
+    raise BadRow(f"{name} is not a JSON number")

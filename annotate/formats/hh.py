@@ -1,0 +1,51 @@
+"""Anthropic's HH files: two whole dialogues a row, "\\n\\nHuman: ...\\n\\nAssistant: ...", one chosen, one rejected.
+
+The turns that both share are the prompt, the assistant's last turns the two answers.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from annotate.formats import files
+from annotate.formats.rows import BadRow, ImportedResponse, ImportedRow, LeftOut, checked_messages, text_of
+
+NAME, LABEL = "hh", "Anthropic HH dialogues"
+KEYS = frozenset({"chosen", "rejected"})
+TURN = re.compile(r"\n\n(Human|Assistant):")
+ROLES = {"Human": "user", "Assistant": "assistant"}
+
+
+def recognises(row: dict[str, Any]) -> bool:
+    return all(isinstance(row.get(key), str) and TURN.match(row[key]) for key in ("chosen", "rejected"))
+
+
+def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    return files.objects(path)
+
+
+def parse(row: dict[str, Any]) -> ImportedRow:
+    chosen, rejected = (_turns(text_of(row.get(key), f'"{key}"'), key) for key in ("chosen", "rejected"))
+    if chosen[:-1] != rejected[:-1]:
+        raise LeftOut("the two dialogues part before their last answers")
+    if chosen[-1] == rejected[-1]:
+        raise LeftOut("the two dialogues are the same")
+    responses = tuple(
+        ImportedResponse(text=turns[-1]["content"], rank=rank) for rank, turns in enumerate((chosen, rejected), start=1)
+    )
+    return ImportedRow(
+        messages=checked_messages(chosen[:-1]), source="Anthropic HH", language="en", responses=responses, ranked=True
+    )
+
+
+def _turns(dialogue: str, key: str) -> list[dict[str, str]]:
+    before, *parts = TURN.split(dialogue)
+    if before.strip() or not parts:
+        raise BadRow(f'"{key}" must begin with "\\n\\nHuman:"')
+    turns = [
+        {"role": ROLES[speaker], "content": said.strip()} for speaker, said in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    if turns[-1]["role"] != "assistant" or len(turns) < 2:
+        raise BadRow(f'"{key}" must end with an answer of the assistant')
+    return turns

@@ -1,0 +1,142 @@
+"""Hone's own JSON lines, read: prompts, demonstrations, rankings, pairs and sampled responses, told apart row by row.
+
+A row's `weight` and the `score` of a response have no place in Hone's records and aren't kept, nor are unknown keys.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from annotate.formats import files
+from annotate.formats.rows import (
+    MOST_RESPONSES,
+    BadRow,
+    ImportedResponse,
+    ImportedRow,
+    checked_messages,
+    short_text,
+    text_of,
+)
+from annotate.models import Prompt, Response
+
+NAME, LABEL = "hone", "Hone JSON lines"
+# Of a row; what else it holds is named in the report.
+KEYS = frozenset(
+    ["id", "prompt", "lang", "source", "kind", "use_case", "response", "origin", "labeler", "responses", "chosen", "rejected", "models", "judge", "task", "margin", "seconds", "split", "revision", "prompt_id", "author"]
+)
+
+
+def recognises(row: dict[str, Any]) -> bool:
+    return isinstance(row.get("prompt"), list)
+
+
+def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    return files.objects(path)
+
+
+def parse(row: dict[str, Any]) -> ImportedRow:
+    common = {
+        "messages": _messages(row.get("prompt")),
+        "id": short_text(row, "id"),
+        "language": short_text(row, "lang", longest=10),
+        "source": short_text(row, "source"),
+        "kind": _choice(row, "kind", Prompt.Kind.values, "plain"),
+        "use_case": _choice(row, "use_case", Prompt.UseCase.values, "other"),
+    }
+    if "chosen" in row or "rejected" in row:
+        models = row["models"] if isinstance(row.get("models"), list) else []
+        responses = tuple(
+            ImportedResponse(text=text_of(row.get(key), f'"{key}"'), model=_model(model), rank=rank)
+            for rank, key, model in zip((1, 2), ("chosen", "rejected"), (*models, "", "")[:2], strict=True)
+        )
+        return ImportedRow(**common, **_judged(row), responses=responses, ranked=True)
+    if "responses" in row:
+        responses = _responses(row["responses"])
+        ranked = any("rank" in item for item in row["responses"])
+        return ImportedRow(**common, **(_judged(row) if ranked else {}), responses=responses, ranked=ranked)
+    if "response" in row:
+        written = text_of(row["response"], '"response"')
+        if not written.strip():
+            raise BadRow('"response" is empty')
+        author = short_text(row, "origin") or short_text(row, "author") or short_text(row, "labeler")
+        return ImportedRow(**common, demonstration=written, author=author)
+    return ImportedRow(**common)
+
+
+def _messages(turns: Any) -> list[dict[str, str]]:
+    if not isinstance(turns, list) or not turns:
+        raise BadRow('"prompt" is missing' if turns is None else '"prompt" must be a list of turns')
+    checked = []
+    for number, turn in enumerate(turns, start=1):
+        if not isinstance(turn, dict):
+            raise BadRow(f"turn {number} of the prompt must be an object with role and content")
+        checked.append({key: text_of(turn.get(key), f"{key} of turn {number}") for key in ("role", "content")})
+    return checked_messages(checked)
+
+
+def _judged(row: dict[str, Any]) -> dict[str, Any]:
+    judge = short_text(row, "judge") or "human"
+    margin, seconds = row.get("margin"), row.get("seconds")
+    return {
+        "labeler": short_text(row, "labeler"),
+        # The contract knows human and ai; a judge of any other name is a machine's.
+        "judge": "human" if judge == "human" else "ai",
+        "author": "" if judge in ("human", "ai") else judge,
+        "task": short_text(row, "task"),
+        # Other people's margins are on other scales: only Hone's four levels can be kept.
+        "margin": int(margin) if margin in (0, 1, 2, 3) and not isinstance(margin, bool) else None,
+        "seconds": float(seconds) if _is_number(seconds) and seconds >= 0 else None,
+    }
+
+
+def _responses(items: Any) -> tuple[ImportedResponse, ...]:
+    if not isinstance(items, list) or not items:
+        raise BadRow('"responses" must be a list of answers')
+    if len(items) > MOST_RESPONSES:
+        raise BadRow(f"more than {MOST_RESPONSES} responses")
+    if not all(isinstance(item, dict) for item in items):
+        raise BadRow("each response must be an object with a text")
+    ranked = any("rank" in item for item in items)
+    if ranked and len(items) < 2:
+        raise BadRow("a ranking needs at least two responses")
+    return tuple(_response(item, number, ranked=ranked) for number, item in enumerate(items, start=1))
+
+
+def _response(item: dict[str, Any], number: int, *, ranked: bool) -> ImportedResponse:
+    rank, acceptable = item.get("rank"), item.get("acceptable")
+    if ranked and "rank" not in item:
+        raise BadRow(f"response {number} has no rank where others have one (null means not ranked)")
+    if rank is not None and (not _is_number(rank) or rank != int(rank) or rank < 1):
+        raise BadRow(f"the rank of response {number} must be a whole number from 1 on, or null")
+    if acceptable is not None and not isinstance(acceptable, bool):
+        raise BadRow(f'"acceptable" of response {number} must be true, false or null')
+    ratings = item.get("ratings") or {}
+    if not isinstance(ratings, dict) or not all(_is_number(value) for value in ratings.values()):
+        raise BadRow(f'"ratings" of response {number} must be numbers by name')
+    flags = item.get("flags") or []
+    if not isinstance(flags, list):
+        raise BadRow(f'"flags" of response {number} must be a list')
+    return ImportedResponse(
+        text=text_of(item.get("text"), f"text of response {number}"),
+        model=_model(item.get("model")),
+        rank=None if rank is None else int(rank),
+        acceptable=acceptable is not False,
+        ratings={text_of(name, "a rating's name", longest=200): value for name, value in ratings.items()},
+        flags=tuple(text_of(flag, f"a flag of response {number}", longest=200) for flag in flags),
+        finish_reason=_choice(item, "finish_reason", Response.FinishReason.values, "unknown"),
+    )
+
+
+def _model(value: Any) -> str:
+    return text_of(value, "the name of a model")[:200] if value else ""
+
+
+def _choice(row: dict[str, Any], key: str, allowed: list[str], default: str) -> str:
+    """A word of Hone's; others' words under the same key mean something else and aren't an error."""
+    value = row.get(key)
+    return value if isinstance(value, str) and value in allowed else default
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,283 @@
+"""Imported rows as records, a batch at a time, each thing made once."""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from hashlib import sha256
+
+from django.contrib.auth.hashers import make_password
+from django.utils import timezone
+
+from annotate.formats.rows import ImportedResponse, ImportedRow
+from annotate.models import (
+    Assignment,
+    Author,
+    Demonstration,
+    Judgment,
+    JudgmentRevision,
+    Project,
+    Prompt,
+    Response,
+    Task,
+    TaskResponse,
+    User,
+)
+from annotate.models.prompt import content_hash
+from annotate.ordering import Ordering
+
+UNACCEPTABLE = "unacceptable"
+
+
+class RowStore:
+    """Writes batches of rows into one project, inside the caller's transaction, and counts what it made."""
+
+    def __init__(self, *, project: Project, file_name: str) -> None:
+        self.project = project
+        self.file_name = file_name
+        self.now: datetime = timezone.now()
+        self.created: Counter[str] = Counter(prompts=0, demonstrations=0, tasks=0, judgments=0)
+        self.duplicates = 0
+        self._authors: dict[tuple[str, str], Author] = {}
+        self._labelers: dict[str, User] = {}
+        # Judgments of rows that name their task: (prompt, task, texts) -> task and who has judged it.
+        self._shared_tasks: dict[tuple[int, str, tuple[str, ...]], tuple[Task, list[Response], set[int]]] = {}
+        revisions = JudgmentRevision.objects.filter(judgment__project=project)
+        self._known_judgments: set[uuid.UUID] = set(revisions.values_list("client_id", flat=True))
+
+    def add(self, rows: Sequence[ImportedRow]) -> None:
+        """Store a batch of rows in their order."""
+        prompts, new_prompts = self._prompts(rows)
+        responses = _KnownResponses(prompts.values())
+        queued = self._queued_texts(prompts.values())
+        for row in rows:
+            digest = content_hash(row.messages)
+            prompt = prompts[digest]
+            if row.demonstration is not None:
+                new = self._add_demonstration(row, prompt, responses)
+            elif row.ranked:
+                new = self._add_judgment(row, prompt, responses)
+            elif row.responses:
+                new = self._add_task(row, prompt, responses, queued)
+            else:
+                # Only the first row of a new prompt brought it.
+                new = digest in new_prompts
+            new_prompts.discard(digest)
+            self.duplicates += not new
+
+    def _prompts(self, rows: Sequence[ImportedRow]) -> tuple[dict[str, Prompt], set[str]]:
+        """The prompts of the rows by content hash, and the hashes of those that were made now."""
+        digests = {content_hash(row.messages) for row in rows}
+        known = Prompt.objects.filter(project=self.project, content_hash__in=digests)
+        prompts = {prompt.content_hash: prompt for prompt in known}
+        made = []
+        for row in rows:
+            digest = content_hash(row.messages)
+            if digest not in prompts:
+                prompt = Prompt(
+                    project=self.project,
+                    messages=row.messages,
+                    kind=row.kind,
+                    use_case=row.use_case,
+                    language=row.language or self.project.language,
+                    source=row.source or self.file_name[:200],
+                    external_id=row.id,
+                )
+                prompt.set_content_fields()
+                prompts[digest] = prompt
+                made.append(prompt)
+        Prompt.objects.bulk_create(made)
+        self.created["prompts"] += len(made)
+        return prompts, {prompt.content_hash for prompt in made}
+
+    def _add_demonstration(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
+        text = row.demonstration or ""
+        if (prompt.pk, text) in responses.demonstrated:
+            return False
+        # Whoever isn't called human is a model; without a name it's a person of the file's source.
+        named = row.author and row.author != "human"
+        author = self._author(
+            kind=Author.Kind.MODEL if named else Author.Kind.PERSON,
+            name=row.author if named else f"imported: {row.source or self.file_name}",
+        )
+        finish = Response.FinishReason.UNKNOWN if named else Response.FinishReason.WRITTEN
+        response = Response.objects.create(prompt=prompt, text=text, author=author, finish_reason=finish)
+        Demonstration.objects.create(prompt=prompt, response=response)
+        responses.demonstrated.add((prompt.pk, text))
+        self.created["demonstrations"] += 1
+        return True
+
+    def _add_task(
+        self,
+        row: ImportedRow,
+        prompt: Prompt,
+        responses: "_KnownResponses",
+        queued: set[tuple[int, tuple[str, ...]]],
+    ) -> bool:
+        key = (prompt.pk, _texts(row.responses))
+        if key in queued:
+            return False
+        if not Project.MIN_RESPONSES <= len(row.responses) <= Project.MAX_RESPONSES:
+            return self._add_loose_responses(row, prompt, responses)
+        queued.add(key)
+        overlap = self.project.overlap
+        self._task(prompt, self._responses(row, prompt, responses), judgments_wanted=overlap, slots_free=overlap)
+        return True
+
+    def _add_loose_responses(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
+        """Too few or too many answers to compare: kept as responses of the prompt."""
+        before = len(responses)
+        self._responses(row, prompt, responses)
+        return len(responses) > before
+
+    def _add_judgment(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
+        client_id = judgment_id(row, project=self.project)
+        if client_id in self._known_judgments:
+            return False
+        self._known_judgments.add(client_id)
+        labeler = self._labeler(row.labeler or row.author or row.source or self.file_name)
+        key = (prompt.pk, row.task, _texts(row.responses))
+        shared = self._shared_tasks.get(key) if row.task else None
+        if shared is not None and labeler.pk not in shared[2]:
+            task, stored, judged_by = shared
+            task.judgments_given += 1
+            task.judgments_wanted = task.judgments_given
+            task.save(update_fields=["judgments_given", "judgments_wanted"])
+            stored = _in_order(stored, row.responses)
+        else:
+            stored = self._responses(row, prompt, responses)
+            task = self._task(
+                prompt, stored, judgments_wanted=1, judgments_given=1, slots_free=0, state=Task.State.COMPLETE
+            )
+            judged_by = set()
+            self._shared_tasks[key] = (task, stored, judged_by)
+        judged_by.add(labeler.pk)
+        self._judgment(row, task, stored, labeler, client_id)
+        return True
+
+    def _judgment(
+        self, row: ImportedRow, task: Task, stored: list[Response], labeler: User, client_id: uuid.UUID
+    ) -> None:
+        ids = [response.pk for response in stored]
+        assignment = Assignment.objects.create(
+            task=task,
+            labeler=labeler,
+            project=self.project,
+            state=Assignment.State.SUBMITTED,
+            lease_until=self.now,
+            ended_at=self.now,
+            seed=0,
+            presentation=ids,
+        )
+        judgment = Judgment.objects.create(
+            assignment=assignment, task=task, labeler=labeler, project=self.project, surplus=False
+        )
+        ranks = {pk: response.rank for pk, response in zip(ids, row.responses, strict=True)}
+        none_acceptable = not any(response.acceptable for response in row.responses)
+        flags = {
+            str(pk): [*response.flags, *([] if response.acceptable or none_acceptable else [UNACCEPTABLE])]
+            for pk, response in zip(ids, row.responses, strict=True)
+        }
+        judgment.latest = JudgmentRevision.objects.create(
+            judgment=judgment,
+            number=1,
+            client_id=client_id,
+            tiers=[list(tier) for tier in Ordering.from_ranks(ranks).tiers],
+            all_unacceptable=none_acceptable,
+            ratings={str(pk): item.ratings for pk, item in zip(ids, row.responses, strict=True) if item.ratings},
+            flags={key: names for key, names in flags.items() if names},
+            margin=row.margin if len(ids) == 2 else None,
+            seconds=row.seconds,
+            source=row.judge,
+        )
+        judgment.save(update_fields=["latest"])
+        self.created["judgments"] += 1
+
+    def _task(self, prompt: Prompt, stored: list[Response], **values: object) -> Task:
+        task = Task.objects.create(project=self.project, prompt=prompt, **values)
+        TaskResponse.objects.bulk_create(
+            TaskResponse(task=task, response=response, number=number) for number, response in enumerate(stored)
+        )
+        self.created["tasks"] += 1
+        return task
+
+    def _responses(self, row: ImportedRow, prompt: Prompt, known: "_KnownResponses") -> list[Response]:
+        """A response for each of the row's, in its order. One that another row brought already is the same response."""
+        stored: list[Response] = []
+        for item in row.responses:
+            name = item.model or f"imported: {row.source or self.file_name}"
+            author = self._author(kind=Author.Kind.MODEL, name=name)
+            response = known.get(prompt, author, item.text)
+            if response is None or response in stored:
+                response = Response.objects.create(
+                    prompt=prompt, text=item.text, author=author, finish_reason=item.finish_reason
+                )
+                known.add(response)
+            stored.append(response)
+        return stored
+
+    def _queued_texts(self, prompts: Iterable[Prompt]) -> set[tuple[int, tuple[str, ...]]]:
+        """(prompt, texts) of the comparisons that are there already."""
+        tasks = Task.objects.filter(prompt__in=list(prompts), kind=Task.Kind.COMPARE).prefetch_related("responses")
+        return {(task.prompt_id or 0, tuple(sorted(answer.text for answer in task.responses.all()))) for task in tasks}
+
+    def _author(self, *, kind: str, name: str) -> Author:
+        key = (kind, name[:200])
+        if key not in self._authors:
+            self._authors[key], _ = Author.objects.get_or_create(kind=kind, name=name[:200], user=None)
+        return self._authors[key]
+
+    def _labeler(self, name: str) -> User:
+        """The account that stands for somebody outside: inactive, without a password, of this project alone."""
+        username = f"imported:{self.project.slug}:{name}"
+        if len(username) > 150:
+            username = f"{username[:130]}-{sha256(username.encode()).hexdigest()[:16]}"
+        if username not in self._labelers:
+            self._labelers[username], _ = User.objects.get_or_create(
+                username=username, defaults={"is_active": False, "password": make_password(None)}
+            )
+        return self._labelers[username]
+
+
+class _KnownResponses:
+    """The responses and demonstrations of a batch's prompts, so that none is made twice."""
+
+    def __init__(self, prompts: Iterable[Prompt]) -> None:
+        ids = [prompt.pk for prompt in prompts]
+        self._responses = {
+            (response.prompt_id, response.author_id, response.text): response
+            for response in Response.objects.filter(prompt__in=ids).order_by("-pk")
+        }
+        demonstrations = Demonstration.objects.filter(prompt__in=ids, withdrawn_at=None)
+        self.demonstrated = set(demonstrations.values_list("prompt_id", "response__text"))
+
+    def get(self, prompt: Prompt, author: Author, text: str) -> Response | None:
+        return self._responses.get((prompt.pk, author.pk, text))
+
+    def add(self, response: Response) -> None:
+        self._responses.setdefault((response.prompt_id, response.author_id, response.text), response)
+
+    def __len__(self) -> int:
+        return len(self._responses)
+
+
+def _texts(responses: Sequence[ImportedResponse]) -> tuple[str, ...]:
+    return tuple(sorted(response.text for response in responses))
+
+
+def _in_order(stored: list[Response], responses: Sequence[ImportedResponse]) -> list[Response]:
+    """The stored responses of a shared task in the order in which another row lists them."""
+    left = list(stored)
+    ordered = []
+    for item in responses:
+        found = next(response for response in left if response.text == item.text)
+        left.remove(found)
+        ordered.append(found)
+    return ordered
+
+
+def judgment_id(row: ImportedRow, *, project: Project) -> uuid.UUID:
+    """The same for the same ranking row in a project, so that a second import knows it."""
+    parts = [project.pk, row.id, row.task, row.labeler, row.judge, row.messages]
+    parts += [(response.text, response.rank, response.acceptable) for response in row.responses]
+    return uuid.uuid5(uuid.NAMESPACE_OID, repr(parts))

@@ -1,0 +1,188 @@
+"""Import a file into a project: all of it, or nothing when a row is broken.
+
+The file is read twice: first every row is checked, without the database; then all is written in one transaction.
+What is there already isn't made again, so importing a file twice changes nothing. What becomes of each kind of row:
+- a prompt: a prompt, once per project by its content;
+- a demonstration: its prompt, a response, a demonstration;
+- responses without ranks: a task in the labeling queue;
+- a ranking or pair: a complete task with a judgment. Its labeler is an account that nobody can sign in to, named
+  "imported:<project>:<labeler, judge or source>"; rows with the same `task` and responses are judgments of one task.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from django.db import transaction
+from django.db.models import F
+
+from annotate import audit
+from annotate.errors import Refused
+from annotate.formats import IMPORTERS, detect
+from annotate.formats.files import BadFile
+from annotate.formats.rows import BadRow, ImportedRow, LeftOut
+from annotate.imported_rows import RowStore
+from annotate.models import Project, User
+from annotate.permissions import Capability, ensure
+
+MOST_ERRORS = 20
+MOST_KEYS = 20
+MOST_ROWS = 2_000_000
+BATCH = 500
+
+
+@dataclass(kw_only=True)
+class ImportReport:
+    """What became of a file.
+
+    read:       rows in the file, broken ones too.
+    created:    how many of each were made: prompts, demonstrations, tasks, judgments.
+    duplicates: rows that brought nothing new.
+    left_out:   {reason: rows} that are sound but weren't wanted or have no place.
+    unread:     keys of rows that Hone has no place for.
+    errors:     the first 20 broken rows as "line 12: reason"; where there are any, nothing was imported.
+    """
+
+    format: str
+    read: int = 0
+    created: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    more_errors: int = 0
+
+    @property
+    def summary(self) -> str:
+        """The report in a sentence or two."""
+        if self.errors:
+            broken = len(self.errors) + self.more_errors
+            return f"Nothing was imported: {broken} of {self.read} rows {'is' if broken == 1 else 'are'} broken."
+        made = ", ".join(f"{number} {name}" for name, number in self.created.items() if number) or "nothing new"
+        left = "".join(f" {number} left out: {reason}." for reason, number in self.left_out.items())
+        known = f" {self.duplicates} rows were there already." if self.duplicates else ""
+        unread = f" Not kept: {', '.join(self.unread)}." if self.unread else ""
+        return f"{self.read} rows read: {made}.{known}{left}{unread}"
+
+
+def import_file(
+    *,
+    project: Project,
+    path: str | Path,
+    by: User | None,
+    format: str = "auto",
+    language: str = "",
+    limit: int | None = None,
+    name: str = "",
+) -> ImportReport:
+    """Import a file; `by` None means that a command of the operator does it.
+
+    language: take only rows in it (en takes en-GB too) and rows that don't say theirs. limit: take the first so many.
+    name: the file's name for people, where `path` is an upload's temporary file.
+    Raises NotYours, and Refused (400) for a file that can't be read at all.
+    """
+    if by is not None:
+        ensure(by, Capability.MANAGE, project)
+    path = Path(path)
+    # A name from the file system needn't be UTF-8.
+    name = (name or path.name).encode("utf-8", "replace").decode()
+    if format not in ("auto", *IMPORTERS):
+        raise Refused(f"Hone reads the formats auto, {', '.join(IMPORTERS)}.", status=400)
+    try:
+        report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
+        _check(path, report)
+        if not report.errors:
+            _write(path, report, project=project, by=by, language=language, limit=limit, name=name)
+    except BadFile as reason:
+        # An upload's temporary name tells nobody anything.
+        raise Refused(str(reason).replace(path.name, name), status=400) from None
+    return report
+
+
+def _parsed(
+    path: Path, format: str, unread: dict[str, None] | None = None
+) -> Iterator[tuple[str, ImportedRow | BadRow | LeftOut]]:
+    """(place, row) of each row; `unread` takes the keys of rows that the format has no use for."""
+    module = IMPORTERS[format]
+    for place, row in module.read(path):
+        if isinstance(row, BadRow):
+            yield place, row
+            continue
+        if unread is not None and len(unread) < MOST_KEYS:
+            unread.update(dict.fromkeys(key[:60] for key in row if key not in module.KEYS))
+        try:
+            yield place, module.parse(row)
+        except (BadRow, LeftOut) as reason:
+            yield place, reason
+
+
+def _check(path: Path, report: ImportReport) -> None:
+    """Read every row without writing any; fills `read` and the errors."""
+    errors: list[str] = []
+    unread: dict[str, None] = {}
+    for place, row in _parsed(path, report.format, unread):
+        report.read += 1
+        if report.read > MOST_ROWS:
+            raise BadFile(f"{path.name} has more than {MOST_ROWS:,} rows; split it.")
+        if isinstance(row, BadRow):
+            if len(errors) < MOST_ERRORS:
+                errors.append(f"{place}: {row}")
+            else:
+                report.more_errors += 1
+    if not report.read:
+        raise BadFile(f"{path.name} holds no rows.")
+    report.errors, report.unread = tuple(errors), tuple(unread)[:MOST_KEYS]
+
+
+def _write(
+    path: Path,
+    report: ImportReport,
+    *,
+    project: Project,
+    by: User | None,
+    language: str,
+    limit: int | None,
+    name: str,
+) -> None:
+    left_out: Counter[str] = Counter()
+
+    def wanted() -> Iterator[ImportedRow]:
+        taken = 0
+        for place, row in _parsed(path, report.format):
+            if isinstance(row, BadRow):
+                raise BadFile(f"{path.name} changed while it was read ({place}).")
+            if isinstance(row, LeftOut):
+                left_out[str(row)] += 1
+            elif language and row.language and _primary(row.language) != _primary(language):
+                left_out[f"not in the language {language}"] += 1
+            elif limit is not None and taken >= limit:
+                left_out[f"beyond the first {limit}"] += 1
+            else:
+                taken += 1
+                yield row
+
+    rows = wanted()
+    with transaction.atomic():
+        store = RowStore(project=project, file_name=name)
+        while batch := list(islice(rows, BATCH)):
+            store.add(batch)
+        report.created, report.duplicates = dict(store.created), store.duplicates
+        report.left_out = dict(left_out)
+        audit.record(
+            verb="data.imported",
+            actor=by,
+            subject=project,
+            project=project,
+            file=name[:200],
+            format=report.format,
+            read=report.read,
+            created=report.created,
+        )
+        if store.created["tasks"]:
+            Project.objects.filter(pk=project.pk).update(queue_epoch=F("queue_epoch") + 1)
+
+
+def _primary(language: str) -> str:
+    return language.lower().replace("_", "-").partition("-")[0]

@@ -1,0 +1,37 @@
+"""manage.py create_demo: a project with people, prompts and answers to rank at once."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from annotate.demo.project import LABELERS, MANAGER, create
+from annotate.errors import Refused
+
+
+class Command(BaseCommand):
+    help = "Makes the demo project with a manager and two labelers, and prints their one-time passwords, once."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            made = create()
+        except Refused as error:
+            raise CommandError(str(error)) from None
+        if not made.passwords:
+            self.stdout.write(
+                f"The demo project is there already ({made.project.tasks.count()} tasks); nothing was changed."
+            )
+            return
+        roles = {MANAGER: "manages the project and the installation"} | dict.fromkeys(LABELERS, "ranks answers")
+        lines = [f"    {name:<10}  {password}    {roles[name]}" for name, password in made.passwords.items()]
+        self.stdout.write(
+            "\n".join(
+                [
+                    "",
+                    f"The demo project has {made.project.prompts.count()} prompts and {made.project.tasks.count()} tasks to rank.",
+                    "One-time passwords, shown only now (you choose your own when you sign in):",
+                    "",
+                    *lines,
+                    "",
+                ]
+            )
+        )

@@ -1,0 +1,46 @@
+"""Import prompts, demonstrations, rankings or answers from a file."""
+
+from argparse import ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from annotate.errors import Refused
+from annotate.formats import IMPORTERS
+from annotate.imports import import_file
+from annotate.management.arguments import add_project, project_named
+
+
+def whole_number(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise ArgumentTypeError("must be a whole number from 1 on")
+    return int(value)
+
+
+class Command(BaseCommand):
+    help = "Import prompts, demonstrations, rankings or answers from a file: all of it, or nothing if a row is broken."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_project(parser)
+        parser.add_argument("file", metavar="FILE")
+        parser.add_argument("--format", choices=["auto", *IMPORTERS], default="auto")
+        parser.add_argument("--language", default="", help="Take only rows in this language, or that don't say theirs.")
+        parser.add_argument("--limit", type=whole_number, help="Take at most so many rows.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        project = project_named(options["project"])
+        try:
+            report = import_file(
+                project=project,
+                path=options["file"],
+                by=None,
+                format=options["format"],
+                language=options["language"],
+                limit=options["limit"],
+            )
+        except Refused as reason:
+            raise CommandError(str(reason)) from None
+        if report.errors:
+            more = f"\n  and {report.more_errors} more" if report.more_errors else ""
+            raise CommandError(report.summary + "".join(f"\n  {error}" for error in report.errors) + more)
+        self.stdout.write(report.summary)

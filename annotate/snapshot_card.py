@@ -1,0 +1,72 @@
+"""The card of a snapshot: README.md beside its files, for the person who gets them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from annotate.formats import EXPORTERS
+from annotate.models import Snapshot
+
+KINDS = {
+    "rankings": (
+        "Each record is one judgment of one labeler: the responses of a task in the order they were made, each with "
+        "its rank (1 is best, equal ranks are tied, null was not ranked). `acceptable` is false for a response that the "
+        "labeler found unacceptable. Of a judgment given again the latest revision counts."
+    ),
+    "demonstrations": "Each record is a prompt with an ideal response to it. Withdrawn ones are left out.",
+    "prompts": "Each record is a chat whose last turn is the user's.",
+}
+SPLIT = (
+    "by a hash of the prompt's content, 80 in 100 train, 10 validation, 10 test. All responses to a prompt are on one "
+    "side, in every snapshot of every project."
+)
+LABELERS = (
+    "are pseudonyms, the same in every export of this project and unrelated to other projects'. Comments are left out, "
+    "since they may tell who wrote them."
+)
+FORMATS = {
+    "hone": "UTF-8 JSON lines, one record a line.",
+    "trl": "UTF-8 JSON lines in TRL's conversational form. A ranking is a line for each of its strict pairs.",
+    "parquet": "Parquet with nested columns, compressed with zstd.",
+}
+
+
+def card(snapshot: Snapshot, *, files: Mapping[str, Mapping[str, Any]], counts: Mapping[str, int]) -> str:
+    """Markdown. It holds no time and no number of the snapshot, so that equal data gives equal bytes."""
+    project = snapshot.project
+    lines = [
+        f"# {project.name}: {snapshot.kind}",
+        "",
+        f"{counts['records']:,} records of the project `{project.slug}`, written by Hone.",
+        "",
+        KINDS[snapshot.kind],
+        "",
+        f"Format: {EXPORTERS[snapshot.format].label}. {FORMATS[snapshot.format]}",
+        "",
+        "| file | rows | bytes | SHA-256 |",
+        "| --- | ---: | ---: | --- |",
+        *(f"| {name} | {file['rows']:,} | {file['bytes']:,} | `{file['sha256']}` |" for name, file in files.items()),
+        "",
+        "## How it was made",
+        "",
+        f"- **Split**: {SPLIT}",
+        f"- **Labelers** {LABELERS}",
+        f"- **Filters**: {_filters(snapshot.filters)}.",
+    ]
+    if snapshot.kind == Snapshot.Kind.RANKINGS:
+        left_out = counts.get("left_out_ties", 0)
+        policy = (
+            "ties are kept as equal ranks"
+            if snapshot.tie_policy == Snapshot.TiePolicy.KEEP
+            else f"judgments that prefer nothing were left out ({left_out:,}); ties in the others are equal ranks"
+        )
+        lines.append(f"- **Ties**: {policy}.")
+    return "\n".join([*lines, ""])
+
+
+def _filters(filters: Mapping[str, Any]) -> str:
+    named = [
+        f"{name} {', '.join(value) if isinstance(value, list) else value}"
+        for name, value in sorted(filters.items())
+        if value
+    ]
+    return "; ".join(named) or "none, everything there was"

@@ -1,0 +1,186 @@
+"""The rows that a snapshot freezes, as the contract has them, streamed in a stable order.
+
+One statement reads the judgments (or demonstrations, or prompts), so that all rows are of one moment without any lock;
+what they rest on, prompts and responses, never changes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, Self
+
+from django.db.models import QuerySet
+from django.utils.dateparse import parse_datetime
+
+from annotate.errors import Refused
+from annotate.imported_rows import UNACCEPTABLE
+from annotate.models import (
+    Author,
+    Demonstration,
+    Judgment,
+    JudgmentRevision,
+    Project,
+    Prompt,
+    Response,
+    Snapshot,
+    TaskResponse,
+)
+from annotate.ordering import Ordering
+
+BATCH = 500
+SPLITS = tuple(Prompt.Split.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What a snapshot takes. Times compare with when a row was first made; `before` and `after` need a time zone."""
+
+    after: datetime | None = None
+    before: datetime | None = None
+    sources: tuple[str, ...] = tuple(JudgmentRevision.Source.values)
+    splits: tuple[str, ...] = SPLITS
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Self:
+        """From plain JSON: {"after": time, "before": time, "sources": [...], "splits": [...]}. Raises Refused (400)."""
+        if unknown := set(values) - {"after", "before", "sources", "splits"}:
+            raise Refused(f"A snapshot can't be filtered by {min(unknown)!r}.", status=400)
+        return cls(
+            after=_time(values.get("after")),
+            before=_time(values.get("before")),
+            sources=_some(values.get("sources"), JudgmentRevision.Source.values, "source"),
+            splits=_some(values.get("splits"), SPLITS, "split"),
+        )
+
+    def apply(self, rows: QuerySet[Any], *, split: str) -> QuerySet[Any]:
+        """`split` is the field of the rows that holds it."""
+        if self.after is not None:
+            rows = rows.filter(created_at__gte=self.after)
+        if self.before is not None:
+            rows = rows.filter(created_at__lt=self.before)
+        return rows if set(self.splits) == set(SPLITS) else rows.filter(**{f"{split}__in": self.splits})
+
+
+def selected(snapshot: Snapshot) -> QuerySet[Any]:
+    """The records that become the snapshot's rows, in their order, before the tie policy."""
+    filters = Filters.checked(snapshot.filters)
+    if snapshot.kind == Snapshot.Kind.PROMPTS:
+        return filters.apply(Prompt.objects.filter(project=snapshot.project), split="split").order_by("pk")
+    if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
+        demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
+        related = demonstrations.select_related("prompt", "response__author")
+        return filters.apply(related, split="prompt__split").order_by("pk")
+    judgments = Judgment.objects.filter(
+        project=snapshot.project, latest__source__in=filters.sources, task__kind="compare"
+    ).select_related("latest", "task__prompt")
+    return filters.apply(judgments, split="task__prompt__split").order_by("pk")
+
+
+def rows(snapshot: Snapshot) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """(split, contract row) of every selected record; None instead of a row that the tie policy leaves out."""
+    records = selected(snapshot).iterator(chunk_size=BATCH)
+    while batch := list(islice(records, BATCH)):
+        if snapshot.kind == Snapshot.Kind.PROMPTS:
+            yield from ((prompt.split, prompt_row(prompt)) for prompt in batch)
+        elif snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
+            yield from ((item.prompt.split, demonstration_row(item, snapshot.project)) for item in batch)
+        else:
+            answers = _responses_of_tasks({judgment.task_id for judgment in batch})
+            for judgment in batch:
+                keep = snapshot.tie_policy == Snapshot.TiePolicy.KEEP or len(judgment.latest.tiers) > 1
+                row = ranking_row(judgment, answers[judgment.task_id], snapshot.project) if keep else None
+                yield judgment.task.prompt.split, row
+
+
+def prompt_row(prompt: Prompt) -> dict[str, Any]:
+    return {
+        "id": f"prompt-{prompt.pk}",
+        "prompt": prompt.messages,
+        "lang": prompt.language,
+        "source": prompt.source,
+        "kind": prompt.kind,
+        "use_case": prompt.use_case,
+        "split": prompt.split,
+    }
+
+
+def demonstration_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
+    author = demonstration.response.author
+    return {
+        "id": f"demonstration-{demonstration.pk}",
+        "prompt": demonstration.prompt.messages,
+        "response": demonstration.response.text,
+        "author": _author_name(author, project),
+        **_origin(demonstration.prompt),
+    }
+
+
+def ranking_row(judgment: Judgment, answers: list[Response], project: Project) -> dict[str, Any]:
+    """One judgment's latest revision. Responses stand in the order they were made, which says nothing about them."""
+    revision = judgment.latest
+    ranks = Ordering(tuple(map(tuple, revision.tiers))).ranks()
+    responses = []
+    for response in answers:
+        key = str(response.pk)
+        flags = [flag for flag in revision.flags.get(key, []) if flag != UNACCEPTABLE]
+        item: dict[str, Any] = {
+            "text": response.text,
+            "rank": ranks.get(response.pk),
+            "model": _author_name(response.author, project),
+            "acceptable": not revision.all_unacceptable and UNACCEPTABLE not in revision.flags.get(key, []),
+        }
+        if key in revision.ratings:
+            item["ratings"] = revision.ratings[key]
+        if flags:
+            item["flags"] = flags
+        responses.append(item)
+    return {
+        "id": f"judgment-{judgment.pk}",
+        "prompt": judgment.task.prompt.messages,
+        "responses": responses,
+        "task": f"task-{judgment.task_id}",
+        "labeler": project.pseudonym(judgment.labeler_id),
+        "judge": revision.source,
+        **({"margin": revision.margin} if revision.margin is not None else {}),
+        **({"seconds": revision.seconds} if revision.seconds is not None else {}),
+        "revision": revision.number,
+        **_origin(judgment.task.prompt),
+    }
+
+
+def _origin(prompt: Prompt) -> dict[str, str]:
+    return {"prompt_id": f"prompt-{prompt.pk}", "lang": prompt.language, "source": prompt.source}
+
+
+def _author_name(author: Author, project: Project) -> str:
+    """A model's name; people with an account here are pseudonyms, and the names that imports carry stay."""
+    return author.name if author.user_id is None else project.pseudonym(author.user_id)
+
+
+def _responses_of_tasks(task_ids: set[int]) -> dict[int, list[Response]]:
+    links = TaskResponse.objects.filter(task__in=task_ids).select_related("response__author").order_by("task", "number")
+    answers: dict[int, list[Response]] = {task_id: [] for task_id in task_ids}
+    for link in links:
+        answers[link.task_id].append(link.response)
+    return answers
+
+
+def _time(value: Any) -> datetime | None:
+    if value in (None, ""):
+        return None
+    try:
+        moment = parse_datetime(value)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise Refused("A time bound is written like 2026-11-22T08:00:00+00:00.", status=400)
+    return moment
+
+
+def _some(values: Any, allowed: tuple[str, ...] | list[str], name: str) -> tuple[str, ...]:
+    if values is None:
+        return tuple(allowed)
+    if not isinstance(values, list | tuple) or not values or not all(value in allowed for value in values):
+        raise Refused(f"The {name}s of a snapshot are one or more of {', '.join(allowed)}.", status=400)
+    return tuple(value for value in allowed if value in values)
