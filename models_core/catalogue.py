@@ -212,7 +212,10 @@ def _check(path: Path, expected: str) -> None:
 
 
 def _convert(gguf: Path, target: Path) -> None:
-    """GGUF to Hugging Face format in bf16. A model loaded from GGUF refuses to be saved, so a fresh one takes its weights."""
+    """GGUF to Hugging Face format, in bf16.
+
+    A model loaded from GGUF refuses to be saved, so a fresh one takes over its weights.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging

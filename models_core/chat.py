@@ -45,7 +45,8 @@ def _rendered(tokenizer: Any, messages: list[Message]) -> list[int]:
         add_generation_prompt=True,
         tokenize=False,
     )
-    return [id for piece in text.split(SEAM) for id in tokenizer(piece, add_special_tokens=False)["input_ids"]]
+    pieces = [tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in text.split(SEAM)]
+    return [token for piece in pieces for token in piece]
 
 
 def _defused(tokenizer: Any, content: str) -> str:
@@ -66,8 +67,8 @@ def encode_response(tokenizer: Any, text: str) -> list[int]:
 
 
 def decode_response(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of sampled ids, without EOS and other special tokens."""
-    return tokenizer.decode(ids, skip_special_tokens=True)
+    """The text of sampled ids, without EOS, other special tokens, and NUL, which no database takes in a text."""
+    return tokenizer.decode(ids, skip_special_tokens=True).replace("\0", "")
 
 
 def eos_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import torch
@@ -59,8 +59,8 @@ def save(
 ) -> Path:
     """Write a checkpoint and drop all but the `keep` newest numbered ones.
 
-    `tensors` are groups ("model", "optimizer") of named tensors; `state` is anything JSON holds: scheduler, data cursor,
-    counts. With a `name` ("best") the checkpoint is outside the numbering, `latest` passes it over and it is replaced
+    `tensors` are groups ("model", "optimizer") of named tensors; `state` is anything JSON holds: scheduler, cursor in
+    the data, counts. With a `name` ("best") the checkpoint is outside the numbering, `latest` passes it over and it is replaced
     by the next of that name. Every file is synced before the folder gets its name, so a crash leaves the old ones.
     """
     target = folder / (name or f"step-{step:08d}")
@@ -111,7 +111,7 @@ def _numbered(folder: Path) -> list[Path]:
 
 
 def _random_states() -> dict[str, Any]:
-    kind, keys, *rest = numpy.random.get_state()
+    kind, keys, *rest = cast(tuple[Any, ...], numpy.random.get_state())
     return {"python": random.getstate(), "numpy": [kind, keys.tolist(), *rest]}
 
 

@@ -7,7 +7,7 @@ described once. Standard library only: the web process reads this module and mus
 import dataclasses
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,20 +16,20 @@ PRECISIONS = ("auto", "bf16", "fp32")
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
-class BadInput(Exception):
+class BadInput(Exception):  # noqa: N818 (what it says to the user, not a bug)
     """Something the user gave cannot be used; the message is a sentence for that user."""
 
 
 def setting(
     default: Any,
-    help: str,
+    explanation: str,
     *,
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
     """A dataclass field with its help text and the closed range or the list of values it accepts."""
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    metadata = {"help": explanation, "minimum": minimum, "maximum": maximum, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -181,7 +181,7 @@ def parse(cls: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:
 
 
 def _parsed(field: "dataclasses.Field[Any]", kind: type, value: Any) -> Any:
-    converters = {int: _whole, float: _number, bool: _truth, str: str}
+    converters: dict[type, Callable[[Any], Any]] = {int: _whole, float: _number, bool: _truth, str: str}
     text = value.strip() if isinstance(value, str) else value
     try:
         parsed = converters[kind](text)

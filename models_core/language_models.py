@@ -63,14 +63,18 @@ def load_tokenizer(name: str | Path) -> Any:
     return tokenizer
 
 
+def is_reward_model(name: str | Path) -> bool:
+    """Whether M is a reward model, by its configuration alone. Raises BadInput."""
+    return _is_classifier(_config(locate(name)))
+
+
 def load_policy(name: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> PreTrainedModel:
     """A causal language model in evaluation mode, without dropout. Raises BadInput."""
     source = locate(name)
     config = _config(source)
     if _is_classifier(config):
         raise BadInput(f"{name} is a reward model where a language model is needed.")
-    model = _loaded(AutoModelForCausalLM, source, config, dtype=dtype)
-    return model.to(device).eval()
+    return _loaded(AutoModelForCausalLM, source, config, dtype=dtype, device=device)
 
 
 def load_reward_model(name: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> PreTrainedModel:
@@ -81,9 +85,9 @@ def load_reward_model(name: str | Path, *, device: torch.device | str, dtype: to
         raise BadInput(f"{name} is a language model where a reward model is needed.")
     if config.num_labels != 1:
         raise BadInput(f"{name} has {config.num_labels} outputs; a reward model has one.")
-    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype)
+    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device)
     _restore_head(model, source)
-    return model.to(device).eval()
+    return model
 
 
 def new_reward_model(name: str | Path, *, device: torch.device | str, dtype: torch.dtype, seed: int) -> PreTrainedModel:
@@ -96,20 +100,20 @@ def new_reward_model(name: str | Path, *, device: torch.device | str, dtype: tor
     if _is_classifier(config):
         return load_reward_model(name, device=device, dtype=dtype)
     config.num_labels = 1
-    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype)
+    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device)
     score = head(model).float()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         width = score.weight.shape[1]
         score.weight.copy_(torch.randn(score.weight.shape, generator=generator) / math.sqrt(width + 1))
-    return model.to(device).eval()
+    return model
 
 
 def head(model: Any) -> torch.nn.Linear:
     """The scalar head of a reward model, with LoRA around it or not. weight: (1, width)."""
     score = getattr(_unwrapped(model), "score", None)
     if isinstance(score, ModulesToSaveWrapper):
-        score = score.modules_to_save[score.active_adapter]
+        score = score.modules_to_save[str(score.active_adapter)]
     if not isinstance(score, torch.nn.Linear):
         raise BadInput(f"A {type(model).__name__} has no scalar head that can be read at the last token.")
     return score
@@ -166,7 +170,7 @@ def pad_id(tokenizer: Any) -> int:
     """An id for padding that is not EOS: the tokenizer's own, or another special token, or any other token."""
     special = [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, *tokenizer.all_special_ids]
     candidates = [*special, 0, 1]
-    return next(id for id in candidates if id is not None and id != tokenizer.eos_token_id)
+    return next(token for token in candidates if token is not None and token != tokenizer.eos_token_id)
 
 
 def _save(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
@@ -194,10 +198,11 @@ def _is_classifier(config: Any) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
 
 
-def _loaded(kind: Any, source: str, config: Any, *, dtype: torch.dtype) -> PreTrainedModel:
+def _loaded(kind: Any, source: str, config: Any, *, dtype: torch.dtype, device: torch.device | str) -> PreTrainedModel:
+    """In evaluation mode. Raises BadInput."""
     _without_dropout(config)
     try:
-        return kind.from_pretrained(
+        model = kind.from_pretrained(
             source,
             config=config,
             dtype=dtype,
@@ -212,6 +217,7 @@ def _loaded(kind: Any, source: str, config: Any, *, dtype: torch.dtype) -> PreTr
         if type(error).__name__ != "SafetensorError":
             raise
         raise BadInput(f"The weights of {source} are damaged: {_first_line(error)}") from None
+    return model.to(device).eval()
 
 
 def _without_dropout(config: Any) -> None:

@@ -161,6 +161,7 @@ def demonstration(row: dict[str, Any]) -> Demonstration:
 
 
 def ranking(row: dict[str, Any]) -> Ranking:
+    responses: tuple[RankedResponse, ...]
     if "chosen" in row or "rejected" in row:
         responses = (
             RankedResponse(text=_text(row, "chosen"), rank=1),
@@ -184,6 +185,7 @@ def ranking(row: dict[str, Any]) -> Ranking:
 
 
 def answers(row: dict[str, Any]) -> Answers:
+    texts: tuple[str, ...]
     if "chosen" in row or "rejected" in row:
         texts = (_text(row, "chosen"), _text(row, "rejected"))
     elif "response" in row:

@@ -244,7 +244,7 @@ class _Batch:
         """Compute the logits that follow `tokens`: one decode step."""
         self.width += 1
         mask = self.mask[:, : self.width]
-        self.logits = self._forward(tokens[:, None], mask, self.positions[:, None], Cache(layers=self.layers))
+        self.logits = self._forward(tokens[:, None], mask, self.positions[:, None], Cache(layers=list(self.layers)))
         self.positions = self.positions + 1
 
 
@@ -261,6 +261,8 @@ class KeyValueLayer(CacheLayerMixin):
     """One layer's keys and values, (rows, heads, capacity, size), written in place. The first `rows` are in use."""
 
     is_sliding = False
+    keys: Tensor
+    values: Tensor
 
     def __init__(self, like: Any, *, rows: int, capacity: int, width: int) -> None:
         """Room for `rows`; the first `width` places are for prompts."""

@@ -1,0 +1,261 @@
+"""The command line: `python -m models_core COMMAND ...`.
+
+Exit status: 0 done, 2 bad input (the last line on standard error says what and where), 3 stopped with a checkpoint,
+1 anything else. The last line on standard output is one JSON object of what was done. torch is loaded by the command
+that needs it, so that `--help` and a mistyped flag answer at once.
+"""
+
+import argparse
+import dataclasses
+import errno
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models_core import catalogue
+from models_core.config import STAGES, BadInput, Settings, parse
+from models_core.stopping import Stopped, StopSignal, follow_parent
+
+if TYPE_CHECKING:
+    import torch
+
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 3
+
+Run = Callable[[argparse.Namespace, Any, "torch.device", StopSignal], dict[str, Any]]
+
+
+def sft(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
+    from models_core import sft
+
+    return sft.train(
+        settings,
+        model=arguments.model,
+        data=arguments.data,
+        out=arguments.out,
+        evaluation=arguments.eval,
+        device=device,
+        stop=stop,
+        resume=arguments.resume,
+    )
+
+
+def reward(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
+    from models_core import reward
+
+    return reward.train(
+        settings,
+        model=arguments.model,
+        data=arguments.data,
+        out=arguments.out,
+        evaluation=arguments.eval,
+        demonstrations=arguments.demonstrations,
+        samples=arguments.samples,
+        device=device,
+        stop=stop,
+        resume=arguments.resume,
+    )
+
+
+def ppo(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
+    from models_core import ppo
+
+    return ppo.train(
+        settings,
+        model=arguments.model,
+        reward=arguments.reward,
+        data=arguments.data,
+        out=arguments.out,
+        reference=arguments.reference,
+        ptx=arguments.ptx,
+        device=device,
+        stop=stop,
+        resume=arguments.resume,
+    )
+
+
+def sample(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
+    from models_core import sample
+
+    return sample.run(
+        settings,
+        model=arguments.model,
+        data=arguments.data,
+        samples=arguments.samples,
+        out=arguments.out,
+        device=device,
+        stop=stop,
+    )
+
+
+def score(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
+    from models_core import score
+
+    return score.run(settings, model=arguments.model, data=arguments.data, out=arguments.out, device=device)
+
+
+def evaluate(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
+    from models_core import evaluate
+
+    return evaluate.run(
+        settings,
+        model=arguments.model,
+        data=arguments.data,
+        out=arguments.out,
+        against=arguments.against,
+        reward=arguments.reward,
+        device=device,
+        stop=stop,
+    )
+
+
+COMMANDS: dict[str, tuple[Run, str]] = {
+    "sft": (sft, "fine-tune a language model on demonstrations"),
+    "reward": (reward, "train a reward model on rankings"),
+    "ppo": (ppo, "improve a policy against a reward model"),
+    "sample": (sample, "write K answers to every prompt"),
+    "score": (score, "score answers with a reward model"),
+    "evaluate": (evaluate, "measure perplexity, reward accuracy, or a win rate"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its flags. Exits with status 2 on a mistake, as argparse does."""
+    root = argparse.ArgumentParser(prog="python -m models_core", description="Train and sample language models.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    made = {}
+    for name, (_, help_text) in COMMANDS.items():
+        made[name] = command = commands.add_parser(
+            name,
+            help=help_text,
+            description=f"{help_text.capitalize()}.",
+            epilog=_settings_help(STAGES[name]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument("--model", required=True, metavar="M", help="folder, catalogue name or Hub id")
+        command.add_argument("--data", required=True, type=Path, metavar="FILE", help="JSON lines")
+        command.add_argument("--out", required=True, type=Path, help="run folder" if _trains(name) else "file to write")
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, see below")
+        command.add_argument("--resume", action="store_true", help="go on from the last checkpoint, where there is one")
+        command.add_argument("--seed", metavar="N", help="the same as --set seed=N")
+        command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    for name in ("sft", "reward"):
+        made[name].add_argument("--eval", type=Path, metavar="FILE", help="rows to measure on, not trained on")
+    made["reward"].add_argument("--demonstrations", type=Path, metavar="FILE", help="answers that score 0 on average")
+    made["reward"].add_argument("--samples", type=Path, metavar="FILE", help="answers whose scores get deviation 1")
+    made["ppo"].add_argument("--reward", required=True, metavar="RM", help="reward model")
+    made["ppo"].add_argument("--reference", metavar="SFT", help="model to stay close to; the default is --model")
+    made["ppo"].add_argument("--ptx", type=Path, metavar="FILE", help="text (.txt or .jsonl) not to be forgotten")
+    made["sample"].add_argument("--samples", type=_positive, default=1, metavar="K", help="answers a prompt")
+    made["evaluate"].add_argument("--against", metavar="M2", help="other model of a win rate")
+    made["evaluate"].add_argument("--reward", metavar="RM", help="reward model that judges the win rate")
+    fetch = commands.add_parser("catalogue", help="fetch a base model").add_subparsers(dest="action", required=True)
+    fetch.add_parser("fetch", help="fetch it unless it is there").add_argument("name", choices=list(catalogue.MODELS))
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    # Before torch is loaded: whoever started this may die, or ask to stop, during those seconds.
+    follow_parent()
+    stop = StopSignal().listen()
+    start = time.perf_counter()
+    try:
+        if arguments.command == "catalogue":
+            summary = {"folder": str(catalogue.resolve(arguments.name))}
+        else:
+            summary = _run(arguments, stop)
+    except BadInput as error:
+        return _say(error, BAD_INPUT)
+    except Stopped as stopped:
+        return _say(stopped if str(stopped) else "Stopped.", STOPPED)
+    except KeyboardInterrupt:
+        return _say("Interrupted.", FAILED)
+    except Exception as error:
+        if (reason := _known_failure(error)) is None:
+            traceback.print_exc()
+            reason = f"{type(error).__name__}: {error}"
+        return _say(reason, FAILED)
+    print(json.dumps(_summary(summary, seconds=time.perf_counter() - start)), flush=True)
+    return DONE
+
+
+def _run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
+    settings = _settings(arguments)
+    for name in ("data", "eval", "demonstrations", "ptx"):
+        path = getattr(arguments, name, None)
+        if path is not None and not path.is_file():
+            raise BadInput(f"There is no file {path} (--{name}).")
+    run, _ = COMMANDS[arguments.command]
+    return run(arguments, settings, _device(arguments.device), stop)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """The stage's settings from --set and --seed. Raises BadInput."""
+    values = {}
+    for item in arguments.set:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise BadInput(f"--set takes KEY=VALUE, not {item!r}.")
+        values[name.strip()] = value
+    if arguments.seed is not None:
+        values["seed"] = arguments.seed
+    return parse(STAGES[arguments.command], values)
+
+
+def _device(name: str) -> "torch.device":
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: this machine has no GPU that torch can use.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _summary(result: dict[str, Any], *, seconds: float) -> dict[str, Any]:
+    """The result as strict JSON; `seconds` is the command's own figure where it has one."""
+    from models_core.run_folder import finite
+
+    return finite({"seconds": seconds} | result)
+
+
+def _known_failure(error: BaseException) -> str | None:
+    """The sentence for a machine that has run out of something, or for a recipe that says why it ended."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text:
+        return (
+            "Out of memory: take a smaller batch_size, micro_batch_tokens or max_length, or a machine with more memory."
+        )
+    if "No space left on device" in text or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return "No space left on device: free some disk space, then continue with --resume."
+    if isinstance(error, OSError):
+        return f"A file could not be read or written: {error}."
+    if type(error).__module__ == "models_core.training":
+        return text
+    return None
+
+
+def _say(what: object, status: int) -> int:
+    print(" ".join(str(what).split()), file=sys.stderr, flush=True)
+    return status
+
+
+def _settings_help(stage: type[Settings]) -> str:
+    lines = [f"  {field.name} = {field.default}\n      {field.metadata['help']}" for field in dataclasses.fields(stage)]
+    return "settings (--set KEY=VALUE) and their defaults:\n" + "\n".join(lines)
+
+
+def _trains(command: str) -> bool:
+    return command in ("sft", "reward", "ppo")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 1024")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
