@@ -30,7 +30,7 @@ def start(
     inputs: Mapping[str, ModelVersion] | None = None,
     snapshot: Snapshot | None = None,
 ) -> TrainingRun:
-    """Queue a run. Inputs that aren't given are the usual ones; without a snapshot one is made of the data as it is now.
+    """Queue a run. Inputs that aren't given are the usual ones; without a snapshot one is made of the data as it is.
 
     Raises Refused where there is nothing to fill in, and for inputs of the wrong kind.
     """
@@ -47,7 +47,7 @@ def start(
 
 
 def usual_inputs(project: Project, stage: str, *, given: Mapping[str, ModelVersion]) -> dict[str, ModelVersion]:
-    """A version for each role the stage has: PPO and comparisons take the active policy, training starts from the SFT model."""
+    """A version for each role the stage has: PPO and comparisons take the active policy, others the SFT model."""
     policy = given.get(Role.MODEL) or versions.active_policy(project)
     found: dict[str, ModelVersion] = {}
     for role in NEEDS[stage].inputs:

@@ -190,7 +190,7 @@ MOVES = {Step.SNAPSHOT: _after_snapshot, Step.REWARD: _after_reward, Step.PPO: _
 
 
 def _ended_run(iteration: Iteration, stage: str) -> TrainingRun | None:
-    """The round's run of a stage once it has succeeded, None while it goes on. Raises _Closing when it ended otherwise."""
+    """The round's run of a stage once it has succeeded, None while it goes on. Raises _Closing otherwise."""
     run = iteration.runs.filter(stage=stage).select_related("produced").order_by("-pk").first()
     if run is None or not run.ended:
         return None

@@ -79,7 +79,7 @@ class ModelVersion(models.Model):
 
 
 class TrainingRun(models.Model):
-    """A job on machines' side. This row is the truth; a Celery message only wakes a worker. Written by rlhf.runs alone."""
+    """A job on machines' side. This row is the truth, a message only wakes a worker. Written by rlhf.runs alone."""
 
     class Status(models.TextChoices):
         QUEUED = "queued", "Queued"

@@ -62,8 +62,8 @@ def for_ppo(project: Project, *, reward: ModelVersion, enough: int) -> Chosen:
     if not everything:
         raise Refused(f"{project.name} has no train prompts. Import some first.")
     note = (
-        f"Only {len(rows)} of {len(everything)} train prompts are new to the reward model, fewer than the {enough} of a "
-        "batch, so PPO used all of them."
+        f"Only {len(rows)} of {len(everything)} train prompts are new to the reward model, fewer than the {enough} of "
+        "a batch, so PPO used all of them."
     )
     return Chosen(rows=everything, notes=(note,))
 

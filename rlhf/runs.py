@@ -4,9 +4,9 @@
     running -> lost -> queued | failed          the worker went silent
     running -> queued                           the worker was told to stop and put the run back
 
-The row is the truth and a Celery message only wakes a worker, so messages may be lost, late or doubled. Whoever claims a
-run gets a new lease token, and every later write carries it (fencing): a worker that was taken for dead and comes back
-changes nothing any more. Each change is one conditional update that checks that one row changed.
+The row is the truth and a Celery message only wakes a worker, so messages may be lost, late or doubled. Whoever claims
+a run gets a new lease token, and every later write carries it (fencing): a worker that was taken for dead and comes
+back changes nothing any more. Each change is one conditional update that checks that one row changed.
 """
 
 import logging
@@ -144,7 +144,7 @@ def renew(lease: Lease, *, now: datetime | None = None, **values: Any) -> None:
 
 
 def record_metrics(lease: Lease, rows: Iterable[tuple[int, str, float]]) -> None:
-    """Store (step, name, value) rows; a step that a resumed run reports again replaces the old numbers. Raises LeaseLost."""
+    """Store (step, name, value) rows; a step that is reported again replaces the old numbers. Raises LeaseLost."""
     metrics = [RunMetric(run_id=lease.run_id, step=step, name=name[:60], value=value) for step, name, value in rows]
     with transaction.atomic():
         renew(lease)

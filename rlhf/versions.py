@@ -18,7 +18,7 @@ KIND_OF_STAGE = {Stage.SFT: Kind.SFT, Stage.REWARD: Kind.REWARD, Stage.PPO: Kind
 
 
 def base(project: Project, *, name: str = "") -> ModelVersion:
-    """The project's version of a base model, by default Hone's; it is the active policy until another one is promoted."""
+    """The project's version of a base model, by default Hone's; the active policy until another is promoted."""
     name = name or settings.HONE_BASE_MODEL
     found = project.model_versions.filter(kind=Kind.BASE, base_model=name).first()
     if found is not None:

@@ -11,7 +11,7 @@ from rlhf.management import arguments
 
 
 class Command(BaseCommand):
-    help = "Sample answers of the active policy to the next prompts and queue the comparisons. The last line is one JSON object."
+    help = "Let the active policy answer the next prompts and queue the comparisons. The last line is one JSON object."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug of the project")

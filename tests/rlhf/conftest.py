@@ -1,0 +1,68 @@
+"""A project whose base model is a random model of a few thousand parameters, with prompts and judgments."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from annotate import queue
+from annotate.models import Prompt
+from annotate.queue import Submission
+from rlhf import runs, versions
+from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
+from tests.cast import Cast, cast, make_prompt, make_responses
+
+__all__ = ["cast"]
+
+TINY = {"precision": "fp32", "max_length": 128}
+SAMPLING = {**TINY, "max_new_tokens": 4}
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Path:
+    """A random model in the data folder, where workers find it too."""
+    from tests.models_core.tiny import make_tiny_model
+
+    return make_tiny_model(settings.HONE_DATA / "tiny")
+
+
+@pytest.fixture
+def base(cast: Cast, tiny_model: Path, settings: object) -> ModelVersion:
+    settings.HONE_BASE_MODEL = str(tiny_model)  # type: ignore[attr-defined]
+    return versions.base(cast.project)
+
+
+@pytest.fixture
+def queued(cast: Cast, base: ModelVersion) -> Callable[..., TrainingRun]:
+    """Queues a sampling run of the base model: the shortest real run there is."""
+
+    def queue_run(**values: object) -> TrainingRun:
+        arguments = {
+            "project": cast.project,
+            "stage": Stage.SAMPLE,
+            "config": SAMPLING,
+            "options": {"samples": 2, "prompts": 2},
+            "inputs": {RunInput.Role.MODEL: base},
+            "by": cast.manager,
+        }
+        return runs.enqueue(**{**arguments, **values})  # type: ignore[arg-type]
+
+    return queue_run
+
+
+def make_prompts(cast: Cast, count: int) -> list[Prompt]:
+    return [make_prompt(cast.project, f"What is {number} plus one?") for number in range(count)]
+
+
+def make_judgments(cast: Cast, count: int) -> None:
+    """Prompts with three answers each, ranked by the labeler: the shorter the better."""
+    for prompt in make_prompts(cast, count):
+        queue.add_comparison(
+            project=cast.project, prompt=prompt, responses=make_responses(prompt, "A.", "Well, it is B.", "I think that it is C.")
+        )
+    while (assignment := queue.claim_next(labeler=cast.labeler, project=cast.project)) is not None:
+        tiers = [[response.pk] for response in assignment.task.responses.order_by("pk")]
+        submission = Submission(client_id=uuid.uuid4(), tiers=tiers)
+        queue.submit(assignment_id=assignment.pk, labeler=cast.labeler, submission=submission)
