@@ -1,14 +1,23 @@
-"""A project at a glance."""
+"""A project at a glance: what there is, who works at which pace, how far people agree."""
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
 
+from ..overview import ProjectOverview
 from ..permissions import Capability, ProjectRequest, requires
 
 
+@require_safe
 @requires(Capability.VIEW)
 def overview(request: ProjectRequest) -> HttpResponse:
-    """Labelers, who judge blind, are led to their work instead."""
+    """The address of a project. Labelers, who judge blind, are led to their work instead of the figures."""
     if Capability.SEE_DATA not in request.capabilities:
         return redirect("annotate:work", request.project.slug)
-    return render(request, "annotate/overview.html", {"project": request.project})
+    context = {
+        "project": request.project,
+        "overview": ProjectOverview(request.project),
+        "may_manage": Capability.MANAGE in request.capabilities,
+        "may_train": Capability.TRAIN in request.capabilities,
+    }
+    return render(request, "annotate/overview.html", context)
