@@ -8,8 +8,8 @@ from annotate.models import Snapshot
 
 KINDS = {
     "rankings": (
-        "Each record is one judgment of one labeler: the responses of a task in the order they were made, each with "
-        "its rank (1 is best, equal ranks are tied, null was not ranked). `acceptable` is false for a response that the "
+        "Each record is one judgment of one labeler: the responses of a task in the order they were made, each "
+        "with its rank (1 is best, equal ranks are tied, null was not ranked). `acceptable` is false for one that the "
         "labeler found unacceptable. Of a judgment given again the latest revision counts."
     ),
     "demonstrations": "Each record is a prompt with an ideal response to it. Withdrawn ones are left out.",

@@ -8,7 +8,8 @@ from annotate.formats.export import HoneExporter, RowExporter
 from annotate.formats.files import BadFile
 from annotate.formats.rows import BadRow
 
-# Each module has NAME, LABEL, KEYS (what it reads of a row), recognises(row), read(path) -> (place, row), parse(row) -> ImportedRow.
+# Each module has NAME, LABEL, KEYS (what it reads of a row), recognises(row), read(path) -> (place, row) and
+# parse(row) -> ImportedRow.
 IMPORTERS: dict[str, ModuleType] = {module.NAME: module for module in (hone, hh, alpaca, plain)}
 EXPORTERS: dict[str, RowExporter] = {
     exporter.name: exporter for exporter in (HoneExporter(), trl.TRLExporter(), parquet.ParquetExporter())

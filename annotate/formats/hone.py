@@ -22,9 +22,9 @@ from annotate.models import Prompt, Response
 
 NAME, LABEL = "hone", "Hone JSON lines"
 # Of a row; what else it holds is named in the report.
-KEYS = frozenset(
-    ["id", "prompt", "lang", "source", "kind", "use_case", "response", "origin", "labeler", "responses", "chosen", "rejected", "models", "judge", "task", "margin", "seconds", "split", "revision", "prompt_id", "author"]
-)
+KEYS = frozenset({"id", "prompt", "lang", "source", "kind", "use_case", "split", "prompt_id"})
+KEYS |= {"response", "origin", "author", "responses", "chosen", "rejected", "models"}
+KEYS |= {"labeler", "judge", "task", "margin", "seconds", "revision"}
 
 
 def recognises(row: dict[str, Any]) -> bool:
