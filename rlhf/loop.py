@@ -128,7 +128,7 @@ def _after_snapshot(iteration: Iteration) -> None:
     runs.enqueue(
         project=project,
         stage=Stage.REWARD,
-        config=policy_of(project).reward_config,
+        config={"seed": iteration.number} | policy_of(project).reward_config,
         snapshot=snapshot,
         inputs={Role.MODEL: versions.reference(versions.active_policy(project))},
         iteration=iteration,
@@ -149,7 +149,7 @@ def _after_reward(iteration: Iteration) -> None:
     runs.enqueue(
         project=project,
         stage=Stage.PPO,
-        config=policy_of(project).ppo_config,
+        config={"seed": iteration.number} | policy_of(project).ppo_config,
         inputs={Role.MODEL: policy, Role.REFERENCE: versions.reference(policy), Role.REWARD: reward},
         iteration=iteration,
         by=iteration.started_by,

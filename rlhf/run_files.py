@@ -9,6 +9,7 @@ HONE_DATA/runs/ID/output.txt   standard output of the last attempt; its last lin
 import json
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .models import TrainingRun
 MetricRow = tuple[int, str, float]
 NOT_METRICS = frozenset({"step", "time"})
 TAIL_BYTES = 20_000
+PROGRESS_LINE = re.compile(r"^(\d{1,12})/(\d{1,12}) \w+$", re.MULTILINE)
 
 
 class RunFiles:
@@ -83,9 +85,11 @@ class RunFiles:
         return _tail(self.log)
 
     def progress(self) -> float | None:
-        """Between 0 and 1, or None where the run has not said."""
+        """Between 0 and 1, or None where the run has not said. Commands without a run folder say it in their log."""
         document = _document(self.run / "progress.json")
         done, total = document.get("done"), document.get("total")
+        if not document and (counts := PROGRESS_LINE.findall(self.log_tail())):
+            done, total = (int(count) for count in counts[-1])
         if not isinstance(done, int | float) or not isinstance(total, int | float) or total <= 0:
             return None
         return min(1.0, max(0.0, done / total))

@@ -48,12 +48,17 @@ def start(
     return runs.enqueue(
         project=project,
         stage=Stage.SAMPLE,
-        config=config or {},
+        config={"seed": _next_seed(project)} | dict(config or {}),
         options={"samples": samples, "prompts": prompt_count},
         inputs={RunInput.Role.MODEL: version},
         iteration=iteration,
         by=by,
     )
+
+
+def _next_seed(project: Project) -> int:
+    """Another one for each run: the same policy asked again shall not repeat itself."""
+    return project.training_runs.filter(stage=Stage.SAMPLE).count()
 
 
 def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
@@ -69,7 +74,7 @@ def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
             run = runs.enqueue(
                 project=project,
                 stage=Stage.SAMPLE,
-                config={},
+                config={"seed": _next_seed(project)},
                 options={"samples": samples, "requests": ids},
                 inputs={RunInput.Role.MODEL: versions.active_policy(project)},
                 by=None,
@@ -137,8 +142,8 @@ def _store_row(row: dict[str, Any], *, run: TrainingRun, version: ModelVersion) 
 
 
 def _finish_reason(answer: Mapping[str, Any]) -> str:
-    reason = answer.get("finish_reason")
-    return reason if reason in Response.FinishReason.values else Response.FinishReason.UNKNOWN
+    reasons = {"stop": Response.FinishReason.EOS, "length": Response.FinishReason.LENGTH}
+    return reasons.get(answer.get("finish_reason", ""), Response.FinishReason.UNKNOWN)
 
 
 def _is_for_queue(run: TrainingRun, prompt: Prompt) -> bool:

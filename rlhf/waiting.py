@@ -92,8 +92,7 @@ def _for_round(first: Iteration, number: int, teller: RunTeller) -> Iteration:
             if line != said:
                 said = line
                 teller.write(line)
-            run = iteration.runs.order_by("-pk").first()
-            if run is not None:
+            for run in iteration.runs.order_by("pk"):
                 teller.tell(run)
             if iteration.state == Iteration.State.SUCCEEDED:
                 return iteration

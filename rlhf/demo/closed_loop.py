@@ -25,6 +25,7 @@ from rlhf.demo.selection import Selection
 from rlhf.models import LoopPolicy, ModelVersion
 
 ROUNDS = 2
+JUDGE, LABELERS = "positivity", 2
 SEED = 7
 """Of the answers to held-out prompts: the same for every model, so that only the model differs."""
 
@@ -70,7 +71,9 @@ def run(*, project: Project, selection: Selection, recipe: Recipe, say: Say) -> 
     numbers = [_numbers(round=0, judgments=0, reward_accuracy=None, kl=0.0, texts=base_texts, base_texts=base_texts)]
     texts = base_texts
     for number in range(1, ROUNDS + 1):
-        say(f"Round {number}: {simulation.judge_queue(project=project, seed=number)}")
+        say(
+            f"Round {number}: {_judged(simulation.simulate(project=project, judge=JUDGE, labelers=LABELERS, seed=number))}"
+        )
         began = loop.start(project=project, rounds=1, by=None)
         (iteration,) = waiting.for_rounds(began, rounds=1, write=say)
         iteration.refresh_from_db()
@@ -111,14 +114,24 @@ def held_out_answers(version: ModelVersion, selection: Selection, recipe: Recipe
 
 
 def _numbers(*, texts: list[str], base_texts: list[str], **known: Any) -> RoundNumbers:
-    gold = [simulation.positivity(text) for text in texts]
-    base = [simulation.positivity(text) for text in base_texts]
+    judge = simulation.JUDGES[JUDGE]()
+    gold, base = [judge(text) for text in texts], [judge(text) for text in base_texts]
     return RoundNumbers(gold_mean=round(fmean(gold), 4), gold_win_rate_vs_base=round(win_rate(gold, base), 4), **known)
 
 
 def win_rate(scores: list[float], others: list[float]) -> float:
     """Part of the places at which a score is higher than the other's, ties counted half."""
-    return fmean(1.0 if score > other else 0.5 if score == other else 0.0 for score, other in zip(scores, others, strict=True))
+    return fmean(
+        1.0 if score > other else 0.5 if score == other else 0.0 for score, other in zip(scores, others, strict=True)
+    )
+
+
+def _judged(done: simulation.Simulation) -> str:
+    agreement = done.measured
+    return (
+        f"{done.labelers} simulated labelers gave {done.judgments} judgments; where two judged the same answers they "
+        f"agree on {agreement.value:.0%} of the pairs."
+    )
 
 
 def table(rounds: Sequence[RoundNumbers]) -> Iterator[str]:

@@ -55,7 +55,9 @@ def choose(path: Path, *, most: int, held_out: int) -> Selection:
         left_out[f"beyond {most}"] = len(chosen) - most
         del chosen[most:]
     if len(chosen) < FEWEST:
-        raise Refused(f"{path.name} has {len(chosen)} fit English prompts; the demo needs {FEWEST} or more.", status=400)
+        raise Refused(
+            f"{path.name} has {len(chosen)} fit English prompts; the demo needs {FEWEST} or more.", status=400
+        )
     kept_back = min(held_out, len(chosen) // 3)
     return Selection(taking_part=chosen[kept_back:], held_out=chosen[:kept_back], left_out=dict(left_out))
 

@@ -60,7 +60,9 @@ def make_judgments(cast: Cast, count: int) -> None:
     """Prompts with three answers each, ranked by the labeler: the shorter the better."""
     for prompt in make_prompts(cast, count):
         queue.add_comparison(
-            project=cast.project, prompt=prompt, responses=make_responses(prompt, "A.", "Well, it is B.", "I think that it is C.")
+            project=cast.project,
+            prompt=prompt,
+            responses=make_responses(prompt, "A.", "Well, it is B.", "I think that it is C."),
         )
     while (assignment := queue.claim_next(labeler=cast.labeler, project=cast.project)) is not None:
         tiers = [[response.pk] for response in assignment.task.responses.order_by("pk")]

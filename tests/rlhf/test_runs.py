@@ -38,7 +38,9 @@ def reloaded(run: TrainingRun) -> TrainingRun:
     return TrainingRun.objects.get(pk=run.pk)
 
 
-def test_a_queued_run_keeps_the_settings_as_typed_values_and_wakes_a_worker(queued: Queued, cast: Cast, messages: list[Any]) -> None:
+def test_a_queued_run_keeps_the_settings_as_typed_values_and_wakes_a_worker(
+    queued: Queued, cast: Cast, messages: list[Any]
+) -> None:
     run = queued(config={"temperature": "0.5", "seed": "7"})
     assert (run.status, run.queue, run.seed) == (Status.QUEUED, "cpu", 7)
     assert run.config == {"temperature": 0.5, "seed": 7}
@@ -88,7 +90,9 @@ def test_metrics_of_a_step_that_is_reported_again_are_replaced(queued: Queued) -
     assert list(RunMetric.objects.values_list("step", "value").order_by("step")) == [(1, 0.7), (2, 0.5), (3, 0.4)]
 
 
-def test_an_expired_lease_is_lost_and_queued_again_until_the_attempts_are_used_up(queued: Queued, messages: list[Any]) -> None:
+def test_an_expired_lease_is_lost_and_queued_again_until_the_attempts_are_used_up(
+    queued: Queued, messages: list[Any]
+) -> None:
     run = queued()
     for attempt in (1, 2, 3):
         claimed(run)
@@ -99,7 +103,9 @@ def test_an_expired_lease_is_lost_and_queued_again_until_the_attempts_are_used_u
         assert reloaded(run).attempt == attempt
         expected = Status.QUEUED if attempt < 3 else Status.FAILED
         assert reloaded(run).status == expected
-        assert messages == [("rlhf.execute_run" if attempt < 3 else "rlhf.after_run", run.pk, "cpu" if attempt < 3 else "default")]
+        assert messages == [
+            ("rlhf.execute_run" if attempt < 3 else "rlhf.after_run", run.pk, "cpu" if attempt < 3 else "default")
+        ]
     assert reloaded(run).error == f"Its worker went silent 3 times; the last one was {ELSEWHERE}."
     assert AuditEvent.objects.filter(verb="run.lost").count() == 3
 

@@ -13,7 +13,9 @@ from rlhf.models import Iteration
 
 
 class Command(BaseCommand):
-    help = "Go round the loop: learn from the judgments and let the new policy answer. The last line is one JSON object."
+    help = (
+        "Go round the loop: learn from the judgments and let the new policy answer. The last line is one JSON object."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug of the project")
