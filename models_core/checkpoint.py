@@ -55,15 +55,13 @@ def save(
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     keep: int = 1,
-    name: str | None = None,
 ) -> Path:
-    """Write a checkpoint and drop all but the `keep` newest numbered ones.
+    """Write a checkpoint and drop all but the `keep` newest.
 
     `tensors` are groups ("model", "optimizer") of named tensors; `state` is anything JSON holds: scheduler, cursor in
-    the data, counts. With a `name` ("best") the checkpoint is outside the numbering, `latest` passes it over and it is replaced
-    by the next of that name. Every file is synced before the folder gets its name, so a crash leaves the old ones.
+    the data, counts. Every file is synced before the folder gets its name, so a crash leaves the old ones.
     """
-    target = folder / (name or f"step-{step:08d}")
+    target = folder / f"step-{step:08d}"
     partial = folder / f".partial-{target.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -81,17 +79,17 @@ def save(
         shutil.rmtree(target)
     partial.rename(target)
     _sync(folder)
-    for old in _numbered(folder)[keep:]:
+    for old in _newest_first(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
 def latest(folder: Path) -> Checkpoint | None:
     """The newest whole checkpoint, or None. A torn one (a file missing, short or unreadable) is passed over."""
-    return next((found for path in _numbered(folder) if (found := read(path)) is not None), None)
+    return next((found for path in _newest_first(folder) if (found := _read(path)) is not None), None)
 
 
-def read(path: Path) -> Checkpoint | None:
+def _read(path: Path) -> Checkpoint | None:
     """The checkpoint in a folder, or None where it is torn or absent."""
     try:
         document = json.loads((path / STATE).read_text(encoding="utf-8"))
@@ -105,8 +103,7 @@ def read(path: Path) -> Checkpoint | None:
     return found if whole else None
 
 
-def _numbered(folder: Path) -> list[Path]:
-    """Numbered checkpoints, newest first."""
+def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True) if folder.is_dir() else []
 
 

@@ -45,10 +45,10 @@ def _with_lora(model: PreTrainedModel, *, rank: int) -> PeftModel:
 
 
 def _layers(model: PreTrainedModel) -> list[nn.Module]:
-    stacks = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) > 0]
+    stacks = [list(part) for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) > 0]
     if not stacks:
         raise BadInput(f"The method last_n needs a stack of layers, and a {type(model).__name__} has none.")
-    return list(max(stacks, key=lambda stack: len(stack)))
+    return max(stacks, key=len)
 
 
 def _final_norm(model: PreTrainedModel) -> nn.Module | None:

@@ -1,8 +1,9 @@
 """Sampling responses from a language model: batched, with a key-value cache that is written in place.
 
-Where the time of a plain loop goes, and what is done about it here: the prompt is computed once for all its samples;
-the cache is allocated once and written in place; a finished row leaves the batch; tokens are drawn from the cumulative
-sum, because `torch.multinomial` over fifty thousand tokens costs as much as half a decode step.
+Where the time of a plain loop goes, and what is done about it here: a prompt is computed once for all its samples, and
+what all prompts begin with once for all of them; keys and values are written in place; a finished row leaves the batch;
+tokens are drawn from the cumulative sum, because `torch.multinomial` over fifty thousand tokens costs as much as half a
+decode step.
 
 Each row draws with numbers of its own, seeded by (seed, prompt, sample): a response depends neither on the batch
 size nor on its neighbours beyond the rounding of the arithmetic.
@@ -16,13 +17,18 @@ import numpy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
+from transformers.cache_utils import Cache, DynamicLayer
 
+from models_core.key_values import KeyValues, decoding
 from models_core.language_models import context_length
 from models_core.stopping import Stopped, StopSignal
 
-PREFILL_TOKENS = 4096
-"""Prompt tokens computed in one forward pass, padding included."""
+PREFILL_TOKENS = 1024
+"""Prompt tokens computed in one forward pass, padding included: enough to be fast, few enough to pad little."""
+SHORTEST_SHARED = 8
+"""A beginning that all prompts share (a system turn) is computed once if it has this many tokens."""
+BLOCK = 256
+"""Probabilities are searched in blocks of this many tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +90,7 @@ def sample(
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), decoding(model):
             for places in _batches(prompt_ids, samples=samples, batch_size=batch_size):
                 rows = [
                     _Row(prompt=prompt, number=number, uniforms=_uniforms(seed, prompt, number, max_new_tokens))
@@ -139,16 +145,27 @@ def draw(
     if temperature == 0:
         logprobs, tokens = torch.log_softmax(logits, dim=-1).max(dim=-1)
         return tokens, logprobs
-    logits = _filtered(logits / temperature, top_k=top_k, top_p=top_p)
-    logits = logits - logits.amax(dim=-1, keepdim=True)
-    weights = logits.exp()
+    weights = _filtered(logits / temperature, top_k=top_k, top_p=top_p).softmax(dim=-1)
+    # Two searches, for the block and within it: a sum over blocks is ten times cheaper than running sums of everything.
+    padded = torch.nn.functional.pad(weights, (0, -weights.shape[1] % BLOCK))
+    blocks = padded.view(len(padded), -1, BLOCK)
+    sums = blocks.sum(dim=-1)
+    block, rest = _search(sums, uniforms.to(sums.dtype)[:, None] * sums.sum(dim=-1, keepdim=True))
+    inside, _ = _search(blocks[torch.arange(len(blocks), device=blocks.device), block.squeeze(1)], rest)
+    tokens = block * BLOCK + inside
+    return tokens.squeeze(1), weights.gather(1, tokens).log().squeeze(1)
+
+
+def _search(weights: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each row's running sum passes its aim, and how far into that place the aim is: both (rows, 1).
+
+    Never a place of weight 0: the aim is kept within [0, total) against rounding.
+    """
     cumulative = weights.cumsum(dim=-1)
     total = cumulative[:, -1:]
-    # Strictly below the total, or rounding could choose a token behind the last one that has any weight.
-    aims = torch.minimum(uniforms[:, None] * total, torch.nextafter(total, torch.zeros_like(total))).to(total.dtype)
-    tokens = torch.searchsorted(cumulative, aims, right=True)
-    logprobs = logits.gather(1, tokens) - weights.sum(dim=-1, keepdim=True).log()
-    return tokens.squeeze(1), logprobs.squeeze(1)
+    aims = aims.clamp(min=0).minimum(torch.nextafter(total, torch.zeros_like(total)))
+    found = torch.searchsorted(cumulative, aims, right=True)
+    return found, aims - (cumulative.gather(1, found) - weights.gather(1, found))
 
 
 def _filtered(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
@@ -180,27 +197,36 @@ class _Batch:
         lengths = torch.tensor([len(prompts[row.prompt]) for row in rows], device=device)
         self.width = int(lengths.max())
         capacity = self.width + max_new_tokens
+        self.shared = _shared_beginning([prompts[member] for member in members])
         places = torch.arange(capacity, device=device)
-        self.mask = (places >= self.width - lengths[:, None]).long()  # (rows, capacity)
+        own = lengths[:, None] - self.shared
+        self.mask = ((places < self.shared) | (places >= self.width - own)).long()  # (rows, capacity)
         self.positions = lengths.clone()  # of the next token of each row
-        self.layers: list[KeyValueLayer] = []
+        self.layers: list[KeyValues] = []
         self.logits = self._prefill([prompts[member] for member in members], slots, capacity, device)[slots]
 
     def _prefill(self, prompts: list[Sequence[int]], slots: Tensor, capacity: int, device: Any) -> Tensor:
         """Compute each prompt once, copy its keys and values to all its rows; returns logits (prompts, vocabulary)."""
+        beginning = Cache(layer_class_to_replicate=DynamicLayer)
+        if self.shared:
+            ids = torch.tensor([prompts[0][: self.shared]], device=device)
+            self._forward(ids, torch.ones_like(ids), torch.arange(self.shared, device=device)[None], beginning)
+        own = [ids[self.shared :] for ids in prompts]
         logits = []
-        for start, stop in _chunks([len(ids) for ids in prompts]):
-            chunk = prompts[start:stop]
+        for start, stop in _chunks([len(ids) for ids in own]):
+            chunk = own[start:stop]
             width = max(map(len, chunk))
             ids = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in chunk], device=device)
             mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in chunk], device=device)
-            cache = Cache(layer_class_to_replicate=DynamicLayer)
-            logits.append(self._forward(ids, mask, (mask.cumsum(dim=1) - 1).clamp(min=0), cache))
+            positions = self.shared + (mask.cumsum(dim=1) - 1).clamp(min=0)
+            cache = _repeated(beginning, len(chunk))
+            whole = torch.nn.functional.pad(mask, (self.shared, 0), value=1)
+            logits.append(self._forward(ids, whole, positions, cache))
             rows = ((slots >= start) & (slots < stop)).nonzero().squeeze(1)
             for index, layer in enumerate(cache.layers):
                 if index == len(self.layers):
-                    self.layers.append(KeyValueLayer(layer, rows=len(slots), capacity=capacity, width=self.width))
-                self.layers[index].fill(layer, source=slots[rows] - start, rows=rows)
+                    self.layers.append(KeyValues(layer, rows=len(slots), capacity=capacity, width=self.width))
+                self.layers[index].fill(layer, source=slots[rows] - start, rows=rows, shared=self.shared)
         return torch.cat(logits)
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
@@ -248,6 +274,23 @@ class _Batch:
         self.positions = self.positions + 1
 
 
+def _shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, leaving each at least one of its own; 0 where that is hardly any."""
+    shortest = min(map(len, prompts))
+    same = next((place for place in range(shortest) if len({ids[place] for ids in prompts}) > 1), shortest)
+    same = min(same, shortest - 1)
+    return same if len(prompts) > 1 and same >= SHORTEST_SHARED else 0
+
+
+def _repeated(cache: Cache, rows: int) -> Cache:
+    """A new cache that holds the one row of `cache` `rows` times."""
+    repeated = Cache(layer_class_to_replicate=DynamicLayer)
+    layer: Any
+    for index, layer in enumerate(cache.layers):
+        repeated.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1), index)
+    return repeated
+
+
 def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Runs of prompts, sorted by falling length, that fit into one prefill pass when padded to the first's width."""
     start = 0
@@ -255,55 +298,3 @@ def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         stop = min(start + max(1, PREFILL_TOKENS // lengths[start]), len(lengths))
         yield start, stop
         start = stop
-
-
-class KeyValueLayer(CacheLayerMixin):
-    """One layer's keys and values, (rows, heads, capacity, size), written in place. The first `rows` are in use."""
-
-    is_sliding = False
-    keys: Tensor
-    values: Tensor
-
-    def __init__(self, like: Any, *, rows: int, capacity: int, width: int) -> None:
-        """Room for `rows`; the first `width` places are for prompts."""
-        super().__init__()
-        _, heads, _, size = like.keys.shape
-        self.rows = rows
-        self.length = width
-        # Zeros, not whatever the memory held: a masked place is multiplied by weight 0, and 0 x NaN is NaN.
-        self.keys = like.keys.new_zeros(rows, heads, capacity, size)
-        self.values = like.values.new_zeros(rows, heads, capacity, like.values.shape[-1])
-        self.dtype, self.device = self.keys.dtype, self.keys.device
-        self.is_initialized = True
-
-    def fill(self, prompts: Any, *, source: Tensor, rows: Tensor) -> None:
-        """Copy computed prompts into rows, aligned right at the prompts' width."""
-        start = self.length - prompts.keys.shape[2]
-        self.keys[rows, :, start : self.length] = prompts.keys[source]
-        self.values[rows, :, start : self.length] = prompts.values[source]
-
-    def move(self, *, sources: list[int], targets: list[int], staying: int) -> None:
-        for source, target in zip(sources, targets, strict=True):
-            self.keys[target, :, : self.length] = self.keys[source, :, : self.length]
-            self.values[target, :, : self.length] = self.values[source, :, : self.length]
-        self.rows = staying
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """transformers' attention gives the new token's keys and values and takes all of them back, without a copy."""
-        end = self.length + key_states.shape[2]
-        self.keys[: self.rows, :, self.length : end] = key_states
-        self.values[: self.rows, :, self.length : end] = value_states
-        self.length = end
-        return self.keys[: self.rows, :, :end], self.values[: self.rows, :, :end]
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        return
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.length + query_length, 0
-
-    def get_seq_length(self) -> int:
-        return self.length
-
-    def get_max_length(self) -> int:
-        return self.keys.shape[2]
