@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from environ.fileaware_mapping import FileAwareMapping
@@ -98,6 +98,8 @@ class Environment:
             raise WrongSetting(f"{name} can't be read ({error}); it must be {allowed}.") from None
         if described.get("NAME") in (None, "", ":memory:"):
             raise WrongSetting(f"{name} names no database; it must be {allowed}.")
+        # A unix socket's folder stands in the host's place, percent-encoded, as PostgreSQL's own programs read it.
+        described["HOST"] = unquote(str(described.get("HOST") or ""))
         return described
 
     def broker(self, name: str) -> str:

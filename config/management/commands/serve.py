@@ -16,7 +16,7 @@ from config.programs import all_programs, listening_address
 
 class Command(BaseCommand):
     help = "Runs web, workers, scheduler and the embedded broker under one supervisor, until Ctrl-C."
-    # The checks and the migrations' check would come before the migrations.
+    # The checks include one for unapplied migrations, which are applied below.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,8 +39,7 @@ class Command(BaseCommand):
         if "web" not in without:
             refuse_taken_port()
         self._say("Preparing the database ...")
-        call_command("migrate", interactive=False, verbosity=0)
-        call_command("collectstatic", interactive=False, verbosity=0)
+        call_command("prepare")
         if demo:
             call_command("create_demo", stdout=self.stdout, stderr=self.stderr)
         programs = all_programs()

@@ -1,0 +1,20 @@
+# Web, scheduler and the workers of the queue "default": everything that needs no PyTorch.
+# Build from the repository's root: docker build --file docker/web.Dockerfile --tag hone-web .
+FROM node:24-slim AS browser
+WORKDIR /hone/static
+COPY static/package.json static/package-lock.json static/.npmrc ./
+RUN npm ci
+
+FROM python:3.11-slim
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HONE_DATA=/data HONE_HOST=0.0.0.0
+RUN useradd --create-home --uid 1000 hone && mkdir /data && chown hone /data
+WORKDIR /hone
+COPY . .
+RUN pip install --no-cache-dir --constraint constraints.txt --editable .
+COPY --from=browser /hone/static/node_modules/sortablejs/Sortable.min.js static/vendor/sortable/
+COPY --from=browser /hone/static/node_modules/uplot/dist/uPlot.iife.min.js /hone/static/node_modules/uplot/dist/uPlot.min.css static/vendor/uplot/
+USER hone
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=5s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+CMD ["python", "-m", "gunicorn", "--config", "python:config.gunicorn", "config.wsgi"]
