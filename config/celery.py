@@ -1,8 +1,8 @@
 """The Celery application: what wakes workers. The truth about a job is its database row (see rlhf.runs).
 
-    celery -A config worker -Q default     snapshots, imports of answers, the loop, the reaper
-    celery -A config worker -Q cpu -c 1    training and sampling, one at a time (gpu: one worker a GPU)
-    celery -A config beat                  the clock
+celery -A config worker -Q default     snapshots, imports of answers, the loop, the reaper
+celery -A config worker -Q cpu -c 1    training and sampling, one at a time (gpu: one worker a GPU)
+celery -A config beat                  the clock
 """
 
 import ctypes
@@ -44,7 +44,8 @@ def job_settings() -> dict[str, Any]:
         "task_default_queue": "default",
         "task_create_missing_queues": True,
         "timezone": "UTC",
-        "beat_schedule_filename": str(settings.HONE_DATA / "celerybeat-schedule"),
+        # In memory: a start tends everything at once anyway, and a file of shelve's needs a dbm that not every Python has.
+        "beat_scheduler": "celery.beat:Scheduler",
         "beat_schedule": {
             name: {"task": f"rlhf.{name}", "schedule": seconds, "options": {"expires": seconds, "queue": "default"}}
             for name, seconds in [("tend_runs", 15.0), ("tend_loops", 30.0), ("tend_queue", 60.0)]
