@@ -1,0 +1,75 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from django.core.management import CommandError, call_command
+
+from annotate.models import Prompt, Snapshot
+
+
+@pytest.fixture(autouse=True)
+def data_folder(settings, tmp_path):
+    settings.HONE_DATA = tmp_path / "var"
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {"id": n, "prompt": [{"role": "user", "content": f"Q{n}"}], "chosen": "Yes", "rejected": "No", "lang": "en"}
+        for n in range(20)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_data_go_in_and_out(cast, pairs, tmp_path, capsys):
+    call_command("import_data", "kindness", str(pairs), "--limit", "15", "--language", "en")
+    assert capsys.readouterr().out == (
+        "20 rows read: 15 prompts, 15 tasks, 15 judgments. 5 left out: beyond the first 15.\n"
+    )
+    call_command("export_data", "kindness", "--format", "hone", "--out", str(tmp_path / "out"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "README.md",
+        "manifest.json",
+        "rankings.train.jsonl",
+        "rankings.validation.jsonl",
+        "rankings.test.jsonl",
+    }
+    assert Snapshot.objects.get().sha256 in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("hone", "jsonl"), ("trl", "jsonl"), ("parquet", "parquet")])
+def test_a_path_with_a_suffix_is_one_file_with_all_rows(cast, pairs, tmp_path, format, suffix):
+    call_command("import_data", "kindness", str(pairs))
+    out = tmp_path / "deep" / f"all.{suffix}"
+    call_command("export_data", "kindness", "--format", format, "--out", str(out))
+    rows = pq.read_table(out).num_rows if suffix == "parquet" else len(out.read_text().splitlines())
+    assert rows == 20
+
+
+def test_a_broken_file_ends_with_its_lines(cast, tmp_path):
+    path = tmp_path / "broken.jsonl"
+    path.write_text('{"id": 1, "prompt": [{"role": "user", "content": "Q"}]}\n{"id": 2}\n')
+    with pytest.raises(CommandError) as refusal:
+        call_command("import_data", "kindness", str(path))
+    assert str(refusal.value) == 'Nothing was imported: 1 of 2 rows is broken.\n  line 2: "prompt" is missing'
+    assert not Prompt.objects.exists()
+
+
+def test_what_is_not_there_is_said(cast, tmp_path):
+    with pytest.raises(CommandError, match=r"no project 'nope'\. Projects: elsewhere, kindness"):
+        call_command("import_data", "nope", str(tmp_path))
+    with pytest.raises(CommandError, match=r"There is no file none\.jsonl"):
+        call_command("import_data", "kindness", str(tmp_path / "none.jsonl"))
+    with pytest.raises(CommandError, match="can't be read: Is a directory"):
+        call_command("import_data", "kindness", str(tmp_path))
+    with pytest.raises(CommandError, match="nothing to freeze"):
+        call_command("export_data", "kindness", "--format", "hone", "--out", str(tmp_path / "out"))
+
+
+def test_a_place_that_cannot_be_written_is_said(cast, pairs, tmp_path):
+    call_command("import_data", "kindness", str(pairs))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CommandError, match="can't be written"):
+        call_command("export_data", "kindness", "--format", "hone", "--out", str(tmp_path / "file" / "out"))
