@@ -1,0 +1,82 @@
+"""Untrusted text: what is shown of it, and what never is."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotate.rendering import MAX_MARKDOWN_CHARACTERS, markdown
+
+ALLOWED_TAGS = set("p br hr em strong s code pre blockquote ul ol li span a h3 h4 h5 h6 table thead tbody tr th td".split())
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("**bold** and *leaning*", "<p><strong>bold</strong> and <em>leaning</em></p>"),
+        ("one line\nnext line", "<p>one line<br>\nnext line</p>"),
+        ("# Title", "<h3>Title</h3>"),
+        ("###### Small", "<h6>Small</h6>"),
+        ("3. third\n4. fourth", '<ol start="3">\n<li>third</li>\n<li>fourth</li>\n</ol>'),
+        ("```python\npass\n```", '<pre><code><span class="hl-k">pass</span>\n</code></pre>'),
+        ("```no-such-language\na < b\n```", "<pre><code>a &lt; b\n</code></pre>"),
+        ("你好，**世界**", "<p>你好，<strong>世界</strong></p>"),
+    ],
+)
+def test_markdown_is_shown_as_its_author_meant_it(text: str, html: str) -> None:
+    assert markdown(text).strip() == html
+
+
+def test_a_link_opens_elsewhere_and_tells_nobody_where_it_was_found() -> None:
+    html = markdown("[docs](https://example.org/a?b=1&c=2)")
+    assert 'href="https://example.org/a?b=1&amp;c=2"' in html
+    assert 'target="_blank"' in html
+    assert 'rel="noopener noreferrer nofollow"' in html
+
+
+@pytest.mark.parametrize(
+    "address", ["//evil.example", "/accounts/logout/", "javascript:alert(1)", "data:text/html,x", "vbscript:x", "\\\\evil"]
+)
+def test_a_link_that_is_no_whole_web_address_leads_nowhere(address: str) -> None:
+    assert "href" not in markdown(f"[look]({address})")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        '<img src=x onerror="alert(1)">',
+        '<form action="//evil"><input name=a></form>',
+        '<div hx-get="/p/x/" hx-trigger="load" data-hx-get="/">x</div>',
+        '<a id="board" style="position:fixed">x</a>',
+        "<style>*{display:none}</style>",
+    ],
+)
+def test_raw_html_is_text(text: str) -> None:
+    html = markdown(text)
+    assert "&lt;" in html
+    assert set(re.findall(r"<([a-z0-9]+)", html)) == {"p"}
+
+
+def test_an_image_is_a_link_that_nobody_follows_by_itself() -> None:
+    html = markdown("![a cat](https://tracker.example/cat.png)")
+    assert "<img" not in html
+    assert 'href="https://tracker.example/cat.png"' in html
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "a" * (MAX_MARKDOWN_CHARACTERS + 1), "<" * 59_000, "*a **b " * 8_000])
+def test_a_text_made_to_be_slow_is_shown_soon(text: str) -> None:
+    start = time.perf_counter()
+    markdown(text)
+    assert time.perf_counter() - start < 1.5
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet=st.sampled_from("<>&\"'`*_[]()!#|:/ \nascriptonhx=-1."), max_size=80))
+def test_no_text_brings_a_tag_or_attribute_of_its_own(text: str) -> None:
+    html = markdown(text)
+    for tag, attributes in re.findall(r"<([a-zA-Z0-9]+)((?:\s[^<>]*)?)>", html):
+        assert tag in ALLOWED_TAGS
+        assert set(re.findall(r"\s([a-z-]+)=\"", attributes)) <= {"href", "target", "rel", "class", "start"}
