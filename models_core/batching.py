@@ -17,7 +17,7 @@ def epoch_order(rows: int, *, epoch: int, seed: int) -> list[int]:
 
 def minibatches(rows: int, *, size: int, epochs: int, seed: int) -> list[list[int]]:
     """Row numbers of every update of a whole run, reshuffled each epoch; the last of an epoch may be smaller."""
-    plan = []
+    plan: list[list[int]] = []
     for epoch in range(epochs):
         order = epoch_order(rows, epoch=epoch, seed=seed)
         plan.extend(order[start : start + size] for start in range(0, rows, size))

@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 Ties = Literal["skip", "half"]
 
@@ -96,7 +96,9 @@ def ranking_loss(scores: torch.Tensor, comparisons: Comparisons) -> torch.Tensor
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     difference = scores[comparisons.better] - scores[comparisons.worse] - comparisons.margin
-    per_pair = -comparisons.target * F.logsigmoid(difference) - (1 - comparisons.target) * F.logsigmoid(-difference)
+    per_pair = -comparisons.target * functional.logsigmoid(difference) - (
+        1 - comparisons.target
+    ) * functional.logsigmoid(-difference)
     return (comparisons.weight * per_pair).sum()
 
 

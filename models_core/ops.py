@@ -6,7 +6,7 @@ with a padding id, because the padding id of many models is also their end-of-se
 """
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 
@@ -55,7 +55,7 @@ def token_log_probs(logits: torch.Tensor, tokens: torch.Tensor, *, temperature: 
 
 def entropies(logits: torch.Tensor, *, temperature: float = 1.0) -> torch.Tensor:
     """Entropy in nats of softmax(logits / temperature): [..., V] -> [...]."""
-    log_probs = F.log_softmax(_scaled(logits, temperature), dim=-1)
+    log_probs = functional.log_softmax(_scaled(logits, temperature), dim=-1)
     return -(log_probs.exp() * log_probs).sum(-1)
 
 

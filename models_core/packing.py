@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import AttentionInterface
 
 PACKED_ATTENTION = "hone_packed"
@@ -149,7 +149,7 @@ def _attend(
         if prefix is not None:
             k, v = torch.cat([keys[prefix], k], dim=2), torch.cat([values[prefix], v], dim=2)
         outputs.append(
-            F.scaled_dot_product_attention(
+            functional.scaled_dot_product_attention(
                 queries[index], k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=grouped
             )
         )

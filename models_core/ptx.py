@@ -30,7 +30,7 @@ class PretrainingText:
                 texts = [path.read_text(encoding="utf-8-sig")]
             except (OSError, UnicodeDecodeError) as error:
                 raise BadInput(f"{path}: cannot be read as UTF-8 text ({error}).") from None
-        windows = []
+        windows: list[list[int]] = []
         for text in texts:
             ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
             windows.extend(ids[start : start + WINDOW] for start in range(0, len(ids), WINDOW))

@@ -1,8 +1,8 @@
 """Train a reward model on rankings: a language model's trunk with a scalar head, and the K-wise pairwise loss.
 
-This is the reward model of InstructGPT (Ouyang et al. 2022, section 3.5): every response of a ranking is scored once, all
-its K(K-1)/2 pairs come out of those K scores, and each ranking counts once in the loss. The prompt is computed once for
-its K responses. Rankings of one prompt are all on one side of the held-out split. Left out: ensembles of heads, and
+This is the reward model of InstructGPT (Ouyang et al. 2022, section 3.5): every response of a ranking is scored once,
+all its K(K-1)/2 pairs come out of those K scores, and each ranking counts once in the loss. The prompt is computed once
+for its K responses. Rankings of one prompt are all on one side of the held-out split. Left out: ensembles of heads, and
 margins by strength of preference other than the row's own `margin`.
 
     python -m models_core reward --model smollm2-135m-instruct --data rankings.jsonl --out RUN

@@ -83,8 +83,9 @@ class Training:
         return self._saved.step, self._saved.state["recipe"]
 
     def saved_tensors(self, group: str) -> dict[str, torch.Tensor]:
-        """A group of tensors that the recipe gave to `between_steps`, of the checkpoint resumed from."""
-        return self._saved.tensors(group) if self._saved else {}
+        """A group of tensors that the recipe gave to `between_steps`, of the checkpoint resumed from, if any."""
+        holds_it = self._saved is not None and (self._saved.folder / f"{group}.safetensors").exists()
+        return self._saved.tensors(group) if self._saved and holds_it else {}
 
     @contextmanager
     def timed(self) -> Iterator[None]:
