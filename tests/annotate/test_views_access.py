@@ -1,0 +1,114 @@
+"""Every page of people's side as every role, as an outsider and signed out: deny by default."""
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern
+
+from annotate import urls
+from tests.cast import Cast
+
+EVERYBODY = {"manager", "researcher", "reviewer", "labeler"}
+# Who gets in. The others of EVERYBODY get 403 with a sentence, an outsider 404, as if there were no such project.
+MAY = {
+    "overview": EVERYBODY,
+    "guidelines": EVERYBODY,
+    "work": {"manager", "reviewer", "labeler"},
+    "submit": {"manager", "reviewer", "labeler"},
+    "skip": {"manager", "reviewer", "labeler"},
+    "draft": {"manager", "reviewer", "labeler"},
+    "prompts": {"manager", "researcher", "reviewer"},
+    "import": {"manager"},
+    "exports": {"manager", "researcher"},
+    "download": {"manager", "researcher"},
+    "settings": {"manager"},
+    "people": {"manager"},
+    "reset_password": {"manager"},
+    "remove_role": {"manager"},
+}
+OUTSIDE_PROJECTS = {"home", "account", "new_project"}
+POST_ONLY = {"submit", "skip", "draft", "import", "reset_password", "remove_role"}
+# Let in, a request for a thing that isn't there, or without a file, ends in one of these.
+LET_IN = {200, 302, 400, 404, 409}
+
+
+def address(pattern: URLPattern, slug: str) -> str:
+    route = str(pattern.pattern).replace("<slug:slug>", slug).replace("<path:name>", "x.jsonl")
+    for name in ("assignment_id", "user_id", "snapshot_id"):
+        route = route.replace(f"<int:{name}>", "999999")
+    return "/" + route
+
+
+PATTERNS = [pattern for pattern in urls.urlpatterns if pattern.name not in OUTSIDE_PROJECTS]
+
+
+def test_every_page_of_a_project_is_in_this_table() -> None:
+    assert {pattern.name for pattern in PATTERNS} == set(MAY)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
+def test_who_gets_in(cast: Cast, client: Client, pattern: URLPattern) -> None:
+    name = pattern.name
+    ask = client.post if name in POST_ONLY else client.get
+    path = address(pattern, cast.project.slug)
+
+    signed_out = ask(path)
+    assert signed_out.status_code == 302
+    assert signed_out["Location"].startswith("/accounts/login/")
+
+    for role in sorted(EVERYBODY):
+        client.force_login(getattr(cast, role))
+        answer = ask(path)
+        if role in MAY[name]:
+            assert answer.status_code in LET_IN, role
+        else:
+            assert answer.status_code == 403, role
+            assert "project" in answer.content.decode()
+
+    client.force_login(cast.outsider)
+    assert ask(path).status_code == 404
+    client.force_login(cast.admin)
+    assert ask(path).status_code in LET_IN
+
+
+@pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.name in POST_ONLY], ids=lambda pattern: pattern.name)
+def test_deeds_are_posts(cast: Cast, client: Client, pattern: URLPattern) -> None:
+    client.force_login(cast.manager)
+    assert client.get(address(pattern, cast.project.slug)).status_code == 405
+
+
+def test_deeds_need_the_pages_token(cast: Cast) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(cast.manager)
+    answer = client.post("/p/kindness/people/", {"username": "eve", "role": "manager"})
+    assert answer.status_code == 403
+    assert "Nothing was changed" in answer.content.decode()
+
+
+def test_a_person_sees_only_his_projects_and_his_tabs(cast: Cast, client: Client) -> None:
+    client.force_login(cast.labeler)
+    home = client.get("/").content.decode()
+    assert "Kindness" in home
+    assert "Elsewhere" not in home
+    work = client.get("/p/kindness/work/").content.decode()
+    assert "/p/kindness/guidelines/" in work
+    assert "/p/kindness/people/" not in work
+    assert "/p/kindness/prompts/" not in work
+
+
+def test_a_labeler_is_led_from_the_figures_to_his_work(cast: Cast, client: Client) -> None:
+    client.force_login(cast.labeler)
+    assert client.get("/p/kindness/")["Location"] == "/p/kindness/work/"
+
+
+def test_pages_allow_no_script_or_style_but_our_own_files(cast: Cast, client: Client) -> None:
+    client.force_login(cast.manager)
+    for name in ("work", "people", "settings", "prompts", "exports", "guidelines"):
+        answer = client.get(f"/p/kindness/{name}/")
+        policy = answer["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        page = answer.content.decode()
+        assert " style=" not in page
+        assert "<style" not in page
+        assert "<script>" not in page
+        assert "hx-on" not in page
