@@ -1,0 +1,80 @@
+"""/healthz and /readyz: what load balancers ask, and what people read when something is missing."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+from django.test import Client
+from django.utils import timezone
+
+from rlhf.models import WorkerHeartbeat
+
+
+def hear_of_a_worker(seconds_ago: float = 0) -> None:
+    WorkerHeartbeat.objects.create(
+        name="cpu@here", queues=["cpu", "default"], seen_at=timezone.now() - timedelta(seconds=seconds_ago)
+    )
+
+
+def test_ready_when_every_part_works(db: None, client: Client, embedded_broker: Path) -> None:
+    hear_of_a_worker(seconds_ago=3)
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    parts = answer.json()["parts"]
+    # A busy machine may take a second or two to ask.
+    assert re.fullmatch(r"ok: cpu, default; last heard of [3-9] s ago", parts.pop("workers"))
+    assert parts == {"database": "ok", "migrations": "ok", "broker": "ok"}
+    assert answer.json()["ready"] is True
+    assert "no-store" in answer.headers["Cache-Control"]
+
+
+def test_a_silent_worker_is_missed(db: None, client: Client, embedded_broker: Path) -> None:
+    hear_of_a_worker(seconds_ago=300)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["workers"] == "no worker has been heard of lately"
+
+
+def test_a_broker_that_is_gone_is_named(db: None, client: Client, settings: object, tmp_path: Path) -> None:
+    settings.CELERY_BROKER_URL = f"redis+socket://{tmp_path}/nobody.sock?virtual_host=1"  # type: ignore[attr-defined]
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["parts"]["broker"]) == (503, "the broker doesn't answer")
+
+
+def test_a_missing_migration_is_named(db: None, client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'rlhf' AND name = '0001_initial'")
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["migrations"] == "1 migrations are missing: run manage.py migrate"
+
+
+@contextmanager
+def broken_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def refuse(*arguments: object) -> None:
+        raise connection.Database.OperationalError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CursorWrapper, "execute", refuse)
+        yield
+
+
+def test_without_a_database_the_process_is_alive_but_not_ready(
+    db: None, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with broken_database(monkeypatch):
+        assert client.get("/healthz").status_code == 200
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["database"] == "the database doesn't answer"
+    assert "disk" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_is_only_read(db: None, client: Client, path: str) -> None:
+    assert client.post(path).status_code == 405

@@ -1,0 +1,199 @@
+"""`manage.py serve`, the real one, with a job that trains: up, one at a time, gone within six seconds, nothing lost."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from annotate.models import Demonstration
+from config.descendants import descendants
+from rlhf.models import TrainingRun, WorkerHeartbeat
+from tests.cast import Cast, make_cast, make_prompt, make_responses
+from tests.conftest import ROOT, end, wait_until
+from tests.models_core.tiny import make_tiny_model
+
+Status = TrainingRun.Status
+UP_SECONDS = 90.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+class Served:
+    """Hone as `make run` starts it, with a data folder and a port of its own and the test's database."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.environment = environment | {
+            "HONE_DATA": str(folder / "data"),
+            "HONE_PORT": str(free_port()),
+            "HONE_BASE_MODEL": str(make_tiny_model(folder / "tiny")),
+        }
+        self.said = folder / "said"
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self.said.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(self.is_up, seconds=UP_SECONDS, what="Hone to be up")
+        return self.process
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.said.read_text()
+        return "Hone is up" in self.said.read_text()
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.environment['HONE_PORT']}{path}", timeout=20) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def stop(self, number: signal.Signals) -> float:
+        started = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(20)
+        return time.monotonic() - started
+
+    def train_without_end(self) -> TrainingRun:
+        """A run that is under way: steps are coming in from its process."""
+        queued = self.manage("train", "kindness", "sft", "--set", "epochs=1000", "--set", "save_every=1")
+        assert queued.returncode == 0, queued.stderr
+        run = TrainingRun.objects.get(pk=json.loads(queued.stdout.splitlines()[-1])["run"])
+        wait_until(lambda: self.is_training(run), seconds=60, what="the run to train")
+        return run
+
+    @staticmethod
+    def is_training(run: TrainingRun) -> bool:
+        run.refresh_from_db()
+        assert run.status not in TrainingRun.ENDED, run.error
+        return run.status == Status.RUNNING and bool(run.process_group) and run.run_metrics.exists()
+
+
+@pytest.fixture
+def people(transactional_db: None) -> Cast:
+    cast = make_cast()
+    for number in range(8):
+        prompt = make_prompt(cast.project, f"What is {number} plus one?")
+        (response,) = make_responses(prompt, f"It is {number + 1}.", model="a person")
+        Demonstration.objects.create(prompt=prompt, response=response)
+    return cast
+
+
+@pytest.fixture
+def served(tmp_path: Path, process_environment: dict[str, str], people: Cast) -> Iterator[Served]:
+    served = Served(tmp_path, process_environment)
+    yield served
+    end(served.process)
+
+
+def test_ctrl_c_ends_a_running_job_within_six_seconds_and_the_next_start_goes_on(served: Served) -> None:
+    wait_until(lambda: served.get("/readyz")[0] == 200, seconds=UP_SECONDS, what="workers to be heard of")
+    assert served.get("/healthz") == (200, b"ok\n")
+    assert {queue for beat in WorkerHeartbeat.objects.all() for queue in beat.queues} == {"default", "cpu"}
+    run = served.train_without_end()
+    steps = run.run_metrics.count()
+    processes = descendants(served.process.pid)
+    assert run.process_group in processes
+
+    second = served.manage("serve")
+    assert second.returncode == 1
+    assert second.stderr == (
+        f"CommandError: Hone is already running with this data folder (process {served.process.pid}, "
+        f"http://127.0.0.1:{served.environment['HONE_PORT']}).\n"
+    )
+
+    assert served.stop(signal.SIGINT) < 6
+    assert served.process.returncode == 0
+    assert [process for process in processes if is_alive(process)] == []
+    assert "Traceback" not in served.said.read_text()
+    run.refresh_from_db()
+    assert run.status == Status.QUEUED
+
+    served.start()
+    wait_until(lambda: served.is_training(run), seconds=60, what="the run to go on")
+    wait_until(lambda: run.run_metrics.count() > steps, what="further steps")
+    assert served.manage("sample", "kindness").returncode == 0  # the broker takes messages, too
+    assert served.stop(signal.SIGTERM) < 6
+
+
+def test_a_killed_supervisor_leaves_no_process(served: Served) -> None:
+    run = served.train_without_end()
+    processes = descendants(served.process.pid)
+    assert run.process_group in processes
+    served.process.kill()
+    served.process.wait()
+    wait_until(lambda: not any(map(is_alive, processes)), seconds=20, what="every process to end")
+    served.start()
+    wait_until(lambda: served.is_training(run), seconds=60, what="the run to go on")
+    served.stop(signal.SIGTERM)
+
+
+def test_a_dead_worker_is_started_again(served: Served) -> None:
+    # Its main process is the one whose parent is the supervisor.
+    def worker() -> int | None:
+        for process in descendants(served.process.pid):
+            try:
+                words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"cpu@%h" in words and f"PPid:\t{served.process.pid}\n" in Path(f"/proc/{process}/status").read_text():
+                return process
+        return None
+
+    before = worker()
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: worker() not in (None, before), what="another worker")
+    said = served.said.read_text()
+    assert re.search(r"^The worker cpu was ended by SIGKILL.*; starting it again in 0\.5 s\. Its log: .*\.log$", said, re.M)
+    served.stop(signal.SIGTERM)
+
+
+def test_a_taken_port_is_said_at_once(tmp_path: Path, process_environment: dict[str, str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = subprocess.run(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=process_environment | {"HONE_DATA": str(tmp_path), "HONE_PORT": str(port)},
+            capture_output=True,
+            text=True,
+        )
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"CommandError: Hone can't listen on 127.0.0.1:{port} (Address already in use); set HONE_PORT to a free port.\n"
+    )
