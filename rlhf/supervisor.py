@@ -36,7 +36,7 @@ TICK_SECONDS = 0.5
 RENEW_SECONDS = 10.0
 CANCEL_GRACE_SECONDS = 120.0
 """Longer than one phase plus saving a checkpoint: rollouts look for the signal between tokens."""
-SHUTDOWN_GRACE_SECONDS = 4.0
+SHUTDOWN_GRACE_SECONDS = 3.0
 STOPPED_WITH_CHECKPOINT = 3
 WITHHELD = (
     "HONE_SECRET_KEY",
@@ -175,7 +175,7 @@ class _Watch:
         rows = self.files.new_metrics()
         if rows:
             runs.record_metrics(self.lease, rows)
-        seen = {"log": self.files.log_tail()[-runs.LOG_CHARACTERS :]}
+        seen: dict[str, Any] = {"log": self.files.log_tail()[-runs.LOG_CHARACTERS :]}
         if (progress := self.files.progress()) is not None:
             seen["progress"] = progress
         if activity := self._activity():

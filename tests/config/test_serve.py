@@ -17,7 +17,8 @@ import pytest
 
 from annotate.models import Demonstration
 from config.descendants import descendants
-from rlhf.models import TrainingRun, WorkerHeartbeat
+from rlhf import workers
+from rlhf.models import TrainingRun
 from tests.cast import Cast, make_cast, make_prompt, make_responses
 from tests.conftest import ROOT, end, wait_until
 from tests.models_core.tiny import make_tiny_model
@@ -119,9 +120,9 @@ def served(tmp_path: Path, process_environment: dict[str, str], people: Cast) ->
 
 
 def test_ctrl_c_ends_a_running_job_within_six_seconds_and_the_next_start_goes_on(served: Served) -> None:
-    wait_until(lambda: served.get("/readyz")[0] == 200, seconds=UP_SECONDS, what="workers to be heard of")
+    wait_until(lambda: workers.listening() == {"default", "cpu"}, seconds=UP_SECONDS, what="workers to be heard of")
     assert served.get("/healthz") == (200, b"ok\n")
-    assert {queue for beat in WorkerHeartbeat.objects.all() for queue in beat.queues} == {"default", "cpu"}
+    assert served.get("/readyz")[0] == 200
     run = served.train_without_end()
     steps = run.run_metrics.count()
     processes = descendants(served.process.pid)
