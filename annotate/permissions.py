@@ -49,6 +49,7 @@ REFUSALS = {
 class ProjectRequest(HttpRequest):
     """A request inside a project, as `requires` hands it to a view."""
 
+    user: User
     project: Project
     capabilities: frozenset[Capability]
 

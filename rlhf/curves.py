@@ -24,12 +24,12 @@ def series(run: TrainingRun) -> dict[str, list[list[float]]]:
 
 
 def latest(run: TrainingRun) -> list[RunMetric]:
-    """The last value of each metric."""
-    last: dict[str, RunMetric] = {}
-    step = RunMetric.objects.filter(run=run).order_by("-step").values_list("step", flat=True).first()
-    for metric in RunMetric.objects.filter(run=run, step=step):
-        last[metric.name] = metric
-    return sorted(last.values(), key=lambda metric: _place(metric.name))
+    """The metrics of the last step."""
+    newest = RunMetric.objects.filter(run=run).order_by("-step").first()
+    if newest is None:
+        return []
+    metrics = RunMetric.objects.filter(run=run, step=newest.step)
+    return sorted(metrics, key=lambda metric: _place(metric.name))
 
 
 def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -124,7 +124,7 @@ class RunForm(SettingsForm):
 
 
 class VersionField(forms.ModelChoiceField):
-    def label_from_instance(self, version: ModelVersion) -> str:  # type: ignore[override]
+    def label_from_instance(self, version: ModelVersion) -> str:
         name = f" ({version.base_model})" if version.base_model else ""
         return f"{version.label}{name}{', in use' if version.active else ''}"
 
@@ -172,7 +172,7 @@ class LoopPolicyForm(forms.ModelForm):
         }
 
     def visible_rules(self) -> list[forms.BoundField]:
-        return [self[name] for name in self._meta.fields]
+        return [self[name] for name in self.Meta.fields]
 
     def gate_fields(self) -> list[forms.BoundField]:
         return [self[f"gate_{name}"] for name in loop.GATES]

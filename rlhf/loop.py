@@ -138,7 +138,7 @@ def _after_snapshot(iteration: Iteration) -> None:
 
 def _after_reward(iteration: Iteration) -> None:
     run = _ended_run(iteration, Stage.REWARD)
-    if run is None:
+    if run is None or run.produced is None:
         return
     project, reward = iteration.project, run.produced
     iteration.numbers |= {"reward_accuracy": run.result.get("accuracy")}
@@ -158,7 +158,7 @@ def _after_reward(iteration: Iteration) -> None:
 
 def _after_ppo(iteration: Iteration) -> None:
     run = _ended_run(iteration, Stage.PPO)
-    if run is None:
+    if run is None or run.produced is None:
         return
     project, policy = iteration.project, run.produced
     iteration.numbers |= {name: run.result.get(name) for name in ("kl", "score", "reward", "length")}

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from annotate import queue
 from annotate.errors import Refused
-from annotate.models import AnswerRequest, Project, Prompt, Response, User
+from annotate.models import AnswerRequest, Author, Project, Prompt, Response, User
 
 from . import prompts, runs, versions
 from .models import Iteration, ModelVersion, RunInput, Stage, TrainingRun
@@ -38,8 +38,7 @@ def start(
     """
     version = version or versions.active_policy(project)
     samples = samples or project.responses_per_task
-    if version.kind == ModelVersion.Kind.REWARD:
-        raise Refused(f"{str(version).capitalize()} is a reward model: it scores answers and writes none.", status=400)
+    _author(version)
     if not Project.MIN_RESPONSES <= samples <= Project.MAX_RESPONSES:
         bounds = f"{Project.MIN_RESPONSES} to {Project.MAX_RESPONSES}"
         raise Refused(f"A comparison takes from {bounds} answers, not {samples}.", status=400)
@@ -102,7 +101,7 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, int]:
     Every answer is kept. Equal answers to a prompt are compared as one, and a prompt that got a single different answer
     has nothing to compare. Answers that an earlier, interrupted call has stored are passed over.
     """
-    version = run.run_inputs.select_related("version__author").get(role=RunInput.Role.MODEL).version
+    author = _author(run.run_inputs.select_related("version__author").get(role=RunInput.Role.MODEL).version)
     with path.open(encoding="utf-8") as file:
         rows = (json.loads(line) for line in file if line.strip())
         while batch := list(itertools.islice(rows, PROMPTS_A_TRANSACTION)):
@@ -110,8 +109,8 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, int]:
                 # Renewing locks the run's row: two workers never store the same answers side by side.
                 runs.renew(lease)
                 for row in batch:
-                    _store_row(row, run=run, version=version)
-    stored = Response.objects.filter(author=version.author, sampling__run=run.pk)
+                    _store_row(row, run=run, author=author)
+    stored = Response.objects.filter(author=author, sampling__run=run.pk)
     if "requests" in run.options:
         _end_requests(run, state=AnswerRequest.State.FULFILLED, fulfilled_at=timezone.now())
     return {
@@ -121,14 +120,14 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, int]:
     }
 
 
-def _store_row(row: dict[str, Any], *, run: TrainingRun, version: ModelVersion) -> None:
+def _store_row(row: dict[str, Any], *, run: TrainingRun, author: Author) -> None:
     prompt = run.project.prompts.get(pk=row["id"])
-    if prompt.responses.filter(author=version.author, sampling__run=run.pk).exists():
+    if prompt.responses.filter(author=author, sampling__run=run.pk).exists():
         return
     responses = [
         Response.objects.create(
             prompt=prompt,
-            author=version.author,
+            author=author,
             text=answer["text"].replace("\0", ""),
             sampling=run.config | {"run": run.pk, "number": number, "logprob": answer.get("logprob")},
             seed=run.seed,
@@ -139,6 +138,12 @@ def _store_row(row: dict[str, Any], *, run: TrainingRun, version: ModelVersion) 
     different = list({response.text.strip(): response for response in reversed(responses)}.values())[::-1]
     if len(different) >= Project.MIN_RESPONSES and _is_for_queue(run, prompt):
         queue.add_comparison(project=run.project, prompt=prompt, responses=different)
+
+
+def _author(version: ModelVersion) -> Author:
+    if version.author is None:
+        raise Refused(f"{version.label} is a reward model: it scores answers and writes none.", status=400)
+    return version.author
 
 
 def _finish_reason(answer: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ def start(request: ProjectRequest) -> HttpResponse:
     form = RoundsForm(request.POST)
     try:
         if not form.is_valid():
-            raise Refused(" ".join(form.errors["rounds"]))
+            raise Refused(" ".join(map(str, form.errors["rounds"])))
         rounds.start(project=request.project, rounds=form.cleaned_data["rounds"], by=request.user)
     except Refused as error:
         messages.error(request, str(error))

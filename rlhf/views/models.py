@@ -64,7 +64,8 @@ def sample(request: ProjectRequest) -> HttpResponse:
     form = SampleForm(request.POST)
     if not form.is_valid():
         messages.error(
-            request, " ".join(f"{form[name].label}: {' '.join(errors)}" for name, errors in form.errors.items())
+            request,
+            " ".join(f"{form[name].label}: {' '.join(map(str, errors))}" for name, errors in form.errors.items()),
         )
         return redirect("rlhf:models", request.project.slug)
     chosen = form.cleaned_data

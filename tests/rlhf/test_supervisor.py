@@ -1,0 +1,249 @@
+"""Runs with their real child process: how they end well, how they end badly, and what is left of them."""
+
+import json
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from annotate.models import Response, Task
+from rlhf import failures, launch, runs, supervisor, versions
+from rlhf.models import ModelVersion, RunMetric, TrainingRun
+from rlhf.run_files import RunFiles
+from tests.cast import Cast
+from tests.conftest import wait_until
+
+from .conftest import TINY, make_judgments, make_prompts
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("embedded_broker")]
+Status = TrainingRun.Status
+Queued = Callable[..., TrainingRun]
+LONG = {**TINY, "epochs": 1000, "batch_size": 2, "save_every": 5}
+"""Some thousand quick steps: long enough to be stopped, whatever the machine."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def reward_run(cast: Cast, **config: object) -> TrainingRun:
+    return launch.start(project=cast.project, stage="reward", by=cast.manager, config={**LONG, **config})
+
+
+def execute_while(run: TrainingRun, deed: Callable[[TrainingRun], None]) -> TrainingRun:
+    """Supervise a run here, and do something in another thread once its child has reported a step."""
+
+    def act() -> None:
+        try:
+            wait_until(lambda: RunMetric.objects.filter(run=run).exists(), seconds=60, what="the first step")
+            deed(TrainingRun.objects.get(pk=run.pk))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    supervisor.execute(run.pk)
+    thread.join()
+    run.refresh_from_db()
+    return run
+
+
+def is_gone(group: int | None) -> bool:
+    try:
+        os.killpg(group or 0, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_answers_come_into_the_queue_once_however_often_the_run_is_executed(
+    queued: Queued, cast: Cast, base: ModelVersion
+) -> None:
+    make_prompts(cast, 3)
+    run = queued()
+    supervisor.execute(run.pk)
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error, run.attempt) == (Status.SUCCEEDED, "", 1)
+    assert (run.result["prompts"], run.result["responses"]) == (2, 4)
+    assert run.result["tokens_per_s"] > 0
+    responses = Response.objects.filter(author=base.author)
+    assert responses.count() == 4
+    assert {response.sampling["max_new_tokens"] for response in responses} == {4}
+    assert {response.finish_reason for response in responses} <= {"eos", "length"}
+    assert Task.objects.count() == run.result["tasks"] > 0
+
+    # The worker died between storing the answers and ending the run: the next one finds them and adds none.
+    TrainingRun.objects.filter(pk=run.pk).update(status=Status.QUEUED)
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attempt) == (Status.SUCCEEDED, 2)
+    assert (Response.objects.filter(author=base.author).count(), Task.objects.count()) == (4, run.result["tasks"])
+
+
+def test_a_cancelled_run_saves_a_checkpoint_and_leaves_no_process(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+    groups: list[int | None] = []
+
+    def cancel(run: TrainingRun) -> None:
+        groups.append(run.process_group)
+        runs.request_cancel(run=run, by=cast.manager)
+
+    run = execute_while(reward_run(cast), cancel)
+    assert (run.status, run.error, run.produced) == (Status.CANCELLED, "", None)
+    assert list((RunFiles(run).run / "checkpoints").glob("step-*"))
+    assert is_gone(groups[0])
+    assert "Stopped after step" in run.log
+
+
+def test_a_child_killed_for_its_memory_ends_failed_with_the_reason(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+    run = execute_while(reward_run(cast), lambda run: os.killpg(run.process_group or 0, signal.SIGKILL))
+    assert run.status == Status.FAILED
+    assert run.error.startswith("Its process was killed by the system (signal 9), most likely because memory ran out.")
+
+
+def test_a_run_that_was_taken_away_is_stopped_and_written_no_more(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+    other = uuid.uuid4()
+    groups: list[int | None] = []
+
+    def take_away(run: TrainingRun) -> None:
+        groups.append(run.process_group)
+        TrainingRun.objects.filter(pk=run.pk).update(lease_token=other, worker="another-host/1/2")
+
+    run = execute_while(reward_run(cast), take_away)
+    assert (run.status, run.lease_token, run.worker) == (Status.RUNNING, other, "another-host/1/2")
+    assert is_gone(groups[0])
+
+
+def test_a_model_is_registered_with_its_hash_and_another_attempt_registers_no_second(
+    cast: Cast, base: ModelVersion
+) -> None:
+    make_judgments(cast, 6)
+    run = reward_run(cast, epochs=1)
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    version = run.produced
+    assert version is not None
+    assert (run.status, str(version), version.active) == (Status.SUCCEEDED, "reward 1", False)
+    assert list(version.parents.all()) == [base]
+    result = json.loads((RunFiles(run).run / "result.json").read_text())
+    assert version.sha256 == result["sha256"]
+    assert version.metrics["rankings"] == run.result["rankings"]
+    assert RunMetric.objects.filter(run=run, name="loss").exists()
+    supervisor.execute(run.pk)
+    assert cast.project.model_versions.filter(kind="reward").count() == 1
+
+    # A model whose files were changed is not trained from.
+    (settings.HONE_DATA / version.folder / "config.json").write_text("{}")
+    ppo = launch.start(project=cast.project, stage="ppo", by=None, config={})
+    supervisor.execute(ppo.pk)
+    ppo.refresh_from_db()
+    assert ppo.status == Status.FAILED
+    assert "are not those it was stored with" in ppo.error
+
+
+def test_a_model_that_is_missing_fails_the_run_with_its_name(queued: Queued, cast: Cast, base: ModelVersion) -> None:
+    make_prompts(cast, 2)
+    gone = ModelVersion.objects.create(
+        project=cast.project, kind="policy", number=1, folder="runs/9/run/model", author=None
+    )
+    run = launch.start(
+        project=cast.project, stage="sft", by=None, config={}, inputs={"model": gone}, snapshot=_demonstrations(cast)
+    )
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error) == (
+        Status.FAILED,
+        f"The files of policy 1 are missing: there is no folder {settings.HONE_DATA / 'runs/9/run/model'}.",
+    )
+    run = queued(inputs={"model": versions.base(cast.project, name="/nowhere/at-all")})
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == Status.FAILED
+    assert "/nowhere/at-all" in run.error
+
+
+def _demonstrations(cast: Cast) -> object:
+    return cast.project.snapshots.create(kind="demonstrations", state="ready", sha256="0" * 64, folder="snapshots/0")
+
+
+def test_bad_input_is_told_in_the_words_of_the_recipe(queued: Queued, cast: Cast) -> None:
+    make_prompts(cast, 2)
+    run = queued(config={"max_new_tokens": 120, "max_length": 128})
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == Status.FAILED
+    assert run.error.startswith("max_new_tokens 120 leaves no room for a prompt within 128 tokens")
+
+
+def test_a_project_without_prompts_or_judgments_says_what_to_do(queued: Queued, cast: Cast, base: ModelVersion) -> None:
+    for run, reason in [
+        (queued(), "Kindness has no prompts to answer. Import some first."),
+        (
+            reward_run(cast),
+            "Its snapshot could not be made: There are no rankings yet that match, so there is nothing to freeze.",
+        ),
+    ]:
+        supervisor.execute(run.pk)
+        run.refresh_from_db()
+        assert (run.status, run.error) == (Status.FAILED, reason)
+
+
+def test_a_full_disk_is_named_whether_the_worker_or_the_child_meets_it(queued: Queued, cast: Cast) -> None:
+    make_prompts(cast, 2)
+    run = queued()
+    files = RunFiles(run)
+    files.make()
+    partial = files.inputs / f".prompts.jsonl.{os.getpid()}"
+    partial.symlink_to("/dev/full")
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error) == (Status.FAILED, failures.DISK_FULL)
+
+    run = queued()
+    files = RunFiles(run)
+    files.make()
+    files.output.symlink_to("/dev/full")
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error) == (Status.FAILED, failures.DISK_FULL)
+
+
+def test_secrets_stay_with_the_worker(
+    monkeypatch: pytest.MonkeyPatch, queued: Queued, cast: Cast, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HONE_SECRET_KEY", "x" * 40)
+    make_prompts(cast, 2)
+    run = queued()
+    files = RunFiles(run)
+    files.make()
+    with supervisor.child_process(["--help"], files) as child:
+        environment = Path(f"/proc/{child.pid}/environ").read_bytes()
+    assert b"HONE_SECRET_KEY" not in environment
+    assert b"HONE_PARENT_PID" in environment
+
+
+@pytest.mark.parametrize(
+    ("returncode", "log", "sentence"),
+    [
+        (-9, "step 3", failures.KILLED),
+        (137, "", failures.KILLED),
+        (-11, "step 3", "Its process ended by signal 11 (Segmentation fault)."),
+        (1, "Traceback\nMemoryError\n", failures.OUT_OF_MEMORY),
+        (1, "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried 99 bytes", failures.OUT_OF_MEMORY),
+        (1, "OSError: [Errno 28] No space left on device", failures.DISK_FULL),
+        (2, "step 1\nrankings.jsonl, line 3: not valid JSON.\n\n", "rankings.jsonl, line 3: not valid JSON."),
+        (1, "", "Its process ended with exit status 1 and said nothing."),
+    ],
+)
+def test_how_a_child_ended_becomes_a_sentence(returncode: int, log: str, sentence: str) -> None:
+    assert failures.of_child(returncode=returncode, log=log).startswith(sentence)
