@@ -1,7 +1,7 @@
 """What people's side refuses, in sentences for the person who asked. Views show the sentence with the status."""
 
 
-class Refused(Exception):  # noqa: N818 (not every refusal is an error)
+class Refused(Exception):
     """A request that was understood and not carried out; nothing was changed.
 
     The message is a sentence for the user, `status` the HTTP status that goes with it.

@@ -25,6 +25,7 @@ from annotate.quality import JudgedTask, Share, agreement, agreement_with_others
 # The page stays quick in a project of any size: these many of the latest are looked at.
 LATEST_TASKS = 2_000
 LATEST_JUDGMENTS = 10_000
+NOTHING = (0, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ class ProjectOverview:
     def labelers(self) -> list[Pace]:
         """Everybody who judges here or has judged, most judgments first."""
         done = {
-            row["labeler"]: row
+            row["labeler"]: (row["judgments"], row["last_at"])
             for row in Judgment.objects.filter(project=self.project)
             .order_by()
             .values("labeler")
@@ -104,9 +105,9 @@ class ProjectOverview:
         paces = [
             Pace(
                 labeler=user,
-                judgments=done.get(user.pk, {}).get("judgments", 0),
+                judgments=done.get(user.pk, NOTHING)[0],
                 skipped=skipped.get(user.pk, 0),
-                last_at=done.get(user.pk, {}).get("last_at"),
+                last_at=done.get(user.pk, NOTHING)[1],
                 median_seconds=median(seconds) if (seconds := self._seconds.get(user.pk)) else None,
                 per_hour=3600 / mean if seconds and (mean := fmean(seconds)) > 0 else None,
                 agreement=agreements.get(user.pk),
@@ -161,7 +162,7 @@ class ProjectOverview:
         rows = self._judgments().filter(latest__seconds__isnull=False).order_by("-pk")
         seconds: dict[int, list[float]] = {}
         for labeler_id, spent in rows.values_list("labeler", "latest__seconds")[:LATEST_JUDGMENTS]:
-            seconds.setdefault(labeler_id, []).append(spent)
+            seconds.setdefault(labeler_id, []).append(spent or 0.0)
         return seconds
 
 

@@ -138,14 +138,14 @@ def _check(project: Project) -> None:
     try:
         project.full_clean(validate_unique=False, validate_constraints=False)
     except ValidationError as error:
-        raise Refused(
-            " ".join(
-                f"{Project._meta.get_field(name).verbose_name.capitalize()}: {' '.join(messages)}"
-                for name, messages in error.message_dict.items()
-            ),
-            status=400,
-        ) from None
+        sentences = [f"{_label(name)}: {' '.join(messages)}" for name, messages in error.message_dict.items()]
+        raise Refused(" ".join(sentences), status=400) from None
     text.checked(project.name + project.description, name="The name", longest=1000)
+
+
+def _label(name: str) -> str:
+    field = Project._meta.get_field(name)
+    return str(getattr(field, "verbose_name", name)).capitalize()
 
 
 def _free_slug(name: str) -> str:

@@ -6,7 +6,9 @@ Rules that hold at any moment, on PostgreSQL and on SQLite:
 - A labeler holds at most one current task and one ahead per project; asking again gives the same one.
 - No judgment that was sent is refused for being late, and a repeated one is the same one.
 
-Locks are always taken in the order cursor, assignment, task, project, so two requests never wait for each other.
+Locks are taken in the order cursor, assignment, task, project, and nobody waits for a task while he holds another one
+with a higher number, so two requests never wait for each other. The cursor makes a labeler's own requests, from all
+his browser tabs, go one after the other.
 SQLite takes its one write lock at BEGIN (transaction_mode IMMEDIATE), which makes `select_for_update` needless there.
 """
 
@@ -67,11 +69,12 @@ def claim_next(*, labeler: User, project: Project) -> Assignment | None:
         if current is not None:
             _renew(current, project=project, state=State.CURRENT)
         else:
-            current = _lease(labeler=labeler, project=project, cursor=cursor, state=State.CURRENT)
+            current = _lease(labeler=labeler, project=project, cursor=cursor, state=State.CURRENT, wait=True)
         if ahead is not None:
             _renew(ahead, project=project, state=State.AHEAD)
         elif current is not None:
-            _lease(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD)
+            # Not worth waiting for, and the current task may be locked by now.
+            _lease(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False)
         return current
 
 
@@ -160,7 +163,8 @@ def release_expired(*, now: datetime | None = None) -> int:
 def release_held(*, labeler: User, project: Project) -> int:
     """Take back all that a labeler holds in a project, as when he leaves it; returns how many."""
     with transaction.atomic():
-        held = list(_held(labeler=labeler, project=project).select_for_update(of=("self",), no_key=True))
+        leases = _held(labeler=labeler, project=project).select_for_update(of=("self",), no_key=True)
+        held = list(leases.order_by("task_id"))
         for assignment in held:
             _end(assignment, state=State.EXPIRED)
     return len(held)
@@ -229,17 +233,14 @@ def set_overlap(*, project: Project, overlap: int) -> int:
 
 def _locked_assignment(*, assignment_id: int, labeler: User) -> Assignment:
     """The labeler's own assignment, locked until the transaction ends. Raises Refused (404) or NotYours (403)."""
-    assignment = (
-        Assignment.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("project")
-        .filter(pk=assignment_id)
-        .first()
-    )
+    assignments = Assignment.objects.select_related("project").filter(pk=assignment_id)
+    assignment = assignments.first()
     if assignment is None:
         raise Refused("There is no such task.", status=404)
     if assignment.labeler_id != labeler.pk:
         raise NotYours("This task was given to somebody else.")
-    return assignment
+    _locked_cursor(labeler=labeler, project=assignment.project)
+    return assignments.select_for_update(of=("self",), no_key=True).get()
 
 
 def _count_judgment(assignment: Assignment) -> bool:
@@ -270,7 +271,6 @@ def _lease_end(project: Project) -> datetime:
 
 
 def _locked_cursor(*, labeler: User, project: Project) -> QueueCursor:
-    """The labeler's cursor, locked: his browser tabs ask one after the other."""
     cursors = QueueCursor.objects.select_for_update(no_key=True)
     cursor, _ = cursors.get_or_create(
         labeler=labeler, project=project, defaults={"position": START, "epoch": project.queue_epoch}
@@ -285,9 +285,9 @@ def _renew(assignment: Assignment, *, project: Project, state: str) -> None:
     assignment.save(update_fields=["state", "lease_until", *opened])
 
 
-def _lease(*, labeler: User, project: Project, cursor: QueueCursor, state: str) -> Assignment | None:
+def _lease(*, labeler: User, project: Project, cursor: QueueCursor, state: str, wait: bool) -> Assignment | None:
     """Take a place of the next task for the labeler, as his current task or the one ahead."""
-    task = _take_slot(labeler=labeler, project=project, cursor=cursor)
+    task = _take_slot(labeler=labeler, project=project, cursor=cursor, wait=wait)
     if task is None:
         return None
     now = timezone.now()
@@ -308,11 +308,12 @@ def _lease(*, labeler: User, project: Project, cursor: QueueCursor, state: str) 
     )
 
 
-def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor) -> Task | None:
+def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bool) -> Task | None:
     """Find the first task with a free place that the labeler hasn't seen, and take the place.
 
     The search begins where his last one ended, so it doesn't walk over all he has judged, and once more from the front
     if nothing is left there. The epoch is read first: whatever comes free after this line leaves another epoch behind.
+    Tasks that others have locked are passed by; `wait` waits for them when there are no others.
     """
     epoch = Project.objects.values_list("queue_epoch", flat=True).get(pk=project.pk)
     start = cursor.position if cursor.epoch == epoch else START
@@ -334,6 +335,8 @@ def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor) -> Task 
             break
     # What is left is locked by others, who may not take its last place: wait for it instead of saying there is nothing.
     while task is None and (locked := candidates.values_list("pk", flat=True).first()) is not None:
+        if not wait:
+            return None
         task = candidates.filter(pk=locked).select_for_update(of=("self",), no_key=True).first()
     if task is not None:
         taken = Task.objects.filter(pk=task.pk, state=Task.State.OPEN, slots_free__gt=0)

@@ -14,8 +14,8 @@ def checked_criteria(criteria: Any) -> list[dict[str, Any]]:
     """[{"name", "label", "min", "max", "help"?}] with whole min < max at most 100 apart. Raises Refused (400)."""
     checked = []
     for item in _checked_items(criteria, kind="criterion", keys={"name", "label", "min", "max", "help"}):
-        low, high = item.get("min"), item.get("max")
-        if not _whole(low) or not _whole(high) or not 0 < high - low <= 100:
+        low, high = _whole(item.get("min")), _whole(item.get("max"))
+        if low is None or high is None or not 0 < high - low <= 100:
             raise Refused(f"The scale of {item['label']} must go from one whole number up to another.", status=400)
         checked.append(item)
     return checked
@@ -26,8 +26,8 @@ def checked_flags(flags: Any) -> list[dict[str, Any]]:
     return _checked_items(flags, kind="flag", keys={"name", "label", "help"})
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _checked_items(items: Any, *, kind: str, keys: set[str]) -> list[dict[str, Any]]:

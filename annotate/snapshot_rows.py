@@ -118,7 +118,9 @@ def demonstration_row(demonstration: Demonstration, project: Project) -> dict[st
 
 def ranking_row(judgment: Judgment, answers: list[Response], project: Project) -> dict[str, Any]:
     """One judgment's latest revision. Responses stand in the order they were made, which says nothing about them."""
-    revision = judgment.latest
+    revision, prompt = judgment.latest, judgment.task.prompt
+    assert revision is not None  # `selected` takes judged ones only
+    assert prompt is not None  # as every comparison has, by a constraint
     ranks = Ordering(tuple(map(tuple, revision.tiers))).ranks()
     responses = []
     for response in answers:
@@ -137,7 +139,7 @@ def ranking_row(judgment: Judgment, answers: list[Response], project: Project) -
         responses.append(item)
     return {
         "id": f"judgment-{judgment.pk}",
-        "prompt": judgment.task.prompt.messages,
+        "prompt": prompt.messages,
         "responses": responses,
         "task": f"task-{judgment.task_id}",
         "labeler": project.pseudonym(judgment.labeler_id),
@@ -145,7 +147,7 @@ def ranking_row(judgment: Judgment, answers: list[Response], project: Project) -
         **({"margin": revision.margin} if revision.margin is not None else {}),
         **({"seconds": revision.seconds} if revision.seconds is not None else {}),
         "revision": revision.number,
-        **_origin(judgment.task.prompt),
+        **_origin(prompt),
     }
 
 

@@ -18,7 +18,7 @@ LONGEST_LINE = 16 * 2**20
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-class BadFile(Exception):  # noqa: N818 (named for the file)
+class BadFile(Exception):
     """Why the file as a whole can't be read, as a sentence."""
 
 
@@ -29,7 +29,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as file:
             packed = file.read(2) == GZIP_MAGIC
             file.seek(0)
-            yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file  # type: ignore[arg-type, type-var]
+            yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
     except FileNotFoundError:
         raise BadFile(f"There is no file {path.name}.") from None
     except (gzip.BadGzipFile, zlib.error, EOFError):

@@ -6,7 +6,7 @@ A row's `weight` and the `score` of a response have no place in Hone's records a
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from annotate.formats import files
 from annotate.formats.rows import (
@@ -36,7 +36,7 @@ def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
 
 
 def parse(row: dict[str, Any]) -> ImportedRow:
-    common = {
+    common: dict[str, Any] = {
         "messages": _messages(row.get("prompt")),
         "id": short_text(row, "id"),
         "language": short_text(row, "lang", longest=10),
@@ -138,5 +138,5 @@ def _choice(row: dict[str, Any], key: str, allowed: list[str], default: str) -> 
     return value if isinstance(value, str) and value in allowed else default
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -10,11 +10,11 @@ MOST_TURNS = 500
 MOST_RESPONSES = 64
 
 
-class BadRow(Exception):  # noqa: N818 (named for the row)
+class BadRow(Exception):
     """Why a row is broken, as the end of a sentence; the reader adds where. Nothing of the file is imported."""
 
 
-class LeftOut(Exception):  # noqa: N818 (named for the row)
+class LeftOut(Exception):
     """Why a sound row has no place in Hone, as a phrase; the others are imported, and the report counts these."""
 
 
