@@ -29,6 +29,8 @@ Progress = Callable[[str, int, int], None]
 
 HUB_SECONDS = 3.0
 """A machine without the Hub must notice quickly."""
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+"""What is fetched of a repository: weights in safetensors, and no code."""
 REPORT_SECONDS = 0.2
 
 
@@ -140,15 +142,13 @@ def _source(model: BaseModel, source: str) -> dict[str, Any]:
 
 def _from_hub(model: BaseModel, target: Path) -> bool:
     """Fetch from the Hub; False where it is switched off, cannot be reached or breaks off."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on") or not _hub_answers():
+    if not hub_answers():
         return False
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        snapshot_download(
-            model.hub_id, local_dir=target, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]
-        )
+        snapshot_download(model.hub_id, local_dir=target, allow_patterns=HUB_FILES)
     except (OSError, ValueError, HfHubHTTPError):
         shutil.rmtree(target, ignore_errors=True)
         return False
@@ -156,8 +156,13 @@ def _from_hub(model: BaseModel, target: Path) -> bool:
     return is_ready(target) and any(target.glob("*.safetensors"))
 
 
-def _hub_answers() -> bool:
-    """Whether the Hub's host takes a connection. In a thread: looking a name up knows no time limit."""
+def hub_answers() -> bool:
+    """Whether the Hub is switched on and its host takes a connection.
+
+    Asked in a thread, because looking a host's name up knows no time limit.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return False
     address = urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
     port = address.port or (443 if address.scheme == "https" else 80)
     answered = threading.Event()

@@ -44,7 +44,7 @@ class KeyValues(CacheLayerMixin):
         self.is_initialized = True
 
     def fill(self, prompts: Any, *, source: Tensor, rows: Tensor, shared: int) -> None:
-        """Copy computed prompts into rows: `shared` places on the left, the rest aligned right at the prompts' width."""
+        """Copy computed prompts into rows: `shared` places on the left, the rest up against the prompts' width."""
         start = self.length - (prompts.keys.shape[2] - shared)
         keys, values = prompts.keys[source].transpose(2, 3), prompts.values[source]
         self.keys[rows, :, :, :shared] = keys[..., :shared]

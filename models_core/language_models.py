@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper
 from safetensors import safe_open
@@ -35,20 +36,30 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def locate(name: str | Path) -> str:
-    """The folder, or the Hub id, that a model's name stands for; catalogue models are fetched. Raises BadInput."""
+    """The folder that a model's name stands for; those of the catalogue and of the Hub are fetched. Raises BadInput."""
     name = str(name)
     if name in catalogue.MODELS:
         return str(catalogue.resolve(name))
     folder = Path(name)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise BadInput(f"{name} is not a model folder: it has no config.json.")
-        if not any(folder.glob("*.safetensors")):
-            raise BadInput(f"{name} has no weights in safetensors format; other formats are not read.")
-        return str(folder)
-    if folder.exists() or name.startswith((".", "/")) or not HUB_ID.fullmatch(name):
-        raise BadInput(f"There is no model folder {name}.")
-    return name
+    if not folder.is_dir():
+        if folder.exists() or name.startswith((".", "/")) or not HUB_ID.fullmatch(name):
+            raise BadInput(f"There is no model folder {name}.")
+        folder = _from_hub(name)
+    if not (folder / "config.json").is_file():
+        raise BadInput(f"{name} is not a model folder: it has no config.json.")
+    if not any(folder.glob("*.safetensors")):
+        raise BadInput(f"{name} has no weights in safetensors format; other formats are not read.")
+    return str(folder)
+
+
+def _from_hub(name: str) -> Path:
+    """The Hub's files in its local cache, brought there if need be. A Hub out of reach is noticed in seconds."""
+    is_online = catalogue.hub_answers()
+    try:
+        return Path(snapshot_download(name, allow_patterns=catalogue.HUB_FILES, local_files_only=not is_online))
+    except (OSError, ValueError) as error:
+        reason = _first_line(error) if is_online else "the Hub cannot be reached"
+        raise BadInput(f"There is no model folder {name}, and it could not be had from the Hub: {reason}.") from None
 
 
 def load_tokenizer(name: str | Path) -> Any:

@@ -1,12 +1,11 @@
 """Which of a model's weights learn: all of them, those of the last layers, or LoRA's small matrices beside them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from models_core.config import BadInput, TrainingSettings
@@ -84,13 +83,3 @@ def trainable(model: Any) -> dict[str, nn.Parameter]:
 def trainable_parameters(model: Any) -> int:
     """How many numbers learn."""
     return sum(weight.numel() for weight in trainable(model).values())
-
-
-def load_trainable(model: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Copy a checkpoint's tensors into the parameters that learn, exactly; the names must be the same."""
-    weights = trainable(model)
-    if weights.keys() != tensors.keys():
-        raise BadInput("The checkpoint is of a model with other weights.")
-    with torch.no_grad():
-        for name, weight in weights.items():
-            weight.copy_(tensors[name])

@@ -1,4 +1,4 @@
-"""Sampling: the same tokens as transformers' own loop, the same distribution as the model's, one row apart from another."""
+"""Sampling: the tokens of transformers' own loop, the distribution of the model, and no row disturbing another."""
 
 import numpy
 import pytest

@@ -1,0 +1,67 @@
+"""Settings from texts: names, types and ranges, with an error that says which and what."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from models_core.config import STAGES, BadInput, PPOConfig, RewardConfig, SampleConfig, SFTConfig, parse
+
+
+def test_texts_become_numbers_and_truths():
+    settings = parse(RewardConfig, {"epochs": " 3 ", "learning_rate": "1e-4", "use_margin": "Yes", "ties": "half"})
+    assert (settings.epochs, settings.learning_rate, settings.use_margin, settings.ties) == (3, 1e-4, True, "half")
+
+
+def test_what_is_not_given_has_its_default():
+    assert parse(SFTConfig, {}) == SFTConfig()
+    assert (SFTConfig().method, RewardConfig().method, PPOConfig().method) == ("full", "full", "lora")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"epoch": "1"}, "There is no setting 'epoch' here; the settings are batch_size, epochs"),
+        ({"epochs": "two"}, "The setting epochs must be a whole number from 1 to 1000, not 'two'."),
+        ({"epochs": "0"}, "The setting epochs must be a whole number from 1 to 1000, not '0'."),
+        ({"epochs": "1.5"}, "The setting epochs must be a whole number"),
+        ({"epochs": True}, "The setting epochs must be a whole number"),
+        ({"learning_rate": "nan"}, "The setting learning_rate must be a number from 0 to 1, not 'nan'."),
+        ({"learning_rate": "inf"}, "The setting learning_rate must be a number"),
+        ({"method": "qlora"}, "The setting method must be one of full, last_n, lora, not 'qlora'."),
+        ({"precision": "fp8"}, "The setting precision must be one of auto, bf16, fp32, not 'fp8'."),
+        ({"micro_batch_tokens": "1"}, "must be a whole number of at least 16, not '1'."),
+        ({"seed": "-1"}, "The setting seed must be a whole number"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(values, sentence):
+    with pytest.raises(BadInput) as caught:
+        parse(SFTConfig, values)
+    assert sentence in str(caught.value)
+
+
+def test_a_wrong_truth_is_refused():
+    with pytest.raises(BadInput, match="use_margin must be true or false, not 'maybe'"):
+        parse(RewardConfig, {"use_margin": "maybe"})
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_setting_has_help_and_a_default_that_it_accepts_itself(stage):
+    defaults = dataclasses.asdict(STAGES[stage]())
+    assert parse(STAGES[stage], {name: str(value) for name, value in defaults.items()}) == STAGES[stage]()
+    for field in dataclasses.fields(STAGES[stage]):
+        assert field.metadata["help"].endswith("."), field.name
+
+
+def test_a_setting_belongs_to_its_stage():
+    with pytest.raises(BadInput, match="no setting 'epochs'"):
+        parse(SampleConfig, {"epochs": "1"})
+
+
+def test_reading_settings_and_rows_loads_no_torch():
+    program = (
+        "import sys, models_core.config, models_core.records, models_core.catalogue, models_core.stopping;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
