@@ -23,6 +23,9 @@ from transformers import AttentionInterface
 
 PACKED_ATTENTION = "hone_packed"
 
+SMALL_ATTENTION = 512 * 512
+"""Scores of a segment, tokens times tokens seen, up to which plain matrix products beat torch's attention kernel."""
+
 
 class Group(NamedTuple):
     """A prompt and the responses that continue it, as token ids. With no responses it is a plain row."""
@@ -141,19 +144,39 @@ def _attend(
     `split` and not slices: the backward pass of one split is one concatenation, that of every slice a row of zeros as
     long as the whole.
     """
-    grouped = query.shape[1] != key.shape[1]
     queries, keys, values = (tensor.split(layout.sizes, dim=2) for tensor in (query, key, value))
     outputs = []
     for index, (prefix, mask) in enumerate(zip(layout.prefixes, layout.masks, strict=True)):
         k, v = keys[index], values[index]
         if prefix is not None:
             k, v = torch.cat([keys[prefix], k], dim=2), torch.cat([values[prefix], v], dim=2)
-        outputs.append(
-            functional.scaled_dot_product_attention(
-                queries[index], k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=grouped
-            )
-        )
+        outputs.append(_attention(queries[index], k, v, mask, scaling=scaling))
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, *, scaling: float | None
+) -> torch.Tensor:
+    """One segment's attention, causal where no mask is given: [1, heads, T, d] over [1, key heads, S, d].
+
+    On a processor the backward pass of torch's kernel costs two to three times as much as plain products while the
+    matrix of scores is small. They are computed in fp32, as the kernel does, so both agree within bf16's rounding.
+    """
+    heads, tokens, width = query.shape[1:]
+    key_heads, seen = key.shape[1:3]
+    if query.device.type != "cpu" or tokens * seen > SMALL_ATTENTION or query.dtype == torch.float64:
+        grouped = heads != key_heads
+        return functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=grouped
+        )
+    shared = heads // key_heads  # query heads that look at one key head
+    scale = width**-0.5 if scaling is None else scaling
+    if mask is None:
+        mask = torch.ones(tokens, seen, dtype=torch.bool).tril()
+    rows = (query.float() * scale).reshape(key_heads, shared * tokens, width)
+    scores = torch.bmm(rows, key[0].float().transpose(1, 2)).view(key_heads, shared, tokens, seen)
+    weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1).to(query.dtype)
+    return torch.bmm(weights.view(key_heads, shared * tokens, seen), value[0]).view(1, heads, tokens, width)
 
 
 AttentionInterface.register(PACKED_ATTENTION, _attend)

@@ -1,10 +1,10 @@
 """Improve a policy by PPO against a reward model, with a KL penalty that holds it near its reference.
 
 This is the PPO of Ziegler et al. 2019, Stiennon et al. 2020 and InstructGPT (Ouyang et al. 2022, section 3.5); with a
---ptx text it is PPO-ptx. An episode is one response: its tokens are the actions, the score arrives at its last token, and
-every token pays for leaving the reference. A step of the run is a rollout phase: sample `batch_size` episodes, measure
-them, then learn from them in `minibatches` updates, `ppo_epochs` times over. Left out: choosing a checkpoint by held-out
-reward; every phase's score and KL are in metrics.jsonl.
+--ptx text it is PPO-ptx. An episode is one response: its tokens are the actions, the score arrives at its last token,
+and every token pays for leaving the reference. A step of the run is a rollout phase: sample `batch_size` episodes,
+measure them, then learn from them in `minibatches` updates, `ppo_epochs` times over. Left out: choosing a checkpoint by
+held-out reward; every phase's score and KL are in metrics.jsonl.
 
     python -m models_core ppo --model SFT --reward RM --data prompts.jsonl --out RUN
 """

@@ -56,9 +56,9 @@ def rankings(folder: Path, *, count: int = 8) -> Path:
 
 
 def run(stage: str, folder: Path, values: dict[str, Any], *, stop: StopSignal | None = None, **given: Any) -> Any:
-    train: Callable[..., dict[str, Any]] = {"sft": sft.train, "reward": reward.train, "ppo": ppo.train}[stage]
+    recipes: dict[str, Callable[..., dict[str, Any]]] = {"sft": sft.train, "reward": reward.train, "ppo": ppo.train}
     settings = parse(STAGES[stage], {"precision": "fp32", **values})
-    return train(settings, out=folder, device=CPU, stop=stop or StopSignal(), **given)
+    return recipes[stage](settings, out=folder, device=CPU, stop=stop or StopSignal(), **given)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -57,20 +57,24 @@ def test_entropy_of_a_uniform_and_of_a_certain_choice() -> None:
     assert ops.entropies(logits).tolist() == pytest.approx([math.log(4), 0.0])
 
 
-def test_head_log_probs_in_chunks_equal_one_piece_in_value_and_gradient() -> None:
+@pytest.mark.parametrize("learns", [True, False])
+def test_head_log_probs_equal_the_plain_way_in_value_and_gradient(learns: bool) -> None:
+    """In chunks, with logits recomputed where the head learns and a gradient worked out in advance where not."""
     torch.manual_seed(0)
-    head = torch.nn.Linear(6, 11, bias=False, dtype=torch.float64)
-    hidden = torch.randn(10, 6, dtype=torch.float64)
+    head = torch.nn.Linear(6, 11, bias=False, dtype=torch.float64).requires_grad_(learns)
+    hidden = torch.randn(10, 6, dtype=torch.float64, requires_grad=True)
     tokens = torch.randint(0, 11, (10,))
-    results = []
-    for chunk in (3, 100):
-        inputs = hidden.clone().requires_grad_()
-        head.zero_grad()
-        log_probs = ops.head_log_probs(inputs, head, tokens, temperature=0.7, chunk=chunk)
-        (log_probs * torch.arange(10)).sum().backward()
-        results.append((log_probs.detach(), inputs.grad, head.weight.grad.clone()))  # type: ignore[union-attr]
-    for in_chunks, in_one in zip(*results, strict=True):
-        torch.testing.assert_close(in_chunks, in_one, rtol=1e-10, atol=1e-10)
+    weights = torch.arange(10, dtype=torch.float64)
+    learning = [hidden, head.weight] if learns else [hidden]
+
+    plain = ops.token_log_probs(head(hidden), tokens, temperature=0.7)
+    expected = torch.autograd.grad((plain * weights).sum(), learning)
+    chunked = ops.head_log_probs(hidden, head, tokens, temperature=0.7, chunk=3)
+    gradients = torch.autograd.grad((chunked * weights).sum(), learning)
+    torch.testing.assert_close(chunked, plain, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-10)
+    with torch.no_grad():
+        torch.testing.assert_close(ops.head_log_probs(hidden, head, tokens, temperature=0.7), plain)
 
 
 def test_explained_variance_of_a_perfect_and_of_a_constant_prediction() -> None:

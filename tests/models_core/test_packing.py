@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from models_core.language_models import load_policy, trunk
+from models_core import packing
 from models_core.packing import Group, hidden_states, pack
 from tests.models_core.tiny import make_tiny_model
 
@@ -90,3 +91,16 @@ def test_the_model_computes_as_before_afterwards(model: Any) -> None:
     before = model(input_ids=row).logits
     hidden_states(trunk(model), pack(GROUPS))
     torch.testing.assert_close(model(input_ids=row).logits, before, rtol=0, atol=0)
+
+
+def test_plain_products_and_the_kernel_give_the_same_attention(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Which of the two computes a segment depends on its size and the device, never the result."""
+    model = load_policy(make_tiny_model(tmp_path / "model"), device="cpu", dtype=torch.float32)
+    results = []
+    for limit in (0, 10**9):
+        monkeypatch.setattr(packing, "SMALL_ATTENTION", limit)
+        model.zero_grad()
+        states = hidden_states(trunk(model), pack(GROUPS))
+        states.pow(2).sum().backward()
+        results.append((states.detach(), model.model.layers[0].self_attn.k_proj.weight.grad.clone()))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from models_core import chat
+from models_core import chat, language_models, records, scoring
 from models_core.config import BadInput
+from models_core.records import Message
 from models_core.stopping import Stopped
 from tests.models_core import recipes
 from tests.models_core.recipes import metrics, run, weights
@@ -102,8 +103,14 @@ def test_the_reward_model_overfits_eight_rankings(inputs: dict[str, dict[str, An
 
 
 def test_ppo_raises_the_score(inputs: dict[str, dict[str, Any]], tmp_path: Path) -> None:
-    values = {"episodes": 1024, "batch_size": 64, "max_new_tokens": 6, "learning_rate": 0.02, "kl_coef": 0.0}
-    values |= {"method": "full", "ppo_epochs": 2, "kl_ceiling": 0}
+    values: dict[str, Any] = {
+        "episodes": 1024,
+        "batch_size": 64,
+        "ppo_epochs": 2,
+        "max_new_tokens": 6,
+        "method": "full",
+    }
+    values |= {"learning_rate": 0.02, "kl_coef": 0.0, "kl_ceiling": 0}
     run("ppo", tmp_path / "run", values, **inputs["ppo"])
     scores = [row["score"] for row in metrics(tmp_path / "run")]
     assert scores[-1] > scores[0] + 0.5
@@ -148,10 +155,8 @@ def test_ppo_mixes_text_into_every_update(inputs: dict[str, dict[str, Any]], tmp
 
 
 def test_a_padded_batch_scored_by_plain_transformers_gives_the_same_logits(reward_model: Path, tmp_path: Path) -> None:
-    from models_core import language_models, scoring
-
     tokenizer = language_models.load_tokenizer(reward_model)
-    messages, texts = ({"role": "user", "content": "say 3"},), ["a", "mmmm", "zz"]
+    messages, texts = (Message(role="user", content="say 3"),), ["a", "mmmm", "zz"]
     group, _ = scoring.encode_group(tokenizer, messages, texts, max_length=512)
     ours = language_models.load_reward_model(reward_model, device="cpu", dtype=torch.float32)
     (logits,) = scoring.group_logits(ours, [group], budget=4096, device="cpu")
@@ -166,9 +171,7 @@ def test_a_padded_batch_scored_by_plain_transformers_gives_the_same_logits(rewar
 
 def test_scores_are_put_on_the_scale_of_the_files_given(inputs: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     """Scored with the saved shift and scale, demonstrations average 0 and samples deviate by 1."""
-    from models_core import language_models, records, scoring
-
-    files = {"demonstrations": recipes.demonstrations(tmp_path), "samples": recipes.rankings(tmp_path)}
+    files: dict[str, Any] = {"demonstrations": recipes.demonstrations(tmp_path), "samples": recipes.rankings(tmp_path)}
     result = run("reward", tmp_path / "run", SHORT["reward"], **inputs["reward"], **files)
     assert result["calibrated_on"] == {"shift": "demonstrations", "scale": "samples"}
     model = language_models.load_reward_model(tmp_path / "run" / "model", device="cpu", dtype=torch.float32)
