@@ -172,8 +172,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(error, BAD_INPUT)
     except Stopped as stopped:
         return _say(stopped if str(stopped) else "Stopped.", STOPPED)
-    except KeyboardInterrupt:
-        return _say("Interrupted.", FAILED)
     except Exception as error:
         if (reason := _known_failure(error)) is None:
             traceback.print_exc()
