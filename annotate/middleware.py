@@ -9,9 +9,8 @@ from django.shortcuts import redirect, resolve_url
 from django.urls import reverse
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
-SIGNED_OUT = (
-    "You have been signed out. What you entered is still on this page: sign in again in another tab, then send it again."
-)
+ONE_TIME = "You signed in with a one-time password. Choose your own in another tab, then send this again."
+SIGNED_OUT = "You have been signed out. What you entered is still on this page: sign in again in another tab, then send it again."
 
 
 class OneTimePasswordMiddleware:
@@ -26,7 +25,8 @@ class OneTimePasswordMiddleware:
             open_to_all = (change, reverse("account_logout"), settings.STATIC_URL)
             if not request.path.startswith(open_to_all):
                 if request.htmx:  # type: ignore[attr-defined]
-                    return HttpResponse(headers={"HX-Redirect": change})
+                    # A page opened before: sending it elsewhere would take away what was entered there.
+                    return HttpResponse(ONE_TIME, status=403, content_type="text/plain")
                 return redirect(change)
         return self.get_response(request)
 

@@ -141,7 +141,9 @@ class Board:
 
 def draft(entered: Entered) -> dict[str, list[str]]:
     """What of a form's fields is worth keeping as a draft."""
-    return {name: values for name, values in entered.items() if name in _DRAFT_FIELDS or name.startswith(_DRAFT_PREFIXES)}
+    return {
+        name: values for name, values in entered.items() if name in _DRAFT_FIELDS or name.startswith(_DRAFT_PREFIXES)
+    }
 
 
 def submission(entered: Entered) -> Submission:

@@ -17,10 +17,14 @@ class ImportForm(forms.Form):
         help_text="JSON lines, a JSON array or plain text (a prompt a line), UTF-8, gzipped or not.",
     )
     format = forms.ChoiceField(
-        choices=[("auto", "Find out by itself"), *((name, module.LABEL) for name, module in IMPORTERS.items())], initial="auto"
+        choices=[("auto", "Find out by itself"), *((name, module.LABEL) for name, module in IMPORTERS.items())],
+        initial="auto",
     )
     language = forms.CharField(
-        required=False, max_length=10, label="Only the language", help_text="A tag such as en. Rows that don’t say theirs are taken."
+        required=False,
+        max_length=10,
+        label="Only the language",
+        help_text="A tag such as en. Rows that don’t say theirs are taken.",
     )
     limit = forms.IntegerField(required=False, min_value=1, label="At most so many rows")
 

@@ -75,9 +75,10 @@ class ProjectForm(forms.Form):
         cleaned = super().clean() or {}
         if preset := cleaned.pop("preset", ""):
             _, criteria, flags = PRESETS[preset]
-            cleaned["criteria"], cleaned["flags"] = CriteriaField(required=False).clean(criteria), FlagsField(
-                required=False
-            ).clean(flags)
+            cleaned["criteria"], cleaned["flags"] = (
+                CriteriaField(required=False).clean(criteria),
+                FlagsField(required=False).clean(flags),
+            )
             self.errors.pop("criteria", None)
             self.errors.pop("flags", None)
         return cleaned

@@ -21,7 +21,9 @@ class CriteriaField(forms.CharField):
         for number, parts in _lines(super().clean(value), most=4):
             scale = _SCALE.fullmatch(parts[2]) if len(parts) > 2 else None
             if scale is None:
-                raise forms.ValidationError(f"Line {number}: write it as  name | label | 1-7  with a scale of whole numbers.")
+                raise forms.ValidationError(
+                    f"Line {number}: write it as  name | label | 1-7  with a scale of whole numbers."
+                )
             criterion = {"name": parts[0], "label": parts[1], "min": int(scale[1]), "max": int(scale[2])}
             criteria.append(criterion | ({"help": parts[3]} if len(parts) > 3 and parts[3] else {}))
         try:
@@ -109,5 +111,9 @@ PRESETS: dict[str, tuple[str, str, str]] = {
         "",
     ),
     "llama2": ("Llama 2: helpfulness and safety 1-5", "helpfulness | Helpfulness | 1-5\nsafety | Safety | 1-5", ""),
-    "relevance": ("Relevance and harmlessness 1-5", "relevance | Relevance | 1-5\nharmlessness | Harmlessness | 1-5", ""),
+    "relevance": (
+        "Relevance and harmlessness 1-5",
+        "relevance | Relevance | 1-5\nharmlessness | Harmlessness | 1-5",
+        "",
+    ),
 }

@@ -56,12 +56,16 @@ def reset_password(request: ProjectRequest, user_id: int) -> HttpResponse:
 @require_POST
 @requires(Capability.MANAGE)
 def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
-    user = get_object_or_404(User, pk=user_id, memberships__project=request.project, memberships__role=request.POST.get("role"))
+    user = get_object_or_404(
+        User, pk=user_id, memberships__project=request.project, memberships__role=request.POST.get("role")
+    )
     try:
         domain.remove_role(user=user, project=request.project, role=request.POST["role"], by=request.user)
     except Refused as refusal:
         return _page(request, form=InviteForm(), refusal=refusal)
-    messages.success(request, f"{user.display_name} is no {request.POST['role']} of this project any more. Work done is kept.")
+    messages.success(
+        request, f"{user.display_name} is no {request.POST['role']} of this project any more. Work done is kept."
+    )
     # Whoever took his own manager's role away has no business on this page now.
     if user.pk == request.user.pk:
         return redirect("annotate:home")

@@ -55,7 +55,9 @@ def settings(request: ProjectRequest) -> HttpResponse:
 
 def _archive(request: ProjectRequest, *, closed: bool) -> HttpResponse:
     edit_project(project=request.project, by=request.user, archived=closed)
-    messages.success(request, "The project is closed: no more tasks are given out." if closed else "The project is open again.")
+    messages.success(
+        request, "The project is closed: no more tasks are given out." if closed else "The project is open again."
+    )
     return redirect("annotate:settings", request.project.slug)
 
 

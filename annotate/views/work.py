@@ -109,7 +109,11 @@ def _refused(request: ProjectRequest, assignment_id: int, refusal: Refused) -> H
         # As text: the sentence may quote what was sent.
         answer["HX-Reswap"] = "textContent"
         return retarget(answer, "#refusal")
-    own = Assignment.objects.select_related("task__prompt", "project").filter(pk=assignment_id, labeler=request.user).first()
+    own = (
+        Assignment.objects.select_related("task__prompt", "project")
+        .filter(pk=assignment_id, labeler=request.user)
+        .first()
+    )
     if own is None:
         return render(request, "403.html", {"exception": str(refusal)}, status=refusal.status)
     return _show(request, board.Board(own, entered=_entered(request)), status=refusal.status, refusal=str(refusal))

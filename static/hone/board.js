@@ -13,7 +13,10 @@
       this.fillTiers();
       this.showRanks();
       this.countSeconds();
-      form.addEventListener("change", (event) => this.changed(event.target));
+      form.addEventListener("change", (event) => {
+        // Sortable has a "change" event of its own, in the middle of a drag.
+        if (event.target.matches("input, select, textarea")) this.changed(event.target);
+      });
       form.addEventListener("input", () => this.keepDraft());
       form.addEventListener("focusin", () => this.showRanks());
       form.addEventListener("htmx:confirm", (event) => this.beforeRequest(event));
@@ -178,6 +181,7 @@
 
     beforeRequest(event) {
       if (event.target !== this.form) return;
+      this.noteSeconds();
       const question = this.question();
       if (question && this.asked !== question) {
         event.preventDefault();
@@ -191,18 +195,25 @@
     keepDraft() {
       clearTimeout(this.draftTimer);
       this.draftTimer = setTimeout(() => {
-        if (this.form.isConnected) this.form.dispatchEvent(new Event("keep-draft"));
+        if (!this.form.isConnected) return;
+        this.noteSeconds();
+        this.form.dispatchEvent(new Event("keep-draft"));
       }, DRAFT_DELAY);
     }
 
     // Seconds with this page in sight; a draft that comes back brings its own.
     countSeconds() {
-      const field = this.form.elements.seconds;
-      let spent = Number(field.value) || 0;
-      const timer = setInterval(() => {
-        if (!this.form.isConnected) return clearInterval(timer);
-        if (document.visibilityState === "visible") field.value = spent += 1;
-      }, 1000);
+      this.spent = Number(this.form.elements.seconds.value) || 0;
+      this.since = performance.now();
+      this.inSight = document.visibilityState === "visible";
+    }
+
+    noteSeconds() {
+      const now = performance.now();
+      if (this.inSight) this.spent += (now - this.since) / 1000;
+      this.since = now;
+      this.inSight = document.visibilityState === "visible";
+      this.form.elements.seconds.value = this.spent.toFixed(1);
     }
   }
 
@@ -231,6 +242,7 @@
     const chip = event.target.closest(".chip");
     if (chip && board) board.focus(board.answers.find((answer) => answer.dataset.id === chip.dataset.id));
   });
+  document.addEventListener("visibilitychange", () => board?.noteSeconds());
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target.id === "work" || event.target.id === "work") begin(true);
   });

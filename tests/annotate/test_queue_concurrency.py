@@ -92,6 +92,20 @@ def test_nobody_is_sent_away_while_a_wanted_task_is_only_locked_by_others():
     assert (Task.objects.get().slots_free, Assignment.objects.count()) == (0, 8)
 
 
+def test_claims_of_several_tasks_never_wait_for_each_other():
+    """Everybody takes one task and looks for a second while overlaps change, which locks all tasks in a row."""
+    project, labelers = make_project(overlap=12, labelers=8)
+    for number in range(3):
+        make_comparison(project, f"Question {number}")
+    for overlap in (9, 12, 10, 11):
+        claims = [lambda labeler=labeler: queue.claim_next(labeler=labeler, project=project) for labeler in labelers]
+        changes = [lambda overlap=overlap: queue.set_overlap(project=project, overlap=overlap)]
+        assert all(at_once([*claims[:4], *changes, *claims[4:]])[:4])
+        for labeler in labelers:
+            queue.release_held(labeler=labeler, project=project)
+    assert set(Task.objects.values_list("slots_free", flat=True)) == {11}
+
+
 def test_two_tabs_of_one_labeler_get_the_same_task():
     project, (labeler,) = make_project(overlap=1, labelers=1)
     for number in range(6):

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from annotate.rendering import MAX_MARKDOWN_CHARACTERS, markdown
 
-ALLOWED_TAGS = set("p br hr em strong s code pre blockquote ul ol li span a h3 h4 h5 h6 table thead tbody tr th td".split())
+ALLOWED_TAGS = set(
+    "p br hr em strong s code pre blockquote ul ol li span a h3 h4 h5 h6 table thead tbody tr th td".split()
+)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,8 @@ def test_a_link_opens_elsewhere_and_tells_nobody_where_it_was_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["//evil.example", "/accounts/logout/", "javascript:alert(1)", "data:text/html,x", "vbscript:x", "\\\\evil"]
+    "address",
+    ["//evil.example", "/accounts/logout/", "javascript:alert(1)", "data:text/html,x", "vbscript:x", "\\\\evil"],
 )
 def test_a_link_that_is_no_whole_web_address_leads_nowhere(address: str) -> None:
     assert "href" not in markdown(f"[look]({address})")

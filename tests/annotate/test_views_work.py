@@ -183,7 +183,15 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         "changes",
-        [{"margin": "9"}, {"margin": "-1"}, {"seconds": "nan"}, {"comment": "a\0b"}, {"rubric": "999999"}, {"rating-1-x": "1"}, {"flag-1": "x"}],
+        [
+            {"margin": "9"},
+            {"margin": "-1"},
+            {"seconds": "nan"},
+            {"comment": "a\0b"},
+            {"rubric": "999999"},
+            {"rating-1-x": "1"},
+            {"flag-1": "x"},
+        ],
     )
     def test_of_what_no_page_sends_are_a_clear_400(self, cast: Cast, labeler: Client, changes: dict[str, str]) -> None:
         assignment = hold(cast)
