@@ -124,7 +124,7 @@ def _clear(data: Path, folder: Path, socket: Path) -> None:
 def _has_left_when_asked(data: Path) -> bool:
     with _client(data) as client:
         try:
-            process = int(client.info("server")["process_id"])  # type: ignore[index]
+            process = int(client.info("server")["process_id"])
             client.shutdown()
         except (RedisError, OSError):
             return False

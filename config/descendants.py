@@ -1,5 +1,6 @@
 """Processes below this one: found, adopted when their own parent dies, and ended."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -46,7 +47,5 @@ def children(process: int) -> list[int]:
 
 def reap(process: int) -> None:
     """Let an adopted child that has ended go; one that still runs stays."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(process, os.WNOHANG)
-    except ChildProcessError:
-        pass

@@ -82,7 +82,9 @@ class Environment:
             probe.touch()
             probe.unlink(missing_ok=True)
         except OSError as error:
-            raise WrongSetting(f"{name} is {str(path)!r}; it must be a folder that can be written to ({error.strerror}).") from None
+            raise WrongSetting(
+                f"{name} is {str(path)!r}; it must be a folder that can be written to ({error.strerror})."
+            ) from None
         return path
 
     def database(self, name: str, *, default: Path) -> dict[str, object]:
@@ -109,7 +111,9 @@ class Environment:
             return ""
         scheme = url.partition(":")[0]
         if scheme not in ("redis", "rediss", "redis+socket"):
-            raise WrongSetting(f"{name} starts with {scheme!r}; it must be redis://HOST:PORT/NUMBER, rediss:// or redis+socket:///PATH.")
+            raise WrongSetting(
+                f"{name} starts with {scheme!r}; it must be redis://HOST:PORT/NUMBER, rediss:// or redis+socket:///PATH."
+            )
         try:
             parts = urlsplit(url)
             reachable = bool(parts.path if scheme == "redis+socket" else parts.hostname) and (parts.port or True)
@@ -135,7 +139,9 @@ class Environment:
         try:
             value = str(self._env.str(name, default=default)).strip()
         except OSError as error:
-            raise WrongSetting(f"{name}_FILE names a file that can't be read: {error.filename} ({error.strerror}).") from None
+            raise WrongSetting(
+                f"{name}_FILE names a file that can't be read: {error.filename} ({error.strerror})."
+            ) from None
         if "\n" in value or "\0" in value:
             raise WrongSetting(f"{name} has more than one line.")
         # An empty variable is what compose files and shells make of one that isn't set.

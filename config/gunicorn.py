@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from django.conf import settings  # noqa: E402 - it needs the variable above
+from django.conf import settings
 
 bind = f"{settings.HONE_HOST}:{settings.HONE_PORT}"
 workers = 2

@@ -66,7 +66,9 @@ def migrations() -> str:
 
 def broker() -> str:
     try:
-        with Connection(settings.CELERY_BROKER_URL, connect_timeout=BROKER_SECONDS, transport_options=BROKER_OPTIONS) as connection:
+        with Connection(
+            settings.CELERY_BROKER_URL, connect_timeout=BROKER_SECONDS, transport_options=BROKER_OPTIONS
+        ) as connection:
             connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
             connection.default_channel.client.ping()
     except Exception:

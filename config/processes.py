@@ -187,7 +187,9 @@ class Supervisor:
             if running.has_ended():
                 raise NotStarted(f"{running.ending()}. Its log: {running.program.log}")
             if time.monotonic() > deadline:
-                raise NotStarted(f"{running.program.name} isn't ready after {READY_SECONDS:.0f} s. Its log: {running.program.log}")
+                raise NotStarted(
+                    f"{running.program.name} isn't ready after {READY_SECONDS:.0f} s. Its log: {running.program.log}"
+                )
             self._signals.wait(0.05)
 
     def _tend(self) -> None:
@@ -213,7 +215,7 @@ class Supervisor:
                 descendants.reap(process)
 
     def _stop(self) -> None:
-        """Web and scheduler are told first, then the workers and the download; the broker once all of those are gone."""
+        """Web and scheduler are told first, then workers and download; the broker once all of those are gone."""
         started = time.monotonic()
         others = [running for running in self._running if not running.program.is_broker]
         brokers = [running for running in self._running if running.program.is_broker]

@@ -17,7 +17,12 @@ DEFAULT_WORKER_PROCESSES = 2
 def all_programs() -> list[Program]:
     """In the order they start. They are told to stop in the same order, but the broker last."""
     programs = [_embedded_broker()] if not settings.REDIS_URL else []
-    programs += [_web(), _scheduler(), _worker("default", processes=DEFAULT_WORKER_PROCESSES), _worker("cpu", processes=1)]
+    programs += [
+        _web(),
+        _scheduler(),
+        _worker("default", processes=DEFAULT_WORKER_PROCESSES),
+        _worker("cpu", processes=1),
+    ]
     for number in range(settings.HONE_GPUS):
         device = {"CUDA_VISIBLE_DEVICES": str(number)}
         programs.append(_worker("gpu", processes=1, name=f"gpu{number}", environment=device))

@@ -18,7 +18,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 try:
     env = Environment(os.environ)
     HONE_DATA = env.folder("HONE_DATA", default=BASE_DIR / "var")
-    HONE_HOST = env.text("HONE_HOST", default="127.0.0.1", pattern=r"[0-9A-Za-z.:\-\[\]]+", form="an address to listen on")
+    HONE_HOST = env.text(
+        "HONE_HOST", default="127.0.0.1", pattern=r"[0-9A-Za-z.:\-\[\]]+", form="an address to listen on"
+    )
     HONE_PORT = env.whole_number("HONE_PORT", default=8000, minimum=1, maximum=65535)
     HONE_WEB_THREADS = env.whole_number("HONE_WEB_THREADS", default=8, minimum=1, maximum=256)
     HONE_GPUS = env.whole_number("HONE_GPUS", default=0, minimum=0, maximum=64)

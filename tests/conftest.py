@@ -88,7 +88,16 @@ def celery_worker_process(
 
     def start(*queues: str, concurrency: int = 1, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         log = tmp_path / f"worker-{len(workers)}.log"
-        command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--queues", ",".join(queues or ("default",))]
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "config",
+            "worker",
+            "--queues",
+            ",".join(queues or ("default",)),
+        ]
         command += ["--concurrency", str(concurrency), "--hostname", f"test{len(workers)}-{os.getpid()}@%h"]
         command += ["--loglevel", "INFO", "--without-gossip", "--without-mingle"]
         with log.open("wb") as output:

@@ -27,10 +27,15 @@ def install() -> None:
         return
     names = " and ".join(missing)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise SystemExit(f"The tests need {names}. Install it (Debian: apt-get install {' '.join(missing)}), then run again.")
+        raise SystemExit(
+            f"The tests need {names}. Install it (Debian: apt-get install {' '.join(missing)}), then run again."
+        )
     print(f"Installing {names} for the tests ...", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing]):
+    for command in (
+        ["apt-get", "update", "-q"],
+        ["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing],
+    ):
         finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if finished.returncode != 0:
             raise SystemExit(f"{' '.join(command)} failed:\n{finished.stdout[-3000:]}")

@@ -38,8 +38,8 @@ def start_with(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[
         ),
         (
             {"DATABASE_URL": "mysql://root@db/hone"},
-            "Hone can't start: DATABASE_URL starts with 'mysql'; it must be "
-            "postgres://USER:PASSWORD@HOST/NAME or sqlite:////FOLDER/FILE.",
+            "Hone can't start: DATABASE_URL starts with 'mysql'; "
+            + "it must be postgres://USER:PASSWORD@HOST/NAME or sqlite:////FOLDER/FILE.",
         ),
     ],
 )
@@ -68,7 +68,7 @@ def test_whole_numbers(text: str) -> None:
     if not text.strip():
         assert env.whole_number("HONE_PORT", default=8000, minimum=1, maximum=65535) == 8000
     else:
-        with pytest.raises(WrongSetting, match="HONE_PORT is .*; it must be a whole number from 1 to 65535"):
+        with pytest.raises(WrongSetting, match=r"HONE_PORT is .*; it must be a whole number from 1 to 65535"):
             env.whole_number("HONE_PORT", default=8000, minimum=1, maximum=65535)
 
 
@@ -82,7 +82,9 @@ def test_a_flag_is_not_guessed() -> None:
         Environment({"HONE_DEBUG": "maybe"}).flag("HONE_DEBUG", default=False)
 
 
-@pytest.mark.parametrize("url", ["mysql://h/n", "hone", "postgres://", "postgres://host", "sqlite://", "postgres://h:port/n"])
+@pytest.mark.parametrize(
+    "url", ["mysql://h/n", "hone", "postgres://", "postgres://host", "sqlite://", "postgres://h:port/n"]
+)
 def test_database_addresses_that_are_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(WrongSetting, match="DATABASE_URL"):
         Environment({"DATABASE_URL": url}).database("DATABASE_URL", default=tmp_path / "hone.sqlite3")
@@ -126,7 +128,7 @@ def test_values_come_from_files_too(tmp_path: Path) -> None:
     env = Environment({"HONE_SECRET_KEY_FILE": str(tmp_path / "key")})
     assert env.secret("HONE_SECRET_KEY") == "k" * 40
     env.refuse_unknown()
-    with pytest.raises(WrongSetting, match="HONE_SECRET_KEY_FILE names a file that can't be read: .*absent"):
+    with pytest.raises(WrongSetting, match=r"HONE_SECRET_KEY_FILE names a file that can't be read: .*absent"):
         Environment({"HONE_SECRET_KEY_FILE": str(tmp_path / "absent")}).secret("HONE_SECRET_KEY")
 
 
@@ -146,6 +148,8 @@ def test_the_secret_key_is_made_once_and_private(tmp_path: Path) -> None:
 def test_every_setting_is_documented_and_nothing_else() -> None:
     source = (ROOT / "config" / "settings.py").read_text(encoding="utf-8")
     read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source))
-    documented = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"), re.M))
+    documented = set(
+        re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"), re.M)
+    )
     assert read == documented
     assert len(read) >= 10

@@ -19,23 +19,30 @@ import os, signal, subprocess, sys, time
 def note(text):
     with open("events", "a") as file: file.write(text + "\\n")
 """
-POLITE = HEAD + """
+POLITE = (
+    HEAD
+    + """
 def leave(*_):
     note("NAME left"); sys.exit(0)
 signal.signal(signal.SIGTERM, leave)
 note(f"NAME is {os.getpid()}")
 while True: time.sleep(1)
 """
+)
 SLOW = POLITE.replace('note("NAME left")', 'time.sleep(0.5); note("NAME left")')
-STUBBORN = HEAD + """
+STUBBORN = (
+    HEAD
+    + """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 note(f"NAME is {os.getpid()}")
 # As a training process: a session of its own, and as deaf.
-code = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(60)"
+code = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+code += "; print(os.getpid(), flush=True); time.sleep(60)"
 child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
 note(f"child is {int(child.stdout.readline())}")
 while True: time.sleep(1)
 """
+)
 
 Start = Callable[..., "Supervised"]
 

@@ -76,7 +76,9 @@ class Served:
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.environment['HONE_PORT']}{path}", timeout=20) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.environment['HONE_PORT']}{path}", timeout=20
+            ) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -178,7 +180,9 @@ def test_a_dead_worker_is_started_again(served: Served) -> None:
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: worker() not in (None, before), what="another worker")
     said = served.said.read_text()
-    assert re.search(r"^The worker cpu was ended by SIGKILL.*; starting it again in 0\.5 s\. Its log: .*\.log$", said, re.M)
+    assert re.search(
+        r"^The worker cpu was ended by SIGKILL.*; starting it again in 0\.5 s\. Its log: .*\.log$", said, re.M
+    )
     served.stop(signal.SIGTERM)
 
 
