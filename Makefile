@@ -44,8 +44,8 @@ check: setup  ## Style, types, import contracts, migrations, deployment checks
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	HONE_HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
 
-demo: setup  ## Close the loop without a browser: simulated labelers, two rounds, a table (QUICK=1, PROMPTS=file)
-	@$(BIN)/python manage.py demo $(if $(QUICK),--quick) $(if $(PROMPTS),--prompts $(PROMPTS))
+demo: setup  ## Close the loop without a browser: simulated labelers, two rounds, a table (QUICK=1, PROMPTS=file, N=most prompts)
+	@$(BIN)/python manage.py demo $(if $(QUICK),--quick) $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(N),--limit $(N))
 
 bench: setup  ## Measure
 	@$(BIN)/python -m benchmarks

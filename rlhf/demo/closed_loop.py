@@ -127,10 +127,10 @@ def win_rate(scores: list[float], others: list[float]) -> float:
 
 
 def _judged(done: simulation.Simulation) -> str:
-    agreement = done.measured
+    agreement = done.measured.rate or 0.0
     return (
         f"{done.labelers} simulated labelers gave {done.judgments} judgments; where two judged the same answers they "
-        f"agree on {agreement.value:.0%} of the pairs."
+        f"agree on {agreement:.0%} of the pairs."
     )
 
 

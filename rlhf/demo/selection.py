@@ -41,6 +41,8 @@ def choose(path: Path, *, most: int, held_out: int) -> Selection:
     A hash of its content gives each prompt its place, so the same file is always cut the same way, whatever its order,
     and the first prompts of the file are not preferred. Raises Refused for a file that can't be used.
     """
+    if most < FEWEST:
+        raise Refused(f"The demo needs {FEWEST} prompts or more, not {most}.", status=400)
     left_out: Counter[str] = Counter()
     found: dict[str, dict[str, Any]] = {}
     for row in _sound_rows(path, left_out):

@@ -41,15 +41,27 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--prompts", type=Path, default=demo.PROMPTS, metavar="FILE", help="other prompts; the English ones are used")
-        parser.add_argument("--limit", type=int, metavar="N", help=f"use at most N prompts ({FULL.prompts}; quick: {QUICK.prompts})")
-        parser.add_argument("--quick", action="store_true", help="a small demo of a few minutes, too small for sure numbers")
+        parser.add_argument(
+            "--prompts",
+            type=Path,
+            default=demo.PROMPTS,
+            metavar="FILE",
+            help="other prompts; the English ones are used",
+        )
+        parser.add_argument(
+            "--limit", type=int, metavar="N", help=f"use at most N prompts ({FULL.prompts}; quick: {QUICK.prompts})"
+        )
+        parser.add_argument(
+            "--quick", action="store_true", help="a small demo of a few minutes, too small for sure numbers"
+        )
         parser.add_argument("--here", action="store_true", help="work in HONE_DATA itself, which must hold no project")
 
     def handle(self, *, prompts: Path, limit: int | None, quick: bool, here: bool, **options: Any) -> None:
         recipe = QUICK if quick else FULL
         try:
-            chosen = selection.choose(prompts, most=recipe.prompts if limit is None else limit, held_out=recipe.held_out)
+            chosen = selection.choose(
+                prompts, most=recipe.prompts if limit is None else limit, held_out=recipe.held_out
+            )
         except Refused as error:
             raise CommandError(str(error)) from None
         if not here:
@@ -101,7 +113,9 @@ def start_in(data: Path) -> NoReturn:
     models = settings.HONE_DATA / SHARED
     models.mkdir(exist_ok=True)
     (data / SHARED).symlink_to(models)
-    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE} | {"HONE_DATA": str(data)}
+    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE} | {
+        "HONE_DATA": str(data)
+    }
     os.execve(sys.executable, [sys.executable, *sys.argv, "--here"], environment)
 
 
