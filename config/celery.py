@@ -44,7 +44,7 @@ def job_settings() -> dict[str, Any]:
         "task_default_queue": "default",
         "task_create_missing_queues": True,
         "timezone": "UTC",
-        # In memory: a start tends everything at once anyway, and a file of shelve's needs a dbm that not every Python has.
+        # In memory: a start tends everything at once anyway, and shelve needs a dbm that not every Python has.
         "beat_scheduler": "celery.beat:Scheduler",
         "beat_schedule": {
             name: {"task": f"rlhf.{name}", "schedule": seconds, "options": {"expires": seconds, "queue": "default"}}

@@ -1,4 +1,4 @@
-"""Starts a program that ends with the process that started it: `python -S config/launch.py PARENT_ID PROGRAM ARGUMENT...`
+"""Starts a program that ends with the process that started it: `python -S launch.py PARENT_ID PROGRAM ARGUMENTS...`
 
 The kernel's parent-death signal survives exec, so this little step sets it and then becomes the program. It is a step
 of its own because code between fork and exec of a large process isn't safe; standard library only, and little of it.

@@ -38,8 +38,9 @@ def start_with(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[
         ),
         (
             {"DATABASE_URL": "mysql://root@db/hone"},
-            "Hone can't start: DATABASE_URL starts with 'mysql'; "
-            + "it must be postgres://USER:PASSWORD@HOST/NAME or sqlite:////FOLDER/FILE.",
+            "Hone can't start: DATABASE_URL starts with 'mysql'; it must be {}.".format(
+                "postgres://USER:PASSWORD@HOST/NAME or sqlite:////FOLDER/FILE"
+            ),
         ),
     ],
 )
