@@ -1,4 +1,4 @@
-"""Django admin of people's side, for superusers: to read and to search. What is append-only can't be changed here either."""
+"""Django admin of people's side, for superusers: to read and to search. What is append-only stays so here."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What happens before a page is reached: a one-time password is replaced first, and an ended session takes no work away."""
+"""Before a page is reached: a one-time password is replaced first, and an ended session takes no work away."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,10 @@ from django.urls import reverse
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 ONE_TIME = "You signed in with a one-time password. Choose your own in another tab, then send this again."
-SIGNED_OUT = "You have been signed out. What you entered is still on this page: sign in again in another tab, then send it again."
+SIGNED_OUT = (
+    "You have been signed out. What you entered is still on this page: "
+    "sign in again in another tab, then send it again."
+)
 
 
 class OneTimePasswordMiddleware:

@@ -1,4 +1,7 @@
-"""Which tabs a project's pages show to whom, and which notices every page asks for. Other apps register their own in `ready()`."""
+"""Which tabs a project's pages show to whom, and which notices every page asks for.
+
+Other apps register their own in `ready()`.
+"""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """The ranking board: what a labeler is shown of a task, and what he enters read back as a submission.
 
-Fields, per response id R: `rank-R` ("1" best, "" not ranked), `rating-R-CRITERION`, `flag-R` (as often as there are flags);
+Fields, per response id R: `rank-R` ("1" best, "" not ranked), `rating-R-CRITERION`, `flag-R` (once for each flag set);
 and once: `all_unacceptable`, `margin`, `comment`, `seconds`, `rubric`, `client_id`. A draft is the same fields as
 {name: [values]}, so the page that comes back after a reload, a refusal or a lost connection is made by the same code.
 """
@@ -147,7 +147,7 @@ def draft(entered: Entered) -> dict[str, list[str]]:
 
 
 def submission(entered: Entered) -> Submission:
-    """The form's fields as a submission. Raises Refused (400) for what no page of ours sends; the queue checks the rest."""
+    """The form's fields as a submission. Raises Refused (400) for what no page sends; the queue checks the rest."""
 
     def last(name: str) -> str:
         return (entered.get(name) or [""])[-1]

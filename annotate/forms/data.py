@@ -24,7 +24,7 @@ class ImportForm(forms.Form):
         required=False,
         max_length=10,
         label="Only the language",
-        help_text="A tag such as en. Rows that don’t say theirs are taken.",
+        help_text="Such as en. Rows that don’t say theirs are taken.",
     )
     limit = forms.IntegerField(required=False, min_value=1, label="At most so many rows")
 
@@ -32,7 +32,7 @@ class ImportForm(forms.Form):
         file = self.cleaned_data["file"]
         if file.size > LARGEST_UPLOAD:
             raise forms.ValidationError(
-                f"The file is larger than {LARGEST_UPLOAD // 2**20} MB. Split it, or let an administrator run import_data."
+                f"The file is larger than {LARGEST_UPLOAD // 2**20} MB. Split it, or have it imported by import_data."
             )
         return file
 

@@ -11,7 +11,7 @@ from .rubric import PRESETS, CriteriaField, FlagsField
 
 
 class ProjectForm(forms.Form):
-    """What may be set when a project is opened, and afterwards. `changes` are the arguments of create and edit_project."""
+    """What may be set when a project is opened and afterwards. `changes` are arguments of create and edit_project."""
 
     name = forms.CharField(max_length=120)
     description = forms.CharField(
@@ -42,7 +42,7 @@ class ProjectForm(forms.Form):
         min_value=1,
         max_value=24 * 60,
         initial=30,
-        help_text="A task that is neither submitted nor worked on for this long goes to somebody else. Late work is kept.",
+        help_text="A task that nobody touched for this long goes to somebody else. Late work is kept.",
     )
     guidelines = forms.CharField(
         required=False,

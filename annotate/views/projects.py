@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from ..errors import Refused
 from ..forms.project import ProjectForm
+from ..models import User
 from ..permissions import Capability, ProjectRequest, can_create_projects, requires
 from ..projects import create_project, edit_project
 
@@ -16,7 +17,7 @@ from ..projects import create_project, edit_project
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def new(request: HttpRequest) -> HttpResponse:
-    if not can_create_projects(request.user):
+    if not (isinstance(request.user, User) and can_create_projects(request.user)):
         raise PermissionDenied("Only managers and administrators open projects.")
     form = ProjectForm(request.POST or None)
     if request.method == "POST" and form.is_valid():

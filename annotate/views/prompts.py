@@ -16,7 +16,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ..errors import Refused
 from ..forms.data import ImportForm
-from ..imports import ImportReport, import_file as import_into
+from ..imports import ImportReport
+from ..imports import import_file as import_into
 from ..models import Prompt, Task
 from ..permissions import Capability, ProjectRequest, requires
 

@@ -39,7 +39,7 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     if receipt.repeated:
         note = "This had been submitted already; the first judgment counts."
     elif receipt.surplus:
-        note = "Saved. Your time for this task had run out and others have judged it meanwhile: yours is kept beside theirs."
+        note = "Saved. Your time for this task had run out and others have judged it: yours is kept beside theirs."
     else:
         note = "Saved."
     return _next(request, note=note)
@@ -79,7 +79,7 @@ def _ensure_here(request: ProjectRequest, assignment_id: int) -> None:
 
 
 def _next(request: ProjectRequest, *, note: str = "") -> HttpResponse:
-    """The next task: as a fragment to htmx, else as a page (after a deed by redirection, so a reload repeats nothing)."""
+    """The next task: a fragment to htmx, else a page (after a deed by redirection, so a reload repeats nothing)."""
     if request.method == "POST" and not request.htmx:  # type: ignore[attr-defined]
         messages.success(request, note)
         return redirect("annotate:work", request.project.slug)

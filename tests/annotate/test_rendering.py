@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from annotate.rendering import MAX_MARKDOWN_CHARACTERS, markdown
 
-ALLOWED_TAGS = set(
-    "p br hr em strong s code pre blockquote ul ol li span a h3 h4 h5 h6 table thead tbody tr th td".split()
-)
+ALLOWED_TAGS = {
+    *("p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "span", "a"),
+    *("h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
+}
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ class TestProject:
         assert answer["Location"] == "/p/good-manners/people/"
         project = Project.objects.get(slug="good-manners")
         assert (project.responses_per_task, project.overlap, project.lease_minutes) == (5, 2, 20)
-        assert project.guidelines is not None and project.guidelines.text == "Be *kind*."
+        assert project.guidelines is not None
+        assert project.guidelines.text == "Be *kind*."
         assert project.rubric is not None
         assert project.rubric.criteria == [
             {"name": "warmth", "label": "Warmth", "min": 1, "max": 7, "help": "How warm it is"}
@@ -254,7 +255,7 @@ class TestExports:
         assert "every 2s" not in page
         for name in snapshot.files:
             answer = manager.get(f"/p/kindness/exports/{snapshot.pk}/{name}")
-            assert b"".join(answer.streaming_content) == (snapshots.folder_of(snapshot) / name).read_bytes()
+            assert b"".join(answer) == (snapshots.folder_of(snapshot) / name).read_bytes()
             assert f'filename="kindness-{snapshot.pk}-{name}"' in answer["Content-Disposition"]
 
     @pytest.mark.parametrize("name", ["../../secret_key", "..%2f..%2fhone.sqlite3", "/etc/passwd", "other.jsonl"])

@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def sign_in(browser: Browser, transactional_db: None, live_server: Any) -> Iterator[SignIn]:
-    """`sign_in(user)` returns a page on the home page, signed in through the form. Further arguments are the context's."""
+    """`sign_in(user)` signs in through the form and returns the page. Further arguments are the browser context's."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
     expected: list[str] = []
