@@ -71,9 +71,9 @@ def head_log_probs(
 ) -> torch.Tensor:
     """Log-probabilities of tokens from the hidden states that predict them: [N, D], [N] -> [N].
 
-    The vocabulary is by far the widest layer of a small model. It is applied here to the tokens that count, a chunk at a
-    time, so at most [chunk, V] logits exist at once: under a frozen linear head their gradient is worked out on the
-    spot, else the backward pass computes them again.
+    The vocabulary is by far the widest layer of a small model. It is applied here to the tokens that count, a chunk at
+    a time, so at most [chunk, V] logits exist at once: under a frozen linear head their gradient is worked out on
+    the spot, else the backward pass computes them again.
     """
     is_frozen = isinstance(head, torch.nn.Linear) and not any(weight.requires_grad for weight in head.parameters())
     if is_frozen and torch.is_grad_enabled() and hidden.requires_grad:
@@ -91,8 +91,8 @@ def head_log_probs(
 class _FrozenHeadLogProbs(torch.autograd.Function):
     """Log-probabilities under a linear head W that does not learn, whose gradient needs no logits later.
 
-    d log p(token) / d hidden = (W[token] - sum_v p(v) W[v]) / temperature: a vector as wide as the hidden state, known as
-    soon as p is.
+    d log p(token) / d hidden = (W[token] - sum_v p(v) W[v]) / temperature: a vector as wide as the hidden state, known
+    as soon as p is.
     """
 
     @staticmethod
@@ -110,7 +110,7 @@ class _FrozenHeadLogProbs(torch.autograd.Function):
         return torch.cat(log_probs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (directions,) = ctx.saved_tensors
         return (gradient[:, None] * directions).to(directions.dtype), None, None, None, None
 

@@ -93,17 +93,18 @@ def train(
         with training.timed():
             # 3. Sample one response to each prompt of this phase.
             try:
-                sampled = rollout.sample(
-                    networks.policy,
-                    [prompt_ids[row] for row in rows],
-                    samples=1,
-                    max_new_tokens=settings.max_new_tokens,
-                    temperature=settings.temperature,
-                    stop_ids=networks.stop_ids,
-                    seed=settings.seed * 2**32 + step,
-                    batch_size=settings.batch_size,
-                    stop=stop,
-                )
+                with methods.merged_for_sampling(networks.policy):
+                    sampled = rollout.sample(
+                        methods.unwrapped(networks.policy),
+                        [prompt_ids[row] for row in rows],
+                        samples=1,
+                        max_new_tokens=settings.max_new_tokens,
+                        temperature=settings.temperature,
+                        stop_ids=networks.stop_ids,
+                        seed=settings.seed * 2**32 + step,
+                        batch_size=settings.batch_size,
+                        stop=stop,
+                    )
             except Stopped:
                 # Half a rollout is thrown away: sampled again with the same seeds, it will be the same.
                 training.save(step - 1, state=resumable(), tensors=average.groups())

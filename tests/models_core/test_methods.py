@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 
 from models_core import language_models, methods
 from models_core.config import SFTConfig
@@ -62,6 +63,19 @@ def test_a_merged_adapter_computes_the_same(base):
         merged = methods.merged(model)
         torch.testing.assert_close(merged(IDS).logits, expected, atol=1e-4, rtol=1e-4)
     assert not any("lora" in name for name, _ in merged.named_parameters())
+
+
+def test_merging_for_sampling_computes_the_same_and_leaves_no_trace(base):
+    model = shaken(methods.prepare(language_models.load_policy(base, **CPU), SFTConfig(method="lora")))
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    expected = model(IDS).logits
+    with methods.merged_for_sampling(model):
+        inside = [part.merged for part in model.modules() if isinstance(part, LoraLayer)]
+        torch.testing.assert_close(model(IDS).logits, expected, atol=1e-4, rtol=1e-4)
+    assert inside
+    assert all(inside)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+    assert torch.equal(model(IDS).logits, expected)
 
 
 def test_only_lora_has_an_adapter_to_turn_off(base):

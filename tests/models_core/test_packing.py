@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from models_core.language_models import load_policy, trunk
 from models_core import packing
+from models_core.language_models import load_policy, trunk
 from models_core.packing import Group, hidden_states, pack
 from tests.models_core.tiny import make_tiny_model
 
