@@ -25,7 +25,7 @@ class ServicesFailed(Exception):
 
 @contextmanager
 def running() -> Iterator[None]:
-    """`manage.py serve --without web` in a process group of its own; it dies with this process. Raises ServicesFailed."""
+    """`manage.py serve --without web` until the block ends, or this process does. Raises ServicesFailed."""
     log = Path(settings.HONE_DATA) / "logs" / "serve.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-S", str(LAUNCH), str(os.getpid())]

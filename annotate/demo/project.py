@@ -29,7 +29,7 @@ FLAGS = (
     {
         "name": "made_up",
         "label": "Made up",
-        "help": "It states what is false, or what doesn't stand in the given text.",
+        "help": "It states what is false, or isn't in the given text.",
     },
     {"name": "harmful", "label": "Harmful", "help": "Somebody who follows it could be hurt, or it insults."},
 )

@@ -124,7 +124,10 @@ def _response(item: dict[str, Any], number: int, *, ranked: bool) -> ImportedRes
         acceptable=acceptable is not False,
         ratings={text_of(name, "a rating's name", longest=200): value for name, value in ratings.items()},
         flags=tuple(text_of(flag, f"a flag of response {number}", longest=200) for flag in flags),
-        finish_reason=_choice(item, "finish_reason", Response.FinishReason.values, "unknown"),
+        # "stop" is what samplers call an answer that ended by itself.
+        finish_reason="eos"
+        if item.get("finish_reason") == "stop"
+        else _choice(item, "finish_reason", Response.FinishReason.values, "unknown"),
     )
 
 

@@ -1,7 +1,7 @@
 """Two rounds of the loop with simulated labelers, measured on prompts that are held out of everything.
 
-Nothing here is a short cut: answers are sampled, models trained and rounds moved on by Celery workers as from a page, and
-the simulated labelers claim and submit through the functions that a person's request goes through.
+Nothing here is a short cut: answers are sampled, models trained and rounds moved on by Celery workers as from a page,
+and the simulated labelers claim and submit through the functions that a person's request goes through.
 """
 
 import json
@@ -43,7 +43,7 @@ class RoundNumbers:
                      trained on; None for the base model.
     kl:              divergence of the policy from the base model in nats an answer, at the end of PPO.
     gold_mean:       mean positivity, from -1 to 1, of the answers to held-out prompts.
-    gold_win_rate_vs_base: part of the held-out prompts whose answer is more positive than the base model's; ties are half.
+    gold_win_rate_vs_base: part of the held-out prompts answered more positively than by the base; a tie is half.
     """
 
     round: int
@@ -71,9 +71,8 @@ def run(*, project: Project, selection: Selection, recipe: Recipe, say: Say) -> 
     numbers = [_numbers(round=0, judgments=0, reward_accuracy=None, kl=0.0, texts=base_texts, base_texts=base_texts)]
     texts = base_texts
     for number in range(1, ROUNDS + 1):
-        say(
-            f"Round {number}: {_judged(simulation.simulate(project=project, judge=JUDGE, labelers=LABELERS, seed=number))}"
-        )
+        done = simulation.simulate(project=project, judge=JUDGE, labelers=LABELERS, seed=number)
+        say(f"Round {number}: {_judged(done)}")
         began = loop.start(project=project, rounds=1, by=None)
         (iteration,) = waiting.for_rounds(began, rounds=1, write=say)
         iteration.refresh_from_db()

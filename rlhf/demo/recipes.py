@@ -9,7 +9,7 @@ ANSWERS = {"max_new_tokens": 48, "temperature": 0.7}
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Prompts read at most and how many of these are held out, prompts judged a round, and the settings of the stages."""
+    """Prompts used at most, how many of them are held out, how many are judged a round, and the stages' settings."""
 
     prompts: int
     held_out: int

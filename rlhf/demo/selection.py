@@ -36,7 +36,7 @@ class Selection:
 
 
 def choose(path: Path, *, most: int, held_out: int) -> Selection:
-    """Choose at most `most` English prompts, `held_out` of them to measure on; a third where there are fewer.
+    """Choose at most `most` English prompts, `held_out` of them to measure on; at most half.
 
     A hash of its content gives each prompt its place, so the same file is always cut the same way, whatever its order,
     and the first prompts of the file are not preferred. Raises Refused for a file that can't be used.
@@ -60,7 +60,7 @@ def choose(path: Path, *, most: int, held_out: int) -> Selection:
         raise Refused(
             f"{path.name} has {len(chosen)} fit English prompts; the demo needs {FEWEST} or more.", status=400
         )
-    kept_back = min(held_out, len(chosen) // 3)
+    kept_back = min(held_out, len(chosen) // 2)
     return Selection(taking_part=chosen[kept_back:], held_out=chosen[:kept_back], left_out=dict(left_out))
 
 

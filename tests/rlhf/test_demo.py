@@ -27,12 +27,8 @@ def ids(rows: list[dict[str, object]]) -> list[object]:
 
 def test_english_prompts_take_part_once_and_the_rest_is_counted(tmp_path: Path) -> None:
     rows = [prompt(f"Question {number}?", lang="en") for number in range(30)]
-    rows += [
-        prompt("问题？", lang="zh"),
-        prompt("Says nothing of its language"),
-        prompt("Question 3?"),
-        prompt("long " * 200),
-    ]
+    rows += [prompt("问题？", lang="zh"), prompt("Says nothing of its language")]
+    rows += [prompt("Question 3?"), prompt("long " * 200)]
     chosen = selection.choose(write(tmp_path / "p.jsonl", rows), most=28, held_out=6)
     assert len(chosen.held_out) == 6
     assert len(chosen.taking_part) == 22
@@ -54,9 +50,9 @@ def test_what_is_held_out_depends_on_contents_and_not_on_the_order(tmp_path: Pat
     assert ids(one.held_out) != ids(rows[:12])
 
 
-def test_of_few_prompts_a_third_is_held_out(tmp_path: Path) -> None:
+def test_of_few_prompts_half_is_held_out(tmp_path: Path) -> None:
     chosen = selection.choose(write(tmp_path / "p.jsonl", [prompt(f"{n}?") for n in range(30)]), most=100, held_out=120)
-    assert (len(chosen.held_out), len(chosen.taking_part)) == (10, 20)
+    assert (len(chosen.held_out), len(chosen.taking_part)) == (15, 15)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +88,6 @@ def test_the_table_has_a_line_a_round() -> None:
         round=1, judgments=160, reward_accuracy=0.651, kl=4.2, gold_mean=0.5, gold_win_rate_vs_base=0.61
     )
     head, *lines = closed_loop.table([base, first])
-    assert head.split() == "round judgments reward accuracy KL gold mean win rate against base".split()
+    assert " ".join(head.split()) == "round judgments reward accuracy KL gold mean win rate against base"
     assert lines[0].split() == ["0", "base", "0", "0.00", "0.360", "50.0%"]
     assert lines[1].split() == ["1", "160", "65.1%", "4.20", "0.500", "61.0%"]

@@ -21,13 +21,14 @@ class Command(BaseCommand):
                 f"The demo project is there already ({made.project.tasks.count()} tasks); nothing was changed."
             )
             return
+        prompts, tasks = made.project.prompts.count(), made.project.tasks.count()
         roles = {MANAGER: "manages the project and the installation"} | dict.fromkeys(LABELERS, "ranks answers")
         lines = [f"    {name:<10}  {password}    {roles[name]}" for name, password in made.passwords.items()]
         self.stdout.write(
             "\n".join(
                 [
                     "",
-                    f"The demo project has {made.project.prompts.count()} prompts and {made.project.tasks.count()} tasks to rank.",
+                    f"The demo project has {prompts} prompts and {tasks} tasks to rank.",
                     "One-time passwords, shown only now (you choose your own when you sign in):",
                     "",
                     *lines,

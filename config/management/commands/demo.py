@@ -35,8 +35,9 @@ ELSEWHERE = ("DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE")
 
 class Command(BaseCommand):
     help = (
-        "Closes the loop without a browser: samples answers, lets simulated labelers judge them, trains a reward model and a "
-        "policy, samples again; two rounds. Works in HONE_DATA/demo, which it empties first. The last line is one JSON object."
+        "Closes the loop without a browser: samples answers, lets simulated labelers judge them, trains a reward model "
+        "and a policy, samples again; two rounds. Works in HONE_DATA/demo, which it empties first. The last line is "
+        "one JSON object."
     )
     requires_system_checks: list[str] = []
 
