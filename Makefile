@@ -33,8 +33,8 @@ $(STAMPS)/browser: static/package.json static/package-lock.json config/browser_l
 
 test: setup  ## Run every test: on SQLite, and those that use the database on PostgreSQL again
 	@$(BIN)/python -m tests.machine
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(PYTEST)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --database postgresql $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --database postgresql $(PYTEST)
 
 check: setup  ## Style, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .
