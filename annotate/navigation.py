@@ -70,9 +70,9 @@ for _tab in (
     Tab("Overview", "annotate:overview", Capability.SEE_DATA, position=10),
     Tab("Work", "annotate:work", Capability.LABEL, position=20),
     Tab("Guidelines", "annotate:guidelines", Capability.VIEW, position=30),
-    Tab("Prompts", "annotate:prompts", Capability.SEE_DATA, position=40),
+    Tab("Prompts", "annotate:prompts", Capability.SEE_DATA, also=("annotate:import",), position=40),
     Tab("Exports", "annotate:exports", Capability.EXPORT, position=45),
-    Tab("People", "annotate:people", Capability.MANAGE, position=80),
+    Tab("People", "annotate:people", Capability.MANAGE, also=("annotate:reset_password",), position=80),
     Tab("Settings", "annotate:settings", Capability.MANAGE, position=90),
 ):
     register(_tab)

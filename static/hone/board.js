@@ -102,6 +102,12 @@
 
     // ---- keys ----
     key(event) {
+      const skip = event.target.closest(".skip > .card");
+      if (skip) {
+        // A form's Enter presses its first button, which would hand in the ranking.
+        if (event.key === "Enter") { event.preventDefault(); skip.querySelector("button").click(); }
+        return;
+      }
       const field = event.target.closest("textarea, select, input[type=text]");
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return this.submit(event);
       if (field || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -30,6 +30,7 @@
       width,
       height: HEIGHT,
       legend: { show: false },
+      padding: [8, 10, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       scales: { x: { time: false } },
       axes: [{ ...axis, size: 26, values: (_, steps) => steps.map((step) => (Number.isInteger(step) ? step : "")) },

@@ -186,10 +186,11 @@ def test_skip_with_a_reason_by_keyboard(cast: Cast, tasks: list[Any], sign_in: S
     page.keyboard.press("s")
     page.keyboard.press("ArrowDown")
     page.get_by_label("In your words, if you like").fill("cut off")
-    page.get_by_role("button", name="Skip this task").click()
+    page.keyboard.press("Enter")
     expect(page.locator(".done")).to_have_text("Skipped.")
     assignment.refresh_from_db()
     assert assignment.skip_reason == "broken: cut off"
+    assert not Judgment.objects.exists()
 
 
 def test_keys_are_explained(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
