@@ -16,7 +16,7 @@ PRECISIONS = ("auto", "bf16", "fp32")
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
-class BadInput(Exception):  # noqa: N818 (what it says to the user, not a bug)
+class BadInput(Exception):
     """Something the user gave cannot be used; the message is a sentence for that user."""
 
 

@@ -10,7 +10,7 @@ PARENT_VARIABLE = "HONE_PARENT_PID"
 PR_SET_PDEATHSIG = 1
 
 
-class Stopped(Exception):  # noqa: N818 (nothing went wrong)
+class Stopped(Exception):
     """Raised by a recipe once its checkpoint is on disk."""
 
 
