@@ -42,7 +42,8 @@ def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def headline(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The two or three numbers by which a model is known."""
-    return numbers({name: metrics[name] for name in HEADLINES if metrics.get(name) is not None})[:3]
+    found = [name for name in HEADLINES if isinstance(metrics.get(name), int | float)]
+    return [(name.replace("_", " "), shown(metrics[name])) for name in found[:3]]
 
 
 def shown(value: float) -> str:

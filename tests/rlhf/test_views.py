@@ -59,8 +59,8 @@ def test_what_changes_something_is_refused_to_others(
 ) -> None:
     run = queued()
     for name, arguments in [
-        ("new_run", ["reward"]), ("cancel_run", [run.pk]), ("sample", []), ("promote", [base.pk]), ("roll_back", [base.pk]),
-        ("start_loop", []), ("loop_policy", []), ("cancel_round", [1]),
+        ("new_run", ["reward"]), ("cancel_run", [run.pk]), ("sample", []), ("promote", [base.pk]),
+        ("roll_back", [base.pk]), ("start_loop", []), ("loop_policy", []), ("cancel_round", [1]),
     ]:  # fmt: skip
         assert as_user(user, cast).post(url(cast, name, *arguments)).status_code == status
     run.refresh_from_db()
