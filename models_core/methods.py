@@ -64,7 +64,7 @@ def merged(model: Any) -> PreTrainedModel:
 
 def unwrapped(model: Any) -> PreTrainedModel:
     """The transformers model inside peft's wrapper, with LoRA's layers in place; any other model as it is."""
-    inner: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
+    inner: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     return inner
 
 
