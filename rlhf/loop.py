@@ -211,7 +211,7 @@ def _check_gate(iteration: Iteration, name: str, value: float | None) -> None:
     if passed:
         raise _Closing(
             State.STOPPED,
-            f"{name.replace('_', ' ').capitalize()} {value:.3g} is {GATES[name][1]} the gate of {bound:g}.",
+            f"{GATES[name][0].partition(',')[0]} {value:.3g} is {GATES[name][1]} the gate of {bound:g}.",
         )
 
 

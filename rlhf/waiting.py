@@ -20,7 +20,7 @@ PATIENCE = timedelta(seconds=60)
 class RunTeller:
     """Says what changes in a run, a line at a time."""
 
-    write: Callable[[str], None]
+    write: Callable[[str], object]
     said: dict[int, str] = field(default_factory=dict)
     warned: set[int] = field(default_factory=set)
 
@@ -56,7 +56,7 @@ class RunTeller:
             )
 
 
-def for_run(run: TrainingRun, *, write: Callable[[str], None]) -> TrainingRun:
+def for_run(run: TrainingRun, *, write: Callable[[str], object]) -> TrainingRun:
     """Return when the run has ended. Raises CommandError when it failed, was cancelled, or no worker comes."""
     teller = RunTeller(write)
     while True:
@@ -69,7 +69,7 @@ def for_run(run: TrainingRun, *, write: Callable[[str], None]) -> TrainingRun:
         time.sleep(POLL_SECONDS)
 
 
-def for_rounds(first: Iteration, *, rounds: int, write: Callable[[str], None]) -> list[Iteration]:
+def for_rounds(first: Iteration, *, rounds: int, write: Callable[[str], object]) -> list[Iteration]:
     """Return the rounds when all have ended well. Raises CommandError when one ended otherwise, or no worker comes."""
     teller = RunTeller(write)
     numbers = range(first.number, first.number + rounds)
