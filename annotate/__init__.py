@@ -1,1 +1,1 @@
-"""People's side of Hone: projects, prompts, the labeling queue, judgments and what is made of them. Never imports torch."""
+"""People's side of Hone: projects, prompts, the labeling queue, judgments. Never imports torch."""

@@ -104,7 +104,7 @@ def tell_pool_children(**kwargs: Any) -> None:
 
 @signals.worker_process_init.connect
 def follow_worker(**kwargs: Any) -> None:
-    """A pool child whose worker was killed gets SIGTERM, puts its job back and ends (Celery's own choice is SIGKILL)."""
+    """A pool child whose worker was killed gets SIGTERM, puts its job back, ends (Celery's own choice is SIGKILL)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -43,10 +43,14 @@ class Assignment(models.Model):
             models.UniqueConstraint(
                 fields=["labeler", "project"], condition=Q(state="current"), name="assignment_one_current"
             ),
-            models.UniqueConstraint(fields=["labeler", "project"], condition=Q(state="ahead"), name="assignment_one_ahead"),
+            models.UniqueConstraint(
+                fields=["labeler", "project"], condition=Q(state="ahead"), name="assignment_one_ahead"
+            ),
         ]
         indexes = [
-            models.Index(fields=["lease_until"], condition=Q(state__in=["current", "ahead"]), name="assignment_held_lease"),
+            models.Index(
+                fields=["lease_until"], condition=Q(state__in=["current", "ahead"]), name="assignment_held_lease"
+            ),
             models.Index(fields=["labeler", "project", "-ended_at"], name="assignment_history"),
         ]
 
@@ -63,7 +67,8 @@ class Judgment(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="judgments")
     latest = models.OneToOneField("JudgmentRevision", null=True, on_delete=models.PROTECT, related_name="+")
     surplus = models.BooleanField(
-        default=False, help_text="Came after the lease ran out and another labeler had taken the place: kept, beyond the overlap."
+        default=False,
+        help_text="Came after the lease ran out and another labeler had taken the place: kept, beyond the overlap.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -99,7 +104,9 @@ class JudgmentRevision(AppendOnlyModel):
 
     judgment = models.ForeignKey(Judgment, on_delete=models.PROTECT, related_name="revisions")
     number = models.PositiveIntegerField()
-    client_id = models.UUIDField(default=uuid.uuid4, help_text="Chosen by the browser: a repeated submit is the same revision.")
+    client_id = models.UUIDField(
+        default=uuid.uuid4, help_text="Chosen by the browser: a repeated submit is the same revision."
+    )
     tiers = models.JSONField(default=list)
     all_unacceptable = models.BooleanField(default=False)
     ratings = models.JSONField(default=dict, blank=True)
@@ -116,7 +123,9 @@ class JudgmentRevision(AppendOnlyModel):
         constraints = [
             models.UniqueConstraint(fields=["judgment", "number"], name="judgment_revision_once"),
             models.UniqueConstraint(fields=["judgment", "client_id"], name="judgment_revision_client_once"),
-            models.CheckConstraint(condition=Q(seconds__isnull=True) | Q(seconds__gte=0), name="judgment_revision_seconds"),
+            models.CheckConstraint(
+                condition=Q(seconds__isnull=True) | Q(seconds__gte=0), name="judgment_revision_seconds"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -24,7 +24,9 @@ class Project(models.Model):
     slug = models.SlugField(unique=True, max_length=60)
     name = models.CharField(max_length=120)
     description = models.CharField(max_length=500, blank=True)
-    language = models.CharField(max_length=10, default="en", help_text="Language of the prompts, as a tag such as en or zh-hans.")
+    language = models.CharField(
+        max_length=10, default="en", help_text="Language of the prompts, as a tag such as en or zh-hans."
+    )
     responses_per_task = models.PositiveSmallIntegerField(
         "answers a task (K)", default=4, validators=[MinValueValidator(MIN_RESPONSES), MaxValueValidator(MAX_RESPONSES)]
     )
@@ -43,7 +45,9 @@ class Project(models.Model):
         help_text="How long a task stays with a labeler who doesn't submit it.",
     )
     queue_epoch = models.PositiveBigIntegerField(
-        default=0, editable=False, help_text="Raised when tasks appear or reopen, so that labelers look at the whole queue again."
+        default=0,
+        editable=False,
+        help_text="Raised when tasks appear or reopen, so that labelers look at the whole queue again.",
     )
     pseudonym_key = models.CharField(max_length=64, default=new_pseudonym_key, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True)
@@ -52,7 +56,9 @@ class Project(models.Model):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=Q(responses_per_task__gte=2, responses_per_task__lte=9), name="project_k_2_to_9"),
+            models.CheckConstraint(
+                condition=Q(responses_per_task__gte=2, responses_per_task__lte=9), name="project_k_2_to_9"
+            ),
             models.CheckConstraint(condition=Q(overlap__gte=1), name="project_overlap_at_least_1"),
             models.CheckConstraint(condition=Q(gold_rate__gte=0, gold_rate__lte=1), name="project_gold_rate_0_to_1"),
         ]
@@ -80,7 +86,9 @@ class Guidelines(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guidelines_versions")
     version = models.PositiveIntegerField()
     text = models.TextField(blank=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -93,7 +101,7 @@ class Guidelines(models.Model):
 
 
 class Rubric(models.Model):
-    """One version of what is asked about each answer besides its rank. Judgments point to the version they were made by.
+    """One version of what is asked about each answer besides its rank. A judgment points to the version it was made by.
 
     criteria: [{"name", "label", "min", "max", "help"?}], one rating a response each.
     flags:    [{"name", "label", "help"?}], yes or no per response.
@@ -103,7 +111,9 @@ class Rubric(models.Model):
     version = models.PositiveIntegerField()
     criteria = models.JSONField(default=list, blank=True)
     flags = models.JSONField(default=list, blank=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -15,7 +15,7 @@ def content_hash(messages: list[dict[str, str]]) -> str:
 
 
 def split_of(digest: str) -> str:
-    """Which side of the split a prompt is on for ever: 80 in 100 train, 10 validation, 10 test, by its content alone."""
+    """The side of the split a prompt is on for ever, by its content alone: 80 in 100 train, 10 validation, 10 test."""
     bucket = int(digest[:8], 16) % 100
     return Prompt.Split.TRAIN if bucket < 80 else Prompt.Split.VALIDATION if bucket < 90 else Prompt.Split.TEST
 
@@ -59,7 +59,9 @@ class Prompt(models.Model):
     sensitive = models.BooleanField(default=False, help_text="May upset: labelers are warned before it is shown.")
     split = models.CharField(max_length=10, choices=Split.choices, editable=False)
     content_hash = models.CharField(max_length=64, editable=False)
-    author = models.ForeignKey("annotate.Author", null=True, blank=True, on_delete=models.PROTECT, related_name="prompts")
+    author = models.ForeignKey(
+        "annotate.Author", null=True, blank=True, on_delete=models.PROTECT, related_name="prompts"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

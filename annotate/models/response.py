@@ -9,7 +9,7 @@ from .prompt import Prompt
 
 
 class Author(models.Model):
-    """Who wrote a text: a person (with or without an account here) or a model. All that people's side knows of models."""
+    """Who wrote a text: a person, with or without an account here, or a model: all this side knows of models."""
 
     class Kind(models.TextChoices):
         PERSON = "person", "Person"
@@ -17,13 +17,17 @@ class Author(models.Model):
 
     kind = models.CharField(max_length=6, choices=Kind.choices)
     name = models.CharField(max_length=200)
-    user = models.OneToOneField(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="author")
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="author"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["kind", "name"]
         constraints = [
-            models.CheckConstraint(condition=Q(kind="person") | Q(kind="model", user__isnull=True), name="author_model_has_no_account"),
+            models.CheckConstraint(
+                condition=Q(kind="person") | Q(kind="model", user__isnull=True), name="author_model_has_no_account"
+            ),
             models.UniqueConstraint(fields=["kind", "name"], condition=Q(user__isnull=True), name="author_name_once"),
         ]
 
@@ -43,7 +47,9 @@ class Response(AppendOnlyModel):
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="responses")
     text = models.TextField(blank=True)
     author = models.ForeignKey(Author, on_delete=models.PROTECT, related_name="responses")
-    sampling = models.JSONField(default=dict, blank=True, help_text="Settings the text was sampled with; empty for people's texts.")
+    sampling = models.JSONField(
+        default=dict, blank=True, help_text="Settings the text was sampled with; empty for people's texts."
+    )
     seed = models.BigIntegerField(null=True, blank=True)
     finish_reason = models.CharField(max_length=8, choices=FinishReason.choices, default=FinishReason.UNKNOWN)
     edited_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="edits")
@@ -84,9 +90,13 @@ class AnswerRequest(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [
-            models.CheckConstraint(condition=Q(responses_wanted__gte=1, responses_wanted__lte=16), name="answer_request_1_to_16"),
+            models.CheckConstraint(
+                condition=Q(responses_wanted__gte=1, responses_wanted__lte=16), name="answer_request_1_to_16"
+            ),
             models.UniqueConstraint(
-                fields=["prompt", "purpose"], condition=Q(state__in=["open", "claimed"]), name="answer_request_open_once"
+                fields=["prompt", "purpose"],
+                condition=Q(state__in=["open", "claimed"]),
+                name="answer_request_open_once",
             ),
         ]
         indexes = [models.Index(fields=["project", "id"], condition=Q(state="open"), name="answer_request_open")]

@@ -45,7 +45,9 @@ class Task(models.Model):
     random_key = models.BigIntegerField(default=new_random_key, editable=False)
     # One ascending number to seek on: higher priority first, then the random key.
     position = models.GeneratedField(
-        expression=F("random_key") - F("priority") * 2**RANDOM_KEY_BITS, output_field=models.BigIntegerField(), db_persist=True
+        expression=F("random_key") - F("priority") * 2**RANDOM_KEY_BITS,
+        output_field=models.BigIntegerField(),
+        db_persist=True,
     )
     gold_tiers = models.JSONField(null=True, blank=True, help_text="Known ordering as tiers of response ids, or empty.")
     state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
@@ -56,10 +58,14 @@ class Task(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(judgments_wanted__gte=1), name="task_wants_a_judgment"),
             models.CheckConstraint(condition=Q(slots_free__lte=F("judgments_wanted")), name="task_slots_within_wanted"),
-            models.CheckConstraint(condition=Q(kind="write_prompt") | Q(prompt__isnull=False), name="task_has_a_prompt"),
+            models.CheckConstraint(
+                condition=Q(kind="write_prompt") | Q(prompt__isnull=False), name="task_has_a_prompt"
+            ),
         ]
         indexes = [
-            models.Index(fields=["project", "position"], condition=Q(state="open", slots_free__gt=0), name="task_queue"),
+            models.Index(
+                fields=["project", "position"], condition=Q(state="open", slots_free__gt=0), name="task_queue"
+            ),
             models.Index(fields=["project", "state"], name="task_project_state"),
         ]
 

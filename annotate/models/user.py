@@ -10,9 +10,13 @@ class User(AbstractUser):
         LIGHT = "light", "Light"
         DARK = "dark", "Dark"
 
-    language = models.CharField(max_length=10, blank=True, help_text="Language of the pages; empty follows the browser.")
+    language = models.CharField(
+        max_length=10, blank=True, help_text="Language of the pages; empty follows the browser."
+    )
     theme = models.CharField(max_length=6, choices=Theme.choices, default=Theme.SYSTEM)
-    must_change_password = models.BooleanField(default=False, help_text="Set while the password is a one-time password.")
+    must_change_password = models.BooleanField(
+        default=False, help_text="Set while the password is a one-time password."
+    )
 
     @property
     def display_name(self) -> str:

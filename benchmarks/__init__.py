@@ -1,0 +1,5 @@
+"""Measurements of this machine: `make bench`.
+
+engine.py         tokens, rankings and episodes a second of the recipes, on the base model
+labeling_queue.py milliseconds that a labeler waits for the next task
+"""

@@ -1,0 +1,27 @@
+"""`python -m benchmarks [engine] [queue]`: measure, say it in a table, and end with one JSON line."""
+
+import argparse
+import json
+import sys
+
+from benchmarks import engine, labeling_queue
+
+PARTS = {"queue": labeling_queue.measure, "engine": engine.measure}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; all of them by default")
+    chosen = parser.parse_args(arguments).parts or list(PARTS)
+    if unknown := set(chosen) - set(PARTS):
+        parser.error(f"there is no part {unknown.pop()}; the parts are {', '.join(PARTS)}")
+    figures: dict[str, float] = {}
+    for part in chosen:
+        for name, value, unit in PARTS[part]():
+            print(f"{name:<48}{value:>12.2f} {unit}", flush=True)
+            figures[f"{name}, {unit}"] = round(value, 3)
+    print(json.dumps(figures))
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))

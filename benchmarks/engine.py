@@ -1,0 +1,77 @@
+"""How fast models_core is on the base model: each command as its user runs it, read from its last line.
+
+The rates leave out loading, probing, tokenising and saving, as every command's do. Prompts and answers are those of the
+demo project; the rank of an answer is its place in the file, which changes no speed.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from annotate import demo
+
+BASE = "smollm2-135m-instruct"
+ANSWERS, RANKINGS, DEMONSTRATIONS, EPISODES, NEW_TOKENS = 64, 16, 48, 64, 64
+
+
+def measure() -> Iterator[tuple[str, float, str]]:
+    """(what, figure, unit) of sampling, SFT, reward training and PPO."""
+    with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
+        files = _write_data(Path(folder))
+        out = Path(folder)
+        sampled = _run("sample", data=files["prompts"], out=out / "answers.jsonl", max_new_tokens=NEW_TOKENS)
+        yield f"sample: {ANSWERS} answers of {NEW_TOKENS} tokens", sampled["tokens_per_s"], "tokens/s"
+        tuned = _run("sft", data=files["demonstrations"], out=out / "sft", epochs=1)
+        yield f"sft: {DEMONSTRATIONS} demonstrations", tuned["tokens_per_s"], "tokens/s"
+        reward = _run("reward", data=files["rankings"], out=out / "reward", held_out=0, epochs=1)
+        yield f"reward: {RANKINGS} rankings of 4", reward["rankings_per_s"], "rankings/s"
+        policy = _run(
+            "ppo",
+            "--reward",
+            str(out / "reward" / "model"),
+            data=files["prompts"],
+            out=out / "ppo",
+            episodes=EPISODES,
+            batch_size=EPISODES // 2,
+            max_new_tokens=NEW_TOKENS,
+        )
+        yield f"ppo: {EPISODES} episodes of {NEW_TOKENS} tokens", policy["episodes_per_s"], "episodes/s"
+
+
+def _run(command: str, *options: str, data: Path, out: Path, **values: Any) -> dict[str, Any]:
+    """The last line of a command that succeeded. What goes wrong, it says itself on standard error."""
+    line = [sys.executable, "-m", "models_core", command, "--model", BASE, "--data", str(data), "--out", str(out)]
+    line += [*options, *(f"--set={name}={value}" for name, value in values.items())]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"The command {command} ended with {done.returncode}.")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _write_data(folder: Path) -> dict[str, Path]:
+    prompts = list(islice(_rows(demo.PROMPTS), ANSWERS))
+    answered = list(_rows(demo.ANSWERS))
+    rankings = [
+        row | {"responses": [{"text": each["text"], "rank": rank} for rank, each in enumerate(row["responses"], 1)]}
+        for row in answered[:RANKINGS]
+    ]
+    demonstrations = [
+        {"id": f"{row['id']}-{number}", "prompt": row["prompt"], "response": each["text"]}
+        for row in answered
+        for number, each in enumerate(row["responses"])
+    ][:DEMONSTRATIONS]
+    files = {"prompts": prompts, "rankings": rankings, "demonstrations": demonstrations}
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {name: folder / f"{name}.jsonl" for name in files}
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
