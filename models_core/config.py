@@ -80,8 +80,8 @@ class RewardConfig(TrainingSettings):
     """Reward model trained on rankings."""
 
     epochs: int = setting(1, "Passes over the data.", minimum=1, maximum=1000)
-    batch_size: int = setting(16, "Rankings in a step.", minimum=1, maximum=65_536)
-    learning_rate: float = setting(2e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    batch_size: int = setting(4, "Rankings in a step.", minimum=1, maximum=65_536)
+    learning_rate: float = setting(6e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
     ties: str = setting("skip", "Tied answers teach nothing (skip) or to score alike (half).", choices=("skip", "half"))
     use_margin: bool = setting(False, "Ask for a difference of at least the row's margin between better and worse.")
     held_out: float = setting(

@@ -26,7 +26,7 @@ from models_core.packing import Group, pack
 from models_core.ppo_networks import Networks
 from models_core.ptx import PretrainingText
 from models_core.records import Prompt
-from models_core.stopping import Stopped, StopSignal
+from models_core.stopping import StopSignal
 from models_core.training import Diverged, Training
 
 ADAM_EPS = 1e-5
@@ -90,31 +90,28 @@ def train(
         return {"kl_coef": controller.coef, "averaged": average.updates, "latest": latest}
 
     for step, rows in enumerate(plan[done:], start=done + 1):
-        with training.timed():
-            # 3. Sample one response to each prompt of this phase.
-            try:
-                with methods.merged_for_sampling(networks.policy):
-                    sampled = rollout.sample(
-                        methods.unwrapped(networks.policy),
-                        [prompt_ids[row] for row in rows],
-                        samples=1,
-                        max_new_tokens=settings.max_new_tokens,
-                        temperature=settings.temperature,
-                        stop_ids=networks.stop_ids,
-                        seed=settings.seed * 2**32 + step,
-                        batch_size=settings.batch_size,
-                        stop=stop,
-                    )
-            except Stopped:
-                # Half a rollout is thrown away: sampled again with the same seeds, it will be the same.
-                training.save(step - 1, state=resumable(), tensors=average.groups())
-                raise Stopped(f"Stopped after phase {step - 1} of {len(plan)}; --resume goes on from there.") from None
+        with training.step(step, total=len(plan), state=resumable(), tensors=average.groups()):
+            # 3. Sample one response to each prompt of this phase. A rollout cut short by a stop is thrown away: the
+            #    same seeds will sample it again.
+            with methods.merged_for_sampling(networks.policy):
+                sampled = rollout.sample(
+                    methods.unwrapped(networks.policy),
+                    [prompt_ids[row] for row in rows],
+                    samples=1,
+                    max_new_tokens=settings.max_new_tokens,
+                    temperature=settings.temperature,
+                    stop_ids=networks.stop_ids,
+                    seed=settings.seed * 2**32 + step,
+                    batch_size=settings.batch_size,
+                    stop=stop,
+                )
             groups = [Group(prompt_ids[row], [answer.ids]) for row, (answer,) in zip(rows, sampled, strict=True)]
             ended = torch.tensor([answer.finish_reason == "stop" for (answer,) in sampled], device=device)
 
             # 4. Score the episodes and work out what each token gained.
             scores = networks.scores(groups, [prompts[row].messages for row in rows])
             phase = episodes.measure(groups, scores, ended, networks=networks, kl_coef=controller.coef)
+            stop.check()
 
             # 5. Learn: policy and value model, on the same minibatches.
             latest = phase.metrics | learn(phase, training=training, networks=networks, text=text, step=step, plan=plan)

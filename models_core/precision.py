@@ -66,7 +66,9 @@ class MasterAdamW:
         matrices = [master for master in self.masters.values() if master.dim() >= 2]
         vectors = [master for master in self.masters.values() if master.dim() < 2]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self.adam = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, betas=betas, eps=eps)
+        self.adam = torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=lr, betas=betas, eps=eps, fused=True
+        )
 
     def accumulate(self) -> None:
         """Move the model's bf16 gradients into the masters' fp32 sums."""

@@ -101,8 +101,10 @@ def train(
     # 4. Train: a step is one minibatch of whole rankings, computed a few thousand tokens at a time.
     plan = minibatches(len(examples), size=settings.batch_size, epochs=settings.epochs, seed=settings.seed)
     for step, rows in enumerate(plan[done:], start=done + 1):
-        with training.timed():
-            loss, accuracy = accumulate(network, [examples[row] for row in rows], settings=settings, device=device)
+        with training.step(step, total=len(plan)):
+            loss, accuracy = accumulate(
+                network, [examples[row] for row in rows], settings=settings, device=device, stop=stop
+            )
             rate = schedule.rate(
                 step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=True
             )
@@ -182,7 +184,7 @@ def encode(
 
 
 def accumulate(
-    network: Any, examples: Sequence[Example], *, settings: RewardConfig, device: torch.device
+    network: Any, examples: Sequence[Example], *, settings: RewardConfig, device: torch.device, stop: StopSignal
 ) -> tuple[float, float]:
     """Add the gradient of one minibatch; returns its loss and the part of its pairs in the right order.
 
@@ -191,6 +193,7 @@ def accumulate(
     total_weight = sum(example.weight for example in examples)
     loss_sum, right, pairs = 0.0, 0.0, 0
     for batch in micro_batches([example.group.tokens for example in examples], budget=settings.micro_batch_tokens):
+        stop.check()
         members = [examples[position] for position in batch]
         logits = scoring.reward_logits(network, pack([example.group for example in members], device=device))
         comparisons = Comparisons.of([example.ranked for example in members], device=device)

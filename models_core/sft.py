@@ -73,8 +73,8 @@ def train(
     plan = minibatches(len(examples), size=settings.batch_size, epochs=settings.epochs, seed=settings.seed)
     latest: dict[str, float] = {}
     for step, batch in enumerate(plan[done:], start=done + 1):
-        with training.timed():
-            loss = accumulate(network, [examples[row] for row in batch], settings=settings, device=device)
+        with training.step(step, total=len(plan)):
+            loss = accumulate(network, [examples[row] for row in batch], settings=settings, device=device, stop=stop)
             rate = schedule.rate(
                 step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=True
             )
@@ -114,7 +114,9 @@ def content_tokens(rows: Sequence[Demonstration], *, tokenizer: Any) -> int:
     return sum(map(len, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]))
 
 
-def accumulate(network: Any, examples: Sequence[Group], *, settings: SFTConfig, device: torch.device) -> float:
+def accumulate(
+    network: Any, examples: Sequence[Group], *, settings: SFTConfig, device: torch.device, stop: StopSignal
+) -> float:
     """Add the gradient of one minibatch; returns its mean loss per response token, in nats.
 
     Divided by the minibatch's tokens before each backward pass: its cut into micro-batches changes nothing.
@@ -122,17 +124,19 @@ def accumulate(network: Any, examples: Sequence[Group], *, settings: SFTConfig, 
     tokens = sum(len(example.responses[0]) for example in examples)
     total = 0.0
     for batch in micro_batches([example.tokens for example in examples], budget=settings.micro_batch_tokens):
+        stop.check()
         loss = _summed_loss(network, [examples[position] for position in batch], device=device) / tokens
-        if torch.is_grad_enabled():
-            loss.backward()
+        loss.backward()
         total += loss.item()
     return total
 
 
+@torch.no_grad()
 def mean_loss(network: Any, examples: Sequence[Group], *, settings: SFTConfig, device: torch.device) -> float:
     """Mean loss per response token on rows that are not learned from, in nats."""
-    with torch.no_grad():
-        return accumulate(network, examples, settings=settings, device=device)
+    batches = micro_batches([example.tokens for example in examples], budget=settings.micro_batch_tokens)
+    losses = (_summed_loss(network, [examples[row] for row in batch], device=device).item() for batch in batches)
+    return sum(losses) / sum(len(example.responses[0]) for example in examples)
 
 
 def _summed_loss(network: Any, examples: Sequence[Group], *, device: torch.device) -> torch.Tensor:

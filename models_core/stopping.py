@@ -25,6 +25,11 @@ class StopSignal:
         signal.signal(signal.SIGINT, self._on_signal)
         return self
 
+    def check(self) -> None:
+        """Raise Stopped if it was asked for: for long loops that have changed nothing yet."""
+        if self.requested:
+            raise Stopped
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(number, signal.SIG_DFL)

@@ -88,10 +88,25 @@ class Training:
         return self._saved.tensors(group) if self._saved and holds_it else {}
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Counts towards the run's rates: training itself, not loading, tokenising or saving."""
+    def step(
+        self,
+        number: int,
+        *,
+        total: int,
+        state: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+    ) -> Iterator[None]:
+        """Step `number` (from 1) of `total`: its time counts towards the run's rates; loading and saving do not.
+
+        Where the body raises Stopped it must not have changed a weight yet: the step before it is saved, with the
+        `state` and `tensors` of that time, and a resumed run does this one again.
+        """
         start = time.perf_counter()
-        yield
+        try:
+            yield
+        except Stopped:
+            self.save(number - 1, state=state or {}, tensors=tensors or {})
+            raise Stopped(f"Stopped after step {number - 1} of {total}; --resume goes on from there.") from None
         self.seconds += time.perf_counter() - start
 
     def update(self, name: str, *, learning_rate: float) -> float:
