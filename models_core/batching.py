@@ -15,12 +15,22 @@ def epoch_order(rows: int, *, epoch: int, seed: int) -> list[int]:
     return order
 
 
-def minibatches(rows: int, *, size: int, epochs: int, seed: int) -> list[list[int]]:
-    """Row numbers of every update of a whole run, reshuffled each epoch; the last of an epoch may be smaller."""
+def minibatches(
+    rows: int, *, size: int, epochs: int, seed: int, counts: Sequence[int] | None = None
+) -> list[list[int]]:
+    """Row numbers of every update of a whole run, reshuffled each epoch; the last of an epoch may be smaller.
+
+    `counts` says how much each row counts towards `size`, 1 if it isn't given. A minibatch ends once it has `size`.
+    """
     plan: list[list[int]] = []
     for epoch in range(epochs):
-        order = epoch_order(rows, epoch=epoch, seed=seed)
-        plan.extend(order[start : start + size] for start in range(0, rows, size))
+        filled = size
+        for row in epoch_order(rows, epoch=epoch, seed=seed):
+            if filled >= size:
+                plan.append([])
+                filled = 0
+            plan[-1].append(row)
+            filled += 1 if counts is None else counts[row]
     return plan
 
 

@@ -54,19 +54,20 @@ class Comparisons:
     weight: torch.Tensor  # the ranking's weight / number of its pairs
 
     @classmethod
-    def of(cls, rankings: Sequence["RankedGroup"], *, device: torch.device | str = "cpu") -> "Comparisons":
-        """Join rankings whose responses lie end to end in the order given.
+    def of(cls, groups: Sequence[Sequence["RankedGroup"]], *, device: torch.device | str = "cpu") -> "Comparisons":
+        """Join groups of responses that lie end to end, each with one or more rankings of the same responses.
 
         Each ranking counts once however many pairs it has: InstructGPT's 1 / C(K, 2), Ouyang et al. 2022, equation 1.
         """
         rows: list[tuple[int, int, float, float, float]] = []
         start = 0
-        for ranking in rankings:
-            for pair in ranking.pairs:
-                margin = ranking.margin if pair.target == 1.0 else 0.0
-                weight = ranking.weight / len(ranking.pairs)
-                rows.append((start + pair.better, start + pair.worse, pair.target, margin, weight))
-            start += ranking.size
+        for rankings in groups:
+            for ranking in rankings:
+                for pair in ranking.pairs:
+                    margin = ranking.margin if pair.target == 1.0 else 0.0
+                    weight = ranking.weight / len(ranking.pairs)
+                    rows.append((start + pair.better, start + pair.worse, pair.target, margin, weight))
+            start += rankings[0].size
         better, worse, target, margin_, weight_ = zip(*rows, strict=True) if rows else ((), (), (), (), ())
         return cls(
             better=torch.tensor(better, dtype=torch.long, device=device),

@@ -2,8 +2,9 @@
 
 This is the reward model of InstructGPT (Ouyang et al. 2022, section 3.5): every response of a ranking is scored once,
 all its K(K-1)/2 pairs come out of those K scores, and each ranking counts once in the loss. The prompt is computed once
-for its K responses. Rankings of one prompt are all on one side of the held-out split. Left out: ensembles of heads, and
-margins by strength of preference other than the row's own `margin`.
+for its K responses, and the responses once for all people who ranked them. Rankings of one prompt are all on one side
+of the held-out split. Left out: ensembles of heads, and margins by strength of preference other than the row's own
+`margin`.
 
     python -m models_core reward --model smollm2-135m-instruct --data rankings.jsonl --out RUN
 """
@@ -36,16 +37,18 @@ CALIBRATION_GROUPS = 64
 
 @dataclass(frozen=True)
 class Example:
-    """A ranking as tokens: its responses, and which pairs of them are ordered how."""
+    """Responses to a prompt as tokens, and every ranking of them: several people's rankings cost one forward pass."""
 
     group: Group
-    pairs: list[Pair]
-    weight: float
-    margin: float
+    rankings: list[RankedGroup]
 
     @property
-    def ranked(self) -> RankedGroup:
-        return RankedGroup(len(self.group.responses), self.pairs, self.weight, self.margin)
+    def weight(self) -> float:
+        return sum(ranking.weight for ranking in self.rankings)
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return [pair for ranking in self.rankings for pair in ranking.pairs]
 
 
 def train(
@@ -99,7 +102,10 @@ def train(
     done, _ = training.restore()
 
     # 4. Train: a step is one minibatch of whole rankings, computed a few thousand tokens at a time.
-    plan = minibatches(len(examples), size=settings.batch_size, epochs=settings.epochs, seed=settings.seed)
+    counts = [len(example.rankings) for example in examples]
+    plan = minibatches(
+        len(examples), size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, counts=counts
+    )
     for step, rows in enumerate(plan[done:], start=done + 1):
         with training.step(step, total=len(plan)):
             loss, accuracy = accumulate(
@@ -116,13 +122,14 @@ def train(
         training.between_steps(step, total=len(plan))
 
     # 5. Measure on prompts that were not trained on.
+    trained = sum(counts[row] for rows in plan[done:] for row in rows)
     metrics: dict[str, Any] = {
-        "rankings": len(examples),
+        "rankings": sum(counts),
         **left_out,
         "trained_parameters": methods.trainable_parameters(network),
         "precision": training.precision,
         "seconds": training.seconds,
-        "rankings_per_s": sum(map(len, plan[done:])) / training.seconds if training.seconds else None,
+        "rankings_per_s": trained / training.seconds if training.seconds else None,
         **(measure(network, held_out_examples, settings, device) if held_out_examples else {"accuracy": None}),
     }
 
@@ -161,13 +168,13 @@ def _place(messages: Sequence[Message]) -> float:
 def encode(
     rankings: Sequence[Ranking], *, tokenizer: Any, settings: RewardConfig, max_length: int
 ) -> tuple[list[Example], dict[str, int]]:
-    """Rankings as tokens, and counts of what was left out.
+    """Rankings as tokens, those of the same responses in one example, and counts of what was left out.
 
     Too long a response counts as not ranked. Pairs whose responses are the same tokens say nothing; a ranking that has
     no pair left is dropped.
     """
-    examples = []
-    too_long = equal_pairs = 0
+    examples: dict[tuple[Any, ...], Example] = {}
+    too_long = equal_pairs = dropped = 0
     for ranking in rankings:
         texts = [response.text for response in ranking.responses]
         group, fits = scoring.encode_group(tokenizer, ranking.messages, texts, max_length=max_length)
@@ -176,11 +183,15 @@ def encode(
         pairs = ranked_pairs(ranks, ties="half" if settings.ties == "half" else "skip")
         different = [pair for pair in pairs if group.responses[pair.better] != group.responses[pair.worse]]
         equal_pairs += len(pairs) - len(different)
-        if different and ranking.weight > 0:
-            margin = (ranking.margin or 0.0) if settings.use_margin else 0.0
-            examples.append(Example(group, different, ranking.weight, margin))
-    dropped = len(rankings) - len(examples)
-    return examples, {"dropped_rankings": dropped, "dropped_equal_pairs": equal_pairs, "too_long_responses": too_long}
+        if not different or ranking.weight <= 0:
+            dropped += 1
+            continue
+        margin = (ranking.margin or 0.0) if settings.use_margin else 0.0
+        same_tokens = (tuple(group.prompt), *map(tuple, group.responses))
+        example = examples.setdefault(same_tokens, Example(group, []))
+        example.rankings.append(RankedGroup(len(group.responses), different, ranking.weight, margin))
+    left_out = {"dropped_rankings": dropped, "dropped_equal_pairs": equal_pairs, "too_long_responses": too_long}
+    return list(examples.values()), left_out
 
 
 def accumulate(
@@ -196,7 +207,7 @@ def accumulate(
         stop.check()
         members = [examples[position] for position in batch]
         logits = scoring.reward_logits(network, pack([example.group for example in members], device=device))
-        comparisons = Comparisons.of([example.ranked for example in members], device=device)
+        comparisons = Comparisons.of([example.rankings for example in members], device=device)
         loss = ranking_loss(logits, comparisons) / total_weight
         loss.backward()
         loss_sum += loss.item()
@@ -215,7 +226,7 @@ def measure(network: Any, examples: Sequence[Example], settings: RewardConfig, d
     groups = [example.group for example in examples]
     logits = scoring.group_logits(network, groups, budget=settings.micro_batch_tokens, device=device)
     flat = torch.tensor([logit for row in logits for logit in row], device=device)
-    loss = ranking_loss(flat, Comparisons.of([example.ranked for example in examples], device=device))
+    loss = ranking_loss(flat, Comparisons.of([example.rankings for example in examples], device=device))
     right = [order_agreement(row, example.pairs) for row, example in zip(logits, examples, strict=True)]
     longer = [order_agreement([len(ids) for ids in example.group.responses], example.pairs) for example in examples]
     low, high = bootstrap_interval(right)
@@ -225,7 +236,7 @@ def measure(network: Any, examples: Sequence[Example], settings: RewardConfig, d
         "accuracy_high": high,
         "longer_wins_accuracy": _ratio(longer),
         "eval_loss": loss.item() / sum(example.weight for example in examples),
-        "eval_rankings": len(examples),
+        "eval_rankings": sum(len(example.rankings) for example in examples),
         "eval_pairs": sum(pairs for _, pairs in right),
     }
 

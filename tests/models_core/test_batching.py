@@ -20,6 +20,14 @@ def test_minibatches_cover_each_epoch_once() -> None:
         assert sorted(row for batch in epoch for row in batch) == [0, 1, 2, 3, 4]
 
 
+def test_a_minibatch_ends_once_its_rows_count_enough() -> None:
+    counts = [2, 1, 3, 1, 1]
+    plan = batching.minibatches(5, size=3, epochs=1, seed=0, counts=counts)
+    assert [row for batch in plan for row in batch] == batching.epoch_order(5, epoch=0, seed=0)
+    for batch in plan[:-1]:
+        assert sum(counts[row] for row in batch) >= 3 > sum(counts[row] for row in batch[:-1])
+
+
 def test_micro_batches_fill_up_with_the_longest_first() -> None:
     assert batching.micro_batches([3, 9, 4, 4, 1], budget=8) == [[1], [2, 3], [0, 4]]
 

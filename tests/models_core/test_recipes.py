@@ -215,3 +215,17 @@ def test_rankings_without_any_order_are_refused(tiny: Path, tmp_path: Path) -> N
     data = recipes.write(tmp_path / "rankings.jsonl", rows)
     with pytest.raises(BadInput, match="no ranking has two different responses in a strict order"):
         run("reward", tmp_path / "run", {}, model=str(tiny), data=data)
+
+
+def test_two_peoples_rankings_of_the_same_responses_are_learned_from_together(tiny: Path, tmp_path: Path) -> None:
+    data = recipes.rankings(tmp_path)
+    twice = tmp_path / "twice.jsonl"
+    twice.write_text(data.read_text() * 2)
+    once = run("reward", tmp_path / "once", {"batch_size": 2, "held_out": 0}, model=str(tiny), data=data)
+    both = run("reward", tmp_path / "both", {"batch_size": 4, "held_out": 0}, model=str(tiny), data=twice)
+    assert (once["rankings"], both["rankings"]) == (8, 16)
+    assert [row["loss"] for row in metrics(tmp_path / "both")] == pytest.approx(
+        [row["loss"] for row in metrics(tmp_path / "once")], abs=1e-6
+    )
+    for name, tensor in weights(tmp_path / "both").items():
+        torch.testing.assert_close(tensor, weights(tmp_path / "once")[name], atol=1e-5, rtol=0)
