@@ -19,7 +19,6 @@ class Recipe:
     ppo: dict[str, Any] = field(default_factory=dict)
 
 
-REWARD = {"method": "last_n", "last_layers": 8, "learning_rate": 1e-4, "epochs": 2, "batch_size": 8}
 PPO = ANSWERS | {
     "batch_size": 32,
     "minibatches": 4,
@@ -31,5 +30,5 @@ PPO = ANSWERS | {
     "gae_lambda": 1.0,
 }
 
-FULL = Recipe(prompts=332, held_out=120, prompts_per_round=80, reward=REWARD, ppo=PPO | {"episodes": 384})
-QUICK = Recipe(prompts=120, held_out=40, prompts_per_round=32, reward=REWARD, ppo=PPO | {"episodes": 96})
+FULL = Recipe(prompts=332, held_out=120, prompts_per_round=106, ppo=PPO | {"episodes": 384})
+QUICK = Recipe(prompts=120, held_out=40, prompts_per_round=32, ppo=PPO | {"episodes": 96})
