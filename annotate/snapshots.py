@@ -78,10 +78,13 @@ def build(snapshot_id: int, progress: Progress | None = None) -> Snapshot:
 
     Built twice, it stays what it became first; begun by a process that died, it's built anew.
     """
-    snapshot = Snapshot.objects.select_related("project").get(pk=snapshot_id)
     unfinished = Snapshot.objects.filter(pk=snapshot_id).exclude(state=State.READY)
-    if not unfinished.update(state=State.BUILDING, error="", progress=0.0):
+    is_begun = unfinished.update(state=State.BUILDING, error="", progress=0.0)
+    # Read after the claim: what was read before it may have become ready in between.
+    snapshot = Snapshot.objects.select_related("project").get(pk=snapshot_id)
+    if not is_begun:
         return snapshot
+    failure = ""
     building = root() / f".building-{snapshot_id}-{secrets.token_hex(4)}"
     try:
         building.mkdir(parents=True)
@@ -99,7 +102,8 @@ def build(snapshot_id: int, progress: Progress | None = None) -> Snapshot:
             finished_at=timezone.now(),
         )
     except (Refused, OSError) as error:
-        unfinished.update(state=State.FAILED, error=_reason(error), finished_at=timezone.now())
+        failure = _reason(error)
+        unfinished.update(state=State.FAILED, error=failure, finished_at=timezone.now())
     except BaseException as error:
         reason = f"It stopped with {type(error).__name__}."
         unfinished.update(state=State.FAILED, error=reason, finished_at=timezone.now())
@@ -107,6 +111,9 @@ def build(snapshot_id: int, progress: Progress | None = None) -> Snapshot:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     snapshot.refresh_from_db()
+    if failure and snapshot.state != State.READY:
+        # Another builder may have begun anew and taken the reason away; this caller is told it nevertheless.
+        snapshot.state, snapshot.error = State.FAILED, failure
     return snapshot
 
 
@@ -280,5 +287,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         if error.errno == errno.ENOSPC:
             return "The disk is full. Make room and ask for the snapshot again."
-        return f"The files can't be written: {error.strerror or error}."
+        return f"The files can't be written: {error.strerror or str(error) or type(error).__name__}."
     return str(error)

@@ -267,6 +267,38 @@ def test_what_a_dead_builder_left_is_built_anew(cast, data_folder):
     assert snapshots.verify(again) == ()
 
 
+def test_two_builders_at_once_both_have_the_ready_snapshot(cast):
+    give_judgments(cast, 5)
+    snapshot = snapshots.request(project=cast.project, kind="rankings", by=cast.manager)
+    others = []
+
+    def another_is_quicker(execute, sql, params, many, context):
+        if not others and sql.startswith("UPDATE") and "building" in params:
+            others.append(None)
+            others[0] = snapshots.build(snapshot.pk)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(another_is_quicker):
+        ours = snapshots.build(snapshot.pk)
+    assert (ours.state, ours.sha256) == (others[0].state, others[0].sha256)
+    assert ours.state == "ready"
+
+
+def test_a_builder_that_failed_says_why_even_when_another_has_begun_anew(cast):
+    snapshot = snapshots.request(project=cast.project, kind="rankings", by=cast.manager)
+
+    def another_begins(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if sql.startswith("UPDATE") and "failed" in params:
+            Snapshot.objects.filter(pk=snapshot.pk).update(state="building", error="")
+        return result
+
+    with connection.execute_wrapper(another_begins):
+        ours = snapshots.build(snapshot.pk)
+    reason = "There are no rankings yet that match, so there is nothing to freeze."
+    assert (ours.state, ours.error) == ("failed", reason)
+
+
 def test_a_full_disk_is_a_reason_and_leaves_no_rest(cast, data_folder, monkeypatch):
     give_judgments(cast, 3)
 
