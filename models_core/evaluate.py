@@ -21,7 +21,7 @@ from models_core.config import BadInput, EvaluateConfig
 from models_core.language_models import trunk
 from models_core.ops import head_log_probs
 from models_core.packing import Group, hidden_states, pack
-from models_core.progress import Ticker
+from models_core.progress import Ticker, part_of
 from models_core.records import Demonstration, Prompt, Ranking
 from models_core.reward import bootstrap_interval
 from models_core.run_folder import finite, write_json
@@ -156,11 +156,13 @@ def win_rate(
     chats = [prompt.messages for prompt in prompts]
     texts = {}
     tokens, seconds = 0, 0.0
-    for role, name in (("model", model), ("against", against)):
+    ticker = Ticker("answers")
+    for number, (role, name) in enumerate((("model", model), ("against", against))):
         tokenizer = language_models.load_tokenizer(name)
         network = language_models.load_policy(name, device=device, dtype=dtype)
+        progress = part_of(ticker, number=number, parts=2)
         answers, took = sample.answer(
-            network, tokenizer, chats, samples=1, settings=settings, stop=stop, ticker=Ticker(f"answers of {name}")
+            network, tokenizer, chats, samples=1, settings=settings, stop=stop, progress=progress
         )
         texts[role] = [sample.text_of(tokenizer, item) for (item,) in answers]
         tokens += sum(sample.content_length(item) for (item,) in answers)

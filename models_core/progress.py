@@ -2,8 +2,11 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 SECONDS = 2.0
+Progress = Callable[[int, int], None]
+"""Called with what is done and what there is in all."""
 
 
 class Ticker:
@@ -17,3 +20,8 @@ class Ticker:
         if done == total or time.monotonic() - self.shown >= SECONDS:
             self.shown = time.monotonic()
             print(f"{done}/{total} {self.noun}", file=sys.stderr, flush=True)
+
+
+def part_of(whole: Progress, *, number: int, parts: int) -> Progress:
+    """Progress of the whole, reported by the part of that number (from 0) of several equal parts."""
+    return lambda done, total: whole(number * total + done, parts * total)

@@ -10,7 +10,7 @@ import torch
 
 from models_core import chat, language_models, precision, records, rollout
 from models_core.config import BadInput, SampleConfig
-from models_core.progress import Ticker
+from models_core.progress import Progress, Ticker
 from models_core.records import Messages, Prompt
 from models_core.rollout import Sample
 from models_core.run_folder import write_lines
@@ -45,7 +45,7 @@ def run(
         samples=samples,
         settings=settings,
         stop=stop,
-        ticker=Ticker("answers"),
+        progress=Ticker("answers"),
     )
     rows = (
         {
@@ -77,7 +77,7 @@ def answer(
     samples: int,
     settings: SampleConfig,
     stop: StopSignal,
-    ticker: Ticker | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[list[Sample]], float]:
     """`samples` answers to each chat, and the seconds that sampling took. Raises BadInput where no room is left."""
     room = min(settings.max_length, language_models.context_length(network)) - settings.max_new_tokens
@@ -99,7 +99,7 @@ def answer(
         stop_ids=chat.eos_ids(network, tokenizer),
         seed=settings.seed,
         batch_size=settings.batch_size,
-        progress=ticker,
+        progress=progress,
         stop=stop,
     )
     return answers, time.perf_counter() - start

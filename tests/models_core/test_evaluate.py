@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from models_core import chat, evaluate, language_models, records, sample, score
+from models_core import chat, evaluate, language_models, progress, records, sample, score
 from models_core.config import BadInput, EvaluateConfig, SampleConfig, ScoreConfig
 from models_core.records import RankedResponse, Ranking
 from models_core.stopping import Stopped, StopSignal
@@ -140,6 +140,16 @@ def test_rankings_without_a_strict_pair_cannot_be_measured(folder, file, tmp_pat
 def test_a_model_against_itself_ties_everywhere_and_wins_half(folder, file, tmp_path):
     report = run(folder, file([{"prompt": prompt} for prompt in PROMPTS]), tmp_path, against="policy", reward="reward")
     assert (report["win_rate"], report["ties"], report["prompts"]) == (0.5, 4, 4)
+
+
+def test_a_win_rate_tells_its_progress_over_both_models(folder, file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    run(folder, file([{"prompt": prompt} for prompt in PROMPTS]), tmp_path, against="other", reward="reward")
+    told = [line.split() for line in capsys.readouterr().err.splitlines() if line.endswith(" answers")]
+    counts = [int(counts.partition("/")[0]) for counts, _ in told]
+    assert {counts.partition("/")[2] for counts, _ in told} == {"8"}
+    assert counts == sorted(counts)
+    assert {4, 8} <= set(counts)
 
 
 def test_a_win_rate_is_the_part_of_higher_scores(folder, file, tmp_path):

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from annotate.models import Response, Task
+from models_core import progress
 from rlhf import failures, launch, runs, supervisor, versions
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
 from rlhf.run_files import RunFiles
@@ -61,6 +62,20 @@ def is_gone(group: int | None) -> bool:
     except ProcessLookupError:
         return True
     return False
+
+
+def test_a_command_without_a_run_folder_tells_its_progress_in_its_log(
+    queued: Queued, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    files = RunFiles(queued())
+    files.make()
+    assert files.progress() is None
+    ticker = progress.Ticker("answers")
+    ticker(16, 64)
+    ticker(48, 64)
+    files.log.write_text("Loading the model.\n" + capsys.readouterr().err)
+    assert files.progress() == 0.75
 
 
 def test_answers_come_into_the_queue_once_however_often_the_run_is_executed(
