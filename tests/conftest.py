@@ -1,4 +1,4 @@
-"""The real parts that tests stand on: a broker, workers, and child processes that see the database under test."""
+"""The real parts that tests stand on: a browser, a broker, workers, and processes that see the database under test."""
 
 import os
 import signal
@@ -13,6 +13,9 @@ from django.conf import settings
 from django.db import connection
 
 from config import broker
+from tests.browser import browser, sign_in
+
+__all__ = ["browser", "sign_in"]
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0

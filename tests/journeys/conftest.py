@@ -1,56 +1,5 @@
-"""A real browser on a real server. What the page's console calls an error, or the CSP refuses, fails the test."""
+"""The people on the journeys."""
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-
-from tests.cast import PASSWORD, cast
+from tests.cast import cast
 
 __all__ = ["cast"]
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "/usr/bin/chromium")
-SignIn = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    # Playwright's loop runs in this thread; Django would take it for an asynchronous program and refuse the database.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
-        # As root, in a container or a CI, Chromium starts without its sandbox only.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-@pytest.fixture
-def sign_in(browser: Browser, transactional_db: None, live_server: Any) -> Iterator[SignIn]:
-    """`sign_in(user)` signs in through the form and returns the page. Further arguments are the browser context's."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
-    expected: list[str] = []
-
-    def start(username: str, password: str = PASSWORD, **options: Any) -> Page:
-        context = browser.new_context(base_url=live_server.url, **options)
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto("/accounts/login/")
-        page.get_by_label("User name").fill(username)
-        page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Sign in").click()
-        return page
-
-    start.expected = expected  # type: ignore[attr-defined]
-    yield start
-    for context in contexts:
-        context.close()
-    unexpected = [text for text in complaints if not any(part in text for part in expected)]
-    assert not unexpected, unexpected

@@ -7,9 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from annotate.models import Project, Prompt, User
+from tests.browser import SignIn
 from tests.cast import Cast, make_comparison
-
-from .conftest import SignIn
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

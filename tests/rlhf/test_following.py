@@ -7,10 +7,8 @@ from playwright.sync_api import Page, expect
 
 from rlhf import runs
 from rlhf.models import TrainingRun
+from tests.browser import SignIn
 from tests.cast import Cast
-from tests.journeys.conftest import SignIn, browser, sign_in
-
-__all__ = ["browser", "sign_in"]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser, pytest.mark.usefixtures("embedded_broker")]
 SECONDS = 30_000

@@ -39,12 +39,12 @@ def test_two_rounds_from_judgments_to_new_tasks_of_the_new_policy(
         (2, "succeeded", "policy 2", 14),
     ]
     assert all(0 <= each["reward_accuracy"] <= 1 and each["kl"] is not None for each in report["rounds"])
-    said = err.getvalue()
-    for line in ("Round 1: training the reward model", "PPO (run 2): succeeded", "Round 2: succeeded"):
-        assert line in said
-
     first, second = Iteration.objects.order_by("number")
     ppo = second.runs.get(stage="ppo")
+    said = err.getvalue()
+    for line in ("Round 1: training the reward model", f"PPO (run {ppo.pk}): succeeded", "Round 2: succeeded"):
+        assert line in said
+
     inputs = {item.role: item.version for item in ppo.run_inputs.all()}
     assert inputs == {"model": first.policy_version, "reference": base, "reward": second.reward_version}
     reward_inputs = [list(each.runs.get(stage="reward").inputs.all()) for each in (first, second)]
