@@ -82,6 +82,17 @@ class RewardConfig(TrainingSettings):
     epochs: int = setting(1, "Passes over the data.", minimum=1, maximum=1000)
     batch_size: int = setting(4, "Rankings in a step.", minimum=1, maximum=65_536)
     learning_rate: float = setting(6e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    trunk_layers: int = setting(
+        0,
+        "First layers of the model that are kept, 0 all: fewer are faster, and see surface features better.",
+        minimum=0,
+    )
+    head_scale: float = setting(
+        1.0,
+        "Size of the fresh head's random weights; 1 is a deviation of 1/sqrt(width + 1).",
+        minimum=0.0,
+        maximum=100.0,
+    )
     ties: str = setting("skip", "Tied answers teach nothing (skip) or to score alike (half).", choices=("skip", "half"))
     use_margin: bool = setting(False, "Ask for a difference of at least the row's margin between better and worse.")
     held_out: float = setting(

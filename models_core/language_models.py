@@ -101,22 +101,35 @@ def load_reward_model(name: str | Path, *, device: torch.device | str, dtype: to
     return model
 
 
-def new_reward_model(name: str | Path, *, device: torch.device | str, dtype: torch.dtype, seed: int) -> PreTrainedModel:
-    """A language model's trunk with a fresh scalar head without bias: fp32, normal, deviation 1/sqrt(width + 1).
+def new_reward_model(
+    name: str | Path,
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    seed: int,
+    head_scale: float = 1.0,
+    trunk_layers: int = 0,
+) -> PreTrainedModel:
+    """A language model's trunk with a fresh scalar head without bias, fp32, normal.
 
-    The start is Stiennon et al.'s (2009.01325). A reward model given as `name` keeps its head and is trained on.
+    Its deviation is head_scale/sqrt(width + 1), at scale 1 Stiennon et al.'s (2009.01325). `trunk_layers` keeps only
+    the first so many layers, 0 all. A reward model given as `name` keeps its head and its layers and is trained on.
     """
     source = locate(name)
     config = _config(source)
     if _is_classifier(config):
         return load_reward_model(name, device=device, dtype=dtype)
     config.num_labels = 1
+    if trunk_layers:
+        if trunk_layers > config.num_hidden_layers:
+            raise BadInput(f"trunk_layers is {trunk_layers}, but {name} has {config.num_hidden_layers} layers.")
+        config.num_hidden_layers = trunk_layers
     model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device)
     score = head(model).float()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         width = score.weight.shape[1]
-        score.weight.copy_(torch.randn(score.weight.shape, generator=generator) / math.sqrt(width + 1))
+        score.weight.copy_(torch.randn(score.weight.shape, generator=generator) * head_scale / math.sqrt(width + 1))
     return model
 
 

@@ -89,7 +89,14 @@ def train(
 
     # 2. Turn them into tokens. What cannot teach is left out and counted.
     tokenizer = language_models.load_tokenizer(model)
-    network = language_models.new_reward_model(model, device=device, dtype=training.dtype, seed=settings.seed)
+    network = language_models.new_reward_model(
+        model,
+        device=device,
+        dtype=training.dtype,
+        seed=settings.seed,
+        head_scale=settings.head_scale,
+        trunk_layers=settings.trunk_layers,
+    )
     max_length = min(settings.max_length, language_models.context_length(network))
     examples, left_out = encode(rankings, tokenizer=tokenizer, settings=settings, max_length=max_length)
     held_out_examples, _ = encode(held_out, tokenizer=tokenizer, settings=settings, max_length=max_length)

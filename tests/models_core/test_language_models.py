@@ -83,6 +83,29 @@ def test_a_fresh_head_depends_on_the_seed_alone(base):
     assert one.bias is None
 
 
+def test_a_smaller_head_is_the_same_head_scaled(base):
+    whole, small = (
+        language_models.head(language_models.new_reward_model(base, **CPU, seed=1, head_scale=scale))
+        for scale in (1.0, 0.1)
+    )
+    torch.testing.assert_close(small.weight, 0.1 * whole.weight)
+
+
+def test_a_cut_trunk_keeps_the_first_layers_and_is_loaded_as_it_was_saved(base, tmp_path):
+    whole = language_models.new_reward_model(base, **CPU, seed=1)
+    depth = whole.config.num_hidden_layers
+    cut = language_models.new_reward_model(base, **CPU, seed=1, trunk_layers=depth - 1)
+    assert cut.config.num_hidden_layers == depth - 1
+    kept = cut.state_dict()
+    assert len(kept) < len(whole.state_dict())
+    assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in kept.items())
+    language_models.save_reward_model(tmp_path / "rm", cut, language_models.load_tokenizer(base))
+    again = language_models.load_reward_model(tmp_path / "rm", **CPU)
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in kept.items())
+    with pytest.raises(BadInput, match=f"trunk_layers is {depth + 1}, but .* has {depth} layers"):
+        language_models.new_reward_model(base, **CPU, seed=1, trunk_layers=depth + 1)
+
+
 def test_one_kind_of_model_in_the_other_ones_place_is_refused(base, tmp_path):
     reward = language_models.new_reward_model(base, **CPU, seed=0)
     language_models.save_reward_model(tmp_path / "rm", reward, language_models.load_tokenizer(base))
