@@ -28,9 +28,9 @@ LONGEST_DELAY = 30.0
 STEADY_SECONDS = 30.0
 """A program that ran for so long has recovered: its next restart is quick again."""
 
-LEAVE_SECONDS = 4.4
-"""All but the broker. A worker gives its running job 3 s of these to save a checkpoint."""
-BROKER_LEAVE_SECONDS = 0.5
+LEAVE_SECONDS = 3.6
+"""All but the broker. A worker gives its running job 2.4 s of these to save a checkpoint."""
+BROKER_LEAVE_SECONDS = 0.4
 LONGEST_LOG = 5 * 2**20
 
 Say = Callable[[str], None]

@@ -36,7 +36,7 @@ TICK_SECONDS = 0.5
 RENEW_SECONDS = 10.0
 CANCEL_GRACE_SECONDS = 120.0
 """Longer than one phase plus saving a checkpoint: rollouts look for the signal between tokens."""
-SHUTDOWN_GRACE_SECONDS = 3.0
+SHUTDOWN_GRACE_SECONDS = 2.4
 STOPPED_WITH_CHECKPOINT = 3
 WITHHELD = (
     "HONE_SECRET_KEY",
