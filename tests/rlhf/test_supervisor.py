@@ -242,7 +242,11 @@ def test_secrets_stay_with_the_worker(
     files = RunFiles(run)
     files.make()
     with supervisor.child_process(["--help"], files) as child:
-        environment = Path(f"/proc/{child.pid}/environ").read_bytes()
+        # Held still: it would soon have printed its help and be gone. While it is being loaded its environment is empty.
+        os.kill(child.pid, signal.SIGSTOP)
+        environ = Path(f"/proc/{child.pid}/environ")
+        wait_until(environ.read_bytes, what="the child's environment")
+        environment = environ.read_bytes()
     assert b"HONE_SECRET_KEY" not in environment
     assert b"HONE_PARENT_PID" in environment
 
