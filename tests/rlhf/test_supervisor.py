@@ -242,7 +242,7 @@ def test_secrets_stay_with_the_worker(
     files = RunFiles(run)
     files.make()
     with supervisor.child_process(["--help"], files) as child:
-        # Held still: it would soon have printed its help and be gone. While it is being loaded its environment is empty.
+        # Held still: it would soon have printed its help and be gone. While it is loaded its environment is empty.
         os.kill(child.pid, signal.SIGSTOP)
         environ = Path(f"/proc/{child.pid}/environ")
         wait_until(environ.read_bytes, what="the child's environment")
