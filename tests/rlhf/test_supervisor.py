@@ -169,7 +169,7 @@ def test_a_model_is_registered_with_its_hash_and_another_attempt_registers_no_se
 def test_a_model_that_is_missing_fails_the_run_with_its_name(queued: Queued, cast: Cast, base: ModelVersion) -> None:
     make_prompts(cast, 2)
     gone = ModelVersion.objects.create(
-        project=cast.project, kind="policy", number=1, folder="runs/9/run/model", author=None
+        project=cast.project, kind="policy", number=1, folder="runs/gone/model", author=None
     )
     run = launch.start(
         project=cast.project, stage="sft", by=None, config={}, inputs={"model": gone}, snapshot=_demonstrations(cast)
@@ -178,7 +178,7 @@ def test_a_model_that_is_missing_fails_the_run_with_its_name(queued: Queued, cas
     run.refresh_from_db()
     assert (run.status, run.error) == (
         Status.FAILED,
-        f"The files of policy 1 are missing: there is no folder {settings.HONE_DATA / 'runs/9/run/model'}.",
+        f"The files of policy 1 are missing: there is no folder {settings.HONE_DATA / 'runs/gone/model'}.",
     )
     run = queued(inputs={"model": versions.base(cast.project, name="/nowhere/at-all")})
     supervisor.execute(run.pk)
