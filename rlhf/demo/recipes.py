@@ -41,4 +41,12 @@ PPO = ANSWERS | {
 }
 
 FULL = Recipe(prompts=332, held_out=120, prompts_per_round=106, reward=REWARD, ppo=PPO | {"episodes": 320})
-QUICK = Recipe(prompts=120, held_out=40, prompts_per_round=32, reward=REWARD, ppo=PPO | {"episodes": 64})
+SHORT = {"max_new_tokens": 32}
+QUICK = Recipe(
+    prompts=90,
+    held_out=30,
+    prompts_per_round=20,
+    sampling=ANSWERS | SHORT,
+    reward=REWARD,
+    ppo=PPO | SHORT | {"episodes": 32, "batch_size": 16},
+)
