@@ -5,18 +5,9 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from annotate.admin import ReadOnlyAdmin
+
 from .models import Iteration, LoopPolicy, ModelVersion, RunInput, RunMetric, TrainingRun, WorkerHeartbeat
-
-
-class ReadOnly(admin.ModelAdmin):
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class RunInputInline(admin.TabularInline):
@@ -32,7 +23,7 @@ class RunInputInline(admin.TabularInline):
 
 
 @admin.register(TrainingRun)
-class TrainingRunAdmin(ReadOnly):
+class TrainingRunAdmin(ReadOnlyAdmin):
     list_display = (
         "id",
         "project",
@@ -53,7 +44,7 @@ class TrainingRunAdmin(ReadOnly):
 
 
 @admin.register(ModelVersion)
-class ModelVersionAdmin(ReadOnly):
+class ModelVersionAdmin(ReadOnlyAdmin):
     list_display = ("id", "project", "kind", "number", "active", "base_model", "folder", "promoted_by", "created_at")
     list_filter = ("kind", "active")
     search_fields = ("project__slug", "project__name", "folder", "sha256", "base_model")
@@ -61,7 +52,7 @@ class ModelVersionAdmin(ReadOnly):
 
 
 @admin.register(RunMetric)
-class RunMetricAdmin(ReadOnly):
+class RunMetricAdmin(ReadOnlyAdmin):
     list_display = ("run", "step", "name", "value")
     search_fields = ("=run__id", "name")
     list_select_related = ("run",)
@@ -69,7 +60,7 @@ class RunMetricAdmin(ReadOnly):
 
 
 @admin.register(Iteration)
-class IterationAdmin(ReadOnly):
+class IterationAdmin(ReadOnlyAdmin):
     list_display = ("id", "project", "number", "step", "state", "reason", "started_by", "started_at", "finished_at")
     list_filter = ("state", "step")
     search_fields = ("project__slug", "project__name", "reason")
@@ -77,7 +68,7 @@ class IterationAdmin(ReadOnly):
 
 
 @admin.register(LoopPolicy)
-class LoopPolicyAdmin(ReadOnly):
+class LoopPolicyAdmin(ReadOnlyAdmin):
     list_display = ("project", "enabled", "judgments_per_round", "prompts_per_round")
     list_filter = ("enabled",)
     search_fields = ("project__slug", "project__name")
@@ -85,6 +76,6 @@ class LoopPolicyAdmin(ReadOnly):
 
 
 @admin.register(WorkerHeartbeat)
-class WorkerHeartbeatAdmin(ReadOnly):
+class WorkerHeartbeatAdmin(ReadOnlyAdmin):
     list_display = ("name", "host", "queues", "process_id", "seen_at")
     search_fields = ("name", "host")

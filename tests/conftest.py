@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,21 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 30.0, what: 
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds:.0f} s in vain for {what or condition}")
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_alive(process_id: int | None) -> bool:
+    """Whether there is such a process, and it isn't one that has ended and waits for its parent."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def end(process: subprocess.Popen[bytes], *, seconds: float = 15.0) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -14,7 +13,7 @@ import pytest
 import yaml
 from django.conf import settings
 
-from tests.conftest import ROOT, end, wait_until
+from tests.conftest import ROOT, end, free_port, wait_until
 
 DOCKER = ROOT / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yml").read_text(encoding="utf-8"))
@@ -33,13 +32,6 @@ def start_command(name: str) -> list[str]:
     )
     assert command[0] == "python"
     return [sys.executable, *command[1:]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, wait_until
+from tests.conftest import ROOT, is_alive, wait_until
 
 # Each writes its process id, and "ended" when it is told to stop, to the file that all share.
 HEAD = """
@@ -83,13 +83,6 @@ class Supervised:
 
 def program(name: str, code: str, **options: bool) -> dict[str, object]:
     return {"name": name, "code": code.replace("NAME", name), **options}
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 @pytest.fixture

@@ -20,25 +20,11 @@ from config.descendants import descendants
 from rlhf import workers
 from rlhf.models import TrainingRun
 from tests.cast import Cast, make_cast, make_prompt, make_responses
-from tests.conftest import ROOT, end, wait_until
+from tests.conftest import ROOT, end, free_port, is_alive, wait_until
 from tests.models_core.tiny import make_tiny_model
 
 Status = TrainingRun.Status
 UP_SECONDS = 90.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 class Served:

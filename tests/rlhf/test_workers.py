@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -15,7 +14,7 @@ from rlhf import launch, runs, supervisor, waiting, workers
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
 from rlhf.run_files import RunFiles
 from tests.cast import Cast
-from tests.conftest import StartWorker, test_database_url, wait_until
+from tests.conftest import StartWorker, is_alive, test_database_url, wait_until
 
 from .conftest import SAMPLING, TINY, make_judgments, make_prompts
 
@@ -41,13 +40,6 @@ def wait_for(run: TrainingRun, *statuses: str) -> None:
         return run.status in statuses
 
     wait_until(has_come, seconds=SECONDS, what=f"the run to be {statuses}")
-
-
-def is_alive(process_id: int | None) -> bool:
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def supervising_process(run: TrainingRun) -> int:
