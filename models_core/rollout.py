@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from models_core.decoding.beginning import Beginning
 from models_core.key_values import KeyValues, decoding
 from models_core.language_models import context_length
 from models_core.stopping import Stopped, StopSignal
@@ -73,15 +74,18 @@ def sample(
     stop_ids: Sequence[int],
     seed: int,
     batch_size: int,
+    beginning: Beginning | None = None,
     progress: Callable[[int, int], None] | None = None,
     stop: StopSignal | None = None,
 ) -> list[list[Sample]]:
     """`samples` responses to each prompt, in order. `batch_size` counts responses in flight.
 
+    `beginning`: virtual tokens that all rows attend to before their prompts.
+
     `progress` is called with responses done and in all. Raises Stopped when `stop` is requested, between two tokens,
     and ValueError for a prompt that is empty or leaves no room for its answer.
     """
-    room = context_length(model) - max_new_tokens
+    room = context_length(model) - max_new_tokens - (beginning.shift if beginning else 0)
     for ids in prompt_ids:
         if not 0 < len(ids) <= room:
             raise ValueError(f"a prompt of {len(ids)} tokens, where 1 to {room} fit beside the answer")
@@ -96,7 +100,7 @@ def sample(
                     _Row(prompt=prompt, number=number, uniforms=_uniforms(seed, prompt, number, max_new_tokens))
                     for prompt, number in places
                 ]
-                batch = _Batch(model, prompt_ids, rows, max_new_tokens=max_new_tokens)
+                batch = _Batch(model, prompt_ids, rows, max_new_tokens=max_new_tokens, beginning=beginning)
                 for step in range(max_new_tokens):
                     if stop is not None and stop.requested:
                         raise Stopped
@@ -188,37 +192,50 @@ def _filtered(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
 class _Batch:
     """Responses in flight. Slot i of every tensor belongs to `rows[i]`; prompts are padded on the left to one width."""
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], rows: list[_Row], *, max_new_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[Sequence[int]],
+        rows: list[_Row],
+        *,
+        max_new_tokens: int,
+        beginning: Beginning | None = None,
+    ) -> None:
         self.model = model
+        self.beginning = beginning
         self.rows = rows
         device = next(model.parameters()).device
         members = list(dict.fromkeys(row.prompt for row in rows))
         slots = torch.tensor([members.index(row.prompt) for row in rows], device=device)
         lengths = torch.tensor([len(prompts[row.prompt]) for row in rows], device=device)
-        self.width = int(lengths.max())
+        virtual = beginning.length if beginning else 0
+        self.shift = beginning.shift if beginning else 0
+        self.width = virtual + int(lengths.max())
         capacity = self.width + max_new_tokens
-        self.shared = _shared_beginning([prompts[member] for member in members])
+        self.same = _shared_beginning([prompts[member] for member in members])
+        self.shared = virtual + self.same
         places = torch.arange(capacity, device=device)
-        own = lengths[:, None] - self.shared
+        own = lengths[:, None] - self.same
         self.mask = ((places < self.shared) | (places >= self.width - own)).long()  # (rows, capacity)
-        self.positions = lengths.clone()  # of the next token of each row
+        self.positions = self.shift + lengths  # of the next token of each row
         self.layers: list[KeyValues] = []
         self.logits = self._prefill([prompts[member] for member in members], slots, capacity, device)[slots]
 
     def _prefill(self, prompts: list[Sequence[int]], slots: Tensor, capacity: int, device: Any) -> Tensor:
         """Compute each prompt once, copy its keys and values to all its rows; returns logits (prompts, vocabulary)."""
-        beginning = Cache(layer_class_to_replicate=DynamicLayer)
-        if self.shared:
-            ids = torch.tensor([prompts[0][: self.shared]], device=device)
-            self._forward(ids, torch.ones_like(ids), torch.arange(self.shared, device=device)[None], beginning)
-        own = [ids[self.shared :] for ids in prompts]
+        beginning = self.beginning.cache() if self.beginning else Cache(layer_class_to_replicate=DynamicLayer)
+        if self.same:
+            ids = torch.tensor([prompts[0][: self.same]], device=device)
+            positions = torch.arange(self.shift, self.shift + self.same, device=device)
+            self._forward(ids, torch.ones(1, self.shared, device=device).long(), positions[None], beginning)
+        own = [ids[self.same :] for ids in prompts]
         logits = []
         for start, stop in _chunks([len(ids) for ids in own]):
             chunk = own[start:stop]
             width = max(map(len, chunk))
             ids = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in chunk], device=device)
             mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in chunk], device=device)
-            positions = self.shared + (mask.cumsum(dim=1) - 1).clamp(min=0)
+            positions = self.shift + self.same + (mask.cumsum(dim=1) - 1).clamp(min=0)
             cache = _repeated(beginning, len(chunk))
             whole = torch.nn.functional.pad(mask, (self.shared, 0), value=1)
             logits.append(self._forward(ids, whole, positions, cache))

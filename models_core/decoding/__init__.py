@@ -1,0 +1,1 @@
+"""Decoding, the inside of `models_core.rollout`: caches, forward passes, draws, beams."""
