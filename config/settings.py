@@ -93,7 +93,9 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
+            # Every page is in two languages.
+            "builtins": ["django.templatetags.i18n"],
         },
     }
 ]

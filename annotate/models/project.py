@@ -44,6 +44,9 @@ class Project(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],
         help_text="How long a task stays with a labeler who doesn't submit it.",
     )
+    mask_model_names = models.BooleanField(
+        default=False, help_text="Replace the names of models and their makers in answers that are being judged."
+    )
     queue_epoch = models.PositiveBigIntegerField(
         default=0,
         editable=False,
