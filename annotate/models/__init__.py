@@ -5,6 +5,7 @@ from .judgment import Assignment, Demonstration, Judgment, JudgmentRevision
 from .project import Guidelines, Membership, Project, Rubric
 from .prompt import Prompt
 from .response import AnswerRequest, Author, Response
+from .review import JudgmentReturn, Report
 from .snapshot import Snapshot
 from .task import QueueCursor, Task, TaskResponse
 from .user import User
@@ -17,11 +18,13 @@ __all__ = [
     "Demonstration",
     "Guidelines",
     "Judgment",
+    "JudgmentReturn",
     "JudgmentRevision",
     "Membership",
     "Project",
     "Prompt",
     "QueueCursor",
+    "Report",
     "Response",
     "Rubric",
     "Snapshot",

@@ -3,6 +3,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from .append_only import AppendOnlyModel
 from .project import Project, Rubric
@@ -15,11 +16,11 @@ class Assignment(models.Model):
     """A task in the hands of a labeler: leased, shown in his own order, with what he has entered so far."""
 
     class State(models.TextChoices):
-        CURRENT = "current", "Being worked on"
-        AHEAD = "ahead", "Leased ahead"
-        SUBMITTED = "submitted", "Submitted"
-        SKIPPED = "skipped", "Skipped"
-        EXPIRED = "expired", "Lease ran out"
+        CURRENT = "current", _("Being worked on")
+        AHEAD = "ahead", _("Leased ahead")
+        SUBMITTED = "submitted", _("Submitted")
+        SKIPPED = "skipped", _("Skipped")
+        EXPIRED = "expired", _("Lease ran out")
 
     HELD = (State.CURRENT, State.AHEAD)
 
@@ -30,7 +31,11 @@ class Assignment(models.Model):
     lease_until = models.DateTimeField()
     seed = models.BigIntegerField(help_text="Seed of the presentation order.")
     presentation = models.JSONField(default=list, help_text="Response ids in the order this labeler sees them.")
-    draft = models.JSONField(null=True, blank=True)
+    draft = models.JSONField(null=True, blank=True, help_text="The form's fields as they were last entered.")
+    draft_version = models.PositiveBigIntegerField(
+        default=0, help_text="Grows with each draft, so that an older one never takes the place of a newer one."
+    )
+    draft_page = models.CharField(max_length=36, blank=True, help_text="The open page that the draft came from.")
     skip_reason = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     opened_at = models.DateTimeField(null=True, blank=True, help_text="When it became the current one.")
@@ -59,7 +64,10 @@ class Assignment(models.Model):
 
 
 class Judgment(models.Model):
-    """What a labeler said of a task. Its content is in revisions; the latest one counts."""
+    """What a labeler said of a task. Its content is in revisions; the latest one counts.
+
+    `latest` is empty while the labeler has taken the judgment back (see queue.withdraw): then nothing of it counts.
+    """
 
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="judgment")
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="judgments")
@@ -87,20 +95,22 @@ class JudgmentRevision(AppendOnlyModel):
     """One version of a judgment.
 
     tiers: lists of response ids, best tier first; responses in one tier are tied, absent ones are not ranked.
-    ratings: {response id: {criterion name: number}}; flags: {response id: [flag name]}.
+    ratings: {response id: {criterion name: number}}; flags: {response id: [flag name]}; notes: {response id: text}.
+    content: what a task asks for besides an order. Of a comparison: {"improved": {"response": id, "text": text}}, the
+             best answer as the labeler would have it; of other kinds see annotate.task_content.
     """
 
     class Source(models.TextChoices):
-        HUMAN = "human", "A person"
-        AI = "ai", "An AI labeler"
+        HUMAN = "human", _("A person")
+        AI = "ai", _("An AI labeler")
 
     class Margin(models.IntegerChoices):
         """Llama 2's four levels (Touvron et al. 2023, section 3.2.1)."""
 
-        NEGLIGIBLE = 0, "Negligibly better or unsure"
-        SLIGHT = 1, "Slightly better"
-        BETTER = 2, "Better"
-        SIGNIFICANT = 3, "Significantly better"
+        NEGLIGIBLE = 0, _("Negligibly better or unsure")
+        SLIGHT = 1, _("Slightly better")
+        BETTER = 2, _("Better")
+        SIGNIFICANT = 3, _("Significantly better")
 
     judgment = models.ForeignKey(Judgment, on_delete=models.PROTECT, related_name="revisions")
     number = models.PositiveIntegerField()
@@ -111,11 +121,14 @@ class JudgmentRevision(AppendOnlyModel):
     all_unacceptable = models.BooleanField(default=False)
     ratings = models.JSONField(default=dict, blank=True)
     flags = models.JSONField(default=dict, blank=True)
+    notes = models.JSONField(default=dict, blank=True)
+    content = models.JSONField(default=dict, blank=True)
     margin = models.PositiveSmallIntegerField(null=True, blank=True, choices=Margin.choices)
     comment = models.TextField(blank=True)
     seconds = models.FloatField(null=True, blank=True, help_text="Time spent, in seconds, as far as it is known.")
     rubric = models.ForeignKey(Rubric, null=True, blank=True, on_delete=models.PROTECT, related_name="revisions")
     source = models.CharField(max_length=5, choices=Source.choices, default=Source.HUMAN)
+    withdrawn = models.BooleanField(default=False, help_text="Says nothing but that the judgment was taken back.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(AppendOnlyModel.Meta):
@@ -137,8 +150,8 @@ class Demonstration(models.Model):
 
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="demonstrations")
     response = models.OneToOneField(Response, on_delete=models.PROTECT, related_name="demonstration")
-    assignment = models.OneToOneField(
-        Assignment, null=True, blank=True, on_delete=models.PROTECT, related_name="demonstration"
+    assignment = models.ForeignKey(
+        Assignment, null=True, blank=True, on_delete=models.PROTECT, related_name="demonstrations"
     )
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 
 def new_pseudonym_key() -> str:
@@ -20,6 +21,10 @@ class Project(models.Model):
     """One question to people: which prompts, how many answers to compare, how often, by which guidelines and rubric."""
 
     MIN_RESPONSES, MAX_RESPONSES = 2, 9
+
+    class MarginInput(models.TextChoices):
+        LEVELS = "levels", _("Four levels beside the ranks")
+        SLIDER = "slider", _("One scale from the first answer to the second")
 
     slug = models.SlugField(unique=True, max_length=60)
     name = models.CharField(max_length=120)
@@ -43,6 +48,12 @@ class Project(models.Model):
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],
         help_text="How long a task stays with a labeler who doesn't submit it.",
+    )
+    margin_input = models.CharField(
+        max_length=6,
+        choices=MarginInput.choices,
+        default=MarginInput.LEVELS,
+        help_text="How labelers say by how much the better one of two answers is better.",
     )
     mask_model_names = models.BooleanField(
         default=False, help_text="Replace the names of models and their makers in answers that are being judged."

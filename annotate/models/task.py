@@ -3,6 +3,7 @@ import secrets
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 from .project import Project
 from .prompt import Prompt
@@ -23,16 +24,16 @@ class Task(models.Model):
     """
 
     class Kind(models.TextChoices):
-        COMPARE = "compare", "Compare answers"
-        DEMONSTRATE = "demonstrate", "Write the ideal answer"
-        WRITE_PROMPT = "write_prompt", "Write a prompt"
-        RATE = "rate", "Rate one answer"
-        CHAT = "chat", "Continue a chat"
+        COMPARE = "compare", _("Compare answers")
+        DEMONSTRATE = "demonstrate", _("Write the ideal answer")
+        WRITE_PROMPT = "write_prompt", _("Write a prompt")
+        RATE = "rate", _("Rate one answer")
+        CHAT = "chat", _("Continue a chat")
 
     class State(models.TextChoices):
-        OPEN = "open", "Open"
-        COMPLETE = "complete", "Complete"
-        WITHDRAWN = "withdrawn", "Withdrawn"
+        OPEN = "open", _("Open")
+        COMPLETE = "complete", _("Complete")
+        WITHDRAWN = "withdrawn", _("Withdrawn")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.COMPARE)

@@ -14,6 +14,9 @@ class User(AbstractUser):
         max_length=10, blank=True, help_text="Language of the pages; empty follows the browser."
     )
     theme = models.CharField(max_length=6, choices=Theme.choices, default=Theme.SYSTEM)
+    keys = models.JSONField(
+        default=dict, blank=True, help_text="The keys this person chose himself: {deed: key}; others are as they come."
+    )
     must_change_password = models.BooleanField(
         default=False, help_text="Set while the password is a one-time password."
     )
