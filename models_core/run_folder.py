@@ -28,12 +28,13 @@ VERSIONED = ("torch", "transformers", "peft", "tokenizers", "safetensors", "nump
 
 
 class RunFolder:
-    """The folder RUN of one run. `start` first, then `log` and `progress`, `finish` last."""
+    """The folder RUN of one run: `check`, `create` once all input is known to be good, `log`, and `finish` last."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.resumed = False
-        self.data: dict[str, Path] = {}
+        self._document: dict[str, Any] = {}
+        self._sources: dict[str, Path] = {}
         self._total = 0
 
     @property
@@ -44,7 +45,7 @@ class RunFolder:
     def model(self) -> Path:
         return self.path / "model"
 
-    def start(
+    def check(
         self,
         *,
         stage: str,
@@ -54,7 +55,7 @@ class RunFolder:
         threads: int,
         resume: bool = False,
     ) -> None:
-        """Write run.json and copy the data files into the folder; `data` afterwards maps each name to its copy.
+        """Find out whether this run may have the folder, and write nothing: model and rows are yet to be read.
 
         A folder that already holds a run is refused, unless `resume` is asked for and the run is the same one.
         Raises BadInput.
@@ -77,15 +78,19 @@ class RunFolder:
             self.resumed = True
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise BadInput(f"{self.path} exists and is not a run of this program; give another folder with --out.")
+        self._document = document | {"threads": threads}
+        self._sources = {name: Path(path) for name, path in data.items()}
+
+    def create(self) -> None:
+        """Write run.json and copy the data files into the folder; nothing to do where the run is resumed."""
+        if self.resumed:
+            return
         (self.path / "data").mkdir(parents=True, exist_ok=True)
-        for name, path in data.items():
+        for name, path in self._sources.items():
             copy = self.path / "data" / _stored_name(name, path)
-            if not (copy.exists() and copy.samefile(path)) and not self.resumed:
+            if not (copy.exists() and copy.samefile(path)):
                 shutil.copyfile(path, copy)
-            self.data[name] = copy
-        if not self.resumed:
-            document |= {"versions": _versions(), "threads": threads, "started": time.time()}
-            write_json(self.path / "run.json", document)
+        write_json(self.path / "run.json", self._document | {"versions": _versions(), "started": time.time()})
 
     def _previous(self) -> dict[str, Any] | None:
         path = self.path / "run.json"

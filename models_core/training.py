@@ -12,15 +12,15 @@ from typing import Any
 import torch
 
 from models_core import checkpoint, precision
-from models_core.config import TrainingSettings
+from models_core.config import BadInput, TrainingSettings
 from models_core.methods import trainable
 from models_core.precision import MasterAdamW
 from models_core.run_folder import RunFolder
 from models_core.stopping import Stopped, StopSignal
 
 
-class Diverged(Exception):
-    """Training went where it cannot go on; the message is a sentence for the user."""
+class Diverged(BadInput):
+    """Training went where it cannot go on: the settings are to blame. The message is a sentence for the user."""
 
 
 class Training:
@@ -41,14 +41,14 @@ class Training:
         stop: StopSignal,
         resume: bool,
     ) -> None:
-        """Open the run folder. Numbers' precision and the thread count of a resumed run are those it began with."""
+        """Check the run folder. Numbers' precision and the thread count of a resumed run are those it began with."""
         self.settings = settings
         self.device = device
         self.stop = stop
         self.seconds = 0.0
         self.optimizers: dict[str, MasterAdamW] = {}
         self.run = RunFolder(out)
-        self.run.start(
+        self.run.check(
             stage=stage, settings=settings, models=models, data=data, threads=torch.get_num_threads(), resume=resume
         )
         self._saved = checkpoint.latest(self.run.checkpoints) if self.run.resumed else None
@@ -71,7 +71,11 @@ class Training:
         return self.optimizers[name]
 
     def restore(self) -> tuple[int, dict[str, Any]]:
-        """Steps done and the recipe's own state, (0, {}) at a fresh start. Call it once all optimizers are made."""
+        """Steps done and the recipe's own state, (0, {}) at a fresh start. Call it once all optimizers are made.
+
+        Only now is a fresh run's folder created: until here bad input leaves nothing behind.
+        """
+        self.run.create()
         if self._saved is None:
             self.run.rewind(0)
             return 0, {}

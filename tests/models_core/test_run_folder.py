@@ -21,7 +21,8 @@ def data(tmp_path):
 def start(tmp_path, data, **changes):
     run = RunFolder(tmp_path / "run")
     options = {"stage": "sft", "settings": SFTConfig(seed=3), "models": {"model": "m"}, "threads": 2}
-    run.start(**(options | {"data": {"demonstrations": data}} | changes))
+    run.check(**(options | {"data": {"demonstrations": data}} | changes))
+    run.create()
     return run
 
 
@@ -42,7 +43,7 @@ def test_the_start_writes_down_all_that_a_repetition_needs(tmp_path, data):
     )
     assert document["config"]["learning_rate"] == SFTConfig().learning_rate
     assert document["versions"]["torch"] == torch.__version__
-    assert run.data["demonstrations"].read_text() == '{"id": "a"}\n'
+    assert (run.path / "data" / "demonstrations.jsonl").read_text() == '{"id": "a"}\n'
     assert not run.resumed
 
 
