@@ -1,6 +1,8 @@
 """The records of people's side, one module a subject. Import them from here."""
 
 from .audit import AuditEvent
+from .chat import ChatTurn
+from .exam import ExamAnswer, ExamAttempt
 from .judgment import Assignment, Demonstration, Judgment, JudgmentRevision
 from .project import Guidelines, Membership, Project, Rubric
 from .prompt import Prompt
@@ -15,7 +17,10 @@ __all__ = [
     "Assignment",
     "AuditEvent",
     "Author",
+    "ChatTurn",
     "Demonstration",
+    "ExamAnswer",
+    "ExamAttempt",
     "Guidelines",
     "Judgment",
     "JudgmentReturn",

@@ -22,6 +22,13 @@ class Project(models.Model):
 
     MIN_RESPONSES, MAX_RESPONSES = 2, 9
 
+    class SensitiveRule(models.TextChoices):
+        """What the project does with prompts that may upset. Whoever opted out never gets them (see annotate.care)."""
+
+        WARN = "warn", _("Everybody, after a warning; anyone may opt out")
+        VOLUNTEERS = "volunteers", _("Only those who said that they are willing")
+        NOBODY = "nobody", _("Nobody: they are not given out")
+
     class MarginInput(models.TextChoices):
         LEVELS = "levels", _("Four levels beside the ranks")
         SLIDER = "slider", _("One scale from the first answer to the second")
@@ -54,6 +61,21 @@ class Project(models.Model):
         choices=MarginInput.choices,
         default=MarginInput.LEVELS,
         help_text="How labelers say by how much the better one of two answers is better.",
+    )
+    sensitive_rule = models.CharField(
+        max_length=10,
+        choices=SensitiveRule.choices,
+        default=SensitiveRule.WARN,
+        help_text="Who gets prompts that may upset.",
+    )
+    exam_threshold = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Share of the exam's pairs to order as known before one gets live work; empty: no exam.",
+    )
+    exam_attempts = models.PositiveSmallIntegerField(
+        default=2, validators=[MinValueValidator(1), MaxValueValidator(20)], help_text="How often it may be taken."
     )
     mask_model_names = models.BooleanField(
         default=False, help_text="Replace the names of models and their makers in answers that are being judged."

@@ -62,6 +62,14 @@ class Prompt(models.Model):
     author = models.ForeignKey(
         "annotate.Author", null=True, blank=True, on_delete=models.PROTECT, related_name="prompts"
     )
+    opening = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="continuations",
+        help_text="The prompt that this one continues as a chat or is an edit of; they are on one side of the split.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -82,7 +90,7 @@ class Prompt(models.Model):
     def set_content_fields(self) -> None:
         """Derive hash and split from the messages; bulk_create needs it called by hand."""
         self.content_hash = content_hash(self.messages)
-        self.split = split_of(self.content_hash)
+        self.split = self.opening.split if self.opening is not None else split_of(self.content_hash)
 
     @property
     def question(self) -> str:

@@ -84,6 +84,7 @@ class AnswerRequest(models.Model):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="answer_requests"
     )
+    responses = models.ManyToManyField(Response, blank=True, related_name="answer_requests")
     created_at = models.DateTimeField(auto_now_add=True)
     fulfilled_at = models.DateTimeField(null=True, blank=True)
 

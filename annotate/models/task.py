@@ -34,6 +34,7 @@ class Task(models.Model):
         OPEN = "open", _("Open")
         COMPLETE = "complete", _("Complete")
         WITHDRAWN = "withdrawn", _("Withdrawn")
+        EXAM = "exam", _("Part of the qualification exam")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.COMPARE)
@@ -51,6 +52,11 @@ class Task(models.Model):
         db_persist=True,
     )
     gold_tiers = models.JSONField(null=True, blank=True, help_text="Known ordering as tiers of response ids, or empty.")
+    brief = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text='What is asked for besides: {"instructions", "kind", "use_case"}, each optional.',
+    )
     state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,5 +1,6 @@
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class User(AbstractUser):
@@ -10,12 +11,22 @@ class User(AbstractUser):
         LIGHT = "light", "Light"
         DARK = "dark", "Dark"
 
+    class SensitiveChoice(models.TextChoices):
+        """What somebody wants of prompts that may upset, in every project (see annotate.care)."""
+
+        WARNED = "", _("With a warning, where the project gives them to everybody")
+        WILLING = "willing", _("With a warning, and also where only volunteers get them")
+        NEVER = "never", _("Never")
+
     language = models.CharField(
         max_length=10, blank=True, help_text="Language of the pages; empty follows the browser."
     )
     theme = models.CharField(max_length=6, choices=Theme.choices, default=Theme.SYSTEM)
     keys = models.JSONField(
         default=dict, blank=True, help_text="The keys this person chose himself: {deed: key}; others are as they come."
+    )
+    sensitive_choice = models.CharField(
+        max_length=8, choices=SensitiveChoice.choices, blank=True, help_text="Prompts that may upset."
     )
     must_change_password = models.BooleanField(
         default=False, help_text="Set while the password is a one-time password."
