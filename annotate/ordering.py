@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any, Self
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import InvalidOrdering, UnknownResponse
 
 
@@ -22,17 +24,17 @@ class Ordering:
         isn't among `response_ids`.
         """
         if not isinstance(tiers, list | tuple) or not all(isinstance(tier, list | tuple) for tier in tiers):
-            raise InvalidOrdering("An ordering is a list of tiers, each a list of answers.")
+            raise InvalidOrdering(_("An ordering is a list of tiers, each a list of answers."))
         if not all(tiers):
-            raise InvalidOrdering("A tier of the ordering is empty.")
+            raise InvalidOrdering(_("A tier of the ordering is empty."))
         ids = [response_id for tier in tiers for response_id in tier]
         if not all(isinstance(response_id, int) and not isinstance(response_id, bool) for response_id in ids):
-            raise InvalidOrdering("Answers in an ordering are named by their numbers.")
+            raise InvalidOrdering(_("Answers in an ordering are named by their numbers."))
         if strangers := set(ids) - set(response_ids):
-            raise UnknownResponse(f"Answer {min(strangers)} doesn't belong to this task.")
+            raise UnknownResponse(_("Answer %(number)s doesn't belong to this task.") % {"number": min(strangers)})
         if len(set(ids)) != len(ids):
             twice = next(response_id for response_id in ids if ids.count(response_id) > 1)
-            raise InvalidOrdering(f"Answer {twice} stands in the ordering twice.")
+            raise InvalidOrdering(_("Answer %(number)s stands in the ordering twice.") % {"number": twice})
         return cls(tuple(tuple(tier) for tier in tiers))
 
     @classmethod

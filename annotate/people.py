@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from annotate import audit, queue
 from annotate.errors import NotYours, Refused
-from annotate.models import Author, Membership, Project, User
+from annotate.models import Membership, Project, User
 from annotate.permissions import Capability, can, ensure, projects_for
 
 # Without letters and digits that look alike; twelve of these 30 are 58 bits.
@@ -91,14 +91,6 @@ def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
         audit.record(
             verb="membership.removed", actor=by, subject=user, project=project, username=user.username, role=role
         )
-
-
-def author_of(user: User) -> Author:
-    """The author who signs this person's texts."""
-    author, _ = Author.objects.get_or_create(
-        user=user, defaults={"kind": Author.Kind.PERSON, "name": user.display_name[:200]}
-    )
-    return author
 
 
 def _new_account(*, username: str, full_name: str, language: str) -> tuple[User, str]:

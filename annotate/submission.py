@@ -5,12 +5,16 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate import text
 from annotate.errors import InvalidOrdering, Refused, UnknownResponse
-from annotate.models import Assignment, Judgment, JudgmentRevision, Rubric
+from annotate.models import Assignment, Judgment, JudgmentRevision, Response, Rubric, Task
 from annotate.ordering import Ordering
 
 LONGEST_COMMENT = 20_000
+LONGEST_NOTE = 4_000
+LONGEST_ANSWER = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +23,10 @@ class Submission:
 
     client_id:  chosen by the browser when it showed the task; a repeated submit carries the same one.
     tiers:      lists of response ids, best tier first; absent ids are not ranked.
-    ratings:    {response id: {criterion: number}}; flags: {response id: [flag]}. Ids may be strings, as JSON has them.
+    ratings:    {response id: {criterion: number}}; flags: {response id: [flag]}; notes: {response id: text}. Ids may be
+                strings, as JSON has them.
+    content:    what the kind of task asks for besides an order; of a comparison nothing, or {"improved": {"response":
+                id, "text": text}}, an answer rewritten.
     seconds:    time spent, None if not known.
     rubric_id:  the rubric version that was on the page; None means the project's latest.
     """
@@ -29,6 +36,8 @@ class Submission:
     all_unacceptable: bool = False
     ratings: Any = field(default_factory=dict)
     flags: Any = field(default_factory=dict)
+    notes: Any = field(default_factory=dict)
+    content: Any = field(default_factory=dict)
     margin: int | None = None
     comment: str = ""
     seconds: float | None = None
@@ -41,6 +50,7 @@ class Receipt:
     """What became of a submission.
 
     repeated: it had come before, and nothing was written now.
+    revised:  there was a judgment of this task already, and this one takes its place.
     surplus:  it came after the lease ran out and others had taken the task's places: kept, beyond the overlap.
     """
 
@@ -48,6 +58,7 @@ class Receipt:
     revision: JudgmentRevision
     repeated: bool
     surplus: bool
+    revised: bool = False
 
 
 def checked_revision(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
@@ -55,30 +66,40 @@ def checked_revision(submission: Submission, *, assignment: Assignment) -> Judgm
 
     Raises InvalidOrdering, UnknownResponse or Refused (400), each with a sentence.
     """
+    if assignment.task.kind != Task.Kind.COMPARE:
+        raise Refused(_("This task isn't a comparison."), status=400)
     ordering = Ordering.validated(submission.tiers, assignment.presentation)
     if len(ordering) < 2 and not submission.all_unacceptable:
         raise InvalidOrdering(
-            "Rank at least two answers (equal ones may share a tier), mark all as unacceptable, or skip the task."
+            _("Rank at least two answers (equal ones may share a tier), mark all as unacceptable, or skip the task.")
         )
     if submission.margin is not None:
         if submission.margin not in JudgmentRevision.Margin.values:
-            raise Refused("A margin is a whole number from 0 (negligible) to 3 (significant).", status=400)
+            raise Refused(_("A margin is a whole number from 0 (negligible) to 3 (significant)."), status=400)
         if len(assignment.presentation) != 2:
-            raise Refused("A margin is asked for only where two answers are compared.", status=400)
+            raise Refused(_("A margin is asked for only where two answers are compared."), status=400)
+    revision = common_revision(submission, assignment=assignment)
+    revision.tiers = [list(tier) for tier in ordering.tiers]
+    revision.all_unacceptable = submission.all_unacceptable
+    revision.margin = submission.margin
+    revision.content = _improvement(submission.content, assignment)
+    return revision
+
+
+def common_revision(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
+    """What a judgment of any kind of task may hold: the rubric's questions, notes, a comment, the time."""
     seconds = submission.seconds
     if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
-        raise Refused("The time spent must be a number of seconds from 0 on.", status=400)
+        raise Refused(_("The time spent must be a number of seconds from 0 on."), status=400)
     if submission.source not in JudgmentRevision.Source.values:
-        raise Refused("A judgment comes from a human or an ai.", status=400)
+        raise Refused(_("A judgment comes from a human or an ai."), status=400)
     rubric = _rubric(submission, assignment)
     return JudgmentRevision(
         client_id=submission.client_id,
-        tiers=[list(tier) for tier in ordering.tiers],
-        all_unacceptable=submission.all_unacceptable,
         ratings=_ratings(submission.ratings, assignment, rubric),
         flags=_flags(submission.flags, assignment, rubric),
-        margin=submission.margin,
-        comment=text.checked(submission.comment.strip(), name="The comment", longest=LONGEST_COMMENT),
+        notes=_notes(submission.notes, assignment),
+        comment=text.checked(submission.comment.strip(), name=_("The comment"), longest=LONGEST_COMMENT),
         seconds=seconds,
         rubric=rubric,
         source=submission.source,
@@ -90,17 +111,17 @@ def _rubric(submission: Submission, assignment: Assignment) -> Rubric | None:
         return assignment.project.rubric
     rubric = assignment.project.rubrics.filter(pk=submission.rubric_id).first()
     if rubric is None:
-        raise Refused("The rubric of this judgment isn't one of this project.", status=400)
+        raise Refused(_("The rubric of this judgment isn't one of this project."), status=400)
     return rubric
 
 
-def _per_response(values: Any, assignment: Assignment, *, name: str) -> dict[int, Any]:
+def _per_response(values: Any, assignment: Assignment) -> dict[int, Any]:
     if not isinstance(values, dict):
-        raise Refused(f"{name} are given per answer.", status=400)
+        raise Refused(_("Ratings, flags and notes are given per answer."), status=400)
     result = {}
     for key, value in values.items():
         if not str(key).isdecimal() or int(key) not in assignment.presentation:
-            raise UnknownResponse(f"{name} name an answer that doesn't belong to this task.")
+            raise UnknownResponse(_("A rating, flag or note names an answer that doesn't belong to this task."))
         result[int(key)] = value
     return result
 
@@ -108,17 +129,19 @@ def _per_response(values: Any, assignment: Assignment, *, name: str) -> dict[int
 def _ratings(values: Any, assignment: Assignment, rubric: Rubric | None) -> dict[str, dict[str, float]]:
     criteria = {criterion["name"]: criterion for criterion in rubric.criteria} if rubric else {}
     checked = {}
-    for response_id, ratings in _per_response(values, assignment, name="Ratings").items():
+    for response_id, ratings in _per_response(values, assignment).items():
         if not isinstance(ratings, dict):
-            raise Refused("Ratings of an answer are given per criterion.", status=400)
+            raise Refused(_("Ratings of an answer are given per criterion."), status=400)
         for name, value in ratings.items():
             criterion = criteria.get(name)
             if criterion is None:
-                raise Refused(f"The rubric has no criterion {str(name)[:60]!r}.", status=400)
+                raise Refused(_("The rubric has no criterion “%(name)s”.") % {"name": str(name)[:60]}, status=400)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not criterion["min"] <= value <= criterion["max"]:
                 raise Refused(
-                    f"{criterion['label']} is rated from {criterion['min']} to {criterion['max']}.", status=400
+                    _("%(label)s is rated from %(min)s to %(max)s.")
+                    % {"label": criterion["label"], "min": criterion["min"], "max": criterion["max"]},
+                    status=400,
                 )
         if ratings:
             checked[str(response_id)] = ratings
@@ -128,9 +151,34 @@ def _ratings(values: Any, assignment: Assignment, rubric: Rubric | None) -> dict
 def _flags(values: Any, assignment: Assignment, rubric: Rubric | None) -> dict[str, list[str]]:
     known = [flag["name"] for flag in rubric.flags] if rubric else []
     checked = {}
-    for response_id, names in _per_response(values, assignment, name="Flags").items():
+    for response_id, names in _per_response(values, assignment).items():
         if not isinstance(names, list | tuple) or not all(name in known for name in names):
-            raise Refused("An answer has a flag that the rubric doesn't know.", status=400)
+            raise Refused(_("An answer has a flag that the rubric doesn't know."), status=400)
         if names:
             checked[str(response_id)] = sorted(set(names), key=known.index)
     return checked
+
+
+def _notes(values: Any, assignment: Assignment) -> dict[str, str]:
+    checked = {}
+    for response_id, note in _per_response(values, assignment).items():
+        if written := text.checked(note, name=_("A note"), longest=LONGEST_NOTE).strip():
+            checked[str(response_id)] = written
+    return checked
+
+
+def _improvement(content: Any, assignment: Assignment) -> dict[str, Any]:
+    """An answer rewritten. The text as it was, or none, is no improvement."""
+    if not content:
+        return {}
+    improved = content.get("improved") if isinstance(content, dict) and set(content) == {"improved"} else None
+    if not isinstance(improved, dict) or set(improved) != {"response", "text"}:
+        raise Refused(_("An improved answer is a text and the answer that it came from."), status=400)
+    if improved["response"] not in assignment.presentation:
+        raise UnknownResponse(_("The improved answer doesn't belong to this task."))
+    written = text.checked(improved["text"], name=_("The improved answer"), longest=LONGEST_ANSWER)
+    written = written.replace("\r\n", "\n").strip()
+    original = Response.objects.values_list("text", flat=True).get(pk=improved["response"])
+    if not written or written == original.replace("\r\n", "\n").strip():
+        return {}
+    return {"improved": {"response": improved["response"], "text": written}}

@@ -6,6 +6,7 @@ from django.db.models import Q
 from .append_only import AppendOnlyModel
 from .project import Project
 from .prompt import Prompt
+from .user import User
 
 
 class Author(models.Model):
@@ -33,6 +34,14 @@ class Author(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def of(cls, user: User) -> "Author":
+        """The author who signs this person's texts."""
+        author, _ = cls.objects.get_or_create(
+            user=user, defaults={"kind": cls.Kind.PERSON, "name": user.display_name[:200]}
+        )
+        return author
 
 
 class Response(AppendOnlyModel):

@@ -62,7 +62,9 @@ def draft(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """Keep what was entered so far. Answers with the words for the page's corner."""
     _ensure_here(request, assignment_id)
     try:
-        kept = queue.save_draft(assignment_id=assignment_id, labeler=request.user, draft=board.draft(_entered(request)))
+        kept = queue.save_draft(
+            assignment_id=assignment_id, labeler=request.user, draft=board.draft(_entered(request))
+        ).kept
     except Refused as refusal:
         return HttpResponse(f"Draft not saved: {refusal}", status=refusal.status, content_type="text/plain")
     return HttpResponse("Draft saved" if kept else "This task is over; submit still works", content_type="text/plain")

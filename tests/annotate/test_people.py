@@ -108,5 +108,5 @@ def test_the_last_manager_stays(cast):
 
 
 def test_a_person_signs_with_one_author(cast):
-    assert people.author_of(cast.labeler) == people.author_of(cast.labeler)
+    assert Author.of(cast.labeler) == Author.of(cast.labeler)
     assert Author.objects.get(user=cast.labeler).kind == Author.Kind.PERSON

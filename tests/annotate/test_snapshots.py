@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from django.db import connection
 
-from annotate import people, queue, signals, snapshots
+from annotate import queue, signals, snapshots
 from annotate.errors import NotYours, Refused
 from annotate.imports import import_file
-from annotate.models import AuditEvent, Demonstration, Judgment, Prompt, Response, Snapshot
+from annotate.models import AuditEvent, Author, Demonstration, Judgment, Prompt, Response, Snapshot
 from annotate.projects import edit_project
 from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
 
@@ -79,7 +79,7 @@ def test_no_name_and_no_comment_of_a_labeler_gets_out(cast):
     cast.labeler.save()
     give_judgments(cast, 5)
     prompt = make_prompt(cast.project, "Write.")
-    written = Response.objects.create(prompt=prompt, text="Mine.", author=people.author_of(cast.labeler))
+    written = Response.objects.create(prompt=prompt, text="Mine.", author=Author.of(cast.labeler))
     Demonstration.objects.create(prompt=prompt, response=written)
     for kind in ("rankings", "demonstrations"):
         folder = snapshots.folder_of(freeze(cast, kind=kind))
@@ -179,7 +179,7 @@ def test_parquet_holds_the_same_rows(cast):
 
 def test_prompts_and_demonstrations_are_frozen_too(cast):
     prompt = make_prompt(cast.project, "Write.")
-    author = people.author_of(cast.labeler)
+    author = Author.of(cast.labeler)
     for text, withdrawn in (("Kept.", None), ("Gone.", prompt.created_at)):
         response = Response.objects.create(prompt=prompt, text=text, author=author)
         Demonstration.objects.create(prompt=prompt, response=response, withdrawn_at=withdrawn)
