@@ -110,6 +110,13 @@ def position_bias(judgments: Iterable[tuple[Ordering, Sequence[int]]]) -> Share:
     return Share.of_clusters(clusters)
 
 
+def against_gold(ordering: Ordering, gold: Ordering) -> tuple[int, int]:
+    """(pairs ordered as known, pairs that the known ordering decides). A tie, or an answer not ranked, is a miss."""
+    ranks, known = ordering.ranks(), gold.pairs()
+    hits = sum(better in ranks and worse in ranks and ranks[better] < ranks[worse] for better, worse in known)
+    return hits, len(known)
+
+
 def _agreeing(one: Ordering, other: Ordering, *, strict: bool) -> tuple[int, int]:
     """(pairs on which both agree, pairs that both ranked)."""
     first, second = one.ranks(), other.ranks()
