@@ -1,6 +1,6 @@
 from django.db import models
 
-from .judgment import Assignment
+from .judgment import Assignment, Judgment
 from .response import AnswerRequest, Response
 
 
@@ -21,6 +21,14 @@ class ChatTurn(models.Model):
     text = models.TextField()
     response = models.ForeignKey(Response, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     request = models.ForeignKey(AnswerRequest, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    judgment = models.OneToOneField(
+        Judgment,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="chat_turn",
+        help_text="The comparison that the choice became when the chat was handed in.",
+    )
     offered = models.JSONField(default=list, blank=True, help_text="Response ids as they were shown.")
     created_at = models.DateTimeField(auto_now_add=True)
 
