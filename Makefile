@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check demo bench clean
+.PHONY: help run setup test check demo messages bench clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ help:  ## Say what there is
 run: setup  ## Start Hone with a demo project; prints the address and one-time passwords
 	@$(BIN)/python manage.py serve --demo
 
-setup: $(STAMPS)/packages $(STAMPS)/browser  ## Make the environment in .venv
+setup: $(STAMPS)/packages $(STAMPS)/browser $(STAMPS)/catalogues  ## Make the environment in .venv
 
 # Stamps make a second `make` quick: each step runs again only when what it reads has changed.
 $(BIN)/python:
@@ -29,6 +29,10 @@ $(STAMPS)/packages: pyproject.toml constraints.txt | $(BIN)/python
 
 $(STAMPS)/browser: static/package.json static/package-lock.json config/browser_libraries.py $(STAMPS)/packages
 	@$(BIN)/python -m config.browser_libraries
+	@touch $@
+
+$(STAMPS)/catalogues: $(wildcard locale/*/LC_MESSAGES/*.po) config/catalogues.py $(STAMPS)/packages
+	@$(BIN)/python -m config.catalogues
 	@touch $@
 
 test: setup  ## Run every test: on SQLite, and those that use the database on PostgreSQL again
@@ -46,6 +50,9 @@ check: setup  ## Style, types, import contracts, migrations, deployment checks
 
 demo: setup  ## Close the loop without a browser: simulated labelers, two rounds, a table (QUICK=1, PROMPTS=file, N=most prompts)
 	@$(BIN)/python manage.py demo $(if $(QUICK),--quick) $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(N),--limit $(N))
+
+messages: setup  ## Bring locale/ up to what the source says; new messages come in untranslated
+	@$(BIN)/python -m config.catalogues update
 
 bench: setup  ## Measure
 	@$(BIN)/python -m benchmarks

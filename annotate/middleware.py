@@ -1,4 +1,5 @@
-"""Before a page is reached: a one-time password is replaced first, and an ended session takes no work away."""
+"""Before a page is reached: it gets the reader's language and look, a one-time password is replaced first, and an ended
+session takes no work away."""
 
 from collections.abc import Callable
 
@@ -7,13 +8,39 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, resolve_url
 from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext_lazy
+
+from .models import User
+from .views.preferences import THEME_COOKIE
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
-ONE_TIME = "You signed in with a one-time password. Choose your own in another tab, then send this again."
-SIGNED_OUT = (
+ONE_TIME = gettext_lazy("You signed in with a one-time password. Choose your own in another tab, then send this again.")
+SIGNED_OUT = gettext_lazy(
     "You have been signed out. What you entered is still on this page: "
     "sign in again in another tab, then send it again."
 )
+
+
+class PreferencesMiddleware:
+    """The language and the theme that a person chose, on whatever device; the browser's where he chose none.
+
+    Comes after LocaleMiddleware, which knows the browser's wishes and its cookie but no account.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        language = getattr(request.user, "language", "")
+        if language in dict(settings.LANGUAGES):
+            translation.activate(language)
+            request.LANGUAGE_CODE = language
+        theme = getattr(request.user, "theme", User.Theme.SYSTEM)
+        if theme == User.Theme.SYSTEM:
+            theme = request.COOKIES.get(THEME_COOKIE, "")
+        request.theme = theme if theme in User.Theme.values else User.Theme.SYSTEM  # type: ignore[attr-defined]
+        return self.get_response(request)
 
 
 class OneTimePasswordMiddleware:
@@ -25,8 +52,8 @@ class OneTimePasswordMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if getattr(request.user, "must_change_password", False):
             change = reverse("account_change_password")
-            open_to_all = (change, reverse("account_logout"), settings.STATIC_URL)
-            if not request.path.startswith(open_to_all):
+            open_to_all = (change, reverse("account_logout"), reverse("annotate:preferences"), settings.STATIC_URL)
+            if not request.path.startswith(open_to_all) and not request.path.startswith("/i18n/"):
                 if request.htmx:  # type: ignore[attr-defined]
                     # A page opened before: sending it elsewhere would take away what was entered there.
                     return HttpResponse(ONE_TIME, status=403, content_type="text/plain")

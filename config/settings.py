@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "annotate.middleware.PreferencesMiddleware",
     "annotate.middleware.SignedOutMiddleware",
     "annotate.middleware.OneTimePasswordMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -185,6 +186,9 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1 * 2**20
 
 LANGUAGE_CODE = HONE_LANGUAGE
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SECURE = https
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True

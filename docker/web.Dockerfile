@@ -11,8 +11,7 @@ RUN useradd --create-home --uid 1000 hone && mkdir /data && chown hone /data
 WORKDIR /hone
 COPY . .
 RUN pip install --no-cache-dir --constraint constraints.txt --editable .
-COPY --from=browser /hone/static/node_modules/sortablejs/Sortable.min.js static/vendor/sortable/
-COPY --from=browser /hone/static/node_modules/uplot/dist/uPlot.iife.min.js /hone/static/node_modules/uplot/dist/uPlot.min.css static/vendor/uplot/
+RUN --mount=type=bind,from=browser,source=/hone/static/node_modules,target=/node_modules python -m config.browser_libraries /node_modules && python -m config.catalogues
 USER hone
 VOLUME /data
 EXPOSE 8000

@@ -57,6 +57,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
 def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
 
+    from config import catalogues
+
+    catalogues.compile_all(only_stale=True)
     # Pages name files by their plain names: nothing was collected into STATIC_ROOT.
     settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     # The default takes a tenth of a second for every user that a test makes.

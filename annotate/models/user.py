@@ -7,9 +7,9 @@ class User(AbstractUser):
     """A person who signs in. What he may do is decided by his memberships, not by flags here."""
 
     class Theme(models.TextChoices):
-        SYSTEM = "system", "As the system"
-        LIGHT = "light", "Light"
-        DARK = "dark", "Dark"
+        SYSTEM = "system", _("As the system")
+        LIGHT = "light", _("Light")
+        DARK = "dark", _("Dark")
 
     class SensitiveChoice(models.TextChoices):
         """What somebody wants of prompts that may upset, in every project (see annotate.care)."""

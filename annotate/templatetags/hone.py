@@ -6,8 +6,9 @@ from django import template
 from django.template.context import Context
 from django.utils.safestring import SafeString
 
-from .. import navigation, rendering
-from ..models import Project
+from .. import navigation, rendering, unblinding
+from ..models import Project, User
+from ..views import preferences
 
 register = template.Library()
 
@@ -20,6 +21,29 @@ def project_tabs(context: Context, project: Project) -> list[navigation.ShownTab
 @register.simple_tag
 def banner_urls() -> list[str]:
     return navigation.banner_urls()
+
+
+@register.simple_tag
+def catalogue_url(language: str) -> str:
+    """Where the messages of scripts are, in this language."""
+    return preferences.catalogue_url(language)
+
+
+@register.simple_tag
+def themes() -> list[tuple[str, str]]:
+    return User.Theme.choices
+
+
+@register.filter
+def names_itself(text: str) -> list[str]:
+    """The names by which an answer gives its model away (see annotate.unblinding)."""
+    return unblinding.names_itself(text)
+
+
+@register.filter
+def masked(text: str, wanted: bool) -> str:
+    """An answer without those names where its project wants them masked: {{ text|masked:project.mask_model_names }}."""
+    return unblinding.mask_names(text) if wanted else text
 
 
 @register.filter

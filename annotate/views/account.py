@@ -10,20 +10,27 @@ from django.contrib.auth.decorators import login_required
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import translation
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from ..models import User
+from .preferences import remember
 
 
 class AccountForm(forms.ModelForm):
     class Meta:
         model = User
-        fields = ("first_name", "last_name", "theme", "language")
+        fields = ("first_name", "last_name", "language", "theme", "sensitive_choice")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        language = forms.ChoiceField(choices=[("", "As the browser"), *settings.LANGUAGES], required=False)
-        self.fields["language"] = language
+        self.fields["language"] = forms.ChoiceField(
+            label=_("Language"), choices=[("", _("As the browser")), *settings.LANGUAGES], required=False
+        )
+        self.fields["theme"].label = _("Colours")
+        self.fields["sensitive_choice"].label = _("Prompts that may upset")
+        self.fields["sensitive_choice"].help_text = ""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -32,8 +39,11 @@ def account(request: HttpRequest) -> HttpResponse:
     form = AccountForm(request.POST or None, instance=request.user)
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, "Saved.")
-        return redirect("annotate:account")
+        translation.activate(form.instance.language or translation.get_language_from_request(request))
+        messages.success(request, _("Saved."))
+        response = redirect("annotate:account")
+        remember(response, language=form.cleaned_data["language"], theme=form.cleaned_data["theme"])
+        return response
     return render(request, "annotate/account.html", {"form": form})
 
 

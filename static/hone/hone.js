@@ -39,12 +39,27 @@ document.addEventListener("htmx:responseError", (event) => {
   const { status, responseText } = event.detail.xhr;
   const plain = (event.detail.xhr.getResponseHeader("Content-Type") ?? "").startsWith("text/plain");
   if (plain && status < 500) hone.say(responseText, "error");
-  else if (status === 403) hone.say("That isn't allowed, or you were signed out meanwhile. What you entered is still on this page: sign in again in another tab, then send it again.", "error");
-  else if (status === 404) hone.say("That is no longer there. What you entered is still on this page.", "error");
-  else hone.say(`The server could not answer (${status}). What you entered is still on this page: send it again in a moment.`, "error");
+  else if (status === 403) hone.say(gettext("That isn’t allowed, or you were signed out meanwhile. What you entered is still on this page: sign in again in another tab, then send it again."), "error");
+  else if (status === 404) hone.say(gettext("That is no longer there. What you entered is still on this page."), "error");
+  else hone.say(interpolate(gettext("The server could not answer (%(status)s). What you entered is still on this page: send it again in a moment."), { status }, true), "error");
 });
 
 document.addEventListener("htmx:sendError", (event) => {
   if (event.detail.elt.closest("[data-quiet]")) return;
-  hone.say("The server can't be reached. What you entered is still on this page: send it again when the connection is back.", "error");
+  hone.say(gettext("The server can’t be reached. What you entered is still on this page: send it again when the connection is back."), "error");
+});
+
+// Colours change at once: nothing on the page has to be loaded again, or is lost.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".preferences [name=theme]");
+  if (!button) return;
+  event.preventDefault();
+  document.documentElement.dataset.theme = button.value;
+  for (const other of button.parentElement.children) {
+    if (other.name === "theme") other.setAttribute("aria-pressed", String(other === button));
+  }
+  const chosen = new FormData(button.form);
+  chosen.set("theme", button.value);
+  const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1];
+  fetch(button.form.action, { method: "POST", body: chosen, redirect: "manual", headers: token ? { "X-CSRFToken": token } : {} });
 });

@@ -25,7 +25,7 @@ MAY = {
     "reset_password": {"manager"},
     "remove_role": {"manager"},
 }
-OUTSIDE_PROJECTS = {"home", "account", "new_project"}
+OUTSIDE_PROJECTS = {"home", "account", "new_project", "preferences", "catalogue"}
 POST_ONLY = {"submit", "skip", "draft", "import", "reset_password", "remove_role"}
 # Let in, a request for a thing that isn't there, or without a file, ends in one of these.
 LET_IN = {200, 302, 400, 404, 409}

@@ -1,4 +1,4 @@
-"""Untrusted text made safe to show: Markdown without raw HTML, then an allow-list; code highlighted by class names."""
+"""Markdown without raw HTML, then an allow-list; code highlighted by class names, LaTeX left for the page to draw."""
 
 import hashlib
 import re
@@ -13,20 +13,27 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from .mathematics import add_mathematics
+
 # A text beyond either limit is shown as plain text: nobody formats a text of this size, and each open bracket makes the
-# parser look through the rest again ("[" 20,000 times takes two seconds).
+# parser look through the rest again ("[" 20,000 times takes two seconds); a dollar through some hundred characters.
 MAX_MARKDOWN_CHARACTERS = 60_000
-MAX_OPEN_BRACKETS = 2_000
+MAX_OPENINGS = 2_000
 
 CLASS_PREFIX = "hl-"
 _FORMATTER = HtmlFormatter(nowrap=True, classprefix=CLASS_PREFIX)
-_HIGHLIGHT_CLASS = re.compile(rf"{CLASS_PREFIX}[a-z0-9]+")
+_CLASS = re.compile(rf"{CLASS_PREFIX}[a-z0-9]+|math (?:inline|display)")
+_CACHE_VERSION = 2
+"""Raised when the same text comes out differently: a shared cache outlives the process that filled it."""
 
 _TAGS = {
     *("p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "span", "a"),
     *("h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
 }
 _ATTRIBUTES = {"a": {"href"}, "ol": {"start"}, "span": {"class"}}
+# Each block takes its direction from its own first letter: an Arabic paragraph between two English ones.
+_DIRECTED = ("p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "table", "th", "td")
+_SET = {"a": {"target": "_blank"}, "pre": {"dir": "ltr"}} | {tag: {"dir": "auto"} for tag in _DIRECTED}
 
 
 def _highlighted(code: str, language: str, _: str) -> str:
@@ -42,7 +49,7 @@ def _allowed(tag: str, attribute: str, value: str) -> str | None:
     if attribute == "href":
         return value if value.startswith(("https://", "http://", "mailto:")) else None
     if attribute == "class":
-        return value if _HIGHLIGHT_CLASS.fullmatch(value) else None
+        return value if _CLASS.fullmatch(value) else None
     return value
 
 
@@ -50,6 +57,7 @@ def _parser() -> MarkdownIt:
     parser = MarkdownIt("js-default", {"html": False, "linkify": False, "breaks": True, "highlight": _highlighted})
     # Images would be fetched from elsewhere: that tracks the reader and can tell who wrote the answer. A link stays.
     parser.disable("image")
+    add_mathematics(parser)
     # The page's own headings are levels 1 and 2.
     parser.core.ruler.push("lower_headings", _lower_headings)
     return parser
@@ -66,9 +74,10 @@ _PARSER = _parser()
 
 def markdown(text: str) -> SafeString:
     """HTML for a model's or a person's Markdown. Safe for any input; parsed once and cached by the text's hash."""
-    if len(text) > MAX_MARKDOWN_CHARACTERS or text.count("[") > MAX_OPEN_BRACKETS:
+    text = storable(text)
+    if len(text) > MAX_MARKDOWN_CHARACTERS or text.count("[") + text.count("$") > MAX_OPENINGS:
         return plain(text)
-    key = "markdown:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    key = f"markdown:{_CACHE_VERSION}:" + hashlib.sha256(text.encode()).hexdigest()
     html = cache.get(key)
     if html is None:
         html = nh3.clean(
@@ -78,7 +87,7 @@ def markdown(text: str) -> SafeString:
             attribute_filter=_allowed,
             url_schemes={"http", "https", "mailto"},
             link_rel="noopener noreferrer nofollow",
-            set_tag_attribute_values={"a": {"target": "_blank"}},
+            set_tag_attribute_values=_SET,
         )
         cache.set(key, html, timeout=24 * 3600)
     return mark_safe(html)  # nh3 has been over it
@@ -86,4 +95,11 @@ def markdown(text: str) -> SafeString:
 
 def plain(text: str) -> SafeString:
     """The text as it is, line breaks kept."""
-    return mark_safe(f'<p class="plain">{escape(text)}</p>')  # escaped
+    return mark_safe(f'<p class="plain" dir="auto">{escape(storable(text))}</p>')  # escaped
+
+
+def storable(text: str) -> str:
+    """The text without what no page can carry: half of a surrogate pair, or NUL, becomes a replacement character."""
+    if "\0" in text or not text.isascii():
+        return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -1,0 +1,109 @@
+"""LaTeX in Markdown: finds it, so that its backslashes and underscores stay as they were written.
+
+Known are $...$, \\(...\\), $$...$$, \\[...\\] and environments such as align. What is found becomes an element of the
+class "math" that holds the source; the page's script has KaTeX draw it (static/hone/prose.js), and without a script the
+source is what people read. A dollar counts as a delimiter as in pandoc, so that "$5 to $10" stays money.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+
+LONGEST_INLINE = 600
+MOST_LINES = 80
+_ENVIRONMENT = re.compile(r"\\begin\{((?:align|aligned|equation|gather|multline|cases|[bBpvV]?matrix)\*?)\}")
+
+
+def add_mathematics(parser: MarkdownIt) -> None:
+    """Teach a parser the rules below. It then emits tokens math_inline and math_display."""
+    parser.inline.ruler.before("escape", "math", _inline)
+    parser.block.ruler.before("fence", "math", _block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    parser.add_render_rule("math_inline", _render)
+    parser.add_render_rule("math_display", _render)
+
+
+def _render(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    token = tokens[index]
+    kind = token.type.removeprefix("math_")
+    source = token.content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    if token.block:
+        return f'<p><span class="math {kind}">{source}</span></p>\n'
+    return f'<span class="math {kind}">{source}</span>'
+
+
+def _inline(state: StateInline, silent: bool) -> bool:
+    found = _span(state.src, state.pos, state.posMax)
+    if found is None:
+        return False
+    start, end, after, is_display = found
+    if not silent:
+        token = state.push("math_display" if is_display else "math_inline", "span", 0)
+        token.content = state.src[start:end]
+    state.pos = after
+    return True
+
+
+def _span(text: str, at: int, last: int) -> tuple[int, int, int, bool] | None:
+    """Where the source begins and ends, what comes after, and whether it's displayed; None where none begins."""
+    for opening, closing, is_display in (("$$", "$$", True), ("\\[", "\\]", True), ("\\(", "\\)", False)):
+        if text.startswith(opening, at):
+            end = text.find(closing, at + 2, min(last, at + LONGEST_INLINE))
+            return (at + 2, end, end + 2, is_display) if end > at + 2 and text[at + 2 : end].strip() else None
+    if text[at] != "$" or at + 1 >= last or text[at + 1].isspace() or (at and _joins(text[at - 1])):
+        return None
+    end = at
+    while (end := text.find("$", end + 1, min(last, at + LONGEST_INLINE))) > 0:
+        is_closed = not text[end - 1].isspace() and text[end - 1] != "\\"
+        if is_closed and (end + 1 >= last or not _joins(text[end + 1])):
+            return at + 1, end, end + 1, False
+    return None
+
+
+def _joins(character: str) -> bool:
+    """Whether a dollar beside this belongs to a word, a variable of a shell or an amount."""
+    return character in "$\\" or (character.isalnum() and character.isascii())
+
+
+def _block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """Lines from one that begins with an opening delimiter to one that ends with the closing one."""
+    if state.is_code_block(first):
+        return False
+    line = _line(state, first)
+    environment = _ENVIRONMENT.match(line)
+    if environment:
+        opening, closing, kept = "", f"\\end{{{environment[1]}}}", True
+    elif line.startswith(("$$", "\\[")):
+        opening, closing, kept = line[:2], "$$" if line.startswith("$$") else "\\]", False
+    else:
+        return False
+    source: list[str] = []
+    for number in range(first, min(last, first + MOST_LINES)):
+        if number > first and state.sCount[number] < state.blkIndent:
+            return False
+        line = _line(state, number)
+        rest = line[len(opening) :] if number == first else line
+        if rest.endswith(closing):
+            source.append(rest if kept else rest.removesuffix(closing))
+            break
+        if closing in rest:
+            return False
+        source.append(rest)
+    else:
+        return False
+    content = "\n".join(source).strip()
+    if not content:
+        return False
+    if not silent:
+        token = state.push("math_display", "span", 0)
+        token.block, token.content, token.map = True, content, [first, number + 1]
+        state.line = number + 1
+    return True
+
+
+def _line(state: StateBlock, number: int) -> str:
+    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].rstrip()

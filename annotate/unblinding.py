@@ -1,0 +1,237 @@
+"""Answers that say which model wrote them. A labeler who reads "as an AI trained by X" no longer judges blind.
+
+Only an answer that speaks of itself counts: one about OpenAI's history names the company and gives nothing away. What
+is found is shown to the labeler as a flag, and a project may have the names masked.
+"""
+
+import hashlib
+import re
+
+from django.core.cache import cache
+
+from .rendering import MAX_MARKDOWN_CHARACTERS
+
+MASK = "▇▇▇"
+
+# Names of models and of those who make them, as they're written in English and in Chinese texts. Many are common words
+# too (Claude, Phi, Nova): a name alone means nothing here.
+MODELS = (
+    *("ChatGPT", "GPT-?[0-9][0-9a-z.-]*", "GPT", "InstructGPT", "Copilot", "Bing Chat", "o[1-9](?:-mini|-pro)?"),
+    *(
+        "Claude(?: [0-9][0-9.]*)?(?: (?:Opus|Sonnet|Haiku))?",
+        "Gemini",
+        "Gemma(?:-?[0-9]+)?",
+        "Bard",
+        "PaLM(?:-?[0-9])?",
+    ),
+    *("L[Ll]a[Mm][Aa](?:-?[0-9.]+)?", "Meta AI", "Mixtral", "Le Chat", "Grok(?:-?[0-9.]+)?", "Command[ -]?R\\+?"),
+    *("Falcon", "Vicuna", "Alpaca", "Koala", "Dolly", "Open ?Assistant", "StableLM", "SmolLM[0-9]?", "Zephyr", "OLMo"),
+    *("T[uü]lu", "Nemotron", "Jamba", "Granite", "Amazon Nova", "Titan", "Phi-?[0-9.]*", "Pi", "Pythia", "BLOOMZ?"),
+    *("Qwen[0-9.]*(?:-Chat)?", "QwQ", "Tongyi Qianwen", "DeepSeek(?:[ -]?(?:R|V)[0-9.]+)?", "ERNIE(?: Bot)?"),
+    *(
+        "ChatGLM[0-9]?(?:-6B)?",
+        "GLM(?:-?[0-9.]+)?",
+        "Kimi",
+        "Doubao",
+        "Hunyuan",
+        "SparkDesk",
+        "Baichuan[0-9]?",
+        "InternLM",
+    ),
+    *("Yi(?:-[0-9]+B)?", "MiniMax", "MOSS", "YandexGPT", "GigaChat", "Reka", "Solar", "Perplexity", "Poe"),
+    *(
+        "通义千问",
+        "千问",
+        "文心一言",
+        "文心大模型",
+        "智谱清言",
+        "豆包",
+        "混元",
+        "讯飞星火",
+        "星火认知大模型",
+        "星火",
+        "百川",
+    ),
+    *("书生·?浦语", "书生", "海螺AI", "天工", "紫东太初", "深度求索", "月之暗面"),
+)
+MAKERS = (
+    *(
+        "OpenAI",
+        "Anthropic",
+        "Google(?: DeepMind| AI| Brain)?",
+        "DeepMind",
+        "Meta(?: Platforms)?",
+        "Facebook",
+        "Microsoft",
+    ),
+    *(
+        "Mistral(?: ?AI)?",
+        "xAI",
+        "Cohere(?: For AI)?",
+        "LMSYS(?: Org)?",
+        "Stability AI",
+        "Hugging ?Face(?:TB)?",
+        "NVIDIA",
+    ),
+    *("AI21(?: Labs)?", "Inflection(?: AI)?", "Amazon", "IBM", "Apple", "Databricks", "EleutherAI", "LAION", "Ai2"),
+    *("the Allen Institute for AI", "Technology Innovation Institute", "TII", "Yandex", "Sber", "Upstage", "Nomic AI"),
+    *(
+        "Alibaba(?: Cloud| Group)?",
+        "Baidu",
+        "Tencent",
+        "ByteDance",
+        "Zhipu(?: ?AI)?",
+        "Moonshot ?AI",
+        "iFlytek",
+        "01\\.AI",
+    ),
+    *("SenseTime", "Huawei", "Shanghai AI Lab(?:oratory)?", "Tsinghua(?: University)?", "Knowledge Engineering Group"),
+    *("阿里巴巴(?:集团)?(?:旗下)?(?:的)?(?:通义实验室|达摩院)?", "阿里云", "达摩院", "通义实验室", "百度(?:公司)?"),
+    *(
+        "腾讯(?:公司)?",
+        "字节跳动(?:公司)?",
+        "智谱(?:AI|华章)?(?:公司)?",
+        "科大讯飞",
+        "零一万物",
+        "百川智能",
+        "商汤(?:科技)?",
+    ),
+    *(
+        "华为",
+        "上海人工智能实验室",
+        "清华大学(?:KEG实验室)?",
+        "复旦大学",
+        "谷歌",
+        "微软(?:公司)?",
+        "脸书",
+        "英伟达",
+        "昆仑万维",
+    ),
+)
+
+
+def _either(*words: str) -> str:
+    return "(?:" + "|".join(words) + ")"
+
+
+_NAME = _either(*sorted((*MODELS, *MAKERS), key=len, reverse=True)) + r"(?![A-Za-z0-9])"
+_ANY_NAME = rf"(?P<name>{_NAME})"
+_NAMED = rf"(?<![A-Za-z0-9]){_ANY_NAME}"
+
+# English
+_ME = _either(
+    r"\bI\s*(?:am|'m|’m|was)\b", r"\bmy name is\b", r"\bcall me\b", r"\byou(?:'re|’re| are) talking (?:to|with)\b"
+)
+_ADJECTIVE = _either(
+    *("conversational", "large", "small", "helpful", "virtual", "open[- ]source", "artificial intelligence"),
+    *("AI", "chat", "language", "multimodal"),
+)
+_KIND = rf"(?:{_ADJECTIVE}[ -]+)*" + _either("AI", "LLM", "model", "assistant", "chat ?bot", "bot")
+_CALLED = _either("called", "named", "known as")
+_MADE = _either(
+    *("developed", "trained", "created", "made", "built", "designed", "fine[- ]tuned", "released", "powered"),
+    *("provided", "maintained", "operated"),
+)
+_TEAM = r"(?:(?:the|a|team|company|researchers|engineers|at)\s+)*"
+# After "I am X": "I am a Google fan" and "I am pi radians" go on otherwise.
+_THEN = r"(?=\s*(?:[,.!?;:()\"”—–\n]|$|" + _either("and", "an?", "the", "by", "from", "at", _MADE) + r"\b))"
+
+# Chinese
+_ZH_ROLE = _either(
+    *(
+        "你的",
+        "您的",
+        "一个",
+        "一款",
+        "一种",
+        "一名",
+        "由",
+        "来自",
+        "基于",
+        "名为",
+        "叫做?",
+        "的",
+        "人工智能",
+        "AI",
+        "智能",
+    ),
+    *("大型", "大", "超大规模", "语言", "对话", "聊天", "模型", "助手", "助理", "机器人", "，", "、", "“", '"', r"\s"),
+)
+_ZH_MADE = _either("开发", "训练", "研发", "创建", "创造", "推出", "打造", "设计", "提供")
+_ZH_THEN = (
+    r"(?=\s*(?:[，。！？；：、（）()“”,.!?\n]|$|和|与|团队|公司|一|自主|"
+    + _ZH_MADE
+    + "|的?"
+    + _either("人工智能", "AI", "智能", "语言", "大模型", "模型", "助手", "聊天")
+    + "))"
+)
+
+_SAYS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # "I am ChatGPT", "I'm actually an AI assistant called Claude", "my name is Qwen"
+        (
+            rf"{_ME}\s+(?:(?:just|actually|indeed|only|{_CALLED}|an?|the|your)\s+)*"
+            rf"(?:{_KIND},?\s+(?:{_CALLED})?\s*)?{_NAMED}{_THEN}"
+        ),
+        # "As ChatGPT, I ..."
+        rf"(?:^|[.!?\n]\s*)as\s+{_NAMED}\s*,",
+        # "As an AI language model developed by OpenAI", "I'm a large language model, trained by Google"
+        rf"(?:\bas|{_ME})\s+(?:an?|the)\s+{_KIND}\b[^.!?\n]{{0,60}}?\b(?:by|from|of|at)\s+{_TEAM}{_NAMED}",
+        # "I was trained by Anthropic", "I have been developed by the team at Mistral AI"
+        (
+            rf"\bI\s*(?:was|am|'m|’m|have been|'ve been|’ve been)\s+(?:\w+\s+){{0,2}}?{_MADE}(?:\s+and\s+\w+)?\s+by\s+"
+            rf"{_TEAM}{_NAMED}"
+        ),
+        # "my creators at OpenAI", "OpenAI trained me", "Anthropic, the company that created me"
+        rf"\bmy\s+(?:creators?|developers?|makers?|training)(?:,|\s+(?:at|is|are|by|from))\s+{_NAMED}",
+        rf"{_NAMED}\s*(?:,\s*(?:the company|who|which)\s+(?:that\s+)?)?{_MADE}\s+me\b",
+        # Other tongues in which models speak of themselves as often: "soy ...", "je suis ...", "ich bin ..."
+        (
+            rf"\b(?:soy|je suis|ich bin|sono|eu sou)\s+(?:(?:une?|eine?|uma?|der|die|das)\s+)?(?:[\w-]+\s+){{0,4}}?"
+            rf"{_NAMED}{_THEN}"
+        ),
+        # "I am Tongyi Qianwen, ...", "I'm called Kimi"
+        rf"我(?:就|其实)?(?:是|叫做|叫|的名字(?:是|叫)|名叫|名为){_ZH_ROLE}*{_ANY_NAME}{_ZH_THEN}",
+        # "as a language model developed by Baidu"
+        rf"作为{_ZH_ROLE}*{_ANY_NAME}{_ZH_THEN}",
+        # "I was trained by OpenAI", "OpenAI trained me"
+        rf"我[^。！？\n]{{0,16}}?由(?:来自|公司|团队|\s)*{_ANY_NAME}[^。！？\n]{{0,16}}?{_ZH_MADE}",
+        rf"{_ANY_NAME}[^。！？\n，]{{0,8}}{_ZH_MADE}了我",
+    )
+)
+_ANYWHERE = re.compile(_NAME, re.IGNORECASE)
+_MADE_BY = re.compile(rf"(?:\bby\s+{_TEAM}|由|来自|是){_ANY_NAME}", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?\n。！？]")
+
+
+def names_itself(text: str) -> list[str]:
+    """The names by which an answer gives its writer away, as they stand in it, each once; empty where it doesn't."""
+    text = text[:MAX_MARKDOWN_CHARACTERS]
+    key = "unblinding:2:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    found: list[str] | None = cache.get(key)
+    if found is None:
+        found = _find(text)
+        cache.set(key, found, timeout=24 * 3600)
+    return found
+
+
+def mask_names(text: str) -> str:
+    """The answer with every name that gives it away replaced; any other answer as it is."""
+    if not (names := names_itself(text)):
+        return text
+    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.sub(rf"(?<![A-Za-z0-9])(?:{either})(?![A-Za-z0-9])", MASK, text, flags=re.IGNORECASE)
+
+
+def _find(text: str) -> list[str]:
+    if not _ANYWHERE.search(text):
+        return []
+    names: dict[str, None] = {}
+    for pattern in _SAYS:
+        for match in pattern.finditer(text):
+            names[match["name"]] = None
+            # "I am Claude, made by Anthropic": the rest of the sentence speaks of the same.
+            rest = _SENTENCE_END.split(text[match.end() : match.end() + 120], maxsplit=1)[0]
+            names.update(dict.fromkeys(again["name"] for again in _MADE_BY.finditer(rest)))
+    return list(names)
