@@ -4,7 +4,9 @@ A response is always tokenised as the policy would have produced it: the prompt'
 prompt, then the response's own tokens, then EOS.
 """
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from models_core.records import Message
@@ -14,43 +16,90 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
 )
 """For tokenizers that bring no chat template."""
-SEAM = "\uf8fe"
-"""A private-use character; it never reaches the tokenizer."""
+SEAM, OPEN, CLOSE = "\uf8fe", "\uf8fc", "\uf8fd"
+"""Private-use characters that never reach the tokenizer: a cut, and the borders of an assistant's turn."""
+MARKS = re.compile(f"([{SEAM}{OPEN}{CLOSE}])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedPrompt:
+    """A chat as token ids, at most as many as were allowed. `is_cut`: it was longer and lost its beginning.
+
+    `spoken` are the positions, from 1 on, of what the assistant said in it, each turn with the EOS that ends it.
+    """
+
+    ids: list[int]
+    is_cut: bool
+    spoken: list[int]
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message], *, max_tokens: int) -> list[int]:
-    """Token ids of a chat that awaits the assistant's next turn, at most `max_tokens` of them.
+    """Token ids of a chat that awaits the assistant's next turn, at most `max_tokens` of them; see `fit_prompt`."""
+    return fit_prompt(tokenizer, messages, max_tokens=max_tokens).ids
+
+
+def fit_prompt(
+    tokenizer: Any, messages: Sequence[Message], *, max_tokens: int, with_spoken: bool = False
+) -> EncodedPrompt:
+    """A chat that awaits the assistant's next turn, and what became of it on the way into `max_tokens`.
 
     A chat that is too long first loses its oldest exchanges (the system turn stays), then its leading tokens: what the
-    user asked last is what the answer is about.
+    user asked last is what the answer is about. `spoken` is looked for if asked; each of its turns is then tokenised
+    apart, as the policy would have produced it.
     """
     system = [message for message in messages[:1] if message["role"] == "system"]
     turns = list(messages[len(system) :])
-    ids = _rendered(tokenizer, system + turns)
+    ids, spoken = _rendered(tokenizer, system + turns, with_spoken=with_spoken)
+    is_cut = len(ids) > max_tokens
     while len(ids) > max_tokens and len(turns) > 1:
         turns = turns[2:]
-        ids = _rendered(tokenizer, system + turns)
-    return ids[-max_tokens:]
+        ids, spoken = _rendered(tokenizer, system + turns, with_spoken=with_spoken)
+    gone = max(len(ids) - max_tokens, 0)
+    return EncodedPrompt(ids=ids[gone:], is_cut=is_cut, spoken=[place - gone for place in spoken if place > gone])
 
 
-def _rendered(tokenizer: Any, messages: list[Message]) -> list[int]:
-    """Token ids of the chat template's text; what a message spells like a special token stays plain text.
+def _rendered(tokenizer: Any, messages: list[Message], *, with_spoken: bool) -> tuple[list[int], list[int]]:
+    """Token ids of the chat template's text, and the positions in them of what the assistant said.
 
-    Such a spelling is cut in two by SEAM before the template sees it, and the pieces are tokenised apart: nobody ends
-    his turn and speaks as the assistant by typing "<|im_end|>".
+    What a message spells like a special token stays plain text: such a spelling is cut in two by SEAM before the
+    template sees it, and the pieces are tokenised apart. Nobody ends his turn and speaks as the assistant by typing
+    "<|im_end|>". OPEN and CLOSE go through the template in the same way. A turn that a template rewrites so that it
+    loses one of them (reasoning is taken out of earlier turns) is not what was said and is left out of the positions.
     """
+    chat = []
+    for message in messages:
+        content = _defused(tokenizer, message["content"])
+        if with_spoken and message["role"] == "assistant" and message["content"].strip():
+            content = OPEN + content + CLOSE
+        chat.append(Message(role=message["role"], content=content))
     text = tokenizer.apply_chat_template(
-        [Message(role=message["role"], content=_defused(tokenizer, message["content"])) for message in messages],
+        chat,
         chat_template=None if tokenizer.chat_template else PLAIN_TEMPLATE,
         add_generation_prompt=True,
         tokenize=False,
     )
-    pieces = [tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in text.split(SEAM)]
-    return [token for piece in pieces for token in piece]
+    ids: list[int] = []
+    spoken: list[int] = []
+    opened: int | None = None  # where the turn began that is being read
+    closed = False  # whether a turn has just ended
+    for piece in MARKS.split(text):
+        if piece == OPEN:
+            opened = len(ids)
+        elif piece == CLOSE:
+            closed = opened is not None
+            spoken += range(len(ids) if opened is None else opened, len(ids))
+            opened = None
+        elif piece and piece != SEAM:
+            tokens = tokenizer(piece, add_special_tokens=False)["input_ids"]
+            if closed and tokens[:1] == [tokenizer.eos_token_id]:
+                spoken.append(len(ids))
+            closed = False
+            ids += tokens
+    return ids, spoken
 
 
 def _defused(tokenizer: Any, content: str) -> str:
-    content = content.replace(SEAM, "")
+    content = MARKS.sub("", content)
     for token in tokenizer.all_special_tokens:
         content = content.replace(token, token[:1] + SEAM + token[1:])
     return content

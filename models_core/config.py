@@ -66,13 +66,109 @@ class TrainingSettings(Settings):
     eval_every: int = setting(0, "Steps between measurements on held-out rows; 0 measures at the end.", minimum=0)
 
 
+def long_prompts_setting() -> Any:
+    """What both recipes that read whole conversations do with one longer than `max_length`."""
+    return setting(
+        "cut",
+        "A prompt too long for max_length loses its oldest turns (cut), or the run is refused (refuse).",
+        choices=("cut", "refuse"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(TrainingSettings):
+    """Next-token pretraining on plain text: a fresh tokenizer and decoder, or a base model continued."""
+
+    max_length: int = setting(
+        512, "Tokens that a row of text holds, and that a fresh model can look back.", minimum=8, maximum=131_072
+    )
+    tokenizer: str = setting("bpe", "Kind of a fresh tokenizer.", choices=("bpe", "wordpiece", "unigram"))
+    vocab_size: int = setting(3072, "Tokens of a fresh tokenizer.", minimum=261, maximum=1_000_000)
+    architecture: str = setting("llama", "What a fresh model is shaped like.", choices=("llama", "gpt2"))
+    size: str = setting(
+        "5m", "Shape of a fresh model, named for its parameters.", choices=("1m", "5m", "15m", "40m", "100m")
+    )
+    layers: int = setting(0, "Layers of a fresh model; 0 takes the size's.", minimum=0, maximum=1000)
+    width: int = setting(0, "Width of a fresh model; 0 takes the size's.", minimum=0, maximum=65_536)
+    heads: int = setting(0, "Attention heads of a fresh model; 0 takes the size's.", minimum=0, maximum=1024)
+    dropout: float = setting(0.1, "Dropout while training; text read once needs none.", minimum=0.0, maximum=0.9)
+    documents: str = setting(
+        "auto",
+        "What parts the documents of a .txt file: a blank line (blocks), two of them (sections), or nothing (file).",
+        choices=("auto", "blocks", "sections", "file"),
+    )
+    overlap: float = setting(
+        0.125,
+        "Part of a row that repeats the end of the one before, where a document is longer than a row.",
+        minimum=0.0,
+        maximum=0.9,
+    )
+    held_out: float = setting(
+        0.1, "Part of the documents kept for measuring where no evaluation file is given.", minimum=0.0, maximum=0.5
+    )
+    epochs: int = setting(10, "Passes over the data.", minimum=1, maximum=1000)
+    batch_size: int = setting(8, "Rows of max_length tokens in a step.", minimum=1, maximum=65_536)
+    learning_rate: float = setting(
+        0.0, "Peak learning rate; 0 takes 3e-3 for a fresh model, 1e-4 for a base model.", minimum=0.0, maximum=1.0
+    )
+    final_rate: float = setting(0.05, "Part of the peak that the cosine schedule ends at.", minimum=0.0, maximum=1.0)
+    weight_decay: float = setting(0.1, "AdamW's weight decay.", minimum=0.0, maximum=1.0)
+    save_every: int = setting(200, "Steps between checkpoints; 0 saves only at a stop.", minimum=0)
+    eval_every: int = setting(
+        200, "Steps between measurements on held-out text, and between samples; 0 does both at the end.", minimum=0
+    )
+    sample_tokens: int = setting(64, "Tokens of each sample along the way; 0 draws none.", minimum=0, maximum=4096)
+    sample_temperature: float = setting(0.8, "Temperature of those samples.", minimum=0.0, maximum=100.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SFTConfig(TrainingSettings):
     """Supervised fine-tuning on demonstrations."""
 
     epochs: int = setting(2, "Passes over the data.", minimum=1, maximum=1000)
     batch_size: int = setting(16, "Demonstrations in a step.", minimum=1, maximum=65_536)
+    batch_tokens: int = setting(
+        0, "Tokens in a step, in place of batch_size demonstrations; 0 counts demonstrations.", minimum=0
+    )
     learning_rate: float = setting(2e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    turns: str = setting(
+        "last",
+        "What is learned of a conversation: the final response (last), or all the assistant said (all).",
+        choices=("last", "all"),
+    )
+    long_prompts: str = long_prompts_setting()
+    lm_coef: float = setting(
+        0.0, "Weight of an auxiliary language-model loss; 0 learns from responses alone.", minimum=0.0, maximum=100.0
+    )
+    lm_scope: str = setting(
+        "row", "Tokens of that loss: all of a demonstration (row), or its prompt (prompt).", choices=("row", "prompt")
+    )
+    held_out: float = setting(
+        0.1, "Part of the prompts kept for measuring where no evaluation file is given.", minimum=0.0, maximum=0.5
+    )
+    data_weights: str = setting(
+        "",
+        "Passes over each data file in an epoch, in their order and parted by commas: 1,0.3 reads 30% of the second.",
+    )
+    replay_ratio: float = setting(
+        0.25, "Earlier demonstrations (--replay) in a step, for each new one.", minimum=0.0, maximum=100.0
+    )
+    ewc_lambda: float = setting(
+        1.0, "Weight of elastic weight consolidation where --ewc names the old task's data.", minimum=0.0, maximum=1e9
+    )
+    ewc_samples: int = setting(
+        64, "Demonstrations of the old task that its Fisher information is estimated from.", minimum=1, maximum=100_000
+    )
+    chat_template: str = setting(
+        "own",
+        "How turns are written: as the tokenizer says (own), or, for one that says nothing, as role: text (plain).",
+        choices=("own", "plain"),
+    )
+    pad_token: str = setting(
+        "own",
+        "The saved tokenizer's padding: its own, or its end-of-sequence token where it has none (eos).",
+        choices=("own", "eos"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +189,7 @@ class RewardConfig(TrainingSettings):
         minimum=0.0,
         maximum=100.0,
     )
+    long_prompts: str = long_prompts_setting()
     ties: str = setting("skip", "Tied answers teach nothing (skip) or to score alike (half).", choices=("skip", "half"))
     use_margin: bool = setting(False, "Ask for a difference of at least the row's margin between better and worse.")
     held_out: float = setting(
@@ -160,13 +257,32 @@ class ScoreConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(SampleConfig):
-    """Perplexity, reward accuracy, or the win rate between two models."""
+    """Perplexity, labels and answers, reward accuracy, or the win rate between two models."""
 
     max_new_tokens: int = setting(64, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
     micro_batch_tokens: int = setting(8192, "Tokens in one forward pass, padding included.", minimum=16)
+    documents: str = setting(
+        "auto",
+        "What parts the documents of a .txt file: a blank line (blocks), two of them (sections), or nothing (file).",
+        choices=("auto", "blocks", "sections", "file"),
+    )
+    ends: bool = setting(True, "The end of a document is a token to predict too.")
+    labels: str = setting("", "Labels to choose from, parted by commas; empty takes those that occur in the rows.")
+    predict: str = setting(
+        "score",
+        "A row's label: the one whose response is likeliest (score), or the one that a written answer names (generate).",
+        choices=("score", "generate"),
+    )
+    answers: int = setting(
+        100, "Demonstrations that are answered and compared with their responses; 0 none.", minimum=0
+    )
+    answer_temperature: float = setting(
+        0.0, "Temperature of those answers; 0 takes the likeliest token each time.", minimum=0.0, maximum=100.0
+    )
 
 
 STAGES: dict[str, type[Settings]] = {
+    "pretrain": PretrainConfig,
     "sft": SFTConfig,
     "reward": RewardConfig,
     "ppo": PPOConfig,

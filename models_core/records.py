@@ -36,11 +36,17 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True)
 class Demonstration:
-    """A prompt and an ideal response to it."""
+    """A prompt and an ideal response to it.
+
+    `fields` are the row's other keys as texts, for templates. A row of kind "tasks" may lack prompt or response (both
+    then empty): a template makes them out of its fields.
+    """
 
     id: str
     messages: Messages
     response: str
+    fields: dict[str, str] = field(default_factory=dict)
+    merged_turns: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,7 @@ class Ranking:
     weight: float = 1.0
     margin: float | None = None
     lang: str | None = None
+    merged_turns: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +138,7 @@ def _no_constant(name: str) -> None:
 
 
 def read(path: str | Path, kind: str) -> list[Any]:
-    """All rows of a file as records of one kind: "prompts", "demonstrations", "rankings" (pairs too) or "answers".
+    """All rows of a file as records of one kind: a key of PARSERS ("rankings" takes pairs too).
 
     "answers" takes any row that has a prompt and responses: rankings, pairs, sampled responses, demonstrations.
     Raises BadInput: "rankings.jsonl, line 12: reason." A file without rows is an error too.
@@ -150,14 +157,41 @@ def read(path: str | Path, kind: str) -> list[Any]:
 
 def prompt(row: dict[str, Any]) -> Prompt:
     extra = {key: value for key, value in row.items() if key not in ("id", "prompt")}
-    return Prompt(id=_id(row), messages=_messages(row), extra=extra)
+    messages, _ = _messages(row)
+    return Prompt(id=_id(row), messages=messages, extra=extra)
 
 
 def demonstration(row: dict[str, Any]) -> Demonstration:
     response = _text(row, "response")
     if not response.strip():
         raise RowError('"response" is empty')
-    return Demonstration(id=_id(row), messages=_messages(row), response=response)
+    messages, merged = _messages(row)
+    return Demonstration(id=_id(row), messages=messages, response=response, fields=_fields(row), merged_turns=merged)
+
+
+def task(row: dict[str, Any]) -> Demonstration:
+    """A row for templates: a demonstration, or anything else with an id."""
+    messages, merged = _messages(row) if row.get("prompt") is not None else ((), 0)
+    response = _optional_text(row, "response") or ""
+    if row.get("response") is not None and not response.strip():
+        raise RowError('"response" is empty')
+    return Demonstration(id=_id(row), messages=messages, response=response, fields=_fields(row), merged_turns=merged)
+
+
+def _fields(row: dict[str, Any]) -> dict[str, str]:
+    """What a template may name besides the prompt and the response: texts, numbers, truths, and lists of these."""
+    values = {key: _as_text(value, key) for key, value in row.items() if key not in ("id", "prompt", "response")}
+    return {key: text for key, text in values.items() if text is not None}
+
+
+def _as_text(value: Any, key: str) -> str | None:
+    if isinstance(value, str):
+        return _clean(value, f'"{key}"')
+    if isinstance(value, list) and value:
+        parts = [_as_text(item, key) for item in value if not isinstance(item, list)]
+        texts = [part for part in parts if part is not None]
+        return ", ".join(texts) if len(texts) == len(value) else None
+    return json.dumps(value) if isinstance(value, bool | int | float) else None
 
 
 def ranking(row: dict[str, Any]) -> Ranking:
@@ -171,9 +205,10 @@ def ranking(row: dict[str, Any]) -> Ranking:
         responses = tuple(_ranked(item, where) for item, where in _response_rows(row))
         if len(responses) < 2:
             raise RowError('"responses" must hold at least two responses')
+    messages, merged = _messages(row)
     return Ranking(
         id=_id(row),
-        messages=_messages(row),
+        messages=messages,
         responses=responses,
         task=_optional_text(row, "task"),
         labeler=_optional_text(row, "labeler"),
@@ -181,6 +216,7 @@ def ranking(row: dict[str, Any]) -> Ranking:
         weight=1.0 if (weight := _number(row, "weight", minimum=0.0)) is None else weight,
         margin=_number(row, "margin", minimum=0.0),
         lang=_optional_text(row, "lang"),
+        merged_turns=merged,
     )
 
 
@@ -194,12 +230,20 @@ def answers(row: dict[str, Any]) -> Answers:
         texts = tuple(_text(item, "text", where) for item, where in _response_rows(row))
         if not texts:
             raise RowError('"responses" is empty')
-    return Answers(id=_id(row), messages=_messages(row), texts=texts)
+    messages, _ = _messages(row)
+    return Answers(id=_id(row), messages=messages, texts=texts)
+
+
+def document(row: dict[str, Any]) -> str:
+    """A text on its own; only "text" is read."""
+    return _text(row, "text")
 
 
 PARSERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "documents": document,
     "prompts": prompt,
     "demonstrations": demonstration,
+    "tasks": task,
     "rankings": ranking,
     "answers": answers,
 }
@@ -214,28 +258,41 @@ def _id(row: dict[str, Any]) -> str:
     return _clean(value, '"id"')
 
 
-def _messages(row: dict[str, Any]) -> Messages:
-    """The chat under "prompt": perhaps a system turn, then user and assistant by turns, the user last."""
+def _messages(row: dict[str, Any]) -> tuple[Messages, int]:
+    """The chat under "prompt", and how many turns were merged into the one before.
+
+    Perhaps a system turn, then user and assistant by turns, the user last. An assistant that goes on speaking in a
+    second turn loses nothing by the two becoming one, a paragraph apart, and real chats have that. A user that does is
+    refused: an answer is missing there.
+    """
     turns = row.get("prompt")
     if not isinstance(turns, list) or not turns:
         raise RowError('"prompt" is missing' if turns is None else '"prompt" must be a non-empty list of turns')
-    messages = []
+    messages: list[Message] = []
+    places: list[int] = []
+    merged = 0
     for index, turn in enumerate(turns, start=1):
         if not isinstance(turn, dict):
             raise RowError(f'turn {index} of "prompt" must be an object, not {_kind(turn)}')
         where = f'turn {index} of "prompt": '
-        messages.append(Message(role=_text(turn, "role", where), content=_text(turn, "content", where)))
+        message = Message(role=_text(turn, "role", where), content=_text(turn, "content", where))
+        if index > 1 and message["role"] == "assistant" == messages[-1]["role"]:
+            messages[-1]["content"] += "\n\n" + message["content"]
+            merged += 1
+        else:
+            messages.append(message)
+            places.append(index)
     dialogue = messages[1:] if messages[0]["role"] == "system" else messages
     for index, message in enumerate(dialogue):
         expected = "user" if index % 2 == 0 else "assistant"
         if message["role"] != expected:
-            place = index + 1 + len(messages) - len(dialogue)
+            place = places[index + len(messages) - len(dialogue)]
             raise RowError(f'turn {place} of "prompt" has the role {message["role"]!r} where {expected!r} belongs')
     if len(dialogue) % 2 == 0:
         raise RowError('the last turn of "prompt" must be the user\'s')
     if not dialogue[-1]["content"].strip():
         raise RowError('the last turn of "prompt" is empty')
-    return tuple(messages)
+    return tuple(messages), merged
 
 
 def _response_rows(row: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:

@@ -9,8 +9,6 @@ of the held-out split. Left out: ensembles of heads, and margins by strength of 
     python -m models_core reward --model smollm2-135m-instruct --data rankings.jsonl --out RUN
 """
 
-import hashlib
-import json
 import random
 import statistics
 from collections.abc import Sequence
@@ -23,14 +21,13 @@ import torch
 from models_core import language_models, methods, records, schedule, scoring
 from models_core.batching import micro_batches, minibatches
 from models_core.config import BadInput, RewardConfig
+from models_core.held_out import split_by_prompt
 from models_core.losses import Comparisons, Pair, RankedGroup, ranked_pairs, ranking_loss
 from models_core.packing import Group, pack
-from models_core.records import Message, Ranking
+from models_core.records import Ranking
 from models_core.stopping import StopSignal
 from models_core.training import Training
 
-FEWEST_HELD_OUT = 5
-"""Fewer held-out prompts than this measure nothing; all rows are trained on instead."""
 CALIBRATION_GROUPS = 64
 """Training rankings whose logits set shift and scale where no files for that are given."""
 
@@ -158,20 +155,6 @@ def train(
     return training.finish(metrics)
 
 
-def split_by_prompt(rankings: list[Ranking], *, part: float) -> tuple[list[Ranking], list[Ranking]]:
-    """Training and held-out rankings. A hash of the prompt decides, so no prompt is on both sides, ever."""
-    held_out = [ranking for ranking in rankings if _place(ranking.messages) < part]
-    if len({_place(ranking.messages) for ranking in held_out}) < FEWEST_HELD_OUT:
-        return rankings, []
-    return [ranking for ranking in rankings if _place(ranking.messages) >= part], held_out
-
-
-def _place(messages: Sequence[Message]) -> float:
-    """A prompt's fixed place in [0, 1)."""
-    digest = hashlib.sha256(json.dumps(messages, sort_keys=True, ensure_ascii=False).encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
 def encode(
     rankings: Sequence[Ranking], *, tokenizer: Any, settings: RewardConfig, max_length: int
 ) -> tuple[list[Example], dict[str, int]]:
@@ -181,10 +164,13 @@ def encode(
     no pair left is dropped.
     """
     examples: dict[tuple[Any, ...], Example] = {}
-    too_long = equal_pairs = dropped = 0
+    too_long = equal_pairs = dropped = truncated = 0
     for ranking in rankings:
         texts = [response.text for response in ranking.responses]
-        group, fits = scoring.encode_group(tokenizer, ranking.messages, texts, max_length=max_length)
+        group, fits, is_cut = scoring.encode_group(tokenizer, ranking.messages, texts, max_length=max_length)
+        if is_cut and settings.long_prompts == "refuse":
+            raise BadInput(f"The prompt of the row {ranking.id!r} is longer than max_length ({max_length}) allows.")
+        truncated += is_cut
         too_long += fits.count(False)
         ranks = [response.rank for response, fit in zip(ranking.responses, fits, strict=True) if fit]
         pairs = ranked_pairs(ranks, ties="half" if settings.ties == "half" else "skip")
@@ -197,7 +183,13 @@ def encode(
         same_tokens = (tuple(group.prompt), *map(tuple, group.responses))
         example = examples.setdefault(same_tokens, Example(group, []))
         example.rankings.append(RankedGroup(len(group.responses), different, ranking.weight, margin))
-    left_out = {"dropped_rankings": dropped, "dropped_equal_pairs": equal_pairs, "too_long_responses": too_long}
+    left_out = {
+        "dropped_rankings": dropped,
+        "dropped_equal_pairs": equal_pairs,
+        "too_long_responses": too_long,
+        "truncated_prompts": truncated,
+        "merged_turns": sum(ranking.merged_turns for ranking in rankings),
+    }
     return list(examples.values()), left_out
 
 
@@ -292,7 +284,7 @@ def calibrate(
         else:
             rows = records.read(path, "answers")
             encoded = [scoring.encode_group(tokenizer, row.messages, row.texts, max_length=max_length) for row in rows]
-            groups = [group for group, _ in encoded]
+            groups = [row.group for row in encoded]
         rows_of_logits = scoring.group_logits(network, groups, budget=settings.micro_batch_tokens, device=device)
         return [logit for row in rows_of_logits for logit in row]
 

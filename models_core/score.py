@@ -27,12 +27,12 @@ class Scorer:
     def scores(self, chats: list[tuple[Messages, tuple[str, ...]]]) -> list[list[float | None]]:
         """A score for every text of every chat, in order; None for a text that is longer than the model can read."""
         encoded = [encode_group(self.tokenizer, chat, texts, max_length=self.max_length) for chat, texts in chats]
-        logits = group_logits(self.model, [group for group, _ in encoded], budget=self.budget, device=self.device)
+        logits = group_logits(self.model, [chat.group for chat in encoded], budget=self.budget, device=self.device)
         shift, scale = language_models.reward_scale(self.model)
         rows: list[list[float | None]] = []
-        for own, (_, fits) in zip(logits, encoded, strict=True):
+        for own, chat in zip(logits, encoded, strict=True):
             remaining = iter(own)
-            rows.append([(next(remaining) - shift) / scale if fit else None for fit in fits])
+            rows.append([(next(remaining) - shift) / scale if fit else None for fit in chat.fits])
         return rows
 
 

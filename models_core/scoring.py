@@ -1,7 +1,7 @@
 """Reading a reward model: responses as token groups, and one logit for each at its EOS."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,10 +16,16 @@ SHORTEST_PROMPT = 8
 """Tokens that a prompt keeps in a row, or all of it where it is shorter; a response that leaves less is too long."""
 
 
-def encode_group(
-    tokenizer: Any, messages: Sequence[Message], texts: Sequence[str], *, max_length: int
-) -> tuple[Group, list[bool]]:
-    """A prompt with those of its responses that fit, and which they are.
+class Encoded(NamedTuple):
+    """A prompt with those of its responses that fit, which of all they are, and whether the prompt was cut."""
+
+    group: Group
+    fits: list[bool]
+    is_cut: bool
+
+
+def encode_group(tokenizer: Any, messages: Sequence[Message], texts: Sequence[str], *, max_length: int) -> Encoded:
+    """A prompt and its responses as tokens, at most `max_length` for each pair of them.
 
     The prompt is cut from the left so that the longest response fits beside it: all of them are compared on the same
     prompt. A response is never cut. One that has no room beside `SHORTEST_PROMPT` tokens is left out.
@@ -28,7 +34,8 @@ def encode_group(
     fits = [len(response) + SHORTEST_PROMPT <= max_length for response in responses]
     kept = [response for response, fit in zip(responses, fits, strict=True) if fit]
     longest = max(map(len, kept), default=0)
-    return Group(chat.encode_prompt(tokenizer, messages, max_tokens=max_length - longest), kept), fits
+    prompt = chat.fit_prompt(tokenizer, messages, max_tokens=max_length - longest)
+    return Encoded(Group(prompt.ids, kept), fits, prompt.is_cut)
 
 
 def reward_logits(model: Any, packed: Packed) -> torch.Tensor:

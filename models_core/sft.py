@@ -105,7 +105,7 @@ def train(
 def encode(rows: Sequence[Demonstration], *, tokenizer: Any, max_length: int) -> list[Group]:
     """Demonstrations as tokens, without those whose response is too long."""
     encoded = [scoring.encode_group(tokenizer, row.messages, [row.response], max_length=max_length) for row in rows]
-    return [group for group, (fits,) in encoded if fits]
+    return [row.group for row in encoded if all(row.fits)]
 
 
 def content_tokens(rows: Sequence[Demonstration], *, tokenizer: Any) -> int:

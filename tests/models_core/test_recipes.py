@@ -157,7 +157,7 @@ def test_ppo_mixes_text_into_every_update(inputs: dict[str, dict[str, Any]], tmp
 def test_a_padded_batch_scored_by_plain_transformers_gives_the_same_logits(reward_model: Path, tmp_path: Path) -> None:
     tokenizer = language_models.load_tokenizer(reward_model)
     messages, texts = (Message(role="user", content="say 3"),), ["a", "mmmm", "zz"]
-    group, _ = scoring.encode_group(tokenizer, messages, texts, max_length=512)
+    group = scoring.encode_group(tokenizer, messages, texts, max_length=512).group
     ours = language_models.load_reward_model(reward_model, device="cpu", dtype=torch.float32)
     (logits,) = scoring.group_logits(ours, [group], budget=4096, device="cpu")
 

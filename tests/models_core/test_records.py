@@ -29,7 +29,35 @@ def test_a_prompt_keeps_its_other_keys(file):
 
 def test_a_demonstration(file):
     (row,) = records.read(file({"id": 7, "prompt": USER, "response": "Hi", "origin": "human"}), "demonstrations")
-    assert row == Demonstration(id="7", messages=tuple(USER), response="Hi")
+    assert row == Demonstration(id="7", messages=tuple(USER), response="Hi", fields={"origin": "human"})
+
+
+def test_a_templates_row_may_lack_prompt_and_response_and_keeps_its_other_keys_as_texts(file):
+    keys = {"text": "so so", "stars": 3, "sure": True, "options": ["good", "bad"], "deep": {"a": 1}, "nothing": None}
+    bare, whole = records.read(file({"id": "a", **keys}, {"id": "b", "prompt": USER, "response": "Hi"}), "tasks")
+    assert bare == Demonstration(
+        id="a",
+        messages=(),
+        response="",
+        fields={"text": "so so", "stars": "3", "sure": "true", "options": "good, bad"},
+    )
+    assert whole == Demonstration(id="b", messages=tuple(USER), response="Hi")
+
+
+def test_what_an_assistant_said_in_two_turns_becomes_one_and_is_counted(file):
+    said = [{"role": "assistant", "content": text} for text in ("one", "two", "three")]
+    (row,) = records.read(file({"id": "a", "prompt": [*USER, *said, *USER], "response": "x"}), "demonstrations")
+    assert row.messages == (*USER, {"role": "assistant", "content": "one\n\ntwo\n\nthree"}, *USER)
+    assert row.merged_turns == 2
+    ranking = {"id": "a", "prompt": [*USER, *said[:2], *USER], "chosen": "x", "rejected": "y"}
+    (row,) = records.read(file(ranking), "rankings")
+    assert (len(row.messages), row.merged_turns) == (3, 1)
+
+
+@pytest.mark.parametrize("kind", ["demonstrations", "tasks"])
+def test_an_empty_response_is_refused(file, kind):
+    with pytest.raises(BadInput, match='line 1: "response" is empty'):
+        records.read(file({"id": "a", "prompt": USER, "response": " \n"}), kind)
 
 
 def test_a_ranking_with_ties_and_an_unranked_response(file):
@@ -103,6 +131,10 @@ GOOD = {"id": "a", "prompt": USER}
         ({"id": "a", "prompt": [{"role": "user", "content": "\ud800"}]}, "contains half of a surrogate pair"),
         ({"id": "a", "prompt": [{"role": "user", "content": "a\0"}]}, "contains a NUL character"),
         ({"id": "a", "prompt": USER + USER}, "turn 2 of \"prompt\" has the role 'user' where 'assistant' belongs"),
+        (
+            {"id": "a", "prompt": [*USER, *[{"role": "assistant", "content": "x"}] * 2, *USER, *USER]},
+            "turn 5 of \"prompt\" has the role 'user' where 'assistant' belongs",
+        ),
         (
             {"id": "a", "prompt": [*USER, {"role": "assistant", "content": "x"}]},
             'the last turn of "prompt" must be the user\'s',
