@@ -67,7 +67,9 @@ def checked_revision(submission: Submission, *, assignment: Assignment) -> Judgm
     Raises InvalidOrdering, UnknownResponse or Refused (400), each with a sentence.
     """
     if assignment.task.kind != Task.Kind.COMPARE:
-        raise Refused(_("This task isn't a comparison."), status=400)
+        from annotate import task_content  # which builds on this module
+
+        return task_content.checked(submission, assignment=assignment)
     ordering = Ordering.validated(submission.tiers, assignment.presentation)
     if len(ordering) < 2 and not submission.all_unacceptable:
         raise InvalidOrdering(
