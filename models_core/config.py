@@ -11,7 +11,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-METHODS = ("full", "last_n", "lora")
+METHODS = ("full", "last_n", "lora", "qlora", "adapter", "prefix", "prompt", "p_tuning", "p_tuning_v2", "ia3")
+RATE_FACTORS = {
+    "full": 1,
+    "last_n": 2,
+    "lora": 10,
+    "qlora": 10,
+    "adapter": 25,
+    "prefix": 25,
+    "prompt": 250,
+    "p_tuning": 25,
+    "p_tuning_v2": 250,
+    "ia3": 250,
+}
+"""Learning rate of a method, in that of full fine-tuning: the fewer numbers learn, the further each has to go."""
+PEAK = "Peak learning rate; the default is for the default method, and others take its multiple."
 PRECISIONS = ("auto", "bf16", "fp32")
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -52,10 +66,14 @@ class Settings:
 class TrainingSettings(Settings):
     """What the training stages share."""
 
-    method: str = setting("full", "Which weights learn: all, those of the last layers, or LoRA's.", choices=METHODS)
+    method: str = setting("full", "Fine-tuning method: which weights learn; see docs/methods.md.", choices=METHODS)
     last_layers: int = setting(4, "Layers that learn under the method last_n.", minimum=1, maximum=1000)
-    lora_rank: int = setting(16, "Rank of LoRA's matrices.", minimum=1, maximum=1024)
-    learning_rate: float = setting(1e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    lora_rank: int = setting(16, "Rank of LoRA's matrices, also under qlora.", minimum=1, maximum=1024)
+    adapter_width: int = setting(32, "Inner width of the method adapter's layers.", minimum=1, maximum=65_536)
+    virtual_tokens: int = setting(
+        20, "Virtual tokens of the methods prompt, p_tuning, p_tuning_v2 and prefix.", minimum=1, maximum=4096
+    )
+    learning_rate: float = setting(1e-5, PEAK, minimum=0.0, maximum=1.0)
     weight_decay: float = setting(0.0, "AdamW's weight decay.", minimum=0.0, maximum=1.0)
     warmup: float = setting(0.05, "Part of the steps over which the learning rate rises.", minimum=0.0, maximum=1.0)
     max_grad_norm: float = setting(1.0, "Gradients are scaled down to this norm.", minimum=0.0, maximum=1e6)
@@ -130,7 +148,7 @@ class SFTConfig(TrainingSettings):
     batch_tokens: int = setting(
         0, "Tokens in a step, in place of batch_size demonstrations; 0 counts demonstrations.", minimum=0
     )
-    learning_rate: float = setting(2e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    learning_rate: float = setting(2e-5, PEAK, minimum=0.0, maximum=1.0)
     turns: str = setting(
         "last",
         "What is learned of a conversation: the final response (last), or all the assistant said (all).",
@@ -177,7 +195,7 @@ class RewardConfig(TrainingSettings):
 
     epochs: int = setting(1, "Passes over the data.", minimum=1, maximum=1000)
     batch_size: int = setting(4, "Rankings in a step.", minimum=1, maximum=65_536)
-    learning_rate: float = setting(6e-5, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    learning_rate: float = setting(6e-5, PEAK, minimum=0.0, maximum=1.0)
     trunk_layers: int = setting(
         0,
         "First layers of the model that are kept, 0 all: fewer are faster, and see surface features better.",
@@ -201,8 +219,8 @@ class RewardConfig(TrainingSettings):
 class PPOConfig(TrainingSettings):
     """PPO against a reward model with a KL penalty to the reference."""
 
-    method: str = setting("lora", "Which weights learn: all, those of the last layers, or LoRA's.", choices=METHODS)
-    learning_rate: float = setting(1e-4, "Peak learning rate.", minimum=0.0, maximum=1.0)
+    method: str = setting("lora", "Fine-tuning method: which weights learn; see docs/methods.md.", choices=METHODS)
+    learning_rate: float = setting(1e-4, PEAK, minimum=0.0, maximum=1.0)
     episodes: int = setting(1024, "Answers sampled and learned from in all.", minimum=1)
     batch_size: int = setting(64, "Episodes in a rollout phase.", minimum=1, maximum=65_536)
     minibatches: int = setting(2, "Optimizer steps over one phase's episodes.", minimum=1, maximum=65_536)
@@ -304,7 +322,16 @@ def parse(cls: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:
     unknown = [name for name in values if name not in fields]
     if unknown:
         raise BadInput(f"There is no setting {unknown[0]!r} here; the settings are {', '.join(sorted(fields))}.")
-    return cls(**{name: _parsed(fields[name], types[name], value) for name, value in values.items()})
+    parsed = {name: _parsed(fields[name], types[name], value) for name, value in values.items()}
+    return cls(**(_own_rate(fields, parsed) | parsed))
+
+
+def _own_rate(fields: Mapping[str, "dataclasses.Field[Any]"], given: Mapping[str, Any]) -> dict[str, float]:
+    """The learning rate of a method that is not the stage's own: its default is meant for that one."""
+    if given.get("method") is None:
+        return {}
+    factor = RATE_FACTORS[given["method"]] / RATE_FACTORS[fields["method"].default]
+    return {"learning_rate": min(fields["learning_rate"].default * factor, 1.0)}
 
 
 def _parsed(field: "dataclasses.Field[Any]", kind: type, value: Any) -> Any:

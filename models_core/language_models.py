@@ -14,8 +14,6 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from peft import PeftModel
-from peft.utils import ModulesToSaveWrapper
 from safetensors import safe_open
 from transformers import (
     AutoConfig,
@@ -28,6 +26,7 @@ from transformers.utils import logging
 
 from models_core import catalogue
 from models_core.config import BadInput
+from models_core.methods import merging, quantised, soft_prompts, storage
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -36,7 +35,10 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def locate(name: str | Path) -> str:
-    """The folder that a model's name stands for; those of the catalogue and of the Hub are fetched. Raises BadInput."""
+    """The folder that a model's name stands for; those of the catalogue and of the Hub are fetched.
+
+    A run's folder stands for the model that it made. Raises BadInput.
+    """
     name = str(name)
     if name in catalogue.MODELS:
         return str(catalogue.resolve(name))
@@ -45,6 +47,10 @@ def locate(name: str | Path) -> str:
         if folder.exists() or name.startswith((".", "/")) or not HUB_ID.fullmatch(name):
             raise BadInput(f"There is no model folder {name}.")
         folder = _from_hub(name)
+    if (folder / "run.json").is_file() and not (folder / "config.json").is_file():
+        folder = folder / "model"
+        if not folder.is_dir():
+            raise BadInput(f"The run {name} has not made a model yet.")
     if not (folder / "config.json").is_file():
         raise BadInput(f"{name} is not a model folder: it has no config.json.")
     if not any(folder.glob("*.safetensors")):
@@ -79,16 +85,20 @@ def is_reward_model(name: str | Path) -> bool:
     return _is_classifier(_config(locate(name)))
 
 
-def load_policy(name: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> PreTrainedModel:
-    """A causal language model in evaluation mode, without dropout. Raises BadInput."""
+def load_policy(
+    name: str | Path, *, device: torch.device | str, dtype: torch.dtype, quantise: bool = False
+) -> PreTrainedModel:
+    """A causal language model in evaluation mode, without dropout; with `quantise` in 4 bits. Raises BadInput."""
     source = locate(name)
     config = _config(source)
     if _is_classifier(config):
         raise BadInput(f"{name} is a reward model where a language model is needed.")
-    return _loaded(AutoModelForCausalLM, source, config, dtype=dtype, device=device)
+    return _loaded(AutoModelForCausalLM, source, config, dtype=dtype, device=device, quantise=quantise)
 
 
-def load_reward_model(name: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> PreTrainedModel:
+def load_reward_model(
+    name: str | Path, *, device: torch.device | str, dtype: torch.dtype, quantise: bool = False
+) -> PreTrainedModel:
     """A trained reward model in evaluation mode. Its head stays in fp32, whatever `dtype` the trunk has."""
     source = locate(name)
     config = _config(source)
@@ -96,7 +106,7 @@ def load_reward_model(name: str | Path, *, device: torch.device | str, dtype: to
         raise BadInput(f"{name} is a language model where a reward model is needed.")
     if config.num_labels != 1:
         raise BadInput(f"{name} has {config.num_labels} outputs; a reward model has one.")
-    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device)
+    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device, quantise=quantise)
     _restore_head(model, source)
     return model
 
@@ -109,6 +119,7 @@ def new_reward_model(
     seed: int,
     head_scale: float = 1.0,
     trunk_layers: int = 0,
+    quantise: bool = False,
 ) -> PreTrainedModel:
     """A language model's trunk with a fresh scalar head without bias, fp32, normal.
 
@@ -118,13 +129,13 @@ def new_reward_model(
     source = locate(name)
     config = _config(source)
     if _is_classifier(config):
-        return load_reward_model(name, device=device, dtype=dtype)
+        return load_reward_model(name, device=device, dtype=dtype, quantise=quantise)
     config.num_labels = 1
     if trunk_layers:
         if trunk_layers > config.num_hidden_layers:
             raise BadInput(f"trunk_layers is {trunk_layers}, but {name} has {config.num_hidden_layers} layers.")
         config.num_hidden_layers = trunk_layers
-    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device)
+    model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device, quantise=quantise)
     score = head(model).float()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -134,31 +145,24 @@ def new_reward_model(
 
 
 def head(model: Any) -> torch.nn.Linear:
-    """The scalar head of a reward model, with LoRA around it or not. weight: (1, width)."""
-    score = getattr(_unwrapped(model), "score", None)
-    if isinstance(score, ModulesToSaveWrapper):
-        score = score.modules_to_save[str(score.active_adapter)]
+    """The scalar head of a reward model. weight: (1, width)."""
+    score = getattr(model, "score", None)
     if not isinstance(score, torch.nn.Linear):
         raise BadInput(f"A {type(model).__name__} has no scalar head that can be read at the last token.")
     return score
 
 
 def trunk(model: Any) -> Any:
-    """The transformer below a causal or scalar head, LoRA's layers included.
-
-    Call it for `last_hidden_state` (batch, time, width).
-    """
-    model = _unwrapped(model)
+    """The transformer below a causal or scalar head. Call it for `last_hidden_state` (batch, time, width)."""
     return getattr(model, model.base_model_prefix)
 
 
-def _unwrapped(model: Any) -> Any:
-    return model.get_base_model() if isinstance(model, PeftModel) else model
-
-
 def context_length(model: Any) -> int:
-    """The most positions the model has, in tokens; a large number where its configuration names none."""
-    return getattr(model.config, "max_position_embeddings", None) or 10**9
+    """The most positions the model has for tokens; a large number where its configuration names none.
+
+    Virtual tokens take theirs first.
+    """
+    return (getattr(model.config, "max_position_embeddings", None) or 10**9) - soft_prompts.count(model)
 
 
 def reward_scale(model: Any) -> tuple[float, float]:
@@ -167,7 +171,7 @@ def reward_scale(model: Any) -> tuple[float, float]:
 
 
 def save_policy(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
-    """Write model and tokenizer, whole or not at all: a temporary folder is renamed."""
+    """Write model and tokenizer, whole or not at all: a temporary folder is renamed. An adapter gets one of its own."""
     _save(folder, model, tokenizer)
 
 
@@ -200,7 +204,9 @@ def pad_id(tokenizer: Any) -> int:
 def _save(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, safe_serialization=True)
+    storage.save(model, folder)
+    exact = getattr(model, merging.EXACT, {})
+    model.save_pretrained(partial, state_dict=storage.base_tensors(model, exact))
     tokenizer.save_pretrained(partial)
     for path in partial.rglob("*"):
         if path.is_file():
@@ -222,9 +228,12 @@ def _is_classifier(config: Any) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
 
 
-def _loaded(kind: Any, source: str, config: Any, *, dtype: torch.dtype, device: torch.device | str) -> PreTrainedModel:
-    """In evaluation mode. Raises BadInput."""
+def _loaded(
+    kind: Any, source: str, config: Any, *, dtype: torch.dtype, device: torch.device | str, quantise: bool
+) -> PreTrainedModel:
+    """In evaluation mode, with the adapter that belongs to it. Raises BadInput."""
     _without_dropout(config)
+    how = quantised.loading(device=device, dtype=dtype) if quantise else {}
     try:
         model = kind.from_pretrained(
             source,
@@ -233,6 +242,7 @@ def _loaded(kind: Any, source: str, config: Any, *, dtype: torch.dtype, device: 
             trust_remote_code=False,
             use_safetensors=True,
             attn_implementation="sdpa",
+            **how,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BadInput(f"The model {source} cannot be loaded: {_first_line(error)}") from None
@@ -241,7 +251,12 @@ def _loaded(kind: Any, source: str, config: Any, *, dtype: torch.dtype, device: 
         if type(error).__name__ != "SafetensorError":
             raise
         raise BadInput(f"The weights of {source} are damaged: {_first_line(error)}") from None
-    return model.to(device).eval()
+    if quantise:
+        quantised.hold_still(model)
+    else:
+        model = model.to(device)
+    storage.attach(model, Path(source))
+    return model.eval()
 
 
 def _without_dropout(config: Any) -> None:
