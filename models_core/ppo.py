@@ -76,9 +76,9 @@ def train(
     controller = KLController(
         coef=state.get("kl_coef", settings.kl_coef), target=settings.kl_target or None, horizon=settings.kl_horizon
     )
-    # Under full fine-tuning the average would be one more copy of the whole model.
+    # Where the model's own weights learn, the average would be one more copy of them.
     average = WeightAverage(
-        training.optimizers["policy"].masters, decay=settings.ema if settings.method == "lora" else 0
+        training.optimizers["policy"].masters, decay=settings.ema if methods.keeps_base(settings.method) else 0
     )
     average.restore(training.saved_tensors("average"), updates=state.get("averaged", 0))
 
@@ -95,7 +95,7 @@ def train(
             #    same seeds will sample it again.
             with methods.merged_for_sampling(networks.policy):
                 sampled = rollout.sample(
-                    methods.unwrapped(networks.policy),
+                    networks.policy,
                     [prompt_ids[row] for row in rows],
                     samples=1,
                     max_new_tokens=settings.max_new_tokens,
@@ -125,7 +125,7 @@ def train(
         if broken is not None:
             break
 
-    # 7. Save the averaged policy, as a plain model.
+    # 7. Save the averaged policy.
     metrics = {
         **latest,
         "episodes": sum(map(len, plan[:step])),
@@ -136,7 +136,7 @@ def train(
         "episodes_per_s": sum(map(len, plan[:step])) / training.seconds,
     }
     average.apply(methods.trainable(networks.policy))
-    language_models.save_policy(training.run.model, methods.merged(networks.policy), networks.tokenizer)
+    language_models.save_policy(training.run.model, methods.settled(networks.policy), networks.tokenizer)
     return training.finish(metrics)
 
 

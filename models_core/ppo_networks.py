@@ -1,7 +1,7 @@
 """The four networks of PPO: policy, its frozen reference, the frozen reward model, and the value model it starts.
 
-Under LoRA there are two sets of weights in memory, not four: the reference is the policy with its adapter off, the
-reward model is the value model with its adapter (and its own copy of the head) off.
+Under a method that leaves the weights alone there are two sets of them in memory, not four: the reference is the policy
+with its adapter off, the reward model is the value model with its adapter off and the head it came with.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ from models_core import chat, language_models, methods, scoring
 from models_core.batching import micro_batches
 from models_core.config import PPOConfig
 from models_core.language_models import head, trunk
-from models_core.methods import unwrapped
 from models_core.ops import head_log_probs
 from models_core.packing import Group, Packed, hidden_states, pack
 from models_core.records import Message
@@ -42,32 +41,33 @@ class Networks:
         """Read the models and choose the weights that learn. Raises BadInput."""
         tokenizer = language_models.load_tokenizer(model)
         reward_tokenizer = language_models.load_tokenizer(reward)
-        shared = settings.method == "lora"
+        shared = methods.keeps_base(settings.method)
+        how: Any = {"device": device, "dtype": dtype, "quantise": settings.method == "qlora"}
 
-        policy = methods.prepare(language_models.load_policy(model, device=device, dtype=dtype), settings)
+        policy = methods.prepare(language_models.load_policy(model, **how), settings, tokenizer=tokenizer)
         frozen = policy
         if not shared or reference != model:
-            frozen = language_models.load_policy(reference, device=device, dtype=dtype).requires_grad_(False)
+            frozen = language_models.load_policy(reference, **how).requires_grad_(False)
 
-        reward_model = language_models.load_reward_model(reward, device=device, dtype=dtype)
+        reward_model = language_models.load_reward_model(reward, **how)
         if not _same_tokens(tokenizer, reward_tokenizer):
             # It cannot read the policy's tokens, so it cannot say what a state is worth: start from the policy's trunk.
             reward_model.requires_grad_(False)
-            value = language_models.new_reward_model(model, device=device, dtype=dtype, seed=settings.seed)
+            value = language_models.new_reward_model(model, **how, seed=settings.seed)
             torch.nn.init.zeros_(head(value).weight)
-            value = methods.prepare(value, settings)
+            value = methods.prepare(value, settings, tokenizer=tokenizer)
         elif shared:
-            reward_model = value = methods.prepare(reward_model, settings)
+            reward_model = value = methods.prepare(reward_model, settings, tokenizer=tokenizer)
         else:
             reward_model.requires_grad_(False)
-            value = language_models.load_reward_model(reward, device=device, dtype=dtype)
-            value = methods.prepare(value, settings)
+            value = language_models.load_reward_model(reward, **how)
+            value = methods.prepare(value, settings, tokenizer=tokenizer)
         return cls(policy, frozen, value, reward_model, tokenizer, reward_tokenizer, settings, device)
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """What ends a response of the policy."""
-        return chat.eos_ids(unwrapped(self.policy), self.tokenizer)
+        return chat.eos_ids(self.policy, self.tokenizer)
 
     def log_probs(self, packed: Packed, *, temperature: float | None = None) -> torch.Tensor:
         """Of the response tokens under the policy, by default at the temperature they are sampled with: [M]."""
@@ -78,10 +78,9 @@ class Networks:
 
         The reward model's own head and scale are the start (Ouyang et al. 2022, appendix C.4).
         """
-        inner = unwrapped(self.value)
-        states = hidden_states(trunk(inner), packed)[packed.predictors]
-        logits = head(inner)(states.float()).squeeze(-1)
-        shift, scale = language_models.reward_scale(inner)
+        states = hidden_states(trunk(self.value), packed)[packed.predictors]
+        logits = head(self.value)(states.float()).squeeze(-1)
+        shift, scale = language_models.reward_scale(self.value)
         return (logits - shift) / scale
 
     @torch.no_grad()
@@ -109,7 +108,7 @@ class Networks:
             logits = scoring.group_logits(
                 self.reward, ended, budget=self.settings.micro_batch_tokens, device=self.device
             )
-        shift, scale = language_models.reward_scale(unwrapped(self.reward))
+        shift, scale = language_models.reward_scale(self.reward)
         return (torch.tensor([row[0] for row in logits], device=self.device) - shift) / scale
 
     def _ended(self, response: Sequence[int]) -> list[int]:
@@ -132,9 +131,8 @@ class Networks:
 
 
 def _log_probs(model: Any, packed: Packed, *, temperature: float) -> torch.Tensor:
-    inner = unwrapped(model)
-    states = hidden_states(trunk(inner), packed)[packed.predictors]
-    return head_log_probs(states, inner.get_output_embeddings(), packed.response_ids, temperature=temperature)
+    states = hidden_states(trunk(model), packed)[packed.predictors]
+    return head_log_probs(states, model.get_output_embeddings(), packed.response_ids, temperature=temperature)
 
 
 def _same_tokens(one: Any, other: Any) -> bool:

@@ -84,7 +84,7 @@ def train(
         resume=resume,
     )
 
-    # 2. Turn them into tokens. What cannot teach is left out and counted.
+    # 2. Load the model, choose the weights that learn.
     tokenizer = language_models.load_tokenizer(model)
     network = language_models.new_reward_model(
         model,
@@ -93,15 +93,16 @@ def train(
         seed=settings.seed,
         head_scale=settings.head_scale,
         trunk_layers=settings.trunk_layers,
+        quantise=settings.method == "qlora",
     )
+    network = methods.prepare(network, settings, tokenizer=tokenizer)
+
+    # 3. Turn the rankings into tokens. What cannot teach is left out and counted.
     max_length = min(settings.max_length, language_models.context_length(network))
     examples, left_out = encode(rankings, tokenizer=tokenizer, settings=settings, max_length=max_length)
     held_out_examples, _ = encode(held_out, tokenizer=tokenizer, settings=settings, max_length=max_length)
     if not examples:
         raise BadInput(f"{Path(data).name}: no ranking has two different responses in a strict order.")
-
-    # 3. Choose the weights that learn.
-    network = methods.prepare(network, settings)
     training.optimizer("model", network, learning_rate=settings.learning_rate)
     done, _ = training.restore()
 
@@ -125,7 +126,8 @@ def train(
         training.run.log(step, loss=loss, accuracy=accuracy, learning_rate=rate, gradient_norm=norm, **measured)
         training.between_steps(step, total=len(plan))
 
-    # 5. Measure on prompts that were not trained on.
+    # 5. Measure what will be saved, on prompts that were not trained on.
+    network = methods.settled(network)
     trained = sum(counts[row] for rows in plan[done:] for row in rows)
     metrics: dict[str, Any] = {
         "rankings": sum(counts),
@@ -147,7 +149,7 @@ def train(
     # 7. Save.
     language_models.save_reward_model(
         training.run.model,
-        methods.merged(network),
+        network,
         tokenizer,
         reward_shift=calibration["reward_shift"],
         reward_scale=calibration["reward_scale"],

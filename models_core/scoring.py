@@ -8,7 +8,6 @@ import torch
 from models_core import chat
 from models_core.batching import micro_batches
 from models_core.language_models import head, trunk
-from models_core.methods import unwrapped
 from models_core.packing import Group, Packed, hidden_states, pack
 from models_core.records import Message
 
@@ -40,9 +39,8 @@ def encode_group(tokenizer: Any, messages: Sequence[Message], texts: Sequence[st
 
 def reward_logits(model: Any, packed: Packed) -> torch.Tensor:
     """The head's logit at every response's last token, in the head's precision: [responses]."""
-    inner = unwrapped(model)
-    score = head(inner)
-    states = hidden_states(trunk(inner), packed)[packed.ends]
+    score = head(model)
+    states = hidden_states(trunk(model), packed)[packed.ends]
     return score(states.to(score.weight.dtype)).squeeze(-1)
 
 

@@ -20,6 +20,8 @@ class Tuning:
     """How a model is being trained: kept on the model itself, under the name `tuning`."""
 
     keeps_base: bool
+    learning: int = 0
+    """How many numbers learn."""
     switches: list[Any] = field(default_factory=list)
     """Modules whose `off` takes away what the method added."""
     start: dict[nn.Parameter, torch.Tensor] = field(default_factory=dict)
@@ -46,11 +48,12 @@ def prepare(model: PreTrainedModel, settings: TrainingSettings, *, tokenizer: An
     if tuning.keeps_base:
         tuning.start |= {weight: weight.detach().clone() for weight in _parameters(head)}
         _rehearse(model, method=settings.method)
+    tuning.learning = sum(weight.numel() for weight in trainable(model).values())
     model.tuning = tuning
-    learning, total = trainable_parameters(model), sum(weight.numel() for weight in model.parameters())
+    total = sum(weight.numel() for weight in model.parameters())
     print(
-        f"{type(model).__name__}: the method {settings.method} trains {learning:,} of {total:,} parameters "
-        f"({learning / total:.2%}).",
+        f"{type(model).__name__}: the method {settings.method} trains {tuning.learning:,} of {total:,} parameters "
+        f"({tuning.learning / total:.2%}).",
         file=sys.stderr,
         flush=True,
     )
@@ -163,5 +166,6 @@ def trainable(model: Any) -> dict[str, nn.Parameter]:
 
 
 def trainable_parameters(model: Any) -> int:
-    """How many numbers learn."""
-    return sum(weight.numel() for weight in trainable(model).values())
+    """How many numbers learn in a prepared model, or learned, where it is settled since."""
+    tuning: Tuning = model.tuning
+    return tuning.learning
