@@ -5,11 +5,11 @@ A mask is a boolean tensor that is true where a token counts. Masks come from kn
 with a padding id, because the padding id of many models is also their end-of-sequence token.
 """
 
-from typing import Any
-
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from models_core.kernels.vocabulary import CHUNK, linear_log_probs
 
 
 def length_mask(lengths: torch.Tensor, width: int) -> torch.Tensor:
@@ -67,52 +67,23 @@ def head_log_probs(
     tokens: torch.Tensor,
     *,
     temperature: float = 1.0,
-    chunk: int = 256,
 ) -> torch.Tensor:
     """Log-probabilities of tokens from the hidden states that predict them: [N, D], [N] -> [N].
 
     The vocabulary is by far the widest layer of a small model. It is applied here to the tokens that count, a chunk at
-    a time, so at most [chunk, V] logits exist at once: under a frozen linear head their gradient is worked out on
-    the spot, else the backward pass computes them again.
+    a time, so that their logits never exist all at once. Under a head that is no plain linear layer the backward pass
+    computes them again.
     """
-    is_frozen = isinstance(head, torch.nn.Linear) and not any(weight.requires_grad for weight in head.parameters())
-    if is_frozen and torch.is_grad_enabled() and hidden.requires_grad:
-        return _FrozenHeadLogProbs.apply(hidden, head, tokens, temperature, chunk)
+    if type(head) is torch.nn.Linear and not head._forward_hooks and not head._forward_pre_hooks:
+        return linear_log_probs(hidden, head.weight, head.bias, tokens, temperature=temperature)
 
     def part(hidden_part: torch.Tensor, tokens_part: torch.Tensor) -> torch.Tensor:
         return token_log_probs(head(hidden_part), tokens_part, temperature=temperature)
 
-    pieces = zip(hidden.split(chunk), tokens.split(chunk), strict=True)
+    pieces = zip(hidden.split(CHUNK), tokens.split(CHUNK), strict=True)
     if not torch.is_grad_enabled():
         return torch.cat([part(*piece) for piece in pieces])
     return torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])
-
-
-class _FrozenHeadLogProbs(torch.autograd.Function):
-    """Log-probabilities under a linear head W that does not learn, whose gradient needs no logits later.
-
-    d log p(token) / d hidden = (W[token] - sum_v p(v) W[v]) / temperature: a vector as wide as the hidden state, known
-    as soon as p is.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: torch.Tensor, head: torch.nn.Linear, tokens: torch.Tensor, temperature: float, chunk: int
-    ) -> torch.Tensor:
-        log_probs, directions = [], []
-        for states, chosen in zip(hidden.split(chunk), tokens.split(chunk), strict=True):
-            logits = _scaled(head(states), temperature)
-            normaliser = logits.logsumexp(-1, keepdim=True)
-            log_probs.append((logits.gather(-1, chosen[:, None]) - normaliser).squeeze(-1))
-            probabilities = (logits - normaliser).exp_().to(head.weight.dtype)
-            directions.append((head.weight[chosen] - probabilities @ head.weight) / temperature)
-        ctx.save_for_backward(torch.cat(directions))
-        return torch.cat(log_probs)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
-        (directions,) = ctx.saved_tensors
-        return (gradient[:, None] * directions).to(directions.dtype), None, None, None, None
 
 
 def explained_variance(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

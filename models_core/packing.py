@@ -7,23 +7,32 @@ that it continues:
     tokens     prompt a | response a1 | response a2 | prompt b | response b1 ...
     sees       a          a, a1         a, a2         b          b, b1
 
+Where a model has learned virtual tokens, every segment sees those too, to its left.
+
 K responses to one prompt cost P + K R tokens instead of K (P + R), with the same hidden states and gradients as
 separate rows: position ids restart at every row, and a response's continue its prompt's. Works with every model of
 transformers that takes its attention function from the registry and passes keyword arguments down to it.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from models_core.config import BadInput
+from models_core.kernels import layers
+from models_core.kernels.attention import Segment, segment_attention
+from models_core.methods.soft_prompts import beginning as beginning_of
+
 PACKED_ATTENTION = "hone_packed"
 
-SMALL_ATTENTION = 512 * 512
+SMALL_ATTENTION = 1024 * 1024
 """Scores of a segment, tokens times tokens seen, up to which plain matrix products beat torch's attention kernel."""
 
 
@@ -41,14 +50,20 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one row is cut: segment i has `sizes[i]` tokens and continues segment `prefixes[i]`, or None.
-
-    `masks[i]`, for a segment with a prefix, is [size, prefix size + size]: true where a token may look.
-    """
+    """Where one row is cut: segment i has `sizes[i]` tokens and continues segment `prefixes[i]`, or None."""
 
     sizes: list[int]
     prefixes: list[int | None]
-    masks: list[torch.Tensor | None]
+
+    @cached_property
+    def segments(self) -> list[Segment]:
+        """The segments by their places in the long row."""
+        ends = list(itertools.accumulate(self.sizes))
+        spans = [(end - size, end) for size, end in zip(self.sizes, ends, strict=True)]
+        return [
+            Segment(start, end, None if prefix is None else spans[prefix])
+            for (start, end), prefix in zip(spans, self.prefixes, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Pack
     """
     ids: list[int] = []
     positions: list[int] = []
-    layout = Layout([], [], [])
+    layout = Layout([], [])
     tokens: list[int] = []
     predictors: list[int] = []
     for group in groups:
@@ -88,16 +103,15 @@ def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Pack
         prompt_end = len(ids) + width - 1
         single = len(group.responses) == 1
         if not single:
-            _add(layout, size=width, prefix=None, mask=None)
+            _add(layout, size=width, prefix=None)
         ids += group.prompt
         positions += range(width)
         for response in group.responses:
             start, size = len(ids), len(response)
             if single:
-                _add(layout, size=width + size, prefix=None, mask=None)
+                _add(layout, size=width + size, prefix=None)
             else:
-                visible = torch.ones(size, width + size, dtype=torch.bool, device=device).tril(diagonal=width)
-                _add(layout, size=size, prefix=prompt, mask=visible)
+                _add(layout, size=size, prefix=prompt)
             ids += response
             positions += range(width, width + size)
             tokens += range(start, start + size)
@@ -115,16 +129,24 @@ def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Pack
     )
 
 
-def _add(layout: Layout, *, size: int, prefix: int | None, mask: torch.Tensor | None) -> None:
+def _add(layout: Layout, *, size: int, prefix: int | None) -> None:
     layout.sizes.append(size)
     layout.prefixes.append(prefix)
-    layout.masks.append(mask)
 
 
 def hidden_states(trunk: Any, packed: Packed) -> torch.Tensor:
-    """The trunk's last hidden states of every token of the long row: [N, D]."""
-    with _segmented(trunk.config):
-        output = trunk(input_ids=packed.ids, position_ids=packed.positions, use_cache=False, layout=packed.layout)
+    """The trunk's last hidden states of every token of the long row: [N, D].
+
+    Where a model has learned virtual tokens, they take the first positions, and every token sees them.
+    """
+    positions, given = packed.positions, {}
+    beginning = beginning_of(trunk)
+    if beginning is not None:
+        positions = positions + beginning.shift
+        given["beginning"] = list(zip(beginning.keys, beginning.values, strict=True))
+    layers.install(trunk)
+    with packed_attention(trunk.config):
+        output = trunk(input_ids=packed.ids, position_ids=positions, use_cache=False, layout=packed.layout, **given)
     return output.last_hidden_state[0]
 
 
@@ -136,54 +158,72 @@ def _attend(
     attention_mask: None,
     *,
     layout: Layout,
+    beginning: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention within segments: query [1, heads, N, d], key and value [1, key heads, N, d] -> [1, N, heads, d].
+    """Attention within segments: query [1, heads, N, d], key and value [1, key heads, N, d] -> [1, N, heads, d]."""
+    segments = layout.segments
+    first = None if beginning is None else beginning[cast(int, module.layer_idx)]
+    ahead = 0 if first is None else first[0].shape[2]
+    seen = [ahead + (p.end - p.start) + (p.prefix[1] - p.prefix[0] if p.prefix else 0) for p in segments]
+    if softcap is not None or s_aux is not None or (sliding_window is not None and max(seen) > sliding_window):
+        raise BadInput(
+            "This model's attention (sliding windows, capped scores, sinks) can't be trained at this length."
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    largest = max((p.end - p.start) * width for p, width in zip(segments, seen, strict=True))
+    if query.device.type == "cpu" and largest <= SMALL_ATTENTION:
+        return segment_attention(query, key, value, segments=segments, scale=scale, beginning=first), None
+    return _kernel_attention(query, key, value, layout=layout, scale=scale, beginning=first), None
+
+
+def _kernel_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    layout: Layout,
+    scale: float,
+    beginning: tuple[torch.Tensor, torch.Tensor] | None,
+) -> torch.Tensor:
+    """The same by torch's own kernel, which keeps no matrix of scores: for GPUs and for long segments.
 
     `split` and not slices: the backward pass of one split is one concatenation, that of every slice a row of zeros as
     long as the whole.
     """
+    is_grouped = query.shape[1] != key.shape[1]
     queries, keys, values = (tensor.split(layout.sizes, dim=2) for tensor in (query, key, value))
     outputs = []
-    for index, (prefix, mask) in enumerate(zip(layout.prefixes, layout.masks, strict=True)):
-        k, v = keys[index], values[index]
-        if prefix is not None:
-            k, v = torch.cat([keys[prefix], k], dim=2), torch.cat([values[prefix], v], dim=2)
-        outputs.append(_attention(queries[index], k, v, mask, scaling=scaling))
-    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
-
-
-def _attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, *, scaling: float | None
-) -> torch.Tensor:
-    """One segment's attention, causal where no mask is given: [1, heads, T, d] over [1, key heads, S, d].
-
-    On a processor the backward pass of torch's kernel costs two to three times as much as plain products while the
-    matrix of scores is small. They are computed in fp32, as the kernel does, so both agree within bf16's rounding.
-    """
-    heads, tokens, width = query.shape[1:]
-    key_heads, seen = key.shape[1:3]
-    if query.device.type != "cpu" or tokens * seen > SMALL_ATTENTION or query.dtype == torch.float64:
-        grouped = heads != key_heads
-        return functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=grouped
+    for index, prefix in enumerate(layout.prefixes):
+        k = ([] if beginning is None else [beginning[0]]) + ([] if prefix is None else [keys[prefix]])
+        v = ([] if beginning is None else [beginning[1]]) + ([] if prefix is None else [values[prefix]])
+        size, ahead = layout.sizes[index], sum(part.shape[2] for part in k)
+        mask = None
+        if ahead:
+            mask = torch.ones(size, ahead + size, dtype=torch.bool, device=query.device).tril(diagonal=ahead)
+        outputs.append(
+            functional.scaled_dot_product_attention(
+                queries[index],
+                torch.cat([*k, keys[index]], dim=2),
+                torch.cat([*v, values[index]], dim=2),
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=scale,
+                enable_gqa=is_grouped,
+            )
         )
-    shared = heads // key_heads  # query heads that look at one key head
-    scale = width**-0.5 if scaling is None else scaling
-    if mask is None:
-        mask = torch.ones(tokens, seen, dtype=torch.bool).tril()
-    rows = (query.float() * scale).reshape(key_heads, shared * tokens, width)
-    scores = torch.bmm(rows, key[0].float().transpose(1, 2)).view(key_heads, shared, tokens, seen)
-    weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1).to(query.dtype)
-    return torch.bmm(weights.view(key_heads, shared * tokens, seen), value[0]).view(1, heads, tokens, width)
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous()
 
 
 AttentionInterface.register(PACKED_ATTENTION, _attend)
 
 
 @contextmanager
-def _segmented(config: Any) -> Iterator[None]:
+def packed_attention(config: Any) -> Iterator[None]:
     """The trunk's attention replaced for one forward pass; sampling keeps its own. No mask is made for ours."""
     usual = config._attn_implementation
     config._attn_implementation = PACKED_ATTENTION

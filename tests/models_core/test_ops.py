@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models_core import ops
+from models_core.kernels import vocabulary
 
 MASK = torch.tensor([[True, True, False], [True, False, False]])
 VALUES = torch.tensor([[1.0, 3.0, float("nan")], [5.0, 99.0, float("inf")]])
@@ -57,24 +58,40 @@ def test_entropy_of_a_uniform_and_of_a_certain_choice() -> None:
     assert ops.entropies(logits).tolist() == pytest.approx([math.log(4), 0.0])
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 10**9])
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("learns", [True, False])
-def test_head_log_probs_equal_the_plain_way_in_value_and_gradient(learns: bool) -> None:
-    """In chunks, with logits recomputed where the head learns and a gradient worked out in advance where not."""
+def test_head_log_probs_equal_the_plain_way_in_value_and_gradient(
+    learns: bool, bias: bool, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In chunks; where the head learns with its errors kept or computed again, where not with a gradient in advance."""
+    monkeypatch.setattr(vocabulary, "CHUNK", 3)
+    monkeypatch.setattr(vocabulary, "KEPT_BYTES", kept_bytes)
     torch.manual_seed(0)
-    head = torch.nn.Linear(6, 11, bias=False, dtype=torch.float64).requires_grad_(learns)
+    head = torch.nn.Linear(6, 11, bias=bias, dtype=torch.float64).requires_grad_(learns)
     hidden = torch.randn(10, 6, dtype=torch.float64, requires_grad=True)
     tokens = torch.randint(0, 11, (10,))
     weights = torch.arange(10, dtype=torch.float64)
-    learning = [hidden, head.weight] if learns else [hidden]
+    learning = [hidden, *head.parameters()] if learns else [hidden]
 
     plain = ops.token_log_probs(head(hidden), tokens, temperature=0.7)
     expected = torch.autograd.grad((plain * weights).sum(), learning)
-    chunked = ops.head_log_probs(hidden, head, tokens, temperature=0.7, chunk=3)
+    chunked = ops.head_log_probs(hidden, head, tokens, temperature=0.7)
     gradients = torch.autograd.grad((chunked * weights).sum(), learning)
     torch.testing.assert_close(chunked, plain, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-10)
     with torch.no_grad():
         torch.testing.assert_close(ops.head_log_probs(hidden, head, tokens, temperature=0.7), plain)
+
+
+def test_a_head_with_a_hook_is_called_as_a_module() -> None:
+    """An adapter may sit behind the vocabulary's layer: its module is called, chunk by chunk."""
+    head = torch.nn.Linear(4, 5, dtype=torch.float64)
+    head.register_forward_hook(lambda module, inputs, output: output * 2)
+    hidden, tokens = torch.randn(3, 4, dtype=torch.float64, requires_grad=True), torch.tensor([0, 4, 2])
+    found, plain = ops.head_log_probs(hidden, head, tokens), ops.token_log_probs(head(hidden), tokens)
+    torch.testing.assert_close(found, plain)
+    torch.testing.assert_close(torch.autograd.grad(found.sum(), hidden), torch.autograd.grad(plain.sum(), hidden))
 
 
 def test_explained_variance_of_a_perfect_and_of_a_constant_prediction() -> None:

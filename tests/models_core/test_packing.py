@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from models_core import packing
+from models_core.kernels import attention
+from models_core.kernels.attention import Segment
 from models_core.language_models import load_policy, trunk
 from models_core.packing import Group, hidden_states, pack
 from tests.models_core.tiny import make_tiny_model
@@ -42,9 +44,7 @@ def test_the_layout_by_hand() -> None:
     assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 5, 4, 4, 5, 6, 0, 1, 2, 3, 0, 1, 2]]
     assert packed.layout.sizes == [4, 2, 1, 3, 4, 3]
     assert packed.layout.prefixes == [None, 0, 0, 0, None, None]
-    mask = packed.layout.masks[1]
-    assert mask is not None
-    assert mask.tolist() == [[True] * 5 + [False], [True] * 6]
+    assert packed.layout.segments[:3] == [Segment(0, 4, None), Segment(4, 6, (0, 4)), Segment(6, 7, (0, 4))]
 
 
 def test_each_response_token_knows_what_predicts_it() -> None:
@@ -104,3 +104,42 @@ def test_plain_products_and_the_kernel_give_the_same_attention(monkeypatch: pyte
         states.pow(2).sum().backward()
         results.append((states.detach(), model.model.layers[0].self_attn.k_proj.weight.grad.clone()))
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
+
+
+def test_long_segments_are_cut_into_blocks_of_queries(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = hidden_states(trunk(model), pack(GROUPS))
+    monkeypatch.setattr(attention, "QUERY_BLOCK", 2)
+    torch.testing.assert_close(hidden_states(trunk(model), pack(GROUPS)), states, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_attention_and_its_gradient_equal_the_plain_formula(ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """4 heads share 2 key heads; a prompt of 3, two responses of 2 and 4 that see it, a row of 5; blocks of 2."""
+    monkeypatch.setattr(attention, "QUERY_BLOCK", 2)
+    torch.manual_seed(0)
+    layout = packing.Layout([3, 2, 4, 5], [None, 0, 0, None])
+    query, key, value = (torch.randn(1, heads, 14, 8, dtype=torch.float64, requires_grad=True) for heads in (4, 2, 2))
+    first_keys, first_values = (torch.randn(1, 2, ahead, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    beginning = (first_keys, first_values) if ahead else None
+    learning = [query, key, value, *(beginning or ())]
+    ours = attention.segment_attention(query, key, value, segments=layout.segments, scale=0.3, beginning=beginning)
+
+    visible = torch.zeros(14, ahead + 14, dtype=torch.bool)
+    visible[:, :ahead] = True
+    for segment in layout.segments:
+        for token in range(segment.start, segment.end):
+            visible[token, ahead + segment.start : ahead + token + 1] = True
+            if segment.prefix:
+                visible[token, ahead + segment.prefix[0] : ahead + segment.prefix[1]] = True
+    k = torch.cat([first_keys, key], dim=2).repeat_interleave(2, dim=1)
+    v = torch.cat([first_values, value], dim=2).repeat_interleave(2, dim=1)
+    scores = (query @ k.transpose(2, 3) * 0.3).masked_fill(~visible, -torch.inf)
+    plain = (scores.softmax(-1) @ v).transpose(1, 2)
+
+    direction = torch.randn_like(plain)
+    expected = torch.autograd.grad((plain * direction).sum(), learning)
+    kernel = packing._kernel_attention(query, key, value, layout=layout, scale=0.3, beginning=beginning)
+    for found in (ours, kernel):
+        torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
+        gradients = torch.autograd.grad((found * direction).sum(), learning)
+        torch.testing.assert_close(gradients, expected, rtol=0, atol=1e-12)

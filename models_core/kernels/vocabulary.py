@@ -1,0 +1,102 @@
+"""Log-probabilities of tokens under the vocabulary's layer, by far the widest of a small model.
+
+Logits exist a chunk of tokens at a time. What the backward pass needs of them, probabilities minus one at the token, is
+kept in the model's numbers where it is small and computed again where it is not.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 128
+"""Tokens whose logits exist at once: few enough for a processor's last cache, enough for a fast product."""
+KEPT_BYTES = 256 * 2**20
+"""Up to this size the probabilities of all tokens are kept for the backward pass, else they are computed again."""
+
+
+def linear_log_probs(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, *, temperature: float = 1.0
+) -> Tensor:
+    """log softmax((W h + b) / temperature) at the chosen tokens, in fp32 or wider: [N, D], [V, D], [V], [N] -> [N]."""
+    output: Tensor = _LinearLogProbs.apply(hidden, weight, bias, tokens, temperature)
+    return output
+
+
+class _LinearLogProbs(torch.autograd.Function):
+    """With e = softmax(W h / T) - onehot(token): dh = -g W^T e / T, dW = -sum of g e h^T / T over the tokens."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, temperature: float
+    ) -> Tensor:
+        learns, weight_learns, bias_learns = ctx.needs_input_grad[:3]
+        size = len(tokens) * weight.shape[0] * weight.element_size()
+        errors: list[Tensor] = []
+        directions: list[Tensor] = []
+        log_probs = []
+        for states, chosen in zip(hidden.split(CHUNK), tokens.split(CHUNK), strict=True):
+            chosen_log_probs, powers, sums = _softmax_parts(_logits(states, weight, bias, temperature), chosen)
+            log_probs.append(chosen_log_probs)
+            if weight_learns or bias_learns:
+                if size <= KEPT_BYTES:
+                    errors.append(_error(powers, sums, chosen, weight.dtype))
+            elif learns:
+                # Under a frozen layer the gradient is a vector as wide as the hidden state: worked out on the spot.
+                directions.append(_error(powers, sums, chosen, weight.dtype) @ weight)
+        ctx.save_for_backward(hidden, weight, bias, tokens, *errors, *directions)
+        ctx.temperature, ctx.errors, ctx.directions = temperature, len(errors), len(directions)
+        return torch.cat(log_probs) if log_probs else hidden.new_empty(0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, tokens, *kept = ctx.saved_tensors
+        learns, weight_learns, bias_learns = ctx.needs_input_grad[:3]
+        factor = (gradient / -ctx.temperature)[:, None]
+        if ctx.directions:
+            return (torch.cat(kept) * factor).to(hidden.dtype), None, None, None, None
+        to_hidden = torch.empty_like(hidden) if learns else None
+        to_weight = torch.zeros_like(weight) if weight_learns else None
+        to_bias = torch.zeros_like(bias) if bias is not None and bias_learns else None
+        starts = range(0, len(tokens), CHUNK)
+        for number, start in enumerate(starts):
+            span = slice(start, start + CHUNK)
+            states, chosen, part = hidden[span], tokens[span], factor[span]
+            if ctx.errors:
+                error = kept[number]
+            else:
+                _, powers, sums = _softmax_parts(_logits(states, weight, bias, ctx.temperature), chosen)
+                error = _error(powers, sums, chosen, weight.dtype)
+            if to_hidden is not None:
+                to_hidden[span] = (error @ weight) * part
+            if to_weight is not None:
+                to_weight.addmm_(error.t(), (states * part).to(error.dtype))
+            if to_bias is not None:
+                to_bias += (error * part).sum(0).to(to_bias.dtype)
+        return to_hidden, to_weight, to_bias, None, None
+
+
+def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
+    logits = torch.nn.functional.linear(states, weight, bias)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits if temperature == 1.0 else logits.div_(temperature)
+
+
+def _softmax_parts(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens' log-probabilities [N], and softmax as e^(x - max) [N, V] over its sum [N, 1].
+
+    Step by step and in place, because torch's log_softmax of so wide a row takes three times as long on a processor.
+    Overwrites its argument.
+    """
+    logits -= logits.amax(-1, keepdim=True)
+    chosen = logits.gather(-1, tokens[:, None])
+    powers = logits.exp_()
+    sums = powers.sum(-1, keepdim=True)
+    return (chosen - sums.log()).squeeze(-1), powers, sums
+
+
+def _error(powers: Tensor, sums: Tensor, tokens: Tensor, dtype: torch.dtype) -> Tensor:
+    """Probabilities minus one at the token; the subtraction comes before the rounding. Overwrites `powers`."""
+    error = powers.mul_(1 / sums)
+    error[torch.arange(len(tokens), device=tokens.device), tokens] -= 1
+    return error.to(dtype)
