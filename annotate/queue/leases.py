@@ -10,8 +10,10 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from annotate import care
 from annotate.errors import NotYours, Refused
 from annotate.models import Assignment, Project, QueueCursor, Task, User
+from annotate.qualification import is_qualified
 
 State = Assignment.State
 # Positions before and behind every task's (they fit in 64 bits, see Task.position).
@@ -24,7 +26,7 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
     Leases one more ahead, so that the next page can be made before it is asked for; without `ahead` that is left to
     `lease_ahead`, which the page asks for while the labeler reads. None when nothing is left for him.
     """
-    if project.archived_at is not None:
+    if project.archived_at is not None or not is_qualified(user=labeler, project=project):
         return None
     with transaction.atomic():
         cursor = locked_cursor(labeler=labeler, project=project)
@@ -45,7 +47,7 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
 
 def lease_ahead(*, labeler: User, project: Project) -> Assignment | None:
     """The task after the current one, leased now if it wasn't. None without a current task, or when nothing is left."""
-    if project.archived_at is not None:
+    if project.archived_at is not None or not is_qualified(user=labeler, project=project):
         return None
     with transaction.atomic():
         cursor = locked_cursor(labeler=labeler, project=project)
@@ -203,14 +205,15 @@ def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bo
         return None, False
     # His own leases that ran out don't count as seen: he gets those tasks again.
     own = Assignment.objects.filter(task=OuterRef("pk"), labeler=labeler)
+    open_tasks = Task.objects.filter(
+        ~Exists(own.exclude(state=State.EXPIRED)),
+        project=project,
+        state=Task.State.OPEN,
+        slots_free__gt=0,
+        kind__in=project.task_kinds,
+    )
     candidates = (
-        Task.objects.filter(
-            ~Exists(own.exclude(state=State.EXPIRED)),
-            project=project,
-            state=Task.State.OPEN,
-            slots_free__gt=0,
-            kind__in=project.task_kinds,
-        )
+        care.allowed(open_tasks, labeler=labeler, project=project)
         .annotate(had_before=Exists(own))
         .select_related("prompt")
         .order_by("position")
