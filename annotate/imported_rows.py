@@ -79,6 +79,7 @@ class RowStore:
                     messages=row.messages,
                     kind=row.kind,
                     use_case=row.use_case,
+                    sensitive=row.sensitive,
                     language=row.language or self.project.language,
                     source=row.source or self.file_name[:200],
                     external_id=row.id,

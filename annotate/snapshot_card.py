@@ -10,9 +10,18 @@ KINDS = {
     "rankings": (
         "Each record is one judgment of one labeler: the responses of a task in the order they were made, each "
         "with its rank (1 is best, equal ranks are tied, null was not ranked). `acceptable` is false for one that the "
-        "labeler found unacceptable. Of a judgment given again the latest revision counts."
+        "labeler found unacceptable. Of a judgment given again the latest revision counts. An answer that a labeler "
+        "bettered is a record of two, the edited text above the original (`edit-...`); a choice among live answers in "
+        "a chat has the chosen one above the others, which nobody ordered among themselves."
     ),
-    "demonstrations": "Each record is a prompt with an ideal response to it. Withdrawn ones are left out.",
+    "ratings": (
+        "Each record is one labeler's rating of one response by the project's rubric, in the form of a ranking whose "
+        "only response has no rank."
+    ),
+    "demonstrations": (
+        "Each record is a prompt with an ideal response to it. Withdrawn ones are left out. A chat that a labeler "
+        "led is a record for each of the assistant's turns."
+    ),
     "prompts": "Each record is a chat whose last turn is the user's.",
 }
 SPLIT = (

@@ -24,6 +24,7 @@ from annotate.models import (
     Prompt,
     Response,
     Snapshot,
+    Task,
     TaskResponse,
 )
 from annotate.ordering import Ordering
@@ -62,35 +63,49 @@ class Filters:
         return rows if set(self.splits) == set(SPLITS) else rows.filter(**{f"{split}__in": self.splits})
 
 
-def selected(snapshot: Snapshot) -> QuerySet[Any]:
+def selected(snapshot: Snapshot) -> tuple[QuerySet[Any], ...]:
     """The records that become the snapshot's rows, in their order, before the tie policy."""
     filters = Filters.checked(snapshot.filters)
     if snapshot.kind == Snapshot.Kind.PROMPTS:
-        return filters.apply(Prompt.objects.filter(project=snapshot.project), split="split").order_by("pk")
+        return (filters.apply(Prompt.objects.filter(project=snapshot.project), split="split").order_by("pk"),)
+    demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
+    related = demonstrations.select_related("prompt", "response__author", "response__edited_from__author", "assignment")
+    written = filters.apply(related, split="prompt__split").order_by("pk")
     if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
-        demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
-        related = demonstrations.select_related("prompt", "response__author")
-        return filters.apply(related, split="prompt__split").order_by("pk")
+        return (written,)
+    task_kind = Task.Kind.RATE if snapshot.kind == Snapshot.Kind.RATINGS else Task.Kind.COMPARE
     judgments = Judgment.objects.filter(
-        project=snapshot.project, latest__source__in=filters.sources, task__kind="compare"
+        project=snapshot.project, latest__source__in=filters.sources, task__kind=task_kind
     ).select_related("latest", "task__prompt")
-    return filters.apply(judgments, split="task__prompt__split").order_by("pk")
+    judged = filters.apply(judgments, split="task__prompt__split").order_by("pk")
+    if snapshot.kind == Snapshot.Kind.RATINGS or JudgmentRevision.Source.HUMAN not in filters.sources:
+        return (judged,)
+    return judged, written.filter(response__edited_from__isnull=False, assignment__isnull=False)
 
 
 def rows(snapshot: Snapshot) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """(split, contract row) of every selected record; None instead of a row that the tie policy leaves out."""
-    records = selected(snapshot).iterator(chunk_size=BATCH)
-    while batch := list(islice(records, BATCH)):
-        if snapshot.kind == Snapshot.Kind.PROMPTS:
-            yield from ((prompt.split, prompt_row(prompt)) for prompt in batch)
-        elif snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
-            yield from ((item.prompt.split, demonstration_row(item, snapshot.project)) for item in batch)
-        else:
-            answers = _responses_of_tasks({judgment.task_id for judgment in batch})
-            for judgment in batch:
-                keep = snapshot.tie_policy == Snapshot.TiePolicy.KEEP or len(judgment.latest.tiers) > 1
-                row = ranking_row(judgment, answers[judgment.task_id], snapshot.project) if keep else None
-                yield judgment.task.prompt.split, row
+    for records in selected(snapshot):
+        unread = records.iterator(chunk_size=BATCH)
+        while batch := list(islice(unread, BATCH)):
+            yield from _rows_of(batch, snapshot)
+
+
+def _rows_of(batch: list[Any], snapshot: Snapshot) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """The rows of some records of one kind."""
+    project = snapshot.project
+    if isinstance(batch[0], Prompt):
+        yield from ((prompt.split, prompt_row(prompt)) for prompt in batch)
+    elif isinstance(batch[0], Demonstration):
+        row_of = demonstration_row if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS else edit_row
+        yield from ((item.prompt.split, row_of(item, project)) for item in batch)
+    else:
+        answers = _responses_of_tasks({judgment.task_id for judgment in batch})
+        drops_ties = snapshot.kind == Snapshot.Kind.RANKINGS and snapshot.tie_policy == Snapshot.TiePolicy.DROP
+        for judgment in batch:
+            keep = not drops_ties or len(judgment.latest.tiers) > 1
+            row = ranking_row(judgment, answers[judgment.task_id], project) if keep else None
+            yield judgment.task.prompt.split, row
 
 
 def prompt_row(prompt: Prompt) -> dict[str, Any]:
@@ -101,6 +116,7 @@ def prompt_row(prompt: Prompt) -> dict[str, Any]:
         "source": prompt.source,
         "kind": prompt.kind,
         "use_case": prompt.use_case,
+        "sensitive": prompt.sensitive,
         "split": prompt.split,
     }
 
@@ -112,6 +128,25 @@ def demonstration_row(demonstration: Demonstration, project: Project) -> dict[st
         "prompt": demonstration.prompt.messages,
         "response": demonstration.response.text,
         "author": _author_name(author, project),
+        **_origin(demonstration.prompt),
+    }
+
+
+def edit_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
+    """An answer that somebody bettered, as a ranking: the edited text above the original."""
+    edited, original = demonstration.response, demonstration.response.edited_from
+    assert original is not None  # `selected` takes edits only
+    assert demonstration.assignment is not None
+    return {
+        "id": f"edit-{demonstration.pk}",
+        "prompt": demonstration.prompt.messages,
+        "responses": [
+            {"text": response.text, "rank": rank, "model": _author_name(response.author, project), "acceptable": True}
+            for rank, response in ((1, edited), (2, original))
+        ],
+        "task": f"edit-{demonstration.pk}",
+        "labeler": project.pseudonym(demonstration.assignment.labeler_id),
+        "judge": JudgmentRevision.Source.HUMAN.value,
         **_origin(demonstration.prompt),
     }
 

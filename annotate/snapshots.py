@@ -22,6 +22,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotate import audit, signals
 from annotate.errors import Refused
@@ -177,7 +178,10 @@ def _requested(
         (tie_policy, Snapshot.TiePolicy.values, "tie policy"),
     ):
         if value not in allowed:
-            raise Refused(f"The {name} of a snapshot is one of {', '.join(allowed)}.", status=400)
+            raise Refused(
+                _("The %(name)s of a snapshot is one of %(allowed)s.") % {"name": name, "allowed": ", ".join(allowed)},
+                status=400,
+            )
     Filters.checked(filters or {})
     with transaction.atomic():
         snapshot = Snapshot.objects.create(
@@ -200,7 +204,7 @@ def _write(
     """Write every file into the folder; the files with their hashes, and counts of rows for the card."""
     exporter = EXPORTERS[snapshot.format]
     splits = Filters.checked(snapshot.filters).splits
-    expected = selected(snapshot).count()
+    expected = sum(records.count() for records in selected(snapshot))
     counts: Counter[str] = Counter(rows=0)
     written: Counter[str] = Counter()
     paths = {split: folder / file_name(snapshot, split) for split in SPLITS if split in splits}
@@ -221,7 +225,9 @@ def _write(
                 written[split] += 1
     counts["rows"] = written.total()
     if not counts["rows"]:
-        raise Refused(f"There are no {snapshot.kind} yet that match, so there is nothing to freeze.")
+        raise Refused(
+            _("There are no %(kind)s yet that match, so there is nothing to freeze.") % {"kind": snapshot.kind}
+        )
     files = {path.name: _file(path, written[split]) for split, path in paths.items()}
     (folder / "README.md").write_text(card(snapshot, files=files, counts=counts), encoding="utf-8")
     manifest = {

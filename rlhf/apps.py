@@ -7,15 +7,17 @@ class RlhfConfig(AppConfig):
 
     def ready(self) -> None:
         from annotate import navigation, signals
+        from annotate.chats import answers
         from annotate.navigation import Tab
         from annotate.permissions import Capability
 
-        from . import wakeups
+        from . import prospects, wakeups
 
         run_pages = ("rlhf:run", "rlhf:new_run")
         navigation.register(Tab("Training", "rlhf:training", Capability.TRAIN, also=run_pages, position=50))
         navigation.register(Tab("Models", "rlhf:models", Capability.TRAIN, position=55))
         navigation.register(Tab("Loop", "rlhf:loop", Capability.TRAIN, position=60))
         navigation.register_banner("rlhf:model_status")
+        answers.forecast_by(prospects.of_live_answers)
         signals.snapshot_requested.connect(wakeups.build_snapshot)
         signals.answers_requested.connect(wakeups.fulfil_requests)

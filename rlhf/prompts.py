@@ -30,11 +30,13 @@ class Chosen:
 def next_to_answer(project: Project, *, count: int) -> list[Row]:
     """The prompts that wait least for labelers: fewest open comparisons, then fewest comparisons, then oldest.
 
-    Test prompts are held out of everything that is trained on. Raises Refused when the project has no others.
+    Test prompts are held out of everything that is trained on, and the turns of a labeler's chat were answered in it.
+    Raises Refused when the project has no others.
     """
     comparisons = Q(tasks__kind=Task.Kind.COMPARE)
     waiting = (
-        project.prompts.exclude(split=Prompt.Split.TEST)
+        project.prompts.filter(opening=None)
+        .exclude(split=Prompt.Split.TEST)
         .annotate(
             open_tasks=Count("tasks", filter=comparisons & Q(tasks__state=Task.State.OPEN)),
             all_tasks=Count("tasks", filter=comparisons),

@@ -15,7 +15,7 @@ from annotate.errors import Refused
 from annotate.models import AnswerRequest, Author, Project, Prompt, Response, User
 
 from . import prompts, runs, versions
-from .models import Iteration, ModelVersion, RunInput, Stage, TrainingRun
+from .models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
 from .runs import Lease
 
 PROMPTS_A_TRANSACTION = 20
@@ -61,19 +61,23 @@ def _next_seed(project: Project) -> int:
 
 
 def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
-    """Queue runs that answer open requests, one a project and number of answers. A request is taken once."""
+    """Queue runs that answer open requests by the settings of the project's loop. A request is taken once.
+
+    One run takes the requests of a project, purpose and number of answers: who waits in a chat doesn't wait for others.
+    """
     started = []
     with transaction.atomic():
         wanted = AnswerRequest.objects.filter(pk__in=list(request_ids), state=AnswerRequest.State.OPEN)
-        taken: dict[tuple[Project, int], list[int]] = defaultdict(list)
+        taken: dict[tuple[Project, str, int], list[int]] = defaultdict(list)
         for request in wanted.select_related("project").order_by("pk"):
             if _take(request):
-                taken[request.project, request.responses_wanted].append(request.pk)
-        for (project, samples), ids in taken.items():
+                taken[request.project, request.purpose, request.responses_wanted].append(request.pk)
+        for (project, _purpose, samples), ids in taken.items():
+            mix = LoopPolicy.objects.filter(project=project).values_list("sampling", flat=True).first() or {}
             run = runs.enqueue(
                 project=project,
                 stage=Stage.SAMPLE,
-                config={"seed": _next_seed(project)},
+                config={"seed": _next_seed(project)} | mix,
                 options={"samples": samples, "requests": ids},
                 inputs={RunInput.Role.MODEL: versions.active_policy(project)},
                 by=None,
@@ -135,6 +139,8 @@ def _store_row(row: dict[str, Any], *, run: TrainingRun, author: Author) -> None
         )
         for number, answer in enumerate(row["responses"])
     ]
+    for request in AnswerRequest.objects.filter(pk__in=run.options.get("requests", []), prompt=prompt):
+        request.responses.add(*responses)
     different = list({response.text.strip(): response for response in reversed(responses)}.values())[::-1]
     if len(different) >= Project.MIN_RESPONSES and _is_for_queue(run, prompt):
         queue.add_comparison(project=run.project, prompt=prompt, responses=different)

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.formats import files
 from annotate.formats.rows import BadRow, ImportedRow, checked_messages, short_text, text_of
 
@@ -26,7 +28,7 @@ def parse(row: dict[str, Any]) -> ImportedRow:
         turns.append({"role": "system", "content": text_of(system, '"system"')})
     for exchange in row.get("history") or []:
         if not isinstance(exchange, list) or len(exchange) != 2:
-            raise BadRow('"history" must be pairs of question and answer')
+            raise BadRow(_('"history" must be pairs of question and answer'))
         for role, said in zip(("user", "assistant"), exchange, strict=True):
             turns.append({"role": role, "content": text_of(said, '"history"')})
     instruction = text_of(row.get("instruction"), '"instruction"')
@@ -34,7 +36,7 @@ def parse(row: dict[str, Any]) -> ImportedRow:
     turns.append({"role": "user", "content": f"{instruction}\n\n{given}" if given.strip() else instruction})
     output = text_of(row.get("output"), '"output"')
     if not output.strip():
-        raise BadRow('"output" is empty')
+        raise BadRow(_('"output" is empty'))
     return ImportedRow(
         messages=checked_messages(turns),
         id=short_text(row, "id"),

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from django.utils.translation import gettext as _
+
 from annotate.formats.rows import BadRow
 
 LONGEST_FILE = 4 * 2**30
@@ -52,7 +54,10 @@ def lines(path: Path) -> Iterator[tuple[str, str | BadRow]]:
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             except UnicodeDecodeError as error:
-                yield f"line {number}", BadRow(f"not UTF-8 text (byte {error.start + 1} of the line)")
+                yield (
+                    f"line {number}",
+                    BadRow(_("not UTF-8 text (byte %(number)s of the line)") % {"number": error.start + 1}),
+                )
                 continue
             if line:
                 yield f"line {number}", line
@@ -95,20 +100,22 @@ def _array(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
     if not isinstance(items, list):
         raise BadFile(f"{path.name} isn't a JSON array.")
     for number, item in enumerate(items, start=1):
-        yield f"item {number}", item if isinstance(item, dict) else BadRow("a row must be a JSON object")
+        yield f"item {number}", item if isinstance(item, dict) else BadRow(_("a row must be a JSON object"))
 
 
 def _object(line: str) -> dict[str, Any] | BadRow:
     try:
         row = json.loads(line, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        return BadRow(f"not valid JSON ({error.msg.lower()} at column {error.colno})")
+        return BadRow(
+            _("not valid JSON (%(reason)s at column %(column)s)") % {"reason": error.msg.lower(), "column": error.colno}
+        )
     except BadRow as reason:
         return reason
     except (ValueError, RecursionError):
-        return BadRow("not valid JSON (a number or a nesting out of bounds)")
-    return row if isinstance(row, dict) else BadRow("a row must be a JSON object")
+        return BadRow(_("not valid JSON (a number or a nesting out of bounds)"))
+    return row if isinstance(row, dict) else BadRow(_("a row must be a JSON object"))
 
 
 def _no_constant(name: str) -> None:
-    raise BadRow(f"{name} is not a JSON number")
+    raise BadRow(_("%(name)s is not a JSON number") % {"name": name})

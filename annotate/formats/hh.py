@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.formats import files
 from annotate.formats.rows import BadRow, ImportedResponse, ImportedRow, LeftOut, checked_messages, text_of
 
@@ -42,10 +44,10 @@ def parse(row: dict[str, Any]) -> ImportedRow:
 def _turns(dialogue: str, key: str) -> list[dict[str, str]]:
     before, *parts = TURN.split(dialogue)
     if before.strip() or not parts:
-        raise BadRow(f'"{key}" must begin with "\\n\\nHuman:"')
+        raise BadRow(_('"%(key)s" must begin with "\\n\\nHuman:"') % {"key": key})
     turns = [
         {"role": ROLES[speaker], "content": said.strip()} for speaker, said in zip(parts[::2], parts[1::2], strict=True)
     ]
     if turns[-1]["role"] != "assistant" or len(turns) < 2:
-        raise BadRow(f'"{key}" must end with an answer of the assistant')
+        raise BadRow(_('"%(key)s" must end with an answer of the assistant') % {"key": key})
     return turns

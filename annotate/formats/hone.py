@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from django.utils.translation import gettext as _
+
 from annotate.formats import files
 from annotate.formats.rows import (
     MOST_RESPONSES,
@@ -22,7 +24,7 @@ from annotate.models import Prompt, Response
 
 NAME, LABEL = "hone", "Hone JSON lines"
 # Of a row; what else it holds is named in the report.
-KEYS = frozenset({"id", "prompt", "lang", "source", "kind", "use_case", "split", "prompt_id"})
+KEYS = frozenset({"id", "prompt", "lang", "source", "kind", "use_case", "sensitive", "split", "prompt_id"})
 KEYS |= {"response", "origin", "author", "responses", "chosen", "rejected", "models"}
 KEYS |= {"labeler", "judge", "task", "margin", "seconds", "revision"}
 
@@ -43,6 +45,7 @@ def parse(row: dict[str, Any]) -> ImportedRow:
         "source": short_text(row, "source"),
         "kind": _choice(row, "kind", Prompt.Kind.values, "plain"),
         "use_case": _choice(row, "use_case", Prompt.UseCase.values, "other"),
+        "sensitive": _is_sensitive(row),
     }
     if "chosen" in row or "rejected" in row:
         models = row["models"] if isinstance(row.get("models"), list) else []
@@ -58,7 +61,7 @@ def parse(row: dict[str, Any]) -> ImportedRow:
     if "response" in row:
         written = text_of(row["response"], '"response"')
         if not written.strip():
-            raise BadRow('"response" is empty')
+            raise BadRow(_('"response" is empty'))
         author = short_text(row, "origin") or short_text(row, "author") or short_text(row, "labeler")
         return ImportedRow(**common, demonstration=written, author=author)
     return ImportedRow(**common)
@@ -66,11 +69,13 @@ def parse(row: dict[str, Any]) -> ImportedRow:
 
 def _messages(turns: Any) -> list[dict[str, str]]:
     if not isinstance(turns, list) or not turns:
-        raise BadRow('"prompt" is missing' if turns is None else '"prompt" must be a list of turns')
+        raise BadRow(_('"prompt" is missing') if turns is None else _('"prompt" must be a list of turns'))
     checked = []
     for number, turn in enumerate(turns, start=1):
         if not isinstance(turn, dict):
-            raise BadRow(f"turn {number} of the prompt must be an object with role and content")
+            raise BadRow(
+                _("turn %(number)s of the prompt must be an object with role and content") % {"number": number}
+            )
         checked.append({key: text_of(turn.get(key), f"{key} of turn {number}") for key in ("role", "content")})
     return checked_messages(checked)
 
@@ -92,31 +97,35 @@ def _judged(row: dict[str, Any]) -> dict[str, Any]:
 
 def _responses(items: Any) -> tuple[ImportedResponse, ...]:
     if not isinstance(items, list) or not items:
-        raise BadRow('"responses" must be a list of answers')
+        raise BadRow(_('"responses" must be a list of answers'))
     if len(items) > MOST_RESPONSES:
-        raise BadRow(f"more than {MOST_RESPONSES} responses")
+        raise BadRow(_("more than %(most_responses)s responses") % {"most_responses": MOST_RESPONSES})
     if not all(isinstance(item, dict) for item in items):
-        raise BadRow("each response must be an object with a text")
+        raise BadRow(_("each response must be an object with a text"))
     ranked = any("rank" in item for item in items)
     if ranked and len(items) < 2:
-        raise BadRow("a ranking needs at least two responses")
+        raise BadRow(_("a ranking needs at least two responses"))
     return tuple(_response(item, number, ranked=ranked) for number, item in enumerate(items, start=1))
 
 
 def _response(item: dict[str, Any], number: int, *, ranked: bool) -> ImportedResponse:
     rank, acceptable = item.get("rank"), item.get("acceptable")
     if ranked and "rank" not in item:
-        raise BadRow(f"response {number} has no rank where others have one (null means not ranked)")
+        raise BadRow(
+            _("response %(number)s has no rank where others have one (null means not ranked)") % {"number": number}
+        )
     if rank is not None and (not _is_number(rank) or rank != int(rank) or rank < 1):
-        raise BadRow(f"the rank of response {number} must be a whole number from 1 on, or null")
+        raise BadRow(
+            _("the rank of response %(number)s must be a whole number from 1 on, or null") % {"number": number}
+        )
     if acceptable is not None and not isinstance(acceptable, bool):
-        raise BadRow(f'"acceptable" of response {number} must be true, false or null')
+        raise BadRow(_('"acceptable" of response %(number)s must be true, false or null') % {"number": number})
     ratings = item.get("ratings") or {}
     if not isinstance(ratings, dict) or not all(_is_number(value) for value in ratings.values()):
-        raise BadRow(f'"ratings" of response {number} must be numbers by name')
+        raise BadRow(_('"ratings" of response %(number)s must be numbers by name') % {"number": number})
     flags = item.get("flags") or []
     if not isinstance(flags, list):
-        raise BadRow(f'"flags" of response {number} must be a list')
+        raise BadRow(_('"flags" of response %(number)s must be a list') % {"number": number})
     return ImportedResponse(
         text=text_of(item.get("text"), f"text of response {number}"),
         model=_model(item.get("model")),
@@ -129,6 +138,14 @@ def _response(item: dict[str, Any], number: int, *, ranked: bool) -> ImportedRes
         if item.get("finish_reason") == "stop"
         else _choice(item, "finish_reason", Response.FinishReason.values, "unknown"),
     )
+
+
+def _is_sensitive(row: dict[str, Any]) -> bool:
+    """Whether the prompt, or an answer to it, may upset: labelers are warned. Taken as said, never guessed."""
+    value = row.get("sensitive")
+    if value is not None and not isinstance(value, bool):
+        raise BadRow(_('"sensitive" must be true, false or null'))
+    return bool(value)
 
 
 def _model(value: Any) -> str:

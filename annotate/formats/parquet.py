@@ -25,19 +25,21 @@ RANKED = pa.list_(
     )
 )
 ORIGIN = [(name, pa.string()) for name in ("prompt_id", "lang", "source")]
+JUDGED = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", TURNS),
+        ("responses", RANKED),
+        *((name, pa.string()) for name in ("task", "labeler", "judge")),
+        ("margin", pa.int32()),
+        ("seconds", pa.float64()),
+        ("revision", pa.int32()),
+        *ORIGIN,
+    ]
+)
 SCHEMAS = {
-    "rankings": pa.schema(
-        [
-            ("id", pa.string()),
-            ("prompt", TURNS),
-            ("responses", RANKED),
-            *((name, pa.string()) for name in ("task", "labeler", "judge")),
-            ("margin", pa.int32()),
-            ("seconds", pa.float64()),
-            ("revision", pa.int32()),
-            *ORIGIN,
-        ]
-    ),
+    "rankings": JUDGED,
+    "ratings": JUDGED,
     "demonstrations": pa.schema(
         [("id", pa.string()), ("prompt", TURNS), ("response", pa.string()), ("author", pa.string()), *ORIGIN]
     ),
@@ -46,6 +48,7 @@ SCHEMAS = {
             ("id", pa.string()),
             ("prompt", TURNS),
             *((name, pa.string()) for name in ("lang", "source", "kind", "use_case", "split")),
+            ("sensitive", pa.bool_()),
         ]
     ),
 }

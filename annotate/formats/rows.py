@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate import text
 
 LONGEST_TEXT = 1_000_000
@@ -44,6 +46,7 @@ class ImportedRow:
     source: str = ""
     kind: str = "plain"
     use_case: str = "other"
+    sensitive: bool = False
     demonstration: str | None = None
     responses: tuple[ImportedResponse, ...] = ()
     ranked: bool = False
@@ -58,13 +61,13 @@ class ImportedRow:
 def text_of(value: Any, name: str, *, longest: int = LONGEST_TEXT) -> str:
     """The value, if it's text that can be stored."""
     if value is None:
-        raise BadRow(f"{name} is missing")
+        raise BadRow(_("%(name)s is missing") % {"name": name})
     if not isinstance(value, str):
-        raise BadRow(f"{name} must be text")
+        raise BadRow(_("%(name)s must be text") % {"name": name})
     if reason := text.flaw(value):
         raise BadRow(f"{name} {reason}")
     if len(value) > longest:
-        raise BadRow(f"{name} is longer than {longest:,} characters")
+        raise BadRow(_("%(name)s is longer than %(longest)s characters") % {"name": name, "longest": f"{longest:,}"})
     return value
 
 
@@ -82,7 +85,7 @@ def checked_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
     Two turns of one speaker in a row become one, with a blank line between: chat templates know no such thing.
     """
     if len(turns) > MOST_TURNS:
-        raise BadRow(f"the prompt has more than {MOST_TURNS} turns")
+        raise BadRow(_("the prompt has more than %(most_turns)s turns") % {"most_turns": MOST_TURNS})
     joined: list[dict[str, str]] = []
     for turn in turns:
         if joined and joined[-1]["role"] == turn["role"]:
@@ -91,14 +94,17 @@ def checked_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
             joined.append({"role": turn["role"], "content": turn["content"]})
     for number, turn in enumerate(joined, start=1):
         if turn["role"] not in ("system", "user", "assistant"):
-            raise BadRow(f"turn {number} of the prompt has the unknown role {turn['role'][:40]!r}")
+            raise BadRow(
+                _("turn %(number)s of the prompt has the unknown role %(role)r")
+                % {"number": number, "role": turn["role"][:40]}
+            )
         if turn["role"] == "system" and number > 1:
-            raise BadRow(f"turn {number} of the prompt is a system turn, which belongs first")
+            raise BadRow(_("turn %(number)s of the prompt is a system turn, which belongs first") % {"number": number})
     dialogue = joined[1:] if joined and joined[0]["role"] == "system" else joined
     if not dialogue or dialogue[-1]["role"] != "user":
-        raise BadRow("the last turn of the prompt must be the user's")
+        raise BadRow(_("the last turn of the prompt must be the user's"))
     if dialogue[0]["role"] != "user":
-        raise BadRow("the first turn of the prompt must be the user's")
+        raise BadRow(_("the first turn of the prompt must be the user's"))
     if not dialogue[-1]["content"].strip():
-        raise BadRow("the last turn of the prompt is empty")
+        raise BadRow(_("the last turn of the prompt is empty"))
     return joined

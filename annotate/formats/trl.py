@@ -22,6 +22,11 @@ class TRLExporter(RowExporter):
             return ({"prompt": row["prompt"]},)
         if kind == "demonstrations":
             return ({"prompt": row["prompt"], "completion": _answer(row["response"])},)
+        if kind == "ratings":
+            return [
+                {"prompt": row["prompt"], "completion": _answer(item["text"]), "ratings": item.get("ratings", {})}
+                for item in row["responses"]
+            ]
         ranked = [response for response in row["responses"] if response["rank"] is not None]
         return [
             {"prompt": row["prompt"], "chosen": _answer(better["text"]), "rejected": _answer(worse["text"])}

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from .project import Project
 
@@ -26,28 +27,28 @@ class Prompt(models.Model):
     class Kind(models.TextChoices):
         """InstructGPT's three kinds (Ouyang et al. 2022, section 3.2)."""
 
-        PLAIN = "plain", "Plain"
-        FEW_SHOT = "few_shot", "Few-shot"
-        USER_BASED = "user_based", "User-based"
+        PLAIN = "plain", _("Plain")
+        FEW_SHOT = "few_shot", _("Few-shot")
+        USER_BASED = "user_based", _("User-based")
 
     class UseCase(models.TextChoices):
         """InstructGPT's use cases (Ouyang et al. 2022, table 1)."""
 
-        GENERATION = "generation", "Generation"
-        OPEN_QA = "open_qa", "Open question"
-        CLOSED_QA = "closed_qa", "Closed question"
-        BRAINSTORMING = "brainstorming", "Brainstorming"
-        CHAT = "chat", "Chat"
-        REWRITING = "rewriting", "Rewriting"
-        SUMMARISATION = "summarisation", "Summarisation"
-        CLASSIFICATION = "classification", "Classification"
-        EXTRACTION = "extraction", "Extraction"
-        OTHER = "other", "Other"
+        GENERATION = "generation", _("Generation")
+        OPEN_QA = "open_qa", _("Open question")
+        CLOSED_QA = "closed_qa", _("Closed question")
+        BRAINSTORMING = "brainstorming", _("Brainstorming")
+        CHAT = "chat", _("Chat")
+        REWRITING = "rewriting", _("Rewriting")
+        SUMMARISATION = "summarisation", _("Summarisation")
+        CLASSIFICATION = "classification", _("Classification")
+        EXTRACTION = "extraction", _("Extraction")
+        OTHER = "other", _("Other")
 
     class Split(models.TextChoices):
-        TRAIN = "train", "Train"
-        VALIDATION = "validation", "Validation"
-        TEST = "test", "Test"
+        TRAIN = "train", _("Train")
+        VALIDATION = "validation", _("Validation")
+        TEST = "test", _("Test")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="prompts")
     messages = models.JSONField()

@@ -1,6 +1,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from .project import Project
 
@@ -9,19 +10,20 @@ class Snapshot(models.Model):
     """An immutable set of files frozen from the database. Runs and exports read these, never live tables."""
 
     class Kind(models.TextChoices):
-        RANKINGS = "rankings", "Rankings"
-        DEMONSTRATIONS = "demonstrations", "Demonstrations"
-        PROMPTS = "prompts", "Prompts"
+        RANKINGS = "rankings", _("Rankings")
+        DEMONSTRATIONS = "demonstrations", _("Demonstrations")
+        RATINGS = "ratings", _("Ratings of single answers")
+        PROMPTS = "prompts", _("Prompts")
 
     class TiePolicy(models.TextChoices):
-        KEEP = "keep", "Keep ties as equal ranks"
-        DROP = "drop", "Leave out rankings in which all are tied"
+        KEEP = "keep", _("Keep ties as equal ranks")
+        DROP = "drop", _("Leave out rankings in which all are tied")
 
     class State(models.TextChoices):
-        PENDING = "pending", "Waiting"
-        BUILDING = "building", "Being made"
-        READY = "ready", "Ready"
-        FAILED = "failed", "Failed"
+        PENDING = "pending", _("Waiting")
+        BUILDING = "building", _("Being made")
+        READY = "ready", _("Ready")
+        FAILED = "failed", _("Failed")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="snapshots")
     kind = models.CharField(max_length=14, choices=Kind.choices)

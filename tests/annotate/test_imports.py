@@ -60,6 +60,13 @@ RANKING = {
 PAIR = {"id": "p1", "prompt": user_turn("Say hello."), "chosen": "Hello!", "rejected": "No.", "judge": "gpt-4"}
 
 
+def test_prompts_that_may_upset_say_so(cast, imported):
+    imported([{"prompt": user_turn("A"), "sensitive": True}, {"prompt": user_turn("B"), "sensitive": None}])
+    assert [prompt.sensitive for prompt in Prompt.objects.filter(project=cast.project)] == [True, False]
+    report = imported([{"prompt": user_turn("C"), "sensitive": "no"}])
+    assert "must be true, false or null" in report.errors[0]
+
+
 def test_prompts_come_in_once(cast, imported):
     rows = [
         {"id": "7", "prompt": user_turn("你好？"), "lang": "zh", "source": "by hand", "use_case": "chat"},

@@ -12,9 +12,9 @@ from django.db import connection
 from annotate import queue, signals, snapshots
 from annotate.errors import NotYours, Refused
 from annotate.imports import import_file
-from annotate.models import AuditEvent, Author, Demonstration, Judgment, Prompt, Response, Snapshot
+from annotate.models import AuditEvent, Author, Demonstration, Judgment, Prompt, Response, Snapshot, Task
 from annotate.projects import edit_project
-from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
+from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
 TEXTS = ("Good.", "Fine.", "Poor.")
 
@@ -348,3 +348,39 @@ def test_a_snapshot_under_way_does_not_hold_up_a_labeler(cast):
     assert not labeler.is_alive()
     assert Judgment.objects.count() == 6
     assert len([first, *stream]) == 5
+
+
+def test_ratings_of_single_answers_are_rankings_of_one_without_a_rank(cast):
+    criteria = [{"name": "help", "label": "Help", "min": 0, "max": 4}]
+    edit_project(project=cast.project, by=cast.manager, criteria=criteria, task_kinds=["rate"])
+    cast.project.refresh_from_db()
+    prompt = make_prompt(cast.project)
+    response = make_responses(prompt, "In water.")[0]
+    task = Task.objects.create(project=cast.project, kind=Task.Kind.RATE, prompt=prompt)
+    task.task_responses.create(response=response, number=0)
+    assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
+    judge(assignment, [], ratings={str(response.pk): {"help": 3}})
+    snapshot = freeze(cast, kind="ratings")
+    (row,) = [row for split in ("train", "validation", "test") for row in read(snapshot, split)]
+    assert row["responses"] == [
+        {"text": "In water.", "rank": None, "model": "a-model", "acceptable": True, "ratings": {"help": 3}}
+    ]
+    with pytest.raises(Refused, match="no rankings"):
+        freeze(cast)
+    assert freeze(cast, kind="ratings", format="parquet").rows == 1
+    assert freeze(cast, kind="ratings", format="trl").rows == 1
+
+
+def test_an_answer_that_a_labeler_bettered_is_a_pair(cast):
+    task = make_comparison(cast.project, "Question", TEXTS)
+    good, fine, poor = response_ids(task)
+    assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
+    judge(assignment, [[good], [fine, poor]], content={"improved": {"response": good, "text": "Better still"}})
+    snapshot = freeze(cast)
+    rows = [row for split in ("train", "validation", "test") for row in read(snapshot, split)]
+    assert [row["id"].partition("-")[0] for row in rows] == ["judgment", "edit"]
+    assert [(item["text"], item["rank"]) for item in rows[1]["responses"]] == [("Better still", 1), (TEXTS[0], 2)]
+    assert rows[1]["labeler"] == cast.project.pseudonym(cast.labeler.pk)
+    assert {response["model"] for response in rows[1]["responses"]} == {rows[1]["labeler"], "a-model"}
+    with pytest.raises(Refused, match="no rankings"):
+        freeze(cast, filters={"sources": ["ai"]})
