@@ -3,13 +3,14 @@
 checkpoints/step-00000040/{model,optimizer,...}.safetensors    named groups of tensors
 checkpoints/step-00000040/rng.safetensors                      torch's random state
 checkpoints/step-00000040/state.json                           step, cursor, random states, sizes of the files
+checkpoints/best-00000030/...                                  the same, of the best weights measured so far
 """
 
 import json
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 STATE = "state.json"
+STEP, BEST = "step", "best"
+"""Kinds of checkpoints: those that a run goes on from, and the weights that measured best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +58,14 @@ def save(
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     keep: int = 1,
+    kind: str = STEP,
 ) -> Path:
-    """Write a checkpoint and drop all but the `keep` newest.
+    """Write a checkpoint and drop all but the `keep` newest of its kind; 0 keeps every one.
 
     `tensors` are groups ("model", "optimizer") of named tensors; `state` is anything JSON holds: scheduler, cursor in
     the data, counts. Every file is synced before the folder gets its name, so a crash leaves the old ones.
     """
-    target = folder / f"step-{step:08d}"
+    target = folder / f"{kind}-{step:08d}"
     partial = folder / f".partial-{target.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -79,14 +83,26 @@ def save(
         shutil.rmtree(target)
     partial.rename(target)
     _sync(folder)
-    for old in _newest_first(folder)[keep:]:
+    for old in _newest_first(folder, kind)[keep:] if keep else ():
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
+def all_whole(folder: Path, *, kind: str = STEP) -> list[Checkpoint]:
+    """The whole checkpoints of a kind, newest first."""
+    return [found for path in _newest_first(folder, kind) if (found := _read(path)) is not None]
+
+
+def drop(folder: Path, *, kind: str, but: Collection[int]) -> None:
+    """Remove the checkpoints of a kind, except those of the steps named."""
+    for path in _newest_first(folder, kind):
+        if path.name not in {f"{kind}-{step:08d}" for step in but}:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def latest(folder: Path) -> Checkpoint | None:
     """The newest whole checkpoint, or None. A torn one (a file missing, short or unreadable) is passed over."""
-    return next((found for path in _newest_first(folder) if (found := _read(path)) is not None), None)
+    return next((found for path in _newest_first(folder, STEP) if (found := _read(path)) is not None), None)
 
 
 def _read(path: Path) -> Checkpoint | None:
@@ -103,8 +119,8 @@ def _read(path: Path) -> Checkpoint | None:
     return found if whole else None
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), reverse=True) if folder.is_dir() else []
+def _newest_first(folder: Path, kind: str) -> list[Path]:
+    return sorted(folder.glob(f"{kind}-*"), reverse=True) if folder.is_dir() else []
 
 
 def _random_states() -> dict[str, Any]:

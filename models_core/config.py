@@ -80,8 +80,16 @@ class TrainingSettings(Settings):
     micro_batch_tokens: int = setting(
         4096, "Tokens in one forward pass, padding included; changes memory and speed, not the result.", minimum=16
     )
+    gradient_checkpointing: bool = setting(
+        False, "Compute each layer twice instead of keeping what its backward pass needs: less memory, a third slower."
+    )
     save_every: int = setting(50, "Steps between checkpoints; 0 saves only at a stop.", minimum=0)
+    keep_checkpoints: int = setting(1, "Newest checkpoints that are kept while training.", minimum=1, maximum=1000)
     eval_every: int = setting(0, "Steps between measurements on held-out rows; 0 measures at the end.", minimum=0)
+    keep_best: bool = setting(True, "The result is the weights of the best held-out measurement, not the last ones.")
+    patience: int = setting(
+        0, "End after so many held-out measurements in a row without a better one; 0 never does.", minimum=0
+    )
 
 
 def long_prompts_setting() -> Any:
@@ -288,7 +296,7 @@ class EvaluateConfig(SampleConfig):
     labels: str = setting("", "Labels to choose from, parted by commas; empty takes those that occur in the rows.")
     predict: str = setting(
         "score",
-        "A row's label: the one whose response is likeliest (score), or the one that a written answer names (generate).",
+        "A row's label: the one whose response is likeliest (score), or that which a written answer names (generate).",
         choices=("score", "generate"),
     )
     answers: int = setting(

@@ -5,7 +5,7 @@ bf16 optimizer do not move at all. The masters collect such updates; the model's
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -82,9 +82,14 @@ class MasterAdamW:
                 master.grad.add_(weight.grad)
             weight.grad = None
 
-    def clip(self, max_norm: float) -> float:
-        """Scale the gradients down to the norm; returns the norm they had. 0 leaves them as they are."""
+    def clip(self, max_norm: float, *, penalty: Callable[[Mapping[str, Tensor]], None] | None = None) -> float:
+        """Scale the gradients down to the norm; returns the norm they had. 0 leaves them as they are.
+
+        `penalty` is called with the masters first and may add to their gradients.
+        """
         self.accumulate()
+        if penalty is not None:
+            penalty(self.masters)
         limit = max_norm if max_norm > 0 else float("inf")
         return float(nn.utils.clip_grad_norm_(list(self.masters.values()), limit))
 
@@ -107,6 +112,17 @@ class MasterAdamW:
         for name, weight in self.parameters.items():
             if self.masters[name] is not weight:
                 weight.copy_(self.masters[name])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The masters by name."""
+        return {name: master.detach() for name, master in self.masters.items()}
+
+    @torch.no_grad()
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Put other weights into masters and model; the moments stay."""
+        for name, master in self.masters.items():
+            master.copy_(weights[name])
+        self._publish()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything as named tensors: "NAME.master", "NAME.exp_avg", "NAME.exp_avg_sq", "NAME.step"."""

@@ -4,19 +4,25 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from models_core import checkpoint, precision
+from models_core.best import Best
 from models_core.config import BadInput, TrainingSettings
 from models_core.methods import trainable
 from models_core.precision import MasterAdamW
 from models_core.run_folder import RunFolder
 from models_core.stopping import Stopped, StopSignal
+
+Minibatch = TypeVar("Minibatch")
+Penalty = Callable[[Mapping[str, Tensor]], None]
+"""Adds to the gradients of the fp32 masters, by name, once a step: a pull that no micro-batch knows of."""
 
 
 class Diverged(BadInput):
@@ -47,6 +53,9 @@ class Training:
         self.stop = stop
         self.seconds = 0.0
         self.optimizers: dict[str, MasterAdamW] = {}
+        self.best = Best()
+        self._step = 0
+        self._total = 0
         self.run = RunFolder(out)
         self.run.check(
             stage=stage, settings=settings, models=models, data=data, threads=torch.get_num_threads(), resume=resume
@@ -84,12 +93,23 @@ class Training:
         self._saved.restore_rng()
         self.run.rewind(self._saved.step)
         self.seconds = self._saved.state["seconds"]
+        self.best = Best.of(self._saved.state["best"])
+        self._step = self._saved.step
         return self._saved.step, self._saved.state["recipe"]
 
     def saved_tensors(self, group: str) -> dict[str, torch.Tensor]:
         """A group of tensors that the recipe gave to `between_steps`, of the checkpoint resumed from, if any."""
         holds_it = self._saved is not None and (self._saved.folder / f"{group}.safetensors").exists()
         return self._saved.tensors(group) if self._saved and holds_it else {}
+
+    def steps(self, plan: Sequence[Minibatch]) -> Iterator[tuple[int, Minibatch]]:
+        """The steps of a plan that are left, numbered from 1. Ends early once held-out rows say so (`patience`)."""
+        self._total = len(plan)
+        for step, minibatch in enumerate(plan[self._step :], start=self._step + 1):
+            if self.settings.patience and self.best.stale >= self.settings.patience:
+                return
+            yield step, minibatch
+            self._step = step
 
     @contextmanager
     def step(
@@ -113,13 +133,44 @@ class Training:
             raise Stopped(f"Stopped after step {number - 1} of {total}; --resume goes on from there.") from None
         self.seconds += time.perf_counter() - start
 
-    def update(self, name: str, *, learning_rate: float) -> float:
+    def update(self, name: str, *, learning_rate: float, penalty: Penalty | None = None) -> float:
         """Clip and apply the collected gradients; returns the norm they had. Raises Diverged if it is not finite."""
-        norm = self.optimizers[name].clip(self.settings.max_grad_norm)
+        norm = self.optimizers[name].clip(self.settings.max_grad_norm, penalty=penalty)
         if not math.isfinite(norm):
             raise Diverged("The gradient is not a finite number: training diverged. Try a smaller learning_rate.")
         self.optimizers[name].step(lr=learning_rate)
         return norm
+
+    def measure(
+        self, step: int, of: Callable[[], Mapping[str, float]], *, by: str, due: bool = False
+    ) -> dict[str, float]:
+        """Measure held-out rows where it is time: every `eval_every` steps, at the plan's end, and where `due` says so.
+
+        Less is better in the measure called `by`, and the best weights are kept. Returns {} where it is not time.
+        """
+        every = self.settings.eval_every
+        if not (due or (every and step % every == 0) or step == self._total):
+            return {}
+        measures = dict(of())
+        if self.best.is_beaten_by(measures, by=by, step=step) and self.settings.keep_best and step < self._total:
+            self.best.save(
+                self.run.checkpoints, {name: optimizer.weights() for name, optimizer in self.optimizers.items()}
+            )
+        return measures
+
+    def take_best(self) -> dict[str, float]:
+        """Put the best weights measured into the model, at the end; what they measured, and their step.
+
+        Without `keep_best` the last ones stay. {} where nothing was measured.
+        """
+        if not self.best.step:
+            return {}
+        measures = self.best.measures if self.settings.keep_best else self.best.latest
+        if self.settings.keep_best and self.best.step != self._step:
+            saved = self.best.saved(self.run.checkpoints)
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_weights(saved.tensors(name))
+        return measures | {"best_step": self.best.step}
 
     def between_steps(
         self,
@@ -144,8 +195,15 @@ class Training:
             self.run.checkpoints,
             step=step,
             tensors={**optimizers, **tensors},
-            state={"precision": self.precision, "seconds": self.seconds, "recipe": dict(state)},
+            state={
+                "precision": self.precision,
+                "seconds": self.seconds,
+                "best": self.best.state(),
+                "recipe": dict(state),
+            },
+            keep=self.settings.keep_checkpoints,
         )
+        self.best.tidy(self.run.checkpoints)
 
     def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Write result.json and return the metrics. Checkpoints go: with fp32 moments they outweigh the model."""
