@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from models_core import rollout
-from models_core.rollout import draw
+from models_core.decoding.drawing import draw
 from models_core.stopping import Stopped, StopSignal
 
 from .tiny import make_tiny_model

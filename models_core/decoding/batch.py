@@ -1,0 +1,170 @@
+"""Rows in flight: their prompts computed, their caches, and the step that brings every row one token further.
+
+Shapes: B rows, T places in use, V vocabulary. Prompts are padded on the left to one width, so that every row's next
+token has the same place.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+from models_core.decoding.beginning import Beginning
+from models_core.decoding.key_values import KeyValues, bias_of
+from models_core.decoding.network import Network
+
+PREFILL_TOKENS = 1024
+"""Prompt tokens computed in one forward pass, padding included: enough to be fast, few enough to pad little."""
+SHORTEST_SHARED = 8
+"""A beginning that all prompts share (a system turn) is computed once if it has this many tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A response in the making: the index of its prompt and its number among the prompt's samples."""
+
+    prompt: int
+    number: int
+
+
+class Batch:
+    """Slot i of every tensor belongs to `places[i]`.
+
+    logits: [B, V], those of the next token; width: places in use, the same in every row; history: [B, capacity], the
+    ids so far, where padding repeats an id of the row's own prompt.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        prompts: Sequence[Sequence[int]],
+        places: Sequence[Place],
+        *,
+        max_new_tokens: int,
+        beginning: Beginning | None = None,
+    ) -> None:
+        self.network = network
+        self.places = list(places)
+        self.beginning = beginning
+        device = network.device
+        members = list(dict.fromkeys(place.prompt for place in places))
+        own = [prompts[member] for member in members]
+        slots = torch.tensor([members.index(place.prompt) for place in places], device=device)
+        lengths = torch.tensor([len(ids) for ids in own], device=device)[slots]
+        virtual, self.shift = (beginning.length, beginning.shift) if beginning else (0, 0)
+        self.same = shared_length(own)
+        self.shared = virtual + self.same
+        self.width = virtual + int(lengths.max())
+        capacity = self.width + max_new_tokens
+        columns = torch.arange(capacity, device=device)
+        seen = (columns < self.shared) | (columns >= self.width - (lengths[:, None] - self.same))
+        self.mask, self.bias = seen.long(), bias_of(seen)
+        self.positions = self.shift + lengths  # of the next token of each row
+        self.history = torch.tensor([_padded(ids, capacity, end=self.width) for ids in own], device=device)[slots]
+        self.layers: list[KeyValues] = []
+        self.logits = self._prefill(own, slots, capacity)[slots]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def seen(self) -> Tensor:
+        """Ids of prompt and answer so far, repeats included: [B, T]."""
+        return self.history[:, : self.width]
+
+    def _prefill(self, prompts: Sequence[Sequence[int]], slots: Tensor, capacity: int) -> Tensor:
+        """Compute each prompt once, copy its keys and values to all its rows; returns logits [prompts, V]."""
+        device = self.network.device
+        beginning = self.beginning.cache() if self.beginning else Cache(layer_class_to_replicate=DynamicLayer)
+        start = self.shift + self.same
+        if self.same:
+            ids = torch.tensor([list(prompts[0][: self.same])], device=device)
+            positions = torch.arange(self.shift, start, device=device)[None]
+            self.network.read(ids, ids.new_ones(1, self.shared), positions, beginning)
+        own = [ids[self.same :] for ids in prompts]
+        logits = []
+        for first, last in _chunks([len(ids) for ids in own]):
+            chunk = own[first:last]
+            width = max(map(len, chunk))
+            ids = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in chunk], device=device)
+            mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in chunk], device=device)
+            positions = start + (mask.cumsum(dim=1) - 1).clamp(min=0)
+            cache = _repeated(beginning, len(chunk))
+            whole = torch.nn.functional.pad(mask, (self.shared, 0), value=1)
+            logits.append(self.network.read(ids, whole, positions, cache))
+            rows = ((slots >= first) & (slots < last)).nonzero().squeeze(1)
+            for index, layer in enumerate(cache.layers):
+                if index == len(self.layers):
+                    self.layers.append(KeyValues(layer, rows=len(slots), capacity=capacity, width=self.width))
+                self.layers[index].fill(layer, source=slots[rows] - first, rows=rows, shared=self.shared)
+        return torch.cat(logits)
+
+    def drop(self, over: Sequence[bool]) -> Tensor:
+        """Take out the rows that are over; returns the slots that go on, in their new order: [B].
+
+        The last rows that go on move into the slots that fall free: as few copies as possible.
+        """
+        staying = over.count(False) if isinstance(over, list) else list(over).count(False)
+        free = [slot for slot in range(staying) if over[slot]]
+        moving = [slot for slot in range(staying, len(over)) if not over[slot]]
+        kept = list(range(staying))
+        for source, target in zip(moving, free, strict=True):
+            kept[target] = source
+        order = torch.tensor(kept, device=self.network.device, dtype=torch.long)
+        for layer in self.layers:
+            layer.move(sources=moving, targets=free, staying=staying)
+        self._reorder(order)
+        return order
+
+    def take(self, rows: Tensor) -> None:
+        """Row i becomes what row rows[i] was: beams that go on from the same beginning."""
+        for layer in self.layers:
+            layer.take(rows)
+        self._reorder(rows)
+
+    def _reorder(self, rows: Tensor) -> None:
+        self.places = [self.places[row] for row in rows.tolist()]
+        self.mask, self.bias, self.positions = self.mask[rows], self.bias[rows], self.positions[rows]
+        self.history = self.history[rows]
+
+    def advance(self, tokens: Tensor) -> None:
+        """Compute the logits that follow `tokens` [B]: one decode step."""
+        self.history[:, self.width] = tokens
+        self.width += 1
+        mask, bias = self.mask[:, : self.width], self.bias[:, : self.width]
+        self.logits = self.network.step(tokens, self.positions, mask, bias, self.layers)
+        self.positions = self.positions + 1
+
+
+def shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, leaving each at least one of its own; 0 where that is hardly any."""
+    shortest = min(map(len, prompts))
+    same = next((place for place in range(shortest) if len({ids[place] for ids in prompts}) > 1), shortest)
+    same = min(same, shortest - 1)
+    return same if len(prompts) > 1 and same >= SHORTEST_SHARED else 0
+
+
+def _padded(ids: Sequence[int], capacity: int, *, end: int) -> list[int]:
+    """The ids up against `end`, the rest filled with the first of them."""
+    return [ids[0]] * (end - len(ids)) + list(ids) + [ids[0]] * (capacity - end)
+
+
+def _repeated(cache: Cache, rows: int) -> Cache:
+    """A new cache that holds the one row of `cache` `rows` times."""
+    repeated = Cache(layer_class_to_replicate=DynamicLayer)
+    layer: Any
+    for index, layer in enumerate(cache.layers):
+        repeated.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1), index)
+    return repeated
+
+
+def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs of prompts, sorted by falling length, that fit into one prefill pass when padded to the first's width."""
+    start = 0
+    while start < len(lengths):
+        stop = min(start + max(1, PREFILL_TOKENS // lengths[start]), len(lengths))
+        yield start, stop
+        start = stop

@@ -1,0 +1,47 @@
+"""A causal language model as decoding sees it: prompts through transformers' own forward pass, then step by step."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+from models_core.decoding.llama import Llama
+
+PACKED_STEPS = 16
+
+
+class Network:
+    """`fast` is the shorter way through a Llama-shaped model, or None."""
+
+    def __init__(self, model: Any, *, steps: int, fast: bool = True) -> None:
+        """`steps`: about how many decode steps there will be; preparing weights pays from PACKED_STEPS on."""
+        self.model = model
+        self.device = next(model.parameters()).device
+        self.fast = Llama.of(model, pack=steps >= PACKED_STEPS) if fast else None
+        # Models with other position schemes take no position_ids, and a few old ones cannot leave logits out.
+        accepted = inspect.signature(model.forward).parameters
+        self.takes_positions = "position_ids" in accepted
+        self.kept = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+
+    def read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """Logits after the last column: ids and positions [B, t], mask [B, places in the cache + t] -> [B, V]."""
+        if self.fast is not None:
+            return self.fast.read(ids, mask, positions, cache)
+        placed = {"position_ids": positions} if self.takes_positions else {}
+        out = self.model(
+            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **placed, **self.kept
+        )
+        logits: Tensor = out.logits[:, -1]
+        return logits
+
+    def step(self, tokens: Tensor, positions: Tensor, mask: Tensor, bias: Tensor, caches: Sequence[Any]) -> Tensor:
+        """Logits after one more token a row: tokens and positions [B], mask and bias [B, T] -> [B, V].
+
+        mask is 1 where a row may look; bias says the same as 0 and minus infinity.
+        """
+        if self.fast is not None:
+            return self.fast.step(tokens, positions, bias[:, None, None], caches)
+        return self.read(tokens[:, None], mask, positions[:, None], Cache(layers=list(caches)))
+
