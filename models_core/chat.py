@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models_core.config import BadInput
 from models_core.records import Message
 
 PLAIN_TEMPLATE = (
@@ -31,6 +32,26 @@ class EncodedPrompt:
     ids: list[int]
     is_cut: bool
     spoken: list[int]
+
+
+def complete(tokenizer: Any, *, name: str, chat_template: str, pad_token: str) -> None:
+    """Give a tokenizer what training needs it to be saved with, as the settings of these names say.
+
+    Without a template nobody knows how the model's turns are written, and without padding its rows cannot be batched by
+    other programs; neither is guessed. Raises BadInput.
+    """
+    if chat_template == "plain":
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    if not tokenizer.chat_template:
+        raise BadInput(
+            f"The tokenizer of {name} has no chat template; the setting chat_template=plain gives it a simple one."
+        )
+    if pad_token == "eos" and tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
+        raise BadInput(
+            f"The tokenizer of {name} has no padding token; the setting pad_token=eos takes its end-of-sequence token."
+        )
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message], *, max_tokens: int) -> list[int]:

@@ -186,7 +186,7 @@ def _fields(row: dict[str, Any]) -> dict[str, str]:
 
 def _as_text(value: Any, key: str) -> str | None:
     if isinstance(value, str):
-        return _clean(value, f'"{key}"')
+        return clean(value, f'"{key}"')
     if isinstance(value, list) and value:
         parts = [_as_text(item, key) for item in value if not isinstance(item, list)]
         texts = [part for part in parts if part is not None]
@@ -255,7 +255,7 @@ def _id(row: dict[str, Any]) -> str:
         return str(value)
     if not isinstance(value, str) or not value:
         raise RowError('"id" is missing' if value is None else '"id" must be a non-empty string')
-    return _clean(value, '"id"')
+    return clean(value, '"id"')
 
 
 def _messages(row: dict[str, Any]) -> tuple[Messages, int]:
@@ -329,7 +329,7 @@ def _text(row: dict[str, Any], key: str, where: str = "") -> str:
     value = row.get(key)
     if not isinstance(value, str):
         raise RowError(f'{where}"{key}" is missing' if value is None else f'{where}"{key}" must be a string')
-    return _clean(value, f'{where}"{key}"')
+    return clean(value, f'{where}"{key}"')
 
 
 def _optional_text(row: dict[str, Any], key: str, where: str = "") -> str | None:
@@ -339,7 +339,7 @@ def _optional_text(row: dict[str, Any], key: str, where: str = "") -> str | None
     return None if value is None else _text(row, key, where)
 
 
-def _clean(text: str, where: str) -> str:
+def clean(text: str, where: str) -> str:
     """Text without NUL and lone surrogates, which neither a tokenizer nor a UTF-8 file can hold."""
     if "\0" in text:
         raise RowError(f"{where} contains a NUL character")

@@ -5,6 +5,8 @@ import typing
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotate.models import Project, Snapshot
 from models_core.config import STAGES, BadInput, Settings, parse
@@ -32,7 +34,7 @@ MOST_PROMPTS = 10_000
 def setting_field(setting: "dataclasses.Field[Any]", kind: type) -> forms.Field:
     """A form field for one setting, with its help, range and choices."""
     low, high, choices = (setting.metadata[key] for key in ("minimum", "maximum", "choices"))
-    common: dict[str, Any] = {"label": setting.name.replace("_", " "), "help_text": setting.metadata["help"]}
+    common: dict[str, Any] = {"label": setting.name.replace("_", " "), "help_text": _(setting.metadata["help"])}
     if choices:
         return forms.ChoiceField(choices=[(choice, choice) for choice in choices], **common)
     if kind is bool:
@@ -43,7 +45,7 @@ def setting_field(setting: "dataclasses.Field[Any]", kind: type) -> forms.Field:
         return forms.FloatField(
             min_value=low, max_value=high, widget=forms.NumberInput(attrs={"step": "any"}), **common
         )
-    return forms.CharField(**common)
+    return forms.CharField(required=bool(setting.default), **common)
 
 
 class SettingsForm(forms.Form):
@@ -101,8 +103,8 @@ class RunForm(SettingsForm):
             self.fields["snapshot"] = forms.ModelChoiceField(
                 queryset=project.snapshots.filter(kind=self.needs.snapshot, format="hone", state=ready),
                 required=False,
-                label="Data",
-                empty_label="A new snapshot of the data as it is now",
+                label=_("Data"),
+                empty_label=_("A new snapshot of the data as it is now"),
             )
 
     @staticmethod
@@ -110,8 +112,8 @@ class RunForm(SettingsForm):
         try:
             usual = launch.usual_inputs(project, stage, given={})[role]
         except launch.Refused:
-            return "None yet: train one first"
-        return f"{usual.label}, as usual"
+            return _("None yet: train one first")
+        return _("%(model)s, as usual") % {"model": usual.label}
 
     def input_fields(self) -> list[forms.BoundField]:
         names = [*self.needs.inputs, *(["snapshot"] if self.needs.snapshot else [])]
@@ -126,20 +128,26 @@ class RunForm(SettingsForm):
 class VersionField(forms.ModelChoiceField):
     def label_from_instance(self, version: ModelVersion) -> str:
         name = f" ({version.base_model})" if version.base_model else ""
-        return f"{version.label}{name}{', in use' if version.active else ''}"
+        in_use = _(", in use") if version.active else ""
+        return f"{version.label}{name}{in_use}"
 
 
 class SampleForm(forms.Form):
     """Let the policy answer prompts for the queue."""
 
-    prompts = forms.IntegerField(label="Prompts", min_value=1, max_value=MOST_PROMPTS, initial=DEFAULT_PROMPTS)
+    prompts = forms.IntegerField(
+        label=gettext_lazy("Prompts"), min_value=1, max_value=MOST_PROMPTS, initial=DEFAULT_PROMPTS
+    )
     samples = forms.IntegerField(
-        label="Answers to each", min_value=Project.MIN_RESPONSES, max_value=Project.MAX_RESPONSES, initial=4
+        label=gettext_lazy("Answers to each"),
+        min_value=Project.MIN_RESPONSES,
+        max_value=Project.MAX_RESPONSES,
+        initial=4,
     )
 
 
 class RoundsForm(forms.Form):
-    rounds = forms.IntegerField(label="Rounds", min_value=1, max_value=100, initial=1)
+    rounds = forms.IntegerField(label=gettext_lazy("Rounds"), min_value=1, max_value=100, initial=1)
 
 
 class LoopPolicyForm(forms.ModelForm):
@@ -149,9 +157,9 @@ class LoopPolicyForm(forms.ModelForm):
         model = LoopPolicy
         fields = ("enabled", "judgments_per_round", "prompts_per_round")
         labels = {
-            "enabled": "Start rounds by itself",
-            "judgments_per_round": "New judgments that start a round",
-            "prompts_per_round": "Prompts that the new policy answers",
+            "enabled": gettext_lazy("Start rounds by itself"),
+            "judgments_per_round": gettext_lazy("New judgments that start a round"),
+            "prompts_per_round": gettext_lazy("Prompts that the new policy answers"),
         }
         help_texts = {"enabled": "", "judgments_per_round": "", "prompts_per_round": ""}
 
@@ -159,10 +167,10 @@ class LoopPolicyForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, (label, _) in loop.GATES.items():
+        for name, (label, _bound) in loop.GATES.items():
             self.fields[f"gate_{name}"] = forms.FloatField(
                 label=label, required=False, min_value=0, widget=forms.NumberInput(attrs={"step": "any"}),
-                help_text="Empty: no gate.",
+                help_text=_("Empty: no gate."),
             )  # fmt: skip
             self.initial[f"gate_{name}"] = self.instance.gates.get(name)
         data = self.data if self.is_bound else None
