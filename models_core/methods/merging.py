@@ -26,6 +26,7 @@ def settled(model: PreTrainedModel) -> PreTrainedModel:
     model's own, which become its rounded copies. `save` writes the exact ones: what a later training adds comes on top
     of all that was learned before, and whoever loads the file in bf16 computes with the very bits that were measured.
     """
+    quantised.forget(model)
     exact = _stored(model)
     for name, layer in merging_layers(model):
         plain = _merged(layer, exact.get(f"{name}.weight"), exact.get(f"{name}.bias"))
@@ -33,7 +34,6 @@ def settled(model: PreTrainedModel) -> PreTrainedModel:
             exact[f"{name}.{key}"] = value.data
             value.data = value.data.to(_dtype(model))
         model.set_submodule(name, plain)
-    quantised.forget(model)
     body = trunk(model)
     if hasattr(body, "peft_config"):
         del body.peft_config

@@ -1,7 +1,7 @@
 """A base model in four bits, NF4 with double quantisation (Dettmers et al. 2023, arXiv 2305.14314)."""
 
-import importlib.util
 import logging
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ IN_FULL = ["lm_head", "embed_out", "score"]
 
 def loading(*, device: torch.device | str, dtype: torch.dtype) -> dict[str, Any]:
     """Arguments of `from_pretrained` for a 4-bit base. Raises BadInput where this machine or dtype can't run it."""
-    if importlib.util.find_spec("bitsandbytes") is None:
+    if find_spec("bitsandbytes") is None:
         raise BadInput("The method qlora needs the package bitsandbytes: pip install 'hone[qlora]'.")
     kind = torch.device(device).type
     if kind not in ("cpu", "cuda", "xpu"):

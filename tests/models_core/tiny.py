@@ -8,9 +8,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
 )
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -38,24 +42,29 @@ def make_tiny_tokenizer() -> Any:
 
 
 def make_tiny_model(folder: Path, *, kind: str = "llama", seed: int = 0) -> Path:
-    """Write a random model ("llama" or "gpt2") with its tokenizer in Hugging Face format; returns the folder."""
+    """Write a random model ("llama", "qwen", "gpt2" or "neox") with its tokenizer; returns the folder."""
     tokenizer = make_tiny_tokenizer()
-    ids = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id, "pad_token_id": 2}
+    common = {
+        "vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id,
+        "pad_token_id": 2,
+    }  # fmt: skip
+    shape = {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "max_position_embeddings": 512, "initializer_range": 0.2,
+    }  # fmt: skip
+    makers: dict[str, Any] = {
+        "llama": lambda: LlamaForCausalLM(
+            LlamaConfig(num_key_value_heads=2, tie_word_embeddings=True, **shape, **common)
+        ),
+        "qwen": lambda: Qwen2ForCausalLM(
+            Qwen2Config(num_key_value_heads=2, tie_word_embeddings=False, **shape, **common)
+        ),
+        "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**shape, **common)),
+        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=512, **common)),
+    }
     torch_state = torch.get_rng_state()
     torch.manual_seed(seed)
-    model: Any
-    if kind == "llama":
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True,
-                initializer_range=0.2, **ids,
-            )
-        )  # fmt: skip
-    else:
-        model = GPT2LMHeadModel(
-            GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=2, n_head=2, n_positions=512, **ids)
-        )
+    model = makers[kind]()
     torch.set_rng_state(torch_state)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
