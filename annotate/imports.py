@@ -17,6 +17,8 @@ from pathlib import Path
 
 from django.db import transaction
 from django.db.models import F
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop, ngettext
 
 from annotate import audit
 from annotate.errors import Refused
@@ -31,6 +33,7 @@ MOST_ERRORS = 20
 MOST_KEYS = 20
 MOST_ROWS = 2_000_000
 BATCH = 500
+MADE = (gettext_noop("prompts"), gettext_noop("demonstrations"), gettext_noop("tasks"), gettext_noop("judgments"))
 
 
 @dataclass(kw_only=True)
@@ -59,12 +62,20 @@ class ImportReport:
         """The report in a sentence or two."""
         if self.errors:
             broken = len(self.errors) + self.more_errors
-            return f"Nothing was imported: {broken} of {self.read} rows {'is' if broken == 1 else 'are'} broken."
-        made = ", ".join(f"{number} {name}" for name, number in self.created.items() if number) or "nothing new"
-        left = "".join(f" {number} left out: {reason}." for reason, number in self.left_out.items())
-        known = f" {self.duplicates} rows were there already." if self.duplicates else ""
-        unread = f" Not kept: {', '.join(self.unread)}." if self.unread else ""
-        return f"{self.read} rows read: {made}.{known}{left}{unread}"
+            return ngettext(
+                "Nothing was imported: %(broken)d of %(read)d rows is broken.",
+                "Nothing was imported: %(broken)d of %(read)d rows are broken.",
+                broken,
+            ) % {"broken": broken, "read": self.read}
+        made = [f"{self.created[name]} {_(name)}" for name in MADE if self.created.get(name)] or [_("nothing new")]
+        sentences = [_("%(read)d rows read: %(made)s.") % {"read": self.read, "made": ", ".join(made)}]
+        if self.duplicates:
+            sentences.append(_("%(rows)d rows were there already.") % {"rows": self.duplicates})
+        for reason, number in self.left_out.items():
+            sentences.append(_("%(rows)d left out: %(reason)s.") % {"rows": number, "reason": reason})
+        if self.unread:
+            sentences.append(_("Not kept: %(keys)s.") % {"keys": ", ".join(self.unread)})
+        return " ".join(sentences)
 
 
 def import_file(
@@ -89,7 +100,7 @@ def import_file(
     # A name from the file system needn't be UTF-8.
     name = (name or path.name).encode("utf-8", "replace").decode()
     if format not in ("auto", *IMPORTERS):
-        raise Refused(f"Hone reads the formats auto, {', '.join(IMPORTERS)}.", status=400)
+        raise Refused(_("Hone reads the formats auto, %(formats)s.") % {"formats": ", ".join(IMPORTERS)}, status=400)
     try:
         report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
         _check(path, report)
@@ -125,14 +136,17 @@ def _check(path: Path, report: ImportReport) -> None:
     for place, row in _parsed(path, report.format, unread):
         report.read += 1
         if report.read > MOST_ROWS:
-            raise BadFile(f"{path.name} has more than {MOST_ROWS:,} rows; split it.")
+            raise BadFile(
+                _("%(file)s has more than %(most_rows)s rows; split it.")
+                % {"file": path.name, "most_rows": f"{MOST_ROWS:,}"}
+            )
         if isinstance(row, BadRow):
             if len(errors) < MOST_ERRORS:
                 errors.append(f"{place}: {row}")
             else:
                 report.more_errors += 1
     if not report.read:
-        raise BadFile(f"{path.name} holds no rows.")
+        raise BadFile(_("%(file)s holds no rows.") % {"file": path.name})
     report.errors, report.unread = tuple(errors), tuple(unread)[:MOST_KEYS]
 
 
@@ -152,13 +166,15 @@ def _write(
         taken = 0
         for place, row in _parsed(path, report.format):
             if isinstance(row, BadRow):
-                raise BadFile(f"{path.name} changed while it was read ({place}).")
+                raise BadFile(
+                    _("%(file)s changed while it was read (%(place)s).") % {"file": path.name, "place": place}
+                )
             if isinstance(row, LeftOut):
                 left_out[str(row)] += 1
             elif language and row.language and _primary(row.language) != _primary(language):
-                left_out[f"not in the language {language}"] += 1
+                left_out[_("not in the language %(language)s") % {"language": language}] += 1
             elif limit is not None and taken >= limit:
-                left_out[f"beyond the first {limit}"] += 1
+                left_out[_("beyond the first %(limit)d") % {"limit": limit}] += 1
             else:
                 taken += 1
                 yield row

@@ -4,12 +4,17 @@ Other apps register their own in `ready()`.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 
 from .models import Project
-from .permissions import Capability, can
+from .permissions import Capability, capabilities
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,7 @@ class Tab:
     `also` names further URLs whose pages belong to the tab, such as the page of one run.
     """
 
-    label: str
+    label: "StrOrPromise"
     url_name: str
     capability: Capability
     also: tuple[str, ...] = ()
@@ -28,7 +33,7 @@ class Tab:
 
 @dataclass(frozen=True, slots=True)
 class ShownTab:
-    label: str
+    label: "StrOrPromise"
     url: str
     current: bool
 
@@ -51,6 +56,7 @@ def register_banner(url_name: str) -> None:
 def tabs_for(*, request: HttpRequest, project: Project) -> list[ShownTab]:
     """The tabs this person sees, the one being looked at marked."""
     view_name = request.resolver_match.view_name if request.resolver_match else ""
+    granted = capabilities(request.user, project)
     return [
         ShownTab(
             label=tab.label,
@@ -58,7 +64,7 @@ def tabs_for(*, request: HttpRequest, project: Project) -> list[ShownTab]:
             current=view_name == tab.url_name or view_name in tab.also,
         )
         for tab in sorted(_tabs.values(), key=lambda tab: tab.position)
-        if can(request.user, tab.capability, project)
+        if tab.capability in granted
     ]
 
 
@@ -67,12 +73,14 @@ def banner_urls() -> list[str]:
 
 
 for _tab in (
-    Tab("Overview", "annotate:overview", Capability.SEE_DATA, position=10),
-    Tab("Work", "annotate:work", Capability.LABEL, position=20),
-    Tab("Guidelines", "annotate:guidelines", Capability.VIEW, position=30),
-    Tab("Prompts", "annotate:prompts", Capability.SEE_DATA, also=("annotate:import",), position=40),
-    Tab("Exports", "annotate:exports", Capability.EXPORT, position=45),
-    Tab("People", "annotate:people", Capability.MANAGE, also=("annotate:reset_password",), position=80),
-    Tab("Settings", "annotate:settings", Capability.MANAGE, position=90),
+    Tab(gettext_lazy("Overview"), "annotate:overview", Capability.SEE_DATA, position=10),
+    Tab(gettext_lazy("Work"), "annotate:work", Capability.LABEL, position=20),
+    Tab(gettext_lazy("My work"), "annotate:mine", Capability.LABEL, also=("annotate:task",), position=25),
+    Tab(gettext_lazy("Guidelines"), "annotate:guidelines", Capability.VIEW, position=30),
+    Tab(gettext_lazy("Prompts"), "annotate:prompts", Capability.SEE_DATA, also=("annotate:import",), position=40),
+    Tab(gettext_lazy("Review"), "annotate:review", Capability.REVIEW, also=("annotate:review_judgment",), position=35),
+    Tab(gettext_lazy("Exports"), "annotate:exports", Capability.EXPORT, position=45),
+    Tab(gettext_lazy("People"), "annotate:people", Capability.MANAGE, also=("annotate:reset_password",), position=80),
+    Tab(gettext_lazy("Settings"), "annotate:settings", Capability.MANAGE, position=90),
 ):
     register(_tab)

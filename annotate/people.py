@@ -4,6 +4,7 @@ import secrets
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
 
 from annotate import audit, queue
 from annotate.errors import NotYours, Refused
@@ -28,7 +29,7 @@ def invite(
     """
     ensure(by, Capability.MANAGE, project)
     if role not in Membership.Role.values:
-        raise Refused(f"There is no role {role!r}.", status=400)
+        raise Refused(_("There is no role %(role)r.") % {"role": role}, status=400)
     username = User.normalize_username(username.strip())
     with transaction.atomic():
         user = User.objects.filter(username__iexact=username).first()
@@ -36,13 +37,16 @@ def invite(
         if user is None:
             user, password = _new_account(username=username, full_name=full_name, language=language)
         elif not user.is_active:
-            raise Refused(f"The account {user.username} is closed.")
+            raise Refused(_("The account %(username)s is closed.") % {"username": user.username})
         try:
             with transaction.atomic():
                 membership = Membership.objects.create(user=user, project=project, role=role)
         except IntegrityError:
-            label = Membership.Role(role).label.lower()
-            raise Refused(f"{user.display_name} is a {label} of this project already.") from None
+            label = Membership.Role(role).label
+            raise Refused(
+                _("%(name)s has the role “%(role)s” in this project already.")
+                % {"name": user.display_name, "role": label}
+            ) from None
         audit.record(
             verb="membership.created", actor=by, subject=membership, project=project, username=user.username, role=role
         )
@@ -56,11 +60,11 @@ def reset_password(*, user: User, project: Project, by: User) -> str:
     """
     ensure(by, Capability.MANAGE, project)
     if user.pk == by.pk:
-        raise Refused("Change your own password on your account page.")
+        raise Refused(_("Change your own password on your account page."))
     if not Membership.objects.filter(user=user, project=project).exists():
-        raise Refused("This person isn't a member of the project.", status=404)
+        raise Refused(_("This person isn't a member of the project."), status=404)
     if not user.is_active:
-        raise Refused(f"The account {user.username} is closed.")
+        raise Refused(_("The account %(username)s is closed.") % {"username": user.username})
     elsewhere = Membership.objects.filter(user=user).exclude(project__in=projects_for(by, Capability.MANAGE))
     if not by.is_superuser and (user.is_staff or user.is_superuser or elsewhere.exists()):
         raise NotYours(
@@ -82,10 +86,10 @@ def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
         # The managers are locked, so that two of them can't remove each other at once.
         managers = Membership.objects.filter(project=project, role=Membership.Role.MANAGER).select_for_update()
         if role == Membership.Role.MANAGER and [manager.user_id for manager in managers] == [user.pk]:
-            raise Refused("A project needs a manager: make somebody else a manager first.")
-        removed, _ = Membership.objects.filter(user=user, project=project, role=role).delete()
+            raise Refused(_("A project needs a manager: make somebody else a manager first."))
+        removed, _rows = Membership.objects.filter(user=user, project=project, role=role).delete()
         if removed != 1:
-            raise Refused(f"{user.display_name} doesn't have this role.", status=404)
+            raise Refused(_("%(name)s doesn't have this role.") % {"name": user.display_name}, status=404)
         if not can(user, Capability.LABEL, project):
             queue.release_held(labeler=user, project=project)
         audit.record(
@@ -94,7 +98,7 @@ def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
 
 
 def _new_account(*, username: str, full_name: str, language: str) -> tuple[User, str]:
-    first, _, last = full_name.strip().partition(" ")
+    first, _space, last = full_name.strip().partition(" ")
     password = one_time_password()
     user = User(username=username, first_name=first, last_name=last, language=language, must_change_password=True)
     user.set_password(password)

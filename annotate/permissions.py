@@ -11,6 +11,8 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotate.errors import NotYours
 from annotate.models import Membership, Project, User
@@ -36,13 +38,15 @@ ROLE_CAPABILITIES: dict[str, frozenset[Capability]] = {
     Role.MANAGER: frozenset(Capability),
 }
 REFUSALS = {
-    Capability.VIEW: "You aren't a member of this project.",
-    Capability.LABEL: "You don't label in this project. Ask a manager of the project to make you a labeler.",
-    Capability.REVIEW: "Only reviewers and managers of this project see others' judgments.",
-    Capability.SEE_DATA: "Labelers don't see the data of a project: judging works best blind.",
-    Capability.EXPORT: "Only researchers and managers of this project may export its data.",
-    Capability.TRAIN: "Only researchers and managers of this project may train models.",
-    Capability.MANAGE: "Only managers of this project may do this.",
+    Capability.VIEW: gettext_lazy("You aren't a member of this project."),
+    Capability.LABEL: gettext_lazy(
+        "You don't label in this project. Ask a manager of the project to make you a labeler."
+    ),
+    Capability.REVIEW: gettext_lazy("Only reviewers and managers of this project see others' judgments."),
+    Capability.SEE_DATA: gettext_lazy("Labelers don't see the data of a project: judging works best blind."),
+    Capability.EXPORT: gettext_lazy("Only researchers and managers of this project may export its data."),
+    Capability.TRAIN: gettext_lazy("Only researchers and managers of this project may train models."),
+    Capability.MANAGE: gettext_lazy("Only managers of this project may do this."),
 }
 
 
@@ -71,7 +75,7 @@ def can(user: User | AnonymousUser, capability: Capability, project: Project) ->
 def ensure(user: User | AnonymousUser, capability: Capability, project: Project) -> None:
     """Raise NotYours with a sentence unless the user can."""
     if not can(user, capability, project):
-        raise NotYours(REFUSALS[capability])
+        raise NotYours(str(REFUSALS[capability]))
 
 
 def projects_for(user: User | AnonymousUser, capability: Capability) -> QuerySet[Project]:
@@ -103,9 +107,9 @@ def requires(capability: Capability) -> Callable[[Callable[..., Any]], Callable[
             project = Project.objects.filter(slug=slug).first()
             granted = capabilities(request.user, project) if project else frozenset()
             if project is None or Capability.VIEW not in granted:
-                raise Http404("There is no such project, or you aren't a member of it.")
+                raise Http404(_("There is no such project, or you aren't a member of it."))
             if capability not in granted:
-                raise PermissionDenied(REFUSALS[capability])
+                raise PermissionDenied(str(REFUSALS[capability]))
             request.project, request.capabilities = project, granted
             return view(request, *args, **kwargs)
 

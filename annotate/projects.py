@@ -7,8 +7,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
-from annotate import audit, queue, text
+from annotate import audit, queue, sensitive, text
 from annotate.errors import NotYours, Refused
 from annotate.models import Guidelines, Membership, Project, Rubric, Task, User
 from annotate.permissions import Capability, can_create_projects, ensure
@@ -23,6 +24,10 @@ FIELDS = (
     "gold_rate",
     "task_kinds",
     "lease_minutes",
+    "mask_model_names",
+    "sensitive_rule",
+    "exam_threshold",
+    "exam_attempts",
 )
 # Besides the fields: "guidelines" (Markdown), "criteria" and "flags" (of the rubric), "archived" (true or false).
 LONGEST_GUIDELINES = 200_000
@@ -34,7 +39,7 @@ def create_project(*, by: User, name: str, slug: str = "", **values: Any) -> Pro
     Without a slug one is made of the name. Raises NotYours, and Refused with a sentence for each wrong value.
     """
     if not can_create_projects(by):
-        raise NotYours("Only managers and administrators open projects.")
+        raise NotYours(_("Only managers and administrators open projects."))
     guidelines, criteria, flags = (values.pop(key, default) for key, default in _VERSIONED.items())
     _refuse_unknown(values)
     project = Project(name=name.strip(), slug=slug or _free_slug(name), **values)
@@ -47,7 +52,9 @@ def create_project(*, by: User, name: str, slug: str = "", **values: Any) -> Pro
             Membership.objects.create(user=by, project=project, role=Membership.Role.MANAGER)
             audit.record(verb="project.created", actor=by, subject=project, project=project, name=project.name)
     except IntegrityError:
-        raise Refused(f"There is a project with the address {project.slug} already.", status=400) from None
+        raise Refused(
+            _("There is a project with the address %(slug)s already.") % {"slug": project.slug}, status=400
+        ) from None
     return project
 
 
@@ -86,6 +93,8 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
         changed |= _new_versions(project=now, by=by, **versioned)
         if changed:
             audit.record(verb="project.edited", actor=by, subject=now, project=now, changes=changed)
+    if "sensitive_rule" in changed:
+        sensitive.apply_rule(now)
     return Project.objects.get(pk=project.pk)
 
 
@@ -128,13 +137,15 @@ def _new_rubric(*, project: Project, criteria: Any, flags: Any, by: User) -> Rub
 
 def _refuse_unknown(values: dict[str, Any]) -> None:
     if unknown := set(values) - set(FIELDS):
-        raise Refused(f"A project has no setting {min(unknown)!r}.", status=400)
+        raise Refused(_("A project has no setting %(name)r.") % {"name": min(unknown)}, status=400)
 
 
 def _check(project: Project) -> None:
     kinds = project.task_kinds
     if not isinstance(kinds, list) or not kinds or not all(kind in Task.Kind.values for kind in kinds):
-        raise Refused(f"The kinds of task are one or more of {', '.join(Task.Kind.values)}.", status=400)
+        raise Refused(
+            _("The kinds of task are one or more of %(kinds)s.") % {"kinds": ", ".join(Task.Kind.values)}, status=400
+        )
     try:
         project.full_clean(validate_unique=False, validate_constraints=False)
     except ValidationError as error:

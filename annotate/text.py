@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import Refused
 
 # NUL as json.dumps writes it, which PostgreSQL's jsonb refuses; an escaped backslash before "u0000" is harmless text.
@@ -24,23 +26,27 @@ def flaw(text: str) -> str | None:
 def checked(text: Any, *, name: str, longest: int) -> str:
     """The text, if it's a storable one of at most `longest` characters. Raises Refused (400)."""
     if not isinstance(text, str):
-        raise Refused(f"{name} must be text.", status=400)
+        raise Refused(_("%(name)s must be text.") % {"name": name}, status=400)
     if reason := flaw(text):
         raise Refused(f"{name} {reason}.", status=400)
     if len(text) > longest:
-        raise Refused(f"{name} is longer than {longest:,} characters.", status=400)
+        raise Refused(
+            _("%(name)s is longer than %(longest)s characters.") % {"name": name, "longest": f"{longest:,}"}, status=400
+        )
     return text
 
 
 def checked_object(value: Any, *, name: str, longest: int) -> dict[str, Any]:
     """A JSON object of storable texts, at most `longest` characters as JSON. Raises Refused (400)."""
     if not isinstance(value, dict):
-        raise Refused(f"{name} must be a JSON object.", status=400)
+        raise Refused(_("%(name)s must be a JSON object.") % {"name": name}, status=400)
     try:
         written = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        raise Refused(f"{name} must be a JSON object of finite numbers and texts.", status=400) from None
+        raise Refused(
+            _("%(name)s must be a JSON object of finite numbers and texts.") % {"name": name}, status=400
+        ) from None
     if ESCAPED_NUL.search(written):
-        raise Refused(f"{name} contains a NUL character.", status=400)
+        raise Refused(_("%(name)s contains a NUL character.") % {"name": name}, status=400)
     checked(written, name=name, longest=longest)
     return value

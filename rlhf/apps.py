@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy
 
 
 class RlhfConfig(AppConfig):
@@ -14,9 +15,11 @@ class RlhfConfig(AppConfig):
         from . import prospects, wakeups
 
         run_pages = ("rlhf:run", "rlhf:new_run")
-        navigation.register(Tab("Training", "rlhf:training", Capability.TRAIN, also=run_pages, position=50))
-        navigation.register(Tab("Models", "rlhf:models", Capability.TRAIN, position=55))
-        navigation.register(Tab("Loop", "rlhf:loop", Capability.TRAIN, position=60))
+        navigation.register(
+            Tab(gettext_lazy("Training"), "rlhf:training", Capability.TRAIN, also=run_pages, position=50)
+        )
+        navigation.register(Tab(gettext_lazy("Models"), "rlhf:models", Capability.TRAIN, position=55))
+        navigation.register(Tab(gettext_lazy("Loop"), "rlhf:loop", Capability.TRAIN, position=60))
         navigation.register_banner("rlhf:model_status")
         answers.forecast_by(prospects.of_live_answers)
         signals.snapshot_requested.connect(wakeups.build_snapshot)

@@ -3,10 +3,12 @@
 import errno
 import signal
 
+from django.utils.translation import gettext_noop
+
 from models_core.config import BadInput
 
-DISK_FULL = "The disk is full. Free some space below the data folder, then start the run again."
-OUT_OF_MEMORY = (
+DISK_FULL = gettext_noop("The disk is full. Free some space below the data folder, then start the run again.")
+OUT_OF_MEMORY = gettext_noop(
     "Memory ran out. Take a smaller batch_size, micro_batch_tokens or max_length, or a machine with more memory."
 )
 KILLED = "Its process was killed by the system (signal 9), most likely because memory ran out."

@@ -1,7 +1,10 @@
 """Starting a run with what a person left unsaid filled in: which model, which reward model, which snapshot."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotate import snapshots
 from annotate.errors import Refused
@@ -11,14 +14,18 @@ from . import runs, versions
 from .models import ModelVersion, RunInput, Stage, TrainingRun
 from .stages import NEEDS
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 Role = RunInput.Role
 
-LAUNCHABLE: dict[str, str] = {
-    Stage.SFT: "Fine-tune on demonstrations",
-    Stage.REWARD: "Train a reward model",
-    Stage.PPO: "Train the policy by PPO",
-    Stage.EVALUATE: "Compare two models",
+LAUNCHABLE: dict[str, "StrOrPromise"] = {
+    Stage.SFT: gettext_lazy("Fine-tune on demonstrations"),
+    Stage.REWARD: gettext_lazy("Train a reward model"),
+    Stage.PPO: gettext_lazy("Train the policy by PPO"),
+    Stage.EVALUATE: gettext_lazy("Compare two models"),
 }
+"""Pretraining is not among them: it reads a corpus, which no project holds; its command line is the way to it."""
 
 
 def start(
@@ -35,11 +42,18 @@ def start(
     Raises Refused where there is nothing to fill in, and for inputs of the wrong kind.
     """
     if stage not in LAUNCHABLE:
-        raise Refused(f"There is no stage {stage!r} to start; there are {', '.join(LAUNCHABLE)}.", status=400)
+        raise Refused(
+            _("There is no stage %(stage)r to start; there are %(stages)s.")
+            % {"stage": stage, "stages": ", ".join(LAUNCHABLE)},
+            status=400,
+        )
     chosen = usual_inputs(project, stage, given=inputs or {})
     for role, version in chosen.items():
         if (version.kind == ModelVersion.Kind.REWARD) != (role == Role.REWARD):
-            raise Refused(f"{version.label} can't be the {Role(role).label.lower()}.", status=400)
+            raise Refused(
+                _("%(version)s can't be the %(role)s.") % {"version": version.label, "role": Role(role).label.lower()},
+                status=400,
+            )
     kind = NEEDS[stage].snapshot
     if kind and snapshot is None:
         snapshot = snapshots.request(project=project, kind=kind, by=by)
@@ -66,5 +80,5 @@ def _reward(project: Project) -> ModelVersion:
     newest = project.model_versions.filter(kind=ModelVersion.Kind.REWARD).order_by("-number").first()
     reward = versions.active_reward(project) or newest
     if reward is None:
-        raise Refused(f"{project.name} has no reward model yet. Train one first.")
+        raise Refused(_("%(project)s has no reward model yet. Train one first.") % {"project": project.name})
     return reward

@@ -10,6 +10,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from annotate import audit, snapshots
 from annotate.errors import Refused
@@ -23,8 +25,8 @@ State = Iteration.State
 Role = RunInput.Role
 
 GATES = {
-    "reward_accuracy": ("Accuracy of the reward model, at least", "below"),
-    "kl": ("KL divergence of the policy, at most", "above"),
+    "reward_accuracy": (gettext_lazy("Accuracy of the reward model, at least"), "below"),
+    "kl": (gettext_lazy("KL divergence of the policy, at most"), "above"),
 }
 """Numbers a round may not pass, with what passing means."""
 
@@ -37,9 +39,9 @@ def policy_of(project: Project) -> LoopPolicy:
 def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
     """Start a round, with `rounds - 1` to follow it. Raises Refused when one is under way or nothing is judged yet."""
     if not 1 <= rounds <= 100:
-        raise Refused("Choose from 1 to 100 rounds.", status=400)
+        raise Refused(_("Choose from 1 to 100 rounds."), status=400)
     if not project.judgments.exists():
-        raise Refused("There are no judgments to learn from yet. Rank some answers first.")
+        raise Refused(_("There are no judgments to learn from yet. Rank some answers first."))
     versions.base(project)
     number = (project.iterations.order_by("-number").values_list("number", flat=True).first() or 0) + 1
     try:
@@ -49,16 +51,18 @@ def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
             iteration.save(update_fields=["snapshot"])
             audit.record(verb="loop.started", actor=by, subject=iteration, project=project, round=number)
     except IntegrityError:
-        raise Refused("A round is under way already. Wait for it or cancel it.") from None
+        raise Refused(_("A round is under way already. Wait for it or cancel it.")) from None
     return iteration
 
 
 def cancel(*, iteration: Iteration, by: User | None) -> None:
     """End the round and the run it waits for. Raises Refused when it has ended."""
     with transaction.atomic():
-        if not _close(iteration, State.CANCELLED, reason="Cancelled by hand."):
+        if not _close(iteration, State.CANCELLED, reason=gettext_noop("Cancelled by hand.")):
             iteration.refresh_from_db()
-            raise Refused(f"This round has ended already: {iteration.get_state_display().lower()}.")
+            raise Refused(
+                _("This round has ended already: %(state)s.") % {"state": iteration.get_state_display().lower()}
+            )
         audit.record(
             verb="loop.cancelled", actor=by, subject=iteration, project=iteration.project, round=iteration.number
         )

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from annotate.models import Author, Project, Snapshot
 
@@ -10,23 +11,23 @@ from annotate.models import Author, Project, Snapshot
 class Stage(models.TextChoices):
     """What a training run does; each is a command of models_core."""
 
-    PRETRAIN = "pretrain", "Pretraining"
-    SFT = "sft", "Supervised fine-tuning"
-    REWARD = "reward", "Reward model"
-    PPO = "ppo", "PPO"
-    SAMPLE = "sample", "Sampling answers"
-    EVALUATE = "evaluate", "Evaluation"
+    PRETRAIN = "pretrain", _("Pretraining")
+    SFT = "sft", _("Supervised fine-tuning")
+    REWARD = "reward", _("Reward model")
+    PPO = "ppo", _("PPO")
+    SAMPLE = "sample", _("Sampling answers")
+    EVALUATE = "evaluate", _("Evaluation")
 
 
 class ModelVersion(models.Model):
     """A trained model, or a base model as it came. Its folder lies below the data folder and never changes."""
 
     class Kind(models.TextChoices):
-        BASE = "base", "Base model"
-        PRETRAINED = "pretrained", "Pretrained"
-        SFT = "sft", "SFT model"
-        REWARD = "reward", "Reward model"
-        POLICY = "policy", "PPO policy"
+        BASE = "base", _("Base model")
+        PRETRAINED = "pretrained", _("Pretrained")
+        SFT = "sft", _("SFT model")
+        REWARD = "reward", _("Reward model")
+        POLICY = "policy", _("PPO policy")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="model_versions")
     kind = models.CharField(max_length=10, choices=Kind.choices)
@@ -82,12 +83,12 @@ class TrainingRun(models.Model):
     """A job on machines' side. This row is the truth, a message only wakes a worker. Written by rlhf.runs alone."""
 
     class Status(models.TextChoices):
-        QUEUED = "queued", "Queued"
-        RUNNING = "running", "Running"
-        SUCCEEDED = "succeeded", "Succeeded"
-        FAILED = "failed", "Failed"
-        CANCELLED = "cancelled", "Cancelled"
-        LOST = "lost", "Lost"
+        QUEUED = "queued", _("Queued")
+        RUNNING = "running", _("Running")
+        SUCCEEDED = "succeeded", _("Succeeded")
+        FAILED = "failed", _("Failed")
+        CANCELLED = "cancelled", _("Cancelled")
+        LOST = "lost", _("Lost")
 
     ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
@@ -162,10 +163,10 @@ class RunInput(models.Model):
     """A model version that a run reads, and as what."""
 
     class Role(models.TextChoices):
-        MODEL = "model", "Model to start from"
-        REFERENCE = "reference", "Reference of the KL penalty"
-        REWARD = "reward", "Reward model"
-        AGAINST = "against", "Model to compare with"
+        MODEL = "model", _("Model to start from")
+        REFERENCE = "reference", _("Reference of the KL penalty")
+        REWARD = "reward", _("Reward model")
+        AGAINST = "against", _("Model to compare with")
 
     run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="run_inputs")
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="run_inputs")
@@ -221,18 +222,18 @@ class Iteration(models.Model):
     """One round of the loop: snapshot, reward model, PPO, new answers; and the numbers it came to."""
 
     class Step(models.TextChoices):
-        SNAPSHOT = "snapshot", "Freezing the judgments"
-        REWARD = "reward", "Training the reward model"
-        PPO = "ppo", "Training the policy"
-        SAMPLE = "sample", "Sampling new answers"
-        DONE = "done", "Done"
+        SNAPSHOT = "snapshot", _("Freezing the judgments")
+        REWARD = "reward", _("Training the reward model")
+        PPO = "ppo", _("Training the policy")
+        SAMPLE = "sample", _("Sampling new answers")
+        DONE = "done", _("Done")
 
     class State(models.TextChoices):
-        ACTIVE = "active", "Under way"
-        SUCCEEDED = "succeeded", "Succeeded"
-        STOPPED = "stopped", "Stopped at a gate"
-        FAILED = "failed", "Failed"
-        CANCELLED = "cancelled", "Cancelled"
+        ACTIVE = "active", _("Under way")
+        SUCCEEDED = "succeeded", _("Succeeded")
+        STOPPED = "stopped", _("Stopped at a gate")
+        FAILED = "failed", _("Failed")
+        CANCELLED = "cancelled", _("Cancelled")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="iterations")
     number = models.PositiveIntegerField()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from annotate import snapshots
 from annotate.errors import Refused
@@ -45,7 +46,7 @@ def next_to_answer(project: Project, *, count: int) -> list[Row]:
     )
     rows = [_row(prompt) for prompt in waiting]
     if not rows:
-        raise Refused(f"{project.name} has no prompts to answer. Import some first.")
+        raise Refused(_("%(project)s has no prompts to answer. Import some first.") % {"project": project.name})
     return rows
 
 
@@ -62,7 +63,7 @@ def for_ppo(project: Project, *, reward: ModelVersion, enough: int) -> Chosen:
         return Chosen(rows=rows)
     everything = [_row(prompt) for prompt in train]
     if not everything:
-        raise Refused(f"{project.name} has no train prompts. Import some first.")
+        raise Refused(_("%(project)s has no train prompts. Import some first.") % {"project": project.name})
     note = (
         f"Only {len(rows)} of {len(everything)} train prompts are new to the reward model, fewer than the {enough} of "
         "a batch, so PPO used all of them."
@@ -74,7 +75,7 @@ def held_out(project: Project) -> list[Row]:
     """The test prompts, which nothing is trained on. Raises Refused when there are none."""
     rows = [_row(prompt) for prompt in _of_split(project, Prompt.Split.TEST)]
     if not rows:
-        raise Refused(f"{project.name} has no test prompts to measure on.")
+        raise Refused(_("%(project)s has no test prompts to measure on.") % {"project": project.name})
     return rows
 
 

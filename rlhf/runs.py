@@ -21,6 +21,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from kombu.exceptions import OperationalError as BrokerError
 
 from annotate import audit
@@ -129,7 +131,7 @@ def claim(*, run_id: int, worker: str, now: datetime | None = None) -> Lease | N
         started_at=now,
         worker=worker,
         process_group=None,
-        activity="starting",
+        activity=gettext_noop("starting"),
         error="",
     )
     return lease if changed == 1 else None
@@ -196,7 +198,7 @@ def release(lease: Lease) -> None:
             lease_until=None,
             process_group=None,
             queued_at=timezone.now(),
-            activity="stopped with its worker, waits to go on",
+            activity=gettext_noop("stopped with its worker, waits to go on"),
         )
         wake(run)
 
@@ -214,7 +216,9 @@ def request_cancel(*, run: TrainingRun, by: User | None) -> None:
             run.refresh_from_db()
             if run.status == Status.RUNNING:
                 return
-            raise Refused(f"This run has ended already: it {run.get_status_display().lower()}.")
+            raise Refused(
+                _("This run has ended already: it %(status)s.") % {"status": run.get_status_display().lower()}
+            )
         audit.record(verb="run.cancelled", actor=by, subject=run, project=run.project)
         if queued:
             send("rlhf.after_run", run.pk)
@@ -256,7 +260,7 @@ def _lose(run: TrainingRun) -> bool:
             lost.update(status=Status.FAILED, finished_at=now, activity="", error=error)
             send("rlhf.after_run", run.pk)
         else:
-            lost.update(status=Status.QUEUED, queued_at=now, activity="lost its worker, waits to go on")
+            lost.update(status=Status.QUEUED, queued_at=now, activity=gettext_noop("lost its worker, waits to go on"))
             wake(run)
     return True
 

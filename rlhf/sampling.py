@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotate import queue
 from annotate.errors import Refused
@@ -41,9 +42,12 @@ def start(
     _author(version)
     if not Project.MIN_RESPONSES <= samples <= Project.MAX_RESPONSES:
         bounds = f"{Project.MIN_RESPONSES} to {Project.MAX_RESPONSES}"
-        raise Refused(f"A comparison takes from {bounds} answers, not {samples}.", status=400)
+        raise Refused(
+            _("A comparison takes from %(bounds)s answers, not %(samples)s.") % {"bounds": bounds, "samples": samples},
+            status=400,
+        )
     if prompt_count < 1:
-        raise Refused("Choose at least one prompt.", status=400)
+        raise Refused(_("Choose at least one prompt."), status=400)
     return runs.enqueue(
         project=project,
         stage=Stage.SAMPLE,
@@ -148,7 +152,10 @@ def _store_row(row: dict[str, Any], *, run: TrainingRun, author: Author) -> None
 
 def _author(version: ModelVersion) -> Author:
     if version.author is None:
-        raise Refused(f"{version.label} is a reward model: it scores answers and writes none.", status=400)
+        raise Refused(
+            _("%(version)s is a reward model: it scores answers and writes none.") % {"version": version.label},
+            status=400,
+        )
     return version.author
 
 

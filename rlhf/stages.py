@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotate import snapshots
 from annotate.errors import Refused
@@ -118,9 +120,15 @@ def model_argument(version: ModelVersion) -> str:
         return version.base_model
     folder = settings.HONE_DATA / version.folder
     if not folder.is_dir():
-        raise Refused(f"The files of {version} are missing: there is no folder {folder}.")
+        raise Refused(
+            _("The files of %(version)s are missing: there is no folder %(folder)s.")
+            % {"version": version, "folder": folder}
+        )
     if version.sha256 and folder_sha256(folder) != version.sha256:
-        raise Refused(f"The files of {version} in {folder} are not those it was stored with (SHA-256 differs).")
+        raise Refused(
+            _("The files of %(version)s in %(folder)s are not those it was stored with (SHA-256 differs).")
+            % {"version": version, "folder": folder}
+        )
     return str(folder)
 
 
@@ -129,7 +137,7 @@ def base_model_activity(name: str) -> str:
     status = catalogue.status(name, settings.HONE_DATA / "models")
     if status.state == "downloading" and status.total:
         return f"fetching the base model, {100 * status.done // status.total}%"
-    return "fetching the base model" if status.state in ("downloading", "converting") else ""
+    return gettext_noop("fetching the base model") if status.state in ("downloading", "converting") else ""
 
 
 def _out(run: TrainingRun, files: RunFiles) -> Path:
@@ -182,21 +190,26 @@ def _snapshot(run: TrainingRun, keep_alive: KeepAlive) -> Snapshot:
     """The run's snapshot, made now where no other job has made it yet. Raises Refused when it can't be had whole."""
     snapshot = run.snapshot
     if snapshot is None:
-        raise Refused(f"A {run.get_stage_display()} run needs a snapshot to train on.")
+        raise Refused(_("A %(stage)s run needs a snapshot to train on.") % {"stage": run.get_stage_display()})
     if snapshot.state != Snapshot.State.READY:
         snapshot = snapshots.build(snapshot.pk, lambda _: keep_alive())
     if snapshot.state != Snapshot.State.READY:
-        raise Refused(f"Its snapshot could not be made: {snapshot.error}")
+        raise Refused(_("Its snapshot could not be made: %(error)s") % {"error": snapshot.error})
     problems = snapshots.verify(snapshot)
     if problems:
-        raise Refused(f"{snapshot} is damaged: {' '.join(problems)}")
+        raise Refused(
+            _("%(snapshot)s is damaged: %(problems)s") % {"snapshot": snapshot, "problems": " ".join(problems)}
+        )
     return snapshot
 
 
 def _train_rows(snapshot: Snapshot) -> Path:
     path = snapshots.data_file(snapshot, Split.TRAIN)
     if not path.is_file() or not path.stat().st_size:
-        raise Refused(f"{snapshot} has no {snapshot.kind} of train prompts to learn from.")
+        raise Refused(
+            _("%(snapshot)s has no %(kind)s of train prompts to learn from.")
+            % {"snapshot": snapshot, "kind": snapshot.kind}
+        )
     return path
 
 
@@ -219,9 +232,9 @@ DATA: dict[str, Callable[[TrainingRun, RunFiles, KeepAlive], Data]] = {
     Stage.EVALUATE: _evaluate_data,
 }
 ACTIVITIES: dict[str, str] = {
-    Stage.SFT: "learning from demonstrations",
-    Stage.REWARD: "learning from judgments",
-    Stage.PPO: "learning from the reward model",
-    Stage.SAMPLE: "writing answers",
-    Stage.EVALUATE: "measuring",
+    Stage.SFT: gettext_noop("learning from demonstrations"),
+    Stage.REWARD: gettext_noop("learning from judgments"),
+    Stage.PPO: gettext_noop("learning from the reward model"),
+    Stage.SAMPLE: gettext_noop("writing answers"),
+    Stage.EVALUATE: gettext_noop("measuring"),
 }

@@ -20,6 +20,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
+from django.utils.translation import gettext_noop
 
 from annotate.errors import Refused
 from models_core.config import BadInput
@@ -72,7 +73,7 @@ def execute(run_id: int) -> None:
 def _supervise(run: TrainingRun, lease: Lease) -> None:
     files = RunFiles(run)
     files.make()
-    runs.renew(lease, folder=files.relative, activity="preparing")
+    runs.renew(lease, folder=files.relative, activity=gettext_noop("preparing"))
     command = stages.prepare(run, files, keep_alive=lambda: runs.renew(lease))
     if not stages.is_finished(run, files):
         with child_process(command.arguments, files) as child:
@@ -84,7 +85,7 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
             return runs.release(lease)
         if child.returncode != 0:
             return runs.fail(lease, error=failures.of_child(returncode=child.returncode, log=files.log_tail()))
-    runs.renew(lease, process_group=None, activity="storing the result")
+    runs.renew(lease, process_group=None, activity=gettext_noop("storing the result"))
     result = stages.collect(run, lease, files)
     runs.succeed(
         lease, result=result | {"notes": list(command.notes)}, register=lambda: stages.register(run, files, result)

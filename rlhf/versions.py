@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotate import audit
 from annotate.errors import Refused
@@ -69,12 +70,12 @@ def reference(version: ModelVersion) -> ModelVersion:
 
 def find(project: Project, name: str) -> ModelVersion:
     """A version by its name, such as "policy 3" or "policy-3". Raises Refused."""
-    kind, _, number = name.strip().lower().replace("-", " ").rpartition(" ")
+    kind, _space, number = name.strip().lower().replace("-", " ").rpartition(" ")
     if kind in Kind.values and number.isdecimal():
         found = project.model_versions.filter(kind=kind, number=int(number)).first()
         if found is not None:
             return found
-    raise Refused(f"There is no model {name!r} in {project.name}.", status=404)
+    raise Refused(_("There is no model %(name)r in %(project)s.") % {"name": name, "project": project.name}, status=404)
 
 
 def promote(version: ModelVersion, *, by: User | None) -> None:
@@ -103,10 +104,13 @@ def roll_back(version: ModelVersion, *, by: User | None) -> ModelVersion:
         _lock(version.project)
         version.refresh_from_db()
         if not version.active:
-            raise Refused(f"{str(version).capitalize()} is not in use, so there is nothing to roll back.")
+            raise Refused(
+                _("%(version)s is not in use, so there is nothing to roll back.")
+                % {"version": str(version).capitalize()}
+            )
         before = previous(version)
         if before is None:
-            raise Refused(f"No other model was in use before {version}.")
+            raise Refused(_("No other model was in use before %(version)s.") % {"version": version})
         _switch(before)
         audit.record(
             verb="model.rolled_back",
@@ -145,7 +149,7 @@ def _create(*, project: Project, kind: str, active: bool, **fields: Any) -> Mode
     number = (project.model_versions.filter(kind=kind).aggregate(last=Max("number"))["last"] or 0) + 1
     author = None
     if kind != Kind.REWARD:
-        author, _ = Author.objects.get_or_create(
+        author, _made = Author.objects.get_or_create(
             kind=Author.Kind.MODEL, name=f"{project.slug}/{kind}-{number}", user=None
         )
     promoted_at = timezone.now() if active else None

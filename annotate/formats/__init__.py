@@ -3,6 +3,8 @@
 from pathlib import Path
 from types import ModuleType
 
+from django.utils.translation import gettext as _
+
 from annotate.formats import alpaca, files, hh, hone, parquet, plain, trl
 from annotate.formats.export import HoneExporter, RowExporter
 from annotate.formats.files import BadFile
@@ -24,14 +26,14 @@ def detect(path: Path, *, name: str = "") -> str:
     suffix = Path(name or path.name).suffix.lower()
     first = files.first_character(path)
     if not first:
-        raise BadFile(f"{path.name} is empty.")
+        raise BadFile(_("%(file)s is empty.") % {"file": path.name})
     if suffix == ".txt" or (first not in "[{" and suffix in plain.SUFFIXES):
         return plain.NAME
     if first not in "[{":
-        raise BadFile(f"{path.name} holds neither JSON nor, by its name, plain text (.txt).")
-    _, row = next(files.objects(path), ("", None))
+        raise BadFile(_("%(file)s holds neither JSON nor, by its name, plain text (.txt).") % {"file": path.name})
+    _place, row = next(files.objects(path), ("", None))
     if row is None:
-        raise BadFile(f"{path.name} holds no rows.")
+        raise BadFile(_("%(file)s holds no rows.") % {"file": path.name})
     if isinstance(row, BadRow):
         # Read as Hone's own, so that every broken line is named.
         return hone.NAME
@@ -40,6 +42,10 @@ def detect(path: Path, *, name: str = "") -> str:
             return name
     keys = ", ".join(f'"{key[:40]}"' for key in list(row)[:8]) or "none"
     raise BadFile(
-        f"{path.name} is in no format that Hone reads: its first row has the keys {keys}. Hone's rows have a list of "
-        'turns as "prompt", Alpaca\'s "instruction" and "output", HH\'s whole dialogues as "chosen" and "rejected".'
+        _(
+            "%(file)s is in no format that Hone reads: its first row has the keys %(keys)s. "
+            'Hone\'s rows have a list of turns as "prompt", Alpaca\'s "instruction" and "output", '
+            'HH\'s whole dialogues as "chosen" and "rejected".'
+        )
+        % {"file": path.name, "keys": keys}
     )

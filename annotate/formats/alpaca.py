@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotate.formats import files
 from annotate.formats.rows import BadRow, ImportedRow, checked_messages, short_text, text_of
 
-NAME, LABEL = "alpaca", "Alpaca JSON"
+NAME, LABEL = "alpaca", gettext_noop("Alpaca JSON")
 KEYS = frozenset(["instruction", "input", "output", "history", "system", "id", "lang", "source", "generator"])
 
 

@@ -33,11 +33,13 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             file.seek(0)
             yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
     except FileNotFoundError:
-        raise BadFile(f"There is no file {path.name}.") from None
+        raise BadFile(_("There is no file %(file)s.") % {"file": path.name}) from None
     except (gzip.BadGzipFile, zlib.error, EOFError):
-        raise BadFile(f"{path.name} is a broken gzip file.") from None
+        raise BadFile(_("%(file)s is a broken gzip file.") % {"file": path.name}) from None
     except OSError as error:
-        raise BadFile(f"{path.name} can't be read: {error.strerror}.") from None
+        raise BadFile(
+            _("%(file)s can't be read: %(reason)s.") % {"file": path.name, "reason": error.strerror}
+        ) from None
 
 
 def lines(path: Path) -> Iterator[tuple[str, str | BadRow]]:
@@ -48,9 +50,14 @@ def lines(path: Path) -> Iterator[tuple[str, str | BadRow]]:
             number += 1
             size += len(raw)
             if size > LONGEST_FILE:
-                raise BadFile(f"{path.name} is larger than {LONGEST_FILE // 2**30} GB.")
+                raise BadFile(
+                    _("%(file)s is larger than %(size)s GB.") % {"file": path.name, "size": LONGEST_FILE // 2**30}
+                )
             if len(raw) > LONGEST_LINE:
-                raise BadFile(f"{path.name}: line {number} is longer than {LONGEST_LINE // 2**20} MB.")
+                raise BadFile(
+                    _("%(file)s: line %(number)s is longer than %(size)s MB.")
+                    % {"file": path.name, "number": number, "size": LONGEST_LINE // 2**20}
+                )
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             except UnicodeDecodeError as error:
@@ -86,19 +93,27 @@ def _array(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
     with opened(path) as file:
         raw = file.read(LONGEST_ARRAY + 1)
     if len(raw) > LONGEST_ARRAY:
-        raise BadFile(f"{path.name} is a JSON array over {LONGEST_ARRAY // 2**20} MB; JSON lines may be larger.")
+        raise BadFile(
+            _("%(file)s is a JSON array over %(size)s MB; JSON lines may be larger.")
+            % {"file": path.name, "size": LONGEST_ARRAY // 2**20}
+        )
     try:
         items = json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        raise BadFile(f"{path.name} isn't UTF-8 text (byte {error.start + 1}).") from None
+        raise BadFile(
+            _("%(file)s isn't UTF-8 text (byte %(number)s).") % {"file": path.name, "number": error.start + 1}
+        ) from None
     except json.JSONDecodeError as error:
         reason = f"{error.msg.lower()} at column {error.colno}"
-        raise BadFile(f"{path.name}, line {error.lineno}: not valid JSON ({reason}).") from None
+        raise BadFile(
+            _("%(file)s, line %(number)s: not valid JSON (%(reason)s).")
+            % {"file": path.name, "number": error.lineno, "reason": reason}
+        ) from None
     except (ValueError, RecursionError, BadRow) as error:
         reason = str(error) if isinstance(error, BadRow) else "a number or a nesting out of bounds"
-        raise BadFile(f"{path.name} isn't valid JSON ({reason}).") from None
+        raise BadFile(_("%(file)s isn't valid JSON (%(reason)s).") % {"file": path.name, "reason": reason}) from None
     if not isinstance(items, list):
-        raise BadFile(f"{path.name} isn't a JSON array.")
+        raise BadFile(_("%(file)s isn't a JSON array.") % {"file": path.name})
     for number, item in enumerate(items, start=1):
         yield f"item {number}", item if isinstance(item, dict) else BadRow(_("a row must be a JSON object"))
 

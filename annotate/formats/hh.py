@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotate.formats import files
 from annotate.formats.rows import BadRow, ImportedResponse, ImportedRow, LeftOut, checked_messages, text_of
 
-NAME, LABEL = "hh", "Anthropic HH dialogues"
+NAME, LABEL = "hh", gettext_noop("Anthropic HH dialogues")
 KEYS = frozenset({"chosen", "rejected"})
 TURN = re.compile(r"\n\n(Human|Assistant):")
 ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -30,9 +31,9 @@ def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
 def parse(row: dict[str, Any]) -> ImportedRow:
     chosen, rejected = (_turns(text_of(row.get(key), f'"{key}"'), key) for key in ("chosen", "rejected"))
     if chosen[:-1] != rejected[:-1]:
-        raise LeftOut("the two dialogues part before their last answers")
+        raise LeftOut(_("the two dialogues part before their last answers"))
     if chosen[-1] == rejected[-1]:
-        raise LeftOut("the two dialogues are the same")
+        raise LeftOut(_("the two dialogues are the same"))
     responses = tuple(
         ImportedResponse(text=turns[-1]["content"], rank=rank) for rank, turns in enumerate((chosen, rejected), start=1)
     )

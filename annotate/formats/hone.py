@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotate.formats import files
 from annotate.formats.rows import (
@@ -22,7 +23,7 @@ from annotate.formats.rows import (
 )
 from annotate.models import Prompt, Response
 
-NAME, LABEL = "hone", "Hone JSON lines"
+NAME, LABEL = "hone", gettext_noop("Hone JSON lines")
 # Of a row; what else it holds is named in the report.
 KEYS = frozenset({"id", "prompt", "lang", "source", "kind", "use_case", "sensitive", "split", "prompt_id"})
 KEYS |= {"response", "origin", "author", "responses", "chosen", "rejected", "models"}

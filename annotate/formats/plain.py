@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotate.formats import files
 from annotate.formats.rows import BadRow, ImportedRow, checked_messages, text_of
 
-NAME, LABEL = "text", "Plain text, a prompt a line"
+NAME, LABEL = "text", gettext_noop("Plain text, a prompt a line")
 KEYS = frozenset({"text"})
 SUFFIXES = ("", ".txt", ".text", ".md")
 

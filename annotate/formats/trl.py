@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from annotate.formats.export import RowExporter
 
 
@@ -15,7 +17,7 @@ def _answer(text: str) -> list[dict[str, str]]:
 
 
 class TRLExporter(RowExporter):
-    name, label = "trl", "TRL pairs"
+    name, label = "trl", gettext_noop("TRL pairs")
 
     def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:
         if kind == "prompts":

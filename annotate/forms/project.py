@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.core.validators import RegexValidator
+from django.utils.translation import gettext_lazy as _
 
 from ..models import Membership, Project
 from ..projects import LONGEST_GUIDELINES
@@ -13,52 +14,68 @@ from .rubric import PRESETS, CriteriaField, FlagsField
 class ProjectForm(forms.Form):
     """What may be set when a project is opened and afterwards. `changes` are arguments of create and edit_project."""
 
-    name = forms.CharField(max_length=120)
+    name = forms.CharField(max_length=120, label=_("Name"))
     description = forms.CharField(
-        max_length=500, required=False, help_text="One or two sentences for the list of projects."
+        label=_("Description"),
+        max_length=500,
+        required=False,
+        help_text=_("One or two sentences for the list of projects."),
     )
     language = forms.CharField(
+        label=_("Language"),
         max_length=10,
         initial="en",
-        validators=[RegexValidator(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", "A language tag is such as en or zh-hans.")],
-        help_text="Of the prompts and answers, as a tag such as en or zh-hans.",
+        validators=[
+            RegexValidator(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", _("A language tag is such as en or zh-hans."))
+        ],
+        help_text=_("Of the prompts and answers, as a tag such as en or zh-hans."),
     )
     responses_per_task = forms.IntegerField(
-        label="Answers to rank at once (K)",
+        label=_("Answers to rank at once (K)"),
         min_value=Project.MIN_RESPONSES,
         max_value=Project.MAX_RESPONSES,
         initial=4,
-        help_text="2 to 9. K answers make K(K-1)/2 comparisons. Applies to tasks made from now on.",
+        help_text=_("2 to 9. K answers make K(K-1)/2 comparisons. Applies to tasks made from now on."),
     )
     overlap = forms.IntegerField(
-        label="Judgments a task (overlap)",
+        label=_("Judgments a task (overlap)"),
         min_value=1,
         max_value=50,
         initial=1,
-        help_text="How many labelers judge the same task. A change applies to open tasks at once.",
+        help_text=_("How many labelers judge the same task. A change applies to open tasks at once."),
     )
     lease_minutes = forms.IntegerField(
-        label="Minutes to hold a task",
+        label=_("Minutes to hold a task"),
         min_value=1,
         max_value=24 * 60,
         initial=30,
-        help_text="A task that nobody touched for this long goes to somebody else. Late work is kept.",
+        help_text=_("A task that nobody touched for this long goes to somebody else. Late work is kept."),
+    )
+    mask_model_names = forms.BooleanField(
+        label=_("Mask model names"),
+        required=False,
+        help_text=_("In answers that say which model wrote them. Such answers are flagged in any case."),
     )
     guidelines = forms.CharField(
+        label=_("Guidelines"),
         required=False,
         max_length=LONGEST_GUIDELINES,
         strip=False,
         widget=forms.Textarea(attrs={"rows": 12}),
-        help_text="What makes one answer better than another here. Markdown. Each change makes a new version.",
+        help_text=_("What makes one answer better than another here. Markdown. Each change makes a new version."),
     )
     preset = forms.ChoiceField(
-        label="Rubric",
+        label=_("Rubric"),
         required=False,
-        choices=[("", "As written below"), *((key, label) for key, (label, _, _) in PRESETS.items())],
-        help_text="What is asked about each answer besides its rank. A preset takes the place of the lines below.",
+        choices=[("", _("As written below")), *((key, preset[0]) for key, preset in PRESETS.items())],
+        help_text=_("What is asked about each answer besides its rank. A preset takes the place of the lines below."),
     )
-    criteria = CriteriaField(required=False, help_text="Ratings, one a line:  name | label | 1-7 | help")
-    flags = FlagsField(required=False, help_text="Yes-or-no marks, one a line:  name | label | help")
+    criteria = CriteriaField(
+        label=_("Criteria"), required=False, help_text=_("Ratings, one a line:  name | label | 1-7 | help")
+    )
+    flags = FlagsField(
+        label=_("Flags"), required=False, help_text=_("Yes-or-no marks, one a line:  name | label | help")
+    )
 
     @classmethod
     def of(cls, project: Project, data: Any = None) -> "ProjectForm":
@@ -74,7 +91,7 @@ class ProjectForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if preset := cleaned.pop("preset", ""):
-            _, criteria, flags = PRESETS[preset]
+            _label, criteria, flags = PRESETS[preset]
             cleaned["criteria"], cleaned["flags"] = (
                 CriteriaField(required=False).clean(criteria),
                 FlagsField(required=False).clean(flags),
@@ -91,9 +108,9 @@ class ProjectForm(forms.Form):
 class InviteForm(forms.Form):
     username = forms.CharField(
         max_length=150,
-        label="User name",
-        help_text="Letters, digits and @ . + - _. Somebody who has an account already is added with it.",
+        label=_("User name"),
+        help_text=_("Letters, digits and @ . + - _. Somebody who has an account already is added with it."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )
-    full_name = forms.CharField(max_length=150, required=False, label="Full name")
-    role = forms.ChoiceField(choices=Membership.Role.choices, initial=Membership.Role.LABELER)
+    full_name = forms.CharField(max_length=150, required=False, label=_("Full name"))
+    role = forms.ChoiceField(label=_("Role"), choices=Membership.Role.choices, initial=Membership.Role.LABELER)

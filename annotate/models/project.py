@@ -164,10 +164,10 @@ class Membership(models.Model):
     """A person's role in a project. Several roles add up; no row means the project doesn't exist for him."""
 
     class Role(models.TextChoices):
-        LABELER = "labeler", "Labeler"
-        REVIEWER = "reviewer", "Reviewer"
-        RESEARCHER = "researcher", "Researcher"
-        MANAGER = "manager", "Manager"
+        LABELER = "labeler", _("Labeler")
+        REVIEWER = "reviewer", _("Reviewer")
+        RESEARCHER = "researcher", _("Researcher")
+        MANAGER = "manager", _("Manager")
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")

@@ -5,6 +5,7 @@ from typing import Any
 from django import template
 from django.template.context import Context
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from .. import navigation, rendering, unblinding
 from ..models import Project, User
@@ -49,6 +50,18 @@ def masked(text: str, wanted: bool) -> str:
 @register.filter
 def markdown(text: str) -> SafeString:
     return rendering.markdown(text)
+
+
+@register.filter
+def role_name(role: str) -> str:
+    """Who speaks in a turn of a chat."""
+    return {"user": _("User"), "assistant": _("Assistant"), "system": _("System")}.get(role, role)
+
+
+@register.filter
+def translated(sentence: str) -> str:
+    """A sentence that a worker stored in English, in the reader's language where the catalogue knows it."""
+    return _(sentence) if sentence else ""
 
 
 @register.filter

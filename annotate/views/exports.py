@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from .. import snapshots
@@ -37,7 +38,7 @@ def exports(request: ProjectRequest) -> HttpResponse:
     except Refused as refusal:
         form.add_error(None, str(refusal))
         return _page(request, form)
-    messages.success(request, "Asked for. It appears below as soon as it is made.")
+    messages.success(request, _("Asked for. It appears below as soon as it is made."))
     return redirect("annotate:exports", request.project.slug)
 
 
@@ -48,7 +49,7 @@ def download(request: ProjectRequest, snapshot_id: int, name: str) -> FileRespon
     snapshot = get_object_or_404(Snapshot, pk=snapshot_id, project=request.project, state=State.READY)
     path = snapshots.folder_of(snapshot) / name
     if name not in snapshot.files or not path.is_file():
-        raise Http404("The snapshot has no such file.")
+        raise Http404(_("The snapshot has no such file."))
     return FileResponse(path.open("rb"), as_attachment=True, filename=f"{request.project.slug}-{snapshot.pk}-{name}")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -36,7 +37,10 @@ def people(request: ProjectRequest) -> HttpResponse:
         form.add_error(None, str(refusal))
         return _page(request, form=form)
     if password is None:
-        messages.success(request, f"{user.display_name} is added and signs in with the account that was there already.")
+        messages.success(
+            request,
+            _("%(name)s is added and signs in with the account that was there already.") % {"name": user.display_name},
+        )
         return redirect("annotate:people", request.project.slug)
     return _page(request, form=InviteForm(), told=user, password=password)
 
@@ -64,7 +68,9 @@ def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
     except Refused as refusal:
         return _page(request, form=InviteForm(), refusal=refusal)
     messages.success(
-        request, f"{user.display_name} is no {request.POST['role']} of this project any more. Work done is kept."
+        request,
+        _("%(name)s no longer has the role “%(role)s” in this project. Work done is kept.")
+        % {"name": user.display_name, "role": Membership.Role(request.POST["role"]).label},
     )
     # Whoever took his own manager's role away has no business on this page now.
     if user.pk == request.user.pk:

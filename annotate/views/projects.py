@@ -5,6 +5,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ..errors import Refused
@@ -18,7 +19,7 @@ from ..projects import create_project, edit_project
 @login_required
 def new(request: HttpRequest) -> HttpResponse:
     if not (isinstance(request.user, User) and can_create_projects(request.user)):
-        raise PermissionDenied("Only managers and administrators open projects.")
+        raise PermissionDenied(_("Only managers and administrators open projects."))
     form = ProjectForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -26,7 +27,9 @@ def new(request: HttpRequest) -> HttpResponse:
         except Refused as refusal:
             form.add_error(None, str(refusal))
         else:
-            messages.success(request, f"{project.name} is open. Invite labelers next, and import prompts.")
+            messages.success(
+                request, _("%(project)s is open. Invite labelers next, and import prompts.") % {"project": project.name}
+            )
             return redirect("annotate:people", project.slug)
     return render(request, "annotate/project_form.html", {"form": form}, status=400 if form.errors else 200)
 
@@ -43,7 +46,7 @@ def settings(request: ProjectRequest) -> HttpResponse:
         except Refused as refusal:
             form.add_error(None, str(refusal))
         else:
-            messages.success(request, "Saved.")
+            messages.success(request, _("Saved."))
             return redirect("annotate:settings", request.project.slug)
     context = {
         "project": request.project,
@@ -57,7 +60,7 @@ def settings(request: ProjectRequest) -> HttpResponse:
 def _archive(request: ProjectRequest, *, closed: bool) -> HttpResponse:
     edit_project(project=request.project, by=request.user, archived=closed)
     messages.success(
-        request, "The project is closed: no more tasks are given out." if closed else "The project is open again."
+        request, _("The project is closed: no more tasks are given out.") if closed else _("The project is open again.")
     )
     return redirect("annotate:settings", request.project.slug)
 

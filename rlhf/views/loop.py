@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import audit
@@ -51,7 +52,7 @@ def save_policy(request: ProjectRequest) -> HttpResponse:
         project=request.project,
         changed=form.changed_data,
     )
-    messages.success(request, "Saved.")
+    messages.success(request, _("Saved."))
     return redirect("rlhf:loop", request.project.slug)
 
 

@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.errors import Refused
@@ -41,7 +42,7 @@ def models(request: ProjectRequest) -> HttpResponse:
 def promote(request: ProjectRequest, version_id: int) -> HttpResponse:
     version = _version(request, version_id)
     versions.promote(version, by=request.user)
-    messages.success(request, f"{version.label} is in use now.")
+    messages.success(request, _("%(version)s is in use now.") % {"version": version.label})
     return redirect("rlhf:models", request.project.slug)
 
 
@@ -53,7 +54,7 @@ def roll_back(request: ProjectRequest, version_id: int) -> HttpResponse:
     except Refused as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{before.label} is in use again.")
+        messages.success(request, _("%(before)s is in use again.") % {"before": before.label})
     return redirect("rlhf:models", request.project.slug)
 
 

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate.errors import Refused
@@ -40,7 +41,7 @@ def training(request: ProjectRequest) -> HttpResponse:
 def new_run(request: ProjectRequest, stage: str) -> HttpResponse:
     """A form of the stage's inputs and settings."""
     if stage not in launch.LAUNCHABLE:
-        raise Http404("There is no such stage.")
+        raise Http404(_("There is no such stage."))
     form = RunForm(request.POST or None, project=request.project, stage=stage)
     if request.method == "POST" and form.is_valid():
         try:

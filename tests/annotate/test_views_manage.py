@@ -144,7 +144,7 @@ class TestPeople:
         ("fields", "sentence"),
         [
             ({"username": "a b"}, "Enter a valid username"),
-            ({"username": "labeler"}, "is a labeler of this project already"),
+            ({"username": "labeler"}, "has the role “Labeler” in this project already"),
             ({"role": "king"}, "Select a valid choice"),
             ({"username": ""}, "required"),
         ],
@@ -280,7 +280,7 @@ class TestOverview:
         assert "<dt>judgments</dt><dd>2</dd>" in page
         assert "<dt>complete task</dt><dd>1</dd>" in page
         assert "<dt>of pairs agree, ties counted</dt><dd>100% <small>" in page
-        assert '<th scope="row">second_labeler</th> <td class="number">1</td>' in page
+        assert '<th scope="row" dir="auto">second_labeler</th> <td class="number">1</td>' in page
         assert "30 s" in page
 
     def test_of_an_empty_project_says_what_to_do(self, manager: Client) -> None:
