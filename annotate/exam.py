@@ -19,7 +19,7 @@ from annotate.ordering import Ordering
 from annotate.permissions import Capability, can, ensure
 from annotate.qualification import counting, is_qualified, items, standing
 from annotate.quality import against_gold
-from annotate.queue import leases
+from annotate.queue import DraftReceipt, leases
 
 LONGEST_DRAFT = 200_000
 MOST_ITEMS = 50
@@ -71,11 +71,14 @@ def current(attempt: ExamAttempt) -> ExamAnswer | None:
     return answers.order_by("number").first()
 
 
-def save_draft(*, answer_id: int, labeler: User, draft: dict[str, Any]) -> bool:
-    """Keep what was entered so far. False when it was answered already."""
+def save_draft(*, answer_id: int, labeler: User, draft: dict[str, Any], version: int | None = None) -> DraftReceipt:
+    """Keep what was entered so far, unless a newer draft is there or the item was answered."""
     text.checked_object(draft, name=_("The draft"), longest=LONGEST_DRAFT)
-    answer = _own_answer(answer_id, labeler)
-    return ExamAnswer.objects.filter(pk=answer.pk, answered_at=None).update(draft=draft) == 1
+    given = _own_answer(answer_id, labeler)
+    version = given.draft_version + 1 if version is None else version
+    older = ExamAnswer.objects.filter(pk=given.pk, answered_at=None, draft_version__lt=version)
+    kept = older.update(draft=draft, draft_version=version) == 1
+    return DraftReceipt(version=version if kept else given.draft_version, kept=kept, over=given.answered_at is not None)
 
 
 def answer(*, answer_id: int, labeler: User, tiers: Any, all_unacceptable: bool = False) -> ExamAttempt:

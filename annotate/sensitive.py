@@ -42,9 +42,10 @@ def apply_choice(labeler: User) -> None:
 
 
 def apply_rule(project: Project) -> None:
-    """Act on a project's changed rule, in its transaction."""
-    _release(Assignment.objects.filter(project=project))
-    leases.raise_epoch(project_id=project.pk)
+    """Act on a project's changed rule. After the change, whose lock on the project no lease may wait for."""
+    with transaction.atomic():
+        _release(Assignment.objects.filter(project=project))
+        leases.raise_epoch(project_id=project.pk)
 
 
 def _mark(*, prompt: Prompt, sensitive: bool, by: User, verb: str, reason: str) -> bool:

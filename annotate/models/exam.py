@@ -57,6 +57,7 @@ class ExamAnswer(models.Model):
     presentation = models.JSONField(default=list, help_text="Response ids in the order in which they are shown.")
     gold_tiers = models.JSONField(help_text="The known ordering at the time of the attempt.")
     draft = models.JSONField(null=True, blank=True)
+    draft_version = models.PositiveBigIntegerField(default=0)
     tiers = models.JSONField(null=True, blank=True)
     hits = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)

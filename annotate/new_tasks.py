@@ -1,0 +1,178 @@
+"""Tasks that a manager makes: answers to write, prompts to write, answers to rate, chats to lead. And takes out again.
+
+Comparisons come from models' answers (see annotate.queue.supply); these come from prompts and answers that are there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
+from django.utils.translation import gettext as _
+
+from annotate import audit, text
+from annotate.errors import Refused
+from annotate.models import Assignment, Project, Prompt, Response, Task, TaskResponse, User
+from annotate.permissions import Capability, ensure
+from annotate.queue import leases
+
+Kind = Task.Kind
+State = Task.State
+MADE_HERE = (Kind.DEMONSTRATE, Kind.WRITE_PROMPT, Kind.RATE, Kind.CHAT)
+MOST_AT_ONCE = 2_000
+MOST_JUDGMENTS = 50
+LONGEST_INSTRUCTIONS = 20_000
+FILTERS = {"kind": Prompt.Kind.values, "use_case": Prompt.UseCase.values, "split": Prompt.Split.values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindCount:
+    """The tasks of one kind in a project. `on`: labelers get them."""
+
+    kind: Kind
+    on: bool
+    open: int
+    complete: int
+    withdrawn: int
+    judgments: int
+
+    @property
+    def label(self) -> str:
+        return str(self.kind.label)
+
+
+def counts(project: Project) -> list[KindCount]:
+    """Every kind of task, also those that there are none of."""
+    grouped = (
+        Task.objects.filter(project=project)
+        .order_by()
+        .values("kind")
+        .annotate(
+            open=Count("pk", filter=Q(state=State.OPEN)),
+            complete=Count("pk", filter=Q(state=State.COMPLETE)),
+            withdrawn=Count("pk", filter=Q(state=State.WITHDRAWN)),
+            judgments=Sum("judgments_given"),
+        )
+    )
+    found = {row.pop("kind"): row for row in grouped}
+    none = {"open": 0, "complete": 0, "withdrawn": 0, "judgments": 0}
+    return [KindCount(kind=kind, on=kind in project.task_kinds, **found.get(kind, none)) for kind in Kind]
+
+
+def add(
+    *,
+    project: Project,
+    by: User,
+    kind: str,
+    count: int,
+    judgments: int = 1,
+    instructions: str = "",
+    filters: Mapping[str, str] | None = None,
+    priority: int = 0,
+) -> int:
+    """Queue up to `count` tasks of a kind; returns how many there was something for.
+
+    filters: of the prompts by "kind", "use_case" and "split"; of a prompt to write what is asked for, "split" aside.
+    A prompt that has such a task, or an answer that was rated, isn't asked for again. Raises NotYours and Refused.
+    """
+    ensure(by, Capability.MANAGE, project)
+    wanted = {name: value for name, value in (filters or {}).items() if value}
+    _check(project, kind=kind, count=count, judgments=judgments, filters=wanted)
+    instructions = text.checked(instructions, name=_("The instructions"), longest=LONGEST_INSTRUCTIONS)
+    instructions = instructions.replace("\r\n", "\n").strip()
+    brief = {"instructions": instructions} if instructions else {}
+    common = {
+        "project": project,
+        "kind": kind,
+        "judgments_wanted": judgments,
+        "slots_free": judgments,
+        "priority": priority,
+    }
+    with transaction.atomic():
+        if kind == Kind.WRITE_PROMPT:
+            brief |= {name: value for name, value in wanted.items() if name != "split"}
+            made = Task.objects.bulk_create(Task(**common, brief=brief) for _number in range(count))
+        elif kind == Kind.RATE:
+            responses = list(_unrated(project, wanted)[:count])
+            made = Task.objects.bulk_create(
+                Task(**common, brief=brief, prompt_id=response.prompt_id) for response in responses
+            )
+            TaskResponse.objects.bulk_create(
+                TaskResponse(task=task, response=response, number=0)
+                for task, response in zip(made, responses, strict=True)
+            )
+        else:
+            prompts = list(_unasked(project, kind, wanted)[:count])
+            made = Task.objects.bulk_create(Task(**common, brief=brief, prompt=prompt) for prompt in prompts)
+        if not made:
+            raise Refused(_("There is nothing left to make such a task of: choose other prompts, or import some."))
+        audit.record(verb="tasks.added", actor=by, subject=project, project=project, kind=kind, count=len(made))
+        leases.raise_epoch(project_id=project.pk)
+    return len(made)
+
+
+def withdraw(*, project: Project, by: User, kind: str) -> int:
+    """Take the open tasks of a kind out of the queue; returns how many. What was said of them stays, late work too."""
+    ensure(by, Capability.MANAGE, project)
+    with transaction.atomic():
+        held = Assignment.objects.filter(project=project, state__in=Assignment.HELD, task__kind=kind)
+        for assignment in held.select_for_update(of=("self",), no_key=True).select_related("project").order_by("task"):
+            leases.end(assignment, state=Assignment.State.EXPIRED)
+        open_tasks = Task.objects.filter(project=project, kind=kind, state=State.OPEN)
+        withdrawn = open_tasks.update(state=State.WITHDRAWN, slots_free=0)
+        if withdrawn:
+            audit.record(verb="tasks.withdrawn", actor=by, subject=project, project=project, kind=kind, count=withdrawn)
+    return withdrawn
+
+
+def restore(*, project: Project, by: User, kind: str) -> int:
+    """Put the withdrawn tasks of a kind back into the queue; returns how many."""
+    ensure(by, Capability.MANAGE, project)
+    with transaction.atomic():
+        tasks = Task.objects.filter(project=project, kind=kind, state=State.WITHDRAWN)
+        # A withdrawn task that has enough, as a chat's comparison that was taken back, isn't work for anybody.
+        wanting = tasks.filter(judgments_given__lt=F("judgments_wanted")).exclude(_is_of_a_chat())
+        restored = wanting.update(state=State.OPEN, slots_free=F("judgments_wanted") - F("judgments_given"))
+        if restored:
+            audit.record(verb="tasks.restored", actor=by, subject=project, project=project, kind=kind, count=restored)
+            leases.raise_epoch(project_id=project.pk)
+    return restored
+
+
+def _is_of_a_chat() -> Q:
+    return Q(Exists(Assignment.objects.filter(task=OuterRef("pk"), judgment__chat_turn__isnull=False)))
+
+
+def _check(project: Project, *, kind: str, count: int, judgments: int, filters: Mapping[str, str]) -> None:
+    if kind not in MADE_HERE:
+        raise Refused(
+            _("Comparisons are made of models' answers: let a model answer prompts, or import answers."), status=400
+        )
+    if not 1 <= count <= MOST_AT_ONCE:
+        raise Refused(_("Make from 1 to %(most)d tasks at once.") % {"most": MOST_AT_ONCE}, status=400)
+    if not 1 <= judgments <= MOST_JUDGMENTS:
+        raise Refused(_("A task wants from 1 to %(most)d judgments.") % {"most": MOST_JUDGMENTS}, status=400)
+    for name, value in filters.items():
+        if value not in FILTERS.get(name, []):
+            raise Refused(_("Prompts can't be chosen like that."), status=400)
+    rubric = project.rubric
+    if kind == Kind.RATE and not (rubric and rubric.criteria):
+        raise Refused(_("Rating asks by the project's rubric, which has no criteria yet: write some in the settings."))
+
+
+def _unasked(project: Project, kind: str, filters: Mapping[str, str]) -> QuerySet[Prompt]:
+    """Prompts that have no task of the kind, oldest first. A chat's own turns were answered in it."""
+    asked = Task.objects.filter(prompt=OuterRef("pk"), kind=kind).exclude(state=State.WITHDRAWN)
+    prompts = Prompt.objects.filter(~Exists(asked), project=project, opening=None, **filters)
+    return prompts.order_by("pk")
+
+
+def _unrated(project: Project, filters: Mapping[str, str]) -> QuerySet[Response]:
+    """Models' answers that have no task to rate them, oldest first."""
+    rated = TaskResponse.objects.filter(response=OuterRef("pk"), task__kind=Kind.RATE).exclude(
+        task__state=State.WITHDRAWN
+    )
+    of_prompts: dict[str, Any] = {f"prompt__{name}": value for name, value in filters.items()}
+    responses = Response.objects.filter(~Exists(rated), prompt__project=project, author__kind="model", **of_prompts)
+    return responses.order_by("pk")
