@@ -1,26 +1,31 @@
-"""Fine-tune a language model on demonstrations: next-token loss on the response alone.
+"""Fine-tune a language model on demonstrations: next-token loss on what the assistant says.
 
 The first stage of InstructGPT (Ouyang et al. 2022, section 3.5) and, without any step, PPO's reference. A row is the
-prompt as the chat template writes it, the response's tokens, EOS; every response token counts the same. Rows lie end to
-end without padding, and none sees another. Left out: an auxiliary loss on the prompt, replay of earlier data.
+prompt as the chat template writes it, the response's tokens, EOS; every token that is learned counts the same. Rows lie
+end to end without padding, and none sees another. Several data sets are mixed by weight, worded by instruction
+templates where there are any, and an old task may be kept alive in two ways: its demonstrations are replayed among the
+new ones, or the weights it needs are held back (models_core.forgetting). An auxiliary language-model loss is that of
+GPT-1 (Radford et al. 2018, equation 5).
 
     python -m models_core sft --model smollm2-135m-instruct --data demonstrations.jsonl --out RUN
 """
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from models_core import language_models, methods, records, schedule, scoring
-from models_core.batching import micro_batches, minibatches
+from models_core import chat, language_models, methods, schedule
+from models_core.batching import micro_batches
 from models_core.config import BadInput, SFTConfig
-from models_core.language_models import trunk
-from models_core.methods import unwrapped
-from models_core.ops import head_log_probs
-from models_core.packing import Group, hidden_states, pack
-from models_core.records import Demonstration
+from models_core.demonstrations import mixture
+from models_core.demonstrations.data_set import DataSet, read_data_sets, read_rows, template_files, totals
+from models_core.demonstrations.encoding import Encoder, Example
+from models_core.demonstrations.losses import places, token_losses
+from models_core.demonstrations.mixture import Step
+from models_core.forgetting import ElasticWeights
 from models_core.stopping import StopSignal
 from models_core.training import Training
 
@@ -29,119 +34,223 @@ def train(
     settings: SFTConfig,
     *,
     model: str,
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     out: str | Path,
     evaluation: str | Path | None = None,
+    templates: Sequence[str] = (),
+    replay: str | Path | None = None,
+    ewc: str | Path | None = None,
     device: torch.device,
     stop: StopSignal,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Train on demonstrations, leave the model in OUT/model, and return what result.json says of it.
 
-    `evaluation` holds the demonstrations to measure the loss on. Raises BadInput, Stopped, Diverged.
+    `templates` are files or names of built-in sets, "none" for none: one for all data files, or one each. `evaluation`
+    holds the demonstrations to measure the loss on; without it a part of the prompts is held out. `replay` and `ewc`
+    hold demonstrations of what the model learned before. Raises BadInput, Stopped, Diverged.
     """
-    # 1. Read the demonstrations.
-    rows: list[Demonstration] = records.read(data, "demonstrations")
-    held_out: list[Demonstration] = records.read(evaluation, "demonstrations") if evaluation is not None else []
+    # 1. Read the demonstrations and hold prompts out. Nothing is written before all input is known to be good.
+    files = [Path(path) for path in ([data] if isinstance(data, str | Path) else data)]
+    wordings = template_files(templates, files=len(files))
     training = Training(
         out=out,
         stage="sft",
         settings=settings,
         models={"model": model},
-        data={"demonstrations": Path(data)} | ({"evaluation": Path(evaluation)} if evaluation is not None else {}),
+        data=named_files(files, wordings, evaluation=evaluation, replay=replay, ewc=ewc),
         device=device,
         stop=stop,
         resume=resume,
     )
+    sets = read_data_sets(files, templates=wordings, settings=settings, hold_out=evaluation is None)
+    if evaluation is not None:
+        sets[0].held_out = read_rows(Path(evaluation), templates=sets[0].templates)
+    replayed = DataSet.of(replay, number=-1)
+    old = DataSet.of(ewc, number=-2)
 
-    # 2. Turn them into tokens. A response that does not fit is left out and counted, never cut.
+    # 2. Load the model, choose the weights that learn.
     tokenizer = language_models.load_tokenizer(model)
-    network = language_models.load_policy(model, device=device, dtype=training.dtype)
+    chat.complete(tokenizer, name=model, chat_template=settings.chat_template, pad_token=settings.pad_token)
+    network: Any = language_models.load_policy(
+        model, device=device, dtype=training.dtype, quantise=settings.method == "qlora"
+    )
+    network = methods.prepare(network, settings, tokenizer=tokenizer)
+    optimizer = training.optimizer("model", network, learning_rate=settings.learning_rate)
+
+    # 3. Turn the rows into tokens, and those into the steps of the run.
     max_length = min(settings.max_length, language_models.context_length(network))
-    examples = encode(rows, tokenizer=tokenizer, max_length=max_length)
-    held_out_examples = encode(held_out, tokenizer=tokenizer, max_length=max_length)
-    if not examples:
-        raise BadInput(f"{Path(data).name}: every response is longer than max_length ({max_length} tokens) allows.")
-    contents = content_tokens(rows, tokenizer=tokenizer)
+    encoder = Encoder(tokenizer=tokenizer, settings=settings, max_length=max_length)
+    sources = [rows.source(encoder, epochs=settings.epochs) for rows in sets]
+    held_out = [example for rows in sets for example in rows.held_out_examples(encoder)]
+    replay_source = replayed.source(encoder, epochs=settings.epochs) if replayed else None
+    old_examples = sample((old or replayed).examples(encoder) if old or replayed else [], settings=settings)
+    plan = mixture.plan(sources, replay=replay_source, settings=settings)
+    old_loss = measure_old(network, old_examples, settings=settings, device=device)
+    check_loss(network, plan[0].new[0], name=model, device=device)
 
-    # 3. Choose the weights that learn.
-    network = methods.prepare(network, settings)
-    training.optimizer("model", network, learning_rate=settings.learning_rate)
-    done, _ = training.restore()
+    # 4. Anchor the weights that the old task needs, before the first of them moves.
+    elastic = None
+    if old:
+        kept = training.run.checkpoints / "ewc.safetensors"
+        if training.run.resumed and kept.exists():
+            elastic = ElasticWeights.load(kept, coef=settings.ewc_lambda, device=device)
+        else:
+            elastic = ElasticWeights.of(
+                network, old_examples, weights=optimizer.masters, coef=settings.ewc_lambda, seed=settings.seed,
+                device=device, stop=stop,
+            )  # fmt: skip
+    done, state = training.restore()
+    if elastic is not None:
+        elastic.save(training.run.checkpoints / "ewc.safetensors")
 
-    # 4. Train: a step is one minibatch of demonstrations, computed a few thousand tokens at a time.
-    plan = minibatches(len(examples), size=settings.batch_size, epochs=settings.epochs, seed=settings.seed)
-    latest: dict[str, float] = {}
-    for step, batch in enumerate(plan[done:], start=done + 1):
-        with training.step(step, total=len(plan)):
-            loss = accumulate(network, [examples[row] for row in batch], settings=settings, device=device, stop=stop)
+    # 5. Train: a step is one minibatch of demonstrations, computed a few thousand tokens at a time.
+    latest: dict[str, float] = state.get("latest", {})
+    for done, step in training.steps(plan):
+        with training.step(done, total=len(plan), state={"latest": latest}):
+            losses = accumulate(network, step, settings=settings, device=device, stop=stop)
             rate = schedule.rate(
-                step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=True
+                done - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=True
             )
-            norm = training.update("model", learning_rate=rate)
-        latest = {"loss": loss}
-        if settings.eval_every and step % settings.eval_every == 0 and held_out_examples:
-            latest |= {"eval_loss": mean_loss(network, held_out_examples, settings=settings, device=device)}
-        training.run.log(step, **latest, learning_rate=rate, gradient_norm=norm)
-        training.between_steps(step, total=len(plan))
+            norm = training.update(
+                "model",
+                learning_rate=rate,
+                penalty=elastic.penalise if elastic else None,
+            )
+        latest = losses | ({"ewc_penalty": elastic.penalty} if elastic else {})
+        measured = {}
+        if held_out:
+            measured = training.measure(
+                done,
+                lambda: {"eval_loss": mean_loss(network, held_out, settings=settings, device=device)},
+                by="eval_loss",
+                due=settings.patience > 0 and not settings.eval_every and step.ends_epoch,
+            )
+        training.run.log(done, **latest, learning_rate=rate, gradient_norm=norm, **measured)
+        training.between_steps(done, total=len(plan), state={"latest": latest})
 
-    # 5. Measure and save.
-    seconds = training.seconds
+    # 6. Take the best weights, measure what was forgotten, save.
+    best = training.take_best()
+    network = methods.settled(network)
+    trained = sum(example.content for step in plan[:done] for example in [*step.new, *step.replayed])
+    accounts = [rows.account for rows in sets]
     metrics: dict[str, Any] = {
-        "demonstrations": len(examples),
-        "too_long_responses": len(rows) - len(examples),
-        "loss": latest.get("loss"),
+        "demonstrations": sum(account.used for account in accounts),
+        **{name: count for name, count in totals(accounts).items() if name not in ("rows", "used")},
+        "data": {
+            str(rows.path.name) if len(sets) == 1 else f"{rows.number + 1}: {rows.path.name}": rows.account.as_json()
+            | {"weight": float(rows.weight)}
+            for rows in sets
+        },
+        **({"replay": replayed.account.as_json()} if replayed else {}),
+        "steps": done,
+        "planned_steps": len(plan),
+        **latest,
+        **best,
+        **forgotten(old_loss, measure_old(network, old_examples, settings=settings, device=device)),
         "trained_parameters": methods.trainable_parameters(network),
         "precision": training.precision,
-        "seconds": seconds,
-        "tokens_per_s": contents / len(rows) * len(examples) * settings.epochs / seconds if seconds else None,
+        "seconds": training.seconds,
+        "tokens_per_s": trained / training.seconds if training.seconds else None,
     }
-    if held_out_examples:
-        metrics["eval_loss"] = mean_loss(network, held_out_examples, settings=settings, device=device)
-    language_models.save_policy(training.run.model, methods.merged(network), tokenizer)
+    language_models.save_policy(training.run.model, network, tokenizer)
     return training.finish(metrics)
 
 
-def encode(rows: Sequence[Demonstration], *, tokenizer: Any, max_length: int) -> list[Group]:
-    """Demonstrations as tokens, without those whose response is too long."""
-    encoded = [scoring.encode_group(tokenizer, row.messages, [row.response], max_length=max_length) for row in rows]
-    return [row.group for row in encoded if all(row.fits)]
-
-
-def content_tokens(rows: Sequence[Demonstration], *, tokenizer: Any) -> int:
-    """Tokens of what people wrote, prompts and responses, without template and EOS: the measure of speed."""
-    texts = [text for row in rows for text in [*(message["content"] for message in row.messages), row.response]]
-    return sum(map(len, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]))
+def named_files(
+    files: Sequence[Path],
+    wordings: Sequence[Path | None],
+    *,
+    evaluation: str | Path | None,
+    replay: str | Path | None,
+    ewc: str | Path | None,
+) -> dict[str, Path]:
+    """Every file of the run by the name it has in the run folder: "demonstrations", "demonstrations-2" and so on."""
+    numbered = {f"demonstrations-{number}": path for number, path in enumerate(files, start=1)}
+    numbered |= {f"templates-{number}": path for number, path in enumerate(wordings, start=1) if path is not None}
+    named = {name.removesuffix("-1"): path for name, path in numbered.items()}
+    others = {"evaluation": evaluation, "replay": replay, "ewc": ewc}
+    return named | {name: Path(path) for name, path in others.items() if path is not None}
 
 
 def accumulate(
-    network: Any, examples: Sequence[Group], *, settings: SFTConfig, device: torch.device, stop: StopSignal
-) -> float:
-    """Add the gradient of one minibatch; returns its mean loss per response token, in nats.
+    network: Any, step: Step, *, settings: SFTConfig, device: torch.device, stop: StopSignal
+) -> dict[str, float]:
+    """Add the gradient of one minibatch; returns its mean losses per token in nats: of what is learned of new rows, of
+    replayed ones where there are any, and the auxiliary one.
 
-    Divided by the minibatch's tokens before each backward pass: its cut into micro-batches changes nothing.
+    The gradient is that of the mean over all learned tokens, replayed or not, plus `lm_coef` times the mean over the
+    tokens of `lm_scope`. Divided by the minibatch's tokens before each backward pass: its cut into micro-batches
+    changes nothing.
     """
-    tokens = sum(len(example.responses[0]) for example in examples)
-    total = 0.0
+    examples = [*step.new, *step.replayed]
+    learned_new, learned_old = (sum(example.learned for example in part) for part in (step.new, step.replayed))
+    of_lm = sum(language_model_tokens(example, settings) for example in examples)
+    sums = torch.zeros(3, dtype=torch.float64)
     for batch in micro_batches([example.tokens for example in examples], budget=settings.micro_batch_tokens):
         stop.check()
-        loss = _summed_loss(network, [examples[position] for position in batch], device=device) / tokens
-        loss.backward()
-        total += loss.item()
-    return total
+        members = [examples[position] for position in batch]
+        at = places(members, whole_rows=settings.lm_coef > 0, device=device)
+        losses = token_losses(network, members, at, device=device)
+        in_lm = torch.ones_like(at.learned) if settings.lm_scope == "row" else ~at.learned
+        weights = at.learned / (learned_new + learned_old)
+        if settings.lm_coef and of_lm:
+            weights = weights + settings.lm_coef * in_lm / of_lm
+        (losses * weights).sum().backward()
+        is_new = torch.tensor([position < len(step.new) for position in batch], device=device)
+        is_new = is_new.repeat_interleave(torch.tensor(at.sizes, device=device))
+        with torch.no_grad():
+            parts = [losses * (at.learned & is_new), losses * (at.learned & ~is_new), losses * in_lm]
+            sums += torch.stack([part.sum() for part in parts]).double().cpu()
+    new, replayed, lm = sums.tolist()
+    return (
+        {"loss": new / learned_new}
+        | ({"replay_loss": replayed / learned_old} if learned_old else {})
+        | ({"lm_loss": lm / of_lm} if settings.lm_coef and of_lm else {})
+    )
+
+
+def language_model_tokens(example: Example, settings: SFTConfig) -> int:
+    """Tokens of a row that the auxiliary loss is over; its first is predicted by nothing."""
+    return example.tokens - 1 - (example.learned if settings.lm_scope == "prompt" else 0)
 
 
 @torch.no_grad()
-def mean_loss(network: Any, examples: Sequence[Group], *, settings: SFTConfig, device: torch.device) -> float:
-    """Mean loss per response token on rows that are not learned from, in nats."""
-    batches = micro_batches([example.tokens for example in examples], budget=settings.micro_batch_tokens)
-    losses = (_summed_loss(network, [examples[row] for row in batch], device=device).item() for batch in batches)
-    return sum(losses) / sum(len(example.responses[0]) for example in examples)
+def mean_loss(network: Any, examples: Sequence[Example], *, settings: SFTConfig, device: torch.device) -> float:
+    """Mean loss per learned token on rows that are not learned from, in nats."""
+    total = 0.0
+    for batch in micro_batches([example.tokens for example in examples], budget=settings.micro_batch_tokens):
+        members = [examples[row] for row in batch]
+        at = places(members, whole_rows=False, device=device)
+        total += token_losses(network, members, at, device=device).sum().item()
+    return total / sum(example.learned for example in examples)
 
 
-def _summed_loss(network: Any, examples: Sequence[Group], *, device: torch.device) -> torch.Tensor:
-    """-log p of every response token, summed. The vocabulary's layer runs on the tokens that count alone."""
-    packed = pack(examples, device=device)
-    inner = unwrapped(network)
-    states = hidden_states(trunk(inner), packed)[packed.predictors]
-    return -head_log_probs(states, inner.get_output_embeddings(), packed.response_ids).sum()
+def check_loss(network: Any, example: Example, *, name: str, device: torch.device) -> None:
+    """Raise BadInput where the model's loss is no number before a single step was taken."""
+    at = places([example], whole_rows=False, device=device)
+    with torch.no_grad():
+        loss = token_losses(network, [example], at, device=device).sum()
+    if not torch.isfinite(loss):
+        raise BadInput(
+            f"The loss of {name} on the first demonstration is not a finite number: its weights are damaged."
+        )
+
+
+def sample(examples: Sequence[Example], *, settings: SFTConfig) -> list[Example]:
+    """At most `ewc_samples` of them, drawn by the seed."""
+    if len(examples) <= settings.ewc_samples:
+        return list(examples)
+    return random.Random(f"{settings.seed}/old task").sample(list(examples), settings.ewc_samples)
+
+
+def measure_old(
+    network: Any, examples: Sequence[Example], *, settings: SFTConfig, device: torch.device
+) -> float | None:
+    """The loss on the sample of the old task, where there is one."""
+    return mean_loss(network, examples, settings=settings, device=device) if examples else None
+
+
+def forgotten(before: float | None, after: float | None) -> Mapping[str, float | None]:
+    """What result.json says of the old task."""
+    return {} if before is None else {"old_loss_before": before, "old_loss": after}
