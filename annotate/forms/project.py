@@ -56,6 +56,13 @@ class ProjectForm(forms.Form):
         required=False,
         help_text=_("In answers that say which model wrote them. Such answers are flagged in any case."),
     )
+    sensitive_rule = forms.ChoiceField(
+        label=_("Prompts that may upset are given to"),
+        required=False,
+        choices=Project.SensitiveRule.choices,
+        initial=Project.SensitiveRule.WARN,
+        help_text=_("The guidelines page says so too. Whoever opted out never gets them."),
+    )
     guidelines = forms.CharField(
         label=_("Guidelines"),
         required=False,
@@ -90,6 +97,8 @@ class ProjectForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        if not cleaned.get("sensitive_rule"):
+            cleaned.pop("sensitive_rule", None)
         if preset := cleaned.pop("preset", ""):
             _label, criteria, flags = PRESETS[preset]
             cleaned["criteria"], cleaned["flags"] = (

@@ -14,6 +14,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
+from .. import sensitive
 from ..models import User
 from .preferences import remember
 
@@ -39,6 +40,8 @@ def account(request: HttpRequest) -> HttpResponse:
     form = AccountForm(request.POST or None, instance=request.user)
     if request.method == "POST" and form.is_valid():
         form.save()
+        if "sensitive_choice" in form.changed_data:
+            sensitive.apply_choice(form.instance)
         translation.activate(form.instance.language or translation.get_language_from_request(request))
         messages.success(request, _("Saved."))
         response = redirect("annotate:account")

@@ -1,0 +1,86 @@
+"""A chat to continue: the turns so far, the answers to choose from, and one box for what is said next.
+
+Fields: `text`, `edited_from` (the offered answer that the text began as), `after` (turns that the page showed), and
+`comment`, `seconds`, `client_id`. Deeds within the chat have an address of their own (see views.work.chat).
+"""
+
+from functools import cached_property
+from typing import Any
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from ..chats import answers
+from ..chats.turns import Chat
+from ..errors import Refused
+from ..models import AnswerRequest, ChatTurn, JudgmentRevision, Prompt
+from ..submission import Submission
+from .board import Entered
+from .written import TextTask, last
+
+State = AnswerRequest.State
+
+
+class ContinueChat(TextTask):
+    template = "annotate/work/chat.html"
+    fields = frozenset({"text", "edited_from"})
+
+    @cached_property
+    def chat(self) -> Chat:
+        return Chat.of(self.assignment)
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.chat.opening
+
+    @property
+    def turns(self) -> tuple[ChatTurn, ...]:
+        return self.chat.turns
+
+    @property
+    def after(self) -> int:
+        return len(self.chat.turns)
+
+    @property
+    def edited_from(self) -> str:
+        """The offered answer that the text began as; of one that isn't offered any more it says nothing."""
+        origin = self.last("edited_from")
+        return origin if origin in {str(offer.pk) for offer in self.chat.offers} else ""
+
+    @property
+    def wanted(self) -> int:
+        """How many live answers are asked for."""
+        return self.assignment.project.responses_per_task
+
+    @property
+    def deed_url(self) -> str:
+        return reverse("annotate:chat", args=[self.assignment.project.slug, self.assignment.pk])
+
+    @property
+    def answers_url(self) -> str:
+        return reverse("annotate:answers", args=[self.assignment.project.slug, self.assignment.pk])
+
+    @property
+    def waits(self) -> bool:
+        """Whether answers are on their way."""
+        request = self.chat.request
+        return request is not None and request.state in (State.OPEN, State.CLAIMED)
+
+    @cached_property
+    def prospect(self) -> answers.Prospect:
+        return answers.prospect(self.assignment.project, self.chat.request)
+
+    @classmethod
+    def submission(cls, entered: Entered) -> Submission:
+        if last(entered, "text").strip():
+            raise Refused(_("What is in the box isn't part of the chat yet. Send it first, or clear the box."))
+        return super().submission(entered)
+
+    @classmethod
+    def content(cls, entered: Entered) -> dict[str, Any]:
+        """The turns are stored already."""
+        return {}
+
+    @classmethod
+    def entered(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
+        return {name: values for name, values in super().entered(revision).items() if name != "text"}

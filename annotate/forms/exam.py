@@ -1,0 +1,61 @@
+"""An exam item on the ranking board: order only, no rubric."""
+
+from functools import cached_property
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+
+from ..models import Assignment, ExamAnswer, Response
+from .board import Board, Entered, Urls
+
+
+class ExamBoard(Board):
+    """An answer of an exam attempt, shown as the assignment that it isn't: nobody gets its task twice."""
+
+    rubric = None
+    is_exam = True
+
+    def __init__(self, item: ExamAnswer, *, entered: Entered | None = None) -> None:
+        self.item = item
+        attempt = item.attempt
+        assignment = Assignment(
+            task=item.task,
+            labeler=attempt.labeler,
+            project=attempt.project,
+            presentation=item.presentation,
+            draft=item.draft,
+            draft_version=item.draft_version,
+            seed=0,
+            lease_until=timezone.now(),
+        )
+        super().__init__(assignment, entered=entered)
+
+    @cached_property
+    def urls(self) -> Urls:
+        where = [self.item.attempt.project.slug, self.item.pk]
+        return Urls(
+            submit=reverse("annotate:exam_answer", args=where), draft=reverse("annotate:exam_draft", args=where)
+        )
+
+    @property
+    def count_of_items(self) -> int:
+        return self.item.attempt.answers.count()
+
+    @property
+    def given_order(self) -> str:
+        """What was answered, in letters, such as B > A = C."""
+        return self._in_letters(self.item.tiers)
+
+    @property
+    def known_order(self) -> str:
+        return self._in_letters(self.item.gold_tiers)
+
+    @cached_property
+    def texts(self) -> list[tuple[str, Response]]:
+        responses = Response.objects.in_bulk(self.item.presentation)
+        return [(letter, responses[key]) for key, letter in self._letters]
+
+    def _in_letters(self, tiers: Any) -> str:
+        letters = dict(self._letters)
+        return " > ".join(" = ".join(sorted(letters[key] for key in tier)) for tier in tiers or [])

@@ -1,0 +1,243 @@
+"""Tasks that ask for text, and for a rating of one answer: what a labeler is shown, and what he enters read back.
+
+Fields of a demonstration: `text`, and for a few-shot prompt `query-N` and `response-N` of each example N. Of a prompt
+to write: `kind`, `use_case`, `language`, `sensitive`, `instruction`, `query-N`, `response-N`, and `text`, the prompt
+itself. A rating has the board's fields for its one answer. All have `comment`, `seconds` and `client_id` besides.
+"""
+
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from django.utils.translation import gettext as _
+
+from ..errors import Refused
+from ..few_shot import FewShot
+from ..models import Assignment, JudgmentRevision, Prompt
+from ..submission import Submission
+from ..task_content import MOST_PAIRS
+from .board import Board, Entered, Urls, draft_fields
+
+COMMON_FIELDS = frozenset({"comment", "seconds", "skip_reason", "skip_note"})
+LEAST_ROWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row of the form for a query and its response."""
+
+    number: int
+    query: str
+    response: str
+
+
+class TextTask:
+    """An assignment that is answered in words, with what was entered so far."""
+
+    template: ClassVar[str]
+    fields: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    def __init__(self, assignment: Assignment, *, entered: Entered | None = None) -> None:
+        self.assignment = assignment
+        # A draft is stored JSON: only what has the shape of a form's fields is taken from it.
+        self.entered_fields = entered if entered is not None else draft_fields(assignment.draft)
+        self.client_id = uuid.uuid4()
+
+    @cached_property
+    def urls(self) -> Urls:
+        return Urls.of(self.assignment)
+
+    @property
+    def prompt(self) -> Prompt | None:
+        return self.assignment.task.prompt
+
+    @property
+    def brief(self) -> dict[str, str]:
+        return self.assignment.task.brief
+
+    @property
+    def text(self) -> str:
+        return self.last("text")
+
+    @property
+    def comment(self) -> str:
+        return self.last("comment")
+
+    @property
+    def seconds(self) -> str:
+        return self.last("seconds")
+
+    @property
+    def skip_note(self) -> str:
+        return self.last("skip_note")
+
+    def last(self, name: str, default: str = "") -> str:
+        return last(self.entered_fields, name) if name in self.entered_fields else default
+
+    @classmethod
+    def draft(cls, entered: Entered) -> dict[str, list[str]]:
+        """What of a form's fields is worth keeping as a draft."""
+        kept = cls.fields | COMMON_FIELDS
+        return {name: values for name, values in entered.items() if name in kept or is_example(name)}
+
+    @classmethod
+    def submission(cls, entered: Entered) -> Submission:
+        """The form's fields as a submission. Raises Refused (400) for what no page sends; the queue checks the rest."""
+        try:
+            client_id = uuid.UUID(last(entered, "client_id"))
+            seconds = float(last(entered, "seconds")) if last(entered, "seconds") else None
+        except ValueError:
+            raise Refused(_("The form came incomplete. Reload the page: your draft is kept."), status=400) from None
+        return Submission(
+            client_id=client_id, content=cls.content(entered), comment=last(entered, "comment"), seconds=seconds
+        )
+
+    @classmethod
+    def content(cls, entered: Entered) -> dict[str, Any]:
+        """The fields as the content of a revision (see annotate.task_content)."""
+        return {"text": last(entered, "text")}
+
+    @classmethod
+    def entered(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
+        """The fields that a revision came from, so that it can be changed or given again."""
+        once = {"comment": revision.comment, "seconds": revision.seconds, "text": revision.content.get("text", "")}
+        return {name: [str(value)] for name, value in once.items() if value}
+
+
+class Demonstrate(TextTask):
+    """Write the ideal answer."""
+
+    template = "annotate/work/demonstrate.html"
+
+    @cached_property
+    def few_shot(self) -> FewShot | None:
+        """The prompt as examples, where it is one of that kind."""
+        prompt = self.prompt
+        return FewShot.of(prompt.messages) if prompt is not None and prompt.kind == Prompt.Kind.FEW_SHOT else None
+
+    @property
+    def examples(self) -> list[Example]:
+        """The examples as they were entered, else as the prompt has them."""
+        pairs = entered_pairs(self.entered_fields)
+        return rows_of(pairs if pairs is not None else self.few_shot.pairs if self.few_shot else ())
+
+    @property
+    def examples_changed(self) -> bool:
+        pairs = entered_pairs(self.entered_fields)
+        return self.few_shot is not None and pairs is not None and tuple(pairs) != self.few_shot.pairs
+
+    @classmethod
+    def content(cls, entered: Entered) -> dict[str, Any]:
+        pairs = entered_pairs(entered)
+        return super().content(entered) | ({"pairs": [list(pair) for pair in pairs]} if pairs is not None else {})
+
+    @classmethod
+    def entered(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
+        return super().entered(revision) | fields_of_pairs(revision.content.get("pairs", []))
+
+
+class WritePrompt(TextTask):
+    """Write a prompt of one of InstructGPT's three kinds."""
+
+    template = "annotate/work/write_prompt.html"
+    fields = frozenset({"text", "kind", "use_case", "language", "sensitive", "instruction"})
+
+    @property
+    def kind(self) -> str:
+        return self.last("kind", self.brief.get("kind") or Prompt.Kind.PLAIN)
+
+    @property
+    def kinds(self) -> list[tuple[str, str, str]]:
+        """(value, label, what it is)."""
+        meanings = {
+            Prompt.Kind.PLAIN: _("Any task that comes to your mind; the more different ones, the better."),
+            Prompt.Kind.FEW_SHOT: _("An instruction with several examples of a query and its response."),
+            Prompt.Kind.USER_BASED: _("What somebody would ask who uses the product that the brief describes."),
+        }
+        return [(kind.value, str(kind.label), meanings[kind]) for kind in Prompt.Kind]
+
+    @property
+    def use_case(self) -> str:
+        return self.last("use_case", self.brief.get("use_case") or Prompt.UseCase.OTHER)
+
+    @property
+    def use_cases(self) -> list[tuple[str, str]]:
+        return [(case.value, str(case.label)) for case in Prompt.UseCase]
+
+    @property
+    def language(self) -> str:
+        return self.last("language", self.assignment.project.language)
+
+    @property
+    def sensitive(self) -> bool:
+        return bool(self.last("sensitive"))
+
+    @property
+    def instruction(self) -> str:
+        return self.last("instruction")
+
+    @property
+    def examples(self) -> list[Example]:
+        return rows_of(entered_pairs(self.entered_fields) or ())
+
+    @classmethod
+    def content(cls, entered: Entered) -> dict[str, Any]:
+        content = {name: last(entered, name) for name in ("kind", "use_case", "language", "instruction")}
+        pairs = [list(pair) for pair in entered_pairs(entered) or ()]
+        return content | {"query": last(entered, "text"), "pairs": pairs, "sensitive": bool(last(entered, "sensitive"))}
+
+    @classmethod
+    def entered(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
+        content = revision.content
+        messages = content.get("messages", [])
+        shown = FewShot.of(messages) if content.get("kind") == Prompt.Kind.FEW_SHOT else None
+        fields = super().entered(revision) | {"text": [messages[-1]["content"] if messages else ""]}
+        fields |= {name: [content[name]] for name in ("kind", "use_case", "language") if name in content}
+        if content.get("sensitive"):
+            fields["sensitive"] = ["1"]
+        if shown is not None:
+            fields |= {"instruction": [shown.instruction]} | fields_of_pairs(shown.pairs)
+        return fields
+
+
+class Rate(Board):
+    """Rate one answer by the rubric: the board with one answer and nothing to order."""
+
+    template = "annotate/work/rate.html"
+
+
+def last(entered: Entered, name: str) -> str:
+    return (entered.get(name) or [""])[-1]
+
+
+def is_example(name: str) -> bool:
+    part, _dash, number = name.partition("-")
+    return part in ("query", "response") and number.isascii() and number.isdigit() and int(number) < MOST_PAIRS
+
+
+def entered_pairs(entered: Entered) -> list[tuple[str, str]] | None:
+    """The examples of the form, empty rows left out; None where the form had no rows for any."""
+    numbers = sorted({int(name.partition("-")[2]) for name in entered if is_example(name)})
+    if not numbers:
+        return None
+    pairs = [
+        tuple(last(entered, f"{part}-{number}").replace("\r\n", "\n").strip() for part in ("query", "response"))
+        for number in numbers
+    ]
+    return [(query, response) for query, response in pairs if query or response]
+
+
+def fields_of_pairs(pairs: Any) -> dict[str, list[str]]:
+    return {
+        f"{part}-{number}": [value]
+        for number, pair in enumerate(pairs)
+        for part, value in zip(("query", "response"), pair, strict=True)
+    }
+
+
+def rows_of(pairs: Any) -> list[Example]:
+    """A row for each example, and at least one more for another."""
+    filled = [Example(number, query, response) for number, (query, response) in enumerate(pairs)]
+    wanted = min(MOST_PAIRS, max(LEAST_ROWS, len(filled) + 1))
+    return filled + [Example(number, "", "") for number in range(len(filled), wanted)]

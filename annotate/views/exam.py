@@ -1,0 +1,210 @@
+"""The qualification exam: taken by labelers on the board they work with later, set and watched by managers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from .. import exam as domain
+from .. import qualification
+from ..errors import Refused
+from ..forms.exam import ExamBoard
+from ..forms.tasks import ExamForm
+from ..models import ExamAnswer, ExamAttempt, Judgment, Membership, Task, User
+from ..permissions import Capability, ProjectRequest, requires
+from ..projects import edit_project
+from .work import showing
+
+CANDIDATES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A labeler on the manager's page."""
+
+    user: User
+    standing: qualification.Standing
+
+
+# ---- a labeler takes it ------------------------------------------------------------------------------------------
+
+
+@require_safe
+@never_cache
+@requires(Capability.LABEL)
+def exam(request: ProjectRequest) -> HttpResponse:
+    """The item at hand; before an attempt what it is about, after it the result."""
+    standing = qualification.standing(user=request.user, project=request.project)
+    if standing.open_attempt is not None and (item := domain.current(standing.open_attempt)) is not None:
+        return showing.show(request, face=ExamBoard(item), back="exam")
+    last = standing.last
+    context = {
+        "project": request.project,
+        "standing": standing,
+        "count": qualification.items(request.project).count(),
+        "attempt": last,
+        "results": _results(last) if last is not None else [],
+        "shows_known": last is not None and domain.may_see_known(last),
+        "may_manage": Capability.MANAGE in request.capabilities,
+    }
+    return render(request, "annotate/exam.html", context)
+
+
+@require_POST
+@requires(Capability.LABEL)
+def start(request: ProjectRequest) -> HttpResponse:
+    try:
+        domain.start(labeler=request.user, project=request.project)
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("annotate:exam", request.project.slug)
+
+
+@require_POST
+@requires(Capability.LABEL)
+def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
+    """Hand in one item; the next one comes, or after the last one the result."""
+    item = _own_item(request, answer_id)
+    face = ExamBoard(item, entered=showing.entered(request))
+    try:
+        submission = ExamBoard.submission(showing.entered(request))
+        attempt = domain.answer(
+            answer_id=answer_id,
+            labeler=request.user,
+            tiers=submission.tiers,
+            all_unacceptable=submission.all_unacceptable,
+        )
+    except Refused as refusal:
+        if request.htmx:  # type: ignore[attr-defined]
+            return showing.refused(request, face.assignment, refusal)
+        return showing.show(request, face=face, back="exam", refusal=str(refusal), status=refusal.status)
+    following = domain.current(attempt)
+    page = reverse("annotate:exam", args=[request.project.slug])
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect(page)
+    if following is None:
+        done = HttpResponse(status=204)
+        done["X-Hone-Go"] = page
+        return done
+    response = showing.show(request, part="answer", face=ExamBoard(following), back="exam", note=_("Saved."))
+    response[showing.TASK_HEADER] = f"exam-{following.pk}"
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.LABEL)
+def draft(request: ProjectRequest, answer_id: int) -> HttpResponse:
+    """Keep what was entered so far; asked for, say what is kept."""
+    item = _own_item(request, answer_id)
+    if request.method != "POST":
+        judged = item.answered_at is not None
+        return JsonResponse({"version": item.draft_version, "page": "", "draft": item.draft, "judged": judged})
+    number = request.POST.get("draft_version", "")
+    version = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None
+    entered = ExamBoard.draft(showing.entered(request))
+    try:
+        receipt = domain.save_draft(answer_id=item.pk, labeler=request.user, draft=entered, version=version)
+    except Refused as refusal:
+        return JsonResponse({"error": str(refusal)}, status=refusal.status)
+    return showing.draft_answer(receipt)
+
+
+# ---- a manager sets it -------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.MANAGE)
+def settings(request: ProjectRequest) -> HttpResponse:
+    """Threshold and attempts, what is asked, and who stands where."""
+    form = ExamForm.of(request.project, request.POST or None)
+    if request.method != "POST" or not form.is_valid():
+        return _settings_page(request, form=form)
+    try:
+        edit_project(project=request.project, by=request.user, **form.changes)
+    except Refused as refusal:
+        form.add_error(None, str(refusal))
+        return _settings_page(request, form=form)
+    messages.success(request, _("Saved."))
+    return redirect("annotate:exam_settings", request.project.slug)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def item(request: ProjectRequest, task_id: int) -> HttpResponse:
+    """Take a comparison into the exam, by its known ordering or by one's own judgment (`judgment`), or out again."""
+    task = get_object_or_404(Task, pk=task_id, project=request.project)
+    try:
+        if "remove" in request.POST:
+            domain.remove_item(task=task, by=request.user)
+        else:
+            own = Judgment.objects.filter(task=task, labeler=request.user, latest__isnull=False).first()
+            domain.add_item(task=task, by=request.user, judgment=own if "judgment" in request.POST else None)
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("annotate:exam_settings", request.project.slug)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def candidate(request: ProjectRequest, user_id: int) -> HttpResponse:
+    """Let a labeler work without the exam (`waive`), or begin it anew (`annul`)."""
+    labeler = get_object_or_404(User, pk=user_id, memberships__project=request.project)
+    try:
+        if "waive" in request.POST:
+            domain.waive(labeler=labeler, project=request.project, by=request.user)
+            said = _("%(name)s gets live work now.")
+        else:
+            domain.annul(labeler=labeler, project=request.project, by=request.user)
+            said = _("%(name)s begins anew.")
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, said % {"name": labeler.display_name})
+    return redirect("annotate:exam_settings", request.project.slug)
+
+
+def _settings_page(request: ProjectRequest, *, form: ExamForm) -> HttpResponse:
+    project = request.project
+    comparisons = Task.objects.filter(project=project, kind=Task.Kind.COMPARE).select_related("prompt")
+    usable = comparisons.filter(state__in=[Task.State.OPEN, Task.State.COMPLETE])
+    own = Judgment.objects.filter(labeler=request.user, latest__isnull=False, chat_turn=None).values("task")
+    members = User.objects.filter(
+        memberships__project=project, memberships__role__in=[Membership.Role.LABELER, Membership.Role.REVIEWER]
+    )
+    context: dict[str, Any] = {
+        "project": project,
+        "form": form,
+        "items": comparisons.filter(state=Task.State.EXAM),
+        "known": usable.filter(gold_tiers__isnull=False)[:CANDIDATES],
+        "judged": usable.filter(gold_tiers__isnull=True, pk__in=own)[:CANDIDATES],
+        "candidates": [
+            Candidate(user, qualification.standing(user=user, project=project))
+            for user in members.distinct().order_by("username")
+        ],
+        "is_on": qualification.is_on(project),
+    }
+    return render(request, "annotate/exam_settings.html", context, status=400 if form.errors else 200)
+
+
+def _own_item(request: ProjectRequest, answer_id: int) -> ExamAnswer:
+    item = ExamAnswer.objects.select_related("attempt__project", "attempt__labeler", "task__prompt").filter(
+        pk=answer_id
+    )
+    found = item.filter(attempt__project=request.project, attempt__annulled=False).first()
+    if found is None:
+        raise Http404("There is no such exam item in this project.")
+    if found.attempt.labeler_id != request.user.pk:
+        raise PermissionDenied(_("This exam is somebody else's."))
+    return found
+
+
+def _results(attempt: ExamAttempt) -> list[ExamBoard]:
+    answers = attempt.answers.select_related("attempt__project", "attempt__labeler", "task__prompt")
+    return [ExamBoard(answer) for answer in answers.order_by("number")]

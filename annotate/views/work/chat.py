@@ -1,0 +1,93 @@
+"""Deeds within a chat: ask for answers, choose or write one, say something as the user, take a turn back."""
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from ...chats import answers, turns
+from ...errors import Refused
+from ...forms.board import Entered
+from ...forms.chat import ContinueChat
+from ...models import Assignment, Task
+from ...permissions import Capability, ProjectRequest, requires
+from . import showing
+
+
+@require_POST
+@requires(Capability.LABEL)
+def chat(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    """One deed, named by the button that was pressed; the chat as it is then. What is in the box stays there."""
+    assignment = showing.own_assignment(request, assignment_id)
+    try:
+        box = _do(request, assignment)
+    except Refused as refusal:
+        return showing.refused(request, assignment, refusal)
+    if not request.htmx and box is None:  # type: ignore[attr-defined]
+        return redirect("annotate:task", request.project.slug, assignment_id)
+    return showing.show_again(request, showing.own_assignment(request, assignment_id), box)
+
+
+@require_safe
+@never_cache
+@requires(Capability.LABEL)
+def offers(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    """How it stands with the answers that were asked for, and the answers once they are there."""
+    assignment = showing.own_assignment(request, assignment_id)
+    if assignment.labeler_id != request.user.pk or assignment.task.kind != Task.Kind.CHAT:
+        return HttpResponse(status=403)
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect("annotate:task", request.project.slug, assignment_id)
+    face = ContinueChat(assignment)
+    return render(request, "annotate/work/offers.html", {"face": face, "project": request.project})
+
+
+def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
+    """Carry out the deed; what the box shall hold afterwards, None for what the draft says."""
+    fields = showing.entered(request)
+    written = request.POST.get("text", "")
+    deed = {"assignment_id": assignment.pk, "labeler": request.user, "after": _number(request.POST.get("after", ""))}
+    if (picked := request.POST.get("pick")) is not None:
+        turns.pick(**deed, response_id=_number(picked))
+        return None
+    if (edited := request.POST.get("edit")) is not None:
+        return _box_with(assignment, _number(edited), fields)
+    act = request.POST.get("act", "")
+    if act == "ask":
+        instead_of = request.POST.get("instead_of", "")
+        turns.ask(**deed, instead_of=_number(instead_of) if instead_of else None)
+        return fields
+    if act == "write":
+        origin = request.POST.get("edited_from", "")
+        turns.write(**deed, written=written, edited_from=_number(origin) if origin else None)
+    elif act == "say":
+        said = turns.say(**deed, written=written)
+        # Nobody wants to press a button for this each time; where no model is there, it is said once, on the page.
+        if answers.prospect(request.project).is_there:
+            turns.ask(assignment_id=assignment.pk, labeler=request.user, after=len(said.turns))
+    elif act == "take_back":
+        turns.take_back(**deed)
+        return fields
+    else:
+        raise Refused(_("The page asked for something that a chat doesn't know."), status=400)
+    if not request.htmx:  # type: ignore[attr-defined]
+        messages.success(request, _("Saved."))
+    return None
+
+
+def _box_with(assignment: Assignment, response_id: int, fields: dict[str, list[str]]) -> Entered:
+    """The box with an offered answer in it, to be edited. Raises Refused when something else is in it."""
+    offer = next((offer for offer in turns.Chat.of(assignment).offers if offer.pk == response_id), None)
+    if offer is None:
+        raise Refused(_("This answer isn't among those that were offered."), status=400)
+    if fields.get("text", [""])[-1].strip() not in ("", offer.text.strip()):
+        raise Refused(_("Something is written in the box already. Clear it first, then edit this answer."))
+    return {**fields, "text": [offer.text], "edited_from": [str(response_id)]}
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Refused(_("The form came incomplete. Reload the page: your draft is kept."), status=400)
+    return int(text)
