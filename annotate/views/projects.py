@@ -3,14 +3,17 @@
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from .. import care
 from ..errors import Refused
 from ..forms.project import ProjectForm
-from ..models import User
+from ..guidelines import between, changes_since_last_work
+from ..models import Guidelines, User
 from ..permissions import Capability, ProjectRequest, can_create_projects, requires
 from ..projects import create_project, edit_project
 
@@ -68,14 +71,26 @@ def _archive(request: ProjectRequest, *, closed: bool) -> HttpResponse:
 @require_safe
 @requires(Capability.VIEW)
 def guidelines(request: ProjectRequest) -> HttpResponse:
-    """The guidelines as they are, or an earlier version of them (?version=2)."""
+    """The guidelines with what is new to the reader; an earlier version (?version=2); what changed since (?since=2)."""
     versions = request.project.guidelines_versions.all()
-    wanted = request.GET.get("version", "")
-    shown = versions.filter(version=int(wanted)).first() if wanted.isdecimal() and len(wanted) < 9 else None
+    shown, since = (_version(versions, request.GET.get(name, "")) for name in ("version", "since"))
+    newest = versions.first()
+    if since is not None and newest is not None:
+        changes = between(since, newest)
+    else:
+        changes = None if shown else changes_since_last_work(labeler=request.user, project=request.project)
     context = {
         "project": request.project,
-        "shown": shown or versions.first(),
+        "shown": shown or newest,
         "versions": versions,
+        "changes": changes,
+        "changes_are_new": since is None,
+        "comparing": since is not None,
+        "promise": care.promise(request.project),
         "may_manage": Capability.MANAGE in request.capabilities,
     }
     return render(request, "annotate/guidelines.html", context)
+
+
+def _version(versions: QuerySet[Guidelines], wanted: str) -> Guidelines | None:
+    return versions.filter(version=int(wanted)).first() if wanted.isdecimal() and len(wanted) < 9 else None
