@@ -50,7 +50,8 @@ def _allowed(tag: str, attribute: str, value: str) -> str | None:
         return value if value.startswith(("https://", "http://", "mailto:")) else None
     if attribute == "class":
         return value if _CLASS.fullmatch(value) else None
-    return value
+    # nh3 lets title and lang pass on any tag.
+    return value if attribute == "start" else None
 
 
 def _parser() -> MarkdownIt:

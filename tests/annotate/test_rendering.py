@@ -2,12 +2,14 @@
 
 import re
 import time
+from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.rendering import MAX_MARKDOWN_CHARACTERS, markdown
+from tests import hostile
 
 ALLOWED_TAGS = {
     *("p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "span", "a"),
@@ -135,3 +137,30 @@ def test_no_text_brings_a_tag_or_attribute_of_its_own(text: str) -> None:
     for tag, attributes in re.findall(r"<([a-zA-Z0-9]+)((?:\s[^<>]*)?)>", html):
         assert tag in ALLOWED_TAGS
         assert set(re.findall(r"\s([a-z-]+)=\"", attributes)) <= {"href", "target", "rel", "class", "start", "dir"}
+
+
+class Elements(HTMLParser):
+    """Every start tag of a fragment with its attributes, as a parser of HTML sees them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize("text", [*hostile.TEXTS, *hostile.UNSTORABLE], ids=lambda text: repr(text[:24]))
+def test_hostile_text_comes_out_as_harmless_elements_and_soon(text: str) -> None:
+    start = time.perf_counter()
+    html = markdown(text)
+    assert time.perf_counter() - start < 1.5
+    html.encode()
+    for tag, attributes in Elements(html).found:
+        assert tag in ALLOWED_TAGS
+        assert set(attributes) <= {"href", "target", "rel", "class", "start", "dir"}
+        assert re.match(r"https?://|mailto:", attributes.get("href") or "mailto:")
+        assert re.fullmatch(r"hl-[a-z0-9]+|math (inline|display)|plain|", attributes.get("class") or "")
+        assert (attributes.get("start") or "1").isdigit()
