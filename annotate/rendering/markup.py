@@ -51,7 +51,7 @@ def _allowed(tag: str, attribute: str, value: str) -> str | None:
     if attribute == "class":
         return value if _CLASS.fullmatch(value) else None
     # nh3 lets title and lang pass on any tag.
-    return value if attribute == "start" else None
+    return None if attribute in ("title", "lang") else value
 
 
 def _parser() -> MarkdownIt:
