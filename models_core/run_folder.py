@@ -3,6 +3,8 @@
 run.json       stage, resolved settings, models, data files with SHA-256, seed, library versions, threads
 data/          the rows the run read, copied, so that it can be repeated
 metrics.jsonl  one line a step
+samples.jsonl  what a model in pretraining writes, now and then
+tokenizer/     the tokenizer of a pretraining run
 checkpoints/   see models_core.checkpoint
 model/         the result in Hugging Face format
 result.json    how it ended
@@ -44,6 +46,14 @@ class RunFolder:
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
 
     def check(
         self,
@@ -120,18 +130,18 @@ class RunFolder:
                 raise BadInput(f"The run in {self.path} has other {what}; --resume must be given the same ones.")
 
     def rewind(self, step: int) -> None:
-        """Drop the metrics after `step`, which a resumed run will write again."""
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError):
-                continue  # a line torn by the crash
-        _write_atomically(path, "".join(kept))
+        """Drop the metrics and samples after `step`, which a resumed run will write again."""
+        for path in (self.path / "metrics.jsonl", self.samples):
+            if not path.exists():
+                continue
+            kept = []
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except (ValueError, KeyError):
+                    continue  # a line torn by the crash
+            _write_atomically(path, "".join(kept))
 
     def log(self, step: int, **values: float | str | None) -> None:
         """Append one line of metrics and show it on standard error. A number that is not finite is stored as null."""

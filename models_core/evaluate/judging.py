@@ -1,101 +1,19 @@
-"""Measure a model and write a report: what is measured follows from the model and from what the file's rows are.
+"""What a reward model judges: rankings, against those who made them, and two models' answers to the same prompts."""
 
-- A language model on demonstrations: the perplexity of their responses.
-- A reward model on rankings or pairs: how many of their strictly ordered pairs it orders the same way.
-- Two language models on prompts (`--against`, `--reward`): how often the reward model scores the first one's answer
-  higher; a tie counts as half a win.
-"""
-
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from models_core import language_models, precision, records, sample
-from models_core.batching import micro_batches
+from models_core import language_models, records, sample
 from models_core.config import BadInput, EvaluateConfig
-from models_core.language_models import trunk
-from models_core.ops import head_log_probs
-from models_core.packing import Group, hidden_states, pack
 from models_core.progress import Ticker, part_of
-from models_core.records import Demonstration, Prompt, Ranking
+from models_core.records import Prompt, Ranking
 from models_core.reward import bootstrap_interval
-from models_core.run_folder import finite, write_json
 from models_core.score import Scorer
-from models_core.scoring import encode_group
 from models_core.stopping import StopSignal
-
-
-def run(
-    settings: EvaluateConfig,
-    *,
-    model: str,
-    data: str | Path,
-    out: str | Path,
-    against: str | None = None,
-    reward: str | None = None,
-    device: torch.device,
-    stop: StopSignal,
-) -> dict[str, Any]:
-    """Write OUT and return what it holds. Raises BadInput, Stopped."""
-    if (against is None) != (reward is None):
-        raise BadInput("A win rate needs both: --against, the other model, and --reward, the judge.")
-    dtype = precision.dtype_of(precision.resolve(settings.precision, device=device))
-    if against is not None and reward is not None:
-        report = win_rate(
-            settings, model=model, against=against, reward=reward, data=data, device=device, dtype=dtype, stop=stop
-        )
-    elif language_models.is_reward_model(model):
-        report = reward_accuracy(settings, model=model, data=data, device=device, dtype=dtype)
-    else:
-        report = perplexity(settings, model=model, data=data, device=device, dtype=dtype)
-    report = finite(report)
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    write_json(Path(out), report)
-    return report
-
-
-def perplexity(
-    settings: EvaluateConfig, *, model: str, data: str | Path, device: torch.device, dtype: torch.dtype
-) -> dict[str, Any]:
-    """exp of the mean negative log-likelihood per response token, EOS included, given the prompt."""
-    rows: list[Demonstration] = records.read(data, "demonstrations")
-    tokenizer = language_models.load_tokenizer(model)
-    network = language_models.load_policy(model, device=device, dtype=dtype)
-    max_length = min(settings.max_length, language_models.context_length(network))
-    encoded = [encode_group(tokenizer, row.messages, [row.response], max_length=max_length) for row in rows]
-    groups = [group for group, (fits,) in encoded if fits]
-    if not groups:
-        raise BadInput(f"{Path(data).name}: every response is longer than max_length ({max_length} tokens) allows.")
-    start = time.perf_counter()
-    loss, tokens = 0.0, 0
-    for batch in micro_batches([group.tokens for group in groups], budget=settings.micro_batch_tokens):
-        logprobs = response_log_probs(network, [groups[position] for position in batch], device=device)
-        loss -= logprobs.double().sum().item()
-        tokens += len(logprobs)
-    seconds = time.perf_counter() - start
-    mean = loss / tokens
-    return {
-        "demonstrations": len(groups),
-        "too_long_responses": len(rows) - len(groups),
-        "tokens": tokens,
-        "loss": mean,
-        "perplexity": math.exp(mean) if mean < 700 else math.inf,
-        "seconds": seconds,
-        "tokens_per_s": tokens / seconds,
-    }
-
-
-@torch.no_grad()
-def response_log_probs(network: Any, groups: Sequence[Group], *, device: torch.device) -> Tensor:
-    """Log-probability of every response token of every group, end to end: (tokens,)."""
-    packed = pack(groups, device=device)
-    states = hidden_states(trunk(network), packed)[packed.predictors]
-    return head_log_probs(states, network.get_output_embeddings(), packed.response_ids)
 
 
 def reward_accuracy(

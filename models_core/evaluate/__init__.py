@@ -1,0 +1,64 @@
+"""Measure a model and write a report: what is measured follows from the model and from what the file holds.
+
+- A language model on text (.txt, or rows with "text"): perplexity, bits per byte.
+- A language model on demonstrations: the perplexity of their responses; where rows carry a "label", how well it is
+  predicted; and, of as many as `answers` says, how like the response the model's own answer is.
+- A reward model on rankings or pairs: how many of their strictly ordered pairs it orders the same way.
+- Two language models on prompts (`--against`, `--reward`): how often the reward model scores the first one's answer
+  higher; a tie counts as half a win.
+
+OUT is JSON; the same in tables lies beside it as Markdown.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models_core import language_models, precision, records
+from models_core.config import BadInput, EvaluateConfig
+from models_core.evaluate import demonstrations, judging, perplexity, tables
+from models_core.run_folder import finite, write_json, write_lines
+from models_core.stopping import StopSignal
+
+
+def run(
+    settings: EvaluateConfig,
+    *,
+    model: str,
+    data: str | Path,
+    out: str | Path,
+    against: str | None = None,
+    reward: str | None = None,
+    device: torch.device,
+    stop: StopSignal,
+) -> dict[str, Any]:
+    """Write OUT and its tables, and return what OUT holds. Raises BadInput, Stopped."""
+    if (against is None) != (reward is None):
+        raise BadInput("A win rate needs both: --against, the other model, and --reward, the judge.")
+    out = Path(out)
+    if out.suffix == ".md":
+        raise BadInput(f"{out} would be overwritten by its own tables; name a .json file with --out.")
+    dtype = precision.dtype_of(precision.resolve(settings.precision, device=device))
+    if against is not None and reward is not None:
+        report = judging.win_rate(
+            settings, model=model, against=against, reward=reward, data=data, device=device, dtype=dtype, stop=stop
+        )
+    elif language_models.is_reward_model(model):
+        report = judging.reward_accuracy(settings, model=model, data=data, device=device, dtype=dtype)
+    elif _is_text(Path(data)):
+        report = perplexity.of_text(settings, model=model, data=data, device=device, dtype=dtype, stop=stop)
+    else:
+        report = demonstrations.measure(settings, model=model, data=data, device=device, dtype=dtype, stop=stop)
+    report = finite(report)
+    write_lines(out.with_suffix(".md"), [f"# {model} on {Path(data).name}", "", tables.markdown(report)])
+    write_json(out, report)
+    return report
+
+
+def _is_text(data: Path) -> bool:
+    """Whether a file holds text and no chats: by its name, or by its first row."""
+    if data.suffix == ".txt":
+        return True
+    _, first = next(records.rows(data), (0, {}))
+    return "text" in first and "prompt" not in first
