@@ -28,6 +28,22 @@ DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 3
 Run = Callable[[argparse.Namespace, Any, "torch.device", StopSignal], dict[str, Any]]
 
 
+def pretrain(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
+    from models_core import pretrain
+
+    return pretrain.train(
+        settings,
+        data=arguments.data,
+        out=arguments.out,
+        model=arguments.model,
+        tokenizer=arguments.tokenizer,
+        evaluation=arguments.eval,
+        device=device,
+        stop=stop,
+        resume=arguments.resume,
+    )
+
+
 def sft(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
     from models_core import sft
 
@@ -37,6 +53,9 @@ def sft(arguments: argparse.Namespace, settings: Any, device: "torch.device", st
         data=arguments.data,
         out=arguments.out,
         evaluation=arguments.eval,
+        templates=arguments.templates,
+        replay=arguments.replay,
+        ewc=arguments.ewc,
         device=device,
         stop=stop,
         resume=arguments.resume,
@@ -113,6 +132,7 @@ def evaluate(arguments: argparse.Namespace, settings: Any, device: "torch.device
 
 
 COMMANDS: dict[str, tuple[Run, str]] = {
+    "pretrain": (pretrain, "train a language model on plain text"),
     "sft": (sft, "fine-tune a language model on demonstrations"),
     "reward": (reward, "train a reward model on rankings"),
     "ppo": (ppo, "improve a policy against a reward model"),
@@ -135,15 +155,39 @@ def parser() -> argparse.ArgumentParser:
             epilog=_settings_help(STAGES[name]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument("--model", required=True, metavar="M", help="folder, catalogue name or Hub id")
-        command.add_argument("--data", required=True, type=Path, metavar="FILE", help="JSON lines")
+        is_fresh = name == "pretrain"
+        what = "base model to continue; without it a fresh one is made" if is_fresh else "the model"
+        command.add_argument(
+            "--model", required=not is_fresh, metavar="M", help=f"{what}: a folder, a catalogue name or a Hub id"
+        )
+        kinds = (
+            "text (.txt or .jsonl)"
+            if is_fresh
+            else "JSON lines, or text (.txt)"
+            if name == "evaluate"
+            else "JSON lines"
+        )
+        several: dict[str, Any] = {"action": "append"} if name == "sft" else {}
+        command.add_argument("--data", required=True, type=Path, metavar="FILE", help=kinds, **several)
         command.add_argument("--out", required=True, type=Path, help="run folder" if _trains(name) else "file to write")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, see below")
         command.add_argument("--resume", action="store_true", help="go on from the last checkpoint, where there is one")
         command.add_argument("--seed", metavar="N", help="the same as --set seed=N")
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    for name in ("sft", "reward"):
-        made[name].add_argument("--eval", type=Path, metavar="FILE", help="rows to measure on, not trained on")
+    made["pretrain"].add_argument(
+        "--tokenizer", metavar="FOLDER", help="tokenizer of a fresh model; else one is trained"
+    )
+    for name in ("pretrain", "sft", "reward"):
+        made[name].add_argument("--eval", type=Path, metavar="FILE", help="data to measure on, not trained on")
+    made["sft"].add_argument(
+        "--templates",
+        action="append",
+        default=[],
+        metavar="T",
+        help="instruction templates: a JSON file, a built-in set or none; once, or once for each --data",
+    )
+    made["sft"].add_argument("--replay", type=Path, metavar="FILE", help="earlier demonstrations, mixed in")
+    made["sft"].add_argument("--ewc", type=Path, metavar="FILE", help="demonstrations of a task not to be forgotten")
     made["reward"].add_argument("--demonstrations", type=Path, metavar="FILE", help="answers that score 0 on average")
     made["reward"].add_argument("--samples", type=Path, metavar="FILE", help="answers whose scores get deviation 1")
     made["ppo"].add_argument("--reward", required=True, metavar="RM", help="reward model")
@@ -183,10 +227,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
     settings = _settings(arguments)
-    for name in ("data", "eval", "demonstrations", "ptx"):
-        path = getattr(arguments, name, None)
-        if path is not None and not path.is_file():
-            raise BadInput(f"There is no file {path} (--{name}).")
+    for name in ("data", "eval", "demonstrations", "ptx", "replay", "ewc"):
+        given = getattr(arguments, name, None)
+        for path in given if isinstance(given, list) else [given]:
+            if path is not None and not path.is_file():
+                raise BadInput(f"There is no file {path} (--{name}).")
     run, _ = COMMANDS[arguments.command]
     return run(arguments, settings, _device(arguments.device), stop)
 
@@ -246,7 +291,7 @@ def _settings_help(stage: type[Settings]) -> str:
 
 
 def _trains(command: str) -> bool:
-    return command in ("sft", "reward", "ppo")
+    return command in ("pretrain", "sft", "reward", "ppo")
 
 
 def _positive(text: str) -> int:
