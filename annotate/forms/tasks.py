@@ -19,7 +19,7 @@ class NewTasksForm(forms.Form):
         min_value=1,
         max_value=MOST_JUDGMENTS,
         initial=1,
-        help_text=_("How many people do the same task, each for himself."),
+        help_text=_("How many people do the same task, each on their own."),
     )
     prompt_kind = forms.ChoiceField(label=_("Kind of prompt"), required=False, choices=[*ANY, *Prompt.Kind.choices])
     use_case = forms.ChoiceField(label=_("Use case"), required=False, choices=[*ANY, *Prompt.UseCase.choices])
@@ -27,7 +27,7 @@ class NewTasksForm(forms.Form):
         label=_("Side of the split"),
         required=False,
         choices=[*ANY, *Prompt.Split.choices],
-        help_text=_("Of a prompt to write it shows later."),
+        help_text=_("A prompt that is still to be written falls on a side by itself."),
     )
     instructions = forms.CharField(
         label=_("What is asked for besides"),

@@ -102,7 +102,12 @@
 
   // A text: what the server would refuse is said at once, before anything moves on.
   class Text {
-    constructor(task) { this.box = task.form.elements.text; }
+    constructor(task) {
+      this.box = task.form.elements.text;
+      showLength(this.box);
+    }
+
+    filled() { showLength(this.box); }
 
     obstacle() { return this.box.value.trim() ? "" : gettext("Write something first, or skip the task."); }
   }
@@ -112,6 +117,7 @@
     constructor(task) {
       this.task = task;
       this.box = task.form.elements.text;
+      showLength(this.box);
       this.sender = task.form.querySelector('[data-sends="written"]');
       task.form.addEventListener("htmx:beforeRequest", (event) => { if (this.isDeed(event)) task.draft.end(); });
       task.form.addEventListener("htmx:afterRequest", (event) => {
@@ -122,6 +128,8 @@
       // What a deed left in the box, as an answer to be edited, is on no record yet.
       queueMicrotask(() => { if (this.box.value) task.draft.changed(); });
     }
+
+    filled() { showLength(this.box); }
 
     isDeed(event) { return event.target.matches("[name=act], [name=pick], [name=edit]"); }
 
@@ -153,15 +161,8 @@
     button.click();
   }, true);
 
-  // ---- whenever a form has come ----
-  const begin = () => {
-    const box = document.getElementById("written");
-    if (box) showLength(box);
-  };
   document.addEventListener("htmx:load", (event) => {
     const offers = event.target.matches?.("#offers[data-say]") ? event.target : null;
     if (offers) hone.announce(offers.dataset.say);
   });
-  new MutationObserver(begin).observe(document.getElementById("main"), { childList: true, subtree: true });
-  begin();
 })();
