@@ -9,6 +9,7 @@ size nor on its neighbours beyond the rounding of the arithmetic, and with `exac
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,12 +17,17 @@ import numpy
 import torch
 from torch import Tensor
 
+from models_core.decoding import beams
+from models_core.decoding import exact as exactly
 from models_core.decoding.batch import Batch, Place
 from models_core.decoding.beginning import Beginning
 from models_core.decoding.drawing import draw, penalised
-from models_core.decoding.key_values import decoding
+from models_core.decoding.exact import ExactBatch
+from models_core.decoding.key_values import DECODING, decoding
 from models_core.decoding.network import Network
 from models_core.language_models import context_length
+from models_core.methods import soft_prompts
+from models_core.progress import Progress
 from models_core.stopping import Stopped, StopSignal
 
 Finished = Callable[[int, "list[Sample]"], None]
@@ -67,21 +73,21 @@ def sample(
     stop_ids: Sequence[int],
     seed: int,
     batch_size: int,
+    exact: bool = False,
     beginning: Beginning | None = None,
+    only: Sequence[int] | None = None,
     finished: Finished | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     stop: StopSignal | None = None,
 ) -> list[list[Sample]]:
     """`samples` responses to each prompt, in order. `batch_size` counts responses in flight.
 
-    `beginning`: virtual tokens that all rows attend to before their prompts. `progress` is called with responses done
-    and in all. Raises Stopped when `stop` is requested, between two tokens, and ValueError for a prompt that is empty
-    or leaves no room for its answer.
+    `exact` makes them equal to the bit in every batch, for about ten times the seconds. `beginning` is what every row
+    attends to before its prompt, by default the model's own virtual tokens. `only`: indices of the prompts to answer;
+    the others get none. `progress` is called with responses done and in all. Raises Stopped when `stop` is requested,
+    between two tokens, ValueError for a prompt that is empty or leaves no room for its answer, and BadInput where the
+    model cannot be taken exactly.
     """
-    room = context_length(model) - max_new_tokens - (beginning.shift if beginning else 0)
-    for ids in prompt_ids:
-        if not 0 < len(ids) <= room:
-            raise ValueError(f"a prompt of {len(ids)} tokens, where 1 to {room} fit beside the answer")
     drawing = _Drawing(
         temperature=temperature,
         top_k=top_k,
@@ -91,45 +97,145 @@ def sample(
         max_new_tokens=max_new_tokens,
         seed=seed,
     )
-    done: list[list[Sample | None]] = [[None] * samples for _ in prompt_ids]
-    missing = [samples] * len(prompt_ids)
-    ended = 0
+    _check_lengths(model, prompt_ids, max_new_tokens=max_new_tokens, beginning=beginning)
+    chosen = range(len(prompt_ids)) if only is None else only
+    batches = list(_batches(prompt_ids, chosen, samples=samples, batch_size=batch_size))
+    tally = _Tally(len(prompt_ids), samples=samples, total=samples * len(chosen), finished=finished, progress=progress)
+    with _sampling(model, steps=len(batches) * max_new_tokens, exact=exact) as network:
+        left = beginning or soft_prompts.beginning(model)
+        for places in batches:
+            batch: Batch | ExactBatch
+            if exact:
+                batch = ExactBatch(
+                    network, prompt_ids, places, max_new_tokens=max_new_tokens, size=batch_size, beginning=left
+                )
+            else:
+                batch = Batch(network, prompt_ids, places, max_new_tokens=max_new_tokens, beginning=left)
+            for endings in _drawn(batch, drawing, stop=stop):
+                tally.add(endings)
+    return tally.done
+
+
+def search(
+    model: Any,
+    prompt_ids: Sequence[Sequence[int]],
+    *,
+    samples: int,
+    num_beams: int,
+    max_new_tokens: int,
+    length_penalty: float = 1.0,
+    repetition_penalty: float = 1.0,
+    stop_ids: Sequence[int],
+    batch_size: int,
+    beginning: Beginning | None = None,
+    only: Sequence[int] | None = None,
+    finished: Finished | None = None,
+    progress: Progress | None = None,
+    stop: StopSignal | None = None,
+) -> list[list[Sample]]:
+    """The `samples` best responses to each prompt by beam search, best first: see `decoding.beams`.
+
+    `batch_size` counts beams in flight. Everything else is as in `sample`. Raises ValueError for fewer beams than
+    samples.
+    """
+    if not samples <= num_beams:
+        raise ValueError(f"{samples} samples cannot come from {num_beams} beams")
+    _check_lengths(model, prompt_ids, max_new_tokens=max_new_tokens, beginning=beginning)
+    chosen = range(len(prompt_ids)) if only is None else only
+    size = max(batch_size, num_beams)
+    batches = list(_batches(prompt_ids, chosen, samples=num_beams, batch_size=size))
+    tally = _Tally(len(prompt_ids), samples=samples, total=samples * len(chosen), finished=finished, progress=progress)
+    with _sampling(model, steps=len(batches) * max_new_tokens) as network:
+        left = beginning or soft_prompts.beginning(model)
+        for places in batches:
+            batch = Batch(network, prompt_ids, places, max_new_tokens=max_new_tokens, beginning=left)
+            for prompt, answers in beams.search(
+                batch,
+                beams=num_beams,
+                length_penalty=length_penalty,
+                repetition_penalty=repetition_penalty,
+                stop_ids=stop_ids,
+                max_new_tokens=max_new_tokens,
+                stop=stop,
+            ):
+                tally.add(
+                    [
+                        (Place(prompt=prompt, number=number), _found(answer, stop_ids=stop_ids))
+                        for number, answer in enumerate(answers[:samples])
+                    ]
+                )
+    return tally.done
+
+
+class _Tally:
+    """The samples so far, and who is told of them."""
+
+    def __init__(
+        self, prompts: int, *, samples: int, total: int, finished: Finished | None, progress: Progress | None
+    ) -> None:
+        self.slots: list[list[Sample | None]] = [[None] * samples for _ in range(prompts)]
+        self.missing = [samples] * prompts
+        self.total = total
+        self.ended = 0
+        self.finished = finished
+        self.progress = progress
+
+    def add(self, endings: Sequence[tuple[Place, Sample]]) -> None:
+        for place, item in endings:
+            self.slots[place.prompt][place.number] = item
+            self.missing[place.prompt] -= 1
+            if self.finished is not None and not self.missing[place.prompt]:
+                self.finished(place.prompt, cast(list[Sample], self.slots[place.prompt]))
+        self.ended += len(endings)
+        if self.progress is not None:
+            self.progress(self.ended, self.total)
+
+    @property
+    def done(self) -> list[list[Sample]]:
+        return [[item for item in own if item is not None] for own in self.slots]
+
+
+@contextmanager
+def _sampling(model: Any, *, steps: int, exact: bool = False) -> Iterator[Network]:
+    """The model as a network to decode with; afterwards it is in the mode in which it was."""
+    if exact:
+        exactly.check(model)
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), decoding(model):
-            batches = list(_batches(prompt_ids, samples=samples, batch_size=batch_size))
-            network = Network(model, steps=len(batches) * max_new_tokens)
-            for places in batches:
-                batch = Batch(network, prompt_ids, places, max_new_tokens=max_new_tokens, beginning=beginning)
-                for endings in _drawn(batch, drawing, stop=stop):
-                    for place, item in endings:
-                        done[place.prompt][place.number] = item
-                        missing[place.prompt] -= 1
-                        if finished is not None and not missing[place.prompt]:
-                            finished(place.prompt, cast(list[Sample], done[place.prompt]))
-                    ended += len(endings)
-                    if progress is not None:
-                        progress(ended, samples * len(prompt_ids))
+        with torch.inference_mode(), decoding(model, attention=exactly.ROW_BY_ROW if exact else DECODING):
+            yield Network(model, steps=steps)
     finally:
         model.train(was_training)
-    return cast(list[list[Sample]], done)
 
 
-def _batches(prompts: Sequence[Sequence[int]], *, samples: int, batch_size: int) -> Iterator[list[Place]]:
+def _check_lengths(
+    model: Any, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, beginning: Beginning | None
+) -> None:
+    room = context_length(model) - max_new_tokens - (beginning.shift if beginning else 0)
+    for ids in prompts:
+        if not 0 < len(ids) <= room:
+            raise ValueError(f"a prompt of {len(ids)} tokens, where 1 to {room} fit beside the answer")
+
+
+def _batches(
+    prompts: Sequence[Sequence[int]], chosen: Sequence[int], *, samples: int, batch_size: int
+) -> Iterator[list[Place]]:
     """Responses to sample together: prompts of like length, longest first.
 
     The longest first, so that a batch too large for the memory fails at once. A prompt's samples stay together while
     they fit, because they share its prefill.
     """
-    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    order = sorted(chosen, key=lambda index: -len(prompts[index]))
     places = [Place(prompt=prompt, number=number) for prompt in order for number in range(samples)]
     size = batch_size - batch_size % samples if samples <= batch_size else batch_size
     for start in range(0, len(places), size):
         yield places[start : start + size]
 
 
-def _drawn(batch: Batch, drawing: _Drawing, *, stop: StopSignal | None) -> Iterator[list[tuple[Place, Sample]]]:
+def _drawn(
+    batch: Batch | ExactBatch, drawing: _Drawing, *, stop: StopSignal | None
+) -> Iterator[list[tuple[Place, Sample]]]:
     """Draw until every row is over; yields the rows that ended at each step at which some did."""
     limit, device = drawing.max_new_tokens, batch.logits.device
     uniforms = torch.stack([_uniforms(drawing.seed, place, limit) for place in batch.places]).to(device)
@@ -168,3 +274,8 @@ def _sample(ids: Tensor, logprobs: Tensor, *, stopped: bool) -> Sample:
     return Sample(
         ids=tuple(ids.tolist()), logprobs=tuple(logprobs.tolist()), finish_reason="stop" if stopped else "length"
     )
+
+
+def _found(answer: beams.Found, *, stop_ids: Sequence[int]) -> Sample:
+    reason = "stop" if answer.ids[-1] in stop_ids else "length"
+    return Sample(ids=answer.ids, logprobs=answer.logprobs, finish_reason=reason)
