@@ -9,6 +9,8 @@ from torch import Tensor
 
 BLOCK = 256
 """Probabilities are searched in blocks of this many tokens."""
+CHUNK = 2**19
+"""Scores drawn from at once: copies of them all in fp32 leave the processor's cache, and their pages cost even more."""
 SORTED = 1024
 """top_p sorts this many of the likeliest tokens; only where they do not hold it, all (thirty times as long)."""
 
@@ -21,6 +23,16 @@ def draw(
     logits: [B, V]; uniforms: [B] in [0, 1). The log-probability is the one under the distribution drawn from, for
     temperature 0 (the likeliest token) the model's own. Computes in fp32, or fp64 where the logits have it.
     """
+    rows = max(1, CHUNK // logits.shape[1])
+    parts = [
+        _drawn(some, numbers, temperature=temperature, top_k=top_k, top_p=top_p)
+        for some, numbers in zip(logits.split(rows), uniforms.split(rows), strict=True)
+    ]
+    tokens, log_probs = (torch.cat(part) for part in zip(*parts, strict=True))
+    return tokens, log_probs
+
+
+def _drawn(logits: Tensor, uniforms: Tensor, *, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if temperature == 0:
         tokens = scores.argmax(dim=-1, keepdim=True)

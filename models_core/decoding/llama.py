@@ -75,7 +75,7 @@ class Llama:
     @classmethod
     def of(cls, model: Any, *, pack: bool) -> "Llama | None":
         """Not for sliding windows, hooks (adapters, soft prompts), quantised layers, or LoRA that is not merged."""
-        if type(model) not in SHAPES or _has_window(model.config) or _is_hooked(model):
+        if type(model) not in SHAPES or has_window(model.config) or _is_hooked(model):
             return None
         linears = [model.lm_head, *(part for layer in model.model.layers for part in _linears(layer))]
         is_plain = type(model.model.embed_tokens) is nn.Embedding and all(map(_plain, linears))
@@ -195,7 +195,7 @@ def _norm(module: Any) -> _Norm:
     return _Norm(weight=module.weight, eps=module.variance_epsilon)
 
 
-def _has_window(config: Any) -> bool:
+def has_window(config: Any) -> bool:
     """Whether some layer sees only the nearest tokens."""
     kinds = getattr(config, "layer_types", None)
     if kinds is not None:
@@ -204,7 +204,11 @@ def _has_window(config: Any) -> bool:
 
 
 def _is_hooked(model: nn.Module) -> bool:
-    """Whether something listens in on a module's forward pass, or replaces it."""
-    return any(
-        module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module) for module in model.modules()
-    )
+    """Whether something listens in on a module's forward pass, or replaces it by another function."""
+    return any(module._forward_hooks or module._forward_pre_hooks or _is_replaced(module) for module in model.modules())
+
+
+def _is_replaced(module: nn.Module) -> bool:
+    """The kernels of training compute what the module's own forward does."""
+    forward = vars(module).get("forward")
+    return forward is not None and not getattr(forward, "__module__", "").startswith("models_core.kernels.")

@@ -44,4 +44,3 @@ class Network:
         if self.fast is not None:
             return self.fast.step(tokens, positions, bias[:, None, None], caches)
         return self.read(tokens[:, None], mask, positions[:, None], Cache(layers=list(caches)))
-
