@@ -77,6 +77,13 @@ for _tab in (
     Tab(gettext_lazy("Work"), "annotate:work", Capability.LABEL, position=20),
     Tab(gettext_lazy("My work"), "annotate:mine", Capability.LABEL, also=("annotate:task",), position=25),
     Tab(gettext_lazy("Guidelines"), "annotate:guidelines", Capability.VIEW, position=30),
+    Tab(
+        gettext_lazy("Tasks"),
+        "annotate:tasks",
+        Capability.MANAGE,
+        also=("annotate:task_kinds", "annotate:withdraw_tasks", "annotate:exam_settings"),
+        position=42,
+    ),
     Tab(gettext_lazy("Prompts"), "annotate:prompts", Capability.SEE_DATA, also=("annotate:import",), position=40),
     Tab(gettext_lazy("Review"), "annotate:review", Capability.REVIEW, also=("annotate:review_judgment",), position=35),
     Tab(gettext_lazy("Exports"), "annotate:exports", Capability.EXPORT, position=45),

@@ -24,6 +24,7 @@ FIELDS = (
     "gold_rate",
     "task_kinds",
     "lease_minutes",
+    "margin_input",
     "mask_model_names",
     "sensitive_rule",
     "exam_threshold",

@@ -1,7 +1,8 @@
-"""The ranking board: what a labeler is shown of a task, and what he enters read back as a submission.
+"""The ranking board: what a labeler is shown of a comparison, and what he enters read back as a submission.
 
-Fields, per response id R: `rank-R` ("1" best, "" not ranked), `rating-R-CRITERION`, `flag-R` (once for each flag set);
-and once: `all_unacceptable`, `margin`, `comment`, `seconds`, `rubric`, `client_id`. A draft is the same fields as
+Fields, per response id R: `rank-R` ("1" best, "" not ranked), `rating-R-CRITERION`, `flag-R` (once for each flag set),
+`note-R`; and once: `all_unacceptable`, `margin`, `preference` ("R:MARGIN", the better one of a pair and by how much, or
+"tie"), `improved_from`, `improved_text`, `comment`, `seconds`, `rubric`, `client_id`. A draft is the same fields as
 {name: [values]}, so the page that comes back after a reload, a refusal or a lost connection is made by the same code.
 """
 
@@ -12,56 +13,92 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
 from ..errors import Refused
-from ..models import Assignment, JudgmentRevision, Prompt, Response, Rubric
+from ..models import Assignment, JudgmentRevision, Project, Prompt, Response, Rubric
 from ..ordering import Ordering
 from ..submission import Submission
+from ..unblinding import mask_names, names_itself
+from .controls import Option, checkboxes, radios
 
 Entered = Mapping[str, list[str]]
 # Kept in a draft and nowhere else: everything else that a form sends is of no use the next time.
-_DRAFT_PREFIXES = ("rank-", "rating-", "flag-")
-_DRAFT_FIELDS = ("all_unacceptable", "margin", "comment", "seconds", "skip_reason", "skip_note")
+_DRAFT_PREFIXES = ("rank-", "rating-", "flag-", "note-")
+_DRAFT_FIELDS = {
+    *("all_unacceptable", "margin", "preference", "improved_from", "improved_text"),
+    *("comment", "seconds", "skip_reason", "skip_note"),
+}
+# A scale of more stops than these is a number to type.
+_MOST_STOPS = 11
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    value: str
-    label: str
-    chosen: bool
+class Urls:
+    """Where a task's form goes; an empty `skip` is a task that can't be skipped."""
+
+    submit: str
+    draft: str
+    skip: str = ""
+    report: str = ""
+
+    @classmethod
+    def of(cls, assignment: Assignment) -> "Urls":
+        where = [assignment.project.slug, assignment.pk]
+        submit = reverse("annotate:submit", args=where)
+        stem = submit.removesuffix("submit")
+        return cls(submit=submit, draft=f"{stem}draft", skip=f"{stem}skip", report=f"{stem}report")
 
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """One criterion of the rubric for one answer, with its scale as choices."""
+    """One criterion of the rubric for one answer: a row of radio buttons, or a number where the scale is long."""
 
     field: str
     label: str
     help: str
-    choices: list[Choice]
+    low: int
+    high: int
+    value: str
+    stops: SafeString | None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response as a labeler sees it: a letter and a text. Nothing here says who wrote it."""
+    """One response as a labeler sees it: a letter and a text. Nothing here says who wrote it; that the text itself does
+    is said."""
 
     id: int
     letter: str
     text: str
+    names_itself: bool
     rank: str
-    ranks: list[Choice]
+    ranks: SafeString
     ratings: list[Rating]
-    flags: list[Choice]
+    flags: SafeString
+    note: str
 
 
 class Board:
-    """An assignment of the comparing kind, with what was entered so far."""
+    """An assignment of the comparing kind, with what was entered so far: in the form, else the draft, else the judgment
+    that is being revised."""
+
+    template = "annotate/work/board.html"
+    # The dock has tiers to drag answers into, and a box for "all unacceptable".
+    tiers = True
 
     def __init__(self, assignment: Assignment, *, entered: Entered | None = None) -> None:
         self.assignment = assignment
         # A draft is stored JSON: only what has the shape of a form's fields is taken from it.
-        self._entered = entered if entered is not None else _draft_fields(assignment.draft)
+        self._entered = entered if entered is not None else draft_fields(assignment.draft)
         # New at each showing, so that going back and judging again is a revision and a double click is not.
         self.client_id = uuid.uuid4()
+
+    @cached_property
+    def urls(self) -> Urls:
+        return Urls.of(self.assignment)
 
     @property
     def prompt(self) -> Prompt:
@@ -77,10 +114,15 @@ class Board:
     @cached_property
     def answers(self) -> list[Answer]:
         responses = Response.objects.in_bulk(self.assignment.presentation)
-        return [
-            self._answer(responses[key], letter)
-            for key, letter in zip(self.assignment.presentation, string.ascii_uppercase, strict=False)
-        ]
+        return [self._answer(responses[key], letter) for key, letter in self._letters]
+
+    @property
+    def count(self) -> int:
+        return len(self.assignment.presentation)
+
+    @property
+    def ranks(self) -> range:
+        return range(1, self.count + 1)
 
     @property
     def all_unacceptable(self) -> bool:
@@ -99,15 +141,61 @@ class Board:
         return self._last("skip_note")
 
     @property
-    def margins(self) -> list[Choice]:
-        """How much better the better one is: asked where two answers are compared."""
-        if len(self.assignment.presentation) != 2:
-            return []
-        margin = JudgmentRevision.Margin
-        return [
-            Choice(str(level.value), str(level.label), self._last("margin") == str(level.value))
-            for level in sorted(margin, reverse=True)
+    def improved_from(self) -> str:
+        return self._last("improved_from")
+
+    @property
+    def improved_text(self) -> str:
+        return self._last("improved_text")
+
+    @property
+    def margins(self) -> SafeString | None:
+        """How much better the better one is: asked where two answers are compared, if not by `preferences`."""
+        if self.count != 2 or self._asks_by_slider:
+            return None
+        levels = sorted(JudgmentRevision.Margin, reverse=True)
+        options = [Option(str(level.value), str(level.label)) for level in levels]
+        return radios("margin", options, chosen=self._last("margin"))
+
+    @property
+    def preferences(self) -> SafeString | None:
+        """One scale from the first answer to the second, for a pair: order and margin in one go."""
+        if self.count != 2 or not self._asks_by_slider:
+            return None
+        (first, _letter), (second, _other) = self._letters
+        levels = sorted(JudgmentRevision.Margin)
+        stops = [
+            *((first, "A", level) for level in reversed(levels)),
+            None,
+            *((second, "B", level) for level in levels),
         ]
+        options = []
+        for stop in stops:
+            if stop is None:
+                options.append(Option("tie", "=", spoken=_("Equally good")))
+                continue
+            key, letter, level = stop
+            spoken = _("%(letter)s: %(margin)s") % {"letter": letter, "margin": level.label}
+            options.append(Option(f"{key}:{level.value}", str(level.value + 1), spoken=spoken, title=spoken))
+        return radios("preference", options, chosen=self._last("preference"))
+
+    @property
+    def _asks_by_slider(self) -> bool:
+        return self.assignment.project.margin_input == Project.MarginInput.SLIDER
+
+    @property
+    def _letters(self) -> list[tuple[int, str]]:
+        return list(zip(self.assignment.presentation, string.ascii_uppercase, strict=False))
+
+    @cached_property
+    def _rank_options(self) -> list[Option]:
+        numbers = [Option(str(number), str(number)) for number in self.ranks]
+        return [*numbers, Option("", "–", spoken=_("Not ranked"), title=_("Not ranked"))]
+
+    @cached_property
+    def _flag_options(self) -> list[Option]:
+        flags = self.rubric.flags if self.rubric else []
+        return [Option(flag["name"], flag["label"], title=flag.get("help", "")) for flag in flags]
 
     def _last(self, name: str) -> str:
         values = self._entered.get(name) or [""]
@@ -115,71 +203,76 @@ class Board:
 
     def _answer(self, response: Response, letter: str) -> Answer:
         rank = self._last(f"rank-{response.pk}")
-        ranks = [str(number) for number in range(1, len(self.assignment.presentation) + 1)]
-        rank = rank if rank in ranks else ""
-        criteria = self.rubric.criteria if self.rubric else []
-        flagged = self._entered.get(f"flag-{response.pk}") or []
+        rank = rank if rank in {str(number) for number in self.ranks} else ""
+        masked = self.assignment.project.mask_model_names
         return Answer(
             id=response.pk,
             letter=letter,
-            text=response.text,
+            text=mask_names(response.text) if masked else response.text,
+            names_itself=bool(names_itself(response.text)),
             rank=rank,
-            ranks=[Choice(number, number, number == rank) for number in ranks],
-            ratings=[self._rating(response.pk, criterion) for criterion in criteria],
-            flags=[
-                Choice(flag["name"], flag["label"], flag["name"] in flagged)
-                for flag in (self.rubric.flags if self.rubric else [])
+            ranks=radios(f"rank-{response.pk}", self._rank_options, chosen=rank),
+            ratings=[
+                self._rating(response.pk, criterion) for criterion in (self.rubric.criteria if self.rubric else [])
             ],
+            flags=checkboxes(
+                f"flag-{response.pk}", self._flag_options, chosen=self._entered.get(f"flag-{response.pk}") or []
+            ),
+            note=self._last(f"note-{response.pk}"),
         )
 
     def _rating(self, response_id: int, criterion: dict[str, Any]) -> Rating:
         field = f"rating-{response_id}-{criterion['name']}"
-        scale = [str(number) for number in range(criterion["min"], criterion["max"] + 1)]
-        choices = [Choice(value, value, value == self._last(field)) for value in scale]
-        return Rating(field=field, label=criterion["label"], help=criterion.get("help", ""), choices=choices)
+        low, high, value = criterion["min"], criterion["max"], self._last(field)
+        stops = None
+        if high - low < _MOST_STOPS:
+            numbers = [Option(str(number), str(number)) for number in range(low, high + 1)]
+            none = Option("", "–", spoken=_("Not rated"), title=_("Not rated"))
+            stops = radios(field, [*numbers, none], chosen=value)
+        return Rating(
+            field=field,
+            label=criterion["label"],
+            help=criterion.get("help", ""),
+            low=low,
+            high=high,
+            value=value,
+            stops=stops,
+        )
 
+    @staticmethod
+    def draft(entered: Entered) -> dict[str, list[str]]:
+        """What of a form's fields is worth keeping as a draft."""
+        return {
+            name: values
+            for name, values in entered.items()
+            if name in _DRAFT_FIELDS or name.startswith(_DRAFT_PREFIXES)
+        }
 
-def draft(entered: Entered) -> dict[str, list[str]]:
-    """What of a form's fields is worth keeping as a draft."""
-    return {
-        name: values for name, values in entered.items() if name in _DRAFT_FIELDS or name.startswith(_DRAFT_PREFIXES)
-    }
+    @staticmethod
+    def submission(entered: Entered) -> Submission:
+        """The form's fields as a submission. Raises Refused (400) for what no page sends; the queue checks the rest."""
+        return _submission(entered)
 
-
-def submission(entered: Entered) -> Submission:
-    """The form's fields as a submission. Raises Refused (400) for what no page sends; the queue checks the rest."""
-
-    def last(name: str) -> str:
-        return (entered.get(name) or [""])[-1]
-
-    ranks: dict[int, int | None] = {}
-    ratings: dict[str, dict[str, int]] = {}
-    flags: dict[str, list[str]] = {}
-    for name, values in entered.items():
-        kind, _, rest = name.partition("-")
-        if kind == "rank":
-            ranks[_number(rest, "An answer")] = _number(values[-1], "A rank") if values[-1] else None
-        elif kind == "rating" and values[-1]:
-            response_id, _, criterion = rest.partition("-")
-            ratings.setdefault(response_id, {})[criterion] = _number(values[-1], "A rating", negative=True)
-        elif kind == "flag":
-            flags[rest] = values
-    try:
-        client_id = uuid.UUID(last("client_id"))
-        seconds = float(last("seconds")) if last("seconds") else None
-    except ValueError:
-        raise Refused("The form came incomplete. Reload the page: your draft is kept.", status=400) from None
-    return Submission(
-        client_id=client_id,
-        tiers=Ordering.from_ranks(ranks).tiers,
-        all_unacceptable=bool(last("all_unacceptable")),
-        ratings=ratings,
-        flags=flags,
-        margin=_number(last("margin"), "A margin") if last("margin") else None,
-        comment=last("comment"),
-        seconds=seconds,
-        rubric_id=_number(last("rubric"), "A rubric") if last("rubric") else None,
-    )
+    @staticmethod
+    def entered(revision: JudgmentRevision) -> dict[str, list[str]]:
+        """The fields that a revision came from, so that it can be changed or given again."""
+        ranks = Ordering(tuple(map(tuple, revision.tiers))).ranks()
+        fields = {f"rank-{key}": [str(rank)] for key, rank in ranks.items()}
+        fields |= {f"flag-{key}": list(names) for key, names in revision.flags.items()}
+        fields |= {f"note-{key}": [note] for key, note in revision.notes.items()}
+        fields |= {
+            f"rating-{key}-{name}": [str(value)]
+            for key, ratings in revision.ratings.items()
+            for name, value in ratings.items()
+        }
+        if revision.margin is not None:
+            fields["margin"] = [str(revision.margin)]
+            best = revision.tiers[0] if revision.tiers else []
+            fields["preference"] = [f"{best[0]}:{revision.margin}" if len(best) == 1 else "tie"]
+        if improved := revision.content.get("improved"):
+            fields |= {"improved_from": [str(improved["response"])], "improved_text": [improved["text"]]}
+        once = {"comment": revision.comment, "seconds": revision.seconds, "all_unacceptable": revision.all_unacceptable}
+        return fields | {name: ["1" if value is True else str(value)] for name, value in once.items() if value}
 
 
 def skip_reason(entered: Entered) -> str:
@@ -188,7 +281,61 @@ def skip_reason(entered: Entered) -> str:
     return ": ".join(part for part in parts if part)
 
 
-def _draft_fields(stored: Any) -> Entered:
+def _submission(entered: Entered) -> Submission:
+    def last(name: str) -> str:
+        return (entered.get(name) or [""])[-1]
+
+    ranks: dict[int, int | None] = {}
+    ratings: dict[str, dict[str, int]] = {}
+    flags: dict[str, list[str]] = {}
+    notes: dict[str, str] = {}
+    for name, values in entered.items():
+        kind, _dash, rest = name.partition("-")
+        if kind == "rank":
+            ranks[_number(rest, _("An answer"))] = _number(values[-1], _("A rank")) if values[-1] else None
+        elif kind == "rating" and values[-1]:
+            response_id, _dash, criterion = rest.partition("-")
+            ratings.setdefault(response_id, {})[criterion] = _number(values[-1], _("A rating"), negative=True)
+        elif kind == "flag":
+            flags[rest] = values
+        elif kind == "note" and values[-1].strip():
+            notes[rest] = values[-1].replace("\r\n", "\n")
+    try:
+        client_id = uuid.UUID(last("client_id"))
+        seconds = float(last("seconds")) if last("seconds") else None
+    except ValueError:
+        raise Refused(_("The form came incomplete. Reload the page: your draft is kept."), status=400) from None
+    margin = _number(last("margin"), _("A margin")) if last("margin") else None
+    if last("preference"):
+        ranks, margin = _preference(last("preference"), list(ranks))
+    improved = {}
+    if last("improved_from") and last("improved_text").strip():
+        improved = {"response": _number(last("improved_from"), _("An answer")), "text": last("improved_text")}
+    return Submission(
+        client_id=client_id,
+        tiers=Ordering.from_ranks(ranks).tiers,
+        all_unacceptable=bool(last("all_unacceptable")),
+        ratings=ratings,
+        flags=flags,
+        notes=notes,
+        content={"improved": improved} if improved else {},
+        margin=margin,
+        comment=last("comment"),
+        seconds=seconds,
+        rubric_id=_number(last("rubric"), _("A rubric")) if last("rubric") else None,
+    )
+
+
+def _preference(stop: str, pair: list[int]) -> tuple[dict[int, int | None], int]:
+    """A stop of the scale as ranks and margin."""
+    if stop == "tie":
+        return dict.fromkeys(pair, 1), 0
+    better, _colon, margin = stop.partition(":")
+    better_id = _number(better, _("An answer"))
+    return {key: 1 if key == better_id else 2 for key in {*pair, better_id}}, _number(margin, _("A margin"))
+
+
+def draft_fields(stored: Any) -> Entered:
     if not isinstance(stored, dict):
         return {}
     return {
@@ -201,5 +348,5 @@ def _draft_fields(stored: Any) -> Entered:
 def _number(text: str, what: str, *, negative: bool = False) -> int:
     digits = text[1:] if negative and text.startswith("-") else text
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
-        raise Refused(f"{what} is named by a whole number.", status=400)
+        raise Refused(_("%(what)s is named by a whole number.") % {"what": what}, status=400)
     return int(text)

@@ -51,6 +51,12 @@ class ProjectForm(forms.Form):
         initial=30,
         help_text=_("A task that nobody touched for this long goes to somebody else. Late work is kept."),
     )
+    margin_input = forms.ChoiceField(
+        label=_("How much better, of two answers"),
+        choices=Project.MarginInput.choices,
+        initial=Project.MarginInput.LEVELS,
+        help_text=_("Asked where a task has two answers: Llama 2's levels, or order and strength on one scale."),
+    )
     mask_model_names = forms.BooleanField(
         label=_("Mask model names"),
         required=False,

@@ -11,9 +11,11 @@ from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from .. import sensitive
 from ..errors import Refused
 from ..forms.data import ImportForm
 from ..imports import ImportReport
@@ -55,6 +57,16 @@ def import_file(request: ProjectRequest) -> HttpResponse:
     if report.errors:
         return _page(request, form=form, status=400, report=report, file_name=upload.name)
     messages.success(request, f"{upload.name}: {report.summary}")
+    return redirect("annotate:prompts", request.project.slug)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def mark(request: ProjectRequest, prompt_id: int) -> HttpResponse:
+    """Mark a prompt as one that may upset, or take the mark away."""
+    prompt = get_object_or_404(Prompt, pk=prompt_id, project=request.project)
+    sensitive.mark(prompt=prompt, sensitive=request.POST.get("sensitive") == "yes", by=request.user)
+    messages.success(request, _("Saved."))
     return redirect("annotate:prompts", request.project.slug)
 
 

@@ -16,6 +16,14 @@ MAY = {
     "submit": {"manager", "reviewer", "labeler"},
     "skip": {"manager", "reviewer", "labeler"},
     "draft": {"manager", "reviewer", "labeler"},
+    "ahead": {"manager", "reviewer", "labeler"},
+    "task": {"manager", "reviewer", "labeler"},
+    "undo": {"manager", "reviewer", "labeler"},
+    "report": {"manager", "reviewer", "labeler"},
+    "mine": {"manager", "reviewer", "labeler"},
+    "review": {"manager", "reviewer"},
+    "review_judgment": {"manager", "reviewer"},
+    "resolve_report": {"manager", "reviewer"},
     "prompts": {"manager", "researcher", "reviewer"},
     "import": {"manager"},
     "exports": {"manager", "researcher"},
@@ -25,15 +33,15 @@ MAY = {
     "reset_password": {"manager"},
     "remove_role": {"manager"},
 }
-OUTSIDE_PROJECTS = {"home", "account", "new_project", "preferences", "catalogue"}
-POST_ONLY = {"submit", "skip", "draft", "import", "reset_password", "remove_role"}
+OUTSIDE_PROJECTS = {"home", "account", "keys", "new_project", "preferences", "catalogue"}
+POST_ONLY = {"submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"}
 # Let in, a request for a thing that isn't there, or without a file, ends in one of these.
-LET_IN = {200, 302, 400, 404, 409}
+LET_IN = {200, 204, 302, 400, 404, 409}
 
 
 def address(pattern: URLPattern, slug: str) -> str:
     route = str(pattern.pattern).replace("<slug:slug>", slug).replace("<path:name>", "x.jsonl")
-    for name in ("assignment_id", "user_id", "snapshot_id"):
+    for name in ("assignment_id", "judgment_id", "report_id", "user_id", "snapshot_id"):
         route = route.replace(f"<int:{name}>", "999999")
     return "/" + route
 

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from annotate import queue
-from annotate.models import Assignment, Judgment, JudgmentRevision
+from annotate.models import Assignment, Judgment, JudgmentReturn, JudgmentRevision, Report
 from annotate.projects import edit_project
 from tests.cast import Cast, make_comparison
 
@@ -55,15 +55,15 @@ class TestTheBoard:
         hold(cast)
         page = labeler.get("/p/kindness/work/").content.decode()
         assert "a-model" not in page
-        assert set(re.findall(r'name="rank-\d+" value="(\d*)" ?checked', page)) == {""}
+        chosen = re.findall(r'name="rank-\d+" value="(\d*)"[^>]* checked', page)
+        assert chosen == ["", "", "", ""]
 
-    def test_is_a_plain_form_as_well_as_an_htmx_one(self, cast: Cast, labeler: Client) -> None:
+    def test_is_a_plain_form_whose_every_deed_has_an_address(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
         page = labeler.get("/p/kindness/work/").content.decode()
-        submit = url(assignment, "submit")
-        assert f'action="{submit}"' in page
-        assert f'hx-post="{submit}"' in page
-        assert f'formaction="{url(assignment, "skip")}"' in page
+        assert f'method="post" action="{url(assignment, "submit")}"' in page
+        for deed in ("skip", "report"):
+            assert f'formaction="{url(assignment, deed)}" hx-post="{url(assignment, deed)}"' in page
 
     def test_asks_what_the_rubric_asks(self, cast: Cast, labeler: Client) -> None:
         criteria = [{"name": "warmth", "label": "Warmth", "min": 1, "max": 3}]
@@ -79,7 +79,7 @@ class TestTheBoard:
         assert latest().flags == {str(second): ["rude"]}
 
     def test_says_when_nothing_is_left(self, cast: Cast, labeler: Client) -> None:
-        assert "Nothing to rank right now" in labeler.get("/p/kindness/work/").content.decode()
+        assert "Nothing to do right now" in labeler.get("/p/kindness/work/").content.decode()
 
     def test_warns_before_a_prompt_that_may_upset(self, cast: Cast, labeler: Client) -> None:
         task = hold(cast).task
@@ -108,9 +108,10 @@ class TestSubmit:
     def test_as_a_plain_form_leads_back_to_the_next_task(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
         page = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4), follow=True)
-        assert page.redirect_chain == [("/p/kindness/work/", 302)]
+        assert page.redirect_chain == [(f"/p/kindness/work/?done={assignment.pk}", 302)]
         assert "Saved." in page.content.decode()
-        assert page.context["board"].assignment.pk != assignment.pk
+        assert f'action="{url(assignment, "undo")}"' in page.content.decode()
+        assert page.context["face"].assignment.pk != assignment.pk
 
     def test_by_htmx_answers_with_the_task_leased_ahead(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
@@ -119,9 +120,29 @@ class TestSubmit:
         answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 1, 2, 2), headers=HTMX)
         fragment = answer.content.decode()
         assert answer.status_code == 200
-        assert fragment.strip().startswith('<section id="work"')
+        assert f'<section id="work" aria-label="Work" data-task="{ahead.pk}"' in fragment
         assert url(ahead, "submit") in fragment
+        assert url(assignment, "undo") in fragment
+        assert answer["X-Hone-Task"] == str(ahead.pk)
         assert "<html" not in fragment
+
+    def test_sends_the_receipt_alone_when_the_page_shows_the_next_task_already(
+        self, cast: Cast, labeler: Client
+    ) -> None:
+        assignment = hold(cast)
+        ahead = queue.look_ahead(labeler=cast.labeler, project=cast.project)
+        assert ahead is not None
+        fields = ranked(assignment, 1, 2, 3, 4, shown=str(ahead.pk))
+        answer = labeler.post(url(assignment, "submit"), fields, headers=HTMX)
+        assert answer["X-Hone-Task"] == str(ahead.pk)
+        assert "Saved." in answer.content.decode()
+        assert 'id="work"' not in answer.content.decode()
+
+    def test_sends_the_task_when_the_page_shows_one_that_is_not_his_any_more(self, cast: Cast, labeler: Client) -> None:
+        assignment = hold(cast)
+        fields = ranked(assignment, 1, 2, 3, 4, shown=str(assignment.pk))
+        answer = labeler.post(url(assignment, "submit"), fields, headers=HTMX)
+        assert 'id="work"' in answer.content.decode()
 
     def test_sent_twice_is_one_judgment(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
@@ -136,6 +157,21 @@ class TestSubmit:
         labeler.post(url(assignment, "submit"), ranked(assignment, "", "", "", "", all_unacceptable="1"))
         assert latest().all_unacceptable
         assert latest().tiers == []
+
+    def test_one_scale_for_a_pair_says_which_and_by_how_much(self, cast: Cast, labeler: Client) -> None:
+        edit_project(project=cast.project, by=cast.manager, margin_input="slider")
+        for preference, tiers, margin in (("b:2", "b>a", 2), ("a:0", "a>b", 0), ("tie", "a=b", 0)):
+            make_comparison(cast.project, f"Which? {preference}", texts=("yes", "no"))
+            assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
+            assert assignment is not None
+            page = labeler.get("/p/kindness/work/").content.decode()
+            assert "Which one is better, and by how much?" in page
+            assert not re.search(r'name="preference"[^>]* checked', page)
+            a, b = assignment.presentation
+            value = preference.replace("a:", f"{a}:").replace("b:", f"{b}:")
+            labeler.post(url(assignment, "submit"), ranked(assignment, "", "", preference=value))
+            assert latest().tiers == {"b>a": [[b], [a]], "a>b": [[a], [b]], "a=b": [[a, b]]}[tiers]
+            assert latest().margin == margin
 
     def test_margin_of_a_pair(self, cast: Cast, labeler: Client) -> None:
         make_comparison(cast.project, texts=("yes", "no"))
@@ -244,25 +280,220 @@ class TestSkipAndDraft:
         assert answer.status_code == 409
         assert "Your judgment is kept" in answer.content.decode()
 
+    def test_a_skip_for_being_upsetting_marks_the_prompt(self, cast: Cast, labeler: Client) -> None:
+        assignment = hold(cast)
+        labeler.post(url(assignment, "skip"), {"skip_reason": "upsetting"}, headers=HTMX)
+        prompt = assignment.task.prompt
+        assert prompt is not None
+        prompt.refresh_from_db()
+        assert prompt.sensitive
+
     def test_a_draft_comes_back_with_the_page(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
+        first = assignment.presentation[0]
         fields = ranked(assignment, 2, "", 1, "", comment="so far", all_unacceptable="1", seconds="40")
-        assert labeler.post(url(assignment, "draft"), fields, headers=HTMX).content == b"Draft saved"
+        fields |= {f"note-{first}": "dry", "improved_from": str(first), "improved_text": "In hot water."}
+        answer = labeler.post(url(assignment, "draft"), fields, headers=HTMX)
+        assert answer.json() == {
+            "kept": True, "conflict": False, "over": False, "expired": False, "version": 1, "draft": None
+        }  # fmt: skip
         assignment.refresh_from_db()
         assert assignment.draft is not None
         assert "client_id" not in assignment.draft
         page = labeler.get("/p/kindness/work/").content.decode()
         assert f'name="rank-{assignment.presentation[2]}" value="1" checked' in page
         assert "so far</textarea>" in page
+        assert "dry</textarea>" in page
+        assert f'<option value="{first}" selected>' in page
+        assert "In hot water.</textarea>" in page
         assert 'name="seconds" value="40"' in page
         assert 'name="all_unacceptable" value="1" checked' in page
+        assert 'data-draft-version="1"' in page
+
+    def test_a_draft_that_another_page_has_overtaken_is_told_so(self, cast: Cast, labeler: Client) -> None:
+        assignment = hold(cast)
+
+        def save(comment: str, page: str, version: int, base: int) -> Any:
+            numbers = {"draft_page": page, "draft_version": version, "draft_base": base}
+            return labeler.post(url(assignment, "draft"), {"comment": comment, **numbers}, headers=HTMX).json()
+
+        assert save("office", "one", 1, 0)["kept"]
+        refused = save("home", "two", 1, 0)
+        assert (refused["conflict"], refused["version"], refused["draft"]) == (True, 1, {"comment": ["office"]})
+        kept = labeler.get(url(assignment, "draft")).json()
+        assert kept == {
+            "version": 1, "page": "one", "draft": {"comment": ["office"]}, "state": "current", "judged": False
+        }  # fmt: skip
+
+    def test_a_draft_with_a_broken_number_is_refused(self, cast: Cast, labeler: Client) -> None:
+        assignment = hold(cast)
+        for number in ("-1", "x", "1" * 20, "²"):
+            answer = labeler.post(url(assignment, "draft"), {"comment": "a", "draft_version": number}, headers=HTMX)
+            assert answer.status_code == 400
+            assert answer.json()["error"].endswith(".")
 
     def test_a_draft_of_any_shape_breaks_no_page(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
         Assignment.objects.filter(pk=assignment.pk).update(draft={"comment": 3, "rank-1": [None], "x": []})
         assert labeler.get("/p/kindness/work/").status_code == 200
 
-    def test_a_draft_after_the_end_says_so(self, cast: Cast, labeler: Client) -> None:
+    def test_a_draft_of_a_skipped_task_is_over(self, cast: Cast, labeler: Client) -> None:
+        assignment = hold(cast)
+        labeler.post(url(assignment, "skip"), {})
+        assert labeler.post(url(assignment, "draft"), {"comment": "late"}, headers=HTMX).json()["over"]
+
+
+class TestTheTaskAhead:
+    def test_is_leased_and_rendered_before_it_is_needed(self, cast: Cast, labeler: Client) -> None:
+        hold(cast)
+        answer = labeler.get("/p/kindness/work/ahead", headers=HTMX)
+        ahead = queue.look_ahead(labeler=cast.labeler, project=cast.project)
+        assert ahead is not None
+        assert answer["X-Hone-Task"] == str(ahead.pk)
+        assert (
+            answer.content.decode().strip().startswith(f'<section id="work" aria-label="Work" data-task="{ahead.pk}"')
+        )
+
+    def test_is_nothing_when_nothing_is_left(self, cast: Cast, labeler: Client) -> None:
+        hold(cast, count=1)
+        assert labeler.get("/p/kindness/work/ahead", headers=HTMX).status_code == 204
+
+    def test_is_leased_anew_after_each_submit(self, cast: Cast, labeler: Client) -> None:
+        assignment = hold(cast, count=3)
+        labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4), headers=HTMX)
+        assert queue.look_ahead(labeler=cast.labeler, project=cast.project) is None
+        assert labeler.get("/p/kindness/work/ahead", headers=HTMX).status_code == 200
+        assert queue.look_ahead(labeler=cast.labeler, project=cast.project) is not None
+
+
+class TestUndo:
+    def test_brings_the_task_back_with_all_that_was_said(self, cast: Cast, labeler: Client) -> None:
+        criteria = [{"name": "warmth", "label": "Warmth", "min": 1, "max": 3}]
+        edit_project(
+            project=cast.project, by=cast.manager, criteria=criteria, flags=[{"name": "rude", "label": "Rude"}]
+        )
+        assignment = hold(cast)
+        a, b, c, d = assignment.presentation
+        fields = ranked(assignment, 2, 1, 2, "", comment="close", seconds="12.5")
+        fields |= {f"rating-{a}-warmth": "3", f"flag-{b}": ["rude"], f"note-{c}": "odd", "improved_from": str(b)}
+        labeler.post(url(assignment, "submit"), fields | {"improved_text": "In hot water."}, headers=HTMX)
+        answer = labeler.post(url(assignment, "undo"), headers=HTMX)
+        page = answer.content.decode()
+        assert answer["X-Hone-Task"] == str(assignment.pk)
+        assert "Taken back" in page
+        for field in (
+            f'"rank-{a}" value="2"',
+            f'"rank-{b}" value="1"',
+            f'"rank-{c}" value="2"',
+            f'"rank-{d}" value=""',
+        ):
+            assert re.search(f"name={field}[^>]* checked", page)
+        for field in (f'"rating-{a}-warmth" value="3"', f'"flag-{b}" value="rude"'):
+            assert f"name={field} checked" in page
+        for said in ("close</textarea>", "odd</textarea>", "In hot water.</textarea>", 'name="seconds" value="12.5"'):
+            assert said in page
+        assert Judgment.objects.get().latest is None
+
+    def test_as_a_plain_form_leads_to_the_task(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
         labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4))
-        assert b"is over" in labeler.post(url(assignment, "draft"), ranked(assignment, 2, 1, 3, 4)).content
+        page = labeler.post(url(assignment, "undo"), follow=True)
+        assert page.redirect_chain == [(f"/p/kindness/work/{assignment.pk}/", 302)]
+        assert f'name="rank-{assignment.presentation[3]}" value="4" checked' in page.content.decode()
+
+    def test_too_late_says_where_to_go(self, cast: Cast, labeler: Client) -> None:
+        assignment = hold(cast)
+        answer = labeler.post(url(assignment, "undo"), headers=HTMX)
+        assert answer.status_code == 409
+        assert "nothing to undo" in answer.content.decode()
+
+
+class TestReport:
+    def test_reaches_those_who_manage_and_leaves_the_task(self, cast: Cast, labeler: Client) -> None:
+        assignment = hold(cast)
+        fields = {"report_reason": "personal", "report_note": "a phone number <b>"}
+        for _ in range(2):
+            answer = labeler.post(url(assignment, "report"), fields, headers=HTMX)
+        assert "Reported" in answer.content.decode()
+        report = Report.objects.get()
+        assert (report.reason, report.note, report.assignment) == ("personal", "a phone number <b>", assignment)
+        assignment.refresh_from_db()
+        assert assignment.state == "current"
+        labeler.force_login(cast.reviewer)
+        page = labeler.get("/p/kindness/review/").content.decode()
+        assert "a phone number &lt;b&gt;" in page
+        labeler.post(f"/p/kindness/review/reports/{report.pk}/resolve")
+        assert "phone number" not in labeler.get("/p/kindness/review/").content.decode()
+
+    def test_needs_a_reason(self, cast: Cast, labeler: Client) -> None:
+        assignment = hold(cast)
+        assert labeler.post(url(assignment, "report"), {}, headers=HTMX).status_code == 400
+
+
+class TestMyWork:
+    def judged(self, cast: Cast, labeler: Client, question: str, **fields: Any) -> Assignment:
+        make_comparison(cast.project, question)
+        assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
+        assert assignment is not None
+        labeler.post(url(assignment, "submit"), ranked(assignment, 2, 1, 1, "", **fields))
+        return assignment
+
+    def found(self, labeler: Client, **query: str) -> list[str]:
+        return [entry.question for entry in labeler.get("/p/kindness/mine/", query).context["entries"]]
+
+    def test_is_found_by_words_in_any_language_and_by_kind(self, cast: Cast, labeler: Client) -> None:
+        self.judged(cast, labeler, "How do I boil an egg?", comment="Too close to call")
+        self.judged(cast, labeler, "怎么煮鸡蛋？", all_unacceptable="1")
+        third = self.judged(cast, labeler, 'What is "al dente"?')
+        labeler.post(url(third, "submit"), ranked(third, 1, 2, 3, 4))
+        skipped = hold(cast, count=1)
+        labeler.post(url(skipped, "skip"), {"skip_reason": "broken"})
+        assert len(self.found(labeler)) == 4
+        assert self.found(labeler, words="EGG boil") == ["How do I boil an egg?"]
+        assert self.found(labeler, words="鸡蛋") == ["怎么煮鸡蛋？"]
+        assert self.found(labeler, words='"al') == ['What is "al dente"?']
+        assert self.found(labeler, words="close") == ["How do I boil an egg?"]
+        assert self.found(labeler, words="nothing of the sort") == []
+        assert self.found(labeler, show="commented") == ["How do I boil an egg?"]
+        assert self.found(labeler, show="unacceptable") == ["怎么煮鸡蛋？"]
+        assert self.found(labeler, show="revised") == ['What is "al dente"?']
+        assert self.found(labeler, show="skipped") == ["Question 0?"]
+
+    def test_shows_the_order_in_the_letters_of_the_board(self, cast: Cast, labeler: Client) -> None:
+        self.judged(cast, labeler, "Eggs?")
+        assert "B = C &gt; A" in labeler.get("/p/kindness/mine/").content.decode()
+
+    def test_is_ones_own_alone(self, cast: Cast, labeler: Client) -> None:
+        assignment = self.judged(cast, labeler, "Eggs?")
+        labeler.force_login(cast.second_labeler)
+        assert self.found(labeler) == []
+        assert labeler.get(f"/p/kindness/work/{assignment.pk}/").status_code == 403
+
+    def test_a_revision_starts_from_what_was_said_and_leads_back(self, cast: Cast, labeler: Client) -> None:
+        assignment = self.judged(cast, labeler, "Eggs?", comment="first thought")
+        page = labeler.get(f"/p/kindness/work/{assignment.pk}/", {"back": "mine"}).content.decode()
+        assert "Save the revision" in page
+        assert "first thought</textarea>" in page
+        assert f'name="rank-{assignment.presentation[0]}" value="2" checked' in page
+        answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4, back="mine"), headers=HTMX)
+        assert (answer.status_code, answer["X-Hone-Go"]) == (204, "/p/kindness/mine/")
+        assert latest().number == 2
+
+    def test_what_a_reviewer_returned_waits_with_his_comment_until_it_is_revised(
+        self, cast: Cast, labeler: Client
+    ) -> None:
+        assignment = self.judged(cast, labeler, "Eggs?")
+        judgment = Judgment.objects.get()
+        labeler.force_login(cast.reviewer)
+        path = f"/p/kindness/review/{judgment.pk}/"
+        assert labeler.post(path, {"comment": " "}).status_code == 400
+        assert labeler.post(path, {"comment": "C makes things up <i>"}).status_code == 302
+        assert labeler.post(path, {"comment": "again"}).status_code == 409
+        labeler.force_login(cast.labeler)
+        assert self.found(labeler, show="returned") == ["Eggs?"]
+        for address in ("/p/kindness/mine/", f"/p/kindness/work/{assignment.pk}/"):
+            assert "C makes things up &lt;i&gt;" in labeler.get(address).content.decode()
+        assert "1 returned to you" in labeler.get("/p/kindness/work/").content.decode()
+        labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4))
+        assert self.found(labeler, show="returned") == []
+        assert JudgmentReturn.objects.count() == 1

@@ -1,0 +1,24 @@
+"""Which form a kind of task is shown as, and read back by."""
+
+from ..models import Assignment, Task
+from .board import Board, Entered
+from .chat import ContinueChat
+from .written import Demonstrate, Rate, TextTask, WritePrompt
+
+Face = Board | TextTask
+FACES: dict[str, type[Board] | type[TextTask]] = {
+    Task.Kind.COMPARE: Board,
+    Task.Kind.DEMONSTRATE: Demonstrate,
+    Task.Kind.WRITE_PROMPT: WritePrompt,
+    Task.Kind.RATE: Rate,
+    Task.Kind.CHAT: ContinueChat,
+}
+
+
+def kind_of(assignment: Assignment) -> type[Board] | type[TextTask]:
+    return FACES[assignment.task.kind]
+
+
+def face_of(assignment: Assignment, *, entered: Entered | None = None) -> Face:
+    """The form of an assignment: what was entered, else its draft, else the judgment that is being revised."""
+    return kind_of(assignment)(assignment, entered=entered)

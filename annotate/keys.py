@@ -1,0 +1,102 @@
+"""The keys of the work pages: what there is to do by key, which key does it, and the ones a person chose himself."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from annotate.errors import Refused
+from annotate.models import User
+
+OFF = "off"
+"""The key of a deed that has none; stored for the deed of the same name, it switches off all keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Something to do by key. `key` as the browser names it (KeyboardEvent.key), letters small."""
+
+    name: str
+    key: str
+    label: str | Promise
+
+
+DEEDS = (
+    Deed("submit", "Enter", gettext_lazy("Submit (Ctrl and Enter while writing)")),
+    Deed("next", "ArrowRight", gettext_lazy("Next answer")),
+    Deed("previous", "ArrowLeft", gettext_lazy("Previous answer")),
+    Deed("better", "ArrowUp", gettext_lazy("One rank better")),
+    Deed("worse", "ArrowDown", gettext_lazy("One rank worse")),
+    Deed("tie", "t", gettext_lazy("Tie with the answer ranked last")),
+    Deed("clear", "0", gettext_lazy("Take the rank away")),
+    Deed("unacceptable", "u", gettext_lazy("All unacceptable")),
+    Deed("rate", "r", gettext_lazy("Ratings and flags of the answer")),
+    Deed("note", "n", gettext_lazy("Note on the answer")),
+    Deed("comment", "c", gettext_lazy("Comment on the task")),
+    Deed("improve", "i", gettext_lazy("Improve the best answer")),
+    Deed("diff", "d", gettext_lazy("Compare two answers word by word")),
+    Deed("raw", "v", gettext_lazy("Show the text as it was written")),
+    Deed("layout", "l", gettext_lazy("Columns, stack, or scrolling together")),
+    Deed("guidelines", "g", gettext_lazy("Guidelines")),
+    Deed("skip", "s", gettext_lazy("Skip")),
+    Deed("report", "p", gettext_lazy("Report a problem")),
+    Deed("undo", "z", gettext_lazy("Undo the last submit")),
+    Deed("help", "?", gettext_lazy("These keys")),
+)
+_NAMES = {deed.name for deed in DEEDS}
+_KEY = re.compile(
+    r"[^\s\x00-\x1f\x7f]|Enter|Backspace|Delete|Insert|Home|End|PageUp|PageDown|Arrow(?:Up|Down|Left|Right)|F(?:[2-9]|1[0-2])"
+)
+# Ranks, and what the browser or a screen reader can't do without.
+_RESERVED = {*"123456789"}
+
+
+def switched_off(user: User) -> bool:
+    """Whether this person wants no single keys at all, as who dictates or whose screen reader uses them."""
+    return isinstance(user.keys, dict) and user.keys.get(OFF) == OFF
+
+
+def key_map(user: User) -> dict[str, str]:
+    """{deed: key}, a person's own before the usual ones. Anything of another shape in the record counts for nothing."""
+    own = user.keys if isinstance(user.keys, dict) else {}
+    return {deed.name: own[deed.name] if isinstance(own.get(deed.name), str) else deed.key for deed in DEEDS}
+
+
+def checked(chosen: Mapping[str, str]) -> dict[str, str]:
+    """What to store of {deed: key}: only what differs from the usual. Raises Refused (400) with a sentence."""
+    if unknown := set(chosen) - _NAMES:
+        raise Refused(_("There is nothing called %(name)s to do by key.") % {"name": min(unknown)[:40]}, status=400)
+    keys = {deed.name: _written(chosen.get(deed.name, deed.key)) for deed in DEEDS}
+    for name, key in keys.items():
+        label = next(deed.label for deed in DEEDS if deed.name == name)
+        if key == OFF:
+            continue
+        if not _KEY.fullmatch(key):
+            raise Refused(
+                _("“%(label)s” needs one sign, or the name of a key such as Enter, Home or F2.") % {"label": label},
+                status=400,
+            )
+        if key in _RESERVED:
+            raise Refused(_("The digits 1 to 9 give ranks: choose another key for “%(label)s”.") % {"label": label})
+        twin = next((other for other, taken in keys.items() if taken == key and other != name), None)
+        if twin is not None:
+            other_label = next(deed.label for deed in DEEDS if deed.name == twin)
+            raise Refused(
+                _("“%(label)s” and “%(other)s” can't have the same key.") % {"label": label, "other": other_label},
+                status=400,
+            )
+    return {deed.name: keys[deed.name] for deed in DEEDS if keys[deed.name] != deed.key}
+
+
+def _written(key: Any) -> str:
+    """A key as a person may write it, as the browser names it."""
+    key = str(key).strip()
+    names = {name.lower(): name for name in ("Enter", "Backspace", "Delete", "Insert", "Home", "End", "PageUp")}
+    names |= {name.lower(): name for name in ("PageDown", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight")}
+    if len(key) == 1 or key.lower() == OFF or not key:
+        return key.lower() or OFF
+    return names.get(key.lower(), key.upper() if re.fullmatch(r"[fF]\d{1,2}", key) else key)

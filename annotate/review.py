@@ -1,0 +1,62 @@
+"""What people say about the work: reviewers send judgments back, labelers report tasks, managers settle the reports."""
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from annotate import audit, text
+from annotate.errors import NotYours, Refused
+from annotate.models import Assignment, Judgment, JudgmentReturn, Project, Report, User
+from annotate.permissions import Capability, ensure
+
+LONGEST_COMMENT = 4_000
+
+
+def send_back(*, judgment: Judgment, by: User, comment: str) -> JudgmentReturn:
+    """Return a judgment to its labeler, who finds it under My work. It counts as it is until he revises it.
+
+    Raises NotYours, and Refused without a comment, for a withdrawn judgment, or for one that waits with him already.
+    """
+    ensure(by, Capability.REVIEW, judgment.project)
+    comment = text.checked(comment.strip(), name=_("The comment"), longest=LONGEST_COMMENT)
+    if not comment:
+        raise Refused(_("Say what should be different: the labeler sees nothing but your comment."), status=400)
+    with transaction.atomic():
+        now = Judgment.objects.select_for_update(of=("self",), no_key=True).select_related("latest").get(pk=judgment.pk)
+        if now.latest is None:
+            raise Refused(_("The labeler has taken this judgment back himself."))
+        if now.returns.filter(revision=now.latest).exists():
+            raise Refused(_("This judgment was returned already and waits for its labeler."))
+        returned = JudgmentReturn.objects.create(judgment=now, revision=now.latest, reviewer=by, comment=comment)
+        audit.record(verb="judgment.returned", actor=by, subject=now, project=now.project, comment=comment)
+    return returned
+
+
+def open_returns(*, labeler: User, project: Project) -> QuerySet[JudgmentReturn]:
+    """What was returned to a labeler and not revised since, newest first."""
+    return JudgmentReturn.objects.filter(
+        JudgmentReturn.OPEN, judgment__labeler=labeler, judgment__project=project
+    ).select_related("reviewer", "judgment")
+
+
+def report(*, assignment: Assignment, by: User, reason: str, note: str = "") -> Report:
+    """A labeler says that something is wrong with a task. Raises NotYours, and Refused without a reason."""
+    if assignment.labeler_id != by.pk:
+        raise NotYours(_("This task was given to somebody else."))
+    if reason not in Report.Reason.values:
+        raise Refused(_("Choose what is wrong first."), status=400)
+    note = text.checked(note.strip(), name=_("The report"), longest=LONGEST_COMMENT)
+    same = Report.objects.filter(assignment=assignment, reason=reason, note=note, resolved_at=None).first()
+    return same or Report.objects.create(
+        assignment=assignment, project_id=assignment.project_id, reason=reason, note=note
+    )
+
+
+def resolve(*, report: Report, by: User) -> None:
+    """Close a report that was looked into; a second time changes nothing."""
+    ensure(by, Capability.REVIEW, report.project)
+    with transaction.atomic():
+        closed = Report.objects.filter(pk=report.pk, resolved_at=None)
+        if closed.update(resolved_at=timezone.now(), resolved_by=by):
+            audit.record(verb="report.resolved", actor=by, subject=report, project=report.project)

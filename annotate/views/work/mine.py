@@ -1,0 +1,34 @@
+"""My work: what a labeler has done in a project, to look up, to change, and to see what was returned."""
+
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from ... import history, review
+from ...permissions import Capability, ProjectRequest, requires
+
+PAGE = 25
+LONGEST_SEARCH = 200
+
+
+@require_safe
+@never_cache
+@requires(Capability.LABEL)
+def mine(request: ProjectRequest) -> HttpResponse:
+    wanted = request.GET.get("show", "")
+    show = history.Show(wanted) if wanted in set(history.Show) else history.Show.ALL
+    words = request.GET.get("words", "").replace("\0", "")[:LONGEST_SEARCH]
+    found = history.own_work(labeler=request.user, project=request.project, show=show, words=words)
+    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    context = {
+        "project": request.project,
+        "page": page,
+        "entries": history.entries(list(page.object_list)),
+        "show": show,
+        "shows": list(history.Show),
+        "words": words,
+        "returned": review.open_returns(labeler=request.user, project=request.project).count(),
+    }
+    return render(request, "annotate/work/mine.html", context)

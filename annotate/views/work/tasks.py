@@ -1,0 +1,58 @@
+"""The pages of work: the next task, the one ahead for scripts, and one that was had before."""
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from ... import queue
+from ...forms import faces
+from ...models import Assignment, Judgment
+from ...permissions import Capability, ProjectRequest, requires
+from . import showing
+
+
+@require_safe
+@never_cache
+@requires(Capability.LABEL)
+def work(request: ProjectRequest) -> HttpResponse:
+    """The labeler's current task, the same one each time. After a plain form's submit: with a way to undo it."""
+    done = request.GET.get("done", "")
+    found = None
+    if done.isdecimal() and len(done) < 19:
+        own = Assignment.objects.select_related("project").filter(labeler=request.user, project=request.project)
+        found = own.filter(pk=int(done), judgment__latest__isnull=False).first()
+    return showing.show_next(request, done=found, undo=found is not None)
+
+
+@require_safe
+@never_cache
+@requires(Capability.LABEL)
+def ahead(request: ProjectRequest) -> HttpResponse:
+    """The task after the current one, leased and rendered before it is needed. 204 when there is none."""
+    assignment = queue.lease_ahead(labeler=request.user, project=request.project)
+    if assignment is None:
+        return HttpResponse(status=204)
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect("annotate:work", request.project.slug)
+    response = showing.show(request, part="task", face=faces.face_of(assignment))
+    response[showing.TASK_HEADER] = str(assignment.pk)
+    return response
+
+
+@require_safe
+@never_cache
+@requires(Capability.LABEL)
+def task(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    """A task that the labeler had before, to go on with it or to revise what he said."""
+    assignment = showing.own_assignment(request, assignment_id)
+    if assignment.labeler_id != request.user.pk:
+        raise PermissionDenied(_("This task was given to somebody else."))
+    fields = None
+    if assignment.draft is None:
+        judgment = Judgment.objects.select_related("latest").filter(assignment=assignment).first()
+        if judgment is not None and judgment.latest is not None:
+            fields = faces.kind_of(assignment).entered(judgment.latest)
+    return showing.show_again(request, assignment, fields)
