@@ -15,11 +15,19 @@ from typing import Any
 
 from models_core.methods.merging import merged_for_sampling, settled
 from models_core.methods.soft_prompts import beginning
-from models_core.methods.tuning import adapter_off, keeps_base, prepare, trainable, trainable_parameters
+from models_core.methods.tuning import (
+    adapter_off,
+    described,
+    keeps_base,
+    prepare,
+    trainable,
+    trainable_parameters,
+)
 
 __all__ = [
     "adapter_off",
     "beginning",
+    "described",
     "keeps_base",
     "merged_for_sampling",
     "prepare",

@@ -12,6 +12,7 @@ tokens upset a small model, and it takes hundreds of steps to make up for them. 
 that start and begin at zero. They are needed for training alone; afterwards their result is kept.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -154,16 +155,16 @@ def _computed(body: Any, embeddings: Tensor) -> Beginning:
 
 
 @contextmanager
-def _evaluating(body: nn.Module) -> Any:
-    """Out of training mode: gradient checkpointing would leave no cache, and compute into it twice."""
-    was_training = body.training
-    if was_training:
-        body.eval()
+def _evaluating(body: nn.Module) -> Iterator[None]:
+    """Out of training mode: layers that are computed twice would leave no cache, and then fill it twice."""
+    training = [part for part in body.modules() if part.training]
     try:
+        for part in training:
+            part.training = False
         yield
     finally:
-        if was_training:
-            body.train()
+        for part in training:
+            part.training = True
 
 
 def _stacked(model: PreTrainedModel, begun: Beginning, *, method: str) -> Tensor:

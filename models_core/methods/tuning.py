@@ -1,6 +1,5 @@
 """Choosing the weights that learn, and switching off what they learned."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +18,11 @@ from models_core.methods.layers import trunk
 class Tuning:
     """How a model is being trained: kept on the model itself, under the name `tuning`."""
 
+    method: str
     keeps_base: bool
     learning: int = 0
-    """How many numbers learn."""
+    total: int = 0
+    """How many numbers learn, of how many."""
     switches: list[Any] = field(default_factory=list)
     """Modules whose `off` takes away what the method added."""
     start: dict[nn.Parameter, torch.Tensor] = field(default_factory=dict)
@@ -36,11 +37,10 @@ def keeps_base(method: str) -> bool:
 def prepare(model: PreTrainedModel, settings: TrainingSettings, *, tokenizer: Any = None) -> PreTrainedModel:
     """The model itself, with `requires_grad` set for the chosen method and its parts added.
 
-    A scalar head always learns. How many numbers learn is said on standard error. Raises BadInput where the method
-    cannot run on this model; nothing has been trained by then.
+    A scalar head always learns. Raises BadInput where the method cannot run on this model.
     """
     model.requires_grad_(False)
-    tuning = Tuning(keeps_base=keeps_base(settings.method))
+    tuning = Tuning(method=settings.method, keeps_base=keeps_base(settings.method))
     ADD[settings.method](model, settings, tokenizer, tuning)
     head = getattr(model, "score", None)
     if head is not None:
@@ -49,14 +49,8 @@ def prepare(model: PreTrainedModel, settings: TrainingSettings, *, tokenizer: An
         tuning.start |= {weight: weight.detach().clone() for weight in _parameters(head)}
         _rehearse(model, method=settings.method)
     tuning.learning = sum(weight.numel() for weight in trainable(model).values())
+    tuning.total = sum(weight.numel() for weight in model.parameters())
     model.tuning = tuning
-    total = sum(weight.numel() for weight in model.parameters())
-    print(
-        f"{type(model).__name__}: the method {settings.method} trains {tuning.learning:,} of {total:,} parameters "
-        f"({tuning.learning / total:.2%}).",
-        file=sys.stderr,
-        flush=True,
-    )
     return model
 
 
@@ -169,3 +163,10 @@ def trainable_parameters(model: Any) -> int:
     """How many numbers learn in a prepared model, or learned, where it is settled since."""
     tuning: Tuning = model.tuning
     return tuning.learning
+
+
+def described(model: Any) -> str:
+    """The sentence on how many numbers learn in a prepared model."""
+    tuning: Tuning = model.tuning
+    share = f"{tuning.learning:,} of {tuning.total:,} parameters ({tuning.learning / tuning.total:.2%})"
+    return f"{type(model).__name__}: the method {tuning.method} trains {share}."

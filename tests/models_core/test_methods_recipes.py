@@ -62,10 +62,11 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("method", ADDING)
 @pytest.mark.parametrize("stage", ["sft", "reward", "ppo"])
 def test_a_stopped_and_resumed_run_ends_with_the_same_bits(
-    stage: str, method: str, inputs: dict[str, dict[str, Any]], tmp_path: Path
+    stage: str, method: str, inputs: dict[str, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = values_for(stage, method) | {"save_every": 1}
     result = run(stage, tmp_path / "whole", values, **inputs[stage])
+    assert f"the method {method} trains {result['trained_parameters']:,} of " in capsys.readouterr().err
     with pytest.raises(Stopped):
         run(stage, tmp_path / "halves", values, stop=recipes.StopAfter(14 if stage == "ppo" else 5), **inputs[stage])
     assert 0 < len(metrics(tmp_path / "halves")) < len(metrics(tmp_path / "whole"))

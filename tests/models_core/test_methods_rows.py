@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from models_core import methods, rollout
+from models_core import memory, methods, rollout
 from models_core.config import METHODS
 from models_core.language_models import head, trunk
 from models_core.methods.soft_prompts import KINDS
@@ -130,8 +130,7 @@ def test_gradient_checkpointing_changes_nothing(method: str, base: Path) -> None
     found = []
     for checkpointing in (False, True):
         if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-            model.train()
+            memory.compute_layers_twice(model)
         hidden_states(trunk(model), pack(GROUPS)).pow(2).sum().backward()
         found.append({name: weight.grad.clone() for name, weight in methods.trainable(model).items()})
         model.zero_grad()
