@@ -90,7 +90,7 @@ def _adjusted(highest: Counter[Tokens]) -> list[Counter[Tokens]]:
     while len(next(iter(orders[0]), (0,))) > 1:
         lower: Counter[Tokens] = Counter()
         for ngram, count in orders[0].items():
-            at_beginning = len(ngram) > 2 and ngram[1] == START
+            at_beginning = ngram[1] == START
             lower[ngram[1:]] += count if at_beginning else 1
         orders.insert(0, lower)
     return orders

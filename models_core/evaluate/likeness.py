@@ -49,8 +49,8 @@ def exact_match(answers: Sequence[str], references: Sequence[str]) -> float:
 
 
 def bleu(answers: Sequence[str], references: Sequence[str], *, tokens: str) -> float:
-    """Corpus BLEU, 0 to 100."""
-    return float(BLEU(tokenize=tokens).corpus_score(list(answers), [list(references)]).score)
+    """Corpus BLEU, 0 to 100; of n-grams up to the longest answer's length where none has four words."""
+    return float(BLEU(tokenize=tokens, effective_order=True).corpus_score(list(answers), [list(references)]).score)
 
 
 def rouge(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:

@@ -20,7 +20,7 @@ def _part(report: Mapping[str, Any], *, heading: Sequence[str]) -> list[str]:
         lines += [""] if plain else []
         lines += _table(
             ["", *map(_words, columns)],
-            [[name, *(_shown(part[column]) for column in columns)] for name, part in parts.items()],
+            [[_shown(name), *(_shown(part[column]) for column in columns)] for name, part in parts.items()],
         )
         return lines
     for name, part in parts.items():

@@ -1,0 +1,239 @@
+"""Labels that a model predicts, and answers compared with references: hand-worked figures, and the real path."""
+
+import json
+
+import pytest
+import torch
+
+from models_core import chat, evaluate, language_models, sft
+from models_core.config import BadInput, EvaluateConfig, SFTConfig
+from models_core.evaluate import labels, likeness, tables
+from models_core.records import Demonstration
+from models_core.stopping import StopSignal
+
+from .tiny import make_tiny_model
+
+CPU = torch.device("cpu")
+
+
+def demonstration(response, label=None):
+    messages = ({"role": "user", "content": "hi"},)
+    return Demonstration(id="a", messages=messages, response=response, fields={"label": label} if label else {})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(rows):
+        path = tmp_path / "rows.jsonl"
+        lines = [
+            {"id": str(number), "prompt": [{"role": "user", "content": prompt}], "response": response, **more}
+            for number, (prompt, response, more) in enumerate(rows)
+        ]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        return path
+
+    return write
+
+
+def run(model, path, tmp_path, **settings):
+    settings = EvaluateConfig(**{"precision": "fp32", "max_new_tokens": 8, **settings})
+    out = tmp_path / "report.json"
+    return evaluate.run(settings, model=str(model), data=path, out=out, device=CPU, stop=StopSignal())
+
+
+def test_precision_recall_and_f1_worked_out_by_hand():
+    """a: 2 of 3 found, 1 false alarm. b: 1 of 2 found, none false. c never occurs. One row has no prediction."""
+    true = ["a", "a", "a", "b", "b"]
+    found = labels.figures(true, ["a", "a", None, "b", "a"], ["a", "b", "c"])
+    assert (found["rows"], found["without_prediction"], found["accuracy"]) == (5, 1, 3 / 5)
+    assert found["per_label"]["a"] == pytest.approx({"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "rows": 3})
+    assert found["per_label"]["b"] == pytest.approx({"precision": 1, "recall": 1 / 2, "f1": 2 / 3, "rows": 2})
+    assert found["per_label"]["c"] == {"precision": 0, "recall": 0, "f1": 0, "rows": 0}
+    assert found["macro_precision"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["macro_f1"] == pytest.approx(2 / 3)
+    assert (found["micro_precision"], found["micro_recall"]) == (pytest.approx(3 / 4), pytest.approx(3 / 5))
+
+
+@pytest.mark.parametrize(
+    ("response", "label", "expected"),
+    [
+        ("positive", "positive", "negative"),
+        ("The review is positive.", "positive", "The review is negative."),
+        ("It is positive, so positive.", "positive", "negative"),
+        ("Positively so.", "positive", "negative"),
+        ("这条评论是正面的。", "正面", "这条评论是negative的。"),
+        ("A (positive).", "(positive)", "A negative."),
+    ],
+)
+def test_another_label_takes_the_place_of_the_one_that_is_named_once(response, label, expected):
+    assert labels.candidate(demonstration(response, label), "negative") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Positive.", "positive"),
+        ("ＮＥＧＡＴＩＶＥ!", "negative"),
+        ("I think it is not good: negative, not positive", "negative"),
+        ("It is very positive overall.", "very positive"),
+        ("That is unpositive", None),
+        ("答案是正面", "正面"),
+        ("", None),
+    ],
+)
+def test_the_label_that_an_answer_names(text, expected):
+    assert labels.named(text, ["positive", "very positive", "negative", "正面"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "occurring", "expected"),
+    [
+        ("", ["b", "a", "b"], ["a", "b"]),
+        (" b, a ,c,", ["a"], ["b", "a", "c"]),
+        ("a", ["b"], "A row's label is 'b', which is not among the labels"),
+        ("", ["a", "a"], "Every row has the label 'a'; name the others"),
+        ("a,b", [], ["a", "b"]),
+    ],
+)
+def test_the_labels_to_choose_from(given, occurring, expected):
+    rows = [demonstration("x", label) for label in occurring]
+    if isinstance(expected, list):
+        assert labels.classes(rows, given=given) == expected
+    else:
+        with pytest.raises(BadInput, match=expected):
+            labels.classes(rows, given=given)
+
+
+def test_a_label_is_scored_by_its_mean_log_probability(model, file, tmp_path):
+    """Against plain transformers, one candidate at a time."""
+    rows = [
+        ("one", "yes", {"label": "yes"}),
+        ("two", "It is no, I say", {"label": "no"}),
+        ("three", "maybe", {"label": "maybe"}),
+    ]
+    report = run(model, file(rows), tmp_path, answers=0)
+    tokenizer = language_models.load_tokenizer(model)
+    network = language_models.load_policy(model, device=CPU, dtype=torch.float32)
+    names = ["maybe", "no", "yes"]
+    right = 0
+    for prompt, response, more in rows:
+        means = {}
+        for name in names:
+            text = response.replace(more["label"], name)
+            start = chat.encode_prompt(tokenizer, [{"role": "user", "content": prompt}], max_tokens=400)
+            ids = start + chat.encode_response(tokenizer, text)
+            with torch.no_grad():
+                log_probs = network(torch.tensor([ids])).logits[0].log_softmax(-1)
+            chosen = [log_probs[place - 1, ids[place]].item() for place in range(len(start), len(ids))]
+            means[name] = sum(chosen) / len(chosen)
+        right += max(means, key=lambda name: means[name]) == more["label"]
+    assert report["labels"]["accuracy"] == pytest.approx(right / 3)
+    assert list(report["labels"]["per_label"]) == names
+
+
+@pytest.mark.parametrize("predict", ["score", "generate"])
+def test_a_model_that_learned_a_task_is_found_to_know_it(model, file, tmp_path, predict):
+    rows = [(f"say {word}", word, {"label": word}) for word in ("aa", "bb")] * 4
+    path = file(rows)
+    before = run(model, path, tmp_path, predict=predict)
+    settings = SFTConfig(precision="fp32", epochs=60, batch_size=8, learning_rate=0.01)
+    sft.train(settings, model=str(model), data=path, out=tmp_path / "sft", device=CPU, stop=StopSignal())
+    report = run(tmp_path / "sft" / "model", path, tmp_path, predict=predict)
+    assert report["labels"]["accuracy"] == report["labels"]["macro_f1"] == 1
+    assert report["answers"]["exact_match"] == 1
+    assert report["answers"]["en"]["bleu"] == pytest.approx(100)
+    assert report["answers"]["en"]["rouge1"] == report["answers"]["en"]["rougeL"] == 1
+    assert report["perplexity"] < 1.2 < before["perplexity"]
+    assert before["answers"]["exact_match"] == 0
+
+
+def test_only_as_many_answers_are_drawn_as_asked(model, file, tmp_path):
+    rows = [("p", "some words here", {}), ("q", "今天天气很好", {}), ("r", "other words there", {"lang": "en"})]
+    report = run(model, file(rows), tmp_path, answers=2)
+    assert report["answers"]["rows"] == 2
+    assert 0 <= report["answers"]["cut_at_max_new_tokens"] <= 2
+    assert "answers" not in run(model, file(rows), tmp_path, answers=0)
+    assert "labels" not in report
+    both = run(model, file(rows), tmp_path)["answers"]
+    assert (both["en"]["rows"], both["zh"]["rows"]) == (2, 1)
+    assert both["rows"] == 3
+
+
+def test_bytes_of_responses_make_bits_per_byte(model, file, tmp_path):
+    rows = [("p", "abc", {}), ("q", "你", {})]
+    report = run(model, file(rows), tmp_path, answers=0)
+    assert report["bytes"] == 3 + 3
+    assert report["bits_per_byte"] == pytest.approx(report["loss"] * report["tokens"] / 6 / 0.6931471805599453)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "one", "two", "longest"),
+    [
+        # shared words: the, cat, sat = 3 of 3 and 6; pairs: "the cat", "cat sat" = 2 of 2 and 5.
+        ("The cat sat.", "the cat sat on the mat", 2 * 3 / 9, 2 * 2 / 7, 2 * 3 / 9),
+        # all words shared, none in a row; the longest common subsequence is one word long.
+        ("a b c", "c b a", 1.0, 0.0, 1 / 3),
+        # 今 天 are shared, 天 once though the answer has it twice.
+        ("今天天", "今天好", 2 * 2 / 6, 2 * 1 / 4, 2 * 2 / 6),
+        ("", "word", 0.0, 0.0, 0.0),
+        ("one", "one", 1.0, 0.0, 1.0),
+    ],
+)
+def test_rouge_worked_out_by_hand(answer, reference, one, two, longest):
+    found = likeness.rouge([answer], [reference])
+    assert found == pytest.approx({"rouge1": one, "rouge2": two, "rougeL": longest})
+
+
+def test_bleu_worked_out_by_hand():
+    """Precisions 5/5, 4/4, 3/3, 2/2 at 5 words for 6: only the brevity penalty exp(1 - 6/5) is left."""
+    found = likeness.bleu(["the cat sat on the"], ["the cat sat on the mat"], tokens="13a")
+    assert found == pytest.approx(100 * 2.718281828459045 ** (1 - 6 / 5))
+
+
+def test_chinese_bleu_counts_characters():
+    assert likeness.bleu(["今天天气很好"], ["今天天气不好"], tokens="zh") > 30
+    assert likeness.bleu(["今天天气很好"], ["今天天气不好"], tokens="13a") < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("plain words", "en"), ("今天 ok", "zh"), ("", "en"), ("use the verb 是 here", "en"), ("!?", "en")],
+)
+def test_the_language_of_a_text(text, expected):
+    assert likeness.language(text) == expected
+
+
+def test_exact_match_looks_past_case_punctuation_and_spacing():
+    assert likeness.exact_match(["The  Cat!", "dog"], ["the cat", "dogs"]) == 0.5
+
+
+def test_parts_that_are_alike_become_rows_of_one_table():
+    report = {
+        "rows": 2,
+        "share": 0.25,
+        "labels": {"accuracy": None, "per_label": {"a|b": {"f1": 1.0}, "c": {"f1": 0.5}}},
+    }
+    assert tables.markdown(report).split("\n") == [
+        "| measure | value  |",
+        "| ------- | ------ |",
+        "| rows    | 2      |",
+        "| share   | 0.2500 |",
+        "",
+        "## labels",
+        "",
+        "| measure  | value |",
+        "| -------- | ----- |",
+        "| accuracy |       |",
+        "",
+        "## labels, per label",
+        "",
+        "|      | f1     |",
+        "| ---- | ------ |",
+        "| a\\|b | 1.0000 |",
+        "| c    | 0.5000 |",
+    ]
