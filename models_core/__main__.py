@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_core import catalogue
+from models_core import catalogue, processes
 from models_core.config import STAGES, BadInput, Settings, parse
 from models_core.stopping import Stopped, StopSignal, follow_parent
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import torch
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 3
+OTHER_DIED = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
+"""What torch says in a process whose partner is gone."""
 
 Run = Callable[[argparse.Namespace, Any, "torch.device", StopSignal], dict[str, Any]]
 
@@ -105,8 +107,10 @@ def sample(arguments: argparse.Namespace, settings: Any, device: "torch.device",
         data=arguments.data,
         samples=arguments.samples,
         out=arguments.out,
+        reward=arguments.reward,
         device=device,
         stop=stop,
+        resume=arguments.resume,
     )
 
 
@@ -194,6 +198,7 @@ def parser() -> argparse.ArgumentParser:
     made["ppo"].add_argument("--reference", metavar="SFT", help="model to stay close to; the default is --model")
     made["ppo"].add_argument("--ptx", type=Path, metavar="FILE", help="text (.txt or .jsonl) not to be forgotten")
     made["sample"].add_argument("--samples", type=_positive, default=1, metavar="K", help="answers a prompt")
+    made["sample"].add_argument("--reward", metavar="RM", help="reward model that scores answers, for best_of")
     made["evaluate"].add_argument("--against", metavar="M2", help="other model of a win rate")
     made["evaluate"].add_argument("--reward", metavar="RM", help="reward model that judges the win rate")
     fetch = commands.add_parser("catalogue", help="fetch a base model").add_subparsers(dest="action", required=True)
@@ -208,21 +213,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = StopSignal().listen()
     start = time.perf_counter()
     try:
+        if (number := _processes_to_start(arguments)) > 1:
+            return _in_processes(sys.argv[1:] if argv is None else argv, number=number)
         if arguments.command == "catalogue":
             summary = {"folder": str(catalogue.resolve(arguments.name))}
         else:
             summary = _run(arguments, stop)
     except BadInput as error:
-        return _say(error, BAD_INPUT)
+        return processes.report(_say(error, BAD_INPUT))
     except Stopped as stopped:
-        return _say(stopped if str(stopped) else "Stopped.", STOPPED)
+        return processes.report(_say(stopped if str(stopped) else "Stopped.", STOPPED))
     except Exception as error:
         if (reason := _known_failure(error)) is None:
             traceback.print_exc()
             reason = f"{type(error).__name__}: {error}"
-        return _say(reason, FAILED)
-    print(json.dumps(_summary(summary, seconds=time.perf_counter() - start)), flush=True)
-    return DONE
+        return processes.report(_say(reason, FAILED))
+    _part()
+    if processes.is_main():
+        print(json.dumps(_summary(summary, seconds=time.perf_counter() - start)), flush=True)
+    return processes.report(DONE)
+
+
+def _part() -> None:
+    """Leave the other processes in order, where there are any."""
+    if processes.count() > 1:
+        from models_core import distributed
+
+        distributed.leave()
+
+
+def _processes_to_start(arguments: argparse.Namespace) -> int:
+    """How many processes the settings ask for, where this one is not yet one of them. Raises BadInput."""
+    if not _trains(arguments.command) or processes.is_launched():
+        return 1
+    number: int = getattr(_settings(arguments), "processes", 1)
+    if number > 1 and arguments.command == "ppo":
+        raise BadInput("ppo runs in one process; pretrain, sft and reward can be trained by many.")
+    return number
+
+
+def _in_processes(argv: Sequence[str], *, number: int) -> int:
+    status = processes.launch(argv, number=number)
+    if status is None:
+        return _say("A process of the run died; --resume goes on from the last checkpoint.", FAILED)
+    return status
 
 
 def _run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
@@ -275,13 +309,16 @@ def _known_failure(error: BaseException) -> str | None:
         return "No space left on device: free some disk space, then continue with --resume."
     if isinstance(error, OSError):
         return f"A file could not be read or written: {error}."
-    if type(error).__module__ == "models_core.training":
+    if processes.is_launched() and any(sign in text for sign in OTHER_DIED):
+        return "Another process of this run died; --resume goes on from the last checkpoint."
+    if type(error).__module__ in ("models_core.training", "models_core.server"):
         return text
     return None
 
 
 def _say(what: object, status: int) -> int:
-    print(" ".join(str(what).split()), file=sys.stderr, flush=True)
+    if processes.is_main():
+        print(" ".join(str(what).split()), file=sys.stderr, flush=True)
     return status
 
 

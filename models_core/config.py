@@ -80,6 +80,14 @@ class TrainingSettings(Settings):
     micro_batch_tokens: int = setting(
         4096, "Tokens in one forward pass, padding included; changes memory and speed, not the result.", minimum=16
     )
+    processes: int = setting(
+        1, "Processes of the run on this machine, each with a GPU or a share of the processor.", minimum=1, maximum=64
+    )
+    parallel: str = setting(
+        "auto",
+        "What many processes share: rows alone (ddp, and auto), or the layers' weights and moments too (fsdp).",
+        choices=("auto", "ddp", "fsdp"),
+    )
     gradient_checkpointing: bool = setting(
         False, "Compute each layer twice instead of keeping what its backward pass needs: less memory, a third slower."
     )
@@ -136,6 +144,11 @@ class PretrainConfig(TrainingSettings):
     batch_size: int = setting(8, "Rows of max_length tokens in a step.", minimum=1, maximum=65_536)
     learning_rate: float = setting(
         0.0, "Peak learning rate; 0 takes 3e-3 for a fresh model, 1e-4 for a base model.", minimum=0.0, maximum=1.0
+    )
+    optimizer: str = setting(
+        "auto",
+        "What updates the layers' matrices; auto takes muon for a fresh model that is not split by fsdp.",
+        choices=("auto", "muon", "adamw"),
     )
     final_rate: float = setting(0.05, "Part of the peak that the cosine schedule ends at.", minimum=0.0, maximum=1.0)
     weight_decay: float = setting(0.1, "AdamW's weight decay.", minimum=0.0, maximum=1.0)
@@ -262,8 +275,8 @@ class PPOConfig(TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleConfig(Settings):
-    """Sampling answers."""
+class AnsweringSettings(Settings):
+    """How answers are drawn, or searched for."""
 
     batch_size: int = setting(64, "Answers in flight at once.", minimum=1, maximum=65_536)
     max_new_tokens: int = setting(256, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
@@ -272,6 +285,40 @@ class SampleConfig(Settings):
     top_p: float = setting(
         1.0, "Sample among the likeliest tokens that hold this probability.", minimum=0.0, maximum=1.0
     )
+    repetition_penalty: float = setting(
+        1.0, "Above 1, tokens that the prompt or the answer has already become less likely.", minimum=0.01, maximum=100
+    )
+    num_beams: int = setting(
+        1, "Above 1, search for the likeliest answers with so many beams instead of drawing.", minimum=1, maximum=256
+    )
+    length_penalty: float = setting(
+        1.0, "Beam search divides log-probabilities by length to this power: more favours long answers.",
+        minimum=-10.0, maximum=10.0,
+    )  # fmt: skip
+    exact: bool = setting(
+        False, "The same answers to the bit whatever else is in the batch; about ten times slower, on the CPU alone."
+    )
+    long_prompts: str = setting(
+        "truncate",
+        "A prompt too long for the model loses its oldest turns (truncate), or ends the command (refuse).",
+        choices=("truncate", "refuse"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(AnsweringSettings):
+    """Sampling answers."""
+
+    best_of: int = setting(
+        1, "Each answer is the best of so many by the reward model of --reward.", minimum=1, maximum=1024
+    )
+    served_model: str = setting("", "Model to ask for where M is a server's address; empty takes the first it names.")
+    server_requests: int = setting(16, "Requests to a server at once.", minimum=1, maximum=1024)
+    server_timeout: float = setting(300.0, "Seconds to wait for a server's answer.", minimum=0.01, maximum=86_400)
+    server_retries: int = setting(
+        6, "Times a request is made again when the server is busy, silent or broken.", minimum=0, maximum=100
+    )
+    server_logprobs: bool = setting(True, "Ask the server for log-probabilities; some know none and refuse.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +329,7 @@ class ScoreConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(SampleConfig):
+class EvaluateConfig(AnsweringSettings):
     """Perplexity, labels and answers, reward accuracy, or the win rate between two models."""
 
     max_new_tokens: int = setting(64, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)

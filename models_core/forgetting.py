@@ -83,12 +83,18 @@ class ElasticWeights:
         stop: StopSignal,
     ) -> "ElasticWeights":
         """Anchored at the weights (fp32 masters) as they are now, with the Fisher information of the old task."""
-        fisher = fisher_diagonal(network, examples, seed=seed, device=device, stop=stop)
+        fisher = fisher_diagonal(network, examples, weights=weights, seed=seed, device=device, stop=stop)
         return cls(fisher=fisher, anchor={name: weight.detach().clone() for name, weight in weights.items()}, coef=coef)
 
 
 def fisher_diagonal(
-    network: Any, examples: Sequence[Example], *, seed: int, device: torch.device, stop: StopSignal
+    network: Any,
+    examples: Sequence[Example],
+    *,
+    seed: int,
+    device: torch.device,
+    stop: StopSignal,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
     """E[(d log p(y) / d w)^2] per learned token, over the old task's prompts and over y drawn from the model itself.
 
@@ -97,7 +103,7 @@ def fisher_diagonal(
     et al. 2019, 1905.12558). One backward pass a row: the squares of draws from the model add up without cross terms.
     """
     generator = torch.Generator().manual_seed(seed)
-    weights = trainable(network)
+    weights = trainable(network) if weights is None else weights  # an optimizer's masters take the gradients over
     fisher = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in weights.items()}
     tokens = 0
     for example in examples:
@@ -109,7 +115,7 @@ def fisher_diagonal(
         head_log_probs(states, head, drawn).sum().backward()
         for name, weight in weights.items():
             if weight.grad is not None:
-                fisher[name] += weight.grad.float() ** 2
+                fisher[name] += weight.grad**2
                 weight.grad = None
         tokens += example.learned
     return {name: total / tokens for name, total in fisher.items()}

@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from models_core import catalogue
+from models_core import catalogue, processes
 from models_core.config import BadInput
 from models_core.methods import merging, quantised, soft_prompts, storage
 
@@ -202,6 +202,8 @@ def pad_id(tokenizer: Any) -> int:
 
 
 def _save(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
+    if not processes.is_main():
+        return
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     storage.save(model, folder)
@@ -221,6 +223,9 @@ def _config(source: str) -> Any:
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
+        if "auto_map" in (Path(source) / "config.json").read_text(encoding="utf-8", errors="replace"):
+            reason = "it needs code of its own (trust_remote_code), which is never run"
+            raise BadInput(f"The model {source} cannot be loaded: {reason}.") from None
         raise BadInput(f"The model {source} cannot be loaded: {_first_line(error)}") from None
 
 

@@ -4,12 +4,16 @@ bf16 has eight bits of mantissa: an update of one part in a thousand is rounded 
 bf16 optimizer do not move at all. The masters collect such updates; the model's weights are their rounded copies.
 """
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from models_core import distributed, processes, sharding
 
 PROBE_SIZE = 768
 PROBE_GAIN = 1.3
@@ -41,11 +45,31 @@ def _matmul_seconds(dtype: torch.dtype) -> float:
     return min(seconds)
 
 
+def _master(weight: nn.Parameter) -> nn.Parameter:
+    """The fp32 weight that learns in a parameter's place; this process's share of a weight that is split."""
+    if sharding.is_sharded(weight):
+        return nn.Parameter(sharding.local(weight).detach())
+    return weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
+
+
+def _move_gradient(master: nn.Parameter, weight: Tensor) -> None:
+    """Add a parameter's gradient to its master's. In bf16 the sum over many micro-batches would lose its tail."""
+    if weight.grad is None:
+        return
+    if master.grad is None:
+        master.grad = weight.grad.float()
+    else:
+        master.grad.add_(weight.grad)
+    weight.grad = None
+
+
 class MasterAdamW:
     """AdamW over fp32 masters; an fp32 parameter is its own master.
 
-    `accumulate` after each micro-batch's backward pass adds bf16 gradients in fp32, `clip` scales them, `step` updates
-    the masters, copies them into the model and clears the gradients.
+    Every backward pass adds its bf16 gradients to the masters' in fp32, `clip` sums them over the processes and scales
+    them, `step` updates the masters, copies them into the model and clears the gradients. Matrices named in `muon` are
+    updated by Muon instead (Jordan et al. 2024): the update is the momentum with all its singular values made equal,
+    scaled so that AdamW's learning rates and weight decay fit it (Liu et al. 2025, 2502.16982).
     """
 
     def __init__(
@@ -56,48 +80,76 @@ class MasterAdamW:
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
+        muon: Collection[str] = (),
     ) -> None:
         self.parameters = dict(parameters)
-        self.masters = {
-            name: weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
-            for name, weight in self.parameters.items()
-        }
+        self.masters = {name: _master(weight) for name, weight in self.parameters.items()}
+        for name, weight in self.parameters.items():
+            if weight.requires_grad and not sharding.is_sharded(weight) and self.masters[name] is not weight:
+                weight.register_post_accumulate_grad_hook(partial(_move_gradient, self.masters[name]))
         # Norms and biases are vectors; decaying them only shrinks the model's scales.
-        matrices = [master for master in self.masters.values() if master.dim() >= 2]
+        matrices = [master for name, master in self.masters.items() if master.dim() >= 2 and name not in muon]
         vectors = [master for master in self.masters.values() if master.dim() < 2]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         self.adam = torch.optim.AdamW(
             [group for group in groups if group["params"]], lr=lr, betas=betas, eps=eps, fused=True
         )
+        self.muon = (
+            torch.optim.Muon(
+                [self.masters[name] for name in muon],
+                lr=lr,
+                weight_decay=weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+            if muon
+            else None
+        )
 
-    def accumulate(self) -> None:
-        """Move the model's bf16 gradients into the masters' fp32 sums."""
+    def _state(self, master: nn.Parameter) -> dict[str, Any]:
+        """What the optimizer in charge of a master remembers of it."""
+        is_muons = self.muon is not None and master in self.muon.state
+        return self.muon.state[master] if self.muon and is_muons else self.adam.state.get(master, {})
+
+    def reduce(self) -> None:
+        """Sum the gradients over all processes; they then belong to the whole minibatch. Once a step."""
+        replicated = []
         for name, weight in self.parameters.items():
-            master = self.masters[name]
-            if master is weight or weight.grad is None:
-                continue
-            if master.grad is None:
-                master.grad = weight.grad.float()
+            if sharding.is_sharded(weight):
+                # FSDP has averaged these while it split them.
+                share = None if weight.grad is None else sharding.local(weight.grad)
+                self.masters[name].grad = None if share is None else share.mul_(processes.count())
             else:
-                master.grad.add_(weight.grad)
-            weight.grad = None
+                replicated.append(self.masters[name])
+        distributed.sum_gradients(replicated)
+
+    def _norm(self) -> float:
+        """Norm of all gradients; shares of a split weight lie on all processes."""
+        grads = {name: master.grad for name, master in self.masters.items() if master.grad is not None}
+        shared = [grad for name, grad in grads.items() if sharding.is_sharded(self.parameters[name])]
+        replicated = [grad for name, grad in grads.items() if not sharding.is_sharded(self.parameters[name])]
+        if not shared:
+            return float(nn.utils.get_total_norm(replicated))
+        squares = distributed.summed(nn.utils.get_total_norm(shared) ** 2)
+        return math.sqrt(float(squares) + float(nn.utils.get_total_norm(replicated)) ** 2)
 
     def clip(self, max_norm: float, *, penalty: Callable[[Mapping[str, Tensor]], None] | None = None) -> float:
         """Scale the gradients down to the norm; returns the norm they had. 0 leaves them as they are.
 
         `penalty` is called with the masters first and may add to their gradients.
         """
-        self.accumulate()
+        self.reduce()
         if penalty is not None:
             penalty(self.masters)
-        limit = max_norm if max_norm > 0 else float("inf")
-        return float(nn.utils.clip_grad_norm_(list(self.masters.values()), limit))
+        norm = self._norm()
+        if max_norm > 0:
+            nn.utils.clip_grads_with_norm_(list(self.masters.values()), max_norm, torch.tensor(norm))
+        return norm
 
     def step(self, *, lr: float) -> None:
-        self.accumulate()
-        for group in self.adam.param_groups:
-            group["lr"] = lr
-        self.adam.step()
+        for optimizer in filter(None, (self.adam, self.muon)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
         self._publish()
         self.clear()
 
@@ -110,38 +162,50 @@ class MasterAdamW:
     @torch.no_grad()
     def _publish(self) -> None:
         for name, weight in self.parameters.items():
-            if self.masters[name] is not weight:
+            if self.masters[name] is not weight and not sharding.is_sharded(weight):
                 weight.copy_(self.masters[name])
 
     def weights(self) -> dict[str, Tensor]:
-        """The masters by name."""
-        return {name: master.detach() for name, master in self.masters.items()}
+        """The masters by name, whole where they are split over processes."""
+        return {name: self._whole(name, master) for name, master in self.masters.items()}
+
+    def _whole(self, name: str, share: Tensor) -> Tensor:
+        return sharding.whole(share.detach(), like=self.parameters[name])
+
+    def _share(self, name: str, tensor: Tensor) -> Tensor:
+        return sharding.share_of(tensor, like=self.parameters[name])
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Put other weights into masters and model; the moments stay."""
         for name, master in self.masters.items():
-            master.copy_(weights[name])
+            master.copy_(self._share(name, weights[name]))
         self._publish()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything as named tensors: "NAME.master", "NAME.exp_avg", "NAME.exp_avg_sq", "NAME.step"."""
+        """Everything as named tensors: "NAME.master", "NAME.exp_avg", "NAME.exp_avg_sq", "NAME.step".
+
+        Of a matrix under Muon: "NAME.master", "NAME.momentum_buffer".
+        """
         tensors = {}
         for name, master in self.masters.items():
-            tensors[f"{name}.master"] = master.detach()
-            tensors |= {f"{name}.{key}": value for key, value in self.adam.state.get(master, {}).items()}
+            tensors[f"{name}.master"] = self._whole(name, master)
+            tensors |= {f"{name}.{key}": self._whole(name, value) for key, value in self._state(master).items()}
         return tensors
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue exactly where `state_dict` was taken."""
         with torch.no_grad():
             for name, master in self.masters.items():
-                master.copy_(tensors[f"{name}.master"])
+                master.copy_(self._share(name, tensors[f"{name}.master"]))
         moments: Any = {
-            name: {key: tensors[f"{name}.{key}"] for key in ("exp_avg", "exp_avg_sq", "step")}
+            name: {key: self._share(name, tensors[f"{name}.{key}"]) for key in ("exp_avg", "exp_avg_sq", "step")}
             for name in self.masters
             if f"{name}.step" in tensors
         }
+        for name, master in self.masters.items():
+            if self.muon is not None and (buffer := tensors.get(f"{name}.momentum_buffer")) is not None:
+                self.muon.state[master] = {"momentum_buffer": buffer.clone().to(master.device)}
         for name, state in moments.items():
             device = self.masters[name].device
             # AdamW counts its steps on the CPU, in a tensor.

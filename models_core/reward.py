@@ -11,15 +11,15 @@ of the held-out split. Left out: ensembles of heads, and margins by strength of 
 
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from models_core import language_models, methods, records, schedule, scoring
-from models_core.batching import micro_batches, minibatches
+from models_core import distributed, language_models, methods, records, schedule, scoring
+from models_core.batching import minibatches
 from models_core.config import BadInput, RewardConfig
 from models_core.held_out import split_by_prompt
 from models_core.losses import Comparisons, Pair, RankedGroup, ranked_pairs, ranking_loss
@@ -104,14 +104,15 @@ def train(
     if not examples:
         raise BadInput(f"{Path(data).name}: no ranking has two different responses in a strict order.")
     training.optimizer("model", network, learning_rate=settings.learning_rate)
-    done, _ = training.restore()
+    training.restore()
 
     # 4. Train: a step is one minibatch of whole rankings, computed a few thousand tokens at a time.
     counts = [len(example.rankings) for example in examples]
     plan = minibatches(
         len(examples), size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, counts=counts
     )
-    for step, rows in enumerate(plan[done:], start=done + 1):
+    resumed_at = step = training.restored_step
+    for step, rows in training.steps(plan):
         with training.step(step, total=len(plan)):
             loss, accuracy = accumulate(
                 network, [examples[row] for row in rows], settings=settings, device=device, stop=stop
@@ -121,14 +122,19 @@ def train(
             )
             norm = training.update("model", learning_rate=rate)
         measured = {}
-        if settings.eval_every and step % settings.eval_every == 0 and held_out_examples:
-            measured = {"eval_accuracy": measure(network, held_out_examples, settings, device)["accuracy"]}
+        if settings.eval_every and held_out_examples:
+            measured = training.measure(
+                step,
+                lambda: held_out_measures(measure(network, held_out_examples, settings, device)),
+                by="eval_loss",
+            )
         training.run.log(step, loss=loss, accuracy=accuracy, learning_rate=rate, gradient_norm=norm, **measured)
         training.between_steps(step, total=len(plan))
 
     # 5. Measure what will be saved, on prompts that were not trained on.
+    best = training.take_best()
     network = methods.settled(network)
-    trained = sum(counts[row] for rows in plan[done:] for row in rows)
+    trained = sum(counts[row] for rows in plan[resumed_at:step] for row in rows)
     metrics: dict[str, Any] = {
         "rankings": sum(counts),
         **left_out,
@@ -136,6 +142,7 @@ def train(
         "precision": training.precision,
         "seconds": training.seconds,
         "rankings_per_s": trained / training.seconds if training.seconds else None,
+        **{name: value for name, value in best.items() if name == "best_step"},
         **(measure(network, held_out_examples, settings, device) if held_out_examples else {"accuracy": None}),
     }
 
@@ -203,19 +210,22 @@ def accumulate(
     The loss is divided by the minibatch's weight before each backward pass: its cut into micro-batches changes nothing.
     """
     total_weight = sum(example.weight for example in examples)
-    loss_sum, right, pairs = 0.0, 0.0, 0
-    for batch in micro_batches([example.group.tokens for example in examples], budget=settings.micro_batch_tokens):
+    loss_sum, right, pairs = 0.0, 0.0, 0.0
+    lengths = [example.group.tokens for example in examples]
+    for batch, counts in distributed.shares(lengths, budget=settings.micro_batch_tokens):
         stop.check()
         members = [examples[position] for position in batch]
         logits = scoring.reward_logits(network, pack([example.group for example in members], device=device))
         comparisons = Comparisons.of([example.rankings for example in members], device=device)
-        loss = ranking_loss(logits, comparisons) / total_weight
+        loss = ranking_loss(logits, comparisons) / total_weight * counts
         loss.backward()
         loss_sum += loss.item()
         strict = comparisons.target == 1.0
         difference = (logits[comparisons.better] - logits[comparisons.worse])[strict]
-        right += (difference > 0).sum().item() + 0.5 * (difference == 0).sum().item()
-        pairs += int(strict.sum())
+        right += counts * ((difference > 0).sum().item() + 0.5 * (difference == 0).sum().item())
+        pairs += counts * int(strict.sum())
+    sums = distributed.summed(torch.tensor([loss_sum, right, pairs], dtype=torch.float64, device=device)).tolist()
+    loss_sum, right, pairs = sums
     return loss_sum, right / max(pairs, 1)
 
 
@@ -240,6 +250,11 @@ def measure(network: Any, examples: Sequence[Example], settings: RewardConfig, d
         "eval_rankings": sum(len(example.rankings) for example in examples),
         "eval_pairs": sum(pairs for _, pairs in right),
     }
+
+
+def held_out_measures(measured: Mapping[str, Any]) -> dict[str, float]:
+    """What is followed along the way: less loss is better."""
+    return {"eval_accuracy": measured["accuracy"], "eval_loss": measured["eval_loss"]}
 
 
 def order_agreement(scores: Sequence[float], pairs: Sequence[Pair]) -> tuple[float, int]:

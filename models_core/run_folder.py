@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from models_core import processes
 from models_core.config import BadInput, Settings
 
 VERSIONED = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
@@ -93,7 +94,7 @@ class RunFolder:
 
     def create(self) -> None:
         """Write run.json and copy the data files into the folder; nothing to do where the run is resumed."""
-        if self.resumed:
+        if self.resumed or not processes.is_main():
             return
         (self.path / "data").mkdir(parents=True, exist_ok=True)
         for name, path in self._sources.items():
@@ -124,13 +125,15 @@ class RunFolder:
             ("stage", previous.get("stage"), document["stage"]),
             ("models", previous.get("models"), document["models"]),
             ("data files", before, hashes),
-            ("settings", previous.get("config"), json.loads(json.dumps(document["config"]))),
+            ("settings", _result_settings(previous.get("config")), _result_settings(document["config"])),
         ]:
             if old != new:
                 raise BadInput(f"The run in {self.path} has other {what}; --resume must be given the same ones.")
 
     def rewind(self, step: int) -> None:
         """Drop the metrics and samples after `step`, which a resumed run will write again."""
+        if not processes.is_main():
+            return
         for path in (self.path / "metrics.jsonl", self.samples):
             if not path.exists():
                 continue
@@ -145,6 +148,8 @@ class RunFolder:
 
     def log(self, step: int, **values: float | str | None) -> None:
         """Append one line of metrics and show it on standard error. A number that is not finite is stored as null."""
+        if not processes.is_main():
+            return
         row = {"step": step, "time": time.time()} | {name: finite(value) for name, value in values.items()}
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
@@ -155,12 +160,19 @@ class RunFolder:
     def progress(self, done: int, total: int) -> None:
         """How far the run is, in steps, for whoever watches: progress.json, replaced atomically."""
         self._total = total
+        if not processes.is_main():
+            return
         write_json(self.path / "progress.json", {"done": done, "total": total, "time": time.time()})
 
     def finish(self, *, status: str, metrics: Mapping[str, Any]) -> None:
         """Write result.json. `sha256` covers the files of model/, by name."""
         digest = folder_sha256(self.model) if status == "succeeded" and self.model.is_dir() else None
         write_json(self.path / "result.json", {"status": status, "metrics": finite(dict(metrics)), "sha256": digest})
+
+
+def _result_settings(config: Any) -> Any:
+    """Settings without those that say only how many processes compute the result, and how."""
+    return {name: value for name, value in (config or {}).items() if name not in ("processes", "parallel")}
 
 
 def finite(value: Any) -> Any:

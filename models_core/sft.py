@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from models_core import chat, language_models, methods, schedule
+from models_core import chat, distributed, language_models, methods, schedule
 from models_core.batching import micro_batches
 from models_core.config import BadInput, SFTConfig
 from models_core.demonstrations import mixture
@@ -187,7 +187,8 @@ def accumulate(
     learned_new, learned_old = (sum(example.learned for example in part) for part in (step.new, step.replayed))
     of_lm = sum(language_model_tokens(example, settings) for example in examples)
     sums = torch.zeros(3, dtype=torch.float64)
-    for batch in micro_batches([example.tokens for example in examples], budget=settings.micro_batch_tokens):
+    lengths = [example.tokens for example in examples]
+    for batch, counts in distributed.shares(lengths, budget=settings.micro_batch_tokens):
         stop.check()
         members = [examples[position] for position in batch]
         at = places(members, whole_rows=settings.lm_coef > 0, device=device)
@@ -196,13 +197,14 @@ def accumulate(
         weights = at.learned / (learned_new + learned_old)
         if settings.lm_coef and of_lm:
             weights = weights + settings.lm_coef * in_lm / of_lm
+        losses = losses * counts
         (losses * weights).sum().backward()
         is_new = torch.tensor([position < len(step.new) for position in batch], device=device)
         is_new = is_new.repeat_interleave(torch.tensor(at.sizes, device=device))
         with torch.no_grad():
             parts = [losses * (at.learned & is_new), losses * (at.learned & ~is_new), losses * in_lm]
             sums += torch.stack([part.sum() for part in parts]).double().cpu()
-    new, replayed, lm = sums.tolist()
+    new, replayed, lm = distributed.summed(sums.to(device)).tolist()
     return (
         {"loss": new / learned_new}
         | ({"replay_loss": replayed / learned_old} if learned_old else {})

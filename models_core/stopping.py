@@ -19,6 +19,7 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.requested = False
+        self.waits_for_step = False
 
     def listen(self) -> "StopSignal":
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -26,8 +27,11 @@ class StopSignal:
         return self
 
     def check(self) -> None:
-        """Raise Stopped if it was asked for: for long loops that have changed nothing yet."""
-        if self.requested:
+        """Raise Stopped if it was asked for: for long loops that have changed nothing yet.
+
+        Not where `waits_for_step`: of many processes none may leave a step that the others are in.
+        """
+        if not self.waits_for_step and self.requested:
             raise Stopped
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

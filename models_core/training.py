@@ -3,8 +3,9 @@
 import json
 import math
 import shutil
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,10 +13,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from models_core import checkpoint, precision
+from models_core import checkpoint, distributed, memory, precision, processes, sharding
 from models_core.best import Best
 from models_core.config import BadInput, TrainingSettings
-from models_core.methods import trainable
+from models_core.methods import described, trainable
 from models_core.precision import MasterAdamW
 from models_core.run_folder import RunFolder
 from models_core.stopping import Stopped, StopSignal
@@ -48,12 +49,17 @@ class Training:
         resume: bool,
     ) -> None:
         """Check the run folder. Numbers' precision and the thread count of a resumed run are those it began with."""
+        if processes.count() > 1 and stage == "ppo":
+            raise BadInput("ppo runs in one process; pretrain, sft and reward can be trained by many.")
         self.settings = settings
         self.device = device
         self.stop = stop
+        self.stop.waits_for_step = processes.count() > 1
         self.seconds = 0.0
         self.optimizers: dict[str, MasterAdamW] = {}
         self.best = Best()
+        self._sharded: list[Any] = []
+        self._described: list[str] = []
         self._step = 0
         self._total = 0
         self.run = RunFolder(out)
@@ -61,30 +67,58 @@ class Training:
             stage=stage, settings=settings, models=models, data=data, threads=torch.get_num_threads(), resume=resume
         )
         self._saved = checkpoint.latest(self.run.checkpoints) if self.run.resumed else None
+        memory.keep_freed()
+        distributed.join(device)
+        distributed.wait()  # until all have looked, none may write
         if self.run.resumed:
             torch.set_num_threads(json.loads((self.run.path / "run.json").read_text(encoding="utf-8"))["threads"])
-        self.precision = (
-            self._saved.state["precision"] if self._saved else precision.resolve(settings.precision, device=device)
-        )
+        self.precision = self._saved.state["precision"] if self._saved else self._resolved_precision()
         torch.manual_seed(settings.seed)
+
+    def _resolved_precision(self) -> str:
+        """The setting, or what the first process measures: all must compute alike."""
+        measured = precision.resolve(self.settings.precision, device=self.device)
+        is_bf16 = distributed.any_of(measured == "bf16" and processes.is_main(), device=self.device)
+        return "bf16" if is_bf16 else "fp32"
 
     @property
     def dtype(self) -> torch.dtype:
         return precision.dtype_of(self.precision)
 
-    def optimizer(self, name: str, model: Any, *, learning_rate: float, eps: float = 1e-8) -> MasterAdamW:
-        """AdamW over the weights of a model that learn."""
+    def optimizer(
+        self, name: str, model: Any, *, learning_rate: float, eps: float = 1e-8, muon: Collection[str] = ()
+    ) -> MasterAdamW:
+        """AdamW over the weights of a model that learn; Muon over those of these names.
+
+        Before that the model takes the shape it is trained in: its layers split over processes, or computed twice.
+        """
+        if self.settings.gradient_checkpointing:
+            memory.compute_layers_twice(model)
+        if self.is_sharded:
+            if muon:
+                raise BadInput("parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.")
+            sharding.shard(model, device=self.device)
+            self._sharded.append(model)
         self.optimizers[name] = MasterAdamW(
-            trainable(model), lr=learning_rate, weight_decay=self.settings.weight_decay, eps=eps
+            trainable(model), lr=learning_rate, weight_decay=self.settings.weight_decay, eps=eps, muon=muon
         )
+        self._described.append(described(model))
         return self.optimizers[name]
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the model's weights are split over the processes."""
+        return processes.count() > 1 and self.settings.parallel == "fsdp"
 
     def restore(self) -> tuple[int, dict[str, Any]]:
         """Steps done and the recipe's own state, (0, {}) at a fresh start. Call it once all optimizers are made.
 
-        Only now is a fresh run's folder created: until here bad input leaves nothing behind.
+        Only now is a fresh run's folder created, and said how many weights learn: until here bad input leaves nothing
+        behind, and is all that is said.
         """
         self.run.create()
+        if processes.is_main():
+            print(*self._described, sep="\n", file=sys.stderr, flush=True)
         if self._saved is None:
             self.run.rewind(0)
             return 0, {}
@@ -96,6 +130,11 @@ class Training:
         self.best = Best.of(self._saved.state["best"])
         self._step = self._saved.step
         return self._saved.step, self._saved.state["recipe"]
+
+    @property
+    def restored_step(self) -> int:
+        """The step of the checkpoint that the run goes on from, 0 at a fresh start."""
+        return self._saved.step if self._saved else 0
 
     def saved_tensors(self, group: str) -> dict[str, torch.Tensor]:
         """A group of tensors that the recipe gave to `between_steps`, of the checkpoint resumed from, if any."""
@@ -151,22 +190,34 @@ class Training:
         every = self.settings.eval_every
         if not (due or (every and step % every == 0) or step == self._total):
             return {}
-        measures = dict(of())
+        # What the first process measures counts: all must come to the same decision.
+        measures = {
+            name: distributed.total(value if processes.is_main() else 0.0, device=self.device)
+            for name, value in of().items()
+        }
         if self.best.is_beaten_by(measures, by=by, step=step) and self.settings.keep_best and step < self._total:
-            self.best.save(
-                self.run.checkpoints, {name: optimizer.weights() for name, optimizer in self.optimizers.items()}
-            )
+            weights = {name: optimizer.weights() for name, optimizer in self.optimizers.items()}
+            if processes.is_main():
+                self.best.save(self.run.checkpoints, weights)
         return measures
 
     def take_best(self) -> dict[str, float]:
         """Put the best weights measured into the model, at the end; what they measured, and their step.
 
-        Without `keep_best` the last ones stay. {} where nothing was measured.
+        Without `keep_best` the last ones stay. {} where nothing was measured. Weights that were split over processes
+        are whole again afterwards.
         """
+        measures = self._take_best()
+        for model in self._sharded:
+            sharding.unshard(model, dtype=self.dtype)
+        return measures
+
+    def _take_best(self) -> dict[str, float]:
         if not self.best.step:
             return {}
         measures = self.best.measures if self.settings.keep_best else self.best.latest
         if self.settings.keep_best and self.best.step != self._step:
+            distributed.wait()
             saved = self.best.saved(self.run.checkpoints)
             for name, optimizer in self.optimizers.items():
                 optimizer.load_weights(saved.tensors(name))
@@ -184,13 +235,17 @@ class Training:
         self.run.progress(step, total)
         every = self.settings.save_every
         due = every > 0 and step % every == 0 and step < total
-        if due or self.stop.requested:
+        is_told_to_stop = distributed.any_of(self.stop.requested, device=self.device)
+        if due or is_told_to_stop:
             self.save(step, state=state or {}, tensors=tensors or {})
-        if self.stop.requested:
+        if is_told_to_stop:
             raise Stopped(f"Stopped after step {step} of {total}; --resume goes on from there.")
 
     def save(self, step: int, *, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        """Write a checkpoint: of whole weights, so that any number of processes can go on from it."""
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        if not processes.is_main():
+            return
         checkpoint.save(
             self.run.checkpoints,
             step=step,
@@ -207,6 +262,8 @@ class Training:
 
     def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Write result.json and return the metrics. Checkpoints go: with fp32 moments they outweigh the model."""
-        self.run.finish(status="succeeded", metrics=metrics)
-        shutil.rmtree(self.run.checkpoints, ignore_errors=True)
+        distributed.wait()  # the others may still read the best weights
+        if processes.is_main():
+            self.run.finish(status="succeeded", metrics=metrics)
+            shutil.rmtree(self.run.checkpoints, ignore_errors=True)
         return metrics

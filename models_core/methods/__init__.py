@@ -11,8 +11,6 @@ A model stays a model of transformers under every method: what is added lives in
 scoring and sampling find it.
 """
 
-from typing import Any
-
 from models_core.methods.merging import merged_for_sampling, settled
 from models_core.methods.soft_prompts import beginning
 from models_core.methods.tuning import (
@@ -35,10 +33,3 @@ __all__ = [
     "trainable",
     "trainable_parameters",
 ]
-
-
-def unwrapped(model: Any) -> Any:
-    return model
-
-
-merged = settled

@@ -34,7 +34,7 @@ def keeps_base(method: str) -> bool:
     return method not in ("full", "last_n")
 
 
-def prepare(model: PreTrainedModel, settings: TrainingSettings, *, tokenizer: Any = None) -> PreTrainedModel:
+def prepare(model: PreTrainedModel, settings: TrainingSettings, *, tokenizer: Any) -> PreTrainedModel:
     """The model itself, with `requires_grad` set for the chosen method and its parts added.
 
     A scalar head always learns. Raises BadInput where the method cannot run on this model.

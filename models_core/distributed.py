@@ -1,0 +1,111 @@
+"""One run in many processes: which rows are whose, and what all of them agree on.
+
+Without torchrun's environment variables everything here is that of a single process. A minibatch is split over the
+processes, each divides by the token count of the whole, and gradients are summed: the result is that of one process but
+for the order of additions. nccl carries them between GPUs, gloo between processors.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from models_core import processes
+from models_core.batching import micro_batches
+
+PATIENCE = timedelta(minutes=30)
+"""The longest that a process waits for the others: rank 0 saves a model while they wait."""
+BUCKET = 2**23
+"""Numbers summed over the processes in one message: 32 MB of fp32."""
+
+
+def join(device: torch.device) -> None:
+    """Meet the other processes, each GPU with a process of its own. Nothing to do for a single process."""
+    if processes.count() == 1 or dist.is_initialized():
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+
+
+def leave() -> None:
+    """Part from the other processes in order."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Go on once every process has come this far."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum over all processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(value)
+    return value
+
+
+def total(value: float, *, device: torch.device | str = "cpu") -> float:
+    """The sum of a number over all processes."""
+    if not dist.is_initialized():
+        return value
+    return float(summed(torch.tensor(value, dtype=torch.float64, device=device)))
+
+
+def any_of(flag: bool, *, device: torch.device | str = "cpu") -> bool:
+    """Whether the flag is set in some process: signals arrive at different times, and all must act alike."""
+    return total(float(flag), device=device) > 0
+
+
+def shares(lengths: Sequence[int], *, budget: int) -> list[tuple[list[int], float]]:
+    """This process's micro-batches of a minibatch: row numbers and a weight for the loss.
+
+    Rows go, longest first, to the process with the fewest tokens so far. All processes compute equally many
+    micro-batches, because under FSDP each gathers weights from all; one that lacks rows computes some with weight 0.
+    """
+    of_process: list[list[int]] = [[] for _ in range(processes.count())]
+    tokens = [0] * processes.count()
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        least = tokens.index(min(tokens))
+        of_process[least].append(row)
+        tokens[least] += lengths[row]
+    cut = [
+        [[rows[place] for place in batch] for batch in micro_batches([lengths[row] for row in rows], budget=budget)]
+        for rows in of_process
+    ]
+    shortest = [min(range(len(lengths)), key=lengths.__getitem__)] if lengths else []
+    mine: list[tuple[list[int], float]] = [(batch, 1.0) for batch in cut[processes.rank()]]
+    return mine + [(shortest, 0.0)] * (max(map(len, cut)) - len(mine))
+
+
+def sum_gradients(weights: Sequence[Tensor]) -> None:
+    """Sum the gradients of weights that every process holds. One that is missing here counts as zero."""
+    if not dist.is_initialized() or not weights:
+        return
+    has = summed(torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32).to(weights[0].device))
+    learned = [weight for weight, count in zip(weights, has.tolist(), strict=True) if count]
+    for weight in learned:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+    for bucket in _buckets(weight.grad for weight in learned if weight.grad is not None):
+        flat = summed(torch.cat([gradient.reshape(-1) for gradient in bucket]))
+        for gradient, part in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+
+def _buckets(gradients: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    size = 0
+    for gradient in gradients:
+        if bucket and size + gradient.numel() > BUCKET:
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(gradient)
+        size += gradient.numel()
+    if bucket:
+        yield bucket

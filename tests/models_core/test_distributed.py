@@ -1,0 +1,112 @@
+"""Two processes that torchrun starts, over gloo: the weights of one process, files and words of the first alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models_core import distributed
+from tests.models_core import many, recipes
+from tests.models_core.recipes import metrics, weights
+from tests.models_core.tiny import make_tiny_model
+
+Run = tuple[str, str, dict[str, Any], dict[str, Any]]
+
+
+def torchrun(*arguments: str, number: int = 2) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}", "-m"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every run below, done by two processes in one launch, and by one process here."""
+    folder = tmp_path_factory.mktemp("many")
+    model = str(make_tiny_model(folder / "model"))
+    corpus = folder / "corpus.txt"
+    corpus.write_text("\n\n".join(f"the cat number {n} sat on the mat." for n in range(40)), encoding="utf-8")
+    common = {"learning_rate": 0.01, "micro_batch_tokens": 64, "epochs": 2, "max_grad_norm": 0.5}
+    given: dict[str, dict[str, Any]] = {
+        "sft": {"model": model, "data": str(recipes.demonstrations(folder))},
+        "reward": {"model": model, "data": str(recipes.rankings(folder))},
+        "pretrain": {"model": model, "data": str(corpus)},
+    }
+    settings: dict[str, dict[str, Any]] = {
+        "sft": common | {"batch_size": 3, "eval_every": 1},
+        "reward": common | {"batch_size": 3, "eval_every": 1},
+        "pretrain": common | {"batch_size": 4, "max_length": 64, "optimizer": "adamw", "sample_tokens": 0},
+    }
+    given["sft"]["evaluation"] = given["sft"]["data"]
+    runs = [
+        (f"{stage}-{parallel}", stage, settings[stage] | {"parallel": parallel}, given[stage])
+        for stage in given
+        for parallel in ("ddp", "fsdp")
+    ]
+    # Stopped by a signal that only the second process got, then finished by one process; and the other way about.
+    halves = settings["sft"] | {"save_every": 1}
+    runs.append(("two-then-one", "sft", halves | {"parallel": "fsdp"}, given["sft"] | {"stop_after": 3}))
+    many.run(folder, "one-then-two", "sft", halves, given["sft"] | {"stop_after": 3})
+    runs.append(("one-then-two", "sft", halves | {"parallel": "fsdp"}, given["sft"] | {"resume": True}))
+    (folder / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
+
+    done = torchrun("tests.models_core.many", str(folder))
+    assert done.returncode == 0, done.stderr[-3000:]
+    (folder / "said.txt").write_text(done.stderr, encoding="utf-8")
+    for stage in given:
+        many.run(folder, f"{stage}-one", stage, settings[stage], given[stage])
+    many.run(folder, "two-then-one", "sft", halves, given["sft"] | {"resume": True})
+    return folder
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("stage", ["sft", "reward", "pretrain"])
+def test_two_processes_give_the_weights_of_one(stage: str, parallel: str, folder: Path) -> None:
+    one, two = weights(folder / f"{stage}-one"), weights(folder / f"{stage}-{parallel}")
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("stage", ["sft", "reward", "pretrain"])
+def test_two_processes_tell_the_metrics_of_one(stage: str, parallel: str, folder: Path) -> None:
+    one, two = metrics(folder / f"{stage}-one"), metrics(folder / f"{stage}-{parallel}")
+    assert [row.keys() for row in one] == [row.keys() for row in two]
+    for left, right in zip(one, two, strict=True):
+        assert left == pytest.approx(right, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["two-then-one", "one-then-two"])
+def test_a_run_goes_on_in_another_number_of_processes(name: str, folder: Path) -> None:
+    one, both = weights(folder / "sft-one"), weights(folder / name)
+    for key, tensor in one.items():
+        torch.testing.assert_close(both[key], tensor, rtol=0, atol=1e-5, msg=key)
+
+
+def test_only_the_first_process_speaks(folder: Path) -> None:
+    said = (folder / "said.txt").read_text(encoding="utf-8")
+    assert said.count("step 1/") == 7  # six whole runs and the first part of one that is stopped
+
+
+def test_rows_are_shared_out_by_their_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [5, 9, 1, 3]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert distributed.shares(lengths, budget=9) == [([1], 1.0)]
+    monkeypatch.setenv("RANK", "1")
+    assert distributed.shares(lengths, budget=9) == [([0, 3, 2], 1.0)]
+
+
+def test_a_process_without_rows_computes_some_that_count_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    found = []
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        found.append(distributed.shares([4, 2], budget=100))
+    assert found == [[([0], 1.0)], [([1], 1.0)], [([1], 0.0)]]
