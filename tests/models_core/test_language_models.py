@@ -42,7 +42,7 @@ def test_plain_transformers_reads_the_same_scores_from_a_padded_batch(base, meth
     """The base pads with EOS; a reward model saved like that would be pooled one token too early."""
     tokenizer = language_models.load_tokenizer(base)
     model = language_models.new_reward_model(base, **CPU, seed=3)
-    model = methods.prepare(model, PPOConfig(method=method))
+    model = methods.prepare(model, PPOConfig(method=method), tokenizer=tokenizer)
     with torch.no_grad():
         for weight in methods.trainable(model).values():
             weight.add_(torch.randn_like(weight) * 0.05)
@@ -50,7 +50,7 @@ def test_plain_transformers_reads_the_same_scores_from_a_padded_batch(base, meth
     responses = [chat.encode_response(tokenizer, text) for text in ("a", "a longer answer", "")]
     (before,) = group_logits(model, [Group(prompt, responses)], budget=1000, device="cpu")
     language_models.save_reward_model(
-        tmp_path / "rm", methods.merged(model), tokenizer, reward_shift=1.5, reward_scale=2
+        tmp_path / "rm", methods.settled(model), tokenizer, reward_shift=1.5, reward_scale=2
     )
 
     ours = language_models.load_reward_model(tmp_path / "rm", **CPU)
