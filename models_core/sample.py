@@ -1,23 +1,42 @@
-"""Write a model's answers to prompts: K to each, one row a prompt."""
+"""Write a model's answers to prompts: K to each, one row a prompt.
 
-import json
+    python -m models_core sample --model M --data prompts.jsonl --samples K --out responses.jsonl
+
+M is a model in memory or the address of a server that speaks OpenAI's protocol. With --reward RM every answer gets its
+score, and with best_of=n each answer is the best of n.
+"""
+
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from models_core import chat, language_models, precision, records, rollout
-from models_core.config import BadInput, SampleConfig
+from models_core import chat, language_models, precision, records, rollout, server
+from models_core.answers import AnswerFile
+from models_core.config import AnsweringSettings, BadInput, SampleConfig
 from models_core.progress import Progress, Ticker
 from models_core.records import Messages, Prompt
 from models_core.rollout import Sample
-from models_core.run_folder import write_lines
-from models_core.stopping import StopSignal
+from models_core.run_folder import file_sha256
+from models_core.score import Scorer
+from models_core.stopping import Stopped, StopSignal
 
 SHORTEST_PROMPT = 16
 """Tokens that must be left for a prompt beside its answer."""
+SCORED_TOKENS = 8192
+"""Tokens of answers that are scored at once, padding included."""
+
+
+class Answer(NamedTuple):
+    """What a row says of an answer, wherever it comes from; `tokens` without EOS."""
+
+    text: str
+    finish_reason: str
+    logprob: float | None
+    tokens: int
 
 
 def run(
@@ -27,46 +46,174 @@ def run(
     data: str | Path,
     samples: int,
     out: str | Path,
+    reward: str | None = None,
     device: torch.device,
     stop: StopSignal,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """Answer every prompt `samples` times into OUT, whole or not at all; returns counts, seconds and tokens_per_s.
 
     The rate counts sampled tokens without EOS, and the time of sampling alone. Raises BadInput, Stopped.
     """
+    check(settings, model=model, samples=samples, reward=reward)
     prompts: list[Prompt] = records.read(data, "prompts")
     dtype = precision.dtype_of(precision.resolve(settings.precision, device=device))
-    tokenizer = language_models.load_tokenizer(model)
-    network = language_models.load_policy(model, device=device, dtype=dtype)
-    answers, seconds = answer(
-        network,
-        tokenizer,
-        [prompt.messages for prompt in prompts],
-        samples=samples,
-        settings=settings,
-        stop=stop,
-        progress=Ticker("answers"),
-    )
-    rows = (
-        {
-            "id": prompt.id,
-            "prompt": list(prompt.messages),
-            "responses": [_response(tokenizer, item) for item in own],
-        }
-        for prompt, own in zip(prompts, answers, strict=True)
-    )
-    write_lines(Path(out), (json.dumps(row, ensure_ascii=False) for row in rows))
-    flat = [item for own in answers for item in own]
-    tokens = sum(content_length(item) for item in flat)
+    source: _Served | _InMemory
+    if server.is_address(model):
+        source = _Served(model, settings=settings, stop=stop)
+    else:
+        source = _InMemory(model, prompts, settings=settings, device=device, dtype=dtype, stop=stop)
+    scorer = None
+    if reward is not None:
+        scorer = Scorer(reward, device=device, dtype=dtype, max_length=settings.max_length, budget=SCORED_TOKENS)
+    request = {
+        "model": model,
+        "data": file_sha256(data),
+        "samples": samples,
+        "reward": reward,
+        "settings": asdict(settings),
+    }
+    file = AnswerFile(Path(out), request=request, prompts=len(prompts), resume=resume)
+    tokens = 0
+
+    def write(number: int, answers: Sequence[Answer]) -> None:
+        nonlocal tokens
+        tokens += sum(answer.tokens for answer in answers)
+        row = {"id": prompts[number].id, "prompt": list(prompts[number].messages)}
+        file.add(number, row | {"responses": responses(prompts[number].messages, answers, settings, scorer=scorer)})
+
+    start = time.perf_counter()
+    try:
+        source.answer(
+            [prompt.messages for prompt in prompts],
+            only=file.missing,
+            samples=samples * settings.best_of,
+            finished=write,
+            progress=Ticker("answers"),
+        )
+    except Stopped:
+        raise Stopped(file.farewell()) from None
+    finally:
+        file.close()
+    seconds = time.perf_counter() - start
+    file.finish()
+    flat = [response for row in file.rows.values() for response in row["responses"]]
     return {
         "prompts": len(prompts),
         "responses": len(flat),
         "tokens": tokens,
-        "ended": sum(item.finish_reason == "stop" for item in flat) / len(flat),
-        "precision": str(dtype).removeprefix("torch."),
+        "ended": sum(response["finish_reason"] == "stop" for response in flat) / len(flat),
+        **source.facts,
         "seconds": seconds,
         "tokens_per_s": tokens / seconds,
     }
+
+
+def check(settings: SampleConfig, *, model: str, samples: int, reward: str | None) -> None:
+    """Raise BadInput for settings that contradict each other, before anything is loaded."""
+    if settings.best_of > 1 and reward is None:
+        raise BadInput("best_of needs a reward model to choose by: --reward RM.")
+    if settings.num_beams > 1:
+        if settings.best_of > 1 or settings.exact:
+            raise BadInput("num_beams above 1 goes neither with best_of nor with exact.")
+        if samples > settings.num_beams:
+            raise BadInput(f"{samples} answers a prompt need num_beams of at least {samples}.")
+    if server.is_address(model) and (settings.num_beams > 1 or settings.exact):
+        raise BadInput("A server samples in its own way: num_beams and exact are for models in memory.")
+
+
+def responses(
+    messages: Messages, answers: Sequence[Answer], settings: SampleConfig, *, scorer: Scorer | None
+) -> list[dict[str, Any]]:
+    """What a row holds of the answers; of each best_of of them the one with the highest score."""
+    rows: list[dict[str, Any]] = [
+        {"text": answer.text, "finish_reason": answer.finish_reason, "logprob": answer.logprob} for answer in answers
+    ]
+    if scorer is None:
+        return rows
+    (scores,) = scorer.scores([(messages, tuple(answer.text for answer in answers))])
+    for row, score in zip(rows, scores, strict=True):
+        row["score"] = score
+    groups = [rows[start : start + settings.best_of] for start in range(0, len(rows), settings.best_of)]
+    return [max(group, key=lambda row: -float("inf") if row["score"] is None else row["score"]) for group in groups]
+
+
+class _InMemory:
+    """A model of ours, loaded. `facts`: what the last line says of it."""
+
+    def __init__(
+        self,
+        name: str,
+        prompts: Sequence[Prompt],
+        *,
+        settings: SampleConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+        stop: StopSignal,
+    ) -> None:
+        self.settings = settings
+        self.stop = stop
+        self.tokenizer = language_models.load_tokenizer(name)
+        self.network = language_models.load_policy(name, device=device, dtype=dtype)
+        # Before anything is written, so that a prompt that is refused leaves nothing behind.
+        self.prompt_ids, truncated = encode_prompts(
+            self.network, self.tokenizer, [prompt.messages for prompt in prompts], settings=settings
+        )
+        self.facts: dict[str, Any] = {"truncated": truncated, "precision": str(dtype).removeprefix("torch.")}
+
+    def answer(
+        self,
+        chats: Sequence[Messages],
+        *,
+        only: Sequence[int],
+        samples: int,
+        finished: Callable[[int, Sequence[Answer]], None],
+        progress: Progress,
+    ) -> None:
+        draw(
+            self.network,
+            self.tokenizer,
+            self.prompt_ids,
+            only=only,
+            samples=samples,
+            settings=self.settings,
+            finished=lambda number, items: finished(number, [self._read(item) for item in items]),
+            progress=progress,
+            stop=self.stop,
+        )
+
+    def _read(self, item: Sample) -> Answer:
+        return Answer(text_of(self.tokenizer, item), item.finish_reason, sum(item.logprobs), content_length(item))
+
+
+class _Served:
+    """A server's model."""
+
+    def __init__(self, address: str, *, settings: SampleConfig, stop: StopSignal) -> None:
+        self.server = server.Server(address, settings=settings, stop=stop)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"server": self.server.name, "retries": self.server.retries}
+
+    def answer(
+        self,
+        chats: Sequence[Messages],
+        *,
+        only: Sequence[int],
+        samples: int,
+        finished: Callable[[int, Sequence[Answer]], None],
+        progress: Progress,
+    ) -> None:
+        self.server.answers(
+            chats,
+            only=only,
+            samples=samples,
+            finished=lambda number, items: finished(
+                number, [Answer(item.text, item.finish_reason, item.logprob, item.tokens) for item in items]
+            ),
+            progress=progress,
+        )
 
 
 def answer(
@@ -75,34 +222,83 @@ def answer(
     chats: Sequence[Messages],
     *,
     samples: int,
-    settings: SampleConfig,
+    settings: AnsweringSettings,
     stop: StopSignal,
     progress: Progress | None = None,
 ) -> tuple[list[list[Sample]], float]:
     """`samples` answers to each chat, and the seconds that sampling took. Raises BadInput where no room is left."""
+    prompt_ids, _ = encode_prompts(network, tokenizer, chats, settings=settings)
+    start = time.perf_counter()
+    answers = draw(network, tokenizer, prompt_ids, samples=samples, settings=settings, progress=progress, stop=stop)
+    return answers, time.perf_counter() - start
+
+
+def encode_prompts(
+    network: Any, tokenizer: Any, chats: Sequence[Messages], *, settings: AnsweringSettings
+) -> tuple[list[list[int]], int]:
+    """Token ids of every chat that leave room for an answer, and how many chats had to be cut for that.
+
+    Raises BadInput where no room is left at all, or where a chat is too long and long_prompts says to refuse it.
+    """
     room = min(settings.max_length, language_models.context_length(network)) - settings.max_new_tokens
     if room < SHORTEST_PROMPT:
         raise BadInput(
             f"max_new_tokens {settings.max_new_tokens} leaves no room for a prompt within "
             f"{room + settings.max_new_tokens} tokens (max_length, or what the model can hold)."
         )
-    prompt_ids = [chat.encode_prompt(tokenizer, messages, max_tokens=room) for messages in chats]
-    start = time.perf_counter()
-    answers = rollout.sample(
+    encoded, truncated = [], 0
+    for number, messages in enumerate(chats, start=1):
+        ids = chat.encode_prompt(tokenizer, messages, max_tokens=2**62)
+        if len(ids) > room:
+            if settings.long_prompts == "refuse":
+                raise BadInput(
+                    f"Prompt {number} has {len(ids)} tokens, and {room} fit beside an answer: "
+                    "long_prompts=truncate would cut it."
+                )
+            truncated += 1
+            ids = chat.encode_prompt(tokenizer, messages, max_tokens=room)
+        encoded.append(ids)
+    return encoded, truncated
+
+
+def draw(
+    network: Any,
+    tokenizer: Any,
+    prompt_ids: Sequence[Sequence[int]],
+    *,
+    samples: int,
+    settings: AnsweringSettings,
+    only: Sequence[int] | None = None,
+    finished: rollout.Finished | None = None,
+    progress: Progress | None = None,
+    stop: StopSignal,
+) -> list[list[Sample]]:
+    """Answers by the settings: drawn, or found by beam search. Raises BadInput, Stopped."""
+    common: dict[str, Any] = {
+        "samples": samples,
+        "max_new_tokens": settings.max_new_tokens,
+        "repetition_penalty": settings.repetition_penalty,
+        "stop_ids": chat.eos_ids(network, tokenizer),
+        "batch_size": settings.batch_size,
+        "only": only,
+        "finished": finished,
+        "progress": progress,
+        "stop": stop,
+    }
+    if settings.num_beams > 1:
+        return rollout.search(
+            network, prompt_ids, num_beams=settings.num_beams, length_penalty=settings.length_penalty, **common
+        )
+    return rollout.sample(
         network,
         prompt_ids,
-        samples=samples,
-        max_new_tokens=settings.max_new_tokens,
         temperature=settings.temperature,
         top_k=settings.top_k,
         top_p=settings.top_p,
-        stop_ids=chat.eos_ids(network, tokenizer),
         seed=settings.seed,
-        batch_size=settings.batch_size,
-        progress=progress,
-        stop=stop,
+        exact=settings.exact,
+        **common,
     )
-    return answers, time.perf_counter() - start
 
 
 def content_length(item: Sample) -> int:
@@ -113,11 +309,3 @@ def content_length(item: Sample) -> int:
 def text_of(tokenizer: Any, item: Sample) -> str:
     """What a person reads of an answer."""
     return chat.decode_response(tokenizer, item.ids)
-
-
-def _response(tokenizer: Any, item: Sample) -> dict[str, Any]:
-    return {
-        "text": text_of(tokenizer, item),
-        "finish_reason": item.finish_reason,
-        "logprob": sum(item.logprobs),
-    }

@@ -1,0 +1,80 @@
+"""The file of answers while it grows: a row a prompt, written as soon as its answers are there.
+
+Rows go into OUT.partial in the order in which they come; at the end OUT gets them in the order of the prompts, whole or
+not at all. A command that was interrupted goes on from OUT.partial with --resume, where it was asked for the same.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from models_core.config import BadInput
+from models_core.run_folder import write_lines
+
+
+class AnswerFile:
+    """`request` says what is asked for, as JSON; rows answer `prompts` prompts. Raises BadInput."""
+
+    def __init__(self, out: Path, *, request: dict[str, Any], prompts: int, resume: bool) -> None:
+        self.out = out
+        self.partial = out.with_name(f"{out.name}.partial")
+        self.prompts = prompts
+        self.rows = self._kept(request) if resume else {}
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.partial.open("w", encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"{self.partial} cannot be written ({error.strerror}).") from None
+        self._write(request)
+        for number, row in self.rows.items():
+            self._write({"number": number, "row": row})
+
+    def _kept(self, request: dict[str, Any]) -> dict[int, dict[str, Any]]:
+        """Rows by number that an interrupted command left behind; the last line may be torn."""
+        if not self.partial.exists():
+            return {}
+        lines = self.partial.read_text(encoding="utf-8", errors="replace").splitlines()
+        rows = {}
+        if not lines or _parsed(lines[0]) != json.loads(json.dumps(request)):
+            raise BadInput(f"{self.partial} is from a command with other settings: take them, or leave out --resume.")
+        for line in lines[1:]:
+            if (entry := _parsed(line)) is not None:
+                rows[int(entry["number"])] = entry["row"]
+        return rows
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the prompts that have no row yet."""
+        return [number for number in range(self.prompts) if number not in self.rows]
+
+    def add(self, number: int, row: dict[str, Any]) -> None:
+        self.rows[number] = row
+        self._write({"number": number, "row": row})
+
+    def finish(self) -> None:
+        """Put the rows in order and in place."""
+        write_lines(self.out, (json.dumps(self.rows[number], ensure_ascii=False) for number in range(self.prompts)))
+        self.partial.unlink()
+
+    def close(self) -> None:
+        """No more rows come. A file without any is not left behind."""
+        self._file.close()
+        if not self.rows:
+            self.partial.unlink(missing_ok=True)
+
+    def farewell(self) -> str:
+        """What to say when the command has to end early."""
+        if not self.rows:
+            return "Stopped."
+        return f"Stopped; {len(self.rows)} of {self.prompts} prompts are answered, --resume goes on with the others."
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

@@ -1,0 +1,303 @@
+"""Answers from a server that speaks OpenAI's protocol (vLLM, llama.cpp, a hosted one) instead of a model in memory.
+
+One request an answer, several at once, so that an answer lost is asked for again alone. What passes (the server is
+busy, silent, breaks off, or sends what is no answer) is tried again after growing waits; what does not pass (a wrong
+key, a model it does not have, a prompt too long for it) ends the command with the server's own words. The key comes
+from OPENAI_API_KEY and goes into no file and no message.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from models_core.config import BadInput, SampleConfig
+from models_core.progress import Progress
+from models_core.records import Messages
+from models_core.stopping import Stopped, StopSignal
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses after which the same request may succeed."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
+"""Seconds before a request is made again: the first time, and at the most."""
+LARGEST_ANSWER = 64 * 1024 * 1024
+LOOK = 0.2
+"""Seconds between two looks at the stop signal."""
+
+
+class ServerFailed(Exception):
+    """A server that gave no usable answer in all its tries; the message is a sentence for the user."""
+
+
+class _Passing(Exception):
+    """Why a request is to be made again; `after`: seconds the server asked to wait."""
+
+    def __init__(self, reason: str, *, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer of a server. `logprob` is None where it sent none; `tokens` counts the answer's own, without EOS."""
+
+    text: str
+    finish_reason: str
+    logprob: float | None
+    tokens: int
+
+
+Finished = Callable[[int, list[Answer]], None]
+
+
+def is_address(name: str) -> bool:
+    """Whether M is the address of a server."""
+    return name.startswith(("http://", "https://"))
+
+
+class Server:
+    """`address` is that of the API, usually ending in /v1. Raises BadInput for one that cannot be."""
+
+    def __init__(self, address: str, *, settings: SampleConfig, stop: StopSignal, key: str | None = None) -> None:
+        parts = urlsplit(address)
+        try:
+            port = parts.port
+        except ValueError:
+            raise BadInput(f"{address} is no address of a server.") from None
+        if not parts.hostname or parts.username or parts.query or parts.fragment:
+            raise BadInput(f"The address of a server looks like http://host:8000/v1; the key goes into {KEY_VARIABLE}.")
+        self.host, self.port, self.is_secure = parts.hostname, port, parts.scheme == "https"
+        self.path = parts.path.rstrip("/")
+        self.name = f"{parts.scheme}://{parts.netloc}{self.path}"
+        self.settings = settings
+        self.key = os.environ.get(KEY_VARIABLE) if key is None else key
+        self.stop = stop
+        self.ended = threading.Event()
+        self.retries = 0
+        self._open: set[http.client.HTTPConnection] = set()
+        self._lock = threading.Lock()
+
+    def model(self) -> str:
+        """The model to ask for: the setting, or the first that the server names."""
+        if self.settings.served_model:
+            return self.settings.served_model
+        name: str = self._tried(lambda: self._exchange("GET", "/models", None, read=_first_model))
+        return name
+
+    def answers(
+        self,
+        chats: Sequence[Messages],
+        *,
+        only: Sequence[int],
+        samples: int,
+        finished: Finished,
+        progress: Progress | None = None,
+    ) -> None:
+        """`samples` answers to each chat of `only`; `finished` is called in this thread with a chat's index and them.
+
+        Raises Stopped, BadInput for what the server refuses, ServerFailed where it does not answer.
+        """
+        model = self.model()
+        places = [(chat, number) for chat in only for number in range(samples)]
+        got: dict[int, dict[int, Answer]] = {chat: {} for chat in only}
+        done, upcoming = 0, iter(places)
+        pool = ThreadPoolExecutor(self.settings.server_requests, thread_name_prefix="server")
+        waiting: dict[Future[Answer], tuple[int, int]] = {}
+
+        def fill() -> None:
+            while len(waiting) < self.settings.server_requests and (place := next(upcoming, None)) is not None:
+                body = self._body(model, chats[place[0]], place)
+                waiting[pool.submit(self._answer, body)] = place
+
+        try:
+            fill()
+            while waiting:
+                ready, _ = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
+                self.stop.check()
+                for future in ready:
+                    chat, number = waiting.pop(future)
+                    got[chat][number] = future.result()
+                    done += 1
+                    if progress is not None:
+                        progress(done, len(places))
+                    if len(got[chat]) == samples:
+                        finished(chat, [answer for _, answer in sorted(got.pop(chat).items())])
+                fill()
+        finally:
+            self._hang_up()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _body(self, model: str, chat: Messages, place: tuple[int, int]) -> bytes:
+        """What is sent. Settings outside OpenAI's protocol (vLLM knows them) are left out where they do nothing."""
+        settings = self.settings
+        values: dict[str, Any] = {
+            "model": model,
+            "messages": list(chat),
+            "max_tokens": settings.max_new_tokens,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "seed": _seed(settings.seed, place),
+        }
+        if settings.server_logprobs:
+            values["logprobs"] = True
+        if settings.top_k:
+            values["top_k"] = settings.top_k
+        if settings.repetition_penalty != 1.0:
+            values["repetition_penalty"] = settings.repetition_penalty
+        return json.dumps(values, ensure_ascii=False).encode()
+
+    def _answer(self, body: bytes) -> Answer:
+        return self._tried(lambda: self._exchange("POST", "/chat/completions", body, read=_read_answer))
+
+    def _tried(self, request: Callable[[], Any]) -> Any:
+        """What the request gives, made again while it fails for a passing reason."""
+        for number in range(self.settings.server_retries + 1):
+            try:
+                return request()
+            except _Passing as reason:
+                if number == self.settings.server_retries:
+                    tries = "once" if number == 0 else f"{number + 1} times"
+                    raise ServerFailed(f"The server {self.name} was asked {tries} and {reason}.") from None
+                # Random, so that requests that were refused together don't come back together.
+                growing = min(FIRST_WAIT * 2**number, LONGEST_WAIT) * random.uniform(0.5, 1.0)
+                with self._lock:
+                    self.retries += 1
+                if self.ended.wait(min(max(growing, reason.after), LONGEST_WAIT)) or self.stop.requested:
+                    raise Stopped from None
+        raise AssertionError("the last try returns or raises")
+
+    def _exchange(self, method: str, path: str, body: bytes | None, *, read: Callable[[Any], Any]) -> Any:
+        """One request and what `read` finds in its answer. Raises _Passing, BadInput, Stopped."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        deadline = time.monotonic() + self.settings.server_timeout
+        connection = self._connection()
+        with self._lock:
+            self._open.add(connection)
+        try:
+            connection.request(method, self.path + path, body=body, headers=headers)
+            response = connection.getresponse()
+            content = _content(response, connection, deadline=deadline)
+        except TimeoutError:
+            raise _Passing(f"did not answer within {self.settings.server_timeout:g} seconds") from None
+        except ssl.SSLCertVerificationError as error:
+            raise BadInput(f"The server {self.name} cannot be trusted: {error.verify_message}.") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if self.ended.is_set():
+                raise Stopped from None
+            raise _Passing(f"broke off ({_words(error)})") from None
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+            connection.close()
+        if response.status in PASSING:
+            raise _Passing(
+                f"answered with status {response.status}", after=_seconds(response.headers.get("Retry-After"))
+            )
+        if response.status != 200:
+            raise BadInput(f"The server {self.name} refuses with status {response.status}: {self._complaint(content)}")
+        try:
+            return read(json.loads(content))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise _Passing("sent something that is no answer") from None
+
+    def _complaint(self, content: bytes) -> str:
+        """The server's own words, one line of them, without the key, which some servers repeat."""
+        text = content.decode("utf-8", errors="replace")
+        with contextlib.suppress(ValueError):  # not JSON: the words as they are
+            error = json.loads(text)
+            error = error.get("error", error) if isinstance(error, dict) else error
+            text = str(error.get("message", text)) if isinstance(error, dict) else str(error)
+        words = " ".join(text.split())
+        if self.key:
+            words = words.replace(self.key, "(key)")
+        return f"{words[:300]}…" if len(words) > 300 else words or "no reason given."
+
+    def _connection(self) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self.is_secure else http.client.HTTPConnection
+        return kind(self.host, self.port, timeout=self.settings.server_timeout)
+
+    def _hang_up(self) -> None:
+        """Wake everyone who waits for a server or for another try."""
+        self.ended.set()
+        with self._lock:
+            connections = list(self._open)
+        for connection in connections:
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):  # it may be closed in this moment
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _content(response: http.client.HTTPResponse, connection: http.client.HTTPConnection, *, deadline: float) -> bytes:
+    """The body, read until the deadline: a server that sends a byte now and then must not hold us for ever."""
+    parts, size = [], 0
+    while part := response.read1(65_536):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        if size > LARGEST_ANSWER:
+            raise ValueError("its answer does not end")
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    return b"".join(parts)
+
+
+def _read_answer(row: Any) -> Answer:
+    choice = row["choices"][0]
+    text = choice["message"]["content"]
+    if text is None:
+        text = ""  # an answer of no tokens, or of nothing but tool calls
+    if not isinstance(text, str):
+        raise TypeError
+    reason = choice.get("finish_reason")
+    entries = (choice.get("logprobs") or {}).get("content")
+    logprob = None if entries is None else float(sum(float(entry["logprob"]) for entry in entries))
+    counted = (row.get("usage") or {}).get("completion_tokens")
+    ended = reason == "stop"
+    tokens = max(0, int(counted) - ended) if counted is not None else len(entries or [])
+    return Answer(
+        text=text.replace("\0", ""),
+        finish_reason=reason if reason in ("stop", "length") else "unknown",
+        logprob=logprob,
+        tokens=tokens,
+    )
+
+
+def _first_model(row: Any) -> str:
+    name = row["data"][0]["id"]
+    if not isinstance(name, str):
+        raise TypeError
+    return name
+
+
+def _seed(seed: int, place: tuple[int, int]) -> int:
+    """A number of its own for each answer, the same in every run: [0, 2^31)."""
+    digest = hashlib.blake2b(repr((seed, place)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % 2**31
+
+
+def _seconds(text: str | None) -> float:
+    """The wait that a Retry-After header asks for; dates are not understood."""
+    try:
+        return max(0.0, float(text or 0))
+    except ValueError:
+        return 0.0
+
+
+def _words(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())[:120]
