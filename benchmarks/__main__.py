@@ -1,13 +1,14 @@
 """`python -m benchmarks [engine] [queue]`: measure, say it in a table, and end with one JSON line.
 
-`python -m benchmarks pretraining --data corpus.txt` compares a pretrained model with what counting alone can do.
+`python -m benchmarks pretraining --data corpus.txt` compares a pretrained model with what counting alone can do,
+`python -m benchmarks methods --data demonstrations.jsonl` the fine-tuning methods with each other.
 """
 
 import argparse
 import json
 import sys
 
-from benchmarks import engine, labeling_queue, pretraining
+from benchmarks import engine, fine_tuning, labeling_queue, pretraining
 
 PARTS = {"queue": labeling_queue.measure, "engine": engine.measure}
 
@@ -15,6 +16,8 @@ PARTS = {"queue": labeling_queue.measure, "engine": engine.measure}
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["pretraining"]:
         return pretraining.main(arguments[1:])
+    if arguments[:1] == ["methods"]:
+        return fine_tuning.main(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; all of them by default")
     chosen = parser.parse_args(arguments).parts or list(PARTS)
