@@ -1,0 +1,170 @@
+"""Bad input of fine-tuning on the command line: exit status 2, one line that says what and where, nothing written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
+
+from tests.models_core import recipes
+from tests.models_core.tiny import make_tiny_model
+
+ROOT = Path(__file__).parents[2]
+SEVERAL_COMMANDS = """
+import contextlib, io, json, sys
+from models_core.__main__ import main
+for argv in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(argv)
+    print(json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
+"""
+"""Loading torch takes longer than refusing a file, so one process is given all the commands in turn."""
+
+
+def tokenizer_without(folder: Path, *, template: bool = False, pad: bool = False) -> Path:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if template:
+        tokenizer.chat_template = None
+        (folder / "chat_template.jinja").unlink()
+    if pad:
+        tokenizer.pad_token = None
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def models(folder: Path) -> dict[str, Path]:
+    """A sound model and one for each thing that can be wrong with it."""
+    made = {name: make_tiny_model(folder / name) for name in ("sound", "untemplated", "unpadded", "pickled", "nan")}
+    tokenizer_without(made["untemplated"], template=True)
+    tokenizer_without(made["unpadded"], pad=True)
+    torch.save(load_file(made["pickled"] / "model.safetensors"), made["pickled"] / "pytorch_model.bin")
+    (made["pickled"] / "model.safetensors").unlink()
+    weights = load_file(made["nan"] / "model.safetensors")
+    weights["model.norm.weight"][3] = torch.nan
+    save_file(weights, made["nan"] / "model.safetensors", metadata={"format": "pt"})
+    made["foreign"] = make_tiny_model(folder / "foreign")
+    config = json.loads((made["foreign"] / "config.json").read_text())
+    config |= {"model_type": "unheard_of", "auto_map": {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}}
+    (made["foreign"] / "config.json").write_text(json.dumps(config))
+    (made["foreign"] / "code.py").write_text("raise SystemExit('this must never run')")
+    made["torn"] = make_tiny_model(folder / "torn")
+    (made["torn"] / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
+    made["untokenised"] = make_tiny_model(folder / "untokenised")
+    for path in made["untokenised"].glob("token*"):
+        path.unlink()
+    made["no model"] = folder / "no model"
+    made["no model"].mkdir()
+    return made
+
+
+def row(*roles: str, response: Any = "fine") -> dict[str, Any]:
+    return {"id": "1", "prompt": [{"role": role, "content": "x"} for role in roles], "response": response}
+
+
+DATA: dict[str, list[dict[str, Any]]] = {
+    "good": [row("user")],
+    "empty": [row("user"), row("user", response=" ")],
+    "missing": [row("user", response=None)],
+    "reversed": [row("assistant", "user")],
+    "twice": [row("user", "user")],
+    "unanswered": [row("user", "assistant")],
+    "late system": [row("user", "system", "user")],
+    "strange": [row("tool")],
+    "long": [row("user", response="x" * 600)],
+}
+
+CASES: dict[str, tuple[str, str, list[str], str]] = {
+    "empty response": ("sound", "empty", [], 'empty.jsonl, line 2: "response" is empty.'),
+    "no response": ("sound", "missing", [], 'missing.jsonl, line 1: "response" is missing.'),
+    "assistant first": ("sound", "reversed", [], "line 1: turn 1 of \"prompt\" has the role 'assistant' where 'user'"),
+    "user twice": ("sound", "twice", [], "turn 2 of \"prompt\" has the role 'user' where 'assistant' belongs."),
+    "assistant last": ("sound", "unanswered", [], 'the last turn of "prompt" must be the user\'s.'),
+    "late system": (
+        "sound",
+        "late system",
+        [],
+        "turn 2 of \"prompt\" has the role 'system' where 'assistant' belongs.",
+    ),
+    "unknown role": ("sound", "strange", [], "turn 1 of \"prompt\" has the role 'tool' where 'user' belongs."),
+    "too long": ("sound", "long", [], "no row can be learned from; 1 responses too long for max_length (512 tokens)."),
+    "no template": ("untemplated", "good", [], "has no chat template; the setting chat_template=plain gives it"),
+    "no padding": ("unpadded", "good", [], "has no padding token; the setting pad_token=eos takes"),
+    "no model": ("no model", "good", [], "no model is not a model folder: it has no config.json."),
+    "no folder": ("absent", "good", [], "There is no model folder"),
+    "pickled": ("pickled", "good", [], "has no weights in safetensors format; other formats are not read."),
+    "foreign code": ("foreign", "good", [], "it needs code of its own (trust_remote_code), which is never run."),
+    "torn": ("torn", "good", [], "The weights of"),
+    "no tokenizer": ("untokenised", "good", [], "The tokenizer of"),
+    "NaN weights": ("nan", "good", [], "is not a finite number: its weights are damaged."),
+    "unknown setting": ("sound", "good", ["--set", "epoch=1"], "There is no setting 'epoch' here"),
+    "weights": ("sound", "good", ["--set", "data_weights=1,2"], "data_weights holds 2 numbers for 1 data files."),
+    "templates": ("sound", "good", ["--templates", "poems"], "There are no templates poems"),
+    "replay": ("sound", "good", ["--replay", "absent.jsonl"], "There is no file absent.jsonl (--replay)."),
+    "old task": ("sound", "good", ["--ewc", "empty"], 'empty.jsonl, line 2: "response" is empty.'),
+}
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, list[str], Path]]:
+    """What the command line said to each case: status, standard output, lines of standard error; and its run folder."""
+    folder = tmp_path_factory.mktemp("bad")
+    made = models(folder)
+    files = {name: recipes.write(folder / f"{name}.jsonl", rows) for name, rows in DATA.items()}
+    commands, outs = [], []
+    for name, (model, data, extra, _) in CASES.items():
+        outs.append(folder / "runs" / name)
+        extra = [str(files.get(item, item)) for item in extra]
+        given = ["--model", str(made.get(model, folder / model)), "--data", str(files[data]), "--out", str(outs[-1])]
+        commands.append(["sft", *given, "--set", "precision=fp32", *extra])
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL_COMMANDS],
+        cwd=ROOT,
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        check=True,
+    )
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    return {
+        name: (status, out, err.strip().split("\n"), run)
+        for name, (status, out, err), run in zip(CASES, said, outs, strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_it_is_one_line_status_2_and_nothing_written(
+    name: str, answers: dict[str, tuple[int, str, list[str], Path]]
+) -> None:
+    status, out, lines, run = answers[name]
+    assert CASES[name][3] in lines[-1]
+    assert (status, out, len(lines)) == (2, "", 1), lines
+    assert not run.exists()
+
+
+def test_training_that_diverges_ends_with_status_2_and_no_model(tmp_path: Path) -> None:
+    """The whole program: a model whose loss is a number but whose gradient is too large to be one."""
+    model = make_tiny_model(tmp_path / "loud")
+    weights = load_file(model / "model.safetensors")
+    weights["model.norm.weight"] *= 1e25
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    given = ["--model", model, "--data", recipes.demonstrations(tmp_path), "--out", tmp_path / "run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "models_core", "sft", *map(str, given), "--set", "precision=fp32"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    last = done.stderr.strip().split("\n")[-1]
+    assert last == "The gradient is not a finite number: training diverged. Try a smaller learning_rate."
+    assert not (tmp_path / "run" / "model").exists()
