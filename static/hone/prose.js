@@ -71,12 +71,28 @@
     return loading;
   };
 
+  // KaTeX writes a few styles as attributes, which the content security policy refuses. Through the object model, by which
+  // it writes all others, they may be set.
+  const withStyles = (deed) => {
+    const { setAttribute } = Element.prototype;
+    Element.prototype.setAttribute = function (name, value) {
+      if (name === "style") this.style.cssText = value;
+      else setAttribute.call(this, name, value);
+    };
+    try {
+      deed();
+    } finally {
+      Element.prototype.setAttribute = setAttribute;
+    }
+  };
+
   const draw = (element) => {
     const source = element.textContent;
     if (source.length > LONGEST_MATHEMATICS || DEFINES.test(source)) return;
     const drawn = document.createElement("span");
     try {
-      katex.render(source, drawn, { ...OPTIONS, displayMode: element.classList.contains("display") });
+      const displayMode = element.classList.contains("display");
+      withStyles(() => katex.render(source, drawn, { ...OPTIONS, displayMode }));
     } catch {
       return; // not LaTeX that KaTeX knows: its source stays
     }
@@ -97,7 +113,10 @@
     const formulas = [...root.querySelectorAll(".prose .math:not(.seen)")].slice(0, MOST_MATHEMATICS);
     if (!formulas.length) return;
     formulas.forEach((element) => element.classList.add("seen"));
-    load().then(() => formulas.filter((element) => element.isConnected).forEach(draw), () => {});
+    load().then(() => {
+      formulas.filter((element) => element.isConnected).forEach(draw);
+      formulas.forEach((element) => element.classList.add("tried"));
+    }, () => {});
   };
 
   hone.enrich = enrich;
