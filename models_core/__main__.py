@@ -123,7 +123,7 @@ def score(arguments: argparse.Namespace, settings: Any, device: "torch.device", 
 def evaluate(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
     from models_core import evaluate
 
-    return evaluate.run(
+    report = evaluate.run(
         settings,
         model=arguments.model,
         data=arguments.data,
@@ -133,6 +133,8 @@ def evaluate(arguments: argparse.Namespace, settings: Any, device: "torch.device
         device=device,
         stop=stop,
     )
+    print(evaluate.tables.markdown(report), flush=True)
+    return report
 
 
 COMMANDS: dict[str, tuple[Run, str]] = {
@@ -142,7 +144,7 @@ COMMANDS: dict[str, tuple[Run, str]] = {
     "ppo": (ppo, "improve a policy against a reward model"),
     "sample": (sample, "write K answers to every prompt"),
     "score": (score, "score answers with a reward model"),
-    "evaluate": (evaluate, "measure perplexity, reward accuracy, or a win rate"),
+    "evaluate": (evaluate, "measure perplexity, labels and answers, reward accuracy, or a win rate"),
 }
 
 

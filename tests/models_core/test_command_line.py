@@ -32,8 +32,8 @@ def prompts(tmp_path):
     return path
 
 
-def run(*arguments, capsys):
-    """Exit status, last line of standard output, last line of standard error."""
+def run_whole(*arguments, capsys):
+    """Exit status, lines of standard output, lines of standard error."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         status = command_line.main([str(argument) for argument in arguments])
@@ -41,7 +41,13 @@ def run(*arguments, capsys):
         for number, handler in handlers.items():
             signal.signal(number, handler)
     captured = capsys.readouterr()
-    return status, captured.out.rstrip("\n").split("\n")[-1], captured.err.rstrip("\n").split("\n")[-1]
+    return status, captured.out.rstrip("\n").split("\n"), captured.err.rstrip("\n").split("\n")
+
+
+def run(*arguments, capsys):
+    """Exit status, last line of standard output, last line of standard error."""
+    status, out, err = run_whole(*arguments, capsys=capsys)
+    return status, out[-1], err[-1]
 
 
 def start(*arguments, **options):
@@ -149,7 +155,8 @@ def test_sigterm_stops_between_two_tokens_with_status_3(model, tmp_path):
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 3
-    assert (out, err.strip().split("\n")[-1]) == ("", "Stopped.")
+    assert out == ""
+    assert err.strip().split("\n")[-1].startswith("Stopped")
     assert not (tmp_path / "out").exists()
 
 
@@ -189,3 +196,25 @@ def test_a_parent_that_died_too_early_is_noticed():
         [sys.executable, "-c", CHILD], cwd=ROOT, env=os.environ | {PARENT_VARIABLE: "1"}, timeout=60, check=False
     )
     assert done.returncode == -signal.SIGTERM
+
+
+def test_pretraining_and_evaluation_from_the_command_line(tmp_path, capsys):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n\n".join(f"{number} is a number, and {number + 1} is one more. " * 6 for number in range(20)))
+    small = ("vocab_size=300", "layers=1", "width=16", "heads=2", "max_length=32", "epochs=1", "precision=fp32")
+    settings = [argument for value in small for argument in ("--set", value)]
+    out = tmp_path / "run"
+    status, last, _ = run("pretrain", "--data", corpus, "--eval", corpus, "--out", out, *settings, capsys=capsys)
+    assert (status, last) == (2, "")
+    measured = tmp_path / "measured.txt"
+    measured.write_text("100 is a number, and 101 is one more. " * 6)
+    status, last, _ = run("pretrain", "--data", corpus, "--eval", measured, "--out", out, *settings, capsys=capsys)
+    assert status == 0
+    trained = json.loads(last)
+    report = tmp_path / "report.json"
+    arguments = ("evaluate", "--model", out / "model", "--data", measured, "--out", report)
+    status, lines, _ = run_whole(*arguments, "--set", "precision=fp32", capsys=capsys)
+    assert status == 0
+    assert lines[0].startswith("| measure")
+    assert json.loads(lines[-1])["bits_per_byte"] == pytest.approx(trained["bits_per_byte"], abs=1e-6)
+    assert json.loads(report.read_text())["documents"] == 1
