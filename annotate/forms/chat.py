@@ -9,6 +9,7 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from ..chats import answers
 from ..chats.turns import Chat
@@ -24,6 +25,7 @@ State = AnswerRequest.State
 class ContinueChat(TextTask):
     template = "annotate/work/chat.html"
     fields = frozenset({"text", "edited_from"})
+    submit_label = gettext_lazy("Hand in the chat")
 
     @cached_property
     def chat(self) -> Chat:

@@ -14,6 +14,8 @@ class ExamBoard(Board):
     """An answer of an exam attempt, shown as the assignment that it isn't: nobody gets its task twice."""
 
     rubric = None
+    margins = None
+    preferences = None
     is_exam = True
 
     def __init__(self, item: ExamAnswer, *, entered: Entered | None = None) -> None:

@@ -21,6 +21,20 @@ MAY = {
     "undo": {"manager", "reviewer", "labeler"},
     "report": {"manager", "reviewer", "labeler"},
     "mine": {"manager", "reviewer", "labeler"},
+    "chat": {"manager", "reviewer", "labeler"},
+    "answers": {"manager", "reviewer", "labeler"},
+    "preview": {"manager", "reviewer", "labeler"},
+    "exam": {"manager", "reviewer", "labeler"},
+    "exam_start": {"manager", "reviewer", "labeler"},
+    "exam_answer": {"manager", "reviewer", "labeler"},
+    "exam_draft": {"manager", "reviewer", "labeler"},
+    "exam_settings": {"manager"},
+    "exam_item": {"manager"},
+    "exam_candidate": {"manager"},
+    "tasks": {"manager"},
+    "task_kinds": {"manager"},
+    "withdraw_tasks": {"manager"},
+    "mark_prompt": {"manager"},
     "review": {"manager", "reviewer"},
     "review_judgment": {"manager", "reviewer"},
     "resolve_report": {"manager", "reviewer"},
@@ -34,14 +48,27 @@ MAY = {
     "remove_role": {"manager"},
 }
 OUTSIDE_PROJECTS = {"home", "account", "keys", "new_project", "preferences", "catalogue"}
-POST_ONLY = {"submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"}
+POST_ONLY = {
+    *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),
+    *("chat", "preview", "exam_start", "exam_answer", "exam_item", "exam_candidate"),
+    *("task_kinds", "withdraw_tasks", "mark_prompt"),
+}
 # Let in, a request for a thing that isn't there, or without a file, ends in one of these.
 LET_IN = {200, 204, 302, 400, 404, 409}
 
 
 def address(pattern: URLPattern, slug: str) -> str:
     route = str(pattern.pattern).replace("<slug:slug>", slug).replace("<path:name>", "x.jsonl")
-    for name in ("assignment_id", "judgment_id", "report_id", "user_id", "snapshot_id"):
+    for name in (
+        "assignment_id",
+        "judgment_id",
+        "report_id",
+        "user_id",
+        "snapshot_id",
+        "answer_id",
+        "task_id",
+        "prompt_id",
+    ):
         route = route.replace(f"<int:{name}>", "999999")
     return "/" + route
 

@@ -171,9 +171,10 @@ hone.work.Board = class {
   // ---- the best one as it should be ----
   improve() {
     const details = this.form.querySelector(".improve");
+    if (!details) return; // an exam asks for the order alone
     if (!details.open) {
       const from = this.form.elements.improved_from;
-      if (!from.value) from.value = (this.active() ?? this.best() ?? this.answers[0]).dataset.id;
+      if (!from.value) from.value = (this.best() ?? this.active() ?? this.answers[0]).dataset.id;
       this.bringText();
     }
     this.task.toggle(details, "textarea");
