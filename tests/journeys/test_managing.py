@@ -56,7 +56,7 @@ def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, si
     guest.get_by_label("New Password", exact=True).fill("a door of one's own")
     guest.get_by_label("New Password (again)").fill("a door of one's own")
     guest.get_by_role("button", name="Change password").click()
-    guest.get_by_role("link", name="Rank answers in Plain English").click()
+    guest.get_by_role("link", name="Work in Plain English").click()
     expect(guest.get_by_role("heading", name="Rank these 3 answers")).to_be_visible()
     guest.get_by_text("Guidelines", exact=True).last.click()
     expect(guest.get_by_text("Short words first.")).to_be_visible()
