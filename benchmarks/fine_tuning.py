@@ -94,7 +94,15 @@ def measure(method: str, *, model: str, files: tuple[Path, Path], epochs: int, f
     report = folder / f"{method}.json"
     tuned = str(run) if method != UNTRAINED else model
     summary, _ = child(
-        "evaluate", "--model", tuned, "--data", str(held_out), "--out", str(report), f"--set=max_length={LONGEST}"
+        "evaluate",
+        "--model",
+        tuned,
+        "--data",
+        str(held_out),
+        "--out",
+        str(report),
+        f"--set=max_length={LONGEST}",
+        "--set=answers=0",
     )
     return row | {"loss": summary["loss"], "precision": summary.get("precision")}
 

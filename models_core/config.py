@@ -17,12 +17,12 @@ RATE_FACTORS = {
     "last_n": 2,
     "lora": 10,
     "qlora": 10,
-    "adapter": 25,
-    "prefix": 25,
-    "prompt": 250,
-    "p_tuning": 25,
-    "p_tuning_v2": 250,
-    "ia3": 250,
+    "adapter": 10,
+    "prefix": 5,
+    "prompt": 300,
+    "p_tuning": 5,
+    "p_tuning_v2": 200,
+    "ia3": 200,
 }
 """Learning rate of a method, in that of full fine-tuning: the fewer numbers learn, the further each has to go."""
 PEAK = "Peak learning rate; the default is for the default method, and others take its multiple."
