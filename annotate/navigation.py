@@ -74,7 +74,7 @@ def banner_urls() -> list[str]:
 
 for _tab in (
     Tab(gettext_lazy("Overview"), "annotate:overview", Capability.SEE_DATA, position=10),
-    Tab(gettext_lazy("Work"), "annotate:work", Capability.LABEL, position=20),
+    Tab(gettext_lazy("Work"), "annotate:work", Capability.LABEL, also=("annotate:exam",), position=20),
     Tab(gettext_lazy("My work"), "annotate:mine", Capability.LABEL, also=("annotate:task",), position=25),
     Tab(gettext_lazy("Guidelines"), "annotate:guidelines", Capability.VIEW, position=30),
     Tab(

@@ -173,5 +173,5 @@ def _share(clusters: list[tuple[int, int]]) -> Share | None:
     return Share.of_clusters(counted) if len(counted) >= FEWEST_TASKS else None
 
 
-def _ordering(tiers: list[list[int]]) -> Ordering:
-    return Ordering(tuple(map(tuple, tiers)))
+def _ordering(tiers: list[list[int]] | None) -> Ordering:
+    return Ordering(tuple(map(tuple, tiers or [])))

@@ -113,7 +113,8 @@ def _pairs(pairs: Any) -> list[list[str]]:
 def _rating(submission: Submission, assignment: Assignment) -> dict[str, Any]:
     """Every criterion is asked for. Of a project without any, a flag, a note or a comment is a rating too."""
     rubric = assignment.project.rubric
-    given = next(iter(submission.ratings.values()), {}) if isinstance(submission.ratings, dict) else {}
+    rated = submission.ratings if isinstance(submission.ratings, dict) else {}
+    given: dict[str, Any] = next(iter(rated.values()), {})
     missing = [item["label"] for item in rubric.criteria if item["name"] not in given] if rubric else []
     if missing:
         raise Refused(_("Still to rate: %(criteria)s.") % {"criteria": ", ".join(missing)}, status=400)
