@@ -145,10 +145,24 @@ def _out(run: TrainingRun, files: RunFiles) -> Path:
 
 
 def _sft_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
-    return Data(files={"--data": _train_rows(_snapshot(run, keep_alive))})
+    return _split_data(
+        run,
+        files,
+        keep_alive,
+        none_held_out="No demonstration is held out yet, so the loss is measured on a part of the train prompts.",
+    )
 
 
 def _reward_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+    return _split_data(
+        run,
+        files,
+        keep_alive,
+        none_held_out="No judged prompt is held out yet, so the accuracy is of a part of the train prompts.",
+    )
+
+
+def _split_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive, *, none_held_out: str) -> Data:
     """Trains on the split's train prompts, measures on its validation and test prompts."""
     snapshot = _snapshot(run, keep_alive)
     data = {"--data": _train_rows(snapshot)}
@@ -156,9 +170,7 @@ def _reward_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Da
     _concatenate([snapshots.data_file(snapshot, split) for split in (Split.VALIDATION, Split.TEST)], held_out)
     if held_out.stat().st_size:
         return Data(files=data | {"--eval": held_out})
-    return Data(
-        files=data, notes=("No judged prompt is held out yet, so the accuracy is of a part of the train prompts.",)
-    )
+    return Data(files=data, notes=(none_held_out,))
 
 
 def _ppo_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:

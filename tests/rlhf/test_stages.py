@@ -1,0 +1,60 @@
+"""What a run of a stage is given: a fine-tuning with its child process, on demonstrations from the database."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from annotate import imports, snapshots
+from annotate.models import Prompt, Snapshot
+from rlhf import launch, stages, supervisor
+from rlhf.models import ModelVersion, TrainingRun
+from rlhf.run_files import RunFiles
+from tests.cast import Cast
+from tests.models_core import recipes
+
+from .conftest import TINY
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("embedded_broker")]
+
+
+def snapshot_of(cast: Cast, tmp_path: Path, *, count: int, **filters: object) -> Snapshot:
+    """Demonstrations as a manager imports them, frozen."""
+    rows = [{"id": str(n), "prompt": recipes.chat(f"say {n}"), "response": "ab" * (n % 4 + 1)} for n in range(count)]
+    imports.import_file(project=cast.project, path=recipes.write(tmp_path / "rows.jsonl", rows), by=cast.manager)
+    return snapshots.freeze(project=cast.project, kind="demonstrations", by=cast.manager, filters=filters)
+
+
+def sft_run(cast: Cast, snapshot: Snapshot) -> TrainingRun:
+    return launch.start(project=cast.project, stage="sft", by=cast.manager, config=dict(TINY), snapshot=snapshot)
+
+
+def test_fine_tuning_learns_from_the_train_prompts_and_is_measured_on_the_others(
+    cast: Cast, base: ModelVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run = sft_run(cast, snapshot_of(cast, tmp_path, count=30))
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error) == (TrainingRun.Status.SUCCEEDED, "")
+    in_training = Prompt.objects.filter(project=cast.project, split="train").count()
+    result = RunFiles(run).result()["metrics"]
+    assert (result["demonstrations"], result["held_out"]) == (in_training, 30 - in_training)
+    assert 0 < in_training < 30
+    assert result["eval_loss"] > 0
+    assert ModelVersion.objects.get(run=run).metrics["eval_loss"] == result["eval_loss"]
+
+
+def test_where_no_prompt_is_held_out_yet_the_run_says_what_it_measures_on(
+    cast: Cast, base: ModelVersion, tmp_path: Path
+) -> None:
+    snapshot = snapshot_of(cast, tmp_path, count=30, splits=["train"])
+    run = sft_run(cast, snapshot)
+    files = RunFiles(run)
+    files.make()
+    command = stages.DATA["sft"](run, files, lambda: None)
+    assert list(command.files) == ["--data"]
+    assert command.notes == (
+        "No demonstration is held out yet, so the loss is measured on a part of the train prompts.",
+    )
+    assert json.loads(command.files["--data"].read_text().splitlines()[0])["response"].startswith("ab")
