@@ -1,14 +1,16 @@
-"""A labeler's day: rank by mouse, by keyboard, without JavaScript, on a phone; nothing entered is ever lost."""
+"""A labeler's day on the ranking board: by mouse, by keys, by touch and without JavaScript."""
 
 import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
-from annotate.models import Assignment, Judgment, JudgmentRevision
+from annotate.models import Demonstration, Judgment, JudgmentRevision, Report
+from annotate.projects import edit_project
 from tests.browser import SignIn
 from tests.cast import Cast, make_comparison
+from tests.journeys.board import PHONE, chip, drag, held, latest_tiers, on_screen, press, saved, start, tier
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -18,96 +20,55 @@ def tasks(transactional_db: None, cast: Cast) -> list[Any]:
     return [make_comparison(cast.project, f"How do I boil {number} eggs?") for number in (1, 2, 3)]
 
 
-def start(sign_in: SignIn, **options: Any) -> Page:
-    page = sign_in("labeler", **options)
-    page.get_by_role("link", name="Rank answers in Kindness").click()
-    expect(page.get_by_role("heading", name="Rank these 4 answers")).to_be_visible()
-    if options.get("java_script_enabled", True):
-        expect(page.locator(".chip")).to_have_count(4)
-    return page
-
-
-def held(cast: Cast) -> Assignment:
-    return Assignment.objects.get(labeler=cast.labeler, state=Assignment.State.CURRENT)
-
-
-def chip(page: Page, letter: str) -> Locator:
-    return page.locator(".chip", has_text=letter)
-
-
-def tier(page: Page, rank: int) -> Locator:
-    return page.locator(f'.tier ul[data-rank="{rank}"]')
-
-
-def drag(page: Page, letter: str, rank: int) -> None:
-    """By hand: press, move there in steps, let go when the tier has taken it."""
-    target = tier(page, rank)
-    chip(page, letter).hover()
-    page.mouse.down()
-    box = target.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] - 10, box["y"] + box["height"] / 2
-    page.mouse.move(x, y, steps=8)
-    for tremor in range(100):
-        page.mouse.move(x - tremor % 2, y)
-        if letter in target.inner_text():
-            break
-    page.mouse.up()
-    expect(target).to_contain_text(letter)
-
-
-def latest_tiers() -> list[list[int]]:
-    return JudgmentRevision.objects.latest("pk").tiers
-
-
-def submitted(page: Page, assignment: Assignment) -> None:
-    expect(page.locator(f'form[action$="/{assignment.pk}/submit"]')).to_have_count(0)
-    expect(page.locator(".done")).to_have_text("Saved.")
-
-
-def test_by_mouse_up_to_the_next_task(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+def test_by_mouse_dragging_chips_and_whole_answers(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in)
     assignment = held(cast)
     a, b, c, d = assignment.presentation
-    for letter, rank in (("B", 1), ("A", 2), ("D", 2), ("C", 4)):
-        drag(page, letter, rank)
+    for letter, rank in (("B", 1), ("A", 2)):
+        drag(page, chip(page, letter), letter, rank)
+    for index, letter, rank in ((3, "D", 2), (2, "C", 4)):
+        drag(page, page.locator(".answer .letter").nth(index), letter, rank)
+    expect(page.locator(".answers > .answer")).to_have_count(4)
     expect(page.locator(f'input[name="rank-{d}"][value="2"]')).to_be_checked()
     page.get_by_role("button", name="Submit").click()
-    submitted(page, assignment)
+    saved(page)
     assert latest_tiers() == [[b], [a, d], [c]]
+    assert on_screen(page) != assignment.pk
     expect(page.get_by_role("heading", name="Rank these 4 answers")).to_be_focused()
     expect(page.locator(".answer .ranks input:not([value=''])").first).not_to_be_checked()
-    # What came by htmx works like what came with the page.
-    following = held(cast)
-    drag(page, "A", 1)
+    # What was rendered ahead works like what came with the page.
+    drag(page, chip(page, "A"), "A", 1)
     page.locator(".answer").nth(2).get_by_role("radio", name="2").click()
     expect(tier(page, 2)).to_have_text("C")
-    assert following.pk != assignment.pk
 
 
-def test_by_keyboard_up_to_the_next_task(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+def test_four_answers_are_ranked_and_submitted_with_at_most_six_keys(
+    cast: Cast, tasks: list[Any], sign_in: SignIn
+) -> None:
     page = start(sign_in)
-    assignment = held(cast)
-    a, b, c, d = assignment.presentation
-    for key in "2134":
-        page.keyboard.press(key)
-    expect(page.locator("#announcer")).to_have_text("D is 4. All ranked.")
-    page.keyboard.press("Enter")
-    submitted(page, assignment)
+    a, b, c, d = held(cast).presentation
+    assert press(page, "2 1 3 4 Enter") <= 6
+    saved(page)
     assert latest_tiers() == [[b], [a], [c], [d]]
     assert JudgmentRevision.objects.get().seconds is not None
 
-    following = held(cast)
-    e, f, g, h = following.presentation
-    page.keyboard.press("1")  # A; goes on to B
-    page.keyboard.press("t")  # B ties with A; goes on to C
-    page.keyboard.press("ArrowRight")  # to D
-    page.keyboard.press("2")
-    page.keyboard.press("3")  # C, the one that is left
-    page.keyboard.press("ArrowUp")  # C better: ties with D
-    expect(page.locator("#announcer")).to_contain_text("C is 2, tied with D.")
-    page.keyboard.press("Enter")
-    submitted(page, following)
+
+def test_all_bad_is_said_with_at_most_two_keys(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+    page = start(sign_in)
+    assert press(page, "u Enter") <= 2
+    saved(page)
+    assert JudgmentRevision.objects.get().all_unacceptable
+
+
+def test_ties_arrows_and_announcements_by_key(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+    page = start(sign_in)
+    e, f, g, h = held(cast).presentation
+    press(page, "1 t")  # A; then B ties with A; on to C
+    press(page, "ArrowRight 2 3")  # D; then C, the one that is left
+    press(page, "ArrowUp")  # C better: ties with D
+    expect(page.locator("#announcer")).to_have_text("C is 2, tied with D. All ranked.")
+    press(page, "Enter")
+    saved(page)
     assert latest_tiers() == [[e, f], [g, h]]
 
 
@@ -115,91 +76,173 @@ def test_a_partial_order_and_the_order_as_shown_are_asked_about_once(
     cast: Cast, tasks: list[Any], sign_in: SignIn
 ) -> None:
     page = start(sign_in)
-    assignment = held(cast)
-    for key in ("1", "2", "3", "4", "Enter"):
-        page.keyboard.press(key)
+    shown = held(cast).presentation
+    assert press(page, "1 2 3 4 Enter") == 5
     expect(page.locator("#refusal")).to_contain_text("exactly the order in which the answers were shown")
     assert not Judgment.objects.exists()
-    page.keyboard.press("0")
-    page.keyboard.press("Enter")
-    expect(page.locator("#refusal")).to_contain_text("D is not ranked.")
-    page.keyboard.press("Enter")
-    submitted(page, assignment)
-    assert latest_tiers() == [[key] for key in assignment.presentation[:3]]
+    press(page, "0 Enter")
+    expect(page.locator("#refusal")).to_have_text("D is not ranked. Submit again if you mean it so.")
+    press(page, "Enter")
+    saved(page)
+    assert latest_tiers() == [[key] for key in shown[:3]]
 
 
-def test_a_refusal_stands_beside_the_work_and_takes_nothing(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
-    sign_in.expected.append(" 400 ")  # type: ignore[attr-defined]
+def test_too_little_is_said_at_once_and_takes_nothing(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in)
-    page.keyboard.press("3")
-    page.keyboard.press("c")
+    press(page, "3 c")
     page.keyboard.type("the rest is hard to tell, 1 or 2")
-    page.keyboard.press("Control+Enter")
-    expect(page.get_by_role("alert")).to_contain_text("Rank at least two answers")
+    press(page, "Control+Enter")
+    expect(page.get_by_role("alert").filter(has_text="Rank at least two answers")).to_be_visible()
     expect(page.locator("#comment")).to_have_value("the rest is hard to tell, 1 or 2")
     expect(tier(page, 3)).to_have_text("A")
     page.get_by_label("All unacceptable").check()
     page.get_by_role("button", name="Submit").click()
-    expect(page.locator(".done")).to_have_text("Saved.")
-    assert JudgmentRevision.objects.get().all_unacceptable
+    saved(page)
+    assert JudgmentRevision.objects.get().comment == "the rest is hard to tell, 1 or 2"
 
 
-def test_a_draft_survives_a_reload(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+def test_ratings_flags_and_notes_by_key(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+    criteria = [{"name": "overall", "label": "Overall quality", "min": 1, "max": 7}]
+    flags = [{"name": "hallucination", "label": "Makes things up"}]
+    edit_project(project=cast.project, by=cast.manager, criteria=criteria, flags=flags)
     page = start(sign_in)
-    page.keyboard.press("2")
-    page.keyboard.press("c")
-    page.keyboard.type("so far")
-    expect(page.locator("#draft-state")).to_have_text("Draft saved")
+    a, b, _, _ = held(cast).presentation
+    press(page, "1 2 ArrowLeft ArrowLeft r 6")  # A and B ranked, back to A, its rating
+    expect(page.locator(f'[name="rating-{a}-overall"][value="6"]')).to_be_checked()
+    page.get_by_role("checkbox", name="Makes things up").nth(1).check()
+    page.locator(".answer").nth(1).locator(".ranks input:checked").focus()
+    press(page, "n")
+    page.keyboard.type("hens can't answer")
+    press(page, "Control+Enter Control+Enter")
+    saved(page)
+    revision = JudgmentRevision.objects.get()
+    assert revision.ratings == {str(a): {"overall": 6}}
+    assert revision.flags == {str(b): ["hallucination"]}
+    assert revision.notes == {str(b): "hens can't answer"}
+
+
+def test_one_scale_for_a_pair(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
+    edit_project(project=cast.project, by=cast.manager, margin_input="slider")
+    make_comparison(cast.project, "Which?", texts=("In water.", "Slowly."))
+    page = start(sign_in)
+    a, b = held(cast).presentation
+    page.locator(f'.preference input[value="{b}:2"]').click()
+    expect(tier(page, 1)).to_have_text("B")
+    page.get_by_role("button", name="Submit").click()
+    saved(page)
+    assert (latest_tiers(), JudgmentRevision.objects.get().margin) == ([[b], [a]], 2)
+
+
+def test_the_best_one_improved_is_a_demonstration(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+    page = start(sign_in)
+    b = held(cast).presentation[1]
+    press(page, "2 1 3 3 i")
+    editor = page.get_by_label("The answer as it should be")
+    expect(editor).to_be_focused()
+    expect(editor).to_have_value(page.locator(".answer").nth(1).locator(".raw pre").text_content() or "")
+    editor.fill("In boiling water, ten minutes.")
+    press(page, "Control+Enter")
+    saved(page)
+    response = Demonstration.objects.get().response
+    assert (response.text, response.edited_from_id) == ("In boiling water, ten minutes.", b)
+
+
+def test_two_answers_word_by_word(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
+    make_comparison(cast.project, "Eggs?", texts=("Ten minutes in hot water.", "Ten minutes in cold water, slowly."))
+    page = start(sign_in)
+    words = page.evaluate("hone.work.diff.pieces('Ten minutes in hot water.', 'Ten minutes in cold water, slowly.')")
+    assert words == [
+        ["same", "Ten minutes in "],
+        ["removed", "hot"],
+        ["added", "cold"],
+        ["same", " water"],
+        ["added", ", slowly"],
+        ["same", "."],
+    ]
+    assert page.evaluate("hone.work.diff.pieces('煮十分钟。', '煮二十分钟。')") == [
+        ["same", "煮"],
+        ["added", "二"],
+        ["same", "十分钟。"],
+    ]
+    assert page.evaluate("hone.work.diff.pieces('', '')") == []
+    # Twenty thousand words against as many others: by line then, and soon.
+    assert page.evaluate("hone.work.diff.pieces('a b\\n'.repeat(20000), 'a c\\n'.repeat(20000)).length") == 2
+    press(page, "d")
+    dialog = page.get_by_role("dialog", name="Word by word")
+    expect(dialog.locator("del")).to_have_count(1)
+    assert {dialog.locator("del").inner_text(), dialog.locator("ins").first.inner_text()} == {"hot", "cold"} or (
+        dialog.locator("ins").count() == 1
+    )
+
+
+def test_views_columns_stack_and_scrolling_together(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
+    make_comparison(cast.project, "Eggs?", texts=("one **line**\n\n" * 80, "other\n\n" * 160))
+    page = start(sign_in, viewport={"width": 1200, "height": 800})
+    texts = page.locator(".answer .text")
+
+    def full_height() -> bool:
+        return page.evaluate("[...document.querySelectorAll('.text')].every(e => e.scrollHeight <= e.clientHeight + 1)")
+
+    assert full_height()
+    press(page, "l")
+    assert full_height()
+    press(page, "l")
+    assert not full_height()
+    texts.first.hover()
+    page.mouse.wheel(0, 600)
+    page.wait_for_function("document.querySelectorAll('.text')[1].scrollTop > 100")
+    page.wait_for_timeout(200)
+    shares = page.evaluate(
+        "[...document.querySelectorAll('.text')].map(e => e.scrollTop / (e.scrollHeight - e.clientHeight))"
+    )
+    assert shares[0] == pytest.approx(shares[1], abs=0.01)
     page.reload()
-    expect(tier(page, 2)).to_have_text("A")
-    expect(page.locator("#comment")).to_have_value("so far")
+    expect(page.locator(".answers")).to_have_attribute("data-layout", "panes")
+    press(page, "v")
+    expect(page.locator(".raw pre", has_text="one **line**")).to_be_visible()
+    expect(texts.first.locator(".prose")).to_be_hidden()
 
 
-def test_signed_out_in_between_the_work_stays_and_is_taken_after_signing_in_again(
-    cast: Cast, tasks: list[Any], sign_in: SignIn
-) -> None:
-    sign_in.expected.append(" 401 ")  # type: ignore[attr-defined]
+def test_skip_with_a_reason_and_report_by_keyboard(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in)
     assignment = held(cast)
-    for key in "2134":
-        page.keyboard.press(key)
-    expect(page.locator("#draft-state")).to_have_text("Draft saved")
-    page.context.clear_cookies(name="sessionid")
-    page.keyboard.press("Enter")
-    expect(page.locator("#messages")).to_contain_text("What you entered is still on this page")
-    other = page.context.new_page()
-    other.goto("/accounts/login/")
-    other.get_by_label("User name").fill("labeler")
-    other.get_by_label("Password").fill("correct horse battery staple")
-    other.get_by_role("button", name="Sign in").click()
-    expect(other.get_by_role("heading", name="Projects")).to_be_visible()
-    page.bring_to_front()
-    page.keyboard.press("Enter")
-    submitted(page, assignment)
-    assert len(latest_tiers()) == 4
-
-
-def test_skip_with_a_reason_by_keyboard(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
-    page = start(sign_in)
-    assignment = held(cast)
-    page.keyboard.press("s")
-    page.keyboard.press("ArrowDown")
-    page.get_by_label("In your words, if you like").fill("cut off")
-    page.keyboard.press("Enter")
-    expect(page.locator(".done")).to_have_text("Skipped.")
+    press(page, "p ArrowDown")
+    page.locator("#report-note").fill("my neighbour")
+    page.get_by_role("button", name="Send the report").click()
+    expect(page.locator("#refusal")).to_contain_text("Reported, thank you.")
+    assert Report.objects.get().note == "my neighbour"
+    press(page, "Escape s ArrowDown")
+    page.get_by_label("In your words, if you like").first.fill("cut off")
+    press(page, "Enter")
+    expect(page.locator("#receipt .done")).to_have_text("Skipped.")
     assignment.refresh_from_db()
     assert assignment.skip_reason == "broken: cut off"
     assert not Judgment.objects.exists()
+    page.wait_for_timeout(400)
+    press(page, "2 1 3 4 Enter")
+    saved(page)
 
 
-def test_keys_are_explained(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+def test_keys_are_explained_and_ones_own(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in)
-    page.keyboard.press("?")
+    press(page, "?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
-    page.keyboard.press("3")
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+    press(page, "3")
+    page.get_by_role("link", name="Choose other keys").click()
+    page.get_by_label("All unacceptable").fill("x")
+    page.get_by_label("Skip", exact=True).fill("x")
+    sign_in.expected.append(" 400 ")  # type: ignore[attr-defined]
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("can't have the same key")
+    page.get_by_label("Skip", exact=True).fill("off")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#messages")).to_contain_text("Saved.")
+    page.goto("/p/kindness/work/")
     expect(tier(page, 3)).to_have_text("")
+    page.wait_for_timeout(400)
+    press(page, "u s x Enter")
+    saved(page)
+    assert JudgmentRevision.objects.get().all_unacceptable
 
 
 def test_without_javascript_it_is_a_form(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
@@ -209,13 +252,17 @@ def test_without_javascript_it_is_a_form(cast: Cast, tasks: list[Any], sign_in: 
     for response_id, rank in ((a, 3), (b, 1), (c, 1), (d, 2)):
         page.check(f'input[name="rank-{response_id}"][value="{rank}"]', force=True)
     page.get_by_role("button", name="Submit").click()
-    expect(page.locator("#messages")).to_have_text(re.compile("Saved."))
+    expect(page.locator("#messages")).to_have_text(re.compile(r"Saved\."))
     assert latest_tiers() == [[b, c], [d], [a]]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#messages")).to_contain_text("Taken back")
+    expect(page.locator(f'input[name="rank-{a}"][value="3"]')).to_be_checked()
+    page.get_by_role("button", name="Submit").click()
     following = held(cast)
     page.get_by_text("Skip…").click()
     page.get_by_label("I can’t judge this one").check()
     page.get_by_role("button", name="Skip this task").click()
-    expect(page.locator("#messages")).to_have_text(re.compile("Skipped."))
+    expect(page.locator("#messages")).to_have_text(re.compile(r"Skipped\."))
     following.refresh_from_db()
     assert following.skip_reason == "can't judge"
 
@@ -223,12 +270,15 @@ def test_without_javascript_it_is_a_form(cast: Cast, tasks: list[Any], sign_in: 
 def test_on_a_phone_by_touch_and_nothing_is_wider_than_the_screen(
     cast: Cast, tasks: list[Any], sign_in: SignIn
 ) -> None:
-    page = start(sign_in, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-    assignment = held(cast)
-    a, b, c, d = assignment.presentation
-    for index, rank in enumerate((4, 3, 2, 1)):
+    page = start(sign_in, **PHONE)
+    a, b, c, d = held(cast).presentation
+    for index, rank in enumerate((4, 3, 2)):
         page.locator(".answer").nth(index).get_by_role("radio", name=str(rank)).tap()
+    better = page.get_by_role("button", name="D one rank better")
+    for _ in range(4):
+        better.tap()
+    page.get_by_role("button", name="C one rank worse").tap()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.get_by_role("button", name="Submit").tap()
-    submitted(page, assignment)
-    assert latest_tiers() == [[d], [c], [b], [a]]
+    saved(page)
+    assert latest_tiers() == [[d], [b, c], [a]]

@@ -22,7 +22,11 @@ hone.work.Draft = class {
     return [...new FormData(this.form)].filter(([name, value]) => typeof value === "string" && !this.constructor.LEFT_OUT.has(name));
   }
 
-  isEmpty() { return !this.fields().some(([, value]) => value.trim()); }
+  // Whether {name: [values]} is what the form holds; fields without a value don't count.
+  holds(fields) {
+    const flat = (pairs) => JSON.stringify(pairs.filter(([name, value]) => value && !this.constructor.LEFT_OUT.has(name)).sort());
+    return flat(Object.entries(fields ?? {}).flatMap(([name, list]) => list.map((value) => [name, value]))) === flat(this.fields());
+  }
 
   // Puts {name: [values]} or [[name, value], ...] into the form.
   fill(fields) {
@@ -100,6 +104,12 @@ hone.work.Draft = class {
     this.delay = 2_000;
     if (answer.conflict) return this.conflict(answer);
     if (answer.over) return this.tell.state(gettext("This task was skipped; submitting it still works."));
+    if (!answer.kept) {
+      // It came after a newer one of this page's: what the form holds now goes out under the next number.
+      this.version = Math.max(this.version, answer.version);
+      this.dirty = true;
+      return this.save();
+    }
     this.base = this.version = Math.max(this.version, answer.version);
     if (!this.dirty) hone.work.store.remove(this.name);
     this.tell.state(answer.expired
@@ -123,10 +133,18 @@ hone.work.Draft = class {
   }
 
   conflict(answer) {
+    if (this.holds(answer.draft)) {
+      // This page's own, sent as it was left, or the same by another way.
+      this.base = this.version = answer.version;
+      this.dirty = false;
+      hone.work.store.remove(this.name);
+      return this.tell.state(gettext("Draft saved"));
+    }
     this.dirty = true;
     const mine = this.fields();
     const settle = (fields) => {
-      this.base = this.version = answer.version;
+      this.base = Math.max(this.base, answer.version);
+      this.version = Math.max(this.version, this.base);
       if (fields) this.fill(fields);
       this.dirty = true;
       this.save();
@@ -142,6 +160,7 @@ hone.work.Draft = class {
   // Back on this page: was the task changed or submitted elsewhere meanwhile?
   async check() {
     if (this.ended || this.saving || !this.url) return;
+    const { version } = this;
     let now;
     try {
       const response = await hone.work.request(this.url);
@@ -154,7 +173,9 @@ hone.work.Draft = class {
       this.wasJudged = true;
       return this.tell.judged();
     }
-    if (now.version === this.base || now.page === this.constructor.PAGE || now.judged) return;
+    // A draft of this page went out meanwhile: the answer is about the time before it.
+    if (this.saving || this.version !== version) return;
+    if (now.version <= this.base || now.page === this.constructor.PAGE || now.judged) return;
     if (this.dirty) return this.conflict(now);
     this.base = this.version = now.version;
     this.fill(now.draft ?? {});

@@ -264,7 +264,7 @@
     skip: () => task.toggle(task.form.querySelector("[data-panel=skip]"), "input"),
     report: () => task.toggle(task.form.querySelector("[data-panel=report]"), "input"),
     undo: () => {
-      const way = document.querySelector("#receipt form[data-undo] button, #receipt [data-undo]");
+      const way = document.querySelector("#receipt form[data-undo] button, #receipt button[data-undo]");
       way?.click();
     },
     help: () => document.getElementById("keys").showModal(),

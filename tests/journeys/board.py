@@ -1,0 +1,89 @@
+"""What the journeys over the ranking board share: the way there, and hands for its chips and cards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Locator, Page, Route, expect
+
+from annotate.models import Assignment, JudgmentRevision
+from tests.browser import SignIn
+from tests.cast import Cast
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
+
+def start(sign_in: SignIn, **options: Any) -> Page:
+    """Signed in as the labeler, with the first task on the screen and the next one ready behind it."""
+    page = sign_in("labeler", **options)
+    page.wait_for_url(lambda url: "login" not in url)
+    scripted = options.get("java_script_enabled", True)
+    if not scripted:
+        page.goto("/p/kindness/work/")
+        return page
+    with page.expect_response("**/work/ahead"):
+        page.goto("/p/kindness/work/")
+    expect(page.locator(".chip").first).to_be_attached()
+    page.wait_for_timeout(400)  # a submit so soon after the page would be taken for the end of a double click
+    return page
+
+
+def held(cast: Cast) -> Assignment:
+    return Assignment.objects.get(labeler=cast.labeler, state=Assignment.State.CURRENT)
+
+
+def on_screen(page: Page) -> int:
+    return int(page.locator("#work").get_attribute("data-task") or 0)
+
+
+def chip(page: Page, letter: str) -> Locator:
+    return page.locator(".chip", has_text=letter)
+
+
+def tier(page: Page, rank: int | str) -> Locator:
+    return page.locator(f'.tier ul[data-rank="{rank}"]')
+
+
+def drag(page: Page, what: Locator, letter: str, rank: int) -> None:
+    """By hand: press, move to the tier in steps, let go when it has taken what is dragged."""
+    target = tier(page, rank)
+    what.hover()
+    page.mouse.down()
+    box = target.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] - 10, box["y"] + box["height"] / 2
+    page.mouse.move(x, y, steps=8)
+    for tremor in range(100):
+        page.mouse.move(x - tremor % 2, y)
+        if letter in target.inner_text():
+            break
+    page.mouse.up()
+    expect(target.locator(".chip", has_text=letter)).to_be_visible()
+
+
+def press(page: Page, keys: str) -> int:
+    """Press keys one after the other; how many they were."""
+    names = keys.split()
+    for name in names:
+        page.keyboard.press(name)
+    return len(names)
+
+
+def latest_tiers() -> list[list[int]]:
+    return JudgmentRevision.objects.latest("pk").tiers
+
+
+def saved(page: Page) -> None:
+    expect(page.locator("#receipt .done")).to_have_text("Saved.")
+
+
+@contextmanager
+def without_connection(page: Page) -> Iterator[None]:
+    """Nothing reaches the server while this lasts."""
+
+    def refuse(route: Route) -> None:
+        route.abort("internetdisconnected")
+
+    page.route("**/p/**", refuse)
+    yield
+    page.unroute("**/p/**", refuse)
