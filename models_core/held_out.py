@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, TypeVar
 
 FEWEST_HELD_OUT = 5
@@ -12,7 +13,7 @@ Row = TypeVar("Row")
 
 
 def split_by_prompt(
-    rows: list[Row], *, part: float, prompt_of: Callable[[Row], Any] = lambda row: row.messages
+    rows: list[Row], *, part: float, prompt_of: Callable[[Row], Any] = attrgetter("messages")
 ) -> tuple[list[Row], list[Row]]:
     """Training and held-out rows. A hash of the prompt decides, so no prompt is on both sides, ever."""
     places = [_place(prompt_of(row)) for row in rows]

@@ -84,13 +84,16 @@ def train(
     sources = [rows.source(encoder, epochs=settings.epochs) for rows in sets]
     held_out = [example for rows in sets for example in rows.held_out_examples(encoder)]
     replay_source = replayed.source(encoder, epochs=settings.epochs) if replayed else None
-    old_examples = sample((old or replayed).examples(encoder) if old or replayed else [], settings=settings)
+    earlier = old or replayed
+    old_examples = sample(earlier.examples(encoder) if earlier else [], settings=settings)
     plan = mixture.plan(sources, replay=replay_source, settings=settings)
     old_loss = measure_old(network, old_examples, settings=settings, device=device)
     check_loss(network, plan[0].new[0], name=model, device=device)
 
     # 4. Anchor the weights that the old task needs, before the first of them moves.
     elastic = None
+    if old and training.is_sharded:
+        raise BadInput("--ewc needs whole weights, which parallel=fsdp splits: take parallel=ddp.")
     if old:
         kept = training.run.checkpoints / "ewc.safetensors"
         if training.run.resumed and kept.exists():

@@ -124,7 +124,7 @@ def read_data_sets(
         template_set = read_templates(wordings) if wordings is not None else None
         rows = read_rows(path, templates=template_set)
         account = Account(rows=len(rows), merged_turns=sum(row.merged_turns for row in rows))
-        training, held_out = rows, []
+        training, held_out = rows, list[Demonstration]()
         if hold_out:
             training, held_out = split_by_prompt(
                 rows, part=settings.held_out, prompt_of=lambda row: row.messages or row.fields
