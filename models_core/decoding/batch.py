@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from models_core.decoding.beginning import Beginning
-from models_core.decoding.key_values import KeyValues, bias_of
+from models_core.decoding.key_values import KeyValues, bias_of, covered
+from models_core.decoding.llama import has_window
 from models_core.decoding.network import Network
 
 PREFILL_TOKENS = 1024
@@ -55,17 +56,19 @@ class Batch:
         slots = torch.tensor([members.index(place.prompt) for place in places], device=device)
         lengths = torch.tensor([len(ids) for ids in own], device=device)[slots]
         virtual, self.shift = (beginning.length, beginning.shift) if beginning else (0, 0)
-        self.same = shared_length(own)
+        # A window counts places, and between a shared beginning and a prompt's own tokens there is padding.
+        self.same = 0 if has_window(network.model.config) else shared_length(own)
         self.shared = virtual + self.same
         self.width = virtual + int(lengths.max())
-        capacity = self.width + max_new_tokens
+        self.prompt_width = self.width
+        capacity = covered(self.width + max_new_tokens, width=self.width)
         columns = torch.arange(capacity, device=device)
         seen = (columns < self.shared) | (columns >= self.width - (lengths[:, None] - self.same))
-        self.mask, self.bias = seen.long(), bias_of(seen)
+        self.mask, self.bias = seen.long(), bias_of(seen & (columns < self.width))
         self.positions = self.shift + lengths  # of the next token of each row
         self.history = torch.tensor([_padded(ids, capacity, end=self.width) for ids in own], device=device)[slots]
         self.layers: list[KeyValues] = []
-        self.logits = self._prefill(own, slots, capacity)[slots]
+        self.logits = self._prefill(own, slots)[slots]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -75,7 +78,7 @@ class Batch:
         """Ids of prompt and answer so far, repeats included: [B, T]."""
         return self.history[:, : self.width]
 
-    def _prefill(self, prompts: Sequence[Sequence[int]], slots: Tensor, capacity: int) -> Tensor:
+    def _prefill(self, prompts: Sequence[Sequence[int]], slots: Tensor) -> Tensor:
         """Compute each prompt once, copy its keys and values to all its rows; returns logits [prompts, V]."""
         device = self.network.device
         beginning = self.beginning.cache() if self.beginning else Cache(layer_class_to_replicate=DynamicLayer)
@@ -98,7 +101,8 @@ class Batch:
             rows = ((slots >= first) & (slots < last)).nonzero().squeeze(1)
             for index, layer in enumerate(cache.layers):
                 if index == len(self.layers):
-                    self.layers.append(KeyValues(layer, rows=len(slots), capacity=capacity, width=self.width))
+                    self.layers.append(KeyValues(layer, rows=len(slots), width=self.width))
+                    self.layers[index].goes_to_attend = self.network.asks_for_attention
                 self.layers[index].fill(layer, source=slots[rows] - first, rows=rows, shared=self.shared)
         return torch.cat(logits)
 
@@ -133,8 +137,9 @@ class Batch:
     def advance(self, tokens: Tensor) -> None:
         """Compute the logits that follow `tokens` [B]: one decode step."""
         self.history[:, self.width] = tokens
+        self.bias[:, self.width] = 0.0
         self.width += 1
-        mask, bias = self.mask[:, : self.width], self.bias[:, : self.width]
+        mask, bias = self.mask[:, : self.width], self.bias[:, : covered(self.width, width=self.prompt_width)]
         self.logits = self.network.step(tokens, self.positions, mask, bias, self.layers)
         self.positions = self.positions + 1
 

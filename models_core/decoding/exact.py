@@ -68,7 +68,7 @@ class RowKeyValues(CacheLayerMixin):
             if row is not None:
                 keys, values = row[0][None, ..., : self.lengths[slot]], row[1][None, :, : self.lengths[slot]]
                 one = query[slot : slot + 1].contiguous()
-                out[slot] = attention(one, keys, values, bias=None, scaling=scaling).flatten()
+                out[slot] = attention(one, [keys], [values], bias=None, scaling=scaling).flatten()
         return out
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -21,68 +21,87 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from models_core.language_models import trunk
 
 DECODING = "hone_decoding"
+BLOCK = 32
+"""Places of a block of answers."""
 
 
 class KeyValues(CacheLayerMixin):
-    """One layer's part. keys: [B, H, S, C], values: [B, H, C, S]; the first `rows` rows and `length` places are in use.
+    """One layer's part, in blocks of places: the first holds the prompts, the others BLOCK places of answers each.
 
-    Every row writes its next token to the same place: prompts are padded on the left to one width.
+    keys: [B, H, S, places] a block, values: [B, H, places, S]; the first `rows` rows and `length` places are in use.
+    Every row writes its next token to the same place: prompts are padded on the left to one width. A block is
+    multiplied as a whole, because torch copies a part of one before every product.
     """
 
     is_sliding = False
-    keys: Tensor
-    values: Tensor
 
-    def __init__(self, like: Any, *, rows: int, capacity: int, width: int) -> None:
-        """Room for `rows`; the first `width` places are for prompts. `like`: a layer of transformers with content."""
+    def __init__(self, like: Any, *, rows: int, width: int) -> None:
+        """Room for the prompts of `rows` rows in `width` places. `like`: a layer of transformers with content."""
         super().__init__()
-        heads, size = like.keys.shape[1], like.keys.shape[3]
         self.rows = rows
-        self.length = width
+        self.width = self.length = width
+        self.like = like.keys[:0], like.values[:0]
+        self.keys_blocks: list[Tensor] = []
+        self.values_blocks: list[Tensor] = []
+        self._grow(width)
+
+    def _grow(self, places: int) -> None:
+        """One more block."""
+        keys, values = self.like
+        heads, size = keys.shape[1], keys.shape[3]
         # Zeros, not whatever the memory held: a masked place is multiplied by weight 0, and 0 x NaN is NaN.
-        self.keys = like.keys.new_zeros(rows, heads, size, capacity)
-        self.values = like.values.new_zeros(rows, heads, capacity, like.values.shape[3])
-        self.dtype, self.device = self.keys.dtype, self.keys.device
-        self.is_initialized = True
+        self.keys_blocks.append(keys.new_zeros(self.rows, heads, size, places))
+        self.values_blocks.append(values.new_zeros(self.rows, heads, places, values.shape[3]))
 
     def fill(self, prompts: Any, *, source: Tensor, rows: Tensor, shared: int) -> None:
         """Copy computed prompts into rows: `shared` places on the left, the rest up against the prompts' width."""
-        start = self.length - (prompts.keys.shape[2] - shared)
+        start = self.width - (prompts.keys.shape[2] - shared)
         keys, values = prompts.keys[source].transpose(2, 3), prompts.values[source]
-        self.keys[rows, :, :, :shared] = keys[..., :shared]
-        self.keys[rows, :, :, start : self.length] = keys[..., shared:]
-        self.values[rows, :, :shared] = values[:, :, :shared]
-        self.values[rows, :, start : self.length] = values[:, :, shared:]
+        self.keys_blocks[0][rows, :, :, :shared] = keys[..., :shared]
+        self.keys_blocks[0][rows, :, :, start:] = keys[..., shared:]
+        self.values_blocks[0][rows, :, :shared] = values[:, :, :shared]
+        self.values_blocks[0][rows, :, start:] = values[:, :, shared:]
 
     def move(self, *, sources: Sequence[int], targets: Sequence[int], staying: int) -> None:
         """Copy rows over others and keep the first `staying`."""
-        for source, target in zip(sources, targets, strict=True):
-            self.keys[target, ..., : self.length] = self.keys[source, ..., : self.length]
-            self.values[target, :, : self.length] = self.values[source, :, : self.length]
+        for block in (*self.keys_blocks, *self.values_blocks):
+            for source, target in zip(sources, targets, strict=True):
+                block[target] = block[source]
         self.rows = staying
 
     def take(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was; one may be taken several times, and fewer than there are."""
-        self.keys[: len(rows), ..., : self.length] = self.keys[rows, ..., : self.length]
-        self.values[: len(rows), :, : self.length] = self.values[rows, :, : self.length]
+        for block in (*self.keys_blocks, *self.values_blocks):
+            block[: len(rows)] = block[rows]
         self.rows = len(rows)
 
     def append(self, keys: Tensor, values: Tensor) -> None:
         """Write the new token of every row: both [B, H, S]."""
-        self.keys[: self.rows, :, :, self.length] = keys
-        self.values[: self.rows, :, self.length] = values
+        place = (self.length - self.width) % BLOCK
+        if place == 0:
+            self._grow(BLOCK)
+        self.keys_blocks[-1][: self.rows, :, :, place] = keys
+        self.values_blocks[-1][: self.rows, :, place] = values
         self.length += 1
 
     def attend(self, query: Tensor, *, bias: Tensor, scaling: float) -> Tensor:
-        """query: [B, H * G, S], bias: [B, 1, 1, T] -> [B, H * G * S]."""
-        keys, values = self.keys[: self.rows, ..., : self.length], self.values[: self.rows, :, : self.length]
+        """query: [B, H * G, S], bias: [B, 1, 1, places of all blocks] -> [B, H * G * S]."""
+        keys = [block[: self.rows] for block in self.keys_blocks]
+        values = [block[: self.rows] for block in self.values_blocks]
         return attention(query, keys, values, bias=bias, scaling=scaling).flatten(1)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """transformers' attention gives the new token's keys and values and takes all of them back, without a copy."""
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Keys and values as transformers has them: [B, H, T, S] each."""
+        keys = torch.cat(self.keys_blocks, dim=3)[: self.rows, ..., : self.length].transpose(2, 3)
+        return keys, torch.cat(self.values_blocks, dim=2)[: self.rows, :, : self.length]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """transformers hands what this returns to `_attend`; to a model with attention of its own, the tensors."""
         self.append(key_states.squeeze(2), value_states.squeeze(2))
-        keys, values = self.keys[: self.rows, ..., : self.length], self.values[: self.rows, :, : self.length]
-        return keys.transpose(2, 3), values
+        return (self, self) if self.goes_to_attend else self.whole()
+
+    goes_to_attend = False
+    """Whether the model asks for its attention by name, so that `_attend` gets what `update` returns."""
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing is left to do."""
@@ -94,21 +113,32 @@ class KeyValues(CacheLayerMixin):
         return self.length
 
     def get_max_length(self) -> int:
-        return self.values.shape[2]
+        return -1  # it grows
 
 
-def attention(query: Tensor, keys: Tensor, values: Tensor, *, bias: Tensor | None, scaling: float) -> Tensor:
-    """query: [B, H * G, S], keys: [B, H, S, T], values: [B, H, T, S], bias: [B, 1, 1, T] -> [B, H, G, S].
+def covered(length: int, *, width: int) -> int:
+    """Places of all blocks when `length` are in use, `width` of them in the first."""
+    return width + -(-(length - width) // BLOCK) * BLOCK
 
-    The softmax is taken in fp32 or wider.
+
+def attention(
+    query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], *, bias: Tensor | None, scaling: float
+) -> Tensor:
+    """query: [B, H * G, S], blocks of keys: [B, H, S, places], of values: [B, H, places, S] -> [B, H, G, S].
+
+    bias: [B, 1, 1, T]. The softmax is taken in fp32 or wider.
     """
-    grouped = query.view(len(query), keys.shape[1], -1, query.shape[-1])
-    scores = torch.matmul(grouped, keys)
+    grouped = query.view(len(query), keys[0].shape[1], -1, query.shape[-1])
+    scores = torch.cat([torch.matmul(grouped, block) for block in keys], dim=-1)
     if bias is None:
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * scaling
     else:
         scores = torch.add(bias, scores, alpha=scaling)
-    return torch.matmul(scores.softmax(dim=-1).to(values.dtype), values)
+    weights = scores.softmax(dim=-1).to(values[0].dtype).split([block.shape[2] for block in values], dim=-1)
+    out = torch.matmul(weights[0], values[0])
+    for weight, block in zip(weights[1:], values[1:], strict=True):
+        out = out + torch.matmul(weight, block)
+    return out
 
 
 def bias_of(mask: Tensor) -> Tensor:
@@ -119,27 +149,26 @@ def bias_of(mask: Tensor) -> Tensor:
 def _attend(
     module: torch.nn.Module,
     query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    key: Any,
+    value: Any,
     attention_mask: Tensor | None,
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """query: [B, H * G, 1, S], key and value: [B, H, T, S] -> [B, 1, H * G, S].
+    """query: [B, H * G, 1, S] -> [B, 1, H * G, S].
 
     What is not this plain case (several queries, a bias or a sink in the softmax) goes to transformers' function.
     """
     is_plain = query.shape[2] == 1 and all(kwargs.get(name) is None for name in ("softcap", "s_aux", "position_bias"))
-    if not is_plain:
+    if not isinstance(key, KeyValues):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-    out = attention(
-        query.squeeze(2),
-        key.transpose(2, 3),
-        value,
-        bias=None if attention_mask is None else bias_of(attention_mask),
-        scaling=query.shape[3] ** -0.5 if scaling is None else scaling,
-    )
-    return out.reshape(len(query), 1, query.shape[1], -1), None
+    if not is_plain:
+        return sdpa_attention_forward(module, query, *key.whole(), attention_mask, scaling=scaling, **kwargs)
+    mask = query.new_ones(1, 1, 1, key.length, dtype=torch.bool) if attention_mask is None else attention_mask
+    missing = covered(key.length, width=key.width) - key.length
+    bias = torch.nn.functional.pad(bias_of(mask), (0, missing), value=-torch.inf)
+    out = key.attend(query.squeeze(2), bias=bias, scaling=query.shape[3] ** -0.5 if scaling is None else scaling)
+    return out.view(len(query), 1, query.shape[1], -1), None
 
 
 AttentionInterface.register(DECODING, _attend)

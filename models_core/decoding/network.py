@@ -19,6 +19,8 @@ class Network:
         """`steps`: about how many decode steps there will be; preparing weights pays from PACKED_STEPS on."""
         self.model = model
         self.device = next(model.parameters()).device
+        # On a GPU the model keeps its own attention, as `decoding` says.
+        self.asks_for_attention = bool(model._supports_attention_backend) and self.device.type == "cpu"
         self.fast = Llama.of(model, pack=steps >= PACKED_STEPS) if fast else None
         # Models with other position schemes take no position_ids, and a few old ones cannot leave logits out.
         accepted = inspect.signature(model.forward).parameters
@@ -37,9 +39,9 @@ class Network:
         return logits
 
     def step(self, tokens: Tensor, positions: Tensor, mask: Tensor, bias: Tensor, caches: Sequence[Any]) -> Tensor:
-        """Logits after one more token a row: tokens and positions [B], mask and bias [B, T] -> [B, V].
+        """Logits after one more token a row: tokens and positions [B], mask [B, T] -> [B, V].
 
-        mask is 1 where a row may look; bias says the same as 0 and minus infinity.
+        mask is 1 where a row may look; bias says the same of all places of the cache's blocks, as 0 and minus infinity.
         """
         if self.fast is not None:
             return self.fast.step(tokens, positions, bias[:, None, None], caches)
