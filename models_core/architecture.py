@@ -26,6 +26,7 @@ SHAPES = {
 }
 """Layers, width and heads of every size; the embedding's vocabulary x width comes on top of the layers' share."""
 DEVIATION = 0.02
+HEAD_WIDTH = 64
 RESIDUAL = ("o_proj", "down_proj", "c_proj", "out_proj", "dense_4h_to_h", "dense", "fc2")
 """Names of the last linear layer of attention and MLP in transformers' decoders: what is added to the residual."""
 
@@ -71,10 +72,16 @@ def shape(settings: PretrainConfig) -> tuple[int, int, int]:
     """(layers, width, heads): the size's, where the settings name none themselves. Raises BadInput."""
     usual = SHAPES[settings.size]
     layers, width = settings.layers or usual[0], settings.width or usual[1]
-    heads = settings.heads or (usual[2] if width == usual[1] else max(1, width // 64))
+    heads = settings.heads or (usual[2] if width == usual[1] else _heads(width))
     if width % heads or (width // heads) % 2:
         raise BadInput(f"A width of {width} cannot be shared by {heads} heads of an even size each.")
     return layers, width, heads
+
+
+def _heads(width: int) -> int:
+    """As many heads as makes each about as wide as models commonly have it."""
+    possible = [heads for heads in range(1, width + 1) if width % heads == 0 and (width // heads) % 2 == 0]
+    return min(possible, key=lambda heads: abs(width // heads - HEAD_WIDTH), default=1)
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ class TrainingSettings(Settings):
     warmup: float = setting(0.05, "Part of the steps over which the learning rate rises.", minimum=0.0, maximum=1.0)
     max_grad_norm: float = setting(1.0, "Gradients are scaled down to this norm.", minimum=0.0, maximum=1e6)
     micro_batch_tokens: int = setting(
-        4096, "Tokens in one forward pass, padding included; changes memory and speed, not the result.", minimum=16
+        2048, "Tokens in one forward pass, padding included; changes memory and speed, not the result.", minimum=16
     )
     processes: int = setting(
         1, "Processes of the run on this machine, each with a GPU or a share of the processor.", minimum=1, maximum=64
@@ -140,10 +140,10 @@ class PretrainConfig(TrainingSettings):
     held_out: float = setting(
         0.1, "Part of the documents kept for measuring where no evaluation file is given.", minimum=0.0, maximum=0.5
     )
-    epochs: int = setting(10, "Passes over the data.", minimum=1, maximum=1000)
-    batch_size: int = setting(8, "Rows of max_length tokens in a step.", minimum=1, maximum=65_536)
+    epochs: int = setting(6, "Passes over the data.", minimum=1, maximum=1000)
+    batch_size: int = setting(4, "Rows of max_length tokens in a step.", minimum=1, maximum=65_536)
     learning_rate: float = setting(
-        0.0, "Peak learning rate; 0 takes 3e-3 for a fresh model, 1e-4 for a base model.", minimum=0.0, maximum=1.0
+        0.0, "Peak learning rate; 0 takes 6e-3 for a fresh model, 1e-4 for a base model.", minimum=0.0, maximum=1.0
     )
     optimizer: str = setting(
         "auto",

@@ -40,7 +40,7 @@ from models_core.sharding import is_sharded
 from models_core.stopping import StopSignal
 from models_core.training import Training
 
-FRESH_RATE, CONTINUED_RATE = 3e-3, 1e-4
+FRESH_RATE, CONTINUED_RATE = 6e-3, 1e-4
 SAMPLED_DOCUMENTS = 3
 SAMPLE_PROMPT = 12
 """Tokens of a document's beginning that a sample goes on from."""

@@ -240,3 +240,8 @@ def test_muon_gets_the_layers_matrices_alone():
     names = architecture.hidden_matrices(model)
     assert len(names) == 2 * 7
     assert all(".layers." in name for name in names)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(256, 4), (352, 8), (320, 5), (16, 1), (18, 1)])
+def test_a_width_alone_is_shared_by_a_fitting_number_of_heads(width, heads):
+    assert architecture.shape(parse(PretrainConfig, {"width": str(width)})) == (6, width, heads)
