@@ -62,6 +62,15 @@ def any_of(flag: bool, *, device: torch.device | str = "cpu") -> bool:
     return total(float(flag), device=device) > 0
 
 
+def agreed(text: str) -> str:
+    """The first process's text, in every process."""
+    if not dist.is_initialized():
+        return text
+    texts = [text]
+    dist.broadcast_object_list(texts)
+    return texts[0]
+
+
 def shares(lengths: Sequence[int], *, budget: int) -> list[tuple[list[int], float]]:
     """This process's micro-batches of a minibatch: row numbers and a weight for the loss.
 

@@ -145,7 +145,7 @@ def train(
                 by="eval_loss",
             )
         training.run.log(step, loss=loss, **measured, learning_rate=rate, gradient_norm=norm)
-        if measured or step == len(plan):
+        if (measured or step == len(plan)) and processes.is_main() and not training.is_sharded:
             sampler.write(step)
         training.between_steps(step, total=len(plan))
 
@@ -191,7 +191,7 @@ def make_tokenizer(
     documents: Sequence[str], settings: PretrainConfig, *, model: str | None, folder: str | None, run: RunFolder
 ) -> Any:
     """A resumed run's own tokenizer, else that of a base model or of a folder, else one trained on the documents."""
-    if run.tokenizer.is_dir():
+    if run.resumed and run.tokenizer.is_dir():
         return tokenization.load(run.tokenizer)
     if model is not None:
         return language_models.load_tokenizer(model)
@@ -216,9 +216,10 @@ def accumulate(
 ) -> float:
     """Add the gradient of one minibatch; returns its mean loss per predicted token, in nats.
 
-    The seed of a step's dropout is the step's: one that is stopped half-way and done again drops the same.
+    The seed of a step's dropout is the step's: one that is stopped half-way and done again drops the same. Each process
+    drops its own.
     """
-    torch.manual_seed(random.Random(f"{settings.seed}/{step}").getrandbits(63))
+    torch.manual_seed(random.Random(f"{settings.seed}/{step}/{processes.rank()}").getrandbits(63))
     network.train()
     tokens = corpus.predicted(rows)
     total = 0.0

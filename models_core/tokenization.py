@@ -13,6 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from models_core import distributed
 from models_core.chat import PLAIN_TEMPLATE
 from models_core.config import BadInput
 
@@ -39,6 +40,8 @@ def train(documents: Iterable[str], *, kind: str, vocab_size: int, max_length: i
     if vocab_size < smallest:
         raise BadInput(f"A {kind} vocabulary needs {smallest} tokens for bytes and marks; vocab_size is {vocab_size}.")
     tokenizer = {"bpe": _bpe, "wordpiece": _wordpiece, "unigram": _unigram}[kind](documents, vocab_size)
+    # Trainers sum in an order of their own, and ties fall this way or that: many processes take the first one's.
+    tokenizer = Tokenizer.from_str(distributed.agreed(tokenizer.to_str()))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=EOS,
