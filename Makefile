@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check demo messages bench clean
+.PHONY: help run setup test check demo messages screenshots bench clean
 
 help:  ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup  ## Start Hone with a demo project; prints the address and one-time passwords
 	@$(BIN)/python manage.py serve --demo
@@ -50,6 +50,10 @@ check: setup  ## Style, types, import contracts, migrations, deployment checks
 
 demo: setup  ## Close the loop without a browser: simulated labelers, two rounds, a table (QUICK=1, PROMPTS=file, N=most prompts)
 	@$(BIN)/python manage.py demo $(if $(QUICK),--quick) $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(N),--limit $(N))
+
+screenshots: setup  ## Write pictures of every page, light, dark, phone and Chinese, into var/screenshots
+	@$(BIN)/python -m tests.machine
+	$(BIN)/python -m pytest tests/journeys/test_pages.py --screenshots var/screenshots
 
 messages: setup  ## Bring locale/ up to what the source says; new messages come in untranslated
 	@$(BIN)/python -m config.catalogues update

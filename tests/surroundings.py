@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="the database under test; with postgresql only tests that use a database run, on a server of their own",
     )
+    parser.addoption("--screenshots", metavar="FOLDER", help="write pictures of every page into this folder")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.template.context import Context
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -28,6 +29,12 @@ def banner_urls() -> list[str]:
 def catalogue_url(language: str) -> str:
     """Where the messages of scripts are, in this language."""
     return preferences.catalogue_url(language)
+
+
+@register.simple_tag
+def languages() -> list[tuple[str, str]]:
+    """Each by its own name: who can't read this page looks for that."""
+    return settings.LANGUAGES
 
 
 @register.simple_tag

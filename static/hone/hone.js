@@ -49,6 +49,9 @@ document.addEventListener("htmx:sendError", (event) => {
   hone.say(gettext("The server can’t be reached. What you entered is still on this page: send it again when the connection is back."), "error");
 });
 
+// On a narrow screen the tabs scroll: begin where one is.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
 // Colours change at once: nothing on the page has to be loaded again, or is lost.
 document.addEventListener("click", (event) => {
   const button = event.target.closest(".preferences [name=theme]");

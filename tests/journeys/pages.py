@@ -1,0 +1,149 @@
+"""Every page and state of a page that people see, and how to come there. A page that isn't here fails test_pages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.sync_api import Page
+
+OUTSIDE = ""
+"""Nobody is signed in."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A page, or something that happens on it. `name` names its pictures; `path` has places for the world's keys."""
+
+    name: str
+    url_name: str
+    path: str
+    come: Callable[[Page], None] | None = None
+    complains: str = ""
+    """What the browser's console says of it: the status of an error page."""
+
+
+def keys(*presses: str) -> Callable[[Page], None]:
+    def press(page: Page) -> None:
+        page.wait_for_timeout(300)
+        for key in presses:
+            page.keyboard.press(key)
+
+    return press
+
+
+def sign_in_wrongly(page: Page) -> None:
+    page.fill("[name=login]", "nobody")
+    page.fill("[name=password]", "wrong")
+    page.click("main button[type=submit]")
+    page.locator(".notice.error").wait_for()
+
+
+def import_badly(page: Page) -> None:
+    page.set_input_files(
+        "input[type=file]", {"name": "x.jsonl", "mimeType": "text/plain", "buffer": b'{"prompt": 1}\n'}
+    )
+    page.click("form[enctype] button[type=submit]")
+    page.locator(".notice.error, .field .error").first.wait_for()
+
+
+def invite(page: Page) -> None:
+    page.fill("[name=username]", "nora")
+    page.click("main form.card button[type=submit]")
+    page.locator(".notice .code").wait_for()
+
+
+def save_wrongly(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('main form').forEach((form) => { form.noValidate = true; })")
+    page.fill("[name=name]", "")
+    page.click("main form button.primary")
+    page.locator(".field.wrong").wait_for()
+
+
+def open_all(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+
+
+def start_exam(page: Page) -> None:
+    page.locator("main form button.primary").first.click()
+    page.locator("#board, form.board, .answers").first.wait_for()
+
+
+STATES: dict[str, list[State]] = {
+    OUTSIDE: [
+        State("sign-in", "account_login", "/accounts/login/"),
+        State("sign-in-wrong", "account_login", "/accounts/login/", sign_in_wrongly),
+        State("not-found", "", "/no/such/page", complains=" 404 "),
+    ],
+    "manager": [
+        State("new-project", "annotate:new_project", "/p/new/"),
+        State("new-project-wrong", "annotate:new_project", "/p/new/", save_wrongly, complains=" 400 "),
+        State("overview", "annotate:overview", "/p/kindness/"),
+        State("overview-empty", "annotate:overview", "/p/blank/"),
+        State("prompts", "annotate:prompts", "/p/kindness/prompts/", open_all),
+        State("prompts-empty", "annotate:prompts", "/p/blank/prompts/"),
+        State("prompts-broken-file", "annotate:import", "/p/blank/prompts/", import_badly, complains=" 400 "),
+        State("exports", "annotate:exports", "/p/kindness/exports/"),
+        State("exports-empty", "annotate:exports", "/p/blank/exports/"),
+        State("people", "annotate:people", "/p/kindness/people/", open_all),
+        State("people-invited", "annotate:people", "/p/blank/people/", invite),
+        State("settings", "annotate:settings", "/p/kindness/settings/"),
+        State("guidelines", "annotate:guidelines", "/p/kindness/guidelines/"),
+        State("guidelines-empty", "annotate:guidelines", "/p/blank/guidelines/"),
+        State("tasks", "annotate:tasks", "/p/kindness/tasks/", open_all),
+        State("exam-settings", "annotate:exam_settings", "/p/gated/exam/settings/", open_all),
+        State("review", "annotate:review", "/p/kindness/review/"),
+        State("review-empty", "annotate:review", "/p/blank/review/"),
+        State("review-judgment", "annotate:review_judgment", "/p/kindness/review/{judgment}/"),
+        State("training", "rlhf:training", "/p/kindness/training/"),
+        State("training-empty", "rlhf:training", "/p/blank/training/"),
+        State("new-run-sft", "rlhf:new_run", "/p/kindness/training/new/sft", open_all),
+        State("new-run-ppo", "rlhf:new_run", "/p/kindness/training/new/ppo", open_all),
+        State("run-queued", "rlhf:run", "/p/kindness/runs/{run_queued}/"),
+        State("run-running", "rlhf:run", "/p/kindness/runs/{run_running}/"),
+        State("run-failed", "rlhf:run", "/p/kindness/runs/{run_failed}/"),
+        State("run-succeeded", "rlhf:run", "/p/kindness/runs/{run_succeeded}/", open_all),
+        State("models", "rlhf:models", "/p/kindness/models/"),
+        State("loop", "rlhf:loop", "/p/kindness/loop/"),
+        State("loop-empty", "rlhf:loop", "/p/blank/loop/", open_all),
+        State("account", "annotate:account", "/account/"),
+        State("sign-out", "account_logout", "/accounts/logout/"),
+        State("change-password", "account_change_password", "/accounts/password/change/"),
+    ],
+    "labeler": [
+        State("home", "annotate:home", "/", open_all),
+        State("keys", "annotate:keys", "/account/keys/"),
+        State("not-open-to-you", "", "/p/kindness/people/", complains=" 403 "),
+        State("board", "annotate:work", "/p/kindness/work/"),
+        State("board-ranked", "annotate:work", "/p/kindness/work/", keys("1", "2", "2")),
+        State("board-keys", "annotate:work", "/p/kindness/work/", keys("?")),
+        State("board-compare", "annotate:work", "/p/kindness/work/", keys("d")),
+        State("board-skip", "annotate:work", "/p/kindness/work/", keys("s")),
+        State("board-report", "annotate:work", "/p/kindness/work/", keys("p")),
+        State("board-improve", "annotate:work", "/p/kindness/work/", keys("1", "i")),
+        State("board-open", "annotate:work", "/p/kindness/work/", open_all),
+        State("board-pair", "annotate:work", "/p/pair/work/"),
+        State("board-slider", "annotate:work", "/p/slider/work/"),
+        State("board-nine", "annotate:work", "/p/nine/work/"),
+        State("board-upsetting", "annotate:work", "/p/upsetting/work/"),
+        State("nothing-to-do", "annotate:work", "/p/blank/work/"),
+        State("demonstrate", "annotate:work", "/p/demonstrate/work/", open_all),
+        State("write-prompt", "annotate:work", "/p/write-prompt/work/", open_all),
+        State("rate", "annotate:work", "/p/rate/work/", open_all),
+        State("chat", "annotate:work", "/p/chat/work/", open_all),
+        State("exam-gate", "annotate:work", "/p/gated/work/"),
+        State("exam", "annotate:exam", "/p/gated/exam/"),
+        State("exam-begun", "annotate:exam", "/p/gated/exam/", start_exam),
+        State("earlier-task", "annotate:task", "/p/kindness/work/{task}/"),
+        State("my-work", "annotate:mine", "/p/kindness/mine/"),
+        State("my-work-empty", "annotate:mine", "/p/blank/mine/"),
+    ],
+}
+WITHOUT_A_PAGE = {
+    *("annotate:preferences", "annotate:catalogue", "annotate:submit", "annotate:undo", "annotate:skip"),
+    *("annotate:report", "annotate:draft", "annotate:ahead", "annotate:chat", "annotate:answers", "annotate:preview"),
+    *("annotate:exam_start", "annotate:exam_answer", "annotate:exam_draft", "annotate:exam_item"),
+    *("annotate:exam_candidate", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:resolve_report"),
+    *("annotate:reset_password", "annotate:remove_role", "annotate:mark_prompt", "annotate:download"),
+    *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:promote", "rlhf:roll_back", "rlhf:start_loop"),
+    *("rlhf:loop_policy", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
+}
+"""Deeds, parts of pages and data: they answer with one of the pages above, a piece of it, or no page at all."""

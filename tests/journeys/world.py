@@ -1,0 +1,158 @@
+"""Projects in every state that a page can show: full, empty, of each kind of task, with runs that went every way."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from annotate import exam, queue, review
+from annotate.few_shot import FewShot
+from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, Snapshot, Task
+from annotate.projects import create_project, edit_project
+from rlhf.models import Iteration, ModelVersion, RunMetric, Stage, TrainingRun
+from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
+
+RICH = """Put the eggs in **cold water**, bring it to the boil, and then:
+
+1. take the pot off the heat
+2. wait ten minutes
+
+| size | minutes |
+|---|---|
+| small | 8 |
+| large | 11 |
+
+```python
+def boil(eggs: list[Egg]) -> list[Egg]:
+    return [egg for egg in eggs if egg.fresh]
+```
+
+Ten minutes suit $m = 60 \\cdot \\sqrt[3]{w}$ grams:
+
+$$t = \\frac{m^{2/3}}{\\alpha} \\ln\\left(2 \\frac{T_w - T_0}{T_w - T_y}\\right)$$
+"""
+ANSWERS = (
+    RICH,
+    "As an AI language model developed by OpenAI, I would say ten minutes. Then peel them under water.",
+    "把鸡蛋放进**冷水**里，煮开后关火，焖十分钟，再放入冰水。",
+    "ضع البيض في ماء بارد ثم اغله عشر دقائق.",
+)
+CRITERIA = [
+    {"name": "overall", "label": "Overall quality", "min": 1, "max": 7, "help": "1: of no use; 7: nothing to improve."}
+]
+FLAGS = [{"name": "hallucination", "label": "Makes things up"}, {"name": "opinion", "label": "Expresses an opinion"}]
+
+
+class World:
+    """What the paths of pages are made of: `world["kindness"]` is a project's slug, `world["run failed"]` a key."""
+
+    def __init__(self, cast: Cast) -> None:
+        self.cast = cast
+        self.keys: dict[str, Any] = {}
+        self._main_project()
+        self._training()
+        self._projects_of_each_kind()
+
+    def path(self, pattern: str) -> str:
+        return pattern.format_map(self.keys)
+
+    def _project(self, slug: str, **values: Any) -> Project:
+        project = create_project(by=self.cast.admin, name=slug.title(), slug=slug, **values)
+        people = {"manager": self.cast.manager, "labeler": self.cast.labeler}
+        for role, user in people.items():
+            Membership.objects.create(project=project, user=user, role=role)
+        return project
+
+    def _main_project(self) -> None:
+        project, labeler, second = self.cast.project, self.cast.labeler, self.cast.second_labeler
+        edit_project(
+            project=project, by=self.cast.manager, overlap=2, criteria=CRITERIA, flags=FLAGS,
+            description="Answers that are kind to the reader.",
+            guidelines="# Be kind\n\nRank by **kindness**, then by truth.\n\n- short words\n- no scorn\n",
+        )  # fmt: skip
+        Guidelines.objects.create(
+            project=project, version=9, text="# Be kind\n\nRank by **truth**, then by kindness.\n"
+        )
+        for number in range(8):
+            make_comparison(project, f"How do I boil {number + 1} eggs?", texts=ANSWERS)
+        for person in (labeler, second):
+            for number in range(3):
+                assignment = queue.claim_next(labeler=person, project=project)
+                assert assignment is not None
+                if number == 2:
+                    queue.skip(assignment_id=assignment.pk, labeler=person, reason="broken")
+                    continue
+                a, b, c, d = sorted(assignment.presentation)
+                judge(assignment, [[b], [a, c], [d]], comment="The second explains more.", seconds=40.0)
+        first = Assignment.objects.filter(labeler=labeler, project=project, state="submitted").earliest("pk")
+        review.send_back(judgment=first.judgment, by=self.cast.reviewer, comment="Look at the third answer again.")
+        last = Assignment.objects.filter(labeler=second, project=project).latest("pk")
+        review.report(assignment=last, by=second, reason="harmful", note="The answer insults.")
+        self.keys |= {"judgment": first.judgment.pk, "task": first.pk}
+        states = Snapshot.State
+        files = {"train.jsonl": {"rows": 12, "bytes": 34_567, "sha256": "0" * 64}}
+        for state in (states.READY, states.BUILDING, states.PENDING, states.FAILED):
+            Snapshot.objects.create(
+                project=project, kind=Snapshot.Kind.RANKINGS, state=state, progress=0.4, created_by=self.cast.manager,
+                rows=12, sha256="0" * 64, files=files if state == states.READY else {},
+                error="The disk is full." if state == states.FAILED else "",
+            )  # fmt: skip
+
+    def _training(self) -> None:
+        project = self.cast.project
+        version = ModelVersion.objects.create(project=project, kind="base", number=1, base_model="tiny", active=True)
+        reward = ModelVersion.objects.create(
+            project=project, kind="reward", number=1, folder="runs/1/model", metrics={"accuracy": 0.71, "loss": 0.61}
+        )
+        for status in TrainingRun.Status.values:
+            is_running = status == TrainingRun.Status.RUNNING
+            run = TrainingRun.objects.create(
+                project=project, stage=Stage.REWARD, status=status, progress=0.42 if is_running else 0,
+                activity="learning from judgments" if is_running else "", created_by=self.cast.manager,
+                lease_token="00000000-0000-0000-0000-000000000000" if is_running else None,
+                lease_until=timezone.now() if is_running else None, config={"epochs": 2}, folder="runs/7",
+                error="Memory ran out." if status == "failed" else "", log="step 1\nstep 2\n",
+                result={"accuracy": 0.71, "notes": ["Two rows were cut."]} if status == "succeeded" else {},
+                produced=reward if status == "succeeded" else None,
+            )  # fmt: skip
+            run.run_inputs.create(version=version, role="model")
+            for step in range(1, 30):
+                for name, value in (("loss", 1 / step), ("accuracy", 1 - 1 / step)):
+                    RunMetric.objects.create(run=run, step=step, name=name, value=value)
+            self.keys[f"run_{status}"] = run.pk
+        for number, state in enumerate(("succeeded", "stopped", "failed", "active"), start=1):
+            Iteration.objects.create(
+                project=project, number=number, state=state, policy_version=version if number == 1 else None,
+                numbers={"judgments": 60, "reward_accuracy": 0.68, "kl": 4.2, "score": 0.3, "tasks": 16},
+                reason="Cancelled by hand." if state == "stopped" else "",
+            )  # fmt: skip
+
+    def _projects_of_each_kind(self) -> None:
+        self._project("blank")
+        pair, slider, nine = (
+            self._project("pair", responses_per_task=2),
+            self._project("slider", responses_per_task=2),
+            self._project("nine", responses_per_task=9),
+        )
+        Project.objects.filter(pk=slider.pk).update(margin_input=Project.MarginInput.SLIDER)
+        for project, texts in ((pair, ANSWERS[:2]), (slider, ANSWERS[:2]), (nine, ANSWERS * 2 + ("Nine.",))):
+            make_comparison(project, texts=texts)
+        upsetting = make_comparison(self._project("upsetting"), texts=ANSWERS)
+        Prompt.objects.filter(pk=upsetting.prompt_id).update(sensitive=True)
+        for kind in ("demonstrate", "write_prompt", "rate", "chat"):
+            project = self._project(kind.replace("_", "-"), task_kinds=[kind], criteria=CRITERIA, flags=FLAGS)
+            pairs = (("France", "Paris"), ("Peru", "Lima"))
+            shots = FewShot(instruction="Name the capital.", pairs=pairs, query="Japan")
+            prompt = None
+            if kind == "demonstrate":
+                prompt = Prompt.objects.create(project=project, messages=shots.messages, kind="few_shot")
+            elif kind != "write_prompt":
+                prompt = make_prompt(project)
+            task = Task.objects.create(project=project, kind=kind, prompt=prompt)
+            if kind == "rate" and prompt:
+                task.task_responses.create(response=make_responses(prompt, RICH)[0], number=0)
+        gated = self._project("gated")
+        make_comparison(gated, texts=ANSWERS[:2])
+        known = make_comparison(gated, "Which comes first?", texts=("Hen.", "Egg."))
+        Task.objects.filter(pk=known.pk).update(gold_tiers=[[key] for key in response_ids(known)])
+        exam.add_item(task=Task.objects.get(pk=known.pk), by=self.cast.admin)
+        edit_project(project=gated, by=self.cast.admin, exam_threshold=0.5, exam_attempts=2)
