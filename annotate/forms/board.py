@@ -10,11 +10,12 @@ import string
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from ..errors import Refused
@@ -66,12 +67,37 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """What the controls of an answer are called, for who can't see where they stand."""
+
+    better: str
+    worse: str
+    ranks: str
+    flags: str
+    note: str
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def of(cls, letter: str, language: str) -> "Names":
+        """Nine letters in each language: composed once, since a board asks for forty-five of them."""
+        with_letter = {"letter": letter}
+        return cls(
+            better=_("%(letter)s one rank better") % with_letter,
+            worse=_("%(letter)s one rank worse") % with_letter,
+            ranks=_("Rank of answer %(letter)s, 1 is best") % with_letter,
+            flags=_("What is true of answer %(letter)s") % with_letter,
+            note=_("Note on answer %(letter)s") % with_letter,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One response as a labeler sees it: a letter and a text. Nothing here says who wrote it; that the text itself does
     is said."""
 
     id: int
     letter: str
+    names: Names
     text: str
     names_itself: bool
     rank: str
@@ -208,6 +234,7 @@ class Board:
         return Answer(
             id=response.pk,
             letter=letter,
+            names=Names.of(letter, get_language() or ""),
             text=mask_names(response.text) if masked else response.text,
             names_itself=bool(names_itself(response.text)),
             rank=rank,

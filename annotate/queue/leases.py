@@ -98,17 +98,22 @@ def held(*, labeler: User, project: Project) -> QuerySet[Assignment]:
     )
 
 
-def locked_assignment(*, assignment_id: int, labeler: User) -> Assignment:
-    """The labeler's own assignment, locked until the transaction ends. Raises Refused (404) or NotYours (403)."""
-    owner = Assignment.objects.filter(pk=assignment_id).values_list("labeler_id", "project_id").first()
-    if owner is None:
+def locked_assignment(*, assignment_id: int, labeler: User, known: Assignment | None = None) -> Assignment:
+    """The labeler's own assignment, locked until the transaction ends. Raises Refused (404) or NotYours (403).
+
+    `known` is the same one as it was read a moment ago, with its task and project, which then aren't read again.
+    """
+    related = Assignment.objects.select_related("task", "task__prompt", "project")
+    known = known if known is not None else related.filter(pk=assignment_id).first()
+    if known is None:
         raise Refused(_("There is no such task."), status=404)
-    labeler_id, project_id = owner
-    if labeler_id != labeler.pk:
+    if known.labeler_id != labeler.pk:
         raise NotYours(_("This task was given to somebody else."))
-    locked_cursor(labeler=labeler, project=project_id)
-    assignments = Assignment.objects.select_related("task", "task__prompt", "project").filter(pk=assignment_id)
-    return assignments.select_for_update(of=("self",), no_key=True).get()
+    locked_cursor(labeler=labeler, project=known.project_id)
+    assignment = Assignment.objects.select_for_update(no_key=True).get(pk=known.pk)
+    # What is read here of the task and the project doesn't change, or is changed by updates that look again.
+    assignment.task, assignment.project, assignment.labeler = known.task, known.project, labeler
+    return assignment
 
 
 def locked_cursor(*, labeler: User, project: Project | int) -> QueueCursor:

@@ -77,15 +77,16 @@ def save_draft(
         return DraftReceipt(version=assignment.draft_version, kept=True, expired=expired)
 
 
-def submit(*, assignment_id: int, labeler: User, submission: Submission) -> Receipt:
+def submit(*, assignment_id: int, labeler: User, submission: Submission, known: Assignment | None = None) -> Receipt:
     """Store a judgment, or a revision of one that was given before.
 
     A repeated `client_id` gives the first receipt again. After the lease ran out the judgment takes a free place of the
     task again, or is kept beyond the overlap (`surplus`) when others have taken them all.
+    `known` is the assignment, if it was just read with its task and project.
     Raises Refused (404), NotYours, UnknownResponse, InvalidOrdering; the draft stays as it was.
     """
     with transaction.atomic():
-        assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler)
+        assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler, known=known)
         judgment = Judgment.objects.filter(assignment=assignment).first()
         number = 1
         if judgment is not None:
@@ -96,6 +97,8 @@ def submit(*, assignment_id: int, labeler: User, submission: Submission) -> Rece
             number = revisions[0].number + 1
         revision = checked_revision(submission, assignment=assignment)
         revised = judgment is not None and judgment.latest_id is not None
+        if judgment is not None:
+            judgment.assignment = assignment
         if judgment is None:
             judgment = Judgment(
                 assignment=assignment, task_id=assignment.task_id, labeler=labeler, project_id=assignment.project_id

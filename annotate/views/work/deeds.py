@@ -23,7 +23,9 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     assignment = showing.own_assignment(request, assignment_id)
     try:
         submission = faces.kind_of(assignment).submission(showing.entered(request))
-        receipt = queue.submit(assignment_id=assignment_id, labeler=request.user, submission=submission)
+        receipt = queue.submit(
+            assignment_id=assignment_id, labeler=request.user, submission=submission, known=assignment
+        )
     except Refused as refusal:
         return showing.refused(request, assignment, refusal)
     if receipt.repeated:
