@@ -115,7 +115,7 @@ def _rating(submission: Submission, assignment: Assignment) -> dict[str, Any]:
     rubric = assignment.project.rubric
     rated = submission.ratings if isinstance(submission.ratings, dict) else {}
     given: dict[str, Any] = next(iter(rated.values()), {})
-    missing = [item["label"] for item in rubric.criteria if item["name"] not in given] if rubric else []
+    missing = [_(item["label"]) for item in rubric.criteria if item["name"] not in given] if rubric else []
     if missing:
         raise Refused(_("Still to rate: %(criteria)s.") % {"criteria": ", ".join(missing)}, status=400)
     if not (given or submission.flags or submission.notes or submission.comment.strip()):

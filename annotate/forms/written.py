@@ -205,6 +205,7 @@ class Rate(Board):
     """Rate one answer by the rubric: the board with one answer and nothing to order."""
 
     template = "annotate/work/rate.html"
+    tiers = False
 
 
 def last(entered: Entered, name: str) -> str:

@@ -167,6 +167,7 @@ class TestRating:
         assert "a-model" not in page
         assert f'name="rating-{response.pk}-help"' in page
         assert "rank-" not in page
+        assert 'name="all_unacceptable"' not in page
         ratings = {f"rating-{response.pk}-help": "3"}
         refused = labeler.post(url(assignment, "submit"), fields(**ratings))
         assert "Still to rate: Truth." in refused.content.decode()
