@@ -1,14 +1,16 @@
 """`python -m benchmarks [engine] [queue]`: measure, say it in a table, and end with one JSON line.
 
 `python -m benchmarks pretraining --data corpus.txt` compares a pretrained model with what counting alone can do,
-`python -m benchmarks methods --data demonstrations.jsonl` the fine-tuning methods with each other.
+`python -m benchmarks methods --data demonstrations.jsonl` the fine-tuning methods with each other,
+`python -m benchmarks rollouts` sampling with transformers' generate,
+`python -m benchmarks sft --peer ENV/bin/python --data demonstrations.jsonl` fine-tuning with that of TRL.
 """
 
 import argparse
 import json
 import sys
 
-from benchmarks import engine, fine_tuning, labeling_queue, pretraining
+from benchmarks import engine, fine_tuning, labeling_queue, pretraining, rollouts, sft
 
 PARTS = {"queue": labeling_queue.measure, "engine": engine.measure}
 
@@ -16,6 +18,10 @@ PARTS = {"queue": labeling_queue.measure, "engine": engine.measure}
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["pretraining"]:
         return pretraining.main(arguments[1:])
+    if arguments[:1] == ["rollouts"]:
+        return rollouts.main(arguments[1:])
+    if arguments[:1] == ["sft"]:
+        return sft.main(arguments[1:])
     if arguments[:1] == ["methods"]:
         return fine_tuning.main(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

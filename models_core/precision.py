@@ -52,12 +52,12 @@ def _master(weight: nn.Parameter) -> nn.Parameter:
     return weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
 
 
-def _move_gradient(master: nn.Parameter, weight: Tensor) -> None:
+def _move_gradient(master: nn.Parameter, sums: Tensor, weight: Tensor) -> None:
     """Add a parameter's gradient to its master's. In bf16 the sum over many micro-batches would lose its tail."""
     if weight.grad is None:
         return
     if master.grad is None:
-        master.grad = weight.grad.float()
+        master.grad = sums.copy_(weight.grad)
     else:
         master.grad.add_(weight.grad)
     weight.grad = None
@@ -81,12 +81,19 @@ class MasterAdamW:
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         muon: Collection[str] = (),
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
+        """`start` holds the parameters in more bits than they have, where such are known, by name."""
         self.parameters = dict(parameters)
         self.masters = {name: _master(weight) for name, weight in self.parameters.items()}
+        for name, exact in (start or {}).items():
+            if name in self.masters and self.masters[name] is not self.parameters[name]:
+                self.masters[name].data.copy_(self._share(name, exact))
         for name, weight in self.parameters.items():
-            if weight.requires_grad and not sharding.is_sharded(weight) and self.masters[name] is not weight:
-                weight.register_post_accumulate_grad_hook(partial(_move_gradient, self.masters[name]))
+            if not sharding.is_sharded(weight) and self.masters[name] is not weight:
+                # Memory for sums and moments is taken now: should it run out, it does so before the first step.
+                sums = torch.zeros_like(self.masters[name])
+                weight.register_post_accumulate_grad_hook(partial(_move_gradient, self.masters[name], sums))
         # Norms and biases are vectors; decaying them only shrinks the model's scales.
         matrices = [master for name, master in self.masters.items() if master.dim() >= 2 and name not in muon]
         vectors = [master for master in self.masters.values() if master.dim() < 2]
@@ -94,6 +101,10 @@ class MasterAdamW:
         self.adam = torch.optim.AdamW(
             [group for group in groups if group["params"]], lr=lr, betas=betas, eps=eps, fused=True
         )
+        for group in self.adam.param_groups:
+            for master in group["params"]:
+                moments = {name: torch.zeros_like(master) for name in ("exp_avg", "exp_avg_sq")}
+                self.adam.state[master] = {"step": torch.zeros((), device="cpu"), **moments}
         self.muon = (
             torch.optim.Muon(
                 [self.masters[name] for name in muon],

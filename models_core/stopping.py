@@ -6,6 +6,8 @@ import signal
 import sys
 from types import FrameType
 
+from models_core import processes
+
 PARENT_VARIABLE = "HONE_PARENT_PID"
 PR_SET_PDEATHSIG = 1
 
@@ -49,6 +51,8 @@ def follow_parent() -> None:
     if not parent.isdigit():
         return
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        # One of several processes dies at once: another worker may already be going on with the run.
+        number = signal.SIGKILL if processes.is_launched() else signal.SIGTERM
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != int(parent):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -17,6 +17,7 @@ from models_core import checkpoint, distributed, memory, precision, processes, s
 from models_core.best import Best
 from models_core.config import BadInput, TrainingSettings
 from models_core.methods import described, trainable
+from models_core.methods.merging import LEARNED, on_disk
 from models_core.precision import MasterAdamW
 from models_core.run_folder import RunFolder
 from models_core.stopping import Stopped, StopSignal
@@ -58,7 +59,7 @@ class Training:
         self.seconds = 0.0
         self.optimizers: dict[str, MasterAdamW] = {}
         self.best = Best()
-        self._sharded: list[Any] = []
+        self._models: dict[str, Any] = {}
         self._described: list[str] = []
         self._step = 0
         self._total = 0
@@ -92,16 +93,22 @@ class Training:
 
         Before that the model takes the shape it is trained in: its layers split over processes, or computed twice.
         """
+        start = on_disk(model)
         if self.settings.gradient_checkpointing:
             memory.compute_layers_twice(model)
         if self.is_sharded:
             if muon:
                 raise BadInput("parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.")
             sharding.shard(model, device=self.device)
-            self._sharded.append(model)
         self.optimizers[name] = MasterAdamW(
-            trainable(model), lr=learning_rate, weight_decay=self.settings.weight_decay, eps=eps, muon=muon
+            trainable(model),
+            lr=learning_rate,
+            weight_decay=self.settings.weight_decay,
+            eps=eps,
+            muon=muon,
+            start=start,
         )
+        self._models[name] = model
         self._described.append(described(model))
         return self.optimizers[name]
 
@@ -144,6 +151,7 @@ class Training:
     def steps(self, plan: Sequence[Minibatch]) -> Iterator[tuple[int, Minibatch]]:
         """The steps of a plan that are left, numbered from 1. Ends early once held-out rows say so (`patience`)."""
         self._total = len(plan)
+        self.run.progress(self._step, self._total)
         for step, minibatch in enumerate(plan[self._step :], start=self._step + 1):
             if self.settings.patience and self.best.stale >= self.settings.patience:
                 return
@@ -208,8 +216,10 @@ class Training:
         are whole again afterwards.
         """
         measures = self._take_best()
-        for model in self._sharded:
-            sharding.unshard(model, dtype=self.dtype)
+        for name, model in self._models.items():
+            setattr(model, LEARNED, self.optimizers[name].weights())
+            if self.is_sharded:
+                sharding.unshard(model, dtype=self.dtype)
         return measures
 
     def _take_best(self) -> dict[str, float]:

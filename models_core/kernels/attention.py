@@ -81,9 +81,11 @@ class _SegmentAttention(torch.autograd.Function):
         kept: list[Tensor] = []
         for block in blocks:
             rows = block.end - block.start
-            q = _rows_of(query, block, key_heads)
+            q = torch.mul(
+                query[0, :, block.start : block.end], scale, out=query.new_empty(heads, rows, width, dtype=wide)
+            )
             k, v = _seen(key, first_keys, block), _seen(value, first_values, block)
-            scores = torch.bmm(q.to(wide).mul_(scale) if q.dtype != wide else q * scale, k.to(wide).transpose(1, 2))
+            scores = torch.bmm(q.view(key_heads, -1, width), k.to(wide).transpose(1, 2))
             own = scores.view(key_heads, heads // key_heads, rows, -1)[..., -rows:]
             own += hidden[:rows, :rows]
             weights = scores.softmax(dim=-1).to(query.dtype)

@@ -56,7 +56,9 @@ class _LinearLogProbs(torch.autograd.Function):
         if ctx.directions:
             return (torch.cat(kept) * factor).to(hidden.dtype), None, None, None, None
         to_hidden = torch.empty_like(hidden) if learns else None
-        to_weight = torch.zeros_like(weight) if weight_learns else None
+        to_weight = None
+        if weight_learns:
+            to_weight = torch.empty_like(weight) if len(tokens) else torch.zeros_like(weight)
         to_bias = torch.zeros_like(bias) if bias is not None and bias_learns else None
         starts = range(0, len(tokens), CHUNK)
         for number, start in enumerate(starts):
@@ -70,7 +72,8 @@ class _LinearLogProbs(torch.autograd.Function):
             if to_hidden is not None:
                 to_hidden[span] = (error @ weight) * part
             if to_weight is not None:
-                to_weight.addmm_(error.t(), (states * part).to(error.dtype))
+                # The first chunk overwrites what the memory held, the others are added.
+                to_weight.addmm_(error.t(), (states * part).to(error.dtype), beta=1.0 if number else 0.0)
             if to_bias is not None:
                 to_bias += (error * part).sum(0).to(to_bias.dtype)
         return to_hidden, to_weight, to_bias, None, None

@@ -18,6 +18,10 @@ EXACT = "exact_weights"
 """Attribute of a settled model: weights in fp32 that its own are the rounded copies of, by name."""
 
 
+LEARNED = "learned_weights"
+"""Attribute of a trained model: the fp32 masters of its weights that learn, by name, once training is over."""
+
+
 def settled(model: PreTrainedModel) -> PreTrainedModel:
     """The model when training is over: LoRA's product and IA3's factors are in the weights, networks are dropped.
 
@@ -27,7 +31,7 @@ def settled(model: PreTrainedModel) -> PreTrainedModel:
     of all that was learned before, and whoever loads the file in bf16 computes with the very bits that were measured.
     """
     quantised.forget(model)
-    exact = _stored(model)
+    exact = _stored(model) | getattr(model, LEARNED, {})
     for name, layer in merging_layers(model):
         plain = _merged(layer, exact.get(f"{name}.weight"), exact.get(f"{name}.bias"))
         for key, value in plain.named_parameters():
@@ -78,14 +82,19 @@ def _merged(layer: Any, weight: Tensor | None, bias: Tensor | None) -> nn.Module
 
 def _stored(model: PreTrainedModel) -> dict[str, Tensor]:
     """The frozen weights as they are on disk, where that is in more bits than the model computes in; else nothing."""
+    learned = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    return {name: value for name, value in on_disk(model).items() if name not in learned}
+
+
+def on_disk(model: PreTrainedModel) -> dict[str, Tensor]:
+    """All weights as they were loaded from, where that is in more bits than the model computes in; else nothing."""
     dtype, source = _dtype(model), Path(model.name_or_path)
-    if dtype.itemsize >= 4 or not _is_wider(source, dtype):
+    if not model.name_or_path or dtype.itemsize >= 4 or not _is_wider(source, dtype):
         return {}
     again = type(model).from_pretrained(
         source, config=model.config, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
     )
-    learned = {name for name, weight in model.named_parameters() if weight.requires_grad}
-    return {name: value for name, value in again.state_dict().items() if name not in learned}
+    return dict(again.state_dict())
 
 
 def _is_wider(source: Path, dtype: torch.dtype) -> bool:

@@ -60,8 +60,13 @@ def save(model: PreTrainedModel, model_folder: Path) -> None:
 
 
 def base_tensors(model: PreTrainedModel, exact: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights that belong into the model's own folder, those of `exact` in more bits than the model has."""
-    return {name: exact.get(name, value) for name, value in model.state_dict().items() if not is_added(name)}
+    """The weights that belong into the model's own folder, those of `exact` in more bits than the model has.
+
+    A weight that goes by two names, as tied embeddings do, is exact under both.
+    """
+    weights = model.state_dict()
+    exact_at = {weights[name].data_ptr(): value for name, value in exact.items() if name in weights}
+    return {name: exact_at.get(value.data_ptr(), value) for name, value in weights.items() if not is_added(name)}
 
 
 def attach(model: PreTrainedModel, model_folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from models_core import ppo, reward, sft
+from models_core import ppo, pretrain, reward, sft
 from models_core.config import STAGES, parse
 from models_core.stopping import StopSignal
 
@@ -56,7 +56,9 @@ def rankings(folder: Path, *, count: int = 8) -> Path:
 
 
 def run(stage: str, folder: Path, values: dict[str, Any], *, stop: StopSignal | None = None, **given: Any) -> Any:
-    recipes: dict[str, Callable[..., dict[str, Any]]] = {"sft": sft.train, "reward": reward.train, "ppo": ppo.train}
+    recipes: dict[str, Callable[..., dict[str, Any]]] = {
+        "pretrain": pretrain.train, "sft": sft.train, "reward": reward.train, "ppo": ppo.train,
+    }  # fmt: skip
     settings = parse(STAGES[stage], {"precision": "fp32", **values})
     return recipes[stage](settings, out=folder, device=CPU, stop=stop or StopSignal(), **given)
 

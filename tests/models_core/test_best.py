@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from models_core import training
 from models_core.config import SFTConfig
 from models_core.stopping import Stopped, StopSignal
 from models_core.training import Training
@@ -14,6 +15,13 @@ from models_core.training import Training
 PLAN = [[number] for number in range(8)]
 LOSSES = [5.0, 3.0, 4.0, 2.0, 2.5, float("nan"), 2.0, 9.0]
 """Best is step 4: an equal value later is no better."""
+
+
+@pytest.fixture(autouse=True)
+def _no_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one weight below was prepared by no method and lies in no file."""
+    monkeypatch.setattr(training, "described", lambda _: "one weight")
+    monkeypatch.setattr(training, "on_disk", lambda _: {})
 
 
 class Run:

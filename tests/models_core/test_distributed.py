@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from models_core import distributed
+from models_core.__main__ import main as models_core_main
 from tests.models_core import many, recipes
 from tests.models_core.recipes import metrics, weights
 from tests.models_core.tiny import make_tiny_model
@@ -40,7 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings: dict[str, dict[str, Any]] = {
         "sft": common | {"batch_size": 3, "eval_every": 1},
         "reward": common | {"batch_size": 3, "eval_every": 1},
-        "pretrain": common | {"batch_size": 4, "max_length": 64, "optimizer": "adamw", "sample_tokens": 0},
+        "pretrain": common
+        | {"batch_size": 4, "max_length": 64, "optimizer": "adamw", "sample_tokens": 0, "dropout": 0},
     }
     given["sft"]["evaluation"] = given["sft"]["data"]
     runs = [
@@ -110,3 +113,55 @@ def test_a_process_without_rows_computes_some_that_count_nothing(monkeypatch: py
         monkeypatch.setenv("RANK", str(rank))
         found.append(distributed.shares([4, 2], budget=100))
     assert found == [[([0], 1.0)], [([1], 1.0)], [([1], 0.0)]]
+
+
+def command(folder: Path, *options: str) -> "subprocess.Popen[str]":
+    """The command line asked for two processes, on a run that takes for ever."""
+    given = ["--model", str(folder / "model"), "--data", str(folder / "demonstrations.jsonl"), "--device", "cpu"]
+    settings = {"processes": 2, "epochs": 1000, "batch_size": 2, "precision": "fp32", "held_out": 0, "save_every": 5}
+    line = [sys.executable, "-m", "models_core", "sft", *given, "--out", str(folder / "long"), *options]
+    return subprocess.Popen(
+        [*line, *(f"--set={name}={value}" for name, value in settings.items())],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def children_of(process_id: int) -> list[int]:
+    text = Path(f"/proc/{process_id}/task/{process_id}/children").read_text(encoding="utf-8")
+    return [int(word) for word in text.split()]
+
+
+def test_sigterm_stops_all_processes_with_a_checkpoint_and_a_death_ends_them_all(folder: Path) -> None:
+    first = command(folder)
+    assert first.stderr is not None
+    next(line for line in first.stderr if line.startswith("step 1"))
+    workers = children_of(first.pid)
+    assert len(workers) == 2
+    first.send_signal(signal.SIGTERM)
+    said = first.communicate(timeout=120)[1]
+    assert first.returncode == 3, said
+    assert "Stopped after step" in said.strip().splitlines()[-1]
+    assert list((folder / "long" / "checkpoints").glob("step-*"))
+
+    second = command(folder, "--resume")
+    assert second.stderr is not None
+    next(line for line in second.stderr if line.startswith("step "))
+    workers = children_of(second.pid)
+    ranks = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in workers}
+    os.kill(next(pid for pid, variables in ranks.items() if b"RANK=1" in variables), signal.SIGKILL)
+    said = second.communicate(timeout=120)[1]
+    assert second.returncode == 1
+    assert (
+        said.strip().splitlines()[-1].endswith("process of this run died; --resume goes on from the last checkpoint.")
+    )
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_ppo_says_that_it_runs_in_one_process(tmp_path: Path) -> None:
+    data = recipes.prompts(tmp_path)
+    line = ["ppo", "--model", "m", "--reward", "r", "--data", str(data), "--out", str(tmp_path / "run")]
+    assert models_core_main([*line, "--set", "processes=2"]) == 2
+    assert not (tmp_path / "run").exists()

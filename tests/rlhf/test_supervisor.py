@@ -118,6 +118,23 @@ def test_a_cancelled_run_saves_a_checkpoint_and_leaves_no_process(cast: Cast, ba
     assert "Stopped after step" in run.log
 
 
+def test_a_run_of_two_processes_is_cancelled_like_any_other(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+    workers: list[int] = []
+
+    def cancel(run: TrainingRun) -> None:
+        group = run.process_group
+        workers.extend(map(int, Path(f"/proc/{group}/task/{group}/children").read_text().split()))
+        runs.request_cancel(run=run, by=cast.manager)
+
+    run = execute_while(reward_run(cast, processes=2), cancel)
+    assert (run.status, run.error, run.produced) == (Status.CANCELLED, "", None)
+    assert list((RunFiles(run).run / "checkpoints").glob("step-*"))
+    assert len(workers) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert "Stopped after step" in run.log
+
+
 def test_a_child_killed_for_its_memory_ends_failed_with_the_reason(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 6)
     run = execute_while(reward_run(cast), lambda run: os.killpg(run.process_group or 0, signal.SIGKILL))

@@ -1,0 +1,36 @@
+"""What a run in bf16 learned is saved in fp32: most of it is less than half a bf16 step of the weight it belongs to."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.models_core import recipes
+from tests.models_core.tiny import make_tiny_model
+
+RATE = 1e-5
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_small_updates_of_a_bf16_run_are_in_the_file_and_in_the_next_run(kind: str, tmp_path: Path) -> None:
+    given = {"data": recipes.demonstrations(tmp_path)}
+    values = {"precision": "bf16", "epochs": 1, "batch_size": 8, "learning_rate": RATE, "held_out": 0}
+    base = make_tiny_model(tmp_path / "model", kind=kind)
+    recipes.run("sft", tmp_path / "first", values, model=str(base), **given)
+    recipes.run("sft", tmp_path / "second", values, model=str(tmp_path / "first" / "model"), **given)
+    start, first, second = (
+        load_file(folder / "model.safetensors")
+        for folder in (base, tmp_path / "first" / "model", tmp_path / "second" / "model")
+    )
+    assert start.keys() == first.keys() == second.keys()
+    learned = [
+        name for name, weight in start.items() if weight.dim() == 2 and "embed" not in name and "wpe" not in name
+    ]
+    for name in learned:
+        assert first[name].dtype == torch.float32
+        # One step of AdamW moves nearly every weight by the learning rate; the next run goes on from there.
+        for earlier, later in ((start, first), (first, second)):
+            moved = (later[name] - earlier[name]).abs()
+            assert moved.max() <= RATE * 1.01
+            assert moved.median() == pytest.approx(RATE, rel=0.05)
