@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from models_core.decoding.beginning import Beginning
-from models_core.decoding.key_values import KeyValues, bias_of, covered
+from models_core.decoding.key_values import BLOCK, KeyValues, bias_of
 from models_core.decoding.llama import has_window
 from models_core.decoding.network import Network
 
@@ -60,11 +60,11 @@ class Batch:
         self.same = 0 if has_window(network.model.config) else shared_length(own)
         self.shared = virtual + self.same
         self.width = virtual + int(lengths.max())
-        self.prompt_width = self.width
-        capacity = covered(self.width + max_new_tokens, width=self.width)
+        self.first_block = self.width + min(max_new_tokens, BLOCK)
+        capacity = self.width + max_new_tokens
         columns = torch.arange(capacity, device=device)
         seen = (columns < self.shared) | (columns >= self.width - (lengths[:, None] - self.same))
-        self.mask, self.bias = seen.long(), bias_of(seen & (columns < self.width))
+        self.mask, self.bias = seen.long(), bias_of(seen)
         self.positions = self.shift + lengths  # of the next token of each row
         self.history = torch.tensor([_padded(ids, capacity, end=self.width) for ids in own], device=device)[slots]
         self.layers: list[KeyValues] = []
@@ -101,7 +101,7 @@ class Batch:
             rows = ((slots >= first) & (slots < last)).nonzero().squeeze(1)
             for index, layer in enumerate(cache.layers):
                 if index == len(self.layers):
-                    self.layers.append(KeyValues(layer, rows=len(slots), width=self.width))
+                    self.layers.append(KeyValues(layer, rows=len(slots), width=self.width, first=self.first_block))
                     self.layers[index].goes_to_attend = self.network.asks_for_attention
                 self.layers[index].fill(layer, source=slots[rows] - first, rows=rows, shared=self.shared)
         return torch.cat(logits)
@@ -137,9 +137,8 @@ class Batch:
     def advance(self, tokens: Tensor) -> None:
         """Compute the logits that follow `tokens` [B]: one decode step."""
         self.history[:, self.width] = tokens
-        self.bias[:, self.width] = 0.0
         self.width += 1
-        mask, bias = self.mask[:, : self.width], self.bias[:, : covered(self.width, width=self.prompt_width)]
+        mask, bias = self.mask[:, : self.width], self.bias[:, : self.width]
         self.logits = self.network.step(tokens, self.positions, mask, bias, self.layers)
         self.positions = self.positions + 1
 

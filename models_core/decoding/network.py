@@ -39,9 +39,9 @@ class Network:
         return logits
 
     def step(self, tokens: Tensor, positions: Tensor, mask: Tensor, bias: Tensor, caches: Sequence[Any]) -> Tensor:
-        """Logits after one more token a row: tokens and positions [B], mask [B, T] -> [B, V].
+        """Logits after one more token a row: tokens and positions [B], mask and bias [B, T] -> [B, V].
 
-        mask is 1 where a row may look; bias says the same of all places of the cache's blocks, as 0 and minus infinity.
+        mask is 1 where a row may look; bias says the same as 0 and minus infinity.
         """
         if self.fast is not None:
             return self.fast.step(tokens, positions, bias[:, None, None], caches)

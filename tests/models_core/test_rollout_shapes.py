@@ -22,7 +22,7 @@ from transformers import (
 
 from models_core import rollout
 from models_core.config import BadInput
-from models_core.decoding import batch, llama, network, products
+from models_core.decoding import batch, key_values, llama, network, products
 from models_core.decoding.beginning import Beginning
 from models_core.decoding.llama import Llama
 from models_core.kernels import layers as kernels
@@ -164,6 +164,22 @@ def test_a_changed_model_goes_the_direct_way_only_where_that_computes_the_same(c
     assert (Llama.of(model, pack=False) is not None) == (change in ("merged", "kernels"))
     for prompt, (answer,) in zip(ALIKE, draw(model, samples=1, temperature=0), strict=True):
         assert [list(answer.ids)] == generated(model, prompt, stops=[2, 3], max_new_tokens=24)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gpt2", "opt"])
+def test_answers_that_fill_several_blocks_of_the_cache_go_on_as_before(name, monkeypatch):
+    """Rows leave and beams change places in the middle of a block."""
+    model = made(name)
+    usual = draw(model, max_new_tokens=40), found(model)
+    monkeypatch.setattr(key_values, "BLOCK", 4)
+    monkeypatch.setattr(batch, "BLOCK", 4)
+    in_blocks = draw(model, max_new_tokens=40), found(model)
+    for one, other in zip(usual, in_blocks, strict=True):
+        assert [[item.ids for item in own] for own in one] == [[item.ids for item in own] for own in other]
+
+
+def found(model):
+    return rollout.search(model, ALIKE, samples=2, num_beams=3, max_new_tokens=20, stop_ids=[2, 3, 4], batch_size=12)
 
 
 @pytest.mark.parametrize("penalty", [1.3, 0.8])
