@@ -23,7 +23,7 @@ MAX_OPENINGS = 2_000
 CLASS_PREFIX = "hl-"
 _FORMATTER = HtmlFormatter(nowrap=True, classprefix=CLASS_PREFIX)
 _CLASS = re.compile(rf"{CLASS_PREFIX}[a-z0-9]+|math (?:inline|display)")
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 """Raised when the same text comes out differently: a shared cache outlives the process that filled it."""
 
 _TAGS = {

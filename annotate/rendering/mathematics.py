@@ -56,12 +56,13 @@ def _span(text: str, at: int, last: int) -> tuple[int, int, int, bool] | None:
             return (at + 2, end, end + 2, is_display) if end > at + 2 and text[at + 2 : end].strip() else None
     if text[at] != "$" or at + 1 >= last or text[at + 1].isspace() or (at and _joins(text[at - 1])):
         return None
-    end = at
-    while (end := text.find("$", end + 1, min(last, at + LONGEST_INLINE))) > 0:
-        is_closed = not text[end - 1].isspace() and text[end - 1] != "\\"
-        if is_closed and (end + 1 >= last or not _joins(text[end + 1])):
-            return at + 1, end, end + 1, False
-    return None
+    # The next dollar closes it, or nothing does: "$5 to $10" has no formula, whatever dollars come later.
+    end = text.find("$", at + 1, min(last, at + LONGEST_INLINE))
+    while end > 0 and text[end - 1] == "\\":
+        end = text.find("$", end + 1, min(last, at + LONGEST_INLINE))
+    if end < 0 or text[end - 1].isspace() or (end + 1 < last and _joins(text[end + 1])):
+        return None
+    return at + 1, end, end + 1, False
 
 
 def _joins(character: str) -> bool:

@@ -62,6 +62,7 @@ def test_each_block_takes_its_direction_from_its_own_letters_and_code_from_none(
         ),
         ("> $$\n> x\n> $$", '<blockquote>\n<p><span class="math display">x</span></p>\n</blockquote>'),
         ("It costs $5 to $10.", "<p>It costs $5 to $10.</p>"),
+        ("$5 to $10 for $x$", '<p>$5 to $10 for <span class="math inline">x</span></p>'),
         ("$HOME/$USER and US$20, A$30", "<p>$HOME/$USER and US$20, A$30</p>"),
         (r"\$x\$", "<p>$x$</p>"),
         ("`$x$`", "<p><code>$x$</code></p>"),
@@ -125,9 +126,9 @@ def test_an_image_is_a_link_that_nobody_follows_by_itself() -> None:
     ids=lambda text: repr(text[:12]),
 )
 def test_a_text_made_to_be_slow_is_shown_soon(text: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     markdown(text)
-    assert time.perf_counter() - start < 1.5
+    assert time.thread_time() - start < 1.5
 
 
 @settings(max_examples=200, deadline=None)
@@ -154,9 +155,9 @@ class Elements(HTMLParser):
 
 @pytest.mark.parametrize("text", [*hostile.TEXTS, *hostile.UNSTORABLE], ids=lambda text: repr(text[:24]))
 def test_hostile_text_comes_out_as_harmless_elements_and_soon(text: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     html = markdown(text)
-    assert time.perf_counter() - start < 1.5
+    assert time.thread_time() - start < 1.5
     html.encode()
     for tag, attributes in Elements(html).found:
         assert tag in ALLOWED_TAGS

@@ -1,4 +1,4 @@
-"""The other language of the pages: nothing that the source says is missing, and a translation has its message's parts."""
+"""The other language of the pages: nothing that is said is missing, and a translation has the parts of its message."""
 
 import re
 from datetime import UTC, datetime
