@@ -1,0 +1,135 @@
+"""What every page gives its reader: formulas, code to copy, colours, language, and a way through it by keyboard."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from annotate.models import Guidelines, User
+from tests.browser import SignIn
+from tests.cast import Cast
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+TEXT = """A price of $5 to $10. A vector $\\vec{v}$ in a line, and
+
+$$\\frac{1}{1+x^2}$$
+
+and $\\notacommand{x}$ and $\\def\\x{y}\\x$.
+
+```python
+print("copy me")
+```
+"""
+
+
+def guidelines(cast: Cast, sign_in: SignIn, text: str, **options: Any) -> Page:
+    Guidelines.objects.create(project=cast.project, version=9, text=text)
+    page = sign_in("labeler", **options)
+    page.wait_for_url("/")
+    page.goto("/p/kindness/guidelines/")
+    return page
+
+
+def test_latex_is_drawn_and_what_is_none_stays_as_it_was_written(
+    transactional_db: None, cast: Cast, sign_in: SignIn
+) -> None:
+    page = guidelines(cast, sign_in, TEXT)
+    expect(page.locator(".prose .math.drawn .katex")).to_have_count(2)
+    assert page.locator(".math.display.drawn math").count() == 1  # for screen readers
+    expect(page.get_by_text("A price of $5 to $10.")).to_be_visible()
+    assert page.locator(".math.tried:not(.drawn)").all_inner_texts() == ["\\notacommand{x}", "\\def\\x{y}\\x"]
+    font = "getComputedStyle(document.querySelector('.katex')).fontFamily"
+    assert "KaTeX_Main" in page.evaluate(font)
+    page.wait_for_function(
+        "[...document.fonts].some((font) => font.family.includes('KaTeX') && font.status === 'loaded')"
+    )
+
+
+def test_a_page_without_formulas_loads_nothing_for_them(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
+    page = guidelines(cast, sign_in, "No formula here; it costs $5.")
+    assert page.locator("script[src*='katex.min']").count() == 0
+    assert page.evaluate("typeof katex") == "undefined"
+
+
+def test_code_is_copied_by_one_button(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
+    page = guidelines(cast, sign_in, TEXT, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the code").click()
+    expect(page.locator("#announcer")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == 'print("copy me")\n'
+
+
+def test_without_a_script_formulas_are_their_source_and_code_is_code(
+    transactional_db: None, cast: Cast, sign_in: SignIn
+) -> None:
+    page = guidelines(cast, sign_in, TEXT, java_script_enabled=False)
+    expect(page.get_by_text("\\frac{1}{1+x^2}")).to_be_visible()
+    expect(page.locator("pre")).to_have_text('print("copy me")\n')
+
+
+def test_colours_change_at_once_and_are_kept(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
+    page = guidelines(cast, sign_in, "Read on.", color_scheme="light")
+    paper = "getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(paper)
+    page.evaluate("window.stayed = true")
+    with page.expect_response("**/preferences"):
+        page.get_by_role("button", name="Dark").click()
+    assert page.evaluate("window.stayed")
+    assert page.evaluate(paper) != light
+    expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
+    assert User.objects.get(username="labeler").theme == "dark"
+    page.reload()
+    assert page.evaluate(paper) != light
+
+
+def test_the_language_is_chosen_before_signing_in_and_nothing_needs_a_script(
+    transactional_db: None, browser: Browser, live_server: Any
+) -> None:
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False, locale="en-US")
+    page = context.new_page()
+    page.goto("/accounts/login/?next=/account/")
+    page.get_by_role("button", name="简体中文").click()
+    expect(page.get_by_role("heading", name="登录")).to_be_visible()
+    assert page.url.endswith("/accounts/login/?next=/account/")
+    page.get_by_role("button", name="深色").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    context.close()
+
+
+def test_tab_goes_first_past_the_head_then_through_everything_in_sight(
+    transactional_db: None, cast: Cast, sign_in: SignIn
+) -> None:
+    page = sign_in("manager", reduced_motion="reduce")
+    page.wait_for_url("/")
+    for path in ("/", "/p/kindness/settings/", "/p/kindness/people/", "/p/kindness/training/"):
+        page.goto(path)
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("#main")).to_be_focused()
+        reached = set()
+        while (now := focused(page)) not in reached and len(reached) < 80:
+            reached.add(now)
+            page.keyboard.press("Tab")
+        controls = page.locator("#main :is(a[href], button, input:not([type=hidden]), select, textarea, summary)")
+        visible = [control for control in controls.all() if control.is_visible()]
+        assert len(reached) >= len(visible) > 0, path
+        assert page.evaluate("document.getAnimations().length") == 0
+
+
+def focused(page: Page) -> str:
+    """What has the focus, which is in sight and drawn round."""
+    found = page.evaluate(
+        """() => {
+            const element = document.activeElement, box = element.getBoundingClientRect();
+            const text = element.textContent.slice(0, 40), style = getComputedStyle(element);
+            const name = `${element.tagName} ${element.name ?? ''} ${text} ${box.top + scrollY}`;
+            const drawn = style.outlineStyle !== 'none' || element.id === 'main' || element === document.body;
+            return [name, drawn, box.bottom > 0 && box.top < innerHeight || element === document.body];
+        }"""
+    )
+    assert found[1], f"{found[0]} shows no focus"
+    assert found[2], f"{found[0]} is out of sight"
+    return str(found[0])
