@@ -34,7 +34,7 @@ RESIDUAL = ("o_proj", "down_proj", "c_proj", "out_proj", "dense_4h_to_h", "dense
 def build(settings: PretrainConfig, tokenizer: Any, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """A random model of the wanted shape for this tokenizer. Its weights depend on the seed alone. Raises BadInput."""
     layers, width, heads = shape(settings)
-    shared = {
+    shared: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "bos_token_id": tokenization.start_id(tokenizer),
         "eos_token_id": tokenizer.eos_token_id,
@@ -42,7 +42,7 @@ def build(settings: PretrainConfig, tokenizer: Any, *, dtype: torch.dtype, devic
         "initializer_range": DEVIATION,
         "tie_word_embeddings": True,
     }
-    model: PreTrainedModel
+    model: Any
     state = torch.get_rng_state()
     torch.manual_seed(settings.seed)
     if settings.architecture == "llama":
@@ -57,7 +57,7 @@ def build(settings: PretrainConfig, tokenizer: Any, *, dtype: torch.dtype, devic
             )
         )
     else:
-        dropouts = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+        dropouts: dict[str, Any] = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
         model = GPT2LMHeadModel(
             GPT2Config(
                 n_embd=width, n_layer=layers, n_head=heads, n_positions=settings.max_length, **dropouts, **shared
@@ -65,7 +65,8 @@ def build(settings: PretrainConfig, tokenizer: Any, *, dtype: torch.dtype, devic
         )
     _shrink_residual(model, layers=layers)
     torch.set_rng_state(state)
-    return model.to(device=device, dtype=dtype).eval()
+    placed: PreTrainedModel = model.to(device=device, dtype=dtype).eval()
+    return placed
 
 
 def shape(settings: PretrainConfig) -> tuple[int, int, int]:

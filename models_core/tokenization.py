@@ -107,7 +107,8 @@ def _wordpiece(documents: Iterable[str], vocab_size: int) -> Tokenizer:
         vocab_size=vocab_size, min_frequency=2, continuing_subword_prefix=CONTINUES, **_common()
     )
     tokenizer.train_from_iterator(documents, trainer)
-    pieces = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
+    numbers = tokenizer.get_vocab()
+    pieces = sorted(numbers, key=numbers.__getitem__)
     needed = [CONTINUES + byte for byte in sorted(pre_tokenizers.ByteLevel.alphabet())]
     known = set(pieces)
     missing = [piece for piece in needed if piece not in known]
