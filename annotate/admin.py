@@ -151,6 +151,53 @@ class DemonstrationAdmin(ReadOnlyAdmin):
     list_select_related = ("prompt", "response")
 
 
+@admin.register(models.ChatTurn)
+class ChatTurnAdmin(ReadOnlyAdmin):
+    list_display = ("id", "assignment", "number", "role", "created_at")
+    search_fields = ("text",)
+    list_filter = ("role",)
+    list_select_related = ("assignment__labeler",)
+
+
+class ExamAnswerInline(admin.TabularInline):
+    model = models.ExamAnswer
+    extra = 0
+    can_delete = False
+    fields = ("number", "task", "hits", "total", "answered_at")
+    readonly_fields = fields
+
+
+@admin.register(models.ExamAttempt)
+class ExamAttemptAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "labeler", "number", "hits", "total", "passed", "annulled", "finished_at")
+    search_fields = ("labeler__username", "project__name")
+    list_filter = ("passed", "annulled", "project")
+    list_select_related = ("project", "labeler")
+    inlines = (ExamAnswerInline,)
+
+
+@admin.register(models.ExamAnswer)
+class ExamAnswerAdmin(ReadOnlyAdmin):
+    list_display = ("id", "attempt", "number", "task", "hits", "total", "answered_at")
+    search_fields = ("attempt__labeler__username",)
+    list_select_related = ("attempt__labeler", "attempt__project", "task")
+
+
+@admin.register(models.JudgmentReturn)
+class JudgmentReturnAdmin(ReadOnlyAdmin):
+    list_display = ("id", "judgment", "reviewer", "created_at")
+    search_fields = ("comment", "reviewer__username")
+    list_select_related = ("judgment__labeler", "reviewer")
+
+
+@admin.register(models.Report)
+class ReportAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "assignment", "reason", "created_at", "resolved_at")
+    search_fields = ("note", "project__name")
+    list_filter = ("reason", "project")
+    list_select_related = ("project", "assignment__labeler")
+
+
 @admin.register(models.Snapshot)
 class SnapshotAdmin(ReadOnlyAdmin):
     list_display = ("id", "project", "kind", "format", "state", "rows", "sha256", "created_at")

@@ -19,6 +19,8 @@ PROJECT = {
     "responses_per_task": "5",
     "overlap": "2",
     "lease_minutes": "20",
+    "margin_input": "levels",
+    "sensitive_rule": "warn",
     "guidelines": "Be *kind*.",
     "preset": "",
     "criteria": "",
