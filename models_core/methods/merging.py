@@ -82,14 +82,17 @@ def _merged(layer: Any, weight: Tensor | None, bias: Tensor | None) -> nn.Module
 
 def _stored(model: PreTrainedModel) -> dict[str, Tensor]:
     """The frozen weights as they are on disk, where that is in more bits than the model computes in; else nothing."""
-    learned = {name for name, weight in model.named_parameters() if weight.requires_grad}
-    return {name: value for name, value in on_disk(model).items() if name not in learned}
+    weights = model.state_dict()
+    # By place and not by name: tied weights have two names.
+    learned = {weight.data_ptr() for weight in model.parameters() if weight.requires_grad}
+    frozen = {name for name, weight in weights.items() if weight.data_ptr() not in learned}
+    return {name: value for name, value in on_disk(model).items() if name in frozen or name not in weights}
 
 
 def on_disk(model: PreTrainedModel) -> dict[str, Tensor]:
     """All weights as they were loaded from, where that is in more bits than the model computes in; else nothing."""
-    dtype, source = _dtype(model), Path(model.name_or_path)
-    if not model.name_or_path or dtype.itemsize >= 4 or not _is_wider(source, dtype):
+    source = Path(model.name_or_path or "/nowhere")  # a model that was made here lies in no file
+    if (dtype := _dtype(model)).itemsize >= 4 or not _is_wider(source, dtype):
         return {}
     again = type(model).from_pretrained(
         source, config=model.config, dtype=torch.float32, trust_remote_code=False, use_safetensors=True

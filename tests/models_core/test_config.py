@@ -29,7 +29,7 @@ def test_what_is_not_given_has_its_default():
         ({"epochs": True}, "The setting epochs must be a whole number"),
         ({"learning_rate": "nan"}, "The setting learning_rate must be a number from 0 to 1, not 'nan'."),
         ({"learning_rate": "inf"}, "The setting learning_rate must be a number"),
-        ({"method": "qlora"}, "The setting method must be one of full, last_n, lora, not 'qlora'."),
+        ({"method": "magic"}, "The setting method must be one of full, last_n, lora, qlora, adapter, prefix, prompt,"),
         ({"precision": "fp8"}, "The setting precision must be one of auto, bf16, fp32, not 'fp8'."),
         ({"micro_batch_tokens": "1"}, "must be a whole number of at least 16, not '1'."),
         ({"seed": "-1"}, "The setting seed must be a whole number"),
