@@ -64,3 +64,8 @@ def _checked_items(items: Any, *, kind: str, keys: set[str]) -> list[dict[str, A
             raise Refused(_("The %(kind)s %(name)s needs a label.") % {"kind": kind, "name": name}, status=400)
         text.checked(item.get("help", ""), name=f"The help of {name}", longest=500)
     return items
+
+
+def shown(words: str) -> str:
+    """A label or help as it is read: a preset's in the reader's language, a manager's as he wrote it."""
+    return _(words) if words else ""

@@ -5,6 +5,7 @@ import typing
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -34,7 +35,9 @@ MOST_PROMPTS = 10_000
 def setting_field(setting: "dataclasses.Field[Any]", kind: type) -> forms.Field:
     """A form field for one setting, with its help, range and choices."""
     low, high, choices = (setting.metadata[key] for key in ("minimum", "maximum", "choices"))
-    common: dict[str, Any] = {"label": setting.name.replace("_", " "), "help_text": _(setting.metadata["help"])}
+    # Its name is the same in every language: what commands and files call it.
+    label = format_html('<span lang="en">{}</span>', setting.name.replace("_", " "))
+    common: dict[str, Any] = {"label": label, "help_text": _(setting.metadata["help"])}
     if choices:
         return forms.ChoiceField(choices=[(choice, choice) for choice in choices], **common)
     if kind is bool:

@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from ..errors import Refused
 from ..models import Assignment, JudgmentRevision, Project, Prompt, Response, Rubric
 from ..ordering import Ordering
+from ..rubric import shown
 from ..submission import Submission
 from ..unblinding import mask_names, names_itself
 from .controls import Option, checkboxes, radios
@@ -221,7 +222,7 @@ class Board:
     @cached_property
     def _flag_options(self) -> list[Option]:
         flags = self.rubric.flags if self.rubric else []
-        return [Option(flag["name"], flag["label"], title=flag.get("help", "")) for flag in flags]
+        return [Option(flag["name"], shown(flag["label"]), title=shown(flag.get("help", ""))) for flag in flags]
 
     def _last(self, name: str) -> str:
         values = self._entered.get(name) or [""]
@@ -258,8 +259,8 @@ class Board:
             stops = radios(field, [*numbers, none], chosen=value)
         return Rating(
             field=field,
-            label=criterion["label"],
-            help=criterion.get("help", ""),
+            label=shown(criterion["label"]),
+            help=shown(criterion.get("help", "")),
             low=low,
             high=high,
             value=value,

@@ -16,6 +16,7 @@ from ..history import order_in_letters
 from ..models import Judgment, JudgmentReturn, JudgmentRevision, Report, Response, User
 from ..ordering import Ordering
 from ..permissions import Capability, ProjectRequest, requires
+from ..rubric import shown
 
 PAGE = 25
 MOST_REPORTS = 50
@@ -110,8 +111,8 @@ def _answers(judgment: Judgment, revision: JudgmentRevision) -> list[JudgedAnswe
     responses = Response.objects.in_bulk(presentation)
     ranks = Ordering(tuple(map(tuple, revision.tiers))).ranks()
     rubric = revision.rubric
-    criteria = {item["name"]: item["label"] for item in (rubric.criteria if rubric else [])}
-    flags = {item["name"]: item["label"] for item in (rubric.flags if rubric else [])}
+    criteria = {item["name"]: shown(item["label"]) for item in (rubric.criteria if rubric else [])}
+    flags = {item["name"]: shown(item["label"]) for item in (rubric.flags if rubric else [])}
     answers = []
     for number, key in enumerate(presentation):
         answers.append(

@@ -36,9 +36,7 @@ ANSWERS = (
     "把鸡蛋放进**冷水**里，煮开后关火，焖十分钟，再放入冰水。",
     "ضع البيض في ماء بارد ثم اغله عشر دقائق.",
 )
-CRITERIA = [
-    {"name": "overall", "label": "Overall quality", "min": 1, "max": 7, "help": "1: of no use; 7: nothing to improve."}
-]
+CRITERIA = [{"name": "overall", "label": "Overall quality", "min": 1, "max": 7}]
 FLAGS = [{"name": "hallucination", "label": "Makes things up"}, {"name": "opinion", "label": "Expresses an opinion"}]
 
 
