@@ -193,7 +193,7 @@ class SFTConfig(TrainingSettings):
         0.25, "Earlier demonstrations (--replay) in a step, for each new one.", minimum=0.0, maximum=100.0
     )
     ewc_lambda: float = setting(
-        1.0, "Weight of elastic weight consolidation where --ewc names the old task's data.", minimum=0.0, maximum=1e9
+        100.0, "Weight of elastic weight consolidation where --ewc names the old task's data.", minimum=0.0, maximum=1e9
     )
     ewc_samples: int = setting(
         64, "Demonstrations of the old task that its Fisher information is estimated from.", minimum=1, maximum=100_000
