@@ -120,16 +120,21 @@ hone.work.Board = class {
       group: { name: "answers", pull: "clone", put: false }, sort: false, animation: 0, draggable: ".answer", handle: ".answer > header",
       filter: "input, label, button", preventOnFilter: false, forceFallback: true, fallbackOnBody: true, fallbackClass: "dragged", fallbackTolerance: 4,
       onStart: () => mark(true),
-      onEnd: (event) => { mark(false); this.homecoming(event); },
+      onClone: () => { this.before = new Map(this.answers.map((answer) => [answer, this.rank(answer)])); },
+      // After Sortable has finished with what it moved.
+      onEnd: ({ item, to }) => { mark(false); setTimeout(() => this.homecoming(item, to)); },
     });
   }
 
-  // Sortable has put the answer itself into the tier and its copy into its place: change them back.
-  homecoming(event) {
-    if (event.to === event.from) return;
-    const answer = event.item, tier = event.to;
-    event.clone.replaceWith(answer);
-    this.dropped(answer, tier);
+  // Sortable has put the answer itself into the tier and a copy into its place, and two radio buttons of one name can't
+  // both be chosen: everything goes back as it was, and the answer gets its rank.
+  homecoming(answer, tier) {
+    this.form.querySelector(".answers").replaceChildren(...this.answers);
+    for (const each of this.answers) {
+      for (const radio of this.radios(each)) radio.checked = radio.value === (this.before?.get(each) ?? "");
+    }
+    if (tier.matches(".tier ul")) this.dropped(answer, tier);
+    else this.showRanks();
   }
 
   dropped(item, tier) {
