@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -42,7 +41,7 @@ def compute_layers_twice(network: Any) -> None:
     1604.06174). Same numbers, less memory, a third more time. Raises BadInput where a model has no such layers.
     """
     body = trunk(network)
-    layers = [part for part in body.modules() if isinstance(part, GradientCheckpointingLayer)]
+    layers: list[Any] = [part for part in body.modules() if isinstance(part, GradientCheckpointingLayer)]
     if not layers:
         raise BadInput(f"gradient_checkpointing: a {type(network).__name__} has no layers that can be computed twice.")
     for layer in layers:
@@ -51,4 +50,4 @@ def compute_layers_twice(network: Any) -> None:
         layer._gradient_checkpointing_func = partial(
             checkpoint, use_reentrant=False, context_fn=lambda: (nullcontext(), packed_attention(body.config))
         )
-        nn.Module.__setattr__(layer, "training", True)
+        layer.training = True

@@ -78,7 +78,7 @@ def unshard(network: nn.Module, *, dtype: torch.dtype) -> None:
     """Put whole weights in the place of the shares, in place, once training is over: plain modules again."""
     for module in network.modules():
         if isinstance(module, FSDPModule):
-            state = fully_shard.state(module)
+            state = fully_shard.state(module)  # type: ignore[attr-defined]
             state._pre_forward_hook_handle.remove()
             state._post_forward_hook_handle.remove()
             module.__class__ = type(module).__mro__[2]  # FSDP's class derives from (FSDPModule, the layer's own)

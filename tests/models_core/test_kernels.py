@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
 
+from models_core import memory
 from models_core.kernels import layers
 from models_core.kernels.norm import rms_norm
 from models_core.kernels.rotary import rotate
@@ -89,3 +90,21 @@ def test_the_attention_is_put_back_even_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), packed_attention(model.config):
         raise RuntimeError
     assert model.config._attn_implementation == usual
+
+
+def test_layers_computed_twice_have_the_same_gradients(tmp_path: Path) -> None:
+    """The second time comes in the backward pass, long after the packed attention was put back."""
+    folder = make_tiny_model(tmp_path / "model")
+    gradients = []
+    for twice in (False, True):
+        model: Any = load_policy(folder, device="cpu", dtype=torch.float32)
+        if twice:
+            memory.compute_layers_twice(model)
+        calls: list[int] = []
+        model.model.layers[0].mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        states = hidden_states(trunk(model), pack(GROUPS))
+        (states * torch.randn(states.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+        assert len(calls) == 1 + twice
+        gradients.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=0, atol=1e-7, msg=name)
