@@ -19,6 +19,8 @@ from models_core.decoding.network import Network
 
 PREFILL_TOKENS = 1024
 """Prompt tokens computed in one forward pass, padding included: enough to be fast, few enough to pad little."""
+GROUP = 16
+"""Rows that attend together, from the first place that any of them sees on."""
 SHORTEST_SHARED = 8
 """A beginning that all prompts share (a system turn) is computed once if it has this many tokens."""
 
@@ -56,19 +58,21 @@ class Batch:
         slots = torch.tensor([members.index(place.prompt) for place in places], device=device)
         lengths = torch.tensor([len(ids) for ids in own], device=device)[slots]
         virtual, self.shift = (beginning.length, beginning.shift) if beginning else (0, 0)
-        # A window counts places, and between a shared beginning and a prompt's own tokens there is padding.
+        # A window counts places, and in a prompt batch there is padding between a shared beginning and a row's own.
         self.same = 0 if has_window(network.model.config) else shared_length(own)
         self.shared = virtual + self.same
         self.width = virtual + int(lengths.max())
         self.first_block = self.width + min(max_new_tokens, BLOCK)
         capacity = self.width + max_new_tokens
         columns = torch.arange(capacity, device=device)
-        seen = (columns < self.shared) | (columns >= self.width - (lengths[:, None] - self.same))
+        self.starts = self.width - virtual - lengths  # the first place of each row
+        seen = columns >= self.starts[:, None]
         self.mask, self.bias = seen.long(), bias_of(seen)
         self.positions = self.shift + lengths  # of the next token of each row
         self.history = torch.tensor([_padded(ids, capacity, end=self.width) for ids in own], device=device)[slots]
         self.layers: list[KeyValues] = []
         self.logits = self._prefill(own, slots)[slots]
+        self._group()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -97,13 +101,14 @@ class Batch:
             positions = start + (mask.cumsum(dim=1) - 1).clamp(min=0)
             cache = _repeated(beginning, len(chunk))
             whole = torch.nn.functional.pad(mask, (self.shared, 0), value=1)
+            places = _contiguous(width - mask.sum(dim=1), shared=self.shared, width=self.shared + width)
             logits.append(self.network.read(ids, whole, positions, cache))
             rows = ((slots >= first) & (slots < last)).nonzero().squeeze(1)
             for index, layer in enumerate(cache.layers):
                 if index == len(self.layers):
                     self.layers.append(KeyValues(layer, rows=len(slots), width=self.width, first=self.first_block))
                     self.layers[index].goes_to_attend = self.network.asks_for_attention
-                self.layers[index].fill(layer, source=slots[rows] - first, rows=rows, shared=self.shared)
+                self.layers[index].fill(layer, source=slots[rows] - first, rows=rows, places=places)
         return torch.cat(logits)
 
     def drop(self, over: Sequence[bool]) -> Tensor:
@@ -132,7 +137,18 @@ class Batch:
     def _reorder(self, rows: Tensor) -> None:
         self.places = [self.places[row] for row in rows.tolist()]
         self.mask, self.bias, self.positions = self.mask[rows], self.bias[rows], self.positions[rows]
-        self.history = self.history[rows]
+        self.history, self.starts = self.history[rows], self.starts[rows]
+        self._group()
+
+    def _group(self) -> None:
+        """Tell the layers from where on their rows see something: GROUP rows together."""
+        starts = self.starts.tolist()
+        groups = [
+            (first, min(first + GROUP, len(starts)), min(starts[first : first + GROUP]))
+            for first in range(0, len(starts), GROUP)
+        ]
+        for layer in self.layers:
+            layer.groups = groups
 
     def advance(self, tokens: Tensor) -> None:
         """Compute the logits that follow `tokens` [B]: one decode step."""
@@ -149,6 +165,16 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     same = next((place for place in range(shortest) if len({ids[place] for ids in prompts}) > 1), shortest)
     same = min(same, shortest - 1)
     return same if len(prompts) > 1 and same >= SHORTEST_SHARED else 0
+
+
+def _contiguous(padding: Tensor, *, shared: int, width: int) -> Tensor:
+    """Which place comes where when the padding between the shared places and a row's own moves to the left.
+
+    padding: [prompts], how much there is -> [prompts, width]; what the padding itself becomes does not matter.
+    """
+    columns = torch.arange(width, device=padding.device)
+    moved = columns - padding[:, None]
+    return torch.where(moved < shared, moved.clamp(min=0), columns)
 
 
 def _padded(ids: Sequence[int], capacity: int, *, end: int) -> list[int]:

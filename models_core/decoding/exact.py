@@ -33,7 +33,7 @@ def check(model: Any) -> None:
 
 
 class RowKeyValues(CacheLayerMixin):
-    """One layer's part: for every slot keys [heads, size, capacity] and values [heads, capacity, size], or None.
+    """One layer's part: for every slot keys and values [heads, capacity, size], or None.
 
     The capacity is the row's own: its prompt and its longest answer.
     """
@@ -46,10 +46,10 @@ class RowKeyValues(CacheLayerMixin):
         self.rows: list[tuple[Tensor, Tensor] | None] = [None] * size
         self.lengths = [0] * size
         for slot, prompt in enumerate(slots):
-            keys, values = prompts[prompt].keys[0].transpose(1, 2), prompts[prompt].values[0]
+            keys, values = prompts[prompt].keys[0], prompts[prompt].values[0]
             self.lengths[slot] = values.shape[1]
             self.rows[slot] = (
-                torch.nn.functional.pad(keys, (0, max_new_tokens)),
+                torch.nn.functional.pad(keys, (0, 0, 0, max_new_tokens)),
                 torch.nn.functional.pad(values, (0, 0, 0, max_new_tokens)),
             )
 
@@ -57,7 +57,7 @@ class RowKeyValues(CacheLayerMixin):
         """Write the new token of every row: both [slots, heads, size]."""
         for slot, row in enumerate(self.rows):
             if row is not None:
-                row[0][:, :, self.lengths[slot]] = keys[slot]
+                row[0][:, self.lengths[slot]] = keys[slot]
                 row[1][:, self.lengths[slot]] = values[slot]
                 self.lengths[slot] += 1
 
@@ -66,7 +66,7 @@ class RowKeyValues(CacheLayerMixin):
         out = torch.zeros(len(query), query.shape[1] * query.shape[2], dtype=query.dtype)
         for slot, row in enumerate(self.rows):
             if row is not None:
-                keys, values = row[0][None, ..., : self.lengths[slot]], row[1][None, :, : self.lengths[slot]]
+                keys, values = (part[None, :, : self.lengths[slot]] for part in row)
                 one = query[slot : slot + 1].contiguous()
                 out[slot] = attention(one, [keys], [values], bias=None, scaling=scaling).flatten()
         return out

@@ -1,8 +1,8 @@
 """The keys and values of rows in flight, written in place, and attention for one new token a row over them.
 
 transformers' own cache grows by concatenation: every decode step copies all of it. And its attention kernels are made
-for many queries; for one query a row, on a CPU, two plain matrix products over keys stored by column take a third of
-the time (bf16, 64 rows, 120 places: 0.6 ms a layer instead of 2.1).
+for many queries; for one query a row, on a CPU, two plain matrix products take a third of the time (bf16, 64 rows, 120
+places: 0.6 ms a layer instead of 2.1). Rows attend in groups of like length, over their own places alone.
 
 Shapes: B rows, H key heads, G query heads a key head, S head size, T places in use, C capacity.
 """
@@ -32,8 +32,9 @@ over what is then in the processor's cache takes less than half as long as over 
 class KeyValues(CacheLayerMixin):
     """One layer's part, in blocks of places: the first for prompts and the beginnings of answers, then BLOCK each.
 
-    keys: [B, H, S, places] a block, values: [B, H, places, S]; the first `rows` rows and `length` places are in use.
-    Every row writes its next token to the same place: prompts are padded on the left to one width.
+    keys and values: [B, H, places, S] a block; the first `rows` rows and `length` places are in use.
+    Every row writes its next token to the same place: prompts are padded on the left to one width. `groups` says where
+    the rows' own places begin: (first row, last row, first place of any of them).
     """
 
     is_sliding = False
@@ -44,6 +45,7 @@ class KeyValues(CacheLayerMixin):
         self.rows = rows
         self.length = width
         self.places = 0
+        self.groups: Sequence[tuple[int, int, int]] = [(0, rows, 0)]
         self.like = like.keys[:0], like.values[:0]
         self.keys_blocks: list[Tensor] = []
         self.values_blocks: list[Tensor] = []
@@ -52,20 +54,18 @@ class KeyValues(CacheLayerMixin):
     def _grow(self, places: int) -> None:
         """One more block."""
         self.places += places
-        keys, values = self.like
-        heads, size = keys.shape[1], keys.shape[3]
         # Zeros, not whatever the memory held: a masked place is multiplied by weight 0, and 0 x NaN is NaN.
-        self.keys_blocks.append(keys.new_zeros(self.rows, heads, size, places))
-        self.values_blocks.append(values.new_zeros(self.rows, heads, places, values.shape[3]))
+        for blocks, like in ((self.keys_blocks, self.like[0]), (self.values_blocks, self.like[1])):
+            blocks.append(like.new_zeros(self.rows, like.shape[1], places, like.shape[3]))
 
-    def fill(self, prompts: Any, *, source: Tensor, rows: Tensor, shared: int) -> None:
-        """Copy computed prompts into rows: `shared` places on the left, the rest up against the prompts' width."""
-        start = self.length - (prompts.keys.shape[2] - shared)
-        keys, values = prompts.keys[source].transpose(2, 3), prompts.values[source]
-        self.keys_blocks[0][rows, :, :, :shared] = keys[..., :shared]
-        self.keys_blocks[0][rows, :, :, start : self.length] = keys[..., shared:]
-        self.values_blocks[0][rows, :, :shared] = values[:, :, :shared]
-        self.values_blocks[0][rows, :, start : self.length] = values[:, :, shared:]
+    def fill(self, prompts: Any, *, source: Tensor, rows: Tensor, places: Tensor) -> None:
+        """Copy computed prompts into rows, up against the prompts' width.
+
+        places: [prompts, T], which place of a prompt comes where; it takes the padding out of the middle.
+        """
+        for block, computed in ((self.keys_blocks[0], prompts.keys), (self.values_blocks[0], prompts.values)):
+            ordered = computed.gather(2, places[:, None, :, None].expand_as(computed))
+            block[rows, :, self.length - places.shape[1] : self.length] = ordered[source]
 
     def move(self, *, sources: Sequence[int], targets: Sequence[int], staying: int) -> None:
         """Copy rows over others and keep the first `staying`."""
@@ -85,26 +85,33 @@ class KeyValues(CacheLayerMixin):
         if self.length == self.places:
             self._grow(BLOCK)
         place = self.length - self.places  # from the last block's end
-        self.keys_blocks[-1][: self.rows, :, :, place] = keys
+        self.keys_blocks[-1][: self.rows, :, place] = keys
         self.values_blocks[-1][: self.rows, :, place] = values
         self.length += 1
 
     def attend(self, query: Tensor, *, bias: Tensor, scaling: float) -> Tensor:
         """query: [B, H * G, S], bias: [B, 1, 1, T] -> [B, H * G * S]."""
-        keys, values = self._in_use()
-        return attention(query, keys, values, bias=bias, scaling=scaling).flatten(1)
+        parts = []
+        for first, last, start in self.groups:
+            keys, values = self._in_use(first, last, start)
+            some = bias[first:last, ..., start:]
+            parts.append(attention(query[first:last], keys, values, bias=some, scaling=scaling))
+        return torch.cat(parts).flatten(1)
 
-    def _in_use(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Blocks of keys and of values without empty rows and places."""
-        keys = [block[: self.rows] for block in self.keys_blocks]
-        values = [block[: self.rows] for block in self.values_blocks]
-        used = values[-1].shape[2] - (self.places - self.length)
-        return [*keys[:-1], keys[-1][..., :used]], [*values[:-1], values[-1][:, :, :used]]
+    def _in_use(self, first: int, last: int, start: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Blocks of keys and of values of some rows, from a place of the first block on, without empty places."""
+        both = []
+        for blocks in (self.keys_blocks, self.values_blocks):
+            parts = [block[first:last] for block in blocks]
+            parts[-1] = parts[-1][:, :, : parts[-1].shape[2] - (self.places - self.length)]
+            parts[0] = parts[0][:, :, start:]
+            both.append(parts)
+        return both[0], both[1]
 
     def whole(self) -> tuple[Tensor, Tensor]:
         """Keys and values as transformers has them: [B, H, T, S] each."""
-        keys, values = self._in_use()
-        return torch.cat(keys, dim=3).transpose(2, 3), torch.cat(values, dim=2)
+        keys, values = self._in_use(0, self.rows, 0)
+        return torch.cat(keys, dim=2), torch.cat(values, dim=2)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """transformers hands what this returns to `_attend`; to a model with attention of its own, the tensors."""
@@ -130,12 +137,13 @@ class KeyValues(CacheLayerMixin):
 def attention(
     query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], *, bias: Tensor | None, scaling: float
 ) -> Tensor:
-    """query: [B, H * G, S], blocks of keys: [B, H, S, places], of values: [B, H, places, S] -> [B, H, G, S].
+    """query: [B, H * G, S], blocks of keys and of values: [B, H, places, S] -> [B, H, G, S].
 
     bias: [B, 1, 1, T]. The softmax is taken in fp32 or wider.
     """
     grouped = query.view(len(query), keys[0].shape[1], -1, query.shape[-1])
-    scores = torch.cat([torch.matmul(grouped, block) for block in keys], dim=-1)
+    parts = [torch.matmul(grouped, block.contiguous().transpose(2, 3)) for block in keys]
+    scores = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
     if bias is None:
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * scaling
     else:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM
 from transformers.cache_utils import Cache
 
-from models_core.decoding.products import Product, can_pack
+from models_core.decoding.products import Gated, Product, can_pack
 
 SHAPES = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 DIRECT_SCORES = 2**24
@@ -51,8 +51,7 @@ class _Layer:
     key_norm: _Norm | None
     output: Product
     before_mlp: _Norm
-    gate_up: Product
-    activation: Any
+    inner: Gated
     down: Product
 
 
@@ -150,9 +149,8 @@ class Llama:
 
 def _through(layer: _Layer, hidden: Tensor, attended: Tensor) -> Tensor:
     """The rest of a layer after its attention: [N, D]."""
-    hidden = hidden + layer.output(attended)
-    gate, up = layer.gate_up(layer.before_mlp(hidden)).chunk(2, dim=-1)
-    return hidden + layer.down(layer.activation(gate) * up)
+    hidden = layer.output.plus(attended, hidden)
+    return layer.down.plus(layer.inner(layer.before_mlp(hidden)), hidden)
 
 
 def _causal(mask: Tensor, width: int) -> Tensor:
@@ -172,8 +170,7 @@ def _layer(layer: Any, *, pack: bool) -> _Layer:
         key_norm=_norm(attention.k_norm) if hasattr(attention, "k_norm") else None,
         output=Product([output], pack=pack),
         before_mlp=_norm(layer.post_attention_layernorm),
-        gate_up=Product([gate, up], pack=pack),
-        activation=layer.mlp.act_fn,
+        inner=Gated(gate, up, activation=layer.mlp.act_fn, pack=pack),
         down=Product([down], pack=pack),
     )
 

