@@ -91,7 +91,7 @@ def compile_all(*, only_stale: bool = False) -> None:
 
 def extract_template(
     file: BinaryIO, keywords: Any, comment_tags: Any, options: Any
-) -> Iterator[tuple[int, str, Any, list[str]]]:
+) -> Iterator[tuple[int, Any, Any, Any]]:
     """Babel's way into a Django template, by way of Django's own reading of it.
 
     Django turns translation tags into calls of gettext and everything else into X. Without the indentation, which means

@@ -189,7 +189,7 @@ class LoopPolicyForm(forms.ModelForm):
         return [self[f"gate_{name}"] for name in loop.GATES]
 
     def stage_groups(self) -> list[tuple[str, SettingsForm]]:
-        return [(Stage(self.STAGES[name]).label, form) for name, form in self.stage_forms.items()]
+        return [(str(Stage(self.STAGES[name]).label), form) for name, form in self.stage_forms.items()]
 
     def is_valid(self) -> bool:
         return all([super().is_valid(), *(form.is_valid() for form in self.stage_forms.values())])

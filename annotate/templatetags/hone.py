@@ -39,7 +39,7 @@ def languages() -> list[tuple[str, str]]:
 
 @register.simple_tag
 def themes() -> list[tuple[str, str]]:
-    return User.Theme.choices
+    return [(code, str(name)) for code, name in User.Theme.choices]
 
 
 @register.filter
