@@ -69,7 +69,7 @@ class ProjectOverview:
         tasks = Task.objects.filter(project=project).aggregate(
             open=Count("pk", filter=Q(state=Task.State.OPEN)), complete=Count("pk", filter=Q(state=Task.State.COMPLETE))
         )
-        judgments = Judgment.objects.filter(project=project).aggregate(
+        judgments = Judgment.objects.filter(project=project, latest__isnull=False).aggregate(
             all=Count("pk"), surplus=Count("pk", filter=Q(surplus=True))
         )
         return Counts(
@@ -88,7 +88,7 @@ class ProjectOverview:
         """Everybody who judges here or has judged, most judgments first."""
         done = {
             row["labeler"]: (row["judgments"], row["last_at"])
-            for row in Judgment.objects.filter(project=self.project)
+            for row in Judgment.objects.filter(project=self.project, latest__isnull=False)
             .order_by()
             .values("labeler")
             .annotate(judgments=Count("pk"), last_at=Max("created_at"))

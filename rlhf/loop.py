@@ -40,7 +40,7 @@ def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
     """Start a round, with `rounds - 1` to follow it. Raises Refused when one is under way or nothing is judged yet."""
     if not 1 <= rounds <= 100:
         raise Refused(_("Choose from 1 to 100 rounds."), status=400)
-    if not project.judgments.exists():
+    if not project.judgments.filter(latest__isnull=False).exists():
         raise Refused(_("There are no judgments to learn from yet. Rank some answers first."))
     versions.base(project)
     number = (project.iterations.order_by("-number").values_list("number", flat=True).first() or 0) + 1
@@ -87,9 +87,10 @@ def advance(iteration_id: int) -> None:
 
 
 def fresh_judgments(project: Project) -> int:
-    """Judgments given since the last round began."""
+    """Judgments given since the last round began, without those that their labelers took back."""
     last = project.iterations.order_by("-number").first()
-    return (project.judgments.filter(created_at__gt=last.started_at) if last else project.judgments).count()
+    judgments = project.judgments.filter(latest__isnull=False)
+    return (judgments.filter(created_at__gt=last.started_at) if last else judgments).count()
 
 
 def start_due() -> list[Iteration]:

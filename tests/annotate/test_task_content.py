@@ -184,7 +184,7 @@ class TestARating:
 
     def test_names_what_is_still_to_rate(self, cast: Cast) -> None:
         assignment, key = self.rated(cast)
-        with pytest.raises(Refused, match="Still to rate: Truth."):
+        with pytest.raises(Refused, match=r"Still to rate: Truth\."):
             hand_in(assignment, ratings={key: {"help": 4}})
         with pytest.raises(Refused, match="rated from 0 to 4"):
             hand_in(assignment, ratings={key: {"help": 4, "truth": 5}})

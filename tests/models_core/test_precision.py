@@ -103,8 +103,30 @@ def test_a_given_precision_is_taken_and_auto_measures():
     assert precision.resolve("auto", device=cpu) in ("bf16", "fp32")
 
 
-@pytest.mark.parametrize(("gain", "choice"), [(4.0, "bf16"), (1.1, "fp32"), (0.2, "fp32")])
-def test_auto_takes_what_the_measurement_favours(monkeypatch, gain, choice):
-    seconds = {torch.float32: gain, torch.bfloat16: 1.0}
-    monkeypatch.setattr(precision, "_matmul_seconds", seconds.__getitem__)
-    assert precision.resolve("auto", device=torch.device("cpu")) == choice
+@pytest.mark.parametrize(
+    ("cpuinfo", "gain", "chosen"),
+    [
+        ("flags\t\t: fpu sse2 avx512_bf16 avx512f\n", 2.0, "bf16"),
+        ("flags\t\t: fpu sse2 avx512_bf16 avx512f\n", 1.2, "fp32"),
+        ("flags\t\t: fpu sse2 avx2\n", 2.0, "fp32"),
+        ("Features\t: fp asimd bf16\n", 2.0, "bf16"),
+        ("Features\t: fp asimd\n", 2.0, "fp32"),
+        ("processor\t: 0\n", 2.0, "bf16"),
+        (None, 2.0, "bf16"),
+    ],
+    ids=["x86 and faster", "x86, hardly faster", "x86 without", "ARM", "ARM without", "no list", "no file"],
+)
+def test_auto_asks_the_processors_list_and_then_the_clock(cpuinfo, gain, chosen, tmp_path, monkeypatch):
+    path = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        path.write_text(cpuinfo)
+    monkeypatch.setattr(precision, "CPUINFO", path)
+    monkeypatch.setattr(precision, "_layer_seconds", lambda dtype: gain if dtype == torch.float32 else 1.0)
+    assert precision.resolve("auto", device=torch.device("cpu")) == chosen
+
+
+def test_the_measurement_takes_half_a_second_and_no_more(monkeypatch):
+    now = iter(range(1000))
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: next(now) / 20)
+    assert precision._layer_seconds(torch.float32) == pytest.approx(0.05)
+    assert next(now) < 12

@@ -6,7 +6,24 @@ from transformers import AutoTokenizer
 from models_core import chat, tokenization
 from models_core.config import BadInput
 
-WORDS = "cat dog bird walks swims sings under over behind green yellow river mountain station quickly slowly".split()
+WORDS = [
+    "cat",
+    "dog",
+    "bird",
+    "walks",
+    "swims",
+    "sings",
+    "under",
+    "over",
+    "behind",
+    "green",
+    "yellow",
+    "river",
+    "mountain",
+    "station",
+    "quickly",
+    "slowly",
+]
 CORPUS = [
     *(f"the {first}{second} and the {second}{third}er." for first in WORDS for second in WORDS for third in WORDS[:4]),
     *(f"今天天气很好，我们今天去{place}。" * 3 for place in ("公园", "学校", "车站")),
