@@ -74,6 +74,7 @@ def sample(
     seed: int,
     batch_size: int,
     exact: bool = False,
+    release: bool = False,
     beginning: Beginning | None = None,
     only: Sequence[int] | None = None,
     finished: Finished | None = None,
@@ -82,7 +83,8 @@ def sample(
 ) -> list[list[Sample]]:
     """`samples` responses to each prompt, in order. `batch_size` counts responses in flight.
 
-    `exact` makes them equal to the bit in every batch, for about ten times the seconds. `beginning` is what every row
+    `exact` makes them equal to the bit in every batch, for about ten times the seconds. `release`: the model is not
+    needed afterwards, so its memory may be used. `beginning` is what every row
     attends to before its prompt, by default the model's own virtual tokens. `only`: indices of the prompts to answer;
     the others get none. `progress` is called with responses done and in all. Raises Stopped when `stop` is requested,
     between two tokens, ValueError for a prompt that is empty or leaves no room for its answer, and BadInput where the
@@ -101,7 +103,7 @@ def sample(
     chosen = range(len(prompt_ids)) if only is None else only
     batches = list(_batches(prompt_ids, chosen, samples=samples, batch_size=batch_size))
     tally = _Tally(len(prompt_ids), samples=samples, total=samples * len(chosen), finished=finished, progress=progress)
-    with _sampling(model, steps=len(batches) * max_new_tokens, exact=exact) as network:
+    with _sampling(model, steps=len(batches) * max_new_tokens, exact=exact, release=release) as network:
         left = beginning or soft_prompts.beginning(model)
         for places in batches:
             batch: Batch | ExactBatch
@@ -196,7 +198,7 @@ class _Tally:
 
 
 @contextmanager
-def _sampling(model: Any, *, steps: int, exact: bool = False) -> Iterator[Network]:
+def _sampling(model: Any, *, steps: int, exact: bool = False, release: bool = False) -> Iterator[Network]:
     """The model as a network to decode with; afterwards it is in the mode in which it was."""
     if exact:
         exactly.check(model)
@@ -204,7 +206,8 @@ def _sampling(model: Any, *, steps: int, exact: bool = False) -> Iterator[Networ
     model.eval()
     try:
         with torch.inference_mode(), decoding(model, attention=exactly.ROW_BY_ROW if exact else DECODING):
-            yield Network(model, steps=steps)
+            # Virtual tokens that are embeddings go through the model's own forward pass first.
+            yield Network(model, steps=steps, release=release and not soft_prompts.count(model))
     finally:
         model.train(was_training)
 

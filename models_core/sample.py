@@ -180,6 +180,7 @@ class _InMemory:
             finished=lambda number, items: finished(number, [self._read(item) for item in items]),
             progress=progress,
             stop=self.stop,
+            release=True,
         )
 
     def _read(self, item: Sample) -> Answer:
@@ -272,8 +273,12 @@ def draw(
     finished: rollout.Finished | None = None,
     progress: Progress | None = None,
     stop: StopSignal,
+    release: bool = False,
 ) -> list[list[Sample]]:
-    """Answers by the settings: drawn, or found by beam search. Raises BadInput, Stopped."""
+    """Answers by the settings: drawn, or found by beam search. Raises BadInput, Stopped.
+
+    `release`: the network is not needed afterwards.
+    """
     common: dict[str, Any] = {
         "samples": samples,
         "max_new_tokens": settings.max_new_tokens,
@@ -297,6 +302,7 @@ def draw(
         top_p=settings.top_p,
         seed=settings.seed,
         exact=settings.exact,
+        release=release,
         **common,
     )
 

@@ -17,9 +17,9 @@ from models_core.decoding.key_values import BLOCK, KeyValues, bias_of
 from models_core.decoding.llama import has_window
 from models_core.decoding.network import Network
 
-PREFILL_TOKENS = 1024
+PREFILL_TOKENS = 512
 """Prompt tokens computed in one forward pass, padding included: enough to be fast, few enough to pad little."""
-GROUP = 16
+GROUP = 32
 """Rows that attend together, from the first place that any of them sees on."""
 SHORTEST_SHARED = 8
 """A beginning that all prompts share (a system turn) is computed once if it has this many tokens."""

@@ -71,6 +71,20 @@ class Llama:
         self.norm = _norm(body.norm)
         self.head = Product([model.lm_head], pack=pack)
 
+    def release(self, model: Any) -> None:
+        """Let go of the plain weights that stand packed beside them, and of the file that the others were read from.
+
+        The model is of no use afterwards, but for its settings.
+        """
+        if self.head.packed is None:
+            return
+        for layer in model.model.layers:
+            for module in _linears(layer):
+                plain = _plain(module)
+                plain.weight.data = plain.weight.data.new_empty(0)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+
     @classmethod
     def of(cls, model: Any, *, pack: bool) -> "Llama | None":
         """Not for sliding windows, hooks (adapters, soft prompts), quantised layers, or LoRA that is not merged."""

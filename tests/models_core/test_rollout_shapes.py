@@ -277,6 +277,14 @@ def test_a_beginning_is_as_if_the_prompts_began_with_its_tokens(name, exact):
     assert [own[0].ids for own in found[0]] == [own[0].ids for own in found[1]]
 
 
+def test_a_model_that_is_let_go_answers_the_same_and_holds_no_layer_twice():
+    model = made("qwen2", dtype=torch.bfloat16)
+    weight = model.model.layers[0].mlp.up_proj.weight
+    usual = draw(model)
+    assert draw(model, release=True) == usual
+    assert (weight.numel() == 0) == products.can_pack(model.lm_head.weight)
+
+
 def test_only_some_prompts_are_answered_as_they_would_be_among_all():
     model = made("llama")
     every, some = draw(model), draw(model, only=[3, 1])
