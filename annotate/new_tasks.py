@@ -52,12 +52,23 @@ def counts(project: Project) -> list[KindCount]:
             open=Count("pk", filter=Q(state=State.OPEN)),
             complete=Count("pk", filter=Q(state=State.COMPLETE)),
             withdrawn=Count("pk", filter=Q(state=State.WITHDRAWN)),
-            judgments=Sum("judgments_given"),
+            given=Sum("judgments_given"),
         )
     )
-    found = {row.pop("kind"): row for row in grouped}
-    none = {"open": 0, "complete": 0, "withdrawn": 0, "judgments": 0}
-    return [KindCount(kind=kind, on=kind in project.task_kinds, **found.get(kind, none)) for kind in Kind]
+    found = {row["kind"]: row for row in grouped}
+    none = {"open": 0, "complete": 0, "withdrawn": 0, "given": 0}
+    return [
+        KindCount(
+            kind=kind,
+            on=kind in project.task_kinds,
+            open=row["open"],
+            complete=row["complete"],
+            withdrawn=row["withdrawn"],
+            judgments=row["given"],
+        )
+        for kind in Kind
+        for row in [found.get(kind, none)]
+    ]
 
 
 def add(

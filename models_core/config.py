@@ -385,8 +385,9 @@ def _own_rate(fields: Mapping[str, "dataclasses.Field[Any]"], given: Mapping[str
     """The learning rate of a method that is not the stage's own: its default is meant for that one."""
     if given.get("method") is None:
         return {}
-    factor = RATE_FACTORS[given["method"]] / RATE_FACTORS[fields["method"].default]
-    return {"learning_rate": min(fields["learning_rate"].default * factor, 1.0)}
+    usual: dict[str, Any] = {name: fields[name].default for name in ("method", "learning_rate")}
+    factor = RATE_FACTORS[given["method"]] / RATE_FACTORS[usual["method"]]
+    return {"learning_rate": min(usual["learning_rate"] * factor, 1.0)}
 
 
 def _parsed(field: "dataclasses.Field[Any]", kind: type, value: Any) -> Any:

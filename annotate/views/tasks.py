@@ -41,7 +41,7 @@ def kinds(request: ProjectRequest) -> HttpResponse:
     """Which kinds labelers get."""
     form = KindsForm(request.POST)
     if not form.is_valid():
-        return _page(request, form=NewTasksForm(), refusal=" ".join(form.errors["task_kinds"]))
+        return _page(request, form=NewTasksForm(), refusal=" ".join(map(str, form.errors["task_kinds"])))
     edit_project(project=request.project, by=request.user, task_kinds=form.cleaned_data["task_kinds"])
     messages.success(request, _("Saved."))
     return redirect("annotate:tasks", request.project.slug)

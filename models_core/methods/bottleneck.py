@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from models_core.methods.layers import attention_and_mlp, stack, trunk
+from models_core.methods.layers import attention_and_mlp, embedding, stack, trunk
 
 
 class Bottleneck(nn.Module):
@@ -35,12 +35,12 @@ def add(model: PreTrainedModel, *, inner: int) -> list[Bottleneck]:
     """
     if held(model):
         return []
-    embedding = trunk(model).get_input_embeddings().weight
+    like = embedding(model)
     added = []
     for layer in stack(model, method="adapter"):
         for block in attention_and_mlp(model, layer, method="adapter"):
             adapter = Bottleneck(width=model.config.hidden_size, inner=inner)
-            adapter.to(device=embedding.device, dtype=embedding.dtype)
+            adapter.to(device=like.device, dtype=like.dtype)
             block.bottleneck = adapter
             block.register_forward_hook(_adapted)
             added.append(adapter)

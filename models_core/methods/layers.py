@@ -1,6 +1,8 @@
 """A model's layers and the parts inside them, under the names that transformers gives them."""
 
-from torch import nn
+from typing import Any
+
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -14,6 +16,13 @@ def trunk(model: PreTrainedModel) -> PreTrainedModel:
     """The transformer below the head."""
     body: PreTrainedModel = getattr(model, model.base_model_prefix)
     return body
+
+
+def embedding(model: PreTrainedModel) -> Tensor:
+    """The table of the tokens' embeddings, [V, width], whose type and device are the model's."""
+    layer: Any = trunk(model).get_input_embeddings()
+    table: Tensor = layer.weight
+    return table
 
 
 def stack(model: PreTrainedModel, *, method: str) -> list[nn.Module]:

@@ -5,7 +5,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from models_core.methods.layers import linear_layers, trunk
+from models_core.methods.layers import embedding, linear_layers, trunk
 
 
 def add(model: PreTrainedModel, *, rank: int) -> None:
@@ -15,7 +15,7 @@ def add(model: PreTrainedModel, *, rank: int) -> None:
     masters live in the optimizer.
     """
     body = trunk(model)
-    dtype = body.get_input_embeddings().weight.dtype
+    dtype = embedding(model).dtype
     config = LoraConfig(
         r=rank,
         lora_alpha=2 * rank,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from models_core.methods import quantised
-from models_core.methods.layers import trunk
+from models_core.methods.layers import embedding, trunk
 from models_core.methods.soft_prompts import VirtualTokens
 
 EXACT = "exact_weights"
@@ -58,8 +58,7 @@ def merging_layers(model: PreTrainedModel) -> list[tuple[str, Any]]:
 
 
 def _dtype(model: PreTrainedModel) -> torch.dtype:
-    dtype: torch.dtype = trunk(model).get_input_embeddings().weight.dtype
-    return dtype
+    return embedding(model).dtype
 
 
 def _merged(layer: Any, weight: Tensor | None, bias: Tensor | None) -> nn.Module:

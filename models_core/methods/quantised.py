@@ -41,6 +41,7 @@ def hold_still(model: nn.Module) -> None:
 
     That rounds their scales to bf16 in place: from then on the model would compute something else than before.
     """
+    part: Any
     for part in model.modules():
         if is_quantised(part):
             part.support_avx512bf16_for_cpu = False

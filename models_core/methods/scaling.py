@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from models_core.config import BadInput
-from models_core.methods.layers import linear_layers, trunk
+from models_core.methods.layers import embedding, linear_layers, trunk
 
 SHAPES = (
     (("self_attn.k_proj", "self_attn.v_proj"), "mlp.down_proj"),  # Llama, Mistral, Qwen, Gemma
@@ -30,7 +30,7 @@ def add(model: PreTrainedModel) -> None:
             f"The method ia3 knows the layers of Llama-, GPT-2- and GPT-NeoX-shaped models; "
             f"a {type(model).__name__} is none of them."
         )
-    dtype = body.get_input_embeddings().weight.dtype
+    dtype = embedding(model).dtype
     config = IA3Config(
         target_modules=[*outputs, *inputs],
         feedforward_modules=inputs,

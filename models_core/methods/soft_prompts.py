@@ -23,7 +23,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from models_core.config import BadInput
 from models_core.decoding.beginning import Beginning
-from models_core.methods.layers import trunk
+from models_core.methods.layers import embedding, trunk
 
 EMBEDDINGS, KEYS_VALUES = "embeddings", "keys_values"
 KINDS = {"prompt": EMBEDDINGS, "p_tuning": EMBEDDINGS, "p_tuning_v2": KEYS_VALUES, "prefix": KEYS_VALUES}
@@ -116,7 +116,7 @@ def add(model: PreTrainedModel, *, method: str, tokens: int, tokenizer: Any) -> 
     else:
         table = held.table.detach()
     if KINDS[method] == KEYS_VALUES and table.dim() == 2:
-        table = _stacked(model, _computed(body, table.to(body.get_input_embeddings().weight.dtype)), method=method)
+        table = _stacked(model, _computed(body, table.to(embedding(model).dtype)), method=method)
     elif KINDS[method] == EMBEDDINGS and table.dim() != 2:
         raise BadInput(
             f"The model has learned keys and values in every layer, which the method {method} cannot go on from; "
@@ -149,8 +149,9 @@ def _computed(body: Any, embeddings: Tensor) -> Beginning:
     positions = torch.arange(len(embeddings), device=embeddings.device)[None]
     with _evaluating(body):
         body(inputs_embeds=embeddings[None], position_ids=positions, past_key_values=cache, use_cache=True)
-    keys = tuple(layer.keys for layer in cache.layers)
-    values = tuple(layer.values for layer in cache.layers)
+    layers: list[Any] = list(cache.layers)
+    keys = tuple(layer.keys for layer in layers)
+    values = tuple(layer.values for layer in layers)
     return Beginning(keys=keys, values=values, shift=len(embeddings))
 
 

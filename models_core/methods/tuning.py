@@ -50,7 +50,8 @@ def prepare(model: PreTrainedModel, settings: TrainingSettings, *, tokenizer: An
         _rehearse(model, method=settings.method)
     tuning.learning = sum(weight.numel() for weight in trainable(model).values())
     tuning.total = sum(weight.numel() for weight in model.parameters())
-    model.tuning = tuning
+    marked: Any = model
+    marked.tuning = tuning
     return model
 
 

@@ -1,5 +1,7 @@
 """Deeds within a chat: ask for answers, choose or write one, say something as the user, take a turn back."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -48,7 +50,11 @@ def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
     """Carry out the deed; what the box shall hold afterwards, None for what the draft says."""
     fields = showing.entered(request)
     written = request.POST.get("text", "")
-    deed = {"assignment_id": assignment.pk, "labeler": request.user, "after": _number(request.POST.get("after", ""))}
+    deed: dict[str, Any] = {
+        "assignment_id": assignment.pk,
+        "labeler": request.user,
+        "after": _number(request.POST.get("after", "")),
+    }
     if (picked := request.POST.get("pick")) is not None:
         turns.pick(**deed, response_id=_number(picked))
         return None

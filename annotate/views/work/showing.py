@@ -60,7 +60,7 @@ def show_next(
     if assignment is None and not is_qualified(user=request.user, project=request.project):
         return _exam_gate(request)
     shown_already = by_script and assignment is not None and request.POST.get("shown") == str(assignment.pk)
-    context = {
+    context: dict[str, Any] = {
         "face": faces.face_of(assignment) if assignment is not None and not shown_already else None,
         "shown_already": shown_already,
         "note": note,
