@@ -124,7 +124,6 @@ def test_prompts_and_answers_on_the_board(transactional_db: None, cast: Cast, si
     for texts in sets:
         make_comparison(cast.project, texts[0], texts=(*texts, "filler")[:9])
     page = sign_in("labeler")
-    page.wait_for_url("/")
     visit(page, "/")
     seen: set[str] = set()
     while (assignment := queue.claim_next(labeler=cast.labeler, project=cast.project)) is not None:
@@ -151,13 +150,11 @@ def test_names_comments_and_guidelines(transactional_db: None, cast: Cast, sign_
             judgment = assignment.judgment
             review.send_back(judgment=judgment, by=cast.reviewer, comment=comment[:3_900])
     labeler = sign_in("labeler")
-    labeler.wait_for_url("/")
     for path in ("/", "/account/", f"{ADDRESS}/mine/", f"{ADDRESS}/guidelines/", f"{ADDRESS}/guidelines/?version=10"):
         visit(labeler, path)
     for assignment in cast.labeler.assignments.all():
         visit(labeler, f"{ADDRESS}/work/{assignment.pk}/")
     manager = sign_in("manager")
-    manager.wait_for_url("/")
     for path in ("", "review/", "people/", "settings/", "guidelines/", "tasks/"):
         visit(manager, f"{ADDRESS}/{path}")
     for judged in cast.project.judgments.all()[:6]:
@@ -180,7 +177,6 @@ def test_prompts_imports_and_exports(
             project=cast.project, kind=Snapshot.Kind.PROMPTS, format="hone", state="failed", error=text * 9
         )
     page = sign_in("manager")
-    page.wait_for_url("/")
     for number in range(1, 5):
         visit(page, f"{ADDRESS}/prompts/?page={number}")
         page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
@@ -223,7 +219,6 @@ def test_pages_of_training(transactional_db: None, cast: Cast, sign_in: SignIn, 
         Iteration.objects.create(project=project, number=number, state="failed", reason=text[:3_000], numbers={})
     Response.objects.create(prompt=Prompt.objects.create(project=project, messages=[]), text="", author=author)
     page = sign_in("manager")
-    page.wait_for_url("/")
     for path in ("training/", "models/", "loop/", "training/new/sft", "training/new/ppo"):
         visit(page, f"{ADDRESS}/{path}")
     for run in TrainingRun.objects.all():

@@ -8,13 +8,13 @@ from playwright.sync_api import expect
 
 from annotate.models import Project, Prompt, User
 from tests.browser import SignIn
-from tests.cast import Cast, make_comparison
+from tests.cast import PASSWORD, Cast, make_comparison
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, sign_in: SignIn, tmp_path: Path) -> None:
-    page = sign_in("manager")
+    page = sign_in("manager", PASSWORD)
     page.get_by_role("link", name="New project").click()
     page.get_by_label("Name", exact=True).fill("Plain English")
     page.get_by_label("Answers to rank at once (K)").fill("3")
@@ -58,6 +58,6 @@ def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, si
     guest.get_by_role("button", name="Change password").click()
     guest.get_by_role("link", name="Work in Plain English").click()
     expect(guest.get_by_role("heading", name="Rank these 3 answers")).to_be_visible()
-    guest.get_by_text("Guidelines", exact=True).last.click()
+    guest.locator("#guidelines summary").click()
     expect(guest.get_by_text("Short words first.")).to_be_visible()
     assert not User.objects.get(username="nora").must_change_password

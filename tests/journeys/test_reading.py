@@ -26,7 +26,6 @@ print("copy me")
 def guidelines(cast: Cast, sign_in: SignIn, text: str, **options: Any) -> Page:
     Guidelines.objects.create(project=cast.project, version=9, text=text)
     page = sign_in("labeler", **options)
-    page.wait_for_url("/")
     page.goto("/p/kindness/guidelines/")
     return page
 
@@ -102,7 +101,6 @@ def test_tab_goes_first_past_the_head_then_through_everything_in_sight(
     transactional_db: None, cast: Cast, sign_in: SignIn
 ) -> None:
     page = sign_in("manager", reduced_motion="reduce")
-    page.wait_for_url("/")
     for path in ("/", "/p/kindness/settings/", "/p/kindness/people/", "/p/kindness/training/"):
         page.goto(path)
         page.keyboard.press("Tab")
