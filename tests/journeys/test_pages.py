@@ -3,6 +3,7 @@
 `make screenshots` runs this with `--screenshots FOLDER`: light, dark, phone and Chinese, a picture each.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,7 +108,7 @@ def test_axe_finds_nothing_and_nothing_is_lost_when_enlarged(
         shoot(page, state, "phone")
         if wrong:
             found[state.name] = wrong
-    assert not found
+    assert not found, json.dumps(found, indent=1)
 
 
 def violations(page: Page, *rules: str) -> list[str]:
@@ -140,7 +141,7 @@ def test_every_word_of_hones_own_is_chinese(
         shoot(page, state, "chinese")
         if english := english_words(page):
             left[state.name] = english
-    assert not left
+    assert not left, json.dumps(left, indent=1, ensure_ascii=False)
 
 
 def english_words(page: Page) -> list[str]:
