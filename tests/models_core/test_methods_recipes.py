@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from models_core import evaluate
 from models_core import sample as sampling
 from models_core.config import METHODS, STAGES, BadInput, parse
 from models_core.stopping import Stopped, StopSignal
@@ -86,16 +87,18 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bits(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_sft_learns_and_its_model_has_the_loss_that_was_measured(
+def test_sft_learns_and_the_evaluation_of_its_run_measures_the_same_loss(
     method: str, inputs: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     values = values_for("sft", method) | {"epochs": 8, "batch_size": 8}
     result = run("sft", tmp_path / "run", values, **inputs["sft"])
     losses = [row["loss"] for row in metrics(tmp_path / "run")]
     assert losses[-1] < losses[0] - 0.02
-    again = values_for("sft", "full") | {"learning_rate": 0.0}
-    first = run("sft", tmp_path / "again", again, **inputs["sft"] | {"model": str(tmp_path / "run")})
-    assert first["eval_loss"] == pytest.approx(result["eval_loss"], abs=1e-5)
+    report = evaluate.run(
+        parse(STAGES["evaluate"], {"precision": "fp32", "answers": 0}), model=str(tmp_path / "run"),
+        data=inputs["sft"]["data"], out=tmp_path / "report.json", device=recipes.CPU, stop=StopSignal(),
+    )  # fmt: skip
+    assert report["loss"] == pytest.approx(result["eval_loss"], abs=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)

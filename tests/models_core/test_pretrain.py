@@ -37,6 +37,14 @@ def run(folder: Path, values=None, *, stop=None, **given):
     return pretrain.train(settings, out=folder, device=CPU, stop=stop or StopSignal(), **given)
 
 
+@pytest.fixture(scope="module")
+def done(text, tmp_path_factory):
+    """The folder of one run with the small settings, for all that look at what it left behind."""
+    folder = tmp_path_factory.mktemp("done")
+    run(folder / "run", data=text)
+    return folder / "run"
+
+
 @pytest.mark.parametrize("architecture_name", ["llama", "gpt2"])
 def test_it_learns_and_says_so_in_perplexity_and_bits_per_byte(text, tmp_path, architecture_name):
     result = run(tmp_path / "run", {"architecture": architecture_name, "epochs": "12"}, data=text)
@@ -51,11 +59,11 @@ def test_it_learns_and_says_so_in_perplexity_and_bits_per_byte(text, tmp_path, a
     assert result["bits_per_byte"] == pytest.approx(bits / sum(len(document.encode()) for document in held_out))
 
 
-def test_the_saved_model_measures_what_the_run_said(text, tmp_path):
+def test_the_saved_model_measures_what_the_run_said(text, done):
     """A second computation: plain transformers, one window at a time."""
-    result = run(tmp_path / "run", data=text)
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run" / "model")
+    result = json.loads((done / "result.json").read_text(encoding="utf-8"))["metrics"]
+    model = AutoModelForCausalLM.from_pretrained(done / "model")
+    tokenizer = AutoTokenizer.from_pretrained(done / "model")
     _, held_out = pretrain.read(parse(PretrainConfig, SMALL), data=text, evaluation=None)
     nats, count = 0.0, 0
     for document in held_out:
@@ -74,19 +82,21 @@ def test_the_saved_model_measures_what_the_run_said(text, tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
-@pytest.mark.parametrize("looks", [3, 8, 15])
-def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(text, tmp_path, optimizer, looks):
+def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(text, tmp_path, optimizer):
     values = {"optimizer": optimizer, "dropout": "0.2", "micro_batch_tokens": "64", "save_every": "2"}
     run(tmp_path / "whole", values, data=text)
-    with pytest.raises(Stopped):
-        run(tmp_path / "halves", values, data=text, stop=recipes.StopAfter(looks))
-    run(tmp_path / "halves", values, data=text, resume=True)
-    whole, halves = weights(tmp_path / "whole"), weights(tmp_path / "halves")
-    assert whole.keys() == halves.keys()
-    assert all(torch.equal(whole[name], halves[name]) for name in whole)
-    assert metrics(tmp_path / "whole") == metrics(tmp_path / "halves")
-    samples = [(tmp_path / name / "samples.jsonl").read_text(encoding="utf-8") for name in ("whole", "halves")]
-    assert samples[0] == samples[1] != ""
+    whole = weights(tmp_path / "whole")
+    for looks in (3, 8, 15):
+        folder = tmp_path / str(looks)
+        with pytest.raises(Stopped):
+            run(folder, values, data=text, stop=recipes.StopAfter(looks))
+        run(folder, values, data=text, resume=True)
+        halves = weights(folder)
+        assert whole.keys() == halves.keys()
+        assert all(torch.equal(whole[name], halves[name]) for name in whole), looks
+        assert metrics(tmp_path / "whole") == metrics(folder)
+        samples = [(path / "samples.jsonl").read_text(encoding="utf-8") for path in (tmp_path / "whole", folder)]
+        assert samples[0] == samples[1] != ""
 
 
 def test_held_out_text_teaches_neither_tokenizer_nor_model(text, tmp_path):
@@ -145,9 +155,8 @@ def test_the_result_does_not_depend_on_micro_batches(text, tmp_path):
     assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
 
 
-def test_samples_go_on_from_the_same_beginnings(text, tmp_path):
-    run(tmp_path / "run", data=text)
-    rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+def test_samples_go_on_from_the_same_beginnings(text, done):
+    rows = [json.loads(line) for line in (done / "samples.jsonl").read_text().splitlines()]
     by_step: dict[int, list[str]] = {}
     for row in rows:
         by_step.setdefault(row["step"], []).append(row["prompt"])

@@ -115,10 +115,13 @@ def test_answers_that_were_asked_for_are_given_once(
         for prompt, purpose in zip(prompts, ["queue", "chat"], strict=True)
     ]
     ids = [request.pk for request in requests]
-    (run,) = sampling.fulfil(ids)
+    started = sampling.fulfil(ids)
+    # Who waits in a chat doesn't wait for the queue's answers.
+    assert [run.options for run in started] == [{"samples": 2, "requests": [pk]} for pk in ids]
     assert sampling.fulfil(ids) == []
-    TrainingRun.objects.filter(pk=run.pk).update(config=SAMPLING | {"seed": 3})
-    supervisor.execute(run.pk)
+    for run in started:
+        TrainingRun.objects.filter(pk=run.pk).update(config=SAMPLING | {"seed": 3})
+        supervisor.execute(run.pk)
     assert [AnswerRequest.objects.get(pk=pk).state for pk in ids] == ["fulfilled", "fulfilled"]
     assert [prompt.responses.count() for prompt in prompts] == [2, 2]
     assert [task.prompt for task in Task.objects.all()] == [prompts[0]]  # a chat's answers are not for the queue
