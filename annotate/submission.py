@@ -9,12 +9,11 @@ from django.utils.translation import gettext as _
 
 from annotate import text
 from annotate.errors import InvalidOrdering, Refused, UnknownResponse
-from annotate.models import Assignment, Judgment, JudgmentRevision, Response, Rubric, Task
+from annotate.models import Assignment, Judgment, JudgmentRevision, Response, Rubric
 from annotate.ordering import Ordering
 
 LONGEST_COMMENT = 20_000
 LONGEST_NOTE = 4_000
-LONGEST_ANSWER = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +60,11 @@ class Receipt:
     revised: bool = False
 
 
-def checked_revision(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
-    """The submission as an unsaved revision without its judgment and number.
+def checked_order(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
+    """What was submitted to a comparison as an unsaved revision without its judgment and number.
 
     Raises InvalidOrdering, UnknownResponse or Refused (400), each with a sentence.
     """
-    if assignment.task.kind != Task.Kind.COMPARE:
-        from annotate import task_content  # which builds on this module
-
-        return task_content.checked(submission, assignment=assignment)
     ordering = Ordering.validated(submission.tiers, assignment.presentation)
     if len(ordering) < 2 and not submission.all_unacceptable:
         raise InvalidOrdering(
@@ -178,7 +173,7 @@ def _improvement(content: Any, assignment: Assignment) -> dict[str, Any]:
         raise Refused(_("An improved answer is a text and the answer that it came from."), status=400)
     if improved["response"] not in assignment.presentation:
         raise UnknownResponse(_("The improved answer doesn't belong to this task."))
-    written = text.checked(improved["text"], name=_("The improved answer"), longest=LONGEST_ANSWER)
+    written = text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_ANSWER)
     written = written.replace("\r\n", "\n").strip()
     original = Response.objects.values_list("text", flat=True).get(pk=improved["response"])
     if not written or written == original.replace("\r\n", "\n").strip():

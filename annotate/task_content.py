@@ -1,4 +1,4 @@
-"""What a labeler hands in where more is asked than an order, checked: JudgmentRevision.content by kind of task.
+"""What a labeler hands in, checked. JudgmentRevision.content by kind of task, where more is asked than an order:
 
 demonstrate   {"text": the ideal answer, "pairs"?: [[query, response], ...] of a few-shot prompt where he changed them}
 write_prompt  {"messages": a chat whose last turn is the user's, "kind", "use_case", "language", "sensitive"}
@@ -17,14 +17,19 @@ from annotate.errors import Refused
 from annotate.few_shot import FewShot, Messages
 from annotate.models import Assignment, JudgmentRevision, Prompt, Task
 from annotate.models.prompt import content_hash
-from annotate.submission import LONGEST_ANSWER, Submission, common_revision
+from annotate.submission import Submission, checked_order, common_revision
 
 MOST_PAIRS = 20
 LONGEST_PROMPT = 100_000
 
 
 def checked(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
-    """The submission as an unsaved revision without its judgment and number. Raises Refused (400) with a sentence."""
+    """The submission as an unsaved revision without its judgment and number.
+
+    Raises InvalidOrdering, UnknownResponse or Refused (400), each with a sentence.
+    """
+    if assignment.task.kind == Task.Kind.COMPARE:
+        return checked_order(submission, assignment=assignment)
     if submission.tiers or submission.all_unacceptable or submission.margin is not None:
         raise Refused(_("Only comparisons have an order."), status=400)
     revision = common_revision(submission, assignment=assignment)
@@ -34,7 +39,9 @@ def checked(submission: Submission, *, assignment: Assignment) -> JudgmentRevisi
 
 def _demonstration(submission: Submission, assignment: Assignment) -> dict[str, Any]:
     content = _object(submission.content, required={"text"}, optional={"pairs"})
-    written = text.checked(content["text"], name=_("The answer"), longest=LONGEST_ANSWER).replace("\r\n", "\n").strip()
+    written = (
+        text.checked(content["text"], name=_("The answer"), longest=text.LONGEST_ANSWER).replace("\r\n", "\n").strip()
+    )
     if not written:
         raise Refused(_("Write the answer first, or skip the task."), status=400)
     pairs = _changed_pairs(content.get("pairs"), assignment)

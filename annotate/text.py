@@ -9,6 +9,8 @@ from django.utils.translation import gettext as _
 from annotate.errors import Refused
 
 # NUL as json.dumps writes it, which PostgreSQL's jsonb refuses; an escaped backslash before "u0000" is harmless text.
+LONGEST_ANSWER = 100_000
+"""Characters of what a labeler writes."""
 ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 

@@ -211,7 +211,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     # Before torch is loaded: whoever started this may die, or ask to stop, during those seconds.
-    follow_parent()
+    # One of several processes dies at once: another worker may already be going on with the run.
+    follow_parent(at_once=processes.is_launched())
     stop = StopSignal().listen()
     start = time.perf_counter()
     try:

@@ -6,8 +6,6 @@ import signal
 import sys
 from types import FrameType
 
-from models_core import processes
-
 PARENT_VARIABLE = "HONE_PARENT_PID"
 PR_SET_PDEATHSIG = 1
 
@@ -41,18 +39,17 @@ class StopSignal:
         signal.signal(number, signal.SIG_DFL)
 
 
-def follow_parent() -> None:
+def follow_parent(*, at_once: bool = False) -> None:
     """End with the process that started this one, where HONE_PARENT_PID names it.
 
-    The kernel sends SIGTERM at the parent's death (Linux). The parent may have died before that was arranged, so its
-    id is checked afterwards.
+    The kernel sends SIGTERM at the parent's death (Linux), SIGKILL where the end shall come `at_once`. The parent may
+    have died before that was arranged, so its id is checked afterwards.
     """
     parent = os.environ.get(PARENT_VARIABLE, "")
     if not parent.isdigit():
         return
     if sys.platform == "linux":
-        # One of several processes dies at once: another worker may already be going on with the run.
-        number = signal.SIGKILL if processes.is_launched() else signal.SIGTERM
+        number = signal.SIGKILL if at_once else signal.SIGTERM
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != int(parent):
         os.kill(os.getpid(), signal.SIGTERM)

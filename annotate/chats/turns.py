@@ -20,7 +20,6 @@ from annotate.errors import Refused, UnknownResponse
 from annotate.few_shot import Messages
 from annotate.models import AnswerRequest, Assignment, Author, ChatTurn, Prompt, Response, Task, User
 from annotate.queue import leases
-from annotate.submission import LONGEST_ANSWER
 
 Role = ChatTurn.Role
 MOST_TURNS = 60
@@ -211,7 +210,7 @@ def _added(
 
 
 def _checked(written: str, *, name: str) -> str:
-    said = text.checked(written, name=name, longest=LONGEST_ANSWER).replace("\r\n", "\n").strip()
+    said = text.checked(written, name=name, longest=text.LONGEST_ANSWER).replace("\r\n", "\n").strip()
     if not said:
         raise Refused(_("There is nothing written yet."), status=400)
     return said

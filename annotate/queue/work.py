@@ -10,10 +10,10 @@ from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate import outcomes, signals, text
+from annotate import outcomes, signals, task_content, text
 from annotate.errors import Refused
 from annotate.models import Assignment, Judgment, JudgmentRevision, Task, User
-from annotate.submission import Receipt, Submission, checked_revision
+from annotate.submission import Receipt, Submission
 
 from .leases import State, end, held, lease_end, locked_assignment
 
@@ -95,7 +95,7 @@ def submit(*, assignment_id: int, labeler: User, submission: Submission, known: 
             if earlier is not None:
                 return Receipt(judgment=judgment, revision=earlier, repeated=True, surplus=judgment.surplus)
             number = revisions[0].number + 1
-        revision = checked_revision(submission, assignment=assignment)
+        revision = task_content.checked(submission, assignment=assignment)
         revised = judgment is not None and judgment.latest_id is not None
         if judgment is not None:
             judgment.assignment = assignment

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_POST
 
 from ...permissions import Capability, ProjectRequest, requires
 from ...rendering import markdown
-from ...submission import LONGEST_ANSWER
+from ...text import LONGEST_ANSWER
 
 
 @require_POST
