@@ -23,7 +23,7 @@ class State:
 
 def keys(*presses: str) -> Callable[[Page], None]:
     def press(page: Page) -> None:
-        page.wait_for_function("document.readyState === 'complete' && window.hone?.work")
+        page.wait_for_function("() => document.readyState === 'complete' && hone.work")
         for key in presses:
             page.keyboard.press(key)
 

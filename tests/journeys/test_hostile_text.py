@@ -35,7 +35,7 @@ def visit(live_server: Any) -> Visit:
         answer = page.goto(path)
         assert answer is not None
         assert answer.request.timing["responseStart"] / 1000 < SLOWEST_SECONDS, path
-        page.wait_for_function("!document.querySelector('.prose .math:not(.tried)')")
+        page.wait_for_function("() => !document.querySelector('.prose .math:not(.tried)')")
         inspect(page)
 
     return look

@@ -147,12 +147,12 @@ def test_a_slow_network_shows_the_next_task_at_once_and_a_refusal_brings_the_las
     waiting: list[Route] = []
     page.route("**/submit", lambda route: waiting.append(route))
     press(page, "2 1 3 4 Enter")
-    page.wait_for_function(f"document.getElementById('work').dataset.task !== '{first.pk}'")
+    page.wait_for_function(f"() => document.getElementById('work').dataset.task !== '{first.pk}'")
     expect(page.locator("#receipt")).to_have_text("Saving…")
     while not waiting:
         page.wait_for_timeout(20)
     waiting[0].fulfill(status=409, content_type="text/plain", body="Not now.")
-    page.wait_for_function(f"document.getElementById('work').dataset.task === '{first.pk}'")
+    page.wait_for_function(f"() => document.getElementById('work').dataset.task === '{first.pk}'")
     expect(page.locator("#refusal")).to_have_text("Not now.")
     expect(tier(page, 1)).to_have_text("B")
     page.unroute("**/submit")

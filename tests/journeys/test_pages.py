@@ -77,7 +77,7 @@ def go(page: Page, world: World, state: State) -> None:
     page.goto(world.path(state.path))
     if state.come:
         state.come(page)
-    page.wait_for_function("!document.querySelector('.prose .math:not(.tried)')")
+    page.wait_for_function("() => !document.querySelector('.prose .math:not(.tried)')")
 
 
 @pytest.mark.parametrize("who", WHO)

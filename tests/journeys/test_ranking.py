@@ -190,7 +190,7 @@ def test_views_columns_stack_and_scrolling_together(transactional_db: None, cast
     assert not full_height()
     texts.first.hover()
     page.mouse.wheel(0, 600)
-    page.wait_for_function("document.querySelectorAll('.text')[1].scrollTop > 100")
+    page.wait_for_function("() => document.querySelectorAll('.text')[1].scrollTop > 100")
     page.wait_for_timeout(200)
     shares = page.evaluate(
         "[...document.querySelectorAll('.text')].map(e => e.scrollTop / (e.scrollHeight - e.clientHeight))"

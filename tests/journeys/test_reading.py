@@ -41,7 +41,7 @@ def test_latex_is_drawn_and_what_is_none_stays_as_it_was_written(
     font = "getComputedStyle(document.querySelector('.katex')).fontFamily"
     assert "KaTeX_Main" in page.evaluate(font)
     page.wait_for_function(
-        "[...document.fonts].some((font) => font.family.includes('KaTeX') && font.status === 'loaded')"
+        "() => [...document.fonts].some((font) => font.family.includes('KaTeX') && font.status === 'loaded')"
     )
 
 
