@@ -32,9 +32,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--into", type=Path, metavar="FILE", help="Markdown to put the table into, between its marks")
     parser.add_argument("--only", nargs="+", choices=[UNTRAINED, *METHODS], metavar="METHOD", help="these methods")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--rows", type=int, default=TRAINING_ROWS, help="demonstrations to learn from")
+    parser.add_argument("--held-out", type=int, default=HELD_OUT_ROWS, metavar="N", help="demonstrations to measure on")
     given = parser.parse_args(arguments)
     given.results.mkdir(parents=True, exist_ok=True)
-    files = split(given.data, given.results)
+    files = split(given.data, given.results, rows=given.rows, held_out=given.held_out)
     rows = {row["method"]: row for row in stored(given.results)}
     for method in given.only or [UNTRAINED, *METHODS]:
         if method not in rows:
@@ -55,14 +57,14 @@ def stored(folder: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
 
-def split(data: Path, folder: Path) -> tuple[Path, Path]:
+def split(data: Path, folder: Path, *, rows: int, held_out: int) -> tuple[Path, Path]:
     """Files of training and of held-out rows, drawn once from the English rows that fit."""
     files = folder / "training.jsonl", folder / "held_out.jsonl"
     if not all(path.exists() for path in files):
-        rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
-        rows = [row for row in rows if row.get("lang", "en") == "en"]
-        random.Random(0).shuffle(rows)
-        parts = rows[:TRAINING_ROWS], rows[TRAINING_ROWS : TRAINING_ROWS + HELD_OUT_ROWS]
+        found = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
+        found = [row for row in found if row.get("lang", "en") == "en"]
+        random.Random(0).shuffle(found)
+        parts = found[:rows], found[rows : rows + held_out]
         for path, part in zip(files, parts, strict=True):
             path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in part), encoding="utf-8")
     return files
