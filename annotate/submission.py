@@ -173,9 +173,8 @@ def _improvement(content: Any, assignment: Assignment) -> dict[str, Any]:
         raise Refused(_("An improved answer is a text and the answer that it came from."), status=400)
     if improved["response"] not in assignment.presentation:
         raise UnknownResponse(_("The improved answer doesn't belong to this task."))
-    written = text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_ANSWER)
-    written = written.replace("\r\n", "\n").strip()
+    written = text.trimmed(text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_ANSWER))
     original = Response.objects.values_list("text", flat=True).get(pk=improved["response"])
-    if not written or written == original.replace("\r\n", "\n").strip():
+    if not written or written == text.trimmed(original):
         return {}
     return {"improved": {"response": improved["response"], "text": written}}

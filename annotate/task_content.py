@@ -39,9 +39,7 @@ def checked(submission: Submission, *, assignment: Assignment) -> JudgmentRevisi
 
 def _demonstration(submission: Submission, assignment: Assignment) -> dict[str, Any]:
     content = _object(submission.content, required={"text"}, optional={"pairs"})
-    written = (
-        text.checked(content["text"], name=_("The answer"), longest=text.LONGEST_ANSWER).replace("\r\n", "\n").strip()
-    )
+    written = text.trimmed(text.checked(content["text"], name=_("The answer"), longest=text.LONGEST_ANSWER))
     if not written:
         raise Refused(_("Write the answer first, or skip the task."), status=400)
     pairs = _changed_pairs(content.get("pairs"), assignment)
@@ -150,7 +148,7 @@ def _chat(submission: Submission, assignment: Assignment) -> dict[str, Any]:
 
 
 def _part(value: Any, name: str) -> str:
-    return text.checked(value, name=name, longest=LONGEST_PROMPT).replace("\r\n", "\n").strip()
+    return text.trimmed(text.checked(value, name=name, longest=LONGEST_PROMPT))
 
 
 def _object(content: Any, *, required: set[str], optional: set[str]) -> dict[str, Any]:

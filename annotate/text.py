@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 
 from annotate.errors import Refused
 
-# NUL as json.dumps writes it, which PostgreSQL's jsonb refuses; an escaped backslash before "u0000" is harmless text.
 LONGEST_ANSWER = 100_000
 """Characters of what a labeler writes."""
+# NUL as json.dumps writes it, which PostgreSQL's jsonb refuses; an escaped backslash before "u0000" is harmless text.
 ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -36,6 +36,11 @@ def checked(text: Any, *, name: str, longest: int) -> str:
             _("%(name)s is longer than %(longest)s characters.") % {"name": name, "longest": f"{longest:,}"}, status=400
         )
     return text
+
+
+def trimmed(written: str) -> str:
+    """What somebody wrote, as it is kept: lines end in \\n, whatever the browser sends, no space around it."""
+    return written.replace("\r\n", "\n").strip()
 
 
 def checked_object(value: Any, *, name: str, longest: int) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def _added(
 
 
 def _checked(written: str, *, name: str) -> str:
-    said = text.checked(written, name=name, longest=text.LONGEST_ANSWER).replace("\r\n", "\n").strip()
+    said = text.trimmed(text.checked(written, name=name, longest=text.LONGEST_ANSWER))
     if not said:
         raise Refused(_("There is nothing written yet."), status=400)
     return said

@@ -17,6 +17,7 @@ from ..few_shot import FewShot
 from ..models import Assignment, JudgmentRevision, Prompt
 from ..submission import Submission
 from ..task_content import MOST_PAIRS
+from ..text import trimmed
 from .board import Board, Entered, Urls, draft_fields
 
 COMMON_FIELDS = frozenset({"comment", "seconds", "skip_reason", "skip_note"})
@@ -222,10 +223,7 @@ def entered_pairs(entered: Entered) -> list[tuple[str, str]] | None:
     numbers = sorted({int(name.partition("-")[2]) for name in entered if is_example(name)})
     if not numbers:
         return None
-    pairs = [
-        tuple(last(entered, f"{part}-{number}").replace("\r\n", "\n").strip() for part in ("query", "response"))
-        for number in numbers
-    ]
+    pairs = [tuple(trimmed(last(entered, f"{part}-{number}")) for part in ("query", "response")) for number in numbers]
     return [(query, response) for query, response in pairs if query or response]
 
 
