@@ -91,7 +91,7 @@ def answer(*, answer_id: int, labeler: User, tiers: Any, all_unacceptable: bool 
         ordering = Ordering.validated(tiers, given.presentation)
         if len(ordering) < 2 and not all_unacceptable:
             raise InvalidOrdering(_("Rank at least two answers, or mark all as unacceptable."))
-        hits, total = against_gold(ordering, _ordering(given.gold_tiers))
+        hits, total = against_gold(ordering, Ordering.stored(given.gold_tiers))
         ExamAnswer.objects.filter(pk=given.pk, answered_at=None).update(
             tiers=[list(tier) for tier in ordering.tiers],
             hits=hits,
@@ -129,7 +129,7 @@ def add_item(*, task: Task, by: User, judgment: Judgment | None = None) -> Task:
     if judgment is not None and (judgment.task_id != task.pk or judgment.latest is None):
         raise Refused(_("This judgment isn't one of this task."), status=400)
     tiers = judgment.latest.tiers if judgment is not None and judgment.latest is not None else task.gold_tiers
-    if not tiers or not _ordering(tiers).pairs():
+    if not tiers or not Ordering.stored(tiers).pairs():
         raise Refused(_("The exam asks for a known ordering that prefers at least one answer to another."))
     if items(task.project).count() >= MOST_ITEMS:
         raise Refused(_("An exam has at most %(count)d items.") % {"count": MOST_ITEMS})
@@ -234,7 +234,3 @@ def _shuffled(task: Task) -> list[int]:
     ids = list(task.task_responses.values_list("response_id", flat=True))
     SystemRandom().shuffle(ids)
     return ids
-
-
-def _ordering(tiers: Any) -> Ordering:
-    return Ordering(tuple(map(tuple, tiers)))

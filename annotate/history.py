@@ -1,7 +1,6 @@
 """A labeler's own work in a project: what he submitted and skipped, found again by word and by kind."""
 
 import json
-import string
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,7 +8,8 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
-from annotate.models import Assignment, Judgment, JudgmentReturn, JudgmentRevision, Project, User
+from annotate.models import Assignment, Judgment, JudgmentReturn, Project, User
+from annotate.ordering import Ordering
 
 State = Assignment.State
 
@@ -60,7 +60,7 @@ class Entry:
             assignment=assignment,
             judgment=judgment if revision else None,
             question=prompt.question if prompt else assignment.task.get_kind_display(),
-            order=order_in_letters(revision, assignment.presentation) if revision else "",
+            order=Ordering.stored(revision.tiers).in_letters(assignment.presentation) if revision else "",
             returned=returned,
         )
 
@@ -100,12 +100,6 @@ def entries(assignments: list[Assignment]) -> list[Entry]:
         )
     }
     return [Entry.of(assignment, returns.get(assignment.pk)) for assignment in assignments]
-
-
-def order_in_letters(revision: JudgmentRevision, presentation: list[int]) -> str:
-    """ "B > A = D": A is the answer that the labeler saw first. Empty where nothing was ranked."""
-    letters = dict(zip(presentation, string.ascii_uppercase, strict=False))
-    return " > ".join(" = ".join(sorted(letters.get(key, "?") for key in tier)) for tier in revision.tiers)
 
 
 def _in_json(field: str, word: str) -> Q:

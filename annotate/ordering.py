@@ -1,5 +1,6 @@
 """Orderings of responses with ties: tiers in, ranks and pairs out. Pure; no database."""
 
+import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -38,6 +39,11 @@ class Ordering:
         return cls(tuple(tuple(tier) for tier in tiers))
 
     @classmethod
+    def stored(cls, tiers: Iterable[Iterable[int]] | None) -> Self:
+        """An ordering out of a record, which was checked when it was written; none at all is one of nothing."""
+        return cls(tuple(tuple(tier) for tier in tiers or ()))
+
+    @classmethod
     def from_ranks(cls, ranks: dict[int, int | None]) -> Self:
         """The ordering that gives each id its rank; only the order of the ranks matters, None leaves an id unranked."""
         given = sorted({rank for rank in ranks.values() if rank is not None})
@@ -59,6 +65,11 @@ class Ordering:
     def ties(self) -> list[tuple[int, int]]:
         """Every two responses of one tier."""
         return [pair for tier in self.tiers for pair in combinations(tier, 2)]
+
+    def in_letters(self, presentation: Sequence[int]) -> str:
+        """ "B > A = D": A is the answer that the labeler saw first. Empty where nothing is ranked."""
+        letters = dict(zip(presentation, string.ascii_uppercase, strict=False))
+        return " > ".join(" = ".join(sorted(letters.get(key, "?") for key in tier)) for tier in self.tiers)
 
     def __len__(self) -> int:
         """How many responses are ranked."""

@@ -133,7 +133,7 @@ class ProjectOverview:
         latest = self._judgments().order_by("-pk")[:LATEST_JUDGMENTS]
         # Imported judgments were never shown here.
         shown = latest.values_list("latest__tiers", "assignment__presentation", "assignment__opened_at")
-        return position_bias((_ordering(tiers), order) for tiers, order, opened in shown if opened is not None)
+        return position_bias((Ordering.stored(tiers), order) for tiers, order, opened in shown if opened is not None)
 
     def _judgments(self) -> QuerySet[Judgment]:
         return Judgment.objects.filter(project=self.project, task__kind=Task.Kind.COMPARE, latest__isnull=False)
@@ -154,7 +154,7 @@ class ProjectOverview:
         for some in _batches(latest):
             rows = self._judgments().filter(task__in=some).values_list("task", "labeler", "latest__tiers")
             for task_id, labeler_id, tiers in rows:
-                judged.setdefault(task_id, {})[labeler_id] = _ordering(tiers)
+                judged.setdefault(task_id, {})[labeler_id] = Ordering.stored(tiers)
         return list(judged.values())
 
     @cached_property
@@ -164,10 +164,6 @@ class ProjectOverview:
         for labeler_id, spent in rows.values_list("labeler", "latest__seconds")[:LATEST_JUDGMENTS]:
             seconds.setdefault(labeler_id, []).append(spent or 0.0)
         return seconds
-
-
-def _ordering(tiers: list[list[int]]) -> Ordering:
-    return Ordering(tuple(map(tuple, tiers)))
 
 
 def _batches(ids: list[int], size: int = 500) -> Iterator[list[int]]:

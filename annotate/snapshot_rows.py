@@ -156,7 +156,7 @@ def ranking_row(judgment: Judgment, answers: list[Response], project: Project) -
     revision, prompt = judgment.latest, judgment.task.prompt
     assert revision is not None  # `selected` takes judged ones only
     assert prompt is not None  # as every comparison has, by a constraint
-    ranks = Ordering(tuple(map(tuple, revision.tiers))).ranks()
+    ranks = Ordering.stored(revision.tiers).ranks()
     responses = []
     for response in answers:
         key = str(response.pk)

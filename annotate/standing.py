@@ -98,7 +98,7 @@ class Standing:
         """How far his orderings agree with what is known; None while that rests on too few tasks."""
         rows = self._comparisons().filter(task__gold_tiers__isnull=False).order_by("-pk")
         judged = rows.values_list("latest__tiers", "task__gold_tiers")[:LATEST_JUDGMENTS]
-        return _share([against_gold(_ordering(tiers), _ordering(gold)) for tiers, gold in judged])
+        return _share([against_gold(Ordering.stored(tiers), Ordering.stored(gold)) for tiers, gold in judged])
 
     @cached_property
     def against_peers(self) -> Share | None:
@@ -107,7 +107,7 @@ class Standing:
         orderings: dict[int, dict[int, Ordering]] = {}
         judged = Judgment.objects.filter(task__in=own, latest__isnull=False)
         for task_id, labeler_id, tiers in judged.values_list("task", "labeler", "latest__tiers"):
-            orderings.setdefault(task_id, {})[labeler_id] = _ordering(tiers)
+            orderings.setdefault(task_id, {})[labeler_id] = Ordering.stored(tiers)
         shared = [task for task in orderings.values() if len(task) > 1]
         if len(shared) < FEWEST_TASKS:
             return None
@@ -171,7 +171,3 @@ def judgments_of(labeler: User) -> QuerySet[Judgment]:
 def _share(clusters: list[tuple[int, int]]) -> Share | None:
     counted = [cluster for cluster in clusters if cluster[1]]
     return Share.of_clusters(counted) if len(counted) >= FEWEST_TASKS else None
-
-
-def _ordering(tiers: list[list[int]] | None) -> Ordering:
-    return Ordering(tuple(map(tuple, tiers or [])))

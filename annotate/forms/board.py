@@ -284,7 +284,7 @@ class Board:
     @staticmethod
     def entered(revision: JudgmentRevision) -> dict[str, list[str]]:
         """The fields that a revision came from, so that it can be changed or given again."""
-        ranks = Ordering(tuple(map(tuple, revision.tiers))).ranks()
+        ranks = Ordering.stored(revision.tiers).ranks()
         fields = {f"rank-{key}": [str(rank)] for key, rank in ranks.items()}
         fields |= {f"flag-{key}": list(names) for key, names in revision.flags.items()}
         fields |= {f"note-{key}": [note] for key, note in revision.notes.items()}

@@ -1,12 +1,12 @@
 """An exam item on the ranking board: order only, no rubric."""
 
 from functools import cached_property
-from typing import Any
 
 from django.urls import reverse
 from django.utils import timezone
 
 from ..models import Assignment, ExamAnswer, Response
+from ..ordering import Ordering
 from .board import Board, Entered, Urls
 
 
@@ -47,17 +47,13 @@ class ExamBoard(Board):
     @property
     def given_order(self) -> str:
         """What was answered, in letters, such as B > A = C."""
-        return self._in_letters(self.item.tiers)
+        return Ordering.stored(self.item.tiers).in_letters(self.item.presentation)
 
     @property
     def known_order(self) -> str:
-        return self._in_letters(self.item.gold_tiers)
+        return Ordering.stored(self.item.gold_tiers).in_letters(self.item.presentation)
 
     @cached_property
     def texts(self) -> list[tuple[str, Response]]:
         responses = Response.objects.in_bulk(self.item.presentation)
         return [(letter, responses[key]) for key, letter in self._letters]
-
-    def _in_letters(self, tiers: Any) -> str:
-        letters = dict(self._letters)
-        return " > ".join(" = ".join(sorted(letters[key] for key in tier)) for tier in tiers or [])

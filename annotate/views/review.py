@@ -12,7 +12,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from .. import review as reviewing
 from ..errors import Refused
-from ..history import order_in_letters
 from ..models import Judgment, JudgmentReturn, JudgmentRevision, Report, Response, User
 from ..ordering import Ordering
 from ..permissions import Capability, ProjectRequest, requires
@@ -52,7 +51,7 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     context = {
         "project": request.project,
         "page": page,
-        "rows": [(item, order_in_letters(item.latest, item.assignment.presentation)) for item in page if item.latest],
+        "rows": [(item, _order(item)) for item in page],
         "labelers": labelers,
         "labeler": wanted,
         "show": request.GET.get("show", ""),
@@ -84,7 +83,7 @@ def judgment(request: ProjectRequest, judgment_id: int) -> HttpResponse:
         "project": request.project,
         "judgment": item,
         "answers": _answers(item, item.latest) if item.latest else [],
-        "order": order_in_letters(item.latest, item.assignment.presentation) if item.latest else "",
+        "order": _order(item),
         "returns": item.returns.select_related("reviewer", "revision"),
         "is_returned": item.returns.filter(revision=item.latest).exists(),
         "refusal": refusal,
@@ -105,11 +104,17 @@ def resolve(request: ProjectRequest, report_id: int) -> HttpResponse:
     return redirect("annotate:review", request.project.slug)
 
 
+def _order(judgment: Judgment) -> str:
+    """The answers that were ranked, in the letters that the labeler saw."""
+    tiers = judgment.latest.tiers if judgment.latest else None
+    return Ordering.stored(tiers).in_letters(judgment.assignment.presentation)
+
+
 def _answers(judgment: Judgment, revision: JudgmentRevision) -> list[JudgedAnswer]:
     """Best first, the unranked ones last, as the labeler lettered them."""
     presentation = judgment.assignment.presentation
     responses = Response.objects.in_bulk(presentation)
-    ranks = Ordering(tuple(map(tuple, revision.tiers))).ranks()
+    ranks = Ordering.stored(revision.tiers).ranks()
     rubric = revision.rubric
     criteria = {item["name"]: shown(item["label"]) for item in (rubric.criteria if rubric else [])}
     flags = {item["name"]: shown(item["label"]) for item in (rubric.flags if rubric else [])}
