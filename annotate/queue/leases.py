@@ -30,7 +30,7 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
         return None
     with transaction.atomic():
         cursor = locked_cursor(labeler=labeler, project=project)
-        current, following = _locked_leases(labeler=labeler, project=project)
+        current, following = locked_leases(labeler=labeler, project=project)
         if current is None and following is not None:
             current, following = following, None
         if current is not None:
@@ -51,7 +51,7 @@ def lease_ahead(*, labeler: User, project: Project) -> Assignment | None:
         return None
     with transaction.atomic():
         cursor = locked_cursor(labeler=labeler, project=project)
-        current, following = _locked_leases(labeler=labeler, project=project)
+        current, following = locked_leases(labeler=labeler, project=project)
         if following is not None:
             _renew(following, state=State.AHEAD)
         elif current is not None:
@@ -96,6 +96,13 @@ def held(*, labeler: User, project: Project) -> QuerySet[Assignment]:
     return Assignment.objects.filter(labeler=labeler, project=project, state__in=Assignment.HELD).select_related(
         "task", "task__prompt", "project"
     )
+
+
+def locked_leases(*, labeler: User, project: Project) -> tuple[Assignment | None, Assignment | None]:
+    """(current, ahead), locked, so that a lease which is being submitted or taken back isn't handed out again."""
+    leases = held(labeler=labeler, project=project).select_for_update(of=("self",), no_key=True)
+    by_state = {assignment.state: assignment for assignment in leases}
+    return by_state.get(State.CURRENT), by_state.get(State.AHEAD)
 
 
 def locked_assignment(*, assignment_id: int, labeler: User, known: Assignment | None = None) -> Assignment:
@@ -156,13 +163,6 @@ def lease_end(project: Project) -> datetime:
 
 
 # ---- here only ---------------------------------------------------------------------------------------------------
-
-
-def _locked_leases(*, labeler: User, project: Project) -> tuple[Assignment | None, Assignment | None]:
-    """(current, ahead), locked, so that a lease which is being submitted or taken back isn't handed out again."""
-    leases = held(labeler=labeler, project=project).select_for_update(of=("self",), no_key=True)
-    by_state = {assignment.state: assignment for assignment in leases}
-    return by_state.get(State.CURRENT), by_state.get(State.AHEAD)
 
 
 def _renew(assignment: Assignment, *, state: str) -> None:

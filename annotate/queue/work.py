@@ -15,7 +15,7 @@ from annotate.errors import Refused
 from annotate.models import Assignment, Judgment, JudgmentRevision, Task, User
 from annotate.submission import Receipt, Submission
 
-from .leases import State, end, held, lease_end, locked_assignment
+from .leases import State, end, lease_end, locked_assignment, locked_leases
 
 LONGEST_DRAFT = 400_000
 LONGEST_REASON = 500
@@ -196,9 +196,7 @@ def _count_judgment(assignment: Assignment) -> bool:
 
 def _make_room(assignment: Assignment) -> None:
     """The labeler's current task becomes the one ahead, and the one ahead goes back: `assignment` will be current."""
-    leases = held(labeler=assignment.labeler, project=assignment.project).select_for_update(of=("self",), no_key=True)
-    by_state = {lease.state: lease for lease in leases}
-    current, ahead = by_state.get(State.CURRENT), by_state.get(State.AHEAD)
+    current, ahead = locked_leases(labeler=assignment.labeler, project=assignment.project)
     # Both tasks are locked in the order of their numbers, as everywhere.
     tasks = [assignment.task_id, *([ahead.task_id] if ahead and current else [])]
     list(Task.objects.filter(pk__in=tasks).order_by("pk").select_for_update(no_key=True).values_list("pk"))
