@@ -1,7 +1,5 @@
 """What templates ask for: a project's tabs, notices for every page, and untrusted Markdown made safe."""
 
-from typing import Any
-
 from django import template
 from django.conf import settings
 from django.template.context import Context
@@ -75,8 +73,3 @@ def translated(sentence: str) -> str:
 def percent(share: float | None, digits: int = 0) -> str:
     """0.726 -> "73%"; nothing known -> a dash."""
     return "–" if share is None else f"{100 * share:.{digits}f}%"
-
-
-@register.filter
-def lookup(mapping: dict[Any, Any] | None, key: Any) -> Any:
-    return mapping.get(key) if mapping else None
