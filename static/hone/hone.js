@@ -16,11 +16,14 @@ const hone = {
     document.getElementById("messages").replaceChildren(notice);
     notice.scrollIntoView({ block: "nearest" });
   },
+
+  // Signing in again in another tab makes a new one, so it is read anew for each request.
+  token() { return document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? ""; },
 };
 
-// Signing in again in another tab makes a new token: what was entered here must still be taken.
+// What was entered before signing in again must still be taken.
 document.addEventListener("htmx:configRequest", (event) => {
-  const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1];
+  const token = hone.token();
   if (!token) return;
   event.detail.headers["X-CSRFToken"] = token;
   delete event.detail.parameters.csrfmiddlewaretoken;
@@ -63,6 +66,6 @@ document.addEventListener("click", (event) => {
   }
   const chosen = new FormData(button.form);
   chosen.set("theme", button.value);
-  const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1];
+  const token = hone.token();
   fetch(button.form.action, { method: "POST", body: chosen, redirect: "manual", headers: token ? { "X-CSRFToken": token } : {} });
 });

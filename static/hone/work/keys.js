@@ -30,14 +30,12 @@ hone.work.keys = (() => {
   };
 })();
 
-hone.work.token = () => document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
-
 // Asks the server as htmx would, so that it answers with fragments and never with the sign-in page.
 hone.work.request = (url, options = {}) =>
   fetch(url, {
     credentials: "same-origin",
     ...options,
-    headers: { "HX-Request": "true", "X-CSRFToken": hone.work.token(), ...options.headers },
+    headers: { "HX-Request": "true", "X-CSRFToken": hone.token(), ...options.headers },
     signal: options.keepalive ? undefined : AbortSignal.timeout(30_000),
   });
 

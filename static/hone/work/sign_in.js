@@ -20,7 +20,7 @@ hone.work.signIn = (() => {
     try {
       response = await fetch(document.querySelector(".workplace").dataset.signIn, {
         method: "POST", body, credentials: "same-origin",
-        headers: { "X-Requested-With": "XMLHttpRequest", "X-CSRFToken": hone.work.token() },
+        headers: { "X-Requested-With": "XMLHttpRequest", "X-CSRFToken": hone.token() },
       });
     } catch {
       return say(gettext("No connection. Try again in a moment: nothing is lost."));
