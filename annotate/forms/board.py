@@ -225,8 +225,7 @@ class Board:
         return [Option(flag["name"], shown(flag["label"]), title=shown(flag.get("help", ""))) for flag in flags]
 
     def _last(self, name: str) -> str:
-        values = self._entered.get(name) or [""]
-        return values[-1]
+        return last(self._entered, name)
 
     def _answer(self, response: Response, letter: str) -> Answer:
         rank = self._last(f"rank-{response.pk}")
@@ -305,14 +304,25 @@ class Board:
 
 def skip_reason(entered: Entered) -> str:
     """The chosen reason and what was written beside it, as one text."""
-    parts = [(entered.get(name) or [""])[-1].strip() for name in ("skip_reason", "skip_note")]
+    parts = [last(entered, name).strip() for name in ("skip_reason", "skip_note")]
     return ": ".join(part for part in parts if part)
 
 
-def _submission(entered: Entered) -> Submission:
-    def last(name: str) -> str:
-        return (entered.get(name) or [""])[-1]
+def last(entered: Entered, name: str) -> str:
+    """The field's value, of several the last one; empty where the form had no such field."""
+    return (entered.get(name) or [""])[-1]
 
+
+def client_id_and_seconds(entered: Entered) -> tuple[uuid.UUID, float | None]:
+    """Which showing of a task was handed in, and the time spent on it. Raises Refused (400)."""
+    seconds = last(entered, "seconds")
+    try:
+        return uuid.UUID(last(entered, "client_id")), float(seconds) if seconds else None
+    except ValueError:
+        raise Refused(_("The form came incomplete. Reload the page: your draft is kept."), status=400) from None
+
+
+def _submission(entered: Entered) -> Submission:
     ranks: dict[int, int | None] = {}
     ratings: dict[str, dict[str, int]] = {}
     flags: dict[str, list[str]] = {}
@@ -328,29 +338,28 @@ def _submission(entered: Entered) -> Submission:
             flags[rest] = values
         elif kind == "note" and values[-1].strip():
             notes[rest] = values[-1].replace("\r\n", "\n")
-    try:
-        client_id = uuid.UUID(last("client_id"))
-        seconds = float(last("seconds")) if last("seconds") else None
-    except ValueError:
-        raise Refused(_("The form came incomplete. Reload the page: your draft is kept."), status=400) from None
-    margin = _number(last("margin"), _("A margin")) if last("margin") else None
-    if last("preference"):
-        ranks, margin = _preference(last("preference"), list(ranks))
+    client_id, seconds = client_id_and_seconds(entered)
+    margin = _number(last(entered, "margin"), _("A margin")) if last(entered, "margin") else None
+    if last(entered, "preference"):
+        ranks, margin = _preference(last(entered, "preference"), list(ranks))
     improved = {}
-    if last("improved_from") and last("improved_text").strip():
-        improved = {"response": _number(last("improved_from"), _("An answer")), "text": last("improved_text")}
+    if last(entered, "improved_from") and last(entered, "improved_text").strip():
+        improved = {
+            "response": _number(last(entered, "improved_from"), _("An answer")),
+            "text": last(entered, "improved_text"),
+        }
     return Submission(
         client_id=client_id,
         tiers=Ordering.from_ranks(ranks).tiers,
-        all_unacceptable=bool(last("all_unacceptable")),
+        all_unacceptable=bool(last(entered, "all_unacceptable")),
         ratings=ratings,
         flags=flags,
         notes=notes,
         content={"improved": improved} if improved else {},
         margin=margin,
-        comment=last("comment"),
+        comment=last(entered, "comment"),
         seconds=seconds,
-        rubric_id=_number(last("rubric"), _("A rubric")) if last("rubric") else None,
+        rubric_id=_number(last(entered, "rubric"), _("A rubric")) if last(entered, "rubric") else None,
     )
 
 

@@ -16,8 +16,8 @@ from ..chats.turns import Chat
 from ..errors import Refused
 from ..models import AnswerRequest, ChatTurn, JudgmentRevision, Prompt
 from ..submission import Submission
-from .board import Entered
-from .written import TextTask, last
+from .board import Entered, last
+from .written import TextTask
 
 State = AnswerRequest.State
 

@@ -12,13 +12,12 @@ from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 
-from ..errors import Refused
 from ..few_shot import FewShot
 from ..models import Assignment, JudgmentRevision, Prompt
 from ..submission import Submission
 from ..task_content import MOST_PAIRS
 from ..text import trimmed
-from .board import Board, Entered, Urls, draft_fields
+from .board import Board, Entered, Urls, client_id_and_seconds, draft_fields, last
 
 COMMON_FIELDS = frozenset({"comment", "seconds", "skip_reason", "skip_note"})
 LEAST_ROWS = 3
@@ -85,11 +84,7 @@ class TextTask:
     @classmethod
     def submission(cls, entered: Entered) -> Submission:
         """The form's fields as a submission. Raises Refused (400) for what no page sends; the queue checks the rest."""
-        try:
-            client_id = uuid.UUID(last(entered, "client_id"))
-            seconds = float(last(entered, "seconds")) if last(entered, "seconds") else None
-        except ValueError:
-            raise Refused(_("The form came incomplete. Reload the page: your draft is kept."), status=400) from None
+        client_id, seconds = client_id_and_seconds(entered)
         return Submission(
             client_id=client_id, content=cls.content(entered), comment=last(entered, "comment"), seconds=seconds
         )
@@ -207,10 +202,6 @@ class Rate(Board):
 
     template = "annotate/work/rate.html"
     tiers = False
-
-
-def last(entered: Entered, name: str) -> str:
-    return (entered.get(name) or [""])[-1]
 
 
 def is_example(name: str) -> bool:
