@@ -90,7 +90,10 @@ def response_ids(task: Task) -> list[int]:
 
 def judge(assignment: Assignment, tiers: list[list[int]], **values: object) -> Receipt:
     """Submit an ordering as the assignment's labeler."""
-    values = {"client_id": uuid.uuid4(), **values}
-    return queue.submit(
-        assignment_id=assignment.pk, labeler=assignment.labeler, submission=Submission(tiers=tiers, **values)
-    )
+    return hand_in(assignment, tiers=tiers, **values)
+
+
+def hand_in(assignment: Assignment, content: object = None, **values: object) -> Receipt:
+    """Submit what a task of any kind asks for, as the assignment's labeler."""
+    submission = Submission(**{"client_id": uuid.uuid4(), "content": content or {}, **values})
+    return queue.submit(assignment_id=assignment.pk, labeler=assignment.labeler, submission=submission)

@@ -1,7 +1,5 @@
 """A chat turn by turn: say, choose, write, take back; and what a finished one becomes."""
 
-import uuid
-
 import pytest
 
 from annotate import queue
@@ -9,9 +7,8 @@ from annotate.chats import answers, turns
 from annotate.errors import NotYours, Refused, UnknownResponse
 from annotate.models import AnswerRequest, Assignment, Demonstration, Judgment, Prompt, Response, Task
 from annotate.projects import edit_project
-from annotate.queue import Receipt, Submission
 from annotate.snapshots import freeze
-from tests.cast import Cast, make_prompt, make_responses
+from tests.cast import Cast, hand_in, make_prompt, make_responses
 
 pytestmark = pytest.mark.django_db
 OPENING = "How do I boil an egg?"
@@ -39,11 +36,6 @@ def answered(assignment: Assignment, *texts: str, after: int = 0) -> list[Respon
     request.responses.set(make_responses(request.prompt, *texts))
     AnswerRequest.objects.filter(pk=request.pk).update(state=AnswerRequest.State.FULFILLED)
     return turns.Chat.of(assignment).offers
-
-
-def hand_in(assignment: Assignment) -> Receipt:
-    submission = Submission(client_id=uuid.uuid4())
-    return queue.submit(assignment_id=assignment.pk, labeler=assignment.labeler, submission=submission)
 
 
 class TestTurns:

@@ -1,6 +1,5 @@
 """Demonstrations, written prompts and ratings: what is handed in, what is refused, what it becomes, and its undoing."""
 
-import uuid
 from typing import Any
 
 import pytest
@@ -10,8 +9,7 @@ from annotate.errors import Refused
 from annotate.few_shot import FewShot
 from annotate.models import Assignment, Demonstration, Judgment, Prompt, Task
 from annotate.projects import edit_project
-from annotate.queue import Receipt, Submission
-from tests.cast import Cast, make_prompt, make_responses
+from tests.cast import Cast, hand_in, make_prompt, make_responses
 
 pytestmark = pytest.mark.django_db
 
@@ -29,11 +27,6 @@ def claim(cast: Cast, kind: str, prompt: Prompt | None = None, **values: Any) ->
     assert assignment is not None
     assert assignment.task == task
     return assignment
-
-
-def hand_in(assignment: Assignment, content: Any = None, **values: Any) -> Receipt:
-    submission = Submission(client_id=uuid.uuid4(), content=content or {}, **values)
-    return queue.submit(assignment_id=assignment.pk, labeler=assignment.labeler, submission=submission)
 
 
 class TestADemonstration:
