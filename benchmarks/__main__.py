@@ -9,21 +9,20 @@
 import argparse
 import json
 import sys
+from importlib import import_module
 
-from benchmarks import engine, fine_tuning, labeling_queue, pretraining, rollouts, sft
+from benchmarks import engine, labeling_queue
 
 PARTS = {"queue": labeling_queue.measure, "engine": engine.measure}
+COMPARISONS = {"pretraining": "pretraining", "methods": "fine_tuning", "rollouts": "rollouts", "sft": "sft"}
+"""Modules by their names on the command line, loaded when asked for: one of them loads torch."""
 
 
 def main(arguments: list[str]) -> int:
-    if arguments[:1] == ["pretraining"]:
-        return pretraining.main(arguments[1:])
-    if arguments[:1] == ["rollouts"]:
-        return rollouts.main(arguments[1:])
-    if arguments[:1] == ["sft"]:
-        return sft.main(arguments[1:])
-    if arguments[:1] == ["methods"]:
-        return fine_tuning.main(arguments[1:])
+    if arguments and arguments[0] in COMPARISONS:
+        comparison = import_module(f"benchmarks.{COMPARISONS[arguments[0]]}")
+        status: int = comparison.main(arguments[1:])
+        return status
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; all of them by default")
     chosen = parser.parse_args(arguments).parts or list(PARTS)

@@ -5,7 +5,6 @@ demo project; the rank of an answer is its place in the file, which changes no s
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate import demo
+from benchmarks.children import finished
 
 BASE = "smollm2-135m-instruct"
 ANSWERS, RANKINGS, DEMONSTRATIONS, EPISODES, NEW_TOKENS = 64, 16, 48, 64, 64
@@ -44,13 +44,10 @@ def measure() -> Iterator[tuple[str, float, str]]:
 
 
 def _run(command: str, *options: str, data: Path, out: Path, **values: Any) -> dict[str, Any]:
-    """The last line of a command that succeeded. What goes wrong, it says itself on standard error."""
+    """The last line of a command that succeeded."""
     line = [sys.executable, "-m", "models_core", command, "--model", BASE, "--data", str(data), "--out", str(out)]
     line += [*options, *(f"--set={name}={value}" for name, value in values.items())]
-    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"The command {command} ended with {done.returncode}.")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result, _ = finished(line)
     return result
 
 

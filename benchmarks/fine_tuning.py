@@ -6,17 +6,17 @@ by `evaluate`. A method that has a row in RESULTS/rows.jsonl already is passed o
 
 import argparse
 import json
-import os
 import random
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.children import finished
 from models_core.config import METHODS, RATE_FACTORS
 
 BASE = "smollm2-135m-instruct"
+COMMAND = [sys.executable, "-m", "models_core"]
 UNTRAINED = "none"
 TRAINING_ROWS, HELD_OUT_ROWS = 96, 32
 BATCH, EPOCHS, LONGEST, FULL_RATE = 8, 3, 384, 1e-4
@@ -83,43 +83,22 @@ def measure(method: str, *, model: str, files: tuple[Path, Path], epochs: int, f
         }  # fmt: skip
         settings = [f"--set={name}={value}" for name, value in values.items()]
         resume = ["--resume"] if run.exists() else []
-        summary, memory = child("sft", "--model", model, "--data", str(training), "--out", str(run), *settings, *resume)
+        given = ["--model", model, "--data", str(training), "--out", str(run)]
+        summary, memory = finished([*COMMAND, "sft", *given, *settings, *resume])
         adapter = run / "adapter" / "adapter.safetensors"
         row |= {
             "learning_rate": rate,
             "trained_parameters": summary["trained_parameters"],
             "steps": summary["steps"],
             "seconds": summary["seconds"],
-            "peak_bytes": memory,
+            "peak_bytes": memory * 1024,
             "adapter_bytes": adapter.stat().st_size if adapter.exists() else None,
         }
     report = folder / f"{method}.json"
     tuned = str(run) if method != UNTRAINED else model
-    summary, _ = child(
-        "evaluate",
-        "--model",
-        tuned,
-        "--data",
-        str(held_out),
-        "--out",
-        str(report),
-        f"--set=max_length={LONGEST}",
-        "--set=answers=0",
-    )
+    given = ["--model", tuned, "--data", str(held_out), "--out", str(report)]
+    summary, _ = finished([*COMMAND, "evaluate", *given, f"--set=max_length={LONGEST}", "--set=answers=0"])
     return row | {"loss": summary["loss"], "precision": summary.get("precision")}
-
-
-def child(*command: str) -> tuple[dict[str, Any], int]:
-    """The last line of a command of models_core that succeeded, and the most memory it held, in bytes."""
-    line = [sys.executable, "-m", "models_core", *command]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}.")
-    return json.loads(output.splitlines()[-1]), usage.ru_maxrss * 1024
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -11,7 +11,6 @@ included; loading and tokenising are left out. Keep the machine quiet.
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 
 from annotate import demo
+from benchmarks.children import finished
 from models_core import chat, language_models, records, rollout
 
 BASE = "smollm2-135m-instruct"
@@ -91,9 +91,7 @@ def main(arguments: list[str]) -> int:
 
 def _apart(engine: str, arguments: list[str]) -> dict[str, Any]:
     """What a process that measures this engine alone says in its last line."""
-    command = [sys.executable, "-m", "benchmarks", "rollouts", *arguments, "--engine", engine]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result, _ = finished([sys.executable, "-m", "benchmarks", "rollouts", *arguments, "--engine", engine])
     return result
 
 

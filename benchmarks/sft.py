@@ -10,14 +10,14 @@ ENV is an environment of its own: `python -m venv ENV && ENV/bin/pip install tor
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from benchmarks.children import finished
 
 PEER = Path(__file__).with_name("trl_sft.py")
 STEPS_ROWS = 12
@@ -61,8 +61,8 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for number in range(options.rounds):
         for who, command in (("peer", peer_command), ("hone", hone_command)):
             out = folder / f"{who}-{number}"
-            seconds, gigabytes = trained(command(options, data=data, model=base, out=out))
-            readings[who].append(Reading(tokens / seconds, gigabytes, out / "model"))
+            summary, memory = finished(command(options, data=data, model=base, out=out))
+            readings[who].append(Reading(tokens / summary["seconds"], memory / 1e6, out / "model"))
     before = loss_of(base, rows=held_out)
     figures: dict[str, Any] = {"rows": len(train), "tokens": tokens, "held_out_loss_before": round(before, 4)}
     print(f"{len(train)} rows, {tokens} tokens; held-out loss before: {before:.4f}")
@@ -98,18 +98,6 @@ def hone_command(options: argparse.Namespace, *, data: Path, model: str, out: Pa
     }
     command = [sys.executable, "-m", "models_core", "sft", "--model", model, "--data", str(data), "--out", str(out)]
     return command + [f"--set={name}={value}" for name, value in settings.items()]
-
-
-def trained(command: Sequence[str]) -> tuple[float, float]:
-    """(seconds of training, peak memory in GB) of a child whose last line of output says "seconds"."""
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    said = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        raise SystemExit(f"{' '.join(command[:4])} ended with {child.returncode}.")
-    return float(json.loads(said.strip().splitlines()[-1])["seconds"]), usage.ru_maxrss / 1e6
 
 
 def loss_of(model: str | Path, *, rows: Sequence[Mapping[str, Any]]) -> float:
