@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
-from models_core import distributed, pretrain, reward, sft
-from models_core.config import STAGES, parse
+from models_core import distributed
 from models_core.stopping import Stopped, StopSignal
-
-RECIPES: dict[str, Any] = {"pretrain": pretrain.train, "sft": sft.train, "reward": reward.train}
+from tests.models_core import recipes
 
 
 class StopAt(StopSignal):
@@ -42,9 +40,8 @@ def run(folder: Path, name: str, stage: str, values: dict[str, Any], given: dict
     out = folder / given.pop("out", name)
     looks = given.pop("stop_after", 0)
     stop = StopAt(looks) if looks else StopSignal()
-    settings = parse(STAGES[stage], {"precision": "fp32", **values})
     try:
-        RECIPES[stage](settings, out=out, device=torch.device("cpu"), stop=stop, **given)
+        recipes.run(stage, out, values, stop=stop, **given)
     except Stopped:
         assert looks, "only a run that was told to may stop"
 
