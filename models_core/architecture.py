@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from models_core import tokenization
 from models_core.config import BadInput, PretrainConfig
-from models_core.language_models import trunk
+from models_core.methods.layers import trunk
 
 SHAPES = {
     "1m": (4, 128, 4),

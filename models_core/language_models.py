@@ -152,11 +152,6 @@ def head(model: Any) -> torch.nn.Linear:
     return score
 
 
-def trunk(model: Any) -> Any:
-    """The transformer below a causal or scalar head. Call it for `last_hidden_state` (batch, time, width)."""
-    return getattr(model, model.base_model_prefix)
-
-
 def context_length(model: Any) -> int:
     """The most positions the model has for tokens; a large number where its configuration names none.
 

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models_core.config import BadInput
-from models_core.language_models import trunk
+from models_core.methods.layers import trunk
 from models_core.packing import packed_attention
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3

@@ -14,8 +14,8 @@ import torch
 from models_core import chat, language_models, methods, scoring
 from models_core.batching import micro_batches
 from models_core.config import PPOConfig
-from models_core.language_models import head, trunk
-from models_core.ops import head_log_probs
+from models_core.language_models import head
+from models_core.methods.layers import trunk
 from models_core.packing import Group, Packed, hidden_states, pack
 from models_core.records import Message
 
@@ -71,7 +71,7 @@ class Networks:
 
     def log_probs(self, packed: Packed, *, temperature: float | None = None) -> torch.Tensor:
         """Of the response tokens under the policy, by default at the temperature they are sampled with: [M]."""
-        return _log_probs(self.policy, packed, temperature=temperature or self.settings.temperature)
+        return scoring.response_log_probs(self.policy, packed, temperature=temperature or self.settings.temperature)
 
     def values(self, packed: Packed) -> torch.Tensor:
         """Of the state in which each response token is chosen, on the scale of scores: [M].
@@ -118,7 +118,7 @@ class Networks:
 
     def _reference_log_probs(self, packed: Packed) -> torch.Tensor:
         with methods.adapter_off(self.policy) if self.reference is self.policy else contextlib.nullcontext():
-            return _log_probs(self.reference, packed, temperature=self.settings.temperature)
+            return scoring.response_log_probs(self.reference, packed, temperature=self.settings.temperature)
 
     def _rows(self, groups: Sequence[Group], measured: Callable[[Packed], torch.Tensor]) -> Rows:
         """A quantity of every response token, computed in micro-batches and put into rows in the groups' order."""
@@ -128,11 +128,6 @@ class Networks:
             for index, row in zip(batch, measured(packed).split(packed.response_sizes), strict=True):
                 rows[index] = row
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-
-
-def _log_probs(model: Any, packed: Packed, *, temperature: float) -> torch.Tensor:
-    states = hidden_states(trunk(model), packed)[packed.predictors]
-    return head_log_probs(states, model.get_output_embeddings(), packed.response_ids, temperature=temperature)
 
 
 def _same_tokens(one: Any, other: Any) -> bool:

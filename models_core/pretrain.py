@@ -32,11 +32,9 @@ from models_core import (
 )
 from models_core.batching import micro_batches, minibatches
 from models_core.config import BadInput, PretrainConfig
-from models_core.language_models import trunk
-from models_core.ops import head_log_probs
-from models_core.packing import Group, hidden_states, pack
+from models_core.packing import Group, pack
 from models_core.run_folder import RunFolder
-from models_core.sharding import is_sharded
+from models_core.scoring import response_log_probs
 from models_core.stopping import StopSignal
 from models_core.training import Training
 
@@ -145,6 +143,7 @@ def train(
                 by="eval_loss",
             )
         training.run.log(step, loss=loss, **measured, learning_rate=rate, gradient_norm=norm)
+        # Decoding reads whole weights: a model whose layers are split does not show what it writes.
         if (measured or step == len(plan)) and processes.is_main() and not training.is_sharded:
             sampler.write(step)
         training.between_steps(step, total=len(plan))
@@ -242,9 +241,7 @@ def mean_loss(network: Any, rows: Sequence[Group], *, settings: PretrainConfig, 
 
 def summed_loss(network: Any, rows: Sequence[Group], *, device: torch.device) -> torch.Tensor:
     """-log p of every predicted token, summed."""
-    packed = pack(rows, device=device)
-    states = hidden_states(trunk(network), packed)[packed.predictors]
-    return -head_log_probs(states, network.get_output_embeddings(), packed.response_ids).sum()
+    return -response_log_probs(network, pack(rows, device=device)).sum()
 
 
 class Sampler:
@@ -271,8 +268,8 @@ class Sampler:
     def write(self, step: int) -> None:
         """Append a row a prompt to samples.jsonl: the step, the prompt, and what the model wrote after it."""
         room = language_models.context_length(self.network) - max(map(len, self.prompts))
-        if not self.settings.sample_tokens or room < 1 or any(map(is_sharded, self.network.parameters())):
-            return  # decoding reads whole weights; a model whose layers are split shows itself at the end
+        if not self.settings.sample_tokens or room < 1:
+            return
         samples = rollout.sample(
             self.network,
             self.prompts,
@@ -283,8 +280,6 @@ class Sampler:
             seed=self.settings.seed,
             batch_size=len(self.prompts),
         )
-        if not processes.is_main():
-            return
         with self.path.open("a", encoding="utf-8") as file:
             for prompt, (sample,) in zip(self.prompts, samples, strict=True):
                 texts = [chat.decode_response(self.tokenizer, ids) for ids in (prompt, sample.ids)]

@@ -1,4 +1,7 @@
-"""Reading a reward model: responses as token groups, and one logit for each at its EOS."""
+"""What a model says of responses that are there already: as token groups, a prompt computed once for all of its own.
+
+A reward model has one logit for each, at its EOS; a language model the log-probability of each of their tokens.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +10,9 @@ import torch
 
 from models_core import chat
 from models_core.batching import micro_batches
-from models_core.language_models import head, trunk
+from models_core.language_models import head
+from models_core.methods.layers import trunk
+from models_core.ops import head_log_probs
 from models_core.packing import Group, Packed, hidden_states, pack
 from models_core.records import Message
 
@@ -42,6 +47,12 @@ def reward_logits(model: Any, packed: Packed) -> torch.Tensor:
     score = head(model)
     states = hidden_states(trunk(model), packed)[packed.ends]
     return score(states.to(score.weight.dtype)).squeeze(-1)
+
+
+def response_log_probs(model: Any, packed: Packed, *, temperature: float = 1.0) -> torch.Tensor:
+    """A language model's log-probability of every response token, end to end: [M]."""
+    states = hidden_states(trunk(model), packed)[packed.predictors]
+    return head_log_probs(states, model.get_output_embeddings(), packed.response_ids, temperature=temperature)
 
 
 @torch.no_grad()

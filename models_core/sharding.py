@@ -5,7 +5,6 @@ Embeddings, the last normalisation and the head stay whole everywhere: they may 
 the trunk's forward pass, at the tokens that count. (Zhao et al. 2023, 2304.11277; torch's `fully_shard`.)
 """
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from models_core.config import BadInput
-from models_core.language_models import trunk
+from models_core.methods.layers import stack, trunk
 
 
 def shard(network: Any, *, device: torch.device) -> None:
@@ -25,10 +24,7 @@ def shard(network: Any, *, device: torch.device) -> None:
     Raises BadInput where the model has no stack of layers, or weights that cannot be split.
     """
     body = trunk(network)
-    stacks = [part for part in body.modules() if isinstance(part, nn.ModuleList) and len(part) > 0]
-    if not stacks:
-        raise BadInput(f"parallel=fsdp needs a stack of layers, and a {type(network).__name__} has none.")
-    layers = max(stacks, key=len)
+    layers = nn.ModuleList(stack(network, needed_by="parallel=fsdp"))
     weights = list(layers.parameters())
     if not all(weight.is_floating_point() for weight in weights):
         raise BadInput("parallel=fsdp cannot split quantised weights; take parallel=ddp.")
@@ -66,12 +62,6 @@ def share_of(tensor: Tensor, *, like: Tensor) -> Tensor:
         return tensor
     spread: DTensor = distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
     return spread.to_local()
-
-
-def gathered(weights: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Named shares, put together one after the other."""
-    for name, share in weights.items():
-        yield name, whole(share.detach(), like=parameters[name])
 
 
 def unshard(network: nn.Module, *, dtype: torch.dtype) -> None:

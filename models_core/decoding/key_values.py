@@ -18,7 +18,7 @@ from transformers.cache_utils import CacheLayerMixin
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from models_core.language_models import trunk
+from models_core.methods.layers import trunk
 
 DECODING = "hone_decoding"
 BLOCK = 128

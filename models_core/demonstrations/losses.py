@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from models_core.demonstrations.encoding import Example
-from models_core.language_models import trunk
+from models_core.methods.layers import trunk
 from models_core.ops import head_log_probs
 from models_core.packing import hidden_states, pack
 

@@ -14,10 +14,9 @@ from torch import Tensor
 from models_core import corpus, language_models, tokenization
 from models_core.batching import micro_batches
 from models_core.config import EvaluateConfig
-from models_core.language_models import trunk
-from models_core.ops import head_log_probs
-from models_core.packing import Group, hidden_states, pack
+from models_core.packing import Group, pack
 from models_core.progress import Ticker
+from models_core.scoring import response_log_probs
 from models_core.stopping import StopSignal
 
 
@@ -64,6 +63,7 @@ def figures(nats: float, *, tokens: int, size: int) -> dict[str, float]:
     return {"tokens": tokens, "bytes": size, "loss": measures.pop("eval_loss"), **measures}
 
 
+@torch.no_grad()
 def log_probabilities(
     network: Any, groups: Sequence[Group], *, budget: int, device: torch.device, stop: StopSignal
 ) -> list[Tensor]:
@@ -74,15 +74,7 @@ def log_probabilities(
         stop.check()
         members = [groups[place] for place in batch]
         sizes = [sum(map(len, group.responses)) for group in members]
-        values = response_log_probs(network, members, device=device).split(sizes)
+        values = response_log_probs(network, pack(members, device=device)).split(sizes)
         found |= zip(batch, values, strict=True)
         ticker(len(found), len(groups))
     return [found[place] for place in range(len(groups))]
-
-
-@torch.no_grad()
-def response_log_probs(network: Any, groups: Sequence[Group], *, device: torch.device) -> Tensor:
-    """Log-probability of every response token of every group, end to end: (tokens,)."""
-    packed = pack(groups, device=device)
-    states = hidden_states(trunk(network), packed)[packed.predictors]
-    return head_log_probs(states, network.get_output_embeddings(), packed.response_ids)

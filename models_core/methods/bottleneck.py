@@ -37,7 +37,7 @@ def add(model: PreTrainedModel, *, inner: int) -> list[Bottleneck]:
         return []
     like = embedding(model)
     added = []
-    for layer in stack(model, method="adapter"):
+    for layer in stack(model, needed_by="The method adapter"):
         for block in attention_and_mlp(model, layer, method="adapter"):
             adapter = Bottleneck(width=model.config.hidden_size, inner=inner)
             adapter.to(device=like.device, dtype=like.dtype)

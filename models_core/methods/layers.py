@@ -13,7 +13,7 @@ ADDED = ("virtual_tokens", "bottleneck")
 
 
 def trunk(model: PreTrainedModel) -> PreTrainedModel:
-    """The transformer below the head."""
+    """The transformer below a causal or scalar head. Call it for `last_hidden_state` (batch, time, width)."""
     body: PreTrainedModel = getattr(model, model.base_model_prefix)
     return body
 
@@ -25,11 +25,11 @@ def embedding(model: PreTrainedModel) -> Tensor:
     return table
 
 
-def stack(model: PreTrainedModel, *, method: str) -> list[nn.Module]:
+def stack(model: PreTrainedModel, *, needed_by: str) -> list[nn.Module]:
     """The model's layers, first to last. Raises BadInput where there is no list of them."""
     lists = [list(part) for part in trunk(model).modules() if isinstance(part, nn.ModuleList) and len(part) > 0]
     if not lists:
-        raise BadInput(f"The method {method} needs a stack of layers, and a {type(model).__name__} has none.")
+        raise BadInput(f"{needed_by} needs a stack of layers, and a {type(model).__name__} has none.")
     return max(lists, key=len)
 
 
@@ -47,7 +47,7 @@ def attention_and_mlp(model: PreTrainedModel, layer: nn.Module, *, method: str) 
 
 def choose_last(model: PreTrainedModel, *, count: int) -> None:
     """Let the last `count` layers learn, and the normalisation between them and the head."""
-    for part in [*stack(model, method="last_n")[-count:], _final_norm(model)]:
+    for part in [*stack(model, needed_by="The method last_n")[-count:], _final_norm(model)]:
         if part is not None:
             part.requires_grad_(True)
 

@@ -11,7 +11,8 @@ from models_core import memory
 from models_core.kernels import layers
 from models_core.kernels.norm import rms_norm
 from models_core.kernels.rotary import rotate
-from models_core.language_models import load_policy, trunk
+from models_core.language_models import load_policy
+from models_core.methods.layers import trunk
 from models_core.packing import Group, hidden_states, pack, packed_attention
 from tests.models_core.tiny import make_tiny_model
 

@@ -9,7 +9,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from models_core import language_models, methods
 from models_core.config import METHODS, BadInput, RewardConfig, SFTConfig, parse
-from models_core.language_models import trunk
+from models_core.methods.layers import trunk
 from models_core.packing import Group, hidden_states, pack
 from tests.models_core.tiny import make_tiny_model
 from tests.models_core.tuned import ADDING, SMALL, prepared

@@ -13,7 +13,8 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from models_core import memory, methods, rollout
 from models_core.config import METHODS
-from models_core.language_models import head, trunk
+from models_core.language_models import head
+from models_core.methods.layers import trunk
 from models_core.methods.soft_prompts import KINDS
 from models_core.packing import Group, hidden_states, pack
 from models_core.scoring import group_logits

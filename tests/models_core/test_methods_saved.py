@@ -10,7 +10,7 @@ import torch
 
 from models_core import language_models, methods
 from models_core.config import METHODS, BadInput, SFTConfig, parse
-from models_core.language_models import trunk
+from models_core.methods.layers import trunk
 from models_core.packing import Group, hidden_states, pack
 from models_core.scoring import group_logits
 from tests.models_core.tiny import make_tiny_model

@@ -9,7 +9,8 @@ import torch
 from models_core import packing
 from models_core.kernels import attention
 from models_core.kernels.attention import Segment
-from models_core.language_models import load_policy, trunk
+from models_core.language_models import load_policy
+from models_core.methods.layers import trunk
 from models_core.packing import Group, hidden_states, pack
 from tests.models_core.tiny import make_tiny_model
 
