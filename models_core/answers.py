@@ -5,11 +5,22 @@ not at all. A command that was interrupted goes on from OUT.partial with --resum
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models_core.config import BadInput
 from models_core.run_folder import write_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer, wherever it comes from. `logprob` is None where a server sent none; `tokens` are without EOS."""
+
+    text: str
+    finish_reason: str
+    logprob: float | None
+    tokens: int
 
 
 class AnswerFile:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from models_core import chat, language_models, precision, records, rollout, server
-from models_core.answers import AnswerFile
+from models_core.answers import Answer, AnswerFile
 from models_core.config import AnsweringSettings, BadInput, SampleConfig
 from models_core.progress import Progress, Ticker
 from models_core.records import Messages, Prompt
@@ -28,15 +28,6 @@ SHORTEST_PROMPT = 16
 """Tokens that must be left for a prompt beside its answer."""
 SCORED_TOKENS = 8192
 """Tokens of answers that are scored at once, padding included."""
-
-
-class Answer(NamedTuple):
-    """What a row says of an answer, wherever it comes from; `tokens` without EOS."""
-
-    text: str
-    finish_reason: str
-    logprob: float | None
-    tokens: int
 
 
 def run(
@@ -184,7 +175,12 @@ class _InMemory:
         )
 
     def _read(self, item: Sample) -> Answer:
-        return Answer(text_of(self.tokenizer, item), item.finish_reason, sum(item.logprobs), content_length(item))
+        return Answer(
+            text=text_of(self.tokenizer, item),
+            finish_reason=item.finish_reason,
+            logprob=sum(item.logprobs),
+            tokens=content_length(item),
+        )
 
 
 class _Served:
@@ -206,15 +202,7 @@ class _Served:
         finished: Callable[[int, Sequence[Answer]], None],
         progress: Progress,
     ) -> None:
-        self.server.answers(
-            chats,
-            only=only,
-            samples=samples,
-            finished=lambda number, items: finished(
-                number, [Answer(item.text, item.finish_reason, item.logprob, item.tokens) for item in items]
-            ),
-            progress=progress,
-        )
+        self.server.answers(chats, only=only, samples=samples, finished=finished, progress=progress)
 
 
 def answer(
@@ -249,16 +237,15 @@ def encode_prompts(
         )
     encoded, truncated = [], 0
     for number, messages in enumerate(chats, start=1):
-        ids = chat.encode_prompt(tokenizer, messages, max_tokens=2**62)
-        if len(ids) > room:
-            if settings.long_prompts == "refuse":
-                raise BadInput(
-                    f"Prompt {number} has {len(ids)} tokens, and {room} fit beside an answer: "
-                    "long_prompts=truncate would cut it."
-                )
-            truncated += 1
-            ids = chat.encode_prompt(tokenizer, messages, max_tokens=room)
-        encoded.append(ids)
+        prompt = chat.fit_prompt(tokenizer, messages, max_tokens=room)
+        if prompt.is_cut and settings.long_prompts == "refuse":
+            whole = chat.encode_prompt(tokenizer, messages, max_tokens=2**62)
+            raise BadInput(
+                f"Prompt {number} has {len(whole)} tokens, and {room} fit beside an answer: "
+                "long_prompts=truncate would cut it."
+            )
+        truncated += prompt.is_cut
+        encoded.append(prompt.ids)
     return encoded, truncated
 
 

@@ -18,10 +18,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from models_core.answers import Answer
 from models_core.config import BadInput, SampleConfig
 from models_core.progress import Progress
 from models_core.records import Messages
@@ -47,16 +47,6 @@ class _Passing(Exception):
     def __init__(self, reason: str, *, after: float = 0.0) -> None:
         super().__init__(reason)
         self.after = after
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One answer of a server. `logprob` is None where it sent none; `tokens` counts the answer's own, without EOS."""
-
-    text: str
-    finish_reason: str
-    logprob: float | None
-    tokens: int
 
 
 Finished = Callable[[int, list[Answer]], None]
