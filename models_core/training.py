@@ -16,7 +16,7 @@ from torch import Tensor
 from models_core import checkpoint, distributed, memory, precision, processes, sharding
 from models_core.best import Best
 from models_core.config import BadInput, TrainingSettings
-from models_core.methods import described, trainable
+from models_core.methods import described, keeps_base, trainable
 from models_core.methods.merging import LEARNED, on_disk
 from models_core.precision import MasterAdamW
 from models_core.run_folder import RunFolder
@@ -78,9 +78,8 @@ class Training:
 
     def _resolved_precision(self) -> str:
         """The setting, or what the first process measures: all must compute alike."""
-        measured = precision.resolve(self.settings.precision, device=self.device)
-        is_bf16 = distributed.any_of(measured == "bf16" and processes.is_main(), device=self.device)
-        return "bf16" if is_bf16 else "fp32"
+        is_bf16 = processes.is_main() and precision.resolve(self.settings.precision, device=self.device) == "bf16"
+        return "bf16" if distributed.any_of(is_bf16, device=self.device) else "fp32"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -93,7 +92,8 @@ class Training:
 
         Before that the model takes the shape it is trained in: its layers split over processes, or computed twice.
         """
-        start = on_disk(model)
+        # Only where the model's own weights learn do they start from the file's; else it need not be read again.
+        start = {} if keeps_base(self.settings.method) else on_disk(model)
         if self.settings.gradient_checkpointing:
             memory.compute_layers_twice(model)
         if self.is_sharded:
