@@ -116,7 +116,7 @@ class Batch:
 
         The last rows that go on move into the slots that fall free: as few copies as possible.
         """
-        staying = over.count(False) if isinstance(over, list) else list(over).count(False)
+        staying = sum(not is_over for is_over in over)
         free = [slot for slot in range(staying) if over[slot]]
         moving = [slot for slot in range(staying, len(over)) if not over[slot]]
         kept = list(range(staying))

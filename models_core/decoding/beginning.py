@@ -23,8 +23,8 @@ class Beginning:
     @classmethod
     def of(cls, cache: Any, *, shift: int | None = None) -> "Beginning":
         """What a forward pass over one row left in a transformers cache; positions go on after it by default."""
-        keys = tuple(layer.keys.detach() for layer in cache.layers)
-        values = tuple(layer.values.detach() for layer in cache.layers)
+        keys = tuple(layer.keys for layer in cache.layers)
+        values = tuple(layer.values for layer in cache.layers)
         return cls(keys=keys, values=values, shift=keys[0].shape[2] if shift is None else shift)
 
     @property

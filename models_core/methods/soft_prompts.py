@@ -149,10 +149,7 @@ def _computed(body: Any, embeddings: Tensor) -> Beginning:
     positions = torch.arange(len(embeddings), device=embeddings.device)[None]
     with _evaluating(body):
         body(inputs_embeds=embeddings[None], position_ids=positions, past_key_values=cache, use_cache=True)
-    layers: list[Any] = list(cache.layers)
-    keys = tuple(layer.keys for layer in layers)
-    values = tuple(layer.values for layer in layers)
-    return Beginning(keys=keys, values=values, shift=len(embeddings))
+    return Beginning.of(cache, shift=len(embeddings))
 
 
 @contextmanager
