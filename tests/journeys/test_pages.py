@@ -80,6 +80,13 @@ def go(page: Page, world: World, state: State) -> None:
     page.wait_for_function("() => !document.querySelector('.prose .math:not(.tried)')")
 
 
+CUT_AT_THE_LEFT = """() => [...document.querySelectorAll("main :is(.card, button, input, textarea, label)")]
+    .filter((part) => part.checkVisibility() && part.getBoundingClientRect().width > 1)
+    .filter((part) => part.getBoundingClientRect().left < -1)
+    .map((part) => part.textContent.trim().slice(0, 40))"""
+"""What begins beyond the left edge: nobody can scroll there, and the page is no wider for it."""
+
+
 @pytest.mark.parametrize("who", WHO)
 def test_axe_finds_nothing_and_nothing_is_lost_when_enlarged(
     who: str, world: World, sign_in: SignIn, browser: Browser, live_server: Any, shoot: Callable[..., None]
@@ -103,6 +110,7 @@ def test_axe_finds_nothing_and_nothing_is_lost_when_enlarged(
             wide = page.evaluate("document.documentElement.scrollWidth")
             if wide > width:
                 wrong.append(f"{wide} wide on {width}")
+            wrong += [f"cut at the left on {width}: {text}" for text in page.evaluate(CUT_AT_THE_LEFT)]
         page.set_viewport_size({"width": 390, "height": 844})
         page.emulate_media(color_scheme="light")
         shoot(page, state, "phone")
