@@ -135,6 +135,7 @@ def train(
         "seconds": training.seconds,
         "episodes_per_s": sum(map(len, plan[:step])) / training.seconds,
     }
+    training.take_best()  # no held-out measure chooses here: the last weights stay, in fp32
     average.apply(methods.trainable(networks.policy))
     language_models.save_policy(training.run.model, methods.settled(networks.policy), networks.tokenizer)
     return training.finish(metrics)

@@ -34,3 +34,21 @@ def test_small_updates_of_a_bf16_run_are_in_the_file_and_in_the_next_run(kind: s
             moved = (later[name] - earlier[name]).abs()
             assert moved.max() <= RATE * 1.01
             assert moved.median() == pytest.approx(RATE, rel=0.05)
+
+
+def test_a_policy_that_learned_in_bf16_is_saved_in_fp32_too(tmp_path: Path) -> None:
+    base = make_tiny_model(tmp_path / "model")
+    reward_values = {"epochs": 1, "batch_size": 8, "held_out": 0}
+    recipes.run("reward", tmp_path / "reward", reward_values, model=str(base), data=recipes.rankings(tmp_path))
+    values = {
+        "precision": "bf16", "method": "full", "episodes": 8, "batch_size": 8, "minibatches": 1, "max_new_tokens": 6,
+        "learning_rate": RATE,
+    }  # fmt: skip
+    given = {"model": str(base), "reward": str(tmp_path / "reward" / "model"), "data": recipes.prompts(tmp_path)}
+    recipes.run("ppo", tmp_path / "policy", values, **given)
+    start, end = load_file(base / "model.safetensors"), recipes.weights(tmp_path / "policy")
+    for name in (name for name, weight in start.items() if weight.dim() == 2 and "embed" not in name):
+        moved = (end[name] - start[name]).abs()
+        assert end[name].dtype == torch.float32
+        assert moved.max() <= RATE * 1.01
+        assert moved.median() == pytest.approx(RATE, rel=0.1)
