@@ -1,8 +1,8 @@
 """Products with weight matrices, in bf16 on a CPU with weights in the order in which oneDNN reads them.
 
 oneDNN otherwise brings a matrix into that order at every call, which takes a third of a decode step (64 rows, a model
-of 135M). Doing it once costs as much as ten steps and gives the same numbers, but for a last bit now and then: sums may be
-taken in another order (of 200 random inputs of 7 rows, one had a number that was off by one step of bf16).
+of 135M). Doing it once costs as much as ten steps and gives the same numbers, but for a last bit now and then: sums may
+be taken in another order (of 200 random inputs of 7 rows, one had a number that was off by one step of bf16).
 """
 
 from collections.abc import Sequence
