@@ -11,6 +11,7 @@ from annotate import queue
 from annotate.models import Assignment, Judgment, JudgmentRevision
 from tests.browser import SignIn
 from tests.cast import PASSWORD, Cast, make_comparison
+from tests.conftest import wait_until
 from tests.journeys.board import held, latest_tiers, on_screen, press, saved, start, tier, without_connection
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -70,7 +71,9 @@ def test_two_windows_know_of_each_other_and_neither_loses_anything(
     expect(tier(other, 1)).to_have_text("A")
     other.get_by_role("button", name="Go back to what I had here").click()
     expect(tier(other, 4)).to_have_text("A")
-    draft_saved(other)
+    draft_saved(other)  # which the page may still say of the draft before
+    [first, *_] = held(cast).presentation
+    wait_until(lambda: held(cast).draft.get(f"rank-{first}") == ["4"], what="the draft with the fourth rank")
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     expect(tier(page, 4)).to_have_text("A")
     expect(page.locator("#draft-state")).to_have_text("Brought up to date with your other window.")

@@ -334,7 +334,6 @@
     hone.announce(`${document.querySelector("#receipt .done")?.textContent ?? ""} ${section().querySelector("h1")?.textContent ?? ""}`.trim());
   });
 
-  document.documentElement.classList.add("scripted");
   hone.work.keys.label(document);
   begin();
   outbox.flush();
