@@ -16,18 +16,22 @@ Ties = Literal["skip", "half"]
 
 
 class Pair(NamedTuple):
-    """Two responses of one ranking. `target` is the wanted probability that `better` wins: 1, or 0.5 for a tie."""
+    """Two responses of one ranking. `target` is the wanted probability that `better` wins: 1, or 0.5 for a tie.
+
+    Where there is a `margin`, the scores of an ordered pair are wanted that far apart.
+    """
 
     better: int
     worse: int
     target: float
+    margin: float = 0.0
 
 
 def ranked_pairs(ranks: Sequence[int | None], *, ties: Ties = "skip") -> list[Pair]:
     """All pairs that a ranking with ties and gaps implies; rank 1 is best, None means not ranked.
 
     >>> ranked_pairs([2, 1, 2])
-    [Pair(better=1, worse=0, target=1.0), Pair(better=1, worse=2, target=1.0)]
+    [Pair(better=1, worse=0, target=1.0, margin=0.0), Pair(better=1, worse=2, target=1.0, margin=0.0)]
     """
     pairs = []
     for i, j in combinations(range(len(ranks)), 2):
@@ -64,9 +68,8 @@ class Comparisons:
         for rankings in groups:
             for ranking in rankings:
                 for pair in ranking.pairs:
-                    margin = ranking.margin if pair.target == 1.0 else 0.0
                     weight = ranking.weight / len(ranking.pairs)
-                    rows.append((start + pair.better, start + pair.worse, pair.target, margin, weight))
+                    rows.append((start + pair.better, start + pair.worse, pair.target, pair.margin, weight))
             start += rankings[0].size
         better, worse, target, margin_, weight_ = zip(*rows, strict=True) if rows else ((), (), (), (), ())
         return cls(
@@ -85,22 +88,21 @@ class RankedGroup:
     size: int
     pairs: Sequence[Pair]
     weight: float = 1.0
-    margin: float = 0.0
 
 
 def ranking_loss(scores: torch.Tensor, comparisons: Comparisons) -> torch.Tensor:
-    """K-wise pairwise loss, summed over rankings: [responses] -> scalar. Divide by the sum of the rankings' weights.
+    """K-wise pairwise loss, summed over rankings: [..., responses] -> [...]. Divide by the rankings' weights in sum.
 
     Per ranking the mean over its pairs of -log sigmoid(r_better - r_worse - margin): Ouyang et al. 2022, equation 1;
     the margin as in Llama 2 (Touvron et al. 2023, equation 2). A tie (target 0.5) is the cross-entropy with one half,
     least where both score the same.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    difference = scores[comparisons.better] - scores[comparisons.worse] - comparisons.margin
+    difference = scores[..., comparisons.better] - scores[..., comparisons.worse] - comparisons.margin
     per_pair = -comparisons.target * functional.logsigmoid(difference) - (
         1 - comparisons.target
     ) * functional.logsigmoid(-difference)
-    return (comparisons.weight * per_pair).sum()
+    return (comparisons.weight * per_pair).sum(-1)
 
 
 class PolicyLoss(NamedTuple):

@@ -51,13 +51,17 @@ class Demonstration:
 
 @dataclass(frozen=True, kw_only=True)
 class RankedResponse:
-    """One response of a ranking: rank 1 is best, equal ranks are tied, None was not ranked."""
+    """One response of a ranking: rank 1 is best, equal ranks are tied, None was not ranked.
+
+    `ratings` are those that are numbers, by criterion.
+    """
 
     text: str
     rank: int | None
     model: str | None = None
     score: float | None = None
     acceptable: bool | None = None
+    ratings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,13 @@ class Ranking:
     weight: float = 1.0
     margin: float | None = None
     lang: str | None = None
+    source: str | None = None
     merged_turns: int = 0
+
+    @property
+    def is_by_machine(self) -> bool:
+        """Whether its judge is known, and no human: "ai", or the name of a model or a classifier."""
+        return self.judge not in (None, "human")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,9 +207,9 @@ def _as_text(value: Any, key: str) -> str | None:
 def ranking(row: dict[str, Any]) -> Ranking:
     responses: tuple[RankedResponse, ...]
     if "chosen" in row or "rejected" in row:
-        responses = (
-            RankedResponse(text=_text(row, "chosen"), rank=1),
-            RankedResponse(text=_text(row, "rejected"), rank=2),
+        responses = tuple(
+            RankedResponse(text=_text(row, key), rank=rank, model=model)
+            for rank, (key, model) in enumerate(zip(("chosen", "rejected"), _pair_models(row), strict=True), start=1)
         )
     else:
         responses = tuple(_ranked(item, where) for item, where in _response_rows(row))
@@ -216,8 +226,20 @@ def ranking(row: dict[str, Any]) -> Ranking:
         weight=1.0 if (weight := _number(row, "weight", minimum=0.0)) is None else weight,
         margin=_number(row, "margin", minimum=0.0),
         lang=_optional_text(row, "lang"),
+        source=_optional_text(row, "source"),
         merged_turns=merged,
     )
+
+
+def _pair_models(row: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Who wrote the chosen and the rejected response of a pair, where "models" says so."""
+    models = row.get("models")
+    if models is None:
+        return None, None
+    if not isinstance(models, list) or len(models) != 2:
+        raise RowError('"models" must be a list of two names')
+    chosen, rejected = (None if name is None else _text({"models": name}, "models") for name in models)
+    return chosen, rejected
 
 
 def answers(row: dict[str, Any]) -> Answers:
@@ -322,7 +344,23 @@ def _ranked(item: dict[str, Any], where: str) -> RankedResponse:
         model=_optional_text(item, "model", where),
         score=_number(item, "score", where),
         acceptable=acceptable,
+        ratings=_ratings(item, where),
     )
+
+
+def _ratings(item: dict[str, Any], where: str) -> dict[str, float]:
+    """The ratings of a response that are numbers; answers to other questions of a rubric are none."""
+    ratings = item.get("ratings")
+    if ratings is None:
+        return {}
+    if not isinstance(ratings, dict):
+        raise RowError(f'{where}"ratings" must be an object, not {_kind(ratings)}')
+    numbers = {clean(name, f"{where}a rating's name"): value for name, value in ratings.items()}
+    return {
+        name: float(value)
+        for name, value in numbers.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
 
 
 def _text(row: dict[str, Any], key: str, where: str = "") -> str:

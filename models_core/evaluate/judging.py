@@ -9,9 +9,9 @@ import torch
 
 from models_core import language_models, records, sample
 from models_core.config import BadInput, EvaluateConfig
+from models_core.preferences.accuracy import bootstrap_interval
 from models_core.progress import Ticker, part_of
 from models_core.records import Prompt, Ranking
-from models_core.reward import bootstrap_interval
 from models_core.score import Scorer
 from models_core.stopping import StopSignal
 

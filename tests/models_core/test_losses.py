@@ -42,7 +42,9 @@ def test_ranking_loss_by_hand() -> None:
 
 
 def test_a_margin_is_taken_off_the_difference_of_ordered_pairs_only() -> None:
-    group = RankedGroup(3, ranked_pairs([1, 1, 2], ties="half"), margin=0.5)
+    margins = {1.0: 0.5, 0.5: 0.0}
+    pairs = ranked_pairs([1, 1, 2], ties="half")
+    group = RankedGroup(3, [pair._replace(margin=margins[pair.target]) for pair in pairs])
     scores = torch.tensor([1.0, 0.0, 0.0])
     tie = 0.5 * sigmoid_loss(1) + 0.5 * sigmoid_loss(-1)
     expected = (tie + sigmoid_loss(0.5) + sigmoid_loss(-0.5)) / 3

@@ -205,9 +205,11 @@ def test_rankings_that_cannot_teach_are_left_out_and_counted(tiny: Path, tmp_pat
     )
     result = run("reward", tmp_path / "run", {"max_length": 256}, model=str(tiny), data=data)
     assert result["rankings"] == 2
-    assert result["dropped_rankings"] == 2
-    assert result["dropped_equal_pairs"] == 1
-    assert result["too_long_responses"] == 1
+    assert result["left_out"] == {
+        "no_order": {"count": 2, "rows": ["1", "2"]},
+        "equal_pairs": {"count": 1, "rows": ["1"]},
+        "too_long_responses": {"count": 1, "rows": ["3"]},
+    }
 
 
 def test_rankings_without_any_order_are_refused(tiny: Path, tmp_path: Path) -> None:

@@ -210,7 +210,8 @@ def test_rows_that_do_not_come_through_whole_are_counted(tiny: Path, tmp_path: P
 def test_rankings_with_long_prompts_are_counted_or_refused(tiny: Path, tmp_path: Path) -> None:
     long = [{"role": "user", "content": "x" * 60}, {"role": "assistant", "content": "y" * 60}, *recipes.chat("end")]
     data = recipes.write(tmp_path / "pairs.jsonl", [{"id": "1", "prompt": long, "chosen": "a", "rejected": "b"}])
-    assert run("reward", tmp_path / "run", {"max_length": 128}, model=str(tiny), data=data)["truncated_prompts"] == 1
+    result = run("reward", tmp_path / "run", {"max_length": 128}, model=str(tiny), data=data)
+    assert result["left_out"]["truncated_prompts"]["count"] == 1
     with pytest.raises(BadInput, match="The prompt of the row '1' is longer than max_length"):
         run("reward", tmp_path / "no", {"max_length": 128, "long_prompts": "refuse"}, model=str(tiny), data=data)
 

@@ -1,0 +1,54 @@
+"""The shift and the scale of scores: a reward model's loss leaves the level of its logits free."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from models_core import records, scoring
+from models_core.packing import Group
+from models_core.preferences.examples import Example
+
+STAND_IN_PROMPTS = 64
+"""Training prompts whose responses' logits set shift and scale where no files for that are given."""
+SMALLEST_DEVIATION = 1e-6
+"""Logits closer together than this are equal, and are left as they are."""
+
+Logits = Callable[[Sequence[Group]], list[list[float]]]
+
+
+def measured(
+    logits: Logits,
+    *,
+    examples: Sequence[Example],
+    demonstrations: str | Path | None,
+    samples: str | Path | None,
+    tokenizer: Any,
+    max_length: int,
+) -> dict[str, Any]:
+    """Shift and scale of scores: mean logit of demonstrations, standard deviation over samples of the reference.
+
+    Stiennon et al. 2020 put the reference summaries at 0. Without these files the responses that were trained on stand
+    in for either, which `calibrated_on` says.
+    """
+
+    def of(path: str | Path | None) -> list[float]:
+        if path is None:
+            groups = [example.group for example in examples[:STAND_IN_PROMPTS]]
+        else:
+            rows = records.read(path, "answers")
+            encoded = [scoring.encode_group(tokenizer, row.messages, row.texts, max_length=max_length) for row in rows]
+            groups = [row.group for row in encoded]
+        return [logit for row in logits(groups) for logit in row]
+
+    shifting = of(demonstrations)
+    scaling = shifting if samples is None and demonstrations is None else of(samples)
+    deviation = statistics.pstdev(scaling) if scaling else 0.0
+    return {
+        "reward_shift": statistics.fmean(shifting) if shifting else 0.0,
+        "reward_scale": deviation if deviation > SMALLEST_DEVIATION else 1.0,
+        "calibrated_on": {
+            "shift": "training responses" if demonstrations is None else "demonstrations",
+            "scale": "training responses" if samples is None else "samples",
+        },
+    }
