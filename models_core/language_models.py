@@ -4,11 +4,10 @@ Only safetensors are read, no code of a model's repository is run. M, wherever a
 a name of the catalogue, or a Hub id.
 """
 
-import math
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from models_core import catalogue, processes
+from models_core import catalogue, heads, processes
 from models_core.config import BadInput
 from models_core.methods import merging, quantised, soft_prompts, storage
 
@@ -99,7 +98,10 @@ def load_policy(
 def load_reward_model(
     name: str | Path, *, device: torch.device | str, dtype: torch.dtype, quantise: bool = False
 ) -> PreTrainedModel:
-    """A trained reward model in evaluation mode. Its head stays in fp32, whatever `dtype` the trunk has."""
+    """A trained reward model in evaluation mode. Its head stays in fp32, whatever `dtype` the trunk has.
+
+    Of an ensemble that head is the mean; `heads.held` has the several ones.
+    """
     source = locate(name)
     config = _config(source)
     if not _is_classifier(config):
@@ -108,6 +110,7 @@ def load_reward_model(
         raise BadInput(f"{name} has {config.num_labels} outputs; a reward model has one.")
     model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device, quantise=quantise)
     _restore_head(model, source)
+    heads.attach(model, Path(source))
     return model
 
 
@@ -118,34 +121,35 @@ def new_reward_model(
     dtype: torch.dtype,
     seed: int,
     head_scale: float = 1.0,
+    head_count: int = 1,
     trunk_layers: int = 0,
     quantise: bool = False,
 ) -> PreTrainedModel:
-    """A language model's trunk with a fresh scalar head without bias, fp32, normal.
+    """A language model's trunk with fresh scalar heads without bias, fp32, normal: [head_count, width].
 
-    Its deviation is head_scale/sqrt(width + 1), at scale 1 Stiennon et al.'s (2009.01325). `trunk_layers` keeps only
-    the first so many layers, 0 all. A reward model given as `name` keeps its head and its layers and is trained on.
+    Their deviation is head_scale/sqrt(width + 1). `trunk_layers` keeps only the first so many layers, 0 all. A reward
+    model given as `name` keeps its head, or heads where it has `head_count` of them, and its layers, and is trained on.
     """
     source = locate(name)
     config = _config(source)
     if _is_classifier(config):
-        return load_reward_model(name, device=device, dtype=dtype, quantise=quantise)
+        model = load_reward_model(name, device=device, dtype=dtype, quantise=quantise)
+        heads.widen(model, count=head_count, seed=seed, scale=head_scale)
+        return model
     config.num_labels = 1
     if trunk_layers:
         if trunk_layers > config.num_hidden_layers:
             raise BadInput(f"trunk_layers is {trunk_layers}, but {name} has {config.num_hidden_layers} layers.")
         config.num_hidden_layers = trunk_layers
     model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device, quantise=quantise)
-    score = head(model).float()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        width = score.weight.shape[1]
-        score.weight.copy_(torch.randn(score.weight.shape, generator=generator) * head_scale / math.sqrt(width + 1))
+    width = head(model).weight.shape[1]
+    started: Any = model
+    started.score = heads.linear(heads.fresh(head_count, width, seed=seed, scale=head_scale).to(device))
     return model
 
 
 def head(model: Any) -> torch.nn.Linear:
-    """The scalar head of a reward model. weight: (1, width)."""
+    """The scalar head of a reward model. weight: (1, width), (m, width) while m heads are being trained."""
     score = getattr(model, "score", None)
     if not isinstance(score, torch.nn.Linear):
         raise BadInput(f"A {type(model).__name__} has no scalar head that can be read at the last token.")
@@ -176,15 +180,16 @@ def save_reward_model(
     """Write a reward model that plain transformers pools at the EOS.
 
     transformers reads the logit at the last token that is not `pad_token_id`. Many tokenizers pad with EOS, which would
-    move that place one token back, so another id is stored as padding.
+    move that place one token back, so another id is stored as padding. Of an ensemble it reads the mean.
     """
     config = model.config
+    heads.note(model)
     config.pad_token_id = pad_id(tokenizer)
     config.reward_shift, config.reward_scale = float(reward_shift), float(reward_scale)
     pad, side = tokenizer.pad_token, tokenizer.padding_side
     tokenizer.pad_token, tokenizer.padding_side = tokenizer.convert_ids_to_tokens(config.pad_token_id), "right"
     try:
-        _save(folder, model, tokenizer)
+        _save(folder, model, tokenizer, beside=heads.save)
     finally:
         tokenizer.pad_token, tokenizer.padding_side = pad, side
 
@@ -196,7 +201,13 @@ def pad_id(tokenizer: Any) -> int:
     return next(token for token in candidates if token is not None and token != tokenizer.eos_token_id)
 
 
-def _save(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
+def _save(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: Any,
+    *,
+    beside: Callable[[PreTrainedModel, Path], None] = lambda model, folder: None,
+) -> None:
     if not processes.is_main():
         return
     partial = folder.with_name(f".{folder.name}.partial")
@@ -204,6 +215,7 @@ def _save(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
     storage.save(model, folder)
     exact = getattr(model, merging.EXACT, {})
     model.save_pretrained(partial, state_dict=storage.base_tensors(model, exact))
+    beside(model, partial)
     tokenizer.save_pretrained(partial)
     for path in partial.rglob("*"):
         if path.is_file():

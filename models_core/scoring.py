@@ -3,12 +3,13 @@
 A reward model has one logit for each, at its EOS; a language model the log-probability of each of their tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn import functional
 
-from models_core import chat
+from models_core import chat, heads
 from models_core.batching import micro_batches
 from models_core.language_models import head
 from models_core.methods.layers import trunk
@@ -43,10 +44,20 @@ def encode_group(tokenizer: Any, messages: Sequence[Message], texts: Sequence[st
 
 
 def reward_logits(model: Any, packed: Packed) -> torch.Tensor:
-    """The head's logit at every response's last token, in the head's precision: [responses]."""
+    """The head's logit at every response's last token, in the head's precision: [responses].
+
+    Of several heads that are being trained it is the mean, as it will be of the model that is saved.
+    """
     score = head(model)
     states = hidden_states(trunk(model), packed)[packed.ends]
-    return score(states.to(score.weight.dtype)).squeeze(-1)
+    return score(states.to(score.weight.dtype)).mean(-1)
+
+
+def head_logits(model: Any, packed: Packed) -> torch.Tensor:
+    """Each head's logit at every response's last token: [responses, heads]; one column where there is one head."""
+    weight = heads.held(model).weight
+    states = hidden_states(trunk(model), packed)[packed.ends]
+    return functional.linear(states.to(weight.dtype), weight)
 
 
 def response_log_probs(model: Any, packed: Packed, *, temperature: float = 1.0) -> torch.Tensor:
@@ -55,15 +66,36 @@ def response_log_probs(model: Any, packed: Packed, *, temperature: float = 1.0) 
     return head_log_probs(states, model.get_output_embeddings(), packed.response_ids, temperature=temperature)
 
 
-@torch.no_grad()
 def group_logits(model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str) -> list[list[float]]:
     """Logits of every response of every group, in order, computed about `budget` tokens at a time."""
-    logits: list[list[float]] = [[] for _ in groups]
+    return [row.tolist() for row in _by_group(reward_logits, model, groups, budget=budget, device=device)]
+
+
+def group_head_logits(
+    model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str
+) -> list[torch.Tensor]:
+    """Logits of every response of every group by each head, on the CPU: one [responses, heads] a group."""
+    count = heads.held(model).count
+    return [row.reshape(-1, count).cpu() for row in _by_group(head_logits, model, groups, budget=budget, device=device)]
+
+
+@torch.no_grad()
+def _by_group(
+    of: Callable[[Any, Packed], torch.Tensor],
+    model: Any,
+    groups: Sequence[Group],
+    *,
+    budget: int,
+    device: torch.device | str,
+) -> list[torch.Tensor]:
+    """What `of` computes of the responses of packed groups, group by group."""
+    found = [torch.empty(0)] * len(groups)
     filled = [index for index, group in enumerate(groups) if group.responses]
     for batch in micro_batches([groups[index].tokens for index in filled], budget=budget):
         members = [filled[position] for position in batch]
-        flat = reward_logits(model, pack([groups[index] for index in members], device=device)).tolist()
-        for index in members:
-            size = len(groups[index].responses)
-            logits[index], flat = flat[:size], flat[size:]
-    return logits
+        computed = of(model, pack([groups[index] for index in members], device=device))
+        for index, row in zip(
+            members, computed.split([len(groups[index].responses) for index in members]), strict=True
+        ):
+            found[index] = row
+    return found
