@@ -133,8 +133,8 @@ def evaluate(arguments: argparse.Namespace, settings: Any, device: "torch.device
         device=device,
         stop=stop,
     )
-    print(evaluate.tables.markdown(report), flush=True)
-    return report
+    print(evaluate.text(report), flush=True)
+    return evaluate.summary(report)
 
 
 COMMANDS: dict[str, tuple[Run, str]] = {

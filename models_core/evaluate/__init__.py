@@ -3,21 +3,24 @@
 - A language model on text (.txt, or rows with "text"): perplexity, bits per byte.
 - A language model on demonstrations: the perplexity of their responses; where rows carry a "label", how well it is
   predicted; and, of as many as `answers` says, how like the response the model's own answer is.
-- A reward model on rankings or pairs: how many of their strictly ordered pairs it orders the same way.
+- A reward model on rankings or pairs: the whole report that its training leaves too (models_core/reward_report).
 - Two language models on prompts (`--against`, `--reward`): how often the reward model scores the first one's answer
   higher; a tie counts as half a win.
 
 OUT is JSON; the same in tables lies beside it as Markdown.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from models_core import language_models, precision, records
+from models_core import language_models, precision, records, tables
 from models_core.config import BadInput, EvaluateConfig
-from models_core.evaluate import demonstrations, judging, perplexity, tables
+from models_core.evaluate import demonstrations, judging, perplexity
+from models_core.reward_report import assembly
+from models_core.reward_report import tables as reward_tables
 from models_core.run_folder import finite, write_json, write_lines
 from models_core.stopping import StopSignal
 
@@ -45,15 +48,28 @@ def run(
             settings, model=model, against=against, reward=reward, data=data, device=device, dtype=dtype, stop=stop
         )
     elif language_models.is_reward_model(model):
-        report = judging.reward_accuracy(settings, model=model, data=data, device=device, dtype=dtype)
+        report = judging.reward_report(settings, model=model, data=data, device=device, dtype=dtype)
     elif _is_text(Path(data)):
         report = perplexity.of_text(settings, model=model, data=data, device=device, dtype=dtype, stop=stop)
     else:
         report = demonstrations.measure(settings, model=model, data=data, device=device, dtype=dtype, stop=stop)
     report = finite(report)
-    write_lines(out.with_suffix(".md"), [f"# {model} on {Path(data).name}", "", tables.markdown(report)])
+    write_lines(out.with_suffix(".md"), [f"# {model} on {Path(data).name}", "", text(report)])
     write_json(out, report)
     return report
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """A report as tables."""
+    return reward_tables.markdown(report) if "verdict" in report else tables.markdown(report)
+
+
+def summary(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The command's last line: all of a report, or of a reward model's long one the figures it is known by."""
+    if "verdict" not in report:
+        return dict(report)
+    rates = {name: report[name] for name in ("rankings", "pairs", "seconds", "rankings_per_s")}
+    return assembly.headline(report) | rates
 
 
 def _is_text(data: Path) -> bool:

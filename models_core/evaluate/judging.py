@@ -1,7 +1,6 @@
 """What a reward model judges: rankings, against those who made them, and two models' answers to the same prompts."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +11,26 @@ from models_core.config import BadInput, EvaluateConfig
 from models_core.preferences.accuracy import bootstrap_interval
 from models_core.progress import Ticker, part_of
 from models_core.records import Prompt, Ranking
+from models_core.reward_report import assembly, scoring
 from models_core.score import Scorer
 from models_core.stopping import StopSignal
 
 
-def reward_accuracy(
+def reward_report(
     settings: EvaluateConfig, *, model: str, data: str | Path, device: torch.device, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """The part of strictly ordered pairs that the reward model orders the same way; equal scores are half right.
-
-    The 95% interval is a bootstrap over rankings: the pairs of one ranking share their responses.
-    """
+    """All that rankings say of a reward model. Raises BadInput where they put no two responses in an order."""
     rankings: list[Ranking] = records.read(data, "rankings")
-    scorer = Scorer(
-        model, device=device, dtype=dtype, max_length=settings.max_length, budget=settings.micro_batch_tokens
-    )
     start = time.perf_counter()
-    scores = scorer.scores([(row.messages, tuple(item.text for item in row.responses)) for row in rankings])
+    scored = scoring.by_model(
+        model, rankings, device=device, dtype=dtype, max_length=settings.max_length, budget=settings.micro_batch_tokens
+    )
     seconds = time.perf_counter() - start
-    counts = [agreement(row, own) for row, own in zip(rankings, scores, strict=True)]
-    pairs = sum(total for _, total in counts)
-    if not pairs:
+    report = assembly.build(scored.judgments, everyone=rankings, shift=scored.shift, scale=scored.scale)
+    if not report["pairs"]:
         raise BadInput(f"{Path(data).name}: no ranking has two responses in a strict order.")
-    low, high = bootstrap_interval(counts)
-    return {
-        "rankings": len(rankings),
-        "pairs": pairs,
-        "too_long_responses": sum(own.count(None) for own in scores),
-        "accuracy": sum(right for right, _ in counts) / pairs,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "seconds": seconds,
-        "rankings_per_s": len(rankings) / seconds,
-    }
-
-
-def agreement(ranking: Ranking, scores: Sequence[float | None]) -> tuple[float, int]:
-    """(pairs that the scores order as the ranks do, strictly ranked pairs); a missing rank or score makes no pair."""
-    known = [
-        (response.rank, score)
-        for response, score in zip(ranking.responses, scores, strict=True)
-        if response.rank is not None and score is not None
-    ]
-    outcomes = [win(better, worse) for rank, better in known for other, worse in known if rank < other]
-    return sum(outcomes), len(outcomes)
+    rates = {"seconds": seconds, "rankings_per_s": len(rankings) / seconds}
+    return {"rankings": len(rankings), **report, **rates}
 
 
 def win_rate(

@@ -9,7 +9,6 @@ import torch
 from models_core import chat, evaluate, language_models, progress, records, sample, score
 from models_core.config import BadInput, EvaluateConfig, SampleConfig, ScoreConfig
 from models_core.evaluate import judging
-from models_core.records import RankedResponse, Ranking
 from models_core.stopping import Stopped, StopSignal
 
 from .tiny import make_tiny_model
@@ -110,26 +109,6 @@ def test_reward_accuracy_counts_the_pairs_ordered_alike(folder, file, tmp_path):
     assert (report["pairs"], report["rankings"]) == (6, 2)
     assert report["accuracy"] == pytest.approx(5 / 6)
     assert report["accuracy_low"] <= report["accuracy"] <= report["accuracy_high"]
-
-
-def ranking(*ranks):
-    responses = tuple(RankedResponse(text=str(index), rank=rank) for index, rank in enumerate(ranks))
-    return Ranking(id="a", messages=tuple(PROMPTS[0]), responses=responses)
-
-
-@pytest.mark.parametrize(
-    ("ranks", "scores", "expected"),
-    [
-        ((1, 2, 3), (3.0, 2.0, 1.0), (3.0, 3)),
-        ((1, 2, 3), (1.0, 2.0, 3.0), (0.0, 3)),
-        ((1, 2), (1.0, 1.0), (0.5, 1)),
-        ((1, 1, 2), (0.0, 5.0, 1.0), (1.0, 2)),
-        ((1, None, 2), (2.0, 9.0, 1.0), (1.0, 1)),
-        ((1, 2, 3), (2.0, None, 1.0), (1.0, 1)),
-    ],
-)
-def test_agreement_of_one_ranking(ranks, scores, expected):
-    assert judging.agreement(ranking(*ranks), scores) == expected
 
 
 def test_rankings_without_a_strict_pair_cannot_be_measured(folder, file, tmp_path):

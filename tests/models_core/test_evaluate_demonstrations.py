@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from models_core import chat, evaluate, language_models, sft
+from models_core import chat, evaluate, language_models, sft, tables
 from models_core.config import BadInput, EvaluateConfig, SFTConfig
-from models_core.evaluate import labels, likeness, tables
+from models_core.evaluate import labels, likeness
 from models_core.records import Demonstration
 from models_core.stopping import StopSignal
 

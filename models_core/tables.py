@@ -14,13 +14,13 @@ def _part(report: Mapping[str, Any], *, heading: Sequence[str]) -> list[str]:
     parts = {name: value for name, value in report.items() if isinstance(value, Mapping)}
     lines = ["", f"## {', '.join(heading)}", ""] if heading else []
     if plain:
-        lines += _table(["measure", "value"], [[_words(name), _shown(value)] for name, value in plain.items()])
+        lines += table(["measure", "value"], [[_words(name), shown(value)] for name, value in plain.items()])
     if parts and _are_alike(parts):
         columns = list(next(iter(parts.values())))
         lines += [""] if plain else []
-        lines += _table(
+        lines += table(
             ["", *map(_words, columns)],
-            [[_shown(name), *(_shown(part[column]) for column in columns)] for name, part in parts.items()],
+            [[shown(name), *(shown(part[column]) for column in columns)] for name, part in parts.items()],
         )
         return lines
     for name, part in parts.items():
@@ -37,7 +37,8 @@ def _are_alike(parts: Mapping[str, Mapping[str, Any]]) -> bool:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table with columns of equal width. Cells come through `shown`."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [head, ["-" * max(3, width) for width in widths], *rows]
     return [
@@ -50,7 +51,8 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A cell: four digits of a number, one line of a text."""
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:.1f}"
     text = "" if value is None else str(value)
