@@ -11,7 +11,6 @@ is one. In a .txt file blank lines part documents, by one of these rules:
 The same text twice is one document: otherwise it would be learned, and measured, twice.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 from models_core import records
 from models_core.config import BadInput
+from models_core.held_out import place
 from models_core.packing import Group
 
 SHORT = 200
@@ -77,8 +77,7 @@ def split(documents: Sequence[str], *, held_out: float) -> tuple[list[str], list
     """(to learn from, held out): by a hash of the document, so it is on the same side in every corpus and every run."""
     sides: tuple[list[str], list[str]] = ([], [])
     for document in documents:
-        digest = hashlib.sha256(document.encode()).digest()
-        sides[int.from_bytes(digest[:8], "big") < held_out * 2**64].append(document)
+        sides[place(document) < held_out].append(document)
     return sides
 
 

@@ -16,7 +16,7 @@ def split_by_prompt(
     rows: list[Row], *, part: float, prompt_of: Callable[[Row], Any] = attrgetter("messages")
 ) -> tuple[list[Row], list[Row]]:
     """Training and held-out rows. A hash of the prompt decides, so no prompt is on both sides, ever."""
-    places = [_place(prompt_of(row)) for row in rows]
+    places = [place(json.dumps(prompt_of(row), sort_keys=True, ensure_ascii=False)) for row in rows]
     if len({place for place in places if place < part}) < FEWEST_HELD_OUT:
         return rows, []
     training = [row for row, place in zip(rows, places, strict=True) if place >= part]
@@ -24,7 +24,7 @@ def split_by_prompt(
     return training, held_out
 
 
-def _place(prompt: Any) -> float:
-    """A prompt's fixed place in [0, 1)."""
-    digest = hashlib.sha256(json.dumps(prompt, sort_keys=True, ensure_ascii=False).encode()).digest()
+def place(text: str) -> float:
+    """A text's place in [0, 1), the same in every file and every run: its side of a split never changes."""
+    digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
