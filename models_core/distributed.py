@@ -1,13 +1,14 @@
 """One run in many processes: which rows are whose, and what all of them agree on.
 
 Without torchrun's environment variables everything here is that of a single process. A minibatch is split over the
-processes, each divides by the token count of the whole, and gradients are summed: the result is that of one process but
-for the order of additions. nccl carries them between GPUs, gloo between processors.
+processes, each divides by the token count of the whole, and gradients are summed (models_core.replicas): the result is
+that of one process but for the order of additions. nccl carries them between GPUs, gloo between processors.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -18,8 +19,6 @@ from models_core.batching import micro_batches
 
 PATIENCE = timedelta(minutes=30)
 """The longest that a process waits for the others: rank 0 saves a model while they wait."""
-BUCKET = 2**23
-"""Numbers summed over the processes in one message: 32 MB of fp32."""
 
 
 def join(device: torch.device) -> None:
@@ -71,8 +70,16 @@ def agreed(text: str) -> str:
     return texts[0]
 
 
-def shares(lengths: Sequence[int], *, budget: int) -> list[tuple[list[int], float]]:
-    """This process's micro-batches of a minibatch: row numbers and a weight for the loss.
+class Share(NamedTuple):
+    """Rows of a minibatch that one process computes at once. `weight` is that of their loss."""
+
+    rows: list[int]
+    weight: float
+    is_last: bool  # of this process's shares: gradients are complete after it
+
+
+def shares(lengths: Sequence[int], *, budget: int) -> list[Share]:
+    """This process's micro-batches of a minibatch.
 
     Rows go, longest first, to the process with the fewest tokens so far. All processes compute equally many
     micro-batches, because under FSDP each gathers weights from all; one that lacks rows computes some with weight 0.
@@ -88,33 +95,6 @@ def shares(lengths: Sequence[int], *, budget: int) -> list[tuple[list[int], floa
         for rows in of_process
     ]
     shortest = [min(range(len(lengths)), key=lengths.__getitem__)] if lengths else []
-    mine: list[tuple[list[int], float]] = [(batch, 1.0) for batch in cut[processes.rank()]]
-    return mine + [(shortest, 0.0)] * (max(map(len, cut)) - len(mine))
-
-
-def sum_gradients(weights: Sequence[Tensor]) -> None:
-    """Sum the gradients of weights that every process holds. One that is missing here counts as zero."""
-    if not dist.is_initialized() or not weights:
-        return
-    has = summed(torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32).to(weights[0].device))
-    learned = [weight for weight, count in zip(weights, has.tolist(), strict=True) if count]
-    for weight in learned:
-        if weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
-    for bucket in _buckets(weight.grad for weight in learned if weight.grad is not None):
-        flat = summed(torch.cat([gradient.reshape(-1) for gradient in bucket]))
-        for gradient, part in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
-            gradient.copy_(part.view_as(gradient))
-
-
-def _buckets(gradients: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    bucket: list[Tensor] = []
-    size = 0
-    for gradient in gradients:
-        if bucket and size + gradient.numel() > BUCKET:
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(gradient)
-        size += gradient.numel()
-    if bucket:
-        yield bucket
+    mine = [(batch, 1.0) for batch in cut[processes.rank()]]
+    mine += [(shortest, 0.0)] * (max(map(len, cut)) - len(mine))
+    return [Share(rows, weight, number == len(mine)) for number, (rows, weight) in enumerate(mine, start=1)]

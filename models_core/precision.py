@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models_core import distributed, processes, sharding
+from models_core.replicas import Replicas
 
 CPUINFO = Path("/proc/cpuinfo")
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16", "svebf16"})
@@ -92,10 +93,11 @@ def _move_gradient(master: nn.Parameter, sums: Tensor, weight: Tensor) -> None:
 class MasterAdamW:
     """AdamW over fp32 masters; an fp32 parameter is its own master.
 
-    Every backward pass adds its bf16 gradients to the masters' in fp32, `clip` sums them over the processes and scales
-    them, `step` updates the masters, copies them into the model and clears the gradients. Matrices named in `muon` are
-    updated by Muon instead (Jordan et al. 2024): the update is the momentum with all its singular values made equal,
-    scaled so that AdamW's learning rates and weight decay fit it (Liu et al. 2025, 2502.16982).
+    Every backward pass adds its bf16 gradients to the masters' in fp32, the last one of a step sums them over the
+    processes (models_core.replicas), `clip` scales them, `step` updates the masters, copies them into the model and
+    clears the gradients. Matrices named in `muon` are updated by Muon instead (Jordan et al. 2024): the update is the
+    momentum with all its singular values made equal, scaled so that AdamW's learning rates and weight decay fit it (Liu
+    et al. 2025, 2502.16982).
     """
 
     def __init__(
@@ -120,6 +122,10 @@ class MasterAdamW:
                 # Memory for sums and moments is taken now: should it run out, it does so before the first step.
                 sums = torch.zeros_like(self.masters[name])
                 weight.register_post_accumulate_grad_hook(partial(_move_gradient, self.masters[name], sums))
+        replicated = {
+            weight: self.masters[name] for name, weight in self.parameters.items() if not sharding.is_sharded(weight)
+        }
+        self.replicas = Replicas(replicated) if replicated and processes.count() > 1 else None
         # Norms and biases are vectors; decaying them only shrinks the model's scales.
         matrices = [master for name, master in self.masters.items() if master.dim() >= 2 and name not in muon]
         vectors = [master for master in self.masters.values() if master.dim() < 2]
@@ -148,16 +154,15 @@ class MasterAdamW:
         return self.muon.state[master] if self.muon and is_muons else self.adam.state.get(master, {})
 
     def reduce(self) -> None:
-        """Sum the gradients over all processes; they then belong to the whole minibatch. Once a step."""
-        replicated = []
+        """Bring what FSDP made of the gradients of split weights to the masters. Once a step."""
+        if self.replicas is not None:
+            assert self.replicas.is_summed, "the minibatch's last backward pass is models_core.replicas.backward"
+            self.replicas.is_summed = False
         for name, weight in self.parameters.items():
             if sharding.is_sharded(weight):
                 # FSDP has averaged these while it split them.
                 share = None if weight.grad is None else sharding.local(weight.grad)
                 self.masters[name].grad = None if share is None else share.mul_(processes.count())
-            else:
-                replicated.append(self.masters[name])
-        distributed.sum_gradients(replicated)
 
     def _norm(self) -> float:
         """Norm of all gradients; shares of a split weight lie on all processes."""

@@ -26,6 +26,7 @@ from models_core import (
     language_models,
     methods,
     processes,
+    replicas,
     rollout,
     schedule,
     tokenization,
@@ -222,10 +223,10 @@ def accumulate(
     network.train()
     tokens = corpus.predicted(rows)
     total = 0.0
-    for batch, counts in distributed.shares([row.tokens for row in rows], budget=settings.micro_batch_tokens):
+    for share in distributed.shares([row.tokens for row in rows], budget=settings.micro_batch_tokens):
         stop.check()
-        loss = summed_loss(network, [rows[position] for position in batch], device=device) / tokens * counts
-        loss.backward()
+        loss = summed_loss(network, [rows[position] for position in share.rows], device=device) / tokens * share.weight
+        replicas.backward(loss, is_last=share.is_last)
         total += loss.item()
     return distributed.total(total, device=device)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from models_core import distributed, language_models, methods, records, schedule, scoring
+from models_core import distributed, language_models, methods, records, replicas, schedule, scoring
 from models_core.batching import minibatches
 from models_core.config import BadInput, RewardConfig
 from models_core.held_out import split_by_prompt
@@ -165,18 +165,18 @@ def accumulate(
     total_weight = sum(example.weight for example in minibatch)
     loss_sum, right, pairs = 0.0, 0.0, 0.0
     lengths = [example.group.tokens for example in minibatch]
-    for batch, counts in distributed.shares(lengths, budget=settings.micro_batch_tokens):
+    for share in distributed.shares(lengths, budget=settings.micro_batch_tokens):
         stop.check()
-        members = [minibatch[position] for position in batch]
+        members = [minibatch[position] for position in share.rows]
         logits = scoring.reward_logits(network, pack([example.group for example in members], device=device))
         comparisons = Comparisons.of([example.rankings for example in members], device=device)
-        loss = ranking_loss(logits, comparisons) / total_weight * counts
-        loss.backward()
+        loss = ranking_loss(logits, comparisons) / total_weight * share.weight
+        replicas.backward(loss, is_last=share.is_last)
         loss_sum += loss.item()
         strict = comparisons.target == 1.0
         difference = (logits[comparisons.better] - logits[comparisons.worse])[strict]
-        right += counts * ((difference > 0).sum().item() + 0.5 * (difference == 0).sum().item())
-        pairs += counts * int(strict.sum())
+        right += share.weight * ((difference > 0).sum().item() + 0.5 * (difference == 0).sum().item())
+        pairs += share.weight * int(strict.sum())
     sums = distributed.summed(torch.tensor([loss_sum, right, pairs], dtype=torch.float64, device=device)).tolist()
     loss_sum, right, pairs = sums
     return loss_sum, right / max(pairs, 1)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from models_core import chat, distributed, language_models, methods, schedule
+from models_core import chat, distributed, language_models, methods, replicas, schedule
 from models_core.batching import micro_batches
 from models_core.config import BadInput, SFTConfig
 from models_core.demonstrations import mixture
@@ -191,18 +191,18 @@ def accumulate(
     of_lm = sum(language_model_tokens(example, settings) for example in examples)
     sums = torch.zeros(3, dtype=torch.float64)
     lengths = [example.tokens for example in examples]
-    for batch, counts in distributed.shares(lengths, budget=settings.micro_batch_tokens):
+    for share in distributed.shares(lengths, budget=settings.micro_batch_tokens):
         stop.check()
-        members = [examples[position] for position in batch]
+        members = [examples[position] for position in share.rows]
         at = places(members, whole_rows=settings.lm_coef > 0, device=device)
         losses = token_losses(network, members, at, device=device)
         in_lm = torch.ones_like(at.learned) if settings.lm_scope == "row" else ~at.learned
         weights = at.learned / (learned_new + learned_old)
         if settings.lm_coef and of_lm:
             weights = weights + settings.lm_coef * in_lm / of_lm
-        losses = losses * counts
-        (losses * weights).sum().backward()
-        is_new = torch.tensor([position < len(step.new) for position in batch], device=device)
+        losses = losses * share.weight
+        replicas.backward((losses * weights).sum(), is_last=share.is_last)
+        is_new = torch.tensor([position < len(step.new) for position in share.rows], device=device)
         is_new = is_new.repeat_interleave(torch.tensor(at.sizes, device=device))
         with torch.no_grad():
             parts = [losses * (at.learned & is_new), losses * (at.learned & ~is_new), losses * in_lm]

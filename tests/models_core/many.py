@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-from models_core import distributed
+from models_core import distributed, processes, replicas
+from models_core.config import BadInput
+from models_core.precision import MasterAdamW
 from models_core.stopping import Stopped, StopSignal
 from tests.models_core import recipes
 
@@ -40,16 +42,53 @@ def run(folder: Path, name: str, stage: str, values: dict[str, Any], given: dict
     out = folder / given.pop("out", name)
     looks = given.pop("stop_after", 0)
     stop = StopAt(looks) if looks else StopSignal()
+    refused = given.pop("refused", "")
     try:
         recipes.run(stage, out, values, stop=stop, **given)
     except Stopped:
         assert looks, "only a run that was told to may stop"
+    except BadInput as error:
+        if str(error) != refused:
+            raise
+        (folder / f"{name}-{processes.rank()}.refused").write_text(str(error), encoding="utf-8")
+
+
+class Mixed(torch.nn.Module):
+    """Weights in both precisions; two processes use some of them, one uses one, and nobody uses the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounded = torch.nn.Parameter(torch.zeros(2, 3, dtype=torch.bfloat16))
+        self.exact = torch.nn.Parameter(torch.zeros(3))
+        self.second_alone = torch.nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))
+        self.second_alone_exact = torch.nn.Parameter(torch.zeros(2))
+        self.idle = torch.nn.Parameter(torch.zeros(1, dtype=torch.bfloat16))
+        self.idle_exact = torch.nn.Parameter(torch.zeros(1))
+
+
+def sum_gradients(folder: Path) -> None:
+    """Two steps of three parts each. bf16 has no number between 256 and 258."""
+    model = Mixed()
+    optimizer = MasterAdamW(dict(model.named_parameters()), lr=0.0)
+    found = []
+    for step in range(2):
+        for part in range(3):
+            loss = model.rounded.float().sum() * (1 if part else 256) + model.exact.sum() * (part + 1)
+            if processes.rank() == 1 and part == step:
+                loss = loss + model.second_alone.float().sum() + 3 * model.second_alone_exact.sum()
+            replicas.backward(loss, is_last=part == 2)
+        optimizer.reduce()
+        masters = {name: master.grad for name, master in optimizer.masters.items()}
+        found.append({name: None if value is None else value.tolist() for name, value in masters.items()})
+        optimizer.clear()
+    (folder / f"sums-{processes.rank()}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     for each in json.loads((folder / "runs.json").read_text(encoding="utf-8")):
         run(folder, *each)
+    sum_gradients(folder)
     distributed.leave()
 
 

@@ -17,7 +17,12 @@ from tests.models_core import many, recipes
 from tests.models_core.recipes import metrics, weights
 from tests.models_core.tiny import make_tiny_model
 
-Run = tuple[str, str, dict[str, Any], dict[str, Any]]
+MUON = {"parallel": "fsdp", "optimizer": "muon", "max_length": 64}
+REFUSALS = {
+    "qlora": "parallel=fsdp cannot split quantised weights; take parallel=ddp.",
+    "ewc": "--ewc needs whole weights, which parallel=fsdp splits: take parallel=ddp.",
+    "muon": "parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.",
+}
 
 
 def torchrun(*arguments: str, number: int = 2) -> "subprocess.CompletedProcess[str]":
@@ -56,6 +61,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs.append(("two-then-one", "sft", halves | {"parallel": "fsdp"}, given["sft"] | {"stop_after": 3}))
     many.run(folder, "one-then-two", "sft", halves, given["sft"] | {"stop_after": 3})
     runs.append(("one-then-two", "sft", halves | {"parallel": "fsdp"}, given["sft"] | {"resume": True}))
+    old = {"replay": given["sft"]["data"], "ewc": given["sft"]["data"]}
+    runs += [
+        ("no-qlora", "sft", {"method": "qlora", "parallel": "fsdp"}, given["sft"] | {"refused": REFUSALS["qlora"]}),
+        ("no-ewc", "sft", {"parallel": "fsdp"}, given["sft"] | old | {"refused": REFUSALS["ewc"]}),
+        ("no-muon", "pretrain", MUON, given["pretrain"] | {"refused": REFUSALS["muon"]}),
+    ]
     (folder / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
 
     done = torchrun("tests.models_core.many", str(folder))
@@ -92,6 +103,41 @@ def test_a_run_goes_on_in_another_number_of_processes(name: str, folder: Path) -
         torch.testing.assert_close(both[key], tensor, rtol=0, atol=1e-5, msg=key)
 
 
+@pytest.mark.parametrize("name", list(REFUSALS))
+def test_what_cannot_be_split_is_refused_by_all_processes_and_nothing_is_written(name: str, folder: Path) -> None:
+    for rank in range(2):
+        assert (folder / f"no-{name}-{rank}.refused").read_text(encoding="utf-8") == REFUSALS[name]
+    assert not (folder / f"no-{name}").exists()
+
+
+def test_a_refusal_of_many_processes_is_one_line_and_status_2(folder: Path) -> None:
+    given = ["--data", str(folder / "corpus.txt"), "--out", str(folder / "refused"), "--device", "cpu"]
+    settings = [f"--set={name}={value}" for name, value in (MUON | {"processes": 2, "precision": "fp32"}).items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "models_core", "pretrain", *given, *settings],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (2, "", REFUSALS["muon"])
+    assert not (folder / "refused").exists()
+
+
+def test_gradients_are_summed_over_parts_and_processes_in_fp32(folder: Path) -> None:
+    """Each process adds 256 + 1 + 1 in parts: in bf16 it would be 256. What nobody used has no gradient."""
+    step = {
+        "rounded": [[516.0] * 3] * 2,
+        "exact": [12.0] * 3,
+        "second_alone": [1.0] * 2,
+        "second_alone_exact": [3.0] * 2,
+        "idle": None,
+        "idle_exact": None,
+    }
+    for rank in range(2):
+        assert json.loads((folder / f"sums-{rank}.json").read_text(encoding="utf-8")) == [step, step]
+
+
 def test_only_the_first_process_speaks(folder: Path) -> None:
     said = (folder / "said.txt").read_text(encoding="utf-8")
     assert said.count("step 1/") == 7  # six whole runs and the first part of one that is stopped
@@ -101,9 +147,9 @@ def test_rows_are_shared_out_by_their_tokens(monkeypatch: pytest.MonkeyPatch) ->
     lengths = [5, 9, 1, 3]
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    assert distributed.shares(lengths, budget=9) == [([1], 1.0)]
+    assert distributed.shares(lengths, budget=9) == [([1], 1.0, True)]
     monkeypatch.setenv("RANK", "1")
-    assert distributed.shares(lengths, budget=9) == [([0, 3, 2], 1.0)]
+    assert distributed.shares(lengths, budget=9) == [([0, 3, 2], 1.0, True)]
 
 
 def test_a_process_without_rows_computes_some_that_count_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +158,7 @@ def test_a_process_without_rows_computes_some_that_count_nothing(monkeypatch: py
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
         found.append(distributed.shares([4, 2], budget=100))
-    assert found == [[([0], 1.0)], [([1], 1.0)], [([1], 0.0)]]
+    assert found == [[([0], 1.0, True)], [([1], 1.0, True)], [([1], 0.0, True)]]
 
 
 def command(folder: Path, *options: str) -> "subprocess.Popen[str]":

@@ -1,0 +1,85 @@
+"""Weights that every process holds whole: their gradients are summed while the backward pass still runs.
+
+torch's DistributedDataParallel does it (Li et al. 2020, 2006.15704): weights lie in buckets, and a bucket is on its way
+as soon as its last gradient is there. DDP wants to see the forward pass of its module. Packed rows go through a trunk
+and a head in turn, so its module here is one that hands the loss through: from the loss it finds its way back.
+
+Where weights are bf16 their gradients are added up in fp32, in the optimizer's masters; then those are what is sent.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+BUCKET_MB = 32
+
+
+class _HandedThrough(nn.Module):
+    """Owns the weights and computes nothing."""
+
+    def __init__(self, weights: list[nn.Parameter]) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(weights)
+
+    def forward(self, loss: Tensor) -> Tensor:
+        return loss
+
+
+class Replicas:
+    """The weights of one optimizer that are whole in every process, each with the master that has its gradient.
+
+    A weight that no process used keeps no gradient; one that some used counts as zero in the others.
+    """
+
+    current: "Replicas | None" = None
+    """Those that learn in this process. A run that many processes share trains one model."""
+
+    def __init__(self, masters: Mapping[nn.Parameter, nn.Parameter]) -> None:
+        self.masters = masters
+        self.is_summed = False
+        self._handing: Any = DistributedDataParallel(
+            _HandedThrough(list(masters)),
+            init_sync=False,  # all have read the same files
+            broadcast_buffers=False,
+            bucket_cap_mb=BUCKET_MB,
+            find_unused_parameters=True,
+            gradient_as_bucket_view=True,
+        )
+        self._handing.register_comm_hook(masters, _sum)
+        Replicas.current = self
+
+    def backward(self, loss: Tensor) -> None:
+        """The backward pass of a minibatch's last loss. Afterwards every gradient is the sum over all processes."""
+        self._handing(loss).backward()
+        self.is_summed = True
+
+
+def backward(loss: Tensor, *, is_last: bool) -> None:
+    """Add the gradient of a part of a minibatch's loss; the last part's pass sums them over the processes."""
+    if Replicas.current is not None and is_last:
+        Replicas.current.backward(loss)
+    else:
+        loss.backward()
+
+
+def _sum(masters: Mapping[nn.Parameter, nn.Parameter], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """DDP's hook, called when all gradients of a bucket are there: sums them, and no average is taken."""
+    own, weights = bucket.buffer(), bucket.parameters()
+    learning = [masters[weight] for weight in weights]
+    if all(master is weight for master, weight in zip(learning, weights, strict=True)):
+        return dist.all_reduce(own, async_op=True).get_future().then(lambda done: done.value()[0])
+    parts = [torch.zeros_like(master) if master.grad is None else master.grad for master in learning]
+    used = torch.tensor([float(master.grad is not None) for master in learning], device=own.device)
+    flat = torch.cat([*(part.reshape(-1) for part in parts), used])
+
+    def put(done: torch.futures.Future[list[Tensor]]) -> Tensor:
+        *sums, counts = done.value()[0].split([*(part.numel() for part in parts), len(parts)])
+        for master, part, total, count in zip(learning, parts, sums, counts.tolist(), strict=True):
+            master.grad = part.copy_(total.view_as(part)) if count else None
+        return own
+
+    return dist.all_reduce(flat, async_op=True).get_future().then(put)
