@@ -40,17 +40,22 @@ def complete(tokenizer: Any, *, name: str, chat_template: str, pad_token: str) -
     Without a template nobody knows how the model's turns are written, and without padding its rows cannot be batched by
     other programs; neither is guessed. Raises BadInput.
     """
-    if chat_template == "plain":
-        tokenizer.chat_template = PLAIN_TEMPLATE
-    if not tokenizer.chat_template:
-        raise BadInput(
-            f"The tokenizer of {name} has no chat template; the setting chat_template=plain gives it a simple one."
-        )
+    give_template(tokenizer, name=name, chat_template=chat_template)
     if pad_token == "eos" and tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
         raise BadInput(
             f"The tokenizer of {name} has no padding token; the setting pad_token=eos takes its end-of-sequence token."
+        )
+
+
+def give_template(tokenizer: Any, *, name: str, chat_template: str) -> None:
+    """A chat template for a tokenizer that brings none, if the setting of this name says so. Raises BadInput."""
+    if chat_template == "plain":
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    if not tokenizer.chat_template:
+        raise BadInput(
+            f"The tokenizer of {name} has no chat template; the setting chat_template=plain gives it a simple one."
         )
 
 

@@ -101,11 +101,29 @@ class TrainingSettings(Settings):
 
 
 def long_prompts_setting() -> Any:
-    """What both recipes that read whole conversations do with one longer than `max_length`."""
+    """What is done with a conversation longer than the model, or `max_length`, allows."""
     return setting(
         "cut",
-        "A prompt too long for max_length loses its oldest turns (cut), or the run is refused (refuse).",
+        "A prompt too long for the model or max_length loses its oldest turns (cut), or nothing is begun (refuse).",
         choices=("cut", "refuse"),
+    )
+
+
+def chat_template_setting() -> Any:
+    """What recipes that read chats do with a tokenizer that says nothing of how they are written."""
+    return setting(
+        "own",
+        "How turns are written: as the tokenizer says (own), or, for one that says nothing, as role: text (plain).",
+        choices=("own", "plain"),
+    )
+
+
+def turns_setting() -> Any:
+    """What the loss of a demonstration is over, where it is learned and where it is measured."""
+    return setting(
+        "last",
+        "What the loss of a conversation is over: the final response (last), or all the assistant said (all).",
+        choices=("last", "all"),
     )
 
 
@@ -170,11 +188,7 @@ class SFTConfig(TrainingSettings):
         0, "Tokens in a step, in place of batch_size demonstrations; 0 counts demonstrations.", minimum=0
     )
     learning_rate: float = setting(2e-5, PEAK, minimum=0.0, maximum=1.0)
-    turns: str = setting(
-        "last",
-        "What is learned of a conversation: the final response (last), or all the assistant said (all).",
-        choices=("last", "all"),
-    )
+    turns: str = turns_setting()
     long_prompts: str = long_prompts_setting()
     lm_coef: float = setting(
         0.0, "Weight of an auxiliary language-model loss; 0 learns from responses alone.", minimum=0.0, maximum=100.0
@@ -198,11 +212,7 @@ class SFTConfig(TrainingSettings):
     ewc_samples: int = setting(
         64, "Demonstrations of the old task that its Fisher information is estimated from.", minimum=1, maximum=100_000
     )
-    chat_template: str = setting(
-        "own",
-        "How turns are written: as the tokenizer says (own), or, for one that says nothing, as role: text (plain).",
-        choices=("own", "plain"),
-    )
+    chat_template: str = chat_template_setting()
     pad_token: str = setting(
         "own",
         "The saved tokenizer's padding: its own, or its end-of-sequence token where it has none (eos).",
@@ -228,9 +238,62 @@ class RewardConfig(TrainingSettings):
         minimum=0.0,
         maximum=100.0,
     )
+    ensemble: int = setting(
+        1, "Heads on the one trunk: their mean is the score, and where they differ it is unsure.", minimum=1, maximum=64
+    )
+    bootstrap: bool = setting(
+        True, "Each head of an ensemble learns from prompts drawn anew, so that they can differ; false: from all alike."
+    )
     long_prompts: str = long_prompts_setting()
     ties: str = setting("skip", "Tied answers teach nothing (skip) or to score alike (half).", choices=("skip", "half"))
-    use_margin: bool = setting(False, "Ask for a difference of at least the row's margin between better and worse.")
+    margin: str = setting(
+        "none",
+        "Difference of scores to ask for: none, the row's margin (row), or by how far ranks or ratings are apart.",
+        choices=("none", "row", "ranks", "ratings"),
+    )
+    margin_scale: float = setting(1.0, "Factor on that margin.", minimum=0.0, maximum=100.0)
+    judgments: str = setting(
+        "each",
+        "Several judgments of the same answers: each counts (each), they share one (share), or most decide (majority).",
+        choices=("each", "share", "majority"),
+    )
+    labeler_weights: str = setting("", "What labelers' judgments count, NAME=WEIGHT parted by commas; others count 1.")
+    ai_weight: float = setting(
+        1.0, "What a judgment counts that a model or a classifier made; 0 leaves them out.", minimum=0.0, maximum=100.0
+    )
+    deduplicate: bool = setting(True, "The same order of the same answers by the same judge counts once.")
+    contradictions: str = setting(
+        "keep",
+        "Two answers that one judge ordered both ways: learned both ways (keep), left out (skip), or refused (refuse).",
+        choices=("keep", "skip", "refuse"),
+    )
+    unusable_rows: str = setting(
+        "skip",
+        "A ranking that orders no two different answers is left out and counted (skip), or ends the run (refuse).",
+        choices=("skip", "refuse"),
+    )
+    unreadable_rows: str = setting(
+        "refuse",
+        "A line that is no ranking ends the run (refuse), or is left out and counted (skip).",
+        choices=("refuse", "skip"),
+    )
+    long_responses: str = setting(
+        "skip",
+        "An answer too long for max_length counts as not ranked (skip), or ends the run (refuse).",
+        choices=("skip", "refuse"),
+    )
+    demonstration_pairs: float = setting(
+        0.0,
+        "Weight of a ranking of each --demonstrations answer above the --samples of its prompt; 0 makes none.",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    prefix_sharing: str = setting(
+        "auto",
+        "Compute a prompt once for its answers: where that saves work (auto), always, or never; the same scores.",
+        choices=("auto", "always", "never"),
+    )
+    chat_template: str = chat_template_setting()
     held_out: float = setting(
         0.1, "Part of the prompts kept for measuring where no evaluation file is given.", minimum=0.0, maximum=0.5
     )
@@ -266,6 +329,17 @@ class PPOConfig(TrainingSettings):
         choices=("subtract", "replace", "none"),
     )
     missing_eos_penalty: float = setting(1.0, "Size of that penalty.", minimum=0.0)
+    reward_objective: str = setting(
+        "std",
+        "What an ensemble's scores come to: their mean - reward_std_coef x deviation (std) or variance, or the worst.",
+        choices=("std", "variance", "worst"),
+    )
+    reward_std_coef: float = setting(
+        0.0,
+        "Price of an ensemble's disagreement about an answer, in its score; 0 takes the mean.",
+        minimum=0.0,
+        maximum=100.0,
+    )
     ema: float = setting(
         0.992, "Decay of the averaged policy that is saved; 0 saves the last one.", minimum=0.0, maximum=1
     )
@@ -298,11 +372,7 @@ class AnsweringSettings(Settings):
     exact: bool = setting(
         False, "The same answers to the bit whatever else is in the batch; about ten times slower, on the CPU alone."
     )
-    long_prompts: str = setting(
-        "truncate",
-        "A prompt too long for the model loses its oldest turns (truncate), or ends the command (refuse).",
-        choices=("truncate", "refuse"),
-    )
+    long_prompts: str = long_prompts_setting()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,6 +381,17 @@ class SampleConfig(AnsweringSettings):
 
     best_of: int = setting(
         1, "Each answer is the best of so many by the reward model of --reward.", minimum=1, maximum=1024
+    )
+    reward_objective: str = setting(
+        "std",
+        "What an ensemble's scores come to: their mean - reward_std_coef x deviation (std) or variance, or the worst.",
+        choices=("std", "variance", "worst"),
+    )
+    reward_std_coef: float = setting(
+        0.0,
+        "Price of an ensemble's disagreement about an answer, in its score; 0 takes the mean.",
+        minimum=0.0,
+        maximum=100.0,
     )
     served_model: str = setting("", "Model to ask for where M is a server's address; empty takes the first it names.")
     server_requests: int = setting(16, "Requests to a server at once.", minimum=1, maximum=1024)
@@ -339,6 +420,7 @@ class EvaluateConfig(AnsweringSettings):
         "What parts the documents of a .txt file: a blank line (blocks), two of them (sections), or nothing (file).",
         choices=("auto", "blocks", "sections", "file"),
     )
+    turns: str = turns_setting()
     ends: bool = setting(True, "The end of a document is a token to predict too.")
     labels: str = setting("", "Labels to choose from, parted by commas; empty takes those that occur in the rows.")
     predict: str = setting(

@@ -99,10 +99,11 @@ class RowError(Exception):
     """Why a row cannot be used; `read` adds the file and the line."""
 
 
-def rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows(path: str | Path, *, unreadable: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line numbers and JSON objects of a file, streamed. Byte order mark, CRLF and blank lines are accepted.
 
-    Raises BadInput for a missing file and for a line that is not a UTF-8 JSON object of finite numbers and clean text.
+    Raises BadInput for a missing file and for a line that is not a UTF-8 JSON object of finite numbers and clean text;
+    where a list is given for such lines, the sentence about each is put there instead.
     """
     path = Path(path)
     try:
@@ -116,9 +117,16 @@ def rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 row = _decoded(raw, first=number == 1)
             except RowError as reason:
-                raise BadInput(f"{path.name}, line {number}: {reason}.") from None
+                _refuse(f"{path.name}, line {number}: {reason}.", unreadable)
+                continue
             if row is not None:
                 yield number, row
+
+
+def _refuse(sentence: str, unreadable: list[str] | None) -> None:
+    if unreadable is None:
+        raise BadInput(sentence) from None
+    unreadable.append(sentence)
 
 
 def _decoded(raw: bytes, *, first: bool) -> dict[str, Any] | None:
@@ -147,19 +155,22 @@ def _no_constant(name: str) -> None:
     raise RowError(f"{name} is not a JSON number")
 
 
-def read(path: str | Path, kind: str) -> list[Any]:
+def read(path: str | Path, kind: str, *, unreadable: list[str] | None = None) -> list[Any]:
     """All rows of a file as records of one kind: a key of PARSERS ("rankings" takes pairs too).
 
     "answers" takes any row that has a prompt and responses: rankings, pairs, sampled responses, demonstrations.
-    Raises BadInput: "rankings.jsonl, line 12: reason." A file without rows is an error too.
+    Raises BadInput: "rankings.jsonl, line 12: reason." Where a list is given for them, such sentences are put there and
+    the rows left out. A file without rows is an error too.
     """
     parse: Callable[[dict[str, Any]], Any] = PARSERS[kind]
     records = []
-    for number, row in rows(path):
+    for number, row in rows(path, unreadable=unreadable):
         try:
             records.append(parse(row))
         except RowError as reason:
-            raise BadInput(f"{Path(path).name}, line {number}: {reason}.") from None
+            _refuse(f"{Path(path).name}, line {number}: {reason}.", unreadable)
+    if not records and unreadable:
+        raise BadInput(f"{Path(path).name}: no row can be read; the first: {unreadable[0]}")
     if not records:
         raise BadInput(f"{Path(path).name}: the file has no rows.")
     return records
@@ -215,6 +226,7 @@ def ranking(row: dict[str, Any]) -> Ranking:
         responses = tuple(_ranked(item, where) for item, where in _response_rows(row))
         if len(responses) < 2:
             raise RowError('"responses" must hold at least two responses')
+    _check_known(row)
     messages, merged = _messages(row)
     return Ranking(
         id=_id(row),
@@ -229,6 +241,16 @@ def ranking(row: dict[str, Any]) -> Ranking:
         source=_optional_text(row, "source"),
         merged_turns=merged,
     )
+
+
+def _check_known(row: dict[str, Any]) -> None:
+    """A row that lists its responses and says which of them was chosen must mean one of those."""
+    if "responses" not in row:
+        return
+    texts = {item.get("text") for item, _ in _response_rows(row)}
+    for key in ("chosen", "rejected"):
+        if key in row and row[key] not in texts:
+            raise RowError(f'"{key}" is none of the responses')
 
 
 def _pair_models(row: dict[str, Any]) -> tuple[str | None, str | None]:

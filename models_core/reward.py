@@ -15,16 +15,15 @@ from typing import Any
 
 import torch
 
-from models_core import distributed, language_models, methods, records, replicas, schedule, scoring
+from models_core import chat, distributed, heads, language_models, methods, replicas, schedule, scoring
 from models_core.batching import minibatches
-from models_core.config import BadInput, RewardConfig
-from models_core.held_out import split_by_prompt
+from models_core.config import RewardConfig
 from models_core.losses import Comparisons, ranking_loss
 from models_core.packing import pack
-from models_core.preferences import accuracy, scale
-from models_core.preferences.examples import Example, examples
-from models_core.preferences.left_out import LeftOut
-from models_core.preferences.verdicts import verdicts
+from models_core.preferences import accuracy, data_set, disagreement, scale
+from models_core.preferences.examples import Example
+from models_core.reward_report import assembly, newest
+from models_core.reward_report.scoring import of_examples
 from models_core.stopping import StopSignal
 from models_core.training import Training
 
@@ -38,6 +37,7 @@ def train(
     evaluation: str | Path | None = None,
     demonstrations: str | Path | None = None,
     samples: str | Path | None = None,
+    previous: str | None = None,
     device: torch.device,
     stop: StopSignal,
     resume: bool = False,
@@ -45,23 +45,21 @@ def train(
     """Train on rankings, leave the model in OUT/model, and return what result.json says of it.
 
     `evaluation` holds the rankings to measure on; without it a part of the prompts is held out. `demonstrations` and
-    `samples` (answers of the reference) set the shift and the scale of scores. Raises BadInput, Stopped, Diverged.
+    `samples` (answers of the reference) set the shift and the scale of scores. `previous`, the reward model in use
+    until now, is measured on what is new to it. Raises BadInput, Stopped, Diverged.
     """
-    # 1. Read the rankings, hold prompts out, and see what the rankings say. What cannot teach is left out and counted.
+    # 1. Read the judgments, hold prompts out, and hear what they say. What cannot teach is left out and counted.
     files = {"rankings": data, "evaluation": evaluation, "demonstrations": demonstrations, "samples": samples}
-    rankings = records.read(data, "rankings")
-    if evaluation is None:
-        rankings, held_out_rankings = split_by_prompt(rankings, part=settings.held_out)
-    else:
-        held_out_rankings = records.read(evaluation, "rankings")
-    left_out, held_out_left_out = LeftOut(), LeftOut()
-    learned = verdicts(rankings, settings=settings, left_out=left_out)
-    measured = verdicts(held_out_rankings, settings=settings, left_out=held_out_left_out)
+    judgments = data_set.read(
+        settings, data=data, evaluation=evaluation, demonstrations=demonstrations, samples=samples
+    )
+    everyone = [*judgments.learned.rankings, *judgments.held_out.rankings]
+    new = newest.since(previous, everyone) if previous is not None else None
     training = Training(
         out=out,
         stage="reward",
         settings=settings,
-        models={"model": model},
+        models={"model": model} | ({"previous": previous} if previous is not None else {}),
         data={name: Path(path) for name, path in files.items() if path is not None},
         device=device,
         stop=stop,
@@ -70,12 +68,14 @@ def train(
 
     # 2. Load the model, choose the weights that learn.
     tokenizer = language_models.load_tokenizer(model)
+    chat.give_template(tokenizer, name=model, chat_template=settings.chat_template)
     network = language_models.new_reward_model(
         model,
         device=device,
         dtype=training.dtype,
         seed=settings.seed,
         head_scale=settings.head_scale,
+        head_count=settings.ensemble,
         trunk_layers=settings.trunk_layers,
         quantise=settings.method == "qlora",
     )
@@ -83,11 +83,7 @@ def train(
 
     # 3. Turn what they say into tokens, everything about one prompt together.
     max_length = min(settings.max_length, language_models.context_length(network))
-    encode = partial(examples, tokenizer=tokenizer, settings=settings, max_length=max_length)
-    train_examples = encode(learned, left_out=left_out)
-    held_out = encode(measured, left_out=held_out_left_out)
-    if not train_examples:
-        raise BadInput(f"{Path(data).name}: no ranking has two different responses in a strict order.")
+    train_examples, held_out = judgments.encoded(tokenizer, settings=settings, max_length=max_length)
     logits = partial(scoring.group_logits, network, budget=settings.micro_batch_tokens, device=device)
     training.optimizer("model", network, learning_rate=settings.learning_rate)
     training.restore()
@@ -119,32 +115,50 @@ def train(
     # 5. Measure what will be saved, on prompts that were not trained on.
     best = training.take_best()
     network = methods.settled(network)
-    logits = partial(scoring.group_logits, network, budget=settings.micro_batch_tokens, device=device)
-    held_out_logits = logits([example.group for example in held_out])
+    heads.settle(network)
+    head_logits = partial(scoring.group_head_logits, network, budget=settings.micro_batch_tokens, device=device)
+    opinions = head_logits([example.group for example in held_out])
+    held_out_logits = [row.mean(-1).tolist() for row in opinions]
     trained = sum(counts[row] for rows in plan[resumed_at:step] for row in rows)
     metrics: dict[str, Any] = {
         "rankings": sum(counts),
-        "left_out": left_out.report(),
-        "merged_turns": sum(ranking.merged_turns for ranking in rankings),
+        **judgments.report(),
         "trained_parameters": methods.trainable_parameters(network),
         "precision": training.precision,
         "seconds": training.seconds,
         "rankings_per_s": trained / training.seconds if training.seconds else None,
         **{name: value for name, value in best.items() if name == "best_step"},
-        **(accuracy.measures(held_out, held_out_logits) if held_out else {"accuracy": None}),
+        **({"eval_loss": accuracy.followed(held_out, held_out_logits)["eval_loss"]} if held_out else {}),
     }
 
     # 6. Put scores on a scale: demonstrations at 0 on average, samples of the reference with deviation 1.
     metrics |= scale.measured(
-        logits,
+        head_logits,
         examples=train_examples,
         demonstrations=demonstrations,
         samples=samples,
         tokenizer=tokenizer,
         max_length=max_length,
     )
+    heads.level(network, shifts=metrics.pop("head_shifts"), scale=metrics["reward_scale"])
+    if settings.ensemble > 1:
+        scores = [heads.scores(network, row) for row in opinions]
+        metrics |= {"ensemble": settings.ensemble} | disagreement.measures(held_out, scores)
 
-    # 7. Save.
+    # 7. Report how good it is, and how the one before does on what is new to it.
+    judged = of_examples(held_out, opinions)
+    reading = {"max_length": settings.max_length, "budget": settings.micro_batch_tokens}
+    report = assembly.build(
+        judged,
+        everyone=everyone,
+        shift=metrics["reward_shift"],
+        scale=metrics["reward_scale"],
+        newest=new and newest.measure(new, now=judged, device=device, dtype=training.dtype, **reading),
+    )
+    assembly.write(training.run.path, report)
+    metrics |= assembly.headline(report)
+
+    # 8. Save.
     language_models.save_reward_model(
         training.run.model,
         network,
@@ -161,6 +175,7 @@ def accumulate(
     """Add the gradient of one minibatch; returns its loss and the part of its pairs in the right order.
 
     The loss is divided by the minibatch's weight before each backward pass: its cut into micro-batches changes nothing.
+    An ensemble's is the mean of its heads'.
     """
     total_weight = sum(example.weight for example in minibatch)
     loss_sum, right, pairs = 0.0, 0.0, 0.0
@@ -168,15 +183,25 @@ def accumulate(
     for share in distributed.shares(lengths, budget=settings.micro_batch_tokens):
         stop.check()
         members = [minibatch[position] for position in share.rows]
-        logits = scoring.reward_logits(network, pack([example.group for example in members], device=device))
+        logits = scoring.head_logits(network, pack([example.group for example in members], device=device))
         comparisons = Comparisons.of([example.rankings for example in members], device=device)
-        loss = ranking_loss(logits, comparisons) / total_weight * share.weight
+        learned = bootstrapped(comparisons, members, settings=settings)
+        loss = ranking_loss(logits.T, learned).mean() / total_weight * share.weight
         replicas.backward(loss, is_last=share.is_last)
         loss_sum += loss.item()
         strict = comparisons.target == 1.0
-        difference = (logits[comparisons.better] - logits[comparisons.worse])[strict]
+        means = logits.detach().mean(-1)
+        difference = (means[comparisons.better] - means[comparisons.worse])[strict]
         right += share.weight * ((difference > 0).sum().item() + 0.5 * (difference == 0).sum().item())
         pairs += share.weight * int(strict.sum())
     sums = distributed.summed(torch.tensor([loss_sum, right, pairs], dtype=torch.float64, device=device)).tolist()
     loss_sum, right, pairs = sums
     return loss_sum, right / max(pairs, 1)
+
+
+def bootstrapped(comparisons: Comparisons, members: Sequence[Example], *, settings: RewardConfig) -> Comparisons:
+    """The comparisons as the heads of an ensemble learn from them: each from its own draw of the prompts."""
+    if settings.ensemble == 1 or not settings.bootstrap:
+        return comparisons
+    times = [heads.draws(member.group.prompt, count=settings.ensemble, seed=settings.seed) for member in members]
+    return heads.drawn(comparisons, [member.rankings for member in members], times)

@@ -4,14 +4,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from models_core import language_models, records, sample
 from models_core.config import BadInput, EvaluateConfig
-from models_core.preferences.accuracy import bootstrap_interval
 from models_core.progress import Ticker, part_of
 from models_core.records import Prompt, Ranking
 from models_core.reward_report import assembly, scoring
+from models_core.reward_report.measures.intervals import share
 from models_core.score import Scorer
 from models_core.stopping import StopSignal
 
@@ -69,13 +70,13 @@ def win_rate(
     if not scores:
         raise BadInput(f"The reward model {reward} can read none of the answers: they are too long for it.")
     wins = [win(ours, theirs) for ours, theirs in scores]
-    low, high = bootstrap_interval([(outcome, 1) for outcome in wins])
+    won = share(np.array(wins), np.arange(len(wins)))
     return {
         "prompts": len(prompts),
         "too_long_responses": len(prompts) - len(scores),
-        "win_rate": sum(wins) / len(wins),
-        "win_rate_low": low,
-        "win_rate_high": high,
+        "win_rate": won.value,
+        "win_rate_low": won.low,
+        "win_rate_high": won.high,
         "ties": wins.count(0.5),
         "score_model": sum(ours for ours, _ in scores) / len(scores),
         "score_against": sum(theirs for _, theirs in scores) / len(scores),

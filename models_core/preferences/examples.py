@@ -55,7 +55,7 @@ def examples(
     """Verdicts as tokens, those on one prompt in one example.
 
     Too long a response counts as not ranked. Pairs whose responses are the same tokens say nothing; a verdict that has
-    no pair left is dropped. Raises BadInput for a prompt that is too long, where the settings refuse it.
+    no pair left is dropped. Raises BadInput for what is too long, or leaves no pair, where the settings refuse that.
     """
     made: dict[bytes, _Responses] = {}
     for verdict in verdicts:
@@ -63,6 +63,11 @@ def examples(
         encoded = scoring.encode_group(tokenizer, verdict.messages, verdict.texts, max_length=max_length)
         if encoded.is_cut and settings.long_prompts == "refuse":
             raise BadInput(f"The prompt of the row {row.id!r} is longer than max_length ({max_length}) allows.")
+        if settings.long_responses == "refuse" and not all(encoded.fits):
+            number = encoded.fits.index(False) + 1
+            raise BadInput(
+                f"Response {number} of the row {row.id!r} is longer than max_length ({max_length} tokens) allows."
+            )
         left_out.add("truncated_prompts", row.id, times=int(encoded.is_cut))
         left_out.add("too_long_responses", row.id, times=encoded.fits.count(False))
         prompt = array("i", encoded.group.prompt)
@@ -70,7 +75,9 @@ def examples(
         kept = [array("i", next(responses)) if fits else None for fits in encoded.fits]
         pairs = [pair for pair in verdict.pairs if _differ(kept[pair.better], kept[pair.worse])]
         if not pairs:
-            left_out.add("no_order", row.id)
+            if settings.unusable_rows == "refuse":
+                raise BadInput(f"The row {row.id!r} orders no two different responses that are short enough.")
+            left_out.add("no_pair_fits", row.id)
             continue
         example = made.setdefault(prompt.tobytes(), _Responses(prompt))
         places = [None if tokens is None else example.place(tokens) for tokens in kept]

@@ -24,3 +24,7 @@ class LeftOut:
     def report(self) -> dict[str, dict[str, object]]:
         """{"reason": {"count": 3, "rows": ["id", ...]}}, the most frequent first."""
         return {reason: {"count": count, "rows": self.rows[reason]} for reason, count in self.counts.most_common()}
+
+    def sentence(self) -> str:
+        """Counts with their reasons, to be read: "3 all tied, 1 equal responses"."""
+        return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self.counts.most_common())

@@ -1,9 +1,10 @@
 """The shift and the scale of scores: a reward model's loss leaves the level of its logits free."""
 
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from models_core import records, scoring
 from models_core.packing import Group
@@ -14,7 +15,8 @@ STAND_IN_PROMPTS = 64
 SMALLEST_DEVIATION = 1e-6
 """Logits closer together than this are equal, and are left as they are."""
 
-Logits = Callable[[Sequence[Group]], list[list[float]]]
+Logits = Callable[[Sequence[Group]], list[torch.Tensor]]
+"""Of the responses of every group by every head: [responses, heads] each."""
 
 
 def measured(
@@ -29,23 +31,26 @@ def measured(
     """Shift and scale of scores: mean logit of demonstrations, standard deviation over samples of the reference.
 
     Stiennon et al. 2020 put the reference summaries at 0. Without these files the responses that were trained on stand
-    in for either, which `calibrated_on` says.
+    in for either, which `calibrated_on` says. The heads of an ensemble have a shift each, and one scale, that of their
+    mean.
     """
 
-    def of(path: str | Path | None) -> list[float]:
+    def of(path: str | Path | None) -> torch.Tensor:
         if path is None:
             groups = [example.group for example in examples[:STAND_IN_PROMPTS]]
         else:
             rows = records.read(path, "answers")
             encoded = [scoring.encode_group(tokenizer, row.messages, row.texts, max_length=max_length) for row in rows]
             groups = [row.group for row in encoded]
-        return [logit for row in logits(groups) for logit in row]
+        return torch.cat(logits(groups)).double()
 
     shifting = of(demonstrations)
     scaling = shifting if samples is None and demonstrations is None else of(samples)
-    deviation = statistics.pstdev(scaling) if scaling else 0.0
+    shifts = shifting.mean(0) if len(shifting) else shifting.new_zeros(shifting.shape[1])
+    deviation = float(scaling.mean(-1).std(correction=0)) if len(scaling) else 0.0
     return {
-        "reward_shift": statistics.fmean(shifting) if shifting else 0.0,
+        "reward_shift": float(shifts.mean()),
+        "head_shifts": shifts.tolist(),
         "reward_scale": deviation if deviation > SMALLEST_DEVIATION else 1.0,
         "calibrated_on": {
             "shift": "training responses" if demonstrations is None else "demonstrations",

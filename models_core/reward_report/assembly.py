@@ -1,9 +1,11 @@
 """The whole report of a reward model, as RUN/report.json holds it (docs/reward_report.md says what each part means)."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models_core import processes
 from models_core.records import Ranking
 from models_core.reward_report import tables
 from models_core.reward_report.judged import Judged, comparison, pairs_of
@@ -63,9 +65,13 @@ def build(
 
 
 def write(folder: Path, report: Mapping[str, Any]) -> None:
-    """FOLDER/report.json, and the same in tables as FOLDER/report.md."""
+    """FOLDER/report.json, and the same in tables as FOLDER/report.md and on standard error."""
+    if not processes.is_main():
+        return
+    text = tables.markdown(report)
     write_json(folder / "report.json", report)
-    write_lines(folder / "report.md", ["# Reward model", "", tables.markdown(report)])
+    write_lines(folder / "report.md", ["# Reward model", "", text])
+    print(text, file=sys.stderr, flush=True)
 
 
 def headline(report: Mapping[str, Any]) -> dict[str, Any]:

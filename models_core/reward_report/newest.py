@@ -48,7 +48,7 @@ def since(previous: str, rankings: Sequence[Ranking]) -> Newest:
     is_known = document.get("stage") == "reward"
     files = [entry["file"] for entry in document.get("data", {}).values()] if is_known else []
     paths = [run / "data" / name for name in files if Path(name).stem in ("rankings", "evaluation")]
-    seen = {comparison(row) for path in paths for row in records.read(path, "rankings")}
+    seen = {comparison(row) for path in paths for row in records.read(path, "rankings", unreadable=[])}
     before = _json(run / "result.json").get("metrics", {}).get("accuracy") if is_known else None
     fresh = tuple(ranking for ranking in rankings if comparison(ranking) not in seen)
     return Newest(previous=previous, judgments=fresh, before=before, is_known=is_known)

@@ -10,8 +10,8 @@ from models_core.config import STAGES, BadInput, PPOConfig, RewardConfig, Sample
 
 
 def test_texts_become_numbers_and_truths():
-    settings = parse(RewardConfig, {"epochs": " 3 ", "learning_rate": "1e-4", "use_margin": "Yes", "ties": "half"})
-    assert (settings.epochs, settings.learning_rate, settings.use_margin, settings.ties) == (3, 1e-4, True, "half")
+    settings = parse(RewardConfig, {"epochs": " 3 ", "learning_rate": "1e-4", "deduplicate": "No", "ties": "half"})
+    assert (settings.epochs, settings.learning_rate, settings.deduplicate, settings.ties) == (3, 1e-4, False, "half")
 
 
 def test_what_is_not_given_has_its_default():
@@ -42,8 +42,8 @@ def test_a_wrong_setting_is_refused_by_name(values, sentence):
 
 
 def test_a_wrong_truth_is_refused():
-    with pytest.raises(BadInput, match="use_margin must be true or false, not 'maybe'"):
-        parse(RewardConfig, {"use_margin": "maybe"})
+    with pytest.raises(BadInput, match="deduplicate must be true or false, not 'maybe'"):
+        parse(RewardConfig, {"deduplicate": "maybe"})
 
 
 @pytest.mark.parametrize("stage", STAGES)

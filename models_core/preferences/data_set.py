@@ -1,0 +1,131 @@
+"""What a reward model learns from and is measured on: files of judgments, read, split by prompt, and accounted for."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models_core import processes, records
+from models_core.config import BadInput, RewardConfig
+from models_core.held_out import split_by_prompt
+from models_core.preferences.contradictions import prompt_key
+from models_core.preferences.demonstrated import above_samples
+from models_core.preferences.examples import Example, examples
+from models_core.preferences.left_out import LeftOut
+from models_core.preferences.verdicts import Heard, Verdict, hear
+from models_core.records import Ranking
+
+
+@dataclass(kw_only=True)
+class Part:
+    """The rankings of one side of the split, and what they say."""
+
+    name: str
+    rankings: list[Ranking]
+    heard: Heard
+    left_out: LeftOut
+    verdicts: list[Verdict] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.verdicts = list(self.heard.verdicts)
+
+    def nothing(self) -> str:
+        """The sentence for a file that teaches nothing."""
+        reasons = f" ({self.left_out.sentence()})" if self.left_out.counts else ""
+        return f"{self.name}: no ranking has two different responses in a strict order{reasons}."
+
+
+@dataclass(kw_only=True)
+class Judgments:
+    """Both sides of the split."""
+
+    learned: Part
+    held_out: Part
+    demonstration_rankings: int
+
+    def encoded(
+        self, tokenizer: Any, *, settings: RewardConfig, max_length: int
+    ) -> tuple[list[Example], list[Example]]:
+        """Both sides as tokens. Raises BadInput where nothing is left to learn from."""
+        sides = []
+        for part in (self.learned, self.held_out):
+            encoded = examples(
+                part.verdicts, tokenizer=tokenizer, settings=settings, max_length=max_length, left_out=part.left_out
+            )
+            sides.append(encoded if _orders_any([pair for example in encoded for pair in example.pairs]) else [])
+        learned, held_out = sides
+        if not learned:
+            raise BadInput(self.learned.nothing())
+        if self.held_out.rankings and not held_out and processes.is_main():
+            print(f"Nothing to measure on: {self.held_out.nothing()}", file=sys.stderr, flush=True)
+        return learned, held_out
+
+    def report(self) -> dict[str, Any]:
+        """For result.json."""
+        learned = {prompt_key(verdict.messages) for verdict in self.learned.verdicts}
+        measured = {prompt_key(verdict.messages) for verdict in self.held_out.verdicts}
+        return {
+            "demonstration_rankings": self.demonstration_rankings,
+            "left_out": self.learned.left_out.report(),
+            "held_out_left_out": self.held_out.left_out.report(),
+            "contradictions": self.learned.heard.contradictions.report(),
+            "held_out_prompts_also_learned": len(learned & measured),
+            "merged_turns": sum(ranking.merged_turns for ranking in self.learned.rankings),
+        }
+
+
+def read(
+    settings: RewardConfig,
+    *,
+    data: str | Path,
+    evaluation: str | Path | None,
+    demonstrations: str | Path | None,
+    samples: str | Path | None,
+) -> Judgments:
+    """Raises BadInput: for rows as the settings refuse them, and for a file that orders nothing."""
+    left_out, held_out_left_out = LeftOut(), LeftOut()
+    rankings = _rankings(data, settings=settings, left_out=left_out)
+    if evaluation is None:
+        rankings, held_out_rankings = split_by_prompt(rankings, part=settings.held_out)
+    else:
+        held_out_rankings = _rankings(evaluation, settings=settings, left_out=held_out_left_out)
+    learned = Part(
+        name=Path(data).name,
+        rankings=rankings,
+        heard=hear(rankings, settings=settings, left_out=left_out),
+        left_out=left_out,
+    )
+    held_out = Part(
+        name=Path(data if evaluation is None else evaluation).name,
+        rankings=held_out_rankings,
+        heard=hear(held_out_rankings, settings=settings, left_out=held_out_left_out, combine=False),
+        left_out=held_out_left_out,
+    )
+    if not _orders_any([pair for verdict in learned.verdicts for pair in verdict.pairs]):
+        raise BadInput(learned.nothing())
+    added: list[Verdict] = []
+    if settings.demonstration_pairs:
+        if demonstrations is None or samples is None:
+            raise BadInput("demonstration_pairs needs both --demonstrations and --samples.")
+        added = above_samples(
+            records.read(demonstrations, "demonstrations"),
+            records.read(samples, "answers"),
+            weight=settings.demonstration_pairs,
+            held_out={prompt_key(ranking.messages) for ranking in held_out_rankings},
+            left_out=left_out,
+        )
+    learned.verdicts += added
+    return Judgments(learned=learned, held_out=held_out, demonstration_rankings=len(added))
+
+
+def _rankings(path: str | Path, *, settings: RewardConfig, left_out: LeftOut) -> list[Ranking]:
+    unreadable: list[str] | None = [] if settings.unreadable_rows == "skip" else None
+    rankings: list[Ranking] = records.read(path, "rankings", unreadable=unreadable)
+    for sentence in unreadable or ():
+        left_out.add("unreadable_rows", sentence)
+    return rankings
+
+
+def _orders_any(pairs: Sequence[Any]) -> bool:
+    return any(pair.target == 1.0 for pair in pairs)

@@ -1,0 +1,32 @@
+"""How far the heads of an ensemble agree on held-out pairs, and whether they agree less where they are wrong."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from sklearn.metrics import roc_auc_score
+
+from models_core.preferences.examples import Example
+
+
+def measures(examples: Sequence[Example], opinions: Sequence[torch.Tensor]) -> dict[str, Any]:
+    """Of the heads' scores of every example, [responses, m] each: their mean deviations, and what those foretell.
+
+    ensemble_std            of one response's score over the heads, averaged over responses
+    ensemble_disagreement   of an ordered pair's difference of scores over the heads, averaged over pairs
+    disagreement_auc        chance that a wrongly ordered pair has more of it than a rightly ordered one: 0.5 says
+                            nothing, None where all pairs are right or all wrong
+    """
+    spread, wrong = [], []
+    for example, scores in zip(examples, opinions, strict=True):
+        for pair in example.pairs:
+            if pair.target == 1.0:
+                difference = scores[pair.better] - scores[pair.worse]
+                spread.append(float(difference.std(correction=0)))
+                wrong.append(bool(difference.mean() < 0))
+    deviations = [float(row.std(-1, correction=0).mean()) for row in opinions]
+    return {
+        "ensemble_std": sum(deviations) / max(len(deviations), 1),
+        "ensemble_disagreement": sum(spread) / max(len(spread), 1),
+        "disagreement_auc": float(roc_auc_score(wrong, spread)) if len(set(wrong)) == 2 else None,
+    }
