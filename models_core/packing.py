@@ -1,11 +1,11 @@
 """Rows of unequal length computed without padding, and a prompt computed once for all of its responses.
 
 All rows of a micro-batch lie end to end in one long row. Everything in a transformer except attention treats tokens one
-by one and does not notice; attention is cut into segments here. A segment looks at itself, causally, and at the prompt
-that it continues:
+by one and does not notice; attention is cut into segments here. A segment looks at itself, causally, and at those that
+it continues: its prompt, and what all rows begin with alike, such as the system turn of a chat template:
 
-    tokens     prompt a | response a1 | response a2 | prompt b | response b1 ...
-    sees       a          a, a1         a, a2         b          b, b1
+    tokens     beginning | prompt a | response a1 | response a2 | prompt b and its only response ...
+    sees       itself      ..., a     ..., a, a1    ..., a, a2    ..., b
 
 Where a model has learned virtual tokens, every segment sees those too, to its left.
 
@@ -34,6 +34,8 @@ PACKED_ATTENTION = "hone_packed"
 
 SMALL_ATTENTION = 1024 * 1024
 """Scores of a segment, tokens times tokens seen, up to which plain matrix products beat torch's attention kernel."""
+LEAST_SHARED = 8
+"""Tokens that rows must begin with alike to have them computed once: fewer aren't worth a segment of their own."""
 
 
 class Group(NamedTuple):
@@ -50,10 +52,10 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one row is cut: segment i has `sizes[i]` tokens and continues segment `prefixes[i]`, or None."""
+    """Where one row is cut: segment i has `sizes[i]` tokens and continues the segments `prefixes[i]`, in order."""
 
     sizes: list[int]
-    prefixes: list[int | None]
+    prefixes: list[tuple[int, ...]]
 
     @cached_property
     def segments(self) -> list[Segment]:
@@ -61,8 +63,8 @@ class Layout:
         ends = list(itertools.accumulate(self.sizes))
         spans = [(end - size, end) for size, end in zip(self.sizes, ends, strict=True)]
         return [
-            Segment(start, end, None if prefix is None else spans[prefix])
-            for (start, end), prefix in zip(spans, self.prefixes, strict=True)
+            Segment(start, end, tuple(spans[prefix] for prefix in prefixes))
+            for (start, end), prefixes in zip(spans, self.prefixes, strict=True)
         ]
 
 
@@ -71,7 +73,8 @@ class Packed:
     """Groups laid end to end: `ids` and `positions` are [1, N]; the rest are indices into the long row.
 
     Of the M response tokens, number j stands at `tokens[j]` and is predicted by the hidden state at `predictors[j]`:
-    its predecessor, which for a response's first token is the prompt's last.
+    its predecessor, which for a response's first token is the prompt's last. The first `shared` tokens begin every
+    group, and group g goes on at `starts[g]`.
     """
 
     ids: torch.Tensor
@@ -81,37 +84,49 @@ class Packed:
     predictors: torch.Tensor  # [M]
     response_sizes: list[int]  # tokens of each response; they sum to M
     ends: torch.Tensor  # [responses], each one's last token
+    shared: int
+    starts: list[int]
 
     @property
     def response_ids(self) -> torch.Tensor:
         """The response tokens themselves: [M]."""
         return self.ids[0, self.tokens]
 
+    def places(self, groups: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Where token number `tokens[i]` of group `groups[i]` stands, counted over prompt and only response: [i]."""
+        own = torch.tensor(self.starts, device=tokens.device)[groups] + tokens - self.shared
+        return torch.where(tokens < self.shared, tokens, own)
+
 
 def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Packed:
     """Lay groups end to end, each prompt followed by its responses, in the order given.
 
-    A prompt with a single response has nothing to share: both are one plain causal segment.
+    What all prompts begin with alike comes first, once. A prompt with a single response has nothing to share: both are
+    one plain causal segment.
     """
-    ids: list[int] = []
-    positions: list[int] = []
-    layout = Layout([], [])
+    shared = _shared_tokens(groups)
+    ids = list(groups[0].prompt[:shared]) if shared else []
+    positions = list(range(shared))
+    layout = Layout([shared], [()]) if shared else Layout([], [])
+    beginning = (0,) if shared else ()
     tokens: list[int] = []
     predictors: list[int] = []
+    starts: list[int] = []
     for group in groups:
-        prompt, width = len(layout.sizes), len(group.prompt)
-        prompt_end = len(ids) + width - 1
+        own, width = group.prompt[shared:], len(group.prompt)
+        prompt, prompt_end = len(layout.sizes), len(ids) + len(own) - 1
+        starts.append(len(ids))
         single = len(group.responses) == 1
         if not single:
-            _add(layout, size=width, prefix=None)
-        ids += group.prompt
-        positions += range(width)
+            _add(layout, size=len(own), prefixes=beginning)
+        ids += own
+        positions += range(shared, width)
         for response in group.responses:
             start, size = len(ids), len(response)
             if single:
-                _add(layout, size=width + size, prefix=None)
+                _add(layout, size=len(own) + size, prefixes=beginning)
             else:
-                _add(layout, size=size, prefix=prompt)
+                _add(layout, size=size, prefixes=(*beginning, prompt))
             ids += response
             positions += range(width, width + size)
             tokens += range(start, start + size)
@@ -126,12 +141,29 @@ def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Pack
         predictors=torch.tensor(predictors, dtype=torch.long, device=device),
         response_sizes=response_sizes,
         ends=torch.tensor(tokens, dtype=torch.long, device=device)[last.to(device)],
+        shared=shared,
+        starts=starts,
     )
 
 
-def _add(layout: Layout, *, size: int, prefix: int | None) -> None:
+def _shared_tokens(groups: Sequence[Group]) -> int:
+    """How many tokens all prompts begin with alike, of which each keeps one at least; 0 where it doesn't pay."""
+    if len(groups) < 2:
+        return 0
+    # What the least and the greatest of sorted rows share, all share.
+    first, last = min(groups, key=_prompt).prompt, max(groups, key=_prompt).prompt
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    shared = min(sum(1 for _ in alike), min(len(group.prompt) for group in groups) - 1)
+    return shared if shared >= LEAST_SHARED else 0
+
+
+def _prompt(group: Group) -> list[int]:
+    return list(group.prompt)
+
+
+def _add(layout: Layout, *, size: int, prefixes: tuple[int, ...]) -> None:
     layout.sizes.append(size)
-    layout.prefixes.append(prefix)
+    layout.prefixes.append(prefixes)
 
 
 def hidden_states(trunk: Any, packed: Packed) -> torch.Tensor:
@@ -169,13 +201,13 @@ def _attend(
     segments = layout.segments
     first = None if beginning is None else beginning[cast(int, module.layer_idx)]
     ahead = 0 if first is None else first[0].shape[2]
-    seen = [ahead + (p.end - p.start) + (p.prefix[1] - p.prefix[0] if p.prefix else 0) for p in segments]
+    seen = [ahead + segment.seen for segment in segments]
     if softcap is not None or s_aux is not None or (sliding_window is not None and max(seen) > sliding_window):
         raise BadInput(
             "This model's attention (sliding windows, capped scores, sinks) can't be trained at this length."
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    largest = max((p.end - p.start) * width for p, width in zip(segments, seen, strict=True))
+    largest = max(segment.size * width for segment, width in zip(segments, seen, strict=True))
     if query.device.type == "cpu" and largest <= SMALL_ATTENTION:
         return segment_attention(query, key, value, segments=segments, scale=scale, beginning=first), None
     return _kernel_attention(query, key, value, layout=layout, scale=scale, beginning=first), None
@@ -198,9 +230,9 @@ def _kernel_attention(
     is_grouped = query.shape[1] != key.shape[1]
     queries, keys, values = (tensor.split(layout.sizes, dim=2) for tensor in (query, key, value))
     outputs = []
-    for index, prefix in enumerate(layout.prefixes):
-        k = ([] if beginning is None else [beginning[0]]) + ([] if prefix is None else [keys[prefix]])
-        v = ([] if beginning is None else [beginning[1]]) + ([] if prefix is None else [values[prefix]])
+    for index, prefixes in enumerate(layout.prefixes):
+        k = ([] if beginning is None else [beginning[0]]) + [keys[prefix] for prefix in prefixes]
+        v = ([] if beginning is None else [beginning[1]]) + [values[prefix] for prefix in prefixes]
         size, ahead = layout.sizes[index], sum(part.shape[2] for part in k)
         mask = None
         if ahead:

@@ -14,7 +14,7 @@ from models_core.packing import hidden_states, pack
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """M tokens of examples laid end to end: where they stand, whether they are learned, and how many each has."""
+    """M tokens of several examples: where each stands in its own row, whether it is learned, how many each row has."""
 
     tokens: torch.Tensor  # [M], each predicted at the place before it
     learned: torch.Tensor  # [M], boolean: of a response or spoken; the others are of prompts
@@ -26,15 +26,13 @@ def places(examples: Sequence[Example], *, whole_rows: bool, device: torch.devic
     tokens: list[int] = []
     learned: list[bool] = []
     sizes: list[int] = []
-    start = 0
     for example in examples:
         of_response = range(len(example.prompt), example.tokens)
         spoken = set(example.spoken)
         chosen = range(1, example.tokens) if whole_rows else [*example.spoken, *of_response]
-        tokens += [start + place for place in chosen]
+        tokens += chosen
         learned += [place in of_response or place in spoken for place in chosen]
         sizes.append(len(chosen))
-        start += example.tokens
     return Places(
         tokens=torch.tensor(tokens, dtype=torch.long, device=device),
         learned=torch.tensor(learned, dtype=torch.bool, device=device),
@@ -47,7 +45,9 @@ def predicting_states(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The hidden states that predict the tokens at these places, [M, D], and the tokens themselves, [M]."""
     packed = pack([example.group for example in examples], device=device)
-    return hidden_states(trunk(network), packed)[at.tokens - 1], packed.ids[0, at.tokens]
+    rows = torch.arange(len(examples)).repeat_interleave(torch.tensor(at.sizes)).to(device)
+    states = hidden_states(trunk(network), packed)
+    return states[packed.places(rows, at.tokens - 1)], packed.ids[0, packed.places(rows, at.tokens)]
 
 
 def token_losses(network: Any, examples: Sequence[Example], at: Places, *, device: torch.device) -> torch.Tensor:

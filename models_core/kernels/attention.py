@@ -16,11 +16,20 @@ QUERY_BLOCK = 256
 
 
 class Segment(NamedTuple):
-    """Tokens `start` to `end` of the long row; they see tokens `prefix[0]` to `prefix[1]` in full, then themselves."""
+    """Tokens `start` to `end` of the long row; they see the tokens of every range in `prefixes`, then themselves."""
 
     start: int
     end: int
-    prefix: tuple[int, int] | None
+    prefixes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+    @property
+    def seen(self) -> int:
+        """How many tokens its last one sees."""
+        return self.size + sum(end - start for start, end in self.prefixes)
 
 
 class _Block(NamedTuple):
@@ -33,10 +42,9 @@ class _Block(NamedTuple):
 
 def _blocks(segments: Sequence[Segment]) -> Iterator[_Block]:
     for segment in segments:
-        prefix = () if segment.prefix is None else (segment.prefix,)
         for start in range(segment.start, segment.end, QUERY_BLOCK):
             end = min(start + QUERY_BLOCK, segment.end)
-            yield _Block(start, end, (*prefix, (segment.start, end)))
+            yield _Block(start, end, (*segment.prefixes, (segment.start, end)))
 
 
 def segment_attention(

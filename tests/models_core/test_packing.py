@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from models_core import packing
+from models_core.demonstrations.encoding import Example
+from models_core.demonstrations.losses import places, token_losses
 from models_core.kernels import attention
 from models_core.kernels.attention import Segment
 from models_core.language_models import load_policy
@@ -19,6 +21,16 @@ GROUPS = [
     Group([20], [[21, 22, 23]]),
     Group([30, 31, 32]),
 ]
+
+
+ALIKE = [40, 41, 42, 43, 44, 45, 46, 47, 48]
+BEGUN = [
+    Group([*ALIKE, 5, 6], [[9, 10], [11]]),
+    Group([*ALIKE, 20], [[21, 22, 23]]),
+    Group([*ALIKE, 5, 7], [[8]]),
+    Group([*ALIKE, 30]),
+]
+"""Rows that begin with the same nine tokens."""
 
 
 @pytest.fixture(params=["llama", "gpt2"])
@@ -44,8 +56,58 @@ def test_the_layout_by_hand() -> None:
     assert packed.ids.tolist() == [[5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30, 31, 32]]
     assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 5, 4, 4, 5, 6, 0, 1, 2, 3, 0, 1, 2]]
     assert packed.layout.sizes == [4, 2, 1, 3, 4, 3]
-    assert packed.layout.prefixes == [None, 0, 0, 0, None, None]
-    assert packed.layout.segments[:3] == [Segment(0, 4, None), Segment(4, 6, (0, 4)), Segment(6, 7, (0, 4))]
+    assert packed.layout.prefixes == [(), (0,), (0,), (0,), (), ()]
+    assert packed.layout.segments[:3] == [Segment(0, 4), Segment(4, 6, ((0, 4),)), Segment(6, 7, ((0, 4),))]
+
+
+def test_what_all_rows_begin_with_is_laid_out_once() -> None:
+    packed = pack(BEGUN)
+    assert packed.ids.tolist() == [[*ALIKE, 5, 6, 9, 10, 11, 20, 21, 22, 23, 5, 7, 8, 30]]
+    assert packed.positions.tolist() == [[*range(9), 9, 10, 11, 12, 11, 9, 10, 11, 12, 9, 10, 11, 9]]
+    assert packed.layout.sizes == [9, 2, 2, 1, 4, 3, 1]
+    assert packed.layout.prefixes == [(), (0,), (0, 1), (0, 1), (0,), (0,), (0,)]
+    assert packed.ids[0, packed.predictors].tolist() == [6, 9, 6, 20, 21, 22, 7]
+    assert packed.ids[0, packed.ends].tolist() == [10, 11, 23, 8]
+    assert packed.places(torch.tensor([0, 1, 1, 3]), torch.tensor([8, 8, 9, 9])).tolist() == [8, 8, 14, 21]
+
+
+def test_little_or_nothing_alike_is_not_shared() -> None:
+    few = [Group([1, 2, 3, token], [[5]]) for token in (4, 6)]
+    alone = [Group([*ALIKE, 5], [[6]])]
+    same = [Group(ALIKE[:8], [[token]]) for token in (4, 6)]
+    assert [pack(groups).shared for groups in (few, alone, same)] == [0, 0, 0]
+    assert pack([Group(ALIKE, [[4]])] * 2).shared == 8
+
+
+def test_a_shared_beginning_changes_neither_states_nor_gradients(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every response token and, through it, of every weight."""
+    found = []
+    for least in (8, 100):
+        monkeypatch.setattr(packing, "LEAST_SHARED", least)
+        model.zero_grad()
+        packed = pack(BEGUN)
+        assert packed.shared == (9 if least == 8 else 0)
+        states = hidden_states(trunk(model), packed)
+        predicting, last = states[packed.predictors], states[packed.places(torch.tensor([3]), torch.tensor([9]))]
+        predicting.pow(3).sum().add(last.pow(2).sum()).backward()
+        found.append((predicting.detach(), last.detach(), [weight.grad for weight in model.parameters()]))
+    torch.testing.assert_close(found[0][:2], found[1][:2], rtol=0, atol=1e-10)
+    rtol, atol = (1e-8, 1e-10) if model.config.model_type == "gpt2" else (1e-5, 1e-4)
+    for shared, separate in zip(found[0][2], found[1][2], strict=True):
+        if separate is not None:
+            torch.testing.assert_close(shared, separate, rtol=rtol, atol=atol)
+
+
+def test_losses_in_what_rows_begin_with_count_once_for_each(model: Any) -> None:
+    """An auxiliary loss is over prompts too: a place of the shared beginning is learned by every row."""
+    rows = [Example([*ALIKE, 5], [6, 7], [4, 9], 0), Example([*ALIKE, 8], [9], [8], 0)]
+    for whole_rows in (False, True):
+        at = places(rows, whole_rows=whole_rows, device=torch.device("cpu"))
+        together = token_losses(model, rows, at, device=torch.device("cpu")).split(at.sizes)
+        for row, losses in zip(rows, together, strict=True):
+            alone = places([row], whole_rows=whole_rows, device=torch.device("cpu"))
+            expected = token_losses(model, [row], alone, device=torch.device("cpu"))
+            torch.testing.assert_close(losses, expected, rtol=0, atol=1e-10)
 
 
 def test_each_response_token_knows_what_predicts_it() -> None:
@@ -115,10 +177,12 @@ def test_long_segments_are_cut_into_blocks_of_queries(model: Any, monkeypatch: p
 
 @pytest.mark.parametrize("ahead", [0, 2])
 def test_attention_and_its_gradient_equal_the_plain_formula(ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """4 heads share 2 key heads; a prompt of 3, two responses of 2 and 4 that see it, a row of 5; blocks of 2."""
+    """4 heads share 2 key heads; a prompt of 3, a response of 2 that sees it and one of 4 that sees both; a row of 5.
+
+    In blocks of 2 queries."""
     monkeypatch.setattr(attention, "QUERY_BLOCK", 2)
     torch.manual_seed(0)
-    layout = packing.Layout([3, 2, 4, 5], [None, 0, 0, None])
+    layout = packing.Layout([3, 2, 4, 5], [(), (0,), (0, 1), ()])
     query, key, value = (torch.randn(1, heads, 14, 8, dtype=torch.float64, requires_grad=True) for heads in (4, 2, 2))
     first_keys, first_values = (torch.randn(1, 2, ahead, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
     beginning = (first_keys, first_values) if ahead else None
@@ -130,8 +194,8 @@ def test_attention_and_its_gradient_equal_the_plain_formula(ahead: int, monkeypa
     for segment in layout.segments:
         for token in range(segment.start, segment.end):
             visible[token, ahead + segment.start : ahead + token + 1] = True
-            if segment.prefix:
-                visible[token, ahead + segment.prefix[0] : ahead + segment.prefix[1]] = True
+            for start, end in segment.prefixes:
+                visible[token, ahead + start : ahead + end] = True
     k = torch.cat([first_keys, key], dim=2).repeat_interleave(2, dim=1)
     v = torch.cat([first_values, value], dim=2).repeat_interleave(2, dim=1)
     scores = (query @ k.transpose(2, 3) * 0.3).masked_fill(~visible, -torch.inf)
