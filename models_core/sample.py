@@ -242,7 +242,7 @@ def encode_prompts(
             whole = chat.encode_prompt(tokenizer, messages, max_tokens=2**62)
             raise BadInput(
                 f"Prompt {number} has {len(whole)} tokens, and {room} fit beside an answer: "
-                "long_prompts=truncate would cut it."
+                "long_prompts=cut would cut it."
             )
         truncated += prompt.is_cut
         encoded.append(prompt.ids)

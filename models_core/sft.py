@@ -18,12 +18,12 @@ from typing import Any
 import torch
 
 from models_core import chat, distributed, language_models, methods, replicas, schedule
-from models_core.batching import micro_batches
 from models_core.config import BadInput, SFTConfig
 from models_core.demonstrations import mixture
 from models_core.demonstrations.data_set import DataSet, read_data_sets, read_rows, template_files, totals
 from models_core.demonstrations.encoding import Encoder, Example
 from models_core.demonstrations.losses import places, token_losses
+from models_core.demonstrations.measuring import mean_loss
 from models_core.demonstrations.mixture import Step
 from models_core.forgetting import ElasticWeights
 from models_core.stopping import StopSignal
@@ -125,7 +125,7 @@ def train(
         if held_out:
             measured = training.measure(
                 done,
-                lambda: {"eval_loss": mean_loss(network, held_out, settings=settings, device=device)},
+                lambda: {"eval_loss": mean_loss(network, held_out, budget=settings.micro_batch_tokens, device=device)},
                 by="eval_loss",
                 due=settings.patience > 0 and not settings.eval_every and step.ends_epoch,
             )
@@ -220,17 +220,6 @@ def language_model_tokens(example: Example, settings: SFTConfig) -> int:
     return example.tokens - 1 - (example.learned if settings.lm_scope == "prompt" else 0)
 
 
-@torch.no_grad()
-def mean_loss(network: Any, examples: Sequence[Example], *, settings: SFTConfig, device: torch.device) -> float:
-    """Mean loss per learned token on rows that are not learned from, in nats."""
-    total = 0.0
-    for batch in micro_batches([example.tokens for example in examples], budget=settings.micro_batch_tokens):
-        members = [examples[row] for row in batch]
-        at = places(members, whole_rows=False, device=device)
-        total += token_losses(network, members, at, device=device).sum().item()
-    return total / sum(example.learned for example in examples)
-
-
 def check_loss(network: Any, example: Example, *, name: str, device: torch.device) -> None:
     """Raise BadInput where the model's loss is no number before a single step was taken."""
     at = places([example], whole_rows=False, device=device)
@@ -253,7 +242,7 @@ def measure_old(
     network: Any, examples: Sequence[Example], *, settings: SFTConfig, device: torch.device
 ) -> float | None:
     """The loss on the sample of the old task, where there is one."""
-    return mean_loss(network, examples, settings=settings, device=device) if examples else None
+    return mean_loss(network, examples, budget=settings.micro_batch_tokens, device=device) if examples else None
 
 
 def forgotten(before: float | None, after: float | None) -> Mapping[str, float | None]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from models_core import chat
-from models_core.config import BadInput, SFTConfig
+from models_core.config import BadInput, EvaluateConfig, SFTConfig
 from models_core.demonstrations.wording import Wording
 from models_core.packing import Group
 from models_core.scoring import SHORTEST_PROMPT
@@ -37,7 +37,7 @@ class Encoder:
     """Turns worded rows into tokens for one tokenizer and one run's settings."""
 
     tokenizer: Any
-    settings: SFTConfig
+    settings: SFTConfig | EvaluateConfig
     max_length: int
 
     def encode(self, wording: Wording, *, row_id: str) -> tuple[Example | None, list[str]]:

@@ -1,7 +1,8 @@
 """A language model on demonstrations: the perplexity of the responses, the labels they carry, and answers like them."""
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import torch
 from models_core import chat, language_models, records, sample
 from models_core.batching import epoch_order
 from models_core.config import BadInput, EvaluateConfig
+from models_core.demonstrations.encoding import Encoder, Example
+from models_core.demonstrations.measuring import mean_loss
+from models_core.demonstrations.wording import as_written
 from models_core.evaluate import labels, likeness
-from models_core.evaluate.perplexity import figures, log_probabilities
-from models_core.packing import Group
+from models_core.evaluate.perplexity import figures
 from models_core.progress import Ticker
 from models_core.records import Demonstration
-from models_core.scoring import encode_group
 from models_core.stopping import StopSignal
 
 
@@ -65,29 +67,52 @@ def _perplexity(
     device: torch.device,
     stop: StopSignal,
 ) -> dict[str, Any]:
-    """Of the responses given their prompts, EOS included. A response that does not fit is left out and counted."""
-    max_length = min(settings.max_length, language_models.context_length(network))
-    groups: list[Group] = []
-    size = 0
+    """Of what a run of `sft` with the same settings learns from: responses given their prompts, EOS included.
+
+    A response that does not fit is left out and counted.
+    """
+    encoder = Encoder(
+        tokenizer=tokenizer,
+        settings=settings,
+        max_length=min(settings.max_length, language_models.context_length(network)),
+    )
+    examples: list[Example] = []
+    happened: Counter[str] = Counter()
     for row in rows:
-        group, (fits,), _ = encode_group(tokenizer, row.messages, [row.response], max_length=max_length)
-        if fits:
-            groups.append(group)
-            size += len(row.response.encode())
-    if not groups:
-        raise BadInput(f"{file}: every response is longer than max_length ({max_length} tokens) allows.")
+        example, events = encoder.encode(as_written(row), row_id=row.id)
+        happened.update(events)
+        if example is not None:
+            examples.append(example)
+    if not examples:
+        raise BadInput(f"{file}: every response is longer than max_length ({encoder.max_length} tokens) allows.")
     began = time.perf_counter()
-    log_probs = log_probabilities(network, groups, budget=settings.micro_batch_tokens, device=device, stop=stop)
+    loss = mean_loss(
+        network, examples, budget=settings.micro_batch_tokens, device=device, progress=_stoppable(stop, Ticker("rows"))
+    )
     seconds = time.perf_counter() - began
-    tokens = sum(map(len, log_probs))
-    nats = -sum(float(values.double().sum()) for values in log_probs)
+    tokens = sum(example.learned for example in examples)
     return {
-        "demonstrations": len(groups),
-        "too_long_responses": len(rows) - len(groups),
-        **figures(nats, tokens=tokens, size=size),
+        "demonstrations": len(examples),
+        "too_long_responses": happened["too_long_responses"],
+        "truncated_prompts": happened["truncated_prompts"],
+        **figures(loss * tokens, tokens=tokens, size=sum(_size(example, tokenizer) for example in examples)),
         "seconds": seconds,
         "tokens_per_s": tokens / seconds,
     }
+
+
+def _stoppable(stop: StopSignal, ticker: Ticker) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        stop.check()
+        ticker(done, total)
+
+    return progress
+
+
+def _size(example: Example, tokenizer: Any) -> int:
+    """Bytes of the text that the loss is over: of the response, and of what the assistant said before (turns=all)."""
+    ids = [example.prompt[place] for place in example.spoken] + example.response
+    return len(chat.decode_response(tokenizer, ids).encode())
 
 
 def _answers(

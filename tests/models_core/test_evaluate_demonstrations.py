@@ -237,3 +237,34 @@ def test_parts_that_are_alike_become_rows_of_one_table():
         "| a\\|b | 1.0000 |",
         "| c    | 0.5000 |",
     ]
+
+
+TURNS = [
+    {"role": "user", "content": "say 1"},
+    {"role": "assistant", "content": "ab"},
+    {"role": "user", "content": "say 2"},
+]
+
+
+@pytest.mark.parametrize("turns", ["last", "all"])
+def test_evaluate_measures_what_the_run_measured(model, tmp_path, turns):
+    """To the tokens: chats of several turns, some of which lose turns or fall out at this length."""
+    rows = [
+        {"id": "1", "prompt": TURNS, "response": "abab"},
+        {"id": "2", "prompt": TURNS[:1], "response": "some words"},
+        {"id": "3", "prompt": [{"role": "user", "content": "x" * 90}, *TURNS[1:]], "response": "cut"},
+        {"id": "4", "prompt": TURNS[:1], "response": "z" * 200},
+    ]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    given = {"model": str(model), "data": data, "evaluation": data, "out": tmp_path / "sft"}
+    settings = SFTConfig(precision="fp32", turns=turns, max_length=128, epochs=1, learning_rate=0.01)
+    of_run = sft.train(settings, **given, device=CPU, stop=StopSignal())
+    report = run(tmp_path / "sft", data, tmp_path, turns=turns, max_length=128, answers=0)
+    assert report["loss"] == pytest.approx(of_run["eval_loss"], abs=1e-6)
+    assert (report["demonstrations"], report["too_long_responses"], report["truncated_prompts"]) == (3, 1, 1)
+    learned = {"last": ["abab", "some words", "cut"], "all": ["ab", "abab", "some words", "cut"]}[turns]
+    assert report["tokens"] == sum(len(text) + 1 for text in learned)
+    assert report["bytes"] == sum(map(len, learned))
+    with pytest.raises(BadInput, match="The row '3' has a prompt longer than max_length"):
+        run(tmp_path / "sft", data, tmp_path, max_length=128, answers=0, long_prompts="refuse")

@@ -11,6 +11,7 @@ from torch.nn import functional
 from models_core import chat, language_models, sft
 from models_core.config import BadInput, SFTConfig, parse
 from models_core.demonstrations.encoding import Encoder, Example
+from models_core.demonstrations.measuring import mean_loss
 from models_core.demonstrations.mixture import Step
 from models_core.demonstrations.wording import Wording
 from models_core.records import Message
@@ -262,7 +263,7 @@ def test_training_ends_early_and_keeps_the_best_weights(tiny: Path, tmp_path: Pa
     rows = [
         encoded(tokenizer, (Message(role="user", content=f"say {number}"),), "ab" * 2 + "ba" * 2) for number in range(8)
     ]
-    again = sft.mean_loss(network, rows, settings=SFTConfig(), device=CPU)
+    again = mean_loss(network, rows, budget=2048, device=CPU)
     assert again == pytest.approx(measured[best], abs=1e-5)
 
 

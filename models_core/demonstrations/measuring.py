@@ -1,0 +1,30 @@
+"""The loss of demonstrations that are measured and not learned from: the same for a run's own and for `evaluate`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from models_core.batching import micro_batches
+from models_core.demonstrations.encoding import Example
+from models_core.demonstrations.losses import places, token_losses
+
+
+@torch.no_grad()
+def mean_loss(
+    network: Any,
+    examples: Sequence[Example],
+    *,
+    budget: int,
+    device: torch.device,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> float:
+    """Mean loss per learned token in nats, computed about `budget` tokens at a time; `progress` hears of rows done."""
+    total, done = 0.0, 0
+    for batch in micro_batches([example.tokens for example in examples], budget=budget):
+        members = [examples[row] for row in batch]
+        at = places(members, whole_rows=False, device=device)
+        total += token_losses(network, members, at, device=device).double().sum().item()
+        done += len(members)
+        progress(done, len(examples))
+    return total / sum(example.learned for example in examples)
