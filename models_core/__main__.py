@@ -75,6 +75,7 @@ def reward(arguments: argparse.Namespace, settings: Any, device: "torch.device",
         evaluation=arguments.eval,
         demonstrations=arguments.demonstrations,
         samples=arguments.samples,
+        previous=arguments.previous,
         device=device,
         stop=stop,
         resume=arguments.resume,
@@ -196,6 +197,7 @@ def parser() -> argparse.ArgumentParser:
     made["sft"].add_argument("--ewc", type=Path, metavar="FILE", help="demonstrations of a task not to be forgotten")
     made["reward"].add_argument("--demonstrations", type=Path, metavar="FILE", help="answers that score 0 on average")
     made["reward"].add_argument("--samples", type=Path, metavar="FILE", help="answers whose scores get deviation 1")
+    made["reward"].add_argument("--previous", metavar="RM", help="reward model in use until now, measured on new rows")
     made["ppo"].add_argument("--reward", required=True, metavar="RM", help="reward model")
     made["ppo"].add_argument("--reference", metavar="SFT", help="model to stay close to; the default is --model")
     made["ppo"].add_argument("--ptx", type=Path, metavar="FILE", help="text (.txt or .jsonl) not to be forgotten")

@@ -52,8 +52,12 @@ def _words(name: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A cell: four digits of a number, one line of a text."""
+    """A cell: four digits of a number, one line of a text without control characters, which a terminal obeys."""
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:.1f}"
     text = "" if value is None else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return printable(text).replace("|", "\\|")
+
+
+def printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models_core.tables import shown, table
+from models_core.tables import printable, shown, table
 
 KINDS = {
     "language": "Language",
@@ -23,7 +23,7 @@ SHORTEST_PREVIEW = 160
 def markdown(report: Mapping[str, Any]) -> str:
     """The verdict, the figures, and a table for each part of the report."""
     verdict = report["verdict"]
-    lines = [verdict["sentence"], *(f"- {finding['sentence']}" for finding in verdict["findings"])]
+    lines = [printable(verdict["sentence"]), *(f"- {printable(item['sentence'])}" for item in verdict["findings"])]
     for part in (_figures, _groups, _reliability, _labelers, _examples):
         lines += part(report) if report["pairs"] else []
     return "\n".join(lines)
@@ -127,6 +127,5 @@ def _range(part: Mapping[str, Any], name: str, low: str = "low", high: str = "hi
 
 
 def _preview(text: str) -> str:
-    """One line without control characters: a terminal obeys those."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= SHORTEST_PREVIEW else f"{line[:SHORTEST_PREVIEW]} …"
