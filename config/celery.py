@@ -2,6 +2,7 @@
 
 celery -A config worker -Q default     snapshots, imports of answers, the loop, the reaper
 celery -A config worker -Q cpu -c 1    training and sampling, one at a time (gpu: one worker a GPU)
+celery -A config worker -Q live -c 1   live answers in chats, from a model that stays loaded
 celery -A config beat                  the clock
 """
 

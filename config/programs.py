@@ -22,6 +22,7 @@ def all_programs() -> list[Program]:
         _scheduler(),
         _worker("default", processes=DEFAULT_WORKER_PROCESSES),
         _worker("cpu", processes=1),
+        _worker("live", processes=1),
     ]
     for number in range(settings.HONE_GPUS):
         device = {"CUDA_VISIBLE_DEVICES": str(number)}
@@ -71,7 +72,7 @@ def _scheduler() -> Program:
 
 
 def _worker(queue: str, *, processes: int, name: str = "", environment: dict[str, str] | None = None) -> Program:
-    """One worker a queue: labelers' small jobs never wait behind a training."""
+    """One worker a queue: labelers' small jobs and the answers they wait for are never behind a training."""
     name = name or queue
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--queues", queue, "--hostname", f"{name}@%h"]
     command += ["--concurrency", str(processes), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]

@@ -30,6 +30,8 @@ try:
         pattern=r"[0-9A-Za-z._/\-]+",
         form="a catalogue name, a folder or a Hub id",
     )
+    HONE_LIVE_DEVICE = env.choice("HONE_LIVE_DEVICE", default="auto", choices=["auto", "cpu", "cuda"])
+    HONE_LIVE_IDLE = env.whole_number("HONE_LIVE_IDLE", default=900, minimum=1, maximum=86_400)
     HONE_LANGUAGE = env.choice("HONE_LANGUAGE", default="en", choices=["en", "zh-hans"])
     HONE_LOG_LEVEL = env.choice("HONE_LOG_LEVEL", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     HONE_PROXIES = env.whole_number("HONE_PROXIES", default=0, minimum=0, maximum=8)

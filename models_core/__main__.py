@@ -207,6 +207,9 @@ def parser() -> argparse.ArgumentParser:
     made["evaluate"].add_argument("--reward", metavar="RM", help="reward model that judges the win rate")
     fetch = commands.add_parser("catalogue", help="fetch a base model").add_subparsers(dest="action", required=True)
     fetch.add_parser("fetch", help="fetch it unless it is there").add_argument("name", choices=list(catalogue.MODELS))
+    live = commands.add_parser("live", help="answer prompts from standard input, the model staying loaded in between")
+    live.add_argument("--idle", type=_seconds, default=900, metavar="SECONDS", help="end when nobody asks for so long")
+    live.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return root
 
 
@@ -222,6 +225,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _in_processes(sys.argv[1:] if argv is None else argv, number=number)
         if arguments.command == "catalogue":
             summary = {"folder": str(catalogue.resolve(arguments.name))}
+        elif arguments.command == "live":
+            summary = _live(arguments, stop)
         else:
             summary = _run(arguments, stop)
     except BadInput as error:
@@ -273,6 +278,13 @@ def _run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
                 raise BadInput(f"There is no file {path} (--{name}).")
     run, _ = COMMANDS[arguments.command]
     return run(arguments, settings, _device(arguments.device), stop)
+
+
+def _live(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
+    from models_core import live
+
+    device = _device(arguments.device)
+    return live.serve(calls=0, tell=live.tell_line, device=device, stop=stop, idle=arguments.idle)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -339,6 +351,12 @@ def _trains(command: str) -> bool:
 def _positive(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError("must be a whole number from 1 to 1024")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 86_400:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 86400")
     return int(text)
 
 

@@ -74,6 +74,7 @@ def enqueue(
     options: Mapping[str, Any] | None = None,
     snapshot: Snapshot | None = None,
     iteration: Iteration | None = None,
+    queue: str = "",
 ) -> TrainingRun:
     """Write a queued run with its inputs ({role: version}) and audit event; a worker is woken after the commit.
 
@@ -92,13 +93,18 @@ def enqueue(
             seed=parsed.seed,
             snapshot=snapshot,
             iteration=iteration,
-            queue="gpu" if settings.HONE_GPUS else "cpu",
+            queue=queue or training_queue(),
             created_by=by,
         )
         RunInput.objects.bulk_create(RunInput(run=run, version=version, role=role) for role, version in inputs.items())
         audit.record(verb="run.queued", actor=by, subject=run, project=project, stage=stage, config=run.config)
         wake(run)
     return run
+
+
+def training_queue() -> str:
+    """Where runs wait that nobody stands by for."""
+    return "gpu" if settings.HONE_GPUS else "cpu"
 
 
 def wake(run: TrainingRun) -> None:

@@ -1,10 +1,8 @@
 """The way back: a model answers prompts, and the answers become comparisons in the labeling queue."""
 
 import itertools
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -21,6 +19,8 @@ from .runs import Lease
 
 PROMPTS_A_TRANSACTION = 20
 DEFAULT_PROMPTS = 64
+LIVE_QUEUE = "live"
+"""Of runs that a labeler waits for, see rlhf.live."""
 
 
 def start(
@@ -67,16 +67,18 @@ def _next_seed(project: Project) -> int:
 def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
     """Queue runs that answer open requests by the settings of the project's loop. A request is taken once.
 
-    One run takes the requests of a project, purpose and number of answers: who waits in a chat doesn't wait for others.
+    One run takes the requests of a project and number of answers; but who waits in a chat waits for nobody else's
+    answers and behind no training: a chat's request is a run by itself, in a queue of its own.
     """
     started = []
     with transaction.atomic():
         wanted = AnswerRequest.objects.filter(pk__in=list(request_ids), state=AnswerRequest.State.OPEN)
-        taken: dict[tuple[Project, str, int], list[int]] = defaultdict(list)
+        taken: dict[tuple[Project, int, int], list[int]] = defaultdict(list)
         for request in wanted.select_related("project").order_by("pk"):
+            is_chat = request.purpose == AnswerRequest.Purpose.CHAT
             if _take(request):
-                taken[request.project, request.purpose, request.responses_wanted].append(request.pk)
-        for (project, _purpose, samples), ids in taken.items():
+                taken[request.project, request.responses_wanted, request.pk if is_chat else 0].append(request.pk)
+        for (project, samples, is_live), ids in taken.items():
             mix = LoopPolicy.objects.filter(project=project).values_list("sampling", flat=True).first() or {}
             run = runs.enqueue(
                 project=project,
@@ -85,6 +87,7 @@ def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
                 options={"samples": samples, "requests": ids},
                 inputs={RunInput.Role.MODEL: versions.active_policy(project)},
                 by=None,
+                queue=LIVE_QUEUE if is_live else "",
             )
             started.append(run)
     return started
@@ -103,21 +106,19 @@ def prompts_of(run: TrainingRun) -> list[prompts.Row]:
     return prompts.next_to_answer(run.project, count=run.options["prompts"])
 
 
-def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, int]:
-    """Turn sampled answers into responses and comparisons; returns counts. Raises LeaseLost.
+def store(run: TrainingRun, lease: Lease, rows: Iterator[dict[str, Any]]) -> dict[str, int]:
+    """Turn rows of sampled answers into responses and comparisons; returns counts. Raises LeaseLost.
 
     Every answer is kept. Equal answers to a prompt are compared as one, and a prompt that got a single different answer
     has nothing to compare. Answers that an earlier, interrupted call has stored are passed over.
     """
     author = _author(run.run_inputs.select_related("version__author").get(role=RunInput.Role.MODEL).version)
-    with path.open(encoding="utf-8") as file:
-        rows = (json.loads(line) for line in file if line.strip())
-        while batch := list(itertools.islice(rows, PROMPTS_A_TRANSACTION)):
-            with transaction.atomic():
-                # Renewing locks the run's row: two workers never store the same answers side by side.
-                runs.renew(lease)
-                for row in batch:
-                    _store_row(row, run=run, author=author)
+    while batch := list(itertools.islice(rows, PROMPTS_A_TRANSACTION)):
+        with transaction.atomic():
+            # Renewing locks the run's row: two workers never store the same answers side by side.
+            runs.renew(lease)
+            for row in batch:
+                _store_row(row, run=run, author=author)
     stored = Response.objects.filter(author=author, sampling__run=run.pk)
     if "requests" in run.options:
         _end_requests(run, state=AnswerRequest.State.FULFILLED, fulfilled_at=timezone.now())

@@ -1,5 +1,6 @@
 """What each stage needs, how models_core is called for it, and what is done with what it made."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -96,7 +97,9 @@ def is_finished(run: TrainingRun, files: RunFiles) -> bool:
 def collect(run: TrainingRun, lease: Lease, files: RunFiles) -> dict[str, Any]:
     """Take over what the command made; returns its numbers. Doing it twice changes nothing more. Raises LeaseLost."""
     if run.stage == Stage.SAMPLE:
-        return files.summary() | sampling.store(run, lease, _out(run, files))
+        with _out(run, files).open(encoding="utf-8") as file:
+            rows = (json.loads(line) for line in file if line.strip())
+            return files.summary() | sampling.store(run, lease, rows)
     if run.stage == Stage.EVALUATE:
         return files.summary()
     return files.result().get("metrics", {})

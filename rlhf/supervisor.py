@@ -7,25 +7,21 @@ checkpoint, SIGKILL.
 """
 
 import logging
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.utils.translation import gettext_noop
 
 from annotate.errors import Refused
 from models_core.config import BadInput
 
-from . import failures, runs, stages, workers
+from . import children, failures, live, runs, stages, workers
 from .models import TrainingRun
 from .run_files import RunFiles
 from .runs import Lease, LeaseLost
@@ -39,15 +35,6 @@ CANCEL_GRACE_SECONDS = 120.0
 """Longer than one phase plus saving a checkpoint: rollouts look for the signal between tokens."""
 SHUTDOWN_GRACE_SECONDS = 2.4
 STOPPED_WITH_CHECKPOINT = 3
-WITHHELD = (
-    "HONE_SECRET_KEY",
-    "HONE_SECRET_KEY_FILE",
-    "DATABASE_URL",
-    "DATABASE_URL_FILE",
-    "REDIS_URL",
-    "REDIS_URL_FILE",
-)
-"""Training needs no secrets."""
 
 
 def execute(run_id: int) -> None:
@@ -60,7 +47,10 @@ def execute(run_id: int) -> None:
         return
     run = TrainingRun.objects.select_related("project", "snapshot").get(pk=run_id)
     try:
-        _supervise(run, lease)
+        if run.queue == live.QUEUE:
+            live.answer(run, lease)
+        else:
+            _supervise(run, lease)
     except LeaseLost:
         log.warning("Run %s was taken away; nothing of it is written any more.", run_id)
     except (Refused, BadInput) as error:
@@ -96,26 +86,12 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
 @contextmanager
 def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.Popen[bytes]]:
     """The child in its own session; whatever happens, its whole group is gone afterwards."""
-    environment = {name: value for name, value in os.environ.items() if name not in WITHHELD}
-    environment |= {
-        "HONE_DATA": str(settings.HONE_DATA),
-        "HONE_PARENT_PID": str(os.getpid()),
-        "PYTHONUNBUFFERED": "1",
-    }
     with files.log.open("ab") as errors, files.output.open("wb") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "models_core", *arguments],
-            cwd=settings.BASE_DIR,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
-        )
+        child = children.start(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
     try:
         yield child
     finally:
-        _signal_group(child.pid, signal.SIGKILL)
+        children.signal_group(child.pid, signal.SIGKILL)
         child.wait()
 
 
@@ -134,7 +110,7 @@ class _Watch:
 
     def until_ended(self) -> str:
         """ "ended" by itself, "cancelled", or "released" because this worker is told to stop. Raises LeaseLost."""
-        with _sigterm_is_noted() as was_told:
+        with children.sigterm_is_noted() as was_told:
             while not self._has_ended():
                 if was_told() or worker_is_stopping():
                     self._stop("released", grace=SHUTDOWN_GRACE_SECONDS)
@@ -151,7 +127,7 @@ class _Watch:
                             f"the database was away for longer than the lease of run {self.lease.run_id}"
                         ) from None
                 if self.stopping and time.monotonic() > self.kill_at:
-                    _signal_group(self.child.pid, signal.SIGKILL)
+                    children.signal_group(self.child.pid, signal.SIGKILL)
         self._report()
         # A child that finished its work before it saw the signal has ended well all the same.
         return "ended" if self.child.returncode == 0 or not self.stopping else self.stopping
@@ -167,7 +143,7 @@ class _Watch:
         """Ask the child to save and leave. A worker that goes away doesn't wait for a cancelled run's long grace."""
         deadline = time.monotonic() + grace
         if not self.stopping:
-            _signal_group(self.child.pid, signal.SIGTERM)
+            children.signal_group(self.child.pid, signal.SIGTERM)
             self.stopping, self.kill_at = ending, deadline
         self.kill_at = min(self.kill_at, deadline)
 
@@ -195,22 +171,6 @@ class _Watch:
         return ""
 
 
-@contextmanager
-def _sigterm_is_noted() -> Iterator[Any]:
-    """While a child runs, SIGTERM to this process means: put the run back. Otherwise it ends the process at once."""
-    told = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        told = True
-
-    previous = signal.signal(signal.SIGTERM, note)
-    try:
-        yield lambda: told
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
 def end_leftovers() -> None:
     """End process groups that dead workers of this machine left behind, before another run is claimed here."""
     prefix = workers.host() + "/"
@@ -220,7 +180,7 @@ def end_leftovers() -> None:
         group = run.process_group
         if group is not None and _is_of_run(group, RunFiles(run).path):
             log.warning("Ending the process group %s that a dead worker of run %s left behind", group, run.pk)
-            _signal_group(group, signal.SIGKILL)
+            children.signal_group(group, signal.SIGKILL)
 
 
 def _is_of_run(process_id: int, folder: Path) -> bool:
@@ -230,8 +190,3 @@ def _is_of_run(process_id: int, folder: Path) -> bool:
     except OSError:
         return False
     return "models_core" in arguments and any(word.startswith(f"{folder}/") for word in arguments)
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(group, number)

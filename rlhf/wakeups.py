@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from . import runs
+from annotate.models import AnswerRequest
+
+from . import runs, sampling
 
 
 def build_snapshot(*, snapshot_id: int, **kwargs: Any) -> None:
@@ -10,4 +12,9 @@ def build_snapshot(*, snapshot_id: int, **kwargs: Any) -> None:
 
 
 def fulfil_requests(*, request_ids: list[int], **kwargs: Any) -> None:
-    runs.send("rlhf.fulfil_requests", list(request_ids))
+    """Who waits in a chat gets a run at once, with a place in its queue; the rest is a worker's affair."""
+    requests = AnswerRequest.objects.filter(pk__in=request_ids)
+    awaited = set(requests.filter(purpose=AnswerRequest.Purpose.CHAT).values_list("pk", flat=True))
+    sampling.fulfil(awaited)
+    if others := [key for key in request_ids if key not in awaited]:
+        runs.send("rlhf.fulfil_requests", others)

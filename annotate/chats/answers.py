@@ -20,11 +20,14 @@ class Prospect:
     """What can be expected of live answers.
 
     is_there: somebody is there to answer. sentence: how it stands, for the labeler. progress: from 0 to 1, if known.
+    waited: seconds since they were asked for. usual: seconds that answers took lately, if any did.
     """
 
     is_there: bool
     sentence: str
     progress: float | None = None
+    waited: int | None = None
+    usual: int | None = None
 
 
 Forecast = Callable[[Project, AnswerRequest | None], Prospect]

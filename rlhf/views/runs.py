@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.errors import Refused
 from annotate.permissions import Capability, ProjectRequest, requires
 
-from .. import curves, launch, runs, workers
+from .. import curves, launch, live, runs, workers
 from ..forms import RunForm
 from ..models import TrainingRun
 
@@ -22,16 +22,21 @@ RUNS_A_PAGE = 25
 @require_safe
 @requires(Capability.TRAIN)
 def training(request: ProjectRequest) -> HttpResponse:
-    """The project's runs, newest first, and what can be started."""
+    """The project's runs, newest first, and what can be started. Those of live chats, one a turn, are shown apart."""
+    shows_live = request.GET.get("show") == live.QUEUE
     found = request.project.training_runs.select_related("produced", "iteration").prefetch_related(
         "run_inputs__version"
     )
+    found = found.filter(queue=live.QUEUE) if shows_live else found.exclude(queue=live.QUEUE)
     page = Paginator(found, RUNS_A_PAGE).get_page(request.GET.get("page"))
     context = {
         "project": request.project,
         "page": page,
         "stages": launch.LAUNCHABLE,
         "unheard": _unheard(page.object_list),
+        "going": any(not run.ended for run in page.object_list),
+        "shows_live": shows_live,
+        "live_turns": request.project.training_runs.filter(queue=live.QUEUE).count(),
     }
     return render(request, _fragment(request, "rlhf/training.html", "runs"), context)
 

@@ -51,7 +51,7 @@ def run_to_its_end(name: str, environment: dict[str, str]) -> None:
 
 
 def test_every_service_is_tried_below() -> None:
-    assert set(OURS) == {"prepare", "model", "web", "beat", "worker-default", "worker-cpu"}
+    assert set(OURS) == {"prepare", "model", "web", "beat", "worker-default", "worker-cpu", "worker-live"}
 
 
 def test_services_set_only_variables_that_exist() -> None:
@@ -112,7 +112,12 @@ def test_web_comes_up(environment: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "sign"),
-    [("beat", "beat: Starting..."), ("worker-default", " ready."), ("worker-cpu", " ready.")],
+    [
+        ("beat", "beat: Starting..."),
+        ("worker-default", " ready."),
+        ("worker-cpu", " ready."),
+        ("worker-live", " ready."),
+    ],
 )
 def test_celery_comes_up(environment: dict[str, str], tmp_path: Path, name: str, sign: str) -> None:
     log = tmp_path / "log"

@@ -108,7 +108,9 @@ def served(tmp_path: Path, process_environment: dict[str, str], people: Cast) ->
 
 
 def test_ctrl_c_ends_a_running_job_within_six_seconds_and_the_next_start_goes_on(served: Served) -> None:
-    wait_until(lambda: workers.listening() == {"default", "cpu"}, seconds=UP_SECONDS, what="workers to be heard of")
+    wait_until(
+        lambda: workers.listening() == {"default", "cpu", "live"}, seconds=UP_SECONDS, what="workers to be heard of"
+    )
     assert served.get("/healthz") == (200, b"ok\n")
     assert served.get("/readyz")[0] == 200
     run = served.train_without_end()

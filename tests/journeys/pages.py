@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from unittest import mock
 
+from django.conf import settings
+from django.test import Client
 from playwright.sync_api import Page
 
 OUTSIDE = ""
@@ -35,6 +38,39 @@ def sign_in_wrongly(page: Page) -> None:
     page.fill("[name=password]", "wrong")
     page.click("main button[type=submit]")
     page.locator(".notice.error").wait_for()
+
+
+def sign_in_too_often(page: Page) -> None:
+    """Wrong passwords up to the last that is let pass; that one by the page."""
+    for _ in range(settings.AXES_FAILURE_LIMIT - 1):
+        Client(REMOTE_ADDR="127.0.0.1").post(page.url, {"login": "somebody", "password": "wrong"})
+    page.fill("[name=login]", "somebody")
+    page.fill("[name=password]", "wrong")
+    page.click("main button[type=submit]")
+    page.locator("main a.button[href*=login]").wait_for()
+
+
+def lose_the_cookies(page: Page) -> None:
+    page.context.clear_cookies(name=settings.CSRF_COOKIE_NAME)
+    page.locator(".foot button[name=theme]").first.evaluate("button => button.form.submit()")
+    page.wait_for_url("**/preferences")
+
+
+def send_too_many_fields(page: Page) -> None:
+    page.locator(".foot form").evaluate(
+        """(form, most) => {
+            const field = (n) => Object.assign(document.createElement("input"), { name: `n${n}` });
+            form.append(...Array.from({ length: most + 1 }, (_, n) => field(n)));
+            form.submit();
+        }""",
+        settings.DATA_UPLOAD_MAX_NUMBER_FIELDS,
+    )
+    page.wait_for_url("**/preferences")
+
+
+def break_the_server(page: Page) -> None:
+    with mock.patch("annotate.permissions.can", side_effect=RuntimeError("broken on purpose")):
+        page.reload()
 
 
 def import_badly(page: Page) -> None:
@@ -72,6 +108,7 @@ STATES: dict[str, list[State]] = {
         State("sign-in", "account_login", "/accounts/login/"),
         State("sign-in-wrong", "account_login", "/accounts/login/", sign_in_wrongly),
         State("not-found", "", "/no/such/page", complains=" 404 "),
+        State("locked-out", "account_login", "/accounts/login/", sign_in_too_often, complains=" 429 "),
     ],
     "manager": [
         State("new-project", "annotate:new_project", "/p/new/"),
@@ -111,6 +148,10 @@ STATES: dict[str, list[State]] = {
     "labeler": [
         State("home", "annotate:home", "/", open_all),
         State("keys", "annotate:keys", "/account/keys/"),
+        State("not-found-by-a-member", "", "/p/no-such-project/", complains=" 404 "),
+        State("unreadable", "", "/account/keys/", send_too_many_fields, complains=" 400 "),
+        State("untrusted", "", "/account/keys/", lose_the_cookies, complains=" 403 "),
+        State("broken", "", "/p/kindness/guidelines/", break_the_server, complains=" 500 "),
         State("not-open-to-you", "", "/p/kindness/people/", complains=" 403 "),
         State("board", "annotate:work", "/p/kindness/work/"),
         State("board-ranked", "annotate:work", "/p/kindness/work/", keys("1", "2", "2")),

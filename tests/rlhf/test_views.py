@@ -76,6 +76,25 @@ def test_a_run_of_another_project_is_not_found_through_ones_own(queued: Any, cas
         assert (client.post if name == "cancel_run" else client.get)(address).status_code == 404
 
 
+def test_runs_of_live_chats_are_listed_apart(queued: Any, cast: Cast) -> None:
+    training, turn = queued(), queued(queue="live", options={"samples": 2, "requests": [1]})
+    page = as_user("manager", cast).get(url(cast, "training")).content.decode()
+    assert url(cast, "run", training.pk) in page
+    assert url(cast, "run", turn.pk) not in page
+    assert '<a href="?show=live">1 turn answered in live chats</a>' in page
+    page = as_user("manager", cast).get(url(cast, "training") + "?show=live").content.decode()
+    assert url(cast, "run", training.pk) not in page
+    assert url(cast, "run", turn.pk) in page
+    assert "A labeler asked for these" in as_user("manager", cast).get(url(cast, "run", turn.pk)).content.decode()
+
+
+def test_the_list_is_looked_at_again_while_a_run_goes_on(queued: Any, cast: Cast) -> None:
+    run = queued()
+    assert 'hx-trigger="every 5s"' in as_user("manager", cast).get(url(cast, "training")).content.decode()
+    runs.request_cancel(run=run, by=cast.manager)
+    assert 'hx-trigger="every 5s"' not in as_user("manager", cast).get(url(cast, "training")).content.decode()
+
+
 def form_data(cast: Cast, stage: str, **changes: Any) -> dict[str, Any]:
     form = RunForm(project=cast.project, stage=stage)
     data = {name: form.initial.get(name, "") for name in form.fields}

@@ -161,8 +161,12 @@
     button.click();
   }, true);
 
+  let lastSaid = "";
   document.addEventListener("htmx:load", (event) => {
-    const offers = event.target.matches?.("#offers[data-say]") ? event.target : null;
-    if (offers) hone.announce(offers.dataset.say);
+    if (!event.target.matches?.("#offers")) return;
+    // Looked at again each second, but said only when it is new.
+    const say = event.target.dataset.say ?? "";
+    if (say && say !== lastSaid) hone.announce(say);
+    lastSaid = say;
   });
 })();
