@@ -232,6 +232,11 @@ class RewardConfig(TrainingSettings):
         "First layers of the model that are kept, 0 all: fewer are faster, and see surface features better.",
         minimum=0,
     )
+    head_start: str = setting(
+        "random",
+        "A fresh head's first weights: random, or fitted to the rankings on what the model sees before any training.",
+        choices=("random", "fitted"),
+    )
     head_scale: float = setting(
         1.0,
         "Size of the fresh head's random weights; 1 is a deviation of 1/sqrt(width + 1).",
@@ -373,6 +378,7 @@ class AnsweringSettings(Settings):
         False, "The same answers to the bit whatever else is in the batch; about ten times slower, on the CPU alone."
     )
     long_prompts: str = long_prompts_setting()
+    chat_template: str = chat_template_setting()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,6 +413,11 @@ class ScoreConfig(Settings):
     """Scoring answers with a reward model."""
 
     micro_batch_tokens: int = setting(8192, "Tokens in one forward pass, padding included.", minimum=16)
+    long_responses: str = setting(
+        "refuse",
+        "An answer too long for max_length ends the command (refuse), or gets null in the place of a score (null).",
+        choices=("refuse", "null"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from models_core import heads
 from models_core.advantages import generalised_advantages, penalised_rewards
 from models_core.config import PPOConfig
 from models_core.ops import explained_variance, length_mask, masked_mean, masked_sum, whiten
@@ -31,13 +32,16 @@ class Episodes:
 
 
 def measure(
-    groups: Sequence[Group], scores: torch.Tensor, ended: torch.Tensor, *, networks: Networks, kl_coef: float
+    groups: Sequence[Group], opinions: torch.Tensor, ended: torch.Tensor, *, networks: Networks, kl_coef: float
 ) -> Episodes:
-    """Episodes with rewards and advantages, from sampled responses, their scores [B] and which ended by EOS [B]."""
+    """Episodes with rewards and advantages, from sampled responses, what the reward model's heads score each [B, m],
+    and which ended by EOS [B].
+    """
     settings = networks.settings
-    lengths = torch.tensor([len(group.responses[0]) for group in groups], device=scores.device)
+    lengths = torch.tensor([len(group.responses[0]) for group in groups], device=opinions.device)
     mask = length_mask(lengths, int(lengths.max()))
     log_probs, reference_log_probs, values = networks.measure_policy(groups)
+    scores = heads.conservative(opinions, objective=settings.reward_objective, coef=settings.reward_std_coef)
     judged = without_eos(scores, ended, settings)
     rewards = penalised_rewards(
         scores=judged, log_probs=log_probs, reference_log_probs=reference_log_probs, mask=mask, kl_coef=kl_coef
@@ -47,9 +51,11 @@ def measure(
     advantages, returns = generalised_advantages(
         rewards, values, mask, gamma=settings.gamma, gae_lambda=settings.gae_lambda
     )
+    many = opinions.shape[-1] > 1
     kl = masked_sum(log_probs - reference_log_probs, mask) / len(groups)
     metrics = {
-        "score": scores.mean(),
+        "score": opinions.mean(),
+        **({"score_std": opinions.std(-1, correction=0).mean(), "conservative_score": scores.mean()} if many else {}),
         "reward": judged.mean() - kl_coef * kl,
         "kl": kl,
         "entropy": -masked_mean(log_probs, mask),  # of the sampled tokens: an unbiased estimate

@@ -7,7 +7,7 @@ a name of the catalogue, or a Hub id.
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ from models_core.methods import merging, quantised, soft_prompts, storage
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
+TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
+"""A tokenizer's vocabulary lies in one of these."""
+NEW_HEAD = "score."
+"""What a language model has no weights of when it becomes a reward model."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -57,6 +61,13 @@ def locate(name: str | Path) -> str:
     return str(folder)
 
 
+def several(names: str) -> list[str]:
+    """Reward models that are asked together, by names parted by commas; a folder whose name has a comma is one."""
+    if Path(names).exists():
+        return [names]
+    return [name for part in names.split(",") if (name := part.strip())] or [names]
+
+
 def _from_hub(name: str) -> Path:
     """The Hub's files in its local cache, brought there if need be. A Hub out of reach is noticed in seconds."""
     is_online = catalogue.hub_answers()
@@ -70,6 +81,8 @@ def _from_hub(name: str) -> Path:
 def load_tokenizer(name: str | Path) -> Any:
     """The model's tokenizer. Raises BadInput where there is none or where it has no EOS token."""
     source = locate(name)
+    if not any(any(Path(source).glob(pattern)) for pattern in TOKENIZER_FILES):
+        raise BadInput(f"{name} has no tokenizer: none of the files {', '.join(TOKENIZER_FILES)} is there.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -247,13 +260,14 @@ def _loaded(
     _without_dropout(config)
     how = quantised.loading(device=device, dtype=dtype) if quantise else {}
     try:
-        model = kind.from_pretrained(
+        model, loading = kind.from_pretrained(
             source,
             config=config,
             dtype=dtype,
             trust_remote_code=False,
             use_safetensors=True,
             attn_implementation="sdpa",
+            output_loading_info=True,
             **how,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -263,12 +277,23 @@ def _loaded(
         if type(error).__name__ != "SafetensorError":
             raise
         raise BadInput(f"The weights of {source} are damaged: {_first_line(error)}") from None
+    _check(model, source, missing=loading["missing_keys"])
     if quantise:
         quantised.hold_still(model)
     else:
         model = model.to(device)
     storage.attach(model, Path(source))
     return model.eval()
+
+
+def _check(model: PreTrainedModel, source: str, *, missing: Collection[str]) -> None:
+    """Raise BadInput where weights are missing, which transformers would draw at random, or no finite numbers."""
+    absent = sorted(name for name in missing if not name.startswith(NEW_HEAD))
+    if absent:
+        raise BadInput(f"The weights of {source} are incomplete: {absent[0]} is missing ({len(absent)} in all).")
+    damaged = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    if damaged:
+        raise BadInput(f"The weights of {source} are damaged: {damaged[0]} holds no finite numbers.")
 
 
 def _without_dropout(config: Any) -> None:
@@ -283,6 +308,8 @@ def _restore_head(model: PreTrainedModel, source: str) -> None:
     """The head in fp32 as it was saved: loading in bf16 rounds it, and a score is a small difference of logits."""
     score = head(model).float()
     for path in Path(source).glob("*.safetensors"):
+        if path.name == heads.FILE:
+            continue
         with safe_open(path, framework="pt") as file:
             if "score.weight" in file.keys():  # noqa: SIM118 (a safetensors handle is not a mapping)
                 with torch.no_grad():

@@ -109,8 +109,8 @@ def train(
             ended = torch.tensor([answer.finish_reason == "stop" for (answer,) in sampled], device=device)
 
             # 4. Score the episodes and work out what each token gained.
-            scores = networks.scores(groups, [prompts[row].messages for row in rows])
-            phase = episodes.measure(groups, scores, ended, networks=networks, kl_coef=controller.coef)
+            opinions = networks.opinions(groups, [prompts[row].messages for row in rows])
+            phase = episodes.measure(groups, opinions, ended, networks=networks, kl_coef=controller.coef)
             stop.check()
 
             # 5. Learn: policy and value model, on the same minibatches.

@@ -1,7 +1,8 @@
 """The four networks of PPO: policy, its frozen reference, the frozen reward model, and the value model it starts.
 
 Under a method that leaves the weights alone there are two sets of them in memory, not four: the reference is the policy
-with its adapter off, the reward model is the value model with its adapter off and the head it came with.
+with its adapter off, the reward model is the value model with its adapter off and the head it came with. Of several
+reward models the first one starts the value model.
 """
 
 import contextlib
@@ -11,13 +12,23 @@ from typing import Any
 
 import torch
 
-from models_core import chat, language_models, methods, scoring
+from models_core import chat, heads, language_models, methods, scoring
 from models_core.batching import micro_batches
-from models_core.config import PPOConfig
+from models_core.config import BadInput, PPOConfig
 from models_core.language_models import head
 from models_core.methods.layers import trunk
 from models_core.packing import Group, Packed, hidden_states, pack
 from models_core.records import Message
+from models_core.scorer import check_ensemble
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A frozen reward model and what it reads text by. It may be the value model, with its adapter switched off."""
+
+    model: Any
+    tokenizer: Any
+
 
 Rows = torch.Tensor
 """One row per episode, one column per response token, 0 where a response has ended: [B, T]."""
@@ -28,9 +39,8 @@ class Networks:
     policy: Any
     reference: Any  # the policy itself where its adapter can be switched off
     value: Any
-    reward: Any  # the value model itself where its adapter can be switched off
+    judges: Sequence[Judge]  # the first is the value model itself where its adapter can be switched off
     tokenizer: Any
-    reward_tokenizer: Any
     settings: PPOConfig
     device: torch.device
 
@@ -38,9 +48,10 @@ class Networks:
     def load(
         cls, settings: PPOConfig, *, model: str, reference: str, reward: str, device: torch.device, dtype: torch.dtype
     ) -> "Networks":
-        """Read the models and choose the weights that learn. Raises BadInput."""
+        """Read the models and choose the weights that learn; `reward` may name several. Raises BadInput."""
         tokenizer = language_models.load_tokenizer(model)
-        reward_tokenizer = language_models.load_tokenizer(reward)
+        first, *others = language_models.several(reward)
+        reward_tokenizer = language_models.load_tokenizer(first)
         shared = methods.keeps_base(settings.method)
         how: Any = {"device": device, "dtype": dtype, "quantise": settings.method == "qlora"}
 
@@ -49,7 +60,7 @@ class Networks:
         if not shared or reference != model:
             frozen = language_models.load_policy(reference, **how).requires_grad_(False)
 
-        reward_model = language_models.load_reward_model(reward, **how)
+        reward_model = language_models.load_reward_model(first, **how)
         if not _same_tokens(tokenizer, reward_tokenizer):
             # It cannot read the policy's tokens, so it cannot say what a state is worth: start from the policy's trunk.
             reward_model.requires_grad_(False)
@@ -60,9 +71,15 @@ class Networks:
             reward_model = value = methods.prepare(reward_model, settings, tokenizer=tokenizer)
         else:
             reward_model.requires_grad_(False)
-            value = language_models.load_reward_model(reward, **how)
+            value = language_models.load_reward_model(first, **how)
             value = methods.prepare(value, settings, tokenizer=tokenizer)
-        return cls(policy, frozen, value, reward_model, tokenizer, reward_tokenizer, settings, device)
+        judges = [Judge(reward_model, reward_tokenizer)]
+        for name in others:
+            frozen_model = language_models.load_reward_model(name, **how).requires_grad_(False)
+            judges.append(Judge(frozen_model, language_models.load_tokenizer(name)))
+        voices = sum(heads.held(judge.model).count for judge in judges)
+        check_ensemble(voices, objective=settings.reward_objective, coef=settings.reward_std_coef, reward=reward)
+        return cls(policy, frozen, value, judges, tokenizer, settings, device)
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
@@ -90,26 +107,28 @@ class Networks:
         return log_probs, self._rows(groups, self._reference_log_probs), self._rows(groups, self.values)
 
     @torch.no_grad()
-    def scores(self, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> torch.Tensor:
-        """The reward model's score of every episode, a cut one as if it ended there: [B].
+    def opinions(self, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> torch.Tensor:
+        """What every head of every reward model scores each episode, a cut one as if it ended there: [B, voices].
 
         `messages` are the prompts, for a reward model that has another tokenizer and reads the text anew.
         """
-        if _same_tokens(self.tokenizer, self.reward_tokenizer):
+        return torch.cat([self._of_judge(judge, groups, messages) for judge in self.judges], dim=1)
+
+    def _of_judge(self, judge: Judge, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> torch.Tensor:
+        if _same_tokens(self.tokenizer, judge.tokenizer):
             ended = [Group(group.prompt, [self._ended(group.responses[0])]) for group in groups]
         else:
-            limit = language_models.context_length(self.reward)
+            limit = language_models.context_length(judge.model)
             texts = [chat.decode_response(self.tokenizer, group.responses[0]) for group in groups]
             pairs = zip(messages, texts, strict=True)
-            ended = [
-                scoring.encode_group(self.reward_tokenizer, chat_, [text], max_length=limit)[0] for chat_, text in pairs
-            ]
-        with methods.adapter_off(self.reward) if self.reward is self.value else contextlib.nullcontext():
-            logits = scoring.group_logits(
-                self.reward, ended, budget=self.settings.micro_batch_tokens, device=self.device
+            ended = [scoring.encode_group(judge.tokenizer, chat_, [text], max_length=limit)[0] for chat_, text in pairs]
+        if not all(group.responses for group in ended):
+            raise BadInput("An answer is longer than the reward model can read: take a smaller max_new_tokens.")
+        with methods.adapter_off(judge.model) if judge.model is self.value else contextlib.nullcontext():
+            logits = scoring.group_head_logits(
+                judge.model, ended, budget=self.settings.micro_batch_tokens, device=self.device
             )
-        shift, scale = language_models.reward_scale(self.reward)
-        return (torch.tensor([row[0] for row in logits], device=self.device) - shift) / scale
+        return heads.scores(judge.model, torch.cat(logits)).to(self.device)
 
     def _ended(self, response: Sequence[int]) -> list[int]:
         """A response with the EOS at its end, which another stop id of the policy may have to make room for."""

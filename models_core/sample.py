@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 
-from models_core import chat, language_models, precision, records, rollout, server
+from models_core import chat, heads, language_models, precision, records, rollout, server
 from models_core.answers import Answer, AnswerFile
 from models_core.config import AnsweringSettings, BadInput, SampleConfig
 from models_core.progress import Progress, Ticker
 from models_core.records import Messages, Prompt
 from models_core.rollout import Sample
 from models_core.run_folder import file_sha256
-from models_core.score import Scorer
+from models_core.scorer import Scorer, check_ensemble
 from models_core.stopping import Stopped, StopSignal
 
 SHORTEST_PROMPT = 16
@@ -57,6 +57,7 @@ def run(
     scorer = None
     if reward is not None:
         scorer = Scorer(reward, device=device, dtype=dtype, max_length=settings.max_length, budget=SCORED_TOKENS)
+        check_ensemble(scorer.voices, objective=settings.reward_objective, coef=settings.reward_std_coef, reward=reward)
     request = {
         "model": model,
         "data": file_sha256(data),
@@ -116,17 +117,35 @@ def check(settings: SampleConfig, *, model: str, samples: int, reward: str | Non
 def responses(
     messages: Messages, answers: Sequence[Answer], settings: SampleConfig, *, scorer: Scorer | None
 ) -> list[dict[str, Any]]:
-    """What a row holds of the answers; of each best_of of them the one with the highest score."""
+    """What a row holds of the answers; of each best_of of them the one with the highest score.
+
+    An ensemble's `score` is its mean, and `std` how far its heads are apart. The best answer is the one that scores
+    highest after the price of that (`reward_std_coef`), in `conservative_score`.
+    """
     rows: list[dict[str, Any]] = [
         {"text": answer.text, "finish_reason": answer.finish_reason, "logprob": answer.logprob} for answer in answers
     ]
     if scorer is None:
         return rows
-    (scores,) = scorer.scores([(messages, tuple(answer.text for answer in answers))])
-    for row, score in zip(rows, scores, strict=True):
-        row["score"] = score
-    groups = [rows[start : start + settings.best_of] for start in range(0, len(rows), settings.best_of)]
-    return [max(group, key=lambda row: -float("inf") if row["score"] is None else row["score"]) for group in groups]
+    (opinions,) = scorer.opinions([(messages, tuple(answer.text for answer in answers))])
+    worth = []
+    for row, opinion in zip(rows, opinions, strict=True):
+        worth.append(_judge(row, opinion, settings))
+    starts = range(0, len(rows), settings.best_of)
+    groups = [range(start, min(start + settings.best_of, len(rows))) for start in starts]
+    return [rows[max(group, key=worth.__getitem__)] for group in groups]
+
+
+def _judge(row: dict[str, Any], opinion: torch.Tensor | None, settings: SampleConfig) -> float:
+    """Note in an answer's row what the reward model's voices say of it; returns what it is chosen by."""
+    row["score"] = None if opinion is None else float(opinion.mean())
+    if opinion is None:
+        return -float("inf")
+    if len(opinion) == 1:
+        return float(opinion)
+    worth = float(heads.conservative(opinion, objective=settings.reward_objective, coef=settings.reward_std_coef))
+    row |= {"std": float(opinion.std(correction=0)), "conservative_score": worth}
+    return worth
 
 
 class _InMemory:
@@ -145,6 +164,7 @@ class _InMemory:
         self.settings = settings
         self.stop = stop
         self.tokenizer = language_models.load_tokenizer(name)
+        chat.give_template(self.tokenizer, name=name, chat_template=settings.chat_template)
         self.network = language_models.load_policy(name, device=device, dtype=dtype)
         # Before anything is written, so that a prompt that is refused leaves nothing behind.
         self.prompt_ids, truncated = encode_prompts(

@@ -4,6 +4,7 @@ A reward model has one logit for each, at its EOS; a language model the log-prob
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -43,21 +44,27 @@ def encode_group(tokenizer: Any, messages: Sequence[Message], texts: Sequence[st
     return Encoded(Group(prompt.ids, kept), fits, prompt.is_cut)
 
 
+def end_states(model: Any, packed: Packed) -> torch.Tensor:
+    """What a reward model's head reads: the trunk's last hidden state at every response's EOS, [responses, width]."""
+    return hidden_states(trunk(model), packed)[packed.ends]
+
+
 def reward_logits(model: Any, packed: Packed) -> torch.Tensor:
     """The head's logit at every response's last token, in the head's precision: [responses].
 
     Of several heads that are being trained it is the mean, as it will be of the model that is saved.
     """
     score = head(model)
-    states = hidden_states(trunk(model), packed)[packed.ends]
-    return score(states.to(score.weight.dtype)).mean(-1)
+    return score(end_states(model, packed).to(score.weight.dtype)).mean(-1)
 
 
 def head_logits(model: Any, packed: Packed) -> torch.Tensor:
     """Each head's logit at every response's last token: [responses, heads]; one column where there is one head."""
-    weight = heads.held(model).weight
-    states = hidden_states(trunk(model), packed)[packed.ends]
-    return functional.linear(states.to(weight.dtype), weight)
+    states = end_states(model, packed)
+    ensemble = getattr(model, "ensemble", None)
+    score = head(model) if ensemble is None else partial(functional.linear, weight=ensemble.weight)
+    logits: torch.Tensor = score(states.to(head(model).weight.dtype))
+    return logits
 
 
 def response_log_probs(model: Any, packed: Packed, *, temperature: float = 1.0) -> torch.Tensor:
@@ -77,6 +84,13 @@ def group_head_logits(
     """Logits of every response of every group by each head, on the CPU: one [responses, heads] a group."""
     count = heads.held(model).count
     return [row.reshape(-1, count).cpu() for row in _by_group(head_logits, model, groups, budget=budget, device=device)]
+
+
+def group_end_states(
+    model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str
+) -> list[torch.Tensor]:
+    """What the head reads of every response of every group: one [responses, width] a group."""
+    return _by_group(end_states, model, groups, budget=budget, device=device)
 
 
 @torch.no_grad()

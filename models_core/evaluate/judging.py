@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from models_core import language_models, records, sample
+from models_core import chat, language_models, records, sample
 from models_core.config import BadInput, EvaluateConfig
 from models_core.progress import Ticker, part_of
 from models_core.records import Prompt, Ranking
 from models_core.reward_report import assembly, scoring
 from models_core.reward_report.measures.intervals import share
-from models_core.score import Scorer
+from models_core.scorer import Scorer
 from models_core.stopping import StopSignal
 
 
@@ -53,6 +53,7 @@ def win_rate(
     ticker = Ticker("answers")
     for number, (role, name) in enumerate((("model", model), ("against", against))):
         tokenizer = language_models.load_tokenizer(name)
+        chat.give_template(tokenizer, name=name, chat_template=settings.chat_template)
         network = language_models.load_policy(name, device=device, dtype=dtype)
         progress = part_of(ticker, number=number, parts=2)
         answers, took = sample.answer(

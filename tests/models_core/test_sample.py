@@ -9,7 +9,7 @@ import torch
 from models_core import language_models, sample
 from models_core.answers import AnswerFile
 from models_core.config import BadInput, SampleConfig, parse
-from models_core.score import Scorer
+from models_core.scorer import Scorer
 from models_core.stopping import Stopped, StopSignal
 
 from . import recipes
