@@ -36,6 +36,8 @@ SMALL_ATTENTION = 1024 * 1024
 """Scores of a segment, tokens times tokens seen, up to which plain matrix products beat torch's attention kernel."""
 LEAST_SHARED = 8
 """Tokens that rows must begin with alike to have them computed once: fewer aren't worth a segment of their own."""
+SHARING_COST = 16
+"""Tokens that a prompt must save to be shared by its responses: a segment more costs about half as many."""
 
 
 class Group(NamedTuple):
@@ -46,8 +48,13 @@ class Group(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """What it costs to compute."""
+        """What it costs to compute, its prompt once."""
         return len(self.prompt) + sum(map(len, self.responses))
+
+    def cost(self, sharing: str) -> int:
+        """What it costs to compute as `pack` would."""
+        is_shared = _shares(sharing, self.prompt, self.responses)
+        return self.tokens + (0 if is_shared else (len(self.responses) - 1) * len(self.prompt))
 
 
 @dataclass(frozen=True)
@@ -98,13 +105,14 @@ class Packed:
         return torch.where(tokens < self.shared, tokens, own)
 
 
-def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Packed:
+def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu", sharing: str = "auto") -> Packed:
     """Lay groups end to end, each prompt followed by its responses, in the order given.
 
-    What all prompts begin with alike comes first, once. A prompt with a single response has nothing to share: both are
-    one plain causal segment.
+    What all prompts begin with alike comes first, once. A prompt that is shared is a segment that its responses
+    continue; else each response is one plain causal segment with a copy of it, as it is where there is only one.
+    `sharing` is "auto", where it pays, "always" or "never"; hidden states are the same.
     """
-    shared = _shared_tokens(groups)
+    shared = _shared_tokens(groups) if sharing != "never" else 0
     ids = list(groups[0].prompt[:shared]) if shared else []
     positions = list(range(shared))
     layout = Layout([shared], [()]) if shared else Layout([], [])
@@ -114,23 +122,23 @@ def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Pack
     starts: list[int] = []
     for group in groups:
         own, width = group.prompt[shared:], len(group.prompt)
-        prompt, prompt_end = len(layout.sizes), len(ids) + len(own) - 1
         starts.append(len(ids))
-        single = len(group.responses) == 1
-        if not single:
+        is_shared = _shares(sharing, own, group.responses)
+        prefixes, copied = beginning, own
+        if is_shared:
+            prefixes, copied = (*beginning, len(layout.sizes)), own[:0]
             _add(layout, size=len(own), prefixes=beginning)
-        ids += own
-        positions += range(shared, width)
+            ids += own
+            positions += range(shared, width)
+        prompt_end = len(ids) - 1
         for response in group.responses:
-            start, size = len(ids), len(response)
-            if single:
-                _add(layout, size=len(own) + size, prefixes=beginning)
-            else:
-                _add(layout, size=size, prefixes=(*beginning, prompt))
+            start, size = len(ids) + len(copied), len(response)
+            _add(layout, size=len(copied) + size, prefixes=prefixes)
+            ids += copied
             ids += response
-            positions += range(width, width + size)
+            positions += range(width - len(copied), width + size)
             tokens += range(start, start + size)
-            predictors += [prompt_end, *range(start, start + size - 1)]
+            predictors += [prompt_end if is_shared else start - 1, *range(start, start + size - 1)]
     response_sizes = [len(response) for group in groups for response in group.responses]
     last = torch.tensor(response_sizes, dtype=torch.long).cumsum(0) - 1
     return Packed(
@@ -144,6 +152,13 @@ def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu") -> Pack
         shared=shared,
         starts=starts,
     )
+
+
+def _shares(sharing: str, prompt: Sequence[int], responses: Sequence[Sequence[int]]) -> bool:
+    """Whether a prompt is computed once for its responses: one without any must be, one with a single one need not."""
+    if len(responses) < 2 or sharing == "never":
+        return not responses
+    return sharing == "always" or (len(responses) - 1) * len(prompt) >= SHARING_COST
 
 
 def _shared_tokens(groups: Sequence[Group]) -> int:

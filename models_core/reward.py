@@ -8,19 +8,20 @@ held-out split.
     python -m models_core reward --model smollm2-135m-instruct --data rankings.jsonl --out RUN
 """
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from models_core import chat, distributed, heads, language_models, methods, replicas, schedule, scoring
+from models_core import chat, distributed, heads, language_models, methods, pieces, schedule, scoring
 from models_core.batching import minibatches
 from models_core.config import RewardConfig
 from models_core.losses import Comparisons, ranking_loss
-from models_core.packing import pack
-from models_core.preferences import accuracy, data_set, disagreement, scale
+from models_core.preferences import accuracy, data_set, disagreement, first_head, scale
 from models_core.preferences.examples import Example
 from models_core.reward_report import assembly, newest
 from models_core.reward_report.scoring import of_examples
@@ -85,6 +86,15 @@ def train(
     max_length = min(settings.max_length, language_models.context_length(network))
     train_examples, held_out = judgments.encoded(tokenizer, settings=settings, max_length=max_length)
     logits = partial(scoring.group_logits, network, budget=settings.micro_batch_tokens, device=device)
+    if settings.head_start == "fitted" and not (training.run.resumed or language_models.is_reward_model(model)):
+        first_head.fit(
+            network,
+            train_examples,
+            budget=settings.micro_batch_tokens,
+            device=device,
+            seed=settings.seed,
+            bootstrap=settings.bootstrap,
+        )
     training.optimizer("model", network, learning_rate=settings.learning_rate)
     training.restore()
 
@@ -97,7 +107,9 @@ def train(
     for step, rows in training.steps(plan):
         with training.step(step, total=len(plan)):
             minibatch = [train_examples[row] for row in rows]
-            loss, right = accumulate(network, minibatch, settings=settings, device=device, stop=stop)
+            loss, right = accumulate(
+                network, minibatch, settings=settings, device=device, stop=stop, is_sharded=training.is_sharded
+            )
             rate = schedule.rate(
                 step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=True
             )
@@ -170,7 +182,13 @@ def train(
 
 
 def accumulate(
-    network: Any, minibatch: Sequence[Example], *, settings: RewardConfig, device: torch.device, stop: StopSignal
+    network: Any,
+    minibatch: Sequence[Example],
+    *,
+    settings: RewardConfig,
+    device: torch.device,
+    stop: StopSignal,
+    is_sharded: bool = False,
 ) -> tuple[float, float]:
     """Add the gradient of one minibatch; returns its loss and the part of its pairs in the right order.
 
@@ -179,24 +197,37 @@ def accumulate(
     """
     total_weight = sum(example.weight for example in minibatch)
     loss_sum, right, pairs = 0.0, 0.0, 0.0
-    lengths = [example.group.tokens for example in minibatch]
+    lengths = [example.group.cost(settings.prefix_sharing) for example in minibatch]
+    # Under fsdp all processes gather each layer as often as each other, so no prompt is cut there.
+    largest = sys.maxsize if is_sharded else settings.micro_batch_tokens
     for share in distributed.shares(lengths, budget=settings.micro_batch_tokens):
         stop.check()
         members = [minibatch[position] for position in share.rows]
-        logits = scoring.head_logits(network, pack([example.group for example in members], device=device))
         comparisons = Comparisons.of([example.rankings for example in members], device=device)
         learned = bootstrapped(comparisons, members, settings=settings)
-        loss = ranking_loss(logits.T, learned).mean() / total_weight * share.weight
-        replicas.backward(loss, is_last=share.is_last)
+        loss, logits = pieces.backward(
+            network,
+            [example.group for example in members],
+            partial(mean_loss, comparisons=learned, part=share.weight / total_weight),
+            budget=largest,
+            sharing=settings.prefix_sharing,
+            device=device,
+            is_last=share.is_last,
+        )
         loss_sum += loss.item()
         strict = comparisons.target == 1.0
-        means = logits.detach().mean(-1)
+        means = logits.mean(-1)
         difference = (means[comparisons.better] - means[comparisons.worse])[strict]
         right += share.weight * ((difference > 0).sum().item() + 0.5 * (difference == 0).sum().item())
         pairs += share.weight * int(strict.sum())
     sums = distributed.summed(torch.tensor([loss_sum, right, pairs], dtype=torch.float64, device=device)).tolist()
     loss_sum, right, pairs = sums
     return loss_sum, right / max(pairs, 1)
+
+
+def mean_loss(logits: Tensor, *, comparisons: Comparisons, part: float) -> Tensor:
+    """`part` of the heads' mean loss, of which the comparisons' rankings are the sum: [responses, heads] -> scalar."""
+    return ranking_loss(logits.T, comparisons).mean() * part
 
 
 def bootstrapped(comparisons: Comparisons, members: Sequence[Example], *, settings: RewardConfig) -> Comparisons:

@@ -104,7 +104,7 @@ def _rehearse(model: PreTrainedModel, *, method: str) -> None:
     # Packing reads what this package adds to a model, so it is imported late.
     from models_core.packing import Group, hidden_states, pack
 
-    rehearsal = pack([Group([0, 1], [[1, 0], [0]])], device=model.device)
+    rehearsal = pack([Group([0, 1], [[1, 0], [0]])], device=model.device, sharing="always")
     body = trunk(model)
     learning = {name: weight for name, weight in body.named_parameters() if weight.requires_grad}
     try:

@@ -63,7 +63,7 @@ def test_a_model_with_kernels_has_the_gradients_of_one_without(
             model.model.layers[0].input_layernorm.requires_grad_(True)
         if not installs:
             monkeypatch.setattr(layers, "install", lambda _: None)
-        states = hidden_states(trunk(model), pack(GROUPS))
+        states = hidden_states(trunk(model), pack(GROUPS, sharing="always"))
         assert ("forward" in vars(model.model.norm)) is installs
         (states * torch.randn(states.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
         gradients.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
@@ -103,7 +103,7 @@ def test_layers_computed_twice_have_the_same_gradients(tmp_path: Path) -> None:
             memory.compute_layers_twice(model)
         calls: list[int] = []
         model.model.layers[0].mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
-        states = hidden_states(trunk(model), pack(GROUPS))
+        states = hidden_states(trunk(model), pack(GROUPS, sharing="always"))
         (states * torch.randn(states.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
         assert len(calls) == 1 + twice
         gradients.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})

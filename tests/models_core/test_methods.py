@@ -31,7 +31,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def states(model: Any) -> torch.Tensor:
     with torch.no_grad():
-        return hidden_states(trunk(model), pack(ROWS))
+        return hidden_states(trunk(model), pack(ROWS, sharing="always"))
 
 
 def plain(base: Path, method: str = "full", *, dtype: torch.dtype = torch.float32) -> Any:

@@ -56,7 +56,7 @@ def alone(model: Any, row: list[int]) -> Tensor:
 def test_packed_rows_equal_rows_alone(method: str, base: Path) -> None:
     model = prepared(base, method)
     with torch.no_grad():
-        segments = hidden_states(trunk(model), packed := pack(GROUPS)).split(packed.layout.sizes)
+        segments = hidden_states(trunk(model), packed := pack(GROUPS, sharing="always")).split(packed.layout.sizes)
         rows = [
             [*group.prompt, *response]
             for group in GROUPS
@@ -80,7 +80,7 @@ def test_packed_gradients_equal_those_of_rows_alone(method: str, base: Path) -> 
 
     torch.manual_seed(0)
     direction = torch.randn(16, dtype=next(iter(trunk(model).parameters())).dtype)
-    packed = pack(GROUPS)
+    packed = pack(GROUPS, sharing="always")
     together = gradients((hidden_states(trunk(model), packed)[packed.ends] @ direction).pow(2).sum())
     rows = [[*group.prompt, *response] for group in GROUPS for response in group.responses]
     apart = gradients(torch.stack([(alone(model, row)[-1] @ direction).pow(2) for row in rows]).sum())
@@ -132,7 +132,7 @@ def test_gradient_checkpointing_changes_nothing(method: str, base: Path) -> None
     for checkpointing in (False, True):
         if checkpointing:
             memory.compute_layers_twice(model)
-        hidden_states(trunk(model), pack(GROUPS)).pow(2).sum().backward()
+        hidden_states(trunk(model), pack(GROUPS, sharing="always")).pow(2).sum().backward()
         found.append({name: weight.grad.clone() for name, weight in methods.trainable(model).items()})
         model.zero_grad()
     for name, gradient in found[0].items():

@@ -28,7 +28,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def states(model: Any) -> torch.Tensor:
     with torch.no_grad():
-        return hidden_states(trunk(model), pack(ROWS))
+        return hidden_states(trunk(model), pack(ROWS, sharing="always"))
 
 
 def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Any:

@@ -52,7 +52,7 @@ def plain_rows() -> list[list[int]]:
 
 
 def test_the_layout_by_hand() -> None:
-    packed = pack(GROUPS)
+    packed = pack(GROUPS, sharing="always")
     assert packed.ids.tolist() == [[5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30, 31, 32]]
     assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 5, 4, 4, 5, 6, 0, 1, 2, 3, 0, 1, 2]]
     assert packed.layout.sizes == [4, 2, 1, 3, 4, 3]
@@ -61,7 +61,7 @@ def test_the_layout_by_hand() -> None:
 
 
 def test_what_all_rows_begin_with_is_laid_out_once() -> None:
-    packed = pack(BEGUN)
+    packed = pack(BEGUN, sharing="always")
     assert packed.ids.tolist() == [[*ALIKE, 5, 6, 9, 10, 11, 20, 21, 22, 23, 5, 7, 8, 30]]
     assert packed.positions.tolist() == [[*range(9), 9, 10, 11, 12, 11, 9, 10, 11, 12, 9, 10, 11, 9]]
     assert packed.layout.sizes == [9, 2, 2, 1, 4, 3, 1]
@@ -85,7 +85,7 @@ def test_a_shared_beginning_changes_neither_states_nor_gradients(model: Any, mon
     for least in (8, 100):
         monkeypatch.setattr(packing, "LEAST_SHARED", least)
         model.zero_grad()
-        packed = pack(BEGUN)
+        packed = pack(BEGUN, sharing="always")
         assert packed.shared == (9 if least == 8 else 0)
         states = hidden_states(trunk(model), packed)
         predicting, last = states[packed.predictors], states[packed.places(torch.tensor([3]), torch.tensor([9]))]
@@ -111,11 +111,36 @@ def test_losses_in_what_rows_begin_with_count_once_for_each(model: Any) -> None:
 
 
 def test_each_response_token_knows_what_predicts_it() -> None:
-    packed = pack(GROUPS)
+    packed = pack(GROUPS, sharing="always")
     assert packed.response_ids.tolist() == [9, 10, 11, 12, 13, 14, 21, 22, 23]
     assert packed.ids[0, packed.predictors].tolist() == [8, 9, 8, 8, 12, 13, 20, 21, 22]
     assert packed.response_sizes == [2, 1, 3, 3]
     assert packed.ids[0, packed.ends].tolist() == [10, 11, 14, 23]
+
+
+def test_a_prompt_that_is_not_shared_stands_before_each_response() -> None:
+    packed = pack(GROUPS, sharing="never")
+    assert packed.ids.tolist() == [
+        [5, 6, 7, 8, 9, 10, 5, 6, 7, 8, 11, 5, 6, 7, 8, 12, 13, 14, 20, 21, 22, 23, 30, 31, 32]
+    ]
+    assert packed.positions.tolist() == [[*range(6), *range(5), *range(7), *range(4), *range(3)]]
+    assert packed.layout.sizes == [6, 5, 7, 4, 3]
+    assert packed.layout.prefixes == [()] * 5
+    assert packed.response_ids.tolist() == [9, 10, 11, 12, 13, 14, 21, 22, 23]
+    assert packed.ids[0, packed.predictors].tolist() == [8, 9, 8, 8, 12, 13, 20, 21, 22]
+    assert packed.ids[0, packed.ends].tolist() == [10, 11, 14, 23]
+
+
+def test_a_prompt_is_shared_where_that_saves_more_than_it_costs() -> None:
+    """15 tokens saved are too few, 16 are enough, whether many responses share few tokens or two share many."""
+    rows = [Group(range(15), [[1], [2]]), Group(range(16), [[1], [2]]), Group(range(4), [[1]] * 5), Group([1], [[1]])]
+    assert [len(pack([row]).layout.sizes) for row in rows] == [2, 3, 6, 1]
+    assert [row.cost("auto") for row in rows] == [32, 18, 9, 2]
+    assert [row.cost("always") for row in rows] == [17, 18, 9, 2]
+    assert [row.cost("never") for row in rows] == [32, 34, 25, 2]
+    for row in rows:
+        for sharing in ("auto", "always", "never"):
+            assert pack([row], sharing=sharing).ids.shape[1] == row.cost(sharing)
 
 
 def test_the_cost_of_a_group_counts_its_prompt_once() -> None:
@@ -123,16 +148,17 @@ def test_the_cost_of_a_group_counts_its_prompt_once() -> None:
 
 
 def test_hidden_states_equal_those_of_separate_rows(model: Any) -> None:
-    packed = pack(GROUPS)
+    packed = pack(GROUPS, sharing="always")
     states = hidden_states(trunk(model), packed).split(packed.layout.sizes)
     for row, segment in zip(plain_rows(), states, strict=True):
         plain = trunk(model)(input_ids=torch.tensor([row])).last_hidden_state[0, -len(segment) :]
         torch.testing.assert_close(segment, plain, rtol=0, atol=1e-10)
 
 
-def test_gradients_equal_those_of_separate_rows(model: Any) -> None:
-    """The prompt is computed once, and yet each response sends its gradient through it."""
-    packed = pack(GROUPS)
+@pytest.mark.parametrize("sharing", ["always", "never"])
+def test_gradients_equal_those_of_separate_rows(model: Any, sharing: str) -> None:
+    """A shared prompt is computed once, and yet each response sends its gradient through it."""
+    packed = pack(GROUPS, sharing=sharing)
     torch.manual_seed(0)
     direction = torch.randn(16, dtype=torch.float64)
     (hidden_states(trunk(model), packed)[packed.ends] @ direction).pow(2).sum().backward()
@@ -152,7 +178,7 @@ def test_gradients_equal_those_of_separate_rows(model: Any) -> None:
 def test_the_model_computes_as_before_afterwards(model: Any) -> None:
     row = torch.tensor([[5, 6, 7]])
     before = model(input_ids=row).logits
-    hidden_states(trunk(model), pack(GROUPS))
+    hidden_states(trunk(model), pack(GROUPS, sharing="always"))
     torch.testing.assert_close(model(input_ids=row).logits, before, rtol=0, atol=0)
 
 
@@ -163,16 +189,16 @@ def test_plain_products_and_the_kernel_give_the_same_attention(monkeypatch: pyte
     for limit in (0, 10**9):
         monkeypatch.setattr(packing, "SMALL_ATTENTION", limit)
         model.zero_grad()
-        states = hidden_states(trunk(model), pack(GROUPS))
+        states = hidden_states(trunk(model), pack(GROUPS, sharing="always"))
         states.pow(2).sum().backward()
         results.append((states.detach(), model.model.layers[0].self_attn.k_proj.weight.grad.clone()))
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
 
 
 def test_long_segments_are_cut_into_blocks_of_queries(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    states = hidden_states(trunk(model), pack(GROUPS))
+    states = hidden_states(trunk(model), pack(GROUPS, sharing="always"))
     monkeypatch.setattr(attention, "QUERY_BLOCK", 2)
-    torch.testing.assert_close(hidden_states(trunk(model), pack(GROUPS)), states, rtol=0, atol=1e-12)
+    torch.testing.assert_close(hidden_states(trunk(model), pack(GROUPS, sharing="always")), states, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
