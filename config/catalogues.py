@@ -19,6 +19,7 @@ from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
 
 from models_core.config import STAGES
+from models_core.reward_report import wording
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCALE = ROOT / "locale"
@@ -46,7 +47,7 @@ def said(domain: str) -> Catalog:
                 _add(catalog, "python", path)
     for path in sorted((ROOT / "templates").rglob("*.html")):
         _add(catalog, extract_template, path)
-    for text in _help_of_settings():
+    for text in [*_help_of_settings(), *wording.SENTENCES.values()]:
         catalog.add(text)
     return catalog
 

@@ -176,6 +176,11 @@ class LoopPolicyForm(forms.ModelForm):
                 help_text=_("Empty: no gate."),
             )  # fmt: skip
             self.initial[f"gate_{name}"] = self.instance.gates.get(name)
+        self.fields[f"gate_{loop.REPORT_GATE}"] = forms.ChoiceField(
+            label=_("Report of the reward model"), required=False, choices=loop.ReportGate.choices,
+            help_text=_("Before PPO begins. With few judgments a report can’t tell."),
+        )  # fmt: skip
+        self.initial[f"gate_{loop.REPORT_GATE}"] = self.instance.gates.get(loop.REPORT_GATE, "")
         data = self.data if self.is_bound else None
         self.stage_forms = {
             name: SettingsForm(data, stage=stage, given=getattr(self.instance, name), prefix=name)
@@ -186,7 +191,7 @@ class LoopPolicyForm(forms.ModelForm):
         return [self[name] for name in self.Meta.fields]
 
     def gate_fields(self) -> list[forms.BoundField]:
-        return [self[f"gate_{name}"] for name in loop.GATES]
+        return [self[f"gate_{name}"] for name in (*loop.GATES, loop.REPORT_GATE)]
 
     def stage_groups(self) -> list[tuple[str, SettingsForm]]:
         return [(str(Stage(self.STAGES[name]).label), form) for name, form in self.stage_forms.items()]
@@ -195,8 +200,8 @@ class LoopPolicyForm(forms.ModelForm):
         return all([super().is_valid(), *(form.is_valid() for form in self.stage_forms.values())])
 
     def save(self, commit: bool = True) -> LoopPolicy:
-        gates = {name: self.cleaned_data[f"gate_{name}"] for name in loop.GATES}
-        self.instance.gates = {name: bound for name, bound in gates.items() if bound is not None}
+        gates = {name: self.cleaned_data[f"gate_{name}"] for name in (*loop.GATES, loop.REPORT_GATE)}
+        self.instance.gates = {name: bound for name, bound in gates.items() if bound not in (None, "")}
         for name, form in self.stage_forms.items():
             setattr(self.instance, name, form.config())
         return super().save(commit=commit)

@@ -49,7 +49,7 @@ def start(
         )
     chosen = usual_inputs(project, stage, given=inputs or {})
     for role, version in chosen.items():
-        if (version.kind == ModelVersion.Kind.REWARD) != (role == Role.REWARD):
+        if (version.kind == ModelVersion.Kind.REWARD) != (role in (Role.REWARD, Role.PREVIOUS)):
             raise Refused(
                 _("%(version)s can't be the %(role)s.") % {"version": version.label, "role": Role(role).label.lower()},
                 status=400,
@@ -73,12 +73,13 @@ def usual_inputs(project: Project, stage: str, *, given: Mapping[str, ModelVersi
             found[role] = policy
         else:
             found[role] = versions.reference(policy)
+    if NEEDS[stage].optional == Role.PREVIOUS and (before := versions.latest_reward(project)) is not None:
+        found[Role.PREVIOUS] = given.get(Role.PREVIOUS, before)
     return found
 
 
 def _reward(project: Project) -> ModelVersion:
-    newest = project.model_versions.filter(kind=ModelVersion.Kind.REWARD).order_by("-number").first()
-    reward = versions.active_reward(project) or newest
+    reward = versions.latest_reward(project)
     if reward is None:
         raise Refused(_("%(project)s has no reward model yet. Train one first.") % {"project": project.name})
     return reward

@@ -6,9 +6,11 @@ step. Every round's reward model is trained from the SFT or base model on all ju
 active policy, and the reference of its KL penalty stays the SFT or base model.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import TextChoices
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
@@ -29,6 +31,15 @@ GATES = {
     "kl": (gettext_lazy("KL divergence of the policy, at most"), "above"),
 }
 """Numbers a round may not pass, with what passing means."""
+REPORT_GATE = "reward_report"
+
+
+class ReportGate(TextChoices):
+    """What the reward model's report may not say, for PPO to begin."""
+
+    NONE = "", gettext_lazy("Go on whatever it says")
+    NO = "no", gettext_lazy("Stop where it says that the model isn’t good enough")
+    UNSURE = "unsure", gettext_lazy("Stop unless it says that the model is good enough")
 
 
 def policy_of(project: Project) -> LoopPolicy:
@@ -130,12 +141,14 @@ def _after_snapshot(iteration: Iteration) -> None:
     project = iteration.project
     iteration.numbers |= {"judgments": snapshot.rows}
     _move(iteration, to=Step.REWARD)
+    before = versions.latest_reward(project)
     runs.enqueue(
         project=project,
         stage=Stage.REWARD,
         config={"seed": iteration.number} | policy_of(project).reward_config,
         snapshot=snapshot,
-        inputs={Role.MODEL: versions.reference(versions.active_policy(project))},
+        inputs={Role.MODEL: versions.reference(versions.active_policy(project))}
+        | ({Role.PREVIOUS: before} if before is not None else {}),
         iteration=iteration,
         by=iteration.started_by,
     )
@@ -148,6 +161,7 @@ def _after_reward(iteration: Iteration) -> None:
     project, reward = iteration.project, run.produced
     iteration.numbers |= {"reward_accuracy": run.result.get("accuracy")}
     _check_gate(iteration, "reward_accuracy", run.result.get("accuracy"))
+    _check_report(iteration, run.result)
     policy = versions.active_policy(project)
     _move(iteration, to=Step.PPO, reward_version=reward)
     versions.promote(reward, by=iteration.started_by)
@@ -218,6 +232,14 @@ def _check_gate(iteration: Iteration, name: str, value: float | None) -> None:
             State.STOPPED,
             f"{GATES[name][0].partition(',')[0]} {value:.3g} is {GATES[name][1]} the gate of {bound:g}.",
         )
+
+
+def _check_report(iteration: Iteration, result: Mapping[str, Any]) -> None:
+    """Stop where the reward model's report says no, or, where the gate asks for that, doesn't say yes."""
+    gate = policy_of(iteration.project).gates.get(REPORT_GATE)
+    is_ready = result.get("ready_for_ppo")
+    if (gate == ReportGate.NO and is_ready is False) or (gate == ReportGate.UNSURE and is_ready is not True):
+        raise _Closing(State.STOPPED, result.get("verdict") or gettext_noop("The reward model has no report."))
 
 
 def _move(iteration: Iteration, *, to: str, **values: Any) -> None:

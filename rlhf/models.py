@@ -167,6 +167,7 @@ class RunInput(models.Model):
         REFERENCE = "reference", _("Reference of the KL penalty")
         REWARD = "reward", _("Reward model")
         AGAINST = "against", _("Model to compare with")
+        PREVIOUS = "previous", _("Reward model before it")
 
     run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="run_inputs")
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="run_inputs")

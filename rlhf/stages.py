@@ -30,15 +30,16 @@ KeepAlive = Callable[[], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """The models a stage reads, and the kind of the snapshot it trains on, if it does."""
+    """The models a stage reads, one it reads where there is one, and the kind of the snapshot it trains on, if any."""
 
     inputs: tuple[str, ...]
+    optional: str = ""
     snapshot: str = ""
 
 
 NEEDS: dict[str, Needs] = {
     Stage.SFT: Needs(inputs=(Role.MODEL,), snapshot=Snapshot.Kind.DEMONSTRATIONS),
-    Stage.REWARD: Needs(inputs=(Role.MODEL,), snapshot=Snapshot.Kind.RANKINGS),
+    Stage.REWARD: Needs(inputs=(Role.MODEL,), optional=Role.PREVIOUS, snapshot=Snapshot.Kind.RANKINGS),
     Stage.PPO: Needs(inputs=(Role.MODEL, Role.REFERENCE, Role.REWARD)),
     Stage.SAMPLE: Needs(inputs=(Role.MODEL,)),
     Stage.EVALUATE: Needs(inputs=(Role.MODEL, Role.AGAINST, Role.REWARD)),
@@ -70,9 +71,16 @@ def prepare(run: TrainingRun, files: RunFiles, *, keep_alive: KeepAlive) -> Comm
     """
     models = {item.role: item.version for item in run.run_inputs.select_related("version__project")}
     arguments = [run.stage]
+    notes: list[str] = []
     for role, flag in MODEL_FLAGS.items():
-        if role in models:
+        if role not in models:
+            continue
+        try:
             arguments += [flag, model_argument(models[role])]
+        except Refused:
+            if role != NEEDS[run.stage].optional:
+                raise
+            notes.append("The files of the reward model before it are gone, so it is not measured on new judgments.")
     data = DATA[run.stage](run, files, keep_alive)
     for flag, path in data.files.items():
         arguments += [flag, str(path)]
@@ -85,7 +93,10 @@ def prepare(run: TrainingRun, files: RunFiles, *, keep_alive: KeepAlive) -> Comm
         arguments.append("--resume")
     in_catalogue = [version.base_model for version in models.values() if version.base_model in catalogue.MODELS]
     return Command(
-        arguments=arguments, activity=ACTIVITIES[run.stage], base_model="".join(in_catalogue[:1]), notes=data.notes
+        arguments=arguments,
+        activity=ACTIVITIES[run.stage],
+        base_model="".join(in_catalogue[:1]),
+        notes=(*notes, *data.notes),
     )
 
 
@@ -236,7 +247,13 @@ def _concatenate(sources: Iterable[Path], target: Path) -> None:
                     shutil.copyfileobj(file, joined)
 
 
-MODEL_FLAGS = {Role.MODEL: "--model", Role.REFERENCE: "--reference", Role.REWARD: "--reward", Role.AGAINST: "--against"}
+MODEL_FLAGS = {
+    Role.MODEL: "--model",
+    Role.REFERENCE: "--reference",
+    Role.REWARD: "--reward",
+    Role.AGAINST: "--against",
+    Role.PREVIOUS: "--previous",
+}
 FILE_STAGES: dict[str, str] = {Stage.SAMPLE: "responses.jsonl", Stage.EVALUATE: "report.json"}
 """Stages that write one file, whole or not at all, in place of a run folder."""
 DATA: dict[str, Callable[[TrainingRun, RunFiles, KeepAlive], Data]] = {

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from .views import loop, models, runs, status
+from .views import loop, models, reports, runs, status
 
 app_name = "rlhf"
 project_urls = [
@@ -10,6 +10,8 @@ project_urls = [
     path("training/new/<slug:stage>", runs.new_run, name="new_run"),
     path("runs/<int:run_id>/", runs.run, name="run"),
     path("runs/<int:run_id>/metrics.json", runs.metrics, name="metrics"),
+    path("runs/<int:run_id>/report/", reports.report, name="report"),
+    path("runs/<int:run_id>/report.json", reports.report_file, name="report_file"),
     path("runs/<int:run_id>/cancel", runs.cancel, name="cancel_run"),
     path("models/", models.models, name="models"),
     path("models/sample", models.sample, name="sample"),

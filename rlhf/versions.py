@@ -43,7 +43,9 @@ def register(run: TrainingRun, *, folder: str, sha256: str, metrics: dict[str, A
         metrics=metrics,
         active=False,
     )
-    version.parents.set(run.inputs.all())
+    # The reward model that was only measured beside it is no parent.
+    parents = run.run_inputs.exclude(role=RunInput.Role.PREVIOUS)
+    version.parents.set(parents.values_list("version", flat=True))
     return version
 
 
@@ -55,6 +57,12 @@ def active_policy(project: Project) -> ModelVersion:
 def active_reward(project: Project) -> ModelVersion | None:
     """The reward model that scores, if any."""
     return project.model_versions.filter(kind=Kind.REWARD, active=True).first()
+
+
+def latest_reward(project: Project) -> ModelVersion | None:
+    """The reward model that scores; where none does, the newest there is."""
+    newest = project.model_versions.filter(kind=Kind.REWARD).order_by("-number").first()
+    return active_reward(project) or newest
 
 
 def reference(version: ModelVersion) -> ModelVersion:

@@ -16,9 +16,8 @@ from models_core.reward_report.measures.labelers import labelers
 from models_core.reward_report.measures.length import length
 from models_core.reward_report.measures.ordering import ordering, scores
 from models_core.reward_report.verdict import verdict
+from models_core.reward_report.wording import VERSION
 from models_core.run_folder import finite, write_json, write_lines
-
-VERSION = 1
 
 
 def build(

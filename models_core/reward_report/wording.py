@@ -6,6 +6,9 @@ Standard library only: the web process has them translated, and fills in the sam
 from collections.abc import Callable, Mapping
 from typing import Any
 
+VERSION = 1
+"""Of the shape of report.json: a program reads those of its own version."""
+
 SENTENCES = {
     # Verdicts.
     "no_held_out": "Nothing can be said: no held-out judgment puts two answers in an order. Collect more judgments.",

@@ -12,6 +12,7 @@ from annotate.permissions import Capability, ProjectRequest, requires
 from .. import curves, sampling, versions
 from ..forms import SampleForm
 from ..models import ModelVersion
+from ..reports import stored
 
 
 @require_safe
@@ -25,6 +26,7 @@ def models(request: ProjectRequest) -> HttpResponse:
             "version": version,
             "numbers": curves.headline(version.metrics),
             "before": versions.previous(version) if version.active else None,
+            "report": version.run if hasattr(version, "run") and stored.exists(version.run) else None,
         }
         for version in found
     ]

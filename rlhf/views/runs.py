@@ -15,6 +15,8 @@ from annotate.permissions import Capability, ProjectRequest, requires
 from .. import curves, launch, live, runs, workers
 from ..forms import RunForm
 from ..models import TrainingRun
+from ..reports import stored
+from ..reports.page import verdict_of
 
 RUNS_A_PAGE = 25
 
@@ -71,6 +73,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "unheard": _unheard([found]),
         "numbers": curves.numbers(found.result),
         "notes": found.result.get("notes", []),
+        "verdict": verdict_of(report, project=request.project) if (report := stored.load(found)) else None,
     }
     return render(request, _fragment(request, "rlhf/run.html", "live"), context)
 

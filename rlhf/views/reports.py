@@ -1,0 +1,39 @@
+"""How good a reward model is: the report that its training left, as a page and as it is on disk."""
+
+from django.http import FileResponse, Http404, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from annotate.permissions import Capability, ProjectRequest, requires
+
+from ..models import Stage, TrainingRun
+from ..reports import stored
+from ..reports.page import page_of
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def report(request: ProjectRequest, run_id: int) -> HttpResponse:
+    run = _run(request, run_id)
+    found = stored.load(run)
+    if found is None:
+        raise Http404(_("This run left no report that can be read here."))
+    context = {"project": request.project, "run": run, "page": page_of(found, project=request.project)}
+    return render(request, "rlhf/report.html", context)
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def report_file(request: ProjectRequest, run_id: int) -> FileResponse:
+    """report.json itself, for programs."""
+    run = _run(request, run_id)
+    if stored.load(run) is None:
+        raise Http404(_("This run left no report that can be read here."))
+    name = f"{request.project.slug}-run-{run.pk}-report.json"
+    return FileResponse(stored.path_of(run).open("rb"), as_attachment=True, filename=name)
+
+
+def _run(request: ProjectRequest, run_id: int) -> TrainingRun:
+    runs = request.project.training_runs.filter(stage=Stage.REWARD).select_related("produced")
+    return get_object_or_404(runs, pk=run_id)
