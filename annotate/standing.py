@@ -13,6 +13,7 @@ from functools import cached_property
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import TruncDate
 from django.utils import timezone
+from django.utils.translation import ngettext
 
 from annotate import care, qualification, review
 from annotate.guidelines import Changes, changes_since_last_work
@@ -37,7 +38,14 @@ class Waiting:
 
     @property
     def label(self) -> str:
-        return str(self.kind.label)
+        """What they are, to be read after their number."""
+        return {
+            Task.Kind.COMPARE: ngettext("comparison", "comparisons", self.count),
+            Task.Kind.DEMONSTRATE: ngettext("ideal answer to write", "ideal answers to write", self.count),
+            Task.Kind.WRITE_PROMPT: ngettext("prompt to write", "prompts to write", self.count),
+            Task.Kind.RATE: ngettext("answer to rate", "answers to rate", self.count),
+            Task.Kind.CHAT: ngettext("chat to continue", "chats to continue", self.count),
+        }[self.kind]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,8 @@ def _standing(project: Project, run: TrainingRun | None) -> tuple[str, float | N
             "The model is writing: %(done)s of %(total)s answers are there.",
             total,
         )
-        return sentence % said, run.progress
-    if run.status == Status.RUNNING:
+        return sentence % said, run.progress or None
+    if run.status == Status.RUNNING and run.activity == live.LOADING:
         return _("The model is being loaded. The next turns are quicker."), None
     waiting = TrainingRun.objects.filter(queue=live.QUEUE, status__in=[Status.QUEUED, Status.RUNNING], pk__lt=run.pk)
     if ahead := waiting.count():

@@ -173,6 +173,8 @@ def test_two_answers_word_by_word(transactional_db: None, cast: Cast, sign_in: S
     first_is_short = page.locator(".answer .raw pre").first.text_content() == "Ten minutes in hot water."
     expect(dialog.locator("del")).to_have_text(short if first_is_short else long)
     expect(dialog.locator("ins")).to_have_text(long if first_is_short else short)
+    # "Ten minutes in ", " water" and "." are the same; "hot", "cold" and ", slowly" are not.
+    expect(dialog.locator("#diff-facts")).to_have_text("59% is the same.")
 
 
 def test_views_columns_stack_and_scrolling_together(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:

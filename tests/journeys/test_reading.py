@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from annotate.models import Guidelines, User
 from tests.browser import SignIn
-from tests.cast import Cast
+from tests.cast import Cast, make_comparison
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -131,3 +131,44 @@ def focused(page: Page) -> str:
     assert found[1], f"{found[0]} shows no focus"
     assert found[2], f"{found[0]} is out of sight"
     return str(found[0])
+
+
+COVERED = """() => {
+    const dock = document.querySelector(".dock"), active = document.activeElement;
+    if (!dock || dock.contains(active) || getComputedStyle(dock).position !== "sticky") return "";
+    const { top, bottom } = active.getBoundingClientRect(), edge = dock.getBoundingClientRect().top;
+    return bottom > edge + 1 && top > edge - 24 ? `${active.localName} ${active.name ?? ""} at ${top}, dock at ${edge}` : "";
+}"""
+
+
+def test_nothing_that_gets_the_focus_hides_behind_the_dock(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
+    make_comparison(cast.project, texts=tuple(f"Answer {number}. " * 60 for number in range(9)))
+    page = sign_in("labeler", at="/p/kindness/work/", viewport={"width": 1280, "height": 720})
+    expect(page.locator(".chip").first).to_be_attached()
+    page.locator("#work h1").focus()
+    hidden, seen = [], set()
+    for _ in range(70):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.closest('.answer')?.dataset.letter ?? ''"))
+        if covered := page.evaluate(COVERED):
+            hidden.append(covered)
+        if page.evaluate("Boolean(document.activeElement.closest('.dock'))"):
+            break
+    assert seen >= set("ABCDEFGHI")
+    assert not hidden
+
+
+def test_the_box_for_the_improved_answer_opens_above_the_dock_and_nine_answers_leave_room_to_read(
+    transactional_db: None, cast: Cast, sign_in: SignIn
+) -> None:
+    make_comparison(cast.project, texts=tuple(f"Answer {number}." for number in range(9)))
+    page = sign_in("labeler", at="/p/kindness/work/", viewport={"width": 1280, "height": 900})
+    expect(page.locator(".chip").first).to_be_attached()
+    page.keyboard.press("i")
+    box = page.locator("[name=improved_text]")
+    expect(box).to_be_focused()
+    dock, area = page.locator(".dock").bounding_box(), box.bounding_box()
+    assert dock is not None
+    assert area is not None
+    assert area["y"] + area["height"] <= dock["y"]
+    assert dock["height"] <= 180

@@ -179,6 +179,7 @@ def test_how_far_they_are_is_said(cast: Cast, deed: dict[str, object], monkeypat
     assert (said().sentence, said().usual) == ("The model is being woken.", 7)
     lease = runs.claim(run_id=run.pk, worker="w")
     assert lease is not None
+    assert said().sentence == "The model is being woken."
     runs.renew(lease, activity=live.LOADING)
     assert said().sentence == "The model is being loaded. The next turns are quicker."
     runs.renew(lease, activity=live.ANSWERING, progress=2 / 3)

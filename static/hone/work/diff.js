@@ -50,6 +50,7 @@ hone.work.diff = (() => {
   const dialog = document.getElementById("diff");
   const side = (name) => dialog.querySelector(`[data-side=${name}]`);
   const choice = (name) => dialog.querySelector(`[data-diff=${name}]`);
+  const percent = new Intl.NumberFormat(document.documentElement.lang, { style: "percent" });
   let answers = [];
 
   const show = () => {
@@ -68,7 +69,7 @@ hone.work.diff = (() => {
     const same = found.reduce((sum, [sort, piece]) => sum + (sort === "same" ? piece.length : 0), 0);
     document.getElementById("diff-facts").textContent = all === same
       ? gettext("The two are the same, word for word.")
-      : interpolate(gettext("%(percent)s%% is the same."), { percent: Math.round((100 * same) / (all || 1)) }, true);
+      : interpolate(gettext("%(share)s is the same."), { share: percent.format(same / (all || 1)) }, true);
   };
 
   dialog.addEventListener("change", show);

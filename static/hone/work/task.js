@@ -71,5 +71,6 @@ hone.work.Task = class {
     if (!details) return;
     details.open = !details.open;
     (details.open ? details.querySelector(control) : details.querySelector("summary"))?.focus();
+    if (details.open && !details.matches(".pop-up")) details.scrollIntoView({ block: "nearest" });
   }
 };
