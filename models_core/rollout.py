@@ -9,7 +9,6 @@ size nor on its neighbours beyond the rounding of the arithmetic, and with `exac
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,15 +17,11 @@ import torch
 from torch import Tensor
 
 from models_core.decoding import beams
-from models_core.decoding import exact as exactly
-from models_core.decoding.batch import Batch, Place
 from models_core.decoding.beginning import Beginning
-from models_core.decoding.drawing import draw, penalised
-from models_core.decoding.exact import ExactBatch
-from models_core.decoding.key_values import DECODING, decoding
-from models_core.decoding.network import Network
+from models_core.decoding.drawing import Choice
+from models_core.decoding.places import Place
+from models_core.decoding.rows import Rows, opening
 from models_core.language_models import context_length
-from models_core.methods import soft_prompts
 from models_core.progress import Progress
 from models_core.stopping import Stopped, StopSignal
 
@@ -51,10 +46,7 @@ class Sample:
 class _Drawing:
     """How tokens are drawn and when a row is over."""
 
-    temperature: float
-    top_k: int
-    top_p: float
-    repetition_penalty: float
+    choice: Choice
     stop_ids: tuple[int, ...]
     max_new_tokens: int
     seed: int
@@ -91,10 +83,7 @@ def sample(
     model cannot be taken exactly.
     """
     drawing = _Drawing(
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        repetition_penalty=repetition_penalty,
+        choice=Choice(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty),
         stop_ids=tuple(stop_ids),
         max_new_tokens=max_new_tokens,
         seed=seed,
@@ -103,17 +92,18 @@ def sample(
     chosen = range(len(prompt_ids)) if only is None else only
     batches = list(_batches(prompt_ids, chosen, samples=samples, batch_size=batch_size))
     tally = _Tally(len(prompt_ids), samples=samples, total=samples * len(chosen), finished=finished, progress=progress)
-    with _sampling(model, steps=len(batches) * max_new_tokens, exact=exact, release=release) as network:
-        left = beginning or soft_prompts.beginning(model)
+    with opening(
+        model,
+        prompt_ids,
+        rows=batch_size,
+        max_new_tokens=max_new_tokens,
+        batches=len(batches),
+        exact=exact,
+        release=release,
+        beginning=beginning,
+    ) as begin:
         for places in batches:
-            batch: Batch | ExactBatch
-            if exact:
-                batch = ExactBatch(
-                    network, prompt_ids, places, max_new_tokens=max_new_tokens, size=batch_size, beginning=left
-                )
-            else:
-                batch = Batch(network, prompt_ids, places, max_new_tokens=max_new_tokens, beginning=left)
-            for endings in _drawn(batch, drawing, stop=stop):
+            for endings in _drawn(begin(places), drawing, stop=stop):
                 tally.add(endings)
     return tally.done
 
@@ -147,12 +137,12 @@ def search(
     size = max(batch_size, num_beams)
     batches = list(_batches(prompt_ids, chosen, samples=num_beams, batch_size=size))
     tally = _Tally(len(prompt_ids), samples=samples, total=samples * len(chosen), finished=finished, progress=progress)
-    with _sampling(model, steps=len(batches) * max_new_tokens) as network:
-        left = beginning or soft_prompts.beginning(model)
+    with opening(
+        model, prompt_ids, rows=size, max_new_tokens=max_new_tokens, batches=len(batches), beginning=beginning
+    ) as begin:
         for places in batches:
-            batch = Batch(network, prompt_ids, places, max_new_tokens=max_new_tokens, beginning=left)
             for prompt, answers in beams.search(
-                batch,
+                begin(places),
                 beams=num_beams,
                 length_penalty=length_penalty,
                 repetition_penalty=repetition_penalty,
@@ -197,21 +187,6 @@ class _Tally:
         return [[item for item in own if item is not None] for own in self.slots]
 
 
-@contextmanager
-def _sampling(model: Any, *, steps: int, exact: bool = False, release: bool = False) -> Iterator[Network]:
-    """The model as a network to decode with; afterwards it is in the mode in which it was."""
-    if exact:
-        exactly.check(model)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode(), decoding(model, attention=exactly.ROW_BY_ROW if exact else DECODING):
-            # Virtual tokens that are embeddings go through the model's own forward pass first.
-            yield Network(model, steps=steps, release=release and not soft_prompts.count(model))
-    finally:
-        model.train(was_training)
-
-
 def _check_lengths(
     model: Any, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, beginning: Beginning | None
 ) -> None:
@@ -236,36 +211,31 @@ def _batches(
         yield places[start : start + size]
 
 
-def _drawn(
-    batch: Batch | ExactBatch, drawing: _Drawing, *, stop: StopSignal | None
-) -> Iterator[list[tuple[Place, Sample]]]:
+def _drawn(rows: Rows, drawing: _Drawing, *, stop: StopSignal | None) -> Iterator[list[tuple[Place, Sample]]]:
     """Draw until every row is over; yields the rows that ended at each step at which some did."""
-    limit, device = drawing.max_new_tokens, batch.logits.device
-    uniforms = torch.stack([_uniforms(drawing.seed, place, limit) for place in batch.places]).to(device)
-    ids = torch.zeros(len(batch), limit, dtype=torch.long, device=device)
-    logprobs = torch.zeros(len(batch), limit, dtype=torch.float64, device=device)
+    limit, device = drawing.max_new_tokens, rows.seen.device
+    uniforms = torch.stack([_uniforms(drawing.seed, place, limit) for place in rows.places]).to(device)
+    ids = torch.zeros(len(rows), limit, dtype=torch.long, device=device)
+    logprobs = torch.zeros(len(rows), limit, dtype=torch.float64, device=device)
     stop_ids = torch.tensor(drawing.stop_ids, dtype=torch.long, device=device)
     for step in range(limit):
         if stop is not None and stop.requested:
             raise Stopped
-        logits = penalised(batch.logits, batch.seen, penalty=drawing.repetition_penalty)
-        tokens, chances = draw(
-            logits, uniforms[:, step], temperature=drawing.temperature, top_k=drawing.top_k, top_p=drawing.top_p
-        )
+        tokens, chances = rows.draw(uniforms[:, step], drawing.choice)
         ids[:, step], logprobs[:, step] = tokens, chances
         stopped = torch.isin(tokens, stop_ids).tolist()
-        over = [True] * len(batch) if step == limit - 1 else stopped
+        over = [True] * len(rows) if step == limit - 1 else stopped
         if any(over):
             yield [
                 (place, _sample(ids[slot, : step + 1], logprobs[slot, : step + 1], stopped=stopped[slot]))
-                for slot, place in enumerate(batch.places)
+                for slot, place in enumerate(rows.places)
                 if over[slot]
             ]
             if all(over):
                 return
-            going_on = batch.drop(over)
+            going_on = rows.drop(over)
             tokens, ids, logprobs, uniforms = (each[going_on] for each in (tokens, ids, logprobs, uniforms))
-        batch.advance(tokens)
+        rows.advance(tokens)
 
 
 def _uniforms(seed: int, place: Place, length: int) -> Tensor:

@@ -16,13 +16,19 @@ from numba.extending import intrinsic
 from models_core.compiled.kernel import part
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-F32 = ir.FloatType()
+F32, F64 = ir.FloatType(), ir.DoubleType()
 
 
 @intrinsic
 def floats(typing, address):
     """fp32 numbers that begin at an address."""
     return types.CPointer(types.float32)(types.int64), _pointer_to(F32)
+
+
+@intrinsic
+def doubles(typing, address):
+    """fp64 numbers that begin at an address."""
+    return types.CPointer(types.float64)(types.int64), _pointer_to(F64)
 
 
 @intrinsic

@@ -5,7 +5,6 @@ token has the same place.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,31 +12,22 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from models_core.decoding.beginning import Beginning
+from models_core.decoding.drawing import Choice, choose
 from models_core.decoding.key_values import BLOCK, KeyValues, bias_of
-from models_core.decoding.llama import has_window
 from models_core.decoding.network import Network
+from models_core.decoding.places import History, Place, shared_length
+from models_core.decoding.shapes import has_window
 
 PREFILL_TOKENS = 512
 """Prompt tokens computed in one forward pass, padding included: enough to be fast, few enough to pad little."""
 GROUP = 32
 """Rows that attend together, from the first place that any of them sees on."""
-SHORTEST_SHARED = 8
-"""A beginning that all prompts share (a system turn) is computed once if it has this many tokens."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A response in the making: the index of its prompt and its number among the prompt's samples."""
-
-    prompt: int
-    number: int
 
 
 class Batch:
     """Slot i of every tensor belongs to `places[i]`.
 
-    logits: [B, V], those of the next token; width: places in use, the same in every row; history: [B, capacity], the
-    ids so far, where padding repeats an id of the row's own prompt.
+    logits: [B, V], those of the next token; width: places in use, the same in every row.
     """
 
     def __init__(
@@ -55,7 +45,9 @@ class Batch:
         device = network.device
         members = list(dict.fromkeys(place.prompt for place in places))
         own = [prompts[member] for member in members]
-        slots = torch.tensor([members.index(place.prompt) for place in places], device=device)
+        sources = [members.index(place.prompt) for place in places]
+        self.history = History(own, sources, max_new_tokens=max_new_tokens, device=device)
+        slots = torch.tensor(sources, device=device)
         lengths = torch.tensor([len(ids) for ids in own], device=device)[slots]
         virtual, self.shift = (beginning.length, beginning.shift) if beginning else (0, 0)
         # A window counts places, and in a prompt batch there is padding between a shared beginning and a row's own.
@@ -69,7 +61,6 @@ class Batch:
         seen = columns >= self.starts[:, None]
         self.mask, self.bias = seen.long(), bias_of(seen)
         self.positions = self.shift + lengths  # of the next token of each row
-        self.history = torch.tensor([_padded(ids, capacity, end=self.width) for ids in own], device=device)[slots]
         self.layers: list[KeyValues] = []
         self.logits = self._prefill(own, slots)[slots]
         self._group()
@@ -80,7 +71,11 @@ class Batch:
     @property
     def seen(self) -> Tensor:
         """Ids of prompt and answer so far, repeats included: [B, T]."""
-        return self.history[:, : self.width]
+        return self.history.seen
+
+    def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+        """The next token of each row and its log-probability: [B] both."""
+        return choose(self.logits, self.seen, uniforms, choice)
 
     def _prefill(self, prompts: Sequence[Sequence[int]], slots: Tensor) -> Tensor:
         """Compute each prompt once, copy its keys and values to all its rows; returns logits [prompts, V]."""
@@ -137,7 +132,8 @@ class Batch:
     def _reorder(self, rows: Tensor) -> None:
         self.places = [self.places[row] for row in rows.tolist()]
         self.mask, self.bias, self.positions = self.mask[rows], self.bias[rows], self.positions[rows]
-        self.history, self.starts = self.history[rows], self.starts[rows]
+        self.starts = self.starts[rows]
+        self.history.take(rows)
         self._group()
 
     def _group(self) -> None:
@@ -152,19 +148,11 @@ class Batch:
 
     def advance(self, tokens: Tensor) -> None:
         """Compute the logits that follow `tokens` [B]: one decode step."""
-        self.history[:, self.width] = tokens
+        self.history.append(tokens)
         self.width += 1
         mask, bias = self.mask[:, : self.width], self.bias[:, : self.width]
         self.logits = self.network.step(tokens, self.positions, mask, bias, self.layers)
         self.positions = self.positions + 1
-
-
-def shared_length(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with, leaving each at least one of its own; 0 where that is hardly any."""
-    shortest = min(map(len, prompts))
-    same = next((place for place in range(shortest) if len({ids[place] for ids in prompts}) > 1), shortest)
-    same = min(same, shortest - 1)
-    return same if len(prompts) > 1 and same >= SHORTEST_SHARED else 0
 
 
 def _contiguous(padding: Tensor, *, shared: int, width: int) -> Tensor:
@@ -175,11 +163,6 @@ def _contiguous(padding: Tensor, *, shared: int, width: int) -> Tensor:
     columns = torch.arange(width, device=padding.device)
     moved = columns - padding[:, None]
     return torch.where(moved < shared, moved.clamp(min=0), columns)
-
-
-def _padded(ids: Sequence[int], capacity: int, *, end: int) -> list[int]:
-    """The ids up against `end`, the rest filled with the first of them."""
-    return [ids[0]] * (end - len(ids)) + list(ids) + [ids[0]] * (capacity - end)
 
 
 def _repeated(cache: Cache, rows: int) -> Cache:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models_core.decoding.batch import Batch
 from models_core.decoding.drawing import penalised
+from models_core.decoding.rows import Beams
 from models_core.stopping import Stopped, StopSignal
 
 NEVER = -1e9
@@ -46,7 +46,7 @@ class _Search:
 
 
 def search(
-    batch: Batch,
+    batch: Beams,
     *,
     beams: int,
     length_penalty: float,
@@ -56,10 +56,11 @@ def search(
     stop: StopSignal | None,
 ) -> Iterator[tuple[int, list[Found]]]:
     """(prompt, answers, best first) as prompts are done. The batch holds `beams` rows of each prompt, side by side."""
-    device = batch.logits.device
+    device = batch.seen.device
     searches = [_Search(prompt=place.prompt, size=beams) for place in batch.places[::beams]]
     ends = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
-    wide = torch.promote_types(batch.logits.dtype, torch.float32)
+    logits = batch.logits
+    wide = torch.promote_types(logits.dtype, torch.float32)
     scores = torch.full((len(searches), beams), NEVER, dtype=wide, device=device)
     scores[:, 0] = 0.0  # all beams of a prompt are the same at first: only one may go on
     ids = torch.zeros(len(batch), 0, dtype=torch.long, device=device)
@@ -67,7 +68,7 @@ def search(
     for length in range(1, max_new_tokens + 1):
         if stop is not None and stop.requested:
             raise Stopped
-        chances = penalised(batch.logits.to(wide).log_softmax(dim=-1), batch.seen, penalty=repetition_penalty)
+        chances = penalised(logits.to(wide).log_softmax(dim=-1), batch.seen, penalty=repetition_penalty)
         vocabulary = chances.shape[1]
         totals = (chances.view(len(searches), beams, -1) + scores[:, :, None]).flatten(1)
         # Enough of them that `beams` can go on even if every beam ends in every way it can.
@@ -100,6 +101,7 @@ def search(
         logprobs = torch.cat((logprobs[rows], chances[rows, tokens][:, None]), dim=1)
         batch.take(rows)
         batch.advance(tokens)
+        logits = batch.logits
 
 
 def _flat(candidates: Tensor, chosen: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ Shapes: B rows, V vocabulary. Tokens come from the cumulative sum, because `torc
 tokens costs as much as half a decode step.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,32 @@ CHUNK = 2**19
 """Scores drawn from at once: copies of them all in fp32 leave the processor's cache, and their pages cost even more."""
 SORTED = 1024
 """top_p sorts this many of the likeliest tokens; only where they do not hold it, all (thirty times as long)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How a token is chosen: drawn by the settings of these names, at temperature 0 the likeliest."""
+
+    temperature: float
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the model's own distribution is drawn from, but for its temperature."""
+        return self.top_k == 0 and self.top_p >= 1.0 and self.repetition_penalty == 1.0
+
+
+def choose(logits: Tensor, seen: Tensor, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+    """As `draw`, after the repetition penalty for the tokens in `seen`: [B, T]."""
+    return draw(
+        penalised(logits, seen, penalty=choice.repetition_penalty),
+        uniforms,
+        temperature=choice.temperature,
+        top_k=choice.top_k,
+        top_p=choice.top_p,
+    )
 
 
 def draw(

@@ -15,11 +15,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from models_core.config import BadInput
-from models_core.decoding.batch import Place
 from models_core.decoding.beginning import Beginning
+from models_core.decoding.drawing import Choice, choose
 from models_core.decoding.key_values import attention
-from models_core.decoding.llama import has_window
 from models_core.decoding.network import Network
+from models_core.decoding.places import Place
+from models_core.decoding.shapes import has_window
 
 ROW_BY_ROW = "hone_row_by_row"
 
@@ -134,6 +135,10 @@ class ExactBatch:
         """Ids of prompt and answer so far, the shorter ones filled with their first: [B, T]."""
         width = max(map(len, self.histories))
         return torch.tensor([ids + [ids[0]] * (width - len(ids)) for ids in self.histories])
+
+    def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+        """The next token of each row and its log-probability: [B] both."""
+        return choose(self.logits, self.seen, uniforms, choice)
 
     def drop(self, over: Sequence[bool]) -> Tensor:
         """Empty the slots of rows that are over; returns the rows that go on: [B]."""

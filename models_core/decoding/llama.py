@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from transformers import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM
 from transformers.cache_utils import Cache
 
 from models_core.decoding.products import Gated, Product, can_pack
+from models_core.decoding.shapes import is_direct, linears, plain
 
-SHAPES = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 DIRECT_SCORES = 2**24
 """Attention scores of a prompt batch that are held at once; beyond them torch's own attention takes over."""
 
@@ -79,20 +77,16 @@ class Llama:
         if self.head.packed is None:
             return
         for layer in model.model.layers:
-            for module in _linears(layer):
-                plain = _plain(module)
-                plain.weight.data = plain.weight.data.new_empty(0)
+            for module in linears(layer):
+                weight = plain(module).weight
+                weight.data = weight.data.new_empty(0)
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()
 
     @classmethod
     def of(cls, model: Any, *, pack: bool) -> "Llama | None":
-        """Not for sliding windows, hooks (adapters, soft prompts), quantised layers, or LoRA that is not merged."""
-        if type(model) not in SHAPES or has_window(model.config) or _is_hooked(model):
-            return None
-        linears = [model.lm_head, *(part for layer in model.model.layers for part in _linears(layer))]
-        is_plain = type(model.model.embed_tokens) is nn.Embedding and all(map(_plain, linears))
-        return cls(model, pack=pack) if is_plain else None
+        """For models that `shapes.is_direct` is true of."""
+        return cls(model, pack=pack) if is_direct(model) else None
 
     def step(self, tokens: Tensor, positions: Tensor, bias: Tensor, caches: Sequence[LayerCache]) -> Tensor:
         """Logits after one more token a row: tokens [B], positions [B], bias [B, 1, 1, T] -> [B, V]."""
@@ -175,7 +169,7 @@ def _causal(mask: Tensor, width: int) -> Tensor:
 
 
 def _layer(layer: Any, *, pack: bool) -> _Layer:
-    query, key, value, output, gate, up, down = (_plain(part) for part in _linears(layer))
+    query, key, value, output, gate, up, down = (plain(part) for part in linears(layer))
     attention = layer.self_attn
     return _Layer(
         before_attention=_norm(layer.input_layernorm),
@@ -189,37 +183,5 @@ def _layer(layer: Any, *, pack: bool) -> _Layer:
     )
 
 
-def _linears(layer: Any) -> list[Any]:
-    attention, mlp = layer.self_attn, layer.mlp
-    projections = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
-    return [*projections, mlp.gate_proj, mlp.up_proj, mlp.down_proj]
-
-
-def _plain(module: Any) -> Any:
-    """The nn.Linear that computes what `module` does: itself, the base that LoRA is merged into, or None."""
-    if isinstance(module, BaseTunerLayer) and (module.merged or module.disable_adapters):
-        module = module.get_base_layer()
-    return module if type(module) is nn.Linear else None
-
-
 def _norm(module: Any) -> _Norm:
     return _Norm(weight=module.weight, eps=module.variance_epsilon)
-
-
-def has_window(config: Any) -> bool:
-    """Whether some layer sees only the nearest tokens."""
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
-        return any(kind != "full_attention" for kind in kinds)
-    return getattr(config, "sliding_window", None) is not None
-
-
-def _is_hooked(model: nn.Module) -> bool:
-    """Whether something listens in on a module's forward pass, or replaces it by another function."""
-    return any(module._forward_hooks or module._forward_pre_hooks or _is_replaced(module) for module in model.modules())
-
-
-def _is_replaced(module: nn.Module) -> bool:
-    """The kernels of training compute what the module's own forward does."""
-    forward = vars(module).get("forward")
-    return forward is not None and not getattr(forward, "__module__", "").startswith("models_core.kernels.")

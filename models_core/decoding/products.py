@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models_core.decoding.shapes import is_swish
+
 ROWS = 64
 """oneDNN is told how many rows to expect; it takes any number."""
 
@@ -64,7 +66,7 @@ class Gated:
     def __init__(self, gate: nn.Linear, up: nn.Linear, *, activation: nn.Module, pack: bool) -> None:
         self.gate, self.up = Product([gate], pack=pack), Product([up], pack=pack)
         self.activation = activation
-        self.is_swish = type(activation).__name__ in ("SiLUActivation", "SiLU")
+        self.is_swish = is_swish(activation)
 
     def __call__(self, states: Tensor) -> Tensor:
         """[N, inputs] -> [N, outputs]; packed, with SiLU, in two passes that keep fp32 in between."""

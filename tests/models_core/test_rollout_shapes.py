@@ -25,6 +25,7 @@ from models_core.config import BadInput
 from models_core.decoding import batch, key_values, llama, network, products
 from models_core.decoding.beginning import Beginning
 from models_core.decoding.llama import Llama
+from models_core.decoding.places import Place
 from models_core.kernels import layers as kernels
 
 WIDTHS = {
@@ -115,10 +116,10 @@ def test_only_models_of_its_shape_go_the_direct_way(name):
 def test_the_direct_way_equals_the_general_one(name, monkeypatch):
     """Full-size logits of prompts and steps in fp64, with rows of different lengths and a shared beginning."""
     model = made(name, dtype=torch.float64)
-    places = [batch.Place(prompt=number % 4, number=number // 4) for number in range(8)]
+    places = [Place(prompt=number % 4, number=number // 4) for number in range(8)]
     logits = []
     for is_direct in (True, False):
-        with torch.inference_mode(), rollout.decoding(model):
+        with torch.inference_mode(), key_values.decoding(model):
             rows = batch.Batch(network.Network(model, steps=1, fast=is_direct), ALIKE, places, max_new_tokens=6)
             steps = [rows.logits]
             for token in range(40, 46):
@@ -128,7 +129,7 @@ def test_the_direct_way_equals_the_general_one(name, monkeypatch):
     # transformers takes the norms of an fp64 model in fp32.
     torch.testing.assert_close(logits[0], logits[1], atol=2e-5, rtol=1e-5)
     monkeypatch.setattr(llama, "DIRECT_SCORES", 0)  # long prompts take torch's own attention
-    with torch.inference_mode(), rollout.decoding(model):
+    with torch.inference_mode(), key_values.decoding(model):
         rows = batch.Batch(network.Network(model, steps=1), ALIKE, places, max_new_tokens=6)
     torch.testing.assert_close(rows.logits, logits[0][0], atol=1e-10, rtol=1e-10)
 

@@ -1,0 +1,110 @@
+"""Rows in flight, of whichever kind a model is decoded by, and the choice between the kinds.
+
+native.batch.NativeBatch   compiled kernels, where model and machine are right for them
+batch.Batch                PyTorch: over a Llama-shaped model's weights directly, or through the model's own forward
+exact.ExactBatch           PyTorch, the same bits in every batch; compiled kernels do that anyway
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from models_core.decoding import exact as exactly
+from models_core.decoding.batch import Batch
+from models_core.decoding.beginning import Beginning
+from models_core.decoding.drawing import Choice
+from models_core.decoding.exact import ExactBatch
+from models_core.decoding.key_values import DECODING, decoding
+from models_core.decoding.native import choice as native
+from models_core.decoding.network import Network
+from models_core.decoding.places import Place
+from models_core.methods import soft_prompts
+
+
+class Rows(Protocol):
+    """Row i belongs to `places[i]`. Shapes: B rows, T places in use, V vocabulary."""
+
+    places: list[Place]
+
+    def __len__(self) -> int: ...
+
+    @property
+    def seen(self) -> Tensor:
+        """Ids of prompt and answer so far, repeats included: [B, T]."""
+
+    def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+        """The next token of each row, by its number in [0, 1), and its log-probability: [B] each."""
+
+    def drop(self, over: Sequence[bool]) -> Tensor:
+        """Take out the rows that are over; returns the rows that go on, in their new order: [B]."""
+
+    def advance(self, tokens: Tensor) -> None:
+        """Compute what follows `tokens` [B]."""
+
+
+class Beams(Rows, Protocol):
+    """Rows whose logits are asked for, and that may become each other."""
+
+    @property
+    def logits(self) -> Tensor:
+        """Those of the next token: [B, V]."""
+
+    def take(self, rows: Tensor) -> None:
+        """Row i becomes what row rows[i] was."""
+
+
+Open = Callable[[Sequence[Place]], Any]
+"""Begins a batch of rows: their prompts are computed."""
+
+
+@contextmanager
+def opening(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    rows: int,
+    max_new_tokens: int,
+    batches: int,
+    exact: bool = False,
+    release: bool = False,
+    beginning: Beginning | None = None,
+) -> Iterator[Open]:
+    """How to open batches of at most `rows` rows, of which there will be about `batches`.
+
+    `release`: the model is not needed afterwards. Until the end of the context it is in evaluation mode and without
+    gradients. Raises BadInput where the model cannot be taken exactly.
+    """
+    if exact:
+        exactly.check(model)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            if native.fits(model) and beginning is None:
+                yield _native(model, prompts, rows=rows, max_new_tokens=max_new_tokens, exact=exact, release=release)
+                return
+            with decoding(model, attention=exactly.ROW_BY_ROW if exact else DECODING):
+                # Virtual tokens that are embeddings go through the model's own forward pass first.
+                release = release and not soft_prompts.count(model)
+                network = Network(model, steps=batches * max_new_tokens, release=release)
+                left = beginning or soft_prompts.beginning(model)
+                common: dict[str, Any] = {"max_new_tokens": max_new_tokens, "beginning": left}
+                if exact:
+                    yield lambda places: ExactBatch(network, prompts, places, size=rows, **common)
+                else:
+                    yield lambda places: Batch(network, prompts, places, **common)
+    finally:
+        model.train(was_training)
+
+
+def _native(
+    model: Any, prompts: Sequence[Sequence[int]], *, rows: int, max_new_tokens: int, exact: bool, release: bool
+) -> Open:
+    from models_core.decoding.native.batch import NativeBatch
+    from models_core.decoding.native.network import NativeNetwork
+
+    network = NativeNetwork(model, rows=rows, release=release)
+    return lambda places: NativeBatch(network, prompts, places, max_new_tokens=max_new_tokens, sharing=not exact)
