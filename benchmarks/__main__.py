@@ -3,7 +3,8 @@
 `python -m benchmarks pretraining --data corpus.txt` compares a pretrained model with what counting alone can do,
 `python -m benchmarks methods --data demonstrations.jsonl` the fine-tuning methods with each other,
 `python -m benchmarks rollouts` sampling with transformers' generate,
-`python -m benchmarks sft --peer ENV/bin/python --data demonstrations.jsonl` fine-tuning with that of TRL.
+`python -m benchmarks sft --peer ENV/bin/python --data demonstrations.jsonl` fine-tuning with that of TRL,
+`python -m benchmarks reward_accuracy --data rankings.jsonl --results FILE` reward models on held-out rows.
 """
 
 import argparse
@@ -14,7 +15,13 @@ from importlib import import_module
 from benchmarks import engine, labeling_queue
 
 PARTS = {"queue": labeling_queue.measure, "engine": engine.measure}
-COMPARISONS = {"pretraining": "pretraining", "methods": "fine_tuning", "rollouts": "rollouts", "sft": "sft"}
+COMPARISONS = {
+    "pretraining": "pretraining",
+    "methods": "fine_tuning",
+    "rollouts": "rollouts",
+    "sft": "sft",
+    "reward_accuracy": "reward_accuracy.command",
+}
 """Modules by their names on the command line, loaded when asked for: one of them loads torch."""
 
 
