@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_core import catalogue, processes
+from models_core import catalogue, processes, records
 from models_core.config import STAGES, BadInput, Settings, parse
 from models_core.stopping import Stopped, StopSignal, follow_parent
 
@@ -118,7 +118,15 @@ def sample(arguments: argparse.Namespace, settings: Any, device: "torch.device",
 def score(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
     from models_core import score
 
-    return score.run(settings, model=arguments.model, data=arguments.data, out=arguments.out, device=device)
+    return score.run(
+        settings,
+        model=arguments.model,
+        data=arguments.data,
+        out=arguments.out,
+        device=device,
+        stop=stop,
+        resume=arguments.resume,
+    )
 
 
 def evaluate(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
@@ -274,7 +282,8 @@ def _run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
     for name in ("data", "eval", "demonstrations", "ptx", "replay", "ewc"):
         given = getattr(arguments, name, None)
         for path in given if isinstance(given, list) else [given]:
-            if path is not None and not path.is_file():
+            is_stream = arguments.command == "score" and path == Path(records.STANDARD_INPUT)
+            if path is not None and not is_stream and not path.is_file():
                 raise BadInput(f"There is no file {path} (--{name}).")
     run, _ = COMMANDS[arguments.command]
     return run(arguments, settings, _device(arguments.device), stop)

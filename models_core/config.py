@@ -109,6 +109,15 @@ def long_prompts_setting() -> Any:
     )
 
 
+def unreadable_rows_setting() -> Any:
+    """What becomes of lines that are no rows."""
+    return setting(
+        "refuse",
+        "A line that is no row of this kind ends the command (refuse), or is left out and counted (skip).",
+        choices=("refuse", "skip"),
+    )
+
+
 def chat_template_setting() -> Any:
     """What recipes that read chats do with a tokenizer that says nothing of how they are written."""
     return setting(
@@ -277,11 +286,7 @@ class RewardConfig(TrainingSettings):
         "A ranking that orders no two different answers is left out and counted (skip), or ends the run (refuse).",
         choices=("skip", "refuse"),
     )
-    unreadable_rows: str = setting(
-        "refuse",
-        "A line that is no ranking ends the run (refuse), or is left out and counted (skip).",
-        choices=("refuse", "skip"),
-    )
+    unreadable_rows: str = unreadable_rows_setting()
     long_responses: str = setting(
         "skip",
         "An answer too long for max_length counts as not ranked (skip), or ends the run (refuse).",
@@ -413,11 +418,14 @@ class ScoreConfig(Settings):
     """Scoring answers with a reward model."""
 
     micro_batch_tokens: int = setting(8192, "Tokens in one forward pass, padding included.", minimum=16)
+    batch_size: int = setting(64, "Rows read, scored and written together.", minimum=1, maximum=65_536)
     long_responses: str = setting(
         "refuse",
         "An answer too long for max_length ends the command (refuse), or gets null in the place of a score (null).",
         choices=("refuse", "null"),
     )
+    unreadable_rows: str = unreadable_rows_setting()
+    chat_template: str = chat_template_setting()
 
 
 @dataclass(frozen=True, kw_only=True)

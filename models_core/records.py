@@ -5,14 +5,17 @@ Every error is a sentence that names the file, the line and the reason. Standard
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, BinaryIO, TypedDict
 
 from models_core.config import BadInput
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
+STANDARD_INPUT = "-"
 
 
 class Message(TypedDict):
@@ -105,22 +108,32 @@ def rows(path: str | Path, *, unreadable: list[str] | None = None) -> Iterator[t
     Raises BadInput for a missing file and for a line that is not a UTF-8 JSON object of finite numbers and clean text;
     where a list is given for such lines, the sentence about each is put there instead.
     """
-    path = Path(path)
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
-    with file:
+    name = name_of(path)
+    with _opened(path) as file:
         number = 0
         while raw := file.readline(MAX_LINE_BYTES + 1):
             number += 1
             try:
                 row = _decoded(raw, first=number == 1)
             except RowError as reason:
-                _refuse(f"{path.name}, line {number}: {reason}.", unreadable)
+                _refuse(f"{name}, line {number}: {reason}.", unreadable)
                 continue
             if row is not None:
                 yield number, row
+
+
+def _opened(path: str | Path) -> AbstractContextManager[BinaryIO]:
+    if str(path) == STANDARD_INPUT:
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def name_of(path: str | Path) -> str:
+    """What a sentence calls a file."""
+    return "standard input" if str(path) == STANDARD_INPUT else Path(path).name
 
 
 def _refuse(sentence: str, unreadable: list[str] | None) -> None:
@@ -155,6 +168,18 @@ def _no_constant(name: str) -> None:
     raise RowError(f"{name} is not a JSON number")
 
 
+def stream(path: str | Path, kind: str, *, unreadable: list[str] | None = None) -> Iterator[Any]:
+    """The rows of a file, or of standard input ("-"), one by one as they are read; else as `read`."""
+    parse = PARSERS[kind]
+    for number, row in rows(path, unreadable=unreadable):
+        try:
+            record = parse(row)
+        except RowError as reason:
+            _refuse(f"{name_of(path)}, line {number}: {reason}.", unreadable)
+            continue
+        yield record
+
+
 def read(path: str | Path, kind: str, *, unreadable: list[str] | None = None) -> list[Any]:
     """All rows of a file as records of one kind: a key of PARSERS ("rankings" takes pairs too).
 
@@ -162,13 +187,7 @@ def read(path: str | Path, kind: str, *, unreadable: list[str] | None = None) ->
     Raises BadInput: "rankings.jsonl, line 12: reason." Where a list is given for them, such sentences are put there and
     the rows left out. A file without rows is an error too.
     """
-    parse: Callable[[dict[str, Any]], Any] = PARSERS[kind]
-    records = []
-    for number, row in rows(path, unreadable=unreadable):
-        try:
-            records.append(parse(row))
-        except RowError as reason:
-            _refuse(f"{Path(path).name}, line {number}: {reason}.", unreadable)
+    records = list(stream(path, kind, unreadable=unreadable))
     if not records and unreadable:
         raise BadInput(f"{Path(path).name}: no row can be read; the first: {unreadable[0]}")
     if not records:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from models_core import heads, language_models
+from models_core import chat, heads, language_models
 from models_core.config import BadInput
 from models_core.records import Messages
 from models_core.scoring import encode_group, group_head_logits
@@ -17,9 +17,19 @@ from models_core.scoring import encode_group, group_head_logits
 class Scorer:
     """One reward model, or several by names parted by commas. All are in memory at once."""
 
-    def __init__(self, names: str, *, device: torch.device, dtype: torch.dtype, max_length: int, budget: int) -> None:
+    def __init__(
+        self,
+        names: str,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        max_length: int,
+        budget: int,
+        chat_template: str = "",
+    ) -> None:
+        """`chat_template`: see chat.give_template; where it is empty, a model that has none gets the plain one."""
         self.members = [
-            _Member(name, device=device, dtype=dtype, max_length=max_length, budget=budget)
+            _Member(name, device=device, dtype=dtype, max_length=max_length, budget=budget, chat_template=chat_template)
             for name in language_models.several(names)
         ]
 
@@ -57,20 +67,24 @@ def check_ensemble(voices: int, *, objective: str, coef: float, reward: str) -> 
 
 
 class _Member:
-    def __init__(self, name: str, *, device: torch.device, dtype: torch.dtype, max_length: int, budget: int) -> None:
+    def __init__(
+        self, name: str, *, device: torch.device, dtype: torch.dtype, max_length: int, budget: int, chat_template: str
+    ) -> None:
         self.tokenizer = language_models.load_tokenizer(name)
+        if chat_template:
+            chat.give_template(self.tokenizer, name=name, chat_template=chat_template)
         self.model = language_models.load_reward_model(name, device=device, dtype=dtype)
         self.max_length = min(max_length, language_models.context_length(self.model))
         self.budget = budget
         self.device = device
 
     def opinions(self, chats: Sequence[tuple[Messages, Sequence[str]]]) -> list[list[torch.Tensor | None]]:
-        encoded = [encode_group(self.tokenizer, chat, texts, max_length=self.max_length) for chat, texts in chats]
-        logits = group_head_logits(self.model, [chat.group for chat in encoded], budget=self.budget, device=self.device)
+        encoded = [encode_group(self.tokenizer, turns, texts, max_length=self.max_length) for turns, texts in chats]
+        logits = group_head_logits(self.model, [item.group for item in encoded], budget=self.budget, device=self.device)
         rows: list[list[torch.Tensor | None]] = []
-        for own, chat in zip(logits, encoded, strict=True):
+        for own, item in zip(logits, encoded, strict=True):
             remaining = iter(heads.scores(self.model, own))
-            rows.append([next(remaining) if fit else None for fit in chat.fits])
+            rows.append([next(remaining) if fit else None for fit in item.fits])
         return rows
 
 

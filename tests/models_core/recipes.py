@@ -20,6 +20,7 @@ class StopAfter(StopSignal):
 
     def __init__(self, looks: int) -> None:
         self.left = looks
+        self.waits_for_step = False
 
     @property
     def requested(self) -> bool:  # type: ignore[override]
