@@ -11,6 +11,7 @@ tokenizers. Left out: filtering, mixtures of several corpora.
 """
 
 import json
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,6 +105,8 @@ def train(
     training.optimizer(
         "model", network, learning_rate=peak, muon=architecture.hidden_matrices(network) if by_muon else ()
     )
+    if not math.isfinite(mean_loss(network, rows[:1], settings=settings, device=device)):
+        raise BadInput(f"The loss of {model} on the first row is not a finite number: its weights are damaged.")
     step, _ = training.restore()
     keep_tokenizer(encoder, training.run)
     sampler = Sampler(

@@ -1,5 +1,6 @@
 """A language model on demonstrations: the perplexity of the responses, the labels they carry, and answers like them."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from models_core.demonstrations.encoding import Encoder, Example
 from models_core.demonstrations.measuring import mean_loss
 from models_core.demonstrations.wording import as_written
 from models_core.evaluate import labels, likeness
-from models_core.evaluate.perplexity import figures
+from models_core.evaluate.perplexity import NOT_FINITE, figures
 from models_core.progress import Ticker
 from models_core.records import Demonstration
 from models_core.stopping import StopSignal
@@ -35,6 +36,7 @@ def measure(
     rows: list[Demonstration] = records.read(data, "demonstrations")
     classes = labels.classes(rows, given=settings.labels)
     tokenizer = language_models.load_tokenizer(model)
+    chat.give_template(tokenizer, name=model, chat_template=settings.chat_template)
     network = language_models.load_policy(model, device=device, dtype=dtype)
     report = _perplexity(rows, network, tokenizer, settings=settings, file=Path(data).name, device=device, stop=stop)
     labelled = [row for row in rows if labels.of(row) is not None]
@@ -90,6 +92,8 @@ def _perplexity(
         network, examples, budget=settings.micro_batch_tokens, device=device, progress=_stoppable(stop, Ticker("rows"))
     )
     seconds = time.perf_counter() - began
+    if not math.isfinite(loss):
+        raise BadInput(NOT_FINITE)
     tokens = sum(example.learned for example in examples)
     return {
         "demonstrations": len(examples),

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from models_core import corpus, language_models, tokenization
 from models_core.batching import micro_batches
-from models_core.config import EvaluateConfig
+from models_core.config import BadInput, EvaluateConfig
 from models_core.packing import Group, pack
 from models_core.progress import Ticker
 from models_core.scoring import response_log_probs
 from models_core.stopping import StopSignal
+
+NOT_FINITE = "The loss of the model is not a finite number: its weights are damaged."
 
 
 def of_text(
@@ -67,14 +69,19 @@ def figures(nats: float, *, tokens: int, size: int) -> dict[str, float]:
 def log_probabilities(
     network: Any, groups: Sequence[Group], *, budget: int, device: torch.device, stop: StopSignal
 ) -> list[Tensor]:
-    """For each group the log-probability of its response tokens, those of all its responses end to end: (tokens,)."""
+    """For each group the log-probability of its response tokens, those of all its responses end to end: (tokens,).
+
+    Raises BadInput where one is no number: nothing that is then reported would mean anything.
+    """
     found: dict[int, Tensor] = {}
     ticker = Ticker("rows")
     for batch in micro_batches([group.tokens for group in groups], budget=budget):
         stop.check()
         members = [groups[place] for place in batch]
         sizes = [sum(map(len, group.responses)) for group in members]
-        values = response_log_probs(network, pack(members, device=device)).split(sizes)
-        found |= zip(batch, values, strict=True)
+        values = response_log_probs(network, pack(members, device=device))
+        if not values.isfinite().all():
+            raise BadInput(NOT_FINITE)
+        found |= zip(batch, values.split(sizes), strict=True)
         ticker(len(found), len(groups))
     return [found[place] for place in range(len(groups))]

@@ -1,69 +1,11 @@
 """Bad input of fine-tuning on the command line: exit status 2, one line that says what and where, nothing written."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
 
-from tests.models_core import recipes
-from tests.models_core.tiny import make_tiny_model
-
-ROOT = Path(__file__).parents[2]
-SEVERAL_COMMANDS = """
-import contextlib, io, json, sys
-from models_core.__main__ import main
-for argv in json.load(sys.stdin):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(argv)
-    print(json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
-"""
-"""Loading torch takes longer than refusing a file, so one process is given all the commands in turn."""
-
-
-def tokenizer_without(folder: Path, *, template: bool = False, pad: bool = False) -> Path:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if template:
-        tokenizer.chat_template = None
-        (folder / "chat_template.jinja").unlink()
-    if pad:
-        tokenizer.pad_token = None
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def models(folder: Path) -> dict[str, Path]:
-    """A sound model and one for each thing that can be wrong with it."""
-    made = {name: make_tiny_model(folder / name) for name in ("sound", "untemplated", "unpadded", "pickled", "nan")}
-    tokenizer_without(made["untemplated"], template=True)
-    tokenizer_without(made["unpadded"], pad=True)
-    torch.save(load_file(made["pickled"] / "model.safetensors"), made["pickled"] / "pytorch_model.bin")
-    (made["pickled"] / "model.safetensors").unlink()
-    made["loud"] = make_tiny_model(folder / "loud")
-    for name, factor in (("nan", torch.nan), ("loud", 1e25)):
-        weights = load_file(made[name] / "model.safetensors")
-        weights["model.norm.weight"] *= factor
-        save_file(weights, made[name] / "model.safetensors", metadata={"format": "pt"})
-    made["foreign"] = make_tiny_model(folder / "foreign")
-    config = json.loads((made["foreign"] / "config.json").read_text())
-    config |= {"model_type": "unheard_of", "auto_map": {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}}
-    (made["foreign"] / "config.json").write_text(json.dumps(config))
-    (made["foreign"] / "code.py").write_text("raise SystemExit('this must never run')")
-    made["torn"] = make_tiny_model(folder / "torn")
-    (made["torn"] / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
-    made["untokenised"] = make_tiny_model(folder / "untokenised")
-    for path in made["untokenised"].glob("token*"):
-        path.unlink()
-    made["no model"] = folder / "no model"
-    made["no model"].mkdir()
-    return made
+from tests.models_core import broken, recipes
 
 
 def row(*roles: str, response: Any = "fine") -> dict[str, Any]:
@@ -103,8 +45,10 @@ CASES: dict[str, tuple[str, str, list[str], str]] = {
     "pickled": ("pickled", "good", [], "has no weights in safetensors format; other formats are not read."),
     "foreign code": ("foreign", "good", [], "it needs code of its own (trust_remote_code), which is never run."),
     "torn": ("torn", "good", [], "The weights of"),
-    "no tokenizer": ("untokenised", "good", [], "The tokenizer of"),
-    "NaN weights": ("nan", "good", [], "is not a finite number: its weights are damaged."),
+    "no tokenizer": ("untokenised", "good", [], "untokenised has no tokenizer: none of the files tokenizer.json,"),
+    "NaN weights": ("nan", "good", [], "are damaged: model.norm.weight holds no finite numbers."),
+    "NaN loss": ("overflowing", "good", [], "is not a finite number: its weights are damaged."),
+    "incomplete": ("incomplete", "good", [], "are incomplete: model.norm.weight is missing (1 in all)."),
     "unknown setting": ("sound", "good", ["--set", "epoch=1"], "There is no setting 'epoch' here"),
     "weights": ("sound", "good", ["--set", "data_weights=1,2"], "data_weights holds 2 numbers for 1 data files."),
     "templates": ("sound", "good", ["--templates", "poems"], "There are no templates poems"),
@@ -121,7 +65,7 @@ DIVERGES: tuple[str, str, list[str]] = ("loud", "good", [])
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, list[str], Path]]:
     """What the command line said to each case: status, standard output, lines of standard error; and its run folder."""
     folder = tmp_path_factory.mktemp("bad")
-    made = models(folder)
+    made = broken.models(folder)
     files = {name: recipes.write(folder / f"{name}.jsonl", rows) for name, rows in DATA.items()}
     commands, outs = [], []
     asked = {name: (model, data, extra) for name, (model, data, extra, _) in CASES.items()} | {"diverges": DIVERGES}
@@ -130,20 +74,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
         extra = [str(files.get(item, item)) for item in extra]
         given = ["--model", str(made.get(model, folder / model)), "--data", str(files[data]), "--out", str(outs[-1])]
         commands.append(["sft", *given, "--set", "precision=fp32", *extra])
-    done = subprocess.run(
-        [sys.executable, "-c", SEVERAL_COMMANDS],
-        cwd=ROOT,
-        input=json.dumps(commands),
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        check=True,
-    )
-    said = [json.loads(line) for line in done.stdout.splitlines()]
-    return {
-        name: (status, out, err.strip().split("\n"), run)
-        for name, (status, out, err), run in zip(asked, said, outs, strict=True)
-    }
+    return {name: (*said, run) for name, said, run in zip(asked, broken.said_to(commands), outs, strict=True)}
 
 
 @pytest.mark.parametrize("name", list(CASES))
