@@ -19,7 +19,9 @@ class RlhfConfig(AppConfig):
             Tab(gettext_lazy("Training"), "rlhf:training", Capability.TRAIN, also=run_pages, position=50)
         )
         navigation.register(Tab(gettext_lazy("Models"), "rlhf:models", Capability.TRAIN, position=55))
-        navigation.register(Tab(gettext_lazy("Loop"), "rlhf:loop", Capability.TRAIN, position=60))
+        navigation.register(
+            Tab(gettext_lazy("Loop"), "rlhf:loop", Capability.TRAIN, also=("rlhf:choices",), position=60)
+        )
         navigation.register_banner("rlhf:model_status")
         answers.forecast_by(prospects.of_live_answers)
         signals.snapshot_requested.connect(wakeups.build_snapshot)

@@ -158,13 +158,31 @@ class LoopPolicyForm(forms.ModelForm):
 
     class Meta:
         model = LoopPolicy
-        fields = ("enabled", "judgments_per_round", "prompts_per_round")
+        fields = (
+            "enabled", "judgments_per_round", "prompts_per_round", "uncertain_first", "random_share", "tasks_scored",
+        )  # fmt: skip
         labels = {
             "enabled": gettext_lazy("Start rounds by itself"),
             "judgments_per_round": gettext_lazy("New judgments that start a round"),
             "prompts_per_round": gettext_lazy("Prompts that the new policy answers"),
+            "uncertain_first": gettext_lazy("First what the reward model is least sure of"),
+            "random_share": gettext_lazy("Share that stays at random"),
+            "tasks_scored": gettext_lazy("Comparisons scored each time"),
         }
-        help_texts = {"enabled": "", "judgments_per_round": "", "prompts_per_round": ""}
+        help_texts = {
+            "enabled": "",
+            "judgments_per_round": "",
+            "prompts_per_round": "",
+            "uncertain_first": gettext_lazy(
+                "The loop then trains reward models with several heads, and comparisons come first that the heads "
+                "disagree about."
+            ),
+            "random_share": gettext_lazy(
+                "Between 0 and 1. Judgments of these remain an honest sample, as do those of held-out prompts and gold "
+                "tasks."
+            ),
+            "tasks_scored": gettext_lazy("The next ones of the queue, each time a reward model or new answers come."),
+        }
 
     STAGES = {"reward_config": Stage.REWARD, "ppo_config": Stage.PPO, "sampling": Stage.SAMPLE}
 

@@ -19,7 +19,7 @@ from annotate import audit, snapshots
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 
-from . import runs, sampling, versions
+from . import runs, sampling, uncertainty, versions
 from .models import Iteration, LoopPolicy, RunInput, Stage, TrainingRun
 
 Step = Iteration.Step
@@ -44,7 +44,7 @@ class ReportGate(TextChoices):
 
 def policy_of(project: Project) -> LoopPolicy:
     """The project's loop policy; the defaults where none was saved."""
-    return LoopPolicy.objects.filter(project=project).first() or LoopPolicy(project=project)
+    return LoopPolicy.of(project)
 
 
 def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
@@ -145,13 +145,18 @@ def _after_snapshot(iteration: Iteration) -> None:
     runs.enqueue(
         project=project,
         stage=Stage.REWARD,
-        config={"seed": iteration.number} | policy_of(project).reward_config,
+        config={"seed": iteration.number} | _heads(project) | policy_of(project).reward_config,
         snapshot=snapshot,
         inputs={Role.MODEL: versions.reference(versions.active_policy(project))}
         | ({Role.PREVIOUS: before} if before is not None else {}),
         iteration=iteration,
         by=iteration.started_by,
     )
+
+
+def _heads(project: Project) -> dict[str, Any]:
+    """Several, where their disagreement is to choose what is labeled next."""
+    return {"ensemble": uncertainty.HEADS} if policy_of(project).uncertain_first else {}
 
 
 def _after_reward(iteration: Iteration) -> None:
@@ -165,6 +170,8 @@ def _after_reward(iteration: Iteration) -> None:
     policy = versions.active_policy(project)
     _move(iteration, to=Step.PPO, reward_version=reward)
     versions.promote(reward, by=iteration.started_by)
+    # Before PPO, which takes long: labelers go on meanwhile, by what is known now.
+    uncertainty.start_if_due(project)
     runs.enqueue(
         project=project,
         stage=Stage.PPO,

@@ -1,11 +1,12 @@
 """The records of machines' side: what was trained, on what, by which settings, and what is in use."""
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from annotate.models import Author, Project, Snapshot
+from annotate.models import Author, Project, Snapshot, Task
 
 
 class Stage(models.TextChoices):
@@ -17,6 +18,7 @@ class Stage(models.TextChoices):
     PPO = "ppo", _("PPO")
     SAMPLE = "sample", _("Sampling answers")
     EVALUATE = "evaluate", _("Evaluation")
+    SCORE = "score", _("Scoring open tasks")
 
 
 class ModelVersion(models.Model):
@@ -209,14 +211,37 @@ class LoopPolicy(models.Model):
         default=dict, blank=True, help_text='Bounds between steps, such as {"reward_accuracy": 0.55, "kl": 50}.'
     )
     sampling = models.JSONField(default=dict, blank=True, help_text="Settings of the sample command.")
+    uncertain_first = models.BooleanField(
+        default=False, help_text="Let the comparisons come first that the reward model’s heads agree on least."
+    )
+    random_share = models.FloatField(
+        default=0.2,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Share of the comparisons that stay at random places all the same.",
+    )
+    tasks_scored = models.PositiveIntegerField(
+        default=300,
+        validators=[MinValueValidator(2), MaxValueValidator(2000)],
+        help_text="Comparisons at the front of the queue that are scored each time.",
+    )
     reward_config = models.JSONField(default=dict, blank=True)
     ppo_config = models.JSONField(default=dict, blank=True)
 
     class Meta:
         verbose_name_plural = "loop policies"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(random_share__gte=0, random_share__lte=1), name="loop_policy_random_share_0_to_1"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"loop of {self.project}"
+
+    @classmethod
+    def of(cls, project: Project) -> "LoopPolicy":
+        """The project's; the defaults where none was saved."""
+        return cls.objects.filter(project=project).first() or cls(project=project)
 
 
 class Iteration(models.Model):
@@ -261,6 +286,23 @@ class Iteration(models.Model):
 
     def __str__(self) -> str:
         return f"round {self.number} of {self.project}"
+
+
+class TaskChoice(models.Model):
+    """Why a comparison comes when it does: how little a reward model's heads agreed on it when they were last asked."""
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="choice")
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="choices")
+    disagreement = models.FloatField(
+        help_text="Deviation over the heads of the difference of two answers' scores, averaged over the pairs."
+    )
+    place = models.PositiveIntegerField(help_text="Among those that were scored with it; 1 is the least agreed on.")
+
+    class Meta:
+        ordering = ["run", "place"]
+
+    def __str__(self) -> str:
+        return f"task {self.task_id} at place {self.place}"
 
 
 class WorkerHeartbeat(models.Model):

@@ -18,7 +18,7 @@ from models_core import catalogue
 from models_core.config import PPOConfig, parse
 from models_core.run_folder import folder_sha256
 
-from . import prompts, sampling, versions
+from . import prompts, sampling, uncertainty, versions
 from .models import ModelVersion, RunInput, Stage, TrainingRun
 from .run_files import RunFiles
 from .runs import Lease
@@ -43,6 +43,7 @@ NEEDS: dict[str, Needs] = {
     Stage.PPO: Needs(inputs=(Role.MODEL, Role.REFERENCE, Role.REWARD)),
     Stage.SAMPLE: Needs(inputs=(Role.MODEL,)),
     Stage.EVALUATE: Needs(inputs=(Role.MODEL, Role.AGAINST, Role.REWARD)),
+    Stage.SCORE: Needs(inputs=(Role.MODEL,)),
 }
 
 
@@ -113,6 +114,8 @@ def collect(run: TrainingRun, lease: Lease, files: RunFiles) -> dict[str, Any]:
             return files.summary() | sampling.store(run, lease, rows)
     if run.stage == Stage.EVALUATE:
         return files.summary()
+    if run.stage == Stage.SCORE:
+        return files.summary() | uncertainty.store(run, lease, _out(run, files))
     return files.result().get("metrics", {})
 
 
@@ -212,6 +215,13 @@ def _evaluate_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> 
     return Data(files={"--data": path})
 
 
+def _score_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+    path = files.inputs / "tasks.jsonl"
+    if not path.exists():
+        prompts.write(uncertainty.rows_of(run), path)
+    return Data(files={"--data": path})
+
+
 def _snapshot(run: TrainingRun, keep_alive: KeepAlive) -> Snapshot:
     """The run's snapshot, made now where no other job has made it yet. Raises Refused when it can't be had whole."""
     snapshot = run.snapshot
@@ -254,7 +264,11 @@ MODEL_FLAGS = {
     Role.AGAINST: "--against",
     Role.PREVIOUS: "--previous",
 }
-FILE_STAGES: dict[str, str] = {Stage.SAMPLE: "responses.jsonl", Stage.EVALUATE: "report.json"}
+FILE_STAGES: dict[str, str] = {
+    Stage.SAMPLE: "responses.jsonl",
+    Stage.EVALUATE: "report.json",
+    Stage.SCORE: "scores.jsonl",
+}
 """Stages that write one file, whole or not at all, in place of a run folder."""
 DATA: dict[str, Callable[[TrainingRun, RunFiles, KeepAlive], Data]] = {
     Stage.SFT: _sft_data,
@@ -262,6 +276,7 @@ DATA: dict[str, Callable[[TrainingRun, RunFiles, KeepAlive], Data]] = {
     Stage.PPO: _ppo_data,
     Stage.SAMPLE: _sample_data,
     Stage.EVALUATE: _evaluate_data,
+    Stage.SCORE: _score_data,
 }
 ACTIVITIES: dict[str, str] = {
     Stage.SFT: gettext_noop("learning from demonstrations"),
@@ -269,4 +284,5 @@ ACTIVITIES: dict[str, str] = {
     Stage.PPO: gettext_noop("learning from the reward model"),
     Stage.SAMPLE: gettext_noop("writing answers"),
     Stage.EVALUATE: gettext_noop("measuring"),
+    Stage.SCORE: gettext_noop("asking the reward model’s heads"),
 }

@@ -9,8 +9,8 @@ from django.utils import timezone
 from annotate import queue, snapshots
 from annotate.models import AnswerRequest, Snapshot
 
-from . import loop, runs, sampling, supervisor
-from .models import Iteration, TrainingRun
+from . import loop, runs, sampling, supervisor, uncertainty
+from .models import Iteration, Stage, TrainingRun
 
 
 @shared_task(name="rlhf.execute_run")
@@ -25,6 +25,8 @@ def after_run(run_id: int) -> None:
     run = TrainingRun.objects.get(pk=run_id)
     if run.status in (TrainingRun.Status.FAILED, TrainingRun.Status.CANCELLED):
         sampling.fail_requests(run)
+    if run.stage == Stage.SAMPLE:
+        uncertainty.start_if_due(run.project)
     if run.iteration_id is not None:
         loop.advance(run.iteration_id)
 
@@ -52,10 +54,11 @@ def tend_runs() -> None:
 
 @shared_task(name="rlhf.tend_loops")
 def tend_loops() -> None:
-    """Every half minute: go on with rounds whose message was lost, start rounds that are due."""
+    """Every half minute: go on with rounds whose message was lost, start rounds that are due, order queues anew."""
     for iteration_id in Iteration.objects.filter(state=Iteration.State.ACTIVE).values_list("pk", flat=True):
         loop.advance(iteration_id)
     loop.start_due()
+    uncertainty.start_due()
 
 
 @shared_task(name="rlhf.tend_queue")

@@ -15,15 +15,18 @@ SQLite takes its one write lock at BEGIN (transaction_mode IMMEDIATE), which mak
 leases.py   who holds what, and for how long
 work.py     what a labeler does with what he holds: drafts, judgments, skipping, undo
 supply.py   new tasks, and how many judgments they want
+arrangement.py  which of them come sooner
 """
 
 from annotate.submission import Receipt, Submission
 
+from .arrangement import MOST_TASKS, movable, rearrange
 from .leases import claim_next, lease_ahead, look_ahead, release_expired, release_held
 from .supply import add_comparison, set_overlap
 from .work import DraftReceipt, save_draft, skip, submit, withdraw
 
 __all__ = [
+    "MOST_TASKS",
     "DraftReceipt",
     "Receipt",
     "Submission",
@@ -31,6 +34,8 @@ __all__ = [
     "claim_next",
     "lease_ahead",
     "look_ahead",
+    "movable",
+    "rearrange",
     "release_expired",
     "release_held",
     "save_draft",

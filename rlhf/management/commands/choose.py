@@ -1,0 +1,33 @@
+"""manage.py choose PROJECT: let the comparisons come first that the reward model's heads agree on least."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from annotate.errors import Refused
+from rlhf import uncertainty, waiting
+from rlhf.management import arguments
+
+
+class Command(BaseCommand):
+    help = (
+        "Score the next open comparisons by the active reward model, and let those come first that its heads agree on "
+        "least. The last line is one JSON object."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("project", help="slug of the project")
+        parser.add_argument("--tasks", type=int, help="how many; what the loop's rules say by default")
+        parser.add_argument("--wait", action="store_true", help="stay until the queue is in order")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        project = arguments.project(options["project"])
+        try:
+            run = uncertainty.start(project=project, by=None, tasks=options["tasks"])
+        except Refused as error:
+            raise CommandError(str(error)) from None
+        self.stderr.write(f"Run {run.pk} is queued.")
+        if options["wait"]:
+            run = waiting.for_run(run, write=self.stderr.write)
+        self.stdout.write(json.dumps({"run": run.pk, "status": run.status} | run.result))

@@ -1,0 +1,42 @@
+"""What comes to labelers next, and why."""
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate.errors import Refused
+from annotate.permissions import Capability, ProjectRequest, requires
+
+from .. import loop, uncertainty, versions
+from ..models import Stage
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def choices(request: ProjectRequest) -> HttpResponse:
+    """How many comparisons were put in order, how many stay at random, and the first ones with their reason."""
+    project = request.project
+    reward = versions.active_reward(project)
+    context = {
+        "project": project,
+        "outlook": uncertainty.outlook(project),
+        "policy": loop.policy_of(project),
+        "reward": reward,
+        "is_ensemble": reward is not None and uncertainty.is_ensemble(reward),
+        "last": project.training_runs.filter(stage=Stage.SCORE).order_by("-pk").first(),
+    }
+    return render(request, "rlhf/choices.html", context)
+
+
+@require_POST
+@requires(Capability.TRAIN)
+def choose(request: ProjectRequest) -> HttpResponse:
+    try:
+        run = uncertainty.start(project=request.project, by=request.user)
+    except Refused as error:
+        messages.error(request, str(error))
+        return redirect("rlhf:choices", request.project.slug)
+    messages.success(request, _("The reward model is being asked."))
+    return redirect("rlhf:run", request.project.slug, run.pk)
