@@ -49,7 +49,10 @@ def ranked_pairs(ranks: Sequence[int | None], *, ties: Ties = "skip") -> list[Pa
 
 @dataclass(frozen=True)
 class Comparisons:
-    """The pairs of several rankings, as indices into one flat tensor of scores. All fields have shape [pairs]."""
+    """The pairs of several rankings, as indices into one flat tensor of scores. All fields have shape [pairs].
+
+    Numbers are fp64 here, and the loss takes them in the precision of its scores.
+    """
 
     better: torch.Tensor
     worse: torch.Tensor
@@ -75,9 +78,9 @@ class Comparisons:
         return cls(
             better=torch.tensor(better, dtype=torch.long, device=device),
             worse=torch.tensor(worse, dtype=torch.long, device=device),
-            target=torch.tensor(target, dtype=torch.float32, device=device),
-            margin=torch.tensor(margin_, dtype=torch.float32, device=device),
-            weight=torch.tensor(weight_, dtype=torch.float32, device=device),
+            target=torch.tensor(target, dtype=torch.float64, device=device),
+            margin=torch.tensor(margin_, dtype=torch.float64, device=device),
+            weight=torch.tensor(weight_, dtype=torch.float64, device=device),
         )
 
 
@@ -98,11 +101,12 @@ def ranking_loss(scores: torch.Tensor, comparisons: Comparisons) -> torch.Tensor
     least where both score the same.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    difference = scores[..., comparisons.better] - scores[..., comparisons.worse] - comparisons.margin
-    per_pair = -comparisons.target * functional.logsigmoid(difference) - (
-        1 - comparisons.target
-    ) * functional.logsigmoid(-difference)
-    return (comparisons.weight * per_pair).sum(-1)
+    target, margin, weight = (
+        field.to(scores.dtype) for field in (comparisons.target, comparisons.margin, comparisons.weight)
+    )
+    difference = scores[..., comparisons.better] - scores[..., comparisons.worse] - margin
+    per_pair = -target * functional.logsigmoid(difference) - (1 - target) * functional.logsigmoid(-difference)
+    return (weight * per_pair).sum(-1)
 
 
 class PolicyLoss(NamedTuple):

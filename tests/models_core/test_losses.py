@@ -94,8 +94,8 @@ def test_k_forwards_give_the_loss_and_gradient_of_explicit_pairs() -> None:
         pairwise = pairwise + torch.stack(losses).mean() / 3
     (pairwise_gradient,) = torch.autograd.grad(pairwise, [head.weight])
 
-    torch.testing.assert_close(once, pairwise, rtol=1e-7, atol=1e-10)
-    torch.testing.assert_close(gradient, pairwise_gradient, rtol=1e-7, atol=1e-10)
+    torch.testing.assert_close(once, pairwise, rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradient, pairwise_gradient, rtol=0, atol=1e-12)
 
 
 def test_policy_loss_by_hand() -> None:
