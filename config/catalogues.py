@@ -47,7 +47,7 @@ def said(domain: str) -> Catalog:
                 _add(catalog, "python", path)
     for path in sorted((ROOT / "templates").rglob("*.html")):
         _add(catalog, extract_template, path)
-    for text in [*_help_of_settings(), *wording.SENTENCES.values()]:
+    for text in [*_words_of_settings(), *wording.SENTENCES.values()]:
         catalog.add(text)
     return catalog
 
@@ -118,10 +118,11 @@ def _add(catalog: Catalog, method: Any, path: Path) -> None:
             catalog.add(message, context=context)
 
 
-def _help_of_settings() -> Iterable[str]:
-    """What the forms of runs say about each setting: models_core, which knows no Django, can't mark its texts."""
+def _words_of_settings() -> Iterable[str]:
+    """What forms of runs call each setting and say about it: models_core, which knows no Django, can't mark these."""
     for settings in STAGES.values():
         for field in dataclasses.fields(settings):
+            yield field.name.replace("_", " ")
             if text := field.metadata.get("help"):
                 yield text
 

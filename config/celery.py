@@ -110,6 +110,14 @@ def follow_worker(**kwargs: Any) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+@signals.worker_process_init.connect
+def speak_english(**kwargs: Any) -> None:
+    """What a worker stores is read by many: each page says it in its reader's language (annotate.stored_sentences)."""
+    from django.utils import translation
+
+    translation.activate("en")
+
+
 @signals.worker_ready.connect
 def tend_at_once(**kwargs: Any) -> None:
     """What a worker left behind at its last end is looked for now, not at the clock's next tick."""

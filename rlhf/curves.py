@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from . import labels
 from .models import RunMetric, TrainingRun
 
 MOST_POINTS = 600
@@ -23,13 +24,14 @@ def series(run: TrainingRun) -> dict[str, list[list[float]]]:
     return {name: [list(column) for column in zip(*thinned[name], strict=True)] for name in sorted(thinned, key=_place)}
 
 
-def latest(run: TrainingRun) -> list[RunMetric]:
-    """The metrics of the last step."""
+def latest(run: TrainingRun) -> list[tuple[str, str]]:
+    """The metrics of the last step as (name, text)."""
     newest = RunMetric.objects.filter(run=run).order_by("-step").first()
     if newest is None:
         return []
     metrics = RunMetric.objects.filter(run=run, step=newest.step)
-    return sorted(metrics, key=lambda metric: _place(metric.name))
+    ordered = sorted(metrics, key=lambda metric: _place(metric.name))
+    return [(labels.in_words(metric.name), f"{metric.value:.4g}") for metric in ordered]
 
 
 def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -37,13 +39,13 @@ def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = {
         name: value for name, value in result.items() if isinstance(value, int | float) and not isinstance(value, bool)
     }
-    return [(name.replace("_", " "), shown(found[name])) for name in sorted(found, key=_place)]
+    return [(labels.in_words(name), shown(found[name])) for name in sorted(found, key=_place)]
 
 
 def headline(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The two or three numbers by which a model is known."""
     found = [name for name in HEADLINES if isinstance(metrics.get(name), int | float)]
-    return [(name.replace("_", " "), shown(metrics[name])) for name in found[:3]]
+    return [(labels.in_words(name), shown(metrics[name])) for name in found[:3]]
 
 
 def shown(value: float) -> str:

@@ -1,8 +1,12 @@
-"""Why a run failed, as a sentence for its page."""
+"""Why a run failed, as a sentence for its page.
+
+Workers speak English; pages show these in the reader's language (see annotate.stored_sentences).
+"""
 
 import errno
 import signal
 
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from models_core.config import BadInput
@@ -11,7 +15,10 @@ DISK_FULL = gettext_noop("The disk is full. Free some space below the data folde
 OUT_OF_MEMORY = gettext_noop(
     "Memory ran out. Take a smaller batch_size, micro_batch_tokens or max_length, or a machine with more memory."
 )
-KILLED = "Its process was killed by the system (signal 9), most likely because memory ran out."
+KILLED = gettext_noop(
+    "Its process was killed by the system (signal 9), most likely because memory ran out. "
+    "Take a smaller batch_size or micro_batch_tokens, or a machine with more memory."
+)
 LONGEST = 2_000
 
 
@@ -19,14 +26,17 @@ def of_child(*, returncode: int, log: str) -> str:
     """From the exit status of models_core and the end of its standard error, whose last line says what went wrong."""
     last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
     if returncode in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return f"{KILLED} Take a smaller batch_size or micro_batch_tokens, or a machine with more memory."
+        return KILLED
     if returncode < 0:
-        return f"Its process ended by signal {-returncode} ({signal.strsignal(-returncode)})."
+        name = signal.strsignal(-returncode)
+        return _("Its process ended by signal %(number)s (%(name)s).") % {"number": -returncode, "name": name}
     if "MemoryError" in last or "out of memory" in last.lower() or "can't allocate memory" in last:
         return OUT_OF_MEMORY
     if "No space left on device" in last:
         return DISK_FULL
-    return last[:LONGEST] or f"Its process ended with exit status {returncode} and said nothing."
+    if not last:
+        return _("Its process ended with exit status %(status)s and said nothing.") % {"status": returncode}
+    return last[:LONGEST]
 
 
 def of_exception(error: Exception) -> str:
@@ -38,5 +48,6 @@ def of_exception(error: Exception) -> str:
     if isinstance(error, BadInput):
         return str(error)
     if isinstance(error, OSError):
-        return f"A file could not be read or written: {error}."
-    return f"Hone itself failed ({type(error).__name__}: {error}). The worker's log says where."[:LONGEST]
+        return _("A file could not be read or written: %(error)s.") % {"error": error}
+    what = f"{type(error).__name__}: {error}"[:LONGEST]
+    return _("Hone itself failed (%(error)s). The worker's log says where.") % {"error": what}

@@ -5,14 +5,13 @@ import typing
 from typing import Any
 
 from django import forms
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.models import Project, Snapshot
 from models_core.config import STAGES, BadInput, Settings, parse
 
-from . import launch, loop
+from . import labels, launch, loop
 from .models import LoopPolicy, ModelVersion, RunInput, Stage
 from .sampling import DEFAULT_PROMPTS
 from .stages import NEEDS
@@ -35,8 +34,7 @@ MOST_PROMPTS = 10_000
 def setting_field(setting: "dataclasses.Field[Any]", kind: type) -> forms.Field:
     """A form field for one setting, with its help, range and choices."""
     low, high, choices = (setting.metadata[key] for key in ("minimum", "maximum", "choices"))
-    # Its name is the same in every language: what commands and files call it.
-    label = format_html('<span lang="en">{}</span>', setting.name.replace("_", " "))
+    label = labels.of_name(setting.name)
     common: dict[str, Any] = {"label": label, "help_text": _(setting.metadata["help"])}
     if choices:
         return forms.ChoiceField(choices=[(choice, choice) for choice in choices], **common)

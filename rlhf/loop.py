@@ -31,6 +31,10 @@ GATES = {
     "kl": (gettext_lazy("KL divergence of the policy, at most"), "above"),
 }
 """Numbers a round may not pass, with what passing means."""
+PASSED = {
+    "reward_accuracy": gettext_noop("The reward model’s accuracy of %(value)s is below the gate of %(bound)s."),
+    "kl": gettext_noop("The policy’s KL divergence of %(value)s is above the gate of %(bound)s."),
+}
 REPORT_GATE = "reward_report"
 
 
@@ -137,7 +141,7 @@ def _after_snapshot(iteration: Iteration) -> None:
     if snapshot is None or snapshot.state in (Snapshot.State.PENDING, Snapshot.State.BUILDING):
         return
     if snapshot.state == Snapshot.State.FAILED:
-        raise _Closing(State.FAILED, f"The snapshot could not be made: {snapshot.error}")
+        raise _Closing(State.FAILED, _("Its snapshot could not be made: %(error)s") % {"error": snapshot.error})
     project = iteration.project
     iteration.numbers |= {"judgments": snapshot.rows}
     _move(iteration, to=Step.REWARD)
@@ -221,9 +225,10 @@ def _ended_run(iteration: Iteration, stage: str) -> TrainingRun | None:
     if run is None or not run.ended:
         return None
     if run.status == TrainingRun.Status.FAILED:
-        raise _Closing(State.FAILED, f"{run.get_stage_display()} failed: {run.error}")
+        values = {"stage": run.get_stage_display(), "error": run.error}
+        raise _Closing(State.FAILED, _("Its run failed (%(stage)s): %(error)s") % values)
     if run.status == TrainingRun.Status.CANCELLED:
-        raise _Closing(State.CANCELLED, f"{run.get_stage_display()} was cancelled.")
+        raise _Closing(State.CANCELLED, _("Its run was cancelled (%(stage)s).") % {"stage": run.get_stage_display()})
     return run
 
 
@@ -232,13 +237,11 @@ def _check_gate(iteration: Iteration, name: str, value: float | None) -> None:
     if bound is None:
         return
     if value is None:
-        raise _Closing(State.STOPPED, f"The gate {name} needs a number, and the run has none.")
+        raise _Closing(State.STOPPED, _("The gate %(gate)s needs a number, and the run has none.") % {"gate": name})
     passed = value < bound if GATES[name][1] == "below" else value > bound
     if passed:
-        raise _Closing(
-            State.STOPPED,
-            f"{GATES[name][0].partition(',')[0]} {value:.3g} is {GATES[name][1]} the gate of {bound:g}.",
-        )
+        measured = {"value": f"{value:.3g}", "bound": f"{bound:g}"}
+        raise _Closing(State.STOPPED, _(PASSED[name]) % measured)
 
 
 def _check_report(iteration: Iteration, result: Mapping[str, Any]) -> None:

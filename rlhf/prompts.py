@@ -64,11 +64,11 @@ def for_ppo(project: Project, *, reward: ModelVersion, enough: int) -> Chosen:
     everything = [_row(prompt) for prompt in train]
     if not everything:
         raise Refused(_("%(project)s has no train prompts. Import some first.") % {"project": project.name})
-    note = (
-        f"Only {len(rows)} of {len(everything)} train prompts are new to the reward model, fewer than the {enough} of "
-        "a batch, so PPO used all of them."
+    note = _(
+        "Only %(new)s of %(all)s train prompts are new to the reward model, fewer than the %(enough)s of a batch, "
+        "so PPO used all of them."
     )
-    return Chosen(rows=everything, notes=(note,))
+    return Chosen(rows=everything, notes=(note % {"new": len(rows), "all": len(everything), "enough": enough},))
 
 
 def held_out(project: Project) -> list[Row]:

@@ -262,7 +262,8 @@ def _lose(run: TrainingRun) -> bool:
             lost.update(status=Status.CANCELLED, finished_at=now, activity="")
             send("rlhf.after_run", run.pk)
         elif run.attempt >= run.max_attempts:
-            error = f"Its worker went silent {run.attempt} times; the last one was {run.worker}."
+            values = {"times": run.attempt, "worker": run.worker}
+            error = _("Its worker went silent %(times)s times; the last one was %(worker)s.") % values
             lost.update(status=Status.FAILED, finished_at=now, activity="", error=error)
             send("rlhf.after_run", run.pk)
         else:
@@ -287,7 +288,8 @@ def resend(*, now: datetime | None = None) -> int:
 
 def _give_up(run: TrainingRun, *, now: datetime) -> None:
     with transaction.atomic():
-        error = f"No worker listened to the queue {run.queue} for {UNHEARD_AFTER // timedelta(hours=1)} hours."
+        values = {"queue": run.queue, "hours": UNHEARD_AFTER // timedelta(hours=1)}
+        error = _("No worker listened to the queue %(queue)s for %(hours)s hours.") % values
         queued = TrainingRun.objects.filter(pk=run.pk, status=Status.QUEUED)
         if queued.update(status=Status.FAILED, error=error, finished_at=now, activity="") == 1:
             send("rlhf.after_run", run.pk)

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotate import queue
 from annotate.errors import Refused
@@ -175,7 +176,9 @@ def _is_for_queue(run: TrainingRun, prompt: Prompt) -> bool:
 
 def fail_requests(run: TrainingRun) -> None:
     """Say so to whoever asked for the answers of a run that ended without them."""
-    _end_requests(run, state=AnswerRequest.State.FAILED, error=run.error or "The sampling run was cancelled.")
+    _end_requests(
+        run, state=AnswerRequest.State.FAILED, error=run.error or gettext_noop("The sampling run was cancelled.")
+    )
 
 
 def _end_requests(run: TrainingRun, **values: Any) -> None:

@@ -153,7 +153,7 @@ def base_model_activity(name: str) -> str:
     """What to say while a base model is still being fetched; empty when it is there."""
     status = catalogue.status(name, settings.HONE_DATA / "models")
     if status.state == "downloading" and status.total:
-        return f"fetching the base model, {100 * status.done // status.total}%"
+        return _("fetching the base model, %(share)s%%") % {"share": 100 * status.done // status.total}
     return gettext_noop("fetching the base model") if status.state in ("downloading", "converting") else ""
 
 
@@ -166,7 +166,9 @@ def _sft_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
         run,
         files,
         keep_alive,
-        none_held_out="No demonstration is held out yet, so the loss is measured on a part of the train prompts.",
+        none_held_out=gettext_noop(
+            "No demonstration is held out yet, so the loss is measured on a part of the train prompts."
+        ),
     )
 
 
@@ -175,7 +177,9 @@ def _reward_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Da
         run,
         files,
         keep_alive,
-        none_held_out="No judged prompt is held out yet, so the accuracy is of a part of the train prompts.",
+        none_held_out=gettext_noop(
+            "No judged prompt is held out yet, so the accuracy is of a part of the train prompts."
+        ),
     )
 
 

@@ -165,7 +165,7 @@ class _Watch:
 
     def _activity(self) -> str:
         if self.stopping:
-            return "stopping: saving a checkpoint"
+            return gettext_noop("stopping: saving a checkpoint")
         if self.base_model and not self.files.is_started:
             return stages.base_model_activity(self.base_model)
         return ""

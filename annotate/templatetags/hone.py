@@ -6,7 +6,7 @@ from django.template.context import Context
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from .. import navigation, rendering, unblinding
+from .. import navigation, rendering, stored_sentences, unblinding
 from ..models import Project, User
 from ..views import preferences
 
@@ -66,7 +66,7 @@ def role_name(role: str) -> str:
 @register.filter
 def translated(sentence: str) -> str:
     """A sentence that a worker stored in English, in the reader's language where the catalogue knows it."""
-    return _(sentence) if sentence else ""
+    return stored_sentences.in_readers_language(sentence)
 
 
 @register.filter

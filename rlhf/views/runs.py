@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.errors import Refused
 from annotate.permissions import Capability, ProjectRequest, requires
 
-from .. import curves, launch, live, runs, workers
+from .. import curves, labels, launch, live, runs, workers
 from ..forms import RunForm
 from ..models import TrainingRun
 from ..reports import stored
@@ -72,6 +72,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "latest": curves.latest(found),
         "unheard": _unheard([found]),
         "numbers": curves.numbers(found.result),
+        "given": [(labels.of_name(name), value) for name, value in (found.config | found.options).items()],
         "notes": found.result.get("notes", []),
         "verdict": verdict_of(report, project=request.project) if (report := stored.load(found)) else None,
     }
@@ -81,9 +82,11 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
 @require_safe
 @requires(Capability.TRAIN)
 def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
-    """{"series": {name: [[step, ...], [value, ...]]}, "ended": bool} for the curves."""
+    """{"series": {name: [[step, ...], [value, ...]]}, "words": {name: words}, "ended": bool} for the curves."""
     found = _run(request, run_id)
-    return JsonResponse({"series": curves.series(found), "ended": found.ended})
+    series = curves.series(found)
+    words = {name: labels.in_words(name) for name in series}
+    return JsonResponse({"series": series, "words": words, "ended": found.ended})
 
 
 @require_POST

@@ -45,33 +45,35 @@
     };
   };
 
-  const draw = (name, data) => {
+  const latest = (data) => interpolate(gettext("step %(n)s: %(value)s"), { n: data[0].at(-1), value: shown(data[1].at(-1)) }, true);
+
+  const draw = (name, words, data) => {
     const known = charts.get(name);
     if (known) {
       known.chart.setData(data);
-      known.output.textContent = `step ${data[0].at(-1)}: ${shown(data[1].at(-1))}`;
+      known.output.textContent = latest(data);
       return;
     }
     const figure = document.createElement("figure");
     const caption = document.createElement("figcaption");
     const output = document.createElement("output");
     const plot = document.createElement("div");
-    caption.append(name.replaceAll("_", " "), output);
+    caption.append(words, output);
     plot.className = "plot";
     figure.append(caption, plot);
     section.append(figure);
     section.hidden = false;
     const settings = options(name, Math.max(plot.clientWidth, 200), output);
     settings.series[1].points.show = data[0].length < 3;
-    charts.set(name, { chart: new uPlot(settings, data, plot), plot, output, data });
-    output.textContent = `step ${data[0].at(-1)}: ${shown(data[1].at(-1))}`;
+    charts.set(name, { chart: new uPlot(settings, data, plot), plot, output, data, words });
+    output.textContent = latest(data);
   };
 
   const redraw = () => {
-    const drawn = [...charts].map(([name, { chart }]) => [name, chart.data]);
+    const drawn = [...charts].map(([name, { chart, words }]) => [name, words, chart.data]);
     charts.clear();
     section.replaceChildren();
-    for (const [name, data] of drawn) draw(name, data);
+    for (const [name, words, data] of drawn) draw(name, words, data);
   };
 
   const refresh = async () => {
@@ -80,8 +82,8 @@
     try {
       const answer = await fetch(section.dataset.metrics, { headers: { Accept: "application/json" } });
       if (!answer.ok) return;
-      const { series } = await answer.json();
-      for (const [name, data] of Object.entries(series)) draw(name, data);
+      const { series, words } = await answer.json();
+      for (const [name, data] of Object.entries(series)) draw(name, words[name], data);
     } catch {
       // The network is away: the next swap asks again.
     } finally {

@@ -137,7 +137,8 @@ COVERED = """() => {
     const dock = document.querySelector(".dock"), active = document.activeElement;
     if (!dock || dock.contains(active) || getComputedStyle(dock).position !== "sticky") return "";
     const { top, bottom } = active.getBoundingClientRect(), edge = dock.getBoundingClientRect().top;
-    return bottom > edge + 1 && top > edge - 24 ? `${active.localName} ${active.name ?? ""} at ${top}, dock at ${edge}` : "";
+    const isHidden = bottom > edge + 1 && top > edge - 24;
+    return isHidden ? `${active.localName} ${active.name ?? ""} at ${top}, dock at ${edge}` : "";
 }"""
 
 

@@ -61,7 +61,7 @@ def test_a_reward_model_below_the_gate_stops_the_round_before_ppo(iteration: Ite
     iteration.refresh_from_db()
     assert (iteration.state, iteration.reason) == (
         "stopped",
-        "Accuracy of the reward model 0.52 is below the gate of 0.55.",
+        "The reward model’s accuracy of 0.52 is below the gate of 0.55.",
     )
     assert iteration.numbers["reward_accuracy"] == 0.52
     assert versions.active_reward(cast.project) is None
@@ -77,7 +77,7 @@ def test_a_policy_that_went_too_far_is_not_put_into_use(iteration: Iteration, ca
     iteration.refresh_from_db()
     assert (iteration.state, iteration.reason) == (
         "stopped",
-        "KL divergence of the policy 12.5 is above the gate of 10.",
+        "The policy’s KL divergence of 12.5 is above the gate of 10.",
     )
     assert versions.active_policy(cast.project) == base
 
@@ -88,7 +88,7 @@ def test_a_failed_run_ends_its_round_with_the_reason_and_no_round_follows(iterat
     runs.fail(lease, error="The disk is full.")
     loop.advance(iteration.pk)
     iteration.refresh_from_db()
-    assert (iteration.state, iteration.reason) == ("failed", "Reward model failed: The disk is full.")
+    assert (iteration.state, iteration.reason) == ("failed", "Its run failed (Reward model): The disk is full.")
     assert Iteration.objects.count() == 1
 
 

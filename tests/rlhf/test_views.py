@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from annotate.models import AuditEvent
-from rlhf import curves, runs, versions
+from rlhf import curves, failures, runs, versions
 from rlhf.forms import RunForm, SettingsForm
 from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunMetric, TrainingRun
 from tests.cast import Cast
@@ -74,6 +74,26 @@ def test_a_run_of_another_project_is_not_found_through_ones_own(queued: Any, cas
     for name in ("run", "metrics", "cancel_run"):
         address = reverse(f"rlhf:{name}", args=[cast.other_project.slug, run.pk])
         assert (client.post if name == "cancel_run" else client.get)(address).status_code == 404
+
+
+def test_a_failed_run_is_read_in_chinese_with_its_settings_and_numbers(queued: Any, cast: Cast) -> None:
+    cast.manager.__class__.objects.filter(pk=cast.manager.pk).update(language="zh-hans")
+    client = as_user("manager", cast)
+    pages = []
+    for error in (failures.of_child(returncode=7, log=""), "There is no model folder /no/where."):
+        run = queued()
+        lease = runs.claim(run_id=run.pk, worker="w/1/2")
+        assert lease is not None
+        runs.record_metrics(lease, [(2, "gradient_norm", 0.5)])
+        runs.fail(lease, error=error)
+        pages.append(client.get(url(cast, "run", run.pk)).content.decode())
+    known, unknown = pages
+    assert "进程以退出状态 7 结束，没有给出任何说明。" in known
+    assert '运行失败。以下为进程给出的英文说明： <bdi lang="en">There is no model folder /no/where.</bdi>' in unknown
+    assert '<dt>最多新词元数 <code lang="en">max_new_tokens</code></dt><dd>4</dd>' in known
+    assert "<dt>梯度范数</dt><dd>0.5</dd>" in known
+    form = client.get(url(cast, "new_run", "reward")).content.decode()
+    assert '批大小 <code lang="en">batch_size</code>' in form
 
 
 def test_runs_of_live_chats_are_listed_apart(queued: Any, cast: Cast) -> None:
@@ -160,7 +180,11 @@ def test_a_run_is_followed_as_a_page_as_a_fragment_and_as_numbers(queued: Any, c
     assert "<html" not in fragment
     assert "50%" in fragment
     numbers = client.get(url(cast, "metrics", run.pk)).json()
-    assert numbers == {"series": {"loss": [[1, 2], [0.7, 0.6]], "accuracy": [[2], [0.5]]}, "ended": False}
+    assert numbers == {
+        "series": {"loss": [[1, 2], [0.7, 0.6]], "accuracy": [[2], [0.5]]},
+        "words": {"loss": "loss", "accuracy": "accuracy"},
+        "ended": False,
+    }
 
     runs.fail(lease, error="rankings.jsonl, line 3: <b>not</b> valid JSON.")
     page = client.get(url(cast, "run", run.pk)).content.decode()
