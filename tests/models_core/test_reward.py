@@ -46,7 +46,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def fresh(base: Path, *, dtype: torch.dtype = torch.float64) -> Any:
-    return language_models.new_reward_model(base, device=CPU, dtype=dtype, seed=1).to(dtype)
+    return language_models.new_reward_model(base, device=CPU, dtype=dtype, seed=1).to(dtype)  # the head too
 
 
 def gradients(network: Any) -> dict[str, torch.Tensor]:
@@ -141,14 +141,17 @@ def test_several_judgments_share_one_forward_pass(base: Path) -> None:
     assert three.weight == 3.5
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "qlora"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_weight_that_a_method_trains_learns(tmp_path: Path, base: Path, method: str) -> None:
     """None is left frozen for speed: after two steps each tensor that should learn has a gradient that is not 0."""
     tokenizer = language_models.load_tokenizer(base)
     minibatch, settings = learned(
         tokenizer, method=method, virtual_tokens=3, last_layers=1, adapter_width=4, lora_rank=2
     )
-    network = methods.prepare(fresh(base, dtype=torch.float32), settings, tokenizer=tokenizer)
+    network = language_models.new_reward_model(
+        base, device=CPU, dtype=torch.float32, seed=1, quantise=method == "qlora"
+    )
+    network = methods.prepare(network, settings, tokenizer=tokenizer)
     learning = methods.trainable(network)
     optimizer = torch.optim.SGD(learning.values(), lr=0.5)
     for _ in range(3):  # what begins at 0, such as LoRA's B, lets gradients through to the rest after a step
@@ -156,6 +159,5 @@ def test_every_weight_that_a_method_trains_learns(tmp_path: Path, base: Path, me
         reward.accumulate(network, minibatch, settings=settings, device=CPU, stop=StopSignal())
         optimizer.step()
     still = [name for name, weight in learning.items() if weight.grad is None or not weight.grad.abs().sum() > 0]
-    # A token that no row has, and a position beyond every row's end, can't have a gradient: none of a whole tensor.
     assert still == []
     assert any("score" in name for name in learning)
