@@ -4,18 +4,25 @@ The forward of a module is replaced on the instance, so its parameters, names an
 a projection, an adapter behind one and FSDP around a layer go on working, and what is saved is the plain model.
 """
 
+from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
+from transformers.activations import SiLUActivation
 
-from models_core.kernels.norm import rms_norm
+from models_core.kernels.gate import gated
+from models_core.kernels.norm import add_norm, rms_norm
 from models_core.kernels.rotary import rotate
 
 NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
 ATTENTIONS = frozenset({"LlamaAttention", "MistralAttention", "Qwen2Attention"})
+LAYERS = frozenset({"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"})
+MLPS = frozenset({"LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP"})
+
+SILUS = (nn.SiLU, SiLUActivation)
 
 
 def install(trunk: nn.Module) -> None:
@@ -24,10 +31,21 @@ def install(trunk: nn.Module) -> None:
         return
     trunk._has_kernels = True  # type: ignore[assignment]
     for module in trunk.modules():
-        if type(module).__name__ in NORMS:
-            module.forward = MethodType(_norm_forward, module)
-        elif type(module).__name__ in ATTENTIONS:
-            module.forward = MethodType(_attention_forward, module)
+        if (forward := _replacement(module)) is not None:
+            module.forward = MethodType(forward, module)
+
+
+def _replacement(module: Any) -> Callable[..., Any] | None:
+    name = type(module).__name__
+    if name in NORMS:
+        return _norm_forward
+    if name in ATTENTIONS:
+        return _attention_forward
+    if name in MLPS and isinstance(module.act_fn, SILUS):
+        return _mlp_forward
+    if name in LAYERS and type(module.post_attention_layernorm).__name__ in NORMS:
+        return _layer_forward
+    return None
 
 
 def _norm_forward(self: Any, hidden_states: Tensor) -> Tensor:
@@ -35,6 +53,26 @@ def _norm_forward(self: Any, hidden_states: Tensor) -> Tensor:
         plain: Tensor = type(self).forward(self, hidden_states)
         return plain
     return rms_norm(hidden_states, self.weight, eps=self.variance_epsilon)
+
+
+def _mlp_forward(self: Any, x: Tensor) -> Tensor:
+    down: Tensor = self.down_proj(gated(self.gate_proj(x), self.up_proj(x)))
+    return down
+
+
+def _layer_forward(self: Any, hidden_states: Tensor, *given: Any, **named: Any) -> Any:
+    """Packed rows have the sum before the MLP and its normalisation computed together.
+
+    A layer that is computed twice goes the usual way: transformers does that in the forward that is replaced here.
+    """
+    norm = self.post_attention_layernorm
+    is_watched = norm._forward_hooks or norm._forward_pre_hooks
+    is_plain = named.get("layout") is not None and not given and hidden_states.dtype != torch.float64
+    if not is_plain or is_watched or self.gradient_checkpointing:
+        return type(self).forward(self, hidden_states, *given, **named)
+    attended, _ = self.self_attn(self.input_layernorm(hidden_states), **named)
+    hidden_states, normed = add_norm(hidden_states, attended, norm.weight, eps=norm.variance_epsilon)
+    return hidden_states + self.mlp(normed)
 
 
 def _attention_forward(

@@ -9,8 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models_core.kernels import native
+
 CHUNK = 128
-"""Tokens whose logits exist at once: few enough for a processor's last cache, enough for a fast product."""
+"""Tokens whose logits exist at once in fp32: few enough for a processor's last cache, enough for a fast product."""
+NATIVE_CHUNK = 1024
+"""The same where a compiled kernel turns logits into errors in place: fewer products, of a better shape."""
 KEPT_BYTES = 256 * 2**20
 """Up to this size the probabilities of all tokens are kept for the backward pass, else they are computed again."""
 
@@ -31,19 +35,21 @@ class _LinearLogProbs(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, temperature: float
     ) -> Tensor:
         learns, weight_learns, bias_learns = ctx.needs_input_grad[:3]
-        size = len(tokens) * weight.shape[0] * weight.element_size()
+        keeps = (weight_learns or bias_learns) and len(tokens) * weight.shape[0] * weight.element_size() <= KEPT_BYTES
+        follows = learns and not (weight_learns or bias_learns)
         errors: list[Tensor] = []
         directions: list[Tensor] = []
         log_probs = []
-        for states, chosen in zip(hidden.split(CHUNK), tokens.split(CHUNK), strict=True):
-            chosen_log_probs, powers, sums = _softmax_parts(_logits(states, weight, bias, temperature), chosen)
+        chunk = _chunk(weight)
+        for states, chosen in zip(hidden.split(chunk), tokens.split(chunk), strict=True):
+            logits = torch.nn.functional.linear(states, weight, bias)
+            chosen_log_probs, error = _softmax(logits, chosen, temperature=temperature, wants_error=keeps or follows)
             log_probs.append(chosen_log_probs)
-            if weight_learns or bias_learns:
-                if size <= KEPT_BYTES:
-                    errors.append(_error(powers, sums, chosen, weight.dtype))
-            elif learns:
+            if error is not None and keeps:
+                errors.append(error)
+            elif error is not None:
                 # Under a frozen layer the gradient is a vector as wide as the hidden state: worked out on the spot.
-                directions.append(_error(powers, sums, chosen, weight.dtype) @ weight)
+                directions.append(error @ weight)
         ctx.save_for_backward(hidden, weight, bias, tokens, *errors, *directions)
         ctx.temperature, ctx.errors, ctx.directions = temperature, len(errors), len(directions)
         return torch.cat(log_probs) if log_probs else hidden.new_empty(0)
@@ -60,15 +66,15 @@ class _LinearLogProbs(torch.autograd.Function):
         if weight_learns:
             to_weight = torch.empty_like(weight) if len(tokens) else torch.zeros_like(weight)
         to_bias = torch.zeros_like(bias) if bias is not None and bias_learns else None
-        starts = range(0, len(tokens), CHUNK)
-        for number, start in enumerate(starts):
-            span = slice(start, start + CHUNK)
+        chunk = _chunk(weight)
+        for number, start in enumerate(range(0, len(tokens), chunk)):
+            span = slice(start, start + chunk)
             states, chosen, part = hidden[span], tokens[span], factor[span]
             if ctx.errors:
                 error = kept[number]
             else:
-                _, powers, sums = _softmax_parts(_logits(states, weight, bias, ctx.temperature), chosen)
-                error = _error(powers, sums, chosen, weight.dtype)
+                logits = torch.nn.functional.linear(states, weight, bias)
+                error = _softmax(logits, chosen, temperature=ctx.temperature, wants_error=True)[1]
             if to_hidden is not None:
                 to_hidden[span] = (error @ weight) * part
             if to_weight is not None:
@@ -79,10 +85,27 @@ class _LinearLogProbs(torch.autograd.Function):
         return to_hidden, to_weight, to_bias, None, None
 
 
-def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    logits = torch.nn.functional.linear(states, weight, bias)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return logits if temperature == 1.0 else logits.div_(temperature)
+def _is_native(weight: Tensor) -> bool:
+    return weight.dtype == torch.bfloat16 and native.is_there(weight.device)
+
+
+def _chunk(weight: Tensor) -> int:
+    return NATIVE_CHUNK if _is_native(weight) else CHUNK
+
+
+def _softmax(logits: Tensor, tokens: Tensor, *, temperature: float, wants_error: bool) -> tuple[Tensor, Tensor | None]:
+    """The tokens' log-probabilities [N] and, where wanted, probabilities minus one at the token in the logits' numbers.
+
+    May overwrite the logits.
+    """
+    if _is_native(logits):
+        from models_core.kernels.native.softmax import softmax_errors
+
+        chosen = softmax_errors(logits, tokens, temperature=temperature, writes=wants_error)
+        return chosen, logits if wants_error else None
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    log_probs, powers, sums = _softmax_parts(wide if temperature == 1.0 else wide.div_(temperature), tokens)
+    return log_probs, _error(powers, sums, tokens, logits.dtype) if wants_error else None
 
 
 def _softmax_parts(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,26 @@
+"""Parts of a training step as compiled kernels that visit memory once, for bf16 on a processor (see compiled/).
+
+softmax.py     logits to errors
+gate.py        the gated product inside an MLP
+norm.py        RMS normalisation, and the sum before it
+attention.py   attention within segments
+
+Each has a plain counterpart in this package's parent, which computes where there is no compiler, and on other devices.
+"""
+
+import torch
+from torch import Tensor
+
+from models_core.compiled import availability
+
+
+def is_there(device: torch.device) -> bool:
+    """Whether tensors on this device are computed by compiled kernels. Imports none of them."""
+    return device.type == "cpu" and availability.has_compiler()
+
+
+def fits(*tensors: Tensor) -> bool:
+    """Whether these tensors are what the kernels read: bf16 without gaps, where there is a compiler."""
+    return is_there(tensors[0].device) and all(
+        tensor.dtype == torch.bfloat16 and tensor.is_contiguous() for tensor in tensors
+    )

@@ -1,0 +1,127 @@
+"""Compiled kernels in bf16 against the plain formulas in fp64, and the plain way where there is no compiler."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models_core.compiled import availability
+from models_core.kernels import native, vocabulary
+from models_core.kernels.gate import gated
+from models_core.kernels.norm import add_norm, rms_norm
+from models_core.kernels.vocabulary import linear_log_probs
+from models_core.language_models import load_policy
+from models_core.methods.layers import trunk
+from models_core.packing import Group, hidden_states, pack
+from tests.models_core.tiny import make_tiny_model
+
+HALF = 2**-8
+"""The step of bf16, relative to a number."""
+EPS = 1e-5
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Any:
+    usual = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(usual)
+
+
+@pytest.fixture
+def without_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    availability.has_compiler.cache_clear()
+    monkeypatch.setenv(availability.SWITCH, "0")
+    yield
+    availability.has_compiler.cache_clear()
+
+
+def drawn(*shape: int, seed: int, scale: float = 1.0) -> Tensor:
+    numbers = torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
+    return numbers.to(torch.bfloat16).requires_grad_()
+
+
+def check(ours: Callable[..., Tensor], plain: Callable[..., Tensor], given: Sequence[Tensor]) -> None:
+    """Values and gradients in bf16 are those of fp64, to the rounding of few steps."""
+    exact = [tensor.detach().double().requires_grad_() for tensor in given]
+    found, expected = ours(*given), plain(*exact)
+    torch.testing.assert_close(found.double(), expected, rtol=2 * HALF, atol=2 * HALF)
+    direction = torch.randn(found.shape, generator=torch.Generator().manual_seed(9)).to(torch.bfloat16)
+    gradients = torch.autograd.grad((found * direction).sum(), given)
+    wanted = torch.autograd.grad((expected * direction.double()).sum(), exact)
+    for gradient, one in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(gradient.double(), one, rtol=4 * HALF, atol=4 * HALF * max(1.0, one.std().item()))
+
+
+def normal(states: Tensor, weight: Tensor) -> Tensor:
+    return weight * states * torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + EPS)
+
+
+@pytest.mark.parametrize("width", [32, 40])
+def test_normalisation(width: int, threads: int) -> None:
+    given = [drawn(2, 5, width, seed=0), drawn(width, seed=1)]
+    assert native.fits(*given)
+    check(lambda states, weight: rms_norm(states, weight, eps=EPS), normal, given)
+
+
+def test_the_sum_before_a_normalisation_gets_the_gradients_of_both_ways(threads: int) -> None:
+    def ours(states: Tensor, added: Tensor, weight: Tensor) -> Tensor:
+        sums, output = add_norm(states, added, weight, eps=EPS)
+        return torch.cat([sums, output])
+
+    def plain(states: Tensor, added: Tensor, weight: Tensor) -> Tensor:
+        return torch.cat([states + added, normal(states + added, weight)])
+
+    check(ours, plain, [drawn(7, 40, seed=0), drawn(7, 40, seed=1), drawn(40, seed=2)])
+
+
+def test_the_gated_product(threads: int) -> None:
+    given = [drawn(3, 37, seed=0, scale=4), drawn(3, 37, seed=1)]
+    check(gated, lambda gate, up: functional.silu(gate) * up, given)
+    extreme = torch.tensor([-200.0, -90.0, -0.0, 90.0, 200.0], dtype=torch.bfloat16)
+    assert gated(extreme, torch.ones_like(extreme)).tolist() == pytest.approx([0, 0, 0, 90, 200], rel=0, abs=1e-30)
+
+
+@pytest.mark.parametrize(("chunk", "kept"), [(1024, 2**28), (4, 2**28), (4, 0)])
+def test_log_probabilities(chunk: int, kept: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one chunk or several, from kept errors or from such as are computed again."""
+    monkeypatch.setattr(vocabulary, "NATIVE_CHUNK", chunk)
+    monkeypatch.setattr(vocabulary, "KEPT_BYTES", kept)
+    tokens = torch.tensor([0, 69, 3, 3, 50, 7])
+    hidden, weight = drawn(6, 16, seed=0), drawn(70, 16, seed=1)
+
+    def plain(hidden: Tensor, weight: Tensor) -> Tensor:
+        return functional.log_softmax(hidden @ weight.t() / 0.7, dim=-1)[torch.arange(6), tokens]
+
+    found = linear_log_probs(hidden, weight, None, tokens, temperature=0.7)
+    expected = plain(hidden.detach().double(), weight.detach().double())
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=0.1)  # logits are rounded to bf16
+    direction = torch.randn(6, generator=torch.Generator().manual_seed(3))
+    exact = [hidden.detach().double().requires_grad_(), weight.detach().double().requires_grad_()]
+    wanted = torch.autograd.grad((plain(*exact) * direction.double()).sum(), exact)
+    for gradient, one in zip(torch.autograd.grad((found * direction).sum(), [hidden, weight]), wanted, strict=True):
+        torch.testing.assert_close(gradient.double(), one, rtol=4 * HALF, atol=0.02)
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_a_model_without_a_compiler_computes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_tiny_model(tmp_path / "model")
+    groups = [Group([5, 6, 7, 8], [[9, 10], [11], [12, 13, 14]]), Group([20], [[21, 22, 23]])]
+    found = []
+    for switch in ("0", "1"):
+        monkeypatch.setenv(availability.SWITCH, switch)
+        availability.has_compiler.cache_clear()
+        model: Any = load_policy(folder, device="cpu", dtype=torch.bfloat16)
+        assert native.fits(model.model.norm.weight) is (switch == "1")
+        states = hidden_states(trunk(model), packed := pack(groups))[packed.predictors]
+        log_probs = linear_log_probs(states, model.lm_head.weight, None, packed.response_ids)
+        log_probs.sum().backward()
+        found.append((log_probs.detach(), {name: weight.grad for name, weight in model.named_parameters()}))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=0.05)
+    for name, gradient in found[0][1].items():
+        largest = gradient.abs().max().item()
+        torch.testing.assert_close(gradient, found[1][1][name], rtol=0.05, atol=0.05 * largest, msg=name)
