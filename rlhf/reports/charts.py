@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH, HEIGHT = 360, 300
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 40
-STRIP = 160
+LEFT, RIGHT, TOP, BOTTOM = 44, 22, 12, 40
+STRIP = 120
 """Width of an interval drawn in a line of a table, from 0 to 100%."""
 
 

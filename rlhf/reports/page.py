@@ -111,6 +111,7 @@ class ReportPage:
             "middle": (charts.LEFT + charts.WIDTH - charts.RIGHT) // 2,
             "title": charts.HEIGHT - 6,
             "strip": charts.STRIP,
+            "strip_half": charts.STRIP // 2,
         }
     )
 

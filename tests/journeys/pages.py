@@ -138,6 +138,7 @@ STATES: dict[str, list[State]] = {
         State("run-running", "rlhf:run", "/p/kindness/runs/{run_running}/"),
         State("run-failed", "rlhf:run", "/p/kindness/runs/{run_failed}/"),
         State("run-succeeded", "rlhf:run", "/p/kindness/runs/{run_succeeded}/", open_all),
+        State("report", "rlhf:report", "/p/kindness/runs/{run_succeeded}/report/", open_all),
         State("models", "rlhf:models", "/p/kindness/models/"),
         State("loop", "rlhf:loop", "/p/kindness/loop/"),
         State("loop-empty", "rlhf:loop", "/p/blank/loop/", open_all),
@@ -184,6 +185,7 @@ WITHOUT_A_PAGE = {
     *("annotate:exam_start", "annotate:exam_answer", "annotate:exam_draft", "annotate:exam_item"),
     *("annotate:exam_candidate", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:resolve_report"),
     *("annotate:reset_password", "annotate:remove_role", "annotate:mark_prompt", "annotate:download"),
+    "rlhf:report_file",
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:promote", "rlhf:roll_back", "rlhf:start_loop"),
     *("rlhf:loop_policy", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
 }
