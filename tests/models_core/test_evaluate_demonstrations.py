@@ -200,6 +200,14 @@ def test_chinese_bleu_counts_characters():
     assert likeness.bleu(["今天天气很好"], ["今天天气不好"], tokens="13a") < 1
 
 
+def test_each_language_is_measured_by_its_own_words():
+    answers, references = ["今天天气很好", "the cat sat"], ["今天天气不好", "the cat sat"]
+    found = likeness.figures(answers, references, ["zh", "en"])
+    assert found["zh"]["bleu"] == likeness.bleu(answers[:1], references[:1], tokens="zh")
+    assert (found["en"]["bleu"], found["en"]["rows"]) == (pytest.approx(100), 1)
+    assert (found["rows"], found["exact_match"]) == (2, 0.5)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("plain words", "en"), ("今天 ok", "zh"), ("", "en"), ("use the verb 是 here", "en"), ("!?", "en")],

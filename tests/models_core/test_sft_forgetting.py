@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from models_core import language_models
+from models_core import language_models, sft
+from models_core.config import SFTConfig
 from models_core.demonstrations.encoding import Example
 from models_core.demonstrations.losses import places, token_losses
 from models_core.forgetting import ElasticWeights, fisher_diagonal
@@ -140,3 +141,14 @@ def test_replay_forgets_less_too_and_the_result_says_how_much(two_tasks: dict[st
     watched = run("sft", tmp_path / "plain", values | {"replay_ratio": 0}, **given, replay=two_tasks["first"])
     assert replayed["old_loss_before"] == watched["old_loss_before"] == pytest.approx(0.51, abs=0.1)
     assert replayed["old_loss"] < 0.8 < watched["old_loss"] - 1
+
+
+def test_the_old_task_is_a_sample_drawn_by_the_seed() -> None:
+    rows = [Example([1], [number], [], 1) for number in range(20)]
+    first, again, other = (
+        sft.sample(rows, settings=SFTConfig(ewc_samples=5, seed=seed, epochs=epochs))
+        for seed, epochs in ((0, 1), (0, 2), (1, 1))
+    )
+    assert first == again != other
+    assert len({example.response[0] for example in first}) == len(first) == 5
+    assert sft.sample(rows, settings=SFTConfig(ewc_samples=20)) == rows
