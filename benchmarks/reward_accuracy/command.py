@@ -13,6 +13,8 @@ Every result is appended to --results the moment it is there, with its scores; w
 again, so a comparison that was interrupted goes on, and one can grow by data, seeds and models. The table at the end
 holds all results of the file: accuracy, mean over seeds, with a 95% bootstrap interval by prompt, and the difference
 from `hone` on the same training rows with an interval of its own.
+
+Choose a recipe with --choosing: it holds out another fifth of the prompts and never looks at the first.
 """
 
 import argparse
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parsed(arguments)
     settings = dict(text.split("=", 1) for text in options.set)
     for path in options.data:
-        rows = split(path, rows=options.rows)
+        rows = split(path, rows=options.rows, choosing=options.choosing)
         for seed in options.seeds:
             for model in options.models:
                 if seed and model in UNSEEDED:
@@ -64,6 +66,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=400, metavar="N", help="rows to train on; 0 takes all")
     parser.add_argument("--base", default="smollm2-135m-instruct", metavar="M", help="model that both start from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of Hone's recipe")
+    parser.add_argument("--choosing", action="store_true", help="hold out part of the training prompts instead")
     parser.add_argument("--peer", type=Path, metavar="PYTHON", help="Python that has TRL")
     parser.add_argument("--rate", type=float, default=9e-6, help="TRL's learning rate")
     parser.add_argument("--max-length", type=int, default=512, help="tokens beyond which TRL drops a pair")

@@ -17,6 +17,8 @@ from models_core.records import Ranking
 
 HELD_OUT = 0.2
 """Part of the prompts that no model learns from."""
+VALIDATION = 0.2
+"""Part of the prompts that are held out instead while a recipe is being chosen."""
 
 RESAMPLES = 2000
 
@@ -37,12 +39,18 @@ class Split:
         return hashlib.sha256(written.encode()).hexdigest()[:12]
 
 
-def split(path: Path, *, rows: int) -> Split:
-    """A file's rankings that have an order, `rows` of them to train on (0 all); the same ones every time."""
+def split(path: Path, *, rows: int, choosing: bool = False) -> Split:
+    """A file's rankings that have an order, `rows` of them to train on (0 all); the same ones every time.
+
+    While `choosing` a recipe, other prompts are held out, and what the comparison holds out is not seen at all.
+    """
     usable = [ranking for ranking in records.read(path, "rankings") if strict_pairs(ranking)]
     training, held_out = split_by_prompt(usable, part=HELD_OUT)
     if not held_out:
         raise SystemExit(f"{path.name} has too few prompts to hold some out.")
+    if choosing:
+        # A prompt's place is its hash: beyond the part held out lies the next.
+        training, held_out = split_by_prompt(training, part=HELD_OUT + VALIDATION)
     draw = random.Random(0)
     draw.shuffle(training)
     training = training[: rows or None]
@@ -51,7 +59,11 @@ def split(path: Path, *, rows: int) -> Split:
         better, worse = draw.choice(strict_pairs(ranking))
         texts = [response.text for response in ranking.responses]
         pairs.append({"prompt": list(ranking.messages), "chosen": texts[better], "rejected": texts[worse]})
-    return Split(path.stem, training, pairs, held_out)
+    return Split(name_of(path, choosing=choosing), training, pairs, held_out)
+
+
+def name_of(path: Path, *, choosing: bool) -> str:
+    return f"{path.stem} (validation)" if choosing else path.stem
 
 
 def strict_pairs(ranking: Ranking) -> list[tuple[int, int]]:

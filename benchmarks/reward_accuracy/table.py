@@ -1,5 +1,6 @@
 """The results file, one JSON object a line, and the table of all that it holds."""
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.reward_accuracy.judgments import interval, split, strict_pairs
+from benchmarks.reward_accuracy.judgments import interval, name_of, split, strict_pairs
 from models_core.records import Ranking
 
 Result = Mapping[str, Any]
@@ -60,10 +61,11 @@ def drawn(results: Sequence[Result], *, files: Sequence[Path]) -> str:
     ]
     groups = grouped(results)
     usual = json.loads(next((key.recipe for key in reversed(groups) if key.model == "hone"), "{}"))
-    for file in files:
-        for rows in sorted({key.rows for key in groups if key.data == file.stem}):
-            current = split(file, rows=rows)
-            own = {key: group for key, group in groups.items() if key[:3] == (file.stem, rows, current.digest)}
+    for file, choosing in itertools.product(files, (False, True)):
+        name = name_of(file, choosing=choosing)
+        for rows in sorted({key.rows for key in groups if key.data == name}):
+            current = split(file, rows=rows, choosing=choosing)
+            own = {key: group for key, group in groups.items() if key[:3] == (name, rows, current.digest)}
             lines += rows_of(own, held_out=current.held_out, usual=usual)
     return "\n".join(lines)
 

@@ -51,6 +51,22 @@ def test_rows_are_split_by_prompt_the_same_way_whatever_number_is_trained_on(row
     assert few.digest == judgments.split(rows, rows=10).digest != whole.digest
 
 
+def test_while_a_recipe_is_chosen_other_prompts_are_held_out(tmp_path):
+    lines = [{"id": str(n), "prompt": chat(f"{n}"), "chosen": "good", "rejected": "bad"} for n in range(200)]
+    rows = write(tmp_path / "many.jsonl", lines)
+    final, choosing = judgments.split(rows, rows=0), judgments.split(rows, rows=0, choosing=True)
+    ids = [{row.id for row in side} for side in (final.held_out, choosing.held_out, choosing.training)]
+    assert sum(map(len, ids)) == len(set.union(*ids)) == 200
+    assert ids[1] | ids[2] == {row.id for row in final.training}
+    assert [len(side) for side in ids] == pytest.approx([40, 40, 120], abs=15)
+    results = [result(final, model="length", right=0), result(choosing, model="length", right=len(ids[1]))]
+    lines = table.drawn(results, files=[rows]).splitlines()[2:]
+    assert lines[0].startswith("| many | ")
+    assert " 0.0% " in lines[0]
+    assert lines[1].startswith("| many (validation) | ")
+    assert " 100.0% " in lines[1]
+
+
 def test_a_pair_of_a_ranking_is_in_the_order_of_its_ranks(tmp_path):
     texts = {f"text {rank}": rank for rank in (1, 2, 3, 3)}
     responses = [{"text": text, "rank": rank} for text, rank in reversed(texts.items())]
