@@ -187,6 +187,7 @@ class RowStore:
             all_unacceptable=none_acceptable,
             ratings={str(pk): item.ratings for pk, item in zip(ids, row.responses, strict=True) if item.ratings},
             flags={key: names for key, names in flags.items() if names},
+            content=_brought(row, ids),
             margin=row.margin if len(ids) == 2 else None,
             seconds=row.seconds,
             source=row.judge,
@@ -260,6 +261,12 @@ class _KnownResponses:
 
     def __len__(self) -> int:
         return len(self._responses)
+
+
+def _brought(row: ImportedRow, ids: Sequence[int]) -> dict[str, object]:
+    """What an imported judgment says besides an order, for JudgmentRevision.content."""
+    scores = {str(pk): item.score for pk, item in zip(ids, row.responses, strict=True) if item.score is not None}
+    return ({} if row.weight is None else {"weight": row.weight}) | ({"scores": scores} if scores else {})
 
 
 def _texts(responses: Sequence[ImportedResponse]) -> tuple[str, ...]:

@@ -167,6 +167,8 @@ def ranking_row(judgment: Judgment, answers: list[Response], project: Project) -
             "model": _author_name(response.author, project),
             "acceptable": not revision.all_unacceptable and UNACCEPTABLE not in revision.flags.get(key, []),
         }
+        if key in revision.content.get("scores", {}):
+            item["score"] = revision.content["scores"][key]
         if key in revision.ratings:
             item["ratings"] = revision.ratings[key]
         if flags:
@@ -179,6 +181,7 @@ def ranking_row(judgment: Judgment, answers: list[Response], project: Project) -
         "task": f"task-{judgment.task_id}",
         "labeler": project.pseudonym(judgment.labeler_id),
         "judge": revision.source,
+        **({"weight": revision.content["weight"]} if "weight" in revision.content else {}),
         **({"margin": revision.margin} if revision.margin is not None else {}),
         **({"seconds": revision.seconds} if revision.seconds is not None else {}),
         "revision": revision.number,

@@ -1,6 +1,6 @@
 """Hone's own JSON lines, read: prompts, demonstrations, rankings, pairs and sampled responses, told apart row by row.
 
-A row's `weight` and the `score` of a response have no place in Hone's records and aren't kept, nor are unknown keys.
+Unknown keys aren't kept.
 """
 
 import math
@@ -27,7 +27,7 @@ NAME, LABEL = "hone", gettext_noop("Hone JSON lines")
 # Of a row; what else it holds is named in the report.
 KEYS = frozenset({"id", "prompt", "lang", "source", "kind", "use_case", "sensitive", "split", "prompt_id"})
 KEYS |= {"response", "origin", "author", "responses", "chosen", "rejected", "models"}
-KEYS |= {"labeler", "judge", "task", "margin", "seconds", "revision"}
+KEYS |= {"labeler", "judge", "task", "margin", "weight", "seconds", "revision"}
 
 
 def recognises(row: dict[str, Any]) -> bool:
@@ -83,7 +83,9 @@ def _messages(turns: Any) -> list[dict[str, str]]:
 
 def _judged(row: dict[str, Any]) -> dict[str, Any]:
     judge = short_text(row, "judge") or "human"
-    margin, seconds = row.get("margin"), row.get("seconds")
+    margin, seconds, weight = row.get("margin"), row.get("seconds"), row.get("weight")
+    if weight is not None and not (_is_number(weight) and weight >= 0):
+        raise BadRow(_('"weight" must be a number from 0 on'))
     return {
         "labeler": short_text(row, "labeler"),
         # The contract knows human and ai; a judge of any other name is a machine's.
@@ -92,6 +94,7 @@ def _judged(row: dict[str, Any]) -> dict[str, Any]:
         "task": short_text(row, "task"),
         # Other people's margins are on other scales: only Hone's four levels can be kept.
         "margin": int(margin) if margin in (0, 1, 2, 3) and not isinstance(margin, bool) else None,
+        "weight": None if weight is None else float(weight),
         "seconds": float(seconds) if _is_number(seconds) and seconds >= 0 else None,
     }
 
@@ -121,6 +124,7 @@ def _response(item: dict[str, Any], number: int, *, ranked: bool) -> ImportedRes
         )
     if acceptable is not None and not isinstance(acceptable, bool):
         raise BadRow(_('"acceptable" of response %(number)s must be true, false or null') % {"number": number})
+    score = item.get("score")
     ratings = item.get("ratings") or {}
     if not isinstance(ratings, dict) or not all(_is_number(value) for value in ratings.values()):
         raise BadRow(_('"ratings" of response %(number)s must be numbers by name') % {"number": number})
@@ -131,6 +135,7 @@ def _response(item: dict[str, Any], number: int, *, ranked: bool) -> ImportedRes
         text=text_of(item.get("text"), f"text of response {number}"),
         model=_model(item.get("model")),
         rank=None if rank is None else int(rank),
+        score=float(score) if _is_number(score) else None,
         acceptable=acceptable is not False,
         ratings={text_of(name, "a rating's name", longest=200): value for name, value in ratings.items()},
         flags=tuple(text_of(flag, f"a flag of response {number}", longest=200) for flag in flags),

@@ -19,6 +19,7 @@ RANKED = pa.list_(
             ("rank", pa.int32()),
             ("model", pa.string()),
             ("acceptable", pa.bool_()),
+            ("score", pa.float64()),
             ("ratings", pa.map_(pa.string(), pa.float64())),
             ("flags", pa.list_(pa.string())),
         ]
@@ -32,6 +33,7 @@ JUDGED = pa.schema(
         ("responses", RANKED),
         *((name, pa.string()) for name in ("task", "labeler", "judge")),
         ("margin", pa.int32()),
+        ("weight", pa.float64()),
         ("seconds", pa.float64()),
         ("revision", pa.int32()),
         *ORIGIN,

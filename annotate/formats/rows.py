@@ -22,11 +22,12 @@ class LeftOut(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedResponse:
-    """An answer that came with a row. rank: 1 is best, equal ranks are tied, None was not ranked."""
+    """An answer that came with a row. rank: 1 is best, equal ranks are tied, None was not ranked; score: a judge's."""
 
     text: str
     model: str = ""
     rank: int | None = None
+    score: float | None = None
     acceptable: bool = True
     ratings: dict[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class ImportedRow:
     """A prompt, perhaps with an ideal answer or with responses, which perhaps somebody has ranked.
 
     Names who judged or wrote are as in the file; `task` groups the judgments of several labelers on the same responses.
+    `weight` is what the judgment counts, None as much as any.
     """
 
     messages: list[dict[str, str]]
@@ -55,6 +57,7 @@ class ImportedRow:
     judge: str = "human"
     task: str = ""
     margin: int | None = None
+    weight: float | None = None
     seconds: float | None = None
 
 

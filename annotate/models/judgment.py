@@ -97,7 +97,8 @@ class JudgmentRevision(AppendOnlyModel):
     tiers: lists of response ids, best tier first; responses in one tier are tied, absent ones are not ranked.
     ratings: {response id: {criterion name: number}}; flags: {response id: [flag name]}; notes: {response id: text}.
     content: what a task asks for besides an order. Of a comparison: {"improved": {"response": id, "text": text}}, the
-             best answer as the labeler would have it; of other kinds see annotate.task_content.
+             best answer as the labeler would have it; an imported one's {"weight": what it counts, "scores": {response
+             id: its judge's number}}, as far as its row said so; of other kinds see annotate.task_content.
     """
 
     class Source(models.TextChoices):

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from annotate import queue
+from annotate import queue, snapshots
 from annotate.errors import NotYours, Refused
 from annotate.formats import detect
 from annotate.imports import import_file
@@ -129,6 +129,27 @@ def test_a_pair_is_a_ranking_of_two_and_its_judge_may_be_a_machine(imported):
     assert [Response.objects.get(pk=tier[0]).text for tier in revision.tiers] == ["Hello!", "No."]
     assert (revision.source, revision.margin) == ("ai", 3)
     assert User.objects.filter(username="imported:kindness:gpt-4").exists()
+
+
+def test_what_a_judgment_counts_and_its_judges_numbers_come_out_as_they_went_in(cast, imported):
+    responses = [
+        {"text": "a", "rank": 1, "score": 0.75},
+        {"text": "b", "rank": 2, "score": -3},
+        {"text": "c", "rank": 2},
+    ]
+    imported([{"id": "r", "prompt": user_turn("Q"), "responses": responses, "weight": 0.5}, PAIR])
+    snapshot = snapshots.freeze(project=cast.project, kind="rankings")
+    files = [snapshots.data_file(snapshot, split) for split in ("train", "validation", "test")]
+    rows = {
+        row["prompt"][0]["content"]: row for path in files for row in map(json.loads, path.read_text().splitlines())
+    }
+    assert rows["Q"]["weight"] == 0.5
+    assert [item.get("score") for item in rows["Q"]["responses"]] == [0.75, -3.0, None]
+    assert "weight" not in rows["Say hello."]
+    assert all("score" not in item for item in rows["Say hello."]["responses"])
+    for value in (-1, "much", True):
+        report = imported([{**PAIR, "weight": value}])
+        assert report.errors == ('line 1: "weight" must be a number from 0 on',)
 
 
 def test_rows_of_one_task_are_judgments_of_one_task(imported):
@@ -319,9 +340,9 @@ def test_language_and_limit_leave_rows_out_and_say_how_many(imported):
 
 
 def test_keys_that_have_no_place_are_told(imported):
-    report = imported([{"id": 1, "prompt": user_turn("Q"), "votes": [1], "weight": 2}])
-    assert report.unread == ("votes", "weight")
-    assert report.summary == "1 rows read: 1 prompts. Not kept: votes, weight."
+    report = imported([{"id": 1, "prompt": user_turn("Q"), "votes": [1], "stars": 2}])
+    assert report.unread == ("votes", "stars")
+    assert report.summary == "1 rows read: 1 prompts. Not kept: votes, stars."
 
 
 @pytest.mark.parametrize("who", ["outsider", "labeler", "reviewer", "researcher"])
