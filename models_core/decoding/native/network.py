@@ -10,13 +10,14 @@ import numpy
 import torch
 from torch import Tensor
 
+from models_core.compiled.memory import aligned
 from models_core.compiled.team import Call
 from models_core.compiled.tile import ROWS, WIDTH
-from models_core.decoding.native import stack, vocabulary
+from models_core.decoding.native import panels, stack, vocabulary
 from models_core.decoding.native.pages import Lists, Pages, Whole
-from models_core.decoding.native.panels import aligned, panels
 from models_core.decoding.shapes import linears, plain
 
+KERNELS = (panels.reorder, stack.stack, vocabulary.logits, vocabulary.draw)
 PROMPT_TOKENS = 256
 """Tokens of prompts computed at once: enough to keep the products busy, few enough for the processor's cache."""
 
@@ -36,7 +37,7 @@ class NativeNetwork:
         self.layers = numpy.array([self._layer(layer, release=release) for layer in body.layers], dtype=numpy.int64)
         self.norm, self.head_bias = self._wide(body.norm.weight), self._wide(plain(model.lm_head).bias)
         self.constants = self._wide(torch.tensor([body.norm.variance_epsilon, attention.scaling]))
-        self.head = self._keep(panels([plain(model.lm_head).weight]))
+        self.head = self._keep(panels.panels([plain(model.lm_head).weight]))
         if release:
             for parameter in model.parameters():  # on a copy: they lie in the file that was read
                 parameter.data = parameter.data.clone()
@@ -62,17 +63,17 @@ class NativeNetwork:
         biases = [part.bias for part in (query, key, value)]
         addresses = {
             "before_attention": self._wide(layer.input_layernorm.weight),
-            "query_key_value": self._keep(panels([query.weight, key.weight, value.weight])),
+            "query_key_value": self._keep(panels.panels([query.weight, key.weight, value.weight])),
             "query_key_value_bias": self._wide(None if biases[0] is None else torch.cat(biases)),
             "query_norm": self._wide(query_norm and query_norm.weight),
             "key_norm": self._wide(key_norm and key_norm.weight),
-            "output": self._keep(panels([output.weight])),
+            "output": self._keep(panels.panels([output.weight])),
             "output_bias": self._wide(output.bias),
             "before_mlp": self._wide(layer.post_attention_layernorm.weight),
-            "gate_up": self._keep(panels([gate.weight, up.weight], alternating=True)),
+            "gate_up": self._keep(panels.panels([gate.weight, up.weight], alternating=True)),
             "gate_bias": self._wide(gate.bias),
             "up_bias": self._wide(up.bias),
-            "down": self._keep(panels([down.weight])),
+            "down": self._keep(panels.panels([down.weight])),
             "down_bias": self._wide(down.bias),
             "cache": 0,
         }

@@ -11,7 +11,8 @@ import numpy
 import torch
 from numpy.typing import NDArray
 
-from models_core.compiled.tile import LINE, WIDTH
+from models_core.compiled.memory import aligned
+from models_core.compiled.tile import WIDTH
 
 Whole = NDArray[numpy.int64]
 
@@ -24,9 +25,7 @@ class Pages:
 
     def __init__(self, *, layers: int, heads: int, size: int, pages: int) -> None:
         numbers = layers * pages * heads * 2 * WIDTH * size
-        raw = torch.zeros(numbers * 2 + LINE, dtype=torch.uint8)
-        start = -raw.data_ptr() % LINE
-        memory = raw[start : start + numbers * 2].view(torch.bfloat16)
+        memory = aligned(numbers, dtype=torch.bfloat16)
         self.memory = memory.view(layers, pages, heads, 2, WIDTH * size)
         self.users = numpy.zeros(pages, dtype=numpy.int64)
         self.free = list(range(pages - 1, -1, -1))

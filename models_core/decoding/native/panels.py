@@ -9,13 +9,14 @@ from numba import carray
 from torch import Tensor
 
 from models_core.compiled.kernel import kernel
+from models_core.compiled.memory import aligned
 from models_core.compiled.team import RESERVED, Call
-from models_core.compiled.tile import LINE, WIDTH
+from models_core.compiled.tile import WIDTH
 from models_core.compiled.values import own, share, words
 
 
 @kernel
-def _reorder(arguments):
+def reorder(arguments):
     """Rows of a matrix become columns of panels, of which only each `step`-th is written."""
     values = carray(arguments, (RESERVED + 6,))
     thread, threads = own(values)
@@ -33,13 +34,6 @@ def _reorder(arguments):
                     target[start + pair * WIDTH + column] = source[begin + pair]
 
 
-def aligned(size: int, *, dtype: torch.dtype) -> Tensor:
-    """So many zeros that begin on a line of the cache: [size]."""
-    memory = torch.zeros(size * dtype.itemsize + LINE, dtype=torch.uint8)
-    skipped = -memory.data_ptr() % LINE
-    return memory[skipped : skipped + size * dtype.itemsize].view(dtype)
-
-
 def panels(weights: Sequence[Tensor], *, alternating: bool = False) -> Tensor:
     """The matrices' outputs side by side, in panels; `alternating`: one panel of each in turn.
 
@@ -53,6 +47,6 @@ def panels(weights: Sequence[Tensor], *, alternating: bool = False) -> Tensor:
     for number, (weight, count) in enumerate(zip(weights, counts, strict=True)):
         weight = weight.detach().contiguous()
         place, step = (number, len(weights)) if alternating else (offset, 1)
-        Call(_reorder, [weight.data_ptr(), memory.data_ptr(), weight.shape[0], inputs // 2, place, step]).run()
+        Call(reorder, [weight.data_ptr(), memory.data_ptr(), weight.shape[0], inputs // 2, place, step]).run()
         offset += count
     return memory

@@ -16,10 +16,11 @@ from numba import carray
 from numpy import float32, int64, uint32
 
 from models_core.compiled.kernel import kernel, part
+from models_core.compiled.memory import LINE
 from models_core.compiled.sums import largest, squares, total
 from models_core.compiled.team import RESERVED
-from models_core.compiled.tile import LINE, ROWS, WIDTH, tile
-from models_core.compiled.values import exponential, floats, halves, longs, narrow, own, share, wait, words
+from models_core.compiled.tile import ROWS, WIDTH, tile
+from models_core.compiled.values import exponential, fetch, floats, halves, longs, narrow, own, share, wait, words
 
 ARGUMENTS = (
     "layers", "width", "query_heads", "key_heads", "size", "inner",
@@ -243,8 +244,27 @@ def attend(values, thread, threads, cache, scratch):
     Threads take items by turns: neighbouring items are about as long as each other.
     """
     heads = values[H]
-    for number in range(thread, values[ITEM_COUNT] * heads, threads):
+    count = values[ITEM_COUNT] * heads
+    for number in range(thread, count, threads):
+        following = number + threads
+        if following < count:
+            fetch_item(values, following // heads, following % heads, cache)
         attend_item(values, number // heads, number % heads, cache, scratch)
+
+
+@part
+def fetch_item(values, item, head, cache):
+    """Let what an item sees come from memory while the one before it is computed."""
+    size, heads = values[S], values[H]
+    of_item = longs(values[ITEMS] + item * 24)
+    begin = of_item[2] * values[ENTRIES] * 8
+    pages, counts = longs(values[LISTS] + begin), longs(values[COUNTS] + begin)
+    left = longs(values[SEEN])[of_item[0] + of_item[1] - 1]
+    used = 0
+    while left > 0:
+        fetch(cache + page_start(pages[used], head, heads, size), 2 * WIDTH * size * 2)
+        left -= counts[used]
+        used += 1
 
 
 @part
