@@ -93,19 +93,20 @@ def test_a_task_that_was_judged_meanwhile_is_left_alone(cast: Cast) -> None:
 
 
 def test_somebody_who_has_come_far_looks_at_the_whole_queue_again(cast: Cast) -> None:
-    """His cursor stands behind the task that now comes first."""
-    edit_project(project=cast.project, by=cast.manager, overlap=3)
-    tasks = comparisons(cast, 5)
-    for _ in range(2):
-        current = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
-        assert current is not None
-        judge(current, [[answer] for answer in current.presentation])
-    unseen = [task.pk for task in tasks if not Assignment.objects.filter(task=task).exists()]
-    last = max(unseen, key=lambda pk: Task.objects.get(pk=pk).position)
-    queue.rearrange(project=cast.project, urgency={pk: float(pk == last) for pk in unseen})
+    """The place that the urgent task gets lies behind him: there was one that he skipped."""
+    comparisons(cast, 5)
+    order = in_queue(cast)
+    skipped = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
+    assert skipped is not None
+    queue.skip(assignment_id=skipped.pk, labeler=cast.labeler, reason="unclear")
+    second = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
+    assert second is not None
+    judge(second, [[answer] for answer in second.presentation])
+    assert [skipped.task_id, second.task_id] == order[:2]
+    queue.rearrange(project=cast.project, urgency={pk: float(pk == order[4]) for pk in order})
     following = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
     assert following is not None
-    assert following.task_id == last
+    assert following.task_id == order[4]
 
 
 def test_a_held_task_is_never_given_to_more_labelers_than_it_wants(cast: Cast) -> None:

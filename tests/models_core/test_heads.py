@@ -166,6 +166,16 @@ def test_plain_transformers_reads_the_mean(dtype, ensemble):
             assert read.item() == pytest.approx(own.mean().item(), abs=1e-5 if dtype == torch.float32 else 0.05)
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_heads_trained_beside_a_bf16_trunk_are_saved_in_full(method, base, tmp_path):
+    values = SHORT | {"method": method, "precision": "bf16", "held_out": 0}
+    run("reward", tmp_path / "run", values, model=str(base), data=recipes.rankings(tmp_path))
+    kept = load_file(tmp_path / "run/model" / heads.FILE)["score.heads"]
+    assert kept.dtype == weights(tmp_path / "run")["score.weight"].dtype == torch.float32
+    torch.testing.assert_close(weights(tmp_path / "run")["score.weight"], kept.mean(0, keepdim=True))
+    assert torch.equal(language_models.load_reward_model(tmp_path / "run", **CPU).ensemble.weight, kept)
+
+
 def test_every_head_scores_demonstrations_at_zero_and_the_mean_of_samples_deviates_by_one(base, tmp_path):
     files = {"demonstrations": recipes.demonstrations(tmp_path), "samples": recipes.rankings(tmp_path)}
     run("reward", tmp_path / "run", SHORT, model=str(base), data=files["samples"], **files)
