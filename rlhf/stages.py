@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from models_core import catalogue
 from models_core.config import PPOConfig, parse
 from models_core.run_folder import folder_sha256
 
-from . import prompts, sampling, uncertainty, versions
+from . import prompts, sampling, scale_answers, uncertainty, versions
 from .models import ModelVersion, RunInput, Stage, TrainingRun
 from .run_files import RunFiles
 from .runs import Lease
@@ -173,7 +173,7 @@ def _sft_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
 
 
 def _reward_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
-    return _split_data(
+    data = _split_data(
         run,
         files,
         keep_alive,
@@ -181,6 +181,8 @@ def _reward_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Da
             "No judged prompt is held out yet, so the accuracy is of a part of the train prompts."
         ),
     )
+    reference = run.run_inputs.get(role=Role.MODEL).version
+    return replace(data, files=data.files | scale_answers.files(run.project, reference=reference, folder=files.inputs))
 
 
 def _split_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive, *, none_held_out: str) -> Data:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from annotate import imports, snapshots
-from annotate.models import Prompt, Snapshot
+from annotate.models import Prompt, Response, Snapshot
 from rlhf import launch, stages, supervisor
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.run_files import RunFiles
 from tests.cast import Cast
 from tests.models_core import recipes
 
-from .conftest import TINY
+from .conftest import TINY, make_judgments
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("embedded_broker")]
 
@@ -58,3 +58,33 @@ def test_where_no_prompt_is_held_out_yet_the_run_says_what_it_measures_on(
         "No demonstration is held out yet, so the loss is measured on a part of the train prompts.",
     )
     assert json.loads(command.files["--data"].read_text().splitlines()[0])["response"].startswith("ab")
+
+
+def test_a_reward_model_is_given_the_answers_that_put_its_scores_on_a_scale(
+    cast: Cast, base: ModelVersion, tmp_path: Path
+) -> None:
+    """Train prompts' alone, once there are enough; a resumed run gets the same files."""
+    make_judgments(cast, 3)
+    judgments = snapshots.freeze(project=cast.project, kind="rankings", by=cast.manager)
+    run = launch.start(project=cast.project, stage="reward", by=cast.manager, config=dict(TINY), snapshot=judgments)
+    files = RunFiles(run)
+    files.make()
+    assert not {"--demonstrations", "--samples"} & set(stages.DATA["reward"](run, files, lambda: None).files)
+
+    snapshot_of(cast, tmp_path, count=40)
+    train = Prompt.objects.filter(project=cast.project, split="train", demonstrations__isnull=False)
+    for prompt in Prompt.objects.filter(project=cast.project, demonstrations__isnull=False):
+        Response.objects.create(prompt=prompt, text="sampled", author=base.author)
+    second = launch.start(project=cast.project, stage="reward", by=cast.manager, config=dict(TINY), snapshot=judgments)
+    files = RunFiles(second)
+    files.make()
+    given = stages.DATA["reward"](second, files, lambda: None).files
+    rows = {
+        flag: list(map(json.loads, given[flag].read_text().splitlines())) for flag in ("--demonstrations", "--samples")
+    }
+    asked = {prompt.messages[0]["content"] for prompt in train}
+    assert {row["prompt"][0]["content"] for row in rows["--demonstrations"]} == asked
+    assert {row["prompt"][0]["content"] for row in rows["--samples"]} == asked
+    assert {answer["text"] for row in rows["--samples"] for answer in row["responses"]} == {"sampled"}
+    Response.objects.create(prompt=train[0], text="later", author=base.author)
+    assert "later" not in stages.DATA["reward"](second, files, lambda: None).files["--samples"].read_text()
