@@ -4,14 +4,14 @@ import os
 from functools import cache
 from importlib.util import find_spec
 
-SWITCH = "HONE_COMPILED"
-"""The environment variable that turns them off with 0."""
+SWITCH = "NUMBA_DISABLE_JIT"
+"""numba's own environment variable: with 1 nothing is compiled."""
 
 
 @cache
 def has_compiler() -> bool:
     """Whether functions can be compiled here: numba is installed and not switched off."""
-    return os.environ.get(SWITCH) != "0" and find_spec("numba") is not None
+    return os.environ.get(SWITCH, "0") in ("", "0") and find_spec("numba") is not None
 
 
 @cache
