@@ -23,6 +23,7 @@ REWARD = {
     # The taste is a matter of words, which the lower layers see: six of thirty learn it best, and five times as fast.
     "trunk_layers": 6,
     # Measured with the six layers only; on all thirty a smaller head changed nothing.
+    "head_start": "random",
     "head_scale": 0.1,
     "learning_rate": 2e-4,
     "batch_size": 8,

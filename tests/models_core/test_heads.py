@@ -21,7 +21,9 @@ from .tiny import make_tiny_model
 from .tuned import SMALL
 
 CPU = {"device": "cpu", "dtype": torch.float32}
-SHORT = {"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "ensemble": 3, "held_out": 0.5}
+SHORT = {
+    "epochs": 2, "batch_size": 4, "learning_rate": 0.01, "ensemble": 3, "held_out": 0.5, "head_start": "random",
+}  # fmt: skip
 GROUPS = [Group([1, 5, 9], [[7, 8, 2], [30, 2]]), Group([1, 6], [[40, 41, 42, 2]])]
 
 
