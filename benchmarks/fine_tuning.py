@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     if "costs" in given.parts:
         for method in methods:
             if method != UNTRAINED:
-                _measure_cost(method, data=files["costs"], given=given)
+                _measure_cost(method, data=files["few"], given=given)
     written = table(stored(given.results / "losses.jsonl"), stored(given.results / "costs.jsonl"))
     if given.into is not None:
         put(written, given.into)
@@ -77,7 +77,7 @@ def _store(row: Row, path: Path) -> None:
 
 def split(data: Path, folder: Path, *, model: str, rows: int, held_out: int) -> dict[str, Path]:
     """Files of training and of held-out rows, drawn once from the English rows that fit; no prompt is on both sides."""
-    files = {name: folder / f"{name}.jsonl" for name in ("training", "held_out", "costs")}
+    files = {name: folder / f"{name}.jsonl" for name in ("training", "held_out", "few")}
     if not all(path.exists() for path in files.values()):
         found = list(_fitting(data, model=model))
         random.Random(0).shuffle(found)
@@ -157,7 +157,7 @@ def table(losses: Sequence[Row], costs: Sequence[Row]) -> str:
     """Markdown: each method with its best loss, the losses of all its rates, and what it costs."""
     cost_of = {row["method"]: row for row in costs}
     lines = [
-        "| method | held-out loss | at the rate | other rates | s/1,000 tokens | peak memory | trained | adapter file |",
+        "| method | held-out loss | at the rate | other rates | s/1,000 tokens | peak memory | learn | adapter file |",
         "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |",
     ]
     for method in (UNTRAINED, *METHODS):
