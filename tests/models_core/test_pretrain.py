@@ -142,6 +142,14 @@ def test_dropout_works_while_training_alone_and_is_not_saved(text, tmp_path):
         architecture.add_dropout(_without_places(), 0.1)
 
 
+def test_a_run_drops_while_it_learns(text, tmp_path):
+    """The first step's loss is that of the same weights and rows, with and without."""
+    for dropout in ("0", "0.5"):
+        run(tmp_path / dropout, {"dropout": dropout, "epochs": "1", "sample_tokens": "0"}, data=text)
+    without, dropped = (metrics(tmp_path / dropout)[0]["loss"] for dropout in ("0", "0.5"))
+    assert abs(without - dropped) > 1e-3
+
+
 def _without_places():
     model = architecture.build(parse(PretrainConfig, SMALL), make_tiny_tokenizer(), dtype=torch.float32, device=CPU)
     model.model.layers = torch.nn.ModuleList()
