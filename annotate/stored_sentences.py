@@ -38,7 +38,8 @@ def in_readers_language(sentence: str, *, nested: int = 0) -> str:
 def _patterns(language: str) -> list[tuple[str, list[str], list[str]]]:
     """(message, the words between its values, the names of those) of what has values; those with most words first."""
     found = []
-    for message in trans_real.translation(language)._catalog.keys():  # as Django's own view of the catalogue reads it
+    catalogue = trans_real.translation(language)._catalog  # type: ignore[attr-defined]  # Django's own view reads it so
+    for message, _ in catalogue.items():
         if not isinstance(message, str) or not PLACEHOLDER.search(message):
             continue
         pieces = PLACEHOLDER.split(message)

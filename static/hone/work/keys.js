@@ -23,6 +23,12 @@ hone.work.keys = (() => {
         const key = chosen[place.dataset.key] ?? "off";
         place.textContent = signs[key] ?? (key.length === 1 ? key.toUpperCase() : key);
         place.hidden = key === "off";
+        // On a button the key is no part of its name.
+        const button = place.closest("button");
+        if (button) {
+          place.ariaHidden = "true";
+          if (!place.hidden) button.setAttribute("aria-keyshortcuts", key);
+        }
         const row = place.closest("dl > div");
         if (row) row.hidden = place.hidden;
       }

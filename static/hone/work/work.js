@@ -55,7 +55,11 @@
     const now = section();
     if (task?.section === now) return;
     task = new hone.work.Task(now, {
-      state: (sentence) => { draftState.textContent = sentence; },
+      state: (sentence) => {
+        // That all is well is for the eye alone: it would be said between any two ranks.
+        if (sentence !== draftState.textContent && sentence !== gettext("Draft saved")) hone.announce(sentence);
+        draftState.textContent = sentence;
+      },
       conflict: choose,
       signedOut,
       judged: () => choose(gettext("You have submitted this task in another window. What you enter here can still be submitted: it becomes a revision."),
