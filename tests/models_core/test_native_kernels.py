@@ -35,7 +35,7 @@ def threads(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def without_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     availability.has_compiler.cache_clear()
-    monkeypatch.setenv(availability.SWITCH, "0")
+    monkeypatch.setenv(availability.SWITCH, "1")
     yield
     availability.has_compiler.cache_clear()
 
@@ -112,11 +112,11 @@ def test_a_model_without_a_compiler_computes_the_same(tmp_path: Path, monkeypatc
     folder = make_tiny_model(tmp_path / "model")
     groups = [Group([5, 6, 7, 8], [[9, 10], [11], [12, 13, 14]]), Group([20], [[21, 22, 23]])]
     found = []
-    for switch in ("0", "1"):
+    for switch in ("1", "0"):
         monkeypatch.setenv(availability.SWITCH, switch)
         availability.has_compiler.cache_clear()
         model: Any = load_policy(folder, device="cpu", dtype=torch.bfloat16)
-        assert native.fits(model.model.norm.weight) is (switch == "1")
+        assert native.fits(model.model.norm.weight) is (switch == "0")
         states = hidden_states(trunk(model), packed := pack(groups))[packed.predictors]
         log_probs = linear_log_probs(states, model.lm_head.weight, None, packed.response_ids)
         log_probs.sum().backward()
