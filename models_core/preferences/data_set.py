@@ -84,6 +84,9 @@ def read(
     samples: str | Path | None,
 ) -> Judgments:
     """Raises BadInput: for rows as the settings refuse them, and for a file that orders nothing."""
+    for path in (demonstrations, samples):
+        if path is not None:
+            records.read(path, "answers")  # what is wrong with them is said now, and not after hours of training
     left_out, held_out_left_out = LeftOut(), LeftOut()
     rankings = _rankings(data, settings=settings, left_out=left_out)
     if evaluation is None:

@@ -15,8 +15,10 @@ from models_core.preferences.left_out import LeftOut
 from models_core.preferences.verdicts import hear
 from models_core.records import Ranking
 from models_core.stopping import StopSignal
+from tests.models_core import recipes
 from tests.models_core.preferences.rows import better, ranking
 from tests.models_core.recipes import CPU
+from tests.models_core.test_command_line import run_whole
 from tests.models_core.tiny import make_tiny_model
 
 LETTERS = "abcdefghijklmnop"
@@ -161,3 +163,34 @@ def test_every_weight_that_a_method_trains_learns(tmp_path: Path, base: Path, me
     still = [name for name, weight in learning.items() if weight.grad is None or not weight.grad.abs().sum() > 0]
     assert still == []
     assert any("score" in name for name in learning)
+
+
+TIED, ORDERED = ([{"text": "a", "rank": 1}, {"text": "b", "rank": rank}] for rank in (1, 2))
+BAD: dict[str, tuple[list[dict[str, Any]], list[str], str]] = {
+    "no order": (TIED, [], "strict order (1 all tied)."),
+    "an unknown answer": (ORDERED, [], '"chosen" is none of the responses.'),
+    "refused by a setting": (TIED, ["unusable_rows=refuse"], "The row '1' ranks all responses alike."),
+    "no template": (ORDERED, [], "chat_template=plain gives it a simple one."),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_leaves_nothing_behind(
+    tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    responses, settings, sentence = BAD[case]
+    row: dict[str, Any] = {"id": "1", "prompt": [{"role": "user", "content": "hi"}], "responses": responses}
+    if case == "an unknown answer":
+        row |= {"chosen": "a", "rejected": "c", "responses": responses[1:]}
+    data = recipes.write(tmp_path / "rankings.jsonl", [row])
+    model = make_tiny_model(tmp_path / "model")
+    if case == "no template":
+        (model / "chat_template.jinja").unlink()
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["reward", "--model", model, "--data", data, "--out", tmp_path / "run"]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    status, out, err = run_whole(*arguments, capsys=capsys)
+    assert (status, out) == (2, [""])
+    assert err[-1].endswith(sentence)
+    assert len(err) == 1
+    assert sorted(tmp_path.rglob("*")) == before

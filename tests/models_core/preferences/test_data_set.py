@@ -132,3 +132,9 @@ def test_demonstrations_stand_above_the_samples_of_their_prompts(tmp_path: Path)
 def test_demonstration_pairs_need_both_files(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="demonstration_pairs needs both --demonstrations and --samples"):
         read(tmp_path, [good(1)], demonstration_pairs=1)
+
+
+@pytest.mark.parametrize("name", ["demonstrations", "samples"])
+def test_files_that_are_read_after_training_are_checked_before_it(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match=rf"{name}\.jsonl, line 1: \"responses\" is missing"):
+        read(tmp_path, [good(1)], **{name: [{"id": "x", "prompt": chat("hi")}]})
