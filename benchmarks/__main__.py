@@ -4,6 +4,7 @@
 `python -m benchmarks methods --data demonstrations.jsonl` the fine-tuning methods with each other,
 `python -m benchmarks rollouts` sampling with transformers' generate,
 `python -m benchmarks sft --peer ENV/bin/python --data demonstrations.jsonl` fine-tuning with that of TRL,
+`python -m benchmarks reward --peer ENV/bin/python --data rankings.jsonl` reward training with that of TRL,
 `python -m benchmarks reward_accuracy --data rankings.jsonl --results FILE` reward models on held-out rows.
 """
 
@@ -20,6 +21,7 @@ COMPARISONS = {
     "methods": "fine_tuning",
     "rollouts": "rollouts",
     "sft": "sft",
+    "reward": "reward",
     "reward_accuracy": "reward_accuracy.command",
 }
 """Modules by their names on the command line, loaded when asked for: one of them loads torch."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from models_core import checkpoint, distributed, memory, precision, processes, sharding
 from models_core.best import Best
 from models_core.config import BadInput, TrainingSettings
+from models_core.kernels import native
 from models_core.methods import described, keeps_base, trainable
 from models_core.methods.merging import LEARNED, on_disk
 from models_core.precision import MasterAdamW
@@ -100,6 +101,8 @@ class Training:
             if muon:
                 raise BadInput("parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.")
             sharding.shard(model, device=self.device)
+        if self.dtype == torch.bfloat16 and native.is_there(self.device):
+            native.load()
         self.optimizers[name] = MasterAdamW(
             trainable(model),
             lr=learning_rate,

@@ -3,20 +3,31 @@
 softmax.py     logits to errors
 gate.py        the gated product inside an MLP
 norm.py        RMS normalisation, and the sum before it
-attention.py   attention within segments
 
 Each has a plain counterpart in this package's parent, which computes where there is no compiler, and on other devices.
 """
+
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
 from models_core.compiled import availability
 
+MODULES = ("softmax", "gate", "norm")
+
 
 def is_there(device: torch.device) -> bool:
     """Whether tensors on this device are computed by compiled kernels. Imports none of them."""
     return device.type == "cpu" and availability.has_compiler()
+
+
+def load() -> None:
+    """Have all kernels compiled, or read from disk, before time is measured: the very first time takes seconds."""
+    for name in MODULES:
+        module = import_module(f"{__name__}.{name}")
+        for kernel in module.KERNELS:
+            _ = kernel.address
 
 
 def fits(*tensors: Tensor) -> bool:

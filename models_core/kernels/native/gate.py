@@ -44,6 +44,9 @@ def _gradients(arguments):
         to_gate[place] = narrow(g * wide(up[place]) * (likelihood + swish * (float32(1) - likelihood)))
 
 
+KERNELS = (_product, _gradients)
+
+
 def product(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up: bf16, contiguous and of one shape."""
     out = torch.empty_like(up)

@@ -90,6 +90,9 @@ def _gradients(arguments):
             along[column] = float32(0)
 
 
+KERNELS = (_normalise, _gradients)
+
+
 def normalise(
     states: Tensor, weight: Tensor, *, eps: float, added: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:

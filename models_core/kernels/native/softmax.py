@@ -51,6 +51,9 @@ def _softmax(arguments):
                 logits[column] = narrow(row[column] * part_of_sum)
 
 
+KERNELS = (_softmax,)
+
+
 def softmax_errors(logits: Tensor, tokens: Tensor, *, temperature: float, writes: bool) -> Tensor:
     """log softmax(logits / T) at the tokens: bf16 [N, V], [N] -> fp32 [N].
 
