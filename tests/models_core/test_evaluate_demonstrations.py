@@ -7,7 +7,7 @@ import torch
 
 from models_core import chat, evaluate, language_models, sft, tables
 from models_core.config import BadInput, EvaluateConfig, SFTConfig
-from models_core.evaluate import labels, likeness
+from models_core.evaluate import demonstrations, labels, likeness
 from models_core.records import Demonstration
 from models_core.stopping import StopSignal
 
@@ -276,3 +276,18 @@ def test_evaluate_measures_what_the_run_measured(model, tmp_path, turns):
     assert report["bytes"] == sum(map(len, learned))
     with pytest.raises(BadInput, match="The row '3' has a prompt longer than max_length"):
         run(tmp_path / "sft", data, tmp_path, max_length=128, answers=0, long_prompts="refuse")
+
+
+def test_answers_are_drawn_at_their_own_temperature(model, file, tmp_path, monkeypatch):
+    temperatures = []
+    answer = demonstrations.sample.answer
+
+    def noted(*given, settings, **more):
+        temperatures.append(settings.temperature)
+        return answer(*given, settings=settings, **more)
+
+    monkeypatch.setattr(demonstrations.sample, "answer", noted)
+    path = file([("p", "abc", {})])
+    run(model, path, tmp_path, temperature=1.0)
+    run(model, path, tmp_path, temperature=1.0, answer_temperature=0.5)
+    assert temperatures == [0.0, 0.5]

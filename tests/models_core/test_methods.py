@@ -9,6 +9,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from models_core import language_models, methods
 from models_core.config import METHODS, BadInput, RewardConfig, SFTConfig, parse
+from models_core.methods import encoders
 from models_core.methods.layers import trunk
 from models_core.packing import Group, hidden_states, pack
 from tests.models_core.tiny import make_tiny_model
@@ -250,3 +251,15 @@ def test_qlora_in_double_precision_is_refused(llama: Path) -> None:
 def test_context_is_shorter_by_the_virtual_tokens(llama: Path) -> None:
     assert language_models.context_length(prepared(llama, "prefix")) == 512 - 5
     assert language_models.context_length(prepared(llama, "lora")) == 512
+
+
+def test_virtual_tokens_are_made_by_the_papers_networks_that_start_at_zero():
+    """An LSTM that reads both ways, and two layers; peft has other networks under the same names."""
+    table = torch.randn(5, 8)
+    made = encoders.lstm(table)
+    assert [part.bidirectional for part in made.modules() if isinstance(part, torch.nn.LSTM)] == [True]
+    assert torch.equal(made(torch.arange(5)), torch.zeros(5, 8))
+    stacked = torch.randn(3, 2, 2, 5, 4)
+    projected = encoders.projection(stacked)
+    assert sum(isinstance(part, torch.nn.Linear) for part in projected.modules()) == 2
+    assert torch.equal(projected(torch.arange(5)), torch.zeros(5, 3 * 2 * 2 * 4))
