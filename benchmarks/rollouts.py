@@ -32,15 +32,17 @@ Engine = Callable[[Any, Any, list[list[int]], int], list[list[int]]]
 
 def ours(model: Any, tokenizer: Any, prompts: list[list[int]], new: int, *, temperature: float = 1.0) -> Any:
     answers = rollout.sample(
-        model, prompts, samples=1, max_new_tokens=new, temperature=temperature, stop_ids=[], seed=0,
-        batch_size=len(prompts),
-        release=temperature > 0,
+        model, prompts, samples=1, max_new_tokens=new, temperature=temperature, seed=0, batch_size=len(prompts),
+        stop_ids=[] if temperature else [tokenizer.eos_token_id], release=temperature > 0,
     )  # fmt: skip
     return [list(answer.ids) for (answer,) in answers]
 
 
 def generate(model: Any, tokenizer: Any, prompts: list[list[int]], new: int, *, temperature: float = 1.0) -> Any:
-    """transformers' own loop: padded on the left, drawing from all tokens, or greedy at temperature 0."""
+    """transformers' own loop: padded on the left, drawing from all tokens, or greedy at temperature 0.
+
+    Drawn answers never end early, greedy ones at EOS: to keep `generate` from it takes EOS out of the distribution.
+    """
     width = max(map(len, prompts))
     padded = [[tokenizer.eos_token_id] * (width - len(ids)) + ids for ids in prompts]
     mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
@@ -49,7 +51,7 @@ def generate(model: Any, tokenizer: Any, prompts: list[list[int]], new: int, *, 
         input_ids=torch.tensor(padded),
         attention_mask=torch.tensor(mask),
         max_new_tokens=new,
-        min_new_tokens=new,
+        min_new_tokens=new if temperature else None,
         pad_token_id=tokenizer.eos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         **(drawing if temperature else {"do_sample": False}),
@@ -118,7 +120,9 @@ def equal_greedy(options: argparse.Namespace) -> str:
     """How many rows have the same likeliest answer in both engines, fp32."""
     model, tokenizer, prompts = _loaded(options, dtype=torch.float32)
     mine = ours(model, tokenizer, prompts, options.new, temperature=0.0)
-    theirs = generate(model, tokenizer, prompts, options.new, temperature=0.0)
+    padded = generate(model, tokenizer, prompts, options.new, temperature=0.0)
+    end = tokenizer.eos_token_id
+    theirs = [ids[: ids.index(end) + 1] if end in ids else ids for ids in padded]
     return f"{sum(one == other for one, other in zip(mine, theirs, strict=True))} of {len(prompts)}"
 
 
