@@ -27,7 +27,7 @@ def load() -> None:
     for name in MODULES:
         module = import_module(f"{__name__}.{name}")
         for kernel in module.KERNELS:
-            _ = kernel.address
+            kernel.load()
 
 
 def fits(*tensors: Tensor) -> bool:
