@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models_core import chat, language_models, sft
+from models_core import chat, language_models, memory, sft
 from models_core.config import BadInput, SFTConfig, parse
 from models_core.demonstrations.encoding import Encoder, Example
 from models_core.demonstrations.measuring import mean_loss
@@ -265,6 +265,25 @@ def test_training_ends_early_and_keeps_the_best_weights(tiny: Path, tmp_path: Pa
     ]
     again = mean_loss(network, rows, budget=2048, device=CPU)
     assert again == pytest.approx(measured[best], abs=1e-5)
+
+
+def test_layers_are_computed_twice_where_the_setting_says_so(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"model": str(tiny), "data": recipes.demonstrations(tmp_path)}
+    kept = memory.checkpoint
+    calls = []
+
+    def noted(*inputs: Any, **more: Any) -> Any:
+        calls.append(inputs)
+        return kept(*inputs, **more)
+
+    monkeypatch.setattr(memory, "checkpoint", noted)
+    for twice, expected in ((False, 0), (True, 4)):  # two layers in the check of the loss, and in the one step
+        run("sft", tmp_path / str(twice), {"epochs": 1, "gradient_checkpointing": twice, "held_out": 0}, **given)
+        assert len(calls) == expected
+    once, twofold = weights(tmp_path / "False"), weights(tmp_path / "True")
+    assert all(torch.allclose(once[name], twofold[name], atol=1e-6) for name in once)
 
 
 def test_patience_without_eval_every_measures_after_every_epoch(tiny: Path, tmp_path: Path) -> None:
