@@ -178,7 +178,7 @@ def test_pairs_far_apart_in_the_ranking_are_one_line():
 def test_heads_that_are_apart_about_a_pair_say_so():
     """Both heads place the first pair's difference at 1; about the second they are 4 apart."""
     agreeing = judged([1, 2], [2.0, 1.0], prompt="a", heads=((1.0, 3.0), (0.0, 2.0)))
-    apart = judged([1, 2], [0.0, 1.0], prompt="b", heads=((2.0, -2.0), (1.0, 1.0)))
+    apart = judged([1, 2], [0.0, 1.0], prompt="b", heads=((1.0, -1.0), (0.0, 2.0)))
     rows = accuracy.by_group(pairs_of([agreeing, apart, judged([1, 2], [1.0, 0.0], prompt="c")]))["disagreement"]
     assert [(row["name"], row["accuracy"], row["pairs"]) for row in rows] == [
         ("0.00–0.67", 1.0, 1),

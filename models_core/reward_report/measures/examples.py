@@ -1,7 +1,7 @@
 """Pairs to read: where the model is surest and people say otherwise, and some where it is right, for contrast."""
 
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -18,11 +18,20 @@ LONGEST_TEXT = 6000
 
 def examples(pairs: Pairs, *, shift: float, scale: float) -> dict[str, list[dict[str, Any]]]:
     """One pair a prompt, the surest first. Where several people judged a pair, most of them decide what is right."""
-    cast = votes([judged.ranking for judged in pairs.judgments])
+    rankings = [judged.ranking for judged in pairs.judgments]
+    cast, compared = votes(rankings), [comparison(ranking) for ranking in rankings]
+
+    def voters(place: int) -> Voters:
+        number = int(pairs.judgment[place])
+        responses = rankings[number].responses
+        better, worse = responses[int(pairs.better[place])].text, responses[int(pairs.worse[place])].text
+        said = cast.get((compared[number], better, worse), [rankings[number]])
+        return Voters(said, cast.get((compared[number], worse, better), []))
+
     mistakes: dict[int, int] = {}
     right: dict[int, list[int]] = {}
     for place in np.argsort(-np.abs(pairs.difference), kind="stable").tolist():
-        said, opposed = _voters(pairs, place, cast)
+        said, opposed = voters(place)
         if len(said) <= len(opposed) or pairs.difference[place] == 0:
             continue
         prompt = int(pairs.prompt[place])
@@ -32,24 +41,23 @@ def examples(pairs: Pairs, *, shift: float, scale: float) -> dict[str, list[dict
             right.setdefault(prompt, []).append(place)
     generator = random.Random(0)
     drawn = [generator.choice(right[prompt]) for prompt in generator.sample(sorted(right), min(RIGHT, len(right)))]
+    chosen = {"mistakes": list(mistakes.values())[:MISTAKES], "right": drawn}
     return {
-        "mistakes": [_example(pairs, at, cast, shift=shift, scale=scale) for at in list(mistakes.values())[:MISTAKES]],
-        "right": [_example(pairs, at, cast, shift=shift, scale=scale) for at in drawn],
+        name: [_example(pairs, place, voters(place), shift=shift, scale=scale) for place in places]
+        for name, places in chosen.items()
     }
 
 
-def _voters(pairs: Pairs, place: int, cast: dict[Any, list[Ranking]]) -> tuple[list[Ranking], list[Ranking]]:
+class Voters(NamedTuple):
     """Those who prefer the pair's better response, and those who prefer the other."""
-    ranking = pairs.of(place).ranking
-    better, worse = (ranking.responses[int(places[place])].text for places in (pairs.better, pairs.worse))
-    key = comparison(ranking)
-    return cast.get((key, better, worse), [ranking]), cast.get((key, worse, better), [])
+
+    said: list[Ranking]
+    opposed: list[Ranking]
 
 
-def _example(pairs: Pairs, place: int, cast: dict[Any, list[Ranking]], *, shift: float, scale: float) -> dict[str, Any]:
+def _example(pairs: Pairs, place: int, voters: Voters, *, shift: float, scale: float) -> dict[str, Any]:
     judged = pairs.of(place)
     ranking = judged.ranking
-    said, opposed = _voters(pairs, place, cast)
 
     def answer(number: int) -> dict[str, Any]:
         response, logit = ranking.responses[number], judged.logits[number]
@@ -70,8 +78,8 @@ def _example(pairs: Pairs, place: int, cast: dict[Any, list[Ranking]], *, shift:
         "preferred": answer(int(pairs.better[place])),
         "other": answer(int(pairs.worse[place])),
         "confidence": float(expit(abs(pairs.difference[place]))),
-        "said_by": [_voter(row) for row in said],
-        "opposed_by": [_voter(row) for row in opposed],
+        "said_by": [_voter(row) for row in voters.said],
+        "opposed_by": [_voter(row) for row in voters.opposed],
     }
 
 

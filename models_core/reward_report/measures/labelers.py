@@ -56,8 +56,9 @@ def votes(judgments: Iterable[Ranking]) -> dict[tuple[Any, str, str], list[Ranki
     """Who preferred what: {(comparison, better text, worse text): the judgments that say so}, machines' too."""
     found: dict[tuple[Any, str, str], list[Ranking]] = defaultdict(list)
     for ranking in judgments:
-        for better, worse in sorted(order_of(ranking)):
-            found[comparison(ranking), better, worse].append(ranking)
+        compared = comparison(ranking)
+        for better, worse in order_of(ranking):
+            found[compared, better, worse].append(ranking)
     return found
 
 
