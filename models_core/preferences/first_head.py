@@ -111,5 +111,5 @@ def solved(probe: Probe, comparisons: Comparisons, *, ridge: float, start: Tenso
         return loss
 
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call, arg-type]
+        optimizer.step(closure)
     return weight.detach()
