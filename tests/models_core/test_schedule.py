@@ -17,7 +17,7 @@ def test_it_rises_then_falls_along_half_a_cosine_to_the_part_given() -> None:
     rates = [schedule.cosine(step, steps=10, peak=2.0, warmup=0.2, final=0.1) for step in range(10)]
     falling = [0.2 + 1.8 * (1 + math.cos(math.pi * place / 7)) / 2 for place in range(8)]
     assert rates == pytest.approx([1.0, 2.0, *falling])
-    assert (rates[2], rates[-1]) == (pytest.approx(2.0), pytest.approx(0.2))
+    assert [rates[2], rates[-1]] == pytest.approx([2.0, 0.2])
 
 
 def test_it_rises_then_falls_in_a_line_and_the_last_update_is_not_nothing() -> None:
