@@ -66,7 +66,7 @@ def backward(loss: Tensor, *, is_last: bool) -> None:
         loss.backward()
 
 
-def _sum(masters: Mapping[nn.Parameter, nn.Parameter], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum(masters: Mapping[Tensor, nn.Parameter], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     """DDP's hook, called when all gradients of a bucket are there: sums them, and no average is taken."""
     own, weights = bucket.buffer(), bucket.parameters()
     learning = [masters[weight] for weight in weights]
