@@ -68,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On PostgreSQL: what uses a database, and not the browser's journeys a second time."""
+    """On PostgreSQL: what uses a database, and of the browser's journeys only those that are marked for it."""
     if config.getoption("database") != "postgresql":
         return
     kept, left_out = [], []
@@ -76,7 +76,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         uses_database = item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(
             getattr(item, "fixturenames", ())
         )
-        (kept if uses_database and not item.get_closest_marker("browser") else left_out).append(item)
+        is_meant = not item.get_closest_marker("browser") or item.get_closest_marker("both_databases")
+        (kept if uses_database and is_meant else left_out).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
 

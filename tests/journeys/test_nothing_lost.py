@@ -26,6 +26,7 @@ def draft_saved(page: Page) -> None:
     expect(page.locator("#draft-state")).to_have_text("Draft saved")
 
 
+@pytest.mark.both_databases
 def test_a_draft_survives_a_reload_and_goes_on_on_another_device(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in)
     press(page, "2 c")
@@ -55,6 +56,7 @@ def test_what_never_reached_the_server_comes_back_from_this_browser(
     assert held(cast).draft["comment"] == ["on a train"]
 
 
+@pytest.mark.both_databases
 def test_two_windows_know_of_each_other_and_neither_loses_anything(
     cast: Cast, tasks: list[Any], sign_in: SignIn
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_task_submitted_in_another_window_is_said_and_a_second_submit_is_a_rev
     assert latest_tiers() == [[key] for key in reversed(shown)]
 
 
+@pytest.mark.both_databases
 def test_without_a_connection_work_goes_on_and_is_sent_when_it_is_back(
     cast: Cast, tasks: list[Any], sign_in: SignIn
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_slow_network_shows_the_next_task_at_once_and_a_refusal_brings_the_las
     assert len(latest_tiers()) == 4
 
 
+@pytest.mark.both_databases
 def test_a_double_click_is_one_judgment(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in)
     press(page, "2 1 3 4")
@@ -196,6 +200,7 @@ def test_signed_out_in_between_one_signs_in_on_top_of_the_work_and_it_goes_on(
     assert len(latest_tiers()) == 4
 
 
+@pytest.mark.both_databases
 def test_after_the_lease_ran_out_it_is_said_and_submitting_still_works(
     cast: Cast, tasks: list[Any], sign_in: SignIn
 ) -> None:

@@ -20,6 +20,7 @@ def tasks(transactional_db: None, cast: Cast) -> list[Any]:
     return [make_comparison(cast.project, f"How do I boil {number} eggs?") for number in (1, 2, 3)]
 
 
+@pytest.mark.both_databases
 def test_by_mouse_dragging_chips_and_whole_answers(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in)
     assignment = held(cast)
@@ -42,6 +43,7 @@ def test_by_mouse_dragging_chips_and_whole_answers(cast: Cast, tasks: list[Any],
     expect(tier(page, 2)).to_have_text("C")
 
 
+@pytest.mark.both_databases
 def test_four_answers_are_ranked_and_submitted_with_at_most_six_keys(
     cast: Cast, tasks: list[Any], sign_in: SignIn
 ) -> None:
