@@ -50,9 +50,9 @@ def test_both_are_trained_on_the_same_rows_and_compared(
     assert figures["k2_peer_rankings_per_s"] == 0.5
     assert figures["k2_peer_accuracy"] == 0.5
     assert 0 <= figures["k2_hone_accuracy"] <= 1
-    assert figures["k2_ratio"] == pytest.approx(figures["k2_hone_rankings_per_s"] / 0.5, rel=0.2)
+    assert figures["k2_ratio"] == pytest.approx(figures["k2_hone_rankings_per_s"] / 0.5, abs=0.06)
     assert figures["k2_hone_gb"] > 0
-    assert 0 < figures["k2_matmul_share"] < 1
+    assert 0 <= figures["k2_matmul_share"] < 1
 
 
 def test_tokens_are_those_that_a_step_computes(rankings: Path, tmp_path: Path) -> None:
