@@ -143,4 +143,4 @@ def _read(line: str) -> dict[str, Any]:
             raise BadInput(f"A call has the fields id, prompt, {', '.join(FIELDS)}; {name} is missing or wrong.")
     if not 1 <= call["samples"] <= MOST_ANSWERS:
         raise BadInput(f"samples is {call['samples']}; it must be a whole number from 1 to {MOST_ANSWERS}.")
-    return call  # type: ignore[no-any-return]
+    return call

@@ -165,7 +165,7 @@ def train(
         everyone=everyone,
         shift=metrics["reward_shift"],
         scale=metrics["reward_scale"],
-        newest=new and newest.measure(new, now=judged, device=device, dtype=training.dtype, **reading),
+        newest=newest.measure(new, now=judged, device=device, dtype=training.dtype, **reading) if new else None,
     )
     assembly.write(training.run.path, report)
     metrics |= assembly.headline(report)

@@ -52,7 +52,7 @@ def run(
     total = 0 if is_stream else sum(1 for _ in records.stream(data, "answers", unreadable=complaints))
     if not (is_stream or total):
         raise BadInput(f"{data.name}: the file has no rows that can be read.")
-    told = complaints if is_stream or complaints is None else []
+    told: list[str] | None = complaints if is_stream or complaints is None else []
     scorer = Scorer(
         model,
         device=device,

@@ -20,7 +20,7 @@ from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 
 from . import runs, sampling, uncertainty, versions
-from .models import Iteration, LoopPolicy, RunInput, Stage, TrainingRun
+from .models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
 
 Step = Iteration.Step
 State = Iteration.State
@@ -146,13 +146,15 @@ def _after_snapshot(iteration: Iteration) -> None:
     iteration.numbers |= {"judgments": snapshot.rows}
     _move(iteration, to=Step.REWARD)
     before = versions.latest_reward(project)
+    inputs: dict[str, ModelVersion] = {Role.MODEL: versions.reference(versions.active_policy(project))}
+    if before is not None:
+        inputs[Role.PREVIOUS] = before
     runs.enqueue(
         project=project,
         stage=Stage.REWARD,
         config={"seed": iteration.number} | _heads(project) | policy_of(project).reward_config,
         snapshot=snapshot,
-        inputs={Role.MODEL: versions.reference(versions.active_policy(project))}
-        | ({Role.PREVIOUS: before} if before is not None else {}),
+        inputs=inputs,
         iteration=iteration,
         by=iteration.started_by,
     )

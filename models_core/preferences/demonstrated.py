@@ -37,7 +37,7 @@ def above_samples(
             RankedResponse(text=demonstration.response, rank=1),
             *(RankedResponse(text=text, rank=2) for text in others),
         )
-        row = Ranking(
+        as_ranking = Ranking(
             id=f"demonstration {demonstration.id}",
             messages=demonstration.messages,
             responses=responses,
@@ -51,7 +51,7 @@ def above_samples(
                 texts=tuple(response.text for response in responses),
                 pairs=tuple(Pair(0, place, 1.0) for place in range(1, len(responses))),
                 weight=weight,
-                rows=(row,),
+                rows=(as_ranking,),
             )
         )
     return made

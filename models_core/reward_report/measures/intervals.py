@@ -6,7 +6,8 @@ and DasGupta 2001) for as many independent trials as there are prompts: rather t
 """
 
 import warnings
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ SMALL = 30
 """A figure of fewer prompts than this is marked: it can be anything."""
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """A mean over `count` pairs (or judgments) of `prompts` prompts; None for all three where there is none."""
 
     value: float | None
@@ -52,7 +54,7 @@ def share(
         return Share(None, None, None, 0, 0)
     _, cluster = np.unique(prompts, return_inverse=True)
     totals = np.bincount(cluster).astype(np.float64)
-    sums = np.bincount(cluster, weights=outcomes)
+    sums = np.bincount(cluster, weights=outcomes).astype(np.float64)
     mean = float(sums.sum() / totals.sum())
     smallest, greatest = bounds
     if len(sums) < FEW_TO_RESAMPLE or mean in bounds:
