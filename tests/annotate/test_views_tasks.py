@@ -238,7 +238,7 @@ class TestAChat:
         assignment = self.start(cast)
         self.deed(labeler, assignment, 0, act="ask", text="")
         offers = labeler.get(url(assignment, "answers"), headers=HTMX).content.decode()
-        assert 'hx-trigger="every 2s"' in offers
+        assert 'hx-trigger="every 1s"' in offers
         assert 'value="0.250"' in offers
         self.answer_all("Eight.")
         assert "every 2s" not in labeler.get(url(assignment, "answers"), headers=HTMX).content.decode()

@@ -23,8 +23,13 @@ def start(sign_in: SignIn, **options: Any) -> Page:
     with page.expect_response("**/work/ahead"):
         page.goto("/p/kindness/work/")
     expect(page.locator(".chip").first).to_be_attached()
-    page.wait_for_timeout(400)  # a submit so soon after the page would be taken for the end of a double click
+    settled(page)
     return page
+
+
+def settled(page: Page) -> None:
+    """A submit sooner after a task appeared would be taken for the end of a double click."""
+    page.wait_for_function("() => hone.work.isSettled()")
 
 
 def held(cast: Cast) -> Assignment:

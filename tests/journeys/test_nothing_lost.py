@@ -12,7 +12,7 @@ from annotate.models import Assignment, Judgment, JudgmentRevision
 from tests.browser import SignIn
 from tests.cast import PASSWORD, Cast, make_comparison
 from tests.conftest import wait_until
-from tests.journeys.board import held, latest_tiers, on_screen, press, saved, start, tier, without_connection
+from tests.journeys.board import held, latest_tiers, on_screen, press, saved, settled, start, tier, without_connection
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -111,7 +111,7 @@ def test_without_a_connection_work_goes_on_and_is_sent_when_it_is_back(
         press(page, "2 1 3 4 Enter")
         expect(page.locator("#outbox")).to_contain_text("1 submission is kept in this browser")
         assert on_screen(page) != first.pk
-        page.wait_for_timeout(400)
+        settled(page)
         press(page, "u Enter")
         expect(page.locator("#outbox")).to_contain_text("2 submissions are kept in this browser")
         assert not Judgment.objects.exists()
@@ -162,7 +162,7 @@ def test_a_slow_network_shows_the_next_task_at_once_and_a_refusal_brings_the_las
     expect(page.locator("#refusal")).to_have_text("Not now.")
     expect(tier(page, 1)).to_have_text("B")
     page.unroute("**/submit")
-    page.wait_for_timeout(400)
+    settled(page)
     press(page, "Enter")
     saved(page)
     assert len(latest_tiers()) == 4
@@ -242,7 +242,7 @@ class TestUndo:
         expect(page.locator("#comment")).to_have_value("close")
         expect(tier(page, 3)).to_have_text("CD")
         assert Judgment.objects.get().latest is None
-        page.wait_for_timeout(400)
+        settled(page)
         press(page, "Control+Enter")
         saved(page)
         assert on_screen(page) == following

@@ -17,6 +17,7 @@ from annotate.projects import edit_project
 from tests.browser import SignIn
 from tests.cast import Cast, make_comparison, make_prompt, make_responses, response_ids
 from tests.conftest import wait_until
+from tests.journeys.board import settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -120,14 +121,14 @@ def fits(page: Page) -> None:
 
 def submit(page: Page, hand: Hand) -> None:
     # What comes sooner after a task appeared is taken for the end of a double click.
-    page.wait_for_timeout(400)
+    settled(page)
     hand.press(page.locator(".submit"))
 
 
 def model_answers(*texts: str) -> None:
     """What a worker would do with the request that the page has made."""
-    wait_until(lambda: AnswerRequest.objects.filter(state="open").exists(), what="the page to ask for answers")
-    request = AnswerRequest.objects.get(state="open")
+    wait_until(lambda: AnswerRequest.objects.filter(state="claimed").exists(), what="the page to ask for answers")
+    request = AnswerRequest.objects.get(state="claimed")
     request.responses.set(make_responses(request.prompt, *texts))
     AnswerRequest.objects.filter(pk=request.pk).update(state="fulfilled")
 

@@ -10,7 +10,7 @@ from annotate.models import Demonstration, Judgment, JudgmentRevision, Report
 from annotate.projects import edit_project
 from tests.browser import SignIn
 from tests.cast import Cast, make_comparison
-from tests.journeys.board import PHONE, chip, drag, held, latest_tiers, on_screen, press, saved, start, tier
+from tests.journeys.board import PHONE, chip, drag, held, latest_tiers, on_screen, press, saved, settled, start, tier
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -222,7 +222,7 @@ def test_skip_with_a_reason_and_report_by_keyboard(cast: Cast, tasks: list[Any],
     assignment.refresh_from_db()
     assert assignment.skip_reason == "broken: cut off"
     assert not Judgment.objects.exists()
-    page.wait_for_timeout(400)
+    settled(page)
     press(page, "2 1 3 4 Enter")
     saved(page)
 
@@ -243,7 +243,7 @@ def test_keys_are_explained_and_ones_own(cast: Cast, tasks: list[Any], sign_in: 
     expect(page.locator("#messages")).to_contain_text("Saved.")
     page.goto("/p/kindness/work/")
     expect(tier(page, 3)).to_have_text("")
-    page.wait_for_timeout(400)
+    settled(page)
     press(page, "u s x Enter")
     saved(page)
     assert JudgmentRevision.objects.get().all_unacceptable

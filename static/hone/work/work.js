@@ -110,8 +110,11 @@
     return p;
   };
 
+  // Whether the task has been on the screen for long enough that a submit is meant for it.
+  hone.work.isSettled = () => performance.now() - shownAt >= PAUSE;
+
   const submit = (submitter) => {
-    if (!task?.form || task.sent || performance.now() - shownAt < PAUSE) return;
+    if (!task?.form || task.sent || !hone.work.isSettled()) return;
     const obstacle = task.kind.obstacle?.() ?? "";
     if (obstacle) {
       task.refusal.textContent = obstacle;
