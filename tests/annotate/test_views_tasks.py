@@ -241,7 +241,7 @@ class TestAChat:
         assert 'hx-trigger="every 1s"' in offers
         assert 'value="0.250"' in offers
         self.answer_all("Eight.")
-        assert "every 2s" not in labeler.get(url(assignment, "answers"), headers=HTMX).content.decode()
+        assert "every 1s" not in labeler.get(url(assignment, "answers"), headers=HTMX).content.decode()
 
     def test_keeps_what_is_in_the_box(self, cast: Cast, labeler: Client, model: None) -> None:
         assignment = self.start(cast)

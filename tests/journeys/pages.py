@@ -141,6 +141,8 @@ STATES: dict[str, list[State]] = {
         State("report", "rlhf:report", "/p/kindness/runs/{run_succeeded}/report/", open_all),
         State("models", "rlhf:models", "/p/kindness/models/"),
         State("loop", "rlhf:loop", "/p/kindness/loop/"),
+        State("choices", "rlhf:choices", "/p/kindness/next/"),
+        State("choices-empty", "rlhf:choices", "/p/blank/next/"),
         State("loop-empty", "rlhf:loop", "/p/blank/loop/", open_all),
         State("account", "annotate:account", "/account/"),
         State("sign-out", "account_logout", "/accounts/logout/"),
@@ -187,6 +189,6 @@ WITHOUT_A_PAGE = {
     *("annotate:reset_password", "annotate:remove_role", "annotate:mark_prompt", "annotate:download"),
     "rlhf:report_file",
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:promote", "rlhf:roll_back", "rlhf:start_loop"),
-    *("rlhf:loop_policy", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
+    *("rlhf:loop_policy", "rlhf:choose", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
 }
 """Deeds, parts of pages and data: they answer with one of the pages above, a piece of it, or no page at all."""

@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = arguments.project(options["project"])
-        inputs = {role: arguments.version(project, options[role]) for role in RunInput.Role.values if options[role]}
+        inputs = {role: arguments.version(project, options[role]) for role in RunInput.Role.values if options.get(role)}
         try:
             run = launch.start(
                 project=project,
