@@ -186,12 +186,12 @@ def hidden_states(trunk: Any, packed: Packed) -> torch.Tensor:
 
     Where a model has learned virtual tokens, they take the first positions, and every token sees them.
     """
+    layers.install(trunk)  # first: virtual tokens are computed by the same layers, whoever comes first
     positions, given = packed.positions, {}
     beginning = beginning_of(trunk)
     if beginning is not None:
         positions = positions + beginning.shift
         given["beginning"] = list(zip(beginning.keys, beginning.values, strict=True))
-    layers.install(trunk)
     with packed_attention(trunk.config):
         output = trunk(input_ids=packed.ids, position_ids=positions, use_cache=False, layout=packed.layout, **given)
     return output.last_hidden_state[0]
