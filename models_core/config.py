@@ -380,7 +380,9 @@ class AnsweringSettings(Settings):
         minimum=-10.0, maximum=10.0,
     )  # fmt: skip
     exact: bool = setting(
-        False, "The same answers to the bit whatever else is in the batch; about ten times slower, on the CPU alone."
+        False,
+        "The same answers to the bit whatever else is in the batch, on the CPU alone; a fifth slower where compiled "
+        "kernels decode, else about ten times.",
     )
     long_prompts: str = long_prompts_setting()
     chat_template: str = chat_template_setting()
