@@ -13,6 +13,7 @@ import pytest
 import yaml
 from django.conf import settings
 
+from config.celery import app
 from tests.conftest import ROOT, end, free_port, wait_until
 
 DOCKER = ROOT / "docker"
@@ -36,7 +37,11 @@ def start_command(name: str) -> list[str]:
 
 @pytest.fixture
 def environment(embedded_broker: Path, process_environment: dict[str, str]) -> dict[str, str]:
-    """The services' variables, with this machine's database, broker and folder in the place of the containers'."""
+    """The services' variables, with this machine's database, broker and folder in the place of the containers'.
+
+    The broker is empty: what an earlier test sent would be begun, and looked for in a database that it has gone from.
+    """
+    app.control.purge()
     return process_environment | {
         "REDIS_URL": settings.CELERY_BROKER_URL,
         "HONE_PORT": str(free_port()),

@@ -76,7 +76,8 @@ def test_accuracy_is_that_of_a_loop_over_all_pairs():
 def test_the_interval_resamples_prompts_and_not_their_pairs():
     """40 prompts whose 36 pairs are all right or all wrong tell as much as 40 pairs do, not as 1440."""
     outcomes, prompts = np.repeat([1.0] * 28 + [0.0] * 12, 36), np.repeat(np.arange(40), 36)
-    low, high = intervals.share(outcomes, prompts)[1:3]
+    share = intervals.share(outcomes, prompts)
+    low, high = share.low, share.high
     generator = random.Random(1)
     draws = sorted(np.mean(generator.choices([1.0] * 28 + [0.0] * 12, k=40)) for _ in range(4000))
     assert (low, high) == pytest.approx((draws[100], draws[3900]), abs=0.03)
@@ -117,7 +118,7 @@ def test_all_right_on_many_prompts_is_still_no_certainty():
 
 
 def test_nothing_has_no_share():
-    assert intervals.share(np.array([]), np.array([], dtype=int)) == (None, None, None, 0, 0)
+    assert intervals.share(np.array([]), np.array([], dtype=int)) == intervals.Share(None, None, None, 0, 0)
 
 
 # ---- groups

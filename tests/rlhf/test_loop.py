@@ -47,8 +47,11 @@ def test_two_rounds_from_judgments_to_new_tasks_of_the_new_policy(
 
     inputs = {item.role: item.version for item in ppo.run_inputs.all()}
     assert inputs == {"model": first.policy_version, "reference": base, "reward": second.reward_version}
-    reward_inputs = [list(each.runs.get(stage="reward").inputs.all()) for each in (first, second)]
-    assert reward_inputs == [[base], [base]]
+    trainings = [each.runs.get(stage="reward").run_inputs.all() for each in (first, second)]
+    assert [{item.role: item.version for item in training} for training in trainings] == [
+        {"model": base},
+        {"model": base, "previous": first.reward_version},
+    ]
     assert versions.active_policy(cast.project) == second.policy_version
     assert versions.active_reward(cast.project) == second.reward_version
     answers = Response.objects.filter(author=second.policy_version.author)
