@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_core.config import BadInput
+from models_core import partial_file
 from models_core.run_folder import write_lines
 
 
@@ -28,30 +28,13 @@ class AnswerFile:
 
     def __init__(self, out: Path, *, request: dict[str, Any], prompts: int, resume: bool) -> None:
         self.out = out
-        self.partial = out.with_name(f"{out.name}.partial")
+        self.partial = partial_file.beside(out)
         self.prompts = prompts
-        self.rows = self._kept(request) if resume else {}
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.partial.open("w", encoding="utf-8")
-        except OSError as error:
-            raise BadInput(f"{self.partial} cannot be written ({error.strerror}).") from None
-        self._write(request)
+        kept = partial_file.entries(self.partial, request=request) if resume else []
+        self.rows: dict[int, dict[str, Any]] = {int(entry["number"]): entry["row"] for entry in kept}
+        self._file = partial_file.begin(self.partial, request=request)
         for number, row in self.rows.items():
             self._write({"number": number, "row": row})
-
-    def _kept(self, request: dict[str, Any]) -> dict[int, dict[str, Any]]:
-        """Rows by number that an interrupted command left behind; the last line may be torn."""
-        if not self.partial.exists():
-            return {}
-        lines = self.partial.read_text(encoding="utf-8", errors="replace").splitlines()
-        rows = {}
-        if not lines or _parsed(lines[0]) != json.loads(json.dumps(request)):
-            raise BadInput(f"{self.partial} is from a command with other settings: take them, or leave out --resume.")
-        for line in lines[1:]:
-            if (entry := _parsed(line)) is not None:
-                rows[int(entry["number"])] = entry["row"]
-        return rows
 
     @property
     def missing(self) -> list[int]:
@@ -80,12 +63,5 @@ class AnswerFile:
         return f"Stopped; {len(self.rows)} of {self.prompts} prompts are answered, --resume goes on with the others."
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.write(partial_file.line(entry))
         self._file.flush()
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

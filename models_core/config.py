@@ -136,6 +136,24 @@ def turns_setting() -> Any:
     )
 
 
+def reward_objective_setting() -> Any:
+    """What several opinions of an answer come to, wherever a policy's answers are scored."""
+    return setting(
+        "std",
+        "What an ensemble's scores come to: their mean - reward_std_coef x deviation (std) or variance, or the worst.",
+        choices=("std", "variance", "worst"),
+    )
+
+
+def reward_std_coef_setting() -> Any:
+    return setting(
+        0.0,
+        "Price of an ensemble's disagreement about an answer, in its score; 0 takes the mean.",
+        minimum=0.0,
+        maximum=100.0,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(TrainingSettings):
     """Next-token pretraining on plain text: a fresh tokenizer and decoder, or a base model continued."""
@@ -339,17 +357,8 @@ class PPOConfig(TrainingSettings):
         choices=("subtract", "replace", "none"),
     )
     missing_eos_penalty: float = setting(1.0, "Size of that penalty.", minimum=0.0)
-    reward_objective: str = setting(
-        "std",
-        "What an ensemble's scores come to: their mean - reward_std_coef x deviation (std) or variance, or the worst.",
-        choices=("std", "variance", "worst"),
-    )
-    reward_std_coef: float = setting(
-        0.0,
-        "Price of an ensemble's disagreement about an answer, in its score; 0 takes the mean.",
-        minimum=0.0,
-        maximum=100.0,
-    )
+    reward_objective: str = reward_objective_setting()
+    reward_std_coef: float = reward_std_coef_setting()
     ema: float = setting(
         0.992, "Decay of the averaged policy that is saved; 0 saves the last one.", minimum=0.0, maximum=1
     )
@@ -395,17 +404,8 @@ class SampleConfig(AnsweringSettings):
     best_of: int = setting(
         1, "Each answer is the best of so many by the reward model of --reward.", minimum=1, maximum=1024
     )
-    reward_objective: str = setting(
-        "std",
-        "What an ensemble's scores come to: their mean - reward_std_coef x deviation (std) or variance, or the worst.",
-        choices=("std", "variance", "worst"),
-    )
-    reward_std_coef: float = setting(
-        0.0,
-        "Price of an ensemble's disagreement about an answer, in its score; 0 takes the mean.",
-        minimum=0.0,
-        maximum=100.0,
-    )
+    reward_objective: str = reward_objective_setting()
+    reward_std_coef: float = reward_std_coef_setting()
     served_model: str = setting("", "Model to ask for where M is a server's address; empty takes the first it names.")
     server_requests: int = setting(16, "Requests to a server at once.", minimum=1, maximum=1024)
     server_timeout: float = setting(300.0, "Seconds to wait for a server's answer.", minimum=0.01, maximum=86_400)

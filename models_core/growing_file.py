@@ -4,7 +4,6 @@ Until then its lines are in OUT.partial, after a first one that says what was as
 goes on from there with --resume, where it was asked for the same. OUT "-" is standard output, which has no partial.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from models_core import partial_file
 from models_core.config import BadInput
 
 STANDARD_OUTPUT = Path("-")
@@ -28,27 +28,22 @@ class GrowingFile:
     def __init__(self, out: Path, *, request: dict[str, Any], window: int, resume: bool, is_unique: bool) -> None:
         self.out = out
         self.is_unique = is_unique
-        self.partial = out.with_name(f"{out.name}.partial")
+        self.partial = partial_file.beside(out)
         self.kept: list[dict[str, Any]] = []
         self.rows = 0
         if out == STANDARD_OUTPUT:
             self._file = sys.stdout
             return
-        if resume and self.partial.exists():
-            rows = self._read(request)
+        if resume:
+            rows = partial_file.entries(self.partial, request=request)
             self.kept = rows[: len(rows) // window * window]
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.partial.open("w", encoding="utf-8")
-        except OSError as error:
-            raise BadInput(f"{self.partial} cannot be written ({error.strerror}).") from None
-        self._write(request)
+        self._file = partial_file.begin(self.partial, request=request)
         self.add(self.kept)
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Write rows, so that whoever reads along sees them."""
         for row in rows:
-            self._write(row)
+            self._file.write(partial_file.line(row))
         self._file.flush()
         self.rows += len(rows)
 
@@ -75,21 +70,3 @@ class GrowingFile:
         self._file.close()
         if not self.rows or (isinstance(error, BadInput) and not self.is_unique):
             self.partial.unlink(missing_ok=True)
-
-    def _read(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        """The rows of an interrupted command; its last line may be torn."""
-        lines = self.partial.read_text(encoding="utf-8", errors="replace").splitlines()
-        found = list(map(_parsed, lines))
-        if not found or found[0] != json.loads(json.dumps(request)):
-            raise BadInput(f"{self.partial} is from a command with other settings: take them, or leave out --resume.")
-        return [row for row in found[1:] if row is not None]
-
-    def _write(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

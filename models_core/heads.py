@@ -180,8 +180,6 @@ def attach(model: Any, folder: Path) -> None:
 
 # ---- what to make of it ------------------------------------------------------------------------------------------
 
-OBJECTIVES = ("std", "variance", "worst")
-
 
 def conservative(opinions: Tensor, *, objective: str, coef: float) -> Tensor:
     """One score from those of m heads or models, [..., m] -> [...]: high only where they agree that it is.

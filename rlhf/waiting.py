@@ -56,6 +56,12 @@ class RunTeller:
             )
 
 
+def after_start(run: TrainingRun, *, wait: bool, write: Callable[[str], object]) -> TrainingRun:
+    """Say that a run is queued, and with --wait stay until it has ended. Raises CommandError as `for_run` does."""
+    write(f"Run {run.pk} is queued.")
+    return for_run(run, write=write) if wait else run
+
+
 def for_run(run: TrainingRun, *, write: Callable[[str], object]) -> TrainingRun:
     """Return when the run has ended. Raises CommandError when it failed, was cancelled, or no worker comes."""
     teller = RunTeller(write)

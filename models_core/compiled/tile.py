@@ -37,9 +37,6 @@ class _BFloat(ir.types._BaseFloatType):
     def __str__(self) -> str:
         return "bfloat"
 
-    def format_constant(self, value):
-        raise NotImplementedError
-
 
 _BFloat._create_instance()
 SUMS, PAIRS, BF16 = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES), ir.VectorType(_BFloat(), 2 * LANES)

@@ -27,7 +27,5 @@ class Command(BaseCommand):
             run = uncertainty.start(project=project, by=None, tasks=options["tasks"])
         except Refused as error:
             raise CommandError(str(error)) from None
-        self.stderr.write(f"Run {run.pk} is queued.")
-        if options["wait"]:
-            run = waiting.for_run(run, write=self.stderr.write)
+        run = waiting.after_start(run, wait=options["wait"], write=self.stderr.write)
         self.stdout.write(json.dumps({"run": run.pk, "status": run.status} | run.result))

@@ -40,9 +40,7 @@ class Command(BaseCommand):
             )
         except Refused as error:
             raise CommandError(str(error)) from None
-        self.stderr.write(f"Run {run.pk} is queued.")
-        if options["wait"]:
-            run = waiting.for_run(run, write=self.stderr.write)
+        run = waiting.after_start(run, wait=options["wait"], write=self.stderr.write)
         model = str(run.produced) if run.produced else None
         self.stdout.write(json.dumps({"run": run.pk, "status": run.status, "model": model} | run.result))
 
