@@ -15,16 +15,17 @@ from typing import Any
 
 import torch
 
-from models_core import chat, episodes, language_models, methods, records, rollout, schedule
-from models_core.advantages import KLController
+from models_core import chat, language_models, methods, records, rollout, schedule
 from models_core.averaging import WeightAverage
 from models_core.batching import epoch_order, micro_batches, minibatches
 from models_core.config import BadInput, PPOConfig
-from models_core.episodes import Episodes
 from models_core.losses import policy_loss, value_loss
 from models_core.packing import Group, pack
-from models_core.ppo_networks import Networks
-from models_core.ptx import PretrainingText
+from models_core.policies import episodes
+from models_core.policies.advantages import KLController
+from models_core.policies.episodes import Episodes
+from models_core.policies.networks import Networks
+from models_core.policies.ptx import PretrainingText
 from models_core.records import Prompt
 from models_core.stopping import StopSignal
 from models_core.training import Diverged, Training

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models_core.advantages import KLController, generalised_advantages, penalised_rewards
+from models_core.policies.advantages import KLController, generalised_advantages, penalised_rewards
 
 
 def test_the_score_arrives_at_the_last_real_token_and_the_penalty_at_every_one() -> None:

@@ -10,7 +10,7 @@ import torch
 from models_core import heads, methods, sample, score
 from models_core.config import BadInput, PPOConfig, SampleConfig, ScoreConfig
 from models_core.packing import Group
-from models_core.ppo_networks import Networks
+from models_core.policies.networks import Networks
 from models_core.scorer import Scorer
 from models_core.stopping import Stopped, StopSignal
 

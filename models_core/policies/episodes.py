@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from models_core import heads
-from models_core.advantages import generalised_advantages, penalised_rewards
 from models_core.config import PPOConfig
 from models_core.ops import explained_variance, length_mask, masked_mean, masked_sum, whiten
 from models_core.packing import Group
-from models_core.ppo_networks import Networks, Rows
+from models_core.policies.advantages import generalised_advantages, penalised_rewards
+from models_core.policies.networks import Networks, Rows
 
 
 @dataclass(frozen=True)
