@@ -51,6 +51,11 @@ class Demonstration:
     fields: dict[str, str] = field(default_factory=dict)
     merged_turns: int = 0
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """As those of `Answers`, of which it is the only one."""
+        return (self.response,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankedResponse:

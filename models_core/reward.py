@@ -147,8 +147,8 @@ def train(
     metrics |= scale.measured(
         head_logits,
         examples=train_examples,
-        demonstrations=demonstrations,
-        samples=samples,
+        demonstrations=judgments.demonstrations,
+        samples=judgments.samples,
         tokenizer=tokenizer,
         max_length=max_length,
     )

@@ -14,7 +14,7 @@ from models_core.preferences.demonstrated import above_samples
 from models_core.preferences.examples import Example, examples
 from models_core.preferences.left_out import LeftOut
 from models_core.preferences.verdicts import Heard, Verdict, hear
-from models_core.records import Ranking
+from models_core.records import Answers, Demonstration, Ranking
 
 
 @dataclass(kw_only=True)
@@ -38,10 +38,12 @@ class Part:
 
 @dataclass(kw_only=True)
 class Judgments:
-    """Both sides of the split."""
+    """Both sides of the split, and the answers whose scores say where 0 is and what 1 is, where they were given."""
 
     learned: Part
     held_out: Part
+    demonstrations: list[Demonstration] | list[Answers] | None
+    samples: list[Answers] | None
     demonstration_rankings: int
 
     def encoded(
@@ -84,9 +86,10 @@ def read(
     samples: str | Path | None,
 ) -> Judgments:
     """Raises BadInput: for rows as the settings refuse them, and for a file that orders nothing."""
-    for path in (demonstrations, samples):
-        if path is not None:
-            records.read(path, "answers")  # what is wrong with them is said now, and not after hours of training
+    # Needed only in the end, but what is wrong with these is said now, and not after hours of training.
+    kind = "demonstrations" if settings.demonstration_pairs else "answers"
+    demonstrated = None if demonstrations is None else records.read(demonstrations, kind)
+    sampled = None if samples is None else records.read(samples, "answers")
     left_out, held_out_left_out = LeftOut(), LeftOut()
     rankings = _rankings(data, settings=settings, left_out=left_out)
     if evaluation is None:
@@ -109,17 +112,23 @@ def read(
         raise BadInput(learned.nothing())
     added: list[Verdict] = []
     if settings.demonstration_pairs:
-        if demonstrations is None or samples is None:
+        if demonstrated is None or sampled is None:
             raise BadInput("demonstration_pairs needs both --demonstrations and --samples.")
         added = above_samples(
-            records.read(demonstrations, "demonstrations"),
-            records.read(samples, "answers"),
+            demonstrated,
+            sampled,
             weight=settings.demonstration_pairs,
             held_out={prompt_key(ranking.messages) for ranking in held_out_rankings},
             left_out=left_out,
         )
     learned.verdicts += added
-    return Judgments(learned=learned, held_out=held_out, demonstration_rankings=len(added))
+    return Judgments(
+        learned=learned,
+        held_out=held_out,
+        demonstrations=demonstrated,
+        samples=sampled,
+        demonstration_rankings=len(added),
+    )
 
 
 def _rankings(path: str | Path, *, settings: RewardConfig, left_out: LeftOut) -> list[Ranking]:

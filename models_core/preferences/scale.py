@@ -1,14 +1,14 @@
 """The shift and the scale of scores: a reward model's loss leaves the level of its logits free."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from models_core import records, scoring
+from models_core import scoring
 from models_core.packing import Group
 from models_core.preferences.examples import Example
+from models_core.records import Answers, Demonstration
 
 STAND_IN_PROMPTS = 64
 """Training prompts whose responses' logits set shift and scale where no files for that are given."""
@@ -23,23 +23,22 @@ def measured(
     logits: Logits,
     *,
     examples: Sequence[Example],
-    demonstrations: str | Path | None,
-    samples: str | Path | None,
+    demonstrations: Sequence[Demonstration | Answers] | None,
+    samples: Sequence[Answers] | None,
     tokenizer: Any,
     max_length: int,
 ) -> dict[str, Any]:
     """Shift and scale of scores: mean logit of demonstrations, standard deviation over samples of the reference.
 
-    Stiennon et al. 2020 put the reference summaries at 0. Without these files the responses that were trained on stand
+    Stiennon et al. 2020 put the reference summaries at 0. Without these rows the responses that were trained on stand
     in for either, which `calibrated_on` says. The heads of an ensemble have a shift each, and one scale, that of their
     mean.
     """
 
-    def of(path: str | Path | None) -> torch.Tensor:
-        if path is None:
+    def of(rows: Sequence[Demonstration | Answers] | None) -> torch.Tensor:
+        if rows is None:
             groups = [example.group for example in examples[:STAND_IN_PROMPTS]]
         else:
-            rows = records.read(path, "answers")
             encoded = [scoring.encode_group(tokenizer, row.messages, row.texts, max_length=max_length) for row in rows]
             groups = [row.group for row in encoded]
         return torch.cat(logits(groups)).double()
