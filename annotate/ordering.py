@@ -49,11 +49,6 @@ class Ordering:
         given = sorted({rank for rank in ranks.values() if rank is not None})
         return cls(tuple(tuple(key for key, rank in ranks.items() if rank == level) for level in given))
 
-    @classmethod
-    def as_shown(cls, presentation: Sequence[int]) -> Self:
-        """The strict ordering that a labeler hands in who moves nothing."""
-        return cls(tuple((response_id,) for response_id in presentation))
-
     def ranks(self) -> dict[int, int]:
         """Dense ranks: 1 is best, ties share a rank, and the next tier has the next whole number (1, 2, 2, 3)."""
         return {response_id: rank for rank, tier in enumerate(self.tiers, start=1) for response_id in tier}

@@ -21,10 +21,6 @@ def test_only_the_order_of_given_ranks_matters():
     assert Ordering.from_ranks({1: 4, 2: 2, 3: None, 4: 4}) == Ordering(((2,), (1, 4)))
 
 
-def test_the_order_as_shown_is_strict():
-    assert Ordering.as_shown([4, 2, 9]).tiers == ((4,), (2,), (9,))
-
-
 @pytest.mark.parametrize(
     "tiers", ["12", {"1": 2}, [1, 2], [[1], "2"], [["1"], ["2"]], [[True], [2]], [[1.0], [2]], None]
 )
