@@ -6,7 +6,6 @@ step. Every round's reward model is trained from the SFT or base model on all ju
 active policy, and the reference of its KL penalty stays the SFT or base model.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -18,9 +17,12 @@ from django.utils.translation import gettext_lazy, gettext_noop
 from annotate import audit, snapshots
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
+from annotate.stored_sentences import in_readers_language
 
 from . import runs, sampling, uncertainty, versions
 from .models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
+from .reports import stored
+from .reports.page import verdict_of
 
 Step = Iteration.Step
 State = Iteration.State
@@ -101,6 +103,13 @@ def advance(iteration_id: int) -> None:
         _close(iteration, State.FAILED, reason=str(error))
 
 
+def why_ended(iteration: Iteration) -> str:
+    """Why a round stopped or failed, in the reader's language; empty where there is nothing to say."""
+    if "verdict" in iteration.numbers:
+        return verdict_of(iteration.numbers).text
+    return in_readers_language(iteration.reason)
+
+
 def fresh_judgments(project: Project) -> int:
     """Judgments given since the last round began, without those that their labelers took back."""
     last = project.iterations.order_by("-number").first()
@@ -172,7 +181,7 @@ def _after_reward(iteration: Iteration) -> None:
     project, reward = iteration.project, run.produced
     iteration.numbers |= {"reward_accuracy": run.result.get("accuracy")}
     _check_gate(iteration, "reward_accuracy", run.result.get("accuracy"))
-    _check_report(iteration, run.result)
+    _check_report(iteration, run)
     policy = versions.active_policy(project)
     _move(iteration, to=Step.PPO, reward_version=reward)
     versions.promote(reward, by=iteration.started_by)
@@ -246,12 +255,17 @@ def _check_gate(iteration: Iteration, name: str, value: float | None) -> None:
         raise _Closing(State.STOPPED, _(PASSED[name]) % measured)
 
 
-def _check_report(iteration: Iteration, result: Mapping[str, Any]) -> None:
-    """Stop where the reward model's report says no, or, where the gate asks for that, doesn't say yes."""
+def _check_report(iteration: Iteration, run: TrainingRun) -> None:
+    """Stop where the reward model's report says no, or, where the gate asks for that, doesn't say yes.
+
+    The verdict is kept with the round as data too, so that each reader has it in words of his own (`why_ended`).
+    """
     gate = policy_of(iteration.project).gates.get(REPORT_GATE)
-    is_ready = result.get("ready_for_ppo")
+    is_ready = run.result.get("ready_for_ppo")
     if (gate == ReportGate.NO and is_ready is False) or (gate == ReportGate.UNSURE and is_ready is not True):
-        raise _Closing(State.STOPPED, result.get("verdict") or gettext_noop("The reward model has no report."))
+        if (report := stored.load(run)) is not None:
+            iteration.numbers |= {"verdict": {name: report["verdict"][name] for name in ("code", "values", "sentence")}}
+        raise _Closing(State.STOPPED, run.result.get("verdict") or gettext_noop("The reward model has no report."))
 
 
 def _move(iteration: Iteration, *, to: str, **values: Any) -> None:

@@ -116,16 +116,16 @@ class ReportPage:
     )
 
 
-def verdict_of(report: Mapping[str, Any], *, project: Project) -> Sentence:
-    """Its first sentence."""
-    return _sentence(report["verdict"], _labeler_names(project))
+def verdict_of(report: Mapping[str, Any]) -> Sentence:
+    """Its first sentence. The groups that a verdict names are languages."""
+    return _sentence(report["verdict"], {})
 
 
 def page_of(report: Mapping[str, Any], *, project: Project) -> ReportPage:
     names = _labeler_names(project)
     verdict = report["verdict"]
     level = {True: "ok", False: "error", None: "warn"}[verdict["ready"]]
-    said = _sentence(verdict, names)
+    said = verdict_of(report)
     findings = [_sentence(item, names) for item in verdict["findings"]]
     if not report["pairs"]:
         return ReportPage(report=report, verdict=said, level=level, findings=findings)

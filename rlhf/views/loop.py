@@ -76,7 +76,7 @@ def _page(request: ProjectRequest, form: LoopPolicyForm, *, status: int = 200) -
     active = next((iteration for iteration in iterations if iteration.state == Iteration.State.ACTIVE), None)
     context = {
         "project": request.project,
-        "iterations": iterations,
+        "rounds": [(iteration, rounds.why_ended(iteration)) for iteration in iterations],
         "active": active,
         "form": form,
         "rounds_form": RoundsForm(),

@@ -74,7 +74,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "numbers": curves.numbers(found.result),
         "given": [(labels.of_name(name), value) for name, value in (found.config | found.options).items()],
         "notes": found.result.get("notes", []),
-        "verdict": verdict_of(report, project=request.project) if (report := stored.load(found)) else None,
+        "verdict": verdict_of(report) if (report := stored.load(found)) else None,
     }
     return render(request, _fragment(request, "rlhf/run.html", "live"), context)
 

@@ -8,6 +8,7 @@ import pytest
 from django.utils import translation
 
 from annotate.models import Judgment, Prompt, Snapshot
+from models_core.reward_report import verdict, wording
 from rlhf import launch, loop, runs, stages, versions
 from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import charts, page, stored
@@ -246,6 +247,33 @@ def test_a_round_stops_where_the_report_says_so(
         assert (iteration.state, iteration.reason) == ("stopped", "Not good enough for PPO yet.")
     else:
         assert (iteration.state, iteration.step) == ("active", "ppo")
+
+
+def test_why_a_round_stopped_is_said_in_the_readers_language(cast: Cast, base: ModelVersion, run: TrainingRun) -> None:
+    """With the names that the language has for what the verdict names, and though nobody kept the run's folder."""
+    path = reports.leave_report(run, reports.made_up(40))
+    shares = {"accuracy": 0.6, "low": 0.55, "high": 0.64, "bar": 0.65, "group_accuracy": 0.5}
+    found = verdict.Finding("weak_in", shares | {"group": "zh"}, is_ready=False)
+    english = wording.sentence(found.code, found.values)
+    written = {"ready": False, "code": found.code, "values": found.values, "sentence": english, "findings": []}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"verdict": written}))
+    LoopPolicy.objects.create(project=cast.project, gates={"reward_report": "no"})
+    make_judgments(cast, 2)
+    iteration = loop.start(project=cast.project, rounds=1, by=cast.manager)
+    Iteration.objects.filter(pk=iteration.pk).update(step=Iteration.Step.REWARD)
+    said = {"accuracy": 0.6, "ready_for_ppo": False, "verdict": english}
+    TrainingRun.objects.filter(pk=run.pk).update(iteration=iteration, result=said)
+    loop.advance(iteration.pk)
+    shutil.rmtree(RunFiles(run).path)
+    iteration.refresh_from_db()
+    assert (iteration.state, iteration.reason) == ("stopped", english)
+
+    client = as_user("manager", cast)
+    shown = client.get(url(cast, "loop"), headers={"accept-language": "zh-hans"}).content.decode()
+    assert "它在中文上最弱（50%）" in shown
+    assert english not in shown
+    shown = client.get(url(cast, "loop"), headers={"accept-language": "en"}).content.decode()
+    assert "It is weakest in Chinese (50%)" in shown
 
 
 def test_the_gate_is_chosen_on_the_page_of_the_loop(cast: Cast, base: ModelVersion) -> None:
