@@ -16,9 +16,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from models_core.answers import Answer
@@ -50,6 +50,24 @@ class _Passing(Exception):
 
 
 Finished = Callable[[int, list[Answer]], None]
+Key = TypeVar("Key")
+Given = TypeVar("Given")
+
+
+class Asking(Protocol):
+    """The settings of whoever asks a server: which model, how many requests at once, how long, how often again."""
+
+    @property
+    def served_model(self) -> str: ...
+    @property
+    def server_requests(self) -> int: ...
+    @property
+    def server_timeout(self) -> float: ...
+    @property
+    def server_retries(self) -> int: ...
+
+
+AskingT = TypeVar("AskingT", bound=Asking)
 
 
 def is_address(name: str) -> bool:
@@ -57,10 +75,13 @@ def is_address(name: str) -> bool:
     return name.startswith(("http://", "https://"))
 
 
-class Server:
-    """`address` is that of the API, usually ending in /v1. Raises BadInput for one that cannot be."""
+class Server(Generic[AskingT]):
+    """`address` is that of the API, usually ending in /v1. Raises BadInput for one that cannot be.
 
-    def __init__(self, address: str, *, settings: SampleConfig, stop: StopSignal, key: str | None = None) -> None:
+    `answers` and `each` may be called once: whoever is still asking when they end is hung up on.
+    """
+
+    def __init__(self, address: str, *, settings: AskingT, stop: StopSignal, key: str | None = None) -> None:
         parts = urlsplit(address)
         try:
             port = parts.port
@@ -87,7 +108,7 @@ class Server:
         return name
 
     def answers(
-        self,
+        self: "Server[SampleConfig]",
         chats: Sequence[Messages],
         *,
         only: Sequence[int],
@@ -102,14 +123,30 @@ class Server:
         model = self.model()
         places = [(chat, number) for chat in only for number in range(samples)]
         got: dict[int, dict[int, Answer]] = {chat: {} for chat in only}
-        done, upcoming = 0, iter(places)
+        asked = self.each(places, lambda place: self.answer(self._body(model, chats[place[0]], place)))
+        for done, ((chat, number), answer) in enumerate(asked, start=1):
+            got[chat][number] = answer
+            if progress is not None:
+                progress(done, len(places))
+            if len(got[chat]) == samples:
+                finished(chat, [answer for _, answer in sorted(got.pop(chat).items())])
+
+    def each(self, keys: Iterable[Key], ask: Callable[[Key], Given]) -> Iterator[tuple[Key, Given]]:
+        """What `ask` gives for each key, called in threads, `server_requests` of them at once; in order of arrival.
+
+        Raises what `ask` raises, and Stopped, without waiting for the others.
+        """
+        upcoming = iter(keys)
         pool = ThreadPoolExecutor(self.settings.server_requests, thread_name_prefix="server")
-        waiting: dict[Future[Answer], tuple[int, int]] = {}
+        waiting: dict[Future[Given], Key] = {}
 
         def fill() -> None:
-            while len(waiting) < self.settings.server_requests and (place := next(upcoming, None)) is not None:
-                body = self._body(model, chats[place[0]], place)
-                waiting[pool.submit(self._answer, body)] = place
+            while len(waiting) < self.settings.server_requests:
+                try:
+                    key = next(upcoming)
+                except StopIteration:
+                    return
+                waiting[pool.submit(ask, key)] = key
 
         try:
             fill()
@@ -117,19 +154,18 @@ class Server:
                 ready, _ = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
                 self.stop.check()
                 for future in ready:
-                    chat, number = waiting.pop(future)
-                    got[chat][number] = future.result()
-                    done += 1
-                    if progress is not None:
-                        progress(done, len(places))
-                    if len(got[chat]) == samples:
-                        finished(chat, [answer for _, answer in sorted(got.pop(chat).items())])
+                    key = waiting.pop(future)
+                    yield key, future.result()
                 fill()
         finally:
             self._hang_up()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _body(self, model: str, chat: Messages, place: tuple[int, int]) -> bytes:
+    def answer(self, body: bytes) -> Answer:
+        """What the server completes a chat with: a request as JSON, made again while it fails for a passing reason."""
+        return self._tried(lambda: self._exchange("POST", "/chat/completions", body, read=_read_answer))
+
+    def _body(self: "Server[SampleConfig]", model: str, chat: Messages, place: tuple[int, int]) -> bytes:
         """What is sent. Settings outside OpenAI's protocol (vLLM knows them) are left out where they do nothing."""
         settings = self.settings
         values: dict[str, Any] = {
@@ -147,9 +183,6 @@ class Server:
         if settings.repetition_penalty != 1.0:
             values["repetition_penalty"] = settings.repetition_penalty
         return json.dumps(values, ensure_ascii=False).encode()
-
-    def _answer(self, body: bytes) -> Answer:
-        return self._tried(lambda: self._exchange("POST", "/chat/completions", body, read=_read_answer))
 
     def _tried(self, request: Callable[[], Any]) -> Any:
         """What the request gives, made again while it fails for a passing reason."""

@@ -14,6 +14,13 @@ class Stopped(Exception):
     """Raised by a recipe once its checkpoint is on disk."""
 
 
+class Halted(Exception):
+    """Raised where a step cannot be done for now, before it has changed a weight. The message is a sentence.
+
+    The recipe saves what it has before it ends: what is in the way can be mended, and the run goes on with --resume.
+    """
+
+
 class StopSignal:
     """A flag that SIGTERM and SIGINT set. A second signal ends the process as it would have without this object."""
 

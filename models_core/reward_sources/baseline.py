@@ -1,0 +1,65 @@
+"""The reference's own answer to each prompt, drawn once: what an answer has to be better than.
+
+The advantage over the SFT model's answer is the same on easy and on hard prompts. What was drawn and scored is kept in
+RUN/baseline.jsonl, a line a prompt, and a resumed run reads it. A phase draws for all its new prompts at once, so that
+a phase done again draws the same.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from models_core import processes
+from models_core.records import Prompt
+from models_core.reward_sources.source import Answered
+
+SEEDS = 2**31
+"""Seeds of baselines begin here, and those of phases, counted from 1, end before."""
+
+Draw = Callable[[Sequence[Prompt], int], list[Answered]]
+"""One answer of the reference to each prompt, by a seed."""
+Judged = Callable[[Sequence[Answered]], torch.Tensor]
+"""The raw scores of answers, [B]."""
+
+
+class Baseline:
+    """`seed` is the run's. `path` is read where it is there: it holds the prompts of the steps that are done."""
+
+    def __init__(self, path: Path, *, draw: Draw, judged: Judged, seed: int) -> None:
+        self.path = path
+        self.draw = draw
+        self.judged = judged
+        self.seed = seed
+        self.scores: dict[str, float] = {}
+
+    def restore(self) -> None:
+        """Take up what a resumed run has drawn before. The run folder has dropped what came after its checkpoint."""
+        if self.path.exists():
+            rows = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+            self.scores = {row["content"]: row["score"] for row in rows}
+
+    def of(self, answers: Sequence[Answered], *, step: int) -> torch.Tensor:
+        """What the reference's answer to each answer's prompt scored: [B], fp32."""
+        keys = [content(answer.prompt) for answer in answers]
+        new = {key: answer.prompt for key, answer in zip(keys, answers, strict=True) if key not in self.scores}
+        if new:
+            self._add(list(new.items()), step=step)
+        return torch.tensor([self.scores[key] for key in keys], dtype=torch.float32)
+
+    def _add(self, new: Sequence[tuple[str, Prompt]], *, step: int) -> None:
+        drawn = self.draw([prompt for _, prompt in new], self.seed * 2**32 + SEEDS + step)
+        scores = self.judged(drawn).tolist()
+        self.scores.update((key, score) for (key, _), score in zip(new, scores, strict=True))
+        if not processes.is_main():
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            for (key, prompt), answer, score in zip(new, drawn, scores, strict=True):
+                row = {"step": step, "id": prompt.id, "content": key, "response": answer.text, "score": score}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def content(prompt: Prompt) -> str:
+    """What a prompt says, whatever its id: prompts with the same words share one baseline."""
+    return json.dumps(list(prompt.messages), sort_keys=True, ensure_ascii=False)
