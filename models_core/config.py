@@ -41,9 +41,15 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
+    on_pages: bool = True,
 ) -> Any:
-    """A dataclass field with its help text and the closed range or the list of values it accepts."""
-    metadata = {"help": explanation, "minimum": minimum, "maximum": maximum, "choices": choices}
+    """A dataclass field with its help text and the closed range or the list of values it accepts.
+
+    `on_pages`: false for what only the command line has a use for, so that forms leave it out.
+    """
+    metadata = {
+        "help": explanation, "minimum": minimum, "maximum": maximum, "choices": choices, "on_pages": on_pages,
+    }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -152,6 +158,24 @@ def reward_std_coef_setting() -> Any:
         minimum=0.0,
         maximum=100.0,
     )
+
+
+def served_model_setting(**more: Any) -> Any:
+    """Here and below: what is settled about a server that is asked, for answers or for grades of them."""
+    return setting("", "Model to ask for where a server's address is given; empty takes the first it names.", **more)
+
+
+def server_requests_setting(**more: Any) -> Any:
+    return setting(16, "Requests to a server at once.", minimum=1, maximum=1024, **more)
+
+
+def server_timeout_setting(**more: Any) -> Any:
+    return setting(300.0, "Seconds to wait for a server's answer.", minimum=0.01, maximum=86_400, **more)
+
+
+def server_retries_setting(**more: Any) -> Any:
+    explanation = "Times a request is made again when the server is busy, silent or broken."
+    return setting(6, explanation, minimum=0, maximum=100, **more)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,10 +357,29 @@ class PPOConfig(TrainingSettings):
 
     method: str = setting("lora", "Fine-tuning method: which weights learn; see docs/methods.md.", choices=METHODS)
     learning_rate: float = setting(1e-4, PEAK, minimum=0.0, maximum=1.0)
+    algorithm: str = setting(
+        "ppo",
+        "What an answer is compared with: a value model's forecast (ppo), or others to its prompt (rloo, grpo).",
+        choices=("ppo", "rloo", "grpo"),
+    )
     episodes: int = setting(1024, "Answers sampled and learned from in all.", minimum=1)
     batch_size: int = setting(64, "Episodes in a rollout phase.", minimum=1, maximum=65_536)
+    samples_per_prompt: int = setting(
+        0, "Answers to each prompt of a phase, which is computed once for them; 0 takes 1 for ppo, else 4.",
+        minimum=0, maximum=1024,
+    )  # fmt: skip
     minibatches: int = setting(2, "Optimizer steps over one phase's episodes.", minimum=1, maximum=65_536)
     ppo_epochs: int = setting(1, "Passes over one phase's episodes.", minimum=1, maximum=100)
+    seen_prompts: str = setting(
+        "skip",
+        "A prompt that the reward model was trained on: left out and counted (skip), refused, or kept.",
+        choices=("skip", "refuse", "keep"),
+    )
+    long_prompts: str = setting(
+        "cut",
+        "A prompt too long for the model or max_length loses its oldest turns (cut), is left out (skip), or refused.",
+        choices=("cut", "skip", "refuse"),
+    )
     max_new_tokens: int = setting(64, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
     temperature: float = setting(1.0, "Sampling temperature, also inside the loss.", minimum=0.01, maximum=100.0)
     kl_coef: float = setting(0.05, "Price of a nat of divergence from the reference.", minimum=0.0, maximum=100.0)
@@ -350,7 +393,19 @@ class PPOConfig(TrainingSettings):
     gamma: float = setting(1.0, "Discount per token.", minimum=0.0, maximum=1.0)
     gae_lambda: float = setting(0.95, "Decay of advantage estimation.", minimum=0.0, maximum=1.0)
     whiten_rewards: bool = setting(False, "Divide rewards by their standard deviation.")
+    value_model: str = setting(
+        "auto",
+        "What forecasts scores: a head on the policy's trunk, a copy of the reward model, or of the policy; auto takes "
+        "head where the method leaves weights alone, else reward.",
+        choices=("auto", "head", "reward", "policy"),
+    )
+    memory_plan: str = setting(
+        "auto",
+        "Frozen networks are learning ones with their adapters off (shared, and auto where that can be), or copies.",
+        choices=("auto", "shared", "separate"),
+    )
     ptx_coef: float = setting(1.0, "Weight of the language-model loss where a --ptx text is given.", minimum=0.0)
+    ptx_ratio: float = setting(1.0, "Samples of that text beside each episode.", minimum=0.0, maximum=1000.0)
     missing_eos: str = setting(
         "subtract",
         "An answer that was cut off: subtract a penalty from its score, replace the score by it, or none.",
@@ -365,6 +420,49 @@ class PPOConfig(TrainingSettings):
     kl_ceiling: float = setting(100.0, "Stop when the divergence per answer passes this; 0 never stops.", minimum=0.0)
     min_entropy: float = setting(0.1, "Stop when the entropy per token falls below this; 0 never stops.", minimum=0.0)
     min_length: float = setting(1.5, "Stop when the mean answer is shorter than this many tokens.", minimum=0.0)
+    flat_phases: int = setting(
+        3, "Stop when all answers score alike in so many phases in a row; 0 never stops.", minimum=0
+    )
+    held_out: float = setting(
+        0.1, "Part of the prompts kept for measuring where no evaluation file is given.", minimum=0.0, maximum=0.5
+    )
+    eval_prompts: int = setting(
+        64, "Most held-out prompts that are answered at each measurement.", minimum=1, maximum=65_536
+    )
+    eval_every: int = setting(
+        5, "Phases between measurements on held-out prompts; 0 measures at the beginning and the end.", minimum=0
+    )
+    reward_baseline: bool = setting(
+        False, "Take off the score of the reference's own answer to the same prompt, which is drawn once."
+    )
+    reward_normalise: str = setting(
+        "none",
+        "Divide scores by their deviation in all phases so far (scale), less their mean too (standard), or none.",
+        choices=("none", "scale", "standard"),
+    )
+    reward_clip: float = setting(0.0, "Largest size of a score after that; 0 clips none.", minimum=0.0)
+    length_target: int = setting(0, "Tokens of an answer that cost nothing under length_price.", minimum=0)
+    length_price: float = setting(0.0, "Taken off the score for each token beyond length_target.", minimum=0.0)
+    format_must: str = setting("", "Regular expression that every answer must hold somewhere; empty asks for nothing.")
+    format_must_not: str = setting("", "Regular expression that no answer may hold; empty forbids nothing.")
+    format_penalty: float = setting(1.0, "Taken off the score for each of the two that is broken.", minimum=0.0)
+    judge_rubric: str = setting(
+        "The answer is helpful, honest and harmless, does what was asked, and is well written.",
+        "What a judge grades by, where --reward is the address of a server.",
+        on_pages=False,
+    )
+    judge_tries: int = setting(
+        3, "Times a judge is asked for a grade that can be read.", minimum=1, maximum=100, on_pages=False
+    )
+    served_model: str = served_model_setting(on_pages=False)
+    server_requests: int = server_requests_setting(on_pages=False)
+    server_timeout: float = server_timeout_setting(on_pages=False)
+    server_retries: int = server_retries_setting(on_pages=False)
+
+    @property
+    def group_size(self) -> int:
+        """Answers to each prompt of a phase."""
+        return self.samples_per_prompt or (1 if self.algorithm == "ppo" else 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,12 +504,10 @@ class SampleConfig(AnsweringSettings):
     )
     reward_objective: str = reward_objective_setting()
     reward_std_coef: float = reward_std_coef_setting()
-    served_model: str = setting("", "Model to ask for where M is a server's address; empty takes the first it names.")
-    server_requests: int = setting(16, "Requests to a server at once.", minimum=1, maximum=1024)
-    server_timeout: float = setting(300.0, "Seconds to wait for a server's answer.", minimum=0.01, maximum=86_400)
-    server_retries: int = setting(
-        6, "Times a request is made again when the server is busy, silent or broken.", minimum=0, maximum=100
-    )
+    served_model: str = served_model_setting()
+    server_requests: int = server_requests_setting()
+    server_timeout: float = server_timeout_setting()
+    server_retries: int = server_retries_setting()
     server_logprobs: bool = setting(True, "Ask the server for log-probabilities; some know none and refuse.")
 
 
