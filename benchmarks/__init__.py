@@ -4,5 +4,8 @@ engine.py         tokens, rankings and episodes a second of the recipes, on the 
 rollouts.py       sampling beside transformers' generate: tokens a second, memory
 pretraining.py    a pretrained model beside a unigram and a Kneser-Ney model (ngrams.py)
 labeling_queue.py milliseconds that a labeler waits for the next task
+win_rate.py       what people would gain by a run of PPO, and overoptimization/ what too much of it loses: gold_reward/
+ppo_vs_peer.py    PPO beside TRL's, episodes a second and memory
+results.py        a file of results that grows by a line for each
 children.py       the processes that commands are measured in
 """

@@ -25,6 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks import results
 from benchmarks.reward_accuracy import baselines, table, trained
 from benchmarks.reward_accuracy.judgments import Split, right, split
 from benchmarks.reward_accuracy.trained import Trained
@@ -44,12 +45,12 @@ def main(arguments: Sequence[str]) -> int:
                 if seed and model in UNSEEDED:
                     continue
                 key = result_key(rows, model=model, seed=seed, settings=settings, options=options)
-                if any(key.items() <= result.items() for result in table.read(options.results)):
+                if results.has(options.results, key):
                     continue
                 print(f"{rows.name}: {model}, seed {seed} ...", file=sys.stderr, flush=True)
                 result = learned(rows, model=model, seed=seed, settings=settings, options=options)
-                table.append(options.results, key | dict(result.facts) | described(rows, result))
-    print(table.drawn(table.read(options.results), files=options.data))
+                results.append(options.results, key | dict(result.facts) | described(rows, result))
+    print(table.drawn(results.read(options.results), files=options.data))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The results file, one JSON object a line, and the table of all that it holds."""
+"""The table of all results of a file."""
 
 import itertools
 import json
@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.results import Result
 from benchmarks.reward_accuracy.judgments import interval, name_of, split, strict_pairs
 from models_core.records import Ranking
-
-Result = Mapping[str, Any]
 
 
 class Group(NamedTuple):
@@ -23,31 +22,6 @@ class Group(NamedTuple):
     model: str
     base: str
     recipe: str
-
-
-def read(path: Path) -> list[Result]:
-    """All results; a last line that was cut short, by a machine that went down, does not count."""
-    if not path.exists():
-        return []
-    results = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            results.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return results
-
-
-def append(path: Path, result: Result) -> None:
-    """Add a line, on a line of its own even where the one before was cut short."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        file.seek(0, 2)
-        if file.tell():
-            file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(json.dumps(result).encode() + b"\n")
 
 
 def drawn(results: Sequence[Result], *, files: Sequence[Path]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import children
+from benchmarks import results as results_file
 from benchmarks.reward_accuracy import baselines, command, judgments, table, trained
 from models_core.__main__ import main as models_core_main
 from models_core.config import RewardConfig
@@ -128,12 +129,12 @@ def test_a_ranking_counts_once_in_the_linear_model():
 
 def test_a_line_that_was_cut_short_does_not_count_and_spoils_nothing(tmp_path):
     path = tmp_path / "results" / "results.jsonl"
-    table.append(path, {"model": "one"})
+    results_file.append(path, {"model": "one"})
     with path.open("a", encoding="utf-8") as file:
         file.write('{"model": "tw')
-    table.append(path, {"model": "three"})
-    assert table.read(path) == [{"model": "one"}, {"model": "three"}]
-    assert table.read(tmp_path / "none.jsonl") == []
+    results_file.append(path, {"model": "three"})
+    assert results_file.read(path) == [{"model": "one"}, {"model": "three"}]
+    assert results_file.read(tmp_path / "none.jsonl") == []
 
 
 def result(split, *, model, seed=0, right, rows=0, recipe=None, digest=None):
@@ -222,7 +223,7 @@ def test_hone_and_a_peer_by_their_commands(rows, tmp_path, capsys, monkeypatch):
     options = ["--peer", str(peer), "--base", str(base), "--rows", "8", "--set", "epochs=1", "--seeds", "3"]
     assert command.main(["--data", str(rows), "--results", str(results), "--models", "hone", "trl", *options]) == 0
 
-    ours, theirs = table.read(results)
+    ours, theirs = results_file.read(results)
     assert ours["recipe"]["epochs"] == 1
     assert ours["recipe"]["learning_rate"] == RewardConfig().learning_rate
     assert ours["seed"] == 3
