@@ -265,8 +265,6 @@ def _processes_to_start(arguments: argparse.Namespace) -> int:
     if not _trains(arguments.command) or processes.is_launched():
         return 1
     number: int = getattr(_settings(arguments), "processes", 1)
-    if number > 1 and arguments.command == "ppo":
-        raise BadInput("ppo runs in one process; pretrain, sft and reward can be trained by many.")
     return number
 
 

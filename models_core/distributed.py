@@ -6,9 +6,9 @@ that of one process but for the order of additions. nccl carries them between GP
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,7 @@ from torch import Tensor
 from models_core import processes
 from models_core.batching import micro_batches
 
+Value = TypeVar("Value")
 PATIENCE = timedelta(minutes=30)
 """The longest that a process waits for the others: rank 0 saves a model while they wait."""
 
@@ -70,6 +71,31 @@ def agreed(text: str) -> str:
     return texts[0]
 
 
+def gathered(own: Mapping[int, Value]) -> dict[int, Value]:
+    """What every process has worked out of its rows, by row, in every process."""
+    if not dist.is_initialized():
+        return dict(own)
+    parts: list[Any] = [None] * processes.count()
+    dist.all_gather_object(parts, dict(own))
+    return {row: value for part in parts for row, value in part.items()}
+
+
+def own_rows(lengths: Sequence[int]) -> list[int]:
+    """The rows that this process computes, in order; every row is one process's."""
+    return sorted(_of_processes(lengths)[processes.rank()])
+
+
+def _of_processes(lengths: Sequence[int]) -> list[list[int]]:
+    """The rows of every process: longest first, each to the process with the fewest tokens so far."""
+    rows_of: list[list[int]] = [[] for _ in range(processes.count())]
+    tokens = [0] * processes.count()
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        least = tokens.index(min(tokens))
+        rows_of[least].append(row)
+        tokens[least] += lengths[row]
+    return rows_of
+
+
 class Share(NamedTuple):
     """Rows of a minibatch that one process computes at once. `weight` is that of their loss."""
 
@@ -81,18 +107,12 @@ class Share(NamedTuple):
 def shares(lengths: Sequence[int], *, budget: int) -> list[Share]:
     """This process's micro-batches of a minibatch.
 
-    Rows go, longest first, to the process with the fewest tokens so far. All processes compute equally many
-    micro-batches, because under FSDP each gathers weights from all; one that lacks rows computes some with weight 0.
+    All processes compute equally many, because under FSDP each gathers weights from all; one that lacks rows computes
+    some with weight 0.
     """
-    of_process: list[list[int]] = [[] for _ in range(processes.count())]
-    tokens = [0] * processes.count()
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        least = tokens.index(min(tokens))
-        of_process[least].append(row)
-        tokens[least] += lengths[row]
     cut = [
         [[rows[place] for place in batch] for batch in micro_batches([lengths[row] for row in rows], budget=budget)]
-        for rows in of_process
+        for rows in _of_processes(lengths)
     ]
     shortest = [min(range(len(lengths)), key=lengths.__getitem__)] if lengths else []
     mine = [(batch, 1.0) for batch in cut[processes.rank()]]

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from models_core import catalogue, heads, processes
+from models_core import catalogue, heads, processes, trained_prompts
 from models_core.config import BadInput
 from models_core.methods import merging, quantised, soft_prompts, storage
 
@@ -95,6 +96,12 @@ def load_tokenizer(name: str | Path) -> Any:
 def is_reward_model(name: str | Path) -> bool:
     """Whether M is a reward model, by its configuration alone. Raises BadInput."""
     return _is_classifier(_config(locate(name)))
+
+
+def shape(name: str | Path) -> str:
+    """Kind and size of a model by its configuration alone, in words. Raises BadInput."""
+    config = _config(locate(name))
+    return f"{config.model_type}, {config.num_hidden_layers} layers of width {config.hidden_size}"
 
 
 def load_policy(
@@ -188,9 +195,15 @@ def save_policy(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
 
 
 def save_reward_model(
-    folder: Path, model: PreTrainedModel, tokenizer: Any, *, reward_shift: float = 0.0, reward_scale: float = 1.0
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: Any,
+    *,
+    reward_shift: float = 0.0,
+    reward_scale: float = 1.0,
+    trained_on: Collection[str] = (),
 ) -> None:
-    """Write a reward model that plain transformers pools at the EOS.
+    """Write a reward model that plain transformers pools at the EOS. `trained_on`: digests of prompts.
 
     transformers reads the logit at the last token that is not `pad_token_id`. Many tokenizers pad with EOS, which would
     move that place one token back, so another id is stored as padding. Of an ensemble it reads the mean.
@@ -202,9 +215,15 @@ def save_reward_model(
     pad, side = tokenizer.pad_token, tokenizer.padding_side
     tokenizer.pad_token, tokenizer.padding_side = tokenizer.convert_ids_to_tokens(config.pad_token_id), "right"
     try:
-        _save(folder, model, tokenizer, beside=heads.save)
+        _save(folder, model, tokenizer, beside=partial(_beside_reward_model, trained_on=trained_on))
     finally:
         tokenizer.pad_token, tokenizer.padding_side = pad, side
+
+
+def _beside_reward_model(model: PreTrainedModel, folder: Path, *, trained_on: Collection[str]) -> None:
+    heads.save(model, folder)
+    if trained_on:
+        trained_prompts.write(folder, trained_on)
 
 
 def pad_id(tokenizer: Any) -> int:

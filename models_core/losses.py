@@ -118,11 +118,17 @@ class PolicyLoss(NamedTuple):
 
 
 def policy_loss(
-    log_probs: torch.Tensor, old_log_probs: torch.Tensor, advantages: torch.Tensor, *, clip_range: float
+    log_probs: torch.Tensor,
+    old_log_probs: torch.Tensor,
+    advantages: torch.Tensor,
+    *,
+    clip_range: float,
+    weights: torch.Tensor | None = None,
 ) -> PolicyLoss:
     """Clipped surrogate, sum of max(-A rho, -A clip(rho, 1 - e, 1 + e)): all tensors [tokens], laid end to end.
 
-    Schulman et al. 2017, equation 7, with the sign turned so that less is better.
+    Schulman et al. 2017, equation 7, with the sign turned so that less is better. `weights` are those of the tokens in
+    the loss, 1 where there are none; what is only measured goes without.
     """
     log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
@@ -131,7 +137,18 @@ def policy_loss(
     with torch.no_grad():
         clipped_tokens = (clipped > plain).to(plain.dtype).sum()
         approx_kl = (ratio - 1 - log_ratio).sum()
-    return PolicyLoss(torch.maximum(plain, clipped).sum(), clipped_tokens, approx_kl)
+    per_token = torch.maximum(plain, clipped)
+    loss = per_token.sum() if weights is None else (weights * per_token).sum()
+    return PolicyLoss(loss, clipped_tokens, approx_kl)
+
+
+def divergence_loss(log_probs: torch.Tensor, reference_log_probs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """GRPO's penalty for leaving the reference: sum of w (r - log r - 1) with r = pi_ref / pi, all tensors [tokens].
+
+    Shao et al. 2024 (2402.03300), equation 4: Schulman's k3, an unbiased estimate of KL(pi || pi_ref), never negative.
+    """
+    log_ratio = reference_log_probs - log_probs
+    return (weights * (log_ratio.exp() - log_ratio - 1)).sum()
 
 
 class ValueLoss(NamedTuple):

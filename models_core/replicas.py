@@ -7,7 +7,7 @@ and a head in turn, so its module here is one that hands the loss through: from 
 Where weights are bf16 their gradients are added up in fp32, in the optimizer's masters; then those are what is sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ class Replicas:
     """
 
     current: "Replicas | None" = None
-    """Those that learn in this process. A run that many processes share trains one model."""
+    """Those of the optimizer that was made last: of the only one in most runs."""
 
     def __init__(self, masters: Mapping[nn.Parameter, nn.Parameter]) -> None:
         self.masters = masters
@@ -52,18 +52,22 @@ class Replicas:
         self._handing.register_comm_hook(masters, _sum)
         Replicas.current = self
 
-    def backward(self, loss: Tensor) -> None:
-        """The backward pass of a minibatch's last loss. Afterwards every gradient is the sum over all processes."""
-        self._handing(loss).backward()
+    def handed(self, loss: Tensor) -> Tensor:
+        """The minibatch's last loss, in whose backward pass every gradient becomes the sum over all processes."""
         self.is_summed = True
+        handed: Tensor = self._handing(loss)
+        return handed
 
 
-def backward(loss: Tensor, *, is_last: bool) -> None:
-    """Add the gradient of a part of a minibatch's loss; the last part's pass sums them over the processes."""
-    if Replicas.current is not None and is_last:
-        Replicas.current.backward(loss)
-    else:
-        loss.backward()
+def backward(loss: Tensor, *, is_last: bool, among: "Sequence[Replicas | None] | None" = None) -> None:
+    """Add the gradient of a part of a minibatch's loss; the last part's pass sums them over the processes.
+
+    `among` are the weights that the loss is about, where a run trains more than one model.
+    """
+    for learning in [Replicas.current] if among is None else among:
+        if learning is not None and is_last:
+            loss = learning.handed(loss)
+    loss.backward()
 
 
 def _sum(masters: Mapping[Tensor, nn.Parameter], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core import chat, distributed, heads, language_models, methods, pieces, schedule, scoring
+from models_core import chat, distributed, heads, language_models, methods, pieces, schedule, scoring, trained_prompts
 from models_core.batching import minibatches
 from models_core.config import RewardConfig
 from models_core.losses import Comparisons, ranking_loss
@@ -177,6 +177,8 @@ def train(
         tokenizer,
         reward_shift=metrics["reward_shift"],
         reward_scale=metrics["reward_scale"],
+        trained_on={trained_prompts.digest(verdict.messages) for verdict in judgments.learned.verdicts}
+        | trained_prompts.read(language_models.locate(model)),
     )
     return training.finish(metrics)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from models_core import checkpoint, distributed, memory, precision, processes, sharding
+from models_core import checkpoint, distributed, memory, precision, processes, replicas, sharding
 from models_core.best import Best
 from models_core.config import BadInput, TrainingSettings
 from models_core.kernels import native
@@ -51,8 +51,8 @@ class Training:
         resume: bool,
     ) -> None:
         """Check the run folder. Numbers' precision and the thread count of a resumed run are those it began with."""
-        if processes.count() > 1 and stage == "ppo":
-            raise BadInput("ppo runs in one process; pretrain, sft and reward can be trained by many.")
+        if stage == "ppo" and settings.parallel == "fsdp":
+            raise BadInput("ppo samples from whole weights, which parallel=fsdp splits: take parallel=ddp.")
         self.settings = settings
         self.device = device
         self.stop = stop
@@ -87,9 +87,16 @@ class Training:
         return precision.dtype_of(self.precision)
 
     def optimizer(
-        self, name: str, model: Any, *, learning_rate: float, eps: float = 1e-8, muon: Collection[str] = ()
+        self,
+        name: str,
+        model: Any,
+        *,
+        learning_rate: float,
+        eps: float = 1e-8,
+        muon: Collection[str] = (),
+        weights: Mapping[str, nn.Parameter] | None = None,
     ) -> MasterAdamW:
-        """AdamW over the weights of a model that learn; Muon over those of these names.
+        """AdamW over the weights of a model that learn, or over those given; Muon over those of these names.
 
         Before that the model takes the shape it is trained in: its layers split over processes, or computed twice.
         """
@@ -104,15 +111,16 @@ class Training:
         if self.dtype == torch.bfloat16 and native.is_there(self.device):
             native.load()
         self.optimizers[name] = MasterAdamW(
-            trainable(model),
+            trainable(model) if weights is None else weights,
             lr=learning_rate,
             weight_decay=self.settings.weight_decay,
             eps=eps,
             muon=muon,
             start=start,
         )
+        if model not in self._models.values():
+            self._described.append(described(model))
         self._models[name] = model
-        self._described.append(described(model))
         return self.optimizers[name]
 
     @property
@@ -183,6 +191,10 @@ class Training:
             raise Stopped(f"Stopped after step {number - 1} of {total}; --resume goes on from there.") from None
         self.seconds += time.perf_counter() - start
 
+    def backward(self, loss: Tensor, *names: str, is_last: bool) -> None:
+        """Add the gradient of a part of a minibatch's loss to the weights of these optimizers; see replicas."""
+        replicas.backward(loss, is_last=is_last, among=[self.optimizers[name].replicas for name in names])
+
     def update(self, name: str, *, learning_rate: float, penalty: Penalty | None = None) -> float:
         """Clip and apply the collected gradients; returns the norm they had. Raises Diverged if it is not finite."""
         norm = self.optimizers[name].clip(self.settings.max_grad_norm, penalty=penalty)
@@ -220,7 +232,7 @@ class Training:
         """
         measures = self._take_best()
         for name, model in self._models.items():
-            setattr(model, LEARNED, self.optimizers[name].weights())
+            setattr(model, LEARNED, getattr(model, LEARNED, {}) | self.optimizers[name].weights())
             if self.is_sharded:
                 sharding.unshard(model, dtype=self.dtype)
         return measures

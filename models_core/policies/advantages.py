@@ -1,4 +1,5 @@
-"""From scores to advantages: the KL penalty in the reward, generalised advantage estimation, the KL coefficient.
+"""From scores to advantages: the KL penalty in the reward, advantage estimation by a value model or by the other
+answers to the same prompt, the KL coefficient.
 
 All tensors are [B, T]: one row per episode, one column per response token, `mask` true on real tokens. Column t of
 `values` is the value of the state in which token t is chosen (prompt and tokens before t).
@@ -56,6 +57,27 @@ def generalised_advantages(
         next_value = values[:, t]
         advantages[:, t] = next_advantage
     return Advantages(advantages, (advantages + values).masked_fill(~mask, 0.0))
+
+
+def leave_one_out(rewards: torch.Tensor, samples: int) -> torch.Tensor:
+    """What each answer gained over the others to its prompt: [B] -> [B], the `samples` of a prompt one after another.
+
+    RLOO (Kool et al. 2019; Ahmadian et al. 2024, 2402.14740, equation 8): A_i = R_i - sum of R_j over j != i / (k - 1).
+    """
+    groups = rewards.view(-1, samples)
+    others = (groups.sum(1, keepdim=True) - groups) / (samples - 1)
+    return (groups - others).view(-1)
+
+
+def group_normalised(rewards: torch.Tensor, samples: int) -> torch.Tensor:
+    """Rewards less the mean of their prompt's answers, by their deviation: [B] -> [B].
+
+    GRPO with outcome supervision (Shao et al. 2024, 2402.03300, section 4.1.2). The deviation is the sample's (divided
+    by k - 1); answers that all score alike gain nothing.
+    """
+    groups = rewards.view(-1, samples)
+    deviation = groups.std(1, keepdim=True)
+    return ((groups - groups.mean(1, keepdim=True)) / (deviation + 1e-6)).view(-1)
 
 
 @dataclass

@@ -1,87 +1,153 @@
 """The episodes of one rollout phase: what was sampled, what it was worth, and what each token gained."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from models_core import heads
+from models_core import distributed, pieces
+from models_core.batching import micro_batches
 from models_core.config import PPOConfig
-from models_core.ops import explained_variance, length_mask, masked_mean, masked_sum, whiten
-from models_core.packing import Group
-from models_core.policies.advantages import generalised_advantages, penalised_rewards
-from models_core.policies.networks import Networks, Rows
+from models_core.ops import explained_variance, length_mask, masked_mean, whiten
+from models_core.packing import Group, Packed, pack
+from models_core.policies.advantages import (
+    generalised_advantages,
+    group_normalised,
+    leave_one_out,
+    penalised_rewards,
+)
+from models_core.policies.networks import Networks
+
+Rows = Tensor
+"""One row per episode, one column per response token, 0 where a response has ended: [B, T]."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A prompt with responses that are computed together, and which episodes they are."""
+
+    group: Group
+    episodes: range
+
+    @property
+    def cost(self) -> int:
+        """Tokens of its computation."""
+        return self.group.cost("auto")
 
 
 @dataclass(frozen=True)
 class Episodes:
     """B episodes of at most T tokens. All rows are of the policy as it was when it sampled them."""
 
-    groups: Sequence[Group]
-    mask: torch.Tensor  # [B, T]
+    bundles: Sequence[Bundle]
+    mask: Tensor  # [B, T]
     log_probs: Rows
+    reference_log_probs: Rows
     values: Rows
-    advantages: Rows  # whitened over all tokens of the phase
+    advantages: Rows
     returns: Rows
     metrics: dict[str, float]
 
-    def tokens(self, rows: Sequence[int], quantity: Rows) -> torch.Tensor:
+    def tokens(self, rows: Sequence[int], quantity: Rows) -> Tensor:
         """A quantity of these episodes, laid end to end as `pack` lays them: [M]."""
         index = torch.tensor(rows, device=quantity.device)
         return quantity[index][self.mask[index]]
 
+    def lengths(self, rows: Sequence[int]) -> Tensor:
+        """Response tokens of these episodes: [len(rows)]."""
+        return self.mask[torch.tensor(rows, device=self.mask.device)].sum(1)
+
+
+def bundled(groups: Sequence[Group], *, budget: int) -> list[Bundle]:
+    """Episodes, each a group of one response, as bundles: neighbours with one prompt share its computation."""
+    bundles: list[Bundle] = []
+    start = 0
+    for prompt, members in itertools.groupby(groups, key=lambda group: list(group.prompt)):
+        responses = [member.responses[0] for member in members]
+        for piece in pieces.cut(Group(prompt, responses), budget=budget):
+            bundles.append(Bundle(piece, range(start, start + len(piece.responses))))
+            start += len(piece.responses)
+    return bundles
+
 
 def measure(
-    groups: Sequence[Group], opinions: torch.Tensor, ended: torch.Tensor, *, networks: Networks, kl_coef: float
+    groups: Sequence[Group], scores: Tensor, ended: Tensor, *, networks: Networks, kl_coef: float, samples: int = 1
 ) -> Episodes:
-    """Episodes with rewards and advantages, from sampled responses, what the reward model's heads score each [B, m],
-    and which ended by EOS [B].
+    """Episodes with rewards and advantages, from sampled responses, what each scores [B], and which ended by EOS [B].
+
+    `groups` hold one response each, the `samples` of a prompt one after the other. Processes share the work, and all
+    know all of it afterwards.
     """
     settings = networks.settings
-    lengths = torch.tensor([len(group.responses[0]) for group in groups], device=opinions.device)
+    bundles = bundled(groups, budget=settings.micro_batch_tokens)
+    log_probs, values = _measured(bundles, networks.log_probs_and_values, networks=networks)
+    (reference_log_probs,) = _measured(
+        bundles, lambda packed: [networks.reference_log_probs(packed)], networks=networks
+    )
+    lengths = torch.tensor([len(group.responses[0]) for group in groups], device=log_probs.device)
     mask = length_mask(lengths, int(lengths.max()))
-    log_probs, reference_log_probs, values = networks.measure_policy(groups)
-    scores = heads.conservative(opinions, objective=settings.reward_objective, coef=settings.reward_std_coef)
-    judged = without_eos(scores, ended, settings)
+    scores = scores.to(log_probs)
+    kl = (log_probs - reference_log_probs).masked_fill(~mask, 0.0).sum(1)
+    metrics = {
+        "reward": scores.mean() - kl_coef * kl.mean(),
+        "kl": kl.mean(),
+        "entropy": -masked_mean(log_probs, mask),  # of the sampled tokens: an unbiased estimate
+        "length": lengths.float().mean(),
+        "eos_rate": ended.float().mean(),
+    }
+    if settings.algorithm == "ppo":
+        advantages, returns = _by_value_model(
+            scores, log_probs, reference_log_probs, values, mask, settings=settings, kl_coef=kl_coef
+        )
+        metrics["value_explained_variance"] = explained_variance(values, returns, mask)
+    else:
+        # DeepSeekMath's divergence is a term of the loss; RLOO's is part of the reward of the whole answer.
+        gained = group_normalised(scores, samples) if settings.algorithm == "grpo" else None
+        if gained is None:
+            gained = leave_one_out(scores - kl_coef * kl, samples)
+        advantages, returns = gained[:, None] * mask, torch.zeros_like(log_probs)
+    return Episodes(
+        bundles=bundles,
+        mask=mask,
+        log_probs=log_probs,
+        reference_log_probs=reference_log_probs,
+        values=values,
+        advantages=advantages,
+        returns=returns,
+        metrics={name: value.item() for name, value in metrics.items()},
+    )
+
+
+def _by_value_model(
+    scores: Tensor, log_probs: Rows, reference: Rows, values: Rows, mask: Tensor, *, settings: PPOConfig, kl_coef: float
+) -> tuple[Rows, Rows]:
+    """Whitened advantages of every token, and the returns that the value model learns."""
     rewards = penalised_rewards(
-        scores=judged, log_probs=log_probs, reference_log_probs=reference_log_probs, mask=mask, kl_coef=kl_coef
+        scores=scores, log_probs=log_probs, reference_log_probs=reference, mask=mask, kl_coef=kl_coef
     )
     if settings.whiten_rewards:
         rewards = whiten(rewards, mask, keep_mean=True)
     advantages, returns = generalised_advantages(
         rewards, values, mask, gamma=settings.gamma, gae_lambda=settings.gae_lambda
     )
-    many = opinions.shape[-1] > 1
-    kl = masked_sum(log_probs - reference_log_probs, mask) / len(groups)
-    metrics = {
-        "score": opinions.mean(),
-        **({"score_std": opinions.std(-1, correction=0).mean(), "conservative_score": scores.mean()} if many else {}),
-        "reward": judged.mean() - kl_coef * kl,
-        "kl": kl,
-        "entropy": -masked_mean(log_probs, mask),  # of the sampled tokens: an unbiased estimate
-        "length": lengths.float().mean(),
-        "eos_rate": ended.float().mean(),
-        "value_explained_variance": explained_variance(values, returns, mask),
-    }
-    return Episodes(
-        groups=groups,
-        mask=mask,
-        log_probs=log_probs,
-        values=values,
-        advantages=whiten(advantages, mask),
-        returns=returns,
-        metrics={name: value.item() for name, value in metrics.items()},
-    )
+    return whiten(advantages, mask), returns
 
 
-def without_eos(scores: torch.Tensor, ended: torch.Tensor, settings: PPOConfig) -> torch.Tensor:
-    """Scores after the setting `missing_eos` has dealt with responses that were cut off: [B] -> [B].
-
-    Ziegler et al. and Stiennon et al. replace the score by a constant, which is flat where hardly any response ends in
-    time; taking a penalty off keeps the order among the cut ones.
-    """
-    if settings.missing_eos == "subtract":
-        return torch.where(ended, scores, scores - settings.missing_eos_penalty)
-    if settings.missing_eos == "replace":
-        return torch.where(ended, scores, torch.full_like(scores, -settings.missing_eos_penalty))
-    return scores
+@torch.no_grad()
+def _measured(
+    bundles: Sequence[Bundle], of: Callable[[Packed], Sequence[Tensor]], *, networks: Networks
+) -> tuple[Rows, ...]:
+    """Quantities of every response token, in micro-batches, as rows in the order of the episodes."""
+    own = distributed.own_rows([bundle.cost for bundle in bundles])
+    found: dict[int, Tensor] = {}  # of an episode: [quantities, tokens]
+    for batch in micro_batches([bundles[row].cost for row in own], budget=networks.settings.micro_batch_tokens):
+        members = [bundles[own[place]] for place in batch]
+        packed = pack([member.group for member in members], device=networks.device)
+        parts = torch.stack(list(of(packed))).cpu().split(packed.response_sizes, dim=1)
+        found |= dict(zip(itertools.chain(*(member.episodes for member in members)), parts, strict=True))
+    every = distributed.gathered(found)
+    columns = [every[row].T for row in range(len(every))]
+    padded = torch.nn.utils.rnn.pad_sequence(columns, batch_first=True).to(networks.device)  # [B, T, quantities]
+    return padded.contiguous().unbind(-1)

@@ -1,153 +1,207 @@
-"""The four networks of PPO: policy, its frozen reference, the frozen reward model, and the value model it starts.
+"""The four networks of PPO in as few sets of weights as the memory plan allows.
 
-Under a method that leaves the weights alone there are two sets of them in memory, not four: the reference is the policy
-with its adapter off, the reward model is the value model with its adapter off and the head it came with. Of several
-reward models the first one starts the value model.
+| method | memory_plan | reference | value_model | weights in memory |
+| --- | --- | --- | --- | --- |
+| lora and its like | shared | policy, adapter off | head: on the policy's trunk | policy, reward model |
+| the same | shared | the same | reward: the reward model, an adapter on it | policy, reward model |
+| the same | separate | a copy | any | policy, reference, reward model, one for the value unless head |
+| full, last_n | separate | a copy | any | the same |
+
+Every plan samples the same tokens, and sees the same log-probabilities, divergences and scores in its first phase.
+Group baselines (rloo, grpo) need no value model at all.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from models_core import chat, heads, language_models, methods, scoring
-from models_core.batching import micro_batches
+from models_core import chat, language_models, methods, scoring
 from models_core.config import BadInput, PPOConfig
 from models_core.language_models import head
 from models_core.methods.layers import trunk
-from models_core.packing import Group, Packed, hidden_states, pack
+from models_core.ops import head_log_probs
+from models_core.packing import Group, Packed, hidden_states
+from models_core.policies.judges import Judge, Judges, same_tokens
 from models_core.records import Message
 from models_core.scorer import check_ensemble
 
-
-@dataclass(frozen=True)
-class Judge:
-    """A frozen reward model and what it reads text by. It may be the value model, with its adapter switched off."""
-
-    model: Any
-    tokenizer: Any
-
-
-Rows = torch.Tensor
-"""One row per episode, one column per response token, 0 where a response has ended: [B, T]."""
+HEAD = "score."
+"""What the weights of a scalar head are called, wherever it sits."""
 
 
 @dataclass(frozen=True)
 class Networks:
     policy: Any
     reference: Any  # the policy itself where its adapter can be switched off
-    value: Any
-    judges: Sequence[Judge]  # the first is the value model itself where its adapter can be switched off
+    value: Any  # the policy itself where the head is on its trunk; None where there is no value model
+    judges: Judges
     tokenizer: Any
     settings: PPOConfig
     device: torch.device
 
     @classmethod
     def load(
-        cls, settings: PPOConfig, *, model: str, reference: str, reward: str, device: torch.device, dtype: torch.dtype
+        cls,
+        settings: PPOConfig,
+        *,
+        model: str,
+        reference: str,
+        rewards: Sequence[str],
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> "Networks":
-        """Read the models and choose the weights that learn; `reward` may name several. Raises BadInput."""
+        """Read the models and choose the weights that learn; `rewards` may name several or none. Raises BadInput."""
         tokenizer = language_models.load_tokenizer(model)
-        first, *others = language_models.several(reward)
-        reward_tokenizer = language_models.load_tokenizer(first)
-        shared = methods.keeps_base(settings.method)
+        tokenizers = [language_models.load_tokenizer(name) for name in rewards]
+        first_reads_ids = bool(tokenizers) and same_tokens(tokenizer, tokenizers[0])
+        is_shared = _is_shared(settings)
+        start = _value_start(settings, first_reads_ids=first_reads_ids)
         how: Any = {"device": device, "dtype": dtype, "quantise": settings.method == "qlora"}
 
-        policy = methods.prepare(language_models.load_policy(model, **how), settings, tokenizer=tokenizer)
+        policy: Any = language_models.load_policy(model, **how)
+        if start == "head":
+            policy.score = _fresh_head(policy)
+        policy = methods.prepare(policy, settings, tokenizer=tokenizer)
         frozen = policy
-        if not shared or reference != model:
+        if not is_shared or language_models.locate(reference) != language_models.locate(model):
+            check_reference(reference, model=model, tokenizer=tokenizer)
             frozen = language_models.load_policy(reference, **how).requires_grad_(False)
 
-        reward_model = language_models.load_reward_model(first, **how)
-        if not _same_tokens(tokenizer, reward_tokenizer):
-            # It cannot read the policy's tokens, so it cannot say what a state is worth: start from the policy's trunk.
-            reward_model.requires_grad_(False)
-            value = language_models.new_reward_model(model, **how, seed=settings.seed)
-            torch.nn.init.zeros_(head(value).weight)
-            value = methods.prepare(value, settings, tokenizer=tokenizer)
-        elif shared:
-            reward_model = value = methods.prepare(reward_model, settings, tokenizer=tokenizer)
-        else:
-            reward_model.requires_grad_(False)
-            value = language_models.load_reward_model(first, **how)
-            value = methods.prepare(value, settings, tokenizer=tokenizer)
-        judges = [Judge(reward_model, reward_tokenizer)]
-        for name in others:
-            frozen_model = language_models.load_reward_model(name, **how).requires_grad_(False)
-            judges.append(Judge(frozen_model, language_models.load_tokenizer(name)))
-        voices = sum(heads.held(judge.model).count for judge in judges)
-        check_ensemble(voices, objective=settings.reward_objective, coef=settings.reward_std_coef, reward=reward)
+        value = policy if start == "head" else None
+        if start == "policy":
+            own = language_models.new_reward_model(model, **how, seed=settings.seed)
+            nn.init.zeros_(head(own).weight)
+            value = methods.prepare(own, settings, tokenizer=tokenizer)
+        elif start == "reward":
+            own = language_models.load_reward_model(rewards[0], **how)
+            value = methods.prepare(own, settings, tokenizer=tokenizer)
+        members = []
+        for number, (name, reads) in enumerate(zip(rewards, tokenizers, strict=True)):
+            is_learning = number == 0 and start == "reward" and is_shared
+            judge = value if is_learning else language_models.load_reward_model(name, **how).requires_grad_(False)
+            members.append(Judge(judge, reads, is_learning))
+        if members:
+            check_ensemble(
+                sum(judge.voices for judge in members),
+                objective=settings.reward_objective,
+                coef=settings.reward_std_coef,
+                reward=",".join(rewards),
+            )
+        stop_ids = chat.eos_ids(policy, tokenizer)
+        judges = Judges(members, tokenizer, stop_ids, settings.micro_batch_tokens, device)
         return cls(policy, frozen, value, judges, tokenizer, settings, device)
 
     @property
-    def stop_ids(self) -> tuple[int, ...]:
+    def stop_ids(self) -> Sequence[int]:
         """What ends a response of the policy."""
-        return chat.eos_ids(self.policy, self.tokenizer)
+        return self.judges.stop_ids
 
-    def log_probs(self, packed: Packed, *, temperature: float | None = None) -> torch.Tensor:
+    @property
+    def learning(self) -> dict[str, tuple[Any, Mapping[str, nn.Parameter]]]:
+        """The models that learn, and which of their weights: an optimizer each, so that a large value loss does not
+        scale the policy's step. A head on the policy's trunk has its own.
+        """
+        weights = methods.trainable(self.policy)
+        policy = {name: weight for name, weight in weights.items() if not name.startswith(HEAD)}
+        if self.value is None:
+            return {"policy": (self.policy, policy)}
+        of_value = methods.trainable(self.value)
+        if self.value is self.policy:
+            of_value = {name: weight for name, weight in of_value.items() if name.startswith(HEAD)}
+        return {"policy": (self.policy, policy), "value": (self.value, of_value)}
+
+    def log_probs(self, packed: Packed, *, temperature: float | None = None) -> Tensor:
         """Of the response tokens under the policy, by default at the temperature they are sampled with: [M]."""
         return scoring.response_log_probs(self.policy, packed, temperature=temperature or self.settings.temperature)
 
-    def values(self, packed: Packed) -> torch.Tensor:
+    def log_probs_and_values(self, packed: Packed) -> tuple[Tensor, Tensor]:
+        """Both of every response token, of a shared trunk in one pass: [M], [M]. Without a value model values are 0."""
+        if self.value is not self.policy:
+            log_probs = self.log_probs(packed)
+            return log_probs, torch.zeros_like(log_probs) if self.value is None else self.values(packed)
+        states = hidden_states(trunk(self.policy), packed)[packed.predictors]
+        log_probs = head_log_probs(
+            states, self.policy.get_output_embeddings(), packed.response_ids, temperature=self.settings.temperature
+        )
+        return log_probs, self._worth(states).to(log_probs.dtype)
+
+    def values(self, packed: Packed) -> Tensor:
         """Of the state in which each response token is chosen, on the scale of scores: [M].
 
-        The reward model's own head and scale are the start (Ouyang et al. 2022, appendix C.4).
+        A reward model's own head and scale are the start (Ouyang et al. 2022, appendix C.4).
         """
-        states = hidden_states(trunk(self.value), packed)[packed.predictors]
-        logits = head(self.value)(states.float()).squeeze(-1)
-        shift, scale = language_models.reward_scale(self.value)
-        return (logits - shift) / scale
+        return self._worth(hidden_states(trunk(self.value), packed)[packed.predictors])
 
-    @torch.no_grad()
-    def measure_policy(self, groups: Sequence[Group]) -> tuple[Rows, Rows, Rows]:
-        """(log-probabilities, the reference's, values) of finished episodes."""
-        log_probs = self._rows(groups, self.log_probs)
-        return log_probs, self._rows(groups, self._reference_log_probs), self._rows(groups, self.values)
-
-    @torch.no_grad()
-    def opinions(self, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> torch.Tensor:
-        """What every head of every reward model scores each episode, a cut one as if it ended there: [B, voices].
-
-        `messages` are the prompts, for a reward model that has another tokenizer and reads the text anew.
-        """
-        return torch.cat([self._of_judge(judge, groups, messages) for judge in self.judges], dim=1)
-
-    def _of_judge(self, judge: Judge, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> torch.Tensor:
-        if _same_tokens(self.tokenizer, judge.tokenizer):
-            ended = [Group(group.prompt, [self._ended(group.responses[0])]) for group in groups]
-        else:
-            limit = language_models.context_length(judge.model)
-            texts = [chat.decode_response(self.tokenizer, group.responses[0]) for group in groups]
-            pairs = zip(messages, texts, strict=True)
-            ended = [scoring.encode_group(judge.tokenizer, chat_, [text], max_length=limit)[0] for chat_, text in pairs]
-        if not all(group.responses for group in ended):
-            raise BadInput("An answer is longer than the reward model can read: take a smaller max_new_tokens.")
-        with methods.adapter_off(judge.model) if judge.model is self.value else contextlib.nullcontext():
-            logits = scoring.group_head_logits(
-                judge.model, ended, budget=self.settings.micro_batch_tokens, device=self.device
-            )
-        return heads.scores(judge.model, torch.cat(logits)).to(self.device)
-
-    def _ended(self, response: Sequence[int]) -> list[int]:
-        """A response with the EOS at its end, which another stop id of the policy may have to make room for."""
-        body = response[:-1] if response[-1] in self.stop_ids else response
-        return [*body, self.tokenizer.eos_token_id]
-
-    def _reference_log_probs(self, packed: Packed) -> torch.Tensor:
+    def reference_log_probs(self, packed: Packed) -> Tensor:
+        """Of the response tokens under the reference, at the same temperature: [M]."""
         with methods.adapter_off(self.policy) if self.reference is self.policy else contextlib.nullcontext():
             return scoring.response_log_probs(self.reference, packed, temperature=self.settings.temperature)
 
-    def _rows(self, groups: Sequence[Group], measured: Callable[[Packed], torch.Tensor]) -> Rows:
-        """A quantity of every response token, computed in micro-batches and put into rows in the groups' order."""
-        rows: list[torch.Tensor] = [torch.empty(0)] * len(groups)
-        for batch in micro_batches([group.tokens for group in groups], budget=self.settings.micro_batch_tokens):
-            packed = pack([groups[index] for index in batch], device=self.device)
-            for index, row in zip(batch, measured(packed).split(packed.response_sizes), strict=True):
-                rows[index] = row
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    def opinions(self, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> Tensor:
+        """What every head of every reward model scores each episode: [B, voices]; see Judges."""
+        return self.judges.opinions(groups, messages)
+
+    def finished_policy(self) -> Any:
+        """The policy as it is saved, once training is over."""
+        if hasattr(self.policy, "score"):
+            del self.policy.score
+        return methods.settled(self.policy)
+
+    def _worth(self, states: Tensor) -> Tensor:
+        score = head(self.value)
+        shift, scale = language_models.reward_scale(self.value)
+        return (score(states.to(score.weight.dtype)).squeeze(-1) - shift) / scale
 
 
-def _same_tokens(one: Any, other: Any) -> bool:
-    return one.get_vocab() == other.get_vocab() and one.chat_template == other.chat_template
+def check_reference(reference: str, *, model: str, tokenizer: Any) -> None:
+    """Raise BadInput where the two are not the same kind of model over the same tokens: no divergence can be told."""
+    if language_models.load_tokenizer(reference).get_vocab() != tokenizer.get_vocab():
+        raise BadInput(
+            f"The reference {reference} has another vocabulary than the policy {model}: what the one says of the "
+            "other's tokens means nothing. Take the SFT model that the policy comes from."
+        )
+    kinds = [language_models.shape(name) for name in (reference, model)]
+    if kinds[0] != kinds[1]:
+        raise BadInput(
+            f"The reference {reference} is of another architecture ({kinds[0]}) than the policy {model} ({kinds[1]}): "
+            "the policy cannot come from it. Take the SFT model that it comes from."
+        )
+
+
+def _is_shared(settings: PPOConfig) -> bool:
+    """Whether frozen networks are learning ones with their adapters off. Raises BadInput where they cannot be."""
+    can_be = methods.keeps_base(settings.method)
+    if settings.memory_plan == "shared" and not can_be:
+        raise BadInput(
+            f"memory_plan=shared needs a method whose learning can be switched off, and {settings.method} changes the "
+            "weights themselves: take method=lora, or memory_plan=separate."
+        )
+    return can_be and settings.memory_plan != "separate"
+
+
+def _value_start(settings: PPOConfig, *, first_reads_ids: bool) -> str:
+    """What the value model is made of: "head", "reward", "policy", or "" for none. Raises BadInput."""
+    if settings.algorithm != "ppo":
+        return ""
+    if settings.value_model == "reward" and not first_reads_ids:
+        raise BadInput(
+            "value_model=reward needs a reward model with the policy's own tokenizer and chat template: it has to say "
+            "what the policy's tokens are worth. Take value_model=policy or head."
+        )
+    if settings.value_model != "auto":
+        return settings.value_model
+    if methods.keeps_base(settings.method):
+        return "head"
+    return "reward" if first_reads_ids else "policy"
+
+
+def _fresh_head(policy: Any) -> nn.Linear:
+    """A scalar head that says 0 of everything, fp32."""
+    table = policy.get_input_embeddings().weight
+    score = nn.Linear(policy.config.hidden_size, 1, bias=False, device=table.device, dtype=torch.float32)
+    nn.init.zeros_(score.weight)
+    return score

@@ -1,49 +1,78 @@
-"""Text that PPO mixes in, so that the policy does not unlearn ordinary language: the "ptx" of PPO-ptx."""
+"""Text that PPO mixes in, so that the policy does not unlearn ordinary language: the "ptx" of PPO-ptx.
 
+It is pretraining text, or the demonstrations that the SFT model learned from: then the loss is on responses alone.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models_core import records
+from models_core import chat, records
 from models_core.batching import epoch_order
-from models_core.config import BadInput
+from models_core.config import BadInput, PPOConfig
 from models_core.packing import Group
 
 WINDOW = 128
 """Tokens of one sample of text."""
 
 
-class PretrainingText:
-    """Windows of text as token ids. Window number n of a run depends on the seed and n alone."""
+class MixedText:
+    """Samples of text as token ids, each a start and what follows it. Sample n depends on the seed and n alone."""
 
-    def __init__(self, windows: list[list[int]], *, seed: int) -> None:
-        self.windows = windows
+    def __init__(self, samples: list[Group], *, seed: int, ratio: float) -> None:
+        """`ratio`: samples beside each episode."""
+        self.samples = samples
         self.seed = seed
+        self.ratio = ratio
+        self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(len(samples), epoch=epoch, seed=seed))
 
     @classmethod
-    def read(cls, path: str | Path, tokenizer: Any, *, seed: int) -> "PretrainingText":
-        """Cut a .txt file, or the "text" of the rows of a .jsonl file, into windows. Raises BadInput."""
+    def read(cls, path: str | Path, tokenizer: Any, *, settings: PPOConfig, max_length: int) -> "MixedText":
+        """Windows of a .txt file or of the "text" of .jsonl rows; of rows with a response, that response in its chat.
+
+        Raises BadInput.
+        """
         path = Path(path)
         if path.suffix == ".jsonl":
-            texts = [row["text"] for _, row in records.rows(path) if isinstance(row.get("text"), str)]
+            rows = [row for _, row in records.rows(path)]
+            texts = [row["text"] for row in rows if isinstance(row.get("text"), str)]
+            is_chat = bool(rows) and "response" in rows[0] and not texts
         else:
+            is_chat = False
             try:
                 texts = [path.read_text(encoding="utf-8-sig")]
             except (OSError, UnicodeDecodeError) as error:
                 raise BadInput(f"{path}: cannot be read as UTF-8 text ({error}).") from None
-        windows: list[list[int]] = []
-        for text in texts:
-            ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-            windows.extend(ids[start : start + WINDOW] for start in range(0, len(ids), WINDOW))
-        windows = [window for window in windows if len(window) > 1]
-        if not windows:
+        found = _of_chats(path, tokenizer, max_length=max_length) if is_chat else _of_texts(texts, tokenizer)
+        samples = list(found)
+        if not samples:
             raise BadInput(f"{path.name}: there is no text to learn from.")
-        return cls(windows, seed=seed)
+        return cls(samples, seed=settings.seed, ratio=settings.ptx_ratio)
 
-    def take(self, start: int, count: int) -> list[Group]:
-        """Windows number `start` to `start + count` of an endless shuffle; each predicts all but its first token."""
-        groups = []
-        for number in range(start, start + count):
-            epoch, place = divmod(number, len(self.windows))
-            window = self.windows[epoch_order(len(self.windows), epoch=epoch, seed=self.seed)[place]]
-            groups.append(Group(window[:1], [window[1:]]))
-        return groups
+    def beside(self, start: int, count: int) -> list[Group]:
+        """What goes with episodes number `start` to `start + count` of the run."""
+        return self.take(int(start * self.ratio), int((start + count) * self.ratio))
+
+    def take(self, start: int, end: int) -> list[Group]:
+        """Samples number `start` to `end` of an endless shuffle."""
+        places = (divmod(number, len(self.samples)) for number in range(start, end))
+        return [self.samples[self._order(epoch)[place]] for epoch, place in places]
+
+
+def _of_texts(texts: list[str], tokenizer: Any) -> Iterator[Group]:
+    """Windows that predict all but their first token."""
+    for text in texts:
+        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        for start in range(0, len(ids) - 1, WINDOW):
+            window = ids[start : start + WINDOW]
+            if len(window) > 1:
+                yield Group(window[:1], [window[1:]])
+
+
+def _of_chats(path: Path, tokenizer: Any, *, max_length: int) -> Iterator[Group]:
+    """Demonstrations that fit, their prompts cut from the left."""
+    for row in records.read(path, "demonstrations"):
+        response = chat.encode_response(tokenizer, row.response)
+        if len(response) < max_length:
+            yield Group(chat.encode_prompt(tokenizer, row.messages, max_tokens=max_length - len(response)), [response])

@@ -38,7 +38,7 @@ def chat(text: str) -> list[dict[str, str]]:
 
 
 def prompts(folder: Path, *, count: int = 8) -> Path:
-    return write(folder / "prompts.jsonl", [{"id": str(n), "prompt": chat(f"say {n}")} for n in range(count)])
+    return write(folder / "prompts.jsonl", [{"id": str(n), "prompt": chat(f"tell {n}")} for n in range(count)])
 
 
 def demonstrations(folder: Path, *, count: int = 8) -> Path:

@@ -153,9 +153,9 @@ def test_a_price_on_disagreement_needs_somebody_who_could_disagree(base, trained
 def test_ppo_hears_the_voices_that_score_hears_and_no_training_changes_them(base, trained, method):
     """Under lora the first judge is the value model with its adapter off: its heads are those it came with."""
     names = f"{trained / 'heads'},{trained / 'two'}"
-    settings = PPOConfig(method=method, max_new_tokens=8)
+    settings = PPOConfig(method=method, max_new_tokens=8, value_model="reward")
     networks = Networks.load(
-        settings, model=str(base), reference=str(base), reward=names, device=CPU, dtype=torch.float32
+        settings, model=str(base), reference=str(base), rewards=names.split(","), device=CPU, dtype=torch.float32
     )
     texts = ["a", "zzz"]
     prompt = [{"role": "user", "content": "say 3"}]

@@ -1,0 +1,199 @@
+"""All updates of one rollout phase: policy and value model, on the same minibatches, and the text that is mixed in.
+
+Losses are divided by the token count of the minibatch, so its cut into micro-batches, or over processes, changes
+nothing. GRPO alone weighs tokens otherwise: every answer counts the same, however long it is.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from models_core import distributed, processes, schedule
+from models_core.batching import minibatches
+from models_core.config import PPOConfig
+from models_core.losses import divergence_loss, policy_loss, value_loss
+from models_core.packing import Group, pack
+from models_core.policies.episodes import Episodes
+from models_core.policies.networks import Networks
+from models_core.policies.ptx import MixedText
+from models_core.training import Diverged, Training
+
+
+@dataclass
+class Sums:
+    """What the updates of a phase came to, added up over minibatches and, at the end, over processes."""
+
+    policy_loss: float = 0.0
+    value_loss: float = 0.0
+    divergence_loss: float = 0.0
+    clip_fraction: float = 0.0
+    value_clip_fraction: float = 0.0
+    approx_kl: float = 0.0
+    ptx_loss: float = 0.0
+    first_ratio_error: float = field(default=0.0)
+
+    def over_processes(self, device: torch.device) -> "Sums":
+        """The sums of all processes; of the ratio the worst."""
+        *parts, worst = vars(self).values()
+        totals = distributed.summed(torch.tensor(parts, dtype=torch.float64, device=device)).tolist()
+        return Sums(*totals, first_ratio_error=max(distributed.gathered({processes.rank(): worst}).values()))
+
+
+def learn(
+    phase: Episodes,
+    *,
+    training: Training,
+    networks: Networks,
+    text: MixedText | None,
+    step: int,
+    steps: int,
+    kl_coef: float,
+) -> dict[str, float]:
+    """Take every update of phase `step` (from 1) of `steps`; returns their mean metrics. Raises Diverged.
+
+    With text the gradient of the language-model loss joins the policy's before the one optimizer step (Ouyang et al.
+    2022, equation 2).
+    """
+    settings = networks.settings
+    episodes = len(phase.mask)
+    rate = schedule.rate(step - 1, steps=steps, peak=settings.learning_rate, warmup=settings.warmup, decay=False)
+    updates = minibatches(
+        len(phase.bundles),
+        size=math.ceil(episodes / settings.minibatches),
+        epochs=settings.ppo_epochs,
+        seed=settings.seed * 2**32 + step,
+        counts=[len(bundle.episodes) for bundle in phase.bundles],
+    )
+    sums, norm = Sums(), 0.0
+    seen = (step - 1) * settings.ppo_epochs * settings.batch_size  # episodes learned from, for the place in the text
+    for number, minibatch in enumerate(updates):
+        count = sum(len(phase.bundles[place].episodes) for place in minibatch)
+        if text is not None and settings.ptx_coef > 0:
+            windows = text.beside(seen, count)
+            sums.ptx_loss += add_ptx_gradient(networks, windows, settings=settings) / len(updates)
+        add_gradients(
+            phase,
+            minibatch,
+            training=training,
+            networks=networks,
+            sums=sums,
+            share_of_phase=1 / len(updates),
+            is_first=number == 0,
+            kl_coef=kl_coef,
+        )
+        norm += training.update("policy", learning_rate=rate) / len(updates)
+        if networks.value is not None:
+            training.update("value", learning_rate=rate)
+        seen += count
+    found = sums.over_processes(networks.device)
+    if not math.isfinite(found.policy_loss + found.value_loss):
+        raise Diverged("The policy's loss is not a finite number: training diverged. Try a smaller learning_rate.")
+    return measured(found, settings, has_text=text is not None) | {"gradient_norm": norm, "learning_rate": rate}
+
+
+def measured(sums: Sums, settings: PPOConfig, *, has_text: bool) -> dict[str, float]:
+    """Those of the metrics that the algorithm has."""
+    left_out = {
+        "ppo": {"divergence_loss"},
+        "rloo": {"divergence_loss", "value_loss", "value_clip_fraction"},
+        "grpo": {"value_loss", "value_clip_fraction"},
+    }[settings.algorithm] | (set() if has_text else {"ptx_loss"})
+    return {name: value for name, value in vars(sums).items() if name not in left_out}
+
+
+def add_gradients(
+    phase: Episodes,
+    minibatch: list[int],
+    *,
+    training: Training,
+    networks: Networks,
+    sums: Sums,
+    share_of_phase: float,
+    is_first: bool,
+    kl_coef: float,
+) -> None:
+    """Add the gradients of one minibatch of bundles to those of policy and value model, and what they come to."""
+    settings = networks.settings
+    weights = token_weights(phase, minibatch, settings=settings)
+    tokens = int(sum(phase.lengths(list(phase.bundles[place].episodes)).sum() for place in minibatch))
+    costs = [phase.bundles[place].cost for place in minibatch]
+    for share in distributed.shares(costs, budget=settings.micro_batch_tokens):
+        bundles = [phase.bundles[minibatch[place]] for place in share.rows]
+        rows = [row for bundle in bundles for row in bundle.episodes]
+        packed = pack([bundle.group for bundle in bundles], device=networks.device)
+        on_one_trunk = networks.value is networks.policy
+        log_probs, values = (
+            networks.log_probs_and_values(packed) if on_one_trunk else (networks.log_probs(packed), None)
+        )
+        of_tokens = share.weight * phase.tokens(rows, weights)
+        old_log_probs = phase.tokens(rows, phase.log_probs)
+        policy = policy_loss(
+            log_probs,
+            old_log_probs,
+            phase.tokens(rows, phase.advantages),
+            clip_range=settings.clip_range,
+            weights=of_tokens,
+        )
+        loss = policy.loss
+        part = share.weight * share_of_phase
+        if settings.algorithm == "grpo":
+            left = divergence_loss(log_probs, phase.tokens(rows, phase.reference_log_probs), of_tokens)
+            loss = loss + kl_coef * left
+            sums.divergence_loss += share_of_phase * left.item()
+        if not on_one_trunk:
+            training.backward(loss, "policy", is_last=share.is_last)
+            if networks.value is not None:
+                values = networks.values(packed)
+        if values is not None:
+            value = value_loss(
+                values,
+                phase.tokens(rows, phase.values),
+                phase.tokens(rows, phase.returns),
+                clip_range=settings.value_clip_range,
+            )
+            of_value = share.weight * settings.vf_coef / tokens * value.loss
+            if on_one_trunk:
+                training.backward(loss + of_value, "policy", "value", is_last=share.is_last)
+            else:
+                training.backward(of_value, "value", is_last=share.is_last)
+            sums.value_loss += part * value.loss.item() / tokens
+            sums.value_clip_fraction += part * value.clipped.item() / tokens
+        sums.policy_loss += share_of_phase * policy.loss.item()
+        sums.clip_fraction += part * policy.clipped.item() / tokens
+        sums.approx_kl += part * policy.approx_kl.item() / tokens
+        if is_first:
+            error = (log_probs.detach() - old_log_probs).exp().sub(1).abs().max().item()
+            sums.first_ratio_error = max(sums.first_ratio_error, error)
+
+
+def token_weights(phase: Episodes, minibatch: list[int], *, settings: PPOConfig) -> Tensor:
+    """What each token of the minibatch counts in its loss, in sum 1: [B, T].
+
+    Every token alike; in GRPO every answer alike (Shao et al. 2024, equation 3).
+    """
+    lengths = phase.mask.sum(1, keepdim=True)
+    rows = [row for place in minibatch for row in phase.bundles[place].episodes]
+    like = phase.log_probs
+    if settings.algorithm == "grpo":
+        return (1 / (lengths * len(rows))).to(like).expand_as(like)
+    return (1 / phase.lengths(rows).sum()).to(like).expand_as(like)
+
+
+def add_ptx_gradient(networks: Networks, windows: list[Group], *, settings: PPOConfig) -> float:
+    """Add ptx_coef times the gradient of the mean next-token loss over windows of text.
+
+    At temperature 1, whatever the policy is sampled with: this is a model of text. Returns this process's part of the
+    loss. It comes before the minibatch's own gradients, in whose last pass all are summed over the processes.
+    """
+    tokens = sum(len(window.responses[0]) for window in windows)
+    total = 0.0
+    if not windows:
+        return total
+    for share in distributed.shares([window.tokens for window in windows], budget=settings.micro_batch_tokens):
+        packed = pack([windows[place] for place in share.rows], device=networks.device)
+        loss = -share.weight * networks.log_probs(packed, temperature=1.0).sum() / tokens
+        (settings.ptx_coef * loss).backward()
+        total += loss.item()
+    return total
