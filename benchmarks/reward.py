@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,23 @@ def compare(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, 
 
 
 def peer_command(options: argparse.Namespace, size: Size, *, data: Path, model: str, out: Path) -> list[str]:
-    line = [str(options.peer), str(options.script), model, str(data), "--k", str(size.answers)]
-    line += ["--rankings", str(size.rankings), "--lr", str(options.learning_rate)]
-    line += ["--max-length", str(options.max_length)]
-    return line + (["--eval", str(options.held_out)] if options.held_out else [])
+    out.mkdir()
+    line = [str(options.peer), str(options.script), model, str(write(out / "pairs.jsonl", pairs(read(data))))]
+    line += ["--rate", str(options.learning_rate), "--max-length", str(options.max_length)]
+    return line + (
+        ["--eval", str(write(out / "eval.jsonl", pairs(read(options.held_out))))] if options.held_out else []
+    )
+
+
+def pairs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every strictly ordered pair of each ranking, as a user of the peer has to write them."""
+    found = []
+    for row in rows:
+        ranked = [one for one in row["responses"] if one["rank"] is not None]
+        for first, second in combinations(sorted(ranked, key=lambda one: one["rank"]), 2):
+            if first["rank"] < second["rank"]:
+                found.append({"prompt": row["prompt"], "chosen": first["text"], "rejected": second["text"]})
+    return found
 
 
 def hone_command(options: argparse.Namespace, size: Size, *, data: Path, model: str, out: Path) -> list[str]:

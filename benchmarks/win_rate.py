@@ -38,6 +38,7 @@ USUAL: Settings = {
         "max_new_tokens": 64,
         "temperature": 0.7,
         "missing_eos": "none",
+        "eval_every": 0,
         "keep_best": False,
     },
     "ptx": {},

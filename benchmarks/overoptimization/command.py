@@ -138,7 +138,7 @@ def measured(
     policy = stages.run(
         "ppo",
         out=run,
-        settings=settings["ppo"] | {"kl_coef": price, "seed": seed},
+        settings=settings["ppo"] | {"kl_coef": price, "seed": seed, "eval_prompts": options.held_out},
         model=options.model,
         reward=str(folder / f"proxy-{size}" / "model"),
         data=lots.policy,

@@ -12,7 +12,9 @@ from benchmarks.children import finished
 from benchmarks.reward_accuracy.baselines import Scores
 from benchmarks.reward_accuracy.judgments import Split, plain
 
-PEER = Path(__file__).with_name("trl_reward.py")
+PEER = Path(__file__).parent.with_name("trl_reward.py")
+AT_ONCE = 2
+"""Pairs of a forward pass of the peer."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def trl(split: Split, *, peer: Path, model: str, seed: int, rate: float, max_len
     """TRL's RewardTrainer on one pair of each training ranking."""
     groups = [{"prompt": row.messages, "responses": [each.text for each in row.responses]} for row in split.held_out]
     training, held_out = write(folder / "pairs.jsonl", split.pairs), write(folder / "groups.jsonl", groups)
-    command = [str(peer), str(PEER), model, str(training), str(held_out)]
+    command = [str(peer), str(PEER), model, str(training), "--groups", str(held_out), f"--at-once={AT_ONCE}"]
     summary, _ = finished([*command, f"--rate={rate}", f"--seed={seed}", f"--max-length={max_length}"])
     return Trained(summary.pop("scores"), summary | {"threads": threads()})
 

@@ -236,7 +236,8 @@ def test_hone_and_a_peer_by_their_commands(rows, tmp_path, capsys, monkeypatch):
     asked = (tmp_path / "asked").read_text(encoding="utf-8").split()
     assert asked[0].endswith("trl_reward.py")
     assert asked[1] == str(base)
-    assert asked[4:] == ["--rate=9e-06", "--seed=3", "--max-length=512"]
+    assert asked[3] == "--groups"
+    assert asked[5:] == ["--at-once=2", "--rate=9e-06", "--seed=3", "--max-length=512"]
     assert "| trl | learning_rate 9e-06, max_length 512 | 1 | 100.0% |" in capsys.readouterr().out
 
 

@@ -55,6 +55,15 @@ def test_both_are_trained_on_the_same_rows_and_compared(
     assert 0 <= figures["k2_matmul_share"] < 1
 
 
+def test_the_peer_gets_every_ordered_pair_of_a_ranking() -> None:
+    ranks = {"best": 1, "good": 2, "as good": 2, "unread": None}
+    row = {"prompt": [{"role": "user", "content": "Why?"}]}
+    responses = [{"text": text, "rank": rank} for text, rank in reversed(ranks.items())]
+    found = reward.pairs([row | {"responses": responses}])
+    assert [(pair["chosen"], pair["rejected"]) for pair in found] == [("best", "as good"), ("best", "good")]
+    assert found[0]["prompt"] == row["prompt"]
+
+
 def test_tokens_are_those_that_a_step_computes(rankings: Path, tmp_path: Path) -> None:
     from models_core.language_models import load_tokenizer
 
