@@ -34,7 +34,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Fit:
-    """R(d) = d (alpha - beta ln d), the law of reinforcement learning (Gao et al. 2022, equation 1b), d = sqrt(KL)."""
+    """R(d) = d (alpha - beta ln d), the law of reinforcement learning (Gao et al. 2022, section 1), d = sqrt(KL)."""
 
     alpha: float
     beta: float
