@@ -8,11 +8,11 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from annotate.models import Project, Snapshot
+from annotate.models import Project, Snapshot, User
 from models_core.config import STAGES, BadInput, Settings, parse
 
 from . import labels, launch, loop
-from .models import LoopPolicy, ModelVersion, RunInput, Stage
+from .models import LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
 from .sampling import DEFAULT_PROMPTS
 from .stages import NEEDS
 
@@ -56,15 +56,19 @@ class SettingsForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.settings: type[Settings] = STAGES[stage]
         types = typing.get_type_hints(self.settings)
-        for setting in dataclasses.fields(self.settings):
+        for setting in self._shown():
             self.fields[PREFIX + setting.name] = setting_field(setting, types[setting.name])
             self.initial[PREFIX + setting.name] = (given or {}).get(setting.name, setting.default)
+
+    def _shown(self) -> "list[dataclasses.Field[Any]]":
+        """All but those that only the command line has a use for: pages name no server and no function of Python."""
+        return [setting for setting in dataclasses.fields(self.settings) if setting.metadata["on_pages"]]
 
     def first_settings(self) -> list[forms.BoundField]:
         return [self[PREFIX + name] for name in FIRST_SETTINGS if PREFIX + name in self.fields]
 
     def further_settings(self) -> list[forms.BoundField]:
-        names = [field.name for field in dataclasses.fields(self.settings) if field.name not in FIRST_SETTINGS]
+        names = [field.name for field in self._shown() if field.name not in FIRST_SETTINGS]
         return [self[PREFIX + name] for name in names]
 
     def clean(self) -> dict[str, Any]:
@@ -78,7 +82,7 @@ class SettingsForm(forms.Form):
 
     def config(self) -> dict[str, Any]:
         """The settings that were changed."""
-        given = {field.name: self.cleaned_data[PREFIX + field.name] for field in dataclasses.fields(self.settings)}
+        given = {field.name: self.cleaned_data[PREFIX + field.name] for field in self._shown()}
         defaults = {field.name: field.default for field in dataclasses.fields(self.settings)}
         return {name: value for name, value in given.items() if value != defaults[name]}
 
@@ -88,6 +92,7 @@ class RunForm(SettingsForm):
 
     def __init__(self, *args: Any, project: Project, stage: str, **kwargs: Any) -> None:
         super().__init__(*args, stage=stage, **kwargs)
+        self.project, self.stage = project, stage
         self.needs = NEEDS[stage]
         versions = project.model_versions.all()
         for role in self.needs.inputs:
@@ -98,6 +103,26 @@ class RunForm(SettingsForm):
                 required=False,
                 label=RunInput.Role(role).label,
                 empty_label=self._usual(project, stage, role),
+            )
+        self.others: list[str] = []
+        if RunInput.Role.REWARD in self.needs.inputs and versions.filter(kind="reward").count() > 1:
+            self.others.append(RunInput.Role.BESIDE)
+            self.fields[RunInput.Role.BESIDE] = VersionsField(
+                queryset=versions.filter(kind="reward"),
+                required=False,
+                label=_("Reward models asked beside it"),
+                help_text=_("Several together say where they are unsure; all of them are in memory at once."),
+                widget=forms.SelectMultiple(attrs={"size": 3}),
+            )
+        if stage == Stage.REWARD:
+            self.others.append("seeds")
+            self.fields["seeds"] = forms.IntegerField(
+                required=False,
+                min_value=1,
+                max_value=launch.MOST_SEEDS,
+                initial=1,
+                label=_("Models, one for each seed"),
+                help_text=_("Above 1, so many runs on the same data, which together say where they are unsure."),
             )
         if self.needs.snapshot:
             ready = Snapshot.State.READY
@@ -117,20 +142,40 @@ class RunForm(SettingsForm):
         return _("%(model)s, as usual") % {"model": usual.label}
 
     def input_fields(self) -> list[forms.BoundField]:
-        names = [*self.needs.inputs, *(["snapshot"] if self.needs.snapshot else [])]
+        names = [*self.needs.inputs, *self.others, *(["snapshot"] if self.needs.snapshot else [])]
         return [self[name] for name in names]
 
-    def choices(self) -> dict[str, Any]:
-        """Arguments of `launch.start`."""
+    def start(self, *, by: User) -> list[TrainingRun]:
+        """Queue what was asked for. Raises Refused."""
         chosen = {role: self.cleaned_data[role] for role in self.needs.inputs if self.cleaned_data.get(role)}
-        return {"config": self.config(), "inputs": chosen, "snapshot": self.cleaned_data.get("snapshot")}
+        given: dict[str, Any] = {
+            "project": self.project,
+            "by": by,
+            "config": self.config(),
+            "inputs": chosen,
+            "snapshot": self.cleaned_data.get("snapshot"),
+        }
+        if self.stage == Stage.REWARD:
+            return launch.start_seeds(seeds=self.cleaned_data["seeds"] or 1, **given)
+        beside = list(self.cleaned_data.get(RunInput.Role.BESIDE) or ())
+        return [launch.start(stage=self.stage, beside=beside, **given)]
 
 
-class VersionField(forms.ModelChoiceField):
+class _NamedVersions:
+    """What a list to choose from calls a version."""
+
     def label_from_instance(self, version: ModelVersion) -> str:
         name = f" ({version.base_model})" if version.base_model else ""
         in_use = _(", in use") if version.active else ""
         return f"{version.label}{name}{in_use}"
+
+
+class VersionField(_NamedVersions, forms.ModelChoiceField):
+    pass
+
+
+class VersionsField(_NamedVersions, forms.ModelMultipleChoiceField):
+    pass
 
 
 class SampleForm(forms.Form):

@@ -1,8 +1,9 @@
 """Starting a run with what a person left unsaid filled in: which model, which reward model, which snapshot."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -26,6 +27,7 @@ LAUNCHABLE: dict[str, "StrOrPromise"] = {
     Stage.EVALUATE: gettext_lazy("Compare two models"),
 }
 """Pretraining is not among them: it reads a corpus, which no project holds; its command line is the way to it."""
+MOST_SEEDS = 16
 
 
 def start(
@@ -35,11 +37,13 @@ def start(
     by: User | None,
     config: Mapping[str, Any],
     inputs: Mapping[str, ModelVersion] | None = None,
+    beside: Sequence[ModelVersion] = (),
     snapshot: Snapshot | None = None,
 ) -> TrainingRun:
     """Queue a run. Inputs that aren't given are the usual ones; without a snapshot one is made of the data as it is.
 
-    Raises Refused where there is nothing to fill in, and for inputs of the wrong kind.
+    `beside` are reward models that are asked together with the one among the inputs. Raises Refused where there is
+    nothing to fill in, and for inputs of the wrong kind.
     """
     if stage not in LAUNCHABLE:
         raise Refused(
@@ -54,10 +58,58 @@ def start(
                 _("%(version)s can't be the %(role)s.") % {"version": version.label, "role": Role(role).label.lower()},
                 status=400,
             )
+    others = [version for version in dict.fromkeys(beside) if version != chosen.get(Role.REWARD)]
+    _check_beside(others, stage=stage)
     kind = NEEDS[stage].snapshot
     if kind and snapshot is None:
         snapshot = snapshots.request(project=project, kind=kind, by=by)
-    return runs.enqueue(project=project, stage=stage, config=config, inputs=chosen, snapshot=snapshot, by=by)
+    return runs.enqueue(
+        project=project, stage=stage, config=config, inputs=chosen, beside=others, snapshot=snapshot, by=by
+    )
+
+
+def start_seeds(
+    *,
+    project: Project,
+    seeds: int,
+    by: User | None,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, ModelVersion] | None = None,
+    snapshot: Snapshot | None = None,
+) -> list[TrainingRun]:
+    """Queue so many runs of `reward` that differ in their seed alone: of one snapshot, from one model.
+
+    The seeds are the given one and those after it. Raises Refused as `start` does.
+    """
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise Refused(_("Choose from 1 to %(most)s seeds.") % {"most": MOST_SEEDS}, status=400)
+    with transaction.atomic():
+        started: list[TrainingRun] = []
+        for number in range(seeds):
+            first = started[0] if started else None
+            seed = {"seed": first.seed + number} if first else {}
+            started.append(
+                start(
+                    project=project,
+                    stage=Stage.REWARD,
+                    by=by,
+                    config={**config, **seed},
+                    inputs=inputs,
+                    snapshot=first.snapshot if first else snapshot,
+                )
+            )
+    return started
+
+
+def _check_beside(others: Sequence[ModelVersion], *, stage: str) -> None:
+    if others and Role.REWARD not in NEEDS[stage].inputs:
+        raise Refused(_("This stage asks no reward model, so none can be asked beside it."), status=400)
+    for version in others:
+        if version.kind != ModelVersion.Kind.REWARD:
+            raise Refused(
+                _("%(version)s can't be the %(role)s.") % {"version": version.label, "role": Role.BESIDE.label.lower()},
+                status=400,
+            )
 
 
 def usual_inputs(project: Project, stage: str, *, given: Mapping[str, ModelVersion]) -> dict[str, ModelVersion]:

@@ -170,13 +170,20 @@ class RunInput(models.Model):
         REWARD = "reward", _("Reward model")
         AGAINST = "against", _("Model to compare with")
         PREVIOUS = "previous", _("Reward model before it")
+        BESIDE = "beside", _("Reward model asked beside it")
 
     run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="run_inputs")
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="run_inputs")
     role = models.CharField(max_length=9, choices=Role.choices)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "role"], name="run_input_role_once")]
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "role"], condition=~Q(role="beside"), name="run_input_role_once"),
+            models.UniqueConstraint(
+                fields=["run", "version"], condition=Q(role="beside"), name="run_input_beside_once"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.version} as {self.role} of run {self.run_id}"

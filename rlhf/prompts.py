@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from annotate.models.prompt import content_hash
 from .models import ModelVersion
 
 Row = dict[str, Any]
+FEWEST_TO_WATCH = 5
+"""With fewer validation prompts than that a part of the train prompts is held out for measuring."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +52,14 @@ def next_to_answer(project: Project, *, count: int) -> list[Row]:
     return rows
 
 
-def for_ppo(project: Project, *, reward: ModelVersion, enough: int) -> Chosen:
-    """Train prompts that the reward model has not learned from; where those are fewer than `enough`, all train prompts.
+def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -> Chosen:
+    """Train prompts that no reward model has learned from; where those are fewer than `enough`, all train prompts.
 
     On a prompt it has learned from, a reward model's scores are better than they are elsewhere, and PPO would learn
     from a judge it will not have. Raises Refused when the project has no train prompts.
     """
     train = _of_split(project, Prompt.Split.TRAIN)
-    learned = _learned_prompts(reward)
+    learned = set[str]().union(*map(_learned_prompts, rewards))
     rows = [_row(prompt) for prompt in train if prompt.content_hash not in learned]
     if len(rows) >= enough:
         return Chosen(rows=rows)
@@ -69,6 +71,12 @@ def for_ppo(project: Project, *, reward: ModelVersion, enough: int) -> Chosen:
         "so PPO used all of them."
     )
     return Chosen(rows=everything, notes=(note % {"new": len(rows), "all": len(everything), "enough": enough},))
+
+
+def to_watch(project: Project) -> list[Row]:
+    """The validation prompts, which a policy is measured on while it learns from others; none where there are few."""
+    rows = [_row(prompt) for prompt in _of_split(project, Prompt.Split.VALIDATION)]
+    return rows if len(rows) >= FEWEST_TO_WATCH else []
 
 
 def held_out(project: Project) -> list[Row]:

@@ -70,6 +70,7 @@ def enqueue(
     stage: str,
     config: Mapping[str, Any],
     inputs: Mapping[str, ModelVersion],
+    beside: Iterable[ModelVersion] = (),
     by: User | None,
     options: Mapping[str, Any] | None = None,
     snapshot: Snapshot | None = None,
@@ -78,6 +79,7 @@ def enqueue(
 ) -> TrainingRun:
     """Write a queued run with its inputs ({role: version}) and audit event; a worker is woken after the commit.
 
+    `beside` are further reward models, asked together with the one among the inputs.
     Raises Refused for a setting that the stage doesn't have or take.
     """
     try:
@@ -96,7 +98,8 @@ def enqueue(
             queue=queue or training_queue(),
             created_by=by,
         )
-        RunInput.objects.bulk_create(RunInput(run=run, version=version, role=role) for role, version in inputs.items())
+        read = [*inputs.items(), *((RunInput.Role.BESIDE, version) for version in beside)]
+        RunInput.objects.bulk_create(RunInput(run=run, version=version, role=role) for role, version in read)
         audit.record(verb="run.queued", actor=by, subject=run, project=project, stage=stage, config=run.config)
         wake(run)
     return run

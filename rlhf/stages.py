@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from annotate.errors import Refused
 from annotate.models import Prompt, Snapshot
 from models_core import catalogue
 from models_core.config import PPOConfig, parse
+from models_core.reward_sources.naming import Kind, kind_of
 from models_core.run_folder import folder_sha256
 
 from . import prompts, sampling, scale_answers, uncertainty, versions
@@ -49,10 +50,11 @@ NEEDS: dict[str, Needs] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """The data files of a command ({flag: path}), and what there is to say about them."""
+    """The data files of a command ({flag: path}), settings they call for, and what there is to say about them."""
 
     files: dict[str, Path]
     notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +72,17 @@ def prepare(run: TrainingRun, files: RunFiles, *, keep_alive: KeepAlive) -> Comm
 
     `keep_alive` is called while it waits. Raises Refused or BadInput with a sentence, OSError.
     """
-    models = {item.role: item.version for item in run.run_inputs.select_related("version__project")}
+    given = list(run.run_inputs.select_related("version__project"))
+    models = {item.role: item.version for item in given if item.role != Role.BESIDE}
+    beside = [item.version for item in given if item.role == Role.BESIDE]
     arguments = [run.stage]
     notes: list[str] = []
     for role, flag in MODEL_FLAGS.items():
         if role not in models:
             continue
+        together = [models[role], *(beside if models[role].kind == ModelVersion.Kind.REWARD else [])]
         try:
-            arguments += [flag, model_argument(models[role])]
+            arguments += [flag, ",".join(model_argument(version) for version in together)]
         except Refused:
             if role != NEEDS[run.stage].optional:
                 raise
@@ -87,7 +92,7 @@ def prepare(run: TrainingRun, files: RunFiles, *, keep_alive: KeepAlive) -> Comm
         arguments += [flag, str(path)]
     if run.stage == Stage.SAMPLE:
         arguments += ["--samples", str(run.options["samples"])]
-    for name, value in sorted(run.config.items()):
+    for name, value in sorted((run.config | data.settings).items()):
         arguments += ["--set", f"{name}={value}"]
     arguments += ["--out", str(_out(run, files))]
     if files.is_started:
@@ -134,6 +139,11 @@ def register(run: TrainingRun, files: RunFiles, result: Mapping[str, Any]) -> Mo
 def model_argument(version: ModelVersion) -> str:
     """What models_core knows a version by. Raises Refused when its files are gone or are not what they were."""
     if version.base_model:
+        if kind_of(version.base_model) != Kind.MODELS:
+            raise Refused(
+                _("%(name)s names no model. Python functions and servers are rewards for the command line alone.")
+                % {"name": version.base_model}
+            )
         return version.base_model
     folder = settings.HONE_DATA / version.folder
     if not folder.is_dir():
@@ -197,14 +207,19 @@ def _split_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive, *, non
 
 
 def _ppo_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
-    reward = run.run_inputs.get(role=Role.REWARD).version
+    judging = run.run_inputs.filter(role__in=[Role.REWARD, Role.BESIDE]).select_related("version")
     path, notes = files.inputs / "prompts.jsonl", files.inputs / "notes.txt"
+    watched = files.inputs / "held_out.jsonl"
     if not path.exists():
         batch_size = parse(PPOConfig, run.config).batch_size
-        chosen = prompts.for_ppo(run.project, reward=reward, enough=batch_size)
+        prompts.write(prompts.to_watch(run.project), watched)
+        chosen = prompts.for_ppo(run.project, rewards=[item.version for item in judging], enough=batch_size)
         notes.write_text("\n".join(chosen.notes), encoding="utf-8")
         prompts.write(chosen.rows, path)
-    return Data(files={"--data": path}, notes=tuple(notes.read_text(encoding="utf-8").splitlines()))
+    said = tuple(notes.read_text(encoding="utf-8").splitlines())
+    # Too few prompts were new to the reward model, so that those it knows were chosen on purpose.
+    held_out = {"--eval": watched} if watched.exists() and watched.stat().st_size else {}
+    return Data(files={"--data": path} | held_out, notes=said, settings={"seen_prompts": "keep"} if said else {})
 
 
 def _sample_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:

@@ -48,15 +48,19 @@ class Outlook:
 def start(*, project: Project, by: User | None, tasks: int | None = None) -> TrainingRun:
     """Queue a run in which the active reward model scores the next open tasks and puts them in order.
 
-    Raises Refused without a reward model that has several heads, and where there is nothing to choose from.
+    Those of other seeds score with it. Raises Refused without any that could disagree, and where there is nothing to
+    choose from.
     """
     policy = LoopPolicy.of(project)
     reward = versions.active_reward(project)
     if reward is None:
         raise Refused(_("%(project)s has no reward model in use. Train and promote one first.") % {"project": project})
-    if not is_ensemble(reward):
+    if not can_disagree(reward):
         raise Refused(
-            _("%(reward)s has one head, and one head can't disagree. Train a reward model with the setting ensemble=5.")
+            _(
+                "%(reward)s has one head, and one head can't disagree. Train a reward model with the setting "
+                "ensemble=5, or several that differ in their seed alone."
+            )
             % {"reward": reward.label}
         )
     wanted = policy.tasks_scored if tasks is None else tasks
@@ -70,6 +74,7 @@ def start(*, project: Project, by: User | None, tasks: int | None = None) -> Tra
         config={"long_responses": "null"},
         options={"tasks": wanted, "random_share": policy.random_share},
         inputs={RunInput.Role.MODEL: reward},
+        beside=versions.siblings(reward),
         by=by,
     )
 
@@ -100,7 +105,7 @@ def start_if_due(project: Project) -> TrainingRun | None:
 
 def _is_due(project: Project) -> bool:
     reward = versions.active_reward(project)
-    if not LoopPolicy.of(project).uncertain_first or reward is None or not is_ensemble(reward):
+    if not LoopPolicy.of(project).uncertain_first or reward is None or not can_disagree(reward):
         return False
     of_stage = project.training_runs.order_by("-pk")
     last = of_stage.filter(stage=Stage.SCORE).first()
@@ -112,9 +117,9 @@ def _is_due(project: Project) -> bool:
     return last.ended and any(moment > last.created_at for moment in news)
 
 
-def is_ensemble(reward: ModelVersion) -> bool:
-    """Whether a reward model has heads that could disagree."""
-    return int(reward.metrics.get("ensemble") or 1) > 1
+def can_disagree(reward: ModelVersion) -> bool:
+    """Whether a reward model has several heads, or others of its kind beside it."""
+    return int(reward.metrics.get("ensemble") or 1) > 1 or bool(versions.siblings(reward))
 
 
 def is_drawn(task_id: int, *, project: Project, share: float) -> bool:

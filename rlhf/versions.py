@@ -65,6 +65,22 @@ def latest_reward(project: Project) -> ModelVersion | None:
     return active_reward(project) or newest
 
 
+def siblings(reward: ModelVersion) -> list[ModelVersion]:
+    """The reward models that differ from this one in their seed alone: of the same snapshot, model and settings."""
+    run = TrainingRun.objects.filter(produced=reward).first()
+    if run is None or run.snapshot is None:
+        return []
+    others = reward.project.training_runs.filter(stage=Stage.REWARD, snapshot=run.snapshot, produced__isnull=False)
+    found = others.exclude(pk=run.pk).select_related("produced").order_by("pk")
+    return [other.produced for other in found if other.produced is not None and _recipe(other) == _recipe(run)]
+
+
+def _recipe(run: TrainingRun) -> tuple[dict[str, Any], list[int]]:
+    """What a run was told but for its seed, and the models it began from."""
+    models = run.run_inputs.filter(role=RunInput.Role.MODEL).values_list("version_id", flat=True)
+    return {name: value for name, value in run.config.items() if name != "seed"}, list(models)
+
+
 def reference(version: ModelVersion) -> ModelVersion:
     """The SFT or base model that a policy's divergence is measured from: itself, or what its PPO run used."""
     if version.kind != Kind.POLICY:

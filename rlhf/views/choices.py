@@ -24,7 +24,8 @@ def choices(request: ProjectRequest) -> HttpResponse:
         "outlook": uncertainty.outlook(project),
         "policy": loop.policy_of(project),
         "reward": reward,
-        "is_ensemble": reward is not None and uncertainty.is_ensemble(reward),
+        "siblings": versions.siblings(reward) if reward is not None else [],
+        "can_disagree": reward is not None and uncertainty.can_disagree(reward),
         "last": project.training_runs.filter(stage=Stage.SCORE).order_by("-pk").first(),
     }
     return render(request, "rlhf/choices.html", context)

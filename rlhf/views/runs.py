@@ -52,11 +52,13 @@ def new_run(request: ProjectRequest, stage: str) -> HttpResponse:
     form = RunForm(request.POST or None, project=request.project, stage=stage)
     if request.method == "POST" and form.is_valid():
         try:
-            run = launch.start(project=request.project, stage=stage, by=request.user, **form.choices())
+            first, *others = form.start(by=request.user)
         except Refused as error:
             form.add_error(None, str(error))
         else:
-            return redirect("rlhf:run", request.project.slug, run.pk)
+            if others:
+                return redirect("rlhf:training", request.project.slug)
+            return redirect("rlhf:run", request.project.slug, first.pk)
     context = {"project": request.project, "form": form, "stage": stage, "title": launch.LAUNCHABLE[stage]}
     return render(request, "rlhf/new_run.html", context, status=400 if form.errors else 200)
 

@@ -7,9 +7,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot
-from rlhf import launch, waiting
+from rlhf import launch, versions, waiting
 from rlhf.management import arguments
-from rlhf.models import RunInput
+from rlhf.models import ModelVersion, RunInput, Stage
 
 
 class Command(BaseCommand):
@@ -20,29 +20,44 @@ class Command(BaseCommand):
         parser.add_argument("stage", choices=list(launch.LAUNCHABLE))
         parser.add_argument("--model", help="start from this model (policy-3, or a catalogue name, folder or Hub id)")
         parser.add_argument("--reference", help="for ppo: the model that the divergence is measured from")
-        parser.add_argument("--reward", help="for ppo and evaluate: the reward model (reward-2)")
+        parser.add_argument(
+            "--reward", help="for ppo and evaluate: the reward model (reward-2), or several, parted by commas"
+        )
         parser.add_argument("--against", help="for evaluate: the model to compare with")
+        parser.add_argument(
+            "--seeds", type=int, default=1, help="for reward: so many models, which differ in their seed"
+        )
         parser.add_argument("--snapshot", type=int, help="id of the snapshot to train on; without it a new one is made")
         parser.add_argument("--wait", action="store_true", help="stay until the run has ended")
         arguments.add_settings(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = arguments.project(options["project"])
-        inputs = {role: arguments.version(project, options[role]) for role in RunInput.Role.values if options.get(role)}
+        given: dict[str, Any] = {
+            "project": project,
+            "by": None,
+            "config": arguments.settings(options),
+            "snapshot": self.snapshot(project, options["snapshot"]),
+        }
+        roles = [role for role in ("model", "reference", "against") if options[role]]
         try:
-            run = launch.start(
-                project=project,
-                stage=options["stage"],
-                by=None,
-                config=arguments.settings(options),
-                inputs=inputs,
-                snapshot=self.snapshot(project, options["snapshot"]),
-            )
+            inputs: dict[str, ModelVersion] = {role: arguments.version(project, options[role]) for role in roles}
+            names = options["reward"].split(",") if options["reward"] else []
+            rewards = [versions.find(project, name) for name in names]
+            if rewards:
+                inputs[RunInput.Role.REWARD] = rewards.pop(0)
+            given["inputs"] = inputs
+            if options["seeds"] == 1:
+                runs = [launch.start(stage=options["stage"], beside=rewards, **given)]
+            elif options["stage"] != Stage.REWARD:
+                raise CommandError("--seeds is for reward: several reward models together say where they are unsure.")
+            else:
+                runs = launch.start_seeds(seeds=options["seeds"], **given)
         except Refused as error:
             raise CommandError(str(error)) from None
-        run = waiting.after_start(run, wait=options["wait"], write=self.stderr.write)
-        model = str(run.produced) if run.produced else None
-        self.stdout.write(json.dumps({"run": run.pk, "status": run.status, "model": model} | run.result))
+        for run in [waiting.after_start(run, wait=options["wait"], write=self.stderr.write) for run in runs]:
+            model = str(run.produced) if run.produced else None
+            self.stdout.write(json.dumps({"run": run.pk, "status": run.status, "model": model} | run.result))
 
     @staticmethod
     def snapshot(project: Project, number: int | None) -> Snapshot | None:
