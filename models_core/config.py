@@ -272,34 +272,11 @@ class SFTConfig(TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardConfig(TrainingSettings):
-    """Reward model trained on rankings."""
+class PreferenceSettings(TrainingSettings):
+    """What the stages share that learn from judgments."""
 
     epochs: int = setting(1, "Passes over the data.", minimum=1, maximum=1000)
     batch_size: int = setting(4, "Rankings in a step.", minimum=1, maximum=65_536)
-    learning_rate: float = setting(6e-5, PEAK, minimum=0.0, maximum=1.0)
-    trunk_layers: int = setting(
-        0,
-        "First layers of the model that are kept, 0 all: fewer are faster, and see surface features better.",
-        minimum=0,
-    )
-    head_start: str = setting(
-        "random",
-        "A fresh head's first weights: random, or fitted to the rankings on what the model sees before any training.",
-        choices=("random", "fitted"),
-    )
-    head_scale: float = setting(
-        1.0,
-        "Size of the fresh head's random weights; 1 is a deviation of 1/sqrt(width + 1).",
-        minimum=0.0,
-        maximum=100.0,
-    )
-    ensemble: int = setting(
-        1, "Heads on the one trunk: their mean is the score, and where they differ it is unsure.", minimum=1, maximum=64
-    )
-    bootstrap: bool = setting(
-        True, "Each head of an ensemble learns from prompts drawn anew, so that they can differ; false: from all alike."
-    )
     long_prompts: str = long_prompts_setting()
     ties: str = setting("skip", "Tied answers teach nothing (skip) or to score alike (half).", choices=("skip", "half"))
     margin: str = setting(
@@ -348,6 +325,48 @@ class RewardConfig(TrainingSettings):
     chat_template: str = chat_template_setting()
     held_out: float = setting(
         0.1, "Part of the prompts kept for measuring where no evaluation file is given.", minimum=0.0, maximum=0.5
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(PreferenceSettings):
+    """Reward model trained on rankings."""
+
+    learning_rate: float = setting(6e-5, PEAK, minimum=0.0, maximum=1.0)
+    trunk_layers: int = setting(
+        0,
+        "First layers of the model that are kept, 0 all: fewer are faster, and see surface features better.",
+        minimum=0,
+    )
+    head_start: str = setting(
+        "random",
+        "A fresh head's first weights: random, or fitted to the rankings on what the model sees before any training.",
+        choices=("random", "fitted"),
+    )
+    head_scale: float = setting(
+        1.0,
+        "Size of the fresh head's random weights; 1 is a deviation of 1/sqrt(width + 1).",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    ensemble: int = setting(
+        1, "Heads on the one trunk: their mean is the score, and where they differ it is unsure.", minimum=1, maximum=64
+    )
+    bootstrap: bool = setting(
+        True, "Each head of an ensemble learns from prompts drawn anew, so that they can differ; false: from all alike."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPOConfig(PreferenceSettings):
+    """Direct preference optimisation: a policy trained on rankings, without a reward model and without sampling."""
+
+    learning_rate: float = setting(5e-6, PEAK, minimum=0.0, maximum=1.0)
+    beta: float = setting(
+        0.1,
+        "How much leaving the reference costs: the larger, the closer the policy stays.",
+        minimum=1e-6,
+        maximum=100.0,
     )
 
 
@@ -558,6 +577,7 @@ STAGES: dict[str, type[Settings]] = {
     "sft": SFTConfig,
     "reward": RewardConfig,
     "ppo": PPOConfig,
+    "dpo": DPOConfig,
     "sample": SampleConfig,
     "score": ScoreConfig,
     "evaluate": EvaluateConfig,

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from models_core import replicas, scoring
-from models_core.packing import Group, pack
+from models_core.packing import Group, Packed, pack
 
 LossOf = Callable[[Tensor], Tensor]
 """[responses, heads] -> scalar"""
+ScoresOf = Callable[[Any, Packed], Tensor]
+"""What a network says of packed responses: [responses, heads]"""
 
 
 def cut(group: Group, *, budget: int, sharing: str = "auto") -> list[Group]:
@@ -40,6 +42,7 @@ def backward(
     sharing: str,
     device: torch.device | str,
     is_last: bool,
+    of: ScoresOf = scoring.head_logits,
 ) -> tuple[Tensor, Tensor]:
     """Add the gradient of a loss of the groups' scores; returns that loss and the scores [responses, heads].
 
@@ -49,7 +52,7 @@ def backward(
     pieces = cut(groups[0], budget=budget, sharing=sharing) if is_large else []
 
     def scores_of(parts: Sequence[Group]) -> Tensor:
-        return scoring.head_logits(network, pack(parts, device=device, sharing=sharing))
+        return of(network, pack(parts, device=device, sharing=sharing))
 
     if len(pieces) < 2:
         logits = scores_of(groups)

@@ -73,6 +73,20 @@ def response_log_probs(model: Any, packed: Packed, *, temperature: float = 1.0) 
     return head_log_probs(states, model.get_output_embeddings(), packed.response_ids, temperature=temperature)
 
 
+def sequence_log_probs(model: Any, packed: Packed) -> torch.Tensor:
+    """A language model's log-probability of every whole response, EOS included: [responses, 1]."""
+    parts = response_log_probs(model, packed).split(packed.response_sizes)
+    return torch.stack([part.sum() for part in parts]).unsqueeze(-1)
+
+
+def group_log_probs(
+    model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str
+) -> list[torch.Tensor]:
+    """Log-probabilities of every response of every group, on the CPU: one [responses] a group."""
+    rows = _by_group(sequence_log_probs, model, groups, budget=budget, device=device)
+    return [row.reshape(-1).cpu() for row in rows]
+
+
 def group_logits(model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str) -> list[list[float]]:
     """Logits of every response of every group, in order, computed about `budget` tokens at a time."""
     return [row.tolist() for row in _by_group(reward_logits, model, groups, budget=budget, device=device)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models_core import processes, records
-from models_core.config import BadInput, RewardConfig
+from models_core.config import BadInput, PreferenceSettings
 from models_core.held_out import split_by_prompt
 from models_core.preferences.contradictions import prompt_key
 from models_core.preferences.demonstrated import above_samples
@@ -47,7 +47,7 @@ class Judgments:
     demonstration_rankings: int
 
     def encoded(
-        self, tokenizer: Any, *, settings: RewardConfig, max_length: int
+        self, tokenizer: Any, *, settings: PreferenceSettings, max_length: int
     ) -> tuple[list[Example], list[Example]]:
         """Both sides as tokens. Raises BadInput where nothing is left to learn from."""
         sides = []
@@ -78,7 +78,7 @@ class Judgments:
 
 
 def read(
-    settings: RewardConfig,
+    settings: PreferenceSettings,
     *,
     data: str | Path,
     evaluation: str | Path | None,
@@ -131,7 +131,7 @@ def read(
     )
 
 
-def _rankings(path: str | Path, *, settings: RewardConfig, left_out: LeftOut) -> list[Ranking]:
+def _rankings(path: str | Path, *, settings: PreferenceSettings, left_out: LeftOut) -> list[Ranking]:
     unreadable: list[str] | None = [] if settings.unreadable_rows == "skip" else None
     rankings: list[Ranking] = records.read(path, "rankings", unreadable=unreadable)
     for sentence in unreadable or ():

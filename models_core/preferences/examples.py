@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models_core import scoring
-from models_core.config import BadInput, RewardConfig
+from models_core.config import BadInput, PreferenceSettings
 from models_core.losses import Pair, RankedGroup
 from models_core.packing import Group
 from models_core.preferences.left_out import LeftOut
@@ -50,7 +50,7 @@ class Example:
 
 
 def examples(
-    verdicts: Sequence[Verdict], *, tokenizer: Any, settings: RewardConfig, max_length: int, left_out: LeftOut
+    verdicts: Sequence[Verdict], *, tokenizer: Any, settings: PreferenceSettings, max_length: int, left_out: LeftOut
 ) -> list[Example]:
     """Verdicts as tokens, those on one prompt in one example.
 

@@ -2,12 +2,12 @@
 
 from statistics import fmean
 
-from models_core.config import RewardConfig
+from models_core.config import PreferenceSettings
 from models_core.losses import Pair
 from models_core.records import RankedResponse, Ranking
 
 
-def with_margins(pairs: list[Pair], *, ranking: Ranking, settings: RewardConfig) -> list[Pair]:
+def with_margins(pairs: list[Pair], *, ranking: Ranking, settings: PreferenceSettings) -> list[Pair]:
     """The pairs of a ranking with their margins; ties have none.
 
     `row` takes the row's own margin. `ranks` takes the tiers that a pair is apart, in parts of all there are: the best

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from models_core.config import BadInput, RewardConfig
+from models_core.config import BadInput, PreferenceSettings
 from models_core.losses import Pair, Ties, ranked_pairs
 from models_core.preferences.contradictions import Contradictions, Ordered, PromptKey, judge_of, prompt_key
 from models_core.preferences.left_out import LeftOut
@@ -52,7 +52,9 @@ class Heard:
     contradictions: Contradictions
 
 
-def hear(rankings: Sequence[Ranking], *, settings: RewardConfig, left_out: LeftOut, combine: bool = True) -> Heard:
+def hear(
+    rankings: Sequence[Ranking], *, settings: PreferenceSettings, left_out: LeftOut, combine: bool = True
+) -> Heard:
     """All verdicts in the order of their first rows. Without `combine` each ranking stays one of its own.
 
     Raises BadInput, which names the row, for what the settings refuse.
@@ -93,11 +95,11 @@ def hear(rankings: Sequence[Ranking], *, settings: RewardConfig, left_out: LeftO
     return Heard(verdicts, contradictions)
 
 
-def _ties(settings: RewardConfig) -> Ties:
+def _ties(settings: PreferenceSettings) -> Ties:
     return "half" if settings.ties == "half" else "skip"
 
 
-def _pairs(ranking: Ranking, *, settings: RewardConfig) -> list[Pair]:
+def _pairs(ranking: Ranking, *, settings: PreferenceSettings) -> list[Pair]:
     """The pairs of different texts."""
     responses = ranking.responses
     pairs = ranked_pairs([response.rank for response in responses], ties=_ties(settings))
@@ -122,7 +124,7 @@ def _identity(ranking: Ranking) -> tuple[object, ...]:
 
 
 def _consistent(
-    ordered: Sequence[Ordered], contradictions: Contradictions, *, settings: RewardConfig, left_out: LeftOut
+    ordered: Sequence[Ordered], contradictions: Contradictions, *, settings: PreferenceSettings, left_out: LeftOut
 ) -> list[Ordered]:
     """The rankings without the pairs that their own judge contradicted. Raises BadInput where those are refused."""
     own = contradictions.own()
@@ -137,7 +139,7 @@ def _consistent(
     return kept
 
 
-def _combined(verdicts: Sequence[Verdict], *, settings: RewardConfig, left_out: LeftOut) -> list[Verdict]:
+def _combined(verdicts: Sequence[Verdict], *, settings: PreferenceSettings, left_out: LeftOut) -> list[Verdict]:
     """Verdicts on the same texts together: each with its share of one judgment's weight, or one that most agree on.
 
     One judgment's weight is the mean of theirs, so that a text judged by one trusted person counts as much as ever.

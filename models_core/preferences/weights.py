@@ -2,14 +2,14 @@
 
 import math
 
-from models_core.config import BadInput, RewardConfig
+from models_core.config import BadInput, PreferenceSettings
 from models_core.records import Ranking
 
 
 class Weights:
     """The weight of rankings under some settings. Raises BadInput for settings that cannot be read."""
 
-    def __init__(self, settings: RewardConfig) -> None:
+    def __init__(self, settings: PreferenceSettings) -> None:
         self.of_machines = settings.ai_weight
         self.of_labelers = labeler_weights(settings.labeler_weights)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from models_core import ppo, pretrain, reward, sft
+from models_core import dpo, language_models, ppo, pretrain, reward, sft
 from models_core.config import STAGES, parse
 from models_core.stopping import StopSignal
 
@@ -59,9 +59,17 @@ def rankings(folder: Path, *, count: int = 8) -> Path:
 def run(stage: str, folder: Path, values: dict[str, Any], *, stop: StopSignal | None = None, **given: Any) -> Any:
     recipes: dict[str, Callable[..., dict[str, Any]]] = {
         "pretrain": pretrain.train, "sft": sft.train, "reward": reward.train, "ppo": ppo.train,
+        "dpo": dpo.train,
     }  # fmt: skip
     settings = parse(STAGES[stage], {"precision": "fp32", **values})
     return recipes[stage](settings, out=folder, device=CPU, stop=stop or StopSignal(), **given)
+
+
+def make_reward_model(base: Path, folder: Path, *, seed: int = 0) -> Path:
+    """A reward model with a random head on the trunk of a tiny model; returns the folder."""
+    model = language_models.new_reward_model(base, device=CPU, dtype=torch.float32, seed=seed)
+    language_models.save_reward_model(folder, model, language_models.load_tokenizer(base))
+    return folder
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

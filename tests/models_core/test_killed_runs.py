@@ -54,7 +54,7 @@ def killed_at(step: int, process: Any, folder: Path, *, delay: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("stage", ["sft", "reward", "pretrain"])
+@pytest.mark.parametrize("stage", ["sft", "reward", "pretrain", "dpo", "ppo"])
 def test_a_run_killed_at_random_steps_ends_with_the_same_bits(stage: str, tmp_path: Path) -> None:
     model = str(make_tiny_model(tmp_path / "model"))
     corpus = tmp_path / "corpus.txt"
@@ -63,10 +63,16 @@ def test_a_run_killed_at_random_steps_ends_with_the_same_bits(stage: str, tmp_pa
         "sft": {"model": model, "data": recipes.demonstrations(tmp_path, count=24)},
         "reward": {"model": model, "data": recipes.rankings(tmp_path, count=24)},
         "pretrain": {"model": model, "data": corpus},
+        "dpo": {"model": model, "data": recipes.rankings(tmp_path, count=24)},
+        "ppo": {"model": model, "reward": str(tmp_path / "reward"), "data": recipes.prompts(tmp_path), "ptx": corpus},
     }[stage]
     values = {"epochs": 6, "batch_size": 4, "learning_rate": 0.01, "save_every": 3, "eval_every": 4}
     if stage == "pretrain":
         values |= {"max_length": 64, "batch_size": 2, "epochs": 2}
+    if stage == "ppo":
+        recipes.make_reward_model(Path(model), tmp_path / "reward")
+        values = {name: value for name, value in values.items() if name != "epochs"}
+        values |= {"episodes": 64, "max_new_tokens": 6, "kl_target": 0.5, "kl_ceiling": 0}
 
     undisturbed = start(stage, tmp_path / "whole", values, given, False)
     undisturbed.join()
