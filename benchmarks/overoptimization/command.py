@@ -40,6 +40,7 @@ USUAL: Settings = {
         "missing_eos": "none",
         "eval_every": 2,
         "keep_best": False,
+        "flat_phases": 0,
         "kl_ceiling": 0,
         "min_entropy": 0,
     },

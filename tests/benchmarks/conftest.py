@@ -53,7 +53,8 @@ def commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         if told.limit is not None and len(told) >= told.limit:
             raise Cut
         told.append(command[3:])
-        assert models_core_main(command[3:]) == 0, capsys.readouterr().err
+        if (status := models_core_main(command[3:])) != 0:
+            raise SystemExit(f"{status}: {capsys.readouterr().err}")
         return json.loads(capsys.readouterr().out.splitlines()[-1]), 1_500_000
 
     monkeypatch.setattr(stages, "finished", finished)
