@@ -8,6 +8,7 @@ held-out split.
     python -m models_core reward --model smollm2-135m-instruct --data rankings.jsonl --out RUN
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from models_core import chat, distributed, heads, language_models, methods, pieces, schedule, scoring, trained_prompts
 from models_core.batching import minibatches
-from models_core.config import RewardConfig
+from models_core.config import BadInput, RewardConfig
 from models_core.losses import Comparisons, ranking_loss
 from models_core.preferences import accuracy, data_set, disagreement, first_head, scale
 from models_core.preferences.examples import Example
@@ -85,7 +86,15 @@ def train(
     # 3. Turn what they say into tokens, everything about one prompt together.
     max_length = min(settings.max_length, language_models.context_length(network))
     train_examples, held_out = judgments.encoded(tokenizer, settings=settings, max_length=max_length)
+    scaled_by = [
+        scale.encoded(
+            rows, tokenizer=tokenizer, settings=settings, max_length=max_length, left_out=judgments.learned.left_out
+        )
+        for rows in (judgments.demonstrations, judgments.samples)
+    ]
     logits = partial(scoring.group_logits, network, budget=settings.micro_batch_tokens, device=device)
+    if not training.run.resumed:
+        check_scores(logits([train_examples[0].group]), name=model)
     if settings.head_start == "fitted" and not (training.run.resumed or language_models.is_reward_model(model)):
         first_head.fit(
             network,
@@ -147,10 +156,8 @@ def train(
     metrics |= scale.measured(
         head_logits,
         examples=train_examples,
-        demonstrations=judgments.demonstrations,
-        samples=judgments.samples,
-        tokenizer=tokenizer,
-        max_length=max_length,
+        demonstrations=scaled_by[0],
+        samples=scaled_by[1],
     )
     heads.level(network, shifts=metrics.pop("head_shifts"), scale=metrics["reward_scale"])
     if settings.ensemble > 1:
@@ -181,6 +188,12 @@ def train(
         | trained_prompts.read(language_models.locate(model)),
     )
     return training.finish(metrics)
+
+
+def check_scores(logits: Sequence[Sequence[float]], *, name: str) -> None:
+    """Raise BadInput where the model's scores are no numbers before a single step was taken."""
+    if not all(math.isfinite(logit) for row in logits for logit in row):
+        raise BadInput(f"The scores of {name} on the first ranking are not finite numbers: its weights are damaged.")
 
 
 def accumulate(

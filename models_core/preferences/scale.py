@@ -6,8 +6,10 @@ from typing import Any
 import torch
 
 from models_core import scoring
+from models_core.config import BadInput, RewardConfig
 from models_core.packing import Group
 from models_core.preferences.examples import Example
+from models_core.preferences.left_out import LeftOut
 from models_core.records import Answers, Demonstration
 
 STAND_IN_PROMPTS = 64
@@ -19,40 +21,53 @@ Logits = Callable[[Sequence[Group]], list[torch.Tensor]]
 """Of the responses of every group by every head: [responses, heads] each."""
 
 
+def encoded(
+    rows: Sequence[Demonstration | Answers] | None,
+    *,
+    tokenizer: Any,
+    settings: RewardConfig,
+    max_length: int,
+    left_out: LeftOut,
+) -> list[Group]:
+    """Answers as tokens, without those that are too long. Raises BadInput where the settings refuse these."""
+    groups = []
+    for row in rows or ():
+        found = scoring.encode_group(tokenizer, row.messages, row.texts, max_length=max_length)
+        if settings.long_responses == "refuse" and not all(found.fits):
+            raise BadInput(f"A response of the row {row.id!r} is longer than max_length ({max_length} tokens) allows.")
+        left_out.add("too_long_for_scale", row.id, times=found.fits.count(False))
+        if found.group.responses:
+            groups.append(found.group)
+    return groups
+
+
 def measured(
     logits: Logits,
     *,
     examples: Sequence[Example],
-    demonstrations: Sequence[Demonstration | Answers] | None,
-    samples: Sequence[Answers] | None,
-    tokenizer: Any,
-    max_length: int,
+    demonstrations: Sequence[Group],
+    samples: Sequence[Group],
 ) -> dict[str, Any]:
     """Shift and scale of scores: mean logit of demonstrations, standard deviation over samples of the reference.
 
-    Stiennon et al. 2020 put the reference summaries at 0. Without these rows the responses that were trained on stand
-    in for either, which `calibrated_on` says. The heads of an ensemble have a shift each, and one scale, that of their
-    mean.
+    Stiennon et al. 2020 put the reference summaries at 0. Where there are none, the responses that were trained on
+    stand in for either, which `calibrated_on` says. The heads of an ensemble have a shift each, and one scale, that of
+    their mean.
     """
 
-    def of(rows: Sequence[Demonstration | Answers] | None) -> torch.Tensor:
-        if rows is None:
-            groups = [example.group for example in examples[:STAND_IN_PROMPTS]]
-        else:
-            encoded = [scoring.encode_group(tokenizer, row.messages, row.texts, max_length=max_length) for row in rows]
-            groups = [row.group for row in encoded]
-        return torch.cat(logits(groups)).double()
+    def of(groups: Sequence[Group]) -> torch.Tensor:
+        return torch.cat(logits(groups or [example.group for example in examples[:STAND_IN_PROMPTS]])).double()
 
     shifting = of(demonstrations)
-    scaling = shifting if samples is None and demonstrations is None else of(samples)
-    shifts = shifting.mean(0) if len(shifting) else shifting.new_zeros(shifting.shape[1])
-    deviation = float(scaling.mean(-1).std(correction=0)) if len(scaling) else 0.0
+    scaling = of(samples) if samples or demonstrations else shifting
+    shifts = shifting.mean(0)
+    deviation = float(scaling.mean(-1).std(correction=0))
     return {
         "reward_shift": float(shifts.mean()),
         "head_shifts": shifts.tolist(),
         "reward_scale": deviation if deviation > SMALLEST_DEVIATION else 1.0,
         "calibrated_on": {
-            "shift": "training responses" if demonstrations is None else "demonstrations",
-            "scale": "training responses" if samples is None else "samples",
+            "shift": "demonstrations" if demonstrations else "training responses",
+            "scale": "samples" if samples else "training responses",
         },
     }

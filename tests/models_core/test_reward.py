@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from models_core import chat, language_models, methods, pieces, reward, scoring
@@ -171,6 +172,9 @@ BAD: dict[str, tuple[list[dict[str, Any]], list[str], str]] = {
     "an unknown answer": (ORDERED, [], '"chosen" is none of the responses.'),
     "refused by a setting": (TIED, ["unusable_rows=refuse"], "The row '1' ranks all responses alike."),
     "no template": (ORDERED, [], "chat_template=plain gives it a simple one."),
+    "weights whose products overflow": (ORDERED, [], "are not finite numbers: its weights are damaged."),
+    "the same, and a head to fit": (ORDERED, ["head_start=fitted"], "are not finite numbers: its weights are damaged."),
+    "a demonstration beyond the window": (ORDERED, ["long_responses=refuse"], "(512 tokens) allows."),
 }
 
 
@@ -186,8 +190,15 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(
     model = make_tiny_model(tmp_path / "model")
     if case == "no template":
         (model / "chat_template.jinja").unlink()
+    if "the same" in case or "overflow" in case:
+        weights = load_file(model / "model.safetensors")
+        weights["model.norm.weight"] *= 3e38
+        save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    long = {"id": "long", "prompt": row["prompt"], "response": "a" * 600}
+    demonstrations = recipes.write(tmp_path / "demonstrations.jsonl", [long])
     before = sorted(tmp_path.rglob("*"))
-    arguments = ["reward", "--model", model, "--data", data, "--out", tmp_path / "run"]
+    arguments = ["reward", "--model", model, "--data", data, "--out", tmp_path / "run", "--set", "precision=fp32"]
+    arguments += ["--demonstrations", demonstrations]
     arguments += [part for setting in settings for part in ("--set", setting)]
     status, out, err = run_whole(*arguments, capsys=capsys)
     assert (status, out) == (2, [""])

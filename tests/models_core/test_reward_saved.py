@@ -104,6 +104,22 @@ def test_other_families_are_read_by_plain_transformers_too(
     check(read_by_transformers(tmp_path / "run" / "model"), saved)
 
 
+def test_answers_too_long_to_be_scored_are_counted_and_others_stand_in_for_them(tmp_path: Path) -> None:
+    row = {"prompt": recipes.chat("hi"), "response": "x" * 600}
+    result = recipes.run(
+        "reward",
+        tmp_path / "run",
+        {"epochs": 1, "held_out": 0},
+        model=str(make_tiny_model(tmp_path / "base")),
+        data=recipes.rankings(tmp_path),
+        demonstrations=recipes.write(tmp_path / "demonstrations.jsonl", [{"id": "d", **row}]),
+        samples=recipes.write(tmp_path / "samples.jsonl", [{"id": "s", **row}, {"id": "t", **row, "response": "y"}]),
+    )
+    assert result["left_out"] == {"too_long_for_scale": {"count": 2, "rows": ["d", "s"]}}
+    assert result["calibrated_on"] == {"shift": "training responses", "scale": "samples"}
+    assert result["reward_scale"] == 1.0
+
+
 def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of answers are checked, learned from and scored: three uses of what one reading found."""
     read: list[str] = []
