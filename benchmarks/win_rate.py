@@ -80,6 +80,9 @@ def main(arguments: Sequence[str]) -> int:
             if not results.has(path, keys[-1]):
                 results.append(path, keys[-1] | measured(kind, seed, start=start, options=options, settings=settings))
     rows = [row for row in results.read(path) if any(key.items() <= row.items() for key in keys)]
+    if "proxy_accuracy" in start.facts:
+        right, count = start.facts["proxy_accuracy"], start.facts["rankings"]
+        print(f"The reward model learned from {count} rankings; it is right about {right:.1%} of the held-out pairs.\n")
     print(table(rows))
     print(json.dumps(verdict(rows)))
     return 0

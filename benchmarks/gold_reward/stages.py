@@ -44,7 +44,7 @@ def run(command: str, *, out: Path, settings: Mapping[str, Any], **given: Path |
 
 
 def read(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> Path:

@@ -15,6 +15,7 @@ FOLDER/results.jsonl; table and pictures are of all of them. Prompts of proxies,
 
 import argparse
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,10 @@ USUAL: Settings = {
     "ppo": {
         "episodes": 512,
         "batch_size": 32,
+        "minibatches": 2,
+        "learning_rate": 5e-4,
+        "gae_lambda": 1.0,
+        "value_model": "reward",
         "max_new_tokens": 64,
         "temperature": 0.7,
         "missing_eos": "none",
@@ -203,9 +208,12 @@ def table(rows: Sequence[Row]) -> str:
         )
     lines += ["", "| gold | rankings | alpha | beta | gold is best at KL |", "| --- | --- | --- | --- | --- |"]
     for name in GOLDS:
-        for size, fit in fits([row for row in rows if row["gold"] == name]).items():
+        own = [row for row in rows if row["gold"] == name]
+        for size, fit in fits(own).items():
             if fit is not None:
-                peak = f"{fit.peak**2:.1f}" if fit.peak is not None else "never"
+                farthest = max(point.kl for row in own if row["size"] == size for point in curves.points_of(row))
+                best = fit.peak**2 if fit.peak is not None else math.inf
+                peak = f"{best:.1f}" if best <= farthest else f"beyond {farthest:.1f}, where no run went"
                 lines.append(f"| {name} | {size} | {fit.alpha:.3f} | {fit.beta:.3f} | {peak} |")
     return "\n".join(lines)
 

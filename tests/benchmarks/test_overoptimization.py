@@ -125,6 +125,20 @@ def test_the_law_is_found_again_from_its_own_points():
     assert Point(episodes=0, kl=-0.01, proxy=0, gold=0).distance == 0.0
 
 
+def test_where_gold_is_best_is_said_only_where_runs_have_been():
+    def row(size, law):
+        points = [{"episodes": n, "kl": float(n), "proxy": 0.0, "gold": law(n**0.5)} for n in range(10)]
+        return {"gold": "positivity", "size": size, "kl_coef": 0.0, "seed": 0, "proxy_accuracy": 0.7, "points": points}
+
+    lines = command.table([row(4, Fit(0.5, 0.4)), row(8, Fit(0.9, 0.2)), row(16, Fit(0.5, -0.1))]).splitlines()
+    assert lines[2].endswith("| 0 | 0 | 9.00 | 0.00 | 0.18 | 0.51, 2.00 |")
+    assert [line.split(" | ")[-1] for line in lines[-3:]] == [
+        f"{math.exp(2 * (0.5 / 0.4 - 1)):.1f} |",
+        "beyond 9.0, where no run went |",
+        "beyond 9.0, where no run went |",
+    ]
+
+
 def test_the_same_rows_draw_the_same_picture(tmp_path):
     points = [{"episodes": n, "kl": float(n), "proxy": float(n), "gold": float(n % 3)} for n in range(5)]
     rows = [

@@ -42,7 +42,8 @@ def test_every_seed_is_measured_with_and_without_text(given, tmp_path, commands,
     assert str(tmp_path / "made" / "prompts" / "policy.jsonl") in policies[0]
     assert not {row["id"] for row in lots["policy"]} & {row["id"] for row in lots["held_out"]}
     # A table of four lines under its head, and the verdict.
-    assert [line.split(" | ")[0] for line in out[2:6]] == ["| ppo", "| ptx", "| ppo", "| ptx"]
+    assert out[0].startswith(f"The reward model learned from {rows[0]['rankings']} rankings; it is right about ")
+    assert [line.split(" | ")[0] for line in out[4:8]] == ["| ppo", "| ptx", "| ppo", "| ptx"]
     assert json.loads(out[-1])["seeds"] == 2
     # Models are large: what is measured is thrown away.
     assert not list((tmp_path / "made").glob("proxy-p*/model"))
