@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from models_core import catalogue, processes, records
 from models_core.config import STAGES, BadInput, Settings, parse
-from models_core.stopping import Stopped, StopSignal, follow_parent
+from models_core.stopping import Halted, Stopped, StopSignal, follow_parent
 
 if TYPE_CHECKING:
     import torch
@@ -91,8 +91,27 @@ def ppo(arguments: argparse.Namespace, settings: Any, device: "torch.device", st
         reward=arguments.reward,
         data=arguments.data,
         out=arguments.out,
+        evaluation=arguments.eval,
         reference=arguments.reference,
         ptx=arguments.ptx,
+        device=device,
+        stop=stop,
+        resume=arguments.resume,
+    )
+
+
+def dpo(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
+    from models_core import dpo
+
+    return dpo.train(
+        settings,
+        model=arguments.model,
+        data=arguments.data,
+        out=arguments.out,
+        reference=arguments.reference,
+        evaluation=arguments.eval,
+        demonstrations=arguments.demonstrations,
+        samples=arguments.samples,
         device=device,
         stop=stop,
         resume=arguments.resume,
@@ -151,6 +170,7 @@ COMMANDS: dict[str, tuple[Run, str]] = {
     "sft": (sft, "fine-tune a language model on demonstrations"),
     "reward": (reward, "train a reward model on rankings"),
     "ppo": (ppo, "improve a policy against a reward model"),
+    "dpo": (dpo, "train a policy on rankings, without a reward model"),
     "sample": (sample, "write K answers to every prompt"),
     "score": (score, "score answers with a reward model"),
     "evaluate": (evaluate, "measure perplexity, labels and answers, reward accuracy, or a win rate"),
@@ -192,7 +212,7 @@ def parser() -> argparse.ArgumentParser:
     made["pretrain"].add_argument(
         "--tokenizer", metavar="FOLDER", help="tokenizer of a fresh model; else one is trained"
     )
-    for name in ("pretrain", "sft", "reward"):
+    for name in ("pretrain", "sft", "reward", "ppo", "dpo"):
         made[name].add_argument("--eval", type=Path, metavar="FILE", help="data to measure on, not trained on")
     made["sft"].add_argument(
         "--templates",
@@ -205,9 +225,17 @@ def parser() -> argparse.ArgumentParser:
     made["sft"].add_argument("--ewc", type=Path, metavar="FILE", help="demonstrations of a task not to be forgotten")
     made["reward"].add_argument("--demonstrations", type=Path, metavar="FILE", help="answers that score 0 on average")
     made["reward"].add_argument("--samples", type=Path, metavar="FILE", help="answers whose scores get deviation 1")
+    for what in ("--demonstrations", "--samples"):
+        made["dpo"].add_argument(what, type=Path, metavar="FILE", help="answers for demonstration_pairs")
     made["reward"].add_argument("--previous", metavar="RM", help="reward model in use until now, measured on new rows")
-    made["ppo"].add_argument("--reward", required=True, metavar="RM", help="reward model")
-    made["ppo"].add_argument("--reference", metavar="SFT", help="model to stay close to; the default is --model")
+    made["ppo"].add_argument(
+        "--reward",
+        required=True,
+        metavar="RM",
+        help="reward model, or several parted by commas; package.module:function; or a judge's address, http://host/v1",
+    )
+    for name in ("ppo", "dpo"):
+        made[name].add_argument("--reference", metavar="SFT", help="model to stay close to; the default is --model")
     made["ppo"].add_argument("--ptx", type=Path, metavar="FILE", help="text (.txt or .jsonl) not to be forgotten")
     made["sample"].add_argument("--samples", type=_positive, default=1, metavar="K", help="answers a prompt")
     made["sample"].add_argument("--reward", metavar="RM", help="reward model that scores answers, for best_of")
@@ -335,7 +363,7 @@ def _known_failure(error: BaseException) -> str | None:
         return f"A file could not be read or written: {error}."
     if processes.is_launched() and any(sign in text for sign in OTHER_DIED):
         return "Another process of this run died; --resume goes on from the last checkpoint."
-    if type(error).__module__ in ("models_core.training", "models_core.server"):
+    if isinstance(error, Halted) or type(error).__module__ in ("models_core.training", "models_core.server"):
         return text
     return None
 
@@ -352,7 +380,7 @@ def _settings_help(stage: type[Settings]) -> str:
 
 
 def _trains(command: str) -> bool:
-    return command in ("pretrain", "sft", "reward", "ppo")
+    return command in ("pretrain", "sft", "reward", "ppo", "dpo")
 
 
 def _positive(text: str) -> int:

@@ -1,6 +1,7 @@
 """A moving average of the weights that learn, smoother than the last of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -41,3 +42,17 @@ class WeightAverage:
         """Put the average into a model's parameters, once training is over."""
         for name, mean in self.average.items():
             parameters[name].copy_(mean)
+
+    @contextmanager
+    def in_place(self, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+        """Within it a model is the average, as it will be saved; afterwards its parameters are what they were, bit for
+        bit.
+        """
+        kept = {name: parameters[name].detach().clone() for name in self.average}
+        try:
+            self.apply(parameters)
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in kept.items():
+                    parameters[name].copy_(value)

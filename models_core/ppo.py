@@ -9,7 +9,7 @@ updates, `ppo_epochs` times over. docs/ppo.md has the equations and the memory p
     python -m models_core ppo --model SFT --reward RM --data prompts.jsonl --out RUN
 """
 
-import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ from models_core.reward_sources.naming import Kind, kind_of
 from models_core.reward_sources.rewards import Rewards, source_of
 from models_core.stopping import StopSignal
 from models_core.training import Diverged, Training
+from models_core.watching import held_out, measuring
+from models_core.watching.guards import Trip
+from models_core.watching.watch import Watch
 
 ADAM_EPS = 1e-5
 """As in OpenAI's code; 1e-8 makes the first updates larger (Huang et al. 2024, the N implementation details)."""
@@ -39,6 +42,7 @@ def train(
     reward: str,
     data: str | Path,
     out: str | Path,
+    evaluation: str | Path | None = None,
     reference: str | None = None,
     ptx: str | Path | None = None,
     device: torch.device,
@@ -47,7 +51,9 @@ def train(
 ) -> dict[str, Any]:
     """Train a policy on prompts, leave it in OUT/model, and return what result.json says of it.
 
-    `reference` (by default the model itself) is what the KL is measured against. Raises BadInput, Stopped, Diverged.
+    `evaluation` holds prompts to measure on (by default a part of those in `data`), `reference` (by default the model
+    itself) is what the KL is measured against. Raises BadInput, Stopped, Diverged, and Halted where the reward's source
+    cannot be asked.
     """
     # 0. Read the prompts that the reward model has not learned from, and load the networks.
     given: list[records.Prompt] = records.read(data, "prompts")
@@ -58,22 +64,33 @@ def train(
         stage="ppo",
         settings=settings,
         models={"model": model, "reference": reference, "reward": reward},
-        data={"prompts": Path(data)} | ({"ptx": Path(ptx)} if ptx is not None else {}),
+        data={"prompts": Path(data)}
+        | ({"evaluation": Path(evaluation)} if evaluation is not None else {})
+        | ({"ptx": Path(ptx)} if ptx is not None else {}),
         device=device,
         stop=stop,
         resume=resume,
     )
+    measured_on = records.read(evaluation, "prompts") if evaluation is not None else None
     new, seen = prompts.unseen(given, rewards=rewards_by, settings=settings)
+    parts = held_out.split(new, settings=settings, evaluation=measured_on)
     networks = Networks.load(
         settings, model=model, reference=reference, rewards=rewards_by, device=device, dtype=training.dtype
     )
-    practice = prompts.encoded(new, policy=networks.policy, tokenizer=networks.tokenizer, settings=settings)
+    practice = prompts.encoded(parts.training, policy=networks.policy, tokenizer=networks.tokenizer, settings=settings)
+    watched = prompts.encoded(parts.watched, policy=networks.policy, tokenizer=networks.tokenizer, settings=settings)
     plan = prompts.phases(len(practice.prompts), settings=settings)
     max_length = min(settings.max_length, language_models.context_length(networks.policy))
     text = (
         MixedText.read(ptx, networks.tokenizer, settings=settings, max_length=max_length) if ptx is not None else None
     )
-    rewards = Rewards(source_of(reward, opinions=networks.opinions, settings=settings, stop=stop), settings=settings)
+    rewards = Rewards(
+        source_of(reward, opinions=networks.opinions, settings=settings, stop=stop),
+        settings=settings,
+        baseline=partial(measuring.of_reference, networks=networks, stop=stop),
+        baseline_file=training.run.baseline,
+    )
+    rewards.rehearse(practice.prompts)
 
     for name, (network, weights) in networks.learning.items():
         training.optimizer(name, network, learning_rate=settings.learning_rate, eps=ADAM_EPS, weights=weights)
@@ -87,17 +104,40 @@ def train(
         training.optimizers["policy"].masters, decay=settings.ema if methods.keeps_base(settings.method) else 0
     )
     average.restore(training.saved_tensors("average"), updates=state.get("averaged", 0))
+    watch = Watch(
+        watched,
+        is_held_out=parts.is_held_out,
+        training=training,
+        networks=networks,
+        rewards=rewards,
+        average=average,
+    )
+    watch.restore(state.get("watch", {}), training.saved_tensors("good"))
     latest: dict[str, float] = state.get("latest", {})
-    step, broken = done, None
+    step, total = done, len(plan)
 
     def resumable() -> dict[str, Any]:
-        return {
-            "kl_coef": controller.coef, "averaged": average.updates, "rewards": rewards.state(), "latest": latest,
-        }  # fmt: skip
+        """What a checkpoint holds beside the optimizers, as it is now."""
+        state = {
+            "kl_coef": controller.coef,
+            "averaged": average.updates,
+            "rewards": rewards.state(),
+            "watch": watch.state(),
+            "latest": latest,
+        }
+        return {"total": total, "state": state, "tensors": average.groups() | watch.groups()}
 
+    def measure() -> None:
+        if watch.is_due(step, total=total):
+            with training.after(step, **resumable()):
+                watch.measure(step)
+
+    measure()
     for step, rows in enumerate(plan[done:], start=done + 1):
-        before, held = resumable(), average.groups()
-        with training.step(step, total=len(plan), state=before, tensors=held):
+        if watch.trip is not None:
+            step -= 1
+            break
+        with training.step(step, **resumable()):
             # 1. Sample. A phase cut short by a stop is thrown away: the same seeds will sample it again.
             sampled = sampling.answers(networks, practice, rows, seed=settings.seed * 2**32 + step, stop=stop)
 
@@ -114,29 +154,38 @@ def train(
                 samples=settings.group_size,
             )
             stop.check()
+            latest = scored.metrics | phase.metrics
+            if not watch.passes(latest, scored.raw.scores):
+                training.run.log(step, **latest, kl_coef=controller.coef)
+                break
 
             # 4. Optimise.
-            learned = learn(
-                phase,
-                training=training,
-                networks=networks,
-                text=text,
-                step=step,
-                steps=len(plan),
-                kl_coef=controller.coef,
-            )
+            try:
+                learned = learn(
+                    phase,
+                    training=training,
+                    networks=networks,
+                    text=text,
+                    step=step,
+                    steps=total,
+                    kl_coef=controller.coef,
+                )
+            except Diverged as error:
+                if step == 1:
+                    raise
+                watch.trip = Trip("diverged", str(error))  # the weights that gave this phase's answers were good
+                training.run.log(step, **latest, kl_coef=controller.coef)
+                break
             average.update()
 
-        # 5. Measure: note what happened, and steer the penalty.
-        latest = scored.metrics | phase.metrics | learned
+        # 5. Measure: note what happened, steer the penalty, look at held-out prompts.
+        latest |= learned
         training.run.log(step, **latest, kl_coef=controller.coef)
         controller.update(kl=latest["kl"], episodes=len(sampled))
-        broken = broken_guard(latest, settings)
+        measure()
 
         # 6. Save.
-        training.between_steps(step, total=len(plan), state=resumable(), tensors=average.groups())
-        if broken is not None:
-            break
+        training.between_steps(step, **resumable())
 
     count = settings.group_size * sum(map(len, plan[:step]))
     metrics = {
@@ -145,26 +194,12 @@ def train(
         "prompts": len(practice.prompts),
         "seen_prompts": seen,
         **practice.counts,
-        "stopped_early": broken,
+        **watch.take(),
         "trained_parameters": methods.trainable_parameters(networks.policy),
         "precision": training.precision,
         "seconds": training.seconds,
         "episodes_per_s": count / training.seconds,
     }
-    training.take_best()  # no held-out measure chooses here: the last weights stay, in fp32
-    average.apply(methods.trainable(networks.policy))
+    training.settle()
     language_models.save_policy(training.run.model, networks.finished_policy(), networks.tokenizer)
     return training.finish(metrics)
-
-
-def broken_guard(metrics: dict[str, float], settings: PPOConfig) -> str | None:
-    """Why the run should end here, in words, or None: past these bounds a policy only games its reward model."""
-    if not math.isfinite(metrics["score"]):
-        raise Diverged("The reward model gave a score that is not a finite number.")
-    if settings.kl_ceiling and metrics["kl"] > settings.kl_ceiling:
-        return f"KL to the reference {metrics['kl']:.1f} above kl_ceiling"
-    if settings.min_entropy and metrics["entropy"] < settings.min_entropy:
-        return f"entropy {metrics['entropy']:.3f} below min_entropy"
-    if settings.min_length and metrics["length"] < settings.min_length:
-        return f"mean length {metrics['length']:.1f} tokens below min_length"
-    return None

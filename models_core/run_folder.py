@@ -3,7 +3,9 @@
 run.json       stage, resolved settings, models, data files with SHA-256, seed, library versions, threads
 data/          the rows the run read, copied, so that it can be repeated
 metrics.jsonl  one line a step
-samples.jsonl  what a model in pretraining writes, now and then
+samples.jsonl  what a model in pretraining writes now and then, and what a policy answers to the same prompts
+baseline.jsonl what PPO's reference answered, where answers are compared with that
+reward_kl.svg  PPO's reward over its distance from the reference
 tokenizer/     the tokenizer of a pretraining run
 checkpoints/   see models_core.checkpoint
 model/         the result in Hugging Face format
@@ -53,8 +55,20 @@ class RunFolder:
         return self.path / "tokenizer"
 
     @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples.jsonl"
+
+    @property
+    def baseline(self) -> Path:
+        return self.path / "baseline.jsonl"
+
+    @property
+    def frontier(self) -> Path:
+        return self.path / "reward_kl.svg"
 
     def check(
         self,
@@ -134,7 +148,7 @@ class RunFolder:
         """Drop the metrics and samples after `step`, which a resumed run will write again."""
         if not processes.is_main():
             return
-        for path in (self.path / "metrics.jsonl", self.samples):
+        for path in (self.metrics, self.samples, self.baseline):
             if not path.exists():
                 continue
             kept = []
@@ -144,14 +158,14 @@ class RunFolder:
                         kept.append(line + "\n")
                 except (ValueError, KeyError):
                     continue  # a line torn by the crash
-            _write_atomically(path, "".join(kept))
+            write_text(path, "".join(kept))
 
     def log(self, step: int, **values: float | str | None) -> None:
         """Append one line of metrics and show it on standard error. A number that is not finite is stored as null."""
         if not processes.is_main():
             return
         row = {"step": step, "time": time.time()} | {name: finite(value) for name, value in values.items()}
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
         shown = "  ".join(f"{name} {_short(value)}" for name, value in row.items() if name not in ("step", "time"))
         of = f"/{self._total}" if self._total else ""
@@ -188,19 +202,20 @@ def finite(value: Any) -> Any:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    _write_atomically(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a file of lines whole or not at all. Raises BadInput where its folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, "".join(f"{line}\n" for line in lines))
+        write_text(path, "".join(f"{line}\n" for line in lines))
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise BadInput(f"{path} cannot be written ({error.strerror}).") from None
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -21,7 +21,7 @@ from models_core.methods import described, keeps_base, trainable
 from models_core.methods.merging import LEARNED, on_disk
 from models_core.precision import MasterAdamW
 from models_core.run_folder import RunFolder
-from models_core.stopping import Stopped, StopSignal
+from models_core.stopping import Halted, Stopped, StopSignal
 
 Minibatch = TypeVar("Minibatch")
 Penalty = Callable[[Mapping[str, Tensor]], None]
@@ -180,16 +180,35 @@ class Training:
     ) -> Iterator[None]:
         """Step `number` (from 1) of `total`: its time counts towards the run's rates; loading and saving do not.
 
-        Where the body raises Stopped it must not have changed a weight yet: the step before it is saved, with the
-        `state` and `tensors` of that time, and a resumed run does this one again.
+        Where the body raises Stopped or Halted it must not have changed a weight yet: the step before it is saved, with
+        the `state` and `tensors` of that time, and a resumed run does this one again.
         """
         start = time.perf_counter()
+        with self.after(number - 1, total=total, state=state, tensors=tensors):
+            yield
+        self.seconds += time.perf_counter() - start
+
+    @contextmanager
+    def after(
+        self,
+        step: int,
+        *,
+        total: int,
+        state: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+    ) -> Iterator[None]:
+        """What comes after `step` of `total` and changes no weight.
+
+        Where it raises Stopped or Halted the step is saved, with this `state` and these `tensors`.
+        """
         try:
             yield
+        except Halted:
+            self.save(step, state=state or {}, tensors=tensors or {})
+            raise
         except Stopped:
-            self.save(number - 1, state=state or {}, tensors=tensors or {})
-            raise Stopped(f"Stopped after step {number - 1} of {total}; --resume goes on from there.") from None
-        self.seconds += time.perf_counter() - start
+            self.save(step, state=state or {}, tensors=tensors or {})
+            raise Stopped(f"Stopped after step {step} of {total}; --resume goes on from there.") from None
 
     def backward(self, loss: Tensor, *names: str, is_last: bool) -> None:
         """Add the gradient of a part of a minibatch's loss to the weights of these optimizers; see replicas."""
@@ -231,11 +250,15 @@ class Training:
         are whole again afterwards.
         """
         measures = self._take_best()
+        self.settle()
+        return measures
+
+    def settle(self) -> None:
+        """Training is over: keep the fp32 weights beside the models, which are whole again where they were split."""
         for name, model in self._models.items():
             setattr(model, LEARNED, getattr(model, LEARNED, {}) | self.optimizers[name].weights())
             if self.is_sharded:
                 sharding.unshard(model, dtype=self.dtype)
-        return measures
 
     def _take_best(self) -> dict[str, float]:
         if not self.best.step:

@@ -10,7 +10,11 @@ from .models import RunMetric, TrainingRun
 
 MOST_POINTS = 600
 """More points than that are no clearer on a screen."""
-FIRST = ("loss", "reward", "score", "kl", "accuracy", "eval_accuracy", "entropy", "length")
+FIRST = (
+    "loss", "reward", "score", "eval_reward", "eval_score", "kl", "eval_kl", "accuracy", "eval_accuracy", "entropy",
+    "length",
+)  # fmt: skip
+FRONTIERS = {"phases": ("kl", "score"), "held_out": ("eval_kl", "eval_score")}
 HEADLINES = ("accuracy", "score", "reward", "kl", "loss", "eval_loss", "perplexity", "win_rate")
 
 
@@ -22,6 +26,25 @@ def series(run: TrainingRun) -> dict[str, list[list[float]]]:
         points[name].append((step, value))
     thinned = {name: _thinned(found) for name, found in points.items()}
     return {name: [list(column) for column in zip(*thinned[name], strict=True)] for name in sorted(thinned, key=_place)}
+
+
+def frontier(series: Mapping[str, list[list[float]]]) -> dict[str, list[list[float]]]:
+    """Score over the root of the divergence, {name: [roots, scores]} in ascending order; {} where nothing says both.
+
+    The curve of Gao, Schulman and Hilton 2022 (2210.10760): it bends down on held-out prompts where a policy has come
+    to game its reward.
+    """
+    found = {}
+    for name, (kl, score) in FRONTIERS.items():
+        if kl not in series or score not in series:
+            continue
+        scores = dict(zip(*series[score], strict=True))
+        points = [
+            (math.sqrt(max(far, 0.0)), scores[step]) for step, far in zip(*series[kl], strict=True) if step in scores
+        ]
+        if points:
+            found[name] = [list(column) for column in zip(*sorted(points), strict=True)]
+    return found
 
 
 def latest(run: TrainingRun) -> list[tuple[str, str]]:

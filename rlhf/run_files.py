@@ -45,6 +45,14 @@ class RunFiles:
         return self.run / "model"
 
     @property
+    def samples(self) -> Path:
+        return self.run / "samples.jsonl"
+
+    @property
+    def frontier(self) -> Path:
+        return self.run / "reward_kl.svg"
+
+    @property
     def log(self) -> Path:
         return self.path / "log.txt"
 

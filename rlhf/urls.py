@@ -10,6 +10,7 @@ project_urls = [
     path("training/new/<slug:stage>", runs.new_run, name="new_run"),
     path("runs/<int:run_id>/", runs.run, name="run"),
     path("runs/<int:run_id>/metrics.json", runs.metrics, name="metrics"),
+    path("runs/<int:run_id>/reward-kl.svg", runs.frontier_file, name="frontier_file"),
     path("runs/<int:run_id>/report/", reports.report, name="report"),
     path("runs/<int:run_id>/report.json", reports.report_file, name="report_file"),
     path("runs/<int:run_id>/cancel", runs.cancel, name="cancel_run"),

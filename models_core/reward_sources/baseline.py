@@ -18,8 +18,8 @@ from models_core.reward_sources.source import Answered
 SEEDS = 2**31
 """Seeds of baselines begin here, and those of phases, counted from 1, end before."""
 
-Draw = Callable[[Sequence[Prompt], int], list[Answered]]
-"""One answer of the reference to each prompt, by a seed."""
+Draw = Callable[[Sequence[Answered], int], list[Answered]]
+"""One answer of the reference to the prompt of each of these answers, by a seed."""
 Judged = Callable[[Sequence[Answered]], torch.Tensor]
 """The raw scores of answers, [B]."""
 
@@ -43,20 +43,20 @@ class Baseline:
     def of(self, answers: Sequence[Answered], *, step: int) -> torch.Tensor:
         """What the reference's answer to each answer's prompt scored: [B], fp32."""
         keys = [content(answer.prompt) for answer in answers]
-        new = {key: answer.prompt for key, answer in zip(keys, answers, strict=True) if key not in self.scores}
+        new = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in self.scores}
         if new:
             self._add(list(new.items()), step=step)
         return torch.tensor([self.scores[key] for key in keys], dtype=torch.float32)
 
-    def _add(self, new: Sequence[tuple[str, Prompt]], *, step: int) -> None:
-        drawn = self.draw([prompt for _, prompt in new], self.seed * 2**32 + SEEDS + step)
+    def _add(self, new: Sequence[tuple[str, Answered]], *, step: int) -> None:
+        drawn = self.draw([answer for _, answer in new], self.seed * 2**32 + SEEDS + step)
         scores = self.judged(drawn).tolist()
         self.scores.update((key, score) for (key, _), score in zip(new, scores, strict=True))
         if not processes.is_main():
             return
         with self.path.open("a", encoding="utf-8") as file:
-            for (key, prompt), answer, score in zip(new, drawn, scores, strict=True):
-                row = {"step": step, "id": prompt.id, "content": key, "response": answer.text, "score": score}
+            for (key, _), answer, score in zip(new, drawn, scores, strict=True):
+                row = {"step": step, "id": answer.prompt.id, "content": key, "response": answer.text, "score": score}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

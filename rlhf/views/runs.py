@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -14,9 +14,11 @@ from annotate.permissions import Capability, ProjectRequest, requires
 
 from .. import curves, labels, launch, live, runs, workers
 from ..forms import RunForm
-from ..models import TrainingRun
-from ..reports import stored
+from ..models import Stage, TrainingRun
+from ..reports import endings, stored
+from ..reports.answers import side_by_side
 from ..reports.page import verdict_of
+from ..run_files import RunFiles
 
 RUNS_A_PAGE = 25
 
@@ -76,19 +78,42 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "numbers": curves.numbers(found.result),
         "given": [(labels.of_name(name), value) for name, value in (found.config | found.options).items()],
         "notes": found.result.get("notes", []),
+        "stopped": endings.sentence(found),
         "verdict": verdict_of(report) if (report := stored.load(found)) else None,
     }
-    return render(request, _fragment(request, "rlhf/run.html", "live"), context)
+    template = _fragment(request, "rlhf/run.html", "live")
+    if template == "rlhf/run.html":
+        context |= {"answers": side_by_side(found), "has_picture": RunFiles(found).frontier.is_file()}
+    return render(request, template, context)
 
 
 @require_safe
 @requires(Capability.TRAIN)
 def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
-    """{"series": {name: [[step, ...], [value, ...]]}, "words": {name: words}, "ended": bool} for the curves."""
+    """{"series": {name: [[step, ...], [value, ...]]}, "words": {name: words}, "frontier": ..., "ended": bool}.
+
+    For the curves; see `curves.frontier` for that of PPO.
+    """
     found = _run(request, run_id)
     series = curves.series(found)
     words = {name: labels.in_words(name) for name in series}
-    return JsonResponse({"series": series, "words": words, "ended": found.ended})
+    drawn = {}
+    if found.stage == Stage.PPO:
+        drawn = {"frontier": curves.frontier(series)}
+        words |= {"frontier": _("Score over √KL"), "phases": _("while it learned"), "held_out": _("held-out prompts")}
+    return JsonResponse({"series": series, "words": words, "ended": found.ended, **drawn})
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def frontier_file(request: ProjectRequest, run_id: int) -> FileResponse:
+    """reward_kl.svg as the run drew it."""
+    path = RunFiles(_run(request, run_id)).frontier
+    try:
+        file = path.open("rb")
+    except OSError:
+        raise Http404(_("This run left no such picture.")) from None
+    return FileResponse(file, as_attachment=True, filename=f"reward-kl-run-{run_id}.svg", content_type="image/svg+xml")
 
 
 @require_POST

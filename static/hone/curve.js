@@ -69,11 +69,64 @@
     output.textContent = latest(data);
   };
 
+  // Score over the root of the divergence: a dot a phase, and larger ones where held-out prompts were measured.
+  let frontier = null;
+
+  const merged = ({ phases = [[], []], held_out: held = [[], []] }) => uPlot.join([phases, held].map((points) => distinct(points)));
+
+  // Two points at one place share an x, and uPlot.join keeps one y for each: the later by a hair.
+  const distinct = ([xs, ys]) => {
+    let last = -Infinity;
+    return [xs.map((x) => (last = x > last ? x : last + Math.max(Math.abs(last), 1) * 1e-9)), ys];
+  };
+
+  const drawFrontier = (points, words) => {
+    const data = merged(points);
+    if (frontier) {
+      frontier.points = points;
+      frontier.chart.setData(data);
+      return;
+    }
+    const figure = document.createElement("figure");
+    const caption = document.createElement("figcaption");
+    const output = document.createElement("output");
+    const plot = document.createElement("div");
+    const key = document.createElement("p");
+    for (const [name, kind] of [["held_out", "held-out"], ["phases", "phases"]]) {
+      if (!points[name]) continue;
+      const entry = document.createElement("span");
+      entry.className = kind;
+      entry.append(words[name]);
+      key.append(entry);
+    }
+    key.className = "key";
+    caption.append(words.frontier, output);
+    plot.className = "plot";
+    figure.append(caption, plot, key);
+    section.prepend(figure);
+    section.hidden = false;
+    const settings = options("frontier", Math.max(plot.clientWidth, 200), output);
+    const dots = (name, size) => ({
+      stroke: colour(name), paths: () => null, points: { show: true, size, width: 1, stroke: colour(name), fill: colour(name) },
+    });
+    settings.series = [{}, dots("--muted", 5), dots("--accent", 8)];
+    settings.axes[0].values = (_, values) => values.map(shown);
+    settings.hooks.setCursor = [(chart) => {
+      const at = chart.cursor.idx;
+      const score = at == null ? null : chart.data[2][at] ?? chart.data[1][at];
+      output.textContent = score == null ? "" : `√KL ${shown(chart.data[0][at])}: ${shown(score)}`;
+    }];
+    frontier = { chart: new uPlot(settings, data, plot), plot, points, words };
+  };
+
   const redraw = () => {
     const drawn = [...charts].map(([name, { chart, words }]) => [name, words, chart.data]);
+    const last = frontier;
     charts.clear();
+    frontier = null;
     section.replaceChildren();
     for (const [name, words, data] of drawn) draw(name, words, data);
+    if (last) drawFrontier(last.points, last.words);
   };
 
   const refresh = async () => {
@@ -82,8 +135,9 @@
     try {
       const answer = await fetch(section.dataset.metrics, { headers: { Accept: "application/json" } });
       if (!answer.ok) return;
-      const { series, words } = await answer.json();
+      const { series, words, frontier: points = {} } = await answer.json();
       for (const [name, data] of Object.entries(series)) draw(name, words[name], data);
+      if (Object.keys(points).length) drawFrontier(points, words);
     } catch {
       // The network is away: the next swap asks again.
     } finally {
@@ -92,7 +146,7 @@
   };
 
   const resize = () => {
-    for (const { chart, plot } of charts.values()) chart.setSize({ width: Math.max(plot.clientWidth, 200), height: HEIGHT });
+    for (const { chart, plot } of [...charts.values(), ...(frontier ? [frontier] : [])]) chart.setSize({ width: Math.max(plot.clientWidth, 200), height: HEIGHT });
   };
 
   // The log stays open across swaps when a person has opened it.

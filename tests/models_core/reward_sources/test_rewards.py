@@ -101,9 +101,10 @@ class Reference:
     def __init__(self):
         self.asked = []
 
-    def draw(self, prompts, seed):
-        self.asked.append(([prompt.messages[-1]["content"] for prompt in prompts], seed))
-        return [answered("R" + prompt.messages[-1]["content"]) for prompt in prompts]
+    def draw(self, answers, seed):
+        asked = [answer.prompt.messages[-1]["content"] for answer in answers]
+        self.asked.append((asked, seed))
+        return [answered(f"R{text}", prompt=text) for text in asked]
 
 
 def with_baseline(path, reference, **said):

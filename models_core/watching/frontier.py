@@ -1,0 +1,101 @@
+"""Reward over the square root of the divergence from the reference: the curve on which over-optimisation shows.
+
+Gao, Schulman and Hilton 2022 (2210.10760) find that what a policy truly gains rises with sqrt(KL) and then falls, while
+the reward it is trained on goes on rising. Here are the phases of a run, and its held-out prompts beside them.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+WIDTH, HEIGHT = 640, 400
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48
+TICKS = 5
+STYLE = (
+    "svg{background:#fff;color:#222;font:13px sans-serif}text{fill:currentColor}"
+    ".grid{stroke:#ddd}.phases{fill:#6b7280;opacity:.55}.held{fill:none;stroke:#1d4ed8;stroke-width:2}.dot{fill:#1d4ed8}"
+    "@media(prefers-color-scheme:dark){svg{background:#16181d;color:#e5e7eb}.grid{stroke:#363a43}"
+    ".phases{fill:#9ca3af}.held{stroke:#93b4ff}.dot{fill:#93b4ff}}"
+)
+
+
+class Point(NamedTuple):
+    """Where a policy was: the root of the nats it had gone from the reference, and what its answers scored."""
+
+    root_kl: float
+    score: float
+
+
+class Frontier(NamedTuple):
+    phases: list[Point]
+    held_out: list[Point]
+
+
+def read(metrics: Path) -> Frontier:
+    """The points of a run's metrics.jsonl, in the order of its steps; lines that are torn are left out."""
+    phases, held_out = [], []
+    for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        phases += _point(row, "kl", "score")
+        held_out += _point(row, "eval_kl", "eval_score")
+    return Frontier(phases, held_out)
+
+
+def svg(found: Frontier) -> str:
+    """The picture: a dot a phase, a line through the measurements on held-out prompts. Light and dark."""
+    points = [*found.phases, *found.held_out]
+    if not points:
+        points = [Point(0.0, 0.0)]
+    right = max(point.root_kl for point in points) or 1.0
+    low, high = min(point.score for point in points), max(point.score for point in points)
+    room = (high - low) * 0.05 or 0.5
+    low, high = low - room, high + room
+
+    def place(point: Point) -> tuple[float, float]:
+        x = LEFT + point.root_kl / right * (WIDTH - LEFT - RIGHT)
+        y = TOP + (high - point.score) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return round(x, 1), round(y, 1)
+
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    name = "Score over the square root of the divergence"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{name}">',
+        f"<style>{STYLE}</style>",
+    ]
+    for number in range(TICKS + 1):
+        share = number / TICKS
+        x, y = place(Point(right * share, low + (high - low) * share))
+        parts += [
+            f'<path class="grid" d="M{LEFT} {y}H{WIDTH - RIGHT}"/>',
+            f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{low + (high - low) * share:.3g}</text>',
+            f'<text x="{x}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{right * share:.2g}</text>',
+        ]
+    parts += [f'<circle class="phases" cx="{x}" cy="{y}" r="3"/>' for x, y in map(place, found.phases)]
+    parts += _line([place(point) for point in found.held_out])
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts += [
+        f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">√KL to the reference (nats)</text>',
+        f'<text x="{LEFT}" y="20">Score: <tspan class="dot">line: held-out prompts</tspan>, dots: phases</text>',
+        "</svg>\n",
+    ]
+    return "\n".join(parts)
+
+
+def _line(places: Sequence[tuple[float, float]]) -> Iterable[str]:
+    if not places:
+        return []
+    path = "L".join(f"{x} {y}" for x, y in places)
+    return [f'<path class="held" d="M{path}"/>'] + [f'<circle class="dot" cx="{x}" cy="{y}" r="4"/>' for x, y in places]
+
+
+def _point(row: object, kl: str, score: str) -> list[Point]:
+    values = [row.get(name) for name in (kl, score)] if isinstance(row, dict) else []
+    if len(values) != 2 or not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        return []
+    # Estimated from samples, a small divergence may come out below 0.
+    return [Point(math.sqrt(max(values[0], 0.0)), float(values[1]))]
