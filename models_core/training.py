@@ -101,7 +101,9 @@ class Training:
         Before that the model takes the shape it is trained in: its layers split over processes, or computed twice.
         """
         # Only where the model's own weights learn do they start from the file's; else it need not be read again.
-        start = {} if keeps_base(self.settings.method) else on_disk(model)
+        # Two optimizers may share a model: the second has a head of its own, which is in no file.
+        is_first = model not in self._models.values()
+        start = on_disk(model) if is_first and not keeps_base(self.settings.method) else {}
         if self.settings.gradient_checkpointing:
             memory.compute_layers_twice(model)
         if self.is_sharded:
@@ -118,7 +120,7 @@ class Training:
             muon=muon,
             start=start,
         )
-        if model not in self._models.values():
+        if is_first:
             self._described.append(described(model))
         self._models[name] = model
         return self.optimizers[name]
