@@ -100,13 +100,13 @@ def test_points_are_in_deviations_of_the_first_answers(tmp_path):
 
     rows = [
         sample(0, "aa", score=1.0, kl=0.0),
-        sample(0, "aaaa", score=5.0, kl=0.0),
-        sample(2, "aaaaa", score=6.0, kl=1.0),
-        sample(2, "aaaaaaa", score=8.0, kl=8.0),
+        sample(0, "aaaaaa", score=5.0, kl=0.0),
+        sample(2, "a" * 8, score=6.0, kl=1.0),
+        sample(2, "a" * 12, score=8.0, kl=8.0),
         sample(2, "a" * 99, score=99.0, kl=99.0, held_out=False),
     ]
     stages.write_rows(tmp_path / "samples.jsonl", rows)
-    # Gold: mean 3 and deviation 1, then 6; proxy: mean 3 and deviation 2, then 7.
+    # Gold: mean 4 and deviation 2, then 10; proxy: mean 3 and deviation 2, then 7.
     assert curves.measured(tmp_path, Length()) == [
         Point(episodes=0, kl=0.0, proxy=0.0, gold=0.0),
         Point(episodes=64, kl=4.5, proxy=2.0, gold=3.0),
