@@ -86,7 +86,7 @@ def train(
     #    policy itself.
     max_length = min(settings.max_length, language_models.context_length(network))
     learned, held_out = judgments.encoded(tokenizer, settings=settings, max_length=max_length)
-    if language_models.locate(reference) == language_models.locate(model):
+    if language_models.is_same(reference, model):
         with methods.adapter_off(network) if methods.keeps_base(settings.method) else contextlib.nullcontext():
             examples, measured = (referred(network, part, settings, device) for part in (learned, held_out))
     else:

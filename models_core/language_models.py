@@ -62,6 +62,11 @@ def locate(name: str | Path) -> str:
     return str(folder)
 
 
+def is_same(one: str | Path, other: str | Path) -> bool:
+    """Whether two names of models stand for one folder. Raises BadInput."""
+    return Path(locate(one)).resolve() == Path(locate(other)).resolve()
+
+
 def several(names: str) -> list[str]:
     """Reward models that are asked together, by names parted by commas; a folder whose name has a comma is one."""
     if Path(names).exists():

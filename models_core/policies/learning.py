@@ -173,12 +173,11 @@ def token_weights(phase: Episodes, minibatch: list[int], *, settings: PPOConfig)
 
     Every token alike; in GRPO every answer alike (Shao et al. 2024, equation 3).
     """
-    lengths = phase.mask.sum(1, keepdim=True)
     rows = [row for place in minibatch for row in phase.bundles[place].episodes]
     like = phase.log_probs
-    if settings.algorithm == "grpo":
-        return (1 / (lengths * len(rows))).to(like).expand_as(like)
-    return (1 / phase.lengths(rows).sum()).to(like).expand_as(like)
+    lengths = phase.mask.sum(1, keepdim=True).to(like)
+    counts = lengths * len(rows) if settings.algorithm == "grpo" else phase.lengths(rows).sum().to(like)
+    return (1 / counts).expand_as(like)
 
 
 def add_ptx_gradient(networks: Networks, windows: list[Group], *, settings: PPOConfig) -> float:

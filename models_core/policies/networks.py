@@ -67,7 +67,7 @@ class Networks:
             policy.score = _fresh_head(policy)
         policy = methods.prepare(policy, settings, tokenizer=tokenizer)
         frozen = policy
-        if not is_shared or language_models.locate(reference) != language_models.locate(model):
+        if not is_shared or not language_models.is_same(reference, model):
             check_reference(reference, model=model, tokenizer=tokenizer)
             frozen = language_models.load_policy(reference, **how).requires_grad_(False)
 

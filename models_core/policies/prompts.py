@@ -83,7 +83,7 @@ def phases(prompts: int, *, settings: PPOConfig) -> list[list[int]]:
         raise BadInput(f"batch_size ({settings.batch_size}) must be a multiple of samples_per_prompt ({samples}).")
     if samples == 1 and settings.algorithm != "ppo":
         raise BadInput(
-            f"algorithm={settings.algorithm} compares the answers to a prompt: samples_per_prompt must be 2."
+            f"algorithm={settings.algorithm} compares the answers to a prompt: samples_per_prompt must be 2 or more."
         )
     wanted, size = math.ceil(settings.episodes / samples), settings.batch_size // samples
     passes = range(math.ceil(wanted / prompts))

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from models_core.policies.advantages import KLController, generalised_advantages, penalised_rewards
+from models_core.policies.advantages import (
+    KLController,
+    generalised_advantages,
+    group_normalised,
+    leave_one_out,
+    penalised_rewards,
+)
 
 
 def test_the_score_arrives_at_the_last_real_token_and_the_penalty_at_every_one() -> None:
@@ -69,3 +75,26 @@ def test_without_a_target_the_kl_coefficient_is_fixed() -> None:
     controller = KLController(coef=0.1, target=0.0, horizon=1000)
     controller.update(kl=50.0, episodes=64)
     assert controller.coef == 0.1
+
+
+# ---- group baselines -------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_gains_what_it_is_above_the_mean_of_the_others() -> None:
+    """Two prompts, three answers each."""
+    gained = leave_one_out(torch.tensor([1.0, 2.0, 6.0, 0.0, 0.0, 3.0]), 3)
+    assert gained.tolist() == pytest.approx([1 - 4, 2 - 3.5, 6 - 1.5, -1.5, -1.5, 3])
+
+
+def test_an_answers_own_reward_is_nowhere_in_its_baseline() -> None:
+    """What makes the baseline unbiased: raising one reward by 1 raises its own advantage by 1."""
+    rewards = torch.tensor([0.3, -1.2, 0.8, 2.0], dtype=torch.float64)
+    raised = rewards + torch.tensor([0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
+    difference = leave_one_out(raised, 4) - leave_one_out(rewards, 4)
+    assert difference.tolist() == pytest.approx([-1 / 3, 1, -1 / 3, -1 / 3])
+
+
+def test_group_normalised_rewards_have_mean_0_and_deviation_1_within_each_prompt() -> None:
+    gained = group_normalised(torch.tensor([1.0, 2.0, 6.0, 10.0, 10.0, 10.0]), 3)
+    mean, deviation = 3.0, ((4 + 1 + 9) / 2) ** 0.5
+    assert gained.tolist() == pytest.approx([(value - mean) / deviation for value in (1, 2, 6)] + [0, 0, 0], abs=1e-5)

@@ -3,7 +3,16 @@ import math
 import pytest
 import torch
 
-from models_core.losses import Comparisons, Pair, RankedGroup, policy_loss, ranked_pairs, ranking_loss, value_loss
+from models_core.losses import (
+    Comparisons,
+    Pair,
+    RankedGroup,
+    divergence_loss,
+    policy_loss,
+    ranked_pairs,
+    ranking_loss,
+    value_loss,
+)
 
 
 def sigmoid_loss(difference: float) -> float:
@@ -122,3 +131,23 @@ def test_value_loss_by_hand() -> None:
     # The first is right but moved too far: held at 0.2 it is off by 0.8. The second is within the clip, off by 0.9.
     assert result.loss.item() == pytest.approx(0.5 * (0.64 + 0.81))
     assert result.clipped.item() == 1
+
+
+def test_weights_are_those_of_the_tokens_in_the_policy_loss_alone() -> None:
+    ratios, advantages = torch.tensor([1.0, 1.5, 0.5]), torch.tensor([2.0, 1.0, -1.0])
+    plain = policy_loss(ratios.log(), torch.zeros(3), advantages, clip_range=0.2)
+    weighted = policy_loss(
+        ratios.log(), torch.zeros(3), advantages, clip_range=0.2, weights=torch.tensor([0.5, 2.0, 1.0])
+    )
+    assert weighted.loss.item() == pytest.approx(0.5 * -2 + 2 * -1.2 + 0.8)
+    assert (weighted.clipped.item(), weighted.approx_kl.item()) == (plain.clipped.item(), plain.approx_kl.item())
+
+
+def test_divergence_loss_by_hand_and_nothing_at_the_reference() -> None:
+    log_probs = torch.tensor([-1.0, -2.0], requires_grad=True)
+    reference = torch.tensor([-1.0, -1.5])
+    loss = divergence_loss(log_probs, reference, torch.tensor([1.0, 0.5]))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.5 * (math.exp(0.5) - 0.5 - 1))
+    assert log_probs.grad is not None
+    assert log_probs.grad.tolist() == pytest.approx([0.0, 0.5 * (1 - math.exp(0.5))])
