@@ -15,7 +15,18 @@ FIRST = (
     "length",
 )  # fmt: skip
 FRONTIERS = {"phases": ("kl", "score"), "held_out": ("eval_kl", "eval_score")}
-HEADLINES = ("accuracy", "score", "reward", "kl", "loss", "eval_loss", "perplexity", "win_rate")
+HEADLINES = (
+    "accuracy",
+    "eval_score",
+    "eval_kl",
+    "score",
+    "reward",
+    "kl",
+    "loss",
+    "eval_loss",
+    "perplexity",
+    "win_rate",
+)
 
 
 def series(run: TrainingRun) -> dict[str, list[list[float]]]:

@@ -202,8 +202,11 @@ def _after_ppo(iteration: Iteration) -> None:
     if run is None or run.produced is None:
         return
     project, policy = iteration.project, run.produced
-    iteration.numbers |= {name: run.result.get(name) for name in ("kl", "score", "reward", "length")}
-    _check_gate(iteration, "kl", run.result.get("kl"))
+    numbers = {name: run.result.get(name) for name in ("kl", "score", "reward", "length")}
+    # What the run measured of the very weights it kept, where it measured: the last phase's may be other ones.
+    kept = {name: run.result[f"eval_{name}"] for name in ("kl", "score", "length") if f"eval_{name}" in run.result}
+    iteration.numbers |= numbers | kept
+    _check_gate(iteration, "kl", iteration.numbers["kl"])
     _move(iteration, to=Step.SAMPLE, policy_version=policy)
     versions.promote(policy, by=iteration.started_by)
     settings = policy_of(project)

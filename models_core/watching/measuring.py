@@ -93,10 +93,13 @@ def _sums(
     settings: PPOConfig,
     device: torch.device,
 ) -> torch.Tensor:
-    """Each response's summed log-probability, [B] in fp64 on the CPU."""
-    sums = torch.zeros(len(groups), dtype=torch.float64)
-    for batch in micro_batches([group.tokens for group in groups], budget=settings.micro_batch_tokens):
-        packed = pack([groups[index] for index in batch], device=device)
-        for index, row in zip(batch, log_probs(packed).split(packed.response_sizes), strict=True):
-            sums[index] = row.double().sum().cpu()
-    return sums
+    """Each response's summed log-probability, [B] in fp64 on the CPU. Processes share the work."""
+    own = distributed.own_rows([group.tokens for group in groups])
+    sums: dict[int, float] = {}
+    for batch in micro_batches([groups[row].tokens for row in own], budget=settings.micro_batch_tokens):
+        rows = [own[place] for place in batch]
+        packed = pack([groups[row] for row in rows], device=device)
+        for row, found in zip(rows, log_probs(packed).split(packed.response_sizes), strict=True):
+            sums[row] = found.double().sum().item()
+    every = distributed.gathered(sums)
+    return torch.tensor([every[row] for row in range(len(groups))], dtype=torch.float64)

@@ -48,6 +48,7 @@ class SideBySide:
     steps: list[int]
     rows: list[tuple[Watched, list[Answer | None]]]
     is_held_out: bool
+    model_step: int | None  # the step whose weights became the model, where a measurement chose them
 
 
 def side_by_side(run: TrainingRun) -> SideBySide | None:
@@ -72,17 +73,22 @@ def side_by_side(run: TrainingRun) -> SideBySide | None:
         return None
     if not prompts:
         return None
-    shown = _spread(sorted(steps))
+    best = run.result.get("best_step")
+    shown = _spread(sorted(steps), best=best if best in steps else None)
     rows = [(watched, [watched.by_step.get(step) for step in shown]) for watched in prompts.values()]
-    return SideBySide(steps=shown, rows=rows, is_held_out=is_held_out)
+    return SideBySide(steps=shown, rows=rows, is_held_out=is_held_out, model_step=best)
 
 
-def _spread(steps: list[int]) -> list[int]:
-    """The first, the last, and others evenly between them."""
+def _spread(steps: list[int], *, best: int | None) -> list[int]:
+    """The first, the last, and others evenly between them; the best one in the place of the nearest of those."""
     if len(steps) <= MOST_COLUMNS:
         return steps
     last = len(steps) - 1
-    return [steps[round(number * last / (MOST_COLUMNS - 1))] for number in range(MOST_COLUMNS)]
+    shown = [steps[round(number * last / (MOST_COLUMNS - 1))] for number in range(MOST_COLUMNS)]
+    if best is not None and best not in shown:
+        nearest = min(shown[1:-1], key=lambda step: abs(step - best))
+        shown[shown.index(nearest)] = best
+    return shown
 
 
 def _row(line: str) -> dict[str, Any] | None:

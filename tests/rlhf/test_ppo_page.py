@@ -65,10 +65,26 @@ def test_answers_to_the_same_prompt_stand_side_by_side(cast: Cast, run: Training
     assert "answer 3 at 4" not in shown
 
 
+def test_the_answers_of_the_step_that_became_the_model_are_always_shown(cast: Cast, run: TrainingRun) -> None:
+    TrainingRun.objects.filter(pk=run.pk).update(result={"best_step": 4})
+    run.refresh_from_db()
+    leave(run, *(line(step) for step in range(0, 21, 2)))
+    found = answers.side_by_side(run)
+    assert found is not None
+    assert (found.steps, found.model_step) == ([0, 4, 14, 20], 4)
+    shown = as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
+    assert shown.count("This is the model.") == 1
+    TrainingRun.objects.filter(pk=run.pk).update(result={"best_step": 20})
+    run.refresh_from_db()
+    found = answers.side_by_side(run)
+    assert found is not None
+    assert found.steps == [0, 6, 14, 20]
+
+
 def test_lines_that_are_no_answers_are_passed_over_and_hostile_ones_are_text(cast: Cast, run: TrainingRun) -> None:
     broken = [
         '{"step": 1, "id"', "[]", "7", line(1, response=None), line(1, prompt="text"), line(1, prompt=[{"role": 3}]),
-        line("one"), "NaN",
+        line(1) | {"step": "one"}, "NaN",
     ]  # fmt: skip
     assert answers.side_by_side(run) is None
     leave(run, *broken)

@@ -68,6 +68,19 @@ def test_a_reward_model_below_the_gate_stops_the_round_before_ppo(iteration: Ite
     assert iteration.runs.count() == 1
 
 
+def test_a_policy_is_gated_by_what_was_measured_of_the_weights_that_were_kept(
+    iteration: Iteration, cast: Cast, base: ModelVersion
+) -> None:
+    LoopPolicy.objects.create(project=cast.project, gates={"kl": 10})
+    end(iteration.runs.get(), accuracy=0.7)
+    loop.advance(iteration.pk)
+    kept = end(iteration.runs.get(stage="ppo"), kl=12.5, eval_kl=4.0, score=3.0, eval_score=2.5, reward=2.0)
+    loop.advance(iteration.pk)
+    iteration.refresh_from_db()
+    assert (iteration.numbers["kl"], iteration.numbers["score"], iteration.numbers["reward"]) == (4.0, 2.5, 2.0)
+    assert versions.active_policy(cast.project) == kept
+
+
 def test_a_policy_that_went_too_far_is_not_put_into_use(iteration: Iteration, cast: Cast, base: ModelVersion) -> None:
     LoopPolicy.objects.create(project=cast.project, gates={"kl": 10})
     end(iteration.runs.get(), accuracy=0.7)
