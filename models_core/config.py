@@ -418,6 +418,10 @@ class PPOConfig(TrainingSettings):
         "head where the method leaves weights alone, else reward.",
         choices=("auto", "head", "reward", "policy"),
     )
+    value_learning_rate: float = setting(
+        0.0, "Peak learning rate of what forecasts scores; 0 takes learning_rate, ten times that for a head.",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     memory_plan: str = setting(
         "auto",
         "Frozen networks are learning ones with their adapters off (shared, and auto where that can be), or copies.",

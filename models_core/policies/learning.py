@@ -85,7 +85,7 @@ def learn(
         )
         norm += training.update("policy", learning_rate=rate) / len(updates)
         if networks.value is not None:
-            training.update("value", learning_rate=rate)
+            training.update("value", learning_rate=rate * networks.value_rate)
         seen += count
     found = sums.over_processes(networks.device)
     if not math.isfinite(found.policy_loss + found.value_loss):
