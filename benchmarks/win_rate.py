@@ -35,18 +35,24 @@ USUAL: Settings = {
     "reward": {**proxies.USUAL},
     "ppo": {
         "episodes": 1024,
+        "batch_size": 32,
+        "minibatches": 2,
+        "learning_rate": 3e-4,
+        "kl_coef": 0.1,
+        "gae_lambda": 1.0,
+        "value_model": "reward",
         "max_new_tokens": 64,
         "temperature": 0.7,
         "missing_eos": "none",
         "eval_every": 0,
         "keep_best": False,
     },
-    "ptx": {},
+    "ptx": {"ptx_coef": 0.2},
     "evaluate": {"ends": False, "documents": "blocks"},
 }
 """Of the stages; `ptx` are those that PPO-ptx has besides the ones of `ppo`. Nothing is chosen by the held-out prompts:
 the last weights are measured."""
-ANSWERS, REWARD_ANSWERS = 4, 4
+ANSWERS, REWARD_ANSWERS = 4, 8
 """Answers of each model to a held-out prompt, all pairs of which are compared, and to a prompt of the reward model."""
 SAMPLE_SEED = 1000
 GOAL_WIN_RATE, GOAL_KL, GOAL_GAIN, GOAL_PERPLEXITY = 0.85, 12.0, 0.9, 1.03
