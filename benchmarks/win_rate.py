@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     keys = []
     for seed in options.seeds:
         for kind in options.kinds:
-            own = {name: str(value) for name, value in _policy_settings(kind, settings).items()}
+            own = {name: str(value) for name, value in _policy_settings(kind, settings, reward=options.reward).items()}
             keys.append({"kind": kind, "seed": seed, "reward": options.reward, "settings": own})
             if not results.has(path, keys[-1]):
                 results.append(path, keys[-1] | measured(kind, seed, start=start, options=options, settings=settings))
@@ -154,7 +154,7 @@ def prepared(options: argparse.Namespace, settings: Settings) -> Start:
 
 def measured(kind: str, seed: int, *, start: Start, options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Train one policy and measure it on what no model has seen."""
-    own = _policy_settings(kind, settings)
+    own = _policy_settings(kind, settings, reward=options.reward)
     digest = hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:8]
     name = f"{options.reward}-{kind}-{digest}-{seed}"
     run = options.folder / name
@@ -271,5 +271,7 @@ def _perplexities(row: Row) -> str:
     return f"{row['perplexity_before']:.2f} to {row['perplexity']:.2f}" if "perplexity" in row else ""
 
 
-def _policy_settings(kind: str, settings: Settings) -> dict[str, Any]:
-    return {**settings["ppo"], **(settings["ptx"] if kind == "ptx" else {})}
+def _policy_settings(kind: str, settings: Settings, *, reward: str) -> dict[str, Any]:
+    own = {**settings["ppo"], **(settings["ptx"] if kind == "ptx" else {})}
+    # The gold reward is no model that a value model could start from.
+    return own | ({"value_model": "auto"} if reward == "gold" and own["value_model"] == "reward" else {})
