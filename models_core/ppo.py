@@ -115,6 +115,7 @@ def train(
     watch.restore(state.get("watch", {}), training.saved_tensors("good"))
     latest: dict[str, float] = state.get("latest", {})
     step, total = done, len(plan)
+    training.run.progress(done, total)
 
     def resumable() -> dict[str, Any]:
         """What a checkpoint holds beside the optimizers, as it is now."""
