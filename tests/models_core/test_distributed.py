@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from models_core import distributed
-from models_core.__main__ import main as models_core_main
 from tests.models_core import many, recipes
 from tests.models_core.recipes import metrics, weights
 from tests.models_core.tiny import make_tiny_model
@@ -22,7 +21,15 @@ REFUSALS = {
     "qlora": "parallel=fsdp cannot split quantised weights; take parallel=ddp.",
     "ewc": "--ewc needs whole weights, which parallel=fsdp splits: take parallel=ddp.",
     "muon": "parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.",
+    "ppo": "ppo samples from whole weights, which parallel=fsdp splits: take parallel=ddp.",
 }
+PHASES = {"episodes": 16, "batch_size": 8, "max_new_tokens": 6, "learning_rate": 0.01, "micro_batch_tokens": 64}
+POLICIES: dict[str, dict[str, Any]] = {
+    "one-trunk": PHASES | {"value_model": "head", "kl_target": 0.5},
+    "own-value": PHASES | {"value_model": "reward", "method": "full", "ppo_epochs": 2},
+    "grpo": PHASES | {"algorithm": "grpo", "samples_per_prompt": 2, "kl_coef": 0.3},
+}
+"""PPO in its memory plans, all with text mixed in."""
 
 
 def torchrun(*arguments: str, number: int = 2) -> "subprocess.CompletedProcess[str]":
@@ -61,6 +68,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs.append(("two-then-one", "sft", halves | {"parallel": "fsdp"}, given["sft"] | {"stop_after": 3}))
     many.run(folder, "one-then-two", "sft", halves, given["sft"] | {"stop_after": 3})
     runs.append(("one-then-two", "sft", halves | {"parallel": "fsdp"}, given["sft"] | {"resume": True}))
+    reward = str(recipes.make_reward_model(Path(model), folder / "reward_model"))
+    given["ppo"] = {"model": model, "reward": reward, "data": str(recipes.prompts(folder)), "ptx": str(corpus)}
+    given["dpo"] = given["reward"]
+    settings["dpo"] = settings["reward"]
+    of_policies = [(name, "ppo", values, given["ppo"]) for name, values in POLICIES.items()]
+    of_policies.append(("dpo", "dpo", settings["dpo"], given["dpo"]))
+    runs += [(f"{name}-ddp", *rest) for name, *rest in of_policies]
+    runs.append(("no-ppo", "ppo", PHASES | {"parallel": "fsdp"}, given["ppo"] | {"refused": REFUSALS["ppo"]}))
     old = {"replay": given["sft"]["data"], "ewc": given["sft"]["data"]}
     runs += [
         ("no-qlora", "sft", {"method": "qlora", "parallel": "fsdp"}, given["sft"] | {"refused": REFUSALS["qlora"]}),
@@ -72,8 +87,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = torchrun("tests.models_core.many", str(folder))
     assert done.returncode == 0, done.stderr[-3000:]
     (folder / "said.txt").write_text(done.stderr, encoding="utf-8")
-    for stage in given:
+    for stage in ("sft", "reward", "pretrain"):
         many.run(folder, f"{stage}-one", stage, settings[stage], given[stage])
+    for name, stage, values, files in of_policies:
+        many.run(folder, f"{name}-one", stage, values, files)
     many.run(folder, "two-then-one", "sft", halves, given["sft"] | {"resume": True})
     return folder
 
@@ -94,6 +111,18 @@ def test_two_processes_tell_the_metrics_of_one(stage: str, parallel: str, folder
     assert [row.keys() for row in one] == [row.keys() for row in two]
     for left, right in zip(one, two, strict=True):
         assert left == pytest.approx(right, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [*POLICIES, "dpo"])
+def test_two_processes_make_the_policy_of_one_from_the_same_episodes(name: str, folder: Path) -> None:
+    one, two = weights(folder / f"{name}-one"), weights(folder / f"{name}-ddp")
+    assert one.keys() == two.keys()
+    for key, tensor in one.items():
+        torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+    rows = [metrics(folder / f"{name}-{kind}") for kind in ("one", "ddp")]
+    assert len(rows[0]) > 1
+    for left, right in zip(*rows, strict=True):
+        assert left == pytest.approx(right, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["two-then-one", "one-then-two"])
@@ -140,7 +169,7 @@ def test_gradients_are_summed_over_parts_and_processes_in_fp32(folder: Path) -> 
 
 def test_only_the_first_process_speaks(folder: Path) -> None:
     said = (folder / "said.txt").read_text(encoding="utf-8")
-    assert said.count("step 1/") == 7  # six whole runs and the first part of one that is stopped
+    assert said.count("step 1/") == 11  # ten whole runs and the first part of one that is stopped
 
 
 def test_rows_are_shared_out_by_their_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,10 +233,3 @@ def test_sigterm_stops_all_processes_with_a_checkpoint_and_a_death_ends_them_all
         said.strip().splitlines()[-1].endswith("process of this run died; --resume goes on from the last checkpoint.")
     )
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
-
-
-def test_ppo_says_that_it_runs_in_one_process(tmp_path: Path) -> None:
-    data = recipes.prompts(tmp_path)
-    line = ["ppo", "--model", "m", "--reward", "r", "--data", str(data), "--out", str(tmp_path / "run")]
-    assert models_core_main([*line, "--set", "processes=2"]) == 2
-    assert not (tmp_path / "run").exists()
