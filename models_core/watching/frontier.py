@@ -67,14 +67,15 @@ def svg(found: Frontier) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{name}">',
         f"<style>{STYLE}</style>",
     ]
-    for number in range(TICKS + 1):
-        share = number / TICKS
-        x, y = place(Point(right * share, low + (high - low) * share))
+    for score in _ticks(low, high):
+        _, y = place(Point(0.0, score))
         parts += [
             f'<path class="grid" d="M{LEFT} {y}H{WIDTH - RIGHT}"/>',
-            f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{low + (high - low) * share:.3g}</text>',
-            f'<text x="{x}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{right * share:.2g}</text>',
+            f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{score:g}</text>',
         ]
+    for root_kl in _ticks(0.0, right):
+        x, _ = place(Point(root_kl, low))
+        parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{root_kl:g}</text>')
     parts += [f'<circle class="phases" cx="{x}" cy="{y}" r="3"/>' for x, y in map(place, found.phases)]
     parts += _line([place(point) for point in found.held_out])
     middle = (LEFT + WIDTH - RIGHT) / 2
@@ -84,6 +85,15 @@ def svg(found: Frontier) -> str:
         "</svg>\n",
     ]
     return "\n".join(parts)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers from low to high, at most TICKS + 1 of them: multiples of 1, 2 or 5 times a power of ten."""
+    wanted = (high - low) / TICKS
+    power = 10.0 ** math.floor(math.log10(wanted))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= wanted)
+    numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return [float(f"{number * step:.10g}") for number in numbers]
 
 
 def _line(places: Sequence[tuple[float, float]]) -> Iterable[str]:

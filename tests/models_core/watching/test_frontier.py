@@ -4,6 +4,8 @@ import json
 import re
 from xml.etree import ElementTree
 
+import pytest
+
 from models_core.watching import frontier
 from models_core.watching.frontier import Frontier, Point
 
@@ -30,6 +32,20 @@ def test_the_picture_puts_each_point_in_its_place():
     assert middle == ((first[0] + last[0]) / 2, (first[1] + last[1]) / 2)
     assert (first[0], last[0]) == (frontier.LEFT, frontier.WIDTH - frontier.RIGHT)
     assert first[1] > last[1]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (-0.179, 3.77, [0, 1, 2, 3]),
+        (0, 7.8, [0, 2, 4, 6]),
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (-0.03, 0.012, [-0.03, -0.02, -0.01, 0, 0.01]),
+        (970, 1030, [980, 1000, 1020]),
+    ],
+)
+def test_axes_are_numbered_in_round_steps(low, high, ticks):
+    assert frontier._ticks(low, high) == ticks
 
 
 def test_a_run_without_points_or_with_one_is_drawn_too():
