@@ -161,9 +161,8 @@ def measured(kind: str, seed: int, *, start: Start, options: argparse.Namespace,
     given: dict[str, Any] = {"data": start.lots.policy, "eval": start.lots.held_out}
     if kind == "ptx":
         given["ptx"] = start.learned_text
-    summary = stages.run(
-        "ppo", out=run, settings=own | {"seed": seed}, model=options.model, reward=start.reward, **given
-    )
+    own |= {"seed": seed, "eval_prompts": options.held_out}
+    summary = stages.run("ppo", out=run, settings=own, model=options.model, reward=start.reward, **given)
     answers = _answers(
         str(run), start.lots.held_out, out=options.folder / f"{name}.answers.jsonl", seed=seed + 1, settings=settings
     )

@@ -38,6 +38,7 @@ def test_every_seed_is_measured_with_and_without_text(given, tmp_path, commands,
         "0",
         "3",
     }
+    assert all("--set=eval_prompts=6" in command for command in policies)  # every held-out prompt
     lots = {name: stages.read(tmp_path / "made" / "prompts" / f"{name}.jsonl") for name in ("held_out", "policy")}
     assert str(tmp_path / "made" / "prompts" / "policy.jsonl") in policies[0]
     assert not {row["id"] for row in lots["policy"]} & {row["id"] for row in lots["held_out"]}
