@@ -104,8 +104,10 @@ def _line(places: Sequence[tuple[float, float]]) -> Iterable[str]:
 
 
 def _point(row: object, kl: str, score: str) -> list[Point]:
-    values = [row.get(name) for name in (kl, score)] if isinstance(row, dict) else []
-    if len(values) != 2 or not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+    if not isinstance(row, dict):
+        return []
+    far, scored = row.get(kl), row.get(score)
+    if not (isinstance(far, int | float) and isinstance(scored, int | float)):
         return []
     # Estimated from samples, a small divergence may come out below 0.
-    return [Point(math.sqrt(max(values[0], 0.0)), float(values[1]))]
+    return [Point(math.sqrt(max(far, 0.0)), float(scored))] if math.isfinite(far + scored) else []
