@@ -96,14 +96,12 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     )
     for who, own in readings.items():
         after = measured(str(own[-1].model), held_out, reference=model, options=options)
-        best, memory = max(one.episodes_per_s for one in own), max(one.gigabytes for one in own)
-        print(
-            f"| {who} | {best:.3f} | {memory:.2f} | {before['score']:.3f} | {after['score']:.3f} | {after['kl']:.4f} |"
-        )
+        best, most = max(one.episodes_per_s for one in own), max(one.gigabytes for one in own)
+        print(f"| {who} | {best:.3f} | {most:.2f} | {before['score']:.3f} | {after['score']:.3f} | {after['kl']:.4f} |")
         figures[who] = {
             "episodes_per_s": round(best, 3),
             "readings": [round(one.episodes_per_s, 3) for one in own],
-            "peak_gb": round(memory, 2),
+            "peak_gb": round(most, 2),
             **{name: round(value, 4) for name, value in after.items()},
         }
     return figures | ratios(figures)

@@ -129,7 +129,7 @@ def prepared(options: argparse.Namespace, settings: Settings) -> Start:
             out=folder / "rewards.answers.jsonl",
             model=options.model,
             samples=REWARD_ANSWERS,
-            settings=settings["sample"] | {"seed": SAMPLE_SEED - 1},
+            settings={**settings["sample"], "seed": SAMPLE_SEED - 1},
         )
         rankings = proxies.ranked(labelled, gold)
         known = stages.write_rows(folder / "held-out.rankings.jsonl", proxies.ranked(before, gold))
@@ -242,7 +242,7 @@ def verdict(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _answers(model: str, held_out: Path, *, out: Path, seed: int, settings: Settings) -> list[Row]:
-    own = settings["sample"] | {"seed": SAMPLE_SEED + seed}
+    own = {**settings["sample"], "seed": SAMPLE_SEED + seed}
     return proxies.answers(held_out, out=out, model=model, samples=ANSWERS, settings=own)
 
 
@@ -254,7 +254,8 @@ def _perplexity(model: str, text: Path, *, out: Path, of: Settings) -> float:
 def _texts_of(path: Path, folder: Path, *, held_out: int) -> tuple[Path, Path]:
     """Two files of the text's blocks: those to learn from, and every tenth, up to so many characters."""
     blocks = [block for block in path.read_text(encoding="utf-8").split("\n\n") if block.strip()]
-    kept, size = [], 0
+    kept: list[str] = []
+    size = 0
     for block in blocks[::10]:
         if size + len(block) <= held_out or not kept:
             kept.append(block)

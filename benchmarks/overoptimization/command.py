@@ -144,7 +144,7 @@ def measured(
     policy = stages.run(
         "ppo",
         out=run,
-        settings=settings["ppo"] | {"kl_coef": price, "seed": seed, "eval_prompts": options.held_out},
+        settings={**settings["ppo"], "kl_coef": price, "seed": seed, "eval_prompts": options.held_out},
         model=options.model,
         reward=str(folder / f"proxy-{size}" / "model"),
         data=lots.policy,
@@ -171,7 +171,7 @@ def proxy(
                 out=options.folder / f"{name}.answers.jsonl",
                 model=options.model,
                 samples=SAMPLES,
-                settings=settings["sample"] | {"seed": number},
+                settings={**settings["sample"], "seed": number},
             )
             stages.write_rows(labels[name], proxies.ranked(rows, gold))
     return proxies.trained(
@@ -212,8 +212,8 @@ def table(rows: Sequence[Row]) -> str:
         for size, fit in fits(own).items():
             if fit is not None:
                 farthest = max(point.kl for row in own if row["size"] == size for point in curves.points_of(row))
-                best = fit.peak**2 if fit.peak is not None else math.inf
-                peak = f"{best:.1f}" if best <= farthest else f"beyond {farthest:.1f}, where no run went"
+                peak_kl = fit.peak**2 if fit.peak is not None else math.inf
+                peak = f"{peak_kl:.1f}" if peak_kl <= farthest else f"beyond {farthest:.1f}, where no run went"
                 lines.append(f"| {name} | {size} | {fit.alpha:.3f} | {fit.beta:.3f} | {peak} |")
     return "\n".join(lines)
 
