@@ -1,5 +1,6 @@
 """A judge behind OpenAI's protocol: the small server on loopback grades."""
 
+import json
 import math
 import re
 
@@ -12,7 +13,9 @@ from models_core.reward_sources.rewards import Rewards
 from models_core.reward_sources.source import RewardFailed
 from models_core.stopping import StopSignal
 
+from .. import recipes
 from ..test_server import fake  # noqa: F401 (a fixture)
+from ..tiny import make_tiny_model
 from .answers import answered, settings
 
 ANSWERS = [answered("one"), answered("two"), answered("three")]
@@ -90,6 +93,22 @@ def test_a_judge_is_asked_in_phase_after_phase(fake):  # noqa: F811
     one = judge(fake)
     fake.scenes = says("1", "2", "3", "4", "5", "6")
     assert [one.opinions(ANSWERS)[:, 0].tolist() for _ in range(2)] == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+
+def test_a_policy_learns_from_a_judge(fake, tmp_path):  # noqa: F811
+    """One grade rehearses, then eight prompts that are shown, a phase of four, and the eight again."""
+    grades = ["5", *["2", "4"] * 4, "1", "3", "x", "6", "5", *["8", "10"] * 4]
+    fake.scenes = says(*grades)
+    model = make_tiny_model(tmp_path / "tiny")
+    values = {"episodes": 4, "batch_size": 4, "max_new_tokens": 4, "server_requests": 1, "missing_eos": "none"}
+    given = {"model": str(model), "reward": fake.address, "data": recipes.prompts(tmp_path)}
+    recipes.run("ppo", tmp_path / "run", values, **given)
+    assert len(fake.bodies) == len(grades)
+    (row,) = recipes.metrics(tmp_path / "run")
+    assert (row["score"], row["reward/score"]) == (15 / 4, 15 / 4)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    assert [row["score"] for row in rows] == [2, 4] * 4 + [8, 10] * 4
+    assert not any(row["held_out"] for row in rows)
 
 
 def test_a_wrong_key_is_bad_input(fake):  # noqa: F811
