@@ -158,6 +158,7 @@ def evaluate(arguments: argparse.Namespace, settings: Any, device: "torch.device
         out=arguments.out,
         against=arguments.against,
         reward=arguments.reward,
+        templates=arguments.templates,
         device=device,
         stop=stop,
     )
@@ -239,6 +240,9 @@ def parser() -> argparse.ArgumentParser:
     made["ppo"].add_argument("--ptx", type=Path, metavar="FILE", help="text (.txt or .jsonl) not to be forgotten")
     made["sample"].add_argument("--samples", type=_positive, default=1, metavar="K", help="answers a prompt")
     made["sample"].add_argument("--reward", metavar="RM", help="reward model that scores answers, for best_of")
+    made["evaluate"].add_argument(
+        "--templates", metavar="T", help="instruction templates that word the rows: a JSON file or a built-in set"
+    )
     made["evaluate"].add_argument("--against", metavar="M2", help="other model of a win rate")
     made["evaluate"].add_argument("--reward", metavar="RM", help="reward model that judges the win rate")
     fetch = commands.add_parser("catalogue", help="fetch a base model").add_subparsers(dest="action", required=True)

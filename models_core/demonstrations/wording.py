@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models_core.demonstrations.templates import TemplateSet
+from models_core.demonstrations.templates import Template, TemplateSet
 from models_core.records import Demonstration, Message, Messages
 
 TRIES = 8
@@ -44,6 +44,16 @@ def as_written(row: Demonstration) -> Wording:
     return Wording(earlier=row.messages[:-1], prompt=row.messages[-1]["content"], response=row.response)
 
 
+def drawn_template(row: Demonstration, *, templates: TemplateSet, draw: str) -> Template | None:
+    """The template that `worded` takes for a row under this draw; None where none fits."""
+    return _drawn(row, templates=templates, generator=random.Random(draw))
+
+
+def _drawn(row: Demonstration, *, templates: TemplateSet, generator: random.Random) -> Template | None:
+    fitting = [template for template in templates.templates if template.word(row)]
+    return generator.choice(fitting) if fitting else None
+
+
 def worded(row: Demonstration, *, templates: TemplateSet, pool: Sequence[Demonstration], draw: str) -> Wording | None:
     """The row in a template and with as many examples from `pool` as `draw`, a seed, says; None where no template fits.
 
@@ -51,10 +61,9 @@ def worded(row: Demonstration, *, templates: TemplateSet, pool: Sequence[Demonst
     conversation gets none: they would stand in its middle.
     """
     generator = random.Random(draw)  # seeding with a text is stable across Python processes
-    fitting = [template for template in templates.templates if template.word(row)]
-    if not fitting:
+    template = _drawn(row, templates=templates, generator=generator)
+    if template is None:
         return None
-    template = generator.choice(fitting)
     prompt, response = template.word(row) or ("", "")
     shots = generator.choice(templates.shots)
     earlier = row.messages[:-1]

@@ -33,12 +33,15 @@ def run(
     out: str | Path,
     against: str | None = None,
     reward: str | None = None,
+    templates: str | None = None,
     device: torch.device,
     stop: StopSignal,
 ) -> dict[str, Any]:
     """Write OUT and its tables, and return what OUT holds. Raises BadInput, Stopped."""
     if (against is None) != (reward is None):
         raise BadInput("A win rate needs both: --against, the other model, and --reward, the judge.")
+    if templates is not None and (against is not None or language_models.is_reward_model(model)):
+        raise BadInput("--templates word what a language model is measured on alone, without --against.")
     out = Path(out)
     if out.suffix == ".md":
         raise BadInput(f"{out} would be overwritten by its own tables; name a .json file with --out.")
@@ -49,10 +52,12 @@ def run(
         )
     elif language_models.is_reward_model(model):
         report = judging.reward_report(settings, model=model, data=data, device=device, dtype=dtype)
-    elif _is_text(Path(data)):
+    elif templates is None and _is_text(Path(data)):
         report = perplexity.of_text(settings, model=model, data=data, device=device, dtype=dtype, stop=stop)
     else:
-        report = demonstrations.measure(settings, model=model, data=data, device=device, dtype=dtype, stop=stop)
+        report = demonstrations.measure(
+            settings, model=model, data=data, templates=templates, device=device, dtype=dtype, stop=stop
+        )
     report = finite(report)
     write_lines(out.with_suffix(".md"), [f"# {model} on {Path(data).name}", "", text(report)])
     write_json(out, report)

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from models_core import chat, language_models, records, sample
+from models_core import chat, language_models, sample
 from models_core.batching import epoch_order
 from models_core.config import BadInput, EvaluateConfig
 from models_core.demonstrations.encoding import Encoder, Example
 from models_core.demonstrations.measuring import mean_loss
 from models_core.demonstrations.wording import as_written
-from models_core.evaluate import labels, likeness
+from models_core.evaluate import labels, likeness, questions
 from models_core.evaluate.perplexity import NOT_FINITE, figures
 from models_core.progress import Ticker
 from models_core.records import Demonstration
@@ -28,25 +28,35 @@ def measure(
     *,
     model: str,
     data: str | Path,
+    templates: str | None = None,
     device: torch.device,
     dtype: torch.dtype,
     stop: StopSignal,
 ) -> dict[str, Any]:
-    """All that a file of demonstrations says of a model. Raises BadInput, Stopped."""
-    rows: list[Demonstration] = records.read(data, "demonstrations")
-    classes = labels.classes(rows, given=settings.labels)
+    """All that a file of demonstrations, or of rows that `templates` make into some, says of a model.
+
+    Raises BadInput, Stopped.
+    """
+    asked = questions.read(Path(data), templates=templates, settings=settings)
+    rows, classes = asked.rows, asked.classes
     tokenizer = language_models.load_tokenizer(model)
     chat.give_template(tokenizer, name=model, chat_template=settings.chat_template)
     network = language_models.load_policy(model, device=device, dtype=dtype)
     report = _perplexity(rows, network, tokenizer, settings=settings, file=Path(data).name, device=device, stop=stop)
-    labelled = [row for row in rows if labels.of(row) is not None]
-    if labelled and settings.predict == "score":
-        predicted = labels.scored(labelled, classes, network, tokenizer, settings=settings, device=device, stop=stop)
-        report["labels"] = labels.figures([labels.of(row) for row in labelled], predicted, classes)
-    elif labelled:
-        texts, _ = _answers(labelled, network, tokenizer, settings=settings, stop=stop)
-        predicted = [labels.named(text, classes) for text in texts]
-        report["labels"] = labels.figures([labels.of(row) for row in labelled], predicted, classes)
+    if asked.no_template_fits:
+        report["no_template_fits"] = asked.no_template_fits
+    labelled = [place for place, row in enumerate(rows) if labels.of(row) is not None]
+    if labelled:
+        chosen, words = [rows[place] for place in labelled], [asked.words[place] for place in labelled]
+        if settings.predict == "score":
+            responses = [asked.responses[place] for place in labelled]
+            predicted = labels.scored(
+                chosen, responses, network, tokenizer, settings=settings, device=device, stop=stop
+            )
+        else:
+            texts, _ = _answers(chosen, network, tokenizer, settings=settings, stop=stop)
+            predicted = [labels.named(text, of_row) for text, of_row in zip(texts, words, strict=True)]
+        report["labels"] = labels.figures([labels.of(row) for row in chosen], predicted, classes)
     if settings.answers:
         order = epoch_order(len(rows), epoch=0, seed=settings.seed)[: settings.answers]
         chosen = [rows[place] for place in sorted(order)]

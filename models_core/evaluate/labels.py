@@ -7,7 +7,7 @@ alone is the response.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ def candidate(row: Demonstration, label: str) -> str:
 
 def scored(
     rows: Sequence[Demonstration],
-    labels: Sequence[str],
+    responses: Sequence[Mapping[str, str]],
     network: Any,
     tokenizer: Any,
     *,
@@ -61,12 +61,13 @@ def scored(
 ) -> list[str | None]:
     """For each row the label whose response is likeliest per token, EOS included; None where none fits the model.
 
-    Per token, because the sum favours labels of few tokens. The prompt is computed once for all labels.
+    `responses` are what each row's response would be, by label. Per token, because the sum favours labels of few
+    tokens. The prompt is computed once for all labels.
     """
     max_length = min(settings.max_length, language_models.context_length(network))
     encoded = [
-        encode_group(tokenizer, row.messages, [candidate(row, label) for label in labels], max_length=max_length)
-        for row in rows
+        encode_group(tokenizer, row.messages, list(candidates.values()), max_length=max_length)
+        for row, candidates in zip(rows, responses, strict=True)
     ]
     readable = [place for place, row in enumerate(encoded) if all(row.fits)]
     groups = [encoded[place][0] for place in readable]
@@ -74,14 +75,17 @@ def scored(
     log_probs = log_probabilities(network, groups, budget=settings.micro_batch_tokens, device=device, stop=stop)
     for place, group, values in zip(readable, groups, log_probs, strict=True):
         means = [float(part.mean()) for part in values.split([len(response) for response in group.responses])]
-        found[place] = labels[means.index(max(means))]
+        found[place] = list(responses[place])[means.index(max(means))]
     return found
 
 
-def named(text: str, labels: Sequence[str]) -> str | None:
-    """The label that a written answer names: the answer itself, else the first in it; None where it names none."""
+def named(text: str, words: Mapping[str, str]) -> str | None:
+    """The label whose word a written answer names: the answer itself, else the first in it; None where it names none.
+
+    `words` says what each label is called.
+    """
     plain = normalised(text)
-    known = {normalised(label): label for label in labels}
+    known = {normalised(word): label for label, word in words.items()}
     if plain in known:
         return known[plain]
     places = [

@@ -40,10 +40,12 @@ def file(tmp_path):
     return write
 
 
-def run(model, path, tmp_path, **settings):
+def run(model, path, tmp_path, *, templates=None, **settings):
     settings = EvaluateConfig(**{"precision": "fp32", "max_new_tokens": 8, **settings})
     out = tmp_path / "report.json"
-    return evaluate.run(settings, model=str(model), data=path, out=out, device=CPU, stop=StopSignal())
+    return evaluate.run(
+        settings, model=str(model), data=path, templates=templates, out=out, device=CPU, stop=StopSignal()
+    )
 
 
 def test_precision_recall_and_f1_worked_out_by_hand():
@@ -87,7 +89,14 @@ def test_another_label_takes_the_place_of_the_one_that_is_named_once(response, l
     ],
 )
 def test_the_label_that_an_answer_names(text, expected):
-    assert labels.named(text, ["positive", "very positive", "negative", "正面"]) == expected
+    names = ["positive", "very positive", "negative", "正面"]
+    assert labels.named(text, {name: name for name in names}) == expected
+
+
+def test_an_answer_may_name_a_label_by_its_word():
+    words = {"pos": "great", "neg": "terrible"}
+    assert labels.named("Truly great!", words) == "pos"
+    assert labels.named("It is pos.", words) is None
 
 
 @pytest.mark.parametrize(
@@ -150,6 +159,59 @@ def test_a_model_that_learned_a_task_is_found_to_know_it(model, file, tmp_path, 
     assert report["answers"]["en"]["rouge1"] == report["answers"]["en"]["rougeL"] == 1
     assert report["perplexity"] < 1.2 < before["perplexity"]
     assert before["answers"]["exact_match"] == 0
+
+
+TEMPLATES = {
+    "shots": [0],
+    "labels": {"pos": "great", "neg": "terrible"},
+    "templates": [{"prompt": "{text} How was it?", "response": "It was {label}."}],
+}
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    """Rows that only a template makes whole; one lacks its text, and one has a label without a word."""
+    rows = [{"id": str(n), "text": f"seen {n} times", "label": ("pos", "neg")[n % 2]} for n in range(6)]
+    rows += [{"id": "x", "label": "pos"}, {"id": "y", "text": "so so", "label": "mixed"}]
+    path = tmp_path / "reviews.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "templates.json").write_text(json.dumps(TEMPLATES), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("predict", ["score", "generate"])
+def test_rows_are_measured_in_the_words_of_their_templates(model, file, reviews, tmp_path, predict):
+    """As the same rows written out by hand, where labels are what the templates call them."""
+    given = {"predict": predict, "answers": 6, "max_new_tokens": 4}
+    found = run(model, reviews, tmp_path, templates=str(tmp_path / "templates.json"), **given, labels="pos,neg,mixed")
+    words = ("great", "terrible")
+    by_hand = [(f"seen {n} times How was it?", f"It was {words[n % 2]}.", {"label": words[n % 2]}) for n in range(6)]
+    expected = run(model, file(by_hand), tmp_path, **given)
+    assert found.pop("no_template_fits") == 2
+    for name in ("demonstrations", "loss", "bytes", "answers"):
+        assert found[name] == expected[name]
+    assert found["labels"].pop("per_label")["mixed"]["rows"] == 0  # it has no word, so nothing is taken for it
+    expected["labels"].pop("per_label")
+    assert found["labels"] == expected["labels"]
+
+
+def test_a_model_learned_and_measured_in_templates_knows_its_labels(model, reviews, tmp_path):
+    settings = SFTConfig(precision="fp32", epochs=80, batch_size=6, learning_rate=0.02, held_out=0.0)
+    templates = str(tmp_path / "templates.json")
+    given = {"data": reviews, "templates": [templates], "out": tmp_path / "sft", "device": CPU, "stop": StopSignal()}
+    sft.train(settings, model=str(model), **given)
+    for predict in ("score", "generate"):
+        report = run(
+            tmp_path / "sft", reviews, tmp_path, templates=templates, predict=predict, answers=0, max_new_tokens=24
+        )
+        assert report["labels"]["accuracy"] == 1
+
+
+def test_templates_that_fit_nothing_and_models_that_are_not_asked(model, reviews, tmp_path):
+    with pytest.raises(BadInput, match=r"reviews\.jsonl: no row can be measured on; 8 rows that no template fits\."):
+        run(model, reviews, tmp_path, templates="translation")
+    with pytest.raises(BadInput, match="There are no templates nothing: give a JSON file or one of"):
+        run(model, reviews, tmp_path, templates="nothing")
 
 
 def test_only_as_many_answers_are_drawn_as_asked(model, file, tmp_path):
