@@ -5,7 +5,7 @@ nothing. GRPO alone weighs tokens otherwise: every answer counts the same, howev
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,13 +32,14 @@ class Sums:
     value_clip_fraction: float = 0.0
     approx_kl: float = 0.0
     ptx_loss: float = 0.0
-    first_ratio_error: float = field(default=0.0)
+    first_ratio_error: float = 0.0
 
     def over_processes(self, device: torch.device) -> "Sums":
         """The sums of all processes; of the ratio the worst."""
-        *parts, worst = vars(self).values()
-        totals = distributed.summed(torch.tensor(parts, dtype=torch.float64, device=device)).tolist()
-        return Sums(*totals, first_ratio_error=max(distributed.gathered({processes.rank(): worst}).values()))
+        parts = {name: value for name, value in vars(self).items() if name != "first_ratio_error"}
+        totals = distributed.summed(torch.tensor(list(parts.values()), dtype=torch.float64, device=device)).tolist()
+        worst = max(distributed.gathered({processes.rank(): self.first_ratio_error}).values())
+        return replace(self, first_ratio_error=worst, **dict(zip(parts, totals, strict=True)))
 
 
 def learn(
