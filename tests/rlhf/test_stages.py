@@ -88,3 +88,36 @@ def test_a_reward_model_is_given_the_answers_that_put_its_scores_on_a_scale(
     assert {answer["text"] for row in rows["--samples"] for answer in row["responses"]} == {"sampled"}
     Response.objects.create(prompt=train[0], text="later", author=base.author)
     assert "later" not in stages.DATA["reward"](second, files, lambda: None).files["--samples"].read_text()
+
+
+def test_ppo_is_told_to_keep_prompts_that_its_reward_model_knows_where_others_are_too_few(
+    cast: Cast, base: ModelVersion
+) -> None:
+    """Chosen on purpose, and said; else the recipe would leave them out by itself."""
+    make_judgments(cast, 3)
+    Prompt.objects.filter(project=cast.project).update(split="train")
+    judgments = snapshots.freeze(project=cast.project, kind="rankings", by=cast.manager)
+    trained = launch.start(project=cast.project, stage="reward", by=cast.manager, config=dict(TINY), snapshot=judgments)
+    files = RunFiles(trained)
+    files.make()
+    stages.DATA["reward"](trained, files, lambda: None)
+    reward = ModelVersion.objects.create(
+        project=cast.project, kind="reward", number=1, folder="runs/0/run/model", run=trained
+    )
+    found = {}
+    for batch_size in (1, 64):
+        imports.import_file(
+            project=cast.project,
+            path=recipes.write(files.inputs / "new.jsonl", [{"id": "n", "prompt": recipes.chat("something new")}]),
+            by=cast.manager,
+        )
+        Prompt.objects.filter(project=cast.project).update(split="train")
+        run = launch.start(
+            project=cast.project, stage="ppo", by=cast.manager, config={"batch_size": batch_size},
+            inputs={"reward": reward},
+        )  # fmt: skip
+        own = RunFiles(run)
+        own.make()
+        data = stages.DATA["ppo"](run, own, lambda: None)
+        found[batch_size] = (len(data.files["--data"].read_text().splitlines()), data.settings, bool(data.notes))
+    assert found == {1: (1, {}, False), 64: (4, {"seen_prompts": "keep"}, True)}
