@@ -37,7 +37,7 @@ USUAL: Settings = {
         "episodes": 1024,
         "batch_size": 32,
         "minibatches": 2,
-        "learning_rate": 3e-4,
+        "learning_rate": 4e-4,
         "kl_coef": 0.1,
         "gae_lambda": 1.0,
         "value_model": "reward",
