@@ -69,7 +69,7 @@ def _found(name: str) -> Callable[..., Any]:
     if not callable(function):
         what = "is no function" if hasattr(module, match["function"]) else "is not in that module"
         raise BadInput(f"The reward function {name} cannot be used: {match['function']} {what}.")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _is_number(value: Any) -> bool:

@@ -138,7 +138,7 @@ def test_the_picture_is_for_those_who_train(cast: Cast, run: TrainingRun, user: 
     assert as_user(user, cast).get(address).status_code == status
     if user == "manager":
         answer = as_user(user, cast).get(address)
-        assert (answer["Content-Type"], b"".join(answer)) == ("image/svg+xml", b"<svg/>")  # type: ignore[arg-type]
+        assert (answer["Content-Type"], b"".join(answer)) == ("image/svg+xml", b"<svg/>")
         assert answer["Content-Disposition"].startswith("attachment")
         assert address in as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
 

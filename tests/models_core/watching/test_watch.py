@@ -174,6 +174,33 @@ def test_a_policy_that_learns_nothing_any_more_ends_the_run(given, tmp_path):
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_measuring_changes_nothing_of_what_is_learned(given, tmp_path, method):
+    found = []
+    for name, every in (("often", 1), ("seldom", 0)):
+        run(tmp_path / name, given, eval_every=every, method=method, learning_rate=0.1, ema=0.5)
+        found.append([row for row in recipes.metrics(tmp_path / name) if "kl" in row])
+    assert len(found[0]) == 4
+    assert found[0] == found[1]
+
+
+def test_what_a_killed_run_was_writing_of_its_baseline_is_drawn_again(given, tmp_path):
+    """It had a prompt's line of a phase that was not saved, and half of the next line."""
+    values = {"reward_baseline": True, "save_every": 1}
+    run(tmp_path / "whole", given, **values)
+    with pytest.raises(Stopped):
+        run(tmp_path / "halves", given, stop=StopBetween(2), **values)
+    whole = lines(tmp_path / "whole" / "baseline.jsonl")
+    path = tmp_path / "halves" / "baseline.jsonl"
+    done = max(row["step"] for row in lines(path))
+    ahead = next(row for row in whole if row["step"] > done)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(ahead | {"score": 1e6}) + "\n" + '{"step": 3, "id"')
+    run(tmp_path / "halves", given, resume=True, **values)
+    assert lines(path) == whole
+    assert recipes.metrics(tmp_path / "halves") == recipes.metrics(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("looks", [1, 4, 9, 23, 38, 52])
 def test_a_run_stopped_anywhere_ends_with_the_same_bits_and_files(given, tmp_path, looks):
     values = {
@@ -197,6 +224,7 @@ def test_a_source_that_fails_on_the_way_leaves_a_checkpoint_that_goes_on(given, 
     failing.update(calls=0, after=4)  # the rehearsal, the beginning, two phases
     with pytest.raises(RewardFailed, match="gave nan for answer 1 of 4"):
         run(tmp_path / "halves", given, eval_every=0)
+    assert checkpoint.latest(tmp_path / "halves" / "checkpoints").step == 2
     failing.update(after=10**9)
     run(tmp_path / "halves", given, eval_every=0, resume=True)
     run(tmp_path / "whole", given, eval_every=0)
