@@ -115,7 +115,7 @@ def fisher_diagonal(
         head_log_probs(states, head, drawn).sum().backward()
         for name, weight in weights.items():
             if weight.grad is not None:
-                fisher[name] += weight.grad**2
+                fisher[name] += weight.grad.float() ** 2
                 weight.grad = None
         tokens += example.learned
     return {name: total / tokens for name, total in fisher.items()}

@@ -13,26 +13,23 @@ from models_core.config import BadInput
 from models_core.methods.layers import trunk
 from models_core.packing import packed_attention
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-KEPT_BYTES = 2**31 - 1
-LARGEST_FROM_HEAP = 2**25
-"""glibc takes no larger threshold."""
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+"""Numbers of glibc's mallopt."""
+NEVER = -1
+TOP_PAD = 2**26
 
 
 def keep_freed() -> None:
     """Let glibc keep freed memory: a training step frees and takes the same gigabytes again and again.
 
-    Given back to the system each time, every page of them must be cleared anew: a quarter of a step on a processor.
+    Given back to the system each time, every page of them must be cleared anew: a quarter of a step on a processor. So
+    large blocks (a gradient of the vocabulary's layer, logits) come from the heap too, and the heap never shrinks.
     """
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for option, value in (
-            (M_TRIM_THRESHOLD, KEPT_BYTES),
-            (M_TOP_PAD, 2**26),
-            (M_MMAP_THRESHOLD, LARGEST_FROM_HEAP),
-        ):
+        for option, value in ((M_TRIM_THRESHOLD, NEVER), (M_TOP_PAD, TOP_PAD), (M_MMAP_MAX, 0)):
             mallopt(option, value)
 
 

@@ -6,7 +6,7 @@ bf16 optimizer do not move at all. The masters collect such updates; the model's
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models_core import distributed, processes, sharding
+from models_core.kernels import native
 from models_core.replicas import Replicas
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -26,6 +27,8 @@ PROBE_SECONDS = 0.25
 """For each of the two precisions."""
 PROBE_GAIN = 1.3
 """bf16 must be this much faster to be worth its rounding."""
+CLIP_EPS = 1e-6
+"""Added to the norm that gradients are divided by, as torch does."""
 
 
 def resolve(precision: str, *, device: torch.device) -> str:
@@ -79,25 +82,47 @@ def _master(weight: nn.Parameter) -> nn.Parameter:
     return weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
 
 
-def _move_gradient(master: nn.Parameter, sums: Tensor, weight: Tensor) -> None:
-    """Add a parameter's gradient to its master's. In bf16 the sum over many micro-batches would lose its tail."""
+def _move_gradient(master: nn.Parameter, weight: Tensor) -> None:
+    """Add a parameter's gradient to its master's: in bf16 the sum over many micro-batches would lose its tail.
+
+    The first one of a step is kept in bf16, as it is; processes that share a run add theirs up in fp32 at once.
+    """
     if weight.grad is None:
         return
     if master.grad is None:
-        master.grad = sums.copy_(weight.grad)
+        is_kept = weight.dtype == torch.bfloat16 and processes.count() == 1
+        master.grad = weight.grad if is_kept else weight.grad.float()
     else:
-        master.grad.add_(weight.grad)
+        master.grad = master.grad.float().add_(weight.grad)
     weight.grad = None
+
+
+def total_norm(gradients: Sequence[Tensor]) -> float:
+    """The norm of all of them together, computed in fp32."""
+    if all(_is_read_natively(gradient) for gradient in gradients):
+        from models_core.kernels.native import adamw
+
+        return adamw.norm(gradients)
+    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients]
+    return float(torch.linalg.vector_norm(torch.stack(norms)))
+
+
+def _is_read_natively(tensor: Tensor) -> bool:
+    """Whether compiled kernels read it as it lies in memory."""
+    is_plain = tensor.dtype in (torch.float32, torch.bfloat16) and tensor.is_contiguous()
+    return is_plain and native.is_there(tensor.device)
 
 
 class MasterAdamW:
     """AdamW over fp32 masters; an fp32 parameter is its own master.
 
     Every backward pass adds its bf16 gradients to the masters' in fp32, the last one of a step sums them over the
-    processes (models_core.replicas), `clip` scales them, `step` updates the masters, copies them into the model and
-    clears the gradients. Matrices named in `muon` are updated by Muon instead (Jordan et al. 2024): the update is the
-    momentum with all its singular values made equal, scaled so that AdamW's learning rates and weight decay fit it (Liu
-    et al. 2025, 2502.16982).
+    processes (models_core.replicas), `clip` measures them, `step` scales them down, updates the masters, copies these
+    into the model and clears the gradients: on a processor in one visit of all that memory.
+
+    Matrices named in `muon` are updated by Muon instead (Jordan et al. 2024): the update is the momentum with all its
+    singular values made equal, scaled so that AdamW's learning rates and weight decay fit it (Liu et al. 2025,
+    2502.16982).
     """
 
     def __init__(
@@ -119,9 +144,10 @@ class MasterAdamW:
                 self.masters[name].data.copy_(self._share(name, exact))
         for name, weight in self.parameters.items():
             if not sharding.is_sharded(weight) and self.masters[name] is not weight:
-                # Memory for sums and moments is taken now: should it run out, it does so before the first step.
-                sums = torch.zeros_like(self.masters[name])
-                weight.register_post_accumulate_grad_hook(partial(_move_gradient, self.masters[name], sums))
+                # What is mapped from a file would be copied page by page when the first step writes it.
+                weight.data = weight.data.clone()
+                self.masters[name].grad_dtype = None  # as they come
+                weight.register_post_accumulate_grad_hook(partial(_move_gradient, self.masters[name]))
         replicated = {
             weight: self.masters[name] for name, weight in self.parameters.items() if not sharding.is_sharded(weight)
         }
@@ -135,6 +161,7 @@ class MasterAdamW:
         )
         for group in self.adam.param_groups:
             for master in group["params"]:
+                # Their memory is taken now: should it run out, it does so before the first step.
                 moments = {name: torch.zeros_like(master) for name in ("exp_avg", "exp_avg_sq")}
                 self.adam.state[master] = {"step": torch.zeros((), device="cpu"), **moments}
         self.muon = (
@@ -147,6 +174,8 @@ class MasterAdamW:
             if muon
             else None
         )
+        self._names = {master: name for name, master in self.masters.items()}
+        self._factor = 1.0  # what `step` scales gradients by
 
     def _state(self, master: nn.Parameter) -> dict[str, Any]:
         """What the optimizer in charge of a master remembers of it."""
@@ -170,30 +199,83 @@ class MasterAdamW:
         shared = [grad for name, grad in grads.items() if sharding.is_sharded(self.parameters[name])]
         replicated = [grad for name, grad in grads.items() if not sharding.is_sharded(self.parameters[name])]
         if not shared:
-            return float(nn.utils.get_total_norm(replicated))
-        squares = distributed.summed(nn.utils.get_total_norm(shared) ** 2)
-        return math.sqrt(float(squares) + float(nn.utils.get_total_norm(replicated)) ** 2)
+            return total_norm(replicated) if replicated else 0.0
+        squares = distributed.total(total_norm(shared) ** 2, device=shared[0].device)
+        return math.sqrt(squares + (total_norm(replicated) ** 2 if replicated else 0.0))
 
     def clip(self, max_norm: float, *, penalty: Callable[[Mapping[str, Tensor]], None] | None = None) -> float:
-        """Scale the gradients down to the norm; returns the norm they had. 0 leaves them as they are.
+        """Have `step` scale the gradients down to the norm; returns the norm they have. 0 leaves them as they are.
 
-        `penalty` is called with the masters first and may add to their gradients.
+        `penalty` is called with the masters first and may add to their gradients, which are fp32 for it.
         """
         self.reduce()
         if penalty is not None:
+            for master in self.masters.values():
+                master.grad = None if master.grad is None else master.grad.float()
             penalty(self.masters)
         norm = self._norm()
-        if max_norm > 0:
-            nn.utils.clip_grads_with_norm_(list(self.masters.values()), max_norm, torch.tensor(norm))
+        self._factor = min(1.0, max_norm / (norm + CLIP_EPS)) if max_norm > 0 else 1.0
         return norm
 
     def step(self, *, lr: float) -> None:
+        """Update masters and model by the gradients, scaled as `clip` asked for, and forget those."""
         for optimizer in filter(None, (self.adam, self.muon)):
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            optimizer.step()
-        self._publish()
+        tensors = [*self.masters.values(), *map(sharding.local, self.parameters.values())]
+        if all(map(_is_read_natively, tensors)):
+            stepped = self._step_at_once()
+        else:
+            stepped = set()
+            self._scale(name for name, master in self.masters.items() if not self._is_muons(master))
+            self.adam.step()
+        if self.muon is not None:
+            self._scale(name for name, master in self.masters.items() if self._is_muons(master))
+            self.muon.step()
+        self._publish(name for name in self.parameters if name not in stepped)
+        self._factor = 1.0
         self.clear()
+
+    def _is_muons(self, master: nn.Parameter) -> bool:
+        return self.muon is not None and any(master is one for one in self.muon.param_groups[0]["params"])
+
+    def _step_at_once(self) -> set[str]:
+        """AdamW's part by one compiled kernel; the names of the parameters that are done."""
+        from models_core.kernels.native import adamw
+
+        stepped = set()
+        for group in self.adam.param_groups:
+            updates = []
+            for master in group["params"]:
+                if master.grad is None:
+                    continue
+                name, state = self._names[master], self.adam.state[master]
+                weight = self.parameters[name]
+                state["step"] += 1
+                stepped.add(name)
+                updates.append(
+                    adamw.Update(
+                        gradient=master.grad.contiguous(),
+                        master=master,
+                        first=state["exp_avg"],
+                        second=state["exp_avg_sq"],
+                        weight=None if master is weight or sharding.is_sharded(weight) else weight,
+                        steps=int(state["step"]),
+                    )
+                )
+            constants = {"lr": group["lr"], "decay": group["weight_decay"], "betas": group["betas"]}
+            adamw.step(updates, **constants, eps=group["eps"], factor=self._factor)
+        return stepped
+
+    @torch.no_grad()
+    def _scale(self, names: Iterable[str]) -> None:
+        """Scale gradients as `clip` asked for, in fp32, where no kernel does it on the way."""
+        for name in names:
+            master = self.masters[name]
+            if master.grad is not None:
+                master.grad = master.grad.to(master.dtype)
+                if self._factor < 1:
+                    master.grad.mul_(self._factor)
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -202,8 +284,9 @@ class MasterAdamW:
             self.masters[name].grad = None
 
     @torch.no_grad()
-    def _publish(self) -> None:
-        for name, weight in self.parameters.items():
+    def _publish(self, names: Iterable[str]) -> None:
+        for name in names:
+            weight = self.parameters[name]
             if self.masters[name] is not weight and not sharding.is_sharded(weight):
                 weight.copy_(self.masters[name])
 
@@ -222,7 +305,7 @@ class MasterAdamW:
         """Put other weights into masters and model; the moments stay."""
         for name, master in self.masters.items():
             master.copy_(self._share(name, weights[name]))
-        self._publish()
+        self._publish(self.parameters)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything as named tensors: "NAME.master", "NAME.exp_avg", "NAME.exp_avg_sq", "NAME.step".
@@ -254,4 +337,4 @@ class MasterAdamW:
             self.adam.state[self.masters[name]] = {
                 key: value.clone() if key == "step" else value.clone().to(device) for key, value in state.items()
             }
-        self._publish()
+        self._publish(self.parameters)

@@ -1,5 +1,7 @@
 """fp32 masters of bf16 weights: small updates survive, and a reloaded optimizer goes on to the bit."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -75,15 +77,80 @@ def test_gradients_of_micro_batches_are_summed_in_fp32():
     assert weight.grad is None
 
 
-def test_clipping_scales_to_the_norm_and_tells_what_it_was():
-    weight = nn.Parameter(torch.zeros(2))
+@pytest.fixture(params=["compiled", "plain"])
+def way(request, monkeypatch):
+    """With the compiled kernel and without one."""
+    if request.param == "plain":
+        monkeypatch.setattr(precision, "_is_read_natively", lambda tensor: False)
+    return request.param
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("way")
+def test_a_step_is_torchs_clipping_and_adamw_on_the_masters(dtype, threads, monkeypatch):
+    """Steps of one micro-batch and of two; a matrix of several blocks with an end, vectors, and one left out."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    draw = torch.Generator().manual_seed(0)
+    shapes = {"matrix": (31, 211), "vector": (5001,), "few": (3,), "idle": (2, 2)}
+    ours = {name: nn.Parameter(torch.randn(shape, generator=draw).to(dtype)) for name, shape in shapes.items()}
+    theirs = {name: nn.Parameter(weight.detach().float()) for name, weight in ours.items()}
+    optimizer = MasterAdamW(ours, lr=1e-2, weight_decay=0.1)
+    groups = [{"params": [theirs["matrix"], theirs["idle"]], "weight_decay": 0.1}]
+    groups += [{"params": [theirs["vector"], theirs["few"]], "weight_decay": 0.0}]
+    adam = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
+    for step, (parts, max_norm) in enumerate([(1, 0.1), (2, 1e6), (2, 1.0), (1, 0.0), (1, 3.0)]):
+        used = [name for name in shapes if name != "idle" or step in (1, 3)]
+        for _ in range(parts):
+            wanted = {name: torch.randn(shapes[name], generator=draw).to(dtype) for name in used}
+            sum((ours[name] * wanted[name]).sum() for name in used).backward()
+            for name in used:
+                grad = wanted[name].float()
+                theirs[name].grad = grad if theirs[name].grad is None else theirs[name].grad + grad
+        exact = torch.cat([theirs[name].grad.double().flatten() for name in used]).norm().item()
+        assert optimizer.clip(max_norm) == pytest.approx(exact, rel=1e-6)
+        if max_norm:
+            nn.utils.clip_grad_norm_(theirs.values(), max_norm)
+        optimizer.step(lr=1e-2)
+        adam.step()
+        adam.zero_grad()
+        for name in shapes:
+            torch.testing.assert_close(optimizer.masters[name], theirs[name], atol=1e-6, rtol=0)
+            assert torch.equal(ours[name], optimizer.masters[name].to(dtype))
+            assert ours[name].grad is None
+            assert optimizer.masters[name].grad is None
+
+
+@pytest.mark.usefixtures("way")
+def test_a_norm_that_is_no_number_is_told():
+    weight = nn.Parameter(torch.zeros(3, dtype=torch.bfloat16))
     optimizer = MasterAdamW({"w": weight}, lr=1.0)
-    weight.grad = torch.tensor([3.0, 4.0])
-    assert optimizer.clip(1.0) == pytest.approx(5.0)
-    torch.testing.assert_close(weight.grad, torch.tensor([0.6, 0.8]))
-    weight.grad = torch.tensor([3.0, 4.0])
-    assert optimizer.clip(0.0) == pytest.approx(5.0)
-    assert weight.grad.tolist() == [3.0, 4.0]
+    (weight * torch.tensor([1.0, math.nan, 1.0])).sum().backward()
+    assert math.isnan(optimizer.clip(1.0))
+
+
+def test_the_number_of_threads_changes_no_bit():
+    found = []
+    for threads in (1, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "get_num_threads", lambda count=threads: count)
+            weight = nn.Parameter(torch.randn(100, 70, generator=torch.Generator().manual_seed(0)).bfloat16())
+            optimizer = MasterAdamW({"w": weight}, lr=0.1)
+            (weight.float() ** 3).sum().backward()
+            norm = optimizer.clip(1.0)
+            optimizer.step(lr=0.1)
+            found.append((norm, optimizer.masters["w"].detach().clone()))
+    assert found[0][0] == found[1][0]
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_a_penalty_adds_to_gradients_in_fp32():
+    """A part of a gradient that bf16 cannot hold beside it still counts."""
+    weight = nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))
+    optimizer = MasterAdamW({"w": weight}, lr=1.0)
+    weight.sum().backward()
+    norm = optimizer.clip(0.0, penalty=lambda masters: masters["w"].grad.add_(1e-4))
+    assert norm == pytest.approx(2**0.5 * 1.0001, rel=1e-6)
 
 
 def test_weight_decay_spares_vectors():

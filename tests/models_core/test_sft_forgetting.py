@@ -117,7 +117,7 @@ def old_loss_at(two_tasks: dict[str, Any], folder: Path, *, new_loss: float, coe
 
     A step is the whole of the data, so its loss is that of the weights that the step before left behind.
     """
-    values: dict[str, Any] = {"epochs": 40, "batch_size": 24, "learning_rate": 0.01, "warmup": 0.0, "eval_every": 1}
+    values: dict[str, Any] = {"epochs": 80, "batch_size": 24, "learning_rate": 0.01, "warmup": 0.0, "eval_every": 1}
     values |= {"ewc_lambda": coef, "ewc_samples": 24, "keep_best": False}
     given = {"model": two_tasks["model"], "data": two_tasks["second"], "evaluation": two_tasks["first"]}
     run("sft", folder, values, **given, **({"ewc": two_tasks["first"]} if coef else {}))
@@ -128,7 +128,7 @@ def old_loss_at(two_tasks: dict[str, Any], folder: Path, *, new_loss: float, coe
 def test_less_is_forgotten_than_by_plain_fine_tuning_at_the_same_loss_on_the_new_task(
     two_tasks: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Seen: 0.51 before; when the new task's loss is 0.8, 3.49 without and 1.26 with elastic weights."""
+    """Seen: 0.51 before; when the new task's loss is 0.8, 3 to 4 without and 1.1 to 1.4 with elastic weights."""
     plain = old_loss_at(two_tasks, tmp_path / "plain", new_loss=0.8)
     elastic = old_loss_at(two_tasks, tmp_path / "elastic", new_loss=0.8, coef=100.0)
     assert elastic < plain - 1.5

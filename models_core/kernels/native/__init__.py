@@ -3,6 +3,7 @@
 softmax.py     logits to errors
 gate.py        the gated product inside an MLP
 norm.py        RMS normalisation, and the sum before it
+adamw.py       a step of the optimizer, of fp32 masters and their bf16 weights
 
 Each has a plain counterpart in this package's parent, which computes where there is no compiler, and on other devices.
 """
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from models_core.compiled import availability
 
-MODULES = ("softmax", "gate", "norm")
+MODULES = ("softmax", "gate", "norm", "adamw")
 
 
 def is_there(device: torch.device) -> bool:
