@@ -410,7 +410,7 @@ class PPOConfig(TrainingSettings):
     value_clip_range: float = setting(0.2, "Furthest a value may move in one phase.", minimum=0.0)
     vf_coef: float = setting(0.1, "Weight of the value loss.", minimum=0.0)
     gamma: float = setting(1.0, "Discount per token.", minimum=0.0, maximum=1.0)
-    gae_lambda: float = setting(0.95, "Decay of advantage estimation.", minimum=0.0, maximum=1.0)
+    gae_lambda: float = setting(1.0, "Decay of advantage estimation.", minimum=0.0, maximum=1.0)
     whiten_rewards: bool = setting(False, "Divide rewards by their standard deviation.")
     value_model: str = setting(
         "auto",
@@ -419,7 +419,7 @@ class PPOConfig(TrainingSettings):
         choices=("auto", "head", "reward", "policy"),
     )
     value_learning_rate: float = setting(
-        0.0, "Peak learning rate of what forecasts scores; 0 takes learning_rate, ten times that for a head.",
+        0.0, "Peak learning rate of what forecasts scores; 0 takes learning_rate.",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
     memory_plan: str = setting(

@@ -31,8 +31,6 @@ from models_core.scorer import check_ensemble
 
 HEAD = "score."
 """What the weights of a scalar head are called, wherever it sits."""
-HEAD_RATE = 10.0
-"""Learning rate of a head on the policy's trunk, in the policy's own."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +102,9 @@ class Networks:
 
     @property
     def value_rate(self) -> float:
-        """The value model's learning rate, in the policy's.
-
-        A head that starts at 0 and has one weight a dimension must go further than weights that were trained before.
-        """
+        """The value model's learning rate, in the policy's."""
         wanted, usual = self.settings.value_learning_rate, self.settings.learning_rate
-        if wanted and usual:
-            return wanted / usual
-        return HEAD_RATE if self.value is self.policy else 1.0
+        return wanted / usual if wanted and usual else 1.0
 
     @property
     def learning(self) -> dict[str, tuple[Any, Mapping[str, nn.Parameter]]]:

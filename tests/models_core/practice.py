@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models_core import chat
 from models_core.config import PPOConfig, parse
 from models_core.packing import Group
 from models_core.policies import episodes, sampling
@@ -47,7 +48,11 @@ def sampled_phase(of: Networks, *, count: int = 8, seed: int = 5) -> tuple[list[
     rows = list(range(count))
     sampled = sampling.answers(of, practice(of, count=count), rows, seed=seed, stop=StopSignal())
     # A random model hardly ever ends by itself.
-    answers = [replace(answer, ids=answer.ids[: 2 + number % 5]) for number, answer in enumerate(sampled)]
+    cut = [answer.ids[: 2 + number % 5] for number, answer in enumerate(sampled)]
+    answers = [
+        replace(answer, ids=ids, text=chat.decode_response(of.tokenizer, ids))
+        for answer, ids in zip(sampled, cut, strict=True)
+    ]
     groups = sampling.groups(answers)
     scores = of.opinions(groups, [answer.prompt.messages for answer in answers]).mean(1)
     phase = episodes.measure(

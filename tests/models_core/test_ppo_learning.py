@@ -249,7 +249,7 @@ def test_adam_has_the_epsilon_of_the_original(
 
     monkeypatch.setattr(Training, "optimizer", listening)
     given = {"model": str(base), "reward": str(reward), "data": recipes.prompts(tmp_path)}
-    recipes.run("ppo", tmp_path / "run", {"episodes": 4, "batch_size": 4, "max_new_tokens": 3}, **given)
+    recipes.run("ppo", tmp_path / "run", {"episodes": 4, "batch_size": 4, "value_model": "head"}, **given)
     assert ppo.ADAM_EPS == 1e-5
     assert {eps for eps, _ in made.values()} == {1e-5}
     assert made["value"][1] == {"score.weight"}

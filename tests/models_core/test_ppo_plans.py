@@ -125,10 +125,16 @@ def test_the_reference_and_the_reward_model_stand_still_while_others_learn(base:
         torch.testing.assert_close(again, before, atol=1e-5, rtol=0, msg=name)
 
 
-def test_by_default_lora_takes_one_trunk_and_full_starts_values_from_the_reward_model(base: Path, reward: Path) -> None:
+def test_by_default_lora_takes_one_trunk_and_full_starts_values_from_the_reward_model(
+    base: Path, reward: Path, tmp_path: Path
+) -> None:
     lora = practice.networks(base, reward, practice.settings())
     assert lora.value is lora.policy
     assert lora.reference is lora.policy
+    foreign = recipes.make_reward_model(another_vocabulary(tmp_path / "words"), tmp_path / "foreign")
+    without = practice.networks(base, foreign, practice.settings(method="full"))
+    assert without.value is not without.policy  # what reads other tokens cannot say what the policy's are worth
+    assert language_models.head(without.value).weight.abs().max() == 0
     full = practice.networks(base, reward, practice.settings(method="full"))
     assert language_models.head(full.value).weight.abs().max() > 0
     assert len({id(model) for model in (full.policy, full.reference, full.value, full.judges.members[0].model)}) == 4
@@ -143,7 +149,8 @@ def test_group_baselines_have_no_value_model(algorithm: str, base: Path, reward:
 
 def test_a_policy_is_saved_without_its_value_head(base: Path, reward: Path, tmp_path: Path) -> None:
     given = {"model": str(base), "reward": str(reward), "data": recipes.prompts(tmp_path)}
-    run("ppo", tmp_path / "run", {"episodes": 8, "batch_size": 4, "max_new_tokens": 4}, **given)
+    values = {"episodes": 8, "batch_size": 4, "max_new_tokens": 4, "value_model": "head"}
+    run("ppo", tmp_path / "run", values, **given)
     with safe_open(tmp_path / "run" / "model" / "model.safetensors", framework="pt") as file:
         assert not [name for name in file.keys() if "score" in name]  # noqa: SIM118
     language_models.load_policy(tmp_path / "run", device="cpu", dtype=torch.float32)

@@ -101,9 +101,8 @@ def test_ppo_is_told_to_keep_prompts_that_its_reward_model_knows_where_others_ar
     files = RunFiles(trained)
     files.make()
     stages.DATA["reward"](trained, files, lambda: None)
-    reward = ModelVersion.objects.create(
-        project=cast.project, kind="reward", number=1, folder="runs/0/run/model", run=trained
-    )
+    reward = ModelVersion.objects.create(project=cast.project, kind="reward", number=1, folder="runs/0/run/model")
+    TrainingRun.objects.filter(pk=trained.pk).update(produced=reward)
     found = {}
     for batch_size in (1, 64):
         imports.import_file(
