@@ -69,7 +69,7 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bits(
     result = run(stage, tmp_path / "whole", values, **inputs[stage])
     assert f"the method {method} trains {result['trained_parameters']:,} of " in capsys.readouterr().err
     with pytest.raises(Stopped):
-        run(stage, tmp_path / "halves", values, stop=recipes.StopAfter(14 if stage == "ppo" else 5), **inputs[stage])
+        run(stage, tmp_path / "halves", values, stop=recipes.StopAfter(22 if stage == "ppo" else 5), **inputs[stage])
     assert 0 < len(metrics(tmp_path / "halves")) < len(metrics(tmp_path / "whole"))
     (checkpoint,) = (tmp_path / "halves" / "checkpoints").glob("step-*")
     optimizer = "policy" if stage == "ppo" else "model"
