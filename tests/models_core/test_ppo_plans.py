@@ -131,6 +131,7 @@ def test_by_default_lora_takes_one_trunk_and_full_starts_values_from_the_reward_
     lora = practice.networks(base, reward, practice.settings())
     assert lora.value is lora.policy
     assert lora.reference is lora.policy
+    assert language_models.head(lora.value).weight.abs().max() == 0
     foreign = recipes.make_reward_model(another_vocabulary(tmp_path / "words"), tmp_path / "foreign")
     without = practice.networks(base, foreign, practice.settings(method="full"))
     assert without.value is not without.policy  # what reads other tokens cannot say what the policy's are worth
