@@ -122,7 +122,11 @@ def test_two_processes_make_the_policy_of_one_from_the_same_episodes(name: str, 
     rows = [metrics(folder / f"{name}-{kind}") for kind in ("one", "ddp")]
     assert len(rows[0]) > 1
     for left, right in zip(*rows, strict=True):
-        assert left == pytest.approx(right, abs=1e-4)
+        assert left.keys() == right.keys()
+        for key, value in left.items():
+            # A token on the border of the clipped range counts in one and not in the other.
+            near = 0.03 if key.endswith("clip_fraction") else 1e-4
+            assert value == pytest.approx(right[key], abs=near), key
 
 
 @pytest.mark.parametrize("name", ["two-then-one", "one-then-two"])
