@@ -187,7 +187,7 @@ WITHOUT_A_PAGE = {
     *("annotate:exam_start", "annotate:exam_answer", "annotate:exam_draft", "annotate:exam_item"),
     *("annotate:exam_candidate", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:resolve_report"),
     *("annotate:reset_password", "annotate:remove_role", "annotate:mark_prompt", "annotate:download"),
-    "rlhf:report_file",
+    *("rlhf:report_file", "rlhf:frontier_file"),
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:promote", "rlhf:roll_back", "rlhf:start_loop"),
     *("rlhf:loop_policy", "rlhf:choose", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
 }

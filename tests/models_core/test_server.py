@@ -246,7 +246,7 @@ def test_the_command_writes_what_the_server_answers(fake, tmp_path, capsys):
     assert (summary["responses"], summary["tokens"], summary["server"]) == (10, 40, fake.address)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["id"] for row in rows] == ["0", "1", "2", "3", "4"]
-    assert all(response["text"].startswith(f"say {row['id']}, ") for row in rows for response in row["responses"])
+    assert all(response["text"].startswith(f"tell {row['id']}, ") for row in rows for response in row["responses"])
 
 
 def test_a_server_that_is_not_there_ends_the_command_with_a_sentence(fake, tmp_path, capsys):
