@@ -138,6 +138,7 @@ STATES: dict[str, list[State]] = {
         State("run-running", "rlhf:run", "/p/kindness/runs/{run_running}/"),
         State("run-failed", "rlhf:run", "/p/kindness/runs/{run_failed}/"),
         State("run-succeeded", "rlhf:run", "/p/kindness/runs/{run_succeeded}/", open_all),
+        State("run-policy", "rlhf:run", "/p/kindness/runs/{run_policy}/", open_all),
         State("report", "rlhf:report", "/p/kindness/runs/{run_succeeded}/report/", open_all),
         State("models", "rlhf:models", "/p/kindness/models/"),
         State("loop", "rlhf:loop", "/p/kindness/loop/"),

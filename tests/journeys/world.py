@@ -9,7 +9,7 @@ from annotate.few_shot import FewShot
 from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, Snapshot, Task
 from annotate.projects import create_project, edit_project
 from rlhf.models import Iteration, ModelVersion, RunMetric, Stage, TrainingRun
-from tests import reports
+from tests import policy_runs, reports
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
 RICH = """Put the eggs in **cold water**, bring it to the boil, and then:
@@ -121,6 +121,7 @@ class World:
             if status == TrainingRun.Status.SUCCEEDED:
                 ids = [f"judgment-{key}" for key in project.judgments.values_list("pk", flat=True)]
                 reports.leave_report(run, reports.made_up(ids=ids), newest=reports.NEWEST)
+        self.keys["run_policy"] = policy_runs.made(project).pk
         for number, state in enumerate(("succeeded", "stopped", "failed", "active"), start=1):
             Iteration.objects.create(
                 project=project, number=number, state=state, policy_version=version if number == 1 else None,

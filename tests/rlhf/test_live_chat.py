@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -96,12 +97,12 @@ def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_l
     long = {**TINY, "epochs": 1000, "batch_size": 1}
     training = launch.start(project=cast.project, stage="sft", by=cast.manager, config=long)
     celery_worker_process("default", "cpu")
-    celery_worker_process("live")
+    worker = celery_worker_process("live")
     wait_until(training.run_metrics.exists, seconds=60, what="the training's first step")
     chat, children = turns.ask(**deed, after=0), set()
     for after in (0, 2, 4):
         wait_until(lambda: offers(deed), seconds=60, what="live answers")
-        children.add(answering_process())
+        children.add(answering_process(worker))
         chat = turns.pick(**deed, response_id=offers(deed)[0].pk, after=after)
         if after < 4:
             turns.say(**deed, written="And then?", after=after + 1)
@@ -117,10 +118,10 @@ def test_that_break_off_or_are_cancelled_are_said_to_have_failed_and_the_next_ar
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
 ) -> None:
     LoopPolicy.objects.filter(project=cast.project).update(sampling=SLOW)
-    celery_worker_process("default", "live")
+    worker = celery_worker_process("default", "live")
 
     def break_off(run: TrainingRun) -> None:
-        os.kill(answering_process(), signal.SIGKILL)
+        os.kill(answering_process(worker), signal.SIGKILL)
 
     def cancel(run: TrainingRun) -> None:
         runs.request_cancel(run=run, by=cast.manager)
@@ -150,7 +151,7 @@ def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
     turns.ask(**deed, after=0)
     run = TrainingRun.objects.get(queue="live")
     wait_until(lambda: is_answering(run), seconds=60, what="the model to answer")
-    process = answering_process()
+    process = answering_process(worker)
     end(worker)
     run.refresh_from_db()
     assert (run.status, run.attempt) == ("queued", 0)
@@ -205,9 +206,9 @@ def is_answering(run: TrainingRun) -> bool:
     return run.activity == live.ANSWERING
 
 
-def answering_process() -> int:
-    """The child that holds the model: `models_core live`, below a worker of this test."""
-    below = descendants(os.getpid())
+def answering_process(worker: subprocess.Popen[bytes]) -> int:
+    """The child that holds the model: `models_core live`, below a worker. An earlier test's may still be ending."""
+    below = descendants(worker.pid)
     # A process that it forked bears its name until it starts something else: the one above them all is meant.
     found = [process for process in below if b"\0models_core\0live\0" in command_line(process)]
     forked = {below_it for process in found for below_it in descendants(process)}

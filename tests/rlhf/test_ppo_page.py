@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from rlhf.models import ModelVersion, RunMetric, Stage, TrainingRun
 from rlhf.reports import answers, endings
 from rlhf.run_files import RunFiles
 from tests.cast import Cast, make_prompt
+from tests.policy_runs import leave, line
 
 from .test_views import as_user, url
 
@@ -31,20 +31,6 @@ def run(cast: Cast) -> TrainingRun:
     # Tests share a data folder, and keys begin anew in each.
     shutil.rmtree(RunFiles(made).path, ignore_errors=True)
     return made
-
-
-def line(step: int, number: int = 0, **values: Any) -> dict[str, Any]:
-    return {
-        "step": step, "id": str(number), "prompt": [{"role": "user", "content": f"Question {number}?"}],
-        "response": f"answer {number} at {step}", "finish_reason": "stop", "score": step / 10, "logprob": -2.0,
-        "reference_logprob": -3.5, "held_out": True, **values,
-    }  # fmt: skip
-
-
-def leave(run: TrainingRun, *rows: Any) -> None:
-    path = RunFiles(run).samples
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
 
 
 def test_answers_to_the_same_prompt_stand_side_by_side(cast: Cast, run: TrainingRun) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
 from annotate import queue, snapshots
 from annotate.errors import Refused
@@ -69,7 +70,8 @@ def prompts_of(cast: Cast, count: int) -> None:
 
 def ended(run: TrainingRun, folder: Path) -> ModelVersion:
     """As a worker leaves the run."""
-    version = versions.register(run, folder=folder.name, sha256="", metrics={"accuracy": 0.7})
+    with transaction.atomic():
+        version = versions.register(run, folder=folder.name, sha256="", metrics={"accuracy": 0.7})
     TrainingRun.objects.filter(pk=run.pk).update(status="succeeded", produced=version)
     return version
 
