@@ -213,7 +213,7 @@ def parser() -> argparse.ArgumentParser:
     made["pretrain"].add_argument(
         "--tokenizer", metavar="FOLDER", help="tokenizer of a fresh model; else one is trained"
     )
-    for name in ("pretrain", "sft", "reward", "ppo", "dpo"):
+    for name in filter(_trains, COMMANDS):
         made[name].add_argument("--eval", type=Path, metavar="FILE", help="data to measure on, not trained on")
     made["sft"].add_argument(
         "--templates",

@@ -22,7 +22,7 @@ from torch import Tensor
 from models_core import chat, distributed, language_models, methods, pieces, schedule, scoring
 from models_core.batching import minibatches
 from models_core.config import DPOConfig
-from models_core.losses import Comparisons, ranking_loss
+from models_core.losses import Comparisons, in_order, ranking_loss
 from models_core.policies.networks import check_reference
 from models_core.preferences import accuracy, data_set
 from models_core.preferences.examples import Example
@@ -87,13 +87,14 @@ def train(
     max_length = min(settings.max_length, language_models.context_length(network))
     learned, held_out = judgments.encoded(tokenizer, settings=settings, max_length=max_length)
     if language_models.is_same(reference, model):
-        with methods.adapter_off(network) if methods.keeps_base(settings.method) else contextlib.nullcontext():
-            examples, measured = (referred(network, part, settings, device) for part in (learned, held_out))
+        frozen = network
+        hearing = methods.adapter_off(network) if methods.keeps_base(settings.method) else contextlib.nullcontext()
     else:
         check_reference(reference, model=model, tokenizer=tokenizer)
-        frozen = load(reference)
+        frozen, hearing = load(reference), contextlib.nullcontext()
+    with hearing:
         examples, measured = (referred(frozen, part, settings, device) for part in (learned, held_out))
-        del frozen
+    del frozen
     training.optimizer("model", network, learning_rate=settings.learning_rate)
     training.restore()
 
@@ -187,9 +188,8 @@ def accumulate(
             is_last=share.is_last,
             of=scoring.sequence_log_probs,
         )
-        rewards = rewards_of(log_probs)
-        margins = (rewards[comparisons.better] - rewards[comparisons.worse])[comparisons.target == 1.0]
-        right = (margins > 0).sum() + 0.5 * (margins == 0).sum()
+        margins = comparisons.differences(rewards_of(log_probs))
+        right = in_order(margins).sum()
         sums += torch.stack(
             [loss, share.weight * right, share.weight * margins.sum(), loss.new_tensor(share.weight * len(margins))]
         ).double().cpu()  # fmt: skip

@@ -16,12 +16,17 @@ def split_by_prompt(
     rows: list[Row], *, part: float, prompt_of: Callable[[Row], Any] = attrgetter("messages")
 ) -> tuple[list[Row], list[Row]]:
     """Training and held-out rows. A hash of the prompt decides, so no prompt is on both sides, ever."""
-    places = [place(json.dumps(prompt_of(row), sort_keys=True, ensure_ascii=False)) for row in rows]
+    places = [place(content(prompt_of(row))) for row in rows]
     if len({place for place in places if place < part}) < FEWEST_HELD_OUT:
         return rows, []
     training = [row for row, place in zip(rows, places, strict=True) if place >= part]
     held_out = [row for row, place in zip(rows, places, strict=True) if place < part]
     return training, held_out
+
+
+def content(prompt: Any) -> str:
+    """What a prompt says, whatever its id, as one text: the same for the same messages."""
+    return json.dumps(prompt, sort_keys=True, ensure_ascii=False)
 
 
 def place(text: str) -> float:

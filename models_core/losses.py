@@ -83,6 +83,15 @@ class Comparisons:
             weight=torch.tensor(weight_, dtype=torch.float64, device=device),
         )
 
+    def differences(self, scores: torch.Tensor) -> torch.Tensor:
+        """How far the better of each strictly ordered pair is above the worse: [responses] -> [strict pairs]."""
+        return (scores[self.better] - scores[self.worse])[self.target == 1.0]
+
+
+def in_order(differences: torch.Tensor) -> torch.Tensor:
+    """1 for each pair in the right order, one half where both score alike: [pairs] -> [pairs]."""
+    return torch.heaviside(differences, differences.new_tensor(0.5))
+
 
 @dataclass(frozen=True)
 class RankedGroup:

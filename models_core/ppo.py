@@ -147,7 +147,7 @@ def train(
 
             # 3. Advantages: what each token gained.
             phase = episodes.measure(
-                sampling.groups(sampled),
+                [answer.group for answer in sampled],
                 scored.total,
                 sampling.ended(sampled),
                 networks=networks,

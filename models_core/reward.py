@@ -21,7 +21,7 @@ from torch import Tensor
 from models_core import chat, distributed, heads, language_models, methods, pieces, schedule, scoring, trained_prompts
 from models_core.batching import minibatches
 from models_core.config import BadInput, RewardConfig
-from models_core.losses import Comparisons, ranking_loss
+from models_core.losses import Comparisons, in_order, ranking_loss
 from models_core.preferences import accuracy, data_set, disagreement, first_head, scale
 from models_core.preferences.examples import Example
 from models_core.reward_report import assembly, newest
@@ -230,11 +230,9 @@ def accumulate(
             is_last=share.is_last,
         )
         loss_sum += loss.item()
-        strict = comparisons.target == 1.0
-        means = logits.mean(-1)
-        difference = (means[comparisons.better] - means[comparisons.worse])[strict]
-        right += share.weight * ((difference > 0).sum().item() + 0.5 * (difference == 0).sum().item())
-        pairs += share.weight * int(strict.sum())
+        differences = comparisons.differences(logits.mean(-1))
+        right += share.weight * in_order(differences).sum().item()
+        pairs += share.weight * len(differences)
     sums = distributed.summed(torch.tensor([loss_sum, right, pairs], dtype=torch.float64, device=device)).tolist()
     loss_sum, right, pairs = sums
     return loss_sum, right / max(pairs, 1)

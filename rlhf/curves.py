@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from models_core.watching.frontier import MEASURES, root
+
 from . import labels
 from .models import RunMetric, TrainingRun
 
@@ -14,7 +16,6 @@ FIRST = (
     "loss", "reward", "score", "eval_reward", "eval_score", "kl", "eval_kl", "accuracy", "eval_accuracy", "entropy",
     "length",
 )  # fmt: skip
-FRONTIERS = {"phases": ("kl", "score"), "held_out": ("eval_kl", "eval_score")}
 HEADLINES = (
     "accuracy",
     "eval_score",
@@ -46,13 +47,11 @@ def frontier(series: Mapping[str, list[list[float]]]) -> dict[str, list[list[flo
     to game its reward.
     """
     found = {}
-    for name, (kl, score) in FRONTIERS.items():
+    for name, (kl, score) in MEASURES.items():
         if kl not in series or score not in series:
             continue
         scores = dict(zip(*series[score], strict=True))
-        points = [
-            (math.sqrt(max(far, 0.0)), scores[step]) for step, far in zip(*series[kl], strict=True) if step in scores
-        ]
+        points = [(root(far), scores[step]) for step, far in zip(*series[kl], strict=True) if step in scores]
         if points:
             found[name] = [list(column) for column in zip(*sorted(points), strict=True)]
     return found

@@ -82,9 +82,10 @@ def measure(
     """
     settings = networks.settings
     bundles = bundled(groups, budget=settings.micro_batch_tokens)
-    log_probs, values = _measured(bundles, networks.log_probs_and_values, networks=networks)
-    (reference_log_probs,) = _measured(
-        bundles, lambda packed: [networks.reference_log_probs(packed)], networks=networks
+    log_probs, values, reference_log_probs = measured(
+        bundles,
+        lambda packed: [*networks.log_probs_and_values(packed), networks.reference_log_probs(packed)],
+        networks=networks,
     )
     lengths = torch.tensor([len(group.responses[0]) for group in groups], device=log_probs.device)
     mask = length_mask(lengths, int(lengths.max()))
@@ -136,10 +137,10 @@ def _by_value_model(
 
 
 @torch.no_grad()
-def _measured(
+def measured(
     bundles: Sequence[Bundle], of: Callable[[Packed], Sequence[Tensor]], *, networks: Networks
 ) -> tuple[Rows, ...]:
-    """Quantities of every response token, in micro-batches, as rows in the order of the episodes."""
+    """Quantities of every response token, in micro-batches, as rows in the order of the episodes; 0 past their ends."""
     own = distributed.own_rows([bundle.cost for bundle in bundles])
     found: dict[int, Tensor] = {}  # of an episode: [quantities, tokens]
     for batch in micro_batches([bundles[row].cost for row in own], budget=networks.settings.micro_batch_tokens):

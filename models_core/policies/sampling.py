@@ -1,11 +1,11 @@
-"""Answers of the policy as it is now to the prompts of a phase."""
+"""Answers to prompts: of the policy as it is now to those of a phase, and of any model drawn as these are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from models_core import chat, distributed, methods, rollout
-from models_core.packing import Group
 from models_core.policies.networks import Networks
 from models_core.policies.prompts import Practice
 from models_core.reward_sources.source import Answered
@@ -15,44 +15,53 @@ from models_core.stopping import StopSignal
 def answers(
     networks: Networks, practice: Practice, rows: Sequence[int], *, seed: int, stop: StopSignal
 ) -> list[Answered]:
-    """`group_size` answers to each of these prompts, those of a prompt one after the other. Raises Stopped.
+    """`group_size` answers of the policy to each of these prompts, those of a prompt one after the other.
+
+    Raises Stopped.
+    """
+    asked = Practice(
+        prompts=[practice.prompts[row] for row in rows], ids=[practice.ids[row] for row in rows], counts={}
+    )
+    with methods.merged_for_sampling(networks.policy):
+        return draw(
+            networks.policy, asked, networks=networks, samples=networks.settings.group_size, seed=seed, stop=stop
+        )
+
+
+def draw(
+    model: Any, practice: Practice, *, networks: Networks, seed: int, stop: StopSignal | None, samples: int = 1
+) -> list[Answered]:
+    """So many answers of a model to each prompt, drawn as the policy's are in training. Raises Stopped.
 
     Each row draws with numbers of its own, so a phase that is begun again samples the same, however many processes
     share it.
     """
     settings = networks.settings
-    ids = [practice.ids[row] for row in rows]
-    own = distributed.own_rows([len(prompt) for prompt in ids])
-    with methods.merged_for_sampling(networks.policy):
-        sampled = rollout.sample(
-            networks.policy,
-            ids,
-            samples=settings.group_size,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            stop_ids=networks.stop_ids,
-            seed=seed,
-            batch_size=settings.batch_size,
-            only=own,
-            stop=None if stop.waits_for_step else stop,  # of many processes none may leave the others in a step
-        )
-    every = distributed.gathered({place: sampled[place] for place in own})
+    own = distributed.own_rows([len(ids) for ids in practice.ids])
+    sampled = rollout.sample(
+        model,
+        practice.ids,
+        samples=samples,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        stop_ids=networks.stop_ids,
+        seed=seed,
+        batch_size=settings.batch_size,
+        only=own,
+        stop=None if stop is None or stop.waits_for_step else stop,  # of many processes none may leave a step alone
+    )
+    every = distributed.gathered({row: sampled[row] for row in own})
     return [
         Answered(
-            prompt=practice.prompts[row],
-            prompt_ids=ids[place],
+            prompt=prompt,
+            prompt_ids=ids,
             ids=answer.ids,
             text=chat.decode_response(networks.tokenizer, answer.ids),
             ended=answer.finish_reason == "stop",
         )
-        for place, row in enumerate(rows)
-        for answer in every[place]
+        for row, (prompt, ids) in enumerate(zip(practice.prompts, practice.ids, strict=True))
+        for answer in every[row]
     ]
-
-
-def groups(sampled: Sequence[Answered]) -> list[Group]:
-    """Answers as groups of one response."""
-    return [Group(answer.prompt_ids, [answer.ids]) for answer in sampled]
 
 
 def ended(sampled: Sequence[Answered]) -> torch.Tensor:

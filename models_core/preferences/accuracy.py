@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from models_core.losses import Comparisons, ranking_loss
+from models_core.losses import Comparisons, in_order, ranking_loss
 from models_core.preferences.examples import Example
 
 
@@ -12,9 +12,8 @@ def followed(examples: Sequence[Example], logits: Sequence[Sequence[float]]) -> 
     """The part of strictly ordered pairs in the right order, equal logits half, and the loss, which is followed."""
     flat = torch.tensor([logit for row in logits for logit in row])
     comparisons = Comparisons.of([example.rankings for example in examples])
-    difference = (flat[comparisons.better] - flat[comparisons.worse])[comparisons.target == 1.0]
     loss = ranking_loss(flat, comparisons)
     return {
-        "eval_accuracy": float(torch.heaviside(difference, torch.tensor(0.5)).mean()),
+        "eval_accuracy": float(in_order(comparisons.differences(flat)).mean()),
         "eval_loss": loss.item() / sum(example.weight for example in examples),
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from models_core import processes
-from models_core.records import Prompt
+from models_core.held_out import content
 from models_core.reward_sources.source import Answered
 
 SEEDS = 2**31
@@ -42,7 +42,7 @@ class Baseline:
 
     def of(self, answers: Sequence[Answered], *, step: int) -> torch.Tensor:
         """What the reference's answer to each answer's prompt scored: [B], fp32."""
-        keys = [content(answer.prompt) for answer in answers]
+        keys = [content(answer.prompt.messages) for answer in answers]
         new = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in self.scores}
         if new:
             self._add(list(new.items()), step=step)
@@ -58,8 +58,3 @@ class Baseline:
             for (key, _), answer, score in zip(new, drawn, scores, strict=True):
                 row = {"step": step, "id": answer.prompt.id, "content": key, "response": answer.text, "score": score}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def content(prompt: Prompt) -> str:
-    """What a prompt says, whatever its id: prompts with the same words share one baseline."""
-    return json.dumps(list(prompt.messages), sort_keys=True, ensure_ascii=False)

@@ -18,8 +18,12 @@ class RewardModels:
 
     def opinions(self, answers: Sequence[Answered]) -> torch.Tensor:
         """[B, voices]. Raises RewardFailed where a score is not a finite number."""
-        groups = [Group(item.prompt_ids, [item.ids]) for item in answers]
-        found = self._opinions(groups, [item.prompt.messages for item in answers]).detach().float().cpu()
+        found = (
+            self._opinions([item.group for item in answers], [item.prompt.messages for item in answers])
+            .detach()
+            .float()
+            .cpu()
+        )
         if not found.isfinite().all():
             raise RewardFailed("The reward model gave a score that is not a finite number.")
         return found

@@ -9,6 +9,7 @@ import torch
 
 from models_core import distributed, processes
 from models_core.config import BadInput
+from models_core.packing import Group
 from models_core.records import Prompt
 from models_core.stopping import Halted, Stopped
 
@@ -30,6 +31,11 @@ class Answered:
     ids: Sequence[int]
     text: str
     ended: bool
+
+    @property
+    def group(self) -> Group:
+        """The prompt with this one response."""
+        return Group(self.prompt_ids, [self.ids])
 
 
 class Source(Protocol):

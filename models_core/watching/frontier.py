@@ -21,6 +21,10 @@ STYLE = (
 )
 
 
+MEASURES = {"phases": ("kl", "score"), "held_out": ("eval_kl", "eval_score")}
+"""What a run's metrics call the divergence and the score: of its phases, and of held-out prompts."""
+
+
 class Point(NamedTuple):
     """Where a policy was: the root of the nats it had gone from the reference, and what its answers scored."""
 
@@ -35,15 +39,20 @@ class Frontier(NamedTuple):
 
 def read(metrics: Path) -> Frontier:
     """The points of a run's metrics.jsonl, in the order of its steps; lines that are torn are left out."""
-    phases, held_out = [], []
+    points: dict[str, list[Point]] = {name: [] for name in MEASURES}
     for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else ():
         try:
             row = json.loads(line)
         except ValueError:
             continue
-        phases += _point(row, "kl", "score")
-        held_out += _point(row, "eval_kl", "eval_score")
-    return Frontier(phases, held_out)
+        for name, (kl, score) in MEASURES.items():
+            points[name] += _point(row, kl, score)
+    return Frontier(**points)
+
+
+def root(kl: float) -> float:
+    """Of a divergence; estimated from samples, a small one may come out below 0."""
+    return math.sqrt(max(kl, 0.0))
 
 
 def svg(found: Frontier) -> str:
@@ -109,5 +118,4 @@ def _point(row: object, kl: str, score: str) -> list[Point]:
     far, scored = row.get(kl), row.get(score)
     if not (isinstance(far, int | float) and isinstance(scored, int | float)):
         return []
-    # Estimated from samples, a small divergence may come out below 0.
-    return [Point(math.sqrt(max(far, 0.0)), float(scored))] if math.isfinite(far + scored) else []
+    return [Point(root(far), float(scored))] if math.isfinite(far + scored) else []

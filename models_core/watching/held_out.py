@@ -1,11 +1,10 @@
 """The prompts that a policy is watched on, the same at every measurement."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models_core.config import BadInput, PPOConfig
-from models_core.held_out import place, split_by_prompt
+from models_core.held_out import content, place, split_by_prompt
 from models_core.records import Prompt
 
 SHOWN = 8
@@ -33,21 +32,16 @@ def split(prompts: Sequence[Prompt], *, settings: PPOConfig, evaluation: Sequenc
     """
     if evaluation is not None:
         watched = list(evaluation[: settings.eval_prompts])
-        asked = {_content(prompt) for prompt in watched}
-        training = [prompt for prompt in prompts if _content(prompt) not in asked]
+        asked = {content(prompt.messages) for prompt in watched}
+        training = [prompt for prompt in prompts if content(prompt.messages) not in asked]
         if not training:
             raise BadInput("Every prompt is also in the evaluation file (--eval): none is left to learn from.")
         return Watched(training=training, watched=watched, is_held_out=True)
     _, held_out = split_by_prompt(list(prompts), part=settings.held_out)
-    chosen = sorted({_content(prompt) for prompt in held_out}, key=place)[: settings.eval_prompts]
+    chosen = sorted({content(prompt.messages) for prompt in held_out}, key=place)[: settings.eval_prompts]
     if not chosen:
         return Watched(training=list(prompts), watched=list(prompts[:SHOWN]), is_held_out=False)
-    first = {_content(prompt): prompt for prompt in reversed(prompts)}
+    first = {content(prompt.messages): prompt for prompt in reversed(prompts)}
     kept = set(chosen)
-    training = [prompt for prompt in prompts if _content(prompt) not in kept]
-    return Watched(training=training, watched=[first[content] for content in chosen], is_held_out=True)
-
-
-def _content(prompt: Prompt) -> str:
-    """What a prompt says, as `split_by_prompt` reads it."""
-    return json.dumps(prompt.messages, sort_keys=True, ensure_ascii=False)
+    training = [prompt for prompt in prompts if content(prompt.messages) not in kept]
+    return Watched(training=training, watched=[first[words] for words in chosen], is_held_out=True)

@@ -53,7 +53,7 @@ def sampled_phase(of: Networks, *, count: int = 8, seed: int = 5) -> tuple[list[
         replace(answer, ids=ids, text=chat.decode_response(of.tokenizer, ids))
         for answer, ids in zip(sampled, cut, strict=True)
     ]
-    groups = sampling.groups(answers)
+    groups = [answer.group for answer in answers]
     scores = of.opinions(groups, [answer.prompt.messages for answer in answers]).mean(1)
     phase = episodes.measure(
         groups, scores, sampling.ended(answers), networks=of, kl_coef=0.1, samples=of.settings.group_size

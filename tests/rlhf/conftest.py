@@ -20,6 +20,12 @@ TINY = {"precision": "fp32", "max_length": 128}
 SAMPLING = {**TINY, "max_new_tokens": 4}
 
 
+@pytest.fixture
+def nothing_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker hears of what is queued."""
+    monkeypatch.setattr(runs, "send", lambda task, *arguments, queue="default": None)
+
+
 @pytest.fixture(scope="session")
 def tiny_model() -> Path:
     """A random model in the data folder, where workers find it too."""

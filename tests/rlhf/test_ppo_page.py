@@ -7,7 +7,7 @@ import pytest
 
 from annotate.errors import Refused
 from annotate.models import Prompt
-from rlhf import curves, launch, runs, stages
+from rlhf import curves, launch, stages
 from rlhf.forms import SettingsForm
 from rlhf.models import ModelVersion, RunMetric, Stage, TrainingRun
 from rlhf.reports import answers, endings
@@ -17,12 +17,7 @@ from tests.policy_runs import leave, line
 
 from .test_views import as_user, url
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "send", lambda task, *arguments, queue="default": None)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]
 
 
 @pytest.fixture

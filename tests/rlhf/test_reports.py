@@ -9,7 +9,7 @@ from django.utils import translation
 
 from annotate.models import Judgment, Prompt, Snapshot
 from models_core.reward_report import verdict, wording
-from rlhf import launch, loop, runs, stages, versions
+from rlhf import launch, loop, stages, versions
 from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import charts, page, stored
 from rlhf.run_files import RunFiles
@@ -19,12 +19,7 @@ from tests.cast import Cast
 from .conftest import make_judgments
 from .test_views import as_user, url
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "send", lambda task, *arguments, queue="default": None)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]
 
 
 @pytest.fixture

@@ -15,18 +15,13 @@ from annotate.errors import Refused
 from annotate.models import Snapshot
 from models_core import heads, language_models
 from models_core.scorer import Scorer
-from rlhf import launch, prompts, runs, stages, supervisor, uncertainty, versions
+from rlhf import launch, prompts, stages, supervisor, uncertainty, versions
 from rlhf.models import ModelVersion, RunInput, TaskChoice, TrainingRun
 from rlhf.run_files import RunFiles
 from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
 
 from .conftest import make_judgments
 from .test_views import as_user, form_data, url
-
-
-@pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "send", lambda task, *arguments, queue="default": None)
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +72,7 @@ def ended(run: TrainingRun, folder: Path) -> ModelVersion:
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("messages")
+@pytest.mark.usefixtures("nothing_sent")
 class TestTraining:
     def test_runs_of_several_seeds_share_all_but_the_seed(self, cast: Cast, base: ModelVersion) -> None:
         make_judgments(cast, 2)
@@ -122,7 +117,7 @@ class TestTraining:
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("messages")
+@pytest.mark.usefixtures("nothing_sent")
 class TestPPO:
     def test_all_are_named_to_the_command_in_their_order(
         self, cast: Cast, seeds: list[ModelVersion], folders: list[Path]
@@ -223,7 +218,7 @@ def test_the_queue_is_put_in_the_order_of_their_disagreement(
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("messages")
+@pytest.mark.usefixtures("nothing_sent")
 def test_one_without_siblings_is_told_so(cast: Cast, seeds: list[ModelVersion]) -> None:
     versions.promote(seeds[0], by=cast.manager)
     TrainingRun.objects.filter(produced=seeds[1]).update(config={"epochs": 5})

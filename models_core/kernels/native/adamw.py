@@ -17,7 +17,7 @@ from numba import carray
 from numpy import float32
 from torch import Tensor
 
-from models_core.compiled.kernel import kernel
+from models_core.compiled.kernel import kernel, part
 from models_core.compiled.sums import BLOCK, squares
 from models_core.compiled.team import RESERVED, Call
 from models_core.compiled.values import doubles, floats, halves, longs, narrow, own, share, wide
@@ -30,6 +30,19 @@ GRADIENT, IS_HALF, COUNT, FIRST_SUM, MASTER, FIRST, SECOND, WEIGHT = range(8)
 """Columns of a parameter's row in the table: addresses, and how many numbers there are."""
 FACTOR, TO_FIRST, KEEP_SECOND, TO_SECOND, EPSILON, SHRINK, OWN = range(7)
 """Constants; from OWN on two of each parameter: its learning rate and the root that its second moment is divided by."""
+
+
+@part
+def _take(row, start, size, factor, into):
+    """Put `size` numbers of a gradient from `start` on, bf16 or fp32, into an array, times a factor."""
+    if row[IS_HALF]:
+        half = halves(row[GRADIENT] + start * 2)
+        for index in range(size):
+            into[index] = wide(half[index]) * factor
+    else:
+        full = floats(row[GRADIENT] + start * 4)
+        for index in range(size):
+            into[index] = full[index] * factor
 
 
 @kernel
@@ -46,14 +59,7 @@ def _squares(arguments):
         for block in range(first, last):
             start = block * SIZE
             size = min(SIZE, count - start)
-            if row[IS_HALF]:
-                half = halves(row[GRADIENT] + start * 2)
-                for index in range(size):
-                    scratch[index] = wide(half[index])
-            else:
-                full = floats(row[GRADIENT] + start * 4)
-                for index in range(size):
-                    scratch[index] = full[index]
+            _take(row, start, size, float32(1), scratch)
             padded = (size + BLOCK - 1) // BLOCK
             for index in range(size, padded * BLOCK):
                 scratch[index] = float32(0)
@@ -75,14 +81,7 @@ def _step(arguments):
         for block in range(begin, end):
             start = block * SIZE
             size = min(SIZE, count - start)
-            if row[IS_HALF]:
-                half = halves(row[GRADIENT] + start * 2)
-                for index in range(size):
-                    gradient[index] = wide(half[index]) * factor
-            else:
-                full = floats(row[GRADIENT] + start * 4)
-                for index in range(size):
-                    gradient[index] = full[index] * factor
+            _take(row, start, size, factor, gradient)
             first, second = floats(row[FIRST] + start * 4), floats(row[SECOND] + start * 4)
             for index in range(size):
                 first[index] += to_first * (gradient[index] - first[index])
