@@ -24,6 +24,10 @@
   const shown = (value) =>
     value == null ? "" : Math.abs(value) >= 1e-3 || value === 0 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
 
+  const told = (data, at) => interpolate(gettext("step %(n)s: %(value)s"), { n: data[0][at], value: shown(data[1][at]) }, true);
+
+  const latest = (data) => told(data, data[0].length - 1);
+
   const options = (name, width, output) => {
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px sans-serif" };
     return {
@@ -38,14 +42,11 @@
       series: [{}, { stroke: colour("--accent"), width: 2, points: { show: false, fill: colour("--accent") } }],
       hooks: {
         setCursor: [(chart) => {
-          const at = chart.cursor.idx ?? chart.data[0].length - 1;
-          output.textContent = `step ${chart.data[0][at]}: ${shown(chart.data[1][at])}`;
+          output.textContent = told(chart.data, chart.cursor.idx ?? chart.data[0].length - 1);
         }],
       },
     };
   };
-
-  const latest = (data) => interpolate(gettext("step %(n)s: %(value)s"), { n: data[0].at(-1), value: shown(data[1].at(-1)) }, true);
 
   const draw = (name, words, data) => {
     const known = charts.get(name);

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from playwright.sync_api import expect
 
 from rlhf.models import TrainingRun
 from tests import policy_runs
@@ -44,3 +45,15 @@ def test_score_over_the_divergence_comes_first_and_answers_can_be_compared(
     with page.expect_download() as download:
         page.get_by_role("link", name="Score over √KL as a file (SVG)").click()
     assert download.value.suggested_filename == f"reward-kl-run-{run.pk}.svg"
+
+
+def test_curves_tell_their_values_in_the_readers_language(cast: Cast, run: TrainingRun, sign_in: SignIn) -> None:
+    cast.manager.language = "zh-hans"
+    cast.manager.save()
+    page = sign_in(cast.manager.username, at=url(cast, "run", run.pk), viewport={"width": 1280, "height": 900})
+    figure = page.locator(".curves figure").nth(1)
+    box = figure.locator(".u-over").bounding_box()
+    assert box is not None
+    expect(figure.locator("output")).to_have_text("第 16 步：2.833")
+    page.mouse.move(box["x"] + 1, box["y"] + 20)
+    expect(figure.locator("output")).to_have_text("第 1 步：0.6931")
