@@ -14,12 +14,11 @@ from annotate import snapshots
 from annotate.errors import Refused
 from annotate.models import Project, Prompt, Task
 from annotate.models.prompt import content_hash
+from models_core.held_out import FEWEST_HELD_OUT
 
 from .models import ModelVersion
 
 Row = dict[str, Any]
-FEWEST_TO_WATCH = 5
-"""With fewer validation prompts than that a part of the train prompts is held out for measuring."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +73,12 @@ def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -
 
 
 def to_watch(project: Project) -> list[Row]:
-    """The validation prompts, which a policy is measured on while it learns from others; none where there are few."""
+    """The validation prompts, which a policy is measured on while it learns from others.
+
+    None where they are too few to measure anything: a part of the train prompts is held out then.
+    """
     rows = [_row(prompt) for prompt in _of_split(project, Prompt.Split.VALIDATION)]
-    return rows if len(rows) >= FEWEST_TO_WATCH else []
+    return rows if len(rows) >= FEWEST_HELD_OUT else []
 
 
 def held_out(project: Project) -> list[Row]:

@@ -71,14 +71,15 @@ def siblings(reward: ModelVersion) -> list[ModelVersion]:
     if run is None or run.snapshot is None:
         return []
     others = reward.project.training_runs.filter(stage=Stage.REWARD, snapshot=run.snapshot, produced__isnull=False)
-    found = others.exclude(pk=run.pk).select_related("produced").order_by("pk")
-    return [other.produced for other in found if other.produced is not None and _recipe(other) == _recipe(run)]
+    found = others.exclude(pk=run.pk).select_related("produced").prefetch_related("run_inputs").order_by("pk")
+    wanted = _recipe(run)
+    return [other.produced for other in found if other.produced is not None and _recipe(other) == wanted]
 
 
 def _recipe(run: TrainingRun) -> tuple[dict[str, Any], list[int]]:
     """What a run was told but for its seed, and the models it began from."""
-    models = run.run_inputs.filter(role=RunInput.Role.MODEL).values_list("version_id", flat=True)
-    return {name: value for name, value in run.config.items() if name != "seed"}, list(models)
+    models = [item.version_id for item in run.run_inputs.all() if item.role == RunInput.Role.MODEL]
+    return {name: value for name, value in run.config.items() if name != "seed"}, models
 
 
 def reference(version: ModelVersion) -> ModelVersion:
