@@ -27,6 +27,8 @@ from models_core.stopping import Stopped, StopSignal
 
 __all__ = ["Finished", "Sample", "prepare", "sample", "search"]
 
+Worth = Callable[[Tensor], Tensor]
+"""A head on the model's trunk: what its last hidden states are worth, [B, D] -> [B]."""
 Finished = Callable[[int, "list[Sample]"], None]
 """Called with a prompt's index and its samples as soon as the last of them has ended."""
 
@@ -36,12 +38,14 @@ class Sample:
     """One response. `ids` ends with the stop id where `finish_reason` is "stop"; else the limit cut it ("length").
 
     `logprobs` has one entry an id: its log-probability under the distribution it was drawn from, temperature, top-k and
-    top-p included (for greedy choice, temperature 0: under the model's own).
+    top-p included (for greedy choice, temperature 0: under the model's own). `values`, where they were asked for, has
+    what the state was worth in which each id was drawn.
     """
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish_reason: str
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,7 @@ class _Drawing:
     stop_ids: tuple[int, ...]
     max_new_tokens: int
     seed: int
+    worth: Worth | None
 
 
 def sample(
@@ -70,6 +75,7 @@ def sample(
     exact: bool = False,
     release: bool = False,
     beginning: Beginning | None = None,
+    worth: Worth | None = None,
     only: Sequence[int] | None = None,
     finished: Finished | None = None,
     progress: Progress | None = None,
@@ -78,8 +84,8 @@ def sample(
     """`samples` responses to each prompt, in order. `batch_size` counts responses in flight.
 
     `exact` makes them equal to the bit in every batch, for about ten times the seconds. `release`: the model is not
-    needed afterwards, so its memory may be used. `beginning` is what every row
-    attends to before its prompt, by default the model's own virtual tokens. `only`: indices of the prompts to answer;
+    needed afterwards, so its memory may be used. `beginning` is what every row attends to before its prompt, by default
+    the model's own virtual tokens. `worth` gives the samples their `values`. `only`: indices of the prompts to answer;
     the others get none. `progress` is called with responses done and in all. Raises Stopped when `stop` is requested,
     between two tokens, ValueError for a prompt that is empty or leaves no room for its answer, and BadInput where the
     model cannot be taken exactly.
@@ -89,6 +95,7 @@ def sample(
         stop_ids=tuple(stop_ids),
         max_new_tokens=max_new_tokens,
         seed=seed,
+        worth=worth,
     )
     _check_lengths(model, prompt_ids, max_new_tokens=max_new_tokens, beginning=beginning)
     chosen = range(len(prompt_ids)) if only is None else only
@@ -218,25 +225,27 @@ def _drawn(rows: Rows, drawing: _Drawing, *, stop: StopSignal | None) -> Iterato
     limit, device = drawing.max_new_tokens, rows.seen.device
     uniforms = torch.stack([_uniforms(drawing.seed, place, limit) for place in rows.places]).to(device)
     ids = torch.zeros(len(rows), limit, dtype=torch.long, device=device)
-    logprobs = torch.zeros(len(rows), limit, dtype=torch.float64, device=device)
+    said = torch.zeros(len(rows), limit, 2, dtype=torch.float64, device=device)  # log-probability and value
     stop_ids = torch.tensor(drawing.stop_ids, dtype=torch.long, device=device)
     for step in range(limit):
         if stop is not None and stop.requested:
             raise Stopped
         tokens, chances = rows.draw(uniforms[:, step], drawing.choice)
-        ids[:, step], logprobs[:, step] = tokens, chances
+        ids[:, step], said[:, step, 0] = tokens, chances
+        if drawing.worth is not None:
+            said[:, step, 1] = drawing.worth(rows.states)
         stopped = torch.isin(tokens, stop_ids).tolist()
         over = [True] * len(rows) if step == limit - 1 else stopped
         if any(over):
             yield [
-                (place, _sample(ids[slot, : step + 1], logprobs[slot, : step + 1], stopped=stopped[slot]))
+                (place, _sample(ids[slot, : step + 1], said[slot, : step + 1], drawing, stopped=stopped[slot]))
                 for slot, place in enumerate(rows.places)
                 if over[slot]
             ]
             if all(over):
                 return
             going_on = rows.drop(over)
-            tokens, ids, logprobs, uniforms = (each[going_on] for each in (tokens, ids, logprobs, uniforms))
+            tokens, ids, said, uniforms = (each[going_on] for each in (tokens, ids, said, uniforms))
         rows.advance(tokens)
 
 
@@ -245,9 +254,14 @@ def _uniforms(seed: int, place: Place, length: int) -> Tensor:
     return torch.from_numpy(numpy.random.default_rng([seed, place.prompt, place.number]).random(length))
 
 
-def _sample(ids: Tensor, logprobs: Tensor, *, stopped: bool) -> Sample:
+def _sample(ids: Tensor, said: Tensor, drawing: _Drawing, *, stopped: bool) -> Sample:
+    """ids: [T]; said: log-probabilities and values, [T, 2]."""
+    logprobs, values = said.T.tolist()
     return Sample(
-        ids=tuple(ids.tolist()), logprobs=tuple(logprobs.tolist()), finish_reason="stop" if stopped else "length"
+        ids=tuple(ids.tolist()),
+        logprobs=tuple(logprobs),
+        finish_reason="stop" if stopped else "length",
+        values=tuple(values) if drawing.worth is not None else (),
     )
 
 

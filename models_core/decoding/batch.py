@@ -14,7 +14,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from models_core.decoding.beginning import Beginning
 from models_core.decoding.drawing import Choice, choose
 from models_core.decoding.key_values import BLOCK, KeyValues, bias_of
-from models_core.decoding.network import Network
+from models_core.decoding.network import Following, Network
 from models_core.decoding.places import History, Place, shared_length
 from models_core.decoding.shapes import has_window
 
@@ -27,7 +27,8 @@ GROUP = 32
 class Batch:
     """Slot i of every tensor belongs to `places[i]`.
 
-    logits: [B, V], those of the next token; width: places in use, the same in every row.
+    following: what the head reads, [B, D], and the logits of the next tokens, [B, V]; width: places in use,
+    the same in every row.
     """
 
     def __init__(
@@ -62,11 +63,22 @@ class Batch:
         self.mask, self.bias = seen.long(), bias_of(seen)
         self.positions = self.shift + lengths  # of the next token of each row
         self.layers: list[KeyValues] = []
-        self.logits = self._prefill(own, slots)[slots]
+        read = self._prefill(own, slots)
+        self.following = Following(read.states[slots], read.logits[slots])
         self._group()
 
     def __len__(self) -> int:
         return len(self.places)
+
+    @property
+    def states(self) -> Tensor:
+        """What the head reads to say what comes next: the last hidden states, [B, D]."""
+        return self.following.states
+
+    @property
+    def logits(self) -> Tensor:
+        """Those of the next token: [B, V]."""
+        return self.following.logits
 
     @property
     def seen(self) -> Tensor:
@@ -77,8 +89,8 @@ class Batch:
         """The next token of each row and its log-probability: [B] both."""
         return choose(self.logits, self.seen, uniforms, choice)
 
-    def _prefill(self, prompts: Sequence[Sequence[int]], slots: Tensor) -> Tensor:
-        """Compute each prompt once, copy its keys and values to all its rows; returns logits [prompts, V]."""
+    def _prefill(self, prompts: Sequence[Sequence[int]], slots: Tensor) -> Following:
+        """Compute each prompt once, copy its keys and values to all its rows; returns where each prompt leads."""
         device = self.network.device
         beginning = self.beginning.cache() if self.beginning else Cache(layer_class_to_replicate=DynamicLayer)
         start = self.shift + self.same
@@ -87,7 +99,7 @@ class Batch:
             positions = torch.arange(self.shift, start, device=device)[None]
             self.network.read(ids, ids.new_ones(1, self.shared), positions, beginning)
         own = [ids[self.same :] for ids in prompts]
-        logits = []
+        parts = []
         for first, last in _chunks([len(ids) for ids in own]):
             chunk = own[first:last]
             width = max(map(len, chunk))
@@ -97,14 +109,14 @@ class Batch:
             cache = _repeated(beginning, len(chunk))
             whole = torch.nn.functional.pad(mask, (self.shared, 0), value=1)
             places = _contiguous(width - mask.sum(dim=1), shared=self.shared, width=self.shared + width)
-            logits.append(self.network.read(ids, whole, positions, cache))
+            parts.append(self.network.read(ids, whole, positions, cache))
             rows = ((slots >= first) & (slots < last)).nonzero().squeeze(1)
             for index, layer in enumerate(cache.layers):
                 if index == len(self.layers):
                     self.layers.append(KeyValues(layer, rows=len(slots), width=self.width, first=self.first_block))
                     self.layers[index].goes_to_attend = self.network.asks_for_attention
                 self.layers[index].fill(layer, source=slots[rows] - first, rows=rows, places=places)
-        return torch.cat(logits)
+        return Following(*map(torch.cat, zip(*parts, strict=True)))
 
     def drop(self, over: Sequence[bool]) -> Tensor:
         """Take out the rows that are over; returns the slots that go on, in their new order: [B].
@@ -147,11 +159,11 @@ class Batch:
             layer.groups = groups
 
     def advance(self, tokens: Tensor) -> None:
-        """Compute the logits that follow `tokens` [B]: one decode step."""
+        """Compute what follows `tokens` [B]: one decode step."""
         self.history.append(tokens)
         self.width += 1
         mask, bias = self.mask[:, : self.width], self.bias[:, : self.width]
-        self.logits = self.network.step(tokens, self.positions, mask, bias, self.layers)
+        self.following = self.network.step(tokens, self.positions, mask, bias, self.layers)
         self.positions = self.positions + 1
 
 

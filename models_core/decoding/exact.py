@@ -18,7 +18,7 @@ from models_core.config import BadInput
 from models_core.decoding.beginning import Beginning
 from models_core.decoding.drawing import Choice, choose
 from models_core.decoding.key_values import attention
-from models_core.decoding.network import Network
+from models_core.decoding.network import Following, Network
 from models_core.decoding.places import Place
 from models_core.decoding.shapes import has_window
 
@@ -109,12 +109,12 @@ class ExactBatch:
         self.slots = torch.arange(len(places))  # of the rows in flight
         members = list(dict.fromkeys(place.prompt for place in places))
         start, shift = (beginning.length, beginning.shift) if beginning else (0, 0)
-        logits, caches = [], []
+        parts, caches = [], []
         for member in members:
             cache = beginning.cache() if beginning else Cache(layer_class_to_replicate=DynamicLayer)
             ids = torch.tensor([list(prompts[member])])
             whole = ids.new_ones(1, start + ids.shape[1])
-            logits.append(network.read(ids, whole, shift + torch.arange(ids.shape[1])[None], cache))
+            parts.append(network.read(ids, whole, shift + torch.arange(ids.shape[1])[None], cache))
             caches.append(cache)
         sources = [members.index(place.prompt) for place in places]
         self.layers = [
@@ -125,10 +125,20 @@ class ExactBatch:
         self.positions = torch.zeros(size, dtype=torch.long)
         self.positions[: len(places)] = shift + torch.tensor(lengths)
         self.histories = [list(prompts[place.prompt]) for place in places]
-        self.logits = torch.cat(logits)[sources]
+        self.following = Following(*(torch.cat(part)[sources] for part in zip(*parts, strict=True)))
 
     def __len__(self) -> int:
         return len(self.places)
+
+    @property
+    def states(self) -> Tensor:
+        """What the head reads to say what comes next: the last hidden states, [B, D]."""
+        return self.following.states
+
+    @property
+    def logits(self) -> Tensor:
+        """Those of the next token: [B, V]."""
+        return self.following.logits
 
     @property
     def seen(self) -> Tensor:
@@ -153,14 +163,15 @@ class ExactBatch:
         return staying
 
     def advance(self, tokens: Tensor) -> None:
-        """Compute the logits that follow `tokens` [B]."""
+        """Compute what follows `tokens` [B]."""
         for history, token in zip(self.histories, tokens.tolist(), strict=True):
             history.append(token)
         filled = torch.zeros(self.size, dtype=torch.long)
         filled[self.slots] = tokens
         width = self.layers[0].get_seq_length() + 1
         mask = torch.ones(self.size, width, dtype=torch.long)
-        self.logits = self.network.step(filled, self.positions, mask, mask, self.layers)[self.slots]
+        whole = self.network.step(filled, self.positions, mask, mask, self.layers)
+        self.following = Following(*(part[self.slots] for part in whole))
         self.positions[self.slots] += 1
 
 

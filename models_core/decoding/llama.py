@@ -89,7 +89,7 @@ class Llama:
         return cls(model, pack=pack) if is_direct(model) else None
 
     def step(self, tokens: Tensor, positions: Tensor, bias: Tensor, caches: Sequence[LayerCache]) -> Tensor:
-        """Logits after one more token a row: tokens [B], positions [B], bias [B, 1, 1, T] -> [B, V]."""
+        """What the head reads after one more token a row: tokens [B], positions [B], bias [B, 1, 1, T] -> [B, D]."""
         hidden = functional.embedding(tokens, self.embedding)
         rotation = self._rotation(hidden, positions)
         for layer, cache in zip(self.layers, caches, strict=True):
@@ -97,10 +97,11 @@ class Llama:
             cache.append(key, value)
             attended = cache.attend(query, bias=bias, scaling=self.scaling)
             hidden = _through(layer, hidden, attended)
-        return self.head(self.norm(hidden))
+        return self.norm(hidden)
 
     def read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """Logits after the last column: ids and positions [B, W], mask [B, T] with T = W + places in the cache.
+        """What the head reads after the last column: [B, D]; ids and positions [B, W], mask [B, T], T = W + places in
+        the cache.
 
         Padding is on the left. The cache gets keys and values of every column, zeros where there is padding.
         """
@@ -121,7 +122,7 @@ class Llama:
             attended = self._attended(query, keys, values, allowed)
             hidden = _through(layer, hidden, attended.transpose(1, 2).reshape(rows * width, -1)[kept])
         last = real.cumsum(0).view(rows, width)[:, -1] - 1
-        return self.head(self.norm(hidden[last]))
+        return self.norm(hidden[last])
 
     def _rotation(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines, and sines whose first half is negative: both [N, 1, S]."""

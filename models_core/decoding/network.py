@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from transformers.cache_utils import Cache
@@ -10,6 +10,13 @@ from transformers.cache_utils import Cache
 from models_core.decoding.llama import Llama
 
 PACKED_STEPS = 16
+
+
+class Following(NamedTuple):
+    """Where B rows stand. states: what the head reads, [B, D]; logits: what it makes of them, [B, V]."""
+
+    states: Tensor
+    logits: Tensor
 
 
 class Network:
@@ -21,6 +28,7 @@ class Network:
         `release`: the model is not needed afterwards, so its weights need not stay beside the prepared ones.
         """
         self.model = model
+        self.head = model.get_output_embeddings()
         self.device = next(model.parameters()).device
         # On a GPU the model keeps its own attention, as `decoding` says.
         self.asks_for_attention = bool(model._supports_attention_backend) and self.device.type == "cpu"
@@ -32,22 +40,30 @@ class Network:
         self.takes_positions = "position_ids" in accepted
         self.kept = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
-    def read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """Logits after the last column: ids and positions [B, t], mask [B, places in the cache + t] -> [B, V]."""
+    def read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Following:
+        """Where the last column leads: ids and positions [B, t], mask [B, places in the cache + t]."""
         if self.fast is not None:
-            return self.fast.read(ids, mask, positions, cache)
+            return self._followed(self.fast, self.fast.read(ids, mask, positions, cache))
         placed = {"position_ids": positions} if self.takes_positions else {}
-        out = self.model(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **placed, **self.kept
-        )
-        logits: Tensor = out.logits[:, -1]
-        return logits
+        states: list[Tensor] = []
+        listening = self.head.register_forward_pre_hook(lambda _, given: states.append(given[0][:, -1]))
+        try:
+            out = self.model(
+                input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **placed, **self.kept
+            )
+        finally:
+            listening.remove()
+        return Following(states[-1], out.logits[:, -1])
 
-    def step(self, tokens: Tensor, positions: Tensor, mask: Tensor, bias: Tensor, caches: Sequence[Any]) -> Tensor:
-        """Logits after one more token a row: tokens and positions [B], mask and bias [B, T] -> [B, V].
+    def step(self, tokens: Tensor, positions: Tensor, mask: Tensor, bias: Tensor, caches: Sequence[Any]) -> Following:
+        """Where one more token a row leads: tokens and positions [B], mask and bias [B, T].
 
         mask is 1 where a row may look; bias says the same as 0 and minus infinity.
         """
         if self.fast is not None:
-            return self.fast.step(tokens, positions, bias[:, None, None], caches)
+            return self._followed(self.fast, self.fast.step(tokens, positions, bias[:, None, None], caches))
         return self.read(tokens[:, None], mask, positions[:, None], Cache(layers=list(caches)))
+
+    @staticmethod
+    def _followed(fast: Llama, states: Tensor) -> Following:
+        return Following(states, fast.head(states))

@@ -25,7 +25,7 @@ from models_core.methods import soft_prompts
 
 
 class Rows(Protocol):
-    """Row i belongs to `places[i]`. Shapes: B rows, T places in use, V vocabulary."""
+    """Row i belongs to `places[i]`. Shapes: B rows, T places in use, D width, V vocabulary."""
 
     places: list[Place]
 
@@ -34,6 +34,10 @@ class Rows(Protocol):
     @property
     def seen(self) -> Tensor:
         """Ids of prompt and answer so far, repeats included: [B, T]."""
+
+    @property
+    def states(self) -> Tensor:
+        """What the head reads to say what comes next: the last hidden states, [B, D]."""
 
     def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
         """The next token of each row, by its number in [0, 1), and its log-probability: [B] each."""

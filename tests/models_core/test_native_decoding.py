@@ -168,6 +168,30 @@ def test_draws_and_their_chances_are_those_of_the_logits(name, how):
             torch.testing.assert_close(chances[same].float(), logprobs[same].float(), atol=2e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen3"])
+def test_values_are_those_of_the_states_that_the_tokens_are_drawn_from(name):
+    """Nearer to fp32 than transformers in bf16, in rows that end at different times; the first is the prompt's."""
+    weight = torch.randn(WIDTHS["hidden_size"], generator=torch.Generator().manual_seed(1))
+    answers = rollout.sample(
+        made(name), PROMPTS, samples=2, max_new_tokens=40, stop_ids=list(range(3, 12)), seed=0, batch_size=8,
+        worth=lambda states: states.float() @ weight,
+    )  # fmt: skip
+    assert len({len(answer.ids) for own in answers for answer in own}) > 3
+    ours, usual = [], []
+    for prompt, own in zip(PROMPTS, answers, strict=True):
+        for answer in own:
+            ids = torch.tensor([[*prompt, *answer.ids]])
+            with torch.no_grad():
+                wide, narrow = (
+                    made(name, dtype=dtype).base_model(ids).last_hidden_state[0, len(prompt) - 1 : -1].float() @ weight
+                    for dtype in (torch.float32, torch.bfloat16)
+                )
+            ours.append(torch.tensor(answer.values) - wide)
+            usual.append(narrow - wide)
+    worst = torch.cat(usual).pow(2).mean().sqrt()
+    assert 0 < torch.cat(ours).pow(2).mean().sqrt() < (0.9 if availability.multiplies_bf16() else 1.3) * worst
+
+
 def test_rows_that_leave_disturb_no_other():
     tokens = list(range(60, 100))
     whole = said(made("llama"), PROMPTS, tokens)

@@ -56,6 +56,30 @@ def test_logprobs_are_those_of_a_full_forward_pass(model, prompts, temperature):
             torch.testing.assert_close(torch.tensor(answer.logprobs), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_values_are_those_of_the_states_that_the_tokens_are_drawn_from(model, exact):
+    """In rows of a prompt and of none, that end at different times; the first token's state is the prompt's last."""
+    weight = torch.randn(model.config.hidden_size, generator=torch.Generator().manual_seed(1))
+    stops = [answer.ids[4] for (answer,) in run(model, SHARING)[:2]]
+    how = {"samples": 2, "stop_ids": stops, "exact": exact}
+    answers = run(model, SHARING, worth=lambda states: states @ weight, **how)
+    assert answers != run(model, SHARING, **how)
+    assert [[answer.ids for answer in own] for own in answers] == [
+        [answer.ids for answer in own] for own in run(model, SHARING, **how)
+    ]
+    assert len({len(answer.ids) for own in answers for answer in own}) > 1
+    for prompt, own in zip(SHARING, answers, strict=True):
+        for answer in own:
+            with torch.no_grad():
+                states = model.base_model(torch.tensor([[*prompt, *answer.ids]])).last_hidden_state[0]
+            expected = (states @ weight)[len(prompt) - 1 : -1]
+            torch.testing.assert_close(torch.tensor(answer.values), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_nothing_has_a_value_where_none_is_asked_for(model):
+    assert run(model, PROMPTS[:1])[0][0].values == ()
+
+
 def test_an_answer_does_not_depend_on_the_batch(model):
     together = run(model, SHARING, samples=2, batch_size=8)
     assert [[answer.ids for answer in own] for own in together] == [

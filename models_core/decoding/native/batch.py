@@ -55,6 +55,11 @@ class NativeBatch:
         return len(self.places)
 
     @property
+    def states(self) -> Tensor:
+        """What the head reads to say what comes next: the last hidden states, fp32 [B, D]."""
+        return self.network.normalised(self.hidden)
+
+    @property
     def logits(self) -> Tensor:
         """Those of the next token: fp32 [B, V]."""
         return self.network.logits(self.hidden)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from models_core.compiled.memory import aligned
 from models_core.compiled.team import Call
@@ -36,6 +37,7 @@ class NativeNetwork:
         self._kept: list[Tensor] = []  # what the kernels have addresses of
         self.layers = numpy.array([self._layer(layer, release=release) for layer in body.layers], dtype=numpy.int64)
         self.norm, self.head_bias = self._wide(body.norm.weight), self._wide(plain(model.lm_head).bias)
+        self.norm_weight, self.epsilon = body.norm.weight.detach().float().clone(), float(body.norm.variance_epsilon)
         self.constants = self._wide(torch.tensor([body.norm.variance_epsilon, attention.scaling]))
         self.head = self._keep(panels.panels([plain(model.lm_head).weight]))
         if release:
@@ -133,6 +135,10 @@ class NativeNetwork:
             ],
         ).run()  # fmt: skip
         return hidden
+
+    def normalised(self, hidden: Tensor) -> Tensor:
+        """What the head reads, before it is rounded to bf16: fp32 [N, D] -> fp32 [N, D]."""
+        return functional.rms_norm(hidden, self.norm_weight.shape, self.norm_weight, self.epsilon)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """fp32 [N, D] -> fp32 [N, V]."""
