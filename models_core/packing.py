@@ -27,13 +27,14 @@ from transformers import AttentionInterface
 
 from models_core.config import BadInput
 from models_core.kernels import layers
-from models_core.kernels.attention import Segment, segment_attention
+from models_core.kernels.attention import Segment, is_compiled, segment_attention
 from models_core.methods.soft_prompts import beginning as beginning_of
 
 PACKED_ATTENTION = "hone_packed"
 
 SMALL_ATTENTION = 1024 * 1024
-"""Scores of a segment, tokens times tokens seen, up to which plain matrix products beat torch's attention kernel."""
+"""Scores of a segment, tokens times tokens seen, up to which plain matrix products beat torch's attention kernel.
+Compiled kernels beat it at any length."""
 LEAST_SHARED = 8
 """Tokens that rows must begin with alike to have them computed once: fewer aren't worth a segment of their own."""
 SHARING_COST = 16
@@ -223,7 +224,8 @@ def _attend(
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     largest = max(segment.size * width for segment, width in zip(segments, seen, strict=True))
-    if query.device.type == "cpu" and largest <= SMALL_ATTENTION:
+    is_small = query.device.type == "cpu" and largest <= SMALL_ATTENTION
+    if is_small or is_compiled(query, key, value, beginning=first):
         return segment_attention(query, key, value, segments=segments, scale=scale, beginning=first), None
     return _kernel_attention(query, key, value, layout=layout, scale=scale, beginning=first), None
 

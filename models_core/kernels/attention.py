@@ -1,8 +1,9 @@
-"""Attention within segments of one long row, by plain matrix products with a backward pass of its own.
+"""Attention within segments of one long row, with a backward pass of its own.
 
-torch's attention kernel for processors needs three times as long forwards and backwards as these products at the
-lengths of chats. Scores are computed and normalised in fp32 (fp64 for an fp64 model), as the kernel does; everything
-else in the model's numbers.
+For bf16 on a processor that multiplies vectors of it, by compiled kernels that keep no weights; else by plain matrix
+products: torch's attention kernel for processors needs three times as long forwards and backwards as those at the
+lengths of chats. Scores are computed and normalised in fp32 (fp64 for an fp64 model); what is multiplied with them is
+in the model's numbers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,12 +12,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models_core.compiled import availability
+from models_core.kernels import native
+
 QUERY_BLOCK = 256
 """Queries computed together: those of a block see no key behind it, which halves the work of a long segment."""
 
 
 class Segment(NamedTuple):
-    """Tokens `start` to `end` of the long row; they see the tokens of every range in `prefixes`, then themselves."""
+    """Tokens `start` to `end` of the long row; they see the tokens of every range in `prefixes`, then themselves.
+
+    Those ranges are other segments, whole.
+    """
 
     start: int
     end: int
@@ -47,6 +54,18 @@ def _blocks(segments: Sequence[Segment]) -> Iterator[_Block]:
             yield _Block(start, end, (*segment.prefixes, (segment.start, end)))
 
 
+def is_compiled(query: Tensor, key: Tensor, value: Tensor, *, beginning: tuple[Tensor, Tensor] | None = None) -> bool:
+    """Whether `segment_attention` of these goes through compiled kernels, which take segments of any length."""
+    return (
+        beginning is None
+        and native.is_there(query.device)
+        and availability.multiplies_bf16()
+        and all(tensor.dtype == torch.bfloat16 and tensor.stride(-1) == 1 for tensor in (query, key, value))
+        and key.shape == value.shape
+        and query.shape[-1] == key.shape[-1]
+    )
+
+
 def segment_attention(
     query: Tensor,
     key: Tensor,
@@ -61,9 +80,35 @@ def segment_attention(
     `beginning` holds keys and values [1, key heads, v, d] that every token sees before all others. Segments must not
     overlap and must cover the row.
     """
+    output: Tensor
+    if is_compiled(query, key, value, beginning=beginning) and scale > 0:
+        output = _NativeAttention.apply(query, key, value, tuple(segments), scale)
+        return output
     keys, values = (None, None) if beginning is None else beginning
-    output: Tensor = _SegmentAttention.apply(query, key, value, keys, values, tuple(_blocks(segments)), scale)
+    output = _SegmentAttention.apply(query, key, value, keys, values, tuple(_blocks(segments)), scale)
     return output
+
+
+class _NativeAttention(torch.autograd.Function):
+    """Weights are computed again in the backward pass; one number a row and head is kept of them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: tuple[Segment, ...], scale: float
+    ) -> Tensor:
+        from models_core.kernels.native.attention import attend
+
+        output, logarithms = attend(query, key, value, segments=segments, scale=scale)
+        ctx.save_for_backward(query, key, value, output, logarithms)
+        ctx.segments, ctx.scale = segments, scale
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        from models_core.kernels.native.attention import gradients
+
+        grads = gradients(gradient, *ctx.saved_tensors, segments=ctx.segments, scale=ctx.scale)
+        return *grads, None, None
 
 
 class _SegmentAttention(torch.autograd.Function):

@@ -4,6 +4,7 @@ softmax.py     logits to errors
 gate.py        the gated product inside an MLP
 norm.py        RMS normalisation, and the sum before it
 adamw.py       a step of the optimizer, of fp32 masters and their bf16 weights
+attention/     attention within segments, where the processor multiplies vectors of bf16
 
 Each has a plain counterpart in this package's parent, which computes where there is no compiler, and on other devices.
 """
@@ -25,7 +26,7 @@ def is_there(device: torch.device) -> bool:
 
 def load() -> None:
     """Have all kernels compiled, or read from disk, before time is measured: the very first time takes seconds."""
-    for name in MODULES:
+    for name in (*MODULES, "attention") if availability.multiplies_bf16() else MODULES:
         module = import_module(f"{__name__}.{name}")
         for kernel in module.KERNELS:
             kernel.load()
