@@ -2,6 +2,7 @@
 
 The forward of a module is replaced on the instance, so its parameters, names and hooks stay what they are: LoRA inside
 a projection, an adapter behind one and FSDP around a layer go on working, and what is saved is the plain model.
+Projections of one input are computed together where they are plain or have one LoRA, and else called as modules.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from transformers.activations import SiLUActivation
 
 from models_core.kernels.gate import gated
 from models_core.kernels.norm import add_norm, rms_norm
+from models_core.kernels.projections import is_low_rank, low_rank_forward, projected
 from models_core.kernels.rotary import rotate
 
 NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
@@ -37,6 +39,8 @@ def install(trunk: nn.Module) -> None:
 
 def _replacement(module: Any) -> Callable[..., Any] | None:
     name = type(module).__name__
+    if is_low_rank(module):
+        return low_rank_forward
     if name in NORMS:
         return _norm_forward
     if name in ATTENTIONS:
@@ -56,8 +60,8 @@ def _norm_forward(self: Any, hidden_states: Tensor) -> Tensor:
 
 
 def _mlp_forward(self: Any, x: Tensor) -> Tensor:
-    down: Tensor = self.down_proj(gated(self.gate_proj(x), self.up_proj(x)))
-    return down
+    gate, up = projected(x, [self.gate_proj, self.up_proj])
+    return projected(gated(gate, up), [self.down_proj])[0]
 
 
 def _layer_forward(self: Any, hidden_states: Tensor, *given: Any, **named: Any) -> Any:
@@ -94,8 +98,8 @@ def _attention_forward(
             **given,
         )
         return usual
-    projections = (self.q_proj, self.k_proj, self.v_proj)
-    query, key, value = (part(hidden_states).unflatten(-1, (-1, self.head_dim)) for part in projections)
+    projections = projected(hidden_states, [self.q_proj, self.k_proj, self.v_proj])
+    query, key, value = (part.unflatten(-1, (-1, self.head_dim)) for part in projections)
     query, key = (rotate(part, *position_embeddings) for part in (query, key))
     attend = AttentionInterface()[self.config._attn_implementation]
     attended, _ = attend(
@@ -108,4 +112,4 @@ def _attention_forward(
         sliding_window=getattr(self, "sliding_window", None),
         **given,
     )
-    return self.o_proj(attended.flatten(-2)), None
+    return projected(attended.flatten(-2), [self.o_proj])[0], None
