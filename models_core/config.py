@@ -401,6 +401,12 @@ class PPOConfig(TrainingSettings):
     )
     max_new_tokens: int = setting(64, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
     temperature: float = setting(1.0, "Sampling temperature, also inside the loss.", minimum=0.01, maximum=100.0)
+    sampler_log_probs: str = setting(
+        "auto",
+        "What sampling knew of its tokens stands in for a pass of the policy where a test finds both alike (auto), or "
+        "never (recompute).",
+        choices=("auto", "recompute"),
+    )
     kl_coef: float = setting(0.05, "Price of a nat of divergence from the reference.", minimum=0.0, maximum=100.0)
     kl_target: float = setting(
         0.0, "Divergence per answer, in nats, that kl_coef is steered to; 0 keeps kl_coef fixed.", minimum=0.0

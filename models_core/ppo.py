@@ -23,6 +23,7 @@ from models_core.policies.advantages import KLController
 from models_core.policies.learning import learn
 from models_core.policies.networks import Networks
 from models_core.policies.ptx import MixedText
+from models_core.policies.sampler import Sampler
 from models_core.reward_sources.naming import Kind, kind_of
 from models_core.reward_sources.rewards import Rewards, source_of
 from models_core.stopping import StopSignal
@@ -113,6 +114,7 @@ def train(
         average=average,
     )
     watch.restore(state.get("watch", {}), training.saved_tensors("good"))
+    sampler = Sampler(networks, state.get("sampler", {}))
     latest: dict[str, float] = state.get("latest", {})
     step, total = done, len(plan)
     training.run.progress(done, total)
@@ -124,6 +126,7 @@ def train(
             "averaged": average.updates,
             "rewards": rewards.state(),
             "watch": watch.state(),
+            "sampler": sampler.state(),
             "latest": latest,
         }
         return {"total": total, "state": state, "tensors": average.groups() | watch.groups()}
@@ -153,9 +156,10 @@ def train(
                 networks=networks,
                 kl_coef=controller.coef,
                 samples=settings.group_size,
+                told=sampler.told(sampled),
             )
             stop.check()
-            latest = scored.metrics | phase.metrics
+            latest = scored.metrics | phase.metrics | sampler.test(sampled, phase)
             if not watch.passes(latest, scored.raw.scores):
                 training.run.log(step, **latest, kl_coef=controller.coef)
                 break
@@ -170,6 +174,7 @@ def train(
                     step=step,
                     steps=total,
                     kl_coef=controller.coef,
+                    sampler=sampler,
                 )
             except Diverged as error:
                 if step == 1:
@@ -198,6 +203,7 @@ def train(
         **watch.take(),
         "trained_parameters": methods.trainable_parameters(networks.policy),
         "precision": training.precision,
+        "sampler_log_probs": "reused" if sampler.is_trusted else "recomputed",
         "seconds": training.seconds,
         "episodes_per_s": count / training.seconds,
     }

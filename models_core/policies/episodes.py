@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,13 @@ from models_core.policies.networks import Networks
 
 Rows = Tensor
 """One row per episode, one column per response token, 0 where a response has ended: [B, T]."""
+
+
+class Told(NamedTuple):
+    """What the sampler knew: log-probabilities, and the values of a head on the policy's trunk, else zeros."""
+
+    log_probs: Rows
+    values: Rows
 
 
 @dataclass(frozen=True)
@@ -73,20 +81,23 @@ def bundled(groups: Sequence[Group], *, budget: int) -> list[Bundle]:
 
 
 def measure(
-    groups: Sequence[Group], scores: Tensor, ended: Tensor, *, networks: Networks, kl_coef: float, samples: int = 1
+    groups: Sequence[Group],
+    scores: Tensor,
+    ended: Tensor,
+    *,
+    networks: Networks,
+    kl_coef: float,
+    samples: int = 1,
+    told: Told | None = None,
 ) -> Episodes:
     """Episodes with rewards and advantages, from sampled responses, what each scores [B], and which ended by EOS [B].
 
-    `groups` hold one response each, the `samples` of a prompt one after the other. Processes share the work, and all
-    know all of it afterwards.
+    `groups` hold one response each, the `samples` of a prompt one after the other. What is `told` the policy is not
+    asked. Processes share the work, and all know all of it afterwards.
     """
     settings = networks.settings
     bundles = bundled(groups, budget=settings.micro_batch_tokens)
-    log_probs, values, reference_log_probs = measured(
-        bundles,
-        lambda packed: [*networks.log_probs_and_values(packed), networks.reference_log_probs(packed)],
-        networks=networks,
-    )
+    log_probs, values, reference_log_probs = _of_networks(bundles, told, networks=networks)
     lengths = torch.tensor([len(group.responses[0]) for group in groups], device=log_probs.device)
     mask = length_mask(lengths, int(lengths.max()))
     scores = scores.to(log_probs)
@@ -119,6 +130,30 @@ def measure(
         returns=returns,
         metrics={name: value.item() for name, value in metrics.items()},
     )
+
+
+def _of_networks(bundles: Sequence[Bundle], told: Told | None, *, networks: Networks) -> tuple[Rows, Rows, Rows]:
+    """Log-probabilities and values of every token, and the reference's log-probabilities."""
+    if told is None:
+        log_probs, values, reference = measured(
+            bundles,
+            lambda packed: [*networks.log_probs_and_values(packed), networks.reference_log_probs(packed)],
+            networks=networks,
+        )
+        return log_probs, values, reference
+    if networks.value is None or networks.value is networks.policy:
+        (reference,) = measured(bundles, lambda packed: [networks.reference_log_probs(packed)], networks=networks)
+        return told.log_probs.to(reference), told.values.to(reference), reference
+    values, reference = measured(
+        bundles, lambda packed: [networks.values(packed), networks.reference_log_probs(packed)], networks=networks
+    )
+    return told.log_probs.to(reference), values, reference
+
+
+def rows_of(numbers: Sequence[Sequence[float]], *, device: torch.device) -> Rows:
+    """A number of each response token of every episode as rows, fp64."""
+    columns = [torch.tensor(row, dtype=torch.float64) for row in numbers]
+    return torch.nn.utils.rnn.pad_sequence(columns, batch_first=True).to(device)
 
 
 def _by_value_model(

@@ -18,6 +18,7 @@ from models_core.packing import Group, pack
 from models_core.policies.episodes import Episodes
 from models_core.policies.networks import Networks
 from models_core.policies.ptx import MixedText
+from models_core.policies.sampler import Comparison, Sampler
 from models_core.training import Diverged, Training
 
 
@@ -51,11 +52,12 @@ def learn(
     step: int,
     steps: int,
     kl_coef: float,
+    sampler: Sampler | None = None,
 ) -> dict[str, float]:
     """Take every update of phase `step` (from 1) of `steps`; returns their mean metrics. Raises Diverged.
 
-    With text the gradient of the language-model loss joins the policy's before the one optimizer step (Ouyang et al.
-    2022, equation 2).
+    `sampler`: whose word was taken for the policy's, and is held against the first update. With text the gradient of
+    the language-model loss joins the policy's before the one optimizer step (Ouyang et al. 2022, equation 2).
     """
     settings = networks.settings
     episodes = len(phase.mask)
@@ -67,7 +69,7 @@ def learn(
         seed=settings.seed * 2**32 + step,
         counts=[len(bundle.episodes) for bundle in phase.bundles],
     )
-    sums, norm = Sums(), 0.0
+    sums, norm, comparison = Sums(), 0.0, Comparison()
     seen = (step - 1) * settings.ppo_epochs * settings.batch_size  # episodes learned from, for the place in the text
     for number, minibatch in enumerate(updates):
         count = sum(len(phase.bundles[place].episodes) for place in minibatch)
@@ -81,7 +83,7 @@ def learn(
             networks=networks,
             sums=sums,
             share_of_phase=1 / len(updates),
-            is_first=number == 0,
+            first=comparison if number == 0 else None,
             kl_coef=kl_coef,
         )
         norm += training.update("policy", learning_rate=rate) / len(updates)
@@ -91,7 +93,10 @@ def learn(
     found = sums.over_processes(networks.device)
     if not math.isfinite(found.policy_loss + found.value_loss):
         raise Diverged("The policy's loss is not a finite number: training diverged. Try a smaller learning_rate.")
-    return measured(found, settings, has_text=text is not None) | {"gradient_norm": norm, "learning_rate": rate}
+    checked = sampler.check(comparison) if sampler is not None else {}
+    return (
+        measured(found, settings, has_text=text is not None) | {"gradient_norm": norm, "learning_rate": rate} | checked
+    )
 
 
 def measured(sums: Sums, settings: PPOConfig, *, has_text: bool) -> dict[str, float]:
@@ -112,10 +117,13 @@ def add_gradients(
     networks: Networks,
     sums: Sums,
     share_of_phase: float,
-    is_first: bool,
+    first: Comparison | None,
     kl_coef: float,
 ) -> None:
-    """Add the gradients of one minibatch of bundles to those of policy and value model, and what they come to."""
+    """Add the gradients of one minibatch of bundles to those of policy and value model, and what they come to.
+
+    Of the first one, before which no weight has moved, note how far it is from what the phase has.
+    """
     settings = networks.settings
     weights = token_weights(phase, minibatch, settings=settings)
     tokens = int(sum(phase.lengths(list(phase.bundles[place].episodes)).sum() for place in minibatch))
@@ -164,7 +172,13 @@ def add_gradients(
         sums.policy_loss += share_of_phase * policy.loss.item()
         sums.clip_fraction += part * policy.clipped.item() / tokens
         sums.approx_kl += part * policy.approx_kl.item() / tokens
-        if is_first:
+        if first is not None:
+            first.add(
+                log_probs=log_probs,
+                told_log_probs=old_log_probs,
+                values=values if on_one_trunk else None,
+                told_values=phase.tokens(rows, phase.values),
+            )
             error = (log_probs.detach() - old_log_probs).exp().sub(1).abs().max().item()
             sums.first_ratio_error = max(sums.first_ratio_error, error)
 

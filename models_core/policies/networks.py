@@ -133,14 +133,14 @@ class Networks:
         log_probs = head_log_probs(
             states, self.policy.get_output_embeddings(), packed.response_ids, temperature=self.settings.temperature
         )
-        return log_probs, self._worth(states).to(log_probs.dtype)
+        return log_probs, self.worth(states).to(log_probs.dtype)
 
     def values(self, packed: Packed) -> Tensor:
         """Of the state in which each response token is chosen, on the scale of scores: [M].
 
         A reward model's own head and scale are the start (Ouyang et al. 2022, appendix C.4).
         """
-        return self._worth(hidden_states(trunk(self.value), packed)[packed.predictors])
+        return self.worth(hidden_states(trunk(self.value), packed)[packed.predictors])
 
     def reference_log_probs(self, packed: Packed) -> Tensor:
         """Of the response tokens under the reference, at the same temperature: [M]."""
@@ -157,7 +157,8 @@ class Networks:
             del self.policy.score
         return methods.settled(self.policy)
 
-    def _worth(self, states: Tensor) -> Tensor:
+    def worth(self, states: Tensor) -> Tensor:
+        """What the value model's head makes of its trunk's last hidden states: [N, D] -> [N]."""
         score = head(self.value)
         shift, scale = language_models.reward_scale(self.value)
         return (score(states.to(score.weight.dtype)).squeeze(-1) - shift) / scale

@@ -24,14 +24,28 @@ def answers(
     )
     with methods.merged_for_sampling(networks.policy):
         return draw(
-            networks.policy, asked, networks=networks, samples=networks.settings.group_size, seed=seed, stop=stop
+            networks.policy,
+            asked,
+            networks=networks,
+            samples=networks.settings.group_size,
+            worth=networks.worth if networks.value is networks.policy else None,
+            seed=seed,
+            stop=stop,
         )
 
 
 def draw(
-    model: Any, practice: Practice, *, networks: Networks, seed: int, stop: StopSignal | None, samples: int = 1
+    model: Any,
+    practice: Practice,
+    *,
+    networks: Networks,
+    seed: int,
+    stop: StopSignal | None,
+    samples: int = 1,
+    worth: rollout.Worth | None = None,
 ) -> list[Answered]:
-    """So many answers of a model to each prompt, drawn as the policy's are in training. Raises Stopped.
+    """So many answers of a model to each prompt, drawn as the policy's are in training: from the model's distribution
+    at the settings' temperature, of which nothing is cut off. `worth` gives them values. Raises Stopped.
 
     Each row draws with numbers of its own, so a phase that is begun again samples the same, however many processes
     share it.
@@ -47,6 +61,7 @@ def draw(
         stop_ids=networks.stop_ids,
         seed=seed,
         batch_size=settings.batch_size,
+        worth=worth,
         only=own,
         stop=None if stop is None or stop.waits_for_step else stop,  # of many processes none may leave a step alone
     )
@@ -58,6 +73,8 @@ def draw(
             ids=answer.ids,
             text=chat.decode_response(networks.tokenizer, answer.ids),
             ended=answer.finish_reason == "stop",
+            log_probs=answer.logprobs,
+            values=answer.values,
         )
         for row, (prompt, ids) in enumerate(zip(practice.prompts, practice.ids, strict=True))
         for answer in every[row]

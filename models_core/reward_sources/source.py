@@ -23,7 +23,8 @@ class Answered:
     """A prompt and the policy's answer to it.
 
     `ids` are the answer's tokens in the policy's own tokenizer, with the stop token where `ended`: a source that reads
-    by another one takes `text` and tokenises it anew.
+    by another one takes `text` and tokenises it anew. `log_probs` and `values` are what the sampler knew of each token
+    when it drew it; there are values where a head on the policy's trunk gives them.
     """
 
     prompt: Prompt
@@ -31,6 +32,8 @@ class Answered:
     ids: Sequence[int]
     text: str
     ended: bool
+    log_probs: Sequence[float] = ()
+    values: Sequence[float] = ()
 
     @property
     def group(self) -> Group:
