@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models_core.kernels import native
+
 
 def rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Turn number i of every head with number i + d/2: [1, N, heads, d], [1, N, d] twice -> [1, N, heads, d].
@@ -31,6 +33,11 @@ class _Rotation(torch.autograd.Function):
 
 
 def _turned(states: Tensor, cosine: Tensor, sine: Tensor, *, direction: int) -> Tensor:
+    given = (states, cosine, sine)
+    if native.is_there(states.device) and all(one.dtype == torch.bfloat16 and one.stride(-1) == 1 for one in given):
+        from models_core.kernels.native.rotary import turned
+
+        return turned(states, cosine, sine, direction=direction)
     first, second = states.chunk(2, dim=-1)
     output = torch.empty_like(states, memory_format=torch.contiguous_format)
     to_first, to_second = output.chunk(2, dim=-1)

@@ -13,6 +13,7 @@ from models_core.compiled import availability
 from models_core.kernels import native, vocabulary
 from models_core.kernels.gate import gated
 from models_core.kernels.norm import add_norm, rms_norm
+from models_core.kernels.rotary import rotate
 from models_core.kernels.vocabulary import linear_log_probs
 from models_core.language_models import load_policy
 from models_core.methods.layers import trunk
@@ -77,6 +78,24 @@ def test_the_sum_before_a_normalisation_gets_the_gradients_of_both_ways(threads:
         return torch.cat([states + added, normal(states + added, weight)])
 
     check(ours, plain, [drawn(7, 40, seed=0), drawn(7, 40, seed=1), drawn(40, seed=2)])
+
+
+@pytest.mark.parametrize("size", [64, 6])
+def test_rotation(size: int, threads: int) -> None:
+    """Of heads that lie beside something else, as a wider projection leaves them."""
+    angles = torch.randn(1, 7, size // 2, generator=torch.Generator().manual_seed(5)).repeat(1, 1, 2)
+    cosine, sine = angles.cos().bfloat16(), angles.sin().bfloat16()
+    wide = drawn(1, 7, 5, size + 2, seed=0)
+
+    def ours(states: Tensor) -> Tensor:
+        return rotate(states[:, :, 1:4, :size], cosine, sine)
+
+    def plain(states: Tensor) -> Tensor:
+        first, second = states[:, :, 1:4, :size].chunk(2, dim=-1)
+        c, s = (angle.double()[:, :, None, : size // 2] for angle in (cosine, sine))
+        return torch.cat([first * c - second * s, second * c + first * s], dim=-1)
+
+    check(ours, plain, [wide])
 
 
 def test_the_gated_product(threads: int) -> None:

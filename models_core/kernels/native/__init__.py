@@ -3,6 +3,7 @@
 softmax.py     logits to errors
 gate.py        the gated product inside an MLP
 norm.py        RMS normalisation, and the sum before it
+rotary.py      rotary positions
 adamw.py       a step of the optimizer, of fp32 masters and their bf16 weights
 attention/     attention within segments, where the processor multiplies vectors of bf16
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from models_core.compiled import availability
 
-MODULES = ("softmax", "gate", "norm", "adamw")
+MODULES = ("softmax", "gate", "norm", "rotary", "adamw")
 
 
 def is_there(device: torch.device) -> bool:
