@@ -182,20 +182,25 @@ def _add(layout: Layout, *, size: int, prefixes: tuple[int, ...]) -> None:
     layout.prefixes.append(prefixes)
 
 
-def hidden_states(trunk: Any, packed: Packed) -> torch.Tensor:
-    """The trunk's last hidden states of every token of the long row: [N, D].
+def hidden_states(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = None) -> torch.Tensor:
+    """The trunk's last hidden states of every token of the long row, or of those at the places `rows`: [rows, D].
 
-    Where a model has learned virtual tokens, they take the first positions, and every token sees them.
+    Where only some are wanted, the last layer leaves the others out once all have been attended to. Where a model has
+    learned virtual tokens, they take the first positions, and every token sees them.
     """
     layers.install(trunk)  # first: virtual tokens are computed by the same layers, whoever comes first
     positions, given = packed.positions, {}
+    is_left_to_layer = rows is not None and layers.chooses_rows(trunk)
+    if is_left_to_layer:
+        given["rows"] = rows
     beginning = beginning_of(trunk)
     if beginning is not None:
         positions = positions + beginning.shift
         given["beginning"] = list(zip(beginning.keys, beginning.values, strict=True))
     with packed_attention(trunk.config):
         output = trunk(input_ids=packed.ids, position_ids=positions, use_cache=False, layout=packed.layout, **given)
-    return output.last_hidden_state[0]
+    states: torch.Tensor = output.last_hidden_state[0]
+    return states if rows is None or is_left_to_layer else states[rows]
 
 
 def _attend(

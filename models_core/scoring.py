@@ -46,7 +46,7 @@ def encode_group(tokenizer: Any, messages: Sequence[Message], texts: Sequence[st
 
 def end_states(model: Any, packed: Packed) -> torch.Tensor:
     """What a reward model's head reads: the trunk's last hidden state at every response's EOS, [responses, width]."""
-    return hidden_states(trunk(model), packed)[packed.ends]
+    return hidden_states(trunk(model), packed, rows=packed.ends)
 
 
 def reward_logits(model: Any, packed: Packed) -> torch.Tensor:
@@ -69,7 +69,7 @@ def head_logits(model: Any, packed: Packed) -> torch.Tensor:
 
 def response_log_probs(model: Any, packed: Packed, *, temperature: float = 1.0) -> torch.Tensor:
     """A language model's log-probability of every response token, end to end: [M]."""
-    states = hidden_states(trunk(model), packed)[packed.predictors]
+    states = hidden_states(trunk(model), packed, rows=packed.predictors)
     return head_log_probs(states, model.get_output_embeddings(), packed.response_ids, temperature=temperature)
 
 

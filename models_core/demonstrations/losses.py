@@ -46,8 +46,8 @@ def predicting_states(
     """The hidden states that predict the tokens at these places, [M, D], and the tokens themselves, [M]."""
     packed = pack([example.group for example in examples], device=device)
     rows = torch.arange(len(examples)).repeat_interleave(torch.tensor(at.sizes)).to(device)
-    states = hidden_states(trunk(network), packed)
-    return states[packed.places(rows, at.tokens - 1)], packed.ids[0, packed.places(rows, at.tokens)]
+    states = hidden_states(trunk(network), packed, rows=packed.places(rows, at.tokens - 1))
+    return states, packed.ids[0, packed.places(rows, at.tokens)]
 
 
 def token_losses(network: Any, examples: Sequence[Example], at: Places, *, device: torch.device) -> torch.Tensor:

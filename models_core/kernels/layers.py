@@ -32,9 +32,19 @@ def install(trunk: nn.Module) -> None:
     if getattr(trunk, "_has_kernels", False):
         return
     trunk._has_kernels = True  # type: ignore[assignment]
+    layers = []
     for module in trunk.modules():
         if (forward := _replacement(module)) is not None:
             module.forward = MethodType(forward, module)
+            layers += [module] if forward is _layer_forward else []
+    for layer in layers:
+        layer.is_last = layer is layers[-1]
+    trunk._chooses_rows = bool(layers)  # type: ignore[assignment]
+
+
+def chooses_rows(trunk: Any) -> bool:
+    """Whether the last layer of a trunk takes `rows`, and gives back the states of those tokens alone."""
+    return bool(trunk._chooses_rows)
 
 
 def _replacement(module: Any) -> Callable[..., Any] | None:
@@ -64,17 +74,23 @@ def _mlp_forward(self: Any, x: Tensor) -> Tensor:
     return projected(gated(gate, up), [self.down_proj])[0]
 
 
-def _layer_forward(self: Any, hidden_states: Tensor, *given: Any, **named: Any) -> Any:
+def _layer_forward(self: Any, hidden_states: Tensor, *given: Any, rows: Tensor | None = None, **named: Any) -> Any:
     """Packed rows have the sum before the MLP and its normalisation computed together.
 
-    A layer that is computed twice goes the usual way: transformers does that in the forward that is replaced here.
+    Of the last layer's states only those at `rows` are wanted, where they are given: of the others it needs no more
+    than their keys and values. A layer that is computed twice goes the usual way: transformers does that in the forward
+    that is replaced here.
     """
     norm = self.post_attention_layernorm
+    rows = rows if self.is_last else None
     is_watched = norm._forward_hooks or norm._forward_pre_hooks
     is_plain = named.get("layout") is not None and not given and hidden_states.dtype != torch.float64
     if not is_plain or is_watched or self.gradient_checkpointing:
-        return type(self).forward(self, hidden_states, *given, **named)
+        states = type(self).forward(self, hidden_states, *given, **named)
+        return states if rows is None else states.index_select(1, rows)
     attended, _ = self.self_attn(self.input_layernorm(hidden_states), **named)
+    if rows is not None:
+        hidden_states, attended = (states.index_select(1, rows) for states in (hidden_states, attended))
     hidden_states, normed = add_norm(hidden_states, attended, norm.weight, eps=norm.variance_epsilon)
     return hidden_states + self.mlp(normed)
 

@@ -129,7 +129,7 @@ class Networks:
         if self.value is not self.policy:
             log_probs = self.log_probs(packed)
             return log_probs, torch.zeros_like(log_probs) if self.value is None else self.values(packed)
-        states = hidden_states(trunk(self.policy), packed)[packed.predictors]
+        states = hidden_states(trunk(self.policy), packed, rows=packed.predictors)
         log_probs = head_log_probs(
             states, self.policy.get_output_embeddings(), packed.response_ids, temperature=self.settings.temperature
         )
@@ -140,7 +140,7 @@ class Networks:
 
         A reward model's own head and scale are the start (Ouyang et al. 2022, appendix C.4).
         """
-        return self.worth(hidden_states(trunk(self.value), packed)[packed.predictors])
+        return self.worth(hidden_states(trunk(self.value), packed, rows=packed.predictors))
 
     def reference_log_probs(self, packed: Packed) -> Tensor:
         """Of the response tokens under the reference, at the same temperature: [M]."""

@@ -109,3 +109,40 @@ def test_layers_computed_twice_have_the_same_gradients(tmp_path: Path) -> None:
         gradients.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], rtol=0, atol=1e-7, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen", "gpt2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("twice", [False, True])
+def test_some_tokens_alone_have_the_states_and_gradients_they_have_among_all(
+    kind: str, dtype: torch.dtype, twice: bool, tmp_path: Path
+) -> None:
+    """Also one that is wanted twice, as a prompt's last token is, and in another order."""
+    folder, packed = make_tiny_model(tmp_path / "model", kind=kind), pack(GROUPS, sharing="always")
+    rows = torch.tensor([12, 3, 4, 3, 0])
+    found = []
+    for alone in (False, True):
+        model: Any = load_policy(folder, device="cpu", dtype=dtype)
+        if twice:
+            memory.compute_layers_twice(model)
+        states = hidden_states(trunk(model), packed, rows=rows) if alone else hidden_states(trunk(model), packed)[rows]
+        (states * torch.randn(states.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+        gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+        found.append((states.detach(), gradients))
+    assert found[1][0].shape == (5, 16)
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=1e-5)
+    assert found[0][1].keys() == found[1][1].keys()
+    for name, gradient in found[0][1].items():
+        # transformers normalises in fp32 whatever comes in
+        torch.testing.assert_close(found[1][1][name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_only_the_last_layers_mlp_is_spared_the_other_tokens(tmp_path: Path) -> None:
+    model: Any = load_policy(make_tiny_model(tmp_path / "model"), device="cpu", dtype=torch.float32)
+    sizes: list[int] = []
+    for layer in model.model.layers:
+        layer.mlp.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[1]))
+    packed = pack(GROUPS, sharing="always")
+    hidden_states(trunk(model), packed, rows=packed.ends)
+    hidden_states(trunk(model), packed)
+    assert sizes == [14, 4, 14, 14]
