@@ -7,18 +7,14 @@ S^T = K Q^T comes out as the left-hand side of dV and dK, and dQ^T = K^T dS^T is
 # mypy: ignore-errors
 # These functions are typed by numba, from the calls in which they are compiled.
 
-from numba import carray
-from numpy import float32
-
 from models_core.compiled.kernel import kernel, part
 from models_core.compiled.team import RESERVED
 from models_core.compiled.tile import ROWS, WIDTH, tile
-from models_core.compiled.values import floats, longs, own, share, wait, words
+from models_core.compiled.values import floats, longs, own, share, wait
 from models_core.kernels.native.attention import forward
 from models_core.kernels.native.attention.rows import (
     PIECE,
     blocks_of,
-    clear,
     copy,
     copy_tokens,
     multiply,
@@ -26,7 +22,19 @@ from models_core.kernels.native.attention.rows import (
     turn,
     write,
 )
-from models_core.kernels.native.attention.vectors import SIDE, errors, inner, separate, taken, transpose
+from models_core.kernels.native.attention.vectors import (
+    SIDE,
+    add,
+    clear,
+    errors,
+    inner,
+    move,
+    separate,
+    taken,
+    transpose,
+)
+from numba import carray
+from numpy import float32
 
 ARGUMENTS = (
     *forward.ARGUMENTS,
@@ -95,8 +103,8 @@ def propagate_part(v, of_part, head, scratch):
         copy_tokens(value, v[VALUE_TOKEN], start, end, size, width, values + ahead * width * 2)
         whole = (used + SIDE - 1) // SIDE * SIDE
         for place in range(used, whole):
-            clear(keys + place * width * 2, width // 2)
-            clear(values + place * width * 2, width // 2)
+            clear(keys + place * width * 2, width // WIDTH)
+            clear(values + place * width * 2, width // WIDTH)
         turn_keys(keys, width, capacity, laid, whole, turned, rest)
         laid = ahead // SIDE * SIDE  # the next piece's keys go where this one's are
         clear_sums(to_keys, capacity, width, ahead, used + used % 2)
@@ -122,7 +130,8 @@ def propagate_part(v, of_part, head, scratch):
 @part
 def clear_sums(sums, capacity, width, first, last):
     for panel in range(width // WIDTH):
-        clear(sums + (panel * capacity + first) * PIECE, (last - first) * WIDTH)
+        if last > first:
+            clear(sums + (panel * capacity + first) * PIECE, (last - first) * 2)
 
 
 @part
@@ -144,10 +153,8 @@ def keep(v, place, tokens, head, to_keys, to_values, first):
     for panel in range(width // WIDTH):
         for kind in range(2):
             sums = to_values if kind else to_keys
-            source = words(sums + (panel * v[CAPACITY] + first) * PIECE)
-            out = words(target + (kind * tokens * width + panel * tokens * WIDTH) * 4)
-            for number in range(tokens * WIDTH):
-                out[number] = source[number]
+            source = sums + (panel * v[CAPACITY] + first) * PIECE
+            move(source, target + (kind * width + panel * WIDTH) * tokens * 4, tokens * 2)
 
 
 @part
@@ -157,16 +164,13 @@ def gather(v, of_piece, head, token, scratch):
     size = v[SIZE]
     row = ((of_piece[0] + token) * v[HEADS] + head) * size * 2
     for kind in range(2):
-        clear(scratch, width)
-        sums = floats(scratch)
+        clear(scratch, width // WIDTH * 2)
         for number in range(of_piece[2], of_piece[3]):
             source = longs(v[SOURCES] + number * 24)
             tokens = source[1]
             base = v[SUMS] + (source[0] * v[HEADS] + head * tokens) * 2 * width * 4 + kind * tokens * width * 4
             for panel in range(width // WIDTH):
-                one = floats(base + (panel * tokens + source[2] + token) * PIECE)
-                for column in range(WIDTH):
-                    sums[panel * WIDTH + column] += one[column]
+                add(base + (panel * tokens + source[2] + token) * PIECE, scratch + panel * PIECE)
         if kind:
             write(scratch, PIECE, float32(1), size, v[TO_VALUE] + row)
         else:
@@ -250,8 +254,8 @@ def take(v, head, start, first, rows, queries, gradients, logarithms, along, scr
         of_column[column] = kept[row]
         floats(along)[column] = inner(gradients + column * width * 2, scratch, width // WIDTH)
     for column in range(last - first, WIDTH):
-        clear(queries + column * width * 2, width // 2)
-        clear(gradients + column * width * 2, width // 2)
+        clear(queries + column * width * 2, width // WIDTH)
+        clear(gradients + column * width * 2, width // WIDTH)
         of_column[column] = NEVER
         floats(along)[column] = float32(0)
 

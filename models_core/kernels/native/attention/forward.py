@@ -9,9 +9,6 @@ multiplied by the values (for backwards by parts without kept weights see Dao et
 
 from math import log
 
-from numba import carray
-from numpy import float32
-
 from models_core.compiled.kernel import kernel, part
 from models_core.compiled.sums import largest
 from models_core.compiled.team import RESERVED
@@ -20,7 +17,6 @@ from models_core.compiled.values import floats, longs, own, share
 from models_core.kernels.native.attention.rows import (
     PIECE,
     blocks_of,
-    clear,
     copy,
     copy_tokens,
     multiply,
@@ -28,7 +24,9 @@ from models_core.kernels.native.attention.rows import (
     turn,
     write,
 )
-from models_core.kernels.native.attention.vectors import hide, taken, weigh
+from models_core.kernels.native.attention.vectors import clear, hide, taken, weigh
+from numba import carray
+from numpy import float32
 
 ARGUMENTS = (
     "counter",
@@ -93,8 +91,8 @@ def attend_part(v, of_part, head, scratch):
         copy_tokens(value, v[VALUE_TOKEN], start, end, size, width, values + ahead * width * 2)
         panels = (used + WIDTH - 1) // WIDTH
         for place in range(used, panels * WIDTH):
-            clear(keys + place * width * 2, width // 2)
-            clear(values + place * width * 2, width // 2)
+            clear(keys + place * width * 2, width // WIDTH)
+            clear(values + place * width * 2, width // WIDTH)
         for panel in range(laid, panels):
             turn(keys + panel * WIDTH * width * 2, width, key_panels + panel * WIDTH * width * 2)
         pair_up(values, width, laid * WIDTH // 2, panels * WIDTH // 2, value_panels, capacity // 2 * PIECE)

@@ -6,12 +6,11 @@ panels; what is added is zero and stays so.
 # mypy: ignore-errors
 # These functions are typed by numba, from the calls in which they are compiled.
 
-from numpy import float32, int64, uint16, uint32
-
 from models_core.compiled.kernel import part
 from models_core.compiled.tile import ROWS, WIDTH, tile
-from models_core.compiled.values import floats, halves, narrow, words
-from models_core.kernels.native.attention.vectors import SIDE, interleave, move, scaled, transpose
+from models_core.compiled.values import floats, halves, narrow
+from models_core.kernels.native.attention.vectors import SIDE, clear, interleave, move, scaled, transpose
+from numpy import int64, uint16
 
 PIECE = 4 * WIDTH
 """Bytes of a row of a block of sums, and of a pair of a panel."""
@@ -44,14 +43,6 @@ def write(sums, step, factor, size, target):
 
 
 @part
-def clear(address, count):
-    """Zeros in place of `count` words."""
-    out = words(address)
-    for place in range(count):
-        out[place] = uint32(0)
-
-
-@part
 def copy_tokens(base, stride, start, end, size, width, target):
     """The rows of one head's tokens, `stride` bytes apart in the tensor."""
     for token in range(start, end):
@@ -81,9 +72,7 @@ def pair_up(rows, width, first, last, target, stride):
 @part
 def multiply(rows, left, stride, panel, pairs, sums):
     """One tile from nothing: `tile` with sums that begin at zero."""
-    start = floats(sums)
-    for place in range(rows * WIDTH):
-        start[place] = float32(0)
+    clear(sums, rows * 2)
     tile(rows, left, stride, panel, pairs, sums, panel)
 
 

@@ -9,12 +9,11 @@ a short segment takes half as long.
 import math
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
-
 from models_core.compiled import values
 from models_core.compiled.tile import BF16, PAIRS, SUMS
 from models_core.compiled.values import I16, I32, I64
+from numba import types
+from numba.extending import intrinsic
 
 SIDE = 16
 HALVES, LINE = ir.VectorType(I16, SIDE), ir.VectorType(I16, 2 * SIDE)
@@ -161,7 +160,7 @@ def transpose(typing, source, source_stride, target, target_stride):
 
 @intrinsic
 def move(typing, source, target, lines):
-    """Copy so many times 32 bf16 numbers."""
+    """Copy so many times 64 bytes."""
 
     def generate(context, builder, signature, arguments):
         source, target, lines = arguments
@@ -172,6 +171,34 @@ def move(typing, source, target, lines):
         return context.get_dummy_value()
 
     return types.void(*(types.int64,) * 3), generate
+
+
+@intrinsic
+def clear(typing, target, lines):
+    """Zeros over so many times 64 bytes, as wide as they are read next: narrower ones would have to be waited for."""
+
+    def generate(context, builder, signature, arguments):
+        target, lines = arguments
+        loop = _Loop(builder, lines)
+        _store(builder, LINE([0] * (2 * SIDE)), builder.add(target, builder.mul(loop.number, I64(4 * SIDE))), 0)
+        loop.end()
+        return context.get_dummy_value()
+
+    return types.void(*(types.int64,) * 2), generate
+
+
+@intrinsic
+def add(typing, source, target):
+    """Add 32 numbers of fp32 to others."""
+
+    def generate(context, builder, signature, arguments):
+        source, target = arguments
+        for offset in (0, 4 * SIDE):
+            both = (_load(builder, one, offset, SUMS) for one in (target, source))
+            _store(builder, builder.fadd(*both), target, offset)
+        return context.get_dummy_value()
+
+    return types.void(*(types.int64,) * 2), generate
 
 
 @intrinsic
