@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from models_core.compiled.kernel import Kernel
 from models_core.compiled.memory import LINE
 from models_core.compiled.team import Call
 from models_core.compiled.tile import WIDTH
 from models_core.kernels.native.attention import backward, forward
 from models_core.kernels.native.attention.plan import Plan, Span, plan
-from torch import Tensor
 
 KERNELS = (forward.attend, backward.propagate)
 

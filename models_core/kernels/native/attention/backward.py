@@ -7,6 +7,9 @@ S^T = K Q^T comes out as the left-hand side of dV and dK, and dQ^T = K^T dS^T is
 # mypy: ignore-errors
 # These functions are typed by numba, from the calls in which they are compiled.
 
+from numba import carray
+from numpy import float32
+
 from models_core.compiled.kernel import kernel, part
 from models_core.compiled.team import RESERVED
 from models_core.compiled.tile import ROWS, WIDTH, tile
@@ -33,8 +36,6 @@ from models_core.kernels.native.attention.vectors import (
     taken,
     transpose,
 )
-from numba import carray
-from numpy import float32
 
 ARGUMENTS = (
     *forward.ARGUMENTS,

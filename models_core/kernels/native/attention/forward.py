@@ -9,6 +9,9 @@ multiplied by the values (for backwards by parts without kept weights see Dao et
 
 from math import log
 
+from numba import carray
+from numpy import float32
+
 from models_core.compiled.kernel import kernel, part
 from models_core.compiled.sums import largest
 from models_core.compiled.team import RESERVED
@@ -25,8 +28,6 @@ from models_core.kernels.native.attention.rows import (
     write,
 )
 from models_core.kernels.native.attention.vectors import clear, hide, taken, weigh
-from numba import carray
-from numpy import float32
 
 ARGUMENTS = (
     "counter",

@@ -6,11 +6,12 @@ panels; what is added is zero and stays so.
 # mypy: ignore-errors
 # These functions are typed by numba, from the calls in which they are compiled.
 
+from numpy import int64, uint16
+
 from models_core.compiled.kernel import part
 from models_core.compiled.tile import ROWS, WIDTH, tile
 from models_core.compiled.values import floats, halves, narrow
 from models_core.kernels.native.attention.vectors import SIDE, clear, interleave, move, scaled, transpose
-from numpy import int64, uint16
 
 PIECE = 4 * WIDTH
 """Bytes of a row of a block of sums, and of a pair of a panel."""

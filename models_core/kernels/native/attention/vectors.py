@@ -9,11 +9,12 @@ a short segment takes half as long.
 import math
 
 from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
 from models_core.compiled import values
 from models_core.compiled.tile import BF16, PAIRS, SUMS
 from models_core.compiled.values import I16, I32, I64
-from numba import types
-from numba.extending import intrinsic
 
 SIDE = 16
 HALVES, LINE = ir.VectorType(I16, SIDE), ir.VectorType(I16, 2 * SIDE)
