@@ -64,7 +64,8 @@ class Difference:
         """That of all processes together."""
         sums = torch.tensor([self.count, self.total, self.squares], dtype=torch.float64, device=device)
         largest = max(distributed.gathered({processes.rank(): self.largest}).values())
-        return Difference(*distributed.summed(sums).tolist(), largest)
+        count, total, squares = distributed.summed(sums).tolist()
+        return Difference(count, total, squares, largest)
 
     @property
     def mean(self) -> float:
