@@ -199,6 +199,13 @@ def difference(apart: torch.Tensor) -> Difference:
     return found
 
 
+def compared(log_probs: torch.Tensor, values: torch.Tensor | None = None) -> bool:
+    """Whether differences of these sizes are within the tolerance of bf16."""
+    comparison, zeros = Comparison(), torch.zeros(len(log_probs))
+    comparison.add(log_probs=log_probs, told_log_probs=zeros, values=values, told_values=zeros)
+    return comparison.is_within(TOLERANCES[torch.bfloat16])
+
+
 def test_mean_and_error_are_those_of_all_parts() -> None:
     apart = torch.randn(1234, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.06 - 0.002
     found = difference(apart)
@@ -215,7 +222,12 @@ def test_in_bf16_spread_is_borne_and_bias_is_not(bias: float, outlier: float, is
     apart = torch.randn(2000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.06
     apart += bias - apart.mean()
     apart[7] = outlier or apart[7]
-    assert difference(apart).is_within(TOLERANCES[torch.bfloat16]) == is_right
+    assert compared(apart) == is_right
+
+
+@pytest.mark.parametrize(("shift", "is_right"), [(0.01, True), (-0.05, False)])
+def test_values_may_be_shifted_by_more(shift: float, is_right: bool) -> None:
+    assert compared(torch.zeros(500), torch.full((500,), shift)) == is_right
 
 
 def test_a_large_value_may_differ_by_more() -> None:
