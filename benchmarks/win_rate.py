@@ -52,6 +52,9 @@ USUAL: Settings = {
 }
 """Of the stages; `ptx` are those that PPO-ptx has besides the ones of `ppo`. Nothing is chosen by the held-out prompts:
 the last weights are measured."""
+ON_GOLD: Mapping[str, Any] = {"kl_coef": 0.03, "value_model": "auto"}
+"""Of `ppo` where the policy learns from the gold reward: its scores spread over a third of the proxy's range, and it is
+no model that a value model could start from."""
 ANSWERS, REWARD_ANSWERS = 4, 8
 """Answers of each model to a held-out prompt, all pairs of which are compared, and to a prompt of the reward model."""
 SAMPLE_SEED = 1000
@@ -73,7 +76,8 @@ class Start:
 def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
-    settings = stages.settings(options, parser, usual=USUAL)
+    of_policy = {**USUAL["ppo"], **(ON_GOLD if options.reward == "gold" else {})}
+    settings = stages.settings(options, parser, usual={**USUAL, "ppo": of_policy})
     if "ptx" in options.kinds and options.text is None:
         parser.error("PPO-ptx needs --text")
     path = options.folder / "results.jsonl"
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
     keys = []
     for seed in options.seeds:
         for kind in options.kinds:
-            own = {name: str(value) for name, value in _policy_settings(kind, settings, reward=options.reward).items()}
+            own = {name: str(value) for name, value in _policy_settings(kind, settings).items()}
             keys.append({"kind": kind, "seed": seed, "reward": options.reward, "settings": own})
             if not results.has(path, keys[-1]):
                 results.append(path, keys[-1] | measured(kind, seed, start=start, options=options, settings=settings))
@@ -154,7 +158,7 @@ def prepared(options: argparse.Namespace, settings: Settings) -> Start:
 
 def measured(kind: str, seed: int, *, start: Start, options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Train one policy and measure it on what no model has seen."""
-    own = _policy_settings(kind, settings, reward=options.reward)
+    own = _policy_settings(kind, settings)
     digest = hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:8]
     name = f"{options.reward}-{kind}-{digest}-{seed}"
     run = options.folder / name
@@ -271,7 +275,5 @@ def _perplexities(row: Row) -> str:
     return f"{row['perplexity_before']:.2f} to {row['perplexity']:.2f}" if "perplexity" in row else ""
 
 
-def _policy_settings(kind: str, settings: Settings, *, reward: str) -> dict[str, Any]:
-    own = {**settings["ppo"], **(settings["ptx"] if kind == "ptx" else {})}
-    # The gold reward is no model that a value model could start from.
-    return own | ({"value_model": "auto"} if reward == "gold" and own["value_model"] == "reward" else {})
+def _policy_settings(kind: str, settings: Settings) -> dict[str, Any]:
+    return {**settings["ppo"], **(settings["ptx"] if kind == "ptx" else {})}
