@@ -23,7 +23,7 @@ def linear_log_probs(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, *, temperature: float = 1.0
 ) -> Tensor:
     """log softmax((W h + b) / temperature) at the chosen tokens, in fp32 or wider: [N, D], [V, D], [V], [N] -> [N]."""
-    output: Tensor = _LinearLogProbs.apply(hidden, weight, bias, tokens, temperature)
+    output: Tensor = _LinearLogProbs.apply(hidden, weight, bias, tokens, temperature, torch.is_grad_enabled())
     return output
 
 
@@ -32,9 +32,16 @@ class _LinearLogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, temperature: float
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        tokens: Tensor,
+        temperature: float,
+        has_gradients: bool,
     ) -> Tensor:
-        learns, weight_learns, bias_learns = ctx.needs_input_grad[:3]
+        # A weight that learns says so in passes without gradients, too.
+        learns, weight_learns, bias_learns = (has_gradients and needs for needs in ctx.needs_input_grad[:3])
         keeps = (weight_learns or bias_learns) and len(tokens) * weight.shape[0] * weight.element_size() <= KEPT_BYTES
         follows = learns and not (weight_learns or bias_learns)
         errors: list[Tensor] = []
@@ -60,7 +67,7 @@ class _LinearLogProbs(torch.autograd.Function):
         learns, weight_learns, bias_learns = ctx.needs_input_grad[:3]
         factor = (gradient / -ctx.temperature)[:, None]
         if ctx.directions:
-            return (torch.cat(kept) * factor).to(hidden.dtype), None, None, None, None
+            return (torch.cat(kept) * factor).to(hidden.dtype), None, None, None, None, None
         to_hidden = torch.empty_like(hidden) if learns else None
         to_weight = None
         if weight_learns:
@@ -82,7 +89,7 @@ class _LinearLogProbs(torch.autograd.Function):
                 to_weight.addmm_(error.t(), (states * part).to(error.dtype), beta=1.0 if number else 0.0)
             if to_bias is not None:
                 to_bias += (error * part).sum(0).to(to_bias.dtype)
-        return to_hidden, to_weight, to_bias, None, None
+        return to_hidden, to_weight, to_bias, None, None, None
 
 
 def _is_native(weight: Tensor) -> bool:

@@ -126,6 +126,23 @@ def test_log_probabilities(chunk: int, kept: int, threads: int, monkeypatch: pyt
         torch.testing.assert_close(gradient.double(), one, rtol=4 * HALF, atol=0.02)
 
 
+@pytest.mark.parametrize("has_gradients", [True, False])
+def test_errors_are_worked_out_only_where_they_will_be_read(
+    has_gradients: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A learning weight asks for them in a pass of scoring, too, in which nobody would."""
+    usual, wanted = vocabulary._softmax, []
+
+    def watched(*given: Any, **named: Any) -> Any:
+        wanted.append(named["wants_error"])
+        return usual(*given, **named)
+
+    monkeypatch.setattr(vocabulary, "_softmax", watched)
+    with torch.set_grad_enabled(has_gradients):
+        linear_log_probs(drawn(6, 16, seed=0), drawn(70, 16, seed=1), None, torch.tensor([0, 69, 3, 3, 50, 7]))
+    assert wanted == [has_gradients]
+
+
 @pytest.mark.usefixtures("without_compiler")
 def test_a_model_without_a_compiler_computes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_tiny_model(tmp_path / "model")
