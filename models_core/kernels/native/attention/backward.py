@@ -8,18 +8,18 @@ S^T = K Q^T comes out as the left-hand side of dV and dK, and dQ^T = K^T dS^T is
 # These functions are typed by numba, from the calls in which they are compiled.
 
 from numba import carray
-from numpy import float32
+from numpy import float32, int64
 
 from models_core.compiled.kernel import kernel, part
 from models_core.compiled.team import RESERVED
 from models_core.compiled.tile import ROWS, WIDTH, tile
 from models_core.compiled.values import floats, longs, own, share, wait
 from models_core.kernels.native.attention import forward
+from models_core.kernels.native.attention.forward import lay, lay_seen
 from models_core.kernels.native.attention.rows import (
     PIECE,
     blocks_of,
     copy,
-    copy_tokens,
     multiply,
     pair_up,
     turn,
@@ -86,22 +86,15 @@ def propagate_part(v, of_part, head, scratch):
     matrix = capacity * width * 2
     keys, values, turned, to_keys = scratch, scratch + matrix, scratch + 2 * matrix, scratch + 3 * matrix
     to_values, rest = scratch + 5 * matrix, scratch + 7 * matrix
-    key, value = v[KEY] + head * v[KEY_HEAD], v[VALUE] + head * v[VALUE_HEAD]
-    ahead = of_part[5] * 0
-    for number in range(of_part[0], of_part[1]):
-        span = longs(v[SEEN] + number * 16)
-        copy_tokens(key, v[KEY_TOKEN], span[0], span[1], size, width, keys + ahead * width * 2)
-        copy_tokens(value, v[VALUE_TOKEN], span[0], span[1], size, width, values + ahead * width * 2)
-        ahead += span[1] - span[0]
-    clear_sums(to_keys, capacity, width, ahead * 0, ahead)
-    clear_sums(to_values, capacity, width, ahead * 0, ahead)
-    laid = ahead * 0
+    ahead = lay_seen(v, of_part, head, keys, values)
+    clear_sums(to_keys, capacity, width, int64(0), ahead)
+    clear_sums(to_values, capacity, width, int64(0), ahead)
+    laid = int64(0)
     for number in range(of_part[2], of_part[3]):
         piece = longs(v[PIECES] + number * 24)
         start, end = piece[0], piece[1]
         used = ahead + end - start
-        copy_tokens(key, v[KEY_TOKEN], start, end, size, width, keys + ahead * width * 2)
-        copy_tokens(value, v[VALUE_TOKEN], start, end, size, width, values + ahead * width * 2)
+        lay(v, head, start, end, keys + ahead * width * 2, values + ahead * width * 2)
         whole = (used + SIDE - 1) // SIDE * SIDE
         for place in range(used, whole):
             clear(keys + place * width * 2, width // WIDTH)
@@ -125,7 +118,7 @@ def propagate_part(v, of_part, head, scratch):
         else:
             keep(v, piece[2], end - start, head, to_keys, to_values, ahead)
     if ahead:
-        keep(v, of_part[4], ahead, head, to_keys, to_values, ahead * 0)
+        keep(v, of_part[4], ahead, head, to_keys, to_values, int64(0))
 
 
 @part

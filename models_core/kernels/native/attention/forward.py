@@ -10,7 +10,7 @@ multiplied by the values (for backwards by parts without kept weights see Dao et
 from math import log
 
 from numba import carray
-from numpy import float32
+from numpy import float32, int64
 
 from models_core.compiled.kernel import kernel, part
 from models_core.compiled.sums import largest
@@ -71,25 +71,18 @@ def attend(arguments):
 @part
 def attend_part(v, of_part, head, scratch):
     """One key head of all pieces of a part."""
-    size, width, capacity = v[SIZE], v[FULL], v[CAPACITY]
+    width, capacity = v[FULL], v[CAPACITY]
     matrix = capacity * width * 2
     keys, values, key_panels, value_panels, rest = (
         scratch, scratch + matrix, scratch + 2 * matrix, scratch + 3 * matrix, scratch + 4 * matrix
     )  # fmt: skip
-    key, value = v[KEY] + head * v[KEY_HEAD], v[VALUE] + head * v[VALUE_HEAD]
-    ahead = of_part[5] * 0
-    for number in range(of_part[0], of_part[1]):
-        span = longs(v[SEEN] + number * 16)
-        copy_tokens(key, v[KEY_TOKEN], span[0], span[1], size, width, keys + ahead * width * 2)
-        copy_tokens(value, v[VALUE_TOKEN], span[0], span[1], size, width, values + ahead * width * 2)
-        ahead += span[1] - span[0]
-    laid = ahead * 0
+    ahead = lay_seen(v, of_part, head, keys, values)
+    laid = int64(0)
     for number in range(of_part[2], of_part[3]):
         piece = longs(v[PIECES] + number * 24)
         start, end = piece[0], piece[1]
         used = ahead + end - start
-        copy_tokens(key, v[KEY_TOKEN], start, end, size, width, keys + ahead * width * 2)
-        copy_tokens(value, v[VALUE_TOKEN], start, end, size, width, values + ahead * width * 2)
+        lay(v, head, start, end, keys + ahead * width * 2, values + ahead * width * 2)
         panels = (used + WIDTH - 1) // WIDTH
         for place in range(used, panels * WIDTH):
             clear(keys + place * width * 2, width // WIDTH)
@@ -103,6 +96,25 @@ def attend_part(v, of_part, head, scratch):
         for block in range(blocks):
             first, last = share(rows, block, blocks)
             attend_rows(v, head, start, ahead, first, last, key_panels, value_panels, rest)
+
+
+@part
+def lay_seen(v, of_part, head, keys, values):
+    """Copy the keys and values that all pieces of a part see, end to end; returns of how many tokens they are."""
+    ahead = int64(0)
+    for number in range(of_part[0], of_part[1]):
+        span = longs(v[SEEN] + number * 16)
+        lay(v, head, span[0], span[1], keys + ahead * v[FULL] * 2, values + ahead * v[FULL] * 2)
+        ahead += span[1] - span[0]
+    return ahead
+
+
+@part
+def lay(v, head, start, end, keys, values):
+    """Copy the keys and values of some tokens."""
+    key, value = v[KEY] + head * v[KEY_HEAD], v[VALUE] + head * v[VALUE_HEAD]
+    copy_tokens(key, v[KEY_TOKEN], start, end, v[SIZE], v[FULL], keys)
+    copy_tokens(value, v[VALUE_TOKEN], start, end, v[SIZE], v[FULL], values)
 
 
 @part

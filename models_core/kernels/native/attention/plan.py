@@ -78,8 +78,9 @@ def plan(segments: tuple[tuple[int, int, tuple[Span, ...]], ...]) -> Plan:
         shared.append([*span, len(listed), len(listed) + len(own)])
         listed += own
     longest = max(part.ahead + end - start for part in parts for start, end in part.pieces)
-    tables = (_table(table, width) for table, width in ((rows, 6), (seen, 2), (pieces, 3), (shared, 4), (listed, 3)))
-    return Plan(*tables, longest, sums)
+    return Plan(
+        _table(rows, 6), _table(seen, 2), _table(pieces, 3), _table(shared, 4), _table(listed, 3), longest, sums
+    )  # fmt: skip
 
 
 def _parts(segments: Sequence[tuple[int, int, tuple[Span, ...]]]) -> list[_Part]:
