@@ -189,7 +189,8 @@ def hidden_states(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = Non
     learned virtual tokens, they take the first positions, and every token sees them.
     """
     layers.install(trunk)  # first: virtual tokens are computed by the same layers, whoever comes first
-    positions, given = packed.positions, {}
+    positions = packed.positions
+    given: dict[str, Any] = {}
     is_left_to_layer = rows is not None and layers.chooses_rows(trunk)
     if is_left_to_layer:
         given["rows"] = rows

@@ -32,7 +32,7 @@ def install(trunk: nn.Module) -> None:
     if getattr(trunk, "_has_kernels", False):
         return
     trunk._has_kernels = True  # type: ignore[assignment]
-    layers = []
+    layers: list[Any] = []
     for module in trunk.modules():
         if (forward := _replacement(module)) is not None:
             module.forward = MethodType(forward, module)
