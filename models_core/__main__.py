@@ -342,6 +342,9 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _device(name: str) -> "torch.device":
     import torch
 
+    from models_core import memory
+
+    memory.keep_few_primitives()
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: this machine has no GPU that torch can use.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,6 +1,7 @@
 """Memory of a training run: what is freed stays for the next step, and layers may be computed twice instead of kept."""
 
 import ctypes
+import os
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -17,6 +18,18 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Numbers of glibc's mallopt."""
 NEVER = -1
 TOP_PAD = 2**26
+PRIMITIVES = 64
+"""Products of one shape that oneDNN keeps ready, its code and its working memory: a training step over one micro-batch
+has about 45 of a model trained by LoRA. No micro-batch is as long as another, so more are kept in vain."""
+
+
+def keep_few_primitives() -> None:
+    """Let oneDNN keep what it prepared for the last few shapes alone; a setting of the environment comes first.
+
+    It keeps 1,024 by its own choice, and rows of text bring new shapes for as long as a run lasts: gigabytes. It reads
+    the variable at the first product of a process, so this comes before all of them.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PRIMITIVES))
 
 
 def keep_freed() -> None:
