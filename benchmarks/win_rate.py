@@ -52,7 +52,7 @@ USUAL: Settings = {
 }
 """Of the stages; `ptx` are those that PPO-ptx has besides the ones of `ppo`. Nothing is chosen by the held-out prompts:
 the last weights are measured."""
-ON_GOLD: Mapping[str, Any] = {"kl_coef": 0.023, "value_model": "auto"}
+ON_GOLD: Mapping[str, Any] = {"kl_coef": 0.02, "value_model": "auto"}
 """Of `ppo` where the policy learns from the gold reward: its scores spread over a third of the proxy's range, and it is
 no model that a value model could start from."""
 ANSWERS, REWARD_ANSWERS = 4, 8
