@@ -34,6 +34,12 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def say(sentence: str) -> None:
+    """Tell the user, on standard error, once for all processes."""
+    if is_main():
+        print(sentence, file=sys.stderr, flush=True)
+
+
 def is_launched() -> bool:
     """Whether torchrun started this process."""
     return all(name in os.environ for name in LAUNCHED_VARIABLES)

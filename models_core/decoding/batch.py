@@ -27,8 +27,8 @@ GROUP = 32
 class Batch:
     """Slot i of every tensor belongs to `places[i]`.
 
-    following: what the head reads, [B, D], and the logits of the next tokens, [B, V]; width: places in use,
-    the same in every row.
+    states: what the head reads, [B, D]; logits: [B, V], those of the next token; width: places in use, the same in
+    every row.
     """
 
     def __init__(
@@ -64,21 +64,11 @@ class Batch:
         self.positions = self.shift + lengths  # of the next token of each row
         self.layers: list[KeyValues] = []
         read = self._prefill(own, slots)
-        self.following = Following(read.states[slots], read.logits[slots])
+        self.states, self.logits = read.states[slots], read.logits[slots]
         self._group()
 
     def __len__(self) -> int:
         return len(self.places)
-
-    @property
-    def states(self) -> Tensor:
-        """What the head reads to say what comes next: the last hidden states, [B, D]."""
-        return self.following.states
-
-    @property
-    def logits(self) -> Tensor:
-        """Those of the next token: [B, V]."""
-        return self.following.logits
 
     @property
     def seen(self) -> Tensor:
@@ -163,7 +153,7 @@ class Batch:
         self.history.append(tokens)
         self.width += 1
         mask, bias = self.mask[:, : self.width], self.bias[:, : self.width]
-        self.following = self.network.step(tokens, self.positions, mask, bias, self.layers)
+        self.states, self.logits = self.network.step(tokens, self.positions, mask, bias, self.layers)
         self.positions = self.positions + 1
 
 

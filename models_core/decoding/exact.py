@@ -18,7 +18,7 @@ from models_core.config import BadInput
 from models_core.decoding.beginning import Beginning
 from models_core.decoding.drawing import Choice, choose
 from models_core.decoding.key_values import attention
-from models_core.decoding.network import Following, Network
+from models_core.decoding.network import Network
 from models_core.decoding.places import Place
 from models_core.decoding.shapes import has_window
 
@@ -125,20 +125,10 @@ class ExactBatch:
         self.positions = torch.zeros(size, dtype=torch.long)
         self.positions[: len(places)] = shift + torch.tensor(lengths)
         self.histories = [list(prompts[place.prompt]) for place in places]
-        self.following = Following(*(torch.cat(part)[sources] for part in zip(*parts, strict=True)))
+        self.states, self.logits = (torch.cat(part)[sources] for part in zip(*parts, strict=True))
 
     def __len__(self) -> int:
         return len(self.places)
-
-    @property
-    def states(self) -> Tensor:
-        """What the head reads to say what comes next: the last hidden states, [B, D]."""
-        return self.following.states
-
-    @property
-    def logits(self) -> Tensor:
-        """Those of the next token: [B, V]."""
-        return self.following.logits
 
     @property
     def seen(self) -> Tensor:
@@ -171,7 +161,7 @@ class ExactBatch:
         width = self.layers[0].get_seq_length() + 1
         mask = torch.ones(self.size, width, dtype=torch.long)
         whole = self.network.step(filled, self.positions, mask, mask, self.layers)
-        self.following = Following(*(part[self.slots] for part in whole))
+        self.states, self.logits = (part[self.slots] for part in whole)
         self.positions[self.slots] += 1
 
 

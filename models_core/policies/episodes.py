@@ -141,7 +141,7 @@ def _of_networks(bundles: Sequence[Bundle], told: Told | None, *, networks: Netw
             networks=networks,
         )
         return log_probs, values, reference
-    if networks.value is None or networks.value is networks.policy:
+    if networks.value is None or networks.is_one_trunk:
         (reference,) = measured(bundles, lambda packed: [networks.reference_log_probs(packed)], networks=networks)
         return told.log_probs.to(reference), told.values.to(reference), reference
     values, reference = measured(

@@ -132,9 +132,8 @@ def add_gradients(
         bundles = [phase.bundles[minibatch[place]] for place in share.rows]
         rows = [row for bundle in bundles for row in bundle.episodes]
         packed = pack([bundle.group for bundle in bundles], device=networks.device)
-        on_one_trunk = networks.value is networks.policy
         log_probs, values = (
-            networks.log_probs_and_values(packed) if on_one_trunk else (networks.log_probs(packed), None)
+            networks.log_probs_and_values(packed) if networks.is_one_trunk else (networks.log_probs(packed), None)
         )
         of_tokens = share.weight * phase.tokens(rows, weights)
         old_log_probs = phase.tokens(rows, phase.log_probs)
@@ -151,7 +150,7 @@ def add_gradients(
             left = divergence_loss(log_probs, phase.tokens(rows, phase.reference_log_probs), of_tokens)
             loss = loss + kl_coef * left
             sums.divergence_loss += share_of_phase * left.item()
-        if not on_one_trunk:
+        if not networks.is_one_trunk:
             training.backward(loss, "policy", is_last=share.is_last)
             if networks.value is not None:
                 values = networks.values(packed)
@@ -163,7 +162,7 @@ def add_gradients(
                 clip_range=settings.value_clip_range,
             )
             of_value = share.weight * settings.vf_coef / tokens * value.loss
-            if on_one_trunk:
+            if networks.is_one_trunk:
                 training.backward(loss + of_value, "policy", "value", is_last=share.is_last)
             else:
                 training.backward(of_value, "value", is_last=share.is_last)
@@ -176,7 +175,7 @@ def add_gradients(
             first.add(
                 log_probs=log_probs,
                 told_log_probs=old_log_probs,
-                values=values if on_one_trunk else None,
+                values=values if networks.is_one_trunk else None,
                 told_values=phase.tokens(rows, phase.values),
             )
             error = (log_probs.detach() - old_log_probs).exp().sub(1).abs().max().item()

@@ -101,6 +101,11 @@ class Networks:
         return self.judges.stop_ids
 
     @property
+    def is_one_trunk(self) -> bool:
+        """Whether values come from a head on the policy's own trunk."""
+        return self.value is self.policy
+
+    @property
     def value_rate(self) -> float:
         """The value model's learning rate, in the policy's."""
         wanted, usual = self.settings.value_learning_rate, self.settings.learning_rate
@@ -116,7 +121,7 @@ class Networks:
         if self.value is None:
             return {"policy": (self.policy, policy)}
         of_value = methods.trainable(self.value)
-        if self.value is self.policy:
+        if self.is_one_trunk:
             of_value = {name: weight for name, weight in of_value.items() if name.startswith(HEAD)}
         return {"policy": (self.policy, policy), "value": (self.value, of_value)}
 
@@ -126,7 +131,7 @@ class Networks:
 
     def log_probs_and_values(self, packed: Packed) -> tuple[Tensor, Tensor]:
         """Both of every response token, of a shared trunk in one pass: [M], [M]. Without a value model values are 0."""
-        if self.value is not self.policy:
+        if not self.is_one_trunk:
             log_probs = self.log_probs(packed)
             return log_probs, torch.zeros_like(log_probs) if self.value is None else self.values(packed)
         states = hidden_states(trunk(self.policy), packed, rows=packed.predictors)

@@ -1,7 +1,6 @@
 """The prompts a policy learns on: which ones, as tokens, and in which order they come."""
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +34,9 @@ def unseen(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOCo
             "seen_prompts=skip leaves them out."
         )
     if seen and settings.seen_prompts == "keep":
-        _say(f"{seen} of {len(prompts)} prompts are among those the reward model was trained on, and are kept.")
+        processes.say(
+            f"{seen} of {len(prompts)} prompts are among those the reward model was trained on, and are kept."
+        )
         return list(prompts), seen
     if not new:
         raise BadInput(
@@ -43,7 +44,9 @@ def unseen(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOCo
             "or take seen_prompts=keep."
         )
     if seen:
-        _say(f"{seen} of {len(prompts)} prompts are among those the reward model was trained on, and are left out.")
+        processes.say(
+            f"{seen} of {len(prompts)} prompts are among those the reward model was trained on, and are left out."
+        )
     return new, seen
 
 
@@ -65,7 +68,7 @@ def encoded(prompts: Sequence[Prompt], *, policy: Any, tokenizer: Any, settings:
             "max_length, lower max_new_tokens, or take long_prompts=cut."
         )
     if len(kept) < len(prompts):
-        _say(f"{len(prompts) - len(kept)} of {len(prompts)} prompts are too long, and are left out.")
+        processes.say(f"{len(prompts) - len(kept)} of {len(prompts)} prompts are too long, and are left out.")
     return Practice(
         prompts=[prompts[number] for number in kept],
         ids=[made[number].ids for number in kept],
@@ -90,8 +93,3 @@ def phases(prompts: int, *, settings: PPOConfig) -> list[list[int]]:
     endless = [row for epoch in passes for row in epoch_order(prompts, epoch=epoch, seed=settings.seed)]
     rows = endless[:wanted]
     return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def _say(sentence: str) -> None:
-    if processes.is_main():
-        print(sentence, file=sys.stderr, flush=True)

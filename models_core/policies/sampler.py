@@ -9,7 +9,6 @@ asked in every phase.
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -146,13 +145,13 @@ class Sampler:
         comparison.add(
             log_probs=phase.log_probs[mask],
             told_log_probs=told.log_probs[mask],
-            values=phase.values[mask] if self._has_head else None,
+            values=phase.values[mask] if self.networks.is_one_trunk else None,
             told_values=told.values[mask],
         )
         self.is_trusted = comparison.is_within(self.tolerance)
         found = comparison.metrics
         verdict = "stand in for a pass of the policy" if self.is_trusted else "are not used: the policy is asked again"
-        _say(f"The sampler's log-probabilities {verdict}; {_in_words(found)}.")
+        processes.say(f"The sampler's log-probabilities {verdict}; {_in_words(found)}.")
         return found
 
     def check(self, comparison: Comparison) -> dict[str, float]:
@@ -167,16 +166,12 @@ class Sampler:
         if self.is_trusted:
             return {}
         found = whole.metrics
-        _say(f"The sampler's log-probabilities are not used any more: {_in_words(found)}.")
+        processes.say(f"The sampler's log-probabilities are not used any more: {_in_words(found)}.")
         return found
-
-    @property
-    def _has_head(self) -> bool:
-        return self.networks.value is self.networks.policy
 
     def _told(self, sampled: Sequence[Answered]) -> Told:
         log_probs = rows_of([answer.log_probs for answer in sampled], device=self.networks.device)
-        if not self._has_head:
+        if not self.networks.is_one_trunk:
             return Told(log_probs, torch.zeros_like(log_probs))
         return Told(log_probs, rows_of([answer.values for answer in sampled], device=self.networks.device))
 
@@ -186,8 +181,3 @@ def _in_words(found: Mapping[str, float]) -> str:
         f"they differ from the policy's by {found['sampler_bias']:.1e} in the mean (standard error "
         f"{found['sampler_bias_error']:.1e}) and by at most {found['sampler_error']:.1e}"
     )
-
-
-def _say(sentence: str) -> None:
-    if processes.is_main():
-        print(sentence, file=sys.stderr, flush=True)

@@ -28,7 +28,7 @@ def answers(
             asked,
             networks=networks,
             samples=networks.settings.group_size,
-            worth=networks.worth if networks.value is networks.policy else None,
+            worth=networks.worth if networks.is_one_trunk else None,
             seed=seed,
             stop=stop,
         )

@@ -1,6 +1,5 @@
 """What a reward model learns from and is measured on: files of judgments, read, split by prompt, and accounted for."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +58,8 @@ class Judgments:
         learned, held_out = sides
         if not learned:
             raise BadInput(self.learned.nothing())
-        if self.held_out.rankings and not held_out and processes.is_main():
-            print(f"Nothing to measure on: {self.held_out.nothing()}", file=sys.stderr, flush=True)
+        if self.held_out.rankings and not held_out:
+            processes.say(f"Nothing to measure on: {self.held_out.nothing()}")
         return learned, held_out
 
     def report(self) -> dict[str, Any]:

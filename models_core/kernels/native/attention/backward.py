@@ -11,11 +11,31 @@ from numba import carray
 from numpy import float32, int64
 
 from models_core.compiled.kernel import kernel, part
-from models_core.compiled.team import RESERVED
 from models_core.compiled.tile import ROWS, WIDTH, tile
 from models_core.compiled.values import floats, longs, own, share, wait
 from models_core.kernels.native.attention import forward
-from models_core.kernels.native.attention.forward import lay, lay_seen
+from models_core.kernels.native.attention.forward import (
+    CAPACITY,
+    COUNTER,
+    FULL,
+    GROUP,
+    HEADS,
+    LOGARITHMS,
+    OUT,
+    PART_COUNT,
+    PARTS,
+    PIECES,
+    QUERY,
+    QUERY_HEAD,
+    QUERY_TOKEN,
+    SCALE,
+    SCRATCH,
+    SCRATCH_BYTES,
+    SIZE,
+    TOKENS,
+    lay,
+    lay_seen,
+)
 from models_core.kernels.native.attention.rows import (
     PIECE,
     blocks_of,
@@ -37,8 +57,7 @@ from models_core.kernels.native.attention.vectors import (
     transpose,
 )
 
-ARGUMENTS = (
-    *forward.ARGUMENTS,
+MORE = (
     "gradient", "gradient_token", "gradient_head",
     "to_query",      # [N, G heads, d] bf16
     "to_key",        # [N, heads, d] bf16
@@ -48,12 +67,10 @@ ARGUMENTS = (
     "shared",
     "sources",
 )  # fmt: skip
-(COUNTER, PART_COUNT, PARTS, SEEN, PIECES, TOKENS, GROUP, HEADS, SIZE, FULL, CAPACITY, SCALE, QUERY, QUERY_TOKEN,
- QUERY_HEAD, KEY, KEY_TOKEN, KEY_HEAD, VALUE, VALUE_TOKEN, VALUE_HEAD, OUT, LOGARITHMS, SCRATCH, SCRATCH_BYTES,
- GRADIENT, GRADIENT_TOKEN, GRADIENT_HEAD, TO_QUERY, TO_KEY, TO_VALUE, SUMS, SHARED_COUNT, SHARED, SOURCES) = range(
-    RESERVED, RESERVED + len(ARGUMENTS)
+(GRADIENT, GRADIENT_TOKEN, GRADIENT_HEAD, TO_QUERY, TO_KEY, TO_VALUE, SUMS, SHARED_COUNT, SHARED, SOURCES) = range(
+    forward.NUMBERS, forward.NUMBERS + len(MORE)
 )  # fmt: skip
-NUMBERS = RESERVED + len(ARGUMENTS)
+NUMBERS = forward.NUMBERS + len(MORE)
 PANELS = 4
 """Panels of queries that go over the keys together: what is added to a block of keys stays in the first cache."""
 NEVER = float32(1e30)
