@@ -38,8 +38,8 @@ USUAL: Settings = {
         "batch_size": 32,
         "minibatches": 2,
         "learning_rate": 4e-4,
-        "kl_coef": 0.1,
-        "gae_lambda": 1.0,
+        "kl_coef": 0.06,
+        "gae_lambda": 0.95,
         "value_model": "reward",
         "max_new_tokens": 64,
         "temperature": 0.7,
@@ -52,9 +52,10 @@ USUAL: Settings = {
 }
 """Of the stages; `ptx` are those that PPO-ptx has besides the ones of `ppo`. Nothing is chosen by the held-out prompts:
 the last weights are measured."""
-ON_GOLD: Mapping[str, Any] = {"kl_coef": 0.02, "value_model": "auto"}
+ON_GOLD: Mapping[str, Any] = {"kl_coef": 0.02, "gae_lambda": 1.0, "value_model": "auto"}
 """Of `ppo` where the policy learns from the gold reward: its scores spread over a third of the proxy's range, and it is
-no model that a value model could start from."""
+no model that a value model could start from. What forecasts it as little as a fresh head does is no ground for a lambda
+below 1."""
 ANSWERS, REWARD_ANSWERS = 4, 8
 """Answers of each model to a held-out prompt, all pairs of which are compared, and to a prompt of the reward model."""
 SAMPLE_SEED = 1000

@@ -6,6 +6,7 @@ that was cut short goes on from its checkpoint; one that was done otherwise befo
 
 import hashlib
 import json
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,9 +53,9 @@ def write_rows(path: Path, rows: Iterable[Row]) -> Path:
 
 
 def write(path: Path, text: str) -> Path:
-    """Whole or not at all."""
+    """Whole or not at all, also where two benchmarks grow one folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.writing")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.writing")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
     return path

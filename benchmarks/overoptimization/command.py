@@ -38,7 +38,7 @@ USUAL: Settings = {
         "batch_size": 32,
         "minibatches": 2,
         "learning_rate": 5e-4,
-        "gae_lambda": 1.0,
+        "gae_lambda": 0.95,
         "value_model": "reward",
         "max_new_tokens": 64,
         "temperature": 0.7,
