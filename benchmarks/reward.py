@@ -70,6 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--learning-rate", type=float, default=9e-6)
     parser.add_argument("--rounds", type=int, default=1, help="how often each trains")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of Hone's")
     options = parser.parse_args(arguments)
     figures = {"matmul_gflops": round(matmul_rate() / 1e9)}
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
@@ -137,7 +138,9 @@ def hone_command(options: argparse.Namespace, size: Size, *, data: Path, model: 
     command = [sys.executable, "-m", "models_core", "reward", "--model", model, "--data", str(data), "--out", str(out)]
     settings = {"max_length": options.max_length, "learning_rate": options.learning_rate, "save_every": 0}
     command += ["--eval", str(options.held_out)] if options.held_out else ["--set=held_out=0"]
-    return command + [f"--set={name}={value}" for name, value in settings.items()]
+    return command + [
+        f"--set={text}" for text in (*(f"{name}={value}" for name, value in settings.items()), *options.set)
+    ]
 
 
 def reading(summary: dict[str, Any], kilobytes: int, *, rankings: int) -> Reading:

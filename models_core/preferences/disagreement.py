@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from sklearn.metrics import roc_auc_score
+from scipy import stats
 
 from models_core.preferences.examples import Example
 
@@ -28,5 +28,15 @@ def measures(examples: Sequence[Example], opinions: Sequence[torch.Tensor]) -> d
     return {
         "ensemble_std": sum(deviations) / max(len(deviations), 1),
         "ensemble_disagreement": sum(spread) / max(len(spread), 1),
-        "disagreement_auc": float(roc_auc_score(wrong, spread)) if len(set(wrong)) == 2 else None,
+        "disagreement_auc": _auc(spread, wrong),
     }
+
+
+def _auc(numbers: Sequence[float], is_wrong: Sequence[bool]) -> float | None:
+    """Chance that the number of one that is wrong is larger than that of one that is right, ties counted as half."""
+    of_wrong, of_right = (
+        [n for n, each in zip(numbers, is_wrong, strict=True) if each == kind] for kind in (True, False)
+    )
+    if not (of_wrong and of_right):
+        return None
+    return float(stats.mannwhitneyu(of_wrong, of_right).statistic) / (len(of_wrong) * len(of_right))
