@@ -15,6 +15,8 @@ from benchmarks.reward_accuracy.judgments import Split, plain
 PEER = Path(__file__).parent.with_name("trl_reward.py")
 AT_ONCE = 2
 """Pairs of a forward pass of the peer."""
+WHOLE = 131_072
+"""Tokens of a held-out row: Hone scores all that the model's window holds, as the peer does."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def hone(split: Split, *, model: str, seed: int, settings: Mapping[str, str], fo
     summary, memory = finished(
         [sys.executable, "-m", "models_core", *train, *(f"--set={name}={value}" for name, value in given.items())]
     )
-    score = ["score", "--model", str(run), "--data", str(held_out), "--out", str(scores)]
+    score = ["score", "--model", str(run), "--data", str(held_out), "--out", str(scores), f"--set=max_length={WHOLE}"]
     finished([sys.executable, "-m", "models_core", *score])
     rows = [json.loads(line) for line in scores.read_text(encoding="utf-8").splitlines()]
     facts = {"seconds": summary["seconds"], "peak_gb": memory / 1e6, "threads": threads()}

@@ -214,7 +214,14 @@ def test_hone_and_a_peer_by_their_commands(rows, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(trained, "finished", finished)
     base = make_tiny_model(tmp_path / "tiny")
+    # Held out is also an answer that is longer than training rows may be, and than `score` takes unless told to.
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    (base / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}), encoding="utf-8")
+    asked = judgments.split(rows, rows=8).held_out[0].messages
+    with rows.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "long", "prompt": asked, "chosen": "cats " * 300, "rejected": "dogs"}) + "\n")
     split = judgments.split(rows, rows=8)
+    assert "long" in {row.id for row in split.held_out}
     said = {"scores": [[1.0, 0.0]] * len(split.held_out), "trained_pairs": 7, "dropped_pairs": 1}
     peer = tmp_path / "python"
     peer.write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/asked\necho '{json.dumps(said)}'\n", encoding="utf-8")
