@@ -16,6 +16,8 @@ Row = Mapping[str, Any]
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito 2008: told apart by colour-blind readers too."""
 PANEL = 3.6  # inches
+ENTRIES = 3
+"""Entries of the legend that stand side by side above one panel."""
 
 
 def draw(rows: Sequence[Row], fits: Mapping[int, Fit | None], *, folder: Path, gold: str) -> list[Path]:
@@ -32,7 +34,9 @@ def draw(rows: Sequence[Row], fits: Mapping[int, Fit | None], *, folder: Path, g
             panel.set_title(f"{size} rankings, proxy right {own[0]['proxy_accuracy']:.0%}")
         panels[0].set_ylabel("reward, deviations of the SFT model's answers")
         figure.supxlabel("sqrt(KL to the SFT model), nats an answer", fontsize=9)
-        figure.legend(handles=_legend(colours), loc="outside upper center", ncols=len(prices) + 3, frameon=False)
+        entries = _legend(colours)
+        columns = min(len(entries), ENTRIES * len(sizes))
+        figure.legend(handles=entries, loc="outside upper center", ncols=columns, frameon=False)
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"overoptimization-{gold}.{kind}" for kind in ("svg", "png")]
         figure.savefig(paths[0], metadata={"Date": None})
