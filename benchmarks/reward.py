@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
+from models_core.config import RewardConfig, parse
 
 PEER = Path(__file__).with_name("trl_reward.py")
 SIZES = ("4x16", "9x4")
@@ -97,7 +98,7 @@ def compare(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, 
             readings[who].append(reading(*finished(line), rankings=size.rankings))
             print(f"K={size.answers} {who:<5} {readings[who][-1]}", flush=True)
     best = {who: max(taken, key=lambda one: one.rankings_per_s) for who, taken in readings.items()}
-    tokens = computed_tokens(rows, model=model, max_length=options.max_length)
+    tokens = computed_tokens(rows, model=model, settings=parse(RewardConfig, hone_settings(options)))
     share = 6 * linear_weights(model) * tokens / best["hone"].seconds / matmul_rate()
     figures: dict[str, Any] = {"tokens": tokens, "matmul_share": round(share, 3)}
     for who, one in best.items():
@@ -136,11 +137,15 @@ def pairs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def hone_command(options: argparse.Namespace, size: Size, *, data: Path, model: str, out: Path) -> list[str]:
     command = [sys.executable, "-m", "models_core", "reward", "--model", model, "--data", str(data), "--out", str(out)]
-    settings = {"max_length": options.max_length, "learning_rate": options.learning_rate, "save_every": 0}
     command += ["--eval", str(options.held_out)] if options.held_out else ["--set=held_out=0"]
-    return command + [
-        f"--set={text}" for text in (*(f"{name}={value}" for name, value in settings.items()), *options.set)
-    ]
+    return command + [f"--set={name}={value}" for name, value in hone_settings(options).items()]
+
+
+def hone_settings(options: argparse.Namespace) -> dict[str, str]:
+    """What differs from the defaults of `reward`; --set comes last."""
+    usual = {"max_length": options.max_length, "learning_rate": options.learning_rate, "save_every": 0}
+    own = dict(text.split("=", 1) for text in options.set)
+    return {name: str(value) for name, value in usual.items()} | own
 
 
 def reading(summary: dict[str, Any], kilobytes: int, *, rankings: int) -> Reading:
@@ -148,17 +153,19 @@ def reading(summary: dict[str, Any], kilobytes: int, *, rankings: int) -> Readin
     return Reading(rankings / summary["seconds"], kilobytes / 1e6, accuracy, summary["seconds"])
 
 
-def computed_tokens(rows: Sequence[dict[str, Any]], *, model: str, max_length: int) -> int:
+def computed_tokens(rows: Sequence[dict[str, Any]], *, model: str, settings: RewardConfig) -> int:
     """Tokens that go through the layers in one pass over the rankings, cut into steps and packs as `reward` does."""
     from models_core import distributed, language_models, scoring
     from models_core.batching import minibatches
-    from models_core.config import RewardConfig
     from models_core.packing import pack
 
-    settings, tokenizer = RewardConfig(max_length=max_length), language_models.load_tokenizer(model)
+    tokenizer = language_models.load_tokenizer(model)
     groups = [
         scoring.encode_group(
-            tokenizer, row["prompt"], [response["text"] for response in row["responses"]], max_length=max_length
+            tokenizer,
+            row["prompt"],
+            [response["text"] for response in row["responses"]],
+            max_length=settings.max_length,
         ).group
         for row in rows
     ]
