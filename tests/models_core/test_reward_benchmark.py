@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import reward
+from models_core.config import RewardConfig
 from models_core.packing import Group, pack
 from models_core.scoring import encode_group
 from tests.models_core.tiny import make_tiny_model
@@ -76,7 +77,7 @@ def test_tokens_are_those_that_a_step_computes(rankings: Path, tmp_path: Path) -
     ]
     packed = pack(groups)
     assert packed.shared > 0
-    assert reward.computed_tokens(rows, model=model, max_length=128) == packed.ids.shape[1]
+    assert reward.computed_tokens(rows, model=model, settings=RewardConfig(max_length=128)) == packed.ids.shape[1]
 
 
 def test_the_weights_of_linear_layers_are_counted(tmp_path: Path) -> None:
