@@ -7,7 +7,7 @@ the project spares. See annotate.sensitive for how prompts get marked.
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
-from annotate.models import Project, Task, User
+from annotate.models import Project, Prompt, Task, User
 
 Choice = User.SensitiveChoice
 Rule = Project.SensitiveRule
@@ -26,6 +26,11 @@ def allowed(tasks: QuerySet[Task], *, labeler: User, project: Project) -> QueryS
         return tasks
     # A prompt that is still to be written is none that could upset.
     return tasks.filter(Q(prompt__isnull=True) | Q(prompt__sensitive=False))
+
+
+def question(prompt: Prompt) -> str:
+    """The prompt in a list, where nobody has chosen to read it: of a marked one only that it is one."""
+    return _("Covered: this prompt may upset.") if prompt.sensitive else prompt.question
 
 
 def promise(project: Project) -> str:

@@ -8,6 +8,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
+from annotate import care
 from annotate.models import Assignment, Judgment, JudgmentReturn, Project, User
 from annotate.ordering import Ordering
 
@@ -59,7 +60,7 @@ class Entry:
         return cls(
             assignment=assignment,
             judgment=judgment if revision else None,
-            question=prompt.question if prompt else assignment.task.get_kind_display(),
+            question=care.question(prompt) if prompt else assignment.task.get_kind_display(),
             order=Ordering.stored(revision.tiers).in_letters(assignment.presentation) if revision else "",
             returned=returned,
         )

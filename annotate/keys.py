@@ -10,41 +10,46 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.errors import Refused
-from annotate.models import User
+from annotate.models import Task, User
 
+COMPARE, RATE = (Task.Kind.COMPARE.value, "exam"), (Task.Kind.RATE.value,)
+ALL = (*Task.Kind.values, "exam")
+SKIPPABLE = tuple(Task.Kind.values)
 OFF = "off"
 """The key of a deed that has none; stored for the deed of the same name, it switches off all keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """Something to do by key. `key` as the browser names it (KeyboardEvent.key), letters small."""
+    """Something to do by key. `key` as the browser names it (KeyboardEvent.key), letters small; `kinds` of task that
+    have it (form[data-kind] of the work page)."""
 
     name: str
     key: str
     label: str | Promise
+    kinds: tuple[str, ...] = ALL
 
 
 DEEDS = (
     Deed("submit", "Enter", gettext_lazy("Submit (Ctrl and Enter while writing)")),
-    Deed("next", "ArrowRight", gettext_lazy("Next answer")),
-    Deed("previous", "ArrowLeft", gettext_lazy("Previous answer")),
-    Deed("better", "ArrowUp", gettext_lazy("One rank better")),
-    Deed("worse", "ArrowDown", gettext_lazy("One rank worse")),
-    Deed("tie", "t", gettext_lazy("Tie with the answer ranked last")),
-    Deed("clear", "0", gettext_lazy("Take the rank away")),
-    Deed("unacceptable", "u", gettext_lazy("All unacceptable")),
-    Deed("rate", "r", gettext_lazy("Ratings and flags of the answer")),
-    Deed("note", "n", gettext_lazy("Note on the answer")),
-    Deed("comment", "c", gettext_lazy("Comment on the task")),
-    Deed("improve", "i", gettext_lazy("Improve the best answer")),
-    Deed("diff", "d", gettext_lazy("Compare two answers word by word")),
-    Deed("raw", "v", gettext_lazy("Show the text as it was written")),
-    Deed("layout", "l", gettext_lazy("Columns, stack, or scrolling together")),
+    Deed("next", "ArrowRight", gettext_lazy("Next response"), COMPARE),
+    Deed("previous", "ArrowLeft", gettext_lazy("Previous response"), COMPARE),
+    Deed("better", "ArrowUp", gettext_lazy("One rank better"), COMPARE),
+    Deed("worse", "ArrowDown", gettext_lazy("One rank worse"), COMPARE),
+    Deed("tie", "t", gettext_lazy("Tie with the response ranked last"), COMPARE),
+    Deed("clear", "0", gettext_lazy("Take the rank away"), COMPARE),
+    Deed("unacceptable", "u", gettext_lazy("All unacceptable"), COMPARE),
+    Deed("rate", "r", gettext_lazy("Ratings and flags of the response"), COMPARE[:1] + RATE),
+    Deed("note", "n", gettext_lazy("Note on the response"), COMPARE[:1]),
+    Deed("comment", "c", gettext_lazy("Comment on the task"), SKIPPABLE),
+    Deed("improve", "i", gettext_lazy("Improve the best response"), COMPARE[:1]),
+    Deed("diff", "d", gettext_lazy("Compare two responses word by word"), COMPARE),
+    Deed("raw", "v", gettext_lazy("Show the text as it was written"), COMPARE + RATE),
+    Deed("layout", "l", gettext_lazy("Columns, stack, or scrolling together"), COMPARE),
     Deed("guidelines", "g", gettext_lazy("Guidelines")),
-    Deed("skip", "s", gettext_lazy("Skip")),
-    Deed("report", "p", gettext_lazy("Report a problem")),
-    Deed("undo", "z", gettext_lazy("Undo the last submit")),
+    Deed("skip", "s", gettext_lazy("Skip"), SKIPPABLE),
+    Deed("report", "p", gettext_lazy("Report a problem"), SKIPPABLE),
+    Deed("undo", "z", gettext_lazy("Undo the last submit or skip"), SKIPPABLE),
     Deed("help", "?", gettext_lazy("These keys")),
 )
 _NAMES = {deed.name for deed in DEEDS}

@@ -8,9 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, resolve_url
 from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy
 
+from . import moments
 from .models import User
 from .views.preferences import THEME_COOKIE
 
@@ -23,7 +24,7 @@ SIGNED_OUT = gettext_lazy(
 
 
 class PreferencesMiddleware:
-    """The language and the theme that a person chose, on whatever device; the browser's where he chose none.
+    """The language, the theme and the time zone that a person chose, on whatever device; else the browser's.
 
     Comes after LocaleMiddleware, which knows the browser's wishes and its cookie but no account.
     """
@@ -40,7 +41,9 @@ class PreferencesMiddleware:
         if theme == User.Theme.SYSTEM:
             theme = request.COOKIES.get(THEME_COOKIE, "")
         request.theme = theme if theme in User.Theme.values else User.Theme.SYSTEM  # type: ignore[attr-defined]
-        return self.get_response(request)
+        zone = moments.zone_of(getattr(request.user, "time_zone", ""), request.COOKIES.get(moments.ZONE_COOKIE, ""))
+        with timezone.override(zone):  # None is the installation's
+            return self.get_response(request)
 
 
 class OneTimePasswordMiddleware:

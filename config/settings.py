@@ -195,6 +195,7 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = ["config.date_formats"]
 STATIC_URL = "/static/"
 STATIC_ROOT = HONE_DATA / "static"
 # The two folders by name: package.json and the lock file beside them are nobody's business.

@@ -22,6 +22,9 @@ class User(AbstractUser):
         max_length=10, blank=True, help_text="Language of the pages; empty follows the browser."
     )
     theme = models.CharField(max_length=6, choices=Theme.choices, default=Theme.SYSTEM)
+    time_zone = models.CharField(
+        max_length=64, blank=True, help_text="Time zone of the times on the pages; empty follows the browser."
+    )
     keys = models.JSONField(
         default=dict, blank=True, help_text="The keys this person chose himself: {deed: key}; others are as they come."
     )

@@ -4,10 +4,11 @@ from django import template
 from django.conf import settings
 from django.template.context import Context
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from .. import navigation, rendering, stored_sentences, unblinding
-from ..models import Project, User
+from .. import care, moments, navigation, rendering, stored_sentences, unblinding
+from ..models import Project, Prompt, User
 from ..views import preferences
 
 register = template.Library()
@@ -55,6 +56,17 @@ def masked(text: str, wanted: bool) -> str:
 @register.filter
 def markdown(text: str) -> SafeString:
     return rendering.markdown(text)
+
+
+register.filter("moment", moments.moment)
+register.filter("day", moments.day)
+register.filter("day_text", moments.day_text)
+
+
+@register.filter
+def question_line(prompt: Prompt | None, length: int) -> str:
+    """A prompt's question in a list, shortened; covered where it may upset: {{ task.prompt|question_line:120 }}."""
+    return "" if prompt is None else Truncator(care.question(prompt)).chars(length)
 
 
 @register.filter

@@ -14,7 +14,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from .. import sensitive
+from .. import moments, sensitive
 from ..models import User
 from .preferences import remember
 
@@ -22,12 +22,17 @@ from .preferences import remember
 class AccountForm(forms.ModelForm):
     class Meta:
         model = User
-        fields = ("first_name", "last_name", "language", "theme", "sensitive_choice")
+        fields = ("first_name", "last_name", "language", "time_zone", "theme", "sensitive_choice")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["language"] = forms.ChoiceField(
             label=_("Language"), choices=[("", _("As the browser")), *settings.LANGUAGES], required=False
+        )
+        self.fields["time_zone"] = forms.ChoiceField(
+            label=_("Time zone"),
+            choices=[("", _("As the browser")), *((name, name) for name in sorted(moments.zones()))],
+            required=False,
         )
         self.fields["theme"].label = _("Colours")
         self.fields["sensitive_choice"].label = _("Prompts that may upset")

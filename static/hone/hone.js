@@ -21,6 +21,12 @@ const hone = {
   token() { return document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? ""; },
 };
 
+// Times are written by the server in the reader's time zone, which is the browser's unless the account names one.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && !document.cookie.split("; ").includes(`zone=${zone}`)) {
+  document.cookie = `zone=${zone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+}
+
 // What was entered before signing in again must still be taken.
 document.addEventListener("htmx:configRequest", (event) => {
   const token = hone.token();

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from ... import queue
 from ...chats import answers, turns
 from ...errors import Refused
 from ...forms.board import Entered
@@ -57,6 +58,7 @@ def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
     }
     if (picked := request.POST.get("pick")) is not None:
         turns.pick(**deed, response_id=_number(picked))
+        _keep_rest(assignment, fields)
         return None
     if (edited := request.POST.get("edit")) is not None:
         return _box_with(assignment, _number(edited), fields)
@@ -78,9 +80,17 @@ def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
         return fields
     else:
         raise Refused(_("The page asked for something that a chat doesn't know."), status=400)
+    _keep_rest(assignment, fields)
     if not request.htmx:  # type: ignore[attr-defined]
         messages.success(request, _("Saved."))
     return None
+
+
+def _keep_rest(assignment: Assignment, fields: dict[str, list[str]]) -> None:
+    """A turn takes what was in the box; the comment and the time spent are no part of it and stay in the draft."""
+    rest = {name: values for name, values in ContinueChat.draft(fields).items() if name not in ContinueChat.fields}
+    if any(value for values in rest.values() for value in values):
+        queue.save_draft(assignment_id=assignment.pk, labeler=assignment.labeler, draft=rest)
 
 
 def _box_with(assignment: Assignment, response_id: int, fields: dict[str, list[str]]) -> Entered:

@@ -89,8 +89,11 @@ hone.work.Board = class {
   focus(answer) {
     const radio = this.radios(answer).find((candidate) => candidate.checked) ?? this.radios(answer)[0];
     radio.focus({ preventScroll: true });
-    answer.scrollIntoView({ block: "nearest" });
+    this.layout.show(answer);
   }
+
+  // Where keys go on after a box was left.
+  home(box) { this.focus(box?.closest(".answer") ?? this.nextUnranked() ?? this.answers[0]); }
 
   nextUnranked(after) {
     const start = this.answers.indexOf(after) + 1;
@@ -165,12 +168,6 @@ hone.work.Board = class {
     const active = this.active();
     const right = active && active !== left ? active : this.answers.find((answer) => answer !== left);
     hone.work.diff.open(all, left.dataset.letter, right.dataset.letter);
-  }
-
-  toggleRaw() {
-    const shown = this.form.classList.toggle("as-written");
-    for (const details of this.form.querySelectorAll("details.raw")) details.open = shown;
-    this.form.querySelector("[data-deed=raw]").setAttribute("aria-pressed", String(shown));
   }
 
   // ---- the best one as it should be ----
@@ -249,7 +246,7 @@ hone.work.Board = class {
       note: () => this.task.toggle(answer.querySelector(".note"), "textarea"),
       improve: () => this.improve(),
       diff: () => this.openDiff(),
-      raw: () => this.toggleRaw(),
+      raw: () => hone.work.toggleRaw(this.form),
       layout: () => this.layout.next(),
     };
     if (!Object.hasOwn(deeds, deed)) return false;

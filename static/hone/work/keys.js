@@ -33,6 +33,30 @@ hone.work.keys = (() => {
         if (row) row.hidden = place.hidden;
       }
     },
+
+    // The button's key as it is where the focus is: within a box Enter is a new line. In a chat Ctrl and Enter belong to
+    // the box's own button.
+    labelSubmit(form, focused) {
+      const place = form?.querySelector(".submit kbd");
+      if (!place) return;
+      const inBox = Boolean(focused?.matches?.("textarea, select, input:is([type=text], [type=number], [type=search])"));
+      const isChat = form.dataset.kind === "chat";
+      const writes = inBox || (form.classList.contains("written") && !isChat);
+      const key = chosen.submit ?? "off";
+      place.textContent = writes ? "Ctrl+Enter" : key;
+      place.hidden = isChat && inBox ? true : !writes && key === "off";
+      place.closest("button").setAttribute("aria-keyshortcuts", writes ? "Control+Enter" : key);
+      if (place.hidden) place.closest("button").removeAttribute("aria-keyshortcuts");
+    },
+
+    // In the list of keys, those of this kind of task.
+    showFor(form) {
+      for (const row of document.querySelectorAll("#keys [data-kinds]")) {
+        const off = row.querySelector("kbd[data-key]") ? chosen[row.querySelector("kbd[data-key]").dataset.key] === "off" : !deeds.size;
+        const lacks = row.dataset.needs && !form?.querySelector(row.dataset.needs);
+        row.hidden = off || Boolean(lacks) || !row.dataset.kinds.split(" ").includes(form?.dataset.kind ?? "");
+      }
+    },
   };
 })();
 

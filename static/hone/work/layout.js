@@ -1,8 +1,26 @@
 // How the answers stand: columns, a stack, or panes of the window's height that scroll together. Kept in this browser.
 "use strict";
 
+// What is seen of the page between the head that stays and the dock that stays, in pixels from the window's top.
+hone.work.sight = () => {
+  const edge = (selector, side, otherwise) => {
+    const found = document.querySelector(selector);
+    return found && getComputedStyle(found).position === "sticky" ? found.getBoundingClientRect()[side] : otherwise;
+  };
+  const head = Math.max(edge(".work-bar", "bottom", 0), edge(".work-head", "bottom", 0));
+  return { from: head, to: edge(".dock", "top", window.innerHeight) };
+};
+
+// Shows each text as it was written, or drawn again.
+hone.work.toggleRaw = (form) => {
+  const shown = form.classList.toggle("as-written");
+  for (const details of form.querySelectorAll("details.raw")) details.open = shown;
+  form.querySelector("[data-deed=raw]")?.setAttribute("aria-pressed", String(shown));
+};
+
 hone.work.Layout = class {
   static NAMES = ["columns", "stack", "panes"];
+  static ENOUGH = 96; // pixels of an answer, its head and a line or two, by which it counts as in sight
 
   constructor(form) {
     this.answers = form.querySelector(".answers");
@@ -34,6 +52,16 @@ hone.work.Layout = class {
     const names = this.constructor.NAMES;
     this.choose(names[(names.indexOf(this.answers.dataset.layout) + 1) % names.length]);
     hone.announce(this.select.selectedOptions[0].textContent);
+  }
+
+  // Moves the answers alone, and only when this one is out of sight: prompt and state stay where they are.
+  show(answer) {
+    const { top, bottom, left, right } = answer.getBoundingClientRect();
+    const row = this.answers.getBoundingClientRect();
+    if (left < row.left - 1 || right > row.right + 1) this.answers.scrollBy({ left: (left + right - row.left - row.right) / 2 });
+    const { from, to } = hone.work.sight();
+    const enough = Math.min(this.constructor.ENOUGH, bottom - top);
+    if (bottom < from + enough || top > to - enough) window.scrollBy({ top: top - from - 8 });
   }
 
   // The others go to the same share of their height; the ones that were moved so don't move on others.

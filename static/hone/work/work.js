@@ -12,6 +12,7 @@
   const draftState = document.getElementById("draft-state");
   const choice = document.getElementById("choice");
   const retired = new Map(); // submission's id -> the task it came from
+  const begun = new WeakMap(); // <section> -> its task: one that comes back to the screen is bound to its form already
   let task = null;
   let ahead = null; // the <section> of the task after this one
   let asking = null; // while it is on its way
@@ -51,32 +52,47 @@
   };
 
   // ---- the task on the screen ----
-  const begin = ({ focus = false } = {}) => {
-    const now = section();
-    if (task?.section === now) return;
-    task = new hone.work.Task(now, {
-      state: (sentence) => {
+  const taskOf = (now) => {
+    // What comes late about a task that left the screen is not said of the one that is there.
+    const ofThis = (deed) => (...given) => { if (section() === now) deed(...given); };
+    return new hone.work.Task(now, {
+      state: ofThis((sentence) => {
         // That all is well is for the eye alone: it would be said between any two ranks.
         if (sentence !== draftState.textContent && sentence !== gettext("Draft saved")) hone.announce(sentence);
         draftState.textContent = sentence;
-      },
-      conflict: choose,
+      }),
+      conflict: ofThis(choose),
       signedOut,
-      judged: () => choose(gettext("You have submitted this task in another window. What you enter here can still be submitted: it becomes a revision."),
-        [gettext("Go on with the next task"), () => location.assign(place.dataset.work)], [gettext("Stay here"), () => {}]),
+      judged: ofThis(() => choose(gettext("You have submitted this task in another window. What you enter here can still be submitted: it becomes a revision."),
+        [gettext("Go on with the next task"), () => location.assign(place.dataset.work)], [gettext("Stay here"), () => {}])),
     });
-    if (!task.form) task = { section: now, form: null };
-    shownAt = performance.now();
+  };
+
+  const begin = ({ focus = false } = {}) => {
+    const now = section();
+    if (task?.section === now) return;
+    const former = task;
+    former?.leave();
     draftState.textContent = "";
-    if (focus) {
+    choice.hidden = true;
+    task = begun.get(now) ?? taskOf(now);
+    begun.set(now, task);
+    task.enter();
+    shownAt = performance.now();
+    if (focus && former?.id && former.id === task.id) task.kind.goOn?.();
+    else if (focus) {
       window.scrollTo(0, 0);
       now.querySelector("h1")?.focus({ preventScroll: true });
     }
+    showSubmitKey();
     fetchAhead();
   };
 
+  // Within a box Enter is a new line, so the button names the keys that submit from there.
+  const showSubmitKey = () => hone.work.keys.labelSubmit(task?.form, document.activeElement);
+  for (const name of ["focusin", "focusout"]) document.addEventListener(name, () => queueMicrotask(showSubmitKey));
+
   const show = (next) => {
-    choice.hidden = true;
     section().replaceWith(next);
     htmx.process(next);
     hone.enrich(next);
@@ -115,7 +131,7 @@
 
   const submit = (submitter) => {
     if (!task?.form || task.sent || !hone.work.isSettled()) return;
-    const obstacle = task.kind.obstacle?.() ?? "";
+    const obstacle = task.obstacle();
     if (obstacle) {
       task.refusal.textContent = obstacle;
       return;
@@ -191,11 +207,9 @@
   // The task before comes back as it was; the one on the screen waits behind it.
   const bringBack = (former) => {
     if (former !== task) {
-      task.draft?.save();
       if (task.form) ahead = task.section;
       section().replaceWith(former.section);
-      task = former;
-      shownAt = performance.now();
+      begin();
     }
     former.sent = false;
     former.form.inert = false;
@@ -224,7 +238,12 @@
     hone.work.keys.label(shown);
     const title = section().querySelector("h1")?.textContent ?? "";
     hone.announce(`${shown.querySelector(".done")?.textContent ?? ""} ${title}`.trim());
-    undoTimer = setTimeout(() => shown.querySelector("form[data-undo]")?.remove(), UNDO_SECONDS * 1000);
+    expireUndo();
+  };
+
+  const expireUndo = () => {
+    clearTimeout(undoTimer);
+    undoTimer = setTimeout(() => document.querySelector("#receipt form[data-undo]")?.remove(), UNDO_SECONDS * 1000);
   };
 
   const undo = async (url) => {
@@ -274,7 +293,10 @@
       const way = document.querySelector("#receipt form[data-undo] button, #receipt button[data-undo]");
       way?.click();
     },
-    help: () => document.getElementById("keys").showModal(),
+    help: () => {
+      hone.work.keys.showFor(task.form);
+      document.getElementById("keys").showModal();
+    },
   };
 
   document.addEventListener("keydown", (event) => {
@@ -283,10 +305,10 @@
     if (!inPlace) return;
     const popUp = event.target.closest(".pop-up[open]");
     if (event.key === "Escape") {
-      for (const open of task.form.querySelectorAll(".pop-up[open]")) {
-        open.open = false;
-        open.querySelector("summary").focus();
-      }
+      const open = task.form.querySelector(".pop-up[open]");
+      const box = event.target.closest("textarea");
+      if (open) task.fold(open);
+      else if (box && task.form.contains(box)) task.leaveBox(box);
       return;
     }
     if (popUp) {
@@ -303,7 +325,7 @@
     }
     if (event.target.closest("textarea, select, input:is([type=text], [type=number], [type=search])")) return;
     const deed = hone.work.keys.of(event);
-    if (task.kind.key?.(event, deed)) return event.preventDefault();
+    if (!task.isCovered && task.kind.key?.(event, deed)) return event.preventDefault();
     if (deed && deeds[deed] && deeds[deed](event) !== false) event.preventDefault();
   });
 
@@ -312,7 +334,7 @@
     if (!button) return;
     const deed = button.dataset.deed;
     if (deeds[deed]) deeds[deed](event);
-    else task?.kind?.key?.(event, deed);
+    else if (task?.form && !task.isCovered) task.kind.key?.(event, deed);
   });
 
   document.addEventListener("visibilitychange", () => {
@@ -333,11 +355,24 @@
     }
   }, KEEP_ALIVE);
 
-  // What htmx brought: after a skip, and when the empty page found work.
+  // What htmx brings in the task's place: after a skip, at each turn of a chat, and when the empty page found work. The
+  // server has then what was in the form, so the draft ends with the request and is forgotten before the next task looks
+  // for what this browser had kept.
+  const replacesTask = ({ detail }) => detail.target?.id === "work" && Boolean(task?.form);
+  document.addEventListener("htmx:beforeRequest", (event) => { if (replacesTask(event)) task.draft.end(); });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (!replacesTask(event) || !event.detail.shouldSwap) return;
+    task.draft.end();
+    task.draft.forget();
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (!event.detail.successful && task?.form?.contains(event.detail.elt) && task.draft.ended && !task.sent) task.draft.resume();
+  });
   document.addEventListener("htmx:afterSwap", () => {
     if (task?.section === section()) return;
-    ahead = null;
+    if (task?.id !== section().dataset.task) ahead = null;
     begin({ focus: true });
+    expireUndo();
     hone.announce(`${document.querySelector("#receipt .done")?.textContent ?? ""} ${section().querySelector("h1")?.textContent ?? ""}`.trim());
   });
 

@@ -89,6 +89,10 @@
         this.unrated(scale)?.querySelector("input:checked, input")?.focus();
         return true;
       }
+      if (deed === "raw") {
+        hone.work.toggleRaw(this.task.form);
+        return true;
+      }
       if (deed !== "rate" || !scale) return false;
       scale.querySelector("input:checked, input").focus();
       return true;
@@ -119,19 +123,19 @@
       this.box = task.form.elements.text;
       showLength(this.box);
       this.sender = task.form.querySelector('[data-sends="written"]');
-      task.form.addEventListener("htmx:beforeRequest", (event) => { if (this.isDeed(event)) task.draft.end(); });
-      task.form.addEventListener("htmx:afterRequest", (event) => {
-        if (!this.isDeed(event)) return;
-        if (event.detail.successful) task.draft.forget();
-        else task.draft.resume();
-      });
       // What a deed left in the box, as an answer to be edited, is on no record yet.
       queueMicrotask(() => { if (this.box.value) task.draft.changed(); });
     }
 
     filled() { showLength(this.box); }
 
-    isDeed(event) { return event.target.matches("[name=act], [name=pick], [name=edit]"); }
+    // The next turn of the same chat: to the box when the user speaks, else to what there is to choose from.
+    goOn() {
+      const next = this.task.form.querySelector(".next-turn");
+      next.scrollIntoView({ block: "end" });
+      const isUsers = this.sender.value === "say" || this.box.value;
+      (isUsers ? this.box : this.task.form.querySelector("h1")).focus({ preventScroll: true });
+    }
 
     key(event) {
       const digit = digitOf(event);
