@@ -1,13 +1,15 @@
 """The rows that a snapshot freezes, as the contract has them, streamed in a stable order.
 
-One statement reads the judgments (or demonstrations, or prompts), so that all rows are of one moment without any lock;
-what they rest on, prompts and responses, never changes.
+One statement reads the keys of the judgments and of their latest revisions (or of demonstrations, or prompts), so that
+all rows are of one moment without any lock. What the keys point to is read a page at a time: revisions, prompts and
+responses never change. No cursor is open between two pages, so the same connection may write meanwhile: with an open
+one SQLite refuses every write at once ("database is locked"), and its write-ahead log can only grow.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any, Self
 
 from django.db.models import QuerySet
@@ -63,37 +65,82 @@ class Filters:
         return rows if set(self.splits) == set(SPLITS) else rows.filter(**{f"{split}__in": self.splits})
 
 
-def selected(snapshot: Snapshot) -> tuple[QuerySet[Any], ...]:
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Records of one kind that become rows, by key, in their order, as they stood at one moment.
+
+    records: where they are read, with what a row is made of. revisions: of judgments the keys of their latest
+    revisions, beside `keys`; of others empty.
+    """
+
+    records: QuerySet[Any]
+    keys: "array[int]"
+    revisions: "array[int]"
+
+    @classmethod
+    def of(cls, chosen: QuerySet[Any], *, records: QuerySet[Any]) -> Self:
+        # 16 bytes a row, so that a million rows fit: fetched whole, which ends the statement.
+        names = ("pk", "latest_id") if chosen.model is Judgment else ("pk",)
+        columns = [array("q", column) for column in zip(*chosen.order_by("pk").values_list(*names), strict=True)]
+        keys, revisions, *_ = [*columns, array("q"), array("q")]
+        return cls(records=records, keys=keys, revisions=revisions)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def pages(self) -> Iterator[list[Any]]:
+        """The records, at most BATCH at a time."""
+        for start in range(0, len(self.keys), BATCH):
+            keys = self.keys[start : start + BATCH].tolist()
+            page = list(self.records.filter(pk__in=keys).order_by("pk"))
+            if self.revisions:
+                # The revision that was the latest when the keys were read: a judgment may be revised meanwhile.
+                chosen = self.revisions[start : start + BATCH].tolist()
+                revisions = JudgmentRevision.objects.in_bulk(chosen)
+                latest = dict(zip(keys, chosen, strict=True))
+                for judgment in page:
+                    judgment.latest = revisions[latest[judgment.pk]]
+            yield page
+
+
+def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     """The records that become the snapshot's rows, in their order, before the tie policy."""
     filters = Filters.checked(snapshot.filters)
     if snapshot.kind == Snapshot.Kind.PROMPTS:
-        return (filters.apply(Prompt.objects.filter(project=snapshot.project), split="split").order_by("pk"),)
+        prompts = filters.apply(Prompt.objects.filter(project=snapshot.project), split="split")
+        return (Selection.of(prompts, records=Prompt.objects.all()),)
     demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
-    related = demonstrations.select_related("prompt", "response__author", "response__edited_from__author", "assignment")
-    written = filters.apply(related, split="prompt__split").order_by("pk")
+    written = filters.apply(demonstrations, split="prompt__split")
+    related = Demonstration.objects.select_related(
+        "prompt", "response__author", "response__edited_from__author", "assignment"
+    )
     if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
-        return (written,)
+        return (Selection.of(written, records=related),)
     task_kind = Task.Kind.RATE if snapshot.kind == Snapshot.Kind.RATINGS else Task.Kind.COMPARE
     judgments = Judgment.objects.filter(
         project=snapshot.project, latest__source__in=filters.sources, task__kind=task_kind
-    ).select_related("latest", "task__prompt")
-    judged = filters.apply(judgments, split="task__prompt__split").order_by("pk")
+    )
+    judged = Selection.of(
+        filters.apply(judgments, split="task__prompt__split"), records=Judgment.objects.select_related("task__prompt")
+    )
     if snapshot.kind == Snapshot.Kind.RATINGS or JudgmentRevision.Source.HUMAN not in filters.sources:
         return (judged,)
-    return judged, written.filter(response__edited_from__isnull=False, assignment__isnull=False)
+    edits = written.filter(response__edited_from__isnull=False, assignment__isnull=False)
+    return judged, Selection.of(edits, records=related)
 
 
-def rows(snapshot: Snapshot) -> Iterator[tuple[str, dict[str, Any] | None]]:
+def rows(snapshot: Snapshot, selections: tuple[Selection, ...] = ()) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """(split, contract row) of every selected record; None instead of a row that the tie policy leaves out."""
-    for records in selected(snapshot):
-        unread = records.iterator(chunk_size=BATCH)
-        while batch := list(islice(unread, BATCH)):
-            yield from _rows_of(batch, snapshot)
+    for selection in selections or selected(snapshot):
+        for page in selection.pages():
+            yield from _rows_of(page, snapshot)
 
 
 def _rows_of(batch: list[Any], snapshot: Snapshot) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """The rows of some records of one kind."""
     project = snapshot.project
+    if not batch:
+        return
     if isinstance(batch[0], Prompt):
         yield from ((prompt.split, prompt_row(prompt)) for prompt in batch)
     elif isinstance(batch[0], Demonstration):

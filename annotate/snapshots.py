@@ -13,14 +13,19 @@ import json
 import os
 import secrets
 import shutil
+import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -34,7 +39,10 @@ from annotate.snapshot_rows import SPLITS, Filters, rows, selected
 
 State = Snapshot.State
 FOLDER = "snapshots"
-ROWS_A_REPORT = 1_000
+LEASE = timedelta(seconds=60)
+"""A builder that says nothing for so long is taken for dead, and another one begins anew."""
+REPORT_SECONDS = 1.0
+WAIT_SECONDS = 0.2
 Progress = Callable[[float], None]
 
 
@@ -74,48 +82,115 @@ def freeze(
     return snapshot
 
 
-def build(snapshot_id: int, progress: Progress | None = None) -> Snapshot:
+def build(snapshot_id: int, progress: Progress | None = None, *, wait: bool = True) -> Snapshot:
     """Write the files of a requested snapshot; returns it READY, or FAILED with its reason.
 
-    Built twice, it stays what it became first; begun by a process that died, it's built anew.
+    One builder is at work at a time. Another one waits for it, and takes over when its lease runs out because it died;
+    without `wait` it leaves the snapshot to the first and returns it as it is. A ready snapshot stays what it is.
+    `progress` is called about once a second, while waiting too.
     """
-    unfinished = Snapshot.objects.filter(pk=snapshot_id).exclude(state=State.READY)
-    is_begun = unfinished.update(state=State.BUILDING, error="", progress=0.0)
-    # Read after the claim: what was read before it may have become ready in between.
-    snapshot = Snapshot.objects.select_related("project").get(pk=snapshot_id)
-    if not is_begun:
+    builder = _Builder(snapshot_id=snapshot_id, token=uuid.uuid4(), progress=progress)
+    # One that has failed is tried again when somebody asks anew, not by those who waited for it.
+    claimable = [State.PENDING, State.FAILED]
+    while not builder.claim(claimable):
+        claimable = [State.PENDING]
+        snapshot = Snapshot.objects.get(pk=snapshot_id)
+        if snapshot.state in (State.READY, State.FAILED) or not wait:
+            return snapshot
+        builder.told(snapshot.progress)
+        time.sleep(WAIT_SECONDS)
+    return builder.build()
+
+
+def abandoned(*, now: datetime) -> QuerySet[Snapshot]:
+    """Snapshots whose builder died, or which nobody began to build a minute after they were requested."""
+    unheard = Q(state=State.PENDING, created_at__lt=now - LEASE)
+    return Snapshot.objects.filter(unheard | Q(state=State.BUILDING) & _lease_is_over(now))
+
+
+class _BuildLost(Exception):
+    """Another builder has taken over: this one was silent for longer than its lease."""
+
+
+def _lease_is_over(now: datetime) -> Q:
+    return Q(lease_until=None) | Q(lease_until__lt=now)
+
+
+@dataclass(kw_only=True)
+class _Builder:
+    """One attempt to build a snapshot. Every write carries its token, so that a builder taken for dead writes nothing.
+
+    Nothing is written while a cursor is open (see snapshot_rows), and no write is longer than one row.
+    """
+
+    snapshot_id: int
+    token: uuid.UUID
+    progress: Progress | None
+    reported: float = field(default_factory=time.monotonic)
+
+    def claim(self, states: list[State]) -> bool:
+        now = timezone.now()
+        free = Q(state__in=states) | Q(state=State.BUILDING) & _lease_is_over(now)
+        claimed = Snapshot.objects.filter(free, pk=self.snapshot_id)
+        values = {"state": State.BUILDING, "error": "", "progress": 0.0}
+        return claimed.update(**values, builder=self.token, lease_until=now + LEASE) == 1
+
+    def build(self) -> Snapshot:
+        # Read after the claim, in which nobody else changes it.
+        snapshot = Snapshot.objects.select_related("project").get(pk=self.snapshot_id)
+        building = root() / f".building-{self.snapshot_id}-{secrets.token_hex(4)}"
+        try:
+            building.mkdir(parents=True)
+            files, counts = _write(snapshot, building, self.report)
+            sha256 = _hash_of(files)
+            folder = f"{FOLDER}/{self.snapshot_id}-{sha256[:12]}"
+            _put_in_place(building, settings.HONE_DATA / folder)
+            done = {"folder": folder, "files": files, "rows": counts["rows"], "sha256": sha256, "progress": 1.0}
+            self._end(state=State.READY, **done)
+        except _BuildLost:
+            return build(self.snapshot_id, self.progress)
+        except (Refused, OSError) as error:
+            return self._failed(_reason(error))
+        except BaseException as error:
+            self._failed(f"It stopped with {type(error).__name__}.")
+            raise
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        snapshot.refresh_from_db()
         return snapshot
-    failure = ""
-    building = root() / f".building-{snapshot_id}-{secrets.token_hex(4)}"
-    try:
-        building.mkdir(parents=True)
-        files, counts = _write(snapshot, building, progress)
-        sha256 = _hash_of(files)
-        folder = f"{FOLDER}/{snapshot_id}-{sha256[:12]}"
-        _put_in_place(building, settings.HONE_DATA / folder)
-        unfinished.update(
-            state=State.READY,
-            folder=folder,
-            files=files,
-            rows=counts["rows"],
-            sha256=sha256,
-            progress=1.0,
-            finished_at=timezone.now(),
-        )
-    except (Refused, OSError) as error:
-        failure = _reason(error)
-        unfinished.update(state=State.FAILED, error=failure, finished_at=timezone.now())
-    except BaseException as error:
-        reason = f"It stopped with {type(error).__name__}."
-        unfinished.update(state=State.FAILED, error=reason, finished_at=timezone.now())
-        raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    snapshot.refresh_from_db()
-    if failure and snapshot.state != State.READY:
-        # Another builder may have begun anew and taken the reason away; this caller is told it nevertheless.
-        snapshot.state, snapshot.error = State.FAILED, failure
-    return snapshot
+
+    def report(self, done: float) -> None:
+        """Say about once a second that the builder is alive, and how far. Raises _BuildLost."""
+        if time.monotonic() - self.reported < REPORT_SECONDS:
+            return
+        self._change(progress=done, lease_until=timezone.now() + LEASE)
+        self.told(done)
+
+    def told(self, done: float) -> None:
+        """Pass on how far the snapshot is, about once a second."""
+        if time.monotonic() - self.reported >= REPORT_SECONDS:
+            self.reported = time.monotonic()
+            if self.progress is not None:
+                self.progress(done)
+
+    def _change(self, **values: Any) -> None:
+        if not self._rows().update(**values):
+            raise _BuildLost
+
+    def _end(self, **values: Any) -> None:
+        self._change(finished_at=timezone.now(), builder=None, lease_until=None, **values)
+
+    def _failed(self, reason: str) -> Snapshot:
+        """End as failed, and say why even where another builder has begun anew and taken the reason away."""
+        ended = {"finished_at": timezone.now(), "builder": None, "lease_until": None}
+        self._rows().update(state=State.FAILED, error=reason, **ended)
+        snapshot = Snapshot.objects.select_related("project").get(pk=self.snapshot_id)
+        if snapshot.state != State.READY:
+            snapshot.state, snapshot.error = State.FAILED, reason
+        return snapshot
+
+    def _rows(self) -> QuerySet[Snapshot]:
+        return Snapshot.objects.filter(pk=self.snapshot_id, state=State.BUILDING, builder=self.token)
 
 
 def verify(snapshot: Snapshot) -> tuple[str, ...]:
@@ -198,13 +273,12 @@ def _requested(
     return snapshot
 
 
-def _write(
-    snapshot: Snapshot, folder: Path, progress: Progress | None
-) -> tuple[dict[str, dict[str, Any]], Counter[str]]:
+def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str, dict[str, Any]], Counter[str]]:
     """Write every file into the folder; the files with their hashes, and counts of rows for the card."""
     exporter = EXPORTERS[snapshot.format]
     splits = Filters.checked(snapshot.filters).splits
-    expected = sum(records.count() for records in selected(snapshot))
+    selections = selected(snapshot)
+    expected = sum(len(selection) for selection in selections)
     counts: Counter[str] = Counter(rows=0)
     written: Counter[str] = Counter()
     paths = {split: folder / file_name(snapshot, split) for split in SPLITS if split in splits}
@@ -212,9 +286,8 @@ def _write(
         writers = {
             split: open_files.enter_context(exporter.open(path, kind=snapshot.kind)) for split, path in paths.items()
         }
-        for number, (split, row) in enumerate(rows(snapshot), start=1):
-            if number % ROWS_A_REPORT == 0:
-                _report(snapshot, number / max(expected, number), progress)
+        for number, (split, row) in enumerate(rows(snapshot, selections), start=1):
+            report(number / expected)
             if row is None:
                 counts["left_out_ties"] += 1
                 continue
@@ -243,12 +316,6 @@ def _write(
     for name in ("README.md", "manifest.json"):
         files[name] = _file(folder / name, None)
     return files, counts
-
-
-def _report(snapshot: Snapshot, done: float, progress: Progress | None) -> None:
-    Snapshot.objects.filter(pk=snapshot.pk, state=State.BUILDING).update(progress=done)
-    if progress is not None:
-        progress(done)
 
 
 def _file(path: Path, row_count: int | None) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def series(run: TrainingRun) -> dict[str, list[list[float]]]:
     """{name: [steps, values]}, thinned to what a screen can show; the last point always stays."""
     points: dict[str, list[tuple[int, float]]] = defaultdict(list)
     rows = RunMetric.objects.filter(run=run).order_by("name", "step").values_list("name", "step", "value")
-    for name, step, value in rows.iterator():
+    for name, step, value in rows:
         points[name].append((step, value))
     thinned = {name: _thinned(found) for name, found in points.items()}
     return {name: [list(column) for column in zip(*thinned[name], strict=True)] for name in sorted(thinned, key=_place)}

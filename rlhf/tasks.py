@@ -1,13 +1,10 @@
 """Celery tasks: an id in, one call. Each may run twice or late; the rows decide what there is to do."""
 
-from datetime import timedelta
-
 from celery import shared_task
-from django.db.models import Q
 from django.utils import timezone
 
 from annotate import queue, snapshots
-from annotate.models import AnswerRequest, Snapshot
+from annotate.models import AnswerRequest
 
 from . import loop, runs, sampling, supervisor, uncertainty
 from .models import Iteration, Stage, TrainingRun
@@ -34,7 +31,7 @@ def after_run(run_id: int) -> None:
 @shared_task(name="rlhf.build_snapshot")
 def build_snapshot(snapshot_id: int) -> None:
     """Make the files of a requested snapshot, and go on with the rounds that wait for it."""
-    snapshots.build(snapshot_id)
+    snapshots.build(snapshot_id, wait=False)
     for iteration_id in Iteration.objects.filter(snapshot_id=snapshot_id).values_list("pk", flat=True):
         loop.advance(iteration_id)
 
@@ -66,13 +63,5 @@ def tend_queue() -> None:
     """Every minute: take back tasks whose lease ran out, and do what no message came for."""
     queue.release_expired()
     sampling.fulfil(AnswerRequest.objects.filter(state=AnswerRequest.State.OPEN).values_list("pk", flat=True))
-    for snapshot_id in _forgotten_snapshots():
+    for snapshot_id in list(snapshots.abandoned(now=timezone.now()).values_list("pk", flat=True)):
         build_snapshot(snapshot_id)
-
-
-def _forgotten_snapshots() -> list[int]:
-    """Snapshots whose message was lost, or whose builder seems to have died. Built twice, they come out the same."""
-    now, state = timezone.now(), Snapshot.State
-    unheard = Q(state=state.PENDING, created_at__lt=now - timedelta(minutes=1))
-    abandoned = Q(state=state.BUILDING, created_at__lt=now - timedelta(minutes=30))
-    return list(Snapshot.objects.filter(unheard | abandoned).values_list("pk", flat=True))

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection
 
 from config import broker
+from tests import open_cursors
 from tests.browser import browser, sign_in
 
 __all__ = ["browser", "sign_in"]
@@ -22,6 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
 
 StartWorker = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture(autouse=True)
+def no_write_beside_an_open_query() -> Iterator[None]:
+    with open_cursors.refuse_writes():
+        yield
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 30.0, what: str = "") -> None:

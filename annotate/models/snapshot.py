@@ -32,6 +32,10 @@ class Snapshot(models.Model):
     tie_policy = models.CharField(max_length=4, choices=TiePolicy.choices, default=TiePolicy.KEEP)
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
     progress = models.FloatField(default=0.0)
+    builder = models.UUIDField(
+        null=True, editable=False, help_text="Token of the builder at work; its writes carry it."
+    )
+    lease_until = models.DateTimeField(null=True, editable=False, help_text="When a silent builder is taken for dead.")
     error = models.TextField(blank=True)
     folder = models.CharField(max_length=200, blank=True, help_text="Below the data folder.")
     files = models.JSONField(default=dict, blank=True, help_text="{file name: {rows, bytes, sha256}}")

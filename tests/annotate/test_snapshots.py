@@ -3,11 +3,13 @@ import hashlib
 import json
 import os
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from annotate import queue, signals, snapshots
 from annotate.errors import NotYours, Refused
@@ -267,21 +269,51 @@ def test_what_a_dead_builder_left_is_built_anew(cast, data_folder):
     assert snapshots.verify(again) == ()
 
 
-def test_two_builders_at_once_both_have_the_ready_snapshot(cast):
+def test_two_builders_at_once_both_have_the_ready_snapshot(cast, monkeypatch):
+    """The second finds the first at work and waits for it, without a file of its own."""
     give_judgments(cast, 5)
     snapshot = snapshots.request(project=cast.project, kind="rankings", by=cast.manager)
-    others = []
+    write, seen = snapshots._write, []
 
-    def another_is_quicker(execute, sql, params, many, context):
-        if not others and sql.startswith("UPDATE") and "building" in params:
+    def begun(*arguments):
+        assert snapshots.build(snapshot.pk, wait=False).state == "building"
+        with monkeypatch.context() as patch:
+            patch.setattr(snapshots.time, "sleep", seen.append)
+            patch.setattr(snapshots, "REPORT_SECONDS", 0.0)
+            with pytest.raises(TimeoutError):
+                snapshots.build(snapshot.pk, out_of_patience)
+        return write(*arguments)
+
+    def out_of_patience(done):
+        seen.append(done)
+        if len(seen) > 3:
+            raise TimeoutError
+
+    monkeypatch.setattr(snapshots, "_write", begun)
+    ours = snapshots.build(snapshot.pk)
+    assert seen == [0.0, snapshots.WAIT_SECONDS, 0.0, snapshots.WAIT_SECONDS, 0.0]
+    assert snapshots.build(snapshot.pk).sha256 == ours.sha256
+    assert ours.state == "ready"
+
+
+def test_a_builder_that_was_silent_for_too_long_writes_nothing_any_more(cast, monkeypatch):
+    """It comes back, finds that another has begun, and takes what that one made."""
+    give_judgments(cast, 5)
+    snapshot = snapshots.request(project=cast.project, kind="rankings", by=cast.manager)
+    put_in_place, others = snapshots._put_in_place, []
+
+    def taken_for_dead(*arguments):
+        put_in_place(*arguments)
+        if not others:
+            assert not snapshots.abandoned(now=timezone.now()).exists()
+            Snapshot.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+            assert snapshots.abandoned(now=timezone.now()).get() == snapshot
             others.append(None)
             others[0] = snapshots.build(snapshot.pk)
-        return execute(sql, params, many, context)
 
-    with connection.execute_wrapper(another_is_quicker):
-        ours = snapshots.build(snapshot.pk)
-    assert (ours.state, ours.sha256) == (others[0].state, others[0].sha256)
-    assert ours.state == "ready"
+    monkeypatch.setattr(snapshots, "_put_in_place", taken_for_dead)
+    ours = snapshots.build(snapshot.pk)
+    assert (ours.state, ours.sha256, ours.finished_at) == ("ready", others[0].sha256, others[0].finished_at)
 
 
 def test_a_builder_that_failed_says_why_even_when_another_has_begun_anew(cast):

@@ -11,20 +11,24 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from annotate.models import Demonstration
+from annotate import queue, snapshots
+from annotate.models import Demonstration, Snapshot
 from config.descendants import descendants
 from rlhf import workers
 from rlhf.models import TrainingRun
-from tests.cast import Cast, make_cast, make_prompt, make_responses
+from tests import volume
+from tests.cast import Cast, judge, make_cast, make_prompt, make_responses
 from tests.conftest import ROOT, end, free_port, is_alive, wait_until
 from tests.models_core.tiny import make_tiny_model
 
 Status = TrainingRun.Status
 UP_SECONDS = 90.0
+JUDGMENTS = 5_000
 
 
 class Served:
@@ -82,6 +86,13 @@ class Served:
         run = TrainingRun.objects.get(pk=json.loads(queued.stdout.splitlines()[-1])["run"])
         wait_until(lambda: self.is_training(run), seconds=60, what="the run to train")
         return run
+
+    @staticmethod
+    def has_data(run: TrainingRun) -> bool:
+        """Whether the run has its snapshot and its process has begun."""
+        run.refresh_from_db()
+        assert run.status not in (Status.FAILED, Status.CANCELLED), run.error
+        return run.status == Status.SUCCEEDED or bool(run.process_group)
 
     @staticmethod
     def is_training(run: TrainingRun) -> bool:
@@ -190,3 +201,33 @@ def test_a_taken_port_is_said_at_once(tmp_path: Path, process_environment: dict[
     assert result.stderr == (
         f"CommandError: Hone can't listen on 127.0.0.1:{port} (Address already in use); set HONE_PORT to a free port.\n"
     )
+
+
+def test_a_training_on_thousands_of_judgments_runs_beside_exports_and_a_labeler(served: Served, people: Cast) -> None:
+    """Snapshots report their progress, and their builders meet, while others write: none finds it locked."""
+    volume.add_judgments(people.project, people.labeler, JUDGMENTS)
+    volume.add_comparisons(people.project, range(JUDGMENTS, JUDGMENTS + 200))
+    wait_until(
+        lambda: workers.listening() == {"default", "cpu", "live"}, seconds=UP_SECONDS, what="workers to be heard of"
+    )
+    queued = served.manage("train", "kindness", "reward", "--set", "epochs=1", "--set", "max_length=64")
+    assert queued.returncode == 0, queued.stderr
+    run = TrainingRun.objects.get(pk=json.loads(queued.stdout.splitlines()[-1])["run"])
+    for _number in range(3):
+        snapshots.request(project=people.project, kind="rankings", by=people.manager)
+    out = ["export_data", "kindness", "--format", "hone", "--out"]
+    with ThreadPoolExecutor() as pool:
+        exports = [pool.submit(served.manage, *out, str(served.said.parent / f"out-{number}")) for number in range(2)]
+        while (assignment := queue.claim_next(labeler=people.second_labeler, project=people.project)) is not None:
+            judge(assignment, [[pk] for pk in assignment.presentation])
+            if all(export.done() for export in exports) and Served.has_data(run):
+                break
+        for export in exports:
+            assert export.result().returncode == 0, export.result().stderr
+    wait_until(lambda: Served.has_data(run), seconds=120, what="the run to have its data")
+    wait_until(lambda: not Snapshot.objects.exclude(state="ready").exists(), seconds=120, what="every snapshot")
+    assert Snapshot.objects.count() == 6
+    assert Snapshot.objects.filter(rows__gte=JUDGMENTS).count() == 6
+    served.stop(signal.SIGTERM)
+    logs = {path.name: path.read_text() for path in (served.said.parent / "data" / "logs").glob("*.log")}
+    assert [name for name, text in logs.items() if "database is locked" in text] == []
