@@ -17,7 +17,8 @@ WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "BEGIN IMMEDIATE")
 
 _open = threading.local()
 _read_in_chunks = compiler.cursor_iter
-_execute, _executemany = CursorWrapper._execute, CursorWrapper._executemany
+# Internal to Django: below the wrappers of a single connection, so that every connection is watched.
+_execute, _executemany = (getattr(CursorWrapper, name) for name in ("_execute", "_executemany"))
 
 
 @contextmanager
