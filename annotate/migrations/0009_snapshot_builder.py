@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0007_exam_draft_version'),
+        ('annotate', '0008_account_time_zone'),
     ]
 
     operations = [
