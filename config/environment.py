@@ -1,6 +1,6 @@
 """Reads Hone's settings from environment variables: typed, strict, and with one clear line where one is wrong.
 
-Every value may also come from a file: NAME_FILE names it (a container's secret, say). A HONE_ variable that nobody
+A value is what it is, character by character: `$` and `\\` mean nothing. Every value may also come from a file: NAME_FILE names it (a container's secret, say). A HONE_ variable that nobody
 reads is most likely misspelt, so it stops start-up too.
 """
 
@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
-import environ
-from environ.fileaware_mapping import FileAwareMapping
-
 PREFIX = "HONE_"
 WRONG_SETTING = 2
 """Exit status of a process that was started with a wrong setting."""
+SQLITE = "django.db.backends.sqlite3"
 INTERNAL = frozenset({"HONE_PARENT_PID"})
 """Set by Hone itself for its child processes."""
 
@@ -31,8 +29,6 @@ class Environment:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
-        self._env = environ.Env()
-        self._env.ENVIRON = FileAwareMapping(env=dict(variables), cache=True)
         self._known: set[str] = set()
 
     def text(self, name: str, *, default: str, pattern: str = r".*", form: str = "text") -> str:
@@ -66,6 +62,14 @@ class Environment:
         """Words between commas."""
         return [word.strip() for word in self._read(name, default).split(",") if word.strip()]
 
+    def origins(self, name: str) -> list[str]:
+        """Origins between commas: scheme, host and port, without a path."""
+        found = self.names(name)
+        for origin in found:
+            if not re.fullmatch(r"https?://[^/?#\s]+", origin):
+                raise WrongSetting(f"{name} holds {origin!r}; each must be an origin such as https://hone.example.")
+        return found
+
     def secret(self, name: str) -> str:
         """Empty where it isn't set; a key that can be guessed is refused. The value never shows in a message."""
         value = self._read(name, "")
@@ -75,7 +79,11 @@ class Environment:
 
     def folder(self, name: str, *, default: Path) -> Path:
         """An absolute folder that exists afterwards and can be written to."""
-        path = Path(self._read(name, str(default))).expanduser().absolute()
+        text = self._literal(name).removesuffix("\n")
+        if "\0" in text:
+            raise WrongSetting(f"{name} holds a NUL character, which no folder's name can.")
+        # Not stripped: a folder's name may begin or end in any character.
+        path = Path(text if text.strip() else default).expanduser().absolute()
         try:
             path.mkdir(parents=True, exist_ok=True)
             probe = path / ".writable"
@@ -89,19 +97,22 @@ class Environment:
 
     def database(self, name: str, *, default: Path) -> dict[str, object]:
         """Django's description of a PostgreSQL server or a SQLite file."""
-        url = self._read(name, f"sqlite:///{default}")
+        url = self._read(name, "")
+        if not url:
+            return {"ENGINE": SQLITE, "NAME": str(default)}
         allowed = "postgres://USER:PASSWORD@HOST/NAME or sqlite:////FOLDER/FILE"
-        scheme = url.partition(":")[0]
-        if scheme not in ("postgres", "postgresql", "sqlite"):
-            raise WrongSetting(f"{name} starts with {scheme!r}; it must be {allowed}.")
-        try:
-            described: dict[str, object] = dict(environ.Env.db_url_config(url))
-        except ValueError as error:
-            raise WrongSetting(f"{name} can't be read ({error}); it must be {allowed}.") from None
-        if described.get("NAME") in (None, "", ":memory:"):
+        scheme, _, rest = url.partition("://")
+        if scheme == "sqlite":
+            if "?" in rest:
+                raise WrongSetting(f"{name} has a question mark; a SQLite file's name has %3F in its place.")
+            # Three slashes before a relative path, four before an absolute one.
+            described: dict[str, object] = {"ENGINE": SQLITE, "NAME": unquote(rest.removeprefix("/"))}
+        elif scheme in ("postgres", "postgresql"):
+            described = _postgresql(name, url, allowed=allowed)
+        else:
+            raise WrongSetting(f"{name} starts with {scheme.partition(':')[0]!r}; it must be {allowed}.")
+        if described["NAME"] in ("", ":memory:"):
             raise WrongSetting(f"{name} names no database; it must be {allowed}.")
-        # A unix socket's folder stands in the host's place, percent-encoded, as PostgreSQL's own programs read it.
-        described["HOST"] = unquote(str(described.get("HOST") or ""))
         return described
 
     def broker(self, name: str) -> str:
@@ -134,18 +145,58 @@ class Environment:
             raise WrongSetting(f"{name} is no setting of Hone; {hint}")
 
     def _read(self, name: str, default: str) -> str:
-        if name.startswith(PREFIX):
-            self._known.add(name)
-        try:
-            value = str(self._env.str(name, default=default)).strip()
-        except OSError as error:
-            raise WrongSetting(
-                f"{name}_FILE names a file that can't be read: {error.filename} ({error.strerror})."
-            ) from None
+        value = self._literal(name).strip()
         if "\n" in value or "\0" in value:
             raise WrongSetting(f"{name} has more than one line.")
+        if not _is_text(value):
+            raise WrongSetting(f"{name} holds bytes that are no UTF-8 text.")
         # An empty variable is what compose files and shells make of one that isn't set.
         return value or default
+
+    def _literal(self, name: str) -> str:
+        """The variable as it stands, or what the file holds that NAME_FILE names; empty where there is neither."""
+        if name.startswith(PREFIX):
+            self._known.add(name)
+        named = self._variables.get(f"{name}_FILE", "")
+        if not named:
+            return self._variables.get(name, "")
+        try:
+            return Path(named).read_text(encoding="utf-8", errors="surrogateescape")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise WrongSetting(f"{name}_FILE names a file that can't be read: {named} ({reason}).") from None
+
+
+def _postgresql(name: str, url: str, *, allowed: str) -> dict[str, object]:
+    """Django's description of a server, read as PostgreSQL's own programs read the address."""
+    from psycopg import ProgrammingError, conninfo
+
+    try:
+        parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
+    except (ProgrammingError, UnicodeError) as error:
+        # libpq quotes the whole address, password and all, in some of its messages.
+        reason = str(error).strip().partition(":")[0]
+        raise WrongSetting(f"{name} can't be read ({reason}); it must be {allowed}.") from None
+    port = parts.pop("port", "")
+    if not re.fullmatch(r"([0-9]{1,5}(,|$))*", port):
+        raise WrongSetting(f"{name} names the port {port!r}, which is no number; it must be {allowed}.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname", ""),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": int(port) if port.isdigit() else port,
+        "OPTIONS": parts,
+    }
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def refuse(error: WrongSetting) -> NoReturn:

@@ -38,7 +38,7 @@ try:
     https = env.flag("HONE_HTTPS", default=False)
     DEBUG = env.flag("HONE_DEBUG", default=False)
     ALLOWED_HOSTS = env.names("HONE_ALLOWED_HOSTS", default="127.0.0.1,localhost,[::1]")
-    CSRF_TRUSTED_ORIGINS = env.names("HONE_TRUSTED_ORIGINS")
+    CSRF_TRUSTED_ORIGINS = env.origins("HONE_TRUSTED_ORIGINS")
     SECRET_KEY = env.secret("HONE_SECRET_KEY") or stored_secret_key(HONE_DATA)
     database = env.database("DATABASE_URL", default=HONE_DATA / "hone.sqlite3")
     REDIS_URL = env.broker("REDIS_URL")

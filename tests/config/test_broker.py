@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kombu import Connection
 from redis import Redis
 
 from config import broker
@@ -93,10 +94,21 @@ def test_a_deep_data_folder_gets_a_short_private_socket(tmp_path: Path) -> None:
 
 
 def test_somebody_elses_socket_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(broker, "TEMPORARY", tmp_path)
     (tmp_path / f"hone-{os.getuid()}").mkdir(mode=0o777)
     (tmp_path / f"hone-{os.getuid()}").chmod(0o777)
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     with pytest.raises(broker.BrokerError, match="private folder"):
         broker.prepare(deep)
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "it's", 'say "x"', "100%20", "a#b?c", "数据", "a\nb", "back\\slash", "\udcff", "x" * 120]
+)
+def test_a_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    data = tmp_path / name
+    with running(data), Connection(broker.address(data), connect_timeout=5) as queue:
+        queue.SimpleQueue("default").put("a message")
+        assert client(data).llen("default") == 1
+    assert list((data / "broker").rglob("*.aof"))

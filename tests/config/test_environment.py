@@ -33,6 +33,16 @@ def start_with(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[
             "Hone can't start: HONE_PORT is '80000'; it must be a whole number from 1 to 65535.",
         ),
         (
+            {"HONE_PORT": "abc"},
+            "Hone can't start: HONE_PORT is 'abc'; it must be a whole number from 1 to 65535.",
+        ),
+        (
+            {"DATABASE_URL": "$DB"},
+            "Hone can't start: DATABASE_URL starts with '$DB'; it must be {}.".format(
+                "postgres://USER:PASSWORD@HOST/NAME or sqlite:////FOLDER/FILE"
+            ),
+        ),
+        (
             {"HONE_PROT": "8000"},
             "Hone can't start: HONE_PROT is no setting of Hone; did you mean HONE_PORT?",
         ),
@@ -131,6 +141,84 @@ def test_values_come_from_files_too(tmp_path: Path) -> None:
     env.refuse_unknown()
     with pytest.raises(WrongSetting, match=r"HONE_SECRET_KEY_FILE names a file that can't be read: .*absent"):
         Environment({"HONE_SECRET_KEY_FILE": str(tmp_path / "absent")}).secret("HONE_SECRET_KEY")
+
+
+@pytest.mark.parametrize(
+    "value", ["$q7" + "k" * 40, "\\$" + "k" * 40, "${HOME}" + "k" * 40, "k" * 40 + "%#'\"{}", "密" * 32]
+)
+def test_a_value_is_taken_as_it_stands(value: str) -> None:
+    assert Environment({"HONE_SECRET_KEY": value, "q7" + "k" * 40: "x" * 50}).secret("HONE_SECRET_KEY") == value
+
+
+def test_a_database_named_by_another_variable_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WrongSetting, match=r"^DATABASE_URL starts with '\$DB'; it must be postgres://"):
+        Environment({"DATABASE_URL": "$DB", "DB": "postgres://h/n"}).database("DATABASE_URL", default=tmp_path)
+
+
+def test_a_password_of_a_database_is_decoded_as_postgresql_does_it() -> None:
+    url = "postgresql://ann:a+b%2Fc$d@[2001:db8::1]:5433,backup.example:5434/hone?sslmode=require"
+    found = Environment({"DATABASE_URL": url}).database("DATABASE_URL", default=Path("unused"))
+    assert (found["PASSWORD"], found["HOST"], found["PORT"], found["OPTIONS"]) == (
+        "a+b/c$d",
+        "2001:db8::1,backup.example",
+        "5433,5434",
+        {"sslmode": "require"},
+    )
+    socket = Environment({"DATABASE_URL": "postgres://ann@%2Frun%2Fpostgresql/hone"})
+    assert socket.database("DATABASE_URL", default=Path("unused"))["HOST"] == "/run/postgresql"
+
+
+def test_a_refused_database_address_keeps_its_password(tmp_path: Path) -> None:
+    with pytest.raises(WrongSetting) as refusal:
+        Environment({"DATABASE_URL": "postgres://ann:hunter2@[::1/hone"}).database("DATABASE_URL", default=tmp_path)
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("origin", ["hone.example", "https://", "ftp://a", "https://a/b", "https://a b"])
+def test_an_origin_is_no_bare_name(origin: str) -> None:
+    with pytest.raises(WrongSetting, match="HONE_TRUSTED_ORIGINS holds .*; each must be an origin such as"):
+        Environment({"HONE_TRUSTED_ORIGINS": f"https://good.example:8443,{origin}"}).origins("HONE_TRUSTED_ORIGINS")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HONE_PORT", b"NaN"),
+        ("HONE_PORT", b"80\xff"),
+        ("HONE_HOST", b"\xed\xa0\xbd"),
+        ("HONE_ALLOWED_HOSTS", b"a\xff"),
+        ("HONE_SECRET_KEY", b"\xff" * 40),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused_by_name(name: str, value: bytes, tmp_path: Path) -> None:
+    result = start_with(tmp_path, **{name: os.fsdecode(value)})
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.fullmatch(rf"Hone can't start: {name} (is 'NaN'|holds bytes).*\n", result.stderr)
+
+
+ODD_NAMES = [
+    "a b",
+    "it's",
+    'say "x"',
+    "100%20",
+    "a#b?c",
+    "数据",
+    "a\nb",
+    "x" * 120,
+    " edge ",
+    "back\\slash",
+    "\udcff",
+    "$HOME",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    result = start_with(tmp_path, HONE_DATA=str(folder))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (folder / "secret_key").exists()
+    assert Environment({"HONE_DATA": str(folder)}).folder("HONE_DATA", default=tmp_path) == folder
 
 
 def test_a_value_of_several_lines_is_refused() -> None:
