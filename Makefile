@@ -46,7 +46,7 @@ check: setup  ## Style, types, import contracts, migrations, deployment checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	HONE_HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+	HONE_HTTPS=1 HONE_HSTS=preload $(BIN)/python manage.py check --deploy --fail-level WARNING
 
 demo: setup  ## Close the loop without a browser: simulated labelers, two rounds, a table (QUICK=1, PROMPTS=file, N=most prompts)
 	@$(BIN)/python manage.py demo $(if $(QUICK),--quick) $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(N),--limit $(N))

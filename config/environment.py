@@ -1,7 +1,7 @@
 """Reads Hone's settings from environment variables: typed, strict, and with one clear line where one is wrong.
 
-A value is what it is, character by character: `$` and `\\` mean nothing. Every value may also come from a file: NAME_FILE names it (a container's secret, say). A HONE_ variable that nobody
-reads is most likely misspelt, so it stops start-up too.
+A value is what it is, character by character: `$` and `\\` mean nothing. It may also come from a file: NAME_FILE names
+it (a container's secret, say). A HONE_ variable that nobody reads is most likely misspelt, so it stops start-up too.
 """
 
 import difflib

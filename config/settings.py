@@ -35,7 +35,10 @@ try:
     HONE_LANGUAGE = env.choice("HONE_LANGUAGE", default="en", choices=["en", "zh-hans"])
     HONE_LOG_LEVEL = env.choice("HONE_LOG_LEVEL", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     HONE_PROXIES = env.whole_number("HONE_PROXIES", default=0, minimum=0, maximum=8)
+    HONE_LOG_NAMES = env.choice("HONE_LOG_NAMES", default="plain", choices=["plain", "hashed"])
+    HONE_ACCESS_LOG = env.flag("HONE_ACCESS_LOG", default=True)
     https = env.flag("HONE_HTTPS", default=False)
+    hsts = env.choice("HONE_HSTS", default="host", choices=["off", "host", "subdomains", "preload"])
     DEBUG = env.flag("HONE_DEBUG", default=False)
     ALLOWED_HOSTS = env.names("HONE_ALLOWED_HOSTS", default="127.0.0.1,localhost,[::1]")
     CSRF_TRUSTED_ORIGINS = env.origins("HONE_TRUSTED_ORIGINS")
@@ -62,18 +65,19 @@ INSTALLED_APPS = [
     "template_partials",
     "allauth",
     "allauth.account",
-    "axes",
     "csp",
 ]
 MIDDLEWARE = [
+    "config.edge.EdgeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.request_limits.RequestLimitsMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -81,8 +85,8 @@ MIDDLEWARE = [
     "annotate.middleware.SignedOutMiddleware",
     "annotate.middleware.OneTimePasswordMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    # Last: it turns the answer to a locked-out sign-in into the page that says so.
-    "axes.middleware.AxesMiddleware",
+    # Last: it turns the answer to a sign-in that was one too many into the page that says so.
+    "config.sign_in.SignInMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -126,9 +130,10 @@ CELERY_BROKER_URL = REDIS_URL or broker.address(HONE_DATA)
 
 AUTH_USER_MODEL = "annotate.User"
 AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",
+    "config.sign_in.SignInLimits",
     "django.contrib.auth.backends.ModelBackend",
 ]
+PASSWORD_HASHERS = ["config.password_hashing.BoundedPBKDF2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -144,14 +149,7 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
-ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}  # axes counts in the database, which all processes share
-AXES_FAILURE_LIMIT = 8
-AXES_COOLOFF_TIME = 0.25  # hours
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_TEMPLATE = "account/locked.html"
-AXES_CLIENT_IP_CALLABLE = "config.accounts.client_address"
-AXES_VERBOSE = False
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}  # config.sign_in counts, for the administration too
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
@@ -175,10 +173,12 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = https
-SECURE_HSTS_SECONDS = 365 * 24 * 3600 if https else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = https
-# Containers and load balancers ask for these over plain HTTP.
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if https and hsts != "off" else 0
+# Both bind other sites of the domain, preload for months after it is taken back: for whoever owns them to decide.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = https and hsts in ("subdomains", "preload")
+SECURE_HSTS_PRELOAD = https and hsts == "preload"
+# Containers and load balancers ask for it over plain HTTP; /healthz is answered before all of this.
+SECURE_REDIRECT_EXEMPT = [r"^readyz$"]
 if HONE_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
@@ -212,12 +212,12 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"unavailable": {"()": "config.log_filters.UnavailableFilter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["unavailable"]}},
     "root": {"handlers": ["stderr"], "level": HONE_LOG_LEVEL},
     "loggers": {
         # Its own handlers would print each line twice, and mail errors to nobody.
         "django": {"handlers": [], "level": HONE_LOG_LEVEL, "propagate": True},
         "django.db.backends": {"level": "INFO"},
-        "axes": {"level": "WARNING"},
     },
 }

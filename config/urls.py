@@ -17,3 +17,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("rlhf.urls")),
     path("", include("annotate.urls")),
 ]
+handler500 = "config.unavailable.server_error"

@@ -176,7 +176,7 @@ def test_a_refused_database_address_keeps_its_password(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("origin", ["hone.example", "https://", "ftp://a", "https://a/b", "https://a b"])
 def test_an_origin_is_no_bare_name(origin: str) -> None:
-    with pytest.raises(WrongSetting, match="HONE_TRUSTED_ORIGINS holds .*; each must be an origin such as"):
+    with pytest.raises(WrongSetting, match=r"HONE_TRUSTED_ORIGINS holds .*; each must be an origin such as"):
         Environment({"HONE_TRUSTED_ORIGINS": f"https://good.example:8443,{origin}"}).origins("HONE_TRUSTED_ORIGINS")
 
 

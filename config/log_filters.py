@@ -1,0 +1,18 @@
+"""What becomes shorter on its way into the log. Django isn't set up yet when logging is, so this imports no models."""
+
+import logging
+
+SHORTENED = ("OperationalError", "InterfaceError", "HashingBusy")
+
+
+class UnavailableFilter(logging.Filter):
+    """One line in place of a stack trace for each request that met a missing database."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "django.request" and record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            if type(error).__name__ in SHORTENED:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                record.msg, record.args = "%s (%s)", (record.getMessage(), reason)
+                record.exc_info = record.exc_text = None
+        return True

@@ -1,0 +1,13 @@
+"""What the site itself keeps in the database: how much of each sign-in limit is used up."""
+
+from django.db import models
+
+
+class RateBucket(models.Model):
+    """A leaky bucket that all processes share (config.rate_limits). One that has drained may be deleted."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    drained_at = models.FloatField(db_index=True, help_text="Seconds since 1970 at which the bucket is empty.")
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,109 @@
+"""How large a request may be, and how many of the costly ones a person may send: looked at before a body is read.
+
+Sizes go by address of the page; a request of nobody who is signed in may hold a form and no file. The numbers of costly
+requests are counted in memory, so that each of the two web processes allows as many.
+"""
+
+import re
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve
+from django.utils.translation import gettext as _
+
+from annotate.forms.data import LARGEST_UPLOAD
+from config.rate_limits import Limit, MemoryBuckets
+from config.refusals import refusal, wait_in_words
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+ANONYMOUS_BYTES = 64 * 2**10
+FORM_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+ENVELOPE_BYTES = 2**20
+"""The other fields of an upload and the lines between them."""
+UPLOADS = {"annotate:import": LARGEST_UPLOAD + ENVELOPE_BYTES}
+"""Pages that take files, with the most bytes of a request."""
+
+COSTLY = {
+    "annotate:preview": Limit(burst=60, interval=1),
+    "annotate:import": Limit(burst=10, interval=30),
+    "annotate:exports": Limit(burst=10, interval=30),
+    "annotate:new_project": Limit(burst=10, interval=30),
+    "annotate:people": Limit(burst=30, interval=10),
+    "annotate:reset_password": Limit(burst=30, interval=10),
+    "account_change_password": Limit(burst=8, interval=30),
+    "annotate:chat": Limit(burst=60, interval=2),
+    "annotate:answers": Limit(burst=60, interval=2),
+    "rlhf:new_run": Limit(burst=20, interval=15),
+    "rlhf:sample": Limit(burst=20, interval=15),
+    "rlhf:choose": Limit(burst=20, interval=15),
+    "rlhf:start_loop": Limit(burst=20, interval=15),
+}
+"""POSTs that cost seconds of a processor or start jobs, for each person."""
+
+READS = ("GET", "HEAD", "OPTIONS")
+
+
+class RequestLimitsMiddleware:
+    """Comes after AuthenticationMiddleware and before whatever reads a body: CsrfViewMiddleware does."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self._buckets = MemoryBuckets()
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        refused = self._refused(request) if _has_body(request) or request.method not in READS else None
+        return refused or self.get_response(request)
+
+    def _refused(self, request: HttpRequest) -> HttpResponseBase | None:
+        page = _page(request)
+        length = _content_length(request)
+        if length is None:
+            return refusal(request, _("The request doesn’t say how long it is."), status=411, heading=_("Not accepted"))
+        if length > ANONYMOUS_BYTES:
+            most = _most_bytes(request, page)
+            if length > most:
+                sentence = _("This was larger than the %(size)s that this page takes. Nothing was changed.")
+                return refusal(request, sentence % {"size": _size(most)}, status=413, heading=_("That is too large"))
+        if request.method == "POST" and page in COSTLY and request.user.is_authenticated:
+            wait = self._buckets.take(page, str(request.user.pk), COSTLY[page])
+            if wait:
+                sentence = _("You did this many times in a short while. Nothing was changed; do it again in %(wait)s.")
+                return refusal(
+                    request,
+                    sentence % {"wait": wait_in_words(wait)},
+                    status=429,
+                    heading=_("One moment"),
+                    retry_after=wait,
+                )
+        return None
+
+
+def _has_body(request: HttpRequest) -> bool:
+    return request.META.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in request.META
+
+
+def _content_length(request: HttpRequest) -> int | None:
+    if "HTTP_TRANSFER_ENCODING" in request.META:  # in pieces, of any number
+        return None
+    text = request.META.get("CONTENT_LENGTH", "") or "0"
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def _page(request: HttpRequest) -> str:
+    try:
+        return resolve(request.path_info).view_name
+    except Resolver404:
+        return ""
+
+
+def _most_bytes(request: HttpRequest, page: str) -> int:
+    if not request.user.is_authenticated:
+        return ANONYMOUS_BYTES
+    return UPLOADS.get(page, FORM_BYTES)
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:.0f} MB" if number >= 2**20 else f"{number / 2**10:.0f} kB"

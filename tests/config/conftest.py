@@ -1,0 +1,5 @@
+"""The people that tests of the site need."""
+
+from tests.cast import cast
+
+__all__ = ["cast"]
