@@ -79,6 +79,7 @@ def _work() -> dict[str, list[float]]:
     call_command("migrate", verbosity=0)
     _fill()
     from annotate import queue
+    from annotate.forms import faces
     from annotate.models import Project, User
 
     project, labeler = Project.objects.get(), User.objects.get(username="bench")
@@ -93,7 +94,8 @@ def _work() -> dict[str, list[float]]:
         assert ahead.status_code == 200, ahead.status_code
         current = queue.claim_next(labeler=labeler, project=project, ahead=False)
         assert current is not None
-        fields = _judgment(current.presentation)
+        names = faces.response_keys(current)
+        fields = _judgment([names.key(response_id) for response_id in current.presentation])
         whole = number % 2 == 0
         if not whole:
             fields["shown"] = ahead["X-Hone-Task"]
@@ -109,10 +111,10 @@ def _work() -> dict[str, list[float]]:
     return times
 
 
-def _judgment(presentation: list[int]) -> dict[str, Any]:
+def _judgment(keys: list[str]) -> dict[str, Any]:
     """What the board's form sends."""
-    fields = {f"rank-{key}": str(rank) for rank, key in enumerate(presentation, start=1)}
-    fields |= {f"rating-{key}-overall": "5" for key in presentation}
+    fields = {f"rank-{key}": str(rank) for rank, key in enumerate(keys, start=1)}
+    fields |= {f"rating-{key}-overall": "5" for key in keys}
     return fields | {"client_id": str(uuid.uuid4()), "seconds": "41.5", "comment": ""}
 
 

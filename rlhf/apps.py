@@ -12,7 +12,9 @@ class RlhfConfig(AppConfig):
         from annotate.navigation import Tab
         from annotate.permissions import Capability
 
-        from . import prospects, wakeups
+        from . import access, prospects, wakeups
+
+        access.register()
 
         run_pages = ("rlhf:run", "rlhf:new_run")
         navigation.register(

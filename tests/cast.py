@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from annotate import queue
-from annotate.models import Assignment, Author, Membership, Project, Prompt, Response, Task, User
+from annotate.forms import faces
+from annotate.forms.exam import ExamBoard
+from annotate.models import Assignment, Author, ExamAnswer, Membership, Project, Prompt, Response, Task, User
 from annotate.projects import create_project
 from annotate.queue import Receipt, Submission
 
@@ -81,6 +83,18 @@ def make_comparison(
 ) -> Task:
     prompt = make_prompt(project, question)
     return queue.add_comparison(project=project, prompt=prompt, responses=make_responses(prompt, *texts), **values)
+
+
+def key_of(holder: Assignment | ExamAnswer, response_id: int) -> str:
+    """What the page of an assignment or an exam item calls a response."""
+    if isinstance(holder, ExamAnswer):
+        return ExamBoard(holder).response_keys.key(response_id)
+    return faces.response_keys(holder).key(response_id)
+
+
+def keys_of(holder: Assignment | ExamAnswer) -> list[str]:
+    """What the page calls its responses, in the order in which they are shown."""
+    return [key_of(holder, response_id) for response_id in holder.presentation]
 
 
 def response_ids(task: Task) -> list[int]:

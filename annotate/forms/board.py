@@ -1,9 +1,10 @@
 """The ranking board: what a labeler is shown of a comparison, and what he enters read back as a submission.
 
-Fields, per response id R: `rank-R` ("1" best, "" not ranked), `rating-R-CRITERION`, `flag-R` (once for each flag set),
-`note-R`; and once: `all_unacceptable`, `margin`, `preference` ("R:MARGIN", the better one of a pair and by how much, or
-"tie"), `improved_from`, `improved_text`, `comment`, `seconds`, `rubric`, `client_id`. A draft is the same fields as
-{name: [values]}, so the page that comes back after a reload, a refusal or a lost connection is made by the same code.
+Fields, per response R (on a page its key, see response_keys; in here its id): `rank-R` ("1" best, "" not ranked),
+`rating-R-CRITERION`, `flag-R` (once for each flag set), `note-R`; and once: `all_unacceptable`, `margin`, `preference`
+("R:MARGIN", the better one of a pair and by how much, or "tie"), `improved_from`, `improved_text`, `comment`,
+`seconds`, `rubric`, `client_id`. A draft is the same fields as {name: [values]}, so the page that comes back after a
+reload, a refusal or a lost connection is made by the same code.
 """
 
 import string
@@ -25,6 +26,7 @@ from ..rubric import shown
 from ..submission import Submission
 from ..unblinding import mask_names, names_itself
 from .controls import Option, checkboxes, radios
+from .response_keys import ResponseKeys
 
 Entered = Mapping[str, list[str]]
 # Kept in a draft and nowhere else: everything else that a form sends is of no use the next time.
@@ -93,10 +95,10 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response as a labeler sees it: a letter and a text. Nothing here says who wrote it; that the text itself does
-    is said."""
+    """One response as a labeler sees it: a letter and a text, and a key that the page's fields are named by. Nothing
+    here says who wrote it; that the text itself does is said."""
 
-    id: int
+    id: str
     letter: str
     names: Names
     text: str
@@ -126,6 +128,15 @@ class Board:
     @cached_property
     def urls(self) -> Urls:
         return Urls.of(self.assignment)
+
+    @staticmethod
+    def response_keys_of(assignment: Assignment) -> ResponseKeys:
+        """What the assignment's page calls its responses."""
+        return ResponseKeys.of(assignment)
+
+    @cached_property
+    def response_keys(self) -> ResponseKeys:
+        return self.response_keys_of(self.assignment)
 
     @property
     def prompt(self) -> Prompt:
@@ -169,7 +180,7 @@ class Board:
 
     @property
     def improved_from(self) -> str:
-        return self._last("improved_from")
+        return self._key_of("improved_from")
 
     @property
     def improved_text(self) -> str:
@@ -203,8 +214,9 @@ class Board:
                 continue
             key, letter, level = stop
             spoken = _("%(letter)s: %(margin)s") % {"letter": letter, "margin": level.label}
-            options.append(Option(f"{key}:{level.value}", str(level.value + 1), spoken=spoken, title=spoken))
-        return radios("preference", options, chosen=self._last("preference"))
+            value = f"{self.response_keys.key(key)}:{level.value}"
+            options.append(Option(value, str(level.value + 1), spoken=spoken, title=spoken))
+        return radios("preference", options, chosen=self._key_of("preference"))
 
     @property
     def _asks_by_slider(self) -> bool:
@@ -227,30 +239,34 @@ class Board:
     def _last(self, name: str) -> str:
         return last(self._entered, name)
 
+    def _key_of(self, name: str) -> str:
+        """The value of a field that names a response, as the page names it."""
+        return last(self.response_keys.to_keys({name: [self._last(name)]}), name)
+
     def _answer(self, response: Response, letter: str) -> Answer:
         rank = self._last(f"rank-{response.pk}")
         rank = rank if rank in {str(number) for number in self.ranks} else ""
         masked = self.assignment.project.mask_model_names
+        key = self.response_keys.key(response.pk)
         return Answer(
-            id=response.pk,
+            id=key,
             letter=letter,
             names=Names.of(letter, get_language() or ""),
             text=mask_names(response.text) if masked else response.text,
             names_itself=bool(names_itself(response.text)),
             rank=rank,
-            ranks=radios(f"rank-{response.pk}", self._rank_options, chosen=rank),
+            ranks=radios(f"rank-{key}", self._rank_options, chosen=rank),
             ratings=[
                 self._rating(response.pk, criterion) for criterion in (self.rubric.criteria if self.rubric else [])
             ],
-            flags=checkboxes(
-                f"flag-{response.pk}", self._flag_options, chosen=self._entered.get(f"flag-{response.pk}") or []
-            ),
+            flags=checkboxes(f"flag-{key}", self._flag_options, chosen=self._entered.get(f"flag-{response.pk}") or []),
             note=self._last(f"note-{response.pk}"),
         )
 
     def _rating(self, response_id: int, criterion: dict[str, Any]) -> Rating:
-        field = f"rating-{response_id}-{criterion['name']}"
-        low, high, value = criterion["min"], criterion["max"], self._last(field)
+        field = f"rating-{self.response_keys.key(response_id)}-{criterion['name']}"
+        low, high = criterion["min"], criterion["max"]
+        value = self._last(f"rating-{response_id}-{criterion['name']}")
         stops = None
         if high - low < _MOST_STOPS:
             numbers = [Option(str(number), str(number)) for number in range(low, high + 1)]

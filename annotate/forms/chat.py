@@ -4,6 +4,7 @@ Fields: `text`, `edited_from` (the offered answer that the text began as), `afte
 `comment`, `seconds`, `client_id`. Deeds within the chat have an address of their own (see views.work.chat).
 """
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,12 +15,21 @@ from django.utils.translation import gettext_lazy
 from ..chats import answers
 from ..chats.turns import Chat
 from ..errors import Refused
-from ..models import AnswerRequest, ChatTurn, JudgmentRevision, Prompt
+from ..models import AnswerRequest, Assignment, ChatTurn, JudgmentRevision, Prompt
 from ..submission import Submission
 from .board import Entered, last
+from .response_keys import ResponseKeys
 from .written import TextTask
 
 State = AnswerRequest.State
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An answer to choose, by the key that the page calls it."""
+
+    key: str
+    text: str
 
 
 class ContinueChat(TextTask):
@@ -27,9 +37,21 @@ class ContinueChat(TextTask):
     fields = frozenset({"text", "edited_from"})
     submit_label = gettext_lazy("Hand in the chat")
 
+    @staticmethod
+    def response_keys_of(assignment: Assignment) -> ResponseKeys:
+        return _keys_of(Chat.of(assignment))
+
+    @cached_property
+    def response_keys(self) -> ResponseKeys:
+        return _keys_of(self.chat)
+
     @cached_property
     def chat(self) -> Chat:
         return Chat.of(self.assignment)
+
+    @cached_property
+    def offers(self) -> list[Offer]:
+        return [Offer(self.response_keys.key(offer.pk), offer.text) for offer in self.chat.offers]
 
     @property
     def prompt(self) -> Prompt:
@@ -46,8 +68,8 @@ class ContinueChat(TextTask):
     @property
     def edited_from(self) -> str:
         """The offered answer that the text began as; of one that isn't offered any more it says nothing."""
-        origin = self.last("edited_from")
-        return origin if origin in {str(offer.pk) for offer in self.chat.offers} else ""
+        origin = last(self.response_keys.to_keys({"edited_from": [self.last("edited_from")]}), "edited_from")
+        return origin if origin in {offer.key for offer in self.offers} else ""
 
     @property
     def wanted(self) -> int:
@@ -86,3 +108,9 @@ class ContinueChat(TextTask):
     @classmethod
     def entered(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
         return {name: values for name, values in super().entered(revision).items() if name != "text"}
+
+
+def _keys_of(chat: Chat) -> ResponseKeys:
+    """Of what is offered now, and of what was offered and said before: a double click names that."""
+    before = {number for turn in chat.turns for number in (*turn.offered, turn.response_id) if number is not None}
+    return ResponseKeys.of(chat.assignment, [*before, *(offer.pk for offer in chat.offers)])

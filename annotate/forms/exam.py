@@ -8,6 +8,7 @@ from django.utils import timezone
 from ..models import Assignment, ExamAnswer, Response
 from ..ordering import Ordering
 from .board import Board, Entered, Urls
+from .response_keys import ResponseKeys
 
 
 class ExamBoard(Board):
@@ -39,6 +40,10 @@ class ExamBoard(Board):
         return Urls(
             submit=reverse("annotate:exam_answer", args=where), draft=reverse("annotate:exam_draft", args=where)
         )
+
+    @cached_property
+    def response_keys(self) -> ResponseKeys:
+        return ResponseKeys(f"exam-{self.item.pk}", self.item.presentation)
 
     @property
     def count_of_items(self) -> int:

@@ -3,6 +3,7 @@
 from ..models import Assignment, Task
 from .board import Board, Entered
 from .chat import ContinueChat
+from .response_keys import ResponseKeys
 from .written import Demonstrate, Rate, TextTask, WritePrompt
 
 Face = Board | TextTask
@@ -17,6 +18,11 @@ FACES: dict[str, type[Board] | type[TextTask]] = {
 
 def kind_of(assignment: Assignment) -> type[Board] | type[TextTask]:
     return FACES[assignment.task.kind]
+
+
+def response_keys(assignment: Assignment) -> ResponseKeys:
+    """What the assignment's page calls its responses."""
+    return kind_of(assignment).response_keys_of(assignment)
 
 
 def face_of(assignment: Assignment, *, entered: Entered | None = None) -> Face:

@@ -18,6 +18,7 @@ from ..submission import Submission
 from ..task_content import MOST_PAIRS
 from ..text import trimmed
 from .board import Board, Entered, Urls, client_id_and_seconds, draft_fields, last
+from .response_keys import ResponseKeys
 
 COMMON_FIELDS = frozenset({"comment", "seconds", "skip_reason", "skip_note"})
 LEAST_ROWS = 3
@@ -47,6 +48,15 @@ class TextTask:
     @cached_property
     def urls(self) -> Urls:
         return Urls.of(self.assignment)
+
+    @staticmethod
+    def response_keys_of(assignment: Assignment) -> ResponseKeys:
+        """What the assignment's page calls its responses."""
+        return ResponseKeys.of(assignment)
+
+    @cached_property
+    def response_keys(self) -> ResponseKeys:
+        return self.response_keys_of(self.assignment)
 
     @property
     def prompt(self) -> Prompt | None:

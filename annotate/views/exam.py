@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from .. import access, qualification
 from .. import exam as domain
-from .. import qualification
 from ..errors import Refused
 from ..forms.exam import ExamBoard
 from ..forms.tasks import ExamForm
@@ -71,10 +70,11 @@ def start(request: ProjectRequest) -> HttpResponse:
 @requires(Capability.LABEL)
 def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
     """Hand in one item; the next one comes, or after the last one the result."""
-    item = _own_item(request, answer_id)
-    face = ExamBoard(item, entered=showing.entered(request))
+    item = access.load(request, ExamAnswer, pk=answer_id)
+    names, sent = ExamBoard(item).response_keys, dict(request.POST.lists())
+    face = ExamBoard(item, entered=names.to_ids(sent))
     try:
-        submission = ExamBoard.submission(showing.entered(request))
+        submission = ExamBoard.submission(names.to_ids(sent, strict=True))
         attempt = domain.answer(
             answer_id=answer_id,
             labeler=request.user,
@@ -102,18 +102,19 @@ def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
 @requires(Capability.LABEL)
 def draft(request: ProjectRequest, answer_id: int) -> HttpResponse:
     """Keep what was entered so far; asked for, say what is kept."""
-    item = _own_item(request, answer_id)
+    item = access.load(request, ExamAnswer, pk=answer_id)
+    names = ExamBoard(item).response_keys
     if request.method != "POST":
-        judged = item.answered_at is not None
-        return JsonResponse({"version": item.draft_version, "page": "", "draft": item.draft, "judged": judged})
+        judged, draft = item.answered_at is not None, showing.drafted(item.draft, names)
+        return JsonResponse({"version": item.draft_version, "page": "", "draft": draft, "judged": judged})
     number = request.POST.get("draft_version", "")
     version = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None
-    entered = ExamBoard.draft(showing.entered(request))
+    entered = ExamBoard.draft(names.to_ids(dict(request.POST.lists())))
     try:
         receipt = domain.save_draft(answer_id=item.pk, labeler=request.user, draft=entered, version=version)
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return showing.draft_answer(receipt)
+    return showing.draft_answer(receipt, names)
 
 
 # ---- a manager sets it -------------------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ def settings(request: ProjectRequest) -> HttpResponse:
 @requires(Capability.MANAGE)
 def item(request: ProjectRequest, task_id: int) -> HttpResponse:
     """Take a comparison into the exam, by its known ordering or by one's own judgment (`judgment`), or out again."""
-    task = get_object_or_404(Task, pk=task_id, project=request.project)
+    task = access.load(request, Task, pk=task_id)
     try:
         if "remove" in request.POST:
             domain.remove_item(task=task, by=request.user)
@@ -155,7 +156,7 @@ def item(request: ProjectRequest, task_id: int) -> HttpResponse:
 @requires(Capability.MANAGE)
 def candidate(request: ProjectRequest, user_id: int) -> HttpResponse:
     """Let a labeler work without the exam (`waive`), or begin it anew (`annul`)."""
-    labeler = get_object_or_404(User, pk=user_id, memberships__project=request.project)
+    labeler = access.load(request, User, pk=user_id)
     try:
         if "waive" in request.POST:
             domain.waive(labeler=labeler, project=request.project, by=request.user)
@@ -191,18 +192,6 @@ def _settings_page(request: ProjectRequest, *, form: ExamForm) -> HttpResponse:
         "is_on": qualification.is_on(project),
     }
     return render(request, "annotate/exam_settings.html", context, status=400 if form.errors else 200)
-
-
-def _own_item(request: ProjectRequest, answer_id: int) -> ExamAnswer:
-    item = ExamAnswer.objects.select_related("attempt__project", "attempt__labeler", "task__prompt").filter(
-        pk=answer_id
-    )
-    found = item.filter(attempt__project=request.project, attempt__annulled=False).first()
-    if found is None:
-        raise Http404("There is no such exam item in this project.")
-    if found.attempt.labeler_id != request.user.pk:
-        raise PermissionDenied(_("This exam is somebody else's."))
-    return found
 
 
 def _results(attempt: ExamAttempt) -> list[ExamBoard]:

@@ -4,11 +4,11 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import FileResponse, Http404, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import snapshots
+from .. import access, snapshots
 from ..errors import Refused
 from ..forms.data import SnapshotForm
 from ..models import Prompt, Snapshot
@@ -46,7 +46,7 @@ def exports(request: ProjectRequest) -> HttpResponse:
 @requires(Capability.EXPORT)
 def download(request: ProjectRequest, snapshot_id: int, name: str) -> FileResponse:
     """One file of a ready snapshot. Only names in the snapshot's own list are files of it."""
-    snapshot = get_object_or_404(Snapshot, pk=snapshot_id, project=request.project, state=State.READY)
+    snapshot = access.load(request, Snapshot, pk=snapshot_id)
     path = snapshots.folder_of(snapshot) / name
     if name not in snapshot.files or not path.is_file():
         raise Http404(_("The snapshot has no such file."))

@@ -5,11 +5,12 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from .. import access
 from .. import people as domain
 from ..errors import Refused
 from ..forms.project import InviteForm
@@ -49,7 +50,7 @@ def people(request: ProjectRequest) -> HttpResponse:
 @never_cache
 @requires(Capability.MANAGE)
 def reset_password(request: ProjectRequest, user_id: int) -> HttpResponse:
-    user = get_object_or_404(User, pk=user_id)
+    user = access.load(request, User, pk=user_id)
     try:
         password = domain.reset_password(user=user, project=request.project, by=request.user)
     except Refused as refusal:
@@ -60,17 +61,15 @@ def reset_password(request: ProjectRequest, user_id: int) -> HttpResponse:
 @require_POST
 @requires(Capability.MANAGE)
 def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
-    user = get_object_or_404(
-        User, pk=user_id, memberships__project=request.project, memberships__role=request.POST.get("role")
-    )
+    user, role = access.load(request, User, pk=user_id), request.POST.get("role", "")
     try:
-        domain.remove_role(user=user, project=request.project, role=request.POST["role"], by=request.user)
+        domain.remove_role(user=user, project=request.project, role=role, by=request.user)
     except Refused as refusal:
         return _page(request, form=InviteForm(), refusal=refusal)
     messages.success(
         request,
         _("%(name)s no longer has the role “%(role)s” in this project. Work done is kept.")
-        % {"name": user.display_name, "role": Membership.Role(request.POST["role"]).label},
+        % {"name": user.display_name, "role": Membership.Role(role).label},
     )
     # Whoever took his own manager's role away has no business on this page now.
     if user.pk == request.user.pk:

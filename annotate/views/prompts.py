@@ -11,11 +11,11 @@ from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from .. import sensitive
+from .. import access, sensitive
 from ..errors import Refused
 from ..forms.data import ImportForm
 from ..imports import ImportReport
@@ -64,7 +64,7 @@ def import_file(request: ProjectRequest) -> HttpResponse:
 @requires(Capability.MANAGE)
 def mark(request: ProjectRequest, prompt_id: int) -> HttpResponse:
     """Mark a prompt as one that may upset, or take the mark away."""
-    prompt = get_object_or_404(Prompt, pk=prompt_id, project=request.project)
+    prompt = access.load(request, Prompt, pk=prompt_id)
     sensitive.mark(prompt=prompt, sensitive=request.POST.get("sensitive") == "yes", by=request.user)
     messages.success(request, _("Saved."))
     return redirect("annotate:prompts", request.project.slug)

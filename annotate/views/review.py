@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Exists, OuterRef
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from .. import access
 from .. import review as reviewing
 from ..errors import Refused
 from ..models import Judgment, JudgmentReturn, JudgmentRevision, Report, Response, User
@@ -66,10 +67,7 @@ def judgments(request: ProjectRequest) -> HttpResponse:
 @requires(Capability.REVIEW)
 def judgment(request: ProjectRequest, judgment_id: int) -> HttpResponse:
     """One judgment in full, and the form that sends it back."""
-    found = Judgment.objects.select_related("latest__rubric", "labeler", "task__prompt", "assignment", "project")
-    item = found.filter(pk=judgment_id, project=request.project).first()
-    if item is None:
-        raise Http404("There is no such judgment in this project.")
+    item = access.load(request, Judgment, pk=judgment_id)
     refusal = None
     if request.method == "POST":
         try:
@@ -96,9 +94,7 @@ def judgment(request: ProjectRequest, judgment_id: int) -> HttpResponse:
 @requires(Capability.REVIEW)
 def resolve(request: ProjectRequest, report_id: int) -> HttpResponse:
     """Close a report."""
-    report = Report.objects.filter(pk=report_id, project=request.project).select_related("project").first()
-    if report is None:
-        raise Http404("There is no such report in this project.")
+    report = access.load(request, Report, pk=report_id)
     reviewing.resolve(report=report, by=request.user)
     messages.success(request, _("The report is closed."))
     return redirect("annotate:review", request.project.slug)

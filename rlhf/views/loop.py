@@ -2,11 +2,11 @@
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import audit
+from annotate import access, audit
 from annotate.errors import Refused
 from annotate.permissions import Capability, ProjectRequest, requires
 
@@ -59,7 +59,7 @@ def save_policy(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @requires(Capability.TRAIN)
 def cancel(request: ProjectRequest, number: int) -> HttpResponse:
-    iteration = get_object_or_404(request.project.iterations, number=number)
+    iteration = access.load(request, Iteration, number=number)
     try:
         rounds.cancel(iteration=iteration, by=request.user)
     except Refused as error:

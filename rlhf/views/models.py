@@ -2,10 +2,11 @@
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from annotate import access
 from annotate.errors import Refused
 from annotate.permissions import Capability, ProjectRequest, requires
 
@@ -42,7 +43,7 @@ def models(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @requires(Capability.TRAIN)
 def promote(request: ProjectRequest, version_id: int) -> HttpResponse:
-    version = _version(request, version_id)
+    version = access.load(request, ModelVersion, pk=version_id)
     versions.promote(version, by=request.user)
     messages.success(request, _("%(version)s is in use now.") % {"version": version.label})
     return redirect("rlhf:models", request.project.slug)
@@ -51,8 +52,9 @@ def promote(request: ProjectRequest, version_id: int) -> HttpResponse:
 @require_POST
 @requires(Capability.TRAIN)
 def roll_back(request: ProjectRequest, version_id: int) -> HttpResponse:
+    version = access.load(request, ModelVersion, pk=version_id)
     try:
-        before = versions.roll_back(_version(request, version_id), by=request.user)
+        before = versions.roll_back(version, by=request.user)
     except Refused as error:
         messages.error(request, str(error))
     else:
@@ -80,7 +82,3 @@ def sample(request: ProjectRequest) -> HttpResponse:
         messages.error(request, str(error))
         return redirect("rlhf:models", request.project.slug)
     return redirect("rlhf:run", request.project.slug, run.pk)
-
-
-def _version(request: ProjectRequest, version_id: int) -> ModelVersion:
-    return get_object_or_404(request.project.model_versions, pk=version_id)

@@ -1,10 +1,11 @@
 """How good a reward model is: the report that its training left, as a page and as it is on disk."""
 
 from django.http import FileResponse, Http404, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from annotate import access
 from annotate.permissions import Capability, ProjectRequest, requires
 
 from ..models import Stage, TrainingRun
@@ -15,7 +16,7 @@ from ..reports.page import page_of
 @require_safe
 @requires(Capability.TRAIN)
 def report(request: ProjectRequest, run_id: int) -> HttpResponse:
-    run = _run(request, run_id)
+    run = access.load(request, TrainingRun, pk=run_id, stage=Stage.REWARD)
     found = stored.load(run)
     if found is None:
         raise Http404(_("This run left no report that can be read here."))
@@ -27,13 +28,8 @@ def report(request: ProjectRequest, run_id: int) -> HttpResponse:
 @requires(Capability.TRAIN)
 def report_file(request: ProjectRequest, run_id: int) -> FileResponse:
     """report.json itself, for programs."""
-    run = _run(request, run_id)
+    run = access.load(request, TrainingRun, pk=run_id, stage=Stage.REWARD)
     if stored.load(run) is None:
         raise Http404(_("This run left no report that can be read here."))
     name = f"{request.project.slug}-run-{run.pk}-report.json"
     return FileResponse(stored.path_of(run).open("rb"), as_attachment=True, filename=name)
-
-
-def _run(request: ProjectRequest, run_id: int) -> TrainingRun:
-    runs = request.project.training_runs.filter(stage=Stage.REWARD).select_related("produced")
-    return get_object_or_404(runs, pk=run_id)

@@ -5,10 +5,11 @@ from typing import Any
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from annotate import access
 from annotate.errors import Refused
 from annotate.permissions import Capability, ProjectRequest, requires
 
@@ -69,7 +70,7 @@ def new_run(request: ProjectRequest, stage: str) -> HttpResponse:
 @requires(Capability.TRAIN)
 def run(request: ProjectRequest, run_id: int) -> HttpResponse:
     """A run's page; while it goes on, htmx asks for its live part again and again."""
-    found = _run(request, run_id)
+    found = access.load(request, TrainingRun, pk=run_id)
     context = {
         "project": request.project,
         "run": found,
@@ -94,7 +95,7 @@ def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
 
     For the curves; see `curves.frontier` for that of PPO.
     """
-    found = _run(request, run_id)
+    found = access.load(request, TrainingRun, pk=run_id)
     series = curves.series(found)
     words = {name: labels.in_words(name) for name in series}
     drawn = {}
@@ -108,7 +109,7 @@ def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
 @requires(Capability.TRAIN)
 def frontier_file(request: ProjectRequest, run_id: int) -> FileResponse:
     """reward_kl.svg as the run drew it."""
-    path = RunFiles(_run(request, run_id)).frontier
+    path = RunFiles(access.load(request, TrainingRun, pk=run_id)).frontier
     try:
         file = path.open("rb")
     except OSError:
@@ -119,17 +120,12 @@ def frontier_file(request: ProjectRequest, run_id: int) -> FileResponse:
 @require_POST
 @requires(Capability.TRAIN)
 def cancel(request: ProjectRequest, run_id: int) -> HttpResponse:
-    found = _run(request, run_id)
+    found = access.load(request, TrainingRun, pk=run_id)
     try:
         runs.request_cancel(run=found, by=request.user)
     except Refused as error:
         messages.error(request, str(error))
     return redirect("rlhf:run", request.project.slug, run_id)
-
-
-def _run(request: ProjectRequest, run_id: int) -> TrainingRun:
-    found = request.project.training_runs.select_related("produced", "snapshot", "iteration", "created_by")
-    return get_object_or_404(found.prefetch_related("run_inputs__version"), pk=run_id)
 
 
 def _unheard(found: Any) -> list[str]:

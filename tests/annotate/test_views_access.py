@@ -6,6 +6,7 @@ from django.urls import URLPattern
 
 from annotate import urls
 from tests.cast import Cast
+from tests.records import Records, make_records
 
 EVERYBODY = {"manager", "researcher", "reviewer", "labeler"}
 # Who gets in. The others of EVERYBODY get 403 with a sentence, an outsider 404, as if there were no such project.
@@ -53,23 +54,27 @@ POST_ONLY = {
     *("chat", "preview", "exam_start", "exam_answer", "exam_item", "exam_candidate"),
     *("task_kinds", "withdraw_tasks", "mark_prompt"),
 }
-# Let in, a request for a thing that isn't there, or without a file, ends in one of these.
-LET_IN = {200, 204, 302, 400, 404, 409}
+# Let in, a request without the fields of its form ends in one of these.
+LET_IN = {200, 204, 302, 400, 409}
+# Let in, these find nothing: no file was written, and the form names no role.
+NOT_THERE = {"download", "remove_role"}
 
 
-def address(pattern: URLPattern, slug: str) -> str:
-    route = str(pattern.pattern).replace("<slug:slug>", slug).replace("<path:name>", "x.jsonl")
-    for name in (
-        "assignment_id",
-        "judgment_id",
-        "report_id",
-        "user_id",
-        "snapshot_id",
-        "answer_id",
-        "task_id",
-        "prompt_id",
-    ):
-        route = route.replace(f"<int:{name}>", "999999")
+@pytest.fixture
+def records(cast: Cast) -> dict[str, Records]:
+    """What those who label have, by name. The addresses of others' records are in test_record_access."""
+    names = ("manager", "reviewer", "labeler", "second_labeler", "admin")
+    return {name: make_records(cast.project, getattr(cast, name), f"OF-{name}") for name in names}
+
+
+def address(pattern: URLPattern, who: str, records: dict[str, Records]) -> str:
+    """With the number of a record of the person who asks, or of a labeler where they have none."""
+    route = str(pattern.pattern).replace("<slug:slug>", "kindness").replace("<path:name>", "x.jsonl")
+    if "<int:" in route:
+        parameter = route.partition("<int:")[2].partition(">")[0]
+        own = records[who if who in records and parameter != "user_id" else "second_labeler"]
+        number = own.open["chat"].pk if pattern.name == "answers" else own.named(parameter)[0]
+        route = route.replace(f"<int:{parameter}>", str(number))
     return "/" + route
 
 
@@ -81,34 +86,34 @@ def test_every_page_of_a_project_is_in_this_table() -> None:
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
-def test_who_gets_in(cast: Cast, client: Client, pattern: URLPattern) -> None:
+def test_who_gets_in(cast: Cast, records: dict[str, Records], client: Client, pattern: URLPattern) -> None:
     name = pattern.name
     ask = client.post if name in POST_ONLY else client.get
-    path = address(pattern, cast.project.slug)
+    let_in = LET_IN | ({404} if name in NOT_THERE else set())
 
-    signed_out = ask(path)
+    signed_out = ask(address(pattern, "signed out", records))
     assert signed_out.status_code == 302
     assert signed_out["Location"].startswith("/accounts/login/")
 
     for role in sorted(EVERYBODY):
         client.force_login(getattr(cast, role))
-        answer = ask(path)
+        answer = ask(address(pattern, role, records))
         if role in MAY[name]:
-            assert answer.status_code in LET_IN, role
+            assert answer.status_code in let_in, role
         else:
             assert answer.status_code == 403, role
             assert "project" in answer.content.decode()
 
     client.force_login(cast.outsider)
-    assert ask(path).status_code == 404
+    assert ask(address(pattern, "outsider", records)).status_code == 404
     client.force_login(cast.admin)
-    assert ask(path).status_code in LET_IN
+    assert ask(address(pattern, "admin", records)).status_code in let_in
 
 
 @pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.name in POST_ONLY], ids=lambda pattern: pattern.name)
-def test_deeds_are_posts(cast: Cast, client: Client, pattern: URLPattern) -> None:
+def test_deeds_are_posts(cast: Cast, records: dict[str, Records], client: Client, pattern: URLPattern) -> None:
     client.force_login(cast.manager)
-    assert client.get(address(pattern, cast.project.slug)).status_code == 405
+    assert client.get(address(pattern, "manager", records)).status_code == 405
 
 
 def test_deeds_need_the_pages_token(cast: Cast) -> None:

@@ -24,7 +24,7 @@ from annotate.models import (
     Task,
 )
 from annotate.projects import edit_project
-from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
+from tests.cast import Cast, judge, key_of, keys_of, make_comparison, make_prompt, make_responses, response_ids
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -165,13 +165,15 @@ class TestRating:
         assignment = hold(cast, Task.Kind.RATE, prompt)
         page = page_of(labeler)
         assert "a-model" not in page
-        assert f'name="rating-{response.pk}-help"' in page
+        assert f'name="rating-{key_of(assignment, response.pk)}-help"' in page
         assert "rank-" not in page
         assert 'name="all_unacceptable"' not in page
-        ratings = {f"rating-{response.pk}-help": "3"}
+        ratings = {f"rating-{key_of(assignment, response.pk)}-help": "3"}
         refused = labeler.post(url(assignment, "submit"), fields(**ratings))
         assert "Still to rate: Truth." in refused.content.decode()
-        labeler.post(url(assignment, "submit"), fields(**ratings, **{f"rating-{response.pk}-truth": "0"}))
+        labeler.post(
+            url(assignment, "submit"), fields(**ratings, **{f"rating-{key_of(assignment, response.pk)}-truth": "0"})
+        )
         judgment = Judgment.objects.get()
         assert judgment.latest is not None
         assert judgment.latest.ratings == {str(response.pk): {"help": 3, "truth": 0}}
@@ -184,11 +186,11 @@ class TestAChat:
     def deed(self, client: Client, assignment: Assignment, after: int, **values: Any) -> Any:
         return client.post(url(assignment, "chat"), {"after": str(after), **values})
 
-    def answer_all(self, *texts: str) -> list[str]:
+    def answer_all(self, *texts: str) -> list[int]:
         request = AnswerRequest.objects.latest("pk")
         request.responses.set(make_responses(request.prompt, *texts))
         AnswerRequest.objects.filter(pk=request.pk).update(state="fulfilled")
-        return [str(key) for key in request.responses.order_by("pk").values_list("pk", flat=True)]
+        return list(request.responses.order_by("pk").values_list("pk", flat=True))
 
     @pytest.fixture
     def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,19 +218,19 @@ class TestAChat:
         assert offers.count('name="pick"') == 2
         assert "<script>" not in offers
         assert "a-model" not in offers
-        self.deed(labeler, assignment, 0, pick=first, text="")
+        self.deed(labeler, assignment, 0, pick=key_of(assignment, first), text="")
         # What the user says next asks for answers at once.
         self.deed(labeler, assignment, 1, act="say", text="And soft?")
         third, _ = self.answer_all("Five.", "Six.")
-        edited = self.deed(labeler, assignment, 2, edit=third, text="").content.decode()
+        edited = self.deed(labeler, assignment, 2, edit=key_of(assignment, third), text="").content.decode()
         assert "Five.</textarea>" in edited
-        assert f'name="edited_from" value="{third}"' in edited
-        self.deed(labeler, assignment, 2, act="write", text="Five minutes.", edited_from=third)
+        assert f'name="edited_from" value="{key_of(assignment, third)}"' in edited
+        self.deed(labeler, assignment, 2, act="write", text="Five minutes.", edited_from=key_of(assignment, third))
         labeler.post(url(assignment, "submit"), fields())
         chosen = Judgment.objects.get(task__kind="compare").latest
         assert chosen is not None
-        assert chosen.tiers == [[int(first)], [int(second)]]
-        assert Demonstration.objects.latest("pk").response.edited_from_id == int(third)
+        assert chosen.tiers == [[first], [second]]
+        assert Demonstration.objects.latest("pk").response.edited_from_id == third
 
     def test_says_how_it_stands_while_answers_are_on_their_way(
         self, cast: Cast, labeler: Client, monkeypatch: pytest.MonkeyPatch
@@ -248,7 +250,7 @@ class TestAChat:
         asked = self.deed(labeler, assignment, 0, act="ask", text="My own begins")
         assert "My own begins</textarea>" in asked.content.decode()
         (offer,) = self.answer_all("Eight.")
-        refused = self.deed(labeler, assignment, 0, edit=offer, text="My own begins")
+        refused = self.deed(labeler, assignment, 0, edit=key_of(assignment, offer), text="My own begins")
         assert refused.status_code == 409
         assert "My own begins</textarea>" in refused.content.decode()
         handed_in = labeler.post(url(assignment, "submit"), fields(text="My own begins"))
@@ -367,7 +369,7 @@ class TestTheExamsPages:
     def ranks(self, item: ExamAnswer, *, well: bool) -> dict[str, str]:
         order = [key for tier in item.gold_tiers for key in tier]
         order = order if well else order[::-1]
-        return fields(**{f"rank-{key}": str(order.index(key) + 1) for key in item.presentation})
+        return fields(**{f"rank-{key_of(item, key)}": str(order.index(key) + 1) for key in item.presentation})
 
     def take(self, client: Client, *, well: bool, **options: Any) -> Any:
         client.post("/p/kindness/exam/start")
@@ -414,7 +416,7 @@ class TestTheExamsPages:
         labeler.post("/p/kindness/exam/start")
         item = exam.current(ExamAttempt.objects.get())
         assert item is not None
-        rank = f"rank-{item.presentation[0]}"
+        rank = f"rank-{keys_of(item)[0]}"
         kept = labeler.post(f"/p/kindness/exam/{item.pk}/draft", {rank: "2", "draft_version": "1"}).json()
         assert (kept["kept"], kept["version"]) == (True, 1)
         assert labeler.get(f"/p/kindness/exam/{item.pk}/draft").json()["draft"] == {rank: ["2"]}

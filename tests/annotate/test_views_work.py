@@ -10,7 +10,7 @@ from django.test import Client
 from annotate import queue
 from annotate.models import Assignment, Judgment, JudgmentReturn, JudgmentRevision, Report
 from annotate.projects import edit_project
-from tests.cast import Cast, make_comparison
+from tests.cast import Cast, key_of, keys_of, make_comparison
 
 HTMX = {"HX-Request": "true", "HX-Target": "work"}
 
@@ -27,7 +27,7 @@ def url(assignment: Assignment, deed: str) -> str:
 
 def ranked(assignment: Assignment, *ranks: int | str, **fields: Any) -> dict[str, Any]:
     """The board's fields, ranks in the order in which the answers are shown."""
-    named = {f"rank-{key}": str(rank) for key, rank in zip(assignment.presentation, ranks, strict=True)}
+    named = {f"rank-{key}": str(rank) for key, rank in zip(keys_of(assignment), ranks, strict=True)}
     return {"client_id": str(uuid.uuid4()), **named, **fields}
 
 
@@ -48,14 +48,14 @@ class TestTheBoard:
         assignment = hold(cast)
         for _ in range(2):
             page = labeler.get("/p/kindness/work/").content.decode()
-            assert [int(key) for key in re.findall(r'class="answer" data-id="(\d+)"', page)] == assignment.presentation
+            assert re.findall(r'class="answer" data-id="(\w+)"', page) == keys_of(assignment)
             assert re.findall(r'data-letter="(\w)"', page) == ["A", "B", "C", "D"]
 
     def test_names_no_model_and_preselects_nothing(self, cast: Cast, labeler: Client) -> None:
         hold(cast)
         page = labeler.get("/p/kindness/work/").content.decode()
         assert "a-model" not in page
-        chosen = re.findall(r'name="rank-\d+" value="(\d*)"[^>]* checked', page)
+        chosen = re.findall(r'name="rank-\w+" value="(\d*)"[^>]* checked', page)
         assert chosen == ["", "", "", ""]
 
     def test_is_a_plain_form_whose_every_deed_has_an_address(self, cast: Cast, labeler: Client) -> None:
@@ -72,8 +72,15 @@ class TestTheBoard:
         assignment = hold(cast)
         page = labeler.get("/p/kindness/work/").content.decode()
         first, second = assignment.presentation[:2]
-        assert f'name="rating-{first}-warmth"' in page
-        fields = ranked(assignment, 1, 2, 3, 4, **{f"rating-{first}-warmth": "3", f"flag-{second}": ["rude"]})
+        assert f'name="rating-{key_of(assignment, first)}-warmth"' in page
+        fields = ranked(
+            assignment,
+            1,
+            2,
+            3,
+            4,
+            **{f"rating-{key_of(assignment, first)}-warmth": "3", f"flag-{key_of(assignment, second)}": ["rude"]},
+        )
         labeler.post(url(assignment, "submit"), fields)
         assert latest().ratings == {str(first): {"warmth": 3}}
         assert latest().flags == {str(second): ["rude"]}
@@ -168,7 +175,7 @@ class TestSubmit:
             assert "Which one is better, and by how much?" in page
             assert not re.search(r'name="preference"[^>]* checked', page)
             a, b = assignment.presentation
-            value = preference.replace("a:", f"{a}:").replace("b:", f"{b}:")
+            value = preference.replace("a:", f"{key_of(assignment, a)}:").replace("b:", f"{key_of(assignment, b)}:")
             labeler.post(url(assignment, "submit"), ranked(assignment, "", "", preference=value))
             assert latest().tiers == {"b>a": [[b], [a]], "a>b": [[a], [b]], "a=b": [[a, b]]}[tiers]
             assert latest().margin == margin
@@ -199,7 +206,7 @@ class TestRefusals:
         [
             ({}, "Rank at least two answers"),
             ({"rank-999999": "1"}, "doesn&#x27;t belong to this task"),
-            ({"rank-x": "1"}, "An answer is named by a whole number."),
+            ({"rank-x": "1"}, "doesn&#x27;t belong to this task"),
             ({"client_id": "no-uuid"}, "The form came incomplete."),
             ({"seconds": "soon"}, "The form came incomplete."),
         ],
@@ -213,7 +220,7 @@ class TestRefusals:
         page = answer.content.decode()
         assert answer.status_code == 400
         assert sentence in page
-        assert f'name="rank-{assignment.presentation[0]}" value="3" checked' in page
+        assert f'name="rank-{key_of(assignment, assignment.presentation[0])}" value="3" checked' in page
         assert "half-way &lt;b&gt;" in page
         assert not Judgment.objects.exists()
 
@@ -292,7 +299,11 @@ class TestSkipAndDraft:
         assignment = hold(cast)
         first = assignment.presentation[0]
         fields = ranked(assignment, 2, "", 1, "", comment="so far", all_unacceptable="1", seconds="40")
-        fields |= {f"note-{first}": "dry", "improved_from": str(first), "improved_text": "In hot water."}
+        fields |= {
+            f"note-{key_of(assignment, first)}": "dry",
+            "improved_from": key_of(assignment, first),
+            "improved_text": "In hot water.",
+        }
         answer = labeler.post(url(assignment, "draft"), fields, headers=HTMX)
         assert answer.json() == {
             "kept": True, "conflict": False, "over": False, "expired": False, "version": 1, "draft": None
@@ -301,10 +312,10 @@ class TestSkipAndDraft:
         assert assignment.draft is not None
         assert "client_id" not in assignment.draft
         page = labeler.get("/p/kindness/work/").content.decode()
-        assert f'name="rank-{assignment.presentation[2]}" value="1" checked' in page
+        assert f'name="rank-{key_of(assignment, assignment.presentation[2])}" value="1" checked' in page
         assert "so far</textarea>" in page
         assert "dry</textarea>" in page
-        assert f'<option value="{first}" selected>' in page
+        assert f'<option value="{key_of(assignment, first)}" selected>' in page
         assert "In hot water.</textarea>" in page
         assert 'name="seconds" value="40"' in page
         assert 'name="all_unacceptable" value="1" checked' in page
@@ -375,20 +386,28 @@ class TestUndo:
         assignment = hold(cast)
         a, b, c, d = assignment.presentation
         fields = ranked(assignment, 2, 1, 2, "", comment="close", seconds="12.5")
-        fields |= {f"rating-{a}-warmth": "3", f"flag-{b}": ["rude"], f"note-{c}": "odd", "improved_from": str(b)}
+        fields |= {
+            f"rating-{key_of(assignment, a)}-warmth": "3",
+            f"flag-{key_of(assignment, b)}": ["rude"],
+            f"note-{key_of(assignment, c)}": "odd",
+            "improved_from": key_of(assignment, b),
+        }
         labeler.post(url(assignment, "submit"), fields | {"improved_text": "In hot water."}, headers=HTMX)
         answer = labeler.post(url(assignment, "undo"), headers=HTMX)
         page = answer.content.decode()
         assert answer["X-Hone-Task"] == str(assignment.pk)
         assert "Taken back" in page
         for field in (
-            f'"rank-{a}" value="2"',
-            f'"rank-{b}" value="1"',
-            f'"rank-{c}" value="2"',
-            f'"rank-{d}" value=""',
+            f'"rank-{key_of(assignment, a)}" value="2"',
+            f'"rank-{key_of(assignment, b)}" value="1"',
+            f'"rank-{key_of(assignment, c)}" value="2"',
+            f'"rank-{key_of(assignment, d)}" value=""',
         ):
             assert re.search(f"name={field}[^>]* checked", page)
-        for field in (f'"rating-{a}-warmth" value="3"', f'"flag-{b}" value="rude"'):
+        for field in (
+            f'"rating-{key_of(assignment, a)}-warmth" value="3"',
+            f'"flag-{key_of(assignment, b)}" value="rude"',
+        ):
             assert f"name={field} checked" in page
         for said in ("close</textarea>", "odd</textarea>", "In hot water.</textarea>", 'name="seconds" value="12.5"'):
             assert said in page
@@ -399,7 +418,9 @@ class TestUndo:
         labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4))
         page = labeler.post(url(assignment, "undo"), follow=True)
         assert page.redirect_chain == [(f"/p/kindness/work/{assignment.pk}/", 302)]
-        assert f'name="rank-{assignment.presentation[3]}" value="4" checked' in page.content.decode()
+        assert (
+            f'name="rank-{key_of(assignment, assignment.presentation[3])}" value="4" checked' in page.content.decode()
+        )
 
     def test_too_late_says_where_to_go(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
@@ -474,7 +495,7 @@ class TestMyWork:
         page = labeler.get(f"/p/kindness/work/{assignment.pk}/", {"back": "mine"}).content.decode()
         assert "Save the revision" in page
         assert "first thought</textarea>" in page
-        assert f'name="rank-{assignment.presentation[0]}" value="2" checked' in page
+        assert f'name="rank-{key_of(assignment, assignment.presentation[0])}" value="2" checked' in page
         answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4, back="mine"), headers=HTMX)
         assert (answer.status_code, answer["X-Hone-Go"]) == (204, "/p/kindness/mine/")
         assert latest().number == 2

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from annotate.models import Demonstration, Judgment, JudgmentRevision, Report
 from annotate.projects import edit_project
 from tests.browser import SignIn
-from tests.cast import Cast, make_comparison
+from tests.cast import Cast, key_of, make_comparison
 from tests.journeys.board import PHONE, chip, drag, held, latest_tiers, on_screen, press, saved, settled, start, tier
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -30,7 +30,7 @@ def test_by_mouse_dragging_chips_and_whole_answers(cast: Cast, tasks: list[Any],
     for index, letter, rank in ((3, "D", 2), (2, "C", 4)):
         drag(page, page.locator(".answer .letter").nth(index), letter, rank)
     expect(page.locator(".answers > .answer")).to_have_count(4)
-    expect(page.locator(f'input[name="rank-{d}"][value="2"]')).to_be_checked()
+    expect(page.locator(f'input[name="rank-{key_of(assignment, d)}"][value="2"]')).to_be_checked()
     page.get_by_role("button", name="Submit").click()
     saved(page)
     assert latest_tiers() == [[b], [a, d], [c]]
@@ -127,8 +127,9 @@ def test_one_scale_for_a_pair(transactional_db: None, cast: Cast, sign_in: SignI
     edit_project(project=cast.project, by=cast.manager, margin_input="slider")
     make_comparison(cast.project, "Which?", texts=("In water.", "Slowly."))
     page = start(sign_in)
-    a, b = held(cast).presentation
-    page.locator(f'.preference input[value="{b}:2"]').click()
+    assignment = held(cast)
+    a, b = assignment.presentation
+    page.locator(f'.preference input[value="{key_of(assignment, b)}:2"]').click()
     expect(tier(page, 1)).to_have_text("B")
     page.get_by_role("button", name="Submit").click()
     saved(page)
@@ -254,13 +255,13 @@ def test_without_javascript_it_is_a_form(cast: Cast, tasks: list[Any], sign_in: 
     assignment = held(cast)
     a, b, c, d = assignment.presentation
     for response_id, rank in ((a, 3), (b, 1), (c, 1), (d, 2)):
-        page.check(f'input[name="rank-{response_id}"][value="{rank}"]', force=True)
+        page.check(f'input[name="rank-{key_of(assignment, response_id)}"][value="{rank}"]', force=True)
     page.get_by_role("button", name="Submit").click()
     expect(page.locator("#messages")).to_have_text(re.compile(r"Saved\."))
     assert latest_tiers() == [[b, c], [d], [a]]
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#messages")).to_contain_text("Taken back")
-    expect(page.locator(f'input[name="rank-{a}"][value="3"]')).to_be_checked()
+    expect(page.locator(f'input[name="rank-{key_of(assignment, a)}"][value="3"]')).to_be_checked()
     page.get_by_role("button", name="Submit").click()
     following = held(cast)
     page.get_by_text("Skip…").click()

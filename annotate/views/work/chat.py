@@ -9,9 +9,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from ... import queue
+from ... import access, queue
 from ...chats import answers, turns
 from ...errors import Refused
+from ...forms import faces
 from ...forms.board import Entered
 from ...forms.chat import ContinueChat
 from ...models import Assignment, Task
@@ -23,14 +24,17 @@ from . import showing
 @requires(Capability.LABEL)
 def chat(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """One deed, named by the button that was pressed; the chat as it is then. What is in the box stays there."""
-    assignment = showing.own_assignment(request, assignment_id)
+    assignment = access.load(request, Assignment, pk=assignment_id)
     try:
+        if assignment.task.kind != Task.Kind.CHAT:
+            raise Refused(_("This task isn't a chat."), status=400)
         box = _do(request, assignment)
     except Refused as refusal:
         return showing.refused(request, assignment, refusal)
     if not request.htmx and box is None:  # type: ignore[attr-defined]
         return redirect("annotate:task", request.project.slug, assignment_id)
-    return showing.show_again(request, showing.own_assignment(request, assignment_id), box)
+    # Read again: the deed has changed its draft.
+    return showing.show_again(request, access.load(request, Assignment, pk=assignment_id), box)
 
 
 @require_safe
@@ -38,8 +42,8 @@ def chat(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @requires(Capability.LABEL)
 def offers(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """How it stands with the answers that were asked for, and the answers once they are there."""
-    assignment = showing.own_assignment(request, assignment_id)
-    if assignment.labeler_id != request.user.pk or assignment.task.kind != Task.Kind.CHAT:
+    assignment = access.load(request, Assignment, pk=assignment_id)
+    if assignment.task.kind != Task.Kind.CHAT:
         return HttpResponse(status=403)
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("annotate:task", request.project.slug, assignment_id)
@@ -49,7 +53,8 @@ def offers(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 
 def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
     """Carry out the deed; what the box shall hold afterwards, None for what the draft says."""
-    fields = showing.entered(request)
+    keys = faces.response_keys(assignment)
+    fields = showing.entered(request, assignment)
     written = request.POST.get("text", "")
     deed: dict[str, Any] = {
         "assignment_id": assignment.pk,
@@ -57,11 +62,11 @@ def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
         "after": _number(request.POST.get("after", "")),
     }
     if (picked := request.POST.get("pick")) is not None:
-        turns.pick(**deed, response_id=_number(picked))
+        turns.pick(**deed, response_id=keys.response_id(picked))
         _keep_rest(assignment, fields)
         return None
     if (edited := request.POST.get("edit")) is not None:
-        return _box_with(assignment, _number(edited), fields)
+        return _box_with(assignment, keys.response_id(edited), fields)
     act = request.POST.get("act", "")
     if act == "ask":
         instead_of = request.POST.get("instead_of", "")
@@ -69,7 +74,7 @@ def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
         return fields
     if act == "write":
         origin = request.POST.get("edited_from", "")
-        turns.write(**deed, written=written, edited_from=_number(origin) if origin else None)
+        turns.write(**deed, written=written, edited_from=keys.response_id(origin) if origin else None)
     elif act == "say":
         said = turns.say(**deed, written=written)
         # Nobody wants to press a button for this each time; where no model is there, it is said once, on the page.

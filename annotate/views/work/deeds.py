@@ -1,14 +1,13 @@
 """What becomes of a task: submitted, skipped, reported, kept as a draft, taken back."""
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ... import queue, review, sensitive
+from ... import access, queue, review, sensitive
 from ...errors import Refused
 from ...forms import faces
 from ...forms.board import skip_reason
@@ -20,9 +19,9 @@ from . import showing
 @require_POST
 @requires(Capability.LABEL)
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    assignment = showing.own_assignment(request, assignment_id)
+    assignment = access.load(request, Assignment, pk=assignment_id)
     try:
-        submission = faces.kind_of(assignment).submission(showing.entered(request))
+        submission = faces.kind_of(assignment).submission(showing.entered(request, assignment, strict=True))
         receipt = queue.submit(
             assignment_id=assignment_id, labeler=request.user, submission=submission, known=assignment
         )
@@ -45,7 +44,7 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @requires(Capability.LABEL)
 def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """Take back a judgment that was given a moment ago. The task is on the board again as it was."""
-    assignment = showing.own_assignment(request, assignment_id)
+    assignment = access.load(request, Assignment, pk=assignment_id)
     latest = JudgmentRevision.objects.filter(judgment__assignment=assignment, withdrawn=False).last()
     fields = faces.kind_of(assignment).entered(latest) if latest is not None else {}
     try:
@@ -66,8 +65,8 @@ def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @require_POST
 @requires(Capability.LABEL)
 def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    assignment = showing.own_assignment(request, assignment_id)
-    reason = skip_reason(showing.entered(request))
+    assignment = access.load(request, Assignment, pk=assignment_id)
+    reason = skip_reason(showing.entered(request, assignment))
     try:
         queue.skip(assignment_id=assignment_id, labeler=request.user, reason=reason)
     except Refused as refusal:
@@ -81,7 +80,7 @@ def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @requires(Capability.LABEL)
 def report(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """Tell those who manage the project that something is wrong with a task, which stays with the labeler."""
-    assignment = showing.own_assignment(request, assignment_id)
+    assignment = access.load(request, Assignment, pk=assignment_id)
     try:
         review.report(
             assignment=assignment,
@@ -95,16 +94,14 @@ def report(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponse(thanks, content_type="text/plain; charset=utf-8")
     messages.success(request, thanks)
-    return showing.show_again(request, assignment, showing.entered(request))
+    return showing.show_again(request, assignment, showing.entered(request, assignment))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Capability.LABEL)
 def draft(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """Keep what was entered so far; asked for, say what is kept, so that an open page sees whether it is behind."""
-    assignment = showing.own_assignment(request, assignment_id)
-    if assignment.labeler_id != request.user.pk:
-        raise PermissionDenied(_("This task was given to somebody else."))
+    assignment = access.load(request, Assignment, pk=assignment_id)
     if request.method != "POST":
         return JsonResponse(_kept(assignment))
     numbers = {name: request.POST.get(name, "") for name in ("draft_version", "draft_base")}
@@ -115,14 +112,14 @@ def draft(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         receipt = queue.save_draft(
             assignment_id=assignment_id,
             labeler=request.user,
-            draft=faces.kind_of(assignment).draft(showing.entered(request)),
+            draft=faces.kind_of(assignment).draft(showing.entered(request, assignment)),
             page=request.POST.get("draft_page", ""),
             version=version,
             base=base,
         )
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return showing.draft_answer(receipt)
+    return showing.draft_answer(receipt, faces.response_keys(assignment))
 
 
 def _kept(assignment: Assignment) -> dict[str, object]:
@@ -130,7 +127,7 @@ def _kept(assignment: Assignment) -> dict[str, object]:
     return {
         "version": assignment.draft_version,
         "page": assignment.draft_page,
-        "draft": assignment.draft,
+        "draft": showing.drafted(assignment.draft, faces.response_keys(assignment)),
         "state": assignment.state,
         "judged": judged,
     }

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -12,7 +12,8 @@ from django.utils import timezone
 from ... import keys, queue, review
 from ...errors import Refused
 from ...forms import faces
-from ...forms.board import Entered
+from ...forms.board import Entered, draft_fields
+from ...forms.response_keys import ResponseKeys
 from ...guidelines import changes_since_last_work
 from ...models import Assignment, Judgment, Report
 from ...permissions import Capability, ProjectRequest
@@ -27,19 +28,9 @@ PAGE = "annotate/work/page.html"
 TASK_HEADER = "X-Hone-Task"
 
 
-def entered(request: HttpRequest) -> dict[str, list[str]]:
-    return dict(request.POST.lists())
-
-
-def own_assignment(request: ProjectRequest, assignment_id: int) -> Assignment:
-    """An assignment of the project in the address, which is the one that the permission was checked for."""
-    found = Assignment.objects.select_related("task__prompt", "project").filter(
-        pk=assignment_id, project=request.project
-    )
-    assignment = found.first()
-    if assignment is None:
-        raise Http404("There is no such task in this project.")
-    return assignment
+def entered(request: HttpRequest, assignment: Assignment, *, strict: bool = False) -> dict[str, list[str]]:
+    """The form's fields, responses by their ids (see forms.response_keys). Raises UnknownResponse if `strict`."""
+    return faces.response_keys(assignment).to_ids(dict(request.POST.lists()), strict=strict)
 
 
 def show_next(
@@ -111,9 +102,7 @@ def refused(request: ProjectRequest, assignment: Assignment, refusal: Refused) -
         # As text: the sentence may quote what was sent.
         answer["HX-Reswap"], answer["HX-Retarget"] = "textContent", "#refusal"
         return answer
-    if assignment.labeler_id != request.user.pk:
-        return render(request, "403.html", {"exception": str(refusal)}, status=refusal.status)
-    return show_again(request, assignment, entered(request), refusal=str(refusal), status=refusal.status)
+    return show_again(request, assignment, entered(request, assignment), refusal=str(refusal), status=refusal.status)
 
 
 def show_again(
@@ -130,7 +119,7 @@ def undo_url(assignment: Assignment) -> str:
     return reverse("annotate:undo", args=[assignment.project.slug, assignment.pk])
 
 
-def draft_answer(receipt: queue.DraftReceipt) -> JsonResponse:
+def draft_answer(receipt: queue.DraftReceipt, names: ResponseKeys) -> JsonResponse:
     """What became of a draft, for the script that sent it; a conflict is no error of its."""
     return JsonResponse(
         {
@@ -139,9 +128,14 @@ def draft_answer(receipt: queue.DraftReceipt) -> JsonResponse:
             "over": receipt.over,
             "expired": receipt.expired,
             "version": receipt.version,
-            "draft": receipt.draft,
+            "draft": drafted(receipt.draft, names),
         }
     )
+
+
+def drafted(draft: Any, names: ResponseKeys) -> dict[str, list[str]] | None:
+    """A stored draft as the page names its fields."""
+    return None if draft is None else names.to_keys(draft_fields(draft))
 
 
 def _judged_lately(request: ProjectRequest) -> int:

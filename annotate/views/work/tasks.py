@@ -1,13 +1,11 @@
 """The pages of work: the next task, the one ahead for scripts, and one that was had before."""
 
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ... import queue
+from ... import access, queue
 from ...forms import faces
 from ...models import Assignment, Judgment
 from ...permissions import Capability, ProjectRequest, requires
@@ -47,9 +45,7 @@ def ahead(request: ProjectRequest) -> HttpResponse:
 @requires(Capability.LABEL)
 def task(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """A task that the labeler had before, to go on with it or to revise what he said."""
-    assignment = showing.own_assignment(request, assignment_id)
-    if assignment.labeler_id != request.user.pk:
-        raise PermissionDenied(_("This task was given to somebody else."))
+    assignment = access.load(request, Assignment, pk=assignment_id)
     fields = None
     if assignment.draft is None:
         judgment = Judgment.objects.select_related("latest").filter(assignment=assignment).first()

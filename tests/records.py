@@ -1,0 +1,171 @@
+"""One record of every kind that an address can name, belonging to one person in one project, each with a mark in its
+text, so that a page which shows it to somebody else is found out.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from annotate.models import (
+    AnswerRequest,
+    Assignment,
+    ExamAnswer,
+    ExamAttempt,
+    Project,
+    Prompt,
+    Report,
+    Response,
+    Snapshot,
+    Task,
+    TaskResponse,
+    User,
+)
+from rlhf.models import Iteration, ModelVersion, Stage, TrainingRun
+from tests.cast import judge, make_prompt, make_responses
+
+State = Assignment.State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """What a person has in a project, and what the project has besides. `mark` is in every text of it."""
+
+    project: Project
+    owner: User
+    mark: str
+    open: dict[str, Assignment]
+    judged: Assignment
+    offers: list[Response]
+    report: Report
+    exam_answer: ExamAnswer
+    exam_task: Task
+    prompt: Prompt
+    snapshot: Snapshot
+    run: TrainingRun
+    version: ModelVersion
+    iteration: Iteration
+
+    def named(self, parameter: str) -> list[int]:
+        """The numbers that stand for this parameter of an address."""
+        return {
+            "assignment_id": [*(item.pk for item in self.open.values()), self.judged.pk],
+            "answer_id": [self.exam_answer.pk],
+            "task_id": [self.exam_task.pk, self.judged.task_id],
+            "user_id": [self.owner.pk],
+            "judgment_id": [self.judged.judgment.pk],
+            "report_id": [self.report.pk],
+            "prompt_id": [self.prompt.pk],
+            "snapshot_id": [self.snapshot.pk],
+            "run_id": [self.run.pk],
+            "version_id": [self.version.pk],
+            "number": [self.iteration.number],
+        }[parameter]
+
+
+def make_records(project: Project, owner: User, mark: str) -> Records:
+    judged = _assignment(project, owner, mark, Task.Kind.COMPARE)
+    judge(judged, [[key] for key in judged.presentation], comment=f"{mark} comment")
+    judged.refresh_from_db()
+    opened = {
+        kind.value: _assignment(
+            project, owner, mark, kind, state=State.CURRENT if kind == Task.Kind.COMPARE else State.EXPIRED
+        )
+        for kind in Task.Kind
+    }
+    prompt = judged.task.prompt
+    assert prompt is not None
+    run, version, iteration = _training(project, mark)
+    exam_answer = _exam(project, owner, mark)
+    return Records(
+        project=project,
+        owner=owner,
+        mark=mark,
+        open=opened,
+        judged=judged,
+        offers=_offers(opened[Task.Kind.CHAT.value], mark),
+        report=Report.objects.create(
+            assignment=judged, project=project, reason=Report.Reason.BROKEN, note=f"{mark} note"
+        ),
+        exam_answer=exam_answer,
+        exam_task=exam_answer.task,
+        prompt=prompt,
+        snapshot=Snapshot.objects.create(
+            project=project,
+            kind=Snapshot.Kind.RANKINGS,
+            state=Snapshot.State.READY,
+            sha256="0" * 64,
+            files={"x.jsonl": {"rows": 1, "bytes": 1, "sha256": "0" * 64}},
+        ),
+        run=run,
+        version=version,
+        iteration=iteration,
+    )
+
+
+def _assignment(project: Project, owner: User, mark: str, kind: Task.Kind, state: str = State.CURRENT) -> Assignment:
+    prompt = None if kind == Task.Kind.WRITE_PROMPT else make_prompt(project, f"{mark} {secrets.token_hex(4)}?")
+    task = Task.objects.create(
+        project=project, kind=kind, prompt=prompt, brief={"instructions": f"{mark} brief"}, slots_free=0
+    )
+    count = {Task.Kind.COMPARE: 2, Task.Kind.RATE: 1}.get(kind, 0)
+    texts = [f"{mark} answer {number}" for number in range(count)]
+    responses = make_responses(prompt, *texts) if prompt is not None else []
+    for number, response in enumerate(responses):
+        TaskResponse.objects.create(task=task, response=response, number=number)
+    return Assignment.objects.create(
+        task=task,
+        labeler=owner,
+        project=project,
+        state=state,
+        lease_until=timezone.now() + timedelta(hours=1),
+        seed=secrets.randbits(63),
+        presentation=[response.pk for response in responses],
+        draft={"comment": [f"{mark} draft"]},
+    )
+
+
+def _offers(chat: Assignment, mark: str) -> list[Response]:
+    prompt = chat.task.prompt
+    assert prompt is not None
+    request = AnswerRequest.objects.create(
+        project=chat.project,
+        prompt=prompt,
+        responses_wanted=2,
+        purpose=AnswerRequest.Purpose.CHAT,
+        state=AnswerRequest.State.FULFILLED,
+        requested_by=chat.labeler,
+    )
+    offers = make_responses(prompt, f"{mark} offer one", f"{mark} offer two")
+    request.responses.set(offers)
+    return offers
+
+
+def _exam(project: Project, owner: User, mark: str) -> ExamAnswer:
+    prompt = make_prompt(project, f"{mark} exam?")
+    responses = make_responses(prompt, f"{mark} known one", f"{mark} known two")
+    keys = [response.pk for response in responses]
+    gold = [[key] for key in keys]
+    task = Task.objects.create(project=project, prompt=prompt, state=Task.State.EXAM, gold_tiers=gold, slots_free=0)
+    for number, response in enumerate(responses):
+        TaskResponse.objects.create(task=task, response=response, number=number)
+    attempt = ExamAttempt.objects.create(project=project, labeler=owner, number=1, threshold=0.5)
+    return ExamAnswer.objects.create(
+        attempt=attempt, task=task, number=1, presentation=keys, gold_tiers=gold, draft={"comment": [f"{mark} draft"]}
+    )
+
+
+def _training(project: Project, mark: str) -> tuple[TrainingRun, ModelVersion, Iteration]:
+    number = 1 + ModelVersion.objects.count()
+    version = ModelVersion.objects.create(project=project, kind="reward", number=number, folder=f"runs/{mark}/model")
+    iteration = Iteration.objects.create(project=project, number=100 + number, state=Iteration.State.STOPPED)
+    run = TrainingRun.objects.create(
+        project=project,
+        stage=Stage.REWARD,
+        status=TrainingRun.Status.QUEUED,
+        error=f"{mark} error",
+        log=f"{mark} log",
+        folder=f"runs/{mark}",
+    )
+    return run, version, iteration
