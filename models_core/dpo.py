@@ -23,6 +23,7 @@ from models_core import chat, distributed, language_models, methods, pieces, sch
 from models_core.batching import minibatches
 from models_core.config import DPOConfig
 from models_core.losses import Comparisons, in_order, ranking_loss
+from models_core.packing import sharing_for
 from models_core.policies.networks import check_reference
 from models_core.preferences import accuracy, data_set
 from models_core.preferences.examples import Example
@@ -142,7 +143,8 @@ def train(
 def referred(network: Any, examples: Sequence[Example], settings: DPOConfig, device: torch.device) -> list[Referred]:
     """What a model says of every response, each process of its own part of them. Raises Diverged."""
     groups = [example.group for example in examples]
-    own = distributed.own_rows([group.cost("auto") for group in groups])
+    sharing = sharing_for(network, "auto")
+    own = distributed.own_rows([group.cost(sharing) for group in groups])
     said = scoring.group_log_probs(
         network, [groups[row] for row in own], budget=settings.micro_batch_tokens, device=device
     )
@@ -168,7 +170,8 @@ def accumulate(
     """
     total_weight = sum(item.example.weight for item in minibatch)
     sums = torch.zeros(4, dtype=torch.float64)
-    costs = [item.example.group.cost(settings.prefix_sharing) for item in minibatch]
+    sharing = sharing_for(network, settings.prefix_sharing)
+    costs = [item.example.group.cost(sharing) for item in minibatch]
     # Under fsdp all processes gather each layer as often as each other, so no prompt is cut there.
     largest = sys.maxsize if is_sharded else settings.micro_batch_tokens
     for share in distributed.shares(costs, budget=settings.micro_batch_tokens):
@@ -183,7 +186,7 @@ def accumulate(
             [item.example.group for item in members],
             partial(_mean_loss, rewards_of, comparisons, share.weight / total_weight),
             budget=largest,
-            sharing=settings.prefix_sharing,
+            sharing=sharing,
             device=device,
             is_last=share.is_last,
             of=scoring.sequence_log_probs,

@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from models_core import catalogue, heads, processes, trained_prompts
+from models_core import catalogue, families, heads, processes, trained_prompts
 from models_core.config import BadInput
 from models_core.methods import merging, quantised, soft_prompts, storage
 
@@ -161,11 +161,12 @@ def new_reward_model(
         model = load_reward_model(name, device=device, dtype=dtype, quantise=quantise)
         heads.widen(model, count=head_count, seed=seed, scale=head_scale)
         return model
+    families.check_reward(config, name=str(name))
     config.num_labels = 1
     if trunk_layers:
         if trunk_layers > config.num_hidden_layers:
             raise BadInput(f"trunk_layers is {trunk_layers}, but {name} has {config.num_hidden_layers} layers.")
-        config.num_hidden_layers = trunk_layers
+        config = families.shortened(config, layers=trunk_layers, name=str(name))
     model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device, quantise=quantise)
     width = head(model).weight.shape[1]
     started: Any = model
@@ -265,12 +266,14 @@ def _save(
 
 def _config(source: str) -> Any:
     try:
-        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         if "auto_map" in (Path(source) / "config.json").read_text(encoding="utf-8", errors="replace"):
             reason = "it needs code of its own (trust_remote_code), which is never run"
             raise BadInput(f"The model {source} cannot be loaded: {reason}.") from None
         raise BadInput(f"The model {source} cannot be loaded: {_first_line(error)}") from None
+    families.check(config, name=source)
+    return config
 
 
 def _is_classifier(config: Any) -> bool:
@@ -290,7 +293,6 @@ def _loaded(
             dtype=dtype,
             trust_remote_code=False,
             use_safetensors=True,
-            attn_implementation="sdpa",
             output_loading_info=True,
             **how,
         )
@@ -324,7 +326,7 @@ def _without_dropout(config: Any) -> None:
     """Dropout off, also in training mode: PPO's ratios would start off 1 with it, and a comparison would be noise."""
     settings: Mapping[str, Any] = config.to_dict()
     for name, value in settings.items():
-        if name.endswith(("dropout", "pdrop")) and isinstance(value, float):
+        if ("drop" in name or "jitter" in name) and isinstance(value, float):
             setattr(config, name, 0.0)
 
 

@@ -12,7 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models_core.config import BadInput
 from models_core.methods.layers import trunk
-from models_core.packing import packed_attention
+from models_core.packing import attention_by
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Numbers of glibc's mallopt."""
@@ -58,6 +58,9 @@ def compute_layers_twice(network: Any) -> None:
         # Layers look at their own training flag; what lies inside them, dropout say, keeps its own.
         layer.gradient_checkpointing = True
         layer._gradient_checkpointing_func = partial(
-            checkpoint, use_reentrant=False, context_fn=lambda: (nullcontext(), packed_attention(body.config))
+            checkpoint,
+            use_reentrant=False,
+            # Called as a layer is computed the first time: packed rows and plain ones attend in different ways.
+            context_fn=lambda: (nullcontext(), attention_by(body.config, body.config._attn_implementation)),
         )
         layer.training = True

@@ -5,6 +5,8 @@ A mask is a boolean tensor that is true where a token counts. Masks come from kn
 with a padding id, because the padding id of many models is also their end-of-sequence token.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -63,7 +65,7 @@ def entropies(logits: torch.Tensor, *, temperature: float = 1.0) -> torch.Tensor
 
 def head_log_probs(
     hidden: torch.Tensor,
-    head: torch.nn.Module,
+    head: Callable[[torch.Tensor], torch.Tensor],
     tokens: torch.Tensor,
     *,
     temperature: float = 1.0,

@@ -10,8 +10,9 @@ it continues: its prompt, and what all rows begin with alike, such as the system
 Where a model has learned virtual tokens, every segment sees those too, to its left.
 
 K responses to one prompt cost P + K R tokens instead of K (P + R), with the same hidden states and gradients as
-separate rows: position ids restart at every row, and a response's continue its prompt's. Works with every model of
-transformers that takes its attention function from the registry and passes keyword arguments down to it.
+separate rows: position ids restart at every row, and a response's continue its prompt's. That holds for models whose
+configuration is known through and through (models_core.families); the rows of every other model are computed by its own
+forward, padded, and come back in the same order (models_core.plain_forward).
 """
 
 import itertools
@@ -25,10 +26,12 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from models_core import families, plain_forward
 from models_core.config import BadInput
 from models_core.kernels import layers
 from models_core.kernels.attention import Segment, is_compiled, segment_attention
 from models_core.methods.soft_prompts import beginning as beginning_of
+from models_core.methods.soft_prompts import count as virtual_tokens
 
 PACKED_ATTENTION = "hone_packed"
 
@@ -64,6 +67,11 @@ class Layout:
 
     sizes: list[int]
     prefixes: list[tuple[int, ...]]
+
+    @cached_property
+    def seen(self) -> int:
+        """How many tokens a token sees at the most, itself included: as many as the longest row has."""
+        return max(segment.seen for segment in self.segments)
 
     @cached_property
     def segments(self) -> list[Segment]:
@@ -188,6 +196,9 @@ def hidden_states(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = Non
     Where only some are wanted, the last layer leaves the others out once all have been attended to. Where a model has
     learned virtual tokens, they take the first positions, and every token sees them.
     """
+    if not is_packed(trunk, packed):
+        states = plain_forward.hidden_states(trunk, packed.ids, packed.layout.segments, beginning=beginning_of(trunk))
+        return states if rows is None else states[rows]
     layers.install(trunk)  # first: virtual tokens are computed by the same layers, whoever comes first
     positions = packed.positions
     given: dict[str, Any] = {}
@@ -198,10 +209,20 @@ def hidden_states(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = Non
     if beginning is not None:
         positions = positions + beginning.shift
         given["beginning"] = list(zip(beginning.keys, beginning.values, strict=True))
-    with packed_attention(trunk.config):
+    with attention_by(trunk.config, PACKED_ATTENTION):
         output = trunk(input_ids=packed.ids, position_ids=positions, use_cache=False, layout=packed.layout, **given)
-    states: torch.Tensor = output.last_hidden_state[0]
+    states = output.last_hidden_state[0]
     return states if rows is None or is_left_to_layer else states[rows]
+
+
+def is_packed(trunk: Any, packed: Packed) -> bool:
+    """Whether a trunk computes these rows laid end to end; else each is a row of a padded batch."""
+    return families.fast_ways(trunk).takes(packed.layout.seen + virtual_tokens(trunk))
+
+
+def sharing_for(network: Any, sharing: str) -> str:
+    """What `sharing` comes to for a network: a padded batch holds a copy of the prompt for every response."""
+    return sharing if families.fast_ways(network).packed else "never"
 
 
 def _attend(
@@ -226,7 +247,7 @@ def _attend(
     seen = [ahead + segment.seen for segment in segments]
     if softcap is not None or s_aux is not None or (sliding_window is not None and max(seen) > sliding_window):
         raise BadInput(
-            "This model's attention (sliding windows, capped scores, sinks) can't be trained at this length."
+            f"The attention of a {type(module).__name__} (a window, capped scores, sinks) is not one of packed rows."
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     largest = max(segment.size * width for segment, width in zip(segments, seen, strict=True))
@@ -278,10 +299,10 @@ AttentionInterface.register(PACKED_ATTENTION, _attend)
 
 
 @contextmanager
-def packed_attention(config: Any) -> Iterator[None]:
+def attention_by(config: Any, name: str) -> Iterator[None]:
     """The trunk's attention replaced for one forward pass; sampling keeps its own. No mask is made for ours."""
     usual = config._attn_implementation
-    config._attn_implementation = PACKED_ATTENTION
+    config._attn_implementation = name
     try:
         yield
     finally:

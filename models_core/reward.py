@@ -22,6 +22,7 @@ from models_core import chat, distributed, heads, language_models, methods, piec
 from models_core.batching import minibatches
 from models_core.config import BadInput, RewardConfig
 from models_core.losses import Comparisons, in_order, ranking_loss
+from models_core.packing import sharing_for
 from models_core.preferences import accuracy, data_set, disagreement, first_head, scale
 from models_core.preferences.examples import Example
 from models_core.reward_report import assembly, newest
@@ -212,7 +213,8 @@ def accumulate(
     """
     total_weight = sum(example.weight for example in minibatch)
     loss_sum, right, pairs = 0.0, 0.0, 0.0
-    lengths = [example.group.cost(settings.prefix_sharing) for example in minibatch]
+    sharing = sharing_for(network, settings.prefix_sharing)
+    lengths = [example.group.cost(sharing) for example in minibatch]
     # Under fsdp all processes gather each layer as often as each other, so no prompt is cut there.
     largest = sys.maxsize if is_sharded else settings.micro_batch_tokens
     for share in distributed.shares(lengths, budget=settings.micro_batch_tokens):
@@ -225,7 +227,7 @@ def accumulate(
             [example.group for example in members],
             partial(mean_loss, comparisons=learned, part=share.weight / total_weight),
             budget=largest,
-            sharing=settings.prefix_sharing,
+            sharing=sharing,
             device=device,
             is_last=share.is_last,
         )

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
-from models_core import chat, heads
+from models_core import chat, families, heads
 from models_core.batching import micro_batches
 from models_core.language_models import head
 from models_core.methods.layers import trunk
 from models_core.ops import head_log_probs
-from models_core.packing import Group, Packed, hidden_states, pack
+from models_core.packing import Group, Packed, hidden_states, pack, sharing_for
+from models_core.plain_forward import OwnHead
 from models_core.records import Message
 
 SHORTEST_PROMPT = 8
@@ -70,7 +71,18 @@ def head_logits(model: Any, packed: Packed) -> torch.Tensor:
 def response_log_probs(model: Any, packed: Packed, *, temperature: float = 1.0) -> torch.Tensor:
     """A language model's log-probability of every response token, end to end: [M]."""
     states = hidden_states(trunk(model), packed, rows=packed.predictors)
-    return head_log_probs(states, model.get_output_embeddings(), packed.response_ids, temperature=temperature)
+    return token_log_probs(model, states, packed.response_ids, temperature=temperature)
+
+
+def token_log_probs(
+    model: Any, states: torch.Tensor, tokens: torch.Tensor, *, temperature: float = 1.0
+) -> torch.Tensor:
+    """A language model's log-probabilities of tokens from the trunk's states that predict them: [N, D], [N] -> [N].
+
+    Through the model's own head, with whatever it does to logits, unless that is known to be one linear layer.
+    """
+    head: Any = model.get_output_embeddings() if families.fast_ways(model).packed else OwnHead(model)
+    return head_log_probs(states, head, tokens, temperature=temperature)
 
 
 def sequence_log_probs(model: Any, packed: Packed) -> torch.Tensor:
@@ -119,9 +131,10 @@ def _by_group(
     """What `of` computes of the responses of packed groups, group by group."""
     found = [torch.empty(0)] * len(groups)
     filled = [index for index, group in enumerate(groups) if group.responses]
-    for batch in micro_batches([groups[index].tokens for index in filled], budget=budget):
+    sharing = sharing_for(model, "auto")
+    for batch in micro_batches([groups[index].cost(sharing) for index in filled], budget=budget):
         members = [filled[position] for position in batch]
-        computed = of(model, pack([groups[index] for index in members], device=device))
+        computed = of(model, pack([groups[index] for index in members], device=device, sharing=sharing))
         for index, row in zip(
             members, computed.split([len(groups[index].responses) for index in members]), strict=True
         ):

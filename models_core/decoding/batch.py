@@ -16,7 +16,7 @@ from models_core.decoding.drawing import Choice, choose
 from models_core.decoding.key_values import BLOCK, KeyValues, bias_of
 from models_core.decoding.network import Following, Network
 from models_core.decoding.places import History, Place, shared_length
-from models_core.decoding.shapes import has_window
+from models_core.families import has_window
 
 PREFILL_TOKENS = 512
 """Prompt tokens computed in one forward pass, padding included: enough to be fast, few enough to pad little."""

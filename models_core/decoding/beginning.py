@@ -32,9 +32,9 @@ class Beginning:
         """How many virtual tokens there are."""
         return self.keys[0].shape[2]
 
-    def cache(self) -> Cache:
-        """A new transformers cache of one row that holds it."""
+    def cache(self, *, rows: int = 1) -> Cache:
+        """A new transformers cache of so many rows that all hold it."""
         cache = Cache(layer_class_to_replicate=DynamicLayer)
         for index, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            cache.update(keys, values, index)
+            cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)
         return cache

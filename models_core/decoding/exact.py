@@ -20,7 +20,7 @@ from models_core.decoding.drawing import Choice, choose
 from models_core.decoding.key_values import attention
 from models_core.decoding.network import Network
 from models_core.decoding.places import Place
-from models_core.decoding.shapes import has_window
+from models_core.families import fast_ways, has_window
 
 ROW_BY_ROW = "hone_row_by_row"
 
@@ -29,7 +29,7 @@ def check(model: Any) -> None:
     """Raise BadInput for a model whose attention cannot be taken row by row."""
     if next(model.parameters()).device.type != "cpu":
         raise BadInput("exact=true works on the CPU alone; take --device cpu.")
-    if has_window(model.config) or not model._supports_attention_backend:
+    if not fast_ways(model).decoding or has_window(model.config):
         raise BadInput(f"exact=true does not work for a {type(model).__name__}: its attention has a form of its own.")
 
 

@@ -2,6 +2,7 @@
 
 native.batch.NativeBatch   compiled kernels, where model and machine are right for them
 batch.Batch                PyTorch: over a Llama-shaped model's weights directly, or through the model's own forward
+plain.PlainBatch           every model that no fast way knows: transformers' own forward and cache
 exact.ExactBatch           PyTorch, the same bits in every batch; compiled kernels do that anyway
 """
 
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from models_core import families
 from models_core.decoding import exact as exactly
 from models_core.decoding.batch import Batch
 from models_core.decoding.beginning import Beginning
@@ -21,6 +23,7 @@ from models_core.decoding.key_values import DECODING, decoding
 from models_core.decoding.native import choice as native
 from models_core.decoding.network import Network
 from models_core.decoding.places import Place
+from models_core.decoding.plain import PlainBatch
 from models_core.methods import soft_prompts
 
 
@@ -89,6 +92,10 @@ def opening(
         with torch.inference_mode():
             if native.fits(model) and beginning is None:
                 yield _native(model, prompts, rows=rows, max_new_tokens=max_new_tokens, exact=exact, release=release)
+                return
+            if not families.fast_ways(model).decoding:
+                left = beginning or soft_prompts.beginning(model)
+                yield lambda places: PlainBatch(model, prompts, places, beginning=left)
                 return
             with decoding(model, attention=exactly.ROW_BY_ROW if exact else DECODING):
                 # Virtual tokens that are embeddings go through the model's own forward pass first.

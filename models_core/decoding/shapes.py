@@ -6,12 +6,15 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM
 
+from models_core import families
+
 SHAPES = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 
 
 def is_direct(model: Any) -> bool:
     """Not for sliding windows, hooks (adapters, soft prompts), quantised layers, or LoRA that is not merged."""
-    if type(model) not in SHAPES or has_window(model.config) or _is_hooked(model):
+    ways = families.fast_ways(model)
+    if type(model) not in SHAPES or not ways.decoding or ways.window is not None or _is_hooked(model):
         return False
     parts = [model.lm_head, *(part for layer in model.model.layers for part in linears(layer))]
     return type(model.model.embed_tokens) is nn.Embedding and all(map(plain, parts))
@@ -34,14 +37,6 @@ def plain(module: Any) -> Any:
 def is_swish(activation: Any) -> bool:
     """Whether a gated MLP's activation is x sigmoid(x)."""
     return type(activation).__name__ in ("SiLUActivation", "SiLU")
-
-
-def has_window(config: Any) -> bool:
-    """Whether some layer sees only the nearest tokens."""
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
-        return any(kind != "full_attention" for kind in kinds)
-    return getattr(config, "sliding_window", None) is not None
 
 
 def _is_hooked(model: nn.Module) -> bool:

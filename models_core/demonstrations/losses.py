@@ -8,8 +8,8 @@ import torch
 
 from models_core.demonstrations.encoding import Example
 from models_core.methods.layers import trunk
-from models_core.ops import head_log_probs
 from models_core.packing import hidden_states, pack
+from models_core.scoring import token_log_probs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,4 +53,4 @@ def predicting_states(
 def token_losses(network: Any, examples: Sequence[Example], at: Places, *, device: torch.device) -> torch.Tensor:
     """-log p of the tokens at these places: [M], in nats. The vocabulary's layer runs on them alone."""
     states, ids = predicting_states(network, examples, at, device=device)
-    return -head_log_probs(states, network.get_output_embeddings(), ids)
+    return -token_log_probs(network, states, ids)

@@ -12,7 +12,7 @@ from models_core import distributed, pieces
 from models_core.batching import micro_batches
 from models_core.config import PPOConfig
 from models_core.ops import explained_variance, length_mask, masked_mean, whiten
-from models_core.packing import Group, Packed, pack
+from models_core.packing import Group, Packed, pack, sharing_for
 from models_core.policies.advantages import (
     generalised_advantages,
     group_normalised,
@@ -38,11 +38,12 @@ class Bundle:
 
     group: Group
     episodes: range
+    sharing: str = "auto"
 
     @property
     def cost(self) -> int:
         """Tokens of its computation."""
-        return self.group.cost("auto")
+        return self.group.cost(self.sharing)
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,14 @@ class Episodes:
         return self.mask[torch.tensor(rows, device=self.mask.device)].sum(1)
 
 
-def bundled(groups: Sequence[Group], *, budget: int) -> list[Bundle]:
+def bundled(groups: Sequence[Group], *, budget: int, sharing: str = "auto") -> list[Bundle]:
     """Episodes, each a group of one response, as bundles: neighbours with one prompt share its computation."""
     bundles: list[Bundle] = []
     start = 0
     for prompt, members in itertools.groupby(groups, key=lambda group: list(group.prompt)):
         responses = [member.responses[0] for member in members]
-        for piece in pieces.cut(Group(prompt, responses), budget=budget):
-            bundles.append(Bundle(piece, range(start, start + len(piece.responses))))
+        for piece in pieces.cut(Group(prompt, responses), budget=budget, sharing=sharing):
+            bundles.append(Bundle(piece, range(start, start + len(piece.responses)), sharing))
             start += len(piece.responses)
     return bundles
 
@@ -96,7 +97,8 @@ def measure(
     asked. Processes share the work, and all know all of it afterwards.
     """
     settings = networks.settings
-    bundles = bundled(groups, budget=settings.micro_batch_tokens)
+    sharing = sharing_for(networks.policy, "auto")
+    bundles = bundled(groups, budget=settings.micro_batch_tokens, sharing=sharing)
     log_probs, values, reference_log_probs = _of_networks(bundles, told, networks=networks)
     lengths = torch.tensor([len(group.responses[0]) for group in groups], device=log_probs.device)
     mask = length_mask(lengths, int(lengths.max()))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models_core import chat, distributed, heads, language_models, methods, pieces, scoring
 from models_core.config import BadInput
-from models_core.packing import Group
+from models_core.packing import Group, sharing_for
 from models_core.records import Message
 
 
@@ -69,9 +69,9 @@ class Judges:
         if not all(group.responses for group in rows):
             raise BadInput("An answer is longer than the reward model can read: take a smaller max_new_tokens.")
         with methods.adapter_off(judge.model) if judge.is_learning else contextlib.nullcontext():
-            logits = scoring.group_head_logits(
-                judge.model, list(_together(rows, budget=self.budget)), budget=self.budget, device=self.device
-            )
+            sharing = sharing_for(judge.model, "auto")
+            groups = list(_together(rows, budget=self.budget, sharing=sharing))
+            logits = scoring.group_head_logits(judge.model, groups, budget=self.budget, device=self.device)
         return heads.scores(judge.model, torch.cat(logits)).float().cpu()
 
     def _ended(self, response: Sequence[int]) -> list[int]:
@@ -94,7 +94,9 @@ def _fitted(group: Group, *, limit: int) -> Group:
     return Group(group.prompt[-room:], [response])
 
 
-def _together(rows: Sequence[Group], *, budget: int) -> Iterator[Group]:
+def _together(rows: Sequence[Group], *, budget: int, sharing: str) -> Iterator[Group]:
     """Neighbours with the same prompt as one group, so that it is computed once for them; large ones in pieces."""
     for prompt, members in groupby(rows, key=lambda group: list(group.prompt)):
-        yield from pieces.cut(Group(prompt, [member.responses[0] for member in members]), budget=budget)
+        yield from pieces.cut(
+            Group(prompt, [member.responses[0] for member in members]), budget=budget, sharing=sharing
+        )

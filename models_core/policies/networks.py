@@ -23,7 +23,6 @@ from models_core import chat, language_models, methods, scoring
 from models_core.config import BadInput, PPOConfig
 from models_core.language_models import head
 from models_core.methods.layers import trunk
-from models_core.ops import head_log_probs
 from models_core.packing import Group, Packed, hidden_states
 from models_core.policies.judges import Judge, Judges, same_tokens
 from models_core.records import Message
@@ -135,8 +134,8 @@ class Networks:
             log_probs = self.log_probs(packed)
             return log_probs, torch.zeros_like(log_probs) if self.value is None else self.values(packed)
         states = hidden_states(trunk(self.policy), packed, rows=packed.predictors)
-        log_probs = head_log_probs(
-            states, self.policy.get_output_embeddings(), packed.response_ids, temperature=self.settings.temperature
+        log_probs = scoring.token_log_probs(
+            self.policy, states, packed.response_ids, temperature=self.settings.temperature
         )
         return log_probs, self.worth(states).to(log_probs.dtype)
 
@@ -214,6 +213,7 @@ def _value_start(settings: PPOConfig, *, first_reads_ids: bool) -> str:
 def _fresh_head(policy: Any) -> nn.Linear:
     """A scalar head that says 0 of everything, fp32."""
     table = policy.get_input_embeddings().weight
-    score = nn.Linear(policy.config.hidden_size, 1, bias=False, device=table.device, dtype=torch.float32)
+    width = policy.get_output_embeddings().weight.shape[1]  # what the trunk gives, where that is not its inner width
+    score = nn.Linear(width, 1, bias=False, device=table.device, dtype=torch.float32)
     nn.init.zeros_(score.weight)
     return score

@@ -13,7 +13,7 @@ from models_core.kernels.norm import rms_norm
 from models_core.kernels.rotary import rotate
 from models_core.language_models import load_policy
 from models_core.methods.layers import trunk
-from models_core.packing import Group, hidden_states, pack, packed_attention
+from models_core.packing import PACKED_ATTENTION, Group, attention_by, hidden_states, pack
 from tests.models_core.tiny import make_tiny_model
 
 GROUPS = [Group([5, 6, 7, 8], [[9, 10], [11], [12, 13, 14]]), Group([20], [[21, 22, 23]])]
@@ -88,7 +88,7 @@ def test_what_is_not_packed_goes_the_usual_way(tmp_path: Path) -> None:
 def test_the_attention_is_put_back_even_after_an_error(tmp_path: Path) -> None:
     model: Any = load_policy(make_tiny_model(tmp_path / "model"), device="cpu", dtype=torch.float32)
     usual = model.config._attn_implementation
-    with pytest.raises(RuntimeError), packed_attention(model.config):
+    with pytest.raises(RuntimeError), attention_by(model.config, PACKED_ATTENTION):
         raise RuntimeError
     assert model.config._attn_implementation == usual
 
