@@ -87,6 +87,7 @@ def _from_hub(name: str) -> Path:
 def load_tokenizer(name: str | Path) -> Any:
     """The model's tokenizer. Raises BadInput where there is none or where it has no EOS token."""
     source = locate(name)
+    _config(source)  # first: what is no language model at all is refused for that, not for its tokenizer
     if not any(any(Path(source).glob(pattern)) for pattern in TOKENIZER_FILES):
         raise BadInput(f"{name} has no tokenizer: none of the files {', '.join(TOKENIZER_FILES)} is there.")
     try:

@@ -27,10 +27,15 @@ def embedding(model: PreTrainedModel) -> Tensor:
 
 def stack(model: PreTrainedModel, *, needed_by: str) -> list[nn.Module]:
     """The model's layers, first to last. Raises BadInput where there is no list of them."""
-    lists = [list(part) for part in trunk(model).modules() if isinstance(part, nn.ModuleList) and len(part) > 0]
+    lists: dict[str, list[nn.Module]] = {}
+    for name, part in trunk(model).named_modules():
+        # What lies inside a layer, experts or a norm for each head, may be a longer list.
+        is_inside = any(name.startswith(f"{outer}.") for outer in lists)
+        if isinstance(part, nn.ModuleList) and len(part) > 0 and not is_inside:
+            lists[name] = list(part)
     if not lists:
         raise BadInput(f"{needed_by} needs a stack of layers, and a {type(model).__name__} has none.")
-    return max(lists, key=len)
+    return max(lists.values(), key=len)
 
 
 def attention_and_mlp(model: PreTrainedModel, layer: nn.Module, *, method: str) -> tuple[nn.Module, nn.Module]:

@@ -81,8 +81,8 @@ MODELS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "gpt2-upcast": ("gpt2", {**IDS, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 128,
                              "reorder_and_upcast_attn": True, "scale_attn_weights": False,
                              "initializer_range": 0.2}),
-    "gpt-neo": ("gpt_neo", {**IDS, "hidden_size": 32, "num_layers": 2, "num_heads": 4, "window_size": 6,
-                            "attention_types": [[["global", "local"], 1]], "max_position_embeddings": 128,
+    "gpt-neo": ("gpt_neo", {**IDS, "hidden_size": 32, "num_layers": 3, "num_heads": 4, "window_size": 6,
+                            "attention_types": [[["global", "local", "global"], 1]], "max_position_embeddings": 128,
                             "initializer_range": 0.2}),
     "gpt-neox": ("gpt_neox", SIZES | {"use_parallel_residual": False, "tie_word_embeddings": True}),
     "gpt-neox-parallel": (
