@@ -20,4 +20,4 @@ def finished(command: Sequence[str]) -> tuple[dict[str, Any], int]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(command[:4])} ended with {process.returncode}.")
-    return json.loads(output.splitlines()[-1]), usage.ru_maxrss
+    return json.loads(output.strip().split("\n")[-1]), usage.ru_maxrss

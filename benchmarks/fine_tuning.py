@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
+from models_core import json_lines
 from models_core.config import METHODS, RATE_FACTORS
 
 BASE = "smollm2-135m-instruct"
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def stored(path: Path) -> list[Row]:
-    return list(map(json.loads, path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    return json_lines.whole(path) if path.exists() else []
 
 
 def _store(row: Row, path: Path) -> None:
@@ -94,7 +95,7 @@ def _fitting(data: Path, *, model: str) -> Iterator[Row]:
 
     tokenizer = language_models.load_tokenizer(model)
     seen = set()
-    for row in map(json.loads, data.read_text(encoding="utf-8").splitlines()):
+    for row in json_lines.whole(data):
         key = json.dumps(row["prompt"])
         if row.get("lang", "en") == "en" and key not in seen:
             seen.add(key)

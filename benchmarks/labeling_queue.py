@@ -59,7 +59,7 @@ def _measured(name: str, data: Path, environment: dict[str, str]) -> Iterator[tu
         text=True,
         check=True,
     )
-    for what, seconds in json.loads(done.stdout.splitlines()[-1]).items():
+    for what, seconds in json.loads(done.stdout.strip().split("\n")[-1]).items():
         cuts = quantiles(seconds, n=20)
         yield f"{name}: {what}, median", cuts[9] * 1000, "ms"
         yield f"{name}: {what}, 95th percentile", cuts[18] * 1000, "ms"

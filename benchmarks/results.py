@@ -13,7 +13,7 @@ def read(path: Path) -> list[Result]:
     if not path.exists():
         return []
     results = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):
         try:
             results.append(json.loads(line))
         except json.JSONDecodeError:

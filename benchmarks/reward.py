@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
+from models_core import json_lines
 from models_core.config import RewardConfig, parse
 
 PEER = Path(__file__).with_name("trl_reward.py")
@@ -202,7 +203,7 @@ def matmul_rate() -> float:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return json_lines.whole(path)
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
+from models_core import json_lines
 
 PEER = Path(__file__).with_name("trl_sft.py")
 STEPS_ROWS = 12
@@ -137,7 +138,7 @@ def content_tokens(rows: Sequence[Mapping[str, Any]], *, model: str) -> int:
 
 
 def read(path: Path, *, lang: str) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = json_lines.whole(path)
     return [row for row in rows if not lang or row.get("lang", lang) == lang]
 
 

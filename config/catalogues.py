@@ -99,7 +99,7 @@ def extract_template(
     nothing any more, that is Python to a tokenizer.
     """
     calls = templatize(file.read().decode("utf-8"))
-    flat = "\n".join(line.strip() for line in calls.splitlines())
+    flat = "\n".join(line.strip() for line in calls.split("\n"))
     yield from extract_python(io.BytesIO(flat.encode("utf-8")), keywords, comment_tags, {"encoding": "utf-8"})
 
 

@@ -48,7 +48,7 @@ def _await_workers(serve: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not workers.listening() >= QUEUES:
         if serve.poll() is not None:
-            last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"])[-1]
+            last = (log.read_text(encoding="utf-8", errors="replace").strip() or "nothing").split("\n")[-1]
             raise ServicesFailed(f"The workers did not start; the last line of {log} is: {last}")
         if time.monotonic() > deadline:
             raise ServicesFailed(f"No worker listens after {START_SECONDS:.0f} s. Their logs are in {log.parent}.")

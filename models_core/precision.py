@@ -52,7 +52,7 @@ def _may_have_bf16() -> bool:
         text = CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True
-    lines = [line.partition(":") for line in text.splitlines()]
+    lines = [line.partition(":") for line in text.split("\n")]
     listed = [set(flags.split()) for name, _, flags in lines if name.strip().lower() in ("flags", "features")]
     return not listed or any(flags & BF16_FLAGS for flags in listed)
 

@@ -10,7 +10,6 @@ tokenizers. Left out: filtering, mixtures of several corpora.
     python -m models_core pretrain --data corpus.txt --out RUN
 """
 
-import json
 import math
 import random
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from models_core import (
     chat,
     corpus,
     distributed,
+    json_lines,
     language_models,
     methods,
     processes,
@@ -288,4 +288,4 @@ class Sampler:
             for prompt, (sample,) in zip(self.prompts, samples, strict=True):
                 texts = [chat.decode_response(self.tokenizer, ids) for ids in (prompt, sample.ids)]
                 row = {"step": step, "prompt": texts[0], "text": texts[1]}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(json_lines.line(row))

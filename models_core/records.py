@@ -12,10 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
 
+from models_core import foreign_formats, json_lines
 from models_core.config import BadInput
+from models_core.json_lines import BadLine
 
-MAX_LINE_BYTES = 64 * 1024 * 1024
 STANDARD_INPUT = "-"
+LARGEST_NUMBER = 1e15
+"""Size of a score or a rating beyond which sums of it mean nothing."""
+LARGEST_WEIGHT = 1e6
+"""Of a row's weight and margin: what is computed of them is fp32."""
 
 
 class Message(TypedDict):
@@ -103,24 +108,23 @@ class Answers:
     texts: tuple[str, ...]
 
 
-class RowError(Exception):
+class RowError(BadLine):
     """Why a row cannot be used; `read` adds the file and the line."""
 
 
 def rows(path: str | Path, *, unreadable: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line numbers and JSON objects of a file, streamed. Byte order mark, CRLF and blank lines are accepted.
 
-    Raises BadInput for a missing file and for a line that is not a UTF-8 JSON object of finite numbers and clean text;
-    where a list is given for such lines, the sentence about each is put there instead.
+    Raises BadInput for a missing file, a file in another format, and a line that is not a UTF-8 JSON object of finite
+    numbers; where a list is given for such lines, the sentence about each is put there instead.
     """
     name = name_of(path)
+    _check_format(path)
     with _opened(path) as file:
-        number = 0
-        while raw := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
+        for number, raw in json_lines.numbered(file):
             try:
-                row = _decoded(raw, first=number == 1)
-            except RowError as reason:
+                row = json_lines.given(raw, first=number == 1)
+            except BadLine as reason:
                 _refuse(f"{name}, line {number}: {reason}.", unreadable)
                 continue
             if row is not None:
@@ -136,6 +140,16 @@ def _opened(path: str | Path) -> AbstractContextManager[BinaryIO]:
         raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
 
 
+def _check_format(path: str | Path) -> None:
+    """Raise BadInput for a file in another format. What comes through a pipe cannot be looked at twice."""
+    if str(path) == STANDARD_INPUT or not Path(path).is_file():
+        return
+    with _opened(path) as file:
+        sentence = foreign_formats.of_file(file.read(foreign_formats.HEAD_BYTES), name=name_of(path))
+    if sentence is not None:
+        raise BadInput(sentence)
+
+
 def name_of(path: str | Path) -> str:
     """What a sentence calls a file."""
     return "standard input" if str(path) == STANDARD_INPUT else Path(path).name
@@ -147,32 +161,6 @@ def _refuse(sentence: str, unreadable: list[str] | None) -> None:
     unreadable.append(sentence)
 
 
-def _decoded(raw: bytes, *, first: bool) -> dict[str, Any] | None:
-    if len(raw) > MAX_LINE_BYTES:
-        raise RowError(f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB")
-    try:
-        line = raw.decode("utf-8-sig" if first else "utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise RowError(f"not UTF-8 text (byte {error.start + 1} of the line)") from None
-    if not line:
-        return None
-    if "\0" in line:
-        raise RowError("contains a NUL byte")
-    try:
-        row = json.loads(line, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise RowError(f"not valid JSON ({error.msg.lower()} at column {error.colno})") from None
-    except (ValueError, RecursionError):
-        raise RowError("not valid JSON (a number or a nesting out of bounds)") from None
-    if not isinstance(row, dict):
-        raise RowError(f"a row must be a JSON object, not {_kind(row)}")
-    return row
-
-
-def _no_constant(name: str) -> None:
-    raise RowError(f"{name} is not a JSON number")
-
-
 def stream(path: str | Path, kind: str, *, unreadable: list[str] | None = None) -> Iterator[Any]:
     """The rows of a file, or of standard input ("-"), one by one as they are read; else as `read`."""
     parse = PARSERS[kind]
@@ -180,7 +168,8 @@ def stream(path: str | Path, kind: str, *, unreadable: list[str] | None = None) 
         try:
             record = parse(row)
         except RowError as reason:
-            _refuse(f"{name_of(path)}, line {number}: {reason}.", unreadable)
+            other = foreign_formats.of_row(row)
+            _refuse(f"{name_of(path)}, line {number}: {reason}{f'; {other}' if other else ''}.", unreadable)
             continue
         yield record
 
@@ -259,8 +248,8 @@ def ranking(row: dict[str, Any]) -> Ranking:
         task=_optional_text(row, "task"),
         labeler=_optional_text(row, "labeler"),
         judge=_optional_text(row, "judge"),
-        weight=1.0 if (weight := _number(row, "weight", minimum=0.0)) is None else weight,
-        margin=_number(row, "margin", minimum=0.0),
+        weight=1.0 if (weight := _number(row, "weight", minimum=0.0, maximum=LARGEST_WEIGHT)) is None else weight,
+        margin=_number(row, "margin", minimum=0.0, maximum=LARGEST_WEIGHT),
         lang=_optional_text(row, "lang"),
         source=_optional_text(row, "source"),
         merged_turns=merged,
@@ -341,7 +330,7 @@ def _messages(row: dict[str, Any]) -> tuple[Messages, int]:
     merged = 0
     for index, turn in enumerate(turns, start=1):
         if not isinstance(turn, dict):
-            raise RowError(f'turn {index} of "prompt" must be an object, not {_kind(turn)}')
+            raise RowError(f'turn {index} of "prompt" must be an object, not {json_lines.kind(turn)}')
         where = f'turn {index} of "prompt": '
         message = Message(role=_text(turn, "role", where), content=_text(turn, "content", where))
         if index > 1 and message["role"] == "assistant" == messages[-1]["role"]:
@@ -369,7 +358,7 @@ def _response_rows(row: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
         raise RowError('"responses" is missing' if items is None else '"responses" must be a list')
     for index, item in enumerate(items, start=1):
         if not isinstance(item, dict):
-            raise RowError(f"response {index} must be an object, not {_kind(item)}")
+            raise RowError(f"response {index} must be an object, not {json_lines.kind(item)}")
         yield item, f"response {index}: "
 
 
@@ -400,13 +389,11 @@ def _ratings(item: dict[str, Any], where: str) -> dict[str, float]:
     if ratings is None:
         return {}
     if not isinstance(ratings, dict):
-        raise RowError(f'{where}"ratings" must be an object, not {_kind(ratings)}')
-    numbers = {clean(name, f"{where}a rating's name"): value for name, value in ratings.items()}
-    return {
-        name: float(value)
-        for name, value in numbers.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
+        raise RowError(f'{where}"ratings" must be an object, not {json_lines.kind(ratings)}')
+    for name in ratings:
+        clean(name, f"{where}a rating's name")
+    numbers = {name: _number(ratings, name, where) for name in ratings if _is_number(ratings[name])}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _text(row: dict[str, Any], key: str, where: str = "") -> str:
@@ -434,17 +421,20 @@ def clean(text: str, where: str) -> str:
     return text
 
 
-def _number(row: dict[str, Any], key: str, where: str = "", *, minimum: float | None = None) -> float | None:
+def _number(
+    row: dict[str, Any], key: str, where: str = "", *, minimum: float = -LARGEST_NUMBER, maximum: float = LARGEST_NUMBER
+) -> float | None:
     value = row.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value) or not math.isfinite(value):
         raise RowError(f'{where}"{key}" must be a finite number')
-    if minimum is not None and value < minimum:
+    if value < minimum:
         raise RowError(f'{where}"{key}" must be at least {minimum:g}')
+    if value > maximum:
+        raise RowError(f'{where}"{key}" must be at most {maximum:g}')
     return float(value)
 
 
-def _kind(value: Any) -> str:
-    names = {list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
-    return names.get(type(value), "null")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models_core import processes
+from models_core import differences, json_lines, processes
 from models_core.config import BadInput, Settings
 
 VERSIONED = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
@@ -142,7 +142,10 @@ class RunFolder:
             ("settings", _result_settings(previous.get("config")), _result_settings(document["config"])),
         ]:
             if old != new:
-                raise BadInput(f"The run in {self.path} has other {what}; --resume must be given the same ones.")
+                raise BadInput(
+                    f"The run in {self.path} has other {what} ({_difference(old, new)}); --resume must be given the same "
+                    "ones."
+                )
 
     def rewind(self, step: int) -> None:
         """Drop the metrics and samples after `step`, which a resumed run will write again."""
@@ -152,12 +155,10 @@ class RunFolder:
             if not path.exists():
                 continue
             kept = []
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line + "\n")
-                except (ValueError, KeyError):
-                    continue  # a line torn by the crash
+            for line in json_lines.parts(path.read_bytes().decode("utf-8", "replace")):
+                row = json_lines.torn_or_whole(line)
+                if row is not None and row.get("step", math.inf) <= step:
+                    kept.append(line + "\n")
             write_text(path, "".join(kept))
 
     def log(self, step: int, **values: float | str | None) -> None:
@@ -187,6 +188,12 @@ class RunFolder:
 def _result_settings(config: Any) -> Any:
     """Settings without those that say only how many processes compute the result, and how."""
     return {name: value for name, value in (config or {}).items() if name not in ("processes", "parallel")}
+
+
+def _difference(before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        return differences.between(before, now)
+    return f"{differences.value(before)} there, and {differences.value(now)} here"
 
 
 def finite(value: Any) -> Any:

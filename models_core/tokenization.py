@@ -61,7 +61,7 @@ def load(folder: str | Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # a damaged file raises whatever its reader raises, down to plain Exception
-        raise BadInput(f"The tokenizer in {folder} cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise BadInput(f"The tokenizer in {folder} cannot be loaded: {str(error).partition(chr(10))[0]}") from None
     if tokenizer.eos_token_id is None:
         raise BadInput(f"The tokenizer in {folder} has no end-of-sequence token.")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

@@ -24,7 +24,7 @@ LONGEST = 2_000
 
 def of_child(*, returncode: int, log: str) -> str:
     """From the exit status of models_core and the end of its standard error, whose last line says what went wrong."""
-    last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
+    last = next((line.strip() for line in reversed(log.split("\n")) if line.strip()), "")
     if returncode in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return KILLED
     if returncode < 0:

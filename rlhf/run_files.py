@@ -16,6 +16,8 @@ from typing import Any
 
 from django.conf import settings
 
+from models_core import json_lines
+
 from .models import TrainingRun
 
 MetricRow = tuple[int, str, float]
@@ -84,7 +86,7 @@ class RunFiles:
 
     def summary(self) -> dict[str, Any]:
         """The JSON object on the last line of standard output, or {}."""
-        for line in reversed(_tail(self.output).splitlines()):
+        for line in reversed(_tail(self.output).split("\n")):
             if line.strip():
                 return _parsed(line)
         return {}
@@ -120,7 +122,7 @@ class RunFiles:
         self._offset += len(whole)
         # One row a (step, name): an upsert can't change the same row twice.
         found: dict[tuple[int, str], float] = {}
-        for line in whole.decode("utf-8", "replace").splitlines():
+        for line in json_lines.parts(whole.decode("utf-8", "replace")):
             row = _parsed(line)
             step = row.get("step")
             if isinstance(step, int) and step >= 0:

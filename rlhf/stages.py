@@ -216,7 +216,7 @@ def _ppo_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
         chosen = prompts.for_ppo(run.project, rewards=[item.version for item in judging], enough=batch_size)
         notes.write_text("\n".join(chosen.notes), encoding="utf-8")
         prompts.write(chosen.rows, path)
-    said = tuple(notes.read_text(encoding="utf-8").splitlines())
+    said = tuple(filter(None, notes.read_text(encoding="utf-8").split("\n")))
     # Too few prompts were new to the reward model, so that those it knows were chosen on purpose.
     held_out = {"--eval": watched} if watched.exists() and watched.stat().st_size else {}
     return Data(files={"--data": path} | held_out, notes=said, settings={"seen_prompts": "keep"} if said else {})

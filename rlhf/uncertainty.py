@@ -8,7 +8,6 @@ draw is a keyed hash of the task, so that it is the same every time, and nobody 
 
 import hmac
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from django.utils.translation import gettext as _
 from annotate import audit, queue
 from annotate.errors import Refused
 from annotate.models import Project, Prompt, Task, User
+from models_core import json_lines
 
 from . import runs, versions
 from .models import LoopPolicy, ModelVersion, RunInput, Stage, TaskChoice, TrainingRun
@@ -158,8 +158,7 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
 
     Done twice it changes nothing more.
     """
-    with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file if line.strip()]
+    rows = json_lines.whole(path)
     urgency = {int(row["id"]): float(row["disagreement"]) for row in rows if row.get("disagreement") is not None}
     with transaction.atomic():
         # Renewing locks the run's row: two workers never put the same tasks in order side by side.

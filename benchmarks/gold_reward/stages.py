@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
+from models_core import json_lines
 
 Row = Mapping[str, Any]
 Settings = Mapping[str, Mapping[str, Any]]
@@ -45,7 +46,7 @@ def run(command: str, *, out: Path, settings: Mapping[str, Any], **given: Path |
 
 
 def read(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return json_lines.whole(path)
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> Path:

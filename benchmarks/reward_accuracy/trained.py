@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.children import finished
 from benchmarks.reward_accuracy.baselines import Scores
 from benchmarks.reward_accuracy.judgments import Split, plain
+from models_core import json_lines
 
 PEER = Path(__file__).parent.with_name("trl_reward.py")
 AT_ONCE = 2
@@ -42,7 +43,7 @@ def hone(split: Split, *, model: str, seed: int, settings: Mapping[str, str], fo
     )
     score = ["score", "--model", str(run), "--data", str(held_out), "--out", str(scores), f"--set=max_length={WHOLE}"]
     finished([sys.executable, "-m", "models_core", *score])
-    rows = [json.loads(line) for line in scores.read_text(encoding="utf-8").splitlines()]
+    rows = json_lines.whole(scores)
     facts = {"seconds": summary["seconds"], "peak_gb": memory / 1e6, "threads": threads()}
     return Trained([row["scores"] for row in rows], facts)
 

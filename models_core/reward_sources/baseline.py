@@ -5,13 +5,12 @@ RUN/baseline.jsonl, a line a prompt, and a resumed run reads it. A phase draws f
 a phase done again draws the same.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-from models_core import processes
+from models_core import json_lines, processes
 from models_core.held_out import content
 from models_core.reward_sources.source import Answered
 
@@ -36,9 +35,7 @@ class Baseline:
 
     def restore(self) -> None:
         """Take up what a resumed run has drawn before. The run folder has dropped what came after its checkpoint."""
-        if self.path.exists():
-            rows = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
-            self.scores = {row["content"]: row["score"] for row in rows}
+        self.scores = {row["content"]: row["score"] for row in json_lines.written(self.path)}
 
     def of(self, answers: Sequence[Answered], *, step: int) -> torch.Tensor:
         """What the reference's answer to each answer's prompt scored: [B], fp32."""
@@ -57,4 +54,4 @@ class Baseline:
         with self.path.open("a", encoding="utf-8") as file:
             for (key, _), answer, score in zip(new, drawn, scores, strict=True):
                 row = {"step": step, "id": answer.prompt.id, "content": key, "response": answer.text, "score": score}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(json_lines.line(row))

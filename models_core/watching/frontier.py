@@ -4,11 +4,12 @@ Gao, Schulman and Hilton 2022 (2210.10760) find that what a policy truly gains r
 the reward it is trained on goes on rising. Here are the phases of a run, and its held-out prompts beside them.
 """
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from models_core import json_lines
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48
@@ -40,11 +41,7 @@ class Frontier(NamedTuple):
 def read(metrics: Path) -> Frontier:
     """The points of a run's metrics.jsonl, in the order of its steps; lines that are torn are left out."""
     points: dict[str, list[Point]] = {name: [] for name in MEASURES}
-    for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
+    for row in json_lines.written(metrics):
         for name, (kl, score) in MEASURES.items():
             points[name] += _point(row, kl, score)
     return Frontier(**points)

@@ -1,12 +1,11 @@
 """What PPO's loop calls between its steps: measurements, guards, and which weights become the model."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from models_core import distributed, methods, processes
+from models_core import distributed, json_lines, methods, processes
 from models_core.averaging import WeightAverage
 from models_core.policies.networks import Networks
 from models_core.policies.prompts import Practice
@@ -130,7 +129,7 @@ class Watch:
                     "reference_logprob": reference,
                     "held_out": self.is_held_out,
                 }
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(json_lines.line(row))
 
     # ---- guarding ----------------------------------------------------------------------------------------------------
 

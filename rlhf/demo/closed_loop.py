@@ -106,7 +106,7 @@ def held_out_answers(version: ModelVersion, selection: Selection, recipe: Recipe
     environment = os.environ | {"HONE_DATA": str(settings.HONE_DATA), "HONE_PARENT_PID": str(os.getpid())}
     done = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        said = list(filter(None, done.stderr.strip().split("\n"))) or ["it said nothing"]
         raise Refused(f"{version} could not answer the held-out prompts: {said[-1]}")
     with answers.open(encoding="utf-8") as file:
         return [json.loads(line)["responses"][0]["text"] for line in file]

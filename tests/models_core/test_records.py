@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from models_core import records
+from models_core import json_lines, records
 from models_core.config import BadInput
 from models_core.records import Demonstration, Prompt, RankedResponse
 
@@ -117,8 +117,8 @@ GOOD = {"id": "a", "prompt": USER}
         (b'{"id": "\xff"}', "not UTF-8 text (byte 9 of the line)"),
         (b'{"id": "a\0"}', "contains a NUL byte"),
         (b'{"id": "a", "prompt": NaN}', "NaN is not a JSON number"),
-        (b"[" * 100_000, "not valid JSON (a number or a nesting out of bounds)"),
-        (b'{"n": ' + b"9" * 5000 + b"}", "not valid JSON (a number or a nesting out of bounds)"),
+        (b"[" * 100_000, "not valid JSON (a nesting out of bounds)"),
+        (b'{"n": ' + b"9" * 5000 + b"}", '"n" holds a number that is out of bounds'),
         ({"prompt": USER}, '"id" is missing'),
         ({"id": "", "prompt": USER}, '"id" must be a non-empty string'),
         ({"id": "a"}, '"prompt" is missing'),
@@ -190,6 +190,6 @@ def test_a_file_without_rows_or_without_a_file(file, tmp_path):
 
 
 def test_a_line_beyond_the_limit_is_refused_unread(file, monkeypatch):
-    monkeypatch.setattr(records, "MAX_LINE_BYTES", 2**20)
+    monkeypatch.setattr(json_lines, "MAX_LINE_BYTES", 2**20)
     with pytest.raises(BadInput, match="line 1: the line is longer than 1 MiB"):
         records.read(file(b'"' + b"x" * 2**21), "prompts")

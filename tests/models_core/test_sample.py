@@ -84,7 +84,7 @@ def test_going_on_with_other_settings_is_refused(model, tmp_path):
     data, out = recipes.prompts(tmp_path), tmp_path / "out.jsonl"
     with pytest.raises(Stopped):
         answer(model, data, out, batch_size=1, stop=recipes.StopAfter(20))
-    with pytest.raises(BadInput, match="from a command with other settings"):
+    with pytest.raises(BadInput, match=r"other settings \(temperature is 1.0 there, and 0.5 here\): take"):
         answer(model, data, out, batch_size=1, resume=True, temperature=0.5)
 
 

@@ -85,7 +85,7 @@ def test_other_settings_do_not_go_on_with_a_file(reward: Path, tmp_path: Path) -
     data = write(tmp_path / "rows.jsonl", rows(5))
     with pytest.raises(Stopped):
         scored(reward, data, tmp_path / "out.jsonl", stop=StopAfter(2))
-    with pytest.raises(BadInput, match="from a command with other settings"):
+    with pytest.raises(BadInput, match=r"other settings \(max_length is 1024 there, and 100 here\): take"):
         scored(reward, data, tmp_path / "out.jsonl", resume=True, settings={"max_length": 100})
 
 
