@@ -142,9 +142,9 @@ class RunFolder:
             ("settings", _result_settings(previous.get("config")), _result_settings(document["config"])),
         ]:
             if old != new:
+                difference = _difference(old, new)
                 raise BadInput(
-                    f"The run in {self.path} has other {what} ({_difference(old, new)}); --resume must be given the same "
-                    "ones."
+                    f"The run in {self.path} has other {what} ({difference}); --resume must be given the same ones."
                 )
 
     def rewind(self, step: int) -> None:
