@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from annotate.models import (
     Assignment,
     ExamAnswer,
+    Invitation,
     Judgment,
     Membership,
     Project,
@@ -155,5 +156,13 @@ register(
         capability=Capability.MANAGE,
         among=_members,
         missing=gettext_lazy("This person isn't a member of the project."),
+    ),
+)
+register(
+    Invitation,
+    Rule(
+        capability=Capability.MANAGE,
+        among=lambda project: Invitation.objects.filter(project=project).select_related("project"),
+        missing=gettext_lazy("There is no such invitation in this project."),
     ),
 )

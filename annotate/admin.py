@@ -25,10 +25,28 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
 
+HONE_FIELDS = ("language", "theme", "must_change_password", "one_time_until", "created_by")
+
+
 @admin.register(models.User)
 class HoneUserAdmin(UserAdmin):
     list_display = ("username", "first_name", "last_name", "is_active", "is_superuser", "last_login")
-    fieldsets = (*(UserAdmin.fieldsets or ()), ("Hone", {"fields": ("language", "theme", "must_change_password")}))
+    fieldsets = (*(UserAdmin.fieldsets or ()), ("Hone", {"fields": HONE_FIELDS}))
+
+    readonly_fields = ("created_by",)
+
+    # Whoever changes accounts can sign in as anybody and make himself a superuser: a permission alone isn't enough.
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_module_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.has_module_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_module_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Judgments are signed: an account is closed by making it inactive."""
@@ -48,6 +66,14 @@ class MembershipAdmin(ReadOnlyAdmin):
     search_fields = ("user__username", "project__name", "project__slug")
     list_filter = ("role",)
     list_select_related = ("user", "project")
+
+
+@admin.register(models.Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "label", "created_by", "created_at", "expires_at", "accepted_by", "withdrawn_at")
+    search_fields = ("label", "project__name", "created_by__username")
+    list_select_related = ("project", "created_by", "accepted_by")
+    exclude = ("token_hash",)
 
 
 @admin.register(models.Guidelines)

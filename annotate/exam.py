@@ -43,6 +43,11 @@ def start(*, labeler: User, project: Project) -> ExamAttempt:
             raise Refused(_("You have passed this exam already."))
         if not now.attempts_left:
             raise Refused(_("You have used all your attempts. A manager of the project can give you another one."))
+        tasks = list(askable(labeler=labeler, project=project)[:MOST_ITEMS])
+        if not tasks:
+            raise Refused(
+                _("You have seen the known order of every task of this exam. A manager of the project can add others.")
+            )
         made = ExamAttempt.objects.filter(labeler=labeler, project=project)
         attempt = ExamAttempt.objects.create(
             project=project,
@@ -50,7 +55,6 @@ def start(*, labeler: User, project: Project) -> ExamAttempt:
             number=(made.aggregate(last=Max("number"))["last"] or 0) + 1,
             threshold=project.exam_threshold,
         )
-        tasks = list(items(project)[:MOST_ITEMS])
         SystemRandom().shuffle(tasks)
         ExamAnswer.objects.bulk_create(
             ExamAnswer(
@@ -63,6 +67,15 @@ def start(*, labeler: User, project: Project) -> ExamAttempt:
             for number, task in enumerate(tasks, start=1)
         )
     return attempt
+
+
+def askable(*, labeler: User, project: Project) -> QuerySet[Task]:
+    """The items whose known order this labeler can't have seen.
+
+    It is shown after an attempt that was passed, and such an attempt can be annulled, so that another one is taken.
+    """
+    passed = ExamAnswer.objects.filter(attempt__labeler=labeler, attempt__project=project, attempt__passed=True)
+    return items(project).exclude(pk__in=passed.values("task"))
 
 
 def current(attempt: ExamAttempt) -> ExamAnswer | None:
@@ -107,11 +120,11 @@ def answer(*, answer_id: int, labeler: User, tiers: Any, all_unacceptable: bool 
 
 
 def may_see_known(attempt: ExamAttempt) -> bool:
-    """Whether the known orderings may be shown beside his: never while he could use them in another attempt."""
-    if attempt.finished_at is None:
-        return False
-    now = standing(user=attempt.labeler, project=attempt.project)
-    return any(other.passed for other in now.attempts) or not now.attempts_left
+    """Whether the known orderings may be shown beside the labeler's own.
+
+    Only after a pass. A manager can give another attempt to whoever has none left, and it asks the same items.
+    """
+    return attempt.finished_at is not None and attempt.passed and not attempt.annulled
 
 
 # ---- a manager sets it -------------------------------------------------------------------------------------------

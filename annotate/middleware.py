@@ -4,6 +4,7 @@ session takes no work away."""
 from collections.abc import Callable
 
 from django.conf import settings
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, resolve_url
@@ -53,6 +54,9 @@ class OneTimePasswordMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if getattr(request.user, "one_time_is_over", False):
+            # A session that the password opened in time ends with it.
+            logout(request)
         if getattr(request.user, "must_change_password", False):
             change = reverse("account_change_password")
             open_to_all = (change, reverse("account_logout"), reverse("annotate:preferences"), settings.STATIC_URL)

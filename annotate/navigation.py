@@ -87,7 +87,13 @@ for _tab in (
     Tab(gettext_lazy("Prompts"), "annotate:prompts", Capability.SEE_DATA, also=("annotate:import",), position=40),
     Tab(gettext_lazy("Review"), "annotate:review", Capability.REVIEW, also=("annotate:review_judgment",), position=35),
     Tab(gettext_lazy("Exports"), "annotate:exports", Capability.EXPORT, position=45),
-    Tab(gettext_lazy("People"), "annotate:people", Capability.MANAGE, also=("annotate:reset_password",), position=80),
+    Tab(
+        gettext_lazy("People"),
+        "annotate:people",
+        Capability.MANAGE,
+        also=("annotate:reset_password", "annotate:make_account"),
+        position=80,
+    ),
     Tab(gettext_lazy("Settings"), "annotate:settings", Capability.MANAGE, position=90),
 ):
     register(_tab)

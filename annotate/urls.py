@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from .views import account, exam, exports, home, keys, overview, people, preferences, projects, prompts, review, tasks
+from .views import (
+    account,
+    exam,
+    exports,
+    home,
+    invitations,
+    keys,
+    overview,
+    people,
+    preferences,
+    projects,
+    prompts,
+    review,
+    tasks,
+)
 from .views.work import chat, deeds, mine, preview
 from .views.work import tasks as work
 
@@ -13,6 +27,7 @@ urlpatterns = [
     path("i18n/<slug:language>.<slug:version>.js", preferences.catalogue, name="catalogue"),
     path("account/", account.account, name="account"),
     path("account/keys/", keys.choose, name="keys"),
+    path("invitation/<slug:token>/", invitations.invitation, name="invitation"),
     path("p/new/", projects.new, name="new_project"),
     path("p/<slug:slug>/", overview.overview, name="overview"),
     path("p/<slug:slug>/work/", work.work, name="work"),
@@ -43,6 +58,8 @@ urlpatterns = [
     path("p/<slug:slug>/guidelines/", projects.guidelines, name="guidelines"),
     path("p/<slug:slug>/settings/", projects.settings, name="settings"),
     path("p/<slug:slug>/people/", people.people, name="people"),
+    path("p/<slug:slug>/people/accounts", people.make_account, name="make_account"),
+    path("p/<slug:slug>/people/invitations/<int:invitation_id>", people.withdraw, name="withdraw_invitation"),
     path("p/<slug:slug>/people/<int:user_id>/password", people.reset_password, name="reset_password"),
     path("p/<slug:slug>/people/<int:user_id>/remove", people.remove, name="remove_role"),
     path("p/<slug:slug>/prompts/", prompts.prompts, name="prompts"),

@@ -1,7 +1,9 @@
 """What becomes shorter on its way into the log. Django isn't set up yet when logging is, so this imports no models."""
 
 import logging
+import re
 
+INVITATION = re.compile(r"(/invitation/)[\w-]+")
 SHORTENED = ("OperationalError", "InterfaceError", "HashingBusy")
 
 
@@ -15,4 +17,14 @@ class UnavailableFilter(logging.Filter):
                 reason = " ".join(str(error).split()) or type(error).__name__
                 record.msg, record.args = "%s (%s)", (record.getMessage(), reason)
                 record.exc_info = record.exc_text = None
+        return True
+
+
+class InvitationFilter(logging.Filter):
+    """The log holds no link of an invitation: whoever has it can use it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if "/invitation/" in message:
+            record.msg, record.args = INVITATION.sub(r"\1***", message), ()
         return True

@@ -34,6 +34,7 @@ try:
     HONE_LIVE_IDLE = env.whole_number("HONE_LIVE_IDLE", default=900, minimum=1, maximum=86_400)
     HONE_LANGUAGE = env.choice("HONE_LANGUAGE", default="en", choices=["en", "zh-hans"])
     HONE_LOG_LEVEL = env.choice("HONE_LOG_LEVEL", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    HONE_ONE_TIME_DAYS = env.whole_number("HONE_ONE_TIME_DAYS", default=7, minimum=1, maximum=365)
     HONE_PROXIES = env.whole_number("HONE_PROXIES", default=0, minimum=0, maximum=8)
     HONE_LOG_NAMES = env.choice("HONE_LOG_NAMES", default="plain", choices=["plain", "hashed"])
     HONE_ACCESS_LOG = env.flag("HONE_ACCESS_LOG", default=True)
@@ -131,6 +132,7 @@ CELERY_BROKER_URL = REDIS_URL or broker.address(HONE_DATA)
 AUTH_USER_MODEL = "annotate.User"
 AUTHENTICATION_BACKENDS = [
     "config.sign_in.SignInLimits",
+    "annotate.backends.OneTimePasswordBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 PASSWORD_HASHERS = ["config.password_hashing.BoundedPBKDF2PasswordHasher"]
@@ -139,11 +141,13 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "annotate.passwords.OwnNameValidator"},
+    {"NAME": "annotate.passwords.PatternValidator"},
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "account_login"
-# People are invited by a project's manager: a user name and a one-time password, no e-mail, no sign-up.
+# People are invited by a link from a project's manager, or get an account from an administrator: no e-mail, no sign-up.
 ACCOUNT_ADAPTER = "config.accounts.ClosedAccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
@@ -212,8 +216,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "filters": {"unavailable": {"()": "config.log_filters.UnavailableFilter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["unavailable"]}},
+    "filters": {
+        "unavailable": {"()": "config.log_filters.UnavailableFilter"},
+        "invitation": {"()": "config.log_filters.InvitationFilter"},
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["unavailable", "invitation"]}
+    },
     "root": {"handlers": ["stderr"], "level": HONE_LOG_LEVEL},
     "loggers": {
         # Its own handlers would print each line twice, and mail errors to nobody.

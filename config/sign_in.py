@@ -96,7 +96,7 @@ class SignInMiddleware:
             return refusal(
                 request,
                 _(
-                    "There were too many wrong passwords. Try again in %(wait)s, or ask the manager of your project "
+                    "There were too many wrong passwords. Try again in %(wait)s, or ask an administrator of this site "
                     "for a new one-time password."
                 )
                 % {"wait": wait_in_words(wait)},

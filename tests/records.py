@@ -13,6 +13,7 @@ from annotate.models import (
     Assignment,
     ExamAnswer,
     ExamAttempt,
+    Invitation,
     Project,
     Prompt,
     Report,
@@ -43,6 +44,7 @@ class Records:
     exam_task: Task
     prompt: Prompt
     snapshot: Snapshot
+    invitation: Invitation
     run: TrainingRun
     version: ModelVersion
     iteration: Iteration
@@ -58,6 +60,7 @@ class Records:
             "report_id": [self.report.pk],
             "prompt_id": [self.prompt.pk],
             "snapshot_id": [self.snapshot.pk],
+            "invitation_id": [self.invitation.pk],
             "run_id": [self.run.pk],
             "version_id": [self.version.pk],
             "number": [self.iteration.number],
@@ -97,6 +100,14 @@ def make_records(project: Project, owner: User, mark: str) -> Records:
             state=Snapshot.State.READY,
             sha256="0" * 64,
             files={"x.jsonl": {"rows": 1, "bytes": 1, "sha256": "0" * 64}},
+        ),
+        invitation=Invitation.objects.create(
+            project=project,
+            roles=["labeler"],
+            label=f"{mark} label",
+            token_hash=secrets.token_hex(32),
+            created_by=owner,
+            expires_at=timezone.now() + timedelta(days=1),
         ),
         run=run,
         version=version,

@@ -75,10 +75,9 @@ def create(*, prompts: Path = demo.PROMPTS, answers: Path | None = demo.ANSWERS)
 def _administrator() -> tuple[User, str]:
     """The project's manager, who also administers the installation: nobody is there yet to make his account."""
     _refuse_taken(MANAGER)
-    password = people.one_time_password()
-    manager = User.objects.create_superuser(
-        MANAGER, password=password, first_name="Demo", last_name="Manager", must_change_password=True
-    )
+    manager = User.objects.create_superuser(MANAGER, first_name="Demo", last_name="Manager")
+    password = people.give_one_time_password(manager)
+    manager.save()
     return manager, password
 
 
@@ -86,7 +85,7 @@ def _add_labelers(project: Project, *, by: User) -> dict[str, str]:
     passwords = {}
     for username in LABELERS:
         _refuse_taken(username)
-        _, password = people.invite(project=project, username=username, role=Membership.Role.LABELER, by=by)
+        _, password = people.add(project=project, username=username, role=Membership.Role.LABELER, by=by)
         passwords[username] = password or ""
     return passwords
 

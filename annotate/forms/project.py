@@ -1,4 +1,4 @@
-"""A project's settings, and what a manager enters to invite people."""
+"""What a manager enters of a project's settings."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Membership, Project
+from ..models import Project
 from ..projects import LONGEST_GUIDELINES
 from .rubric import PRESETS, CriteriaField, FlagsField
 
@@ -118,14 +118,3 @@ class ProjectForm(forms.Form):
     @property
     def changes(self) -> dict[str, Any]:
         return self.cleaned_data
-
-
-class InviteForm(forms.Form):
-    username = forms.CharField(
-        max_length=150,
-        label=_("User name"),
-        help_text=_("Letters, digits and @ . + - _. Somebody who has an account already is added with it."),
-        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
-    )
-    full_name = forms.CharField(max_length=150, required=False, label=_("Full name"))
-    role = forms.ChoiceField(label=_("Role"), choices=Membership.Role.choices, initial=Membership.Role.LABELER)

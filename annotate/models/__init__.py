@@ -3,6 +3,7 @@
 from .audit import AuditEvent
 from .chat import ChatTurn
 from .exam import ExamAnswer, ExamAttempt
+from .invitation import Invitation
 from .judgment import Assignment, Demonstration, Judgment, JudgmentRevision
 from .project import Guidelines, Membership, Project, Rubric
 from .prompt import Prompt
@@ -22,6 +23,7 @@ __all__ = [
     "ExamAnswer",
     "ExamAttempt",
     "Guidelines",
+    "Invitation",
     "Judgment",
     "JudgmentReturn",
     "JudgmentRevision",

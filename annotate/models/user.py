@@ -1,5 +1,6 @@
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 
@@ -34,6 +35,27 @@ class User(AbstractUser):
     must_change_password = models.BooleanField(
         default=False, help_text="Set while the password is a one-time password."
     )
+    one_time_until = models.DateTimeField(
+        null=True, blank=True, help_text="When the one-time password ends; empty: it doesn't end."
+    )
+    created_by = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="Who made the account; empty where its owner did, by an invitation.",
+    )
+
+    @property
+    def one_time_is_over(self) -> bool:
+        """Whether the password is a one-time password whose time is over: nobody signs in with it any more."""
+        return self.must_change_password and self.one_time_until is not None and self.one_time_until <= timezone.now()
+
+    def set_password(self, raw_password: str | None) -> None:
+        """Whatever password is set now has no end; who gives a one-time password sets one afterwards."""
+        super().set_password(raw_password)
+        self.one_time_until = None
 
     @property
     def display_name(self) -> str:

@@ -57,5 +57,5 @@ def account(request: HttpRequest) -> HttpResponse:
 
 @receiver(password_changed)
 def one_time_password_is_gone(sender: Any, user: User, **kwargs: Any) -> None:
-    """He chose a password himself: the site is open to him."""
-    User.objects.filter(pk=user.pk, must_change_password=True).update(must_change_password=False)
+    """They chose a password of their own: the site is open to them."""
+    User.objects.filter(pk=user.pk, must_change_password=True).update(must_change_password=False, one_time_until=None)

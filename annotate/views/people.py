@@ -1,26 +1,29 @@
-"""The people of a project: invite, reset a password, take a role away."""
+"""The people of a project: invitations, accounts that an administrator makes, a password reset, a role taken away."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from .. import access
+from .. import access, invitations
 from .. import people as domain
 from ..errors import Refused
-from ..forms.project import InviteForm
-from ..models import Membership, User
+from ..forms.people import AddAccountForm, InviteForm
+from ..models import Invitation, Membership, User
 from ..permissions import Capability, ProjectRequest, requires
 
 
 @dataclass(slots=True)
 class Member:
     user: User
+    may_reset: bool
     roles: list[Membership] = field(default_factory=list)
 
 
@@ -28,22 +31,51 @@ class Member:
 @never_cache
 @requires(Capability.MANAGE)
 def people(request: ProjectRequest) -> HttpResponse:
-    """Members and the form to invite one. A new account's one-time password is in this answer and nowhere else."""
+    """Members, open invitations, and the form for a new one. Its link is in this answer and nowhere else."""
     form = InviteForm(request.POST or None)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form=form)
     try:
-        user, password = domain.invite(project=request.project, by=request.user, **form.cleaned_data)
+        invitation, token = invitations.invite(project=request.project, by=request.user, **form.cleaned_data)
     except Refused as refusal:
         form.add_error(None, str(refusal))
         return _page(request, form=form)
+    link = request.build_absolute_uri(reverse("annotate:invitation", args=[token]))
+    return _page(request, link=link, invited=invitation)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def withdraw(request: ProjectRequest, invitation_id: int) -> HttpResponse:
+    """Make the link of an open invitation worthless."""
+    invitation = access.load(request, Invitation, pk=invitation_id)
+    invitations.withdraw(invitation=invitation, by=request.user)
+    messages.success(request, _("The invitation is withdrawn: its link opens nothing any more."))
+    return redirect("annotate:people", request.project.slug)
+
+
+@require_POST
+@never_cache
+@requires(Capability.MANAGE)
+def make_account(request: ProjectRequest) -> HttpResponse:
+    """An administrator makes an account. Its one-time password is in this answer and nowhere else."""
+    if not request.user.is_superuser:
+        raise PermissionDenied(_("Only administrators make accounts. Invite the person by a link instead."))
+    form = AddAccountForm(request.POST)
+    if not form.is_valid():
+        return _page(request, account_form=form)
+    try:
+        user, password = domain.add(project=request.project, by=request.user, **form.cleaned_data)
+    except Refused as refusal:
+        form.add_error(None, str(refusal))
+        return _page(request, account_form=form)
     if password is None:
         messages.success(
             request,
             _("%(name)s is added and signs in with the account that was there already.") % {"name": user.display_name},
         )
         return redirect("annotate:people", request.project.slug)
-    return _page(request, form=InviteForm(), told=user, password=password)
+    return _page(request, told=user, password=password)
 
 
 @require_POST
@@ -54,8 +86,8 @@ def reset_password(request: ProjectRequest, user_id: int) -> HttpResponse:
     try:
         password = domain.reset_password(user=user, project=request.project, by=request.user)
     except Refused as refusal:
-        return _page(request, form=InviteForm(), refusal=refusal)
-    return _page(request, form=InviteForm(), told=user, password=password)
+        return _page(request, refusal=refusal)
+    return _page(request, told=user, password=password)
 
 
 @require_POST
@@ -65,7 +97,7 @@ def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
     try:
         domain.remove_role(user=user, project=request.project, role=role, by=request.user)
     except Refused as refusal:
-        return _page(request, form=InviteForm(), refusal=refusal)
+        return _page(request, refusal=refusal)
     messages.success(
         request,
         _("%(name)s no longer has the role “%(role)s” in this project. Work done is kept.")
@@ -77,10 +109,27 @@ def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
     return redirect("annotate:people", request.project.slug)
 
 
-def _page(request: ProjectRequest, *, form: InviteForm, refusal: Refused | None = None, **context: Any) -> HttpResponse:
+def _page(
+    request: ProjectRequest,
+    *,
+    form: InviteForm | None = None,
+    account_form: AddAccountForm | None = None,
+    refusal: Refused | None = None,
+    **context: Any,
+) -> HttpResponse:
     members: dict[int, Member] = {}
     for membership in request.project.memberships.select_related("user").order_by("user__username", "role"):
-        members.setdefault(membership.user_id, Member(membership.user)).roles.append(membership)
-    context |= {"project": request.project, "form": form, "members": list(members.values()), "refusal": refusal}
-    status = refusal.status if refusal else 400 if form.errors else 200
+        person = membership.user
+        may_reset = domain.may_reset_password(user=person, by=request.user)
+        members.setdefault(person.pk, Member(person, may_reset)).roles.append(membership)
+    context |= {
+        "project": request.project,
+        "form": form or InviteForm(),
+        "account_form": (account_form or AddAccountForm()) if request.user.is_superuser else None,
+        "members": list(members.values()),
+        "invitations": Invitation.open().filter(project=request.project).select_related("created_by"),
+        "refusal": refusal,
+    }
+    wrong = any(each is not None and each.errors for each in (form, account_form))
+    status = refusal.status if refusal else 400 if wrong else 200
     return render(request, "annotate/people.html", context, status=status)

@@ -7,18 +7,17 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import translation
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 from django.views.i18n import JavaScriptCatalog
 
 from ..models import User
+from ..own_paths import is_own_path
 
 THEME_COOKIE = "theme"
 COOKIES = {"language": settings.LANGUAGE_COOKIE_NAME, "theme": THEME_COOKIE}
 YEAR = 365 * 24 * 3600
-LONGEST_PATH = 2_000
 
 
 @require_POST
@@ -27,23 +26,13 @@ def preferences(request: HttpRequest) -> HttpResponse:
     language, theme = request.POST.get("language"), request.POST.get("theme")
     if language not in (None, *dict(settings.LANGUAGES)) or theme not in (None, *User.Theme.values):
         return HttpResponseBadRequest(_("There is no such language or theme."), content_type="text/plain")
-    response = HttpResponseRedirect(safe_path(request.POST.get("next", "")))
+    back = request.POST.get("next", "")
+    response = HttpResponseRedirect(back if is_own_path(back) else reverse("annotate:home"))
     chosen = {name: value for name, value in (("language", language), ("theme", theme)) if value is not None}
     remember(response, **chosen)
     if request.user.is_authenticated:
         User.objects.filter(pk=request.user.pk).update(**chosen)
     return response
-
-
-def safe_path(wanted: str) -> str:
-    """A page of this site that a form named as the one to go on to, else the first page.
-
-    Only a plain path is one: not a host, a scheme, a view's name, or what a header can't hold.
-    """
-    is_path = wanted.startswith("/") and len(wanted) <= LONGEST_PATH and wanted.isprintable()
-    if not (is_path and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)):
-        return reverse("annotate:home")
-    return wanted
 
 
 def remember(response: HttpResponse, **chosen: str) -> None:

@@ -1,6 +1,7 @@
 """The qualification exam: who has to take it, how it is scored, and what managers do with it."""
 
 import pytest
+from django.test import Client
 
 from annotate import exam, qualification, queue
 from annotate.errors import InvalidOrdering, NotYours, Refused
@@ -119,7 +120,7 @@ class TestAnAttempt:
         assert not exam.may_see_known(first)
         second = take(cast, well=0)
         assert (second.number, second.score, second.passed) == (2, 0.0, False)
-        assert exam.may_see_known(second)
+        assert not exam.may_see_known(second)
         with pytest.raises(Refused, match="used all your attempts"):
             exam.start(labeler=cast.labeler, project=cast.project)
 
@@ -228,3 +229,39 @@ def test_annulled_attempts_count_no_more(cast: Cast, tasks: list[Task]) -> None:
     assert take(cast, well=2).number == 3
     assert ExamAnswer.objects.count() == 6
     assert Project.objects.get(pk=cast.project.pk).exam_attempts == 2
+
+
+def test_known_orders_stay_hidden_while_a_manager_can_let_them_be_asked_again(
+    cast: Cast, tasks: list[Task], client: Client
+) -> None:
+    client.force_login(cast.labeler)
+    for round_of_attempts in range(2):
+        last = [take(cast, well=1) for _ in range(cast.project.exam_attempts)][-1]
+        page = client.get("/p/kindness/exam/").content.decode()
+        assert "used all attempts" in page
+        assert "Known order:" not in page
+        assert not exam.may_see_known(last)
+        assert exam.annul(labeler=cast.labeler, project=cast.project, by=cast.manager) == 2, round_of_attempts
+        page = client.get("/p/kindness/exam/").content.decode()
+        assert "Begin the exam" in page
+        assert "Known order:" not in page
+
+
+def test_what_was_shown_after_a_pass_is_not_asked_again(cast: Cast, tasks: list[Task], client: Client) -> None:
+    client.force_login(cast.labeler)
+    take(cast, well=2)
+    assert "Known order:" in client.get("/p/kindness/exam/").content.decode()
+    exam.annul(labeler=cast.labeler, project=cast.project, by=cast.manager)
+    assert "Known order:" not in client.get("/p/kindness/exam/").content.decode()
+    with pytest.raises(Refused, match="seen the known order of every task"):
+        exam.start(labeler=cast.labeler, project=cast.project)
+    answer = client.post("/p/kindness/exam/start", follow=True)
+    assert "A manager of the project can add others" in answer.content.decode()
+    other = make_comparison(cast.project, "Known 3?")
+    Task.objects.filter(pk=other.pk).update(gold_tiers=[[key] for key in response_ids(other)])
+    exam.add_item(task=Task.objects.get(pk=other.pk), by=cast.manager)
+    attempt = exam.start(labeler=cast.labeler, project=cast.project)
+    assert list(attempt.answers.values_list("task", flat=True)) == [other.pk]
+    # Somebody else is asked everything.
+    everything = exam.start(labeler=cast.second_labeler, project=cast.project)
+    assert everything.answers.count() == 3

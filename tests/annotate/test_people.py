@@ -1,4 +1,5 @@
 import pytest
+from django.test import Client
 
 from annotate import people, queue
 from annotate.errors import NotYours, Refused
@@ -6,9 +7,9 @@ from annotate.models import Assignment, AuditEvent, Author, Membership, User
 from tests.cast import PASSWORD, Cast, make_comparison, make_user
 
 
-def test_an_invited_person_gets_an_account_and_a_one_time_password(cast):
-    user, password = people.invite(
-        project=cast.project, username="li.wei", role="labeler", by=cast.manager, full_name="Li Wei", language="zh-hans"
+def test_an_administrator_makes_an_account_with_a_one_time_password(cast):
+    user, password = people.add(
+        project=cast.project, username="li.wei", role="labeler", by=cast.admin, full_name="Li Wei", language="zh-hans"
     )
     user.refresh_from_db()
     assert user.check_password(password)
@@ -17,7 +18,7 @@ def test_an_invited_person_gets_an_account_and_a_one_time_password(cast):
     assert Membership.objects.get(user=user).role == "labeler"
     event = AuditEvent.objects.filter(verb="membership.created").first()
     assert (event.actor, event.project, event.detail) == (
-        cast.manager,
+        cast.admin,
         cast.project,
         {"username": "li.wei", "role": "labeler"},
     )
@@ -25,7 +26,7 @@ def test_an_invited_person_gets_an_account_and_a_one_time_password(cast):
 
 
 def test_somebody_with_an_account_gets_the_role_and_keeps_the_password(cast):
-    user, password = people.invite(project=cast.project, username="OUTSIDER", role="reviewer", by=cast.manager)
+    user, password = people.add(project=cast.project, username="OUTSIDER", role="reviewer", by=cast.admin)
     assert user == cast.outsider
     assert password is None
     assert user.check_password(PASSWORD)
@@ -41,10 +42,10 @@ def test_somebody_with_an_account_gets_the_role_and_keeps_the_password(cast):
         ("x" * 200, "labeler", "150"),
     ],
 )
-def test_a_wrong_invitation_says_why_and_makes_no_account(cast, username, role, reason):
+def test_a_wrong_account_says_why_and_is_not_made(cast, username, role, reason):
     before = User.objects.count()
     with pytest.raises(Refused, match=reason):
-        people.invite(project=cast.project, username=username, role=role, by=cast.manager)
+        people.add(project=cast.project, username=username, role=role, by=cast.admin)
     assert User.objects.count() == before
 
 
@@ -52,7 +53,7 @@ def test_a_wrong_invitation_says_why_and_makes_no_account(cast, username, role, 
 def test_only_managers_deal_with_people(cast, who):
     by = getattr(cast, who)
     with pytest.raises(NotYours):
-        people.invite(project=cast.project, username="friend", role="manager", by=by)
+        people.add(project=cast.project, username="friend", role="manager", by=by)
     with pytest.raises(NotYours):
         people.reset_password(user=cast.second_labeler, project=cast.project, by=by)
     with pytest.raises(NotYours):
@@ -60,7 +61,7 @@ def test_only_managers_deal_with_people(cast, who):
 
 
 def test_a_reset_password_is_new_and_must_be_changed(cast):
-    password = people.reset_password(user=cast.labeler, project=cast.project, by=cast.manager)
+    password = people.reset_password(user=cast.labeler, project=cast.project, by=cast.admin)
     cast.labeler.refresh_from_db()
     assert cast.labeler.check_password(password)
     assert cast.labeler.must_change_password
@@ -68,15 +69,38 @@ def test_a_reset_password_is_new_and_must_be_changed(cast):
     assert AuditEvent.objects.filter(verb="password.reset", subject_id=str(cast.labeler.pk)).exists()
 
 
-def test_a_manager_cannot_take_over_an_account_that_reaches_further_than_his_own(cast):
-    Membership.objects.create(user=cast.labeler, project=cast.other_project, role="labeler")
+def test_a_manager_gets_no_way_into_an_account_that_was_somebodys(cast):
+    """Removed elsewhere and added here, an account reaches no further than the manager does, and is still another's."""
+    stray = make_user("stray")
+    Membership.objects.create(user=stray, project=cast.project, role="labeler")
     Membership.objects.create(user=cast.admin, project=cast.project, role="labeler")
-    for user in (cast.labeler, cast.admin):
+    for user in (stray, cast.labeler, cast.admin):
         with pytest.raises(NotYours, match="administrator"):
             people.reset_password(user=user, project=cast.project, by=cast.manager)
+        user.refresh_from_db()
+        assert user.check_password(PASSWORD)
     with pytest.raises(Refused, match="isn't a member"):
         people.reset_password(user=cast.outsider, project=cast.project, by=cast.manager)
-    assert people.reset_password(user=cast.labeler, project=cast.project, by=cast.admin)
+
+
+def test_whoever_made_an_account_gives_another_password_until_it_was_signed_in_to(cast):
+    user, _ = people.add(project=cast.project, username="nora", role="labeler", by=cast.admin)
+    assert user.created_by == cast.admin
+    User.objects.filter(pk=user.pk).update(created_by=cast.manager)
+    user.refresh_from_db()
+    password = people.reset_password(user=user, project=cast.project, by=cast.manager)
+    assert user.check_password(password)
+    Client().login(username="nora", password=password)
+    user.refresh_from_db()
+    with pytest.raises(NotYours):
+        people.reset_password(user=user, project=cast.project, by=cast.manager)
+
+
+@pytest.mark.parametrize("who", ["manager", "labeler"])
+def test_only_administrators_make_accounts(cast, who):
+    with pytest.raises(NotYours):
+        people.add(project=cast.project, username="friend", role="labeler", by=getattr(cast, who))
+    assert not User.objects.filter(username="friend").exists()
 
 
 def test_nobody_resets_his_own_password_or_a_closed_account(cast):
@@ -102,7 +126,7 @@ def test_a_labeler_who_is_removed_gives_his_tasks_back(cast: Cast):
 def test_the_last_manager_stays(cast):
     with pytest.raises(Refused, match="needs a manager"):
         people.remove_role(user=cast.manager, project=cast.project, role="manager", by=cast.manager)
-    people.invite(project=cast.project, username="reviewer", role="manager", by=cast.manager)
+    people.add(project=cast.project, username="reviewer", role="manager", by=cast.admin)
     people.remove_role(user=cast.manager, project=cast.project, role="manager", by=cast.manager)
     assert not Membership.objects.filter(user=cast.manager).exists()
 

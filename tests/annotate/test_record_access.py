@@ -56,6 +56,7 @@ NAMING = {
     "exam_candidate": Address(MANAGING, WRITE),
     "review_judgment": Address(REVIEWING, BOTH),
     "resolve_report": Address(REVIEWING, WRITE),
+    "withdraw_invitation": Address(MANAGING, WRITE),
     "reset_password": Address(MANAGING, WRITE),
     "remove_role": Address(MANAGING, WRITE),
     "mark_prompt": Address(MANAGING, WRITE),
@@ -73,11 +74,21 @@ NAMING = {
 # Addresses of a project that name no record of it.
 PROJECT_ALONE = {
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
+    *("make_account",),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "exports"),
     *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:choices", "rlhf:choose"),
     *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_policy"),
 }
-WITHOUT_A_PROJECT = {"home", "account", "keys", "new_project", "preferences", "catalogue", "rlhf:model_status"}
+WITHOUT_A_PROJECT = {
+    "home",
+    "invitation",
+    "account",
+    "keys",
+    "new_project",
+    "preferences",
+    "catalogue",
+    "rlhf:model_status",
+}
 
 
 def named_routes() -> dict[str, str]:

@@ -82,9 +82,17 @@ def import_badly(page: Page) -> None:
 
 
 def invite(page: Page) -> None:
-    page.fill("[name=username]", "nora")
+    page.fill("[name=label]", "Nora")
     page.click("main form.card button[type=submit]")
     page.locator(".notice .code").wait_for()
+
+
+def accept_wrongly(page: Page) -> None:
+    page.fill("[name=username]", "nora")
+    page.fill("[name=password]", "nora-nora-nora")
+    page.fill("[name=again]", "nora-nora-nora")
+    page.click("main form.card button[type=submit]")
+    page.locator(".notice.error").wait_for()
 
 
 def save_wrongly(page: Page) -> None:
@@ -107,6 +115,10 @@ STATES: dict[str, list[State]] = {
     OUTSIDE: [
         State("sign-in", "account_login", "/accounts/login/"),
         State("sign-in-wrong", "account_login", "/accounts/login/", sign_in_wrongly),
+        State("invitation", "annotate:invitation", "/invitation/{invitation}/"),
+        State(
+            "invitation-wrong", "annotate:invitation", "/invitation/{invitation}/", accept_wrongly, complains=" 400 "
+        ),
         State("not-found", "", "/no/such/page", complains=" 404 "),
         State("locked-out", "account_login", "/accounts/login/", sign_in_too_often, complains=" 429 "),
     ],
@@ -152,6 +164,8 @@ STATES: dict[str, list[State]] = {
     "labeler": [
         State("home", "annotate:home", "/", open_all),
         State("keys", "annotate:keys", "/account/keys/"),
+        State("invitation-signed-in", "annotate:invitation", "/invitation/{invitation}/"),
+        State("invitation-used", "annotate:invitation", "/invitation/used-before/", complains=" 404 "),
         State("not-found-by-a-member", "", "/p/no-such-project/", complains=" 404 "),
         State("unreadable", "", "/account/keys/", send_too_many_fields, complains=" 400 "),
         State("untrusted", "", "/account/keys/", lose_the_cookies, complains=" 403 "),
@@ -187,7 +201,14 @@ WITHOUT_A_PAGE = {
     *("annotate:report", "annotate:draft", "annotate:ahead", "annotate:chat", "annotate:answers", "annotate:preview"),
     *("annotate:exam_start", "annotate:exam_answer", "annotate:exam_draft", "annotate:exam_item"),
     *("annotate:exam_candidate", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:resolve_report"),
-    *("annotate:reset_password", "annotate:remove_role", "annotate:mark_prompt", "annotate:download"),
+    *(
+        "annotate:make_account",
+        "annotate:withdraw_invitation",
+        "annotate:reset_password",
+        "annotate:remove_role",
+        "annotate:mark_prompt",
+        "annotate:download",
+    ),
     *("rlhf:report_file", "rlhf:frontier_file"),
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:promote", "rlhf:roll_back", "rlhf:start_loop"),
     *("rlhf:loop_policy", "rlhf:choose", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),

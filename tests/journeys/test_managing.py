@@ -26,11 +26,10 @@ def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, si
     project = Project.objects.get(slug="plain-english")
     assert (project.responses_per_task, project.overlap) == (3, 2)
 
-    page.get_by_label("User name").fill("nora")
-    page.get_by_label("Full name").fill("Nora Berg")
-    page.get_by_role("button", name="Invite").click()
-    password = page.locator(".notice .code").inner_text()
-    expect(page.get_by_role("row", name=re.compile("Nora Berg"))).to_contain_text("Labeler")
+    page.get_by_label("For whom").fill("Nora")
+    page.get_by_role("button", name="Make an invitation").click()
+    link = page.locator(".notice .code").inner_text()
+    expect(page.get_by_role("row", name=re.compile("Nora"))).to_contain_text("Labeler")
 
     page.get_by_role("link", name="Prompts").click()
     broken = tmp_path / "broken.jsonl"
@@ -50,14 +49,22 @@ def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, si
     prompt = Prompt.objects.filter(project=project).first()
     assert prompt is not None
     make_comparison(project, "What is a noun?", texts=("A name.", "A thing.", "A hen."))
-    guest = sign_in("nora", password)
-    expect(guest.get_by_role("heading", name="Choose your own password")).to_be_visible()
-    guest.get_by_label("Current Password").fill(password)
-    guest.get_by_label("New Password", exact=True).fill("a door of one's own")
-    guest.get_by_label("New Password (again)").fill("a door of one's own")
-    guest.get_by_role("button", name="Change password").click()
-    guest.get_by_role("link", name="Work in Plain English").click()
+    browser = page.context.browser
+    assert browser is not None
+    guest = browser.new_context().new_page()
+    guest.goto(link)
+    expect(guest.get_by_role("heading", name="Invitation to Plain English")).to_be_visible()
+    guest.get_by_label("User name").fill("nora")
+    guest.get_by_label("Full name").fill("Nora Berg")
+    guest.get_by_label("Password", exact=True).fill("a door of one's own")
+    guest.get_by_label("Password, again").fill("a door of one's own")
+    guest.get_by_role("button", name="Make the account").click()
+    expect(guest.get_by_text("Welcome to Plain English.")).to_be_visible()
     expect(guest.get_by_role("heading", name="Rank these 3 answers")).to_be_visible()
     guest.locator("#guidelines summary").click()
     expect(guest.get_by_text("Short words first.")).to_be_visible()
     assert not User.objects.get(username="nora").must_change_password
+    page.get_by_role("link", name="People").click()
+    expect(page.get_by_role("row", name=re.compile("Nora Berg"))).to_contain_text("Labeler")
+    expect(page.get_by_text("Open invitations")).to_have_count(0)
+    guest.context.close()

@@ -152,6 +152,7 @@ def take_the_exam(page: Page, hand: Hand, day: dict[str, Task]) -> None:
     hand.press(page.get_by_role("link", name="Take the exam of Kindness"))
     hand.press(page.get_by_role("button", name="Begin the exam"))
     best, other = response_ids(day["known"])
+    expect(page.locator(".answers")).to_be_visible()
     item = ExamAnswer.objects.get(answered_at=None)
     for key, rank in ((key_of(item, best), 1), (key_of(item, other), 2)):
         hand.choose(page.locator(f'input[name="rank-{key}"][value="{rank}"]'))

@@ -108,9 +108,10 @@ def test_ratings_flags_and_notes_by_key(cast: Cast, tasks: list[Any], sign_in: S
     flags = [{"name": "hallucination", "label": "Makes things up"}]
     edit_project(project=cast.project, by=cast.manager, criteria=criteria, flags=flags)
     page = start(sign_in)
-    a, b, _, _ = held(cast).presentation
+    assignment = held(cast)
+    a, b, _, _ = assignment.presentation
     press(page, "1 2 ArrowLeft ArrowLeft r 6")  # A and B ranked, back to A, its rating
-    expect(page.locator(f'[name="rating-{a}-overall"][value="6"]')).to_be_checked()
+    expect(page.locator(f'[name="rating-{key_of(assignment, a)}-overall"][value="6"]')).to_be_checked()
     page.get_by_role("checkbox", name="Makes things up").nth(1).check()
     page.locator(".answer").nth(1).locator(".ranks input:checked").focus()
     press(page, "n")

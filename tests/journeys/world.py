@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotate import exam, queue, review
+from annotate import exam, invitations, queue, review
 from annotate.few_shot import FewShot
 from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, Snapshot, Task
 from annotate.projects import create_project, edit_project
@@ -70,6 +70,9 @@ class World:
         )  # fmt: skip
         Guidelines.objects.create(
             project=project, version=9, text="# Be kind\n\nRank by **truth**, then by kindness.\n"
+        )
+        _, self.keys["invitation"] = invitations.invite(
+            project=project, by=self.cast.manager, roles=["labeler", "reviewer"], label="Nora, from Monday"
         )
         for number in range(8):
             make_comparison(project, f"How do I boil {number + 1} eggs?", texts=ANSWERS)

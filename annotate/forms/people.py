@@ -1,0 +1,80 @@
+"""What a manager enters to bring people in, and what whoever was invited enters to make an account."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..models import Membership
+
+NAME_ATTRIBUTES = {"autocapitalize": "none", "spellcheck": "false"}
+
+
+class InviteForm(forms.Form):
+    label = forms.CharField(
+        max_length=150,
+        required=False,
+        label=gettext_lazy("For whom"),
+        help_text=gettext_lazy("A note for the managers of this project, such as a name. It makes no account."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    roles = forms.MultipleChoiceField(
+        label=gettext_lazy("Roles"),
+        choices=Membership.Role.choices,
+        initial=[Membership.Role.LABELER.value],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": gettext_lazy("Choose at least one role.")},
+    )
+
+
+class AddAccountForm(forms.Form):
+    username = forms.CharField(
+        max_length=150,
+        label=gettext_lazy("User name"),
+        help_text=gettext_lazy("Letters, digits and @ . + - _. Somebody who has an account already is added with it."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", **NAME_ATTRIBUTES}),
+    )
+    full_name = forms.CharField(max_length=150, required=False, label=gettext_lazy("Full name"))
+    role = forms.ChoiceField(
+        label=gettext_lazy("Role"), choices=Membership.Role.choices, initial=Membership.Role.LABELER
+    )
+
+
+class NewAccountForm(forms.Form):
+    username = forms.CharField(
+        max_length=150,
+        label=gettext_lazy("User name"),
+        help_text=gettext_lazy("Letters, digits and @ . + - _. You sign in with it."),
+        widget=forms.TextInput(attrs={"autocomplete": "username", **NAME_ATTRIBUTES}),
+    )
+    full_name = forms.CharField(
+        max_length=150,
+        required=False,
+        label=gettext_lazy("Full name"),
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+    password = forms.CharField(
+        label=gettext_lazy("Password"),
+        max_length=4096,
+        strip=False,
+        help_text=gettext_lazy("Ten characters or more, not only digits, no sequence, and not your own name."),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+    again = forms.CharField(
+        label=gettext_lazy("Password, again"),
+        max_length=4096,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if {"password", "again"} <= set(cleaned) and cleaned["password"] != cleaned["again"]:
+            self.add_error("again", _("The two passwords are not the same."))
+        return cleaned
+
+    @property
+    def account(self) -> dict[str, str]:
+        """Arguments of invitations.open_account."""
+        return {name: self.cleaned_data[name] for name in ("username", "full_name", "password")}
