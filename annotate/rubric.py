@@ -10,20 +10,36 @@ from annotate.errors import Refused
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MOST = 20
+LONGEST_ANCHOR = 120
 
 
 def checked_criteria(criteria: Any) -> list[dict[str, Any]]:
-    """[{"name", "label", "min", "max", "help"?}] with whole min < max at most 100 apart. Raises Refused (400)."""
+    """[{"name", "label", "min", "max", "help"?, "anchors"?}] with whole min < max at most 100 apart.
+
+    anchors: {"4": what a 4 means, ...}, points of the scale. Raises Refused (400).
+    """
     checked = []
-    for item in _checked_items(criteria, kind="criterion", keys={"name", "label", "min", "max", "help"}):
+    for item in _checked_items(criteria, kind="criterion", keys={"name", "label", "min", "max", "help", "anchors"}):
         low, high = _whole(item.get("min")), _whole(item.get("max"))
         if low is None or high is None or not 0 < high - low <= 100:
             raise Refused(
                 _("The scale of %(label)s must go from one whole number up to another.") % {"label": item["label"]},
                 status=400,
             )
+        _check_anchors(item, range(low, high + 1))
         checked.append(item)
     return checked
+
+
+def _check_anchors(item: dict[str, Any], scale: range) -> None:
+    anchors = item.get("anchors", {})
+    if not isinstance(anchors, dict) or not set(anchors) <= {str(point) for point in scale}:
+        raise Refused(
+            _("What points of %(label)s mean is said of points of its scale.") % {"label": item["label"]}, status=400
+        )
+    for meaning in anchors.values():
+        if not text.checked(meaning, name=_("What a point means"), longest=LONGEST_ANCHOR).strip():
+            raise Refused(_("A point of %(label)s has no meaning.") % {"label": item["label"]}, status=400)
 
 
 def checked_flags(flags: Any) -> list[dict[str, Any]]:

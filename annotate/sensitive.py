@@ -36,8 +36,8 @@ def report(*, prompt: Prompt, by: User, reason: str = "") -> bool:
 def apply_choice(labeler: User) -> None:
     """Act on what somebody chose on his account page: take back what he is spared now, and let him look again."""
     with transaction.atomic():
-        # Deleted, his place in every queue begins anew: tasks that he passed over may be for him now.
-        QueueCursor.objects.filter(labeler=labeler).delete()
+        # Their place in every queue begins anew: tasks that were passed over may be for them now.
+        QueueCursor.objects.filter(labeler=labeler).update(position=leases.START)
         _release(Assignment.objects.filter(labeler=labeler))
 
 

@@ -32,6 +32,7 @@ urlpatterns = [
     path("p/<slug:slug>/", overview.overview, name="overview"),
     path("p/<slug:slug>/work/", work.work, name="work"),
     path("p/<slug:slug>/work/ahead", work.ahead, name="ahead"),
+    path("p/<slug:slug>/work/kind", deeds.choose_kind, name="choose_kind"),
     path("p/<slug:slug>/work/<int:assignment_id>/", work.task, name="task"),
     path("p/<slug:slug>/work/<int:assignment_id>/submit", deeds.submit, name="submit"),
     path("p/<slug:slug>/work/<int:assignment_id>/undo", deeds.undo, name="undo"),

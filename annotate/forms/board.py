@@ -35,6 +35,7 @@ _DRAFT_FIELDS = {
     *("all_unacceptable", "margin", "preference", "improved_from", "improved_text"),
     *("comment", "seconds", "skip_reason", "skip_note"),
 }
+_MOST_OPEN_FLAGS = 4
 # A scale of more stops than these is a number to type.
 _MOST_STOPS = 11
 
@@ -67,6 +68,11 @@ class Rating:
     high: int
     value: str
     stops: SafeString | None
+    top: str
+    bottom: str
+    """What the highest and the lowest point mean, always in sight."""
+    anchors: list[tuple[int, str]]
+    """Every point that has a meaning of its own, the highest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,8 @@ class Answer:
     ranks: SafeString
     ratings: list[Rating]
     flags: SafeString
+    flags_open: bool
+    """A long list of flags is folded until one is set."""
     note: str
 
 
@@ -153,6 +161,12 @@ class Board:
     def answers(self) -> list[Answer]:
         responses = Response.objects.in_bulk(self.assignment.presentation)
         return [self._answer(responses[key], letter) for key, letter in self._letters]
+
+    @property
+    def scales(self) -> list[Rating]:
+        """The criteria whose points have meanings of their own, beyond the two ends that every scale shows."""
+        ratings = self.answers[0].ratings if self.answers else []
+        return [rating for rating in ratings if len(rating.anchors) > 2]
 
     @property
     def count(self) -> int:
@@ -248,6 +262,7 @@ class Board:
         rank = rank if rank in {str(number) for number in self.ranks} else ""
         masked = self.assignment.project.mask_model_names
         key = self.response_keys.key(response.pk)
+        flagged = self._entered.get(f"flag-{response.pk}") or []
         return Answer(
             id=key,
             letter=letter,
@@ -259,7 +274,8 @@ class Board:
             ratings=[
                 self._rating(response.pk, criterion) for criterion in (self.rubric.criteria if self.rubric else [])
             ],
-            flags=checkboxes(f"flag-{key}", self._flag_options, chosen=self._entered.get(f"flag-{response.pk}") or []),
+            flags=checkboxes(f"flag-{key}", self._flag_options, chosen=flagged),
+            flags_open=bool(flagged) or len(self._flag_options) <= _MOST_OPEN_FLAGS,
             note=self._last(f"note-{response.pk}"),
         )
 
@@ -268,8 +284,15 @@ class Board:
         low, high = criterion["min"], criterion["max"]
         value = self._last(f"rating-{response_id}-{criterion['name']}")
         stops = None
+        meanings = {int(point): shown(meaning) for point, meaning in criterion.get("anchors", {}).items()}
         if high - low < _MOST_STOPS:
-            numbers = [Option(str(number), str(number)) for number in range(low, high + 1)]
+            # The best first, as ranks have it.
+            numbers = [
+                Option(str(number), str(number), spoken=f"{number}: {meanings[number]}", title=meanings[number])
+                if number in meanings
+                else Option(str(number), str(number))
+                for number in range(high, low - 1, -1)
+            ]
             none = Option("", "–", spoken=_("Not rated"), title=_("Not rated"))
             stops = radios(field, [*numbers, none], chosen=value)
         return Rating(
@@ -280,6 +303,9 @@ class Board:
             high=high,
             value=value,
             stops=stops,
+            top=meanings.get(high) or _("best"),
+            bottom=meanings.get(low) or _("worst"),
+            anchors=sorted(meanings.items(), reverse=True),
         )
 
     @staticmethod

@@ -84,7 +84,11 @@ class ProjectForm(forms.Form):
         help_text=_("What is asked about each answer besides its rank. A preset takes the place of the lines below."),
     )
     criteria = CriteriaField(
-        label=_("Criteria"), required=False, help_text=_("Ratings, one a line:  name | label | 1-7 | help")
+        label=_("Criteria"),
+        required=False,
+        help_text=_(
+            "Ratings, one a line:  name | label | 1-7 | help | 7: Excellent; 1: Terrible  (the last two if you like)"
+        ),
     )
     flags = FlagsField(
         label=_("Flags"), required=False, help_text=_("Yes-or-no marks, one a line:  name | label | help")

@@ -104,6 +104,12 @@ class QueueCursor(models.Model):
     labeler = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
     position = models.BigIntegerField()
+    kind = models.CharField(
+        max_length=12,
+        choices=Task.Kind.choices,
+        blank=True,
+        help_text="The one kind of task wanted for now; empty for any.",
+    )
     epoch = models.PositiveBigIntegerField(help_text="The project's queue_epoch that the position belongs to.")
 
     class Meta:

@@ -14,6 +14,7 @@ SQLite takes its one write lock at BEGIN (transaction_mode IMMEDIATE), which mak
 
 leases.py   who holds what, and for how long
 work.py     what a labeler does with what he holds: drafts, judgments, skipping, undo
+kinds.py    which kind of task a labeler wants for now
 supply.py   new tasks, and how many judgments they want
 arrangement.py  which of them come sooner
 """
@@ -21,9 +22,10 @@ arrangement.py  which of them come sooner
 from annotate.submission import Receipt, Submission
 
 from .arrangement import MOST_TASKS, movable, rearrange
+from .kinds import choose_kind, chosen_kind
 from .leases import claim_next, lease_ahead, look_ahead, release_expired, release_held
 from .supply import add_comparison, set_overlap
-from .work import DraftReceipt, save_draft, skip, submit, withdraw
+from .work import DraftReceipt, save_draft, skip, submit, unskip, withdraw
 
 __all__ = [
     "MOST_TASKS",
@@ -31,6 +33,8 @@ __all__ = [
     "Receipt",
     "Submission",
     "add_comparison",
+    "choose_kind",
+    "chosen_kind",
     "claim_next",
     "lease_ahead",
     "look_ahead",
@@ -42,5 +46,6 @@ __all__ = [
     "set_overlap",
     "skip",
     "submit",
+    "unskip",
     "withdraw",
 ]

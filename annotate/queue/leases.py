@@ -215,7 +215,7 @@ def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bo
         project=project,
         state=Task.State.OPEN,
         slots_free__gt=0,
-        kind__in=project.task_kinds,
+        kind__in=[cursor.kind] if cursor.kind in project.task_kinds else project.task_kinds,
     )
     candidates = (
         care.allowed(open_tasks, labeler=labeler, project=project)

@@ -180,6 +180,32 @@ def skip(*, assignment_id: int, labeler: User, reason: str = "") -> Assignment:
         return assignment
 
 
+def unskip(*, assignment_id: int, labeler: User) -> Assignment:
+    """Take back a skip of a moment ago: the task is the labeler's current one again, as it was when they skipped it.
+
+    Where others have taken its places meanwhile it can be judged all the same, as after a lease that ran out. Repeated,
+    it changes nothing. Raises Refused when it is too late, or when there is nothing to take back.
+    """
+    with transaction.atomic():
+        assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler)
+        if assignment.state in Assignment.HELD:
+            return assignment
+        if assignment.state != State.SKIPPED:
+            raise Refused(_("This task wasn't skipped, so there is nothing to undo."))
+        if assignment.ended_at is None or assignment.ended_at < timezone.now() - UNDO_FOR:
+            raise Refused(_("It is too late to undo this. You can still judge the task under My work."))
+        free = Task.objects.filter(pk=assignment.task_id, state=Task.State.OPEN, slots_free__gt=0)
+        if free.exists():
+            _make_room(assignment)
+        if free.update(slots_free=F("slots_free") - 1) == 1:
+            assignment.state, assignment.ended_at = State.CURRENT, None
+        else:
+            assignment.state = State.EXPIRED
+        assignment.skip_reason, assignment.lease_until = "", lease_end(assignment.project)
+        assignment.save(update_fields=["state", "ended_at", "skip_reason", "lease_until"])
+        return assignment
+
+
 def _count_judgment(assignment: Assignment) -> bool:
     """Count a first judgment towards its task. False if it came late and no place is left."""
     task = Task.objects.filter(pk=assignment.task_id)

@@ -198,8 +198,22 @@ STATES: dict[str, list[State]] = {
 }
 WITHOUT_A_PAGE = {
     *("annotate:preferences", "annotate:catalogue", "annotate:submit", "annotate:undo", "annotate:skip"),
-    *("annotate:report", "annotate:draft", "annotate:ahead", "annotate:chat", "annotate:answers", "annotate:preview"),
-    *("annotate:exam_start", "annotate:exam_answer", "annotate:exam_draft", "annotate:exam_item"),
+    *(
+        "annotate:report",
+        "annotate:draft",
+        "annotate:ahead",
+        "annotate:choose_kind",
+        "annotate:chat",
+        "annotate:answers",
+        "annotate:preview",
+    ),
+    *(
+        "annotate:choose_kind",
+        "annotate:exam_start",
+        "annotate:exam_answer",
+        "annotate:exam_draft",
+        "annotate:exam_item",
+    ),
     *("annotate:exam_candidate", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:resolve_report"),
     *(
         "annotate:make_account",

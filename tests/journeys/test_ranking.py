@@ -288,3 +288,35 @@ def test_on_a_phone_by_touch_and_nothing_is_wider_than_the_screen(
     page.get_by_role("button", name="Submit").tap()
     saved(page)
     assert latest_tiers() == [[d], [b, c], [a]]
+
+
+def test_the_original_and_what_changed_stand_beside_the_improved_response(
+    cast: Cast, tasks: list[Any], sign_in: SignIn
+) -> None:
+    page = start(sign_in, viewport={"width": 1280, "height": 900})
+    original = page.locator(".answer").nth(1).locator(".raw pre").text_content() or ""
+    press(page, "2 1 3 3 i")
+    expect(page.locator("[data-improve=original]")).to_have_text(original)
+    editor = page.get_by_label("The answer as it should be")
+    editor.fill(original.replace(original.split()[0], "Gently"))
+    changes = page.locator("[data-improve=changes]")
+    expect(changes.locator("del")).to_have_text(original.split()[0].rstrip("."))
+    expect(changes.locator("ins")).to_have_text("Gently")
+    beside, box = page.locator("[data-improve=original]").bounding_box(), editor.bounding_box()
+    assert beside is not None
+    assert box is not None
+    assert beside["x"] >= box["x"] + box["width"]
+
+
+def test_a_skip_is_undone_by_key_and_what_was_entered_is_there(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+    page = start(sign_in)
+    first = held(cast)
+    press(page, "3")
+    page.wait_for_function("() => document.getElementById('draft-state').textContent === 'Draft saved'")
+    press(page, "s ArrowDown")
+    page.get_by_role("button", name="Skip this task").click()
+    expect(page.locator("#receipt .done")).to_have_text("Skipped.")
+    press(page, "z")
+    expect(page.locator("#receipt .done")).to_have_text("The task that you skipped is back.")
+    assert on_screen(page) == first.pk
+    expect(tier(page, 3)).to_have_text("A")

@@ -66,11 +66,11 @@ TREE = """
     - radio "2" [checked]
     - text: "2"
     - radio "{none}"
-  - paragraph: Hot.
-  - group
   - group:
     - text: {note}
     - textbox "{note_on}"
+  - paragraph: Hot.
+  - group
 """
 ENGLISH_TREE = TREE.format(
     answer="Answer", better="B one rank better", worse="B one rank worse", ranks="Rank of answer B, 1 is best",

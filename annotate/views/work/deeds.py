@@ -43,15 +43,21 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @require_POST
 @requires(Capability.LABEL)
 def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take back a judgment that was given a moment ago. The task is on the board again as it was."""
+    """Take back a judgment or a skip of a moment ago. The task is on the board again as it was."""
     assignment = access.load(request, Assignment, pk=assignment_id)
+    was_skipped = assignment.state == Assignment.State.SKIPPED
     latest = JudgmentRevision.objects.filter(judgment__assignment=assignment, withdrawn=False).last()
     fields = faces.kind_of(assignment).entered(latest) if latest is not None else {}
     try:
-        assignment = queue.withdraw(assignment_id=assignment_id, labeler=request.user, draft=fields)
+        if was_skipped:
+            assignment = queue.unskip(assignment_id=assignment_id, labeler=request.user)
+        else:
+            assignment = queue.withdraw(assignment_id=assignment_id, labeler=request.user, draft=fields)
     except Refused as refusal:
         return showing.refused(request, assignment, refusal)
-    note = _("Taken back: it counts again when you submit it.")
+    note = (
+        _("The task that you skipped is back.") if was_skipped else _("Taken back: it counts again when you submit it.")
+    )
     if not request.htmx:  # type: ignore[attr-defined]
         messages.success(request, note)
         return redirect("annotate:task", request.project.slug, assignment_id)
@@ -73,7 +79,18 @@ def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         return showing.refused(request, assignment, refusal)
     if request.POST.get("skip_reason") == "upsetting" and assignment.task.prompt is not None:
         sensitive.report(prompt=assignment.task.prompt, by=request.user, reason=reason)
-    return showing.show_next(request, note=_("Skipped."))
+    return showing.show_next(request, done=assignment, note=_("Skipped."), undo=True)
+
+
+@require_POST
+@requires(Capability.LABEL)
+def choose_kind(request: ProjectRequest) -> HttpResponse:
+    """Which kind of task comes from now on; any by default."""
+    try:
+        queue.choose_kind(labeler=request.user, project=request.project, kind=request.POST.get("kind", ""))
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("annotate:work", request.project.slug)
 
 
 @require_POST

@@ -15,13 +15,14 @@ from ...forms import faces
 from ...forms.board import Entered, draft_fields
 from ...forms.response_keys import ResponseKeys
 from ...guidelines import changes_since_last_work
-from ...models import Assignment, Judgment, Report
+from ...models import Assignment, Judgment, Report, Task
 from ...permissions import Capability, ProjectRequest
 from ...qualification import is_qualified
+from ...standing import Standing
 
 SCRIPTS = tuple(
     f"hone/work/{name}.js"
-    for name in ("keys", "outbox", "draft", "sign_in", "task", "diff", "layout", "board", "writing", "work")
+    for name in ("keys", "frame", "outbox", "draft", "sign_in", "task", "diff", "layout", "board", "writing", "work")
 )
 PAGE = "annotate/work/page.html"
 # Names the task that a fragment holds, for the script that decides whether it is the one on the screen.
@@ -69,8 +70,11 @@ def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **co
     context |= {"project": request.project, "may_manage": Capability.MANAGE in request.capabilities}
     context["report_reasons"] = Report.Reason.choices
     if part == "answer" or not by_script:
-        context["judged_lately"] = _judged_lately(request)
+        context["done"] = _judged_lately(request)
     if not by_script:
+        # An exam says itself how far one is.
+        if context.get("back") != "exam":
+            context |= _progress(request, context["done"])
         context |= {
             "guidelines": request.project.guidelines,
             "changes": changes_since_last_work(labeler=request.user, project=request.project),
@@ -142,6 +146,23 @@ def _judged_lately(request: ProjectRequest) -> int:
     yesterday = timezone.now() - timedelta(hours=24)
     own = Judgment.objects.filter(labeler=request.user, project=request.project, created_at__gte=yesterday)
     return own.filter(latest__isnull=False).count()
+
+
+def _progress(request: ProjectRequest, done: int) -> dict[str, Any]:
+    """How far this person is: submitted in the last 24 hours, of these and what the queue would give them now; and the
+    kinds of task to choose from."""
+    waiting = Standing(labeler=request.user, project=request.project).waiting
+    chosen = queue.chosen_kind(labeler=request.user, project=request.project)
+    coming = [item for item in waiting if chosen in ("", item.kind)]
+    total = done + sum(item.count for item in coming)
+    text = f"{total}+" if any(item.more for item in coming) else str(total)
+    counts = {item.kind: f"{item.count}{'+' if item.more else ''}" for item in waiting}
+    kinds = [(kind, kind.label, counts.get(kind, "0")) for kind in Task.Kind if kind in request.project.task_kinds]
+    return {
+        "progress": {"done": done, "total": total if coming else 0, "total_text": text},
+        "kinds": kinds if len(kinds) > 1 else [],
+        "chosen_kind": chosen,
+    }
 
 
 def _exam_gate(request: ProjectRequest) -> HttpResponse:

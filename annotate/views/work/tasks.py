@@ -1,5 +1,6 @@
 """The pages of work: the next task, the one ahead for scripts, and one that was had before."""
 
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.cache import never_cache
@@ -21,7 +22,8 @@ def work(request: ProjectRequest) -> HttpResponse:
     found = None
     if done.isdecimal() and len(done) < 19:
         own = Assignment.objects.select_related("project").filter(labeler=request.user, project=request.project)
-        found = own.filter(pk=int(done), judgment__latest__isnull=False).first()
+        taken = Q(judgment__latest__isnull=False) | Q(state=Assignment.State.SKIPPED)
+        found = own.filter(taken, pk=int(done)).first()
     return showing.show_next(request, done=found, undo=found is not None)
 
 

@@ -2,6 +2,8 @@
 "use strict";
 
 hone.work.Board = class {
+  static PAUSE = 200; // milliseconds without a letter before the changes of an improved response are shown anew
+
   constructor(task) {
     this.task = task;
     this.form = task.form;
@@ -10,11 +12,19 @@ hone.work.Board = class {
     this.lastRanked = null;
     this.fillTiers();
     this.showRanks();
+    this.showFlags();
     this.form.addEventListener("change", (event) => {
       if (event.target.matches(".ranks input")) this.ranked(event.target);
+      else if (event.target.matches(".flags input")) this.showFlags();
       else if (event.target.name === "preference") this.preferred(event.target);
       else if (event.target.name === "improved_from") this.bringText();
     });
+    this.form.addEventListener("input", (event) => {
+      if (event.target.name !== "improved_text") return;
+      clearTimeout(this.changes);
+      this.changes = setTimeout(() => this.showChanges(), this.constructor.PAUSE);
+    });
+    this.form.querySelector(".improve")?.addEventListener("toggle", () => this.showChanges());
     this.form.addEventListener("focusin", () => this.showRanks());
     this.form.addEventListener("click", (event) => {
       const step = event.target.closest(".step");
@@ -187,11 +197,36 @@ hone.work.Board = class {
     const answer = this.answers.find((candidate) => candidate.dataset.id === this.form.elements.improved_from.value);
     const untouched = !area.value.trim() || this.answers.some((candidate) => this.text(candidate) === area.value);
     if (answer && untouched) area.value = this.text(answer);
+    this.showChanges();
+  }
+
+  // The original beside the box, and what became of it, word by word.
+  showChanges() {
+    const panel = this.form.querySelector(".improve[open]");
+    if (!panel) return;
+    const answer = this.answers.find((candidate) => candidate.dataset.id === this.form.elements.improved_from.value);
+    const original = answer ? this.text(answer) : "";
+    const written = this.form.elements.improved_text.value.replaceAll("\r\n", "\n");
+    panel.querySelector("[data-improve=original]").textContent = original;
+    panel.querySelector("[data-improve=changes]").replaceChildren(
+      ...(answer ? hone.work.diff.marked(hone.work.diff.pieces(original, written), ["removed", "added"]) : []));
   }
 
   // ---- what hone.work asks ----
   filled() {
     this.showRanks();
+    this.showFlags();
+    this.showChanges();
+  }
+
+  // How many flags are set, where their list may be folded.
+  showFlags() {
+    for (const list of this.form.querySelectorAll(".flag-list")) {
+      const count = list.querySelectorAll("input:checked").length;
+      const place = list.querySelector("[data-flag-count]");
+      place.textContent = count;
+      place.hidden = !count;
+    }
   }
 
   question() {
@@ -242,7 +277,7 @@ hone.work.Board = class {
         this.focus(this.nextUnranked(answer) ?? answer);
       },
       unacceptable: () => this.form.elements.all_unacceptable.click(),
-      rate: () => answer.querySelector(".scale input:checked, .scale input, .typed input, .flags input")?.focus(),
+      rate: () => [...answer.querySelectorAll(".scale input:checked, .scale input, .typed input, .flag-list > summary")].at(0)?.focus(),
       note: () => this.task.toggle(answer.querySelector(".note"), "textarea"),
       improve: () => this.improve(),
       diff: () => this.openDiff(),

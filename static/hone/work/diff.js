@@ -53,17 +53,20 @@ hone.work.diff = (() => {
   const percent = new Intl.NumberFormat(document.documentElement.lang, { style: "percent" });
   let answers = [];
 
+  // Pieces as nodes: those that are the same, and of the others these sorts.
+  const marked = (found, sorts) => found.filter(([sort]) => sort === "same" || sorts.includes(sort)).map(([sort, piece]) => {
+    if (sort === "same") return document.createTextNode(piece);
+    const mark = document.createElement(sort === "removed" ? "del" : "ins");
+    mark.textContent = piece;
+    return mark;
+  });
+
   const show = () => {
     const text = (name) => answers.find((answer) => answer.letter === choice(name).value).text;
     const found = pieces(text("left"), text("right"));
-    for (const [name, own, mark] of [["left", "removed", "del"], ["right", "added", "ins"]]) {
+    for (const [name, own] of [["left", "removed"], ["right", "added"]]) {
       side(name).setAttribute("aria-label", interpolate(gettext("Answer %(letter)s"), { letter: choice(name).value }, true));
-      side(name).replaceChildren(...found.filter(([sort]) => sort === "same" || sort === own).map(([sort, piece]) => {
-        if (sort === "same") return document.createTextNode(piece);
-        const marked = document.createElement(mark);
-        marked.textContent = piece;
-        return marked;
-      }));
+      side(name).replaceChildren(...marked(found, [own]));
     }
     const all = found.reduce((sum, [, piece]) => sum + piece.length, 0);
     const same = found.reduce((sum, [sort, piece]) => sum + (sort === "same" ? piece.length : 0), 0);
@@ -85,6 +88,7 @@ hone.work.diff = (() => {
 
   return {
     pieces,
+    marked,
     // all: [{letter, text}]; left and right: the letters to begin with.
     open(all, left, right) {
       answers = all;

@@ -7,8 +7,8 @@ hone.work.sight = () => {
     const found = document.querySelector(selector);
     return found && getComputedStyle(found).position === "sticky" ? found.getBoundingClientRect()[side] : otherwise;
   };
-  const head = Math.max(edge(".work-bar", "bottom", 0), edge(".work-head", "bottom", 0));
-  return { from: head, to: edge(".dock", "top", window.innerHeight) };
+  const head = Math.max(edge(".masthead", "bottom", 0), edge("#work .work-head", "bottom", 0));
+  return { from: head, to: edge("#work .dock", "top", window.innerHeight) };
 };
 
 // Shows each text as it was written, or drawn again.
@@ -58,7 +58,7 @@ hone.work.Layout = class {
   show(answer) {
     const { top, bottom, left, right } = answer.getBoundingClientRect();
     const row = this.answers.getBoundingClientRect();
-    if (left < row.left - 1 || right > row.right + 1) this.answers.scrollBy({ left: (left + right - row.left - row.right) / 2 });
+    if (left < row.left - 1 || right > row.right + 1) this.answers.scrollBy({ left: left - row.left });
     const { from, to } = hone.work.sight();
     const enough = Math.min(this.constructor.ENOUGH, bottom - top);
     if (bottom < from + enough || top > to - enough) window.scrollBy({ top: top - from - 8 });

@@ -79,6 +79,7 @@
     begun.set(now, task);
     task.enter();
     shownAt = performance.now();
+    hone.work.frame.watch(now);
     if (focus && former?.id && former.id === task.id) task.kind.goOn?.();
     else if (focus) {
       window.scrollTo(0, 0);
@@ -232,6 +233,7 @@
   };
 
   const showReceipt = (said) => {
+    hone.work.frame.showDone(Number(said.dataset.done));
     const parts = [...document.adoptNode(said).childNodes];
     receipt(...parts);
     const shown = document.getElementById("receipt");
@@ -261,7 +263,9 @@
     const page = parse(text);
     const back = page.getElementById("work");
     ahead = task.form ? task.section : null;
-    receipt(...document.adoptNode(page.getElementById("receipt")).childNodes);
+    const said = page.getElementById("receipt");
+    hone.work.frame.showDone(Number(said.dataset.done));
+    receipt(...document.adoptNode(said).childNodes);
     show(document.adoptNode(back));
     hone.announce(document.querySelector("#receipt .done")?.textContent ?? "");
   };
@@ -293,6 +297,7 @@
       const way = document.querySelector("#receipt form[data-undo] button, #receipt button[data-undo]");
       way?.click();
     },
+    prompt: () => hone.work.frame.togglePrompt(),
     help: () => {
       hone.work.keys.showFor(task.form);
       document.getElementById("keys").showModal();
@@ -301,7 +306,7 @@
 
   document.addEventListener("keydown", (event) => {
     if (!task?.form || event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
-    const inPlace = document.activeElement === document.body || event.target.closest(".workplace, #main");
+    const inPlace = document.activeElement === document.body || event.target.closest(".workplace, #main, .work-bar");
     if (!inPlace) return;
     const popUp = event.target.closest(".pop-up[open]");
     if (event.key === "Escape") {
@@ -372,6 +377,7 @@
     if (task?.section === section()) return;
     if (task?.id !== section().dataset.task) ahead = null;
     begin({ focus: true });
+    hone.work.frame.showDone(Number(document.getElementById("receipt").dataset.done));
     expireUndo();
     hone.announce(`${document.querySelector("#receipt .done")?.textContent ?? ""} ${section().querySelector("h1")?.textContent ?? ""}`.trim());
   });
