@@ -239,3 +239,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_filter = ("verb", "project")
     list_select_related = ("actor", "project")
     date_hierarchy = "created_at"
+
+
+@admin.register(models.JudgmentAcceptance)
+class JudgmentAcceptanceAdmin(ReadOnlyAdmin):
+    list_display = ("id", "judgment", "reviewer", "created_at")
+    search_fields = ("reviewer__username",)
+    list_select_related = ("judgment__labeler", "reviewer")

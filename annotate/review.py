@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from annotate import audit, text
 from annotate.errors import NotYours, Refused
-from annotate.models import Assignment, Judgment, JudgmentReturn, Project, Report, User
+from annotate.models import Assignment, Judgment, JudgmentAcceptance, JudgmentReturn, Project, Report, User
 from annotate.permissions import Capability, ensure
 
 LONGEST_COMMENT = 4_000
@@ -31,6 +31,29 @@ def send_back(*, judgment: Judgment, by: User, comment: str) -> JudgmentReturn:
         returned = JudgmentReturn.objects.create(judgment=now, revision=now.latest, reviewer=by, comment=comment)
         audit.record(verb="judgment.returned", actor=by, subject=now, project=now.project, comment=comment)
     return returned
+
+
+def accept(*, judgment: Judgment, by: User) -> JudgmentAcceptance:
+    """Say that a judgment is good as it stands; a second time changes nothing. Raises NotYours, and Refused for a
+    withdrawn judgment or one that waits with its labeler."""
+    ensure(by, Capability.REVIEW, judgment.project)
+    with transaction.atomic():
+        now = Judgment.objects.select_for_update(of=("self",), no_key=True).select_related("latest").get(pk=judgment.pk)
+        if now.latest is None:
+            raise Refused(_("The labeler has taken this judgment back."))
+        if now.returns.filter(revision=now.latest).exists():
+            raise Refused(_("This judgment was returned already and waits for its labeler."))
+        found = JudgmentAcceptance.objects.filter(revision=now.latest).first()
+        if found is None:
+            found = JudgmentAcceptance.objects.create(judgment=now, revision=now.latest, reviewer=by)
+            audit.record(verb="judgment.accepted", actor=by, subject=now, project=now.project)
+    return found
+
+
+def unreviewed(project: Project) -> QuerySet[Judgment]:
+    """Judgments that count and that no reviewer has accepted or returned as they stand, the latest first."""
+    counted = Judgment.objects.filter(project=project, latest__isnull=False, chat_turn=None)
+    return counted.filter(latest__acceptance=None, latest__returns=None).order_by("-pk")
 
 
 def open_returns(*, labeler: User, project: Project) -> QuerySet[JudgmentReturn]:

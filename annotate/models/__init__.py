@@ -8,7 +8,7 @@ from .judgment import Assignment, Demonstration, Judgment, JudgmentRevision
 from .project import Guidelines, Membership, Project, Rubric
 from .prompt import Prompt
 from .response import AnswerRequest, Author, Response
-from .review import JudgmentReturn, Report
+from .review import JudgmentAcceptance, JudgmentReturn, Report
 from .snapshot import Snapshot
 from .task import QueueCursor, Task, TaskResponse
 from .user import User
@@ -25,6 +25,7 @@ __all__ = [
     "Guidelines",
     "Invitation",
     "Judgment",
+    "JudgmentAcceptance",
     "JudgmentReturn",
     "JudgmentRevision",
     "Membership",

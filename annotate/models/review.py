@@ -28,6 +28,21 @@ class JudgmentReturn(AppendOnlyModel):
         return f"return of judgment {self.judgment_id}"
 
 
+class JudgmentAcceptance(AppendOnlyModel):
+    """A reviewer looked at a judgment and found nothing to change. It holds for this revision of it."""
+
+    judgment = models.ForeignKey(Judgment, on_delete=models.PROTECT, related_name="acceptances")
+    revision = models.OneToOneField(JudgmentRevision, on_delete=models.PROTECT, related_name="acceptance")
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(AppendOnlyModel.Meta):
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"acceptance of judgment {self.judgment_id}"
+
+
 class Report(models.Model):
     """A labeler says that something is wrong with a task. The task goes on until somebody who manages it has looked."""
 

@@ -1,6 +1,6 @@
 """Review: others' judgments, to look at and to send back with a comment; and what labelers reported."""
 
-from dataclasses import dataclass
+from enum import StrEnum
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -10,52 +10,70 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import access
+from .. import access, judged
 from .. import review as reviewing
 from ..errors import Refused
-from ..models import Judgment, JudgmentReturn, JudgmentRevision, Report, Response, User
-from ..ordering import Ordering
+from ..models import Judgment, JudgmentAcceptance, JudgmentReturn, Report, Task, User
 from ..permissions import Capability, ProjectRequest, requires
-from ..rubric import shown
 
 PAGE = 25
 MOST_REPORTS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedAnswer:
-    """An answer in a judgment, as its labeler left it. `rank` None: not ranked."""
+class Show(StrEnum):
+    """Which judgments the list shows."""
 
-    letter: str
-    text: str
-    rank: int | None
-    ratings: list[tuple[str, float]]
-    flags: list[str]
-    note: str
+    ALL = ""
+    OPEN = "open"
+    RETURNED = "returned"
+    ACCEPTED = "accepted"
+
+    @property
+    def label(self) -> str:
+        return {
+            Show.ALL: _("Everything"),
+            Show.OPEN: _("Not reviewed yet"),
+            Show.RETURNED: _("Returned, not revised yet"),
+            Show.ACCEPTED: _("Accepted"),
+        }[self]
 
 
 @require_safe
 @requires(Capability.REVIEW)
 def judgments(request: ProjectRequest) -> HttpResponse:
-    """The judgments that count, the latest first, of everybody or of one labeler; and the open reports."""
-    found = Judgment.objects.filter(project=request.project, latest__isnull=False)
+    """The judgments that count, of every kind, the latest first; and the open reports."""
+    # A choice within a chat is read with its chat.
+    found = Judgment.objects.filter(project=request.project, latest__isnull=False, chat_turn=None)
     labelers = User.objects.filter(Exists(found.filter(labeler=OuterRef("pk")))).order_by("username")
     wanted = request.GET.get("labeler", "")
     if wanted.isdecimal() and len(wanted) < 19:
         found = found.filter(labeler=int(wanted))
     returned = JudgmentReturn.objects.filter(JudgmentReturn.OPEN, judgment=OuterRef("pk"))
-    found = found.annotate(is_returned=Exists(returned))
-    if request.GET.get("show") == "returned":
-        found = found.filter(is_returned=True)
-    related = found.select_related("latest", "labeler", "task__prompt", "assignment")
+    accepted = JudgmentAcceptance.objects.filter(revision=OuterRef("latest"))
+    found = found.annotate(is_returned=Exists(returned), is_accepted=Exists(accepted))
+    kind = request.GET.get("kind", "")
+    if kind in Task.Kind.values:
+        found = found.filter(task__kind=kind)
+    show = Show(request.GET.get("show", "")) if request.GET.get("show", "") in set(Show) else Show.ALL
+    found = found.filter(
+        **{
+            Show.OPEN: {"is_returned": False, "is_accepted": False},
+            Show.RETURNED: {"is_returned": True},
+            Show.ACCEPTED: {"is_accepted": True},
+        }.get(show, {})
+    )
+    related = found.select_related("latest__rubric", "labeler", "task__prompt", "assignment")
     page = Paginator(related.order_by("-pk"), PAGE).get_page(request.GET.get("page"))
     context = {
         "project": request.project,
         "page": page,
-        "rows": [(item, _order(item)) for item in page],
+        "rows": [(item, judged.line(item)) for item in page],
         "labelers": labelers,
         "labeler": wanted,
-        "show": request.GET.get("show", ""),
+        "kind": kind,
+        "kinds": Task.Kind.choices,
+        "show": show,
+        "shows": list(Show),
         "reports": Report.objects.filter(project=request.project, resolved_at=None).select_related(
             "assignment__labeler", "assignment__task__prompt"
         )[:MOST_REPORTS],
@@ -66,11 +84,13 @@ def judgments(request: ProjectRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Capability.REVIEW)
 def judgment(request: ProjectRequest, judgment_id: int) -> HttpResponse:
-    """One judgment in full, and the form that sends it back."""
+    """One judgment in full, to accept it or to send it back."""
     item = access.load(request, Judgment, pk=judgment_id)
     refusal = None
     if request.method == "POST":
         try:
+            if "accept" in request.POST:
+                return _accepted(request, item)
             reviewing.send_back(judgment=item, by=request.user, comment=request.POST.get("comment", ""))
         except Refused as error:
             refusal = error
@@ -80,14 +100,28 @@ def judgment(request: ProjectRequest, judgment_id: int) -> HttpResponse:
     context = {
         "project": request.project,
         "judgment": item,
-        "answers": _answers(item, item.latest) if item.latest else [],
-        "order": _order(item),
+        "responses": judged.responses(item, item.latest) if item.latest else [],
+        "written": judged.written(item, item.latest) if item.latest else [],
+        "line": judged.line(item) if item.task.kind == Task.Kind.COMPARE else "",
+        "is_sensitive": judged.is_sensitive(item),
+        "acceptance": JudgmentAcceptance.objects.filter(revision=item.latest).select_related("reviewer").first(),
         "returns": item.returns.select_related("reviewer", "revision"),
         "is_returned": item.returns.filter(revision=item.latest).exists(),
         "refusal": refusal,
         "comment": request.POST.get("comment", ""),
     }
     return render(request, "annotate/review/judgment.html", context, status=refusal.status if refusal else 200)
+
+
+def _accepted(request: ProjectRequest, item: Judgment) -> HttpResponse:
+    """On to the next one that nobody has reviewed; after the last, the list."""
+    reviewing.accept(judgment=item, by=request.user)
+    following = reviewing.unreviewed(request.project).filter(pk__lt=item.pk).first()
+    if following is None:
+        messages.success(request, _("Accepted."))
+        return redirect("annotate:review", request.project.slug)
+    messages.success(request, _("Accepted. This is the next one that nobody has reviewed."))
+    return redirect("annotate:review_judgment", request.project.slug, following.pk)
 
 
 @require_POST
@@ -98,32 +132,3 @@ def resolve(request: ProjectRequest, report_id: int) -> HttpResponse:
     reviewing.resolve(report=report, by=request.user)
     messages.success(request, _("The report is closed."))
     return redirect("annotate:review", request.project.slug)
-
-
-def _order(judgment: Judgment) -> str:
-    """The answers that were ranked, in the letters that the labeler saw."""
-    tiers = judgment.latest.tiers if judgment.latest else None
-    return Ordering.stored(tiers).in_letters(judgment.assignment.presentation)
-
-
-def _answers(judgment: Judgment, revision: JudgmentRevision) -> list[JudgedAnswer]:
-    """Best first, the unranked ones last, as the labeler lettered them."""
-    presentation = judgment.assignment.presentation
-    responses = Response.objects.in_bulk(presentation)
-    ranks = Ordering.stored(revision.tiers).ranks()
-    rubric = revision.rubric
-    criteria = {item["name"]: shown(item["label"]) for item in (rubric.criteria if rubric else [])}
-    flags = {item["name"]: shown(item["label"]) for item in (rubric.flags if rubric else [])}
-    answers = []
-    for number, key in enumerate(presentation):
-        answers.append(
-            JudgedAnswer(
-                letter=chr(ord("A") + number),
-                text=responses[key].text,
-                rank=ranks.get(key),
-                ratings=[(criteria.get(n, n), value) for n, value in revision.ratings.get(str(key), {}).items()],
-                flags=[flags.get(name, name) for name in revision.flags.get(str(key), [])],
-                note=revision.notes.get(str(key), ""),
-            )
-        )
-    return sorted(answers, key=lambda answer: (answer.rank is None, answer.rank or 0, answer.letter))

@@ -31,6 +31,7 @@ class TestOneKind:
     @pytest.fixture(autouse=True)
     def tasks(self, cast: Cast) -> None:
         edit_project(project=cast.project, by=cast.manager, task_kinds=["compare", "demonstrate"])
+        cast.project.refresh_from_db()
         for number in range(2):
             make_comparison(cast.project, f"Which of {number}?")
             prompt = make_prompt(cast.project, f"Say {number}.")

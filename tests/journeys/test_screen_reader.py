@@ -14,7 +14,7 @@ from tests.journeys.board import start, without_connection
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-KEY = re.compile("^(v|d|Enter)$")
+KEY = re.compile(r"^(v|d|(Control\+)?Enter)$")
 LISTEN = """() => {
     window.heard = [];
     for (const region of document.querySelectorAll("[role=status], [role=alert], [aria-live=polite], output")) {
