@@ -8,11 +8,12 @@ class RlhfConfig(AppConfig):
 
     def ready(self) -> None:
         from annotate import navigation, signals
+        from annotate import notices as annotate_notices
         from annotate.chats import answers
         from annotate.navigation import Tab
         from annotate.permissions import Capability
 
-        from . import access, prospects, wakeups
+        from . import access, notices, prospects, wakeups
 
         access.register()
 
@@ -25,6 +26,8 @@ class RlhfConfig(AppConfig):
             Tab(gettext_lazy("Loop"), "rlhf:loop", Capability.TRAIN, also=("rlhf:choices",), position=60)
         )
         navigation.register_banner("rlhf:model_status")
+        annotate_notices.register(notices.of_runs)
+        annotate_notices.register(notices.of_gates)
         answers.forecast_by(prospects.of_live_answers)
         signals.snapshot_requested.connect(wakeups.build_snapshot)
         signals.answers_requested.connect(wakeups.fulfil_requests)

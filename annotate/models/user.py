@@ -32,6 +32,9 @@ class User(AbstractUser):
     sensitive_choice = models.CharField(
         max_length=8, choices=SensitiveChoice.choices, blank=True, help_text="Prompts that may upset."
     )
+    notices_seen_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the notices were last marked as read."
+    )
     must_change_password = models.BooleanField(
         default=False, help_text="Set while the password is a one-time password."
     )

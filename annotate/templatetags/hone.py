@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from .. import care, moments, navigation, rendering, stored_sentences, unblinding
+from .. import care, moments, navigation, notices, rendering, stored_sentences, unblinding
 from ..models import Project, Prompt, User
 from ..views import preferences
 
@@ -22,6 +22,12 @@ def project_tabs(context: Context, project: Project) -> list[navigation.ShownTab
 @register.simple_tag
 def banner_urls() -> list[str]:
     return navigation.banner_urls()
+
+
+@register.simple_tag
+def new_notices(user: User) -> int:
+    """How many notices wait or are new: the number at the bell."""
+    return notices.count_new(user)
 
 
 @register.simple_tag

@@ -157,6 +157,8 @@ STATES: dict[str, list[State]] = {
         State("choices", "rlhf:choices", "/p/kindness/next/"),
         State("choices-empty", "rlhf:choices", "/p/blank/next/"),
         State("loop-empty", "rlhf:loop", "/p/blank/loop/", open_all),
+        State("home-of-a-manager", "annotate:home", "/"),
+        State("notices", "annotate:notices", "/notices/"),
         State("account", "annotate:account", "/account/"),
         State("sign-out", "account_logout", "/accounts/logout/"),
         State("change-password", "account_change_password", "/accounts/password/change/"),
