@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0011_judgment_acceptance'),
+        ('annotate', '0012_judgment_acceptance'),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0010_chosen_kind'),
+        ('annotate', '0011_chosen_kind'),
     ]
 
     operations = [
