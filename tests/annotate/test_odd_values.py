@@ -54,6 +54,8 @@ DRAFT = [*WORK, "draft_version", "draft_base", "draft_page"]
 FIELDS: dict[str, list[str]] = {
     "preferences": ["language", "theme", "next"],
     "account": [*AccountForm.base_fields],
+    "notices": ["x"],
+    "choose_kind": ["kind"],
     "keys": [*(deed.name for deed in DEEDS), "reset", "off"],
     "invitation": ["username", "full_name", "password", "again"],
     "new_project": [*ProjectForm.base_fields],
@@ -73,7 +75,7 @@ FIELDS: dict[str, list[str]] = {
     "tasks": [*NewTasksForm.base_fields],
     "task_kinds": [*KindsForm.base_fields],
     "withdraw_tasks": ["kind", "restore"],
-    "review_judgment": ["comment"],
+    "review_judgment": ["comment", "accept"],
     "resolve_report": ["x"],
     "settings": [*ProjectForm.base_fields, "archive"],
     "people": [*InviteForm.base_fields, "username", "role"],
@@ -99,7 +101,7 @@ READ_ONLY = {
     *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:frontier_file", "rlhf:report"),
     *("rlhf:report_file", "rlhf:models", "rlhf:choices", "rlhf:loop", "rlhf:model_status"),
 }
-QUERY = ["page", "show", "words", "labeler", "version", "since", "done", "back", "split", "next"]
+QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]
 
 
 @pytest.fixture

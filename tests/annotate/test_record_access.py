@@ -74,7 +74,7 @@ NAMING = {
 # Addresses of a project that name no record of it.
 PROJECT_ALONE = {
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
-    *("make_account",),
+    *("make_account", "choose_kind"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "exports"),
     *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:choices", "rlhf:choose"),
     *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_policy"),
@@ -84,6 +84,7 @@ WITHOUT_A_PROJECT = {
     "invitation",
     "account",
     "keys",
+    "notices",
     "new_project",
     "preferences",
     "catalogue",

@@ -18,6 +18,7 @@ MAY = {
     "skip": {"manager", "reviewer", "labeler"},
     "draft": {"manager", "reviewer", "labeler"},
     "ahead": {"manager", "reviewer", "labeler"},
+    "choose_kind": {"manager", "reviewer", "labeler"},
     "task": {"manager", "reviewer", "labeler"},
     "undo": {"manager", "reviewer", "labeler"},
     "report": {"manager", "reviewer", "labeler"},
@@ -51,10 +52,10 @@ MAY = {
     "reset_password": set(),
     "remove_role": {"manager"},
 }
-OUTSIDE_PROJECTS = {"home", "invitation", "account", "keys", "new_project", "preferences", "catalogue"}
+OUTSIDE_PROJECTS = {"home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue"}
 POST_ONLY = {
     *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),
-    *("chat", "preview", "exam_start", "exam_answer", "exam_item", "exam_candidate"),
+    *("chat", "choose_kind", "preview", "exam_start", "exam_answer", "exam_item", "exam_candidate"),
     *("task_kinds", "withdraw_tasks", "mark_prompt", "make_account", "withdraw_invitation"),
 }
 # Let in, a request without the fields of its form ends in one of these.
