@@ -1,18 +1,19 @@
 """What changed in a project's guidelines since somebody last worked there, word by word."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import SequenceMatcher
 from typing import Literal
+
+from rapidfuzz.distance import LCSseq
 
 from annotate.models import Assignment, Guidelines, Project, User
 
 # Unchanged lines that are shown before and after a change, so that one sees where it stands.
 CONTEXT_LINES = 1
-# Beyond so many lines an exact comparison takes long, and nobody reads it word by word.
-MOST_LINES = 4_000
+# Two lists are compared in a table of their lengths; a larger one is said to be another text as a whole.
+LARGEST_TABLE = 40_000_000
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
 Deed = Literal["same", "added", "removed"]
@@ -68,7 +69,7 @@ def between(before: Guidelines, after: Guidelines) -> Changes | None:
 
 def compared(old: str, new: str) -> list[Line]:
     """Line by line, and word by word where a line was rewritten; unchanged stretches become a gap."""
-    lines = list(_lines(old.splitlines()[:MOST_LINES], new.splitlines()[:MOST_LINES]))
+    lines = list(_lines(old.splitlines(), new.splitlines()))
     near = {
         shown
         for index, line in enumerate(lines)
@@ -85,15 +86,14 @@ def compared(old: str, new: str) -> list[Line]:
 
 
 def _lines(old: list[str], new: list[str]) -> Iterator[Line]:
-    for deed, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    for deed, a, b, c, d in _opcodes(old, new):
         if deed == "equal":
             yield from (Line("same", (Piece("same", line),)) for line in old[a:b])
             continue
         # Lines that stand opposite each other are one line rewritten, unless they have little in common.
         pairs = min(b - a, d - c)
         for before, after in zip(old[a : a + pairs], new[c : c + pairs], strict=True):
-            pieces = _rewritten(before, after)
-            if pieces:
+            if pieces := _rewritten(_WORDS.findall(before), _WORDS.findall(after)):
                 yield Line("rewritten", pieces)
             else:
                 yield Line("removed", (Piece("removed", before),))
@@ -102,14 +102,48 @@ def _lines(old: list[str], new: list[str]) -> Iterator[Line]:
         yield from (Line("added", (Piece("added", line),)) for line in new[c + pairs : d])
 
 
-def _rewritten(before: str, after: str) -> tuple[Piece, ...]:
+Opcode = tuple[str, int, int, int, int]
+
+
+def _opcodes(old: list[str], new: list[str]) -> list[Opcode]:
+    """("equal" | "replace", from, to of the old, from, to of the new) by the longest common subsequence."""
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    a, b, c, d = start, len(old) - end, start, len(new) - end
+    found: list[Opcode] = [("equal", 0, a, 0, c)]
+    if (b - a) * (d - c) > LARGEST_TABLE:
+        found.append(("replace", a, b, c, d))
+    else:
+        for code in LCSseq.opcodes(old[a:b], new[c:d]):
+            part = ("equal" if code.tag == "equal" else "replace", code.src_start + a, code.src_end + a)
+            found.append((*part, code.dest_start + c, code.dest_end + c))
+    found.append(("equal", b, len(old), d, len(new)))
+    return _joined(code for code in found if code[1] < code[2] or code[3] < code[4])
+
+
+def _joined(codes: Iterable[Opcode]) -> list[Opcode]:
+    """Neighbours of one sort as one: what was removed and what came in its place."""
+    joined: list[Opcode] = []
+    for code in codes:
+        if joined and joined[-1][0] == code[0]:
+            joined[-1] = (code[0], joined[-1][1], code[2], joined[-1][3], code[4])
+        else:
+            joined.append(code)
+    return joined
+
+
+def _rewritten(old: list[str], new: list[str]) -> tuple[Piece, ...]:
     """The pieces of a rewritten line; none where less than half of its words stayed."""
-    old, new = _WORDS.findall(before), _WORDS.findall(after)
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
-    if matcher.ratio() < 0.5:
+    codes = _opcodes(old, new)
+    same = sum(b - a for deed, a, b, _, _ in codes if deed == "equal")
+    if 2 * same < (len(old) + len(new)) * 0.5:
         return ()
     pieces = []
-    for deed, a, b, c, d in matcher.get_opcodes():
+    for deed, a, b, c, d in codes:
         if deed == "equal":
             pieces.append(Piece("same", "".join(old[a:b])))
             continue

@@ -118,23 +118,30 @@ _NAME = _either(*sorted((*MODELS, *MAKERS), key=len, reverse=True)) + r"(?![A-Za
 _ANY_NAME = rf"(?P<name>{_NAME})"
 _NAMED = rf"(?<![A-Za-z0-9]){_ANY_NAME}"
 
+# Every repetition has an upper end: a pattern tries no more than some hundred ways at a place.
+_GAP = r"\s{1,5}"
+_NO_GAP = r"\s{0,5}"
+
 # English
 _ME = _either(
-    r"\bI\s*(?:am|'m|’m|was)\b", r"\bmy name is\b", r"\bcall me\b", r"\byou(?:'re|’re| are) talking (?:to|with)\b"
+    rf"\bI{_NO_GAP}(?:am|'m|’m|was)\b",
+    r"\bmy name is\b",
+    r"\bcall me\b",
+    r"\byou(?:'re|’re| are) talking (?:to|with)\b",
 )
 _ADJECTIVE = _either(
     *("conversational", "large", "small", "helpful", "virtual", "open[- ]source", "artificial intelligence"),
     *("AI", "chat", "language", "multimodal"),
 )
-_KIND = rf"(?:{_ADJECTIVE}[ -]+)*" + _either("AI", "LLM", "model", "assistant", "chat ?bot", "bot")
+_KIND = rf"(?:{_ADJECTIVE}[ -]{{1,3}}){{0,6}}" + _either("AI", "LLM", "model", "assistant", "chat ?bot", "bot")
 _CALLED = _either("called", "named", "known as")
 _MADE = _either(
     *("developed", "trained", "created", "made", "built", "designed", "fine[- ]tuned", "released", "powered"),
     *("provided", "maintained", "operated"),
 )
-_TEAM = r"(?:(?:the|a|team|company|researchers|engineers|at)\s+)*"
+_TEAM = rf"(?:(?:the|a|team|company|researchers|engineers|at){_GAP}){{0,6}}"
 # After "I am X": "I am a Google fan" and "I am pi radians" go on otherwise.
-_THEN = r"(?=\s*(?:[,.!?;:()\"”—–\n]|$|" + _either("and", "an?", "the", "by", "from", "at", _MADE) + r"\b))"
+_THEN = rf"(?={_NO_GAP}(?:[,.!?;:()\"”—–\n]|$|" + _either("and", "an?", "the", "by", "from", "at", _MADE) + r"\b))"
 
 # Chinese
 _ZH_ROLE = _either(
@@ -159,7 +166,7 @@ _ZH_ROLE = _either(
 )
 _ZH_MADE = _either("开发", "训练", "研发", "创建", "创造", "推出", "打造", "设计", "提供")
 _ZH_THEN = (
-    r"(?=\s*(?:[，。！？；：、（）()“”,.!?\n]|$|和|与|团队|公司|一|自主|"
+    rf"(?={_NO_GAP}(?:[，。！？；：、（）()“”,.!?\n]|$|和|与|团队|公司|一|自主|"
     + _ZH_MADE
     + "|的?"
     + _either("人工智能", "AI", "智能", "语言", "大模型", "模型", "助手", "聊天")
@@ -171,37 +178,49 @@ _SAYS = tuple(
     for pattern in (
         # "I am ChatGPT", "I'm actually an AI assistant called Claude", "my name is Qwen"
         (
-            rf"{_ME}\s+(?:(?:just|actually|indeed|only|{_CALLED}|an?|the|your)\s+)*"
-            rf"(?:{_KIND},?\s+(?:{_CALLED})?\s*)?{_NAMED}{_THEN}"
+            rf"{_ME}{_GAP}(?:(?:just|actually|indeed|only|{_CALLED}|an?|the|your){_GAP}){{0,5}}"
+            rf"(?:{_KIND},?{_GAP}(?:{_CALLED})?{_NO_GAP})?{_NAMED}{_THEN}"
         ),
         # "As ChatGPT, I ..."
-        rf"(?:^|[.!?\n]\s*)as\s+{_NAMED}\s*,",
+        rf"(?:^|[.!?\n]{_NO_GAP})as{_GAP}{_NAMED}{_NO_GAP},",
         # "As an AI language model developed by OpenAI", "I'm a large language model, trained by Google"
-        rf"(?:\bas|{_ME})\s+(?:an?|the)\s+{_KIND}\b[^.!?\n]{{0,60}}?\b(?:by|from|of|at)\s+{_TEAM}{_NAMED}",
+        (
+            rf"(?:\bas|{_ME}){_GAP}(?:an?|the){_GAP}{_KIND}\b[^.!?\n]{{0,60}}?\b(?:by|from|of|at){_GAP}"
+            rf"{_TEAM}{_NAMED}"
+        ),
         # "I was trained by Anthropic", "I have been developed by the team at Mistral AI"
         (
-            rf"\bI\s*(?:was|am|'m|’m|have been|'ve been|’ve been)\s+(?:\w+\s+){{0,2}}?{_MADE}(?:\s+and\s+\w+)?\s+by\s+"
+            rf"\bI{_NO_GAP}(?:was|am|'m|’m|have been|'ve been|’ve been){_GAP}(?:\w{{1,30}}{_GAP}){{0,2}}?{_MADE}"
+            rf"(?:{_GAP}and{_GAP}\w{{1,30}})?{_GAP}by{_GAP}"
             rf"{_TEAM}{_NAMED}"
         ),
         # "my creators at OpenAI", "OpenAI trained me", "Anthropic, the company that created me"
-        rf"\bmy\s+(?:creators?|developers?|makers?|training)(?:,|\s+(?:at|is|are|by|from))\s+{_NAMED}",
-        rf"{_NAMED}\s*(?:,\s*(?:the company|who|which)\s+(?:that\s+)?)?{_MADE}\s+me\b",
+        rf"\bmy{_GAP}(?:creators?|developers?|makers?|training)(?:,|{_GAP}(?:at|is|are|by|from)){_GAP}{_NAMED}",
+        rf"{_NAMED}{_NO_GAP}(?:,{_NO_GAP}(?:the company|who|which){_GAP}(?:that{_GAP})?)?{_MADE}{_GAP}me\b",
         # Other tongues in which models speak of themselves as often: "soy ...", "je suis ...", "ich bin ..."
         (
-            rf"\b(?:soy|je suis|ich bin|sono|eu sou)\s+(?:(?:une?|eine?|uma?|der|die|das)\s+)?(?:[\w-]+\s+){{0,4}}?"
+            rf"\b(?:soy|je suis|ich bin|sono|eu sou){_GAP}(?:(?:une?|eine?|uma?|der|die|das){_GAP})?"
+            rf"(?:[\w-]{{1,30}}{_GAP}){{0,4}}?"
             rf"{_NAMED}{_THEN}"
         ),
         # "I am Tongyi Qianwen, ...", "I'm called Kimi"
-        rf"我(?:就|其实)?(?:是|叫做|叫|的名字(?:是|叫)|名叫|名为){_ZH_ROLE}*{_ANY_NAME}{_ZH_THEN}",
+        rf"我(?:就|其实)?(?:是|叫做|叫|的名字(?:是|叫)|名叫|名为){_ZH_ROLE}{{0,12}}{_ANY_NAME}{_ZH_THEN}",
         # "as a language model developed by Baidu"
-        rf"作为{_ZH_ROLE}*{_ANY_NAME}{_ZH_THEN}",
+        rf"作为{_ZH_ROLE}{{0,12}}{_ANY_NAME}{_ZH_THEN}",
         # "I was trained by OpenAI", "OpenAI trained me"
-        rf"我[^。！？\n]{{0,16}}?由(?:来自|公司|团队|\s)*{_ANY_NAME}[^。！？\n]{{0,16}}?{_ZH_MADE}",
+        rf"我[^。！？\n]{{0,16}}?由(?:来自|公司|团队|\s){{0,6}}{_ANY_NAME}[^。！？\n]{{0,16}}?{_ZH_MADE}",
         rf"{_ANY_NAME}[^。！？\n，]{{0,8}}{_ZH_MADE}了我",
     )
 )
-_ANYWHERE = re.compile(_NAME, re.IGNORECASE)
-_MADE_BY = re.compile(rf"(?:\bby\s+{_TEAM}|由|来自|是){_ANY_NAME}", re.IGNORECASE)
+# Where an answer may speak of itself. Only what stands near is looked at closely, and of it so much at most.
+_SELF = re.compile(
+    r"\b(?:I\s?(?:am|'m|’m|was|have|'ve|’ve)|my|me|as|you(?:'re|’re| are) talking|soy|je suis|ich bin|sono|eu sou)\b"
+    "|我|作为",
+    re.IGNORECASE,
+)
+BEFORE, BEHIND, MOST_LOOKED_AT = 120, 300, 5_000
+MOST_NAMES = 20
+_MADE_BY = re.compile(rf"(?:\bby{_GAP}{_TEAM}|由|来自|是){_ANY_NAME}", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?\n。！？]")
 
 
@@ -225,13 +244,29 @@ def mask_names(text: str) -> str:
 
 
 def _find(text: str) -> list[str]:
-    if not _ANYWHERE.search(text):
-        return []
     names: dict[str, None] = {}
-    for pattern in _SAYS:
-        for match in pattern.finditer(text):
-            names[match["name"]] = None
-            # "I am Claude, made by Anthropic": the rest of the sentence speaks of the same.
-            rest = _SENTENCE_END.split(text[match.end() : match.end() + 120], maxsplit=1)[0]
-            names.update(dict.fromkeys(again["name"] for again in _MADE_BY.finditer(rest)))
+    for start, end in _stretches(text):
+        for pattern in _SAYS:
+            for match in pattern.finditer(text, start, end):
+                names[match["name"]] = None
+                # "I am Claude, made by Anthropic": the rest of the sentence speaks of the same.
+                rest = _SENTENCE_END.split(text[match.end() : match.end() + 120], maxsplit=1)[0]
+                names.update(dict.fromkeys(again["name"] for again in _MADE_BY.finditer(rest)))
+                if len(names) >= MOST_NAMES:
+                    return list(names)
     return list(names)
+
+
+def _stretches(text: str) -> list[tuple[int, int]]:
+    """The parts of a text in which it may speak of itself, in order, without overlap."""
+    found: list[tuple[int, int]] = []
+    looked_at = 0
+    for match in _SELF.finditer(text):
+        start, end = max(0, match.start() - BEFORE), min(len(text), match.end() + BEHIND)
+        looked_at += end - max(start, found[-1][1] if found else 0)
+        if found and start <= found[-1][1]:
+            start = found.pop()[0]
+        found.append((start, end))
+        if looked_at >= MOST_LOOKED_AT:
+            break
+    return found

@@ -6,6 +6,7 @@ source is what people read. A dollar counts as a delimiter as in pandoc, so that
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 LONGEST_INLINE = 600
+LONGEST_DISPLAY = 4_000
 MOST_LINES = 80
 _ENVIRONMENT = re.compile(r"\\begin\{((?:align|aligned|equation|gather|multline|cases|[bBpvV]?matrix)\*?)\}")
 
@@ -54,6 +56,10 @@ def _span(text: str, at: int, last: int) -> tuple[int, int, int, bool] | None:
         if text.startswith(opening, at):
             end = text.find(closing, at + 2, min(last, at + LONGEST_INLINE))
             return (at + 2, end, end + 2, is_display) if end > at + 2 and text[at + 2 : end].strip() else None
+    if environment := _ENVIRONMENT.match(text, at, last):
+        closing = f"\\end{{{environment[1]}}}"
+        end = text.find(closing, environment.end(), min(last, at + LONGEST_DISPLAY))
+        return (at, end + len(closing), end + len(closing), True) if end > 0 else None
     if text[at] != "$" or at + 1 >= last or text[at + 1].isspace() or (at and _joins(text[at - 1])):
         return None
     # The next dollar closes it, or nothing does: "$5 to $10" has no formula, whatever dollars come later.
@@ -82,28 +88,34 @@ def _block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
         opening, closing, kept = line[:2], "$$" if line.startswith("$$") else "\\]", False
     else:
         return False
-    source: list[str] = []
-    for number in range(first, min(last, first + MOST_LINES)):
-        if number > first and state.sCount[number] < state.blkIndent:
-            return False
-        line = _line(state, number)
-        rest = line[len(opening) :] if number == first else line
-        if rest.endswith(closing):
-            source.append(rest if kept else rest.removesuffix(closing))
-            break
-        if closing in rest:
-            return False
-        source.append(rest)
-    else:
+    end = _end(state, first, closing, after=len(opening))
+    if end is None or end >= min(last, first + MOST_LINES):
         return False
-    content = "\n".join(source).strip()
+    lines = [_line(state, number) for number in range(first, end + 1)]
+    if any(state.sCount[number] < state.blkIndent for number in range(first + 1, end + 1)):
+        return False
+    lines[0] = lines[0].removeprefix(opening)
+    content = "\n".join(lines if kept else [*lines[:-1], lines[-1].removesuffix(closing)]).strip()
     if not content:
         return False
     if not silent:
         token = state.push("math_display", "span", 0)
-        token.block, token.content, token.map = True, content, [first, number + 1]
-        state.line = number + 1
+        token.block, token.content, token.map = True, content, [first, end + 1]
+        state.line = end + 1
     return True
+
+
+def _end(state: StateBlock, first: int, closing: str, *, after: int) -> int | None:
+    """The line that the first closing delimiter ends; None where there is none near, or something follows it."""
+    start = state.bMarks[first] + state.tShift[first] + after
+    found = state.src.find(closing, start, start + LONGEST_DISPLAY)
+    # Looked at in the source before any line is: a text may open a thousand that one distant delimiter would close.
+    if found < 0:
+        return None
+    line_end = state.src.find("\n", found)
+    if state.src[found + len(closing) : line_end if line_end >= 0 else None].strip():
+        return None
+    return bisect_left(state.eMarks, found + len(closing), first)
 
 
 def _line(state: StateBlock, number: int) -> str:

@@ -61,6 +61,7 @@ def masked(text: str, wanted: bool) -> str:
 
 @register.filter
 def markdown(text: str) -> SafeString:
+    """A prompt's or a response's Markdown, each line end kept."""
     return rendering.markdown(text)
 
 
@@ -73,6 +74,12 @@ register.filter("day_text", moments.day_text)
 def question_line(prompt: Prompt | None, length: int) -> str:
     """A prompt's question in a list, shortened; covered where it may upset: {{ task.prompt|question_line:120 }}."""
     return "" if prompt is None else Truncator(care.question(prompt)).chars(length)
+
+
+@register.filter
+def document(text: str) -> SafeString:
+    """The Markdown of a document, such as guidelines, whose author wraps lines."""
+    return rendering.markdown(text, breaks=False)
 
 
 @register.filter

@@ -34,7 +34,7 @@
     button.setAttribute("aria-label", gettext("Copy the code"));
     button.addEventListener("click", async () => {
       try {
-        await copyText(pre.textContent);
+        await copyText(pre.querySelector("code").textContent);
         button.textContent = gettext("Copied");
         hone.announce(gettext("Copied."));
       } catch {

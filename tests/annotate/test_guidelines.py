@@ -1,5 +1,6 @@
 """What changed in the guidelines since one last worked: lines, words, and who is told."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -19,7 +20,7 @@ def same(text: str) -> Line:
 def test_a_word_put_in_is_found_within_its_line() -> None:
     assert guidelines.compared("Be kind.\nBe short.", "Be kind.\nBe very short.") == [
         same("Be kind."),
-        Line("rewritten", (Piece("same", "Be"), Piece("added", " very"), Piece("same", " short."))),
+        Line("rewritten", (Piece("same", "Be "), Piece("added", "very "), Piece("same", "short."))),
     ]
 
 
@@ -27,6 +28,30 @@ def test_lines_that_share_little_are_one_gone_and_one_come() -> None:
     assert guidelines.compared("Never lie.", "Prefer examples to rules!") == [
         Line("removed", (Piece("removed", "Never lie."),)),
         Line("added", (Piece("added", "Prefer examples to rules!"),)),
+    ]
+
+
+def test_thousands_of_words_in_one_line_are_compared_within_a_second() -> None:
+    words = [f"word{number}" for number in range(8_000)]
+    start = time.thread_time()
+    moved = guidelines.compared(" ".join(words), " ".join(reversed(words)))
+    added = guidelines.compared(" ".join(words), " ".join([*words[:4_000], "more", *words[4_000:]]))
+    assert time.thread_time() - start < 1
+    assert [line.deed for line in moved] == ["removed", "added"]
+    assert [(piece.deed, len(piece.text.split())) for line in added for piece in line.pieces] == [
+        ("same", 4_000),
+        ("added", 1),
+        ("same", 4_000),
+    ]
+
+
+def test_every_line_of_long_guidelines_is_compared() -> None:
+    old = [f"Rule {number}." for number in range(10_000)]
+    assert guidelines.compared("\n".join(old), "\n".join([*old[:-1], "Rule nine."]))[-2:] == [
+        same("Rule 9998."),
+        Line(
+            "rewritten", (Piece("same", "Rule "), Piece("removed", "9999"), Piece("added", "nine"), Piece("same", "."))
+        ),
     ]
 
 
