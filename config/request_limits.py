@@ -32,6 +32,7 @@ COSTLY = {
     "annotate:exports": Limit(burst=10, interval=30),
     "annotate:new_project": Limit(burst=10, interval=30),
     "annotate:people": Limit(burst=30, interval=10),
+    "annotate:make_account": Limit(burst=30, interval=10),
     "annotate:reset_password": Limit(burst=30, interval=10),
     "account_change_password": Limit(burst=8, interval=30),
     "annotate:chat": Limit(burst=60, interval=2),

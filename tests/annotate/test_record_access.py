@@ -16,6 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver
 
 from annotate import urls as annotate_urls
+from config import request_limits
 from rlhf import urls as rlhf_urls
 from tests.cast import Cast, key_of, keys_of
 from tests.records import Records, make_records
@@ -163,6 +164,12 @@ def database() -> str:
         for model in apps.get_app_config(label).get_models(include_auto_created=True):
             digest.update(repr(list(model._default_manager.order_by("pk").values_list())).encode())
     return digest.hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def as_often_as_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends more costly requests than a person does is told so, whatever they are."""
+    monkeypatch.setattr(request_limits, "COSTLY", {})
 
 
 @pytest.fixture

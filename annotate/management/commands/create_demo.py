@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from annotate.demo.project import LABELERS, MANAGER, create
@@ -24,12 +25,13 @@ class Command(BaseCommand):
         prompts, tasks = made.project.prompts.count(), made.project.tasks.count()
         roles = {MANAGER: "manages the project and the installation"} | dict.fromkeys(LABELERS, "ranks answers")
         lines = [f"    {name:<10}  {password}    {roles[name]}" for name, password in made.passwords.items()]
+        days = settings.HONE_ONE_TIME_DAYS
         self.stdout.write(
             "\n".join(
                 [
                     "",
                     f"The demo project has {prompts} prompts and {tasks} tasks to rank.",
-                    "One-time passwords, shown only now (you choose your own when you sign in):",
+                    f"One-time passwords, shown only now (choose your own at the first sign-in, within {days} days):",
                     "",
                     *lines,
                     "",
