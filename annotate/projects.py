@@ -21,7 +21,6 @@ FIELDS = (
     "language",
     "responses_per_task",
     "overlap",
-    "gold_rate",
     "task_kinds",
     "lease_minutes",
     "margin_input",

@@ -274,6 +274,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         return processes.report(_say(stopped if str(stopped) else "Stopped.", STOPPED))
     except Exception as error:
+        if _is_of_partner(error):
+            return processes.report(
+                _say("Another process of this run died; --resume goes on from the last checkpoint.", processes.DIED)
+            )
         if (reason := _known_failure(error)) is None:
             traceback.print_exc()
             reason = f"{type(error).__name__}: {error}"
@@ -303,7 +307,7 @@ def _processes_to_start(arguments: argparse.Namespace) -> int:
 def _in_processes(argv: Sequence[str], *, number: int) -> int:
     status = processes.launch(argv, number=number)
     if status is None:
-        return _say("A process of the run died; --resume goes on from the last checkpoint.", FAILED)
+        return _say("A process of the run died; --resume goes on from the last checkpoint.", processes.DIED)
     return status
 
 
@@ -357,6 +361,11 @@ def _summary(result: dict[str, Any], *, seconds: float) -> dict[str, Any]:
     return finite({"seconds": seconds} | result)
 
 
+def _is_of_partner(error: BaseException) -> bool:
+    """Whether torch says that a process this one works with is gone."""
+    return processes.is_launched() and any(sign in str(error) for sign in OTHER_DIED)
+
+
 def _known_failure(error: BaseException) -> str | None:
     """The sentence for a machine that has run out of something, or for a recipe that says why it ended."""
     text = str(error)
@@ -368,8 +377,6 @@ def _known_failure(error: BaseException) -> str | None:
         return "No space left on device: free some disk space, then continue with --resume."
     if isinstance(error, OSError):
         return f"A file could not be read or written: {error}."
-    if processes.is_launched() and any(sign in text for sign in OTHER_DIED):
-        return "Another process of this run died; --resume goes on from the last checkpoint."
     if isinstance(error, Halted) or type(error).__module__ in ("models_core.training", "models_core.server"):
         return text
     return None

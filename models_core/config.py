@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from models_core import setting_texts
+
 METHODS = ("full", "last_n", "lora", "qlora", "adapter", "prefix", "prompt", "p_tuning", "p_tuning_v2", "ia3")
 RATE_FACTORS = {
     "full": 1,
@@ -27,6 +29,9 @@ RATE_FACTORS = {
 """Learning rate of a method, in that of full fine-tuning: the fewer numbers learn, the further each has to go."""
 PEAK = "Peak learning rate; the default is for the default method, and others take its multiple."
 PRECISIONS = ("auto", "bf16", "fp32")
+MOST_TOKENS = 2**20
+"""In one forward pass or step: more fit no machine, and a slip of the finger is found before a run is queued."""
+MOST_STEPS = 100_000_000
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -41,14 +46,17 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
+    reads: Callable[[str], object] | None = None,
     on_pages: bool = True,
 ) -> Any:
     """A dataclass field with its help text and the closed range or the list of values it accepts.
 
-    `on_pages`: false for what only the command line has a use for, so that forms leave it out.
+    reads: what parses a text of several parts; its ValueError, a sentence, refuses the text before anything starts.
+    on_pages: false for what only the command line has a use for, so that forms leave it out.
     """
     metadata = {
-        "help": explanation, "minimum": minimum, "maximum": maximum, "choices": choices, "on_pages": on_pages,
+        "help": explanation, "minimum": minimum, "maximum": maximum, "choices": choices, "reads": reads,
+        "on_pages": on_pages,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -84,7 +92,10 @@ class TrainingSettings(Settings):
     warmup: float = setting(0.05, "Part of the steps over which the learning rate rises.", minimum=0.0, maximum=1.0)
     max_grad_norm: float = setting(1.0, "Gradients are scaled down to this norm.", minimum=0.0, maximum=1e6)
     micro_batch_tokens: int = setting(
-        2048, "Tokens in one forward pass, padding included; changes memory and speed, not the result.", minimum=16
+        2048,
+        "Tokens in one forward pass, padding included; changes memory and speed, not the result.",
+        minimum=16,
+        maximum=MOST_TOKENS,
     )
     processes: int = setting(
         1, "Processes of the run on this machine, each with a GPU or a share of the processor.", minimum=1, maximum=64
@@ -97,12 +108,17 @@ class TrainingSettings(Settings):
     gradient_checkpointing: bool = setting(
         False, "Compute each layer twice instead of keeping what its backward pass needs: less memory, a third slower."
     )
-    save_every: int = setting(50, "Steps between checkpoints; 0 saves only at a stop.", minimum=0)
+    save_every: int = setting(50, "Steps between checkpoints; 0 saves only at a stop.", minimum=0, maximum=MOST_STEPS)
     keep_checkpoints: int = setting(1, "Newest checkpoints that are kept while training.", minimum=1, maximum=1000)
-    eval_every: int = setting(0, "Steps between measurements on held-out rows; 0 measures at the end.", minimum=0)
+    eval_every: int = setting(
+        0, "Steps between measurements on held-out rows; 0 measures at the end.", minimum=0, maximum=MOST_STEPS
+    )
     keep_best: bool = setting(True, "The result is the weights of the best held-out measurement, not the last ones.")
     patience: int = setting(
-        0, "End after so many held-out measurements in a row without a better one; 0 never does.", minimum=0
+        0,
+        "End after so many held-out measurements in a row without a better one; 0 never does.",
+        minimum=0,
+        maximum=MOST_STEPS,
     )
 
 
@@ -221,9 +237,12 @@ class PretrainConfig(TrainingSettings):
     )
     final_rate: float = setting(0.05, "Part of the peak that the cosine schedule ends at.", minimum=0.0, maximum=1.0)
     weight_decay: float = setting(0.1, "AdamW's weight decay.", minimum=0.0, maximum=1.0)
-    save_every: int = setting(200, "Steps between checkpoints; 0 saves only at a stop.", minimum=0)
+    save_every: int = setting(200, "Steps between checkpoints; 0 saves only at a stop.", minimum=0, maximum=MOST_STEPS)
     eval_every: int = setting(
-        200, "Steps between measurements on held-out text, and between samples; 0 does both at the end.", minimum=0
+        200,
+        "Steps between measurements on held-out text, and between samples; 0 does both at the end.",
+        minimum=0,
+        maximum=MOST_STEPS,
     )
     sample_tokens: int = setting(64, "Tokens of each sample along the way; 0 draws none.", minimum=0, maximum=4096)
     sample_temperature: float = setting(0.8, "Temperature of those samples.", minimum=0.0, maximum=100.0)
@@ -236,7 +255,10 @@ class SFTConfig(TrainingSettings):
     epochs: int = setting(2, "Passes over the data.", minimum=1, maximum=1000)
     batch_size: int = setting(16, "Demonstrations in a step.", minimum=1, maximum=65_536)
     batch_tokens: int = setting(
-        0, "Tokens in a step, in place of batch_size demonstrations; 0 counts demonstrations.", minimum=0
+        0,
+        "Tokens in a step, in place of batch_size demonstrations; 0 counts demonstrations.",
+        minimum=0,
+        maximum=MOST_TOKENS,
     )
     learning_rate: float = setting(2e-5, PEAK, minimum=0.0, maximum=1.0)
     turns: str = turns_setting()
@@ -253,6 +275,7 @@ class SFTConfig(TrainingSettings):
     data_weights: str = setting(
         "",
         "Passes over each data file in an epoch, in their order and parted by commas: 1,0.3 reads 30% of the second.",
+        reads=setting_texts.data_weights,
     )
     replay_ratio: float = setting(
         0.25, "Earlier demonstrations (--replay) in a step, for each new one.", minimum=0.0, maximum=100.0
@@ -290,7 +313,10 @@ class PreferenceSettings(TrainingSettings):
         "Several judgments of the same answers: each counts (each), they share one (share), or most decide (majority).",
         choices=("each", "share", "majority"),
     )
-    labeler_weights: str = setting("", "What labelers' judgments count, NAME=WEIGHT parted by commas; others count 1.")
+    labeler_weights: str = setting(
+        "", "What labelers' judgments count, NAME=WEIGHT parted by commas; others count 1.",
+        reads=setting_texts.labeler_weights,
+    )  # fmt: skip
     ai_weight: float = setting(
         1.0, "What a judgment counts that a model or a classifier made; 0 leaves them out.", minimum=0.0, maximum=100.0
     )
@@ -337,6 +363,7 @@ class RewardConfig(PreferenceSettings):
         0,
         "First layers of the model that are kept, 0 all: fewer are faster, and see surface features better.",
         minimum=0,
+        maximum=1000,
     )
     head_start: str = setting(
         "random",
@@ -381,7 +408,7 @@ class PPOConfig(TrainingSettings):
         "What an answer is compared with: a value model's forecast (ppo), or others to its prompt (rloo, grpo).",
         choices=("ppo", "rloo", "grpo"),
     )
-    episodes: int = setting(1024, "Answers sampled and learned from in all.", minimum=1)
+    episodes: int = setting(1024, "Answers sampled and learned from in all.", minimum=1, maximum=100_000_000)
     batch_size: int = setting(64, "Episodes in a rollout phase.", minimum=1, maximum=65_536)
     samples_per_prompt: int = setting(
         0, "Answers to each prompt of a phase, which is computed once for them; 0 takes 1 for ppo, else 4.",
@@ -409,12 +436,17 @@ class PPOConfig(TrainingSettings):
     )
     kl_coef: float = setting(0.05, "Price of a nat of divergence from the reference.", minimum=0.0, maximum=100.0)
     kl_target: float = setting(
-        0.0, "Divergence per answer, in nats, that kl_coef is steered to; 0 keeps kl_coef fixed.", minimum=0.0
+        0.0,
+        "Divergence per answer, in nats, that kl_coef is steered to; 0 keeps kl_coef fixed.",
+        minimum=0.0,
+        maximum=1e6,
     )
-    kl_horizon: int = setting(2048, "Episodes over which kl_coef is steered.", minimum=1)
-    clip_range: float = setting(0.2, "Furthest a probability ratio may move and still be rewarded.", minimum=0.0)
-    value_clip_range: float = setting(0.2, "Furthest a value may move in one phase.", minimum=0.0)
-    vf_coef: float = setting(0.1, "Weight of the value loss.", minimum=0.0)
+    kl_horizon: int = setting(2048, "Episodes over which kl_coef is steered.", minimum=1, maximum=1_000_000_000)
+    clip_range: float = setting(
+        0.2, "Furthest a probability ratio may move and still be rewarded.", minimum=0.0, maximum=1000.0
+    )
+    value_clip_range: float = setting(0.2, "Furthest a value may move in one phase.", minimum=0.0, maximum=1e6)
+    vf_coef: float = setting(0.1, "Weight of the value loss.", minimum=0.0, maximum=1e6)
     gamma: float = setting(1.0, "Discount per token.", minimum=0.0, maximum=1.0)
     gae_lambda: float = setting(1.0, "Decay of advantage estimation.", minimum=0.0, maximum=1.0)
     whiten_rewards: bool = setting(False, "Divide rewards by their standard deviation.")
@@ -433,24 +465,32 @@ class PPOConfig(TrainingSettings):
         "Frozen networks are learning ones with their adapters off (shared, and auto where that can be), or copies.",
         choices=("auto", "shared", "separate"),
     )
-    ptx_coef: float = setting(1.0, "Weight of the language-model loss where a --ptx text is given.", minimum=0.0)
+    ptx_coef: float = setting(
+        1.0, "Weight of the language-model loss where a --ptx text is given.", minimum=0.0, maximum=1e6
+    )
     ptx_ratio: float = setting(1.0, "Samples of that text beside each episode.", minimum=0.0, maximum=1000.0)
     missing_eos: str = setting(
         "subtract",
         "An answer that was cut off: subtract a penalty from its score, replace the score by it, or none.",
         choices=("subtract", "replace", "none"),
     )
-    missing_eos_penalty: float = setting(1.0, "Size of that penalty.", minimum=0.0)
+    missing_eos_penalty: float = setting(1.0, "Size of that penalty.", minimum=0.0, maximum=1e6)
     reward_objective: str = reward_objective_setting()
     reward_std_coef: float = reward_std_coef_setting()
     ema: float = setting(
         0.992, "Decay of the averaged policy that is saved; 0 saves the last one.", minimum=0.0, maximum=1
     )
-    kl_ceiling: float = setting(100.0, "Stop when the divergence per answer passes this; 0 never stops.", minimum=0.0)
-    min_entropy: float = setting(0.1, "Stop when the entropy per token falls below this; 0 never stops.", minimum=0.0)
-    min_length: float = setting(1.5, "Stop when the mean answer is shorter than this many tokens.", minimum=0.0)
+    kl_ceiling: float = setting(
+        100.0, "Stop when the divergence per answer passes this; 0 never stops.", minimum=0.0, maximum=1e6
+    )
+    min_entropy: float = setting(
+        0.1, "Stop when the entropy per token falls below this; 0 never stops.", minimum=0.0, maximum=100.0
+    )
+    min_length: float = setting(
+        1.5, "Stop when the mean answer is shorter than this many tokens.", minimum=0.0, maximum=131_072
+    )
     flat_phases: int = setting(
-        3, "Stop when all answers score alike in so many phases in a row; 0 never stops.", minimum=0
+        3, "Stop when all answers score alike in so many phases in a row; 0 never stops.", minimum=0, maximum=MOST_STEPS
     )
     held_out: float = setting(
         0.1, "Part of the prompts kept for measuring where no evaluation file is given.", minimum=0.0, maximum=0.5
@@ -459,7 +499,10 @@ class PPOConfig(TrainingSettings):
         64, "Most held-out prompts that are answered at each measurement.", minimum=1, maximum=65_536
     )
     eval_every: int = setting(
-        5, "Phases between measurements on held-out prompts; 0 measures at the beginning and the end.", minimum=0
+        5,
+        "Phases between measurements on held-out prompts; 0 measures at the beginning and the end.",
+        minimum=0,
+        maximum=MOST_STEPS,
     )
     reward_baseline: bool = setting(
         False, "Take off the score of the reference's own answer to the same prompt, which is drawn once."
@@ -469,12 +512,18 @@ class PPOConfig(TrainingSettings):
         "Divide scores by their deviation in all phases so far (scale), less their mean too (standard), or none.",
         choices=("none", "scale", "standard"),
     )
-    reward_clip: float = setting(0.0, "Largest size of a score after that; 0 clips none.", minimum=0.0)
-    length_target: int = setting(0, "Tokens of an answer that cost nothing under length_price.", minimum=0)
-    length_price: float = setting(0.0, "Taken off the score for each token beyond length_target.", minimum=0.0)
+    reward_clip: float = setting(0.0, "Largest size of a score after that; 0 clips none.", minimum=0.0, maximum=1e6)
+    length_target: int = setting(
+        0, "Tokens of an answer that cost nothing under length_price.", minimum=0, maximum=131_072
+    )
+    length_price: float = setting(
+        0.0, "Taken off the score for each token beyond length_target.", minimum=0.0, maximum=1e6
+    )
     format_must: str = setting("", "Regular expression that every answer must hold somewhere; empty asks for nothing.")
     format_must_not: str = setting("", "Regular expression that no answer may hold; empty forbids nothing.")
-    format_penalty: float = setting(1.0, "Taken off the score for each of the two that is broken.", minimum=0.0)
+    format_penalty: float = setting(
+        1.0, "Taken off the score for each of the two that is broken.", minimum=0.0, maximum=1e6
+    )
     judge_rubric: str = setting(
         "The answer is helpful, honest and harmless, does what was asked, and is well written.",
         "What a judge grades by, where --reward is the address of a server.",
@@ -501,7 +550,7 @@ class AnsweringSettings(Settings):
     batch_size: int = setting(64, "Answers in flight at once.", minimum=1, maximum=65_536)
     max_new_tokens: int = setting(256, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
     temperature: float = setting(1.0, "0 takes the likeliest token each time.", minimum=0.0, maximum=100.0)
-    top_k: int = setting(0, "Sample among this many likeliest tokens; 0 among all.", minimum=0)
+    top_k: int = setting(0, "Sample among this many likeliest tokens; 0 among all.", minimum=0, maximum=10_000_000)
     top_p: float = setting(
         1.0, "Sample among the likeliest tokens that hold this probability.", minimum=0.0, maximum=1.0
     )
@@ -544,7 +593,9 @@ class SampleConfig(AnsweringSettings):
 class ScoreConfig(Settings):
     """Scoring answers with a reward model."""
 
-    micro_batch_tokens: int = setting(8192, "Tokens in one forward pass, padding included.", minimum=16)
+    micro_batch_tokens: int = setting(
+        8192, "Tokens in one forward pass, padding included.", minimum=16, maximum=MOST_TOKENS
+    )
     batch_size: int = setting(64, "Rows read, scored and written together.", minimum=1, maximum=65_536)
     long_responses: str = setting(
         "refuse",
@@ -560,7 +611,9 @@ class EvaluateConfig(AnsweringSettings):
     """Perplexity, labels and answers, reward accuracy, or the win rate between two models."""
 
     max_new_tokens: int = setting(64, "Longest sampled answer in tokens.", minimum=1, maximum=32_768)
-    micro_batch_tokens: int = setting(8192, "Tokens in one forward pass, padding included.", minimum=16)
+    micro_batch_tokens: int = setting(
+        8192, "Tokens in one forward pass, padding included.", minimum=16, maximum=MOST_TOKENS
+    )
     documents: str = setting(
         "auto",
         "What parts the documents of a .txt file: a blank line (blocks), two of them (sections), or nothing (file).",
@@ -575,7 +628,7 @@ class EvaluateConfig(AnsweringSettings):
         choices=("score", "generate"),
     )
     answers: int = setting(
-        100, "Demonstrations that are answered and compared with their responses; 0 none.", minimum=0
+        100, "Demonstrations that are answered and compared with their responses; 0 none.", minimum=0, maximum=1_000_000
     )
     answer_temperature: float = setting(
         0.0, "Temperature of those answers; 0 takes the likeliest token each time.", minimum=0.0, maximum=100.0
@@ -630,6 +683,11 @@ def _parsed(field: "dataclasses.Field[Any]", kind: type, value: Any) -> Any:
     in_range = (low is None or parsed >= low) and (high is None or parsed <= high)
     if not in_range or (choices and parsed not in choices):
         raise BadInput(f"The setting {field.name} must be {_accepted(field, kind)}, not {value!r}.")
+    if field.metadata["reads"] is not None:
+        try:
+            field.metadata["reads"](parsed)
+        except ValueError as error:
+            raise BadInput(f"The setting {field.name} {error}") from None
     return parsed
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 STATUS_VARIABLE = "HONE_STATUS_FILE"
 SHUTDOWN_SECONDS = 120
 """Time for a step to end and a checkpoint to be written once the processes are told to stop."""
+DIED = 128 + signal.SIGKILL
+"""Exit status of a run of which a process was killed: what a shell says of such a process."""
 LAUNCHED_VARIABLES = ("RANK", "WORLD_SIZE")
 
 

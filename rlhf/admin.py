@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from annotate.admin import ReadOnlyAdmin
 
-from .models import Iteration, LoopPolicy, ModelVersion, RunInput, RunMetric, TrainingRun, WorkerHeartbeat
+from .models import Iteration, LoopPolicy, ModelVersion, Promotion, RunInput, RunMetric, TrainingRun, WorkerHeartbeat
 
 
 class RunInputInline(admin.TabularInline):
@@ -41,6 +41,13 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     list_select_related = ("project", "created_by")
     date_hierarchy = "created_at"
     inlines = (RunInputInline,)
+
+
+@admin.register(Promotion)
+class PromotionAdmin(ReadOnlyAdmin):
+    list_display = ("id", "version", "verb", "replaced", "by", "created_at")
+    list_filter = ("verb",)
+    list_select_related = ("version", "replaced", "by")
 
 
 @admin.register(ModelVersion)

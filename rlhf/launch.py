@@ -43,14 +43,15 @@ def start(
     """Queue a run. Inputs that aren't given are the usual ones; without a snapshot one is made of the data as it is.
 
     `beside` are reward models that are asked together with the one among the inputs. Raises Refused where there is
-    nothing to fill in, and for inputs of the wrong kind.
+    nothing to fill in, for inputs of the wrong kind, and for more than the project or a worker's machine may hold.
     """
     if stage not in LAUNCHABLE:
         raise Refused(
             _("There is no stage %(stage)r to start; there are %(stages)s.")
-            % {"stage": stage, "stages": ", ".join(LAUNCHABLE)},
+            % {"stage": str(stage), "stages": ", ".join(LAUNCHABLE)},
             status=400,
         )
+    runs.refuse_too_many(project)
     chosen = usual_inputs(project, stage, given=inputs or {})
     for role, version in chosen.items():
         if (version.kind == ModelVersion.Kind.REWARD) != (role in (Role.REWARD, Role.PREVIOUS)):
@@ -61,11 +62,12 @@ def start(
     others = [version for version in dict.fromkeys(beside) if version != chosen.get(Role.REWARD)]
     _check_beside(others, stage=stage)
     kind = NEEDS[stage].snapshot
-    if kind and snapshot is None:
-        snapshot = snapshots.request(project=project, kind=kind, by=by)
-    return runs.enqueue(
-        project=project, stage=stage, config=config, inputs=chosen, beside=others, snapshot=snapshot, by=by
-    )
+    with transaction.atomic():  # a run that is refused leaves no snapshot behind
+        if kind and snapshot is None:
+            snapshot = snapshots.request(project=project, kind=kind, by=by)
+        return runs.enqueue(
+            project=project, stage=stage, config=config, inputs=chosen, beside=others, snapshot=snapshot, by=by
+        )
 
 
 def start_seeds(

@@ -22,8 +22,10 @@ from django.db import DatabaseError, close_old_connections
 from django.utils.translation import gettext_noop
 
 from . import children, failures, runs, sampling, stages
+from .machine import MemoryWatch
 from .models import ModelVersion, RunInput, TrainingRun
 from .runs import Lease
+from .stall import StallDetector
 from .stopping import worker_is_stopping
 
 QUEUE = sampling.LIVE_QUEUE
@@ -42,9 +44,10 @@ log = logging.getLogger(__name__)
 class Gone(Exception):
     """The process ended in the middle of a call; `returncode` says how."""
 
-    def __init__(self, returncode: int) -> None:
+    def __init__(self, returncode: int, *, memory_ran_out: bool = False) -> None:
         super().__init__(f"the process that answers ended with status {returncode}")
         self.returncode = returncode
+        self.memory_ran_out = memory_ran_out
 
 
 class Answering:
@@ -54,6 +57,7 @@ class Answering:
         self._child: subprocess.Popen[bytes] | None = None
         self._version: int | None = None
         self._rest = b""
+        self._memory = MemoryWatch()
 
     @property
     def log_file(self) -> Path:
@@ -78,14 +82,24 @@ class Answering:
             child.stdin.write(json.dumps(call).encode() + b"\n")
             child.stdin.flush()
         except BrokenPipeError:
-            raise Gone(child.wait()) from None
+            raise self._gone(child) from None
+        self._memory.look()
+        stall = StallDetector(session=child.pid, folders=[])
         while True:
             said = self._line(child)
             yield said
+            if said is not None:
+                stall.note_output()
+            elif stall.is_stalled():
+                children.signal_group(child.pid, signal.SIGKILL)
+                raise self._gone(child)
             if said is not None and "responses" in said:
                 self._version = version.pk
             if said is not None and said.keys() & LAST_WORDS:
                 return
+
+    def _gone(self, child: subprocess.Popen[bytes]) -> Gone:
+        return Gone(child.wait(), memory_ran_out=self._memory.ran_out())
 
     def end(self) -> None:
         """Its memory is free afterwards. A call that is under way is lost."""
@@ -121,10 +135,11 @@ class Answering:
         assert child.stdout is not None
         while b"\n" not in self._rest:
             if not select.select([child.stdout], [], [], TICK_SECONDS)[0]:
+                self._memory.look()
                 return None
             block = os.read(child.stdout.fileno(), 65_536)
             if not block:
-                raise Gone(child.wait())
+                raise self._gone(child)
             self._rest += block
         line, _, self._rest = self._rest.partition(b"\n")
         try:
@@ -144,7 +159,9 @@ def answer(run: TrainingRun, lease: Lease) -> None:
     try:
         said = _last_word(run, lease, version)
     except Gone as gone:
-        return runs.fail(lease, error=failures.of_child(returncode=gone.returncode, log=_answering.log_tail()))
+        return failures.end(
+            lease, returncode=gone.returncode, log=_answering.log_tail(), memory_ran_out=gone.memory_ran_out
+        )
     if said == CANCELLED:
         return runs.finish_cancelled(lease)
     if said == RELEASED:

@@ -55,7 +55,9 @@ class ModelVersion(models.Model):
     promoted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    promoted_at = models.DateTimeField(null=True, blank=True)
+    promoted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was last put into use; the history is in Promotion."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -79,6 +81,28 @@ class ModelVersion(models.Model):
     def label(self) -> str:
         """Its name on a page."""
         return f"{self.get_kind_display()} {self.number}"
+
+
+class Promotion(models.Model):
+    """A change of the model in use: append-only, so that going back is told from going on."""
+
+    class Verb(models.TextChoices):
+        PROMOTE = "promote", _("promoted")
+        ROLL_BACK = "roll_back", _("rolled back to")
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="promotions")
+    verb = models.CharField(max_length=9, choices=Verb.choices, default=Verb.PROMOTE)
+    replaced = models.ForeignKey(
+        ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+", help_text="In use until then."
+    )
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.version}"
 
 
 class TrainingRun(models.Model):
@@ -210,9 +234,13 @@ class LoopPolicy(models.Model):
 
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="loop_policy")
     enabled = models.BooleanField(default=False, help_text="Start rounds by itself.")
-    judgments_per_round = models.PositiveIntegerField(default=200, help_text="New judgments that start a round.")
+    judgments_per_round = models.PositiveIntegerField(
+        default=200, validators=[MinValueValidator(1)], help_text="New judgments that start a round."
+    )
     prompts_per_round = models.PositiveIntegerField(
-        default=64, help_text="Prompts the new policy answers for the queue."
+        default=64,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text="Prompts the new policy answers for the queue.",
     )
     gates = models.JSONField(
         default=dict, blank=True, help_text='Bounds between steps, such as {"reward_accuracy": 0.55, "kl": 50}.'
@@ -239,7 +267,11 @@ class LoopPolicy(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(random_share__gte=0, random_share__lte=1), name="loop_policy_random_share_0_to_1"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(judgments_per_round__gte=1, prompts_per_round__gte=1, tasks_scored__gte=2),
+                name="loop_policy_counts_above_0",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -319,6 +351,9 @@ class WorkerHeartbeat(models.Model):
     queues = models.JSONField(default=list)
     host = models.CharField(max_length=200, blank=True)
     process_id = models.PositiveIntegerField(null=True, blank=True)
+    capacity = models.JSONField(
+        default=dict, blank=True, help_text="Of its machine: cores, bytes of memory, bytes free for data."
+    )
     seen_at = models.DateTimeField()
 
     class Meta:

@@ -3,6 +3,7 @@
     queued -> running -> succeeded | failed | cancelled
     running -> lost -> queued | failed          the worker went silent
     running -> queued                           the worker was told to stop and put the run back
+    running -> queued | failed                  its process was killed or did nothing any more
 
 The row is the truth and a Celery message only wakes a worker, so messages may be lost, late or doubled. Whoever claims
 a run gets a new lease token, and every later write carries it (fencing): a worker that was taken for dead and comes
@@ -11,7 +12,7 @@ back changes nothing any more. Each change is one conditional update that checks
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,7 +31,7 @@ from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from models_core.config import STAGES, BadInput, parse
 
-from . import workers
+from . import estimates, workers
 from .models import Iteration, ModelVersion, RunInput, RunMetric, TrainingRun
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def enqueue(
     stage: str,
     config: Mapping[str, Any],
     inputs: Mapping[str, ModelVersion],
-    beside: Iterable[ModelVersion] = (),
+    beside: Sequence[ModelVersion] = (),
     by: User | None,
     options: Mapping[str, Any] | None = None,
     snapshot: Snapshot | None = None,
@@ -80,12 +81,16 @@ def enqueue(
     """Write a queued run with its inputs ({role: version}) and audit event; a worker is woken after the commit.
 
     `beside` are further reward models, asked together with the one among the inputs.
-    Raises Refused for a setting that the stage doesn't have or take.
+    Raises Refused for a setting that the stage doesn't have or take, and for a run that no worker's machine can hold.
     """
     try:
         parsed = parse(STAGES[stage], config)
     except BadInput as error:
         raise Refused(str(error), status=400) from None
+    queue = queue or training_queue()
+    estimates.refuse_impossible(
+        stage=stage, config=config, queue=queue, models=[*inputs.values(), *beside], snapshot=snapshot
+    )
     with transaction.atomic():
         run = TrainingRun.objects.create(
             project=project,
@@ -95,7 +100,7 @@ def enqueue(
             seed=parsed.seed,
             snapshot=snapshot,
             iteration=iteration,
-            queue=queue or training_queue(),
+            queue=queue,
             created_by=by,
         )
         read = [*inputs.items(), *((RunInput.Role.BESIDE, version) for version in beside)]
@@ -103,6 +108,27 @@ def enqueue(
         audit.record(verb="run.queued", actor=by, subject=run, project=project, stage=stage, config=run.config)
         wake(run)
     return run
+
+
+def refuse_too_many(project: Project) -> None:
+    """Raise Refused (429) when as many runs wait or run as the project, or the site, may have at once.
+
+    Chats' turns and the runs of rounds don't count: their number is bounded already.
+    """
+    open_runs = TrainingRun.objects.exclude(status__in=TrainingRun.ENDED).exclude(queue="live").filter(iteration=None)
+    most = settings.HONE_RUNS_A_PROJECT
+    if open_runs.filter(project=project).count() >= most:
+        raise Refused(
+            _("%(most)d runs of this project wait or run already. Wait until one has ended, or cancel one.")
+            % {"most": most},
+            status=429,
+        )
+    if open_runs.count() >= settings.HONE_RUNS_A_SITE:
+        raise Refused(
+            _("%(most)d runs of this site wait or run already. Wait until one has ended.")
+            % {"most": settings.HONE_RUNS_A_SITE},
+            status=429,
+        )
 
 
 def training_queue() -> str:
@@ -194,22 +220,46 @@ def _end(lease: Lease, **values: Any) -> None:
     send("rlhf.after_run", lease.run_id)
 
 
+def retry(lease: Lease, *, error: str, activity: str) -> None:
+    """Put a run back whose process was interrupted, to go on from its checkpoint; `activity` says so on its page.
+
+    It counts as an attempt: the last one of `max_attempts` ends the run with `error`. Raises LeaseLost.
+    """
+    with transaction.atomic():
+        run = lease.rows().select_related("project").first()
+        if run is None:
+            raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
+        audit.record(
+            verb="run.interrupted", actor=None, subject=run, project=run.project, attempt=run.attempt, error=error
+        )
+        if run.cancel_requested_at is not None:
+            _end(lease, status=Status.CANCELLED, activity="")
+        elif run.attempt >= run.max_attempts:
+            _end(lease, status=Status.FAILED, activity="", error=error)
+        else:
+            _put_back(lease, activity=activity)
+            wake(run)
+
+
 def release(lease: Lease) -> None:
     """Put the run back, to be resumed from its checkpoint: its worker is going away. Not counted as an attempt."""
     with transaction.atomic():
         run = lease.rows().first()
         if run is None:
             raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
-        lease.write(
-            status=Status.QUEUED,
-            attempt=F("attempt") - 1,
-            lease_token=None,
-            lease_until=None,
-            process_group=None,
-            queued_at=timezone.now(),
-            activity=gettext_noop("stopped with its worker, waits to go on"),
-        )
+        _put_back(lease, activity=gettext_noop("stopped with its worker, waits to go on"), attempt=F("attempt") - 1)
         wake(run)
+
+
+def _put_back(lease: Lease, **values: Any) -> None:
+    lease.write(
+        status=Status.QUEUED,
+        lease_token=None,
+        lease_until=None,
+        process_group=None,
+        queued_at=timezone.now(),
+        **values,
+    )
 
 
 def request_cancel(*, run: TrainingRun, by: User | None) -> None:

@@ -49,6 +49,8 @@ def start(
         )
     if prompt_count < 1:
         raise Refused(_("Choose at least one prompt."), status=400)
+    if iteration is None:
+        runs.refuse_too_many(project)
     return runs.enqueue(
         project=project,
         stage=Stage.SAMPLE,

@@ -21,10 +21,12 @@ from django.utils.translation import gettext_noop
 from annotate.errors import Refused
 from models_core.config import BadInput
 
-from . import children, failures, live, runs, stages, workers
+from . import children, estimates, failures, live, runs, stages, workers
+from .machine import MemoryWatch
 from .models import TrainingRun
 from .run_files import RunFiles
 from .runs import Lease, LeaseLost
+from .stall import StallDetector
 from .stopping import worker_is_stopping
 
 log = logging.getLogger(__name__)
@@ -64,17 +66,23 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
     files = RunFiles(run)
     files.make()
     runs.renew(lease, folder=files.relative, activity=gettext_noop("preparing"))
+    estimates.refuse_full_disk()
     command = stages.prepare(run, files, keep_alive=lambda: runs.renew(lease))
     if not stages.is_finished(run, files):
         with child_process(command.arguments, files) as child:
             runs.renew(lease, process_group=child.pid, activity=command.activity)
-            ending = _Watch(child=child, lease=lease, files=files, base_model=command.base_model).until_ended()
+            watch = _Watch(child=child, lease=lease, files=files, base_model=command.base_model)
+            ending = watch.until_ended()
         if ending == "cancelled":
             return runs.finish_cancelled(lease)
         if ending == "released" or child.returncode == STOPPED_WITH_CHECKPOINT:
             return runs.release(lease)
+        if ending == "stalled":
+            return runs.retry(lease, error=failures.STALLED, activity=failures.STALLED_WAITS)
         if child.returncode != 0:
-            return runs.fail(lease, error=failures.of_child(returncode=child.returncode, log=files.log_tail()))
+            return failures.end(
+                lease, returncode=child.returncode, log=files.log_tail(), memory_ran_out=watch.memory.ran_out()
+            )
     runs.renew(lease, process_group=None, activity=gettext_noop("storing the result"))
     result = stages.collect(run, lease, files)
     runs.succeed(
@@ -107,13 +115,24 @@ class _Watch:
         self.shown: dict[str, Any] = {}
         self.stopping = ""
         self.kill_at = 0.0
+        self.stall = StallDetector(session=child.pid, folders=[files.path])
+        self.memory = MemoryWatch()
 
     def until_ended(self) -> str:
-        """ "ended" by itself, "cancelled", or "released" because this worker is told to stop. Raises LeaseLost."""
+        """ "ended" by itself, "cancelled", "released" because this worker is told to stop, or "stalled".
+
+        Raises LeaseLost, and Refused when the disk is nearly full.
+        """
         with children.sigterm_is_noted() as was_told:
             while not self._has_ended():
+                self.memory.look()
                 if was_told() or worker_is_stopping():
                     self._stop("released", grace=SHUTDOWN_GRACE_SECONDS)
+                if not self.stopping:
+                    estimates.refuse_full_disk()
+                    if self.stall.is_stalled():
+                        log.warning("The process of run %s does nothing any more and is ended.", self.lease.run_id)
+                        return "stalled"
                 try:
                     close_old_connections()
                     self._report()

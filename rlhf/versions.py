@@ -12,7 +12,7 @@ from annotate import audit
 from annotate.errors import Refused
 from annotate.models import Author, Project, User
 
-from .models import ModelVersion, RunInput, Stage, TrainingRun
+from .models import ModelVersion, Promotion, RunInput, Stage, TrainingRun
 
 Kind = ModelVersion.Kind
 KIND_OF_STAGE = {Stage.SFT: Kind.SFT, Stage.REWARD: Kind.REWARD, Stage.PPO: Kind.POLICY}
@@ -104,23 +104,47 @@ def find(project: Project, name: str) -> ModelVersion:
 
 
 def promote(version: ModelVersion, *, by: User | None) -> None:
-    """Put a version into use: a reward model as the one that scores, any other as the policy that answers."""
+    """Put a version into use: a reward model as the one that scores, any other as the policy that answers.
+
+    Nothing happens where it is in use already.
+    """
     with transaction.atomic():
         _lock(version.project)
-        _switch(version)
-        ModelVersion.objects.filter(pk=version.pk).update(promoted_by=by, promoted_at=timezone.now())
+        version.refresh_from_db()
+        if version.active:
+            return
+        _switch(version, verb=Promotion.Verb.PROMOTE, by=by)
         audit.record(verb="model.promoted", actor=by, subject=version, project=version.project, model=str(version))
     version.refresh_from_db()
 
 
+def in_use(version: ModelVersion) -> ModelVersion | None:
+    """The version whose place this one would take."""
+    return _family(version).filter(active=True).exclude(pk=version.pk).first()
+
+
 def previous(version: ModelVersion) -> ModelVersion | None:
-    """What was in use before this version was promoted."""
-    earlier = (
-        _family(version).filter(promoted_at__lt=version.promoted_at)
-        if version.promoted_at
-        else ModelVersion.objects.none()
+    """What a version in use is rolled back to: what was in use when it was promoted, however it came back later.
+
+    Read from the history as a pile: a promotion lays a version on top, going back takes the top one off. So what was
+    rolled back from is never what is offered.
+    """
+    pile: list[ModelVersion] = []
+    for change in history(version):
+        if change.verb == Promotion.Verb.ROLL_BACK:
+            pile = pile[:-1]
+        if not pile or pile[-1] != change.version:
+            pile.append(change.version)
+    return pile[-2] if len(pile) > 1 and pile[-1] == version else None
+
+
+def history(version: ModelVersion) -> QuerySet[Promotion]:
+    """Changes of what is in use among the version and those it can take the place of, the oldest first."""
+    return (
+        Promotion.objects.filter(version__in=_family(version))
+        .select_related("version", "replaced", "by")
+        .order_by("pk")
     )
-    return earlier.exclude(pk=version.pk).order_by("-promoted_at").first()
 
 
 def roll_back(version: ModelVersion, *, by: User | None) -> ModelVersion:
@@ -136,7 +160,7 @@ def roll_back(version: ModelVersion, *, by: User | None) -> ModelVersion:
         before = previous(version)
         if before is None:
             raise Refused(_("No other model was in use before %(version)s.") % {"version": version})
-        _switch(before)
+        _switch(before, verb=Promotion.Verb.ROLL_BACK, by=by)
         audit.record(
             verb="model.rolled_back",
             actor=by,
@@ -149,9 +173,13 @@ def roll_back(version: ModelVersion, *, by: User | None) -> ModelVersion:
     return before
 
 
-def _switch(version: ModelVersion) -> None:
-    _family(version).filter(active=True).exclude(pk=version.pk).update(active=False)
-    ModelVersion.objects.filter(pk=version.pk).update(active=True)
+def _switch(version: ModelVersion, *, verb: str, by: User | None) -> None:
+    """Put a version into use in place of the one that is, and note it in the history."""
+    replaced = in_use(version)
+    if replaced is not None:
+        ModelVersion.objects.filter(pk=replaced.pk).update(active=False)
+    ModelVersion.objects.filter(pk=version.pk).update(active=True, promoted_by=by, promoted_at=timezone.now())
+    Promotion.objects.create(version=version, verb=verb, replaced=replaced, by=by)
 
 
 def _family(version: ModelVersion) -> QuerySet[ModelVersion]:
@@ -177,7 +205,8 @@ def _create(*, project: Project, kind: str, active: bool, **fields: Any) -> Mode
         author, _made = Author.objects.get_or_create(
             kind=Author.Kind.MODEL, name=f"{project.slug}/{kind}-{number}", user=None
         )
-    promoted_at = timezone.now() if active else None
-    return ModelVersion.objects.create(
-        project=project, kind=kind, number=number, author=author, active=active, promoted_at=promoted_at, **fields
-    )
+    version = ModelVersion.objects.create(project=project, kind=kind, number=number, author=author, **fields)
+    if active:
+        _switch(version, verb=Promotion.Verb.PROMOTE, by=None)
+        version.refresh_from_db()
+    return version

@@ -4,14 +4,25 @@ import os
 import socket
 from datetime import timedelta
 from pathlib import Path
+from typing import TypedDict
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from . import machine
 from .models import TrainingRun, WorkerHeartbeat
 
 BEAT_SECONDS = 10.0
 ALIVE = timedelta(seconds=45)
+
+
+class Offered(TypedDict):
+    """What the workers of a queue have for a run; None where no worker says."""
+
+    cores: int | None
+    memory: int | None
+    disk_free: int
 
 
 def host() -> str:
@@ -47,7 +58,13 @@ def beat(*, name: str, queues: list[str]) -> None:
     """A worker says that it is alive."""
     WorkerHeartbeat.objects.update_or_create(
         name=name,
-        defaults={"queues": queues, "host": host(), "process_id": os.getpid(), "seen_at": timezone.now()},
+        defaults={
+            "queues": queues,
+            "host": host(),
+            "process_id": os.getpid(),
+            "capacity": machine.capacity(settings.HONE_DATA),
+            "seen_at": timezone.now(),
+        },
     )
 
 
@@ -58,8 +75,22 @@ def leave(*, name: str) -> None:
 
 def listening() -> set[str]:
     """The queues that a living worker listens to."""
-    alive = WorkerHeartbeat.objects.filter(seen_at__gt=timezone.now() - ALIVE)
-    return {queue for queues in alive.values_list("queues", flat=True) for queue in queues}
+    return {queue for worker in _alive() for queue in worker.queues}
+
+
+def capacity(queue: str) -> Offered:
+    """The most that one living worker of a queue offers; where there is none, what is known of the disk here."""
+    found = [worker.capacity for worker in _alive() if queue in worker.queues and worker.capacity]
+    here = machine.disk_free(settings.HONE_DATA)
+    return Offered(
+        cores=max((each["cores"] for each in found), default=None),
+        memory=max((each["memory"] for each in found if each["memory"] is not None), default=None),
+        disk_free=max((each["disk_free"] for each in found), default=here),
+    )
+
+
+def _alive() -> QuerySet[WorkerHeartbeat]:
+    return WorkerHeartbeat.objects.filter(seen_at__gt=timezone.now() - ALIVE)
 
 
 def is_listening(queue: str) -> bool:

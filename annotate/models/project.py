@@ -45,11 +45,6 @@ class Project(models.Model):
     overlap = models.PositiveSmallIntegerField(
         "judgments a task (N)", default=1, validators=[MinValueValidator(1), MaxValueValidator(50)]
     )
-    gold_rate = models.FloatField(
-        default=0.0,
-        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
-        help_text="Share of tasks that carry a known ordering, between 0 and 1.",
-    )
     task_kinds = models.JSONField(default=default_task_kinds, help_text="Kinds of task that labelers get here.")
     lease_minutes = models.PositiveSmallIntegerField(
         default=30,
@@ -96,7 +91,6 @@ class Project(models.Model):
                 condition=Q(responses_per_task__gte=2, responses_per_task__lte=9), name="project_k_2_to_9"
             ),
             models.CheckConstraint(condition=Q(overlap__gte=1), name="project_overlap_at_least_1"),
-            models.CheckConstraint(condition=Q(gold_rate__gte=0, gold_rate__lte=1), name="project_gold_rate_0_to_1"),
         ]
 
     def __str__(self) -> str:

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from models_core import setting_texts
 from models_core.batching import epoch_order
 from models_core.config import BadInput, SFTConfig
 from models_core.demonstrations.encoding import Example
-
-MOST_PASSES = 1000
-"""Over one data set in an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +46,14 @@ class Step:
 
 
 def data_weights(text: str, *, files: int) -> list[Fraction]:
-    """The setting data_weights, as the decimals that were written; 1 for each file if it is empty. Raises BadInput."""
-    if not text.strip():
-        return [Fraction(1)] * files
+    """The setting data_weights for so many files; 1 for each file if it is empty. Raises BadInput."""
     try:
-        weights = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise BadInput(f"The setting data_weights must be numbers parted by commas, not {text!r}.") from None
-    if any(not 0 < weight <= MOST_PASSES for weight in weights):
-        raise BadInput(f"The setting data_weights must hold numbers above 0 and up to {MOST_PASSES}.")
-    if len(weights) != files:
+        weights = setting_texts.data_weights(text)
+    except ValueError as error:
+        raise BadInput(f"The setting data_weights {error}") from None
+    if weights and len(weights) != files:
         raise BadInput(f"The setting data_weights holds {len(weights)} numbers for {files} data files.")
-    return [Fraction(str(weight)) for weight in weights]
+    return weights or [Fraction(1)] * files
 
 
 def passes_over(weight: Fraction, *, epochs: int) -> int:

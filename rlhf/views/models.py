@@ -4,16 +4,19 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access
 from annotate.errors import Refused
 from annotate.permissions import Capability, ProjectRequest, requires
 
-from .. import curves, sampling, versions
+from .. import curves, promotions, sampling, versions
 from ..forms import SampleForm
-from ..models import ModelVersion
+from ..models import ModelVersion, Promotion
+from ..promotions import Change
 from ..reports import stored
+
+CHANGES_SHOWN = 50
 
 
 @require_safe
@@ -22,6 +25,7 @@ def models(request: ProjectRequest) -> HttpResponse:
     project = request.project
     versions.base(project)
     found = project.model_versions.select_related("run", "promoted_by").prefetch_related("parents")
+    changes = Promotion.objects.filter(version__project=project).select_related("version", "replaced", "by")
     rows = [
         {
             "version": version,
@@ -35,31 +39,61 @@ def models(request: ProjectRequest) -> HttpResponse:
         "project": project,
         "rows": rows,
         "policy": versions.active_policy(project),
+        "changes": changes.order_by("-pk")[:CHANGES_SHOWN],
         "form": SampleForm(initial={"prompts": sampling.DEFAULT_PROMPTS, "samples": project.responses_per_task}),
     }
     return render(request, "rlhf/models.html", context)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @requires(Capability.TRAIN)
 def promote(request: ProjectRequest, version_id: int) -> HttpResponse:
+    """What would change, and the button that does it."""
     version = access.load(request, ModelVersion, pk=version_id)
+    change = promotions.change_to(version)
+    if version.active:
+        messages.info(request, _("%(version)s is in use already.") % {"version": version.label})
+        return redirect("rlhf:models", request.project.slug)
+    if not _is_confirmed(request, change):
+        return _confirmation(request, change, goes_back=False)
     versions.promote(version, by=request.user)
     messages.success(request, _("%(version)s is in use now.") % {"version": version.label})
     return redirect("rlhf:models", request.project.slug)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @requires(Capability.TRAIN)
 def roll_back(request: ProjectRequest, version_id: int) -> HttpResponse:
+    """What would change by going back from the version in use, and the button that does it."""
     version = access.load(request, ModelVersion, pk=version_id)
+    before = versions.previous(version) if version.active else None
     try:
+        if before is not None and not _is_confirmed(request, change := promotions.change_to(before)):
+            return _confirmation(request, change, goes_back=True)
         before = versions.roll_back(version, by=request.user)
     except Refused as error:
         messages.error(request, str(error))
     else:
         messages.success(request, _("%(before)s is in use again.") % {"before": before.label})
     return redirect("rlhf:models", request.project.slug)
+
+
+def _is_confirmed(request: ProjectRequest, change: Change) -> bool:
+    """Whether the button was pressed below what would change now: not what would have changed when it was shown."""
+    in_use = str(change.current.pk) if change.current is not None else ""
+    return request.method == "POST" and request.POST.get("instead_of") == in_use
+
+
+def _confirmation(request: ProjectRequest, change: Change, *, goes_back: bool) -> HttpResponse:
+    is_stale = request.method == "POST"
+    context = {
+        "project": request.project,
+        "change": change,
+        "goes_back": goes_back,
+        "action": request.path,
+        "stale": is_stale and "instead_of" in request.POST,
+    }
+    return render(request, "rlhf/promote.html", context, status=409 if is_stale else 200)
 
 
 @require_POST

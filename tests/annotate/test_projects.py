@@ -36,7 +36,7 @@ def test_names_may_repeat_but_addresses_do_not(cast):
         ({"responses_per_task": 1}, "Answers a task"),
         ({"responses_per_task": 10}, "Answers a task"),
         ({"overlap": 0}, "Judgments a task"),
-        ({"gold_rate": 1.5}, "Gold rate"),
+        ({"gold_rate": 0.5}, "no setting 'gold_rate'"),
         ({"name": ""}, "Name"),
         ({"task_kinds": []}, "kinds of task"),
         ({"task_kinds": ["compare", "sing"]}, "kinds of task"),

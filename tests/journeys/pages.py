@@ -153,6 +153,8 @@ STATES: dict[str, list[State]] = {
         State("run-policy", "rlhf:run", "/p/kindness/runs/{run_policy}/", open_all),
         State("report", "rlhf:report", "/p/kindness/runs/{run_succeeded}/report/", open_all),
         State("models", "rlhf:models", "/p/kindness/models/"),
+        State("promote", "rlhf:promote", "/p/kindness/models/{candidate}/promote"),
+        State("roll-back", "rlhf:roll_back", "/p/kindness/models/{policy}/roll-back"),
         State("loop", "rlhf:loop", "/p/kindness/loop/"),
         State("choices", "rlhf:choices", "/p/kindness/next/"),
         State("choices-empty", "rlhf:choices", "/p/blank/next/"),
@@ -226,7 +228,7 @@ WITHOUT_A_PAGE = {
         "annotate:download",
     ),
     *("rlhf:report_file", "rlhf:frontier_file"),
-    *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:promote", "rlhf:roll_back", "rlhf:start_loop"),
+    *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_policy", "rlhf:choose", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
 }
 """Deeds, parts of pages and data: they answer with one of the pages above, a piece of it, or no page at all."""

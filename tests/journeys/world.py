@@ -8,6 +8,7 @@ from annotate import exam, invitations, queue, review
 from annotate.few_shot import FewShot
 from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, Snapshot, Task
 from annotate.projects import create_project, edit_project
+from rlhf import versions
 from rlhf.models import Iteration, ModelVersion, RunMetric, Stage, TrainingRun
 from tests import policy_runs, reports
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
@@ -101,7 +102,10 @@ class World:
 
     def _training(self) -> None:
         project = self.cast.project
-        version = ModelVersion.objects.create(project=project, kind="base", number=1, base_model="tiny", active=True)
+        version = ModelVersion.objects.create(project=project, kind="base", number=1, base_model="tiny")
+        tuned = ModelVersion.objects.create(project=project, kind="sft", number=1, folder="runs/2/model")
+        for used in (version, tuned):
+            versions.promote(used, by=self.cast.manager)
         reward = ModelVersion.objects.create(
             project=project, kind="reward", number=1, folder="runs/1/model", metrics={"accuracy": 0.71, "loss": 0.61}
         )
@@ -124,6 +128,7 @@ class World:
             if status == TrainingRun.Status.SUCCEEDED:
                 ids = [f"judgment-{key}" for key in project.judgments.values_list("pk", flat=True)]
                 reports.leave_report(run, reports.made_up(ids=ids), newest=reports.NEWEST)
+        self.keys |= {"candidate": reward.pk, "policy": tuned.pk}
         self.keys["run_policy"] = policy_runs.made(project).pk
         for number, state in enumerate(("succeeded", "stopped", "failed", "active"), start=1):
             Iteration.objects.create(

@@ -2,17 +2,20 @@
 
 import json
 import os
+import re
 import signal
+import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection
 
-from annotate.models import Response, Task
+from annotate.models import AuditEvent, Response, Task
 from models_core import progress
 from rlhf import failures, launch, runs, supervisor, versions
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
@@ -39,11 +42,17 @@ def reward_run(cast: Cast, **config: object) -> TrainingRun:
 
 
 def execute_while(run: TrainingRun, deed: Callable[[TrainingRun], None]) -> TrainingRun:
-    """Supervise a run here, and do something in another thread once its child has reported a step."""
+    """Supervise a run here, and do something in another thread once its child has reported a further step."""
+    steps = RunMetric.objects.filter(run=run)
+    before = steps.order_by("-step").values_list("step", flat=True).first() or 0
+
+    def has_gone_on() -> bool:
+        has_child = TrainingRun.objects.filter(pk=run.pk, process_group__isnull=False).exists()
+        return has_child and steps.filter(step__gt=before).exists()
 
     def act() -> None:
         try:
-            wait_until(lambda: RunMetric.objects.filter(run=run).exists(), seconds=60, what="the first step")
+            wait_until(has_gone_on, seconds=60, what="the first step")
             deed(TrainingRun.objects.get(pk=run.pk))
         finally:
             connection.close()
@@ -54,6 +63,42 @@ def execute_while(run: TrainingRun, deed: Callable[[TrainingRun], None]) -> Trai
     thread.join()
     run.refresh_from_db()
     return run
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A control group of this test's, for memory."""
+    parents = [
+        Path("/sys/fs/cgroup" if controllers == "" else "/sys/fs/cgroup/memory") / path.lstrip("/")
+        for _number, controllers, path in (
+            line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()
+        )
+        if controllers in ("", "memory")
+    ]
+    for parent in parents:
+        group = parent / f"hone-test-{uuid.uuid4().hex[:8]}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / "memory.max").exists() or (group / "memory.limit_in_bytes").exists():
+            yield group
+            wait_until(lambda: not (group / "cgroup.procs").read_text(), what="the group's end")
+            group.rmdir()
+            return
+        group.rmdir()
+    pytest.skip("this process may make no control group with a memory limit")
+
+
+def limit_memory(group: Path, limit: int) -> None:
+    name = "memory.max" if (group / "memory.max").exists() else "memory.limit_in_bytes"
+    (group / name).write_text(str(limit))
+
+
+def group_of(run: TrainingRun) -> int:
+    """Of a child that runs: without one, 0 would stand for the group of the tests themselves."""
+    assert run.process_group
+    return run.process_group
 
 
 def is_gone(group: int | None) -> bool:
@@ -135,11 +180,97 @@ def test_a_run_of_two_processes_is_cancelled_like_any_other(cast: Cast, base: Mo
     assert "Stopped after step" in run.log
 
 
-def test_a_child_killed_for_its_memory_ends_failed_with_the_reason(cast: Cast, base: ModelVersion) -> None:
+def kill(run: TrainingRun) -> None:
+    os.killpg(group_of(run), signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_up(
+    cast: Cast, base: ModelVersion
+) -> None:
     make_judgments(cast, 6)
-    run = execute_while(reward_run(cast), lambda run: os.killpg(run.process_group or 0, signal.SIGKILL))
+    run = execute_while(reward_run(cast, save_every=1), kill)
+    assert (run.status, run.attempt, run.error, run.lease_token) == (Status.QUEUED, 1, "", None)
+    assert run.activity == failures.INTERRUPTED_WAITS
+    steps = [int(path.name[5:]) for path in (RunFiles(run).run / "checkpoints").glob("step-*")]
+    assert max(steps) >= 1
+
+    run = execute_while(run, kill)
+    assert (run.status, run.attempt) == (Status.QUEUED, 2)
+
+    run = execute_while(run, kill)
+    assert (run.status, run.attempt) == (Status.FAILED, 3)
+    assert run.error == (
+        "Its process was ended by signal 9 (Killed) in each of its attempts. The kernel reports no lack of memory."
+    )
+    interrupted = AuditEvent.objects.filter(verb="run.interrupted", subject_id=str(run.pk))
+    assert [event.detail["attempt"] for event in interrupted.order_by("pk")] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_killed_process_of_two_is_told_from_a_wrong_setting_and_tried_again(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+
+    def kill_one(run: TrainingRun) -> None:
+        group = run.process_group
+        worker = Path(f"/proc/{group}/task/{group}/children").read_text().split()[-1]
+        os.kill(int(worker), signal.SIGKILL)
+
+    run = execute_while(reward_run(cast, processes=2), kill_one)
+    assert (run.status, run.attempt, run.error) == (Status.QUEUED, 1, "")
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_child_that_the_kernel_ends_for_lack_of_memory_fails_at_once_and_says_so(
+    cast: Cast, base: ModelVersion, memory_group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_judgments(cast, 6)
+    # Loading torch alone takes several times as much.
+    limit_memory(memory_group, 64 * 2**20)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho $$ > {memory_group}/cgroup.procs\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    run = reward_run(cast)
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.error) == (Status.FAILED, 1, failures.OUT_OF_MEMORY)
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_stopped_child_is_ended_and_goes_on_from_its_checkpoint(
+    cast: Cast, base: ModelVersion, settings: Any
+) -> None:
+    settings.HONE_IDLE_MINUTES = 0.05
+    make_judgments(cast, 6)
+    groups: list[int | None] = []
+
+    def stop(run: TrainingRun) -> None:
+        groups.append(run.process_group)
+        os.killpg(group_of(run), signal.SIGSTOP)
+
+    run = execute_while(reward_run(cast), stop)
+    assert (run.status, run.attempt, run.activity) == (Status.QUEUED, 1, failures.STALLED_WAITS)
+    assert is_gone(groups[0])
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_run_is_neither_begun_nor_goes_on_when_the_disk_is_nearly_full(
+    cast: Cast, base: ModelVersion, settings: Any
+) -> None:
+    make_judgments(cast, 6)
+    run, other = reward_run(cast), reward_run(cast)
+
+    def fill(run: TrainingRun) -> None:
+        settings.HONE_RESERVED_DISK_GB = 1_000_000
+
+    run = execute_while(run, fill)
     assert run.status == Status.FAILED
-    assert run.error.startswith("Its process was killed by the system (signal 9), most likely because memory ran out.")
+    assert re.fullmatch(r"Only .* are free below the data folder, and 976\.6\sTB of it are kept .*", run.error), run.error
+    assert RunMetric.objects.filter(run=run).exists()
+    supervisor.execute(other.pk)
+    other.refresh_from_db()
+    assert (other.status, RunFiles(other).is_started) == (Status.FAILED, False)
 
 
 def test_a_run_that_was_taken_away_is_stopped_and_written_no_more(cast: Cast, base: ModelVersion) -> None:
@@ -271,9 +402,6 @@ def test_secrets_stay_with_the_worker(
 @pytest.mark.parametrize(
     ("returncode", "log", "sentence"),
     [
-        (-9, "step 3", failures.KILLED),
-        (137, "", failures.KILLED),
-        (-11, "step 3", "Its process ended by signal 11 (Segmentation fault)."),
         (1, "Traceback\nMemoryError\n", failures.OUT_OF_MEMORY),
         (1, "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried 99 bytes", failures.OUT_OF_MEMORY),
         (1, "OSError: [Errno 28] No space left on device", failures.DISK_FULL),

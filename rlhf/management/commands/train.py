@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug of the project")
-        parser.add_argument("stage", choices=list(launch.LAUNCHABLE))
+        parser.add_argument("stage", choices=[str(stage) for stage in launch.LAUNCHABLE])
         parser.add_argument("--model", help="start from this model (policy-3, or a catalogue name, folder or Hub id)")
         parser.add_argument("--reference", help="for ppo: the model that the divergence is measured from")
         parser.add_argument(

@@ -1,0 +1,42 @@
+"""Settings whose text has several parts, such as "anna=2,ben=0.5": read the same where a run is asked for and in it.
+
+A ValueError ends the sentence "The setting NAME ...". Standard library only, like models_core.config.
+"""
+
+import math
+from fractions import Fraction
+
+MOST_PASSES = 1000
+"""Over one data set in an epoch."""
+
+
+def labeler_weights(text: str) -> dict[str, float]:
+    """{"anna": 2.0, "ben": 0.5} from "anna=2, ben=0.5"; a name given twice is refused."""
+    weights: dict[str, float] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, _, number = part.rpartition("=")
+        name = name.strip()
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not name or not 0 <= weight < math.inf:
+            raise ValueError(f"takes NAME=WEIGHT, parted by commas, with weights from 0 on, not {part!r}.")
+        if name in weights:
+            raise ValueError(f"names {name!r} twice.")
+        weights[name] = weight
+    return weights
+
+
+def data_weights(text: str) -> list[Fraction]:
+    """Passes over each data file, as the decimals that were written; empty where the text is."""
+    if not text.strip():
+        return []
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        raise ValueError(f"must be numbers parted by commas, not {text!r}.") from None
+    if any(not 0 < number <= MOST_PASSES for number in numbers):
+        raise ValueError(f"must hold numbers above 0 and up to {MOST_PASSES}.")
+    return [Fraction(str(number)) for number in numbers]

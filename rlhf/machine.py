@@ -1,0 +1,107 @@
+"""What this machine offers, and what its kernel says about the processes on it. Linux; elsewhere unknown is None."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypedDict
+
+PROC = Path("/proc")
+CGROUPS = Path("/sys/fs/cgroup")
+UNLIMITED = 2**60
+"""A memory limit of a control group above this means that there is none."""
+
+
+class Capacity(TypedDict):
+    """What a worker's machine has: processor cores, bytes of memory in all, bytes free below the data folder."""
+
+    cores: int
+    memory: int | None
+    disk_free: int
+
+
+def capacity(data: Path) -> Capacity:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Capacity(cores=cores, memory=memory(), disk_free=disk_free(data))
+
+
+def disk_free(folder: Path) -> int:
+    """Bytes that may still be written below a folder that exists."""
+    return shutil.disk_usage(folder).free
+
+
+def memory() -> int | None:
+    """Bytes of memory that processes here may use: the machine's, or less where a control group limits it."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+    return min([total, *_group_limits()])
+
+
+def oom_kills() -> int | None:
+    """Processes that the kernel has ended for lack of memory since the machine started, control groups' included."""
+    try:
+        counters = (PROC / "vmstat").read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return next((int(line.split()[1]) for line in counters.splitlines() if line.startswith("oom_kill ")), None)
+
+
+class MemoryWatch:
+    """Tells a process that the kernel ended for lack of memory from one that somebody killed.
+
+    `look` while the process lives: a kill that is counted after the last look is most likely the process's own.
+    """
+
+    def __init__(self) -> None:
+        self.look()
+
+    def look(self) -> None:
+        self._kills = oom_kills()
+
+    def ran_out(self) -> bool:
+        return self._kills is not None and (oom_kills() or 0) > self._kills
+
+
+def processor_ticks(session: int) -> int | None:
+    """Clock ticks of processor time that the living processes of a session have used; None where there are none."""
+    used = [int(stat[11]) + int(stat[12]) for stat in _stats() if int(stat[3]) == session]
+    return sum(used) if used else None
+
+
+def _stats() -> Iterator[list[str]]:
+    """The fields of /proc/PID/stat from the state on (proc(5)): 3 is the session, 11 and 12 user and system time."""
+    for path in PROC.glob("[0-9]*/stat"):
+        try:
+            # The name of the program, in brackets, may hold blanks and brackets.
+            yield path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended
+
+
+def _group_limits() -> list[int]:
+    """Memory limits of the control groups (version 2 and 1) that this process is in."""
+    try:
+        groups = (PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    limits = []
+    for line in groups:
+        _number, controllers, path = line.split(":", 2)
+        if controllers == "":
+            files = [(CGROUPS / path.lstrip("/"), "memory.max"), (CGROUPS, "memory.max")]
+        elif "memory" in controllers.split(","):
+            files = [(CGROUPS / "memory" / path.lstrip("/"), "memory.limit_in_bytes")]
+        else:
+            continue
+        limits += [limit for folder, name in files if (limit := _limit(folder / name)) is not None]
+    return limits
+
+
+def _limit(path: Path) -> int | None:
+    try:
+        limit = int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # "max" is no number
+        return None
+    return limit if 0 < limit < UNLIMITED else None
