@@ -719,5 +719,9 @@ def _accepted(field: "dataclasses.Field[Any]", kind: type) -> str:
         return "true or false"
     noun = {int: "a whole number", float: "a number", str: "a text"}[kind]
     if low is not None and high is not None:
-        return f"{noun} from {low:g} to {high:g}"
-    return f"{noun} of at least {low:g}" if low is not None else noun
+        return f"{noun} from {_figure(low)} to {_figure(high)}"
+    return f"{noun} of at least {_figure(low)}" if low is not None else noun
+
+
+def _figure(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"

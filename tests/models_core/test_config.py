@@ -31,7 +31,9 @@ def test_what_is_not_given_has_its_default():
         ({"learning_rate": "inf"}, "The setting learning_rate must be a number"),
         ({"method": "magic"}, "The setting method must be one of full, last_n, lora, qlora, adapter, prefix, prompt,"),
         ({"precision": "fp8"}, "The setting precision must be one of auto, bf16, fp32, not 'fp8'."),
-        ({"micro_batch_tokens": "1"}, "must be a whole number of at least 16, not '1'."),
+        ({"micro_batch_tokens": "1"}, "must be a whole number from 16 to 1048576, not '1'."),
+        ({"micro_batch_tokens": "1000000000"}, "must be a whole number from 16 to"),
+        ({"data_weights": "1,much"}, "The setting data_weights must be numbers parted by commas, not '1,much'."),
         ({"seed": "-1"}, "The setting seed must be a whole number"),
     ],
 )

@@ -114,30 +114,24 @@ def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_l
     assert {run.status for run in TrainingRun.objects.filter(queue="live")} == {"succeeded"}
 
 
-def test_that_break_off_or_are_cancelled_are_said_to_have_failed_and_the_next_are_given(
+def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_said_to_have_failed(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
 ) -> None:
     LoopPolicy.objects.filter(project=cast.project).update(sampling=SLOW)
     worker = celery_worker_process("default", "live")
 
-    def break_off(run: TrainingRun) -> None:
-        os.kill(answering_process(worker), signal.SIGKILL)
-
-    def cancel(run: TrainingRun) -> None:
-        runs.request_cancel(run=run, by=cast.manager)
-
-    for deed_done, status, error in ((break_off, "failed", "Its process was killed by the"), (cancel, "cancelled", "")):
-        request = turns.ask(**deed, after=0).request
-        assert request is not None
-        run = TrainingRun.objects.filter(queue="live").latest("pk")
-        wait_until(lambda waited=run: is_answering(waited), seconds=60, what="the model to answer")
-        deed_done(run)
-        wait_until(
-            lambda waited=request: AnswerRequest.objects.get(pk=waited.pk).state == "failed", what="the chat to be told"
-        )
-        run.refresh_from_db()
-        assert run.status == status
-        assert run.error.startswith(error)
+    request = turns.ask(**deed, after=0).request
+    assert request is not None
+    run = TrainingRun.objects.filter(queue="live").latest("pk")
+    wait_until(lambda: is_answering(run), seconds=60, what="the model to answer")
+    killed = answering_process(worker)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: is_answering(run) and run.attempt == 2, seconds=60, what="the second attempt")
+    assert answering_process(worker) != killed
+    runs.request_cancel(run=run, by=cast.manager)
+    wait_until(lambda: AnswerRequest.objects.get(pk=request.pk).state == "failed", what="the chat to be told")
+    run.refresh_from_db()
+    assert (run.status, run.error) == ("cancelled", "")
     LoopPolicy.objects.filter(project=cast.project).update(sampling={**SAMPLING, "temperature": 2.0})
     turns.ask(**deed, after=0)
     wait_until(lambda: offers(deed), seconds=60, what="answers after all")

@@ -82,8 +82,9 @@ def memory_group() -> Iterator[Path]:
         except OSError:
             continue
         if (group / "memory.max").exists() or (group / "memory.limit_in_bytes").exists():
+            members = group / "cgroup.procs"
             yield group
-            wait_until(lambda: not (group / "cgroup.procs").read_text(), what="the group's end")
+            wait_until(lambda: not members.read_text(), what="the group's end")  # noqa: B023
             group.rmdir()
             return
         group.rmdir()
@@ -266,7 +267,9 @@ def test_a_run_is_neither_begun_nor_goes_on_when_the_disk_is_nearly_full(
 
     run = execute_while(run, fill)
     assert run.status == Status.FAILED
-    assert re.fullmatch(r"Only .* are free below the data folder, and 976\.6\sTB of it are kept .*", run.error), run.error
+    assert re.fullmatch(r"Only .* are free below the data folder, and 976\.6\sTB of it are kept .*", run.error), (
+        run.error
+    )
     assert RunMetric.objects.filter(run=run).exists()
     supervisor.execute(other.pk)
     other.refresh_from_db()

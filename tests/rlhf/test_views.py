@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
+from annotate.errors import Refused
 from annotate.models import AuditEvent
-from rlhf import curves, failures, runs, versions
+from rlhf import curves, failures, launch, runs, versions
 from rlhf.forms import RunForm, SettingsForm
-from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunMetric, TrainingRun
+from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunMetric, Stage, TrainingRun
 from tests.cast import Cast
 
 from .conftest import make_judgments
@@ -212,16 +214,21 @@ def test_cancel_by_button(queued: Any, cast: Cast) -> None:
     assert "This run has ended already" in again.content.decode()
 
 
+def in_use_now(cast: Cast) -> dict[str, str]:
+    """What the page that asks for a confirmation holds."""
+    return {"instead_of": str(versions.active_policy(cast.project).pk)}
+
+
 def test_promote_and_roll_back_by_button_are_audited(cast: Cast, base: ModelVersion) -> None:
     policies = [
         ModelVersion.objects.create(project=cast.project, kind="policy", number=n, folder=f"runs/{n}") for n in (1, 2)
     ]
     client = as_user("researcher", cast)
     for policy in policies:
-        client.post(url(cast, "promote", policy.pk))
+        client.post(url(cast, "promote", policy.pk), in_use_now(cast))
         assert versions.active_policy(cast.project) == policy
     for expected in (policies[0], base):
-        client.post(url(cast, "roll_back", versions.active_policy(cast.project).pk))
+        client.post(url(cast, "roll_back", versions.active_policy(cast.project).pk), in_use_now(cast))
         assert versions.active_policy(cast.project) == expected
     said = client.post(url(cast, "roll_back", base.pk), follow=True).content.decode()
     assert "No other model was in use before base 1." in said
@@ -231,7 +238,7 @@ def test_promote_and_roll_back_by_button_are_audited(cast: Cast, base: ModelVers
 
 
 def test_a_reward_model_is_promoted_beside_the_policy(cast: Cast, base: ModelVersion, reward: ModelVersion) -> None:
-    as_user("manager", cast).post(url(cast, "promote", reward.pk))
+    as_user("manager", cast).post(url(cast, "promote", reward.pk), {"instead_of": ""})
     assert (versions.active_policy(cast.project), versions.active_reward(cast.project)) == (base, reward)
 
 
@@ -270,11 +277,38 @@ def test_the_rules_of_the_loop_are_saved_whole_or_not_at_all(cast: Cast, base: M
     changed = {"judgments_per_round": 50, "gate_reward_accuracy": "0.6", "ppo_config-set_episodes": "128"}
     client = as_user("manager", cast)
     assert client.post(url(cast, "loop_policy"), data | changed | {"ppo_config-set_episodes": "0"}).status_code == 400
+    for name in ("judgments_per_round", "prompts_per_round"):
+        refused = client.post(url(cast, "loop_policy"), data | changed | {name: "0"})
+        assert refused.status_code == 400
+        assert "Ensure this value is greater than or equal to 1." in refused.content.decode()
     assert not LoopPolicy.objects.exists()
     assert client.post(url(cast, "loop_policy"), data | changed).status_code == 302
     policy = LoopPolicy.objects.get()
     assert (policy.judgments_per_round, policy.gates, policy.enabled) == (50, {"reward_accuracy": 0.6}, False)
     assert (policy.reward_config, policy.ppo_config, policy.sampling) == ({}, {"episodes": 128}, {})
+
+
+def test_the_rules_say_what_stops_a_round(cast: Cast, base: ModelVersion) -> None:
+    said = as_user("manager", cast).get(url(cast, "loop")).content.decode()
+    assert "A round stops at the first gate whose bound it fails to keep" in said
+
+
+def test_labeler_weights_that_cannot_be_read_are_refused_where_they_are_entered(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 2)
+    for text in ("anna", "anna=much", "anna=-1", "=2", "anna=1,anna=2"):
+        with pytest.raises(Refused, match=r"The setting labeler_weights (takes NAME=WEIGHT|names 'anna' twice)"):
+            launch.start(project=cast.project, stage="reward", by=None, config={"labeler_weights": text})
+    form = RunForm({"set_labeler_weights": "anna"}, project=cast.project, stage="reward")
+    assert not form.is_valid()
+    assert not TrainingRun.objects.exists()
+
+
+def test_the_command_names_the_stages_that_there_are(cast: Cast, base: ModelVersion) -> None:
+    with pytest.raises(CommandError) as caught:
+        call_command("train", cast.project.slug, "nostage")
+    assert "'nostage' (choose from 'sft', 'reward', 'ppo', 'evaluate')" in str(caught.value)
+    with pytest.raises(Refused, match="no stage 'score' to start; there are sft, reward, ppo, evaluate"):
+        launch.start(project=cast.project, stage=Stage.SCORE, by=None, config={})
 
 
 def test_the_notice_of_the_base_model_shows_how_far_it_is_and_goes(cast: Cast, settings: Any) -> None:
