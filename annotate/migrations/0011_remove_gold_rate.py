@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0007_exam_draft_version'),
+        ('annotate', '0010_invitations'),
     ]
 
     operations = [
