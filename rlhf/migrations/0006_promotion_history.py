@@ -8,7 +8,7 @@ def write_history(apps, schema_editor):
     promotion_model = apps.get_model('rlhf', 'Promotion')
     versions = version_model.objects.exclude(promoted_at=None).order_by('project_id', 'promoted_at', 'pk')
     in_use = {}
-    for version in versions.iterator():
+    for version in list(versions):
         family = version.project_id, version.kind == 'reward'
         _note(promotion_model, version, 'promote', in_use.get(family), version.promoted_at)
         in_use[family] = version
