@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0010_invitations'),
+        ('annotate', '0013_notices_seen_at'),
     ]
 
     operations = [
