@@ -90,7 +90,7 @@ def add(
     ensure(by, Capability.MANAGE, project)
     wanted = {name: value for name, value in (filters or {}).items() if value}
     _check(project, kind=kind, count=count, judgments=judgments, filters=wanted)
-    instructions = text.trimmed(text.checked(instructions, name=_("The instructions"), longest=LONGEST_INSTRUCTIONS))
+    instructions = text.as_written(text.checked(instructions, name=_("The instructions"), longest=LONGEST_INSTRUCTIONS))
     brief = {"instructions": instructions} if instructions else {}
     common = {
         "project": project,

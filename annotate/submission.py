@@ -173,8 +173,10 @@ def _improvement(content: Any, assignment: Assignment) -> dict[str, Any]:
         raise Refused(_("An improved answer is a text and the answer that it came from."), status=400)
     if improved["response"] not in assignment.presentation:
         raise UnknownResponse(_("The improved answer doesn't belong to this task."))
-    written = text.trimmed(text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_ANSWER))
+    written = text.as_written(
+        text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_ANSWER)
+    )
     original = Response.objects.values_list("text", flat=True).get(pk=improved["response"])
-    if not written or written == text.trimmed(original):
+    if not written or written == text.as_written(original):
         return {}
     return {"improved": {"response": improved["response"], "text": written}}

@@ -39,7 +39,7 @@ def checked(submission: Submission, *, assignment: Assignment) -> JudgmentRevisi
 
 def _demonstration(submission: Submission, assignment: Assignment) -> dict[str, Any]:
     content = _object(submission.content, required={"text"}, optional={"pairs"})
-    written = text.trimmed(text.checked(content["text"], name=_("The answer"), longest=text.LONGEST_ANSWER))
+    written = text.as_written(text.checked(content["text"], name=_("The answer"), longest=text.LONGEST_ANSWER))
     if not written:
         raise Refused(_("Write the answer first, or skip the task."), status=400)
     pairs = _changed_pairs(content.get("pairs"), assignment)
@@ -71,7 +71,9 @@ def _written_prompt(submission: Submission, assignment: Assignment) -> dict[str,
     messages = _prompt_messages(content, kind=kind)
     own = JudgmentRevision.objects.filter(judgment__assignment=assignment).order_by("-number").first()
     is_own = own is not None and own.content.get("messages") == messages
-    known = Prompt.objects.filter(project_id=assignment.project_id, content_hash=content_hash(messages))
+    # Space around it makes no other prompt.
+    same = [messages, [message | {"content": message["content"].strip()} for message in messages]]
+    known = Prompt.objects.filter(project_id=assignment.project_id, content_hash__in=map(content_hash, same))
     if not is_own and known.exists():
         raise Refused(_("The project has this very prompt already. Change it, so that it asks for something new."))
     return {
@@ -148,7 +150,7 @@ def _chat(submission: Submission, assignment: Assignment) -> dict[str, Any]:
 
 
 def _part(value: Any, name: str) -> str:
-    return text.trimmed(text.checked(value, name=name, longest=LONGEST_PROMPT))
+    return text.as_written(text.checked(value, name=name, longest=LONGEST_PROMPT))
 
 
 def _object(content: Any, *, required: set[str], optional: set[str]) -> dict[str, Any]:

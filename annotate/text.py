@@ -38,9 +38,12 @@ def checked(text: Any, *, name: str, longest: int) -> str:
     return text
 
 
-def trimmed(written: str) -> str:
-    """What somebody wrote, as it is kept: lines end in \\n, whatever the browser sends, no space around it."""
-    return written.replace("\r\n", "\n").strip()
+def as_written(written: str) -> str:
+    """What somebody wrote, as it is kept: every space, and lines that end in \\n, which browsers send as \\r\\n.
+
+    Empty for a text of nothing but space.
+    """
+    return written.replace("\r\n", "\n") if written.strip() else ""
 
 
 def checked_object(value: Any, *, name: str, longest: int) -> dict[str, Any]:

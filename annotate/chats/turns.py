@@ -100,7 +100,7 @@ def write(*, assignment_id: int, labeler: User, written: str, after: int, edited
         offers = {offer.pk: offer for offer in chat.offers}
         if edited_from is not None and edited_from not in offers:
             raise UnknownResponse(_("This answer isn't among those that were offered."))
-        if edited_from is not None and offers[edited_from].text.strip() == said:
+        if edited_from is not None and offers[edited_from].text.strip() == said.strip():
             return _picked(chat, offers[edited_from], list(offers))
         response = Response.objects.create(
             prompt=answers.prompt_of(chat.assignment, chat.messages),
@@ -210,7 +210,7 @@ def _added(
 
 
 def _checked(written: str, *, name: str) -> str:
-    said = text.trimmed(text.checked(written, name=name, longest=text.LONGEST_ANSWER))
+    said = text.as_written(text.checked(written, name=name, longest=text.LONGEST_ANSWER))
     if not said:
         raise Refused(_("There is nothing written yet."), status=400)
     return said

@@ -16,7 +16,7 @@ from ..few_shot import FewShot
 from ..models import Assignment, JudgmentRevision, Prompt
 from ..submission import Submission
 from ..task_content import MOST_PAIRS
-from ..text import trimmed
+from ..text import as_written
 from .board import Board, Entered, Urls, client_id_and_seconds, draft_fields, last
 from .response_keys import ResponseKeys
 
@@ -224,7 +224,9 @@ def entered_pairs(entered: Entered) -> list[tuple[str, str]] | None:
     numbers = sorted({int(name.partition("-")[2]) for name in entered if is_example(name)})
     if not numbers:
         return None
-    pairs = [tuple(trimmed(last(entered, f"{part}-{number}")) for part in ("query", "response")) for number in numbers]
+    pairs = [
+        tuple(as_written(last(entered, f"{part}-{number}")) for part in ("query", "response")) for number in numbers
+    ]
     return [(query, response) for query, response in pairs if query or response]
 
 

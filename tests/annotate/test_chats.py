@@ -43,7 +43,7 @@ class TestTurns:
         turns.write(**deed(assignment), written=" Eight minutes. ", after=0)
         chat = turns.say(**deed(assignment), written="And soft?", after=1)
         assert chat.awaits_answer
-        assert [message["content"] for message in chat.messages] == [OPENING, "Eight minutes.", "And soft?"]
+        assert [message["content"] for message in chat.messages] == [OPENING, " Eight minutes. ", "And soft?"]
         with pytest.raises(Refused, match="assistant's turn"):
             turns.say(**deed(assignment), written="Hello?", after=2)
         turns.write(**deed(assignment), written="Five.", after=2)

@@ -34,11 +34,11 @@ class TestADemonstration:
         assignment = claim(cast, Task.Kind.DEMONSTRATE, make_prompt(cast.project))
         receipt = hand_in(assignment, {"text": "  Eight minutes,\r\nthen cold water.\n"}, seconds=40.0)
         demonstration = Demonstration.objects.get()
-        assert demonstration.response.text == "Eight minutes,\nthen cold water."
+        assert demonstration.response.text == "  Eight minutes,\nthen cold water.\n"
         assert demonstration.response.author.user == cast.labeler
         assert demonstration.response.finish_reason == "written"
         assert demonstration.prompt == assignment.task.prompt
-        assert receipt.revision.content == {"text": "Eight minutes,\nthen cold water."}
+        assert receipt.revision.content == {"text": "  Eight minutes,\nthen cold water.\n"}
         assignment.task.refresh_from_db()
         assert assignment.task.state == Task.State.COMPLETE
 

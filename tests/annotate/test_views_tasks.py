@@ -97,7 +97,7 @@ class TestDemonstrating:
         assignment = hold(cast, Task.Kind.DEMONSTRATE, prompt)
         page = page_of(labeler)
         assert page.count("<li><div") == 2
-        assert re.findall(r'name="(?:query|response)-\d" [^>]*>([^<]+)<', page) == ["France", "Paris", "Peru", "Lima"]
+        assert re.findall(r'name="(?:query|response)-\d" [^>]*>\n([^<]+)<', page) == ["France", "Paris", "Peru", "Lima"]
         assert "Query to answer" in page
         shown = {"query-0": "France", "response-0": "Paris", "query-1": "Chad", "response-1": "N'Djamena"}
         labeler.post(url(assignment, "submit"), fields(text="Tokyo", **shown))
@@ -154,7 +154,12 @@ class TestWritingAPrompt:
         labeler.post(url(assignment, "submit"), entered | {"response-7": "Lima"})
         assert FewShot.of(Prompt.objects.get().messages) == FEW_SHOT
         again = labeler.get(url(assignment, "")).content.decode()
-        assert re.findall(r'name="(?:query|response)-\d" [^>]*>([^<]+)<', again) == ["France", "Paris", "Peru", "Lima"]
+        assert re.findall(r'name="(?:query|response)-\d" [^>]*>\n([^<]+)<', again) == [
+            "France",
+            "Paris",
+            "Peru",
+            "Lima",
+        ]
         assert "Japan</textarea>" in again
 
 
@@ -294,7 +299,7 @@ class TestTasksPage:
             make_prompt(cast.project, f"Question {number}?")
         assert self.add(manager, instructions=" Be *brief*. ", judgments="2").status_code == 302
         first, _second = Task.objects.filter(kind="demonstrate")
-        assert (first.judgments_wanted, first.slots_free, first.brief) == (2, 2, {"instructions": "Be *brief*."})
+        assert (first.judgments_wanted, first.slots_free, first.brief) == (2, 2, {"instructions": " Be *brief*. "})
         self.add(manager)
         assert Task.objects.filter(kind="demonstrate").values("prompt").distinct().count() == 3
         refused = self.add(manager)
