@@ -68,8 +68,8 @@ NAMING = {
     "rlhf:report": Address(TRAINING, READ),
     "rlhf:report_file": Address(TRAINING, READ),
     "rlhf:cancel_run": Address(TRAINING, WRITE),
-    "rlhf:promote": Address(TRAINING, WRITE),
-    "rlhf:roll_back": Address(TRAINING, WRITE),
+    "rlhf:promote": Address(TRAINING, BOTH),
+    "rlhf:roll_back": Address(TRAINING, BOTH),
     "rlhf:cancel_round": Address(TRAINING, WRITE),
 }
 # Addresses of a project that name no record of it.
