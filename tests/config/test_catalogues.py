@@ -107,7 +107,7 @@ class TestWhoReadsWhat:
         with translation.override("zh-hans"):
             assert formats.date_format(day, "DATE_FORMAT") == "2026年3月9日"
         with translation.override("en"):
-            assert formats.date_format(day, "DATE_FORMAT") == "March 9, 2026"
+            assert formats.date_format(day, "DATE_FORMAT") == "9 Mar 2026"
 
 
 def test_scripts_get_their_messages_once_for_each_version(db: None, client: Client) -> None:
