@@ -6,9 +6,11 @@ the supervisor, which then ends them in order. It starts again what dies, and sa
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +34,12 @@ LEAVE_SECONDS = 3.6
 """All but the broker. A worker gives its running job 2.4 s of these to save a checkpoint."""
 BROKER_LEAVE_SECONDS = 0.4
 LONGEST_LOG = 5 * 2**20
+SHORTEN_SECONDS = 60.0
+WATCH_SECONDS = 5.0
+"""Between two questions whether a program still answers."""
+MISSES = 6
+"""Questions in a row without an answer after which it is started anew. Each waits for as long as its own timeout, so
+that a machine that is only slow gets half a minute and more."""
 
 Say = Callable[[str], None]
 
@@ -39,6 +47,9 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """Something to run. `is_ready` is asked until it answers yes before the next program starts.
+
+    `is_answering` is asked all the time from then on, from a thread of its own; a program that is alive and doesn't
+    answer MISSES times in a row is killed with all its group and started again.
 
     A program that `ends` has done its work when it is over and isn't started again. Without a `log` it writes where
     the supervisor does.
@@ -48,7 +59,11 @@ class Program:
     command: list[str]
     log: Path | None = None
     is_ready: Callable[[], bool] | None = None
+    is_answering: Callable[[], bool] | None = None
     before_start: Callable[[], object] | None = None
+    said_at_start: str = ""
+    done: str = ""
+    """What is said when a program that ends has ended well."""
     ends: bool = False
     is_broker: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -116,6 +131,37 @@ class _Running:
         return delay
 
 
+class _Watch:
+    """Asks one program again and again whether it answers, in a thread, and counts the times in a row that it didn't.
+
+    Whoever looks sees the number of misses of the process that runs now: a restart begins at zero.
+    """
+
+    def __init__(self, running: _Running, *, wait: float) -> None:
+        self._running = running
+        self._wait = wait
+        self._missed = 0
+        self._process: object = None
+        self._stopped = threading.Event()
+        threading.Thread(target=self._ask, name=f"watch {running.program.name}", daemon=True).start()
+
+    def misses(self) -> int:
+        return self._missed if self._process is self._running.process else 0
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _ask(self) -> None:
+        assert self._running.program.is_answering is not None
+        while not self._stopped.wait(self._wait):
+            process = self._running.process
+            if process is None or process.poll() is not None:
+                continue
+            answered = self._running.program.is_answering()
+            self._missed = 0 if answered else (self._missed + 1 if self._process is process else 1)
+            self._process = process
+
+
 class Signals:
     """SIGINT, SIGTERM and SIGHUP become a wish to stop; these and a child's end cut a wait short.
 
@@ -158,10 +204,13 @@ class Supervisor:
     Call it from the main thread: the kernel ties a child's parent-death signal to the thread that started it.
     """
 
-    def __init__(self, programs: list[Program], *, say: Say) -> None:
+    def __init__(self, programs: list[Program], *, say: Say, watch_seconds: float = WATCH_SECONDS) -> None:
         self._running = [_Running(program) for program in programs]
         self._say = say
         self._signals = Signals()
+        self._watch_seconds = watch_seconds
+        self._watches: dict[_Running, _Watch] = {}
+        self._shorten_at = 0.0
 
     def run(self, *, on_ready: Callable[[], None]) -> None:
         """Returns after a signal asked for the end and every process is gone. Raises NotStarted."""
@@ -172,15 +221,24 @@ class Supervisor:
                     if not self._signals.stop_asked:
                         self._start(running)
                 if not self._signals.stop_asked:
+                    self._watches = {
+                        running: _Watch(running, wait=self._watch_seconds)
+                        for running in self._running
+                        if running.program.is_answering
+                    }
                     on_ready()
                 while not self._signals.stop_asked:
                     self._signals.wait(TICK_SECONDS)
                     self._tend()
             finally:
+                for watch in self._watches.values():
+                    watch.stop()
                 self._stop()
 
     def _start(self, running: _Running) -> None:
         """Start one and wait until it is ready, unless a signal comes first."""
+        if running.program.said_at_start:
+            self._say(running.program.said_at_start)
         running.start()
         deadline = time.monotonic() + READY_SECONDS
         while running.program.is_ready and not self._signals.stop_asked and not running.program.is_ready():
@@ -199,13 +257,30 @@ class Supervisor:
                 if running.program.ends:
                     if running.process and running.process.returncode != 0:
                         self._say(f"The {running.ending()}.")
+                    elif running.program.done:
+                        self._say(running.program.done)
                     running.process = None
                 else:
                     ending, delay = running.ending(), running.plan_restart()
                     self._say(f"The {ending}; starting it again in {delay:g} s. Its log: {running.program.log}")
             elif running.restart_at is not None and time.monotonic() >= running.restart_at:
                 running.start()
+        self._restart_the_silent()
         self._reap_orphans()
+        if time.monotonic() >= self._shorten_at:
+            self._shorten_at = time.monotonic() + SHORTEN_SECONDS
+            for running in self._running:
+                if running.program.log is not None:
+                    _shorten(running.program.log)
+
+    def _restart_the_silent(self) -> None:
+        """Kill what is alive and doesn't answer, with its children; the next look finds it dead."""
+        for running, watch in self._watches.items():
+            if running.is_alive() and (misses := watch.misses()) >= MISSES:
+                self._say(f"The {running.program.name} hasn't answered {misses} times in a row; it is ended.")
+                running.kill_group()
+                assert running.process is not None
+                running.process.wait()
 
     def _reap_orphans(self) -> None:
         """Adopted processes that have ended wait for us; our own are left for their Popen to ask about."""
@@ -242,9 +317,16 @@ class Supervisor:
 
 
 def _shorten(log: Path) -> None:
-    """Keep one old log beside the new one, so that a log never fills a disk."""
-    if log.exists() and log.stat().st_size > LONGEST_LOG:
-        log.replace(log.with_name(log.name + ".old"))
+    """Keep one old log beside the new one, so that a log never fills a disk.
+
+    The file stays the same, as a running program has it open; it writes at the end of it, wherever that is.
+    """
+    try:
+        if log.stat().st_size > LONGEST_LOG:
+            shutil.copyfile(log, log.with_name(log.name + ".old"))
+            os.truncate(log, 0)
+    except OSError:  # there is none yet, or no space for a copy
+        return
 
 
 def _last_line(log: Path | None) -> str:

@@ -41,7 +41,7 @@ def listening_address() -> tuple[str, int]:
 def is_web_answering() -> bool:
     connection = http.client.HTTPConnection(*listening_address(), timeout=5)
     try:
-        connection.request("GET", "/healthz", headers={"Host": "localhost"})
+        connection.request("GET", "/healthz", headers={"Connection": "close"})
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -57,13 +57,21 @@ def _embedded_broker() -> Program:
         log=_log("broker"),
         before_start=lambda: broker.prepare(data),
         is_ready=lambda: broker.is_answering(data),
+        is_answering=lambda: broker.is_answering(data),
         is_broker=True,
     )
 
 
 def _web() -> Program:
     command = [sys.executable, "-m", "gunicorn", "--config", "python:config.gunicorn", "config.wsgi"]
-    return Program(name="web", command=command, log=_log("web"), is_ready=is_web_answering, environment=_environment())
+    return Program(
+        name="web",
+        command=command,
+        log=_log("web"),
+        is_ready=is_web_answering,
+        is_answering=is_web_answering,
+        environment=_environment(),
+    )
 
 
 def _scheduler() -> Program:
@@ -85,9 +93,17 @@ def _worker(queue: str, *, processes: int, name: str = "", environment: dict[str
 
 
 def _download(name: str) -> Program:
-    """Its progress bar goes to the terminal; the pages read the same progress from the store."""
+    """Its progress bar and its result go to the log; the pages read the same progress from the store."""
     command = [sys.executable, "-m", "models_core", "catalogue", "fetch", name]
-    return Program(name="download of the base model", command=command, ends=True, environment=_environment())
+    return Program(
+        name="download of the base model",
+        command=command,
+        log=_log("download"),
+        ends=True,
+        said_at_start=f"Fetching the base model {name} in the background; pages show how far it is.",
+        done=f"The base model {name} is here.",
+        environment=_environment(),
+    )
 
 
 def _models() -> Path:

@@ -10,31 +10,26 @@ a run gets a new lease token, and every later write carries it (fencing): a work
 back changes nothing any more. Each change is one conditional update that checks that one row changed.
 """
 
-import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
-from kombu.exceptions import OperationalError as BrokerError
 
 from annotate import audit
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from models_core.config import STAGES, BadInput, parse
 
-from . import estimates, workers
+from . import estimates, outgoing_messages, workers
 from .models import Iteration, ModelVersion, RunInput, RunMetric, TrainingRun
-
-log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
 RESEND_AFTER = timedelta(seconds=30)
@@ -143,14 +138,7 @@ def wake(run: TrainingRun) -> None:
 
 def send(task: str, *arguments: Any, queue: str = "default") -> None:
     """Send a Celery message once the transaction has committed."""
-
-    def deliver() -> None:
-        try:
-            current_app.send_task(task, arguments, queue=queue)
-        except BrokerError:
-            log.exception("The broker took no message for %s%s; the scheduler will send it again.", task, arguments)
-
-    transaction.on_commit(deliver)
+    transaction.on_commit(lambda: outgoing_messages.send(task, *arguments, queue=queue))
 
 
 def claim(*, run_id: int, worker: str, now: datetime | None = None) -> Lease | None:

@@ -5,24 +5,34 @@ In a process of its own, as `serve` is, so that signals and the death of the sup
 
 import json
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from config.processes import NotStarted, Program, Supervisor
 
 
 def main(folder: Path, described: list[str]) -> None:
-    def program(name: str, code: str, **options: bool) -> Program:
-        return Program(name=name, command=[sys.executable, "-c", code], log=folder / f"{name}.log", **options)
+    def program(name: str, code: str, *, beat: str = "", **options: Any) -> Program:
+        """With a `beat` it answers while the file of that name is newer than half a second."""
+        command = [sys.executable, "-c", code]
+        answering = (lambda: is_fresh(folder / beat)) if beat else None
+        return Program(name=name, command=command, log=folder / f"{name}.log", is_answering=answering, **options)
 
     def say(line: str) -> None:
         print(line, flush=True)
 
     try:
-        Supervisor([program(**json.loads(one)) for one in described], say=say).run(on_ready=lambda: say("ready"))
+        programs = [program(**json.loads(one)) for one in described]
+        Supervisor(programs, say=say, watch_seconds=0.5).run(on_ready=lambda: say("ready"))
     except NotStarted as error:
         say(str(error))
         sys.exit(1)
     say("stopped")
+
+
+def is_fresh(beat: Path) -> bool:
+    return beat.exists() and time.time() - beat.stat().st_mtime < 0.5
 
 
 if __name__ == "__main__":

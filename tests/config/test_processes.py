@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from config import processes
 from tests.conftest import ROOT, is_alive, wait_until
 
 # Each writes its process id, and "ended" when it is told to stop, to the file that all share.
@@ -168,3 +170,53 @@ def test_a_killed_supervisor_leaves_nobody(start: Start) -> None:
     supervised.process.wait()
     for name in ("broker", "web"):
         wait_until(lambda name=name: not is_alive(supervised.ids(name)[0]), seconds=5, what=f"the end of {name}")
+
+
+BEATING = POLITE.replace(
+    "while True: time.sleep(1)",
+    """import pathlib
+while True:
+    pathlib.Path("beat").touch(); time.sleep(0.05)
+""",
+)
+
+
+def test_what_stops_answering_is_started_anew_with_its_children(start: Start) -> None:
+    supervised = start(program("web", BEATING, beat="beat"))
+    supervised.wait_for("web")
+    time.sleep(2)  # several questions, all answered
+    assert len(supervised.ids("web")) == 1
+    first = supervised.ids("web")[0]
+    os.kill(first, signal.SIGSTOP)
+    wait_until(lambda: len(supervised.ids("web")) == 2, what="another web")
+    assert not is_alive(first)
+    assert "The web hasn't answered 6 times in a row; it is ended.\n" in supervised.said()
+    assert re.search(r"^The web was ended by SIGKILL.*; starting it again in 0\.5 s", supervised.said(), re.M)
+    time.sleep(2)
+    assert len(supervised.ids("web")) == 2  # the new one answers, and the old one's misses aren't held against it
+    supervised.stop()
+
+
+def test_a_short_silence_is_forgiven(start: Start) -> None:
+    supervised = start(program("web", BEATING, beat="beat"))
+    supervised.wait_for("web")
+    (web,) = supervised.ids("web")
+    for _ in range(3):
+        os.kill(web, signal.SIGSTOP)
+        time.sleep(1.2)
+        os.kill(web, signal.SIGCONT)
+        time.sleep(0.8)
+    assert is_alive(web)
+    assert "hasn't answered" not in supervised.said()
+    supervised.stop()
+
+
+def test_a_log_is_shortened_while_its_program_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "web.log"
+    with log.open("ab") as file:
+        file.write(b"x" * (processes.LONGEST_LOG + 1))
+        file.flush()
+        processes._shorten(log)
+        file.write(b"a new line\n")
+    assert log.read_bytes() == b"a new line\n"
+    assert log.with_name("web.log.old").stat().st_size == processes.LONGEST_LOG + 1

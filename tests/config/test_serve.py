@@ -185,6 +185,33 @@ def test_a_dead_worker_is_started_again(served: Served) -> None:
     served.stop(signal.SIGTERM)
 
 
+def test_web_processes_that_stop_answering_are_replaced(served: Served) -> None:
+    def children() -> list[int]:
+        found = []
+        for process in descendants(served.process.pid):
+            words = Path(f"/proc/{process}/cmdline").read_bytes()
+            parent = re.search(r"^PPid:\t(\d+)$", Path(f"/proc/{process}/status").read_text(), re.M)
+            if b"gunicorn" in words and parent and int(parent[1]) != served.process.pid:
+                found.append(process)
+        return found
+
+    stopped = children()
+    assert len(stopped) == 2
+    for process in stopped:
+        os.kill(process, signal.SIGSTOP)
+    wait_until(lambda: "The web hasn't answered" in served.said.read_text(), seconds=120, what="the misses")
+    wait_until(lambda: answers(served), seconds=60, what="the web to answer again")
+    assert not any(map(is_alive, stopped))
+    assert served.stop(signal.SIGTERM) < 6
+
+
+def answers(served: Served) -> bool:
+    try:
+        return served.get("/healthz") == (200, b"ok\n")
+    except OSError:
+        return False
+
+
 def test_a_taken_port_is_said_at_once(tmp_path: Path, process_environment: dict[str, str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
