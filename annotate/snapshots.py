@@ -336,7 +336,7 @@ def _hash_of(files: Mapping[str, Mapping[str, Any]]) -> str:
 def _put_in_place(building: Path, folder: Path) -> None:
     """Make the folder appear as a whole, on the disk and not only in its cache, and read-only."""
     for path in building.iterdir():
-        path.chmod(0o444)
+        path.chmod(0o400)
         _sync(path)
     _sync(building)
     try:

@@ -95,6 +95,15 @@ class Environment:
             ) from None
         return path
 
+    @staticmethod
+    def subfolder(path: Path) -> Path:
+        """A folder of the data folder, made where it is missing."""
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise WrongSetting(f"{str(path)!r} must be a folder ({error.strerror}).") from None
+        return path
+
     def database(self, name: str, *, default: Path) -> dict[str, object]:
         """Django's description of a PostgreSQL server or a SQLite file."""
         url = self._read(name, "")

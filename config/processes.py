@@ -37,7 +37,7 @@ LONGEST_LOG = 5 * 2**20
 SHORTEN_SECONDS = 60.0
 WATCH_SECONDS = 5.0
 """Between two questions whether a program still answers."""
-MISSES = 6
+MISSES = 4
 """Questions in a row without an answer after which it is started anew. Each waits for as long as its own timeout, so
 that a machine that is only slow gets half a minute and more."""
 

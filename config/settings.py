@@ -9,12 +9,13 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 
-from config import broker
+from config import broker, private_files
 from config.environment import Environment, WrongSetting, refuse
 from config.secret_key import stored_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+private_files.keep_private()
 try:
     env = Environment(os.environ)
     HONE_DATA = env.folder("HONE_DATA", default=BASE_DIR / "var")
@@ -51,6 +52,7 @@ try:
     SECRET_KEY = env.secret("HONE_SECRET_KEY") or stored_secret_key(HONE_DATA)
     database = env.database("DATABASE_URL", default=HONE_DATA / "hone.sqlite3")
     REDIS_URL = env.broker("REDIS_URL")
+    STATIC_ROOT = env.subfolder(HONE_DATA / "static")
     env.refuse_unknown()
 except WrongSetting as error:
     refuse(error)
@@ -195,6 +197,7 @@ if HONE_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1 * 2**20
+FILE_UPLOAD_PERMISSIONS = 0o600  # Django's 0o644 would open what the umask closes
 
 # --- pages ----------------------------------------------------------------------------------------------------------
 
@@ -209,14 +212,12 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 FORMAT_MODULE_PATH = ["config.date_formats"]
 STATIC_URL = "/static/"
-STATIC_ROOT = HONE_DATA / "static"
 # The two folders by name: package.json and the lock file beside them are nobody's business.
 STATICFILES_DIRS = [(name, BASE_DIR / "static" / name) for name in ("hone", "vendor")]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-STATIC_ROOT.mkdir(exist_ok=True)
 
 # --- log ------------------------------------------------------------------------------------------------------------
 

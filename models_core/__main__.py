@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import errno
 import json
+import os
 import sys
 import time
 import traceback
@@ -264,6 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (number := _processes_to_start(arguments)) > 1:
             return _in_processes(sys.argv[1:] if argv is None else argv, number=number)
         if arguments.command == "catalogue":
+            os.umask(0o077)  # what it fetches goes into the data folder, which is its owner's alone
             summary = {"folder": str(catalogue.resolve(arguments.name))}
         elif arguments.command == "live":
             summary = _live(arguments, stop)

@@ -1,4 +1,4 @@
-"""Installs what the tests need beside Python packages: PostgreSQL and Chromium. `python -m tests.machine`
+"""Installs what the tests need beside Python packages: PostgreSQL, Chromium and nginx. `python -m tests.machine`
 
 With root's rights on Debian or Ubuntu it does so by itself; elsewhere it says what to install.
 """
@@ -16,8 +16,12 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 
 
+def find_nginx() -> str | None:
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
 def missing_packages() -> list[str]:
-    found = {"postgresql": find_program("initdb"), "chromium": find_chromium()}
+    found = {"postgresql": find_program("initdb"), "chromium": find_chromium(), "nginx-light": find_nginx()}
     return [package for package, program in found.items() if program is None]
 
 

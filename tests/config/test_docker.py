@@ -1,10 +1,13 @@
 """The container files, as far as a machine without containers can tell: what they start comes up."""
 
+import fnmatch
 import json
 import re
+import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from django.conf import settings
 
 from config.celery import app
 from tests.conftest import ROOT, end, free_port, wait_until
+from tests.machine import find_nginx
 
 DOCKER = ROOT / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yml").read_text(encoding="utf-8"))
@@ -112,6 +116,122 @@ def test_web_comes_up(environment: dict[str, str]) -> None:
     finally:
         end(process)
     assert process.returncode == 0
+
+
+@pytest.fixture
+def proxied(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """The port of nginx, with compose's own configuration, before a web process; and the log of that."""
+    if (nginx := find_nginx()) is None:
+        pytest.skip("nginx isn't installed (python -m tests.machine)")
+    environment = environment | {"HONE_PROXIES": "1"}
+    run_to_its_end("prepare", environment)
+    port, log, folder = free_port(), tmp_path / "web.log", tmp_path / "nginx"
+    folder.mkdir()
+    server = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
+    assert server.count("web:8000") == server.count("listen 8080;") == 1
+    server = server.replace("web:8000", f"127.0.0.1:{environment['HONE_PORT']}")
+    server = server.replace("listen 8080;", f"listen 127.0.0.1:{port};")
+    paths = "".join(
+        f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; user root; events {{}}\n"
+        f"http {{ access_log off; {paths}\n{server} }}\n"
+    )
+    command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    subprocess.run([*command, "-t"], check=True, capture_output=True)
+    with log.open("wb") as output:
+        web = subprocess.Popen(start_command("web"), cwd=ROOT, env=environment, stdout=output, stderr=output)
+    proxy = subprocess.Popen(command)
+
+    def is_up() -> bool:
+        assert web.poll() is None, log.read_text()
+        assert proxy.poll() is None, (folder / "error.log").read_text()
+        try:
+            return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).read() == b"ok\n")
+        except OSError:
+            return False
+
+    try:
+        wait_until(is_up, what="the web process behind nginx")
+        yield port, log
+    finally:
+        end(proxy)
+        end(web)
+
+
+def test_the_proxy_passes_pages_and_addresses_on(proxied: tuple[int, Path]) -> None:
+    port, log = proxied
+    page = f"http://127.0.0.1:{port}/accounts/login/"
+    request = urllib.request.Request(page, headers={"X-Forwarded-For": "6.6.6.6, 203.0.113.7"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert b'name="login"' in answer.read()
+    wait_until(lambda: "127.0.0.1 GET /accounts/login/ 200" in log.read_text(), what="the line in the access log")
+    assert "6.6.6.6" not in log.read_text()
+
+
+@pytest.mark.parametrize("path", ["/accounts/login/", "/no/such/page", "/p/kindness/prompts/import"])
+def test_the_proxy_keeps_large_bodies_out(proxied: tuple[int, Path], path: str) -> None:
+    port, _ = proxied
+    length = 500 * 2**20
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode() + b"x" * 50_000)
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_forty_slow_clients_of_the_proxy_keep_nobody_waiting(proxied: tuple[int, Path]) -> None:
+    port, _ = proxied
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+    try:
+        for client in slow:
+            client.sendall(b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\nlogin=")
+        for _ in range(5):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/accounts/login/", timeout=10) as answer:
+                assert answer.status == 200
+    finally:
+        for client in slow:
+            client.close()
+
+
+def test_web_is_reached_through_the_proxy_alone() -> None:
+    published = {name for name, service in COMPOSE["services"].items() if "ports" in service}
+    assert published == {"proxy"}
+    assert OURS["web"]["environment"]["HONE_PROXIES"] == "${HONE_PROXIES:-1}"
+
+
+def is_left_out(path: str) -> bool:
+    """Whether .dockerignore keeps a file out of the images, by the last pattern that matches it, or a folder of it."""
+    left_out = False
+    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pattern, keeps = line.lstrip("!"), line.startswith("!")
+        words = [re.escape(word) if word == "**" else fnmatch.translate(word)[4:-3] for word in pattern.split("/")]
+        expression = "/".join(words).replace(re.escape("**") + "/", "(?:[^/]+/)*").replace(".*", "[^/]*")
+        if re.fullmatch(f"(?:{expression})(?:/.*)?", path):
+            left_out = not keeps
+    return left_out
+
+
+def test_no_secret_is_copied_into_an_image() -> None:
+    secrets = ["docker/.env", ".env", "docker/.env.production", "a/b/site.env", "var/secret_key", "data/hone.sqlite3"]
+    secrets += [
+        "certificates/site.key",
+        "docker/site.pem",
+        "hone.sqlite3-wal",
+        "id_ed25519",
+        "secrets/database",
+        "a/.ssh/x",
+    ]
+    assert [path for path in secrets if not is_left_out(path)] == []
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    kept = [path for path in tracked if path and not is_left_out(path)]
+    missing = set(filter(None, tracked)) - set(kept)
+    assert missing == set()
+    assert "static/package-lock.json" in kept
 
 
 @pytest.mark.parametrize(

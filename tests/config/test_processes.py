@@ -190,7 +190,7 @@ def test_what_stops_answering_is_started_anew_with_its_children(start: Start) ->
     os.kill(first, signal.SIGSTOP)
     wait_until(lambda: len(supervised.ids("web")) == 2, what="another web")
     assert not is_alive(first)
-    assert "The web hasn't answered 6 times in a row; it is ended.\n" in supervised.said()
+    assert "The web hasn't answered 4 times in a row; it is ended.\n" in supervised.said()
     assert re.search(r"^The web was ended by SIGKILL.*; starting it again in 0\.5 s", supervised.said(), re.M)
     time.sleep(2)
     assert len(supervised.ids("web")) == 2  # the new one answers, and the old one's misses aren't held against it
