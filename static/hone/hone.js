@@ -47,7 +47,7 @@ document.addEventListener("htmx:responseError", (event) => {
   if (event.detail.elt.closest("[data-quiet]")) return;
   const { status, responseText } = event.detail.xhr;
   const plain = (event.detail.xhr.getResponseHeader("Content-Type") ?? "").startsWith("text/plain");
-  if (plain && status < 500) hone.say(responseText, "error");
+  if (plain && (status < 500 || status === 503)) hone.say(responseText, "error");
   else if (status === 403) hone.say(gettext("That isn’t allowed, or you were signed out meanwhile. What you entered is still on this page: sign in again in another tab, then send it again."), "error");
   else if (status === 404) hone.say(gettext("That is no longer there. What you entered is still on this page."), "error");
   else hone.say(interpolate(gettext("The server could not answer (%(status)s). What you entered is still on this page: send it again in a moment."), { status }, true), "error");

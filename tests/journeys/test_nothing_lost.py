@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
@@ -166,6 +168,28 @@ def test_a_slow_network_shows_the_next_task_at_once_and_a_refusal_brings_the_las
     press(page, "Enter")
     saved(page)
     assert len(latest_tiers()) == 4
+
+
+def test_a_database_that_does_not_answer_is_waited_for(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+    sign_in.expected.append(" 503 ")  # type: ignore[attr-defined]
+    page = start(sign_in)
+    answers: list[tuple[int, str | None]] = []
+    page.on(
+        "response",
+        lambda answer: (
+            answers.append((answer.status, answer.headers.get("retry-after")))
+            if answer.url.endswith("/submit")
+            else None
+        ),
+    )
+    with mock.patch("annotate.queue.submit", side_effect=OperationalError("database is locked")):
+        press(page, "2 1 3 4 Enter")
+        expect(page.locator("#outbox")).to_contain_text("1 submission is kept in this browser")
+        assert not Judgment.objects.exists()
+    wait_until(Judgment.objects.exists, what="the judgment to be sent again")
+    saved(page)
+    assert len(latest_tiers()) == 4
+    assert answers == [(503, "5"), (200, None)]
 
 
 @pytest.mark.both_databases

@@ -123,7 +123,7 @@ hone.work.Draft = class {
       this.tell.state(gettext("Kept in this browser until you are signed in."));
       return this.tell.signedOut();
     }
-    if (response && response.status < 500) {
+    if (response && response.status < 500 && response.status !== 408 && response.status !== 429) {
       const answer = await response.json().catch(() => ({}));
       return this.tell.state(interpolate(gettext("Draft not saved: %(reason)s"), { reason: answer.error ?? response.status }, true));
     }

@@ -62,15 +62,16 @@ hone.work.Outbox = class {
       this.tell.signedOut();
       return false;
     }
-    if (response.status >= 500 || response.status === 429 || response.status === 408) return this.later();
+    if (response.status >= 500 || response.status === 429 || response.status === 408) return this.later(Number(response.headers.get("Retry-After")) || 0);
     this.drop(entry.id);
     this.tell.refused(entry, plain ? text : gettext("The server did not take it."));
     return true;
   }
 
-  later() {
+  // seconds: how long the server asks to be left alone
+  later(seconds = 0) {
     this.tell.waiting(this.entries);
-    this.timer = setTimeout(() => this.flush(), this.delay);
+    this.timer = setTimeout(() => this.flush(), Math.max(this.delay, Math.min(seconds, 30) * 1_000));
     this.delay = Math.min(this.delay * 2, 30_000);
     return false;
   }

@@ -31,6 +31,7 @@ hone.work.signIn = (() => {
       hone.announce(gettext("Signed in again."));
       return done();
     }
+    if (response.status === 429 || response.status === 503) return say(await response.text());
     say(response.status === 400 ? gettext("That password isn't right.")
       : gettext("Signing in here did not work. Use another tab, then come back and submit again."));
   });
