@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from config import processes
+from config import processes, programs
 from tests.conftest import ROOT, is_alive, wait_until
 
 # Each writes its process id, and "ended" when it is told to stop, to the file that all share.
@@ -161,6 +161,28 @@ def test_a_program_that_ends_is_not_started_again(start: Start) -> None:
     time.sleep(0.8)  # longer than the first delay of a restart
     assert len(supervised.ids("download")) == 1
     supervised.stop()
+
+
+def test_only_sentences_reach_the_terminal(start: Start) -> None:
+    supervised = start(
+        program("web", POLITE),
+        program(
+            "download",
+            HEAD + 'print("converting: 50%|#####     |\\r{}")',
+            ends=True,
+            said_at_start="Fetching the model.",
+            done="The model is here.",
+        ),
+    )
+    wait_until(lambda: "The model is here." in supervised.said(), what="the word about it")
+    supervised.stop()
+    assert supervised.said().splitlines() == ["Fetching the model.", "ready", "The model is here.", "stopped"]
+
+
+def test_every_program_of_serve_writes_into_a_log() -> None:
+    names = {program.name: program.log for program in programs.all_programs()}
+    assert {"broker", "web", "scheduler", "worker default", "download of the base model"} <= set(names)
+    assert all(names.values())
 
 
 def test_a_killed_supervisor_leaves_nobody(start: Start) -> None:
