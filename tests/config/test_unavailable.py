@@ -94,3 +94,21 @@ def test_a_locked_database_is_said(transactional_db: None) -> None:
         other.close()
         connection.close()
     assert client.post("/account/", form).status_code == 302
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no server that could be restarted")
+def test_a_server_that_was_restarted_is_said(transactional_db: None) -> None:
+    cast = make_cast()
+    client = Client(raise_request_exception=False)
+    client.force_login(cast.manager)
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute(f"{ended} AND pid <> pg_backend_pid()")
+    finally:
+        other.close()
+    answer = client.get("/")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    connection.close()  # the end of a request does this outside of tests
+    assert client.get("/").status_code == 200
