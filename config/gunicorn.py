@@ -12,7 +12,7 @@ worker_class = "config.web_worker.BufferingWorker"
 threads = settings.HONE_WEB_THREADS
 # Connections that wait for nothing cost no thread, and the oldest makes room: fewer than there are file descriptors.
 worker_connections = 500
-timeout = 30
+timeout = 60
 graceful_timeout = 2
 # A worker's heartbeat file on a slow disk would get the worker killed.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None

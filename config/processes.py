@@ -37,6 +37,8 @@ LONGEST_LOG = 5 * 2**20
 SHORTEN_SECONDS = 60.0
 WATCH_SECONDS = 5.0
 """Between two questions whether a program still answers."""
+COMING_UP_SECONDS = 180.0
+"""In which a program that was started anew may be silent."""
 MISSES = 4
 """Questions in a row without an answer after which it is started anew. Each waits for as long as its own timeout, so
 that a machine that is only slow gets half a minute and more."""
@@ -134,7 +136,8 @@ class _Running:
 class _Watch:
     """Asks one program again and again whether it answers, in a thread, and counts the times in a row that it didn't.
 
-    Whoever looks sees the number of misses of the process that runs now: a restart begins at zero.
+    Whoever looks sees the number of misses of the process that runs now: a restart begins at zero, and is given time
+    to come up before its silence counts, or a slow machine would never get it up.
     """
 
     def __init__(self, running: _Running, *, wait: float) -> None:
@@ -142,6 +145,8 @@ class _Watch:
         self._wait = wait
         self._missed = 0
         self._process: object = None
+        self._up: object = running.process
+        """The process that has answered before."""
         self._stopped = threading.Event()
         threading.Thread(target=self._ask, name=f"watch {running.program.name}", daemon=True).start()
 
@@ -158,6 +163,10 @@ class _Watch:
             if process is None or process.poll() is not None:
                 continue
             answered = self._running.program.is_answering()
+            if answered:
+                self._up = process
+            elif self._up is not process and time.monotonic() - self._running.started_at < COMING_UP_SECONDS:
+                continue
             self._missed = 0 if answered else (self._missed + 1 if self._process is process else 1)
             self._process = process
 
