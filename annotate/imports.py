@@ -1,7 +1,8 @@
 """Import a file into a project: all of it, or nothing when a row is broken.
 
-The file is read twice: first every row is checked, without the database; then all is written in one transaction.
-What is there already isn't made again, so importing a file twice changes nothing. What becomes of each kind of row:
+The file is read twice: first every row is checked, without the database; then all is written, in short transactions
+and unseen, and one last update shows all of it at once (see import_stages). What is there already isn't made again, so
+importing a file twice changes nothing. What becomes of each kind of row:
 - a prompt: a prompt, once per project by its content;
 - a demonstration: its prompt, a response, a demonstration;
 - responses without ranks: a task in the labeling queue;
@@ -11,8 +12,7 @@ What is there already isn't made again, so importing a file twice changes nothin
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from django.db import transaction
@@ -20,13 +20,14 @@ from django.db.models import F
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from annotate import audit
+from annotate import audit, import_stages
 from annotate.errors import Refused
 from annotate.formats import IMPORTERS, detect
 from annotate.formats.files import BadFile
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut
 from annotate.imported_rows import RowStore
 from annotate.models import Project, User
+from annotate.pacing import Pace
 from annotate.permissions import Capability, ensure
 
 MOST_ERRORS = 20
@@ -87,11 +88,13 @@ def import_file(
     language: str = "",
     limit: int | None = None,
     name: str = "",
+    wait: bool = True,
 ) -> ImportReport:
     """Import a file; `by` None means that a command of the operator does it.
 
     language: take only rows in it (en takes en-GB too) and rows that don't say theirs. limit: take the first so many.
     name: the file's name for people, where `path` is an upload's temporary file.
+    wait: for another import into the project to end; else it is refused (409) while one is under way.
     Raises NotYours, and Refused (400) for a file that can't be read at all.
     """
     if by is not None:
@@ -105,7 +108,7 @@ def import_file(
         report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
         _check(path, report)
         if not report.errors:
-            _write(path, report, project=project, by=by, language=language, limit=limit, name=name)
+            _write(path, report, project=project, by=by, language=language, limit=limit, name=name, wait=wait)
     except BadFile as reason:
         # An upload's temporary name tells nobody anything.
         raise Refused(str(reason).replace(path.name, name), status=400) from None
@@ -159,6 +162,7 @@ def _write(
     language: str,
     limit: int | None,
     name: str,
+    wait: bool,
 ) -> None:
     left_out: Counter[str] = Counter()
 
@@ -179,25 +183,30 @@ def _write(
                 taken += 1
                 yield row
 
-    rows = wanted()
-    with transaction.atomic():
+    data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait)
+    with import_stages.staged(data_import) as stage:
         store = RowStore(project=project, file_name=name)
-        while batch := list(islice(rows, BATCH)):
-            store.add(batch)
+        pace = Pace(largest=BATCH)
+        for batch in pace.batches(wanted()):
+            with pace.transaction():
+                stage.renew(rows=len(batch))
+                store.add(batch)
         report.created, report.duplicates = dict(store.created), store.duplicates
         report.left_out = dict(left_out)
-        audit.record(
-            verb="data.imported",
-            actor=by,
-            subject=project,
-            project=project,
-            file=name[:200],
-            format=report.format,
-            read=report.read,
-            created=report.created,
-        )
-        if store.created["tasks"]:
-            Project.objects.filter(pk=project.pk).update(queue_epoch=F("queue_epoch") + 1)
+        with transaction.atomic():
+            stage.finish(report=asdict(report))
+            audit.record(
+                verb="data.imported",
+                actor=by,
+                subject=project,
+                project=project,
+                file=name[:200],
+                format=report.format,
+                read=report.read,
+                created=report.created,
+            )
+            if store.created["tasks"]:
+                Project.objects.filter(pk=project.pk).update(queue_epoch=F("queue_epoch") + 1)
 
 
 def _primary(language: str) -> str:

@@ -77,7 +77,7 @@ def _demonstrated_prompt(assignment: Assignment, pairs: list[list[str]] | None) 
     if prompt is None or pairs is None or shown is None:
         return prompt
     changed = FewShot(instruction=shown.instruction, pairs=tuple((q, a) for q, a in pairs), query=shown.query)
-    known = prompt.project.prompts.filter(content_hash=content_hash(changed.messages)).first()
+    known = Prompt.known(project_id=prompt.project_id, digest=content_hash(changed.messages))
     return known or Prompt.objects.create(
         project=prompt.project,
         messages=changed.messages,
@@ -97,6 +97,7 @@ def _store_prompt(judgment: Judgment, revision: JudgmentRevision) -> None:
     digest = content_hash(content["messages"])
     values = {name: content[name] for name in ("kind", "use_case", "language", "sensitive")}
     _discard_prompts(judgment, keep=digest)
+    Prompt.known(project_id=project.pk, digest=digest)
     Prompt.objects.update_or_create(
         project=project,
         content_hash=digest,

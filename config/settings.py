@@ -126,7 +126,7 @@ if str(database["ENGINE"]).endswith("sqlite3"):
     database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     }
     # A file: threads and child processes of a test share it, which an in-memory database can't give them with WAL.
     database["TEST"] = {"NAME": str(HONE_DATA / "test.sqlite3")}

@@ -35,7 +35,7 @@ def next_to_answer(project: Project, *, count: int) -> list[Row]:
     Test prompts are held out of everything that is trained on, and the turns of a labeler's chat were answered in it.
     Raises Refused when the project has no others.
     """
-    comparisons = Q(tasks__kind=Task.Kind.COMPARE)
+    comparisons = Q(tasks__kind=Task.Kind.COMPARE, tasks__data_import__finished_or=0)
     waiting = (
         project.prompts.filter(opening=None)
         .exclude(split=Prompt.Split.TEST)

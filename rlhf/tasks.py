@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from annotate import queue, snapshots
+from annotate import import_stages, queue, snapshots
 from annotate.models import AnswerRequest
 
 from . import loop, runs, sampling, supervisor, uncertainty
@@ -60,8 +60,9 @@ def tend_loops() -> None:
 
 @shared_task(name="rlhf.tend_queue")
 def tend_queue() -> None:
-    """Every minute: take back tasks whose lease ran out, and do what no message came for."""
+    """Every minute: take back tasks and imports whose lease ran out, and do what no message came for."""
     queue.release_expired()
+    import_stages.reap()
     sampling.fulfil(AnswerRequest.objects.filter(state=AnswerRequest.State.OPEN).values_list("pk", flat=True))
     for snapshot_id in list(snapshots.abandoned(now=timezone.now()).values_list("pk", flat=True)):
         build_snapshot(snapshot_id)

@@ -93,8 +93,8 @@ def prompt_of(assignment: Assignment, messages: Messages) -> Prompt:
     if opening is None:
         raise ValueError(f"chat task {assignment.task_id} has no prompt")
     root = opening.opening or opening
-    known = Prompt.objects.filter(project_id=assignment.project_id, content_hash=content_hash(messages))
-    found = known.first()
+    digest = content_hash(messages)
+    found = Prompt.known(project_id=assignment.project_id, digest=digest)
     if found is not None:
         return found
     try:
@@ -110,4 +110,4 @@ def prompt_of(assignment: Assignment, messages: Messages) -> Prompt:
                 opening=root,
             )
     except IntegrityError:
-        return known.get()
+        return Prompt.objects.get(project_id=assignment.project_id, content_hash=digest)

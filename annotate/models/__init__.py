@@ -2,6 +2,7 @@
 
 from .audit import AuditEvent
 from .chat import ChatTurn
+from .data_import import DataImport
 from .exam import ExamAnswer, ExamAttempt
 from .invitation import Invitation
 from .judgment import Assignment, Demonstration, Judgment, JudgmentRevision
@@ -19,6 +20,7 @@ __all__ = [
     "AuditEvent",
     "Author",
     "ChatTurn",
+    "DataImport",
     "Demonstration",
     "ExamAnswer",
     "ExamAttempt",

@@ -6,6 +6,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from .append_only import AppendOnlyModel
+from .data_import import ImportableModel
 from .project import Project, Rubric
 from .prompt import Prompt
 from .response import Response
@@ -63,7 +64,7 @@ class Assignment(models.Model):
         return f"task {self.task_id} for {self.labeler}"
 
 
-class Judgment(models.Model):
+class Judgment(ImportableModel):
     """What a labeler said of a task. Its content is in revisions; the latest one counts.
 
     `latest` is empty while the labeler has taken the judgment back (see queue.withdraw): then nothing of it counts.
@@ -83,6 +84,7 @@ class Judgment(models.Model):
     class Meta:
         ordering = ["pk"]
         indexes = [
+            models.Index(fields=["data_import"], condition=Q(data_import__isnull=False), name="judgment_data_import"),
             models.Index(fields=["project", "created_at"], name="judgment_project_time"),
             models.Index(fields=["labeler", "project", "created_at"], name="judgment_labeler_time"),
         ]
@@ -146,7 +148,7 @@ class JudgmentRevision(AppendOnlyModel):
         return f"revision {self.number} of judgment {self.judgment_id}"
 
 
-class Demonstration(models.Model):
+class Demonstration(ImportableModel):
     """An ideal answer to a prompt. Where it began as another response, edited > original is a pair as well."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="demonstrations")
@@ -159,7 +161,12 @@ class Demonstration(models.Model):
 
     class Meta:
         ordering = ["pk"]
-        indexes = [models.Index(fields=["prompt"], name="demonstration_prompt")]
+        indexes = [
+            models.Index(fields=["prompt"], name="demonstration_prompt"),
+            models.Index(
+                fields=["data_import"], condition=Q(data_import__isnull=False), name="demonstration_data_import"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"demonstration of prompt {self.prompt_id}"

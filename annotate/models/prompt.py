@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from .data_import import ImportableModel
 from .project import Project
 
 
@@ -21,7 +22,7 @@ def split_of(digest: str) -> str:
     return Prompt.Split.TRAIN if bucket < 80 else Prompt.Split.VALIDATION if bucket < 90 else Prompt.Split.TEST
 
 
-class Prompt(models.Model):
+class Prompt(ImportableModel):
     """A chat that wants an answer: messages [{role, content}], the last one the user's."""
 
     class Kind(models.TextChoices):
@@ -79,7 +80,10 @@ class Prompt(models.Model):
             models.UniqueConstraint(fields=["project", "content_hash"], name="prompt_once_per_project"),
             models.CheckConstraint(condition=Q(split__in=["train", "validation", "test"]), name="prompt_split_known"),
         ]
-        indexes = [models.Index(fields=["project", "split"], name="prompt_project_split")]
+        indexes = [
+            models.Index(fields=["project", "split"], name="prompt_project_split"),
+            models.Index(fields=["data_import"], condition=Q(data_import__isnull=False), name="prompt_data_import"),
+        ]
 
     def __str__(self) -> str:
         return self.question[:80]
@@ -87,6 +91,15 @@ class Prompt(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.set_content_fields()
         super().save(*args, **kwargs)
+
+    @classmethod
+    def known(cls, *, project_id: int, digest: str) -> "Prompt | None":
+        """The project's prompt of this content hash. One of an unfinished import is everybody's from now on."""
+        found = cls.with_unfinished.filter(project_id=project_id, content_hash=digest).first()
+        if found is not None and found.data_import is not None:
+            cls.with_unfinished.filter(pk=found.pk).update(data_import=None)
+            found.data_import = None
+        return found
 
     def set_content_fields(self) -> None:
         """Derive hash and split from the messages; bulk_create needs it called by hand."""

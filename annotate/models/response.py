@@ -3,7 +3,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from .append_only import AppendOnlyModel
+from .append_only import AppendOnlyModel, AppendOnlyQuerySet
+from .data_import import FinishedManager, ImportableModel
 from .project import Project
 from .prompt import Prompt
 from .user import User
@@ -44,7 +45,7 @@ class Author(models.Model):
         return author
 
 
-class Response(AppendOnlyModel):
+class Response(ImportableModel, AppendOnlyModel):
     """An answer to a prompt. Never changed: an edit is a new response that points to the one it came from."""
 
     class FinishReason(models.TextChoices):
@@ -64,8 +65,13 @@ class Response(AppendOnlyModel):
     edited_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="edits")
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = FinishedManager.from_queryset(AppendOnlyQuerySet)()
+
     class Meta(AppendOnlyModel.Meta):
         ordering = ["pk"]
+        indexes = [
+            models.Index(fields=["data_import"], condition=Q(data_import__isnull=False), name="response_data_import")
+        ]
 
     def __str__(self) -> str:
         return self.text[:80]

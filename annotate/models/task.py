@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from .data_import import ImportableModel
 from .project import Project
 from .prompt import Prompt
 from .response import Response
@@ -16,7 +17,7 @@ def new_random_key() -> int:
     return secrets.randbits(RANDOM_KEY_BITS)
 
 
-class Task(models.Model):
+class Task(ImportableModel):
     """A piece of work that wants one or more judgments.
 
     `slots_free` counts judgments that nobody has given or holds a lease on. It is only ever changed together with an
@@ -70,6 +71,7 @@ class Task(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["data_import"], condition=Q(data_import__isnull=False), name="task_data_import"),
             models.Index(
                 fields=["project", "position"], condition=Q(state="open", slots_free__gt=0), name="task_queue"
             ),

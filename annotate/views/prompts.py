@@ -92,9 +92,12 @@ def _page(
         shown = shown.filter(split=split)
     page = Paginator(shown, PAGE).get_page(request.GET.get("page"))
     counts = Prompt.objects.filter(pk__in=[prompt.pk for prompt in page]).annotate(
-        answers=Count("responses", distinct=True),
-        open_tasks=Count("tasks", filter=Q(tasks__state=Task.State.OPEN), distinct=True),
-        judgments=Count("tasks__judgments", distinct=True),
+        # What an unfinished import adds to a prompt isn't there yet.
+        answers=Count("responses", filter=Q(responses__data_import__finished_or=0), distinct=True),
+        open_tasks=Count(
+            "tasks", filter=Q(tasks__state=Task.State.OPEN, tasks__data_import__finished_or=0), distinct=True
+        ),
+        judgments=Count("tasks__judgments", filter=Q(tasks__judgments__data_import__finished_or=0), distinct=True),
     )
     context |= {
         "project": request.project,

@@ -1,0 +1,129 @@
+"""Files on their way into a project, and rows that stay unseen until the whole file is there.
+
+An import writes its rows in many short transactions, each stamped with the import's number. The managers leave out the
+rows of imports that haven't finished, so that one update of the import's own row makes all of them appear at once.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from .project import Project
+
+_under_way: ContextVar[int | None] = ContextVar("import_under_way", default=None)
+
+
+def import_under_way() -> int | None:
+    """The number of the import that this code writes rows of; None outside of one."""
+    return _under_way.get()
+
+
+@contextmanager
+def writing(data_import: "DataImport") -> Iterator[None]:
+    """Within this, new rows belong to the import, and its own rows are seen beside everybody's."""
+    token = _under_way.set(data_import.pk)
+    try:
+        yield
+    finally:
+        _under_way.reset(token)
+
+
+class DataImport(models.Model):
+    """One file's way into a project.
+
+    waiting -> writing -> done | refused | failed
+    writing -> removing -> waiting | failed      what was written is taken away again
+
+    `token` and `lease_until`: of the process that writes or removes; every one of its transactions carries the token,
+    so that one that was taken for dead changes nothing any more.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        WRITING = "writing", _("Being imported")
+        REMOVING = "removing", _("Being taken back")
+        DONE = "done", _("Imported")
+        REFUSED = "refused", _("Refused")
+        FAILED = "failed", _("Failed")
+
+    UNFINISHED = (State.WRITING, State.REMOVING)
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="data_imports")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    file_name = models.CharField(max_length=200)
+    options = models.JSONField(default=dict, help_text='How to read it: {"format", "language", "limit"}.')
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    token = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    rows_written = models.PositiveIntegerField(default=0, help_text="Rows of the file that are dealt with.")
+    report = models.JSONField(default=dict, help_text="What became of the file: the fields of imports.ImportReport.")
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            # Two files may bring the same prompt: the second waits until it is clear what the first leaves.
+            models.UniqueConstraint(
+                fields=["project"], condition=Q(state__in=["writing", "removing"]), name="data_import_one_at_a_time"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="data_import_project"),
+            models.Index(fields=["state"], condition=Q(state__in=["writing", "removing"]), name="data_import_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"import {self.pk} of {self.file_name}"
+
+
+class ImportNumberField(models.PositiveBigIntegerField):
+    """The import that brought a row. Not a foreign key: it is compared in every query, and never joined."""
+
+    def deconstruct(self) -> Any:
+        name, _path, arguments, values = super().deconstruct()
+        return name, "django.db.models.PositiveBigIntegerField", arguments, values
+
+
+@ImportNumberField.register_lookup
+class IsFinished(models.Lookup):
+    """Whether the import has finished, or is this one, or there was none. Written out, because every query has it."""
+
+    lookup_name = "finished_or"
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        column, values = self.process_lhs(compiler, connection)
+        table = connection.ops.quote_name(DataImport._meta.db_table)
+        states = ", ".join(f"'{state.value}'" for state in DataImport.UNFINISHED)
+        unfinished = f"SELECT id FROM {table} WHERE state IN ({states})"
+        own = f" OR {column} = {int(self.rhs)}" if self.rhs else ""
+        return f"({column} IS NULL OR {column} NOT IN ({unfinished}){own})", [*values] * (3 if own else 2)
+
+
+class FinishedManager(models.Manager):
+    """All but the rows of unfinished imports."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().filter(data_import__finished_or=import_under_way() or 0)
+
+
+class ImportableModel(models.Model):
+    """A model whose rows an import may bring. `with_unfinished` has the rows of unfinished imports as well."""
+
+    data_import = ImportNumberField(null=True, editable=False, default=import_under_way)
+
+    objects: ClassVar[Any] = FinishedManager()
+    with_unfinished: ClassVar[Any] = models.Manager()
+
+    class Meta:
+        abstract = True
