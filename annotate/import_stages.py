@@ -91,7 +91,7 @@ def claim(data_import: DataImport) -> bool:
     claimed = {"state": State.WRITING, "token": uuid.uuid4(), "lease_until": timezone.now() + LEASE, "rows_written": 0}
     try:
         with transaction.atomic():
-            if data_import.pk is None:
+            if data_import._state.adding:
                 for name, value in claimed.items():
                     setattr(data_import, name, value)
                 data_import.save()
@@ -99,7 +99,6 @@ def claim(data_import: DataImport) -> bool:
             waiting = DataImport.objects.filter(pk=data_import.pk, state=State.WAITING)
             changed = waiting.update(**claimed, attempt=F("attempt") + 1)
     except IntegrityError:
-        data_import.pk = None if data_import._state.adding else data_import.pk
         return False
     data_import.refresh_from_db()
     return changed == 1 and data_import.token == claimed["token"]

@@ -3,17 +3,17 @@
 Comparisons come from models' answers (see annotate.queue.supply); these come from prompts and answers that are there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 
 from annotate import audit, text
 from annotate.errors import Refused
 from annotate.models import Assignment, Project, Prompt, Response, Task, TaskResponse, User
+from annotate.pacing import Pace
 from annotate.permissions import Capability, ensure
 from annotate.queue import leases
 
@@ -99,54 +99,69 @@ def add(
         "slots_free": judgments,
         "priority": priority,
     }
-    with transaction.atomic():
-        if kind == Kind.WRITE_PROMPT:
-            brief |= {name: value for name, value in wanted.items() if name != "split"}
-            made = Task.objects.bulk_create(Task(**common, brief=brief) for _number in range(count))
-        elif kind == Kind.RATE:
-            responses = list(_unrated(project, wanted)[:count])
-            made = Task.objects.bulk_create(
-                Task(**common, brief=brief, prompt_id=response.prompt_id) for response in responses
-            )
-            TaskResponse.objects.bulk_create(
-                TaskResponse(task=task, response=response, number=0)
-                for task, response in zip(made, responses, strict=True)
-            )
-        else:
-            prompts = list(_unasked(project, kind, wanted)[:count])
-            made = Task.objects.bulk_create(Task(**common, brief=brief, prompt=prompt) for prompt in prompts)
-        if not made:
-            raise Refused(_("There is nothing left to make such a task of: choose other prompts, or import some."))
-        audit.record(verb="tasks.added", actor=by, subject=project, project=project, kind=kind, count=len(made))
-        leases.raise_epoch(project_id=project.pk)
+    if kind == Kind.WRITE_PROMPT:
+        brief |= {name: value for name, value in wanted.items() if name != "split"}
+        keys: Iterable[int] = range(count)
+    else:
+        rows = _unrated(project, wanted) if kind == Kind.RATE else _unasked(project, kind, wanted)
+        keys = list(rows.values_list("pk", flat=True)[:count])
+    made, pace = 0, Pace()
+    for batch in pace.batches(keys):
+        with pace.transaction():
+            made += _add(project, kind, batch, wanted, common | {"brief": brief})
+            leases.raise_epoch(project_id=project.pk)
+    if not made:
+        raise Refused(_("There is nothing left to make such a task of: choose other prompts, or import some."))
+    audit.record(verb="tasks.added", actor=by, subject=project, project=project, kind=kind, count=made)
+    return made
+
+
+def _add(project: Project, kind: str, keys: list[int], wanted: Mapping[str, str], common: Mapping[str, Any]) -> int:
+    """Queue tasks for some prompts or answers, as far as nobody else has meanwhile; how many."""
+    if kind == Kind.WRITE_PROMPT:
+        return len(Task.objects.bulk_create(Task(**common) for _number in keys))
+    if kind != Kind.RATE:
+        prompts = _unasked(project, kind, wanted).filter(pk__in=keys)
+        return len(Task.objects.bulk_create(Task(**common, prompt=prompt) for prompt in prompts))
+    responses = list(_unrated(project, wanted).filter(pk__in=keys))
+    made = Task.objects.bulk_create(Task(**common, prompt_id=response.prompt_id) for response in responses)
+    TaskResponse.objects.bulk_create(
+        TaskResponse(task=task, response=response, number=0) for task, response in zip(made, responses, strict=True)
+    )
     return len(made)
 
 
 def withdraw(*, project: Project, by: User, kind: str) -> int:
     """Take the open tasks of a kind out of the queue; returns how many. What was said of them stays, late work too."""
     ensure(by, Capability.MANAGE, project)
-    with transaction.atomic():
-        held = Assignment.objects.filter(project=project, state__in=Assignment.HELD, task__kind=kind)
-        for assignment in held.select_for_update(of=("self",), no_key=True).select_related("project").order_by("task"):
-            leases.end(assignment, state=Assignment.State.EXPIRED)
-        open_tasks = Task.objects.filter(project=project, kind=kind, state=State.OPEN)
-        withdrawn = open_tasks.update(state=State.WITHDRAWN, slots_free=0)
-        if withdrawn:
-            audit.record(verb="tasks.withdrawn", actor=by, subject=project, project=project, kind=kind, count=withdrawn)
+    open_tasks = Task.objects.filter(project=project, kind=kind, state=State.OPEN)
+    pace, withdrawn = Pace(), 0
+    for batch in pace.batches(list(open_tasks.order_by("pk").values_list("pk", flat=True))):
+        with pace.transaction():
+            held = Assignment.objects.filter(state__in=Assignment.HELD, task__in=batch)
+            locked = held.select_for_update(of=("self",), no_key=True).select_related("project").order_by("task")
+            for assignment in locked:
+                leases.end(assignment, state=Assignment.State.EXPIRED)
+            withdrawn += open_tasks.filter(pk__in=batch).update(state=State.WITHDRAWN, slots_free=0)
+    if withdrawn:
+        audit.record(verb="tasks.withdrawn", actor=by, subject=project, project=project, kind=kind, count=withdrawn)
     return withdrawn
 
 
 def restore(*, project: Project, by: User, kind: str) -> int:
     """Put the withdrawn tasks of a kind back into the queue; returns how many."""
     ensure(by, Capability.MANAGE, project)
-    with transaction.atomic():
-        tasks = Task.objects.filter(project=project, kind=kind, state=State.WITHDRAWN)
-        # A withdrawn task that has enough, as a chat's comparison that was taken back, isn't work for anybody.
-        wanting = tasks.filter(judgments_given__lt=F("judgments_wanted")).exclude(_is_of_a_chat())
-        restored = wanting.update(state=State.OPEN, slots_free=F("judgments_wanted") - F("judgments_given"))
-        if restored:
-            audit.record(verb="tasks.restored", actor=by, subject=project, project=project, kind=kind, count=restored)
+    tasks = Task.objects.filter(project=project, kind=kind, state=State.WITHDRAWN)
+    # A withdrawn task that has enough, as a chat's comparison that was taken back, isn't work for anybody.
+    wanting = tasks.filter(judgments_given__lt=F("judgments_wanted")).exclude(_is_of_a_chat())
+    pace, restored = Pace(), 0
+    for batch in pace.batches(list(wanting.order_by("pk").values_list("pk", flat=True))):
+        with pace.transaction():
+            free = F("judgments_wanted") - F("judgments_given")
+            restored += wanting.filter(pk__in=batch).update(state=State.OPEN, slots_free=free)
             leases.raise_epoch(project_id=project.pk)
+    if restored:
+        audit.record(verb="tasks.restored", actor=by, subject=project, project=project, kind=kind, count=restored)
     return restored
 
 

@@ -4,15 +4,16 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import Count, F
 from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotate import audit, queue, sensitive, text
 from annotate.errors import NotYours, Refused
 from annotate.models import Guidelines, Membership, Project, Rubric, Task, User
-from annotate.permissions import Capability, can_create_projects, ensure
+from annotate.permissions import ROLE_CAPABILITIES, Capability, can_create_projects, ensure
 from annotate.rubric import checked_criteria, checked_flags
 
 FIELDS = (
@@ -61,7 +62,8 @@ def create_project(*, by: User, name: str, slug: str = "", **values: Any) -> Pro
 def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
     """Apply changes: any of FIELDS, "guidelines", "criteria", "flags", "archived". What stays the same is no change.
 
-    A new overlap applies to open tasks at once; guidelines and rubric get a new version. Returns the project as it is.
+    A new overlap applies to the comparisons that there are (see queue.set_overlap); guidelines and rubric get a new
+    version. Returns the project as it is.
     """
     ensure(by, Capability.MANAGE, project)
     versioned = {key: changes.pop(key) for key in _VERSIONED if key in changes}
@@ -73,9 +75,6 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
         setattr(proposed, key, value)
     _check(proposed)
     with transaction.atomic():
-        # Tasks are locked before their project, as everywhere (see queue).
-        if proposed.overlap != before.overlap:
-            queue.set_overlap(project=project, overlap=proposed.overlap)
         now = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         changed: dict[str, Any] = {
             key: [getattr(before, key), getattr(proposed, key)]
@@ -93,9 +92,28 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
         changed |= _new_versions(project=now, by=by, **versioned)
         if changed:
             audit.record(verb="project.edited", actor=by, subject=now, project=now, changes=changed)
+    # After the change, in transactions of their own. Unchanged, too: it goes on with what was interrupted.
+    if "overlap" in changes:
+        queue.set_overlap(project=project, overlap=proposed.overlap)
     if "sensitive_rule" in changed:
         sensitive.apply_rule(now)
     return Project.objects.get(pk=project.pk)
+
+
+def overlap_warning(project: Project) -> str:
+    """A sentence where a task wants more judgments than there are people to give them; else nothing."""
+    roles = [role for role, granted in ROLE_CAPABILITIES.items() if Capability.LABEL in granted]
+    members = Membership.objects.filter(project=project, role__in=roles, user__is_active=True)
+    people = members.aggregate(people=Count("user", distinct=True))["people"]
+    if people >= project.overlap:
+        return ""
+    return ngettext(
+        "Each comparison wants %(overlap)d judgments, and %(people)d person can give one: none will be complete until "
+        "more are invited.",
+        "Each comparison wants %(overlap)d judgments, and %(people)d people can give one each: none will be complete "
+        "until more are invited.",
+        people,
+    ) % {"overlap": project.overlap, "people": people}
 
 
 _VERSIONED: dict[str, Any] = {"guidelines": "", "criteria": (), "flags": ()}

@@ -26,6 +26,7 @@ from django.utils.translation import gettext_noop
 from annotate import audit
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
+from annotate.pacing import Pace
 from models_core.config import STAGES, BadInput, parse
 
 from . import estimates, outgoing_messages, workers
@@ -170,16 +171,16 @@ def renew(lease: Lease, *, now: datetime | None = None, **values: Any) -> None:
 
 def record_metrics(lease: Lease, rows: Iterable[tuple[int, str, float]]) -> None:
     """Store (step, name, value) rows; a step that is reported again replaces the old numbers. Raises LeaseLost."""
-    metrics = [RunMetric(run_id=lease.run_id, step=step, name=name[:60], value=value) for step, name, value in rows]
-    with transaction.atomic():
-        renew(lease)
-        RunMetric.objects.bulk_create(
-            metrics,
-            batch_size=500,
-            update_conflicts=True,
-            unique_fields=["run", "name", "step"],
-            update_fields=["value"],
-        )
+    pace = Pace()
+    for batch in pace.batches(rows):
+        with pace.transaction():
+            renew(lease)
+            RunMetric.objects.bulk_create(
+                [RunMetric(run_id=lease.run_id, step=step, name=name[:60], value=value) for step, name, value in batch],
+                update_conflicts=True,
+                unique_fields=["run", "name", "step"],
+                update_fields=["value"],
+            )
 
 
 def succeed(lease: Lease, *, result: Mapping[str, Any], register: Callable[[], ModelVersion | None]) -> None:

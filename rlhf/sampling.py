@@ -1,6 +1,5 @@
 """The way back: a model answers prompts, and the answers become comparisons in the labeling queue."""
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from django.utils.translation import gettext_noop
 from annotate import queue
 from annotate.errors import Refused
 from annotate.models import AnswerRequest, Author, Project, Prompt, Response, User
+from annotate.pacing import Pace
 
 from . import prompts, runs, versions
 from .models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
@@ -116,8 +116,9 @@ def store(run: TrainingRun, lease: Lease, rows: Iterator[dict[str, Any]]) -> dic
     has nothing to compare. Answers that an earlier, interrupted call has stored are passed over.
     """
     author = _author(run.run_inputs.select_related("version__author").get(role=RunInput.Role.MODEL).version)
-    while batch := list(itertools.islice(rows, PROMPTS_A_TRANSACTION)):
-        with transaction.atomic():
+    pace = Pace(largest=PROMPTS_A_TRANSACTION)
+    for batch in pace.batches(rows):
+        with pace.transaction():
             # Renewing locks the run's row: two workers never store the same answers side by side.
             runs.renew(lease)
             for row in batch:

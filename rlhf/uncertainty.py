@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from annotate import audit, queue
 from annotate.errors import Refused
 from annotate.models import Project, Prompt, Task, User
+from annotate.pacing import Pace
 from models_core import json_lines
 
 from . import runs, versions
@@ -150,7 +151,7 @@ def rows_of(run: TrainingRun) -> list[Row]:
 def _to_choose(project: Project, *, share: float) -> Iterator[int]:
     """Ids of tasks that may be moved, in the order of the queue."""
     ids = queue.movable(project).filter(prompt__split=Prompt.Split.TRAIN).values_list("pk", flat=True)
-    return (pk for pk in ids.iterator(chunk_size=500) if not is_drawn(pk, project=project, share=share))
+    return (pk for pk in ids if not is_drawn(pk, project=project, share=share))
 
 
 def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
@@ -160,25 +161,28 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
     """
     rows = json_lines.whole(path)
     urgency = {int(row["id"]): float(row["disagreement"]) for row in rows if row.get("disagreement") is not None}
-    with transaction.atomic():
-        # Renewing locks the run's row: two workers never put the same tasks in order side by side.
+
+    def renew() -> None:
+        # It locks the run's row: two workers never put the same tasks in order side by side.
         runs.renew(lease)
-        moved = queue.rearrange(project=run.project, urgency=urgency)
-        order = sorted(urgency, key=lambda pk: -urgency[pk])
-        TaskChoice.objects.bulk_create(
-            [
-                TaskChoice(task_id=pk, run=run, disagreement=urgency[pk], place=place)
-                for place, pk in enumerate(order, 1)
-            ],
-            batch_size=500,
-            update_conflicts=True,
-            unique_fields=["task"],
-            update_fields=["run", "disagreement", "place"],
-        )
-        if moved:
-            audit.record(
-                verb="queue.rearranged", actor=None, subject=run, project=run.project, tasks=len(urgency), moved=moved
+
+    renew()
+    moved = queue.rearrange(project=run.project, urgency=urgency, renew=renew)
+    order = sorted(urgency, key=lambda pk: -urgency[pk])
+    pace = Pace()
+    for batch in pace.batches(enumerate(order, 1)):
+        with pace.transaction():
+            renew()
+            TaskChoice.objects.bulk_create(
+                [TaskChoice(task_id=pk, run=run, disagreement=urgency[pk], place=place) for place, pk in batch],
+                update_conflicts=True,
+                unique_fields=["task"],
+                update_fields=["run", "disagreement", "place"],
             )
+    if moved:
+        audit.record(
+            verb="queue.rearranged", actor=None, subject=run, project=run.project, tasks=len(urgency), moved=moved
+        )
     values = list(urgency.values())
     return {
         "tasks": len(values),
@@ -193,8 +197,7 @@ def outlook(project: Project, *, first: int = 20) -> Outlook:
     counts = queue.movable(project).aggregate(all=Count("pk"), chosen=Count("pk", filter=Q(choice__isnull=False)))
     unscored = queue.movable(project).filter(choice=None).values_list("pk", "prompt__split")
     drawn = sum(
-        split != Prompt.Split.TRAIN or is_drawn(pk, project=project, share=share)
-        for pk, split in unscored.order_by().iterator(chunk_size=2_000)
+        split != Prompt.Split.TRAIN or is_drawn(pk, project=project, share=share) for pk, split in unscored.order_by()
     )
     coming = TaskChoice.objects.filter(task__in=queue.movable(project)).order_by("task__position")
     return Outlook(

@@ -101,13 +101,13 @@ class IsFinished(models.Lookup):
 
     lookup_name = "finished_or"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         column, values = self.process_lhs(compiler, connection)
         table = connection.ops.quote_name(DataImport._meta.db_table)
         states = ", ".join(f"'{state.value}'" for state in DataImport.UNFINISHED)
         unfinished = f"SELECT id FROM {table} WHERE state IN ({states})"
         own = f" OR {column} = {int(self.rhs)}" if self.rhs else ""
-        return f"({column} IS NULL OR {column} NOT IN ({unfinished}){own})", [*values] * (3 if own else 2)
+        return f"({column} IS NULL OR {column} NOT IN ({unfinished}){own})", (*values,) * (3 if own else 2)
 
 
 class FinishedManager(models.Manager):

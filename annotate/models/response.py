@@ -1,3 +1,5 @@
+from typing import Any, ClassVar
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -65,7 +67,7 @@ class Response(ImportableModel, AppendOnlyModel):
     edited_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="edits")
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = FinishedManager.from_queryset(AppendOnlyQuerySet)()
+    objects: ClassVar[Any] = FinishedManager.from_queryset(AppendOnlyQuerySet)()
 
     class Meta(AppendOnlyModel.Meta):
         ordering = ["pk"]

@@ -6,6 +6,7 @@ from django.views.decorators.http import require_safe
 
 from ..overview import ProjectOverview
 from ..permissions import Capability, ProjectRequest, requires
+from ..projects import overlap_warning
 
 
 @require_safe
@@ -17,6 +18,7 @@ def overview(request: ProjectRequest) -> HttpResponse:
     context = {
         "project": request.project,
         "overview": ProjectOverview(request.project),
+        "overlap_warning": overlap_warning(request.project) if request.project.overlap > 1 else "",
         "may_manage": Capability.MANAGE in request.capabilities,
         "may_train": Capability.TRAIN in request.capabilities,
     }

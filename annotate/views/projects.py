@@ -15,7 +15,7 @@ from ..forms.project import ProjectForm
 from ..guidelines import between, changes_since_last_work
 from ..models import Guidelines, User
 from ..permissions import Capability, ProjectRequest, can_create_projects, requires
-from ..projects import create_project, edit_project
+from ..projects import create_project, edit_project, overlap_warning
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -45,11 +45,13 @@ def settings(request: ProjectRequest) -> HttpResponse:
     form = ProjectForm.of(request.project, request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            edit_project(project=request.project, by=request.user, **form.changes)
+            project = edit_project(project=request.project, by=request.user, **form.changes)
         except Refused as refusal:
             form.add_error(None, str(refusal))
         else:
             messages.success(request, _("Saved."))
+            if warning := overlap_warning(project):
+                messages.warning(request, warning)
             return redirect("annotate:settings", request.project.slug)
     context = {
         "project": request.project,

@@ -1,12 +1,15 @@
+import json
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from annotate import queue, signals
+from annotate import pacing, queue, signals
 from annotate.errors import InvalidOrdering, NotYours, Refused, UnknownResponse
+from annotate.imports import import_file
 from annotate.models import Assignment, Judgment, JudgmentRevision, Task
 from annotate.projects import edit_project
+from annotate.queue import supply
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
 State = Assignment.State
@@ -334,6 +337,55 @@ def test_less_overlap_completes_tasks_that_have_enough(cast):
     edit_project(project=cast.project, by=cast.manager, overlap=1)
     task.refresh_from_db()
     assert (task.state, task.slots_free, task.judgments_wanted) == (Task.State.COMPLETE, 0, 1)
+
+
+def test_overlap_that_is_lowered_and_raised_again_opens_tasks_with_too_few_judgments(cast):
+    edit_project(project=cast.project, by=cast.manager, overlap=2)
+    task, untouched = make_comparison(cast.project), make_comparison(cast.project, "Another?")
+    assignment = claim(cast)
+    judge(assignment, [assignment.presentation])
+    judged, other = (task, untouched) if assignment.task == task else (untouched, task)
+    seen = []
+    for overlap in (1, 2, 3):
+        edit_project(project=cast.project, by=cast.manager, overlap=overlap)
+        seen.append([(t.state, t.judgments_wanted, t.slots_free) for t in Task.objects.filter(pk=judged.pk)])
+    assert seen == [[("complete", 1, 0)], [("open", 2, 1)], [("open", 3, 2)]]
+    other.refresh_from_db()
+    assert (other.state, other.judgments_wanted) == ("open", 3)
+    assert {claim(cast, cast.second_labeler).task, claim(cast, cast.reviewer).task} <= {task, untouched}
+
+
+def test_a_raised_overlap_leaves_alone_what_came_judged_and_tasks_of_other_kinds(cast, tmp_path):
+    """Rankings of a file are their judges'; an answer to write wants as many as were asked for when it was made."""
+    path = tmp_path / "rankings.jsonl"
+    answers = [{"text": "Yes.", "rank": 1}, {"text": "No.", "rank": 2}]
+    path.write_text(json.dumps({"prompt": [{"role": "user", "content": "Well?"}], "responses": answers}))
+    import_file(project=cast.project, path=path, by=cast.manager)
+    written = Task.objects.create(project=cast.project, kind="demonstrate", prompt=make_prompt(cast.project))
+    edit_project(project=cast.project, by=cast.manager, overlap=2)
+    imported = Task.objects.get(kind="compare")
+    written.refresh_from_db()
+    assert (imported.state, imported.judgments_wanted) == ("complete", 1)
+    assert (written.state, written.judgments_wanted, written.slots_free) == ("open", 1, 1)
+
+
+def test_an_interrupted_change_of_the_overlap_is_finished_when_it_is_saved_again(cast, monkeypatch):
+    tasks = [make_comparison(cast.project, f"Question {number}") for number in range(6)]
+    monkeypatch.setattr(pacing, "FIRST_BATCH", 2)
+    want, calls = supply._want, []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return want(*arguments)
+
+    monkeypatch.setattr(supply, "_want", killed)
+    with pytest.raises(KeyboardInterrupt):
+        edit_project(project=cast.project, by=cast.manager, overlap=2)
+    assert Task.objects.filter(judgments_wanted=2, slots_free=2).count() == 2
+    edit_project(project=cast.project, by=cast.manager, overlap=2)
+    assert Task.objects.filter(judgments_wanted=2, slots_free=2).count() == len(tasks)
 
 
 def test_leases_beyond_a_lowered_overlap_do_not_free_places_when_they_end(cast):

@@ -35,6 +35,15 @@ def manager(cast: Cast, client: Client) -> Client:
 
 
 class TestProject:
+    def test_says_when_a_task_wants_more_judgments_than_there_are_people(self, cast: Cast, manager: Client) -> None:
+        """Two labelers, a reviewer and the manager may judge."""
+        for overlap, times in (("4", 0), ("50", 1)):
+            saved = manager.post(f"/p/{cast.project.slug}/settings/", PROJECT | {"overlap": overlap}, follow=True)
+            sentence = f"Each comparison wants {overlap} judgments, and 4 people can give one each"
+            assert Project.objects.get(pk=cast.project.pk).overlap == int(overlap)
+            assert saved.content.decode().count(sentence) == times
+            assert manager.get(f"/p/{cast.project.slug}/").content.decode().count(sentence) == times
+
     def test_opens_with_all_that_was_entered(self, cast: Cast, manager: Client) -> None:
         fields = PROJECT | {"criteria": "warmth | Warmth | 1-7 | How warm it is", "flags": "rude | Is rude"}
         answer = manager.post("/p/new/", fields)
