@@ -7,7 +7,7 @@ rows of imports that haven't finished, so that one update of the import's own ro
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -122,8 +122,8 @@ class ImportableModel(models.Model):
 
     data_import = ImportNumberField(null=True, editable=False, default=import_under_way)
 
-    objects: ClassVar[Any] = FinishedManager()
-    with_unfinished: ClassVar[Any] = models.Manager()
+    objects = FinishedManager()
+    with_unfinished = models.Manager()  # noqa: DJ012
 
     class Meta:
         abstract = True

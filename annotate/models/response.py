@@ -1,12 +1,10 @@
-from typing import Any, ClassVar
-
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
 from .append_only import AppendOnlyModel, AppendOnlyQuerySet
-from .data_import import FinishedManager, ImportableModel
+from .data_import import FinishedManager, ImportNumberField, import_under_way
 from .project import Project
 from .prompt import Prompt
 from .user import User
@@ -47,7 +45,7 @@ class Author(models.Model):
         return author
 
 
-class Response(ImportableModel, AppendOnlyModel):
+class Response(AppendOnlyModel):
     """An answer to a prompt. Never changed: an edit is a new response that points to the one it came from."""
 
     class FinishReason(models.TextChoices):
@@ -67,7 +65,11 @@ class Response(ImportableModel, AppendOnlyModel):
     edited_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="edits")
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects: ClassVar[Any] = FinishedManager.from_queryset(AppendOnlyQuerySet)()
+    # As in ImportableModel, and append-only.
+    data_import = ImportNumberField(null=True, editable=False, default=import_under_way)
+
+    objects = FinishedManager.from_queryset(AppendOnlyQuerySet)()  # type: ignore[assignment,misc]
+    with_unfinished = models.Manager()
 
     class Meta(AppendOnlyModel.Meta):
         ordering = ["pk"]

@@ -120,19 +120,23 @@ def test_a_prompt_that_a_labeler_writes_meanwhile_stays_when_the_import_fails(ca
     Task.objects.create(project=cast.project, kind="write_prompt")
     cast.project.task_kinds = ["write_prompt"]
     cast.project.save()
-    path = write_rows(tmp_path / "rows.jsonl", 8)
+    path = write_rows(tmp_path / "rows.jsonl", 60)
+    add, batches = imports.RowStore.add, []
 
-    def written_meanwhile(*arguments):
-        add(*arguments)
-        with writing(DataImport(pk=None)):
-            held = queue.claim_next(labeler=cast.labeler, project=cast.project)
-            content = {"kind": "plain", "use_case": "other", "query": "Imported 3?", "instruction": "", "pairs": []}
-            submission = queue.Submission(client_id=uuid.uuid4(), tiers=(), content=content)
-            queue.submit(assignment_id=held.pk, labeler=cast.labeler, submission=submission)
-        raise OSError("no space left")
+    def written_meanwhile(store, rows):
+        add(store, rows)
+        batches.append(len(rows))
+        if len(batches) == 3:
+            raise OSError("no space left")
+        if len(batches) == 2:
+            with writing(DataImport(pk=None)):
+                held = queue.claim_next(labeler=cast.labeler, project=cast.project)
+                content = {"kind": "plain", "query": "Imported 3?"}
+                submission = queue.Submission(client_id=uuid.uuid4(), tiers=(), content=content)
+                queue.submit(assignment_id=held.pk, labeler=cast.labeler, submission=submission)
 
-    add = imports.RowStore.add
     monkeypatch.setattr(imports.RowStore, "add", written_meanwhile)
+    monkeypatch.setattr(pacing, "FIRST_BATCH", 4)
     with pytest.raises(OSError, match="no space left"):
         import_file(project=cast.project, path=path, by=cast.manager)
     assert [prompt.question for prompt in Prompt._base_manager.all()] == ["Imported 3?"]
