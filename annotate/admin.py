@@ -232,6 +232,14 @@ class SnapshotAdmin(ReadOnlyAdmin):
     list_select_related = ("project",)
 
 
+@admin.register(models.DataImport)
+class DataImportAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "file_name", "state", "rows_written", "created_by", "created_at", "finished_at")
+    search_fields = ("project__name", "file_name")
+    list_filter = ("state",)
+    list_select_related = ("project", "created_by")
+
+
 @admin.register(models.AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "actor", "verb", "subject_type", "subject_id", "project")

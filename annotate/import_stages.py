@@ -73,8 +73,7 @@ def begin(*, project: Project, by: User | None, file_name: str, wait: bool) -> D
 
     Without `wait` raises Refused (409) while another one is at work.
     """
-    made = DataImport(project=project, created_by=by, file_name=file_name)
-    while not claim(made):
+    while (made := _made(project=project, created_by=by, file_name=file_name)) is None:
         reap(project=project)
         if DataImport.objects.filter(project=project, state__in=DataImport.UNFINISHED).exists():
             if not wait:
@@ -86,28 +85,19 @@ def begin(*, project: Project, by: User | None, file_name: str, wait: bool) -> D
     return made
 
 
-def claim(data_import: DataImport) -> bool:
-    """Take a new or waiting import for this process to write; False while another one of its project is under way."""
-    claimed = {"state": State.WRITING, "token": uuid.uuid4(), "lease_until": timezone.now() + LEASE, "rows_written": 0}
+def _made(**values: Any) -> DataImport | None:
+    """A new import in the hands of this process; None while another one of its project is under way."""
     try:
         with transaction.atomic():
-            if data_import._state.adding:
-                for name, value in claimed.items():
-                    setattr(data_import, name, value)
-                data_import.save()
-                return True
-            waiting = DataImport.objects.filter(pk=data_import.pk, state=State.WAITING)
-            changed = waiting.update(**claimed, attempt=F("attempt") + 1)
+            return DataImport.objects.create(token=uuid.uuid4(), lease_until=timezone.now() + LEASE, **values)
     except IntegrityError:
-        return False
-    data_import.refresh_from_db()
-    return changed == 1 and data_import.token == claimed["token"]
+        return None
 
 
 @contextmanager
 def staged(data_import: DataImport) -> Iterator[Stage]:
     """Rows made within this belong to the import. Whatever it ends with but `finish`, they are removed."""
-    assert data_import.token is not None  # as every claimed one has
+    assert data_import.token is not None  # as every one has that is under way
     stage = Stage(data_import=data_import, token=data_import.token)
     try:
         with writing(data_import):

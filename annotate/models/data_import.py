@@ -37,19 +37,17 @@ def writing(data_import: "DataImport") -> Iterator[None]:
 class DataImport(models.Model):
     """One file's way into a project.
 
-    waiting -> writing -> done | refused | failed
-    writing -> removing -> waiting | failed      what was written is taken away again
+    writing -> done
+    writing -> removing -> failed      what was written is taken away again
 
     `token` and `lease_until`: of the process that writes or removes; every one of its transactions carries the token,
     so that one that was taken for dead changes nothing any more.
     """
 
     class State(models.TextChoices):
-        WAITING = "waiting", _("Waiting")
         WRITING = "writing", _("Being imported")
         REMOVING = "removing", _("Being taken back")
         DONE = "done", _("Imported")
-        REFUSED = "refused", _("Refused")
         FAILED = "failed", _("Failed")
 
     UNFINISHED = (State.WRITING, State.REMOVING)
@@ -59,14 +57,11 @@ class DataImport(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     file_name = models.CharField(max_length=200)
-    options = models.JSONField(default=dict, help_text='How to read it: {"format", "language", "limit"}.')
-    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WRITING)
     token = models.UUIDField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
-    attempt = models.PositiveSmallIntegerField(default=0)
     rows_written = models.PositiveIntegerField(default=0, help_text="Rows of the file that are dealt with.")
     report = models.JSONField(default=dict, help_text="What became of the file: the fields of imports.ImportReport.")
-    error = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

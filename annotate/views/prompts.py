@@ -50,6 +50,7 @@ def import_file(request: ProjectRequest) -> HttpResponse:
                 language=form.cleaned_data["language"],
                 limit=form.cleaned_data["limit"],
                 name=upload.name,
+                wait=False,
             )
     except Refused as refusal:
         form.add_error("file", str(refusal))

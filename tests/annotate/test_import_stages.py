@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -200,7 +201,7 @@ def test_nobody_waits_for_the_database_beside_a_large_import_and_an_export(proce
     ]
     client = Client(headers={"HX-Request": "true"})
     client.force_login(cast.second_labeler)
-    waits, probes = [], []
+    waits = []
     while any(process.poll() is None for process in processes):
         held = queue.claim_next(labeler=cast.second_labeler, project=cast.project)
         assert held is not None
@@ -210,24 +211,30 @@ def test_nobody_waits_for_the_database_beside_a_large_import_and_an_export(proce
         answer = client.post(f"/p/kindness/work/{held.pk}/submit", fields)
         waits.append(time.perf_counter() - began)
         assert answer.status_code == 200
-        probes.append(lock_wait())
         time.sleep(0.02)
     assert [process.returncode for process in processes] == [0, 0]
     assert len(waits) > 10
-    waits.sort()
-    figures = f"{len(waits)} submits: median {statistics.median(waits):.3f} s, longest {waits[-1]:.3f} s; "
-    figures += f"lock: longest {max(probes):.3f} s"
-    print(figures)
-    # The lock alone, without what the page costs: 40 ms at a time, so even a busy machine stays below.
-    assert statistics.quantiles(probes, n=50)[-1] < 0.2, figures
-    assert waits[-1] < 2.0, figures
+    print(f"{len(waits)} submits: median {statistics.median(waits):.3f} s, longest {max(waits):.3f} s")
+    # By the clock, on a machine that may be busy with ten other things: far below the 20 s after which SQLite gives up.
+    assert max(waits) < 5.0
 
 
-def lock_wait() -> float:
-    """Seconds until the write lock is had."""
-    began = time.perf_counter()
-    DataImport.objects.filter(pk=0).update(attempt=0)
-    return time.perf_counter() - began
+def test_no_transaction_of_an_import_is_long(cast, tmp_path, monkeypatch):
+    """In processor time, which is the same on a busy machine: about 40 ms each, whatever the size of the file."""
+    taken, transaction = [], pacing.Pace.transaction
+
+    @contextmanager
+    def timed(pace):
+        with transaction(pace):
+            began = time.thread_time()
+            yield
+            taken.append(time.thread_time() - began)
+
+    monkeypatch.setattr(pacing.Pace, "transaction", timed)
+    import_file(project=cast.project, path=write_rows(tmp_path / "rows.jsonl", 2000), by=cast.manager)
+    assert len(taken) > 10
+    assert statistics.median(taken) < 0.08
+    assert max(taken) < 0.2
 
 
 def test_batches_grow_and_shrink_with_the_time_they_take(db, monkeypatch):
@@ -251,7 +258,7 @@ def test_others_get_the_lock_between_two_batches(monkeypatch):
     pace = pacing.Pace()
     for _batch in pace.batches(range(60)):
         with pace.transaction():
-            DataImport.objects.filter(pk=0).update(attempt=0)
+            DataImport.objects.filter(pk=0).update(rows_written=0)
     if connection.vendor == "sqlite":
         assert len(rests) >= 1
         assert all(0 < rest <= 0.03 for rest in rests)
