@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0010_invitations'),
+        ('annotate', '0013_notices_seen_at'),
     ]
 
     operations = [
