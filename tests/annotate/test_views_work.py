@@ -518,3 +518,22 @@ class TestMyWork:
         labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4))
         assert self.found(labeler, show="returned") == []
         assert JudgmentReturn.objects.count() == 1
+
+
+def test_submit_with_the_next_task_costs_few_queries(
+    cast: Cast, client: Client, django_assert_max_num_queries: Any
+) -> None:
+    """Counted with BEGIN and COMMIT: who submits, the judgment, and the task that was leased ahead."""
+    for number in range(3):
+        make_comparison(cast.project, f"Question {number}")
+    client.force_login(cast.labeler)
+    client.get(f"/p/{cast.project.slug}/work/")
+    client.get(f"/p/{cast.project.slug}/work/ahead", headers={"HX-Request": "true"})
+    held = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
+    assert held is not None
+    fields = {f"rank-{key}": str(rank) for rank, key in enumerate(keys_of(held), start=1)}
+    fields |= {"client_id": str(uuid.uuid4()), "seconds": "3", "comment": ""}
+    with django_assert_max_num_queries(26):
+        answer = client.post(f"/p/{cast.project.slug}/work/{held.pk}/submit", fields, headers={"HX-Request": "true"})
+    assert answer.status_code == 200
+    assert answer["X-Hone-Task"]
