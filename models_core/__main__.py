@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_core import catalogue, processes, records
+from models_core import catalogue, given_files, processes, records
 from models_core.config import STAGES, BadInput, Settings, parse
 from models_core.stopping import Halted, Stopped, StopSignal, follow_parent
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 3
 OTHER_DIED = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
 """What torch says in a process whose partner is gone."""
+GIVEN = "_given"
+"""Where the parser notes which flags it has met."""
 
 Run = Callable[[argparse.Namespace, Any, "torch.device", StopSignal], dict[str, Any]]
 
@@ -195,7 +197,11 @@ def parser() -> argparse.ArgumentParser:
         is_fresh = name == "pretrain"
         what = "base model to continue; without it a fresh one is made" if is_fresh else "the model"
         command.add_argument(
-            "--model", required=not is_fresh, metavar="M", help=f"{what}: a folder, a catalogue name or a Hub id"
+            "--model",
+            action=_Once,
+            required=not is_fresh,
+            metavar="M",
+            help=f"{what}: a folder, a catalogue name or a Hub id",
         )
         kinds = (
             "text (.txt or .jsonl)"
@@ -204,18 +210,22 @@ def parser() -> argparse.ArgumentParser:
             if name == "evaluate"
             else "JSON lines"
         )
-        several: dict[str, Any] = {"action": "append"} if name == "sft" else {}
+        several: dict[str, Any] = {"action": "append"} if name == "sft" else {"action": _Once}
         command.add_argument("--data", required=True, type=Path, metavar="FILE", help=kinds, **several)
-        command.add_argument("--out", required=True, type=Path, help="run folder" if _trains(name) else "file to write")
+        command.add_argument(
+            "--out", action=_Once, required=True, type=Path, help="run folder" if _trains(name) else "file to write"
+        )
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, see below")
         command.add_argument("--resume", action="store_true", help="go on from the last checkpoint, where there is one")
-        command.add_argument("--seed", metavar="N", help="the same as --set seed=N")
-        command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        command.add_argument("--seed", action=_Once, metavar="N", help="the same as --set seed=N")
+        command.add_argument("--device", action=_Once, choices=("auto", "cpu", "cuda"), default="auto")
     made["pretrain"].add_argument(
-        "--tokenizer", metavar="FOLDER", help="tokenizer of a fresh model; else one is trained"
+        "--tokenizer", action=_Once, metavar="FOLDER", help="tokenizer of a fresh model; else one is trained"
     )
     for name in filter(_trains, COMMANDS):
-        made[name].add_argument("--eval", type=Path, metavar="FILE", help="data to measure on, not trained on")
+        made[name].add_argument(
+            "--eval", action=_Once, type=Path, metavar="FILE", help="data to measure on, not trained on"
+        )
     made["sft"].add_argument(
         "--templates",
         action="append",
@@ -223,29 +233,51 @@ def parser() -> argparse.ArgumentParser:
         metavar="T",
         help="instruction templates: a JSON file, a built-in set or none; once, or once for each --data",
     )
-    made["sft"].add_argument("--replay", type=Path, metavar="FILE", help="earlier demonstrations, mixed in")
-    made["sft"].add_argument("--ewc", type=Path, metavar="FILE", help="demonstrations of a task not to be forgotten")
-    made["reward"].add_argument("--demonstrations", type=Path, metavar="FILE", help="answers that score 0 on average")
-    made["reward"].add_argument("--samples", type=Path, metavar="FILE", help="answers whose scores get deviation 1")
+    made["sft"].add_argument(
+        "--replay", action=_Once, type=Path, metavar="FILE", help="earlier demonstrations, mixed in"
+    )
+    made["sft"].add_argument(
+        "--ewc", action=_Once, type=Path, metavar="FILE", help="demonstrations of a task not to be forgotten"
+    )
+    made["reward"].add_argument(
+        "--demonstrations", action=_Once, type=Path, metavar="FILE", help="answers that score 0 on average"
+    )
+    made["reward"].add_argument(
+        "--samples", action=_Once, type=Path, metavar="FILE", help="answers whose scores get deviation 1"
+    )
     for what in ("--demonstrations", "--samples"):
-        made["dpo"].add_argument(what, type=Path, metavar="FILE", help="answers for demonstration_pairs")
-    made["reward"].add_argument("--previous", metavar="RM", help="reward model in use until now, measured on new rows")
+        made["dpo"].add_argument(what, action=_Once, type=Path, metavar="FILE", help="answers for demonstration_pairs")
+    made["reward"].add_argument(
+        "--previous", action=_Once, metavar="RM", help="reward model in use until now, measured on new rows"
+    )
     made["ppo"].add_argument(
         "--reward",
+        action=_Once,
         required=True,
         metavar="RM",
         help="reward model, or several parted by commas; package.module:function; or a judge's address, http://host/v1",
     )
     for name in ("ppo", "dpo"):
-        made[name].add_argument("--reference", metavar="SFT", help="model to stay close to; the default is --model")
-    made["ppo"].add_argument("--ptx", type=Path, metavar="FILE", help="text (.txt or .jsonl) not to be forgotten")
-    made["sample"].add_argument("--samples", type=_positive, default=1, metavar="K", help="answers a prompt")
-    made["sample"].add_argument("--reward", metavar="RM", help="reward model that scores answers, for best_of")
-    made["evaluate"].add_argument(
-        "--templates", metavar="T", help="instruction templates that word the rows: a JSON file or a built-in set"
+        made[name].add_argument(
+            "--reference", action=_Once, metavar="SFT", help="model to stay close to; the default is --model"
+        )
+    made["ppo"].add_argument(
+        "--ptx", action=_Once, type=Path, metavar="FILE", help="text (.txt or .jsonl) not to be forgotten"
     )
-    made["evaluate"].add_argument("--against", metavar="M2", help="other model of a win rate")
-    made["evaluate"].add_argument("--reward", metavar="RM", help="reward model that judges the win rate")
+    made["sample"].add_argument(
+        "--samples", action=_Once, type=_positive, default=1, metavar="K", help="answers a prompt"
+    )
+    made["sample"].add_argument(
+        "--reward", action=_Once, metavar="RM", help="reward model that scores answers, for best_of"
+    )
+    made["evaluate"].add_argument(
+        "--templates",
+        action=_Once,
+        metavar="T",
+        help="instruction templates that word the rows: a JSON file or a built-in set",
+    )
+    made["evaluate"].add_argument("--against", action=_Once, metavar="M2", help="other model of a win rate")
+    made["evaluate"].add_argument("--reward", action=_Once, metavar="RM", help="reward model that judges the win rate")
     fetch = commands.add_parser("catalogue", help="fetch a base model").add_subparsers(dest="action", required=True)
     fetch.add_parser("fetch", help="fetch it unless it is there").add_argument("name", choices=list(catalogue.MODELS))
     live = commands.add_parser("live", help="answer prompts from standard input, the model staying loaded in between")
@@ -315,6 +347,7 @@ def _in_processes(argv: Sequence[str], *, number: int) -> int:
 
 def _run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
     settings = _settings(arguments)
+    given_files.check(arguments, trains=_trains(arguments.command))
     for name in ("data", "eval", "demonstrations", "ptx", "replay", "ewc"):
         given = getattr(arguments, name, None)
         for path in given if isinstance(given, list) else [given]:
@@ -339,7 +372,11 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         name, equals, value = item.partition("=")
         if not equals:
             raise BadInput(f"--set takes KEY=VALUE, not {item!r}.")
+        if name.strip() in values:
+            raise BadInput(f"The setting {name.strip()} is given twice: which of the two is meant?")
         values[name.strip()] = value
+    if arguments.seed is not None and "seed" in values:
+        raise BadInput("The setting seed is given twice, by --seed and by --set: which of the two is meant?")
     if arguments.seed is not None:
         values["seed"] = arguments.seed
     return parse(STAGES[arguments.command], values)
@@ -397,6 +434,24 @@ def _settings_help(stage: type[Settings]) -> str:
 
 def _trains(command: str) -> bool:
     return command in ("pretrain", "sft", "reward", "ppo", "dpo")
+
+
+class _Once(argparse.Action):
+    """A flag that takes one value. argparse alone would let the last one win, without a word."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        given = getattr(namespace, GIVEN, frozenset())
+        if self.dest in given:
+            way = "; join the files first: cat A B > C" if self.dest in ("data", "eval") else ""
+            parser.error(f"--{self.dest} is given twice, and one is read{way}")
+        setattr(namespace, GIVEN, given | {self.dest})
+        setattr(namespace, self.dest, values)
 
 
 def _positive(text: str) -> int:

@@ -15,12 +15,18 @@ from models_core.run_folder import write_lines
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One answer, wherever it comes from. `logprob` is None where a server sent none; `tokens` are without EOS."""
+    """One answer, wherever it comes from. `tokens` are without EOS.
+
+    `logprob` is None where a server sent none that is a number. `is_null`: it sent no text at all; `is_repaired`: it
+    sent halves of surrogate pairs, now U+FFFD.
+    """
 
     text: str
     finish_reason: str
     logprob: float | None
     tokens: int
+    is_null: bool = False
+    is_repaired: bool = False
 
 
 class AnswerFile:

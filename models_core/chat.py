@@ -1,14 +1,19 @@
 """Chats and responses as token ids: one way for training, sampling and scoring alike.
 
 A response is always tokenised as the policy would have produced it: the prompt's chat template with the generation
-prompt, then the response's own tokens, then EOS.
+prompt, then the response's own tokens, then the token that ends a turn: the one that the template writes behind an
+assistant's, or EOS where it writes none.
 """
 
+import itertools
 import re
-from collections.abc import Sequence
+import secrets
+import weakref
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from models_core import plain_text
 from models_core.config import BadInput
 from models_core.records import Message
 
@@ -17,16 +22,20 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
 )
 """For tokenizers that bring no chat template."""
-SEAM, OPEN, CLOSE = "\uf8fe", "\uf8fc", "\uf8fd"
-"""Private-use characters that never reach the tokenizer: a cut, and the borders of an assistant's turn."""
-MARKS = re.compile(f"([{SEAM}{OPEN}{CLOSE}])")
+SEAM, OPEN, CLOSE = (f"\uf8fe{secrets.token_hex(8)}{name}\uf8fe" for name in "soc")
+"""Marks that never reach the tokenizer: a token that is spelled in a text, and the borders of an assistant's turn. They
+differ in each process, so that no text can hold one.
+"""
+MARKS = re.compile(f"({SEAM}|{OPEN}|{CLOSE})")
+PROBE = "probe"
+"""A text that is put into a template to see what the template writes around it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPrompt:
     """A chat as token ids, at most as many as were allowed. `is_cut`: it was longer and lost its beginning.
 
-    `spoken` are the positions, from 1 on, of what the assistant said in it, each turn with the EOS that ends it.
+    `spoken` are the positions, from 1 on, of what the assistant said in it, each turn with the token that ends it.
     """
 
     ids: list[int]
@@ -57,6 +66,99 @@ def give_template(tokenizer: Any, *, name: str, chat_template: str) -> None:
         raise BadInput(
             f"The tokenizer of {name} has no chat template; the setting chat_template=plain gives it a simple one."
         )
+    check_template(tokenizer, name=name)
+
+
+def check_template(tokenizer: Any, *, name: str) -> None:
+    """Raise BadInput where a chat template cannot even write one turn of a user."""
+    try:
+        write(tokenizer, [Message(role="user", content=PROBE)])
+    except TemplateRefused as refused:
+        raise BadInput(f"The chat template of {name} cannot be used: {refused.reason}") from None
+
+
+def check_chats(tokenizer: Any, chats: Iterable[tuple[str, Sequence[Message]]], *, file: str) -> None:
+    """Raise BadInput for a chat, by the id of its row, with roles in an order that the chat template refuses."""
+    seen = set[tuple[str, ...]]()
+    for row, messages in chats:
+        roles = tuple(message["role"] for message in messages)
+        if roles in seen:
+            continue
+        seen.add(roles)
+        try:
+            write(tokenizer, messages)
+        except TemplateRefused as refused:
+            raise BadInput(f"{file}: the chat template refuses the row {row!r}: {refused.reason}") from None
+
+
+class TemplateRefused(BadInput):
+    """A chat that the chat template does not write; `reason` is the template's own, a sentence."""
+
+    def __init__(self, messages: Sequence[Message], reason: str) -> None:
+        words = " ".join(messages[0]["content"].split()) if messages else ""
+        beginning = f'the {messages[0]["role"]} turn "{words[:60]}"' if messages else "nothing"
+        super().__init__(f"The chat template refuses the chat that begins with {beginning}: {reason}")
+        self.reason = reason
+
+
+def write(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+    """What the chat template makes of a chat. Raises TemplateRefused."""
+    try:
+        text = tokenizer.apply_chat_template(
+            list(messages),
+            chat_template=None if tokenizer.chat_template else PLAIN_TEMPLATE,
+            add_generation_prompt=add_generation_prompt,
+            tokenize=False,
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # a template is a program: it raises what it likes
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise TemplateRefused(_unmarked(messages), words if words.endswith(".") else f"{words}.") from None
+    return str(text)
+
+
+class Turns(NamedTuple):
+    """What a chat template writes around turns: the id that ends an assistant's, and the added tokens it uses."""
+
+    end: int
+    tokens: frozenset[str]
+
+
+_turns: "weakref.WeakKeyDictionary[Any, tuple[Any, int, Turns]]" = weakref.WeakKeyDictionary()
+
+
+def turns(tokenizer: Any) -> Turns:
+    """Found out once for a tokenizer and its template.
+
+    `tokens` are all special tokens besides, so that a response can hold none of them. Other added tokens (of reasoning,
+    of tools) a model writes in its responses itself.
+    """
+    key = tokenizer.chat_template, len(tokenizer)
+    known = _turns.get(tokenizer)
+    if known is None or known[:2] != key:
+        known = _turns[tokenizer] = (*key, _found_turns(tokenizer))
+    return known[2]
+
+
+def end_id(tokenizer: Any) -> int:
+    """The id that ends a response: the added token that the template writes behind one, else the tokenizer's EOS."""
+    return turns(tokenizer).end
+
+
+def _found_turns(tokenizer: Any) -> Turns:
+    added = plain_text.of(tokenizer)
+    user, assistant = Message(role="user", content=PROBE), Message(role="assistant", content=PROBE)
+    try:
+        tail = write(tokenizer, [user, assistant], add_generation_prompt=False).rpartition(PROBE)[2]
+        around = write(tokenizer, [user, assistant, user])
+    except TemplateRefused:
+        return Turns(tokenizer.eos_token_id, added.special)
+    names = added.special | {name for name in added.ids if name in around}
+    ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
+    numbers = set(added.ids.values())
+    end = next((number for number in ids if number in numbers or tokenizer.decode([number]).strip()), None)
+    return Turns(end if end in numbers else tokenizer.eos_token_id, frozenset(names))
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message], *, max_tokens: int) -> list[int]:
@@ -87,67 +189,89 @@ def fit_prompt(
 def _rendered(tokenizer: Any, messages: list[Message], *, with_spoken: bool) -> tuple[list[int], list[int]]:
     """Token ids of the chat template's text, and the positions in them of what the assistant said.
 
-    What a message spells like a special token stays plain text: such a spelling is cut in two by SEAM before the
-    template sees it, and the pieces are tokenised apart. Nobody ends his turn and speaks as the assistant by typing
-    "<|im_end|>". OPEN and CLOSE go through the template in the same way. A turn that a template rewrites so that it
-    loses one of them (reasoning is taken out of earlier turns) is not what was said and is left out of the positions.
+    What a message spells like an added token stays plain text: SEAM marks the place before the template sees it.
+    Nobody ends their turn and speaks as the assistant by typing "<|im_end|>". OPEN and CLOSE go through the template in
+    the same way. A turn that a template rewrites so that it loses one of them (reasoning is taken out of earlier turns)
+    is not what was said and is left out of the positions.
     """
-    chat = []
-    for message in messages:
-        content = _defused(tokenizer, message["content"])
-        if with_spoken and message["role"] == "assistant" and message["content"].strip():
-            content = OPEN + content + CLOSE
-        chat.append(Message(role=message["role"], content=content))
-    text = tokenizer.apply_chat_template(
-        chat,
-        chat_template=None if tokenizer.chat_template else PLAIN_TEMPLATE,
-        add_generation_prompt=True,
-        tokenize=False,
-    )
+    text = write(tokenizer, [_marked(tokenizer, message, with_spoken=with_spoken) for message in messages])
     ids: list[int] = []
     spoken: list[int] = []
     opened: int | None = None  # where the turn began that is being read
     closed = False  # whether a turn has just ended
-    for piece in MARKS.split(text):
-        if piece == OPEN:
-            opened = len(ids)
-        elif piece == CLOSE:
-            closed = opened is not None
-            spoken += range(len(ids) if opened is None else opened, len(ids))
-            opened = None
-        elif piece and piece != SEAM:
-            tokens = tokenizer(piece, add_special_tokens=False)["input_ids"]
-            if closed and tokens[:1] == [tokenizer.eos_token_id]:
-                spoken.append(len(ids))
-            closed = False
-            ids += tokens
+    part, seams = "", list[int]()
+    for piece in [*MARKS.split(text), None]:
+        if piece == SEAM:
+            seams.append(len(part))
+            continue
+        if piece is not None and piece not in (OPEN, CLOSE):
+            part += piece
+            continue
+        tokens = plain_text.encode(tokenizer, part, spelled=seams) if part else []
+        if closed:
+            spoken += (len(ids) + place for place in _ending(tokenizer, tokens))
+        if opened is not None and piece == CLOSE:
+            spoken += range(opened, len(ids) + len(tokens))
+        closed = opened is not None and piece == CLOSE
+        ids += tokens
+        opened = len(ids) if piece == OPEN else None
+        part, seams = "", []
     return ids, spoken
 
 
-def _defused(tokenizer: Any, content: str) -> str:
-    content = MARKS.sub("", content)
-    for token in tokenizer.all_special_tokens:
-        content = content.replace(token, token[:1] + SEAM + token[1:])
-    return content
+def _ending(tokenizer: Any, tokens: Sequence[int]) -> list[int]:
+    """Where in the tokens behind a turn its end is, if only white space comes before it."""
+    for place, number in enumerate(tokens):
+        if number in (end_id(tokenizer), tokenizer.eos_token_id):
+            return [place]
+        if tokenizer.decode([number]).strip():
+            return []
+    return []
+
+
+def _marked(tokenizer: Any, message: Message, *, with_spoken: bool) -> Message:
+    """A turn with a mark in every spelling of a token it may not hold. Marks stand inside the white space at its ends,
+    which templates trim.
+    """
+    is_assistant = message["role"] == "assistant"
+    added = plain_text.of(tokenizer)
+    content = message["content"]
+    places = added.spellings(content, turns(tokenizer).tokens if is_assistant else added.ids)
+    borders = [0, *places, len(content)]
+    content = SEAM.join(content[start:end] for start, end in itertools.pairwise(borders))
+    if with_spoken and is_assistant and (said := content.strip()):
+        before, _, after = content.partition(said)
+        content = before + OPEN + said + CLOSE + after
+    return Message(role=message["role"], content=content)
+
+
+def _unmarked(messages: Sequence[Message]) -> list[Message]:
+    return [Message(role=message["role"], content=MARKS.sub("", message["content"])) for message in messages]
 
 
 def encode_response(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a response with EOS at its end.
+    """Token ids of a response with the end of its turn.
 
-    The spelling of a special token inside the text stays plain text: a response that contains "<|im_end|>" must not
-    end twice.
+    The spelling of a special token, or of one that the template writes, stays plain text inside it: a response that
+    contains "<|im_end|>" must not end twice.
     """
-    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return [*ids, tokenizer.eos_token_id]
+    added, names = plain_text.of(tokenizer), turns(tokenizer).tokens
+    if added.spellings(text, names):
+        ids = added.plain(text, names)
+    else:
+        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return [*ids, end_id(tokenizer)]
 
 
 def decode_response(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of sampled ids, without EOS, other special tokens, and NUL, which no database takes in a text."""
-    return tokenizer.decode(ids, skip_special_tokens=True).replace("\0", "")
+    """The text of sampled ids, without their end, special tokens, and NUL, which no database takes in a text."""
+    ended = bool(ids) and ids[-1] in (end_id(tokenizer), tokenizer.eos_token_id)
+    text: str = tokenizer.decode(list(ids[:-1] if ended else ids), skip_special_tokens=True)
+    return text.replace("\0", "")
 
 
 def eos_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Every id that ends a response: the tokenizer's EOS first, then those of the model's generation settings."""
+    """Every id that ends a response: the end of a turn first, the tokenizer's EOS, those of the generation settings."""
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     extra = configured if isinstance(configured, list) else [] if configured is None else [configured]
-    return tuple(dict.fromkeys([tokenizer.eos_token_id, *extra]))
+    return tuple(dict.fromkeys([end_id(tokenizer), tokenizer.eos_token_id, *extra]))

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_core import records
+from models_core import plain_text, records
 from models_core.config import BadInput
 from models_core.held_out import place
 from models_core.packing import Group
@@ -84,13 +84,10 @@ def split(documents: Sequence[str], *, held_out: float) -> tuple[list[str], list
 def encode(documents: Sequence[str], tokenizer: Any, *, ends: bool = True) -> list[list[int]]:
     """Token ids of each document, with EOS unless `ends` is off.
 
-    A special token that a text spells out stays plain text.
+    An added token that a text spells out stays plain text.
     """
-    if not documents:
-        return []
-    encoded = tokenizer(list(documents), add_special_tokens=False, split_special_tokens=True, verbose=False)
     end = [tokenizer.eos_token_id] if ends else []
-    return [ids + end for ids in encoded["input_ids"]]
+    return [ids + end for ids in plain_text.encode_documents(tokenizer, documents)]
 
 
 def rows(encoded: Sequence[Sequence[int]], *, start: int, max_length: int, overlap: float) -> list[Group]:

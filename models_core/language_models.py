@@ -19,12 +19,11 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedModel,
 )
 from transformers.utils import logging
 
-from models_core import catalogue, families, heads, processes, trained_prompts
+from models_core import catalogue, chat, families, heads, plain_reading, processes, tokenizer_files, trained_prompts
 from models_core.config import BadInput
 from models_core.methods import merging, quantised, soft_prompts, storage
 
@@ -90,12 +89,8 @@ def load_tokenizer(name: str | Path) -> Any:
     _config(source)  # first: what is no language model at all is refused for that, not for its tokenizer
     if not any(any(Path(source).glob(pattern)) for pattern in TOKENIZER_FILES):
         raise BadInput(f"{name} has no tokenizer: none of the files {', '.join(TOKENIZER_FILES)} is there.")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"The tokenizer of {name} cannot be loaded: {_first_line(error)}") from None
-    if tokenizer.eos_token_id is None:
-        raise BadInput(f"The tokenizer of {name} has no end-of-sequence token.")
+    tokenizer = tokenizer_files.read(source, name=name)
+    tokenizer.chat_template = plain_reading.unwrapped(tokenizer.chat_template)
     return tokenizer
 
 
@@ -198,7 +193,16 @@ def reward_scale(model: Any) -> tuple[float, float]:
 
 def save_policy(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
     """Write model and tokenizer, whole or not at all: a temporary folder is renamed. An adapter gets one of its own."""
+    _stop_at_ends(model, tokenizer)
     _save(folder, model, tokenizer)
+
+
+def _stop_at_ends(model: Any, tokenizer: Any) -> None:
+    """Have plain transformers end a response where this program does: at the end of a turn, which may not be EOS."""
+    ends = chat.eos_ids(model, tokenizer)
+    settings = getattr(model, "generation_config", None)
+    if settings is not None and settings.eos_token_id not in (list(ends), ends[0]):
+        settings.eos_token_id = list(ends) if len(ends) > 1 else ends[0]
 
 
 def save_reward_model(
@@ -219,12 +223,13 @@ def save_reward_model(
     heads.note(model)
     config.pad_token_id = pad_id(tokenizer)
     config.reward_shift, config.reward_scale = float(reward_shift), float(reward_scale)
-    pad, side = tokenizer.pad_token, tokenizer.padding_side
+    pad, side, template = tokenizer.pad_token, tokenizer.padding_side, tokenizer.chat_template
+    tokenizer.chat_template = plain_reading.wrapped(tokenizer)
     tokenizer.pad_token, tokenizer.padding_side = tokenizer.convert_ids_to_tokens(config.pad_token_id), "right"
     try:
         _save(folder, model, tokenizer, beside=partial(_beside_reward_model, trained_on=trained_on))
     finally:
-        tokenizer.pad_token, tokenizer.padding_side = pad, side
+        tokenizer.pad_token, tokenizer.padding_side, tokenizer.chat_template = pad, side, template
 
 
 def _beside_reward_model(model: PreTrainedModel, folder: Path, *, trained_on: Collection[str]) -> None:

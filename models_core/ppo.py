@@ -74,6 +74,8 @@ def train(
     )
     measured_on = records.read(evaluation, "prompts") if evaluation is not None else None
     new, seen = prompts.unseen(given, rewards=rewards_by, settings=settings)
+    if measured_on is not None:
+        measured_on = prompts.measurable(measured_on, rewards=rewards_by, settings=settings)
     parts = held_out.split(new, settings=settings, evaluation=measured_on)
     networks = Networks.load(
         settings, model=model, reference=reference, rewards=rewards_by, device=device, dtype=training.dtype

@@ -54,7 +54,12 @@ def train(
     # 1. Read the judgments, hold prompts out, and hear what they say. What cannot teach is left out and counted.
     files = {"rankings": data, "evaluation": evaluation, "demonstrations": demonstrations, "samples": samples}
     judgments = data_set.read(
-        settings, data=data, evaluation=evaluation, demonstrations=demonstrations, samples=samples
+        settings,
+        data=data,
+        evaluation=evaluation,
+        demonstrations=demonstrations,
+        samples=samples,
+        known=trained_prompts.read(language_models.locate(model)),
     )
     everyone = [*judgments.learned.rankings, *judgments.held_out.rankings]
     new = newest.since(previous, everyone) if previous is not None else None

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from models_core import chat, heads, language_models, precision, records, rollout, server
+from models_core import chat, heads, language_models, precision, processes, records, rollout, server
 from models_core.answers import Answer, AnswerFile
 from models_core.config import AnsweringSettings, BadInput, SampleConfig
 from models_core.progress import Progress, Ticker
@@ -26,6 +26,11 @@ from models_core.stopping import Stopped, StopSignal
 
 SHORTEST_PROMPT = 16
 """Tokens that must be left for a prompt beside its answer."""
+SAID_OF_SERVED = {
+    "null_responses": "came without any text (content: null) and are empty",
+    "repaired_responses": "held half of a surrogate pair, which is U+FFFD now",
+    "unknown_logprobs": "came without a log-probability that is a finite number, which is null now",
+}
 SCORED_TOKENS = 8192
 """Tokens of answers that are scored at once, padding included."""
 
@@ -209,10 +214,12 @@ class _Served:
 
     def __init__(self, address: str, *, settings: SampleConfig, stop: StopSignal) -> None:
         self.server = server.Server(address, settings=settings, stop=stop)
+        self.counts = {"null_responses": 0, "repaired_responses": 0, "unknown_logprobs": 0}
+        self.asks_logprobs = settings.server_logprobs
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {"server": self.server.name, "retries": self.server.retries}
+        return {"server": self.server.name, "retries": self.server.retries, **self.counts}
 
     def answer(
         self,
@@ -223,7 +230,17 @@ class _Served:
         finished: Callable[[int, Sequence[Answer]], None],
         progress: Progress,
     ) -> None:
-        self.server.answers(chats, only=only, samples=samples, finished=finished, progress=progress)
+        def count(number: int, answers: Sequence[Answer]) -> None:
+            self.counts["null_responses"] += sum(answer.is_null for answer in answers)
+            self.counts["repaired_responses"] += sum(answer.is_repaired for answer in answers)
+            missing = sum(answer.logprob is None for answer in answers)
+            self.counts["unknown_logprobs"] += missing if self.asks_logprobs else 0
+            finished(number, answers)
+
+        self.server.answers(chats, only=only, samples=samples, finished=count, progress=progress)
+        for name, what in SAID_OF_SERVED.items():
+            if self.counts[name]:
+                processes.say(f"The server {self.server.name}: {self.counts[name]} responses {what}.")
 
 
 def answer(

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import math
 import os
 import random
 import socket
@@ -33,6 +34,8 @@ PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 """Seconds before a request is made again: the first time, and at the most."""
 LARGEST_ANSWER = 64 * 1024 * 1024
+MOST_TOKENS = 10**9
+"""Tokens of a response beyond which a server's count is not believed."""
 LOOK = 0.2
 """Seconds between two looks at the stop signal."""
 
@@ -234,7 +237,7 @@ class Server(Generic[AskingT]):
             raise BadInput(f"The server {self.name} refuses with status {response.status}: {self._complaint(content)}")
         try:
             return read(json.loads(content))
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
             raise _Passing("sent something that is no answer") from None
 
     def _complaint(self, content: bytes) -> str:
@@ -244,7 +247,7 @@ class Server(Generic[AskingT]):
             error = json.loads(text)
             error = error.get("error", error) if isinstance(error, dict) else error
             text = str(error.get("message", text)) if isinstance(error, dict) else str(error)
-        words = " ".join(text.split())
+        words = " ".join(repaired(text).split())
         if self.key:
             words = words.replace(self.key, "(key)")
         return f"{words[:300]}…" if len(words) > 300 else words or "no reason given."
@@ -282,29 +285,45 @@ def _content(response: http.client.HTTPResponse, connection: http.client.HTTPCon
 def _read_answer(row: Any) -> Answer:
     choice = row["choices"][0]
     text = choice["message"]["content"]
-    if text is None:
-        text = ""  # an answer of no tokens, or of nothing but tool calls
+    is_null = text is None  # no text at all: nothing but tool calls, or a refusal
+    if is_null:
+        text = ""
     if not isinstance(text, str):
         raise TypeError
+    whole = repaired(text)
     reason = choice.get("finish_reason")
     entries = (choice.get("logprobs") or {}).get("content")
-    logprob = None if entries is None else float(sum(float(entry["logprob"]) for entry in entries))
     counted = (row.get("usage") or {}).get("completion_tokens")
-    ended = reason == "stop"
-    tokens = max(0, int(counted) - ended) if counted is not None else len(entries or [])
+    is_count = isinstance(counted, int) and not isinstance(counted, bool) and 0 <= counted < MOST_TOKENS
     return Answer(
-        text=text.replace("\0", ""),
+        text=whole.replace("\0", ""),
         finish_reason=reason if reason in ("stop", "length") else "unknown",
-        logprob=logprob,
-        tokens=tokens,
+        logprob=None if entries is None else _sum_of(entries),
+        tokens=max(0, counted - (reason == "stop")) if is_count else len(entries or []),
+        is_null=is_null,
+        is_repaired=whole != text,
     )
+
+
+def _sum_of(entries: Any) -> float | None:
+    """The log-probability of a whole response, None where one of its tokens has none that is a finite number."""
+    try:
+        total = sum(float(entry["logprob"]) for entry in entries)
+    except (OverflowError, TypeError, ValueError):
+        return None
+    return total if math.isfinite(total) else None
+
+
+def repaired(text: str) -> str:
+    """A text with U+FFFD for each half of a surrogate pair, which no UTF-8 file can hold; whole pairs are joined."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _first_model(row: Any) -> str:
     name = row["data"][0]["id"]
     if not isinstance(name, str):
         raise TypeError
-    return name
+    return repaired(name)
 
 
 def _seed(seed: int, place: tuple[int, int]) -> int:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from models_core import distributed
+from models_core import distributed, tokenizer_files
 from models_core.chat import PLAIN_TEMPLATE
 from models_core.config import BadInput
 
@@ -58,12 +58,7 @@ def load(folder: str | Path) -> Any:
     """The tokenizer of a folder, with EOS as padding and a plain chat template where it has none. Raises BadInput."""
     if not (Path(folder) / "tokenizer.json").is_file():
         raise BadInput(f"{folder} is no folder of a tokenizer: it has no tokenizer.json.")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # a damaged file raises whatever its reader raises, down to plain Exception
-        raise BadInput(f"The tokenizer in {folder} cannot be loaded: {str(error).partition(chr(10))[0]}") from None
-    if tokenizer.eos_token_id is None:
-        raise BadInput(f"The tokenizer in {folder} has no end-of-sequence token.")
+    tokenizer = tokenizer_files.read(folder, name=folder)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     tokenizer.chat_template = tokenizer.chat_template or PLAIN_TEMPLATE
     return tokenizer

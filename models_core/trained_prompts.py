@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from models_core.records import Message
 
@@ -19,6 +20,14 @@ def digest(messages: Sequence[Message]) -> str:
     """The same for the same roles and words, whatever the spaces between them."""
     content = [[message["role"], " ".join(message["content"].split())] for message in messages]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:32]
+
+
+Row = TypeVar("Row", bound=Any)
+
+
+def without(rows: Sequence[Row], known: frozenset[str]) -> list[Row]:
+    """The rows whose prompts ("messages") are not among these digests: what a model may be measured on."""
+    return [row for row in rows if digest(row.messages) not in known]
 
 
 def write(folder: Path, digests: Iterable[str]) -> None:

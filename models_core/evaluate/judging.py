@@ -1,13 +1,14 @@
 """What a reward model judges: rankings, against those who made them, and two models' answers to the same prompts."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from models_core import chat, language_models, records, sample
+from models_core import chat, language_models, processes, records, sample, trained_prompts
 from models_core.config import BadInput, EvaluateConfig
 from models_core.progress import Ticker, part_of
 from models_core.records import Prompt, Ranking
@@ -16,12 +17,15 @@ from models_core.reward_report.measures.intervals import share
 from models_core.scorer import Scorer
 from models_core.stopping import StopSignal
 
+Row = TypeVar("Row", Ranking, Prompt)
+
 
 def reward_report(
     settings: EvaluateConfig, *, model: str, data: str | Path, device: torch.device, dtype: torch.dtype
 ) -> dict[str, Any]:
     """All that rankings say of a reward model. Raises BadInput where they put no two responses in an order."""
-    rankings: list[Ranking] = records.read(data, "rankings")
+    given: list[Ranking] = records.read(data, "rankings")
+    rankings, trained_on = _untrained(given, rewards=[model], file=Path(data).name)
     start = time.perf_counter()
     scored = scoring.by_model(
         model, rankings, device=device, dtype=dtype, max_length=settings.max_length, budget=settings.micro_batch_tokens
@@ -31,7 +35,24 @@ def reward_report(
     if not report["pairs"]:
         raise BadInput(f"{Path(data).name}: no ranking has two responses in a strict order.")
     rates = {"seconds": seconds, "rankings_per_s": len(rankings) / seconds}
-    return {"rankings": len(rankings), **report, **rates}
+    return {"rankings": len(rankings), "trained_on": trained_on, **report, **rates}
+
+
+def _untrained(rows: Sequence[Row], *, rewards: Sequence[str], file: str) -> tuple[list[Row], int]:
+    """The rows whose prompts no reward model has learned from, and how many it has. Raises BadInput for none left."""
+    known = frozenset[str]().union(*(trained_prompts.read(language_models.locate(name)) for name in rewards))
+    kept = trained_prompts.without(rows, known)
+    if rows and not kept:
+        raise BadInput(
+            f"{file}: the reward model was trained on the prompts of all {len(rows)} rows, so they cannot measure it: "
+            "give rows whose prompts it has not seen."
+        )
+    if left_out := len(rows) - len(kept):
+        processes.say(
+            f"{left_out} of {len(rows)} rows are left out: the reward model was trained on their prompts, so they "
+            "cannot measure it."
+        )
+    return kept, left_out
 
 
 def win_rate(
@@ -46,7 +67,8 @@ def win_rate(
     stop: StopSignal,
 ) -> dict[str, Any]:
     """How often `model`'s answer to a prompt scores higher than that of `against`, both sampled with the same seed."""
-    prompts: list[Prompt] = records.read(data, "prompts")
+    given: list[Prompt] = records.read(data, "prompts")
+    prompts, trained_on = _untrained(given, rewards=language_models.several(reward), file=Path(data).name)
     chats = [prompt.messages for prompt in prompts]
     texts = {}
     tokens, seconds = 0, 0.0
@@ -74,6 +96,7 @@ def win_rate(
     won = share(np.array(wins), np.arange(len(wins)))
     return {
         "prompts": len(prompts),
+        "trained_on": trained_on,
         "too_long_responses": len(prompts) - len(scores),
         "win_rate": won.value,
         "win_rate_low": won.low,

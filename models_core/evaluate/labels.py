@@ -7,7 +7,7 @@ alone is the response.
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,11 +42,16 @@ def classes(rows: Sequence[Demonstration], *, given: str) -> list[str]:
     return chosen
 
 
-def candidate(row: Demonstration, label: str) -> str:
-    """What the row's response would be if this were its label."""
+def candidate(row: Demonstration, label: str, classes: Sequence[str] = ()) -> str:
+    """What the row's response would be if this were its label, one of the `classes`."""
     own = of(row)
-    is_named = own is not None and len(re.findall(_word(own), row.response)) == 1
-    return re.sub(_word(str(own)), lambda _: label, row.response) if is_named else label
+    if own is None:
+        return label
+    found = [place for place in _mentions(row.response, {own, *classes}) if place[0] == own]
+    if len(found) != 1:
+        return label
+    _, start, end = found[0]
+    return row.response[:start] + label + row.response[end:]
 
 
 def scored(
@@ -82,35 +87,59 @@ def scored(
 def named(text: str, words: Mapping[str, str]) -> str | None:
     """The label whose word a written answer names: the answer itself, else the first in it; None where it names none.
 
-    `words` says what each label is called.
+    `words` says what each label is called. They are compared as they are first, and then in the loosest form in which
+    all of them differ: C, C++ and C# are three labels, and so are 1 and -1.
     """
-    plain = normalised(text)
-    known = {normalised(word): label for label, word in words.items()}
+    exact = {" ".join(word.split()): label for label, word in words.items()}
+    if (whole := " ".join(text.split())) in exact:
+        return exact[whole]
+    form = _form(list(words.values()))
+    known = {form(word): label for label, word in words.items()}
+    plain = form(text)
     if plain in known:
         return known[plain]
-    places = [
-        (match.start(), -len(name), label) for name, label in known.items() if (match := re.search(_word(name), plain))
-    ]
-    return min(places)[2] if places else None
+    mentions = _mentions(plain, known)
+    return known[mentions[0][0]] if mentions else None
 
 
 def normalised(text: str) -> str:
     """A text without case, punctuation, width of letters and spacing, for comparing answers."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.sub(r"[^\w\s]|_", " ", folded).split())
+    return " ".join(re.sub(r"[^\w\s]|_", " ", folded(text)).split())
+
+
+def folded(text: str) -> str:
+    """A text without case, width of letters and spacing."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _form(names: Sequence[str]) -> Callable[[str], str]:
+    """The loosest way to write these names in which all of them differ, and none is empty."""
+    for form in (normalised, folded):
+        forms = {form(name) for name in names}
+        if len(forms) == len(set(names)) and all(forms):
+            return form
+    return _spaced
+
+
+def _mentions(text: str, names: Collection[str]) -> list[tuple[str, int, int]]:
+    """(name, start, end) of each name in a text that is no part of a longer one, from the left."""
+    pattern = "|".join(_word(name) for name in sorted(filter(None, names), key=len, reverse=True))
+    return [(match[0], match.start(), match.end()) for match in re.finditer(pattern, text)] if pattern else []
 
 
 def _word(name: str) -> str:
     """A pattern for a name that is no part of a longer word; in Chinese, which has no spaces, it may be."""
-    left, right = (
-        (r"(?<![a-zA-Z0-9])" if name[:1].isascii() else ""),
-        (r"(?![a-zA-Z0-9])" if name[-1:].isascii() else ""),
-    )
+    left = r"(?<![a-zA-Z0-9])" if name[:1].isascii() else ""
+    right = r"(?![a-zA-Z0-9])" if name[-1:].isascii() else ""
     return f"{left}{re.escape(name)}{right}"
 
 
 def figures(true: Sequence[str | None], predicted: Sequence[str | None], labels: Sequence[str]) -> dict[str, Any]:
-    """Accuracy; precision, recall and F1 of every label, over labels (macro) and over rows (micro).
+    """Accuracy; precision, recall and F1 of every label, over labels (macro; weighted by rows) and over rows (micro).
 
     A row without a prediction is wrong, and nobody's false alarm. A label that never occurs and is never predicted has
     scores of 0 and is not part of the macro average.
@@ -123,7 +152,7 @@ def figures(true: Sequence[str | None], predicted: Sequence[str | None], labels:
         "without_prediction": guesses.count(""),
         "accuracy": float(accuracy_score(truth, guesses)),
     }
-    for average in ("macro", "micro"):
+    for average in ("macro", "micro", "weighted"):
         values = precision_recall_fscore_support(truth, guesses, labels=seen, average=average, zero_division=0.0)
         report |= {
             f"{average}_{name}": float(value)

@@ -36,7 +36,7 @@ def read(path: Path, *, templates: str | None, settings: EvaluateConfig) -> Ques
     for place, row in enumerate(given):
         if template_set is None:
             asked.rows.append(row)
-            asked.responses.append({label: labels.candidate(row, label) for label in asked.classes})
+            asked.responses.append({label: labels.candidate(row, label, asked.classes) for label in asked.classes})
             asked.words.append({label: label for label in asked.classes})
             continue
         template = drawn_template(row, templates=template_set, draw=f"{settings.seed}/0/held out/{place}")

@@ -75,9 +75,9 @@ class Judges:
         return heads.scores(judge.model, torch.cat(logits)).float().cpu()
 
     def _ended(self, response: Sequence[int]) -> list[int]:
-        """A response with the EOS at its end, which another stop id of the policy may have to make room for."""
+        """A response with the end of a turn behind it; another stop id of the policy makes room for it."""
         body = response[:-1] if response[-1] in self.stop_ids else response
-        return [*body, self.tokenizer.eos_token_id]
+        return [*body, chat.end_id(self.tokenizer)]
 
 
 def same_tokens(one: Any, other: Any) -> bool:

@@ -50,6 +50,28 @@ def unseen(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOCo
     return new, seen
 
 
+def measurable(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOConfig) -> list[Prompt]:
+    """The prompts of an evaluation file that no reward model was trained on; with seen_prompts=keep all of them.
+
+    Raises BadInput where none is left.
+    """
+    if settings.seen_prompts == "keep":
+        return list(prompts)
+    known = frozenset[str]().union(*(trained_prompts.read(language_models.locate(name)) for name in rewards))
+    kept = trained_prompts.without(prompts, known)
+    if not kept:
+        raise BadInput(
+            f"All {len(prompts)} prompts to measure on (--eval) are among those the reward model was trained on: give "
+            "others, or take seen_prompts=keep."
+        )
+    if len(kept) < len(prompts):
+        processes.say(
+            f"{len(prompts) - len(kept)} of {len(prompts)} prompts to measure on are among those the reward model was "
+            "trained on, and are left out."
+        )
+    return kept
+
+
 def encoded(prompts: Sequence[Prompt], *, policy: Any, tokenizer: Any, settings: PPOConfig) -> Practice:
     """Every prompt as tokens, so that a whole response fits behind it. Raises BadInput."""
     room = min(settings.max_length, language_models.context_length(policy)) - settings.max_new_tokens

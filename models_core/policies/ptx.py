@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models_core import chat, records
+from models_core import chat, plain_text, records
 from models_core.batching import epoch_order
 from models_core.config import BadInput, PPOConfig
 from models_core.packing import Group
@@ -35,9 +35,9 @@ class MixedText:
         """
         path = Path(path)
         if path.suffix == ".jsonl":
-            rows = [row for _, row in records.rows(path)]
-            texts = [row["text"] for row in rows if isinstance(row.get("text"), str)]
-            is_chat = bool(rows) and "response" in rows[0] and not texts
+            _, first = next(records.rows(path), (0, {}))
+            is_chat = "response" in first and "text" not in first
+            texts = [] if is_chat else records.read(path, "documents")
         else:
             is_chat = False
             try:
@@ -62,8 +62,7 @@ class MixedText:
 
 def _of_texts(texts: list[str], tokenizer: Any) -> Iterator[Group]:
     """Windows that predict all but their first token."""
-    for text in texts:
-        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+    for ids in plain_text.encode_documents(tokenizer, texts):
         for start in range(0, len(ids) - 1, WINDOW):
             window = ids[start : start + WINDOW]
             if len(window) > 1:

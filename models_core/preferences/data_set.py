@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models_core import processes, records
+from models_core import processes, records, trained_prompts
 from models_core.config import BadInput, PreferenceSettings
 from models_core.held_out import split_by_prompt
 from models_core.preferences.contradictions import prompt_key
@@ -44,6 +44,7 @@ class Judgments:
     demonstrations: list[Demonstration] | list[Answers] | None
     samples: list[Answers] | None
     demonstration_rankings: int
+    also_learned: int
 
     def encoded(
         self, tokenizer: Any, *, settings: PreferenceSettings, max_length: int
@@ -64,14 +65,12 @@ class Judgments:
 
     def report(self) -> dict[str, Any]:
         """For result.json."""
-        learned = {prompt_key(verdict.messages) for verdict in self.learned.verdicts}
-        measured = {prompt_key(verdict.messages) for verdict in self.held_out.verdicts}
         return {
             "demonstration_rankings": self.demonstration_rankings,
             "left_out": self.learned.left_out.report(),
             "held_out_left_out": self.held_out.left_out.report(),
             "contradictions": self.learned.heard.contradictions.report(),
-            "held_out_prompts_also_learned": len(learned & measured),
+            "held_out_prompts_also_learned": self.also_learned,
             "merged_turns": sum(ranking.merged_turns for ranking in self.learned.rankings),
         }
 
@@ -83,8 +82,13 @@ def read(
     evaluation: str | Path | None,
     demonstrations: str | Path | None,
     samples: str | Path | None,
+    known: frozenset[str] = frozenset(),
 ) -> Judgments:
-    """Raises BadInput: for rows as the settings refuse them, and for a file that orders nothing."""
+    """`known`: digests of the prompts that the model has learned from before.
+
+    What is measured on holds none of them, and none of those learned from now. Raises BadInput: for rows as the
+    settings refuse them, for a file that orders nothing, and for an evaluation file of trained prompts alone.
+    """
     # Needed only in the end, but what is wrong with these is said now, and not after hours of training.
     kind = "demonstrations" if settings.demonstration_pairs else "answers"
     demonstrated = None if demonstrations is None else records.read(demonstrations, kind)
@@ -95,6 +99,13 @@ def read(
         rankings, held_out_rankings = split_by_prompt(rankings, part=settings.held_out)
     else:
         held_out_rankings = _rankings(evaluation, settings=settings, left_out=held_out_left_out)
+    measured_on = held_out_rankings
+    held_out_rankings = _measurable(
+        measured_on,
+        known=known | _prompts(rankings),
+        evaluation=evaluation,
+        left_out=held_out_left_out,
+    )
     learned = Part(
         name=Path(data).name,
         rankings=rankings,
@@ -127,7 +138,29 @@ def read(
         demonstrations=demonstrated,
         samples=sampled,
         demonstration_rankings=len(added),
+        also_learned=len(_prompts(measured_on) - _prompts(held_out_rankings)),
     )
+
+
+def _prompts(rankings: Sequence[Ranking]) -> set[str]:
+    return {trained_prompts.digest(ranking.messages) for ranking in rankings}
+
+
+def _measurable(
+    rankings: list[Ranking], *, known: frozenset[str], evaluation: str | Path | None, left_out: LeftOut
+) -> list[Ranking]:
+    """The rankings of prompts that nothing was learned from; the others are left out and counted."""
+    kept = trained_prompts.without(rankings, known)
+    if evaluation is not None and rankings and not kept:
+        raise BadInput(
+            f"{Path(evaluation).name}: the prompts of all {len(rankings)} rankings are trained on, so they cannot "
+            "measure anything: give others with --eval, or none, and a part of --data is held out."
+        )
+    places = {id(ranking) for ranking in kept}
+    for ranking in rankings:
+        if id(ranking) not in places:
+            left_out.add("trained_prompts", ranking.id)
+    return kept
 
 
 def _rankings(path: str | Path, *, settings: PreferenceSettings, left_out: LeftOut) -> list[Ranking]:

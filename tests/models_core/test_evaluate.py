@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from models_core import chat, evaluate, language_models, progress, records, sample, score
+from models_core import chat, evaluate, language_models, progress, records, sample, score, trained_prompts
 from models_core.config import BadInput, EvaluateConfig, SampleConfig, ScoreConfig
 from models_core.evaluate import judging
 from models_core.stopping import Stopped, StopSignal
@@ -204,3 +204,32 @@ def test_a_stop_leaves_no_half_written_answers(folder, file, tmp_path):
 def test_an_answer_that_leaves_no_room_for_the_prompt_is_refused(folder, file, tmp_path):
     with pytest.raises(BadInput, match="max_new_tokens 500 leaves no room for a prompt within 512 tokens"):
         answers(folder, file([{"prompt": PROMPTS[0]}]), tmp_path / "a.jsonl", max_new_tokens=500)
+
+
+@pytest.fixture
+def taught(folder, tmp_path):
+    """The reward model, which has learned from the first two prompts."""
+    policy, known = folder / "policy", {trained_prompts.digest(prompt) for prompt in PROMPTS[:2]}
+    model = language_models.new_reward_model(policy, device=CPU, dtype=torch.float32, seed=0)
+    tokenizer = language_models.load_tokenizer(policy)
+    language_models.save_reward_model(tmp_path / "taught", model, tokenizer, trained_on=known)
+    return tmp_path / "taught"
+
+
+def test_a_reward_model_is_not_measured_on_prompts_it_learned_from(folder, file, taught, tmp_path, capsys):
+    rows = [{"prompt": prompt, "chosen": "a", "rejected": "bc"} for prompt in PROMPTS]
+    report = run(folder, file(rows), tmp_path, model=taught)
+    assert (report["rankings"], report["trained_on"], report["pairs"]) == (2, 2, 2)
+    assert "2 of 4 rows are left out: the reward model was trained on their prompts" in capsys.readouterr().err
+    (tmp_path / "report.json").unlink()
+    with pytest.raises(BadInput, match="was trained on the prompts of all 2 rows, so they cannot measure it"):
+        run(folder, file(rows[:2]), tmp_path, model=taught)
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_a_win_rate_is_of_prompts_the_judge_has_not_learned_from(folder, file, taught, tmp_path):
+    rows = [{"prompt": prompt} for prompt in PROMPTS]
+    report = run(folder, file(rows), tmp_path, against="other", reward=taught)
+    assert (report["prompts"], report["trained_on"]) == (2, 2)
+    with pytest.raises(BadInput, match="was trained on the prompts of all 2 rows"):
+        run(folder, file(rows[:2]), tmp_path, against="other", reward=taught)

@@ -353,3 +353,39 @@ def test_answers_are_drawn_at_their_own_temperature(model, file, tmp_path, monke
     run(model, path, tmp_path, temperature=1.0)
     run(model, path, tmp_path, temperature=1.0, answer_temperature=0.5)
     assert temperatures == [0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [
+        (["C", "C++", "C#"], ["c", "C++.", "It is C#."]),
+        (["-1", "1", "0"], ["-1.", "The answer: 1", "0!"]),
+        (["A+", "A-", "A"], ["a+", "My grade is A-.", "a"]),
+        (["😀", "😢"], ["😀!", "I say 😢"]),
+        (["us", "US"], ["us", "the US"]),
+        (["+", "-", "="], ["+", " - ", "="]),
+    ],
+)
+def test_labels_that_differ_in_signs_alone_are_told_apart(names, others):
+    words = {name: name for name in names}
+    assert [labels.named(name, words) for name in names] == names
+    assert [labels.named(text, words) for text in others] == names
+    truth = [name for name in names for _ in range(2)]
+    assert labels.figures(truth, [labels.named(name, words) for name in truth], names)["accuracy"] == 1.0
+
+
+def test_a_label_takes_no_place_inside_a_longer_one():
+    row = demonstration("C++ is not C.", "C")
+    assert labels.candidate(row, "C#", ["C", "C++", "C#"]) == "C++ is not C#."
+
+
+def test_averages_are_those_of_scikit_learn():
+    from sklearn.metrics import classification_report
+
+    truth, guesses = list("aaabbc"), list("aabbcc")
+    found = labels.figures(truth, guesses, ["a", "b", "c"])
+    wanted = classification_report(truth, guesses, output_dict=True, zero_division=0.0)
+    for average in ("macro", "weighted"):
+        assert found[f"{average}_f1"] == pytest.approx(wanted[f"{average} avg"]["f1-score"])
+        assert found[f"{average}_precision"] == pytest.approx(wanted[f"{average} avg"]["precision"])
+    assert found["accuracy"] == pytest.approx(4 / 6)

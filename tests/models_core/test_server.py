@@ -259,3 +259,43 @@ def test_a_server_that_is_not_there_ends_the_command_with_a_sentence(fake, tmp_p
     last = capsys.readouterr().err.strip().split("\n")[-1]
     assert last == f"The server {address} was asked 2 times and broke off (Connection refused)."
     assert list(tmp_path.iterdir()) == [data]
+
+
+HOSTILE = {
+    "null": ('{"choices": [{"message": {"content": null}, "finish_reason": "stop"}]}', ""),
+    "half": (
+        '{"choices": [{"message": {"content": "a\\ud83d b\\ude00"}, "finish_reason": "stop"}]}', "a\ufffd b\ufffd"
+    ),
+    "infinite": (
+        '{"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{"logprob": -Infinity}]}}]}', "a"
+    ),
+    "huge": (
+        '{"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{"logprob": -' + "9" * 400 + "}]}}], "
+        '"usage": {"completion_tokens": ' + "9" * 400 + "}}", "a",
+    ),
+    "nothing": ('{"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{"logprob": null}]}}]}', "a"),
+}  # fmt: skip
+
+
+def test_what_no_file_can_hold_is_repaired_said_and_counted(fake, tmp_path, capsys):
+    from models_core import records
+
+    fake.scenes = [(200, content.encode()) for content, _ in HOSTILE.values()]
+    data, out = recipes.prompts(tmp_path, count=len(HOSTILE)), tmp_path / "out.jsonl"
+    argv = ["sample", "--model", fake.address, "--data", str(data), "--out", str(out), "--set", "server_requests=1"]
+    assert command_line.main([*argv, "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    summary = json.loads(said.out.strip().split("\n")[-1])
+    assert (summary["null_responses"], summary["repaired_responses"], summary["unknown_logprobs"]) == (1, 1, 5)
+    assert "1 responses came without any text (content: null) and are empty." in said.err
+    assert "1 responses held half of a surrogate pair, which is U+FFFD now." in said.err
+    assert [row.texts for row in records.read(out, "answers")] == [(text,) for _, text in HOSTILE.values()]
+    assert all(json.loads(line)["responses"][0]["logprob"] is None for line in out.read_text().strip().split("\n"))
+
+
+def test_a_complaint_with_half_a_surrogate_pair_can_be_printed(fake, tmp_path, capsys):
+    fake.scenes = [(400, b'{"error": {"message": "no \\ud83d"}}')]
+    data = recipes.prompts(tmp_path, count=1)
+    argv = ["sample", "--model", fake.address, "--data", str(data), "--out", str(tmp_path / "out.jsonl")]
+    assert command_line.main(argv) == 2
+    assert capsys.readouterr().err.strip().endswith("refuses with status 400: no \ufffd")

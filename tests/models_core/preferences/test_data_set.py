@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from models_core import trained_prompts
 from models_core.config import BadInput, RewardConfig, parse
 from models_core.preferences import data_set
 from models_core.preferences.data_set import Judgments
@@ -48,6 +49,18 @@ def test_a_part_of_the_prompts_is_held_out_with_all_their_rows(tmp_path: Path) -
 def test_prompts_on_both_sides_are_counted(tmp_path: Path) -> None:
     judgments = read(tmp_path, [good(1), good(2)], evaluation=[good(2), good(3)])
     assert judgments.report()["held_out_prompts_also_learned"] == 1
+    assert [ranking.id for ranking in judgments.held_out.rankings] == [good(3)["id"]]
+    assert judgments.report()["held_out_left_out"] == {"trained_prompts": {"count": 1, "rows": [good(2)["id"]]}}
+
+
+def test_what_the_model_learned_before_measures_nothing_either(tmp_path: Path) -> None:
+    files = {name: write(tmp_path / f"{name}.jsonl", rows) for name, rows in {"a": [good(1)], "b": [good(2)]}.items()}
+    known = frozenset([trained_prompts.digest(good(2)["prompt"])])
+    given: Any = {"data": files["a"], "demonstrations": None, "samples": None}
+    with pytest.raises(BadInput, match=r"b.jsonl: the prompts of all 1 rankings are trained on"):
+        data_set.read(parse(RewardConfig, {}), **given, evaluation=files["b"], known=known)
+    read_ = data_set.read(parse(RewardConfig, {}), **given, evaluation=files["b"])
+    assert len(read_.held_out.rankings) == 1
 
 
 def test_a_run_without_a_pair_ends_with_the_sentence_that_says_why(tmp_path: Path) -> None:
