@@ -317,6 +317,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             reason = f"{type(error).__name__}: {error}"
         return processes.report(_say(reason, FAILED))
     _part()
+    if sentence := _too_long(summary, arguments):
+        processes.say(sentence)
     if processes.is_main():
         print(json.dumps(_summary(summary, seconds=time.perf_counter() - start)), flush=True)
     return processes.report(DONE)
@@ -391,6 +393,20 @@ def _device(name: str) -> "torch.device":
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: this machine has no GPU that torch can use.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _too_long(result: dict[str, Any], arguments: argparse.Namespace) -> str:
+    """The last sentence of a command that left out rows for their length, with what to set; empty where none was."""
+    tallies = [result.get(name) or {} for name in ("left_out", "held_out_left_out")]
+    count = sum(tally.get("too_long_responses", {}).get("count", 0) for tally in tallies)
+    count += result.get("too_long_responses") or 0
+    if not count:
+        return ""
+    longest = getattr(_settings(arguments), "max_length", 0)
+    return (
+        f"{count} responses were left out: with their prompts they are longer than max_length ({longest} tokens), or "
+        "than the model can hold. A larger max_length takes more of them: --set max_length=N."
+    )
 
 
 def _summary(result: dict[str, Any], *, seconds: float) -> dict[str, Any]:

@@ -158,7 +158,9 @@ def _found_turns(tokenizer: Any) -> Turns:
     ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
     numbers = set(added.ids.values())
     end = next((number for number in ids if number in numbers or tokenizer.decode([number]).strip()), None)
-    return Turns(end if end in numbers else tokenizer.eos_token_id, frozenset(names))
+    if end is None or end not in numbers:
+        end = tokenizer.eos_token_id
+    return Turns(int(end), frozenset(names))
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message], *, max_tokens: int) -> list[int]:

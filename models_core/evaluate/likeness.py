@@ -12,12 +12,15 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU
 
-from models_core.evaluate.labels import normalised
+from models_core.evaluate.labels import folded, normalised
 
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WORD = re.compile(rf"[{HAN}]|[^\W_{HAN}]+")
-BLEU_TOKENS = {"zh": "zh"}
-"""sacrebleu's tokenizer of a language; `13a`, that of the WMT campaigns, for all others."""
+BLEU_TOKENS = {"zh": "zh"} | dict.fromkeys(("yue", "ja", "th", "lo", "km", "my"), "char")
+"""sacrebleu's tokenizer of a language; `13a`, that of the WMT campaigns, for all others.
+
+Languages that put no spaces between words are compared character by character.
+"""
 
 
 def language(text: str) -> str:
@@ -36,16 +39,28 @@ def figures(answers: Sequence[str], references: Sequence[str], languages: Sequen
         report[name] = {
             "rows": len(places),
             "exact_match": exact_match(ours, theirs),
-            "bleu": bleu(ours, theirs, tokens=BLEU_TOKENS.get(name, "13a")),
+            "bleu": bleu(ours, theirs, tokens=BLEU_TOKENS.get(code(name), "13a")),
             **rouge(ours, theirs),
         }
     return report
 
 
 def exact_match(answers: Sequence[str], references: Sequence[str]) -> float:
-    """Part of the answers that are their reference but for case, punctuation and spacing."""
+    """Part of the answers that are their reference but for case, punctuation and spacing.
+
+    Texts of nothing but signs (emoji, "+") are compared as they are.
+    """
     pairs = zip(answers, references, strict=True)
-    return sum(normalised(answer) == normalised(reference) for answer, reference in pairs) / len(answers)
+    return sum(_plain(answer) == _plain(reference) for answer, reference in pairs) / len(answers)
+
+
+def _plain(text: str) -> str:
+    return normalised(text) or folded(text)
+
+
+def code(name: str) -> str:
+    """The language of a tag such as zh-CN or ja_JP."""
+    return re.split("[-_]", name.lower())[0]
 
 
 def bleu(answers: Sequence[str], references: Sequence[str], *, tokens: str) -> float:

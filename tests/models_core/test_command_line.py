@@ -84,9 +84,9 @@ def test_a_sample_ends_with_one_json_object(model, prompts, tmp_path, capsys):
     ],
 )
 def test_bad_input_is_status_2_and_a_sentence(model, prompts, tmp_path, capsys, extra, sentence):
-    status, last_out, last_err = run(
-        "sample", "--model", model, "--data", prompts, "--out", tmp_path / "out", *extra, capsys=capsys
-    )
+    given = {"--model": model, "--data": prompts, "--out": tmp_path / "out"}
+    flags = [part for flag, value in given.items() if flag not in extra for part in (flag, value)]
+    status, last_out, last_err = run("sample", *flags, *extra, capsys=capsys)
     assert status == 2
     assert sentence in last_err
     assert last_out == ""

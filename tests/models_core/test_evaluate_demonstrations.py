@@ -389,3 +389,25 @@ def test_averages_are_those_of_scikit_learn():
         assert found[f"{average}_f1"] == pytest.approx(wanted[f"{average} avg"]["f1-score"])
         assert found[f"{average}_precision"] == pytest.approx(wanted[f"{average} avg"]["precision"])
     assert found["accuracy"] == pytest.approx(4 / 6)
+
+
+def test_signs_alone_are_compared_as_they_are():
+    assert likeness.exact_match(["😀", "+", "The cat!"], ["😢", "-", "the cat"]) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("lang", "tokens", "answer", "reference"),
+    [
+        ("zh-CN", "zh", "今天天气很好", "今天天气不好"),
+        ("ja_JP", "char", "今日はとても暑い", "今日はかなり暑い"),
+        ("ar", "13a", "القطة جلست على السجادة", "القطة جلست على الكرسي"),
+        ("en", "13a", "the cat sat on 😀 mats", "the cat sat on 😀 rugs"),
+    ],
+)
+def test_bleu_is_that_of_sacrebleu_called_directly(lang, tokens, answer, reference):
+    import sacrebleu
+
+    wanted = sacrebleu.metrics.BLEU(tokenize=tokens, effective_order=True).corpus_score([answer], [[reference]]).score
+    found = likeness.figures([answer], [reference], [lang])[lang]["bleu"]
+    assert found == pytest.approx(wanted)
+    assert wanted > 20

@@ -102,3 +102,18 @@ def test_a_setting_is_not_given_twice(place, flags, sentence, capsys):
     assert command_line.main(["sample", *files, *flags]) == 2
     assert sentence in capsys.readouterr().err
     assert not Path(place / "out.jsonl").exists()
+
+
+def test_rows_too_long_are_said_in_the_last_sentence_with_what_to_set(place, tmp_path, capsys):
+    texts = ["xxxx"] * 3 + ["x" * 80] * 2
+    rows = [{"id": str(n), "prompt": recipes.chat(f"say {n}"), "response": text} for n, text in enumerate(texts)]
+    data = recipes.write(tmp_path / "rows.jsonl", rows)
+    settings = ["--set", "max_length=64", "--set", "precision=fp32", "--device", "cpu"]
+    sentence = "2 responses were left out: with their prompts they are longer than max_length (64 tokens), or than the"
+    ways = {"sft": ["--set", "held_out=0"], "evaluate": ["--set", "answers=0", "--set", "max_new_tokens=8"]}
+    for command, extra in ways.items():
+        files = ["--model", str(place / "model"), "--data", str(data), "--out", str(tmp_path / command)]
+        assert command_line.main([command, *files, *settings, *extra]) == 0
+        said = capsys.readouterr().err.strip().split("\n")[-1]
+        assert said.startswith(sentence), said
+        assert said.endswith("--set max_length=N.")
