@@ -258,7 +258,8 @@ def _save(
     shutil.rmtree(partial, ignore_errors=True)
     storage.save(model, folder)
     exact = getattr(model, merging.EXACT, {})
-    model.save_pretrained(partial, state_dict=storage.base_tensors(model, exact))
+    model.save_pretrained(partial, state_dict=storage.base_tensors(model, exact), **storage.variant(model.config))
+    storage.describe(model, partial)
     beside(model, partial)
     tokenizer.save_pretrained(partial)
     for path in partial.rglob("*"):
@@ -300,6 +301,7 @@ def _loaded(
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
+            **storage.stored_variant(Path(source)),
             **how,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:

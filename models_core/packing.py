@@ -26,12 +26,13 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from models_core import families, plain_forward
+from models_core import families, forward_check, plain_forward
 from models_core.config import BadInput
 from models_core.kernels import layers
 from models_core.kernels.attention import Segment, is_compiled, segment_attention
 from models_core.methods.soft_prompts import beginning as beginning_of
 from models_core.methods.soft_prompts import count as virtual_tokens
+from models_core.methods.soft_prompts import evaluating
 
 PACKED_ATTENTION = "hone_packed"
 
@@ -40,6 +41,8 @@ SMALL_ATTENTION = 1024 * 1024
 Compiled kernels beat it at any length."""
 LEAST_SHARED = 8
 """Tokens that rows must begin with alike to have them computed once: fewer aren't worth a segment of their own."""
+LEAST_CHECKED = 5
+"""Tokens that a row has in the check of a model at the least."""
 SHARING_COST = 16
 """Tokens that a prompt must save to be shared by its responses: a segment more costs about half as many."""
 
@@ -196,9 +199,15 @@ def hidden_states(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = Non
     Where only some are wanted, the last layer leaves the others out once all have been attended to. Where a model has
     learned virtual tokens, they take the first positions, and every token sees them.
     """
+    check(trunk)
     if not is_packed(trunk, packed):
+        forward_check.say_plain(trunk)
         states = plain_forward.hidden_states(trunk, packed.ids, packed.layout.segments, beginning=beginning_of(trunk))
         return states if rows is None else states[rows]
+    return _of_long_row(trunk, packed, rows=rows)
+
+
+def _of_long_row(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = None) -> torch.Tensor:
     layers.install(trunk)  # first: virtual tokens are computed by the same layers, whoever comes first
     positions = packed.positions
     given: dict[str, Any] = {}
@@ -213,6 +222,32 @@ def hidden_states(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = Non
         output = trunk(input_ids=packed.ids, position_ids=positions, use_cache=False, layout=packed.layout, **given)
     states = output.last_hidden_state[0]
     return states if rows is None or is_left_to_layer else states[rows]
+
+
+def check(trunk: Any) -> None:
+    """Hold packed rows against transformers' own forward, once for a trunk that may take them."""
+    ways = families.fast_ways(trunk)
+    if not ways.packed or "packed rows" in getattr(trunk, forward_check.FOUND, {}):
+        return
+    most = min(ways.window or max(forward_check.ROWS), _room(trunk))
+    short = [ids[:most] for ids in forward_check.rows(trunk.config.vocab_size)]
+    if most < LEAST_CHECKED:
+        return
+    groups = [Group(short[0][:-4], [short[0][-4:], short[0][-2:]]), *(Group(ids[:-2], [ids[-2:]]) for ids in short[1:])]
+    packed = pack(groups, device=next(trunk.parameters()).device, sharing="always")
+    segments, left = packed.layout.segments, beginning_of(trunk)
+    with evaluating(trunk):
+        forward_check.hold(
+            trunk,
+            "packed rows",
+            fast=lambda: _of_long_row(trunk, packed),
+            plain=lambda: plain_forward.hidden_states(trunk, packed.ids, segments, beginning=left),
+        )
+
+
+def _room(trunk: Any) -> int:
+    """Positions that the model has for a row's own tokens."""
+    return (getattr(trunk.config, "max_position_embeddings", None) or 10**9) - virtual_tokens(trunk)
 
 
 def is_packed(trunk: Any, packed: Packed) -> bool:

@@ -1,6 +1,7 @@
 """A training run on disk: the contract between the recipes, the command line and whoever watches the run.
 
-run.json       stage, resolved settings, models, data files with SHA-256, seed, library versions, threads
+run.json       stage, resolved settings, models, data files with SHA-256, seed, library versions, threads, and which way
+               each model that learns is computed (models_core.forward_check)
 data/          the rows the run read, copied, so that it can be repeated
 metrics.jsonl  one line a step
 samples.jsonl  what a model in pretraining writes now and then, and what a policy answers to the same prompts
@@ -105,6 +106,10 @@ class RunFolder:
             raise BadInput(f"{self.path} exists and is not a run of this program; give another folder with --out.")
         self._document = document | {"threads": threads}
         self._sources = {name: Path(path) for name, path in data.items()}
+
+    def note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Have run.json say more of the run than its settings; before `create`."""
+        self._document |= {name: finite(dict(value))}
 
     def create(self) -> None:
         """Write run.json and copy the data files into the folder; nothing to do where the run is resumed."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
-from models_core import chat, families, heads
+from models_core import chat, families, forward_check, heads
 from models_core.batching import micro_batches
 from models_core.language_models import head
 from models_core.methods.layers import trunk
@@ -81,8 +81,18 @@ def token_log_probs(
 
     Through the model's own head, with whatever it does to logits, unless that is known to be one linear layer.
     """
-    head: Any = model.get_output_embeddings() if families.fast_ways(model).packed else OwnHead(model)
+    head: Any = model.get_output_embeddings()
+    if not _has_linear_head(model, head, states):
+        head = OwnHead(model)
     return head_log_probs(states, head, tokens, temperature=temperature)
+
+
+def _has_linear_head(model: Any, head: Any, states: torch.Tensor) -> bool:
+    """Whether a model's logits are what its last layer makes of the trunk's states, held against them once."""
+    if families.fast_ways(model).packed and "logits" not in getattr(trunk(model), forward_check.FOUND, {}):
+        few = states[:2].detach()
+        forward_check.hold(trunk(model), "logits", fast=lambda: head(few), plain=lambda: OwnHead(model)(few))
+    return families.fast_ways(model).packed
 
 
 def sequence_log_probs(model: Any, packed: Packed) -> torch.Tensor:

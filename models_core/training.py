@@ -13,11 +13,22 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from models_core import checkpoint, distributed, memory, precision, processes, replicas, sharding
+from models_core import (
+    checkpoint,
+    distributed,
+    forward_check,
+    memory,
+    packing,
+    precision,
+    processes,
+    replicas,
+    sharding,
+)
 from models_core.best import Best
 from models_core.config import BadInput, TrainingSettings
 from models_core.kernels import native
 from models_core.methods import described, keeps_base, trainable
+from models_core.methods.layers import trunk
 from models_core.methods.merging import LEARNED, on_disk
 from models_core.precision import MasterAdamW
 from models_core.run_folder import RunFolder
@@ -62,6 +73,7 @@ class Training:
         self.best = Best()
         self._models: dict[str, Any] = {}
         self._described: list[str] = []
+        self._computed: dict[str, Any] = {}
         self._step = 0
         self._total = 0
         self.run = RunFolder(out)
@@ -104,6 +116,8 @@ class Training:
         # Two optimizers may share a model: the second has a head of its own, which is in no file.
         is_first = model not in self._models.values()
         start = on_disk(model) if is_first and not keeps_base(self.settings.method) else {}
+        if is_first:
+            packing.check(trunk(model))
         if self.settings.gradient_checkpointing:
             memory.compute_layers_twice(model)
         if self.is_sharded:
@@ -122,6 +136,7 @@ class Training:
         )
         if is_first:
             self._described.append(described(model))
+            self._computed[name] = forward_check.report(model)
         self._models[name] = model
         return self.optimizers[name]
 
@@ -136,6 +151,7 @@ class Training:
         Only now is a fresh run's folder created, and said how many weights learn: until here bad input leaves nothing
         behind, and is all that is said.
         """
+        self.run.note("forward", self._computed)
         self.run.create()
         if processes.is_main():
             print(*self._described, sep="\n", file=sys.stderr, flush=True)

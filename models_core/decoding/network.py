@@ -22,23 +22,23 @@ class Following(NamedTuple):
 class Network:
     """`fast` is the shorter way through a Llama-shaped model, or None."""
 
-    def __init__(self, model: Any, *, steps: int, fast: bool = True, release: bool = False) -> None:
-        """`steps`: about how many decode steps there will be; preparing weights pays from PACKED_STEPS on.
-
-        `release`: the model is not needed afterwards, so its weights need not stay beside the prepared ones.
-        """
+    def __init__(self, model: Any, *, steps: int, fast: bool = True) -> None:
+        """`steps`: about how many decode steps there will be; preparing weights pays from PACKED_STEPS on."""
         self.model = model
         self.head = model.get_output_embeddings()
         self.device = next(model.parameters()).device
         # On a GPU the model keeps its own attention, as `decoding` says.
         self.asks_for_attention = bool(model._supports_attention_backend) and self.device.type == "cpu"
         self.fast = Llama.of(model, pack=steps >= PACKED_STEPS) if fast else None
-        if release and self.fast is not None:
-            self.fast.release(model)
         # Models with other position schemes take no position_ids, and a few old ones cannot leave logits out.
         accepted = inspect.signature(model.forward).parameters
         self.takes_positions = "position_ids" in accepted
         self.kept = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+
+    def release(self) -> None:
+        """The model is not needed afterwards: its weights need not stay beside the prepared ones."""
+        if self.fast is not None:
+            self.fast.release(self.model)
 
     def read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Following:
         """Where the last column leads: ids and positions [B, t], mask [B, places in the cache + t]."""

@@ -8,15 +8,17 @@ exact.ExactBatch           PyTorch, the same bits in every batch; compiled kerne
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from models_core import families
+from models_core import families, forward_check
 from models_core.decoding import exact as exactly
 from models_core.decoding.batch import Batch
 from models_core.decoding.beginning import Beginning
+from models_core.decoding.check import DecodingCheck
 from models_core.decoding.drawing import Choice
 from models_core.decoding.exact import ExactBatch
 from models_core.decoding.key_values import DECODING, decoding
@@ -90,23 +92,30 @@ def opening(
     model.eval()
     try:
         with torch.inference_mode():
+            left = beginning or soft_prompts.beginning(model)
+            check = DecodingCheck(model, left, rows=rows)
             if native.fits(model) and beginning is None:
-                yield _native(model, prompts, rows=rows, max_new_tokens=max_new_tokens, exact=exact, release=release)
-                return
-            if not families.fast_ways(model).decoding:
-                left = beginning or soft_prompts.beginning(model)
-                yield lambda places: PlainBatch(model, prompts, places, beginning=left)
-                return
-            with decoding(model, attention=exactly.ROW_BY_ROW if exact else DECODING):
-                # Virtual tokens that are embeddings go through the model's own forward pass first.
-                release = release and not soft_prompts.count(model)
-                network = Network(model, steps=batches * max_new_tokens, release=release)
-                left = beginning or soft_prompts.beginning(model)
-                common: dict[str, Any] = {"max_new_tokens": max_new_tokens, "beginning": left}
-                if exact:
-                    yield lambda places: ExactBatch(network, prompts, places, size=rows, **common)
-                else:
-                    yield lambda places: Batch(network, prompts, places, **common)
+                begin = _native(model, rows=rows, exact=exact, release=release)
+                check.hold(begin, is_released=release)
+                if families.fast_ways(model).decoding:
+                    yield partial(begin, prompts, max_new_tokens=max_new_tokens)
+                    return
+            if families.fast_ways(model).decoding:
+                with decoding(model, attention=exactly.ROW_BY_ROW if exact else DECODING):
+                    network = Network(model, steps=batches * max_new_tokens)
+                    kind: Any = partial(ExactBatch, size=rows) if exact else Batch
+                    begin = partial(kind, network, beginning=left)
+                    check.hold(begin)
+                    if families.fast_ways(model).decoding:
+                        # Virtual tokens that are embeddings go through the model's own forward pass first.
+                        if release and not soft_prompts.count(model):
+                            network.release()
+                        yield partial(begin, prompts, max_new_tokens=max_new_tokens)
+                        return
+            if exact:
+                exactly.check(model)
+            forward_check.say_plain(model)
+            yield lambda places: PlainBatch(model, prompts, places, beginning=left)
     finally:
         model.train(was_training)
 
@@ -123,11 +132,8 @@ def prepare(model: Any) -> None:
             kernel.load()
 
 
-def _native(
-    model: Any, prompts: Sequence[Sequence[int]], *, rows: int, max_new_tokens: int, exact: bool, release: bool
-) -> Open:
+def _native(model: Any, *, rows: int, exact: bool, release: bool) -> Any:
     from models_core.decoding.native.batch import NativeBatch
     from models_core.decoding.native.network import NativeNetwork
 
-    network = NativeNetwork(model, rows=rows, release=release)
-    return lambda places: NativeBatch(network, prompts, places, max_new_tokens=max_new_tokens, sharing=not exact)
+    return partial(NativeBatch, NativeNetwork(model, rows=rows, release=release), sharing=not exact)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from models_core.methods import quantised
 from models_core.methods.layers import embedding, trunk
 from models_core.methods.soft_prompts import VirtualTokens
+from models_core.methods.storage import stored_variant
 
 EXACT = "exact_weights"
 """Attribute of a settled model: weights in fp32 that its own are the rounded copies of, by name."""
@@ -94,7 +95,12 @@ def on_disk(model: PreTrainedModel) -> dict[str, Tensor]:
     if (dtype := _dtype(model)).itemsize >= 4 or not _is_wider(source, dtype):
         return {}
     again = type(model).from_pretrained(
-        source, config=model.config, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        source,
+        config=model.config,
+        dtype=torch.float32,
+        trust_remote_code=False,
+        use_safetensors=True,
+        **stored_variant(source),
     )
     return dict(again.state_dict())
 

@@ -147,13 +147,13 @@ def _computed(body: Any, embeddings: Tensor) -> Beginning:
     """
     cache = Cache(layer_class_to_replicate=DynamicLayer)
     positions = torch.arange(len(embeddings), device=embeddings.device)[None]
-    with _evaluating(body):
+    with evaluating(body):
         body(inputs_embeds=embeddings[None], position_ids=positions, past_key_values=cache, use_cache=True)
     return Beginning.of(cache, shift=len(embeddings))
 
 
 @contextmanager
-def _evaluating(body: nn.Module) -> Iterator[None]:
+def evaluating(body: nn.Module) -> Iterator[None]:
     """Out of training mode: layers that are computed twice would leave no cache, and then fill it twice."""
     training = [part for part in body.modules() if part.training]
     try:

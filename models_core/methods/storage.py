@@ -4,7 +4,9 @@ RUN/model/config.json           under "hone_adapter": the other folder's place a
 RUN/adapter/adapter.json        which parts there are and their sizes
 RUN/adapter/adapter.safetensors their weights, named as within the trunk
 
-A model is never loaded without the adapter it was trained with: that would be the base model under another name.
+A model is never loaded without the adapter it was trained with: that would be the base model under another name. Plain
+transformers knows nothing of the other folder, so the weights beside config.json have a name that it finds only when it
+is asked for the base model (`variant`); else it raises.
 """
 
 import json
@@ -28,6 +30,9 @@ KEY = "hone_adapter"
 """In the model's config.json."""
 WEIGHTS, DESCRIPTION = "adapter.safetensors", "adapter.json"
 FORMAT = 1
+BASE = "without_adapter"
+"""The `variant` of save_pretrained and from_pretrained that the weights of an adapted model are: part of their name."""
+CARD = "README.md"
 
 
 def folder_of(model_folder: Path) -> Path:
@@ -57,6 +62,35 @@ def save(model: PreTrainedModel, model_folder: Path) -> None:
     partial.rename(folder)
     place = {"folder": os.path.relpath(folder, model_folder), "sha256": file_sha256(folder / WEIGHTS)}
     setattr(model.config, KEY, place)
+
+
+def variant(config: Any) -> dict[str, Any]:
+    """Arguments of save_pretrained: what the weights in the model's own folder are called."""
+    return {"variant": BASE} if getattr(config, KEY, None) is not None else {}
+
+
+def stored_variant(model_folder: Path) -> dict[str, Any]:
+    """Arguments of from_pretrained: what the weights in a folder are called."""
+    return {"variant": BASE} if any(model_folder.glob(f"*.{BASE}*")) else {}
+
+
+def describe(model: PreTrainedModel, folder: Path) -> None:
+    """Write into an adapted model's folder, for whoever opens it, that these weights are not all of it."""
+    if (place := getattr(model.config, KEY, None)) is None:
+        return
+    kind = type(model).__name__
+    text = f"""# A {kind} with an adapter
+
+The weights in this folder are those of the base model. What was trained lies in `{place["folder"]}`, and only Hone puts
+the two together:
+
+    python -m models_core {"score" if kind.endswith("ForSequenceClassification") else "sample"} --model FOLDER ...
+
+`{kind}.from_pretrained(FOLDER)` in plain transformers finds no weights
+and raises, so that nobody takes the base model for this one. `from_pretrained(FOLDER, variant="{BASE}")` loads
+the base model on purpose. Train with `method=lora`, `ia3` or `full` for a model that plain transformers loads whole.
+"""
+    (folder / CARD).write_text(text, encoding="utf-8")
 
 
 def base_tensors(model: PreTrainedModel, exact: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaForSequenceClassification
 
 from models_core import language_models, methods
 from models_core.config import METHODS, BadInput, SFTConfig, parse
@@ -166,3 +167,27 @@ def test_a_reward_model_starts_from_a_policy_with_its_adapter(method: str, base:
     )
     again = language_models.load_reward_model(tmp_path / "cut" / "model", device="cpu", dtype=torch.float32)
     assert torch.equal(states(again), first)
+
+
+@pytest.mark.parametrize("method", BESIDE)
+def test_plain_transformers_raises_rather_than_load_the_base_model_for_a_tuned_one(
+    method: str, base: Path, tmp_path: Path
+) -> None:
+    saved(base, tmp_path / "policy", method)
+    started = language_models.new_reward_model(base, device="cpu", dtype=torch.float32, seed=0)
+    settings = parse(SFTConfig, SMALL | {"method": method})
+    model = methods.prepare(started, settings, tokenizer=language_models.load_tokenizer(base))
+    language_models.save_reward_model(
+        tmp_path / "reward" / "model", methods.settled(model), language_models.load_tokenizer(base)
+    )
+    for kind, name in (
+        (AutoModelForCausalLM, "policy"),
+        (AutoModelForSequenceClassification, "reward"),
+        (LlamaForSequenceClassification, "reward"),
+    ):
+        folder = tmp_path / name / "model"
+        with pytest.raises(OSError, match=r"no file named model\.safetensors"):
+            kind.from_pretrained(folder)
+        assert "raises, so that nobody takes the base model for this one" in (folder / "README.md").read_text()
+        kind.from_pretrained(folder, variant="without_adapter")
+    language_models.load_reward_model(tmp_path / "reward" / "model", device="cpu", dtype=torch.float32)
