@@ -12,7 +12,7 @@ from annotate.own_paths import is_own_path
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-WITH_PORT = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](:[0-9]{1,5})?|(?P<four>[0-9.]+):[0-9]{1,5}")
+WITH_PORT = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]{2,45})\](:[0-9]{1,5})?|(?P<four>[0-9.]{7,15}):[0-9]{1,5}")
 """The forms in which some proxies write the port behind the address."""
 
 

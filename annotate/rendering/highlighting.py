@@ -90,7 +90,7 @@ def lexer_of(name: str) -> type[Lexer]:
     return bounded
 
 
-def _compiled(cls: type[Lexer], pattern: Any, flags: int, state: str) -> Callable[[str, int], Any]:
+def _compiled(cls: type[Lexer], pattern: Any, flags: int, state: str) -> Callable[..., Any]:
     """Pygments asks this for the function that matches a rule at a place."""
     written = pattern if isinstance(pattern, str) else pattern.get()
     if _unbounded_repeats(re._parser.parse(written, flags)) <= 1:  # type: ignore[attr-defined]
@@ -99,7 +99,7 @@ def _compiled(cls: type[Lexer], pattern: Any, flags: int, state: str) -> Callabl
     # The two packages number the flag differently.
     ascii_only = regex.ASCII if flags & re.ASCII else 0
     match = regex.compile(written, (flags & ~re.ASCII) | ascii_only | regex.VERSION0).match
-    return lambda text, position: match(text, position, timeout=_time_left())
+    return lambda text, *span: match(text, *span, timeout=_time_left())
 
 
 def _unbounded_repeats(parsed: Any) -> int:
