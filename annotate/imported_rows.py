@@ -1,5 +1,6 @@
 """Imported rows as records, a batch at a time, each thing made once."""
 
+import dataclasses
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,9 @@ from hashlib import sha256
 
 from django.contrib.auth.hashers import make_password
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from annotate import languages
 from annotate.formats.rows import ImportedResponse, ImportedRow
 from annotate.models import (
     Assignment,
@@ -29,6 +32,11 @@ from annotate.ordering import Ordering
 UNACCEPTABLE = "unacceptable"
 
 
+def imported_labeler(project: Project, name: str) -> str:
+    """The name of the account that stands for somebody outside who judged."""
+    return f"imported:{project.slug}:{name}"
+
+
 class RowStore:
     """Writes batches of rows into one project, inside the caller's transaction, and counts what it made."""
 
@@ -36,12 +44,15 @@ class RowStore:
         self.project = project
         self.file_name = file_name
         self.now: datetime = timezone.now()
-        self.created: Counter[str] = Counter(prompts=0, demonstrations=0, tasks=0, judgments=0)
+        self.created: Counter[str] = Counter(prompts=0, demonstrations=0, responses=0, tasks=0, judgments=0)
         self.duplicates = 0
+        # (key, reason) of what a row said of a prompt that was there already and that isn't so there.
+        self.not_kept: Counter[tuple[str, str]] = Counter()
+        self.remarks: Counter[str] = Counter()
         self._authors: dict[tuple[str, str], Author] = {}
         self._labelers: dict[str, User] = {}
         # Judgments of rows that name their task: (prompt, task, texts) -> task and who has judged it.
-        self._shared_tasks: dict[tuple[int, str, tuple[str, ...]], tuple[Task, list[Response], set[int]]] = {}
+        self._shared_tasks: dict[tuple[object, ...], tuple[Task, list[Response], set[int]]] = {}
         revisions = JudgmentRevision.objects.filter(judgment__project=project)
         self._known_judgments: set[uuid.UUID] = set(revisions.values_list("client_id", flat=True))
 
@@ -55,7 +66,7 @@ class RowStore:
             prompt = prompts[digest]
             if row.demonstration is not None:
                 new = self._add_demonstration(row, prompt, responses)
-            elif row.ranked:
+            elif row.ranked or row.rated:
                 new = self._add_judgment(row, prompt, responses)
             elif row.responses:
                 new = self._add_task(row, prompt, responses, queued)
@@ -67,44 +78,94 @@ class RowStore:
 
     def _prompts(self, rows: Sequence[ImportedRow]) -> tuple[dict[str, Prompt], set[str]]:
         """The prompts of the rows by content hash, and the hashes of those that were made now."""
-        digests = {content_hash(row.messages) for row in rows}
-        known = Prompt.objects.filter(project=self.project, content_hash__in=digests)
-        prompts = {prompt.content_hash: prompt for prompt in known}
+        hashes = [content_hash(row.messages) for row in rows]
+        openings = {content_hash(row.opening) for row in rows if row.opening}
+        known = Prompt.objects.filter(project=self.project, content_hash__in={*hashes, *openings})
+        prompts = {prompt.content_hash: prompt for prompt in known.select_related("opening")}
+        self._make_openings(rows, prompts)
         made = []
-        for row in rows:
-            digest = content_hash(row.messages)
-            if digest not in prompts:
-                prompt = Prompt(
-                    project=self.project,
-                    messages=row.messages,
-                    kind=row.kind,
-                    use_case=row.use_case,
-                    sensitive=row.sensitive,
-                    language=row.language or self.project.language,
-                    source=row.source or self.file_name[:200],
-                    external_id=row.id,
-                )
-                prompt.set_content_fields()
-                prompts[digest] = prompt
-                made.append(prompt)
+        for row, digest in zip(rows, hashes, strict=True):
+            if digest in prompts:
+                self._compare_with_known(row, prompts[digest])
+                continue
+            opening = prompts[content_hash(row.opening)] if row.opening else None
+            prompts[digest] = self._new_prompt(row, row.messages, opening=opening, external_id=row.prompt_id or row.id)
+            made.append(prompts[digest])
+            self._compare_split(row, prompts[digest])
         Prompt.objects.bulk_create(made)
         self.created["prompts"] += len(made)
         return prompts, {prompt.content_hash for prompt in made}
 
+    def _make_openings(self, rows: Sequence[ImportedRow], prompts: dict[str, Prompt]) -> None:
+        """The prompts that chats began as, where they aren't there: they decide the side of all of a chat."""
+        made: dict[str, Prompt] = {}
+        for row in rows:
+            if row.opening and (digest := content_hash(row.opening)) not in prompts and digest not in made:
+                made[digest] = self._new_prompt(row, row.opening, opening=None, external_id="")
+        Prompt.objects.bulk_create(made.values())
+        prompts |= made
+        self.created["prompts"] += len(made)
+
+    def _new_prompt(
+        self, row: ImportedRow, messages: list[dict[str, str]], *, opening: Prompt | None, external_id: str
+    ) -> Prompt:
+        prompt = Prompt(
+            project=self.project,
+            messages=messages,
+            kind=row.kind or Prompt.Kind.PLAIN,
+            use_case=row.use_case or Prompt.UseCase.OTHER,
+            sensitive=bool(row.sensitive),
+            language=row.language or self._guessed_language(messages),
+            source=row.source or self.file_name[:200],
+            external_id=external_id,
+            # All of a chat hangs on the one prompt that it began as.
+            opening=(opening.opening or opening) if opening is not None else None,
+        )
+        prompt.set_content_fields()
+        return prompt
+
+    def _guessed_language(self, messages: list[dict[str, str]]) -> str:
+        language = languages.guess(messages[-1]["content"], usual=self.project.language)
+        self.remarks[_("Language guessed as %(language)s") % {"language": language}] += 1
+        return language
+
+    def _compare_with_known(self, row: ImportedRow, prompt: Prompt) -> None:
+        """A mark of what may upset is added to a prompt that is there; where a row says else of it, that is named."""
+        if row.sensitive and not prompt.sensitive:
+            prompt.sensitive = True
+            if prompt.pk is not None:
+                Prompt.objects.filter(pk=prompt.pk).update(sensitive=True)
+            self.remarks[_("Prompts that were there already and are marked as upsetting now")] += 1
+        elif row.sensitive is False and prompt.sensitive:
+            self._note("sensitive", _("the prompt is marked as upsetting here"))
+        said = {"lang": (row.language, prompt.language), "source": (row.source, prompt.source)}
+        said |= {"kind": (row.kind, prompt.kind), "use_case": (row.use_case, prompt.use_case)}
+        for key, (value, stored) in said.items():
+            if value and value != stored:
+                self._note(key, _("the prompt was there already with another"))
+        if not (row.ranked or row.rated) and row.id and row.id != prompt.external_id:
+            self._note("id", _("the prompt was there already with another"))
+        if row.opening and prompt.opening is None and content_hash(row.opening) != prompt.content_hash:
+            self._note("opening", _("the prompt was there already without one"))
+        self._compare_split(row, prompt)
+
+    def _compare_split(self, row: ImportedRow, prompt: Prompt) -> None:
+        if row.split and row.split != prompt.split:
+            self._note("split", _("the side is decided by the prompt's content"))
+
+    def _note(self, key: str, reason: str) -> None:
+        self.not_kept[key, reason] += 1
+
     def _add_demonstration(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
         text = row.demonstration or ""
-        if (prompt.pk, text) in responses.demonstrated:
+        author = self._author(row.author_kind, row.author or self._unnamed(row))
+        if (prompt.pk, text, author.pk) in responses.demonstrated:
             return False
-        # Whoever isn't called human is a model; without a name it's a person of the file's source.
-        named = row.author and row.author != "human"
-        author = self._author(
-            kind=Author.Kind.MODEL if named else Author.Kind.PERSON,
-            name=row.author if named else f"imported: {row.source or self.file_name}",
-        )
-        finish = Response.FinishReason.UNKNOWN if named else Response.FinishReason.WRITTEN
+        by_person = author.kind == Author.Kind.PERSON
+        finish = Response.FinishReason.WRITTEN if by_person else row.finish_reason or Response.FinishReason.UNKNOWN
         response = Response.objects.create(prompt=prompt, text=text, author=author, finish_reason=finish)
         Demonstration.objects.create(prompt=prompt, response=response)
-        responses.demonstrated.add((prompt.pk, text))
+        responses.demonstrated.add((prompt.pk, text, author.pk))
         self.created["demonstrations"] += 1
         return True
 
@@ -126,18 +187,25 @@ class RowStore:
         return True
 
     def _add_loose_responses(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
-        """Too few or too many answers to compare: kept as responses of the prompt."""
+        """Too few or too many answers to compare: kept as responses of the prompt, and said."""
         before = len(responses)
         self._responses(row, prompt, responses)
-        return len(responses) > before
+        made = len(responses) - before
+        self.created["responses"] += made
+        if made:
+            bounds = {"low": Project.MIN_RESPONSES, "high": Project.MAX_RESPONSES}
+            self.remarks[
+                _("Rows kept as responses without a task, since one compares %(low)d to %(high)d") % bounds
+            ] += 1
+        return made > 0
 
     def _add_judgment(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
         client_id = judgment_id(row, project=self.project)
         if client_id in self._known_judgments:
             return False
         self._known_judgments.add(client_id)
-        labeler = self._labeler(row.labeler or row.author or row.source or self.file_name)
-        key = (prompt.pk, row.task, _texts(row.responses))
+        labeler = self._labeler(row.labeler or row.judge_name or row.source or self.file_name)
+        key = (prompt.pk, row.task, row.rated, *sorted((item.text, item.model) for item in row.responses))
         shared = self._shared_tasks.get(key) if row.task else None
         if shared is not None and labeler.pk not in shared[2]:
             task, stored, judged_by = shared
@@ -148,7 +216,13 @@ class RowStore:
         else:
             stored = self._responses(row, prompt, responses)
             task = self._task(
-                prompt, stored, judgments_wanted=1, judgments_given=1, slots_free=0, state=Task.State.COMPLETE
+                prompt,
+                stored,
+                kind=Task.Kind.RATE if row.rated else Task.Kind.COMPARE,
+                judgments_wanted=1,
+                judgments_given=1,
+                slots_free=0,
+                state=Task.State.COMPLETE,
             )
             judged_by = set()
             self._shared_tasks[key] = (task, stored, judged_by)
@@ -174,21 +248,24 @@ class RowStore:
             assignment=assignment, task=task, labeler=labeler, project=self.project, surplus=False
         )
         ranks = {pk: response.rank for pk, response in zip(ids, row.responses, strict=True)}
-        none_acceptable = not any(response.acceptable for response in row.responses)
+        # Of a rating a flag says it; "none of them" is a word of comparisons.
+        none_acceptable = row.ranked and not any(response.acceptable for response in row.responses)
         flags = {
             str(pk): [*response.flags, *([] if response.acceptable or none_acceptable else [UNACCEPTABLE])]
             for pk, response in zip(ids, row.responses, strict=True)
         }
         judgment.latest = JudgmentRevision.objects.create(
             judgment=judgment,
-            number=1,
+            number=row.revision,
             client_id=client_id,
             tiers=[list(tier) for tier in Ordering.from_ranks(ranks).tiers],
             all_unacceptable=none_acceptable,
             ratings={str(pk): item.ratings for pk, item in zip(ids, row.responses, strict=True) if item.ratings},
             flags={key: names for key, names in flags.items() if names},
+            notes={str(pk): item.note for pk, item in zip(ids, row.responses, strict=True) if item.note},
             content=_brought(row, ids),
-            margin=row.margin if len(ids) == 2 else None,
+            margin=row.margin,
+            comment=row.comment,
             seconds=row.seconds,
             source=row.judge,
         )
@@ -207,10 +284,10 @@ class RowStore:
         """A response for each of the row's, in its order. One that another row brought already is the same response."""
         stored: list[Response] = []
         for item in row.responses:
-            name = item.model or f"imported: {row.source or self.file_name}"
-            author = self._author(kind=Author.Kind.MODEL, name=name)
+            author = self._author(item.author_kind, item.model or self._unnamed(row))
             response = known.get(prompt, author, item.text)
-            if response is None or response in stored:
+            ended_else = response is not None and item.finish_reason not in ("unknown", response.finish_reason)
+            if response is None or response in stored or ended_else:
                 response = Response.objects.create(
                     prompt=prompt, text=item.text, author=author, finish_reason=item.finish_reason
                 )
@@ -223,19 +300,23 @@ class RowStore:
         tasks = Task.objects.filter(prompt__in=list(prompts), kind=Task.Kind.COMPARE).prefetch_related("responses")
         return {(task.prompt_id or 0, tuple(sorted(answer.text for answer in task.responses.all()))) for task in tasks}
 
-    def _author(self, *, kind: str, name: str) -> Author:
+    def _unnamed(self, row: ImportedRow) -> str:
+        """Stands for whoever wrote texts of a source that names nobody."""
+        return f"imported: {row.source or self.file_name}"
+
+    def _author(self, kind: str, name: str) -> Author:
         key = (kind, name[:200])
         if key not in self._authors:
-            self._authors[key], _ = Author.objects.get_or_create(kind=kind, name=name[:200], user=None)
+            self._authors[key], _made = Author.objects.get_or_create(kind=kind, name=name[:200], user=None)
         return self._authors[key]
 
     def _labeler(self, name: str) -> User:
         """The account that stands for somebody outside: inactive, without a password, of this project alone."""
-        username = f"imported:{self.project.slug}:{name}"
+        username = imported_labeler(self.project, name)
         if len(username) > 150:
             username = f"{username[:130]}-{sha256(username.encode()).hexdigest()[:16]}"
         if username not in self._labelers:
-            self._labelers[username], _ = User.objects.get_or_create(
+            self._labelers[username], _made = User.objects.get_or_create(
                 username=username, defaults={"is_active": False, "password": make_password(None)}
             )
         return self._labelers[username]
@@ -251,7 +332,7 @@ class _KnownResponses:
             for response in Response.objects.filter(prompt__in=ids).order_by("-pk")
         }
         demonstrations = Demonstration.objects.filter(prompt__in=ids, withdrawn_at=None)
-        self.demonstrated = set(demonstrations.values_list("prompt_id", "response__text"))
+        self.demonstrated = set(demonstrations.values_list("prompt_id", "response__text", "response__author"))
 
     def get(self, prompt: Prompt, author: Author, text: str) -> Response | None:
         return self._responses.get((prompt.pk, author.pk, text))
@@ -266,7 +347,9 @@ class _KnownResponses:
 def _brought(row: ImportedRow, ids: Sequence[int]) -> dict[str, object]:
     """What an imported judgment says besides an order, for JudgmentRevision.content."""
     scores = {str(pk): item.score for pk, item in zip(ids, row.responses, strict=True) if item.score is not None}
-    return ({} if row.weight is None else {"weight": row.weight}) | ({"scores": scores} if scores else {})
+    said = {"id": row.id, "judge": row.judge_name, "scale": row.scale, "timestamp": row.timestamp, "rubric": row.rubric}
+    brought: dict[str, object] = {} if row.weight is None else {"weight": row.weight}
+    return brought | ({"scores": scores} if scores else {}) | {key: value for key, value in said.items() if value}
 
 
 def _texts(responses: Sequence[ImportedResponse]) -> tuple[str, ...]:
@@ -285,7 +368,8 @@ def _in_order(stored: list[Response], responses: Sequence[ImportedResponse]) -> 
 
 
 def judgment_id(row: ImportedRow, *, project: Project) -> uuid.UUID:
-    """The same for the same ranking row in a project, so that a second import knows it."""
-    parts = [project.pk, row.id, row.task, row.labeler, row.judge, row.messages]
-    parts += [(response.text, response.rank, response.acceptable) for response in row.responses]
+    """The same for the same judgment in a project, so that a second import knows it: of all that it says, by whom."""
+    parts: list[object] = [project.pk, row.id, row.task, row.labeler, row.judge, row.judge_name, row.source]
+    parts += [row.messages, row.margin, row.weight, row.seconds, row.scale, row.comment, row.timestamp, row.rated]
+    parts += [dataclasses.astuple(response) for response in row.responses]
     return uuid.uuid5(uuid.NAMESPACE_OID, repr(parts))

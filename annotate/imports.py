@@ -5,15 +5,18 @@ and unseen, and one last update shows all of it at once (see import_stages). Wha
 importing a file twice changes nothing. What becomes of each kind of row:
 - a prompt: a prompt, once per project by its content;
 - a demonstration: its prompt, a response, a demonstration;
-- responses without ranks: a task in the labeling queue;
+- responses without ranks: a task in the labeling queue; too few or too many for one are kept as responses, and said;
 - a ranking or pair: a complete task with a judgment. Its labeler is an account that nobody can sign in to, named
-  "imported:<project>:<labeler, judge or source>"; rows with the same `task` and responses are judgments of one task.
+  "imported:<project>:<labeler, judge or source>"; rows with the same `task` and responses are judgments of one task;
+- a rating of one response: a complete task of that kind with a judgment.
+What of a row has no place is named in the report by its key, with the number of rows and the reason.
 """
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -22,7 +25,7 @@ from django.utils.translation import gettext_noop, ngettext
 
 from annotate import audit, import_stages
 from annotate.errors import Refused
-from annotate.formats import IMPORTERS, detect
+from annotate.formats import IMPORTERS, detect, rows_of
 from annotate.formats.files import BadFile
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut
 from annotate.imported_rows import RowStore
@@ -31,10 +34,19 @@ from annotate.pacing import Pace
 from annotate.permissions import Capability, ensure
 
 MOST_ERRORS = 20
+MOST_BROKEN = 1_000
+"""A file with more broken rows than this isn't what it was taken for: reading it on would tell nobody more."""
 MOST_KEYS = 20
 MOST_ROWS = 2_000_000
 BATCH = 500
-MADE = (gettext_noop("prompts"), gettext_noop("demonstrations"), gettext_noop("tasks"), gettext_noop("judgments"))
+MADE = (
+    gettext_noop("prompts"),
+    gettext_noop("demonstrations"),
+    gettext_noop("responses"),
+    gettext_noop("tasks"),
+    gettext_noop("judgments"),
+)
+NotKept = Counter[tuple[str, str]]
 
 
 @dataclass(kw_only=True)
@@ -42,11 +54,13 @@ class ImportReport:
     """What became of a file.
 
     read:       rows in the file, broken ones too.
-    created:    how many of each were made: prompts, demonstrations, tasks, judgments.
-    duplicates: rows that brought nothing new.
+    created:    how many of each were made: prompts, demonstrations, tasks, judgments, and responses outside of tasks.
+    duplicates: rows, or judgments of a row with several, that brought nothing new.
     left_out:   {reason: rows} that are sound but weren't wanted or have no place.
-    unread:     keys of rows that Hone has no place for.
+    not_kept:   {(key, reason): rows} of what Hone didn't keep of the rows it took; no reason where it has no place.
+    remarks:    {what was done besides: how often}, such as languages that were guessed.
     errors:     the first 20 broken rows as "line 12: reason"; where there are any, nothing was imported.
+    stopped:    reading ended at the last of very many broken rows.
     """
 
     format: str
@@ -54,29 +68,48 @@ class ImportReport:
     created: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
-    unread: tuple[str, ...] = ()
+    not_kept: NotKept = field(default_factory=Counter)
+    remarks: dict[str, int] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
     more_errors: int = 0
+    stopped: bool = False
 
     @property
     def summary(self) -> str:
         """The report in a sentence or two."""
         if self.errors:
             broken = len(self.errors) + self.more_errors
-            return ngettext(
+            sentence = ngettext(
                 "Nothing was imported: %(broken)d of %(read)d rows is broken.",
                 "Nothing was imported: %(broken)d of %(read)d rows are broken.",
                 broken,
             ) % {"broken": broken, "read": self.read}
+            return f"{sentence} {_('The rest of the file was not read.')}" if self.stopped else sentence
         made = [f"{self.created[name]} {_(name)}" for name in MADE if self.created.get(name)] or [_("nothing new")]
         sentences = [_("%(read)d rows read: %(made)s.") % {"read": self.read, "made": ", ".join(made)}]
         if self.duplicates:
             sentences.append(_("%(rows)d rows were there already.") % {"rows": self.duplicates})
         for reason, number in self.left_out.items():
             sentences.append(_("%(rows)d left out: %(reason)s.") % {"rows": number, "reason": reason})
-        if self.unread:
-            sentences.append(_("Not kept: %(keys)s.") % {"keys": ", ".join(self.unread)})
+        sentences += [f"{remark}: {number}." for remark, number in self.remarks.items()]
+        if self.not_kept:
+            sentences.append(_("Not kept: %(keys)s.") % {"keys": "; ".join(self._keys_not_kept())})
         return " ".join(sentences)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain JSON; what wasn't kept as [key, reason, rows]."""
+        plain = {name: value for name, value in vars(self).items() if name != "not_kept"}
+        return plain | {"not_kept": [[key, reason, rows] for (key, reason), rows in self.not_kept.most_common()]}
+
+    def _keys_not_kept(self) -> list[str]:
+        """Each key with its rows and the reason, those of most rows first."""
+        named = []
+        for (key, reason), number in self.not_kept.most_common(MOST_KEYS):
+            rows = ngettext("%(rows)d row", "%(rows)d rows", number) % {"rows": number}
+            named.append(f"{key} ({rows})" + (f": {reason}" if reason else ""))
+        if (more := len(self.not_kept) - MOST_KEYS) > 0:
+            named.append(ngettext("and %(count)d more key", "and %(count)d more keys", more) % {"count": more})
+        return named
 
 
 def import_file(
@@ -106,7 +139,7 @@ def import_file(
         raise Refused(_("Hone reads the formats auto, %(formats)s.") % {"formats": ", ".join(IMPORTERS)}, status=400)
     try:
         report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
-        _check(path, report)
+        _check(path, report, name=name)
         if not report.errors:
             _write(path, report, project=project, by=by, language=language, limit=limit, name=name, wait=wait)
     except BadFile as reason:
@@ -115,28 +148,10 @@ def import_file(
     return report
 
 
-def _parsed(
-    path: Path, format: str, unread: dict[str, None] | None = None
-) -> Iterator[tuple[str, ImportedRow | BadRow | LeftOut]]:
-    """(place, row) of each row; `unread` takes the keys of rows that the format has no use for."""
-    module = IMPORTERS[format]
-    for place, row in module.read(path):
-        if isinstance(row, BadRow):
-            yield place, row
-            continue
-        if unread is not None and len(unread) < MOST_KEYS:
-            unread.update(dict.fromkeys(key[:60] for key in row if key not in module.KEYS))
-        try:
-            yield place, module.parse(row)
-        except (BadRow, LeftOut) as reason:
-            yield place, reason
-
-
-def _check(path: Path, report: ImportReport) -> None:
+def _check(path: Path, report: ImportReport, *, name: str) -> None:
     """Read every row without writing any; fills `read` and the errors."""
     errors: list[str] = []
-    unread: dict[str, None] = {}
-    for place, row in _parsed(path, report.format, unread):
+    for place, row in rows_of(path, report.format, name=name):
         report.read += 1
         if report.read > MOST_ROWS:
             raise BadFile(
@@ -148,9 +163,12 @@ def _check(path: Path, report: ImportReport) -> None:
                 errors.append(f"{place}: {row}")
             else:
                 report.more_errors += 1
+            if len(errors) + report.more_errors >= MOST_BROKEN:
+                report.stopped = True
+                break
     if not report.read:
         raise BadFile(_("%(file)s holds no rows.") % {"file": path.name})
-    report.errors, report.unread = tuple(errors), tuple(unread)[:MOST_KEYS]
+    report.errors = tuple(errors)
 
 
 def _write(
@@ -166,13 +184,17 @@ def _write(
 ) -> None:
     left_out: Counter[str] = Counter()
 
-    def wanted() -> Iterator[ImportedRow]:
-        taken = 0
-        for place, row in _parsed(path, report.format):
+    def sound() -> Iterator[ImportedRow | LeftOut]:
+        for place, row in rows_of(path, report.format, name=name):
             if isinstance(row, BadRow):
                 raise BadFile(
                     _("%(file)s changed while it was read (%(place)s).") % {"file": path.name, "place": place}
                 )
+            yield from [row] if isinstance(row, LeftOut) else row
+
+    def wanted() -> Iterator[ImportedRow]:
+        taken = 0
+        for row in sound():
             if isinstance(row, LeftOut):
                 left_out[str(row)] += 1
             elif language and row.language and _primary(row.language) != _primary(language):
@@ -181,6 +203,7 @@ def _write(
                 left_out[_("beyond the first %(limit)d") % {"limit": limit}] += 1
             else:
                 taken += 1
+                report.not_kept.update(row.not_kept)
                 yield row
 
     data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait)
@@ -192,9 +215,11 @@ def _write(
                 stage.renew(rows=len(batch))
                 store.add(batch)
         report.created, report.duplicates = dict(store.created), store.duplicates
-        report.left_out = dict(left_out)
+        report.left_out, report.remarks = dict(left_out), dict(store.remarks)
+        report.not_kept.update(store.not_kept)
         with transaction.atomic():
-            stage.finish(report=asdict(report))
+            store.apply_to_known()
+            stage.finish(report=report.as_json())
             audit.record(
                 verb="data.imported",
                 actor=by,

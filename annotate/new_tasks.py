@@ -194,10 +194,10 @@ def _unasked(project: Project, kind: str, filters: Mapping[str, str]) -> QuerySe
 
 
 def _unrated(project: Project, filters: Mapping[str, str]) -> QuerySet[Response]:
-    """Models' answers that have no task to rate them, oldest first."""
+    """Answers that have no task to rate them, oldest first, but for those that people are known to have written."""
     rated = TaskResponse.objects.filter(response=OuterRef("pk"), task__kind=Kind.RATE).exclude(
         task__state=State.WITHDRAWN
     )
     of_prompts: dict[str, Any] = {f"prompt__{name}": value for name, value in filters.items()}
-    responses = Response.objects.filter(~Exists(rated), prompt__project=project, author__kind="model", **of_prompts)
-    return responses.order_by("pk")
+    responses = Response.objects.filter(~Exists(rated), prompt__project=project, **of_prompts)
+    return responses.exclude(author__kind="person").order_by("pk")

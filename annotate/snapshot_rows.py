@@ -16,7 +16,8 @@ from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
 from annotate.errors import Refused
-from annotate.imported_rows import UNACCEPTABLE
+from annotate.formats.hone import PSEUDONYM
+from annotate.imported_rows import UNACCEPTABLE, imported_labeler
 from annotate.models import (
     Author,
     Demonstration,
@@ -28,6 +29,7 @@ from annotate.models import (
     Snapshot,
     Task,
     TaskResponse,
+    User,
 )
 from annotate.ordering import Ordering
 
@@ -43,17 +45,20 @@ class Filters:
     before: datetime | None = None
     sources: tuple[str, ...] = tuple(JudgmentRevision.Source.values)
     splits: tuple[str, ...] = SPLITS
+    comments: bool = False
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Self:
-        """From plain JSON: {"after": time, "before": time, "sources": [...], "splits": [...]}. Raises Refused (400)."""
-        if unknown := set(values) - {"after", "before", "sources", "splits"}:
+        """From plain JSON: {"after": time, "before": time, "sources": [...], "splits": [...],
+        "comments": whether they come along}. Raises Refused (400)."""
+        if unknown := set(values) - {"after", "before", "sources", "splits", "comments"}:
             raise Refused(f"A snapshot can't be filtered by {min(unknown)!r}.", status=400)
         return cls(
             after=_time(values.get("after")),
             before=_time(values.get("before")),
             sources=_some(values.get("sources"), JudgmentRevision.Source.values, "source"),
             splits=_some(values.get("splits"), SPLITS, "split"),
+            comments=values.get("comments") is True,
         )
 
     def apply(self, rows: QuerySet[Any], *, split: str) -> QuerySet[Any]:
@@ -96,7 +101,7 @@ class Selection:
             if self.revisions:
                 # The revision that was the latest when the keys were read: a judgment may be revised meanwhile.
                 chosen = self.revisions[start : start + BATCH].tolist()
-                revisions = JudgmentRevision.objects.in_bulk(chosen)
+                revisions = JudgmentRevision.objects.select_related("rubric").in_bulk(chosen)
                 latest = dict(zip(keys, chosen, strict=True))
                 for judgment in page:
                     judgment.latest = revisions[latest[judgment.pk]]
@@ -108,11 +113,11 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     filters = Filters.checked(snapshot.filters)
     if snapshot.kind == Snapshot.Kind.PROMPTS:
         prompts = filters.apply(Prompt.objects.filter(project=snapshot.project), split="split")
-        return (Selection.of(prompts, records=Prompt.objects.all()),)
+        return (Selection.of(prompts, records=Prompt.objects.select_related("opening")),)
     demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
     written = filters.apply(demonstrations, split="prompt__split")
     related = Demonstration.objects.select_related(
-        "prompt", "response__author", "response__edited_from__author", "assignment"
+        "prompt__opening", "response__author", "response__edited_from__author", "assignment"
     )
     if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
         return (Selection.of(written, records=related),)
@@ -121,7 +126,8 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
         project=snapshot.project, latest__source__in=filters.sources, task__kind=task_kind
     )
     judged = Selection.of(
-        filters.apply(judgments, split="task__prompt__split"), records=Judgment.objects.select_related("task__prompt")
+        filters.apply(judgments, split="task__prompt__split"),
+        records=Judgment.objects.select_related("task__prompt__opening", "task__project"),
     )
     if snapshot.kind == Snapshot.Kind.RATINGS or JudgmentRevision.Source.HUMAN not in filters.sources:
         return (judged,)
@@ -148,33 +154,34 @@ def _rows_of(batch: list[Any], snapshot: Snapshot) -> Iterator[tuple[str, dict[s
         yield from ((item.prompt.split, row_of(item, project)) for item in batch)
     else:
         answers = _responses_of_tasks({judgment.task_id for judgment in batch})
+        labelers = User.objects.in_bulk({judgment.labeler_id for judgment in batch})
+        comments = Filters.checked(snapshot.filters).comments
         drops_ties = snapshot.kind == Snapshot.Kind.RANKINGS and snapshot.tie_policy == Snapshot.TiePolicy.DROP
         for judgment in batch:
             keep = not drops_ties or len(judgment.latest.tiers) > 1
-            row = ranking_row(judgment, answers[judgment.task_id], project) if keep else None
+            labeler = labeler_name(labelers[judgment.labeler_id], project)
+            row = ranking_row(judgment, answers[judgment.task_id], labeler=labeler, comments=comments) if keep else None
             yield judgment.task.prompt.split, row
 
 
 def prompt_row(prompt: Prompt) -> dict[str, Any]:
     return {
         "id": f"prompt-{prompt.pk}",
+        **_source_id(prompt.external_id),
         "prompt": prompt.messages,
-        "lang": prompt.language,
-        "source": prompt.source,
-        "kind": prompt.kind,
-        "use_case": prompt.use_case,
-        "sensitive": prompt.sensitive,
-        "split": prompt.split,
+        **_origin(prompt),
     }
 
 
 def demonstration_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
-    author = demonstration.response.author
+    response = demonstration.response
     return {
         "id": f"demonstration-{demonstration.pk}",
         "prompt": demonstration.prompt.messages,
-        "response": demonstration.response.text,
-        "author": _author_name(author, project),
+        "response": response.text,
+        **_author(response.author, project, name="author", kind=True),
+        **_finish_reason(response),
+        "prompt_id": f"prompt-{demonstration.prompt_id}",
         **_origin(demonstration.prompt),
     }
 
@@ -188,61 +195,122 @@ def edit_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
         "id": f"edit-{demonstration.pk}",
         "prompt": demonstration.prompt.messages,
         "responses": [
-            {"text": response.text, "rank": rank, "model": _author_name(response.author, project), "acceptable": True}
+            {
+                "text": response.text,
+                "rank": rank,
+                **_author(response.author, project),
+                "acceptable": True,
+                **_finish_reason(response),
+            }
             for rank, response in ((1, edited), (2, original))
         ],
         "task": f"edit-{demonstration.pk}",
         "labeler": project.pseudonym(demonstration.assignment.labeler_id),
         "judge": JudgmentRevision.Source.HUMAN.value,
+        "revision": 1,
+        "prompt_id": f"prompt-{demonstration.prompt_id}",
         **_origin(demonstration.prompt),
     }
 
 
-def ranking_row(judgment: Judgment, answers: list[Response], project: Project) -> dict[str, Any]:
+def ranking_row(judgment: Judgment, answers: list[Response], *, labeler: str, comments: bool = False) -> dict[str, Any]:
     """One judgment's latest revision. Responses stand in the order they were made, which says nothing about them."""
     revision, prompt = judgment.latest, judgment.task.prompt
     assert revision is not None  # `selected` takes judged ones only
     assert prompt is not None  # as every comparison has, by a constraint
     ranks = Ordering.stored(revision.tiers).ranks()
-    responses = []
-    for response in answers:
-        key = str(response.pk)
-        flags = [flag for flag in revision.flags.get(key, []) if flag != UNACCEPTABLE]
-        item: dict[str, Any] = {
-            "text": response.text,
-            "rank": ranks.get(response.pk),
-            "model": _author_name(response.author, project),
-            "acceptable": not revision.all_unacceptable and UNACCEPTABLE not in revision.flags.get(key, []),
-        }
-        if key in revision.content.get("scores", {}):
-            item["score"] = revision.content["scores"][key]
-        if key in revision.ratings:
-            item["ratings"] = revision.ratings[key]
-        if flags:
-            item["flags"] = flags
-        responses.append(item)
+    content = revision.content
+    rubric = revision.rubric.version if revision.rubric is not None else content.get("rubric")
+    optional = {
+        "weight": content.get("weight"),
+        "margin": revision.margin,
+        "scale": content.get("scale"),
+        "seconds": revision.seconds,
+        "timestamp": content.get("timestamp"),
+        "comment": revision.comment if comments and revision.comment else None,
+        "rubric": rubric,
+    }
     return {
         "id": f"judgment-{judgment.pk}",
+        **_source_id(content.get("id", "")),
         "prompt": prompt.messages,
-        "responses": responses,
+        "responses": [
+            _judged_response(
+                response, revision, rank=ranks.get(response.pk), project=judgment.task.project, comments=comments
+            )
+            for response in answers
+        ],
         "task": f"task-{judgment.task_id}",
-        "labeler": project.pseudonym(judgment.labeler_id),
-        "judge": revision.source,
-        **({"weight": revision.content["weight"]} if "weight" in revision.content else {}),
-        **({"margin": revision.margin} if revision.margin is not None else {}),
-        **({"seconds": revision.seconds} if revision.seconds is not None else {}),
+        "labeler": labeler,
+        "judge": content.get("judge") or revision.source,
+        **{key: value for key, value in optional.items() if value is not None},
         "revision": revision.number,
+        "prompt_id": f"prompt-{prompt.pk}",
         **_origin(prompt),
     }
 
 
-def _origin(prompt: Prompt) -> dict[str, str]:
-    return {"prompt_id": f"prompt-{prompt.pk}", "lang": prompt.language, "source": prompt.source}
+def _judged_response(
+    response: Response, revision: JudgmentRevision, *, rank: int | None, project: Project, comments: bool
+) -> dict[str, Any]:
+    """What a judgment says of one of its responses."""
+    key = str(response.pk)
+    flags = [flag for flag in revision.flags.get(key, []) if flag != UNACCEPTABLE]
+    optional = {
+        "score": revision.content.get("scores", {}).get(key),
+        "ratings": revision.ratings.get(key),
+        "flags": flags or None,
+        "note": revision.notes.get(key) if comments else None,
+    }
+    return {
+        "text": response.text,
+        "rank": rank,
+        **_author(response.author, project),
+        "acceptable": not revision.all_unacceptable and UNACCEPTABLE not in revision.flags.get(key, []),
+        **{name: value for name, value in optional.items() if value is not None},
+        **_finish_reason(response),
+    }
 
 
-def _author_name(author: Author, project: Project) -> str:
-    """A model's name; people with an account here are pseudonyms, and the names that imports carry stay."""
-    return author.name if author.user_id is None else project.pseudonym(author.user_id)
+def labeler_name(labeler: User, project: Project) -> str:
+    """A pseudonym; one that came with an import of another Hone's export stays what it is."""
+    imported = labeler.username.removeprefix(imported_labeler(project, ""))
+    return imported if PSEUDONYM.fullmatch(imported) else project.pseudonym(labeler.pk)
+
+
+def _origin(prompt: Prompt) -> dict[str, Any]:
+    """What every row says of its prompt, so that it is the same prompt wherever it is imported."""
+    return {
+        "lang": prompt.language,
+        "source": prompt.source,
+        "kind": prompt.kind,
+        "use_case": prompt.use_case,
+        "sensitive": prompt.sensitive,
+        "split": prompt.split,
+        # A chat is on the side of the prompt that it began as.
+        **({"opening": prompt.opening.messages} if prompt.opening is not None else {}),
+    }
+
+
+def _source_id(original: str) -> dict[str, str]:
+    """The id that a record came with. Hone's own is another, since those of two files may be the same."""
+    return {"source_id": original} if original else {}
+
+
+def _author(author: Author, project: Project, *, name: str = "model", kind: bool = False) -> dict[str, str]:
+    """Who wrote a text, if that is known: a model by its name, a person as a pseudonym, or as the name of an import."""
+    if author.kind == Author.Kind.UNKNOWN:
+        return {} if author.name.startswith("imported: ") else {"author": author.name}
+    if author.kind == Author.Kind.MODEL:
+        return {name: author.name, **({"author_kind": author.kind} if kind else {})}
+    known = author.name if author.user_id is None else project.pseudonym(author.user_id)
+    return {"author": known, "author_kind": author.kind}
+
+
+def _finish_reason(response: Response) -> dict[str, str]:
+    if response.finish_reason in (Response.FinishReason.UNKNOWN, Response.FinishReason.WRITTEN):
+        return {}
+    return {"finish_reason": response.finish_reason}
 
 
 def _responses_of_tasks(task_ids: set[int]) -> dict[int, list[Response]]:

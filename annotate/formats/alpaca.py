@@ -1,48 +1,50 @@
-"""Alpaca: a JSON array (or JSON lines) of instruction, input and output, each row a demonstration."""
+"""Alpaca: instruction, input and output, each row a demonstration; without an output, a prompt.
 
-from collections.abc import Iterator
-from pathlib import Path
+Who wrote the output is known where "generator" names a model. The data sets of this shape are mostly a model's texts,
+so without a name nobody is claimed to have written them.
+"""
+
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats import files
-from annotate.formats.rows import BadRow, ImportedRow, checked_messages, short_text, text_of
+from annotate.formats.rows import BadRow, Fields, ImportedRow, checked_messages, text_of
 
 NAME, LABEL = "alpaca", gettext_noop("Alpaca JSON")
-KEYS = frozenset(["instruction", "input", "output", "history", "system", "id", "lang", "source", "generator"])
 
 
 def recognises(row: dict[str, Any]) -> bool:
-    return "instruction" in row and "output" in row
+    return isinstance(row.get("instruction"), str) and "responses" not in row and "chosen" not in row
 
 
-def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
-    return files.objects(path)
-
-
-def parse(row: dict[str, Any]) -> ImportedRow:
+def parse(row: Fields) -> ImportedRow:
     """The input follows the instruction after a blank line; `history` [[asked, answered]] and `system` come before."""
     turns = []
-    if system := row.get("system"):
-        turns.append({"role": "system", "content": text_of(system, '"system"')})
-    for exchange in row.get("history") or []:
+    if "system" in row:
+        turns.append({"role": "system", "content": row.text("system")})
+    for exchange in row.raw("history") or []:
         if not isinstance(exchange, list) or len(exchange) != 2:
             raise BadRow(_('"history" must be pairs of question and answer'))
         for role, said in zip(("user", "assistant"), exchange, strict=True):
             turns.append({"role": role, "content": text_of(said, '"history"')})
-    instruction = text_of(row.get("instruction"), '"instruction"')
-    given = text_of(row.get("input") or "", '"input"')
-    turns.append({"role": "user", "content": f"{instruction}\n\n{given}" if given.strip() else instruction})
-    output = text_of(row.get("output"), '"output"')
-    if not output.strip():
+    output = row.text("output") if row.values.get("output") is not None else None
+    if output is not None and not output.strip():
         raise BadRow(_('"output" is empty'))
+    generator = row.label("generator")
     return ImportedRow(
-        messages=checked_messages(turns),
-        id=short_text(row, "id"),
-        language=short_text(row, "lang", longest=10),
-        source=short_text(row, "source") or "Alpaca",
+        messages=checked_messages([*turns, {"role": "user", "content": instruction_of(row)}]),
+        id=row.label("id"),
+        language=row.label("lang", longest=10),
+        source=row.label("source") or row.label("dataset") or "Alpaca",
         demonstration=output,
-        author=short_text(row, "generator"),
+        author=generator,
+        author_kind="model" if generator else "unknown",
     )
+
+
+def instruction_of(row: Fields) -> str:
+    """The instruction, with its input after a blank line where it has one."""
+    instruction = row.text("instruction")
+    given = row.text("input") if "input" in row else ""
+    return f"{instruction}\n\n{given}" if given.strip() else instruction

@@ -2,7 +2,9 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable
+from gzip import GzipFile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
@@ -47,12 +49,16 @@ class RowExporter(ABC):
     def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:
         """The rows of this format that a contract row of a snapshot kind becomes: none, one or many."""
 
+    def left_out(self, row: dict[str, Any], *, kind: str) -> Counter[str]:
+        """What of a row this format has no place for, by the name of a count of the card; nothing for most formats."""
+        return Counter()
+
     def open(self, path: Path, *, kind: str) -> RowWriter:
         return JSONLinesWriter(path)
 
     def join(self, parts: Iterable[Path], out: Path) -> None:
-        """Several files of this format as one."""
-        with out.open("wb") as file:
+        """Several files of this format as one, gzipped where its name says so; equal rows give equal bytes."""
+        with GzipFile(out, "wb", mtime=0) if out.suffix == ".gz" else out.open("wb") as file:
             for part in parts:
                 with part.open("rb") as rows:
                     while block := rows.read(2**20):

@@ -1,8 +1,17 @@
-"""Files as a stream of JSON objects or lines: JSON lines or a JSON array, gzipped or not, within limits."""
+"""Files as a stream of JSON objects, table rows or lines, within limits of memory and time.
 
+JSON lines, a JSON array, CSV, TSV and Parquet; UTF-8 or UTF-16, gzipped or not. Lines end at \\n alone, as in every
+reader of JSON lines in the product: a text may hold U+2028 or any other sign that Python's splitlines knows. Whatever a
+file unfolds to, no more than one row of it is in memory, and a row has bounded bytes, values and depth.
+"""
+
+import codecs
+import csv
 import gzip
 import io
 import json
+import math
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +23,30 @@ from django.utils.translation import gettext as _
 from annotate.formats.rows import BadRow
 
 LONGEST_FILE = 4 * 2**30
-# An array is read as a whole, which takes several times its size of memory.
-LONGEST_ARRAY = 256 * 2**20
 LONGEST_LINE = 16 * 2**20
-GZIP_MAGIC = b"\x1f\x8b"
+"""Bytes of a line of JSON lines, of an item of an array, of a field of a table."""
+MOST_VALUES = 200_000
+"""Values of a row, at any depth: JSON of two bytes a value takes forty times its size of memory."""
+MOST_DEPTH = 100
+MOST_COLUMNS = 1_000
+GZIP_MAGIC, PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
+MOST_FOLDED = 200
+"""How many times its size a gzipped file may unfold to. Texts of people shrink to a fifth, the same row again and again
+to a fiftieth; what shrinks to a thousandth was made to fill memory."""
+FREE_OF_FOLDING = 64 * 2**20
+BLOCK = 2**20
+ROWS_OF_PARQUET = 16
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# The order matters: UTF-32's little-endian mark begins with UTF-16's.
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# What may open, close or go on in JSON: a string as a whole, or a sign outside of strings.
+TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
+Row = dict[str, Any] | BadRow
 
 
 class BadFile(Exception):
@@ -26,12 +55,13 @@ class BadFile(Exception):
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, unpacked if it's gzipped. Raises BadFile."""
+    """The file's bytes as UTF-8, unpacked if it's gzipped. Raises BadFile."""
     try:
         with path.open("rb") as file:
             packed = file.read(2) == GZIP_MAGIC
             file.seek(0)
-            yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
+            unpacked = io.BufferedReader(_Unfolded(file, path)) if packed else file
+            yield _as_utf8(unpacked, path)
     except FileNotFoundError:
         raise BadFile(_("There is no file %(file)s.") % {"file": path.name}) from None
     except (gzip.BadGzipFile, zlib.error, EOFError):
@@ -49,88 +79,360 @@ def lines(path: Path) -> Iterator[tuple[str, str | BadRow]]:
         while raw := file.readline(LONGEST_LINE + 1):
             number += 1
             size += len(raw)
-            if size > LONGEST_FILE:
-                raise BadFile(
-                    _("%(file)s is larger than %(size)s GB.") % {"file": path.name, "size": LONGEST_FILE // 2**30}
-                )
+            _check_size(size, path)
             if len(raw) > LONGEST_LINE:
                 raise BadFile(
                     _("%(file)s: line %(number)s is longer than %(size)s MB.")
                     % {"file": path.name, "number": number, "size": LONGEST_LINE // 2**20}
                 )
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError as error:
-                yield (
-                    f"line {number}",
-                    BadRow(_("not UTF-8 text (byte %(number)s of the line)") % {"number": error.start + 1}),
-                )
-                continue
-            if line:
-                yield f"line {number}", line
+            text = _decoded(raw, first=number == 1)
+            if isinstance(text, BadRow) or text.strip():
+                yield f"line {number}", text if isinstance(text, BadRow) else text.strip()
 
 
-def objects(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
-    """(place, JSON object) of each line of JSON lines, or of each item of an array."""
-    if first_character(path) == "[":
+def objects(path: Path, *, name: str = "") -> Iterator[tuple[str, Row]]:
+    """(place, row) of each line of JSON lines, each item of an array, each row of a table or of a Parquet file.
+
+    name: the file's own where `path` is an upload's.
+    """
+    if is_parquet(path):
+        yield from _parquet(path)
+    elif first_character(path) == "[":
         yield from _array(path)
-        return
-    for place, line in lines(path):
-        yield place, line if isinstance(line, BadRow) else _object(line)
+    elif delimiter := delimiter_of(path, name=name):
+        yield from _table(path, delimiter)
+    else:
+        for place, line in lines(path):
+            yield place, line if isinstance(line, BadRow) else parsed_json(line)
 
 
 def first_character(path: Path) -> str:
     """The first character that isn't blank, or "" for a file without any."""
     with opened(path) as file:
         while block := file.read(4096):
-            start = block.removeprefix(b"\xef\xbb\xbf").lstrip()
+            start = block.removeprefix(codecs.BOM_UTF8).lstrip()
             if start:
                 return chr(start[0])
     return ""
 
 
-def _array(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+def is_parquet(path: Path) -> bool:
     with opened(path) as file:
-        raw = file.read(LONGEST_ARRAY + 1)
-    if len(raw) > LONGEST_ARRAY:
-        raise BadFile(
-            _("%(file)s is a JSON array over %(size)s MB; JSON lines may be larger.")
-            % {"file": path.name, "size": LONGEST_ARRAY // 2**20}
-        )
-    try:
-        items = json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise BadFile(
-            _("%(file)s isn't UTF-8 text (byte %(number)s).") % {"file": path.name, "number": error.start + 1}
-        ) from None
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg.lower()} at column {error.colno}"
-        raise BadFile(
-            _("%(file)s, line %(number)s: not valid JSON (%(reason)s).")
-            % {"file": path.name, "number": error.lineno, "reason": reason}
-        ) from None
-    except (ValueError, RecursionError, BadRow) as error:
-        reason = str(error) if isinstance(error, BadRow) else "a number or a nesting out of bounds"
-        raise BadFile(_("%(file)s isn't valid JSON (%(reason)s).") % {"file": path.name, "reason": reason}) from None
-    if not isinstance(items, list):
-        raise BadFile(_("%(file)s isn't a JSON array.") % {"file": path.name})
-    for number, item in enumerate(items, start=1):
-        yield f"item {number}", item if isinstance(item, dict) else BadRow(_("a row must be a JSON object"))
+        return file.read(4) == PARQUET_MAGIC
 
 
-def _object(line: str) -> dict[str, Any] | BadRow:
+def delimiter_of(path: Path, *, name: str = "") -> str:
+    """What parts the columns of a table, by the file's name and its first line; empty for a file that is no table."""
+    suffixes = [suffix.lower() for suffix in Path(name or path.name).suffixes[-2:]]
+    suffix = next((suffix for suffix in suffixes if suffix in DELIMITERS), "")
+    if not suffix:
+        return ""
+    with opened(path) as file:
+        header = file.readline(BLOCK).decode("utf-8-sig", "replace")
+    # Spreadsheets write ".csv" with semicolons where the comma is for decimals.
+    return max((DELIMITERS[suffix], ",", ";", "\t"), key=header.count) if header.strip() else DELIMITERS[suffix]
+
+
+def parsed_json(text: str) -> Row:
+    """A line or item as a JSON object, or the BadRow that says why it's none: the one way in for JSON of a file."""
+    if reason := _excess(text.encode("utf-8", "surrogatepass")):
+        return BadRow(reason)
     try:
-        row = json.loads(line, parse_constant=_no_constant)
+        row = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_keys_once)
     except json.JSONDecodeError as error:
         return BadRow(
             _("not valid JSON (%(reason)s at column %(column)s)") % {"reason": error.msg.lower(), "column": error.colno}
         )
-    except BadRow as reason:
-        return reason
+    except BadRow as broken:
+        return broken
     except (ValueError, RecursionError):
         return BadRow(_("not valid JSON (a number or a nesting out of bounds)"))
     return row if isinstance(row, dict) else BadRow(_("a row must be a JSON object"))
 
 
+class _Unfolded(io.RawIOBase):
+    """A gzipped file's content; stops at one that unfolds to far more than any text does. Raises BadFile."""
+
+    def __init__(self, packed: IO[bytes], path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.most = max(FREE_OF_FOLDING, MOST_FOLDED * path.stat().st_size)
+        self.content = gzip.GzipFile(fileobj=packed)
+        self.given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        given = self.content.readinto(buffer)
+        self.given += given
+        if self.given > self.most:
+            raise BadFile(
+                _("%(file)s unfolds to more than %(times)d times its size. Unpack it, and give the file itself.")
+                % {"file": self.path.name, "times": MOST_FOLDED}
+            )
+        return given
+
+
+class _Recoded(io.RawIOBase):
+    """A file of another encoding as UTF-8. Raises BadFile where it isn't in that encoding."""
+
+    def __init__(self, file: IO[bytes], encoding: str, path: Path) -> None:
+        super().__init__()
+        self.file, self.encoding, self.path = file, encoding, path
+        self.decoder = codecs.getincrementaldecoder(encoding)()
+        self.left = b""
+        self.ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.left and not self.ended:
+            block = self.file.read(BLOCK)
+            self.ended = not block
+            try:
+                self.left = self.decoder.decode(block, final=self.ended).encode()
+            except UnicodeError:
+                raise BadFile(
+                    _("%(file)s isn't the %(encoding)s text that its first bytes say it is.")
+                    % {"file": self.path.name, "encoding": self.encoding.upper()}
+                ) from None
+        size = min(len(buffer), len(self.left))
+        buffer[:size] = self.left[:size]
+        self.left = self.left[size:]
+        return size
+
+
+def _as_utf8(file: "io.BufferedReader[Any]", path: Path) -> IO[bytes]:
+    start = file.peek(4)[:4]
+    encoding = next((encoding for mark, encoding in MARKS if start.startswith(mark)), "")
+    # Without a mark, JSON and text of plain letters have every other byte empty.
+    if not encoding and len(start) == 4 and start[1] == start[3] == 0 and start[0] and start[2]:
+        encoding = "utf-16-le"
+    elif not encoding and len(start) == 4 and start[0] == start[2] == 0 and start[1] and start[3]:
+        encoding = "utf-16-be"
+    return io.BufferedReader(_Recoded(file, encoding, path), BLOCK) if encoding else file
+
+
+def _decoded(raw: bytes, *, first: bool) -> str | BadRow:
+    try:
+        return raw.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError as error:
+        return BadRow(_("not UTF-8 text (byte %(number)s of the line)") % {"number": error.start + 1})
+
+
+def _check_size(size: int, path: Path) -> None:
+    if size > LONGEST_FILE:
+        raise BadFile(_("%(file)s is larger than %(size)s GB.") % {"file": path.name, "size": LONGEST_FILE // 2**30})
+
+
+def _array(path: Path) -> Iterator[tuple[str, Row]]:
+    """The items of a JSON array: each is found by its brackets and then read as a line would be."""
+    with opened(path) as file:
+        for number, (line, raw) in enumerate(_items(file, path), start=1):
+            item = _decoded(raw, first=False)
+            row = item if isinstance(item, BadRow) else parsed_json(item)
+            broken = isinstance(row, BadRow) and "not valid JSON" in str(row)
+            # What isn't JSON is named by its line, as an editor shows it; a sound item by its number.
+            yield (f"line {line}" if broken else f"item {number}"), row
+
+
+def _items(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
+    """(line, bytes) of each item between the brackets of an array. Raises BadFile for what isn't an array."""
+    pending = bytearray()
+    depth = size = at = start = 0
+    line = 1
+    closed = seen = False
+    while block := file.read(BLOCK):
+        size += len(block)
+        _check_size(size, path)
+        pending += block.removeprefix(codecs.BOM_UTF8) if size == len(block) else block
+        while match := TOKEN.search(pending, at):
+            # A string that goes on behind what was read matches only as its inside would: wait for its end.
+            quote = pending.find(b'"', at, match.start())
+            if quote >= 0:
+                break
+            at = match.end()
+            sign = pending[match.start() : match.start() + 1]
+            if sign == b'"':
+                continue
+            if closed:
+                raise _broken(path, line + pending.count(b"\n", 0, at), _("something follows the closing bracket"))
+            if sign in b"[{":
+                depth += 1
+                if depth == 1:
+                    start = at
+            elif sign in b"]}":
+                depth -= 1
+                if depth == 0 and sign != b"]":
+                    raise _broken(path, line + pending.count(b"\n", 0, at), _("an array ends with ]"))
+            if (sign == b"," and depth == 1) or depth == 0:
+                item = bytes(pending[start : match.start()])
+                here = line + pending.count(b"\n", 0, start) + _blank_lines(item)
+                if item.strip():
+                    yield here, item.strip()
+                elif sign == b"," or seen:
+                    raise _broken(path, here, _("expecting value"))
+                seen = True
+                closed = depth == 0
+                line += pending.count(b"\n", 0, at)
+                del pending[:at]
+                at = start = 0
+        if len(pending) - start > LONGEST_LINE:
+            raise BadFile(
+                _("%(file)s: the item that begins on line %(number)s is longer than %(size)s MB.")
+                % {"file": path.name, "number": line, "size": LONGEST_LINE // 2**20}
+            )
+    if not closed or pending.strip():
+        reason = _("something follows the closing bracket") if closed else _("the array isn't closed")
+        raise _broken(path, line + pending.count(b"\n"), reason)
+
+
+def _blank_lines(item: bytes) -> int:
+    return item.count(b"\n", 0, len(item) - len(item.lstrip()))
+
+
+def _broken(path: Path, line: int, reason: str) -> BadFile:
+    return BadFile(
+        _("%(file)s, line %(number)s: not valid JSON (%(reason)s).")
+        % {"file": path.name, "number": line, "reason": reason}
+    )
+
+
+def _excess(raw: bytes) -> str:
+    """Why JSON holds too much to be read, or nothing. Counted before anything is made of it."""
+    signs = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+    if signs <= MOST_DEPTH:
+        return ""
+    depth = deepest = values = 0
+    for match in TOKEN.finditer(raw):
+        sign = raw[match.start()]
+        if sign in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+            values += 1
+        elif sign in b"]}":
+            depth -= 1
+        elif sign in b",":
+            values += 1
+        if deepest > MOST_DEPTH or values > MOST_VALUES:
+            break
+    if deepest > MOST_DEPTH:
+        return _("not valid JSON (a number or a nesting out of bounds)")
+    if values > MOST_VALUES:
+        return _("more than %(values)s values in a row") % {"values": f"{MOST_VALUES:,}"}
+    return ""
+
+
 def _no_constant(name: str) -> None:
     raise BadRow(_("%(name)s is not a JSON number") % {"name": name})
+
+
+def _finite(written: str) -> float:
+    value = float(written)
+    if not math.isfinite(value):
+        raise BadRow(_("%(number)s is a number out of bounds") % {"number": written[:40]})
+    return value
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are different ones: of two equal keys nobody knows which was meant."""
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _value in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise BadRow(
+            _('the key "%(key)s" stands there twice') % {"key": twice[:60].encode("utf-8", "replace").decode()}
+        )
+    return row
+
+
+def _table(path: Path, delimiter: str) -> Iterator[tuple[str, Row]]:
+    """The rows of a CSV or TSV file by its header; empty cells say nothing."""
+    # For the process; a field longer than a line of JSON may be is refused in both.
+    csv.field_size_limit(LONGEST_LINE)
+    rows = csv.reader(_text_lines(path), delimiter=delimiter, strict=True)
+    try:
+        header = [name.strip() or (f"column {at}" if at > 1 else "") for at, name in enumerate(next(rows, []), start=1)]
+        _check_header(header, path)
+        begins = rows.line_num + 1
+        for cells in rows:
+            place, begins = f"line {begins}", rows.line_num + 1
+            if not any(cells):
+                continue
+            if len(cells) > len(header):
+                yield (
+                    place,
+                    BadRow(
+                        _("%(cells)d cells under %(columns)d columns") % {"cells": len(cells), "columns": len(header)}
+                    ),
+                )
+                continue
+            # The nameless first column of a table is the number of the row.
+            yield place, {name: cell for name, cell in zip(header, cells, strict=False) if cell and name}
+    except csv.Error as error:
+        raise BadFile(
+            _("%(file)s, line %(number)s: not a sound table (%(reason)s).")
+            % {"file": path.name, "number": rows.line_num, "reason": error}
+        ) from None
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    named = [name for name in header if name]
+    if not named or len(header) > MOST_COLUMNS:
+        raise BadFile(_("The first line of %(file)s must name its columns.") % {"file": path.name})
+    if len(set(named)) != len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise BadFile(
+            _('The first line of %(file)s has the column "%(column)s" twice.')
+            % {"file": path.name, "column": twice[:60]}
+        )
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    with opened(path) as file:
+        size = 0
+        for number in range(1, 2**62):
+            raw = file.readline(LONGEST_LINE + 1)
+            if not raw:
+                return
+            size += len(raw)
+            _check_size(size, path)
+            text = _decoded(raw, first=number == 1)
+            if isinstance(text, BadRow) or len(raw) > LONGEST_LINE:
+                reason = str(text) if isinstance(text, BadRow) else _("it is too long")
+                raise BadFile(f"{path.name}, line {number}: {reason}.")
+            yield text
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
+    """The rows of a Parquet file, a few at a time; a null is what isn't there."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            groups = [file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups)]
+            _check_size(sum(groups), path)
+            for batch in file.iter_batches(batch_size=ROWS_OF_PARQUET, use_threads=False):
+                rows = batch.to_pylist() if batch.nbytes <= 2 * LONGEST_LINE else _one_by_one(batch)
+                for row in rows:
+                    number += 1
+                    yield f"row {number}", _without_nulls(row) if isinstance(row, dict) else row
+    except (pa.ArrowException, OSError, ValueError):
+        raise BadFile(_("%(file)s is a broken Parquet file.") % {"file": path.name}) from None
+
+
+def _one_by_one(batch: Any) -> Iterator[dict[str, Any] | BadRow]:
+    for index in range(batch.num_rows):
+        single = batch.slice(index, 1)
+        if single.get_total_buffer_size() and single.nbytes > LONGEST_LINE:
+            yield BadRow(_("the row is larger than %(size)s MB") % {"size": LONGEST_LINE // 2**20})
+        else:
+            yield single.to_pylist()[0]
+
+
+def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value is not None}

@@ -4,18 +4,14 @@ The turns that both share are the prompt, the assistant's last turns the two ans
 """
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats import files
-from annotate.formats.rows import BadRow, ImportedResponse, ImportedRow, LeftOut, checked_messages, text_of
+from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow, LeftOut, checked_messages
 
 NAME, LABEL = "hh", gettext_noop("Anthropic HH dialogues")
-KEYS = frozenset({"chosen", "rejected"})
 TURN = re.compile(r"\n\n(Human|Assistant):")
 ROLES = {"Human": "user", "Assistant": "assistant"}
 
@@ -24,12 +20,8 @@ def recognises(row: dict[str, Any]) -> bool:
     return all(isinstance(row.get(key), str) and TURN.match(row[key]) for key in ("chosen", "rejected"))
 
 
-def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
-    return files.objects(path)
-
-
-def parse(row: dict[str, Any]) -> ImportedRow:
-    chosen, rejected = (_turns(text_of(row.get(key), f'"{key}"'), key) for key in ("chosen", "rejected"))
+def parse(row: Fields) -> ImportedRow:
+    chosen, rejected = (_turns(row.text(key), key) for key in ("chosen", "rejected"))
     if chosen[:-1] != rejected[:-1]:
         raise LeftOut(_("the two dialogues part before their last answers"))
     if chosen[-1] == rejected[-1]:

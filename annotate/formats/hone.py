@@ -1,168 +1,367 @@
-"""Hone's own JSON lines, read: prompts, demonstrations, rankings, pairs and sampled responses, told apart row by row.
+"""Hone's own rows, read: prompts, demonstrations, rankings, pairs, ratings, votes and sampled responses.
 
-Unknown keys aren't kept.
+They are told apart row by row. The same rows come from JSON lines, from a JSON array, from a table with these columns
+and from Parquet, and TRL's data sets (a completion, chosen and rejected turns) are rows of this kind too.
 """
 
-import math
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, TypeGuard
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats import files
 from annotate.formats.rows import (
+    HIGHEST_RANK,
+    LONGEST_LABEL,
     MOST_RESPONSES,
     BadRow,
+    Fields,
     ImportedResponse,
     ImportedRow,
+    LeftOut,
+    Messages,
+    WrittenBy,
     checked_messages,
-    short_text,
+    number_of,
     text_of,
 )
+from annotate.formats.turns import answer_of, prompt_of, turns_of
 from annotate.models import Prompt, Response
 
-NAME, LABEL = "hone", gettext_noop("Hone JSON lines")
-# Of a row; what else it holds is named in the report.
-KEYS = frozenset({"id", "prompt", "lang", "source", "kind", "use_case", "sensitive", "split", "prompt_id"})
-KEYS |= {"response", "origin", "author", "responses", "chosen", "rejected", "models"}
-KEYS |= {"labeler", "judge", "task", "margin", "weight", "seconds", "revision"}
+NAME, LABEL = "hone", gettext_noop("Hone rows, TRL data sets")
+PSEUDONYM = re.compile(r"labeler-[0-9a-f]{10}")
+"""What a labeler is called in Hone's exports."""
+USE_CASES = {"summarization": "summarisation", "open_qa": "open_qa", "closed_qa": "closed_qa"}
+CHOICES = {"a": (1, 2), "b": (2, 1), "tie": (1, 1)}
+STRENGTHS = {"a_is_better": 2, "b_is_better": 2, "a_is_slightly_better": 1, "b_is_slightly_better": 1, "tie": 0}
+RATING_KEYS = ("score", "rating", "label", "ratings", "flags", "acceptable")
 
 
 def recognises(row: dict[str, Any]) -> bool:
-    return isinstance(row.get("prompt"), list)
+    if isinstance(row.get("prompt"), list | str):
+        return True
+    return all(isinstance(row.get(key), list) for key in ("chosen", "rejected"))
 
 
-def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
-    return files.objects(path)
-
-
-def parse(row: dict[str, Any]) -> ImportedRow:
-    common: dict[str, Any] = {
-        "messages": _messages(row.get("prompt")),
-        "id": short_text(row, "id"),
-        "language": short_text(row, "lang", longest=10),
-        "source": short_text(row, "source"),
-        "kind": _choice(row, "kind", Prompt.Kind.values, "plain"),
-        "use_case": _choice(row, "use_case", Prompt.UseCase.values, "other"),
-        "sensitive": _is_sensitive(row),
-    }
+def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
+    if "votes" in row and "response_a" in row:
+        return _votes(row)
     if "chosen" in row or "rejected" in row:
-        models = row["models"] if isinstance(row.get("models"), list) else []
-        responses = tuple(
-            ImportedResponse(text=text_of(row.get(key), f'"{key}"'), model=_model(model), rank=rank)
-            for rank, key, model in zip((1, 2), ("chosen", "rejected"), (*models, "", "")[:2], strict=True)
-        )
-        return ImportedRow(**common, **_judged(row), responses=responses, ranked=True)
-    if "responses" in row:
-        responses = _responses(row["responses"])
-        ranked = any("rank" in item for item in row["responses"])
-        return ImportedRow(**common, **(_judged(row) if ranked else {}), responses=responses, ranked=ranked)
-    if "response" in row:
-        written = text_of(row["response"], '"response"')
-        if not written.strip():
-            raise BadRow(_('"response" is empty'))
-        author = short_text(row, "origin") or short_text(row, "author") or short_text(row, "labeler")
-        return ImportedRow(**common, demonstration=written, author=author)
-    return ImportedRow(**common)
+        return _pair(row)
+    if "responses" in row.values:
+        return _ranking(row)
+    written = next((key for key in ("response", "completion") if key in row.values), "")
+    if written:
+        return _written(row, written)
+    return ImportedRow(**_common(row, prompt_of(row)))
 
 
-def _messages(turns: Any) -> list[dict[str, str]]:
-    if not isinstance(turns, list) or not turns:
-        raise BadRow(_('"prompt" is missing') if turns is None else _('"prompt" must be a list of turns'))
-    checked = []
-    for number, turn in enumerate(turns, start=1):
-        if not isinstance(turn, dict):
-            raise BadRow(
-                _("turn %(number)s of the prompt must be an object with role and content") % {"number": number}
-            )
-        checked.append({key: text_of(turn.get(key), f"{key} of turn {number}") for key in ("role", "content")})
-    return checked_messages(checked)
-
-
-def _judged(row: dict[str, Any]) -> dict[str, Any]:
-    judge = short_text(row, "judge") or "human"
-    margin, seconds, weight = row.get("margin"), row.get("seconds"), row.get("weight")
-    if weight is not None and not (_is_number(weight) and weight >= 0):
-        raise BadRow(_('"weight" must be a number from 0 on'))
+def _common(row: Fields, messages: Messages) -> dict[str, Any]:
+    """What a row of any kind says of its prompt."""
+    own_id = row.label("id")
+    opening = checked_messages(turns_of(row, "opening")) if "opening" in row else None
+    split = row.choice("split", Prompt.Split.choices, aliases={"dev": "validation", "valid": "validation"})
     return {
-        "labeler": short_text(row, "labeler"),
-        # The contract knows human and ai; a judge of any other name is a machine's.
-        "judge": "human" if judge == "human" else "ai",
-        "author": "" if judge in ("human", "ai") else judge,
-        "task": short_text(row, "task"),
-        # Other people's margins are on other scales: only Hone's four levels can be kept.
-        "margin": int(margin) if margin in (0, 1, 2, 3) and not isinstance(margin, bool) else None,
-        "weight": None if weight is None else float(weight),
-        "seconds": float(seconds) if _is_number(seconds) and seconds >= 0 else None,
+        "messages": messages,
+        "id": row.label("source_id") or own_id,
+        "prompt_id": row.label("prompt_id"),
+        "language": row.label("lang", longest=10),
+        "source": row.label("source"),
+        "kind": row.choice("kind", Prompt.Kind.choices),
+        "use_case": row.choice("use_case", Prompt.UseCase.choices, aliases=USE_CASES),
+        "sensitive": row.flag("sensitive"),
+        "split": split,
+        "opening": opening,
     }
 
 
-def _responses(items: Any) -> tuple[ImportedResponse, ...]:
+def _judged(row: Fields) -> dict[str, Any]:
+    """What a row says of whoever judged. The contract knows human and ai; a judge of another name is a machine's."""
+    judge = row.label("judge") or "human"
+    rubric, revision = row.number("rubric", low=1, high=2**31 - 1), row.number("revision", low=1, high=2**31 - 1)
+    return {
+        "labeler": row.label("labeler"),
+        "judge": "human" if judge == "human" else "ai",
+        "judge_name": "" if judge in ("human", "ai") else judge,
+        "task": row.label("task"),
+        "weight": row.number("weight", low=0, strict=True),
+        "seconds": row.number("seconds", low=0),
+        "scale": row.label("scale") or row.label("score_meaning"),
+        "comment": row.text("comment", longest=20_000) if "comment" in row else "",
+        "timestamp": _timestamp(row, "timestamp"),
+        "rubric": None if rubric is None else int(rubric),
+        "revision": 1 if revision is None else int(revision),
+    }
+
+
+def _margin(row: Fields, responses: int) -> int | None:
+    """Other people's margins are on other scales: only Hone's four levels can be kept, and only of two responses."""
+    value = row.number("margin")
+    if value is None:
+        return None
+    if responses != 2:
+        row.leave("margin", _("only a comparison of two has one"))
+        return None
+    if value not in (0, 1, 2, 3):
+        row.leave("margin", _("not one of the levels 0 to 3"))
+        return None
+    return int(value)
+
+
+def _pair(row: Fields) -> ImportedRow:
+    prompt = prompt_of(row) if row.values.get("prompt") not in (None, "") else None
+    chosen_prompt, chosen = answer_of(row, "chosen", prompt)
+    rejected_prompt, rejected = answer_of(row, "rejected", prompt)
+    if chosen_prompt != rejected_prompt:
+        raise LeftOut(_("the two dialogues part before their last answers"))
+    names = _pair_names(row)
+    responses = tuple(
+        ImportedResponse(text=answer, rank=rank, **names[rank - 1])
+        for rank, answer in enumerate((chosen, rejected), start=1)
+    )
+    if row.values.get("messages") == row.values.get("chosen"):
+        row.ignore("messages")
+    return ImportedRow(
+        **_common(row, chosen_prompt), **_judged(row), margin=_margin(row, 2), responses=responses, ranked=True
+    )
+
+
+def _pair_names(row: Fields) -> list[WrittenBy]:
+    """Who wrote the two responses of a pair, where "models" says so in a list of two."""
+    names = row.values.get("models")
+    if names is None or not isinstance(names, list) or len(names) != 2:
+        return [{}, {}]
+    row.ignore("models")
+    return [_model(text_of(name, '"models"')) if name else {} for name in names]
+
+
+def _model(name: str) -> WrittenBy:
+    name = name.strip()
+    return {"model": name[:LONGEST_LABEL], "author_kind": "model"} if name else {}
+
+
+def _votes(row: Fields) -> list[ImportedRow | LeftOut]:
+    """A judgment a voter on two responses. Who skipped said nothing of them."""
+    common = _common(row, prompt_of(row))
+    names = _pair_names(row)
+    texts = [row.text(key) for key in ("response_a", "response_b")]
+    rows: list[ImportedRow | LeftOut] = []
+    for vote in row.objects("votes"):
+        choice = vote.label("choice").lower()
+        voter = vote.label("annotator") or vote.label("labeler")
+        if choice == "skip":
+            vote.ignore(*vote.values)
+            rows.append(LeftOut(_("the voter skipped it")))
+            continue
+        if choice not in CHOICES:
+            raise BadRow(_("a vote must be for a, b, tie or skip"))
+        acceptable = [vote.flag(key) for key in ("a_acceptable", "b_acceptable")]
+        rows.append(
+            ImportedRow(
+                **common,
+                labeler=voter,
+                # Rows of the same pair are judgments of one task.
+                task=common["id"] or "votes",
+                judge="human",
+                margin=_strength(vote),
+                comment=vote.text("comment", longest=20_000) if "comment" in vote else "",
+                timestamp=_timestamp(vote, "timestamp"),
+                seconds=vote.number("seconds", low=0),
+                ranked=True,
+                responses=tuple(
+                    ImportedResponse(text=text, rank=rank, acceptable=good is not False, **name)
+                    for text, rank, good, name in zip(texts, CHOICES[choice], acceptable, names, strict=True)
+                ),
+            )
+        )
+    return rows
+
+
+def _strength(vote: Fields) -> int | None:
+    """How much better, in Hone's levels: "better" is the third of four, "slightly better" the second."""
+    word = vote.label("strength").lower().replace("-", "_").replace(" ", "_")
+    if word and word not in STRENGTHS:
+        vote.leave("strength", _("not a word that Hone knows for it"))
+    return STRENGTHS.get(word)
+
+
+def _written(row: Fields, key: str) -> ImportedRow:
+    """A response by itself: with a score or a label a rating of it, otherwise an ideal answer."""
+    prompt = prompt_of(row) if row.values.get("prompt") not in (None, "") else None
+    messages, written = answer_of(row, key, prompt)
+    if not written.strip():
+        raise BadRow(_('"%(key)s" is empty') % {"key": key})
+    common = _common(row, messages)
+    if any(row.values.get(name) not in (None, "", {}, []) for name in RATING_KEYS):
+        response = ImportedResponse(
+            text=written,
+            ratings=_given_ratings(row),
+            flags=_flags(row, _("a flag")),
+            acceptable=row.flag("acceptable") is not False,
+            note=row.text("critique", longest=20_000) if "critique" in row else "",
+            **_author(row),
+        )
+        if not _is_rating(response):
+            raise LeftOut(_("its rating is no number"))
+        return ImportedRow(**common, **_judged(row), rated=True, responses=(response,))
+    author = _author(row)
+    finish = _finish_reason(row)
+    return ImportedRow(
+        **common,
+        demonstration=written,
+        author=author.get("model", ""),
+        author_kind=author.get("author_kind", "unknown"),
+        finish_reason="" if finish == "unknown" else finish,
+    )
+
+
+def _given_ratings(row: Fields) -> dict[str, float]:
+    """What a row without a list of responses says a response is worth: a score, or a label that is true or false."""
+    ratings = _ratings(row, "ratings")
+    for key in ("score", "rating"):
+        if key in row and (value := row.number(key)) is not None:
+            ratings[key] = value
+    if "label" in row:
+        label = row.values["label"]
+        if (
+            isinstance(label, bool)
+            or label in (0, 1)
+            or (isinstance(label, str) and label.lower() in ("true", "false"))
+        ):
+            row.ignore("label")
+            ratings["label"] = 1.0 if label in (True, 1) or str(label).lower() == "true" else 0.0
+        else:
+            row.leave("label", _("neither true nor false"))
+    return ratings
+
+
+def _author(row: Fields) -> WrittenBy:
+    """Who wrote a text, as far as the row says: {"model": the name, "author_kind"}.
+
+    `origin` is human or the name of a model. A name alone under `author` is a person's only where it is a pseudonym of
+    Hone's exports; otherwise nobody is claimed.
+    """
+    kind = row.choice("author_kind", [("person", "person"), ("model", "model"), ("human", "human")])
+    if origin := row.label("origin"):
+        if origin.lower() in ("human", "person"):
+            return {"model": row.label("author") or row.label("labeler"), "author_kind": "person"}
+        return {"model": origin, "author_kind": "model"}
+    if model := row.label("model") or row.label("generator"):
+        return {"model": model, "author_kind": "model"}
+    name = row.label("author")
+    if not name and "judge" not in row and (labeler := row.label("labeler")):
+        return {"model": labeler, "author_kind": "person"}
+    if kind in ("person", "human") or PSEUDONYM.fullmatch(name):
+        return {"model": name, "author_kind": "person"}
+    if name.lower() in ("human", "person"):
+        return {"model": "", "author_kind": "person"}
+    return {"model": name, "author_kind": kind or "unknown"}
+
+
+def _ranking(row: Fields) -> ImportedRow:
+    """Responses of a prompt: ranked ones are a judgment, a single one with null for its rank a rating."""
+    messages = prompt_of(row)
+    items = row.raw("responses")
     if not isinstance(items, list) or not items:
         raise BadRow(_('"responses" must be a list of answers'))
     if len(items) > MOST_RESPONSES:
         raise BadRow(_("more than %(most_responses)s responses") % {"most_responses": MOST_RESPONSES})
-    if not all(isinstance(item, dict) for item in items):
+    if not all(isinstance(item, dict | str) for item in items):
         raise BadRow(_("each response must be an object with a text"))
-    ranked = any("rank" in item for item in items)
-    if ranked and len(items) < 2:
+    fields = [row.within("responses", {"text": item} if isinstance(item, str) else item) for item in items]
+    ranked = any("rank" in item.values for item in fields)
+    responses = tuple(_response(item, number, ranked=ranked) for number, item in enumerate(fields, start=1))
+    common = _common(row, messages)
+    if not ranked:
+        return ImportedRow(**common, responses=responses)
+    rated = len(responses) == 1 and _is_rating(responses[0])
+    if len(responses) < 2 and not rated:
         raise BadRow(_("a ranking needs at least two responses"))
-    return tuple(_response(item, number, ranked=ranked) for number, item in enumerate(items, start=1))
-
-
-def _response(item: dict[str, Any], number: int, *, ranked: bool) -> ImportedResponse:
-    rank, acceptable = item.get("rank"), item.get("acceptable")
-    if ranked and "rank" not in item:
-        raise BadRow(
-            _("response %(number)s has no rank where others have one (null means not ranked)") % {"number": number}
-        )
-    if rank is not None and (not _is_number(rank) or rank != int(rank) or rank < 1):
-        raise BadRow(
-            _("the rank of response %(number)s must be a whole number from 1 on, or null") % {"number": number}
-        )
-    if acceptable is not None and not isinstance(acceptable, bool):
-        raise BadRow(_('"acceptable" of response %(number)s must be true, false or null') % {"number": number})
-    score = item.get("score")
-    ratings = item.get("ratings") or {}
-    if not isinstance(ratings, dict) or not all(_is_number(value) for value in ratings.values()):
-        raise BadRow(_('"ratings" of response %(number)s must be numbers by name') % {"number": number})
-    flags = item.get("flags") or []
-    if not isinstance(flags, list):
-        raise BadRow(_('"flags" of response %(number)s must be a list') % {"number": number})
-    return ImportedResponse(
-        text=text_of(item.get("text"), f"text of response {number}"),
-        model=_model(item.get("model")),
-        rank=None if rank is None else int(rank),
-        score=float(score) if _is_number(score) else None,
-        acceptable=acceptable is not False,
-        ratings={text_of(name, "a rating's name", longest=200): value for name, value in ratings.items()},
-        flags=tuple(text_of(flag, f"a flag of response {number}", longest=200) for flag in flags),
-        # "stop" is what samplers call an answer that ended by itself.
-        finish_reason="eos"
-        if item.get("finish_reason") == "stop"
-        else _choice(item, "finish_reason", Response.FinishReason.values, "unknown"),
+    return ImportedRow(
+        **common,
+        **_judged(row),
+        margin=_margin(row, len(responses)),
+        responses=responses,
+        ranked=not rated,
+        rated=rated,
     )
 
 
-def _is_sensitive(row: dict[str, Any]) -> bool:
-    """Whether the prompt, or an answer to it, may upset: labelers are warned. Taken as said, never guessed."""
-    value = row.get("sensitive")
-    if value is not None and not isinstance(value, bool):
-        raise BadRow(_('"sensitive" must be true, false or null'))
-    return bool(value)
+def _is_rating(response: ImportedResponse) -> bool:
+    """Whether a judgment of one response says something: without an order it is its ratings, flags or a note."""
+    said = response.ratings or response.flags or response.note or not response.acceptable
+    return response.rank is None and bool(said)
 
 
-def _model(value: Any) -> str:
-    return text_of(value, "the name of a model")[:200] if value else ""
+def _response(item: Fields, number: int, *, ranked: bool) -> ImportedResponse:
+    if ranked and "rank" not in item.values:
+        raise BadRow(
+            _("response %(number)s has no rank where others have one (null means not ranked)") % {"number": number}
+        )
+    return ImportedResponse(
+        text=item.text("text", name=f"text of response {number}"),
+        rank=_rank(item.raw("rank"), number),
+        score=item.number("score"),
+        acceptable=item.flag("acceptable") is not False,
+        ratings=_ratings(item, "ratings"),
+        flags=_flags(item, f"a flag of response {number}"),
+        note=item.text("note", longest=4_000) if "note" in item else "",
+        finish_reason=_finish_reason(item),
+        **_author(item),
+    )
 
 
-def _choice(row: dict[str, Any], key: str, allowed: list[str], default: str) -> str:
-    """A word of Hone's; others' words under the same key mean something else and aren't an error."""
-    value = row.get(key)
-    return value if isinstance(value, str) and value in allowed else default
+def _flags(row: Fields, name: str) -> tuple[str, ...]:
+    flags = row.raw("flags") or []
+    if not isinstance(flags, list):
+        raise BadRow(_("%(name)s must be a list") % {"name": row.named("flags")})
+    return tuple(text_of(flag, name, longest=LONGEST_LABEL) for flag in flags)
 
 
-def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _rank(value: Any, number: int) -> int | None:
+    if value is None:
+        return None
+    rank = number_of(value, _("the rank of response %(number)s") % {"number": number})
+    if rank is None or rank != int(rank) or not 1 <= rank <= HIGHEST_RANK:
+        raise BadRow(
+            _("the rank of response %(number)s must be a whole number from 1 on, or null") % {"number": number}
+        )
+    return int(rank)
+
+
+def _ratings(row: Fields, key: str) -> dict[str, float]:
+    """Numbers by criterion; as a table of Parquet has them, a list of name and value. What is no number is named."""
+    given = row.raw(key)
+    if isinstance(given, list) and all(isinstance(item, dict) and set(item) == {"name", "value"} for item in given):
+        given = {item["name"]: item["value"] for item in given}
+    if given is None or given == "":
+        return {}
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+        raise BadRow(_("%(name)s must be numbers by name") % {"name": row.named(key)})
+    ratings = row.within(key, given)
+    numbers = {}
+    for name in given:
+        text_of(name, "a rating's name", longest=LONGEST_LABEL)
+        if (value := ratings.number(name)) is not None:
+            numbers[name] = value
+    return numbers
+
+
+def _finish_reason(row: Fields) -> str:
+    # "stop" is what samplers call an answer that ended by itself.
+    return row.choice("finish_reason", Response.FinishReason.choices, aliases={"stop": "eos"}) or "unknown"
+
+
+def _timestamp(row: Fields, key: str) -> str:
+    """A moment as the file writes it, if it is one."""
+    written = row.label(key, longest=40)
+    if not written:
+        return ""
+    try:
+        datetime.fromisoformat(written)
+    except ValueError:
+        row.leave(key, _("not a date and time"))
+        return ""
+    return written

@@ -18,41 +18,48 @@ RANKED = pa.list_(
             ("text", pa.string()),
             ("rank", pa.int32()),
             ("model", pa.string()),
+            ("author", pa.string()),
+            ("author_kind", pa.string()),
             ("acceptable", pa.bool_()),
             ("score", pa.float64()),
-            ("ratings", pa.map_(pa.string(), pa.float64())),
+            # A list of pairs and no map: several readers, `datasets` among them, know none.
+            ("ratings", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
             ("flags", pa.list_(pa.string())),
+            ("note", pa.string()),
+            ("finish_reason", pa.string()),
         ]
     )
 )
-ORIGIN = [(name, pa.string()) for name in ("prompt_id", "lang", "source")]
+PROMPT = [
+    *((name, pa.string()) for name in ("lang", "source", "kind", "use_case")),
+    ("sensitive", pa.bool_()),
+    ("split", pa.string()),
+    ("opening", TURNS),
+]
+OF_PROMPT = [("prompt_id", pa.string()), *PROMPT]
+HEAD = [("id", pa.string()), ("source_id", pa.string()), ("prompt", TURNS)]
 JUDGED = pa.schema(
     [
-        ("id", pa.string()),
-        ("prompt", TURNS),
+        *HEAD,
         ("responses", RANKED),
         *((name, pa.string()) for name in ("task", "labeler", "judge")),
         ("margin", pa.int32()),
         ("weight", pa.float64()),
+        ("scale", pa.string()),
         ("seconds", pa.float64()),
+        ("timestamp", pa.string()),
+        ("comment", pa.string()),
+        ("rubric", pa.int32()),
         ("revision", pa.int32()),
-        *ORIGIN,
+        *OF_PROMPT,
     ]
 )
+WRITTEN = ("response", "author", "author_kind", "model", "finish_reason")
 SCHEMAS = {
     "rankings": JUDGED,
     "ratings": JUDGED,
-    "demonstrations": pa.schema(
-        [("id", pa.string()), ("prompt", TURNS), ("response", pa.string()), ("author", pa.string()), *ORIGIN]
-    ),
-    "prompts": pa.schema(
-        [
-            ("id", pa.string()),
-            ("prompt", TURNS),
-            *((name, pa.string()) for name in ("lang", "source", "kind", "use_case", "split")),
-            ("sensitive", pa.bool_()),
-        ]
-    ),
+    "demonstrations": pa.schema([*HEAD, *((name, pa.string()) for name in WRITTEN), *OF_PROMPT]),
+    "prompts": pa.schema([*HEAD, *PROMPT]),
 }
 
 
@@ -90,7 +97,9 @@ class ParquetExporter(RowExporter):
 
     def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:
         responses = [
-            {**response, "ratings": sorted(response.get("ratings", {}).items())}
+            {**response, "ratings": [{"name": name, "value": value} for name, value in response["ratings"].items()]}
+            if "ratings" in response
+            else response
             for response in row.get("responses", [])
         ]
         return ({**row, "responses": responses} if responses else row,)

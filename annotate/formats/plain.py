@@ -7,10 +7,9 @@ from typing import Any
 from django.utils.translation import gettext_noop
 
 from annotate.formats import files
-from annotate.formats.rows import BadRow, ImportedRow, checked_messages, text_of
+from annotate.formats.rows import BadRow, Fields, ImportedRow, checked_messages, user_turn
 
 NAME, LABEL = "text", gettext_noop("Plain text, a prompt a line")
-KEYS = frozenset({"text"})
 SUFFIXES = ("", ".txt", ".text", ".md")
 
 
@@ -18,10 +17,10 @@ def recognises(row: dict[str, Any]) -> bool:
     return False
 
 
-def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+def read(path: Path, *, name: str = "") -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
     for place, line in files.lines(path):
         yield place, line if isinstance(line, BadRow) else {"text": line}
 
 
-def parse(row: dict[str, Any]) -> ImportedRow:
-    return ImportedRow(messages=checked_messages([{"role": "user", "content": text_of(row["text"], "the line")}]))
+def parse(row: Fields) -> ImportedRow:
+    return ImportedRow(messages=checked_messages(user_turn(row.text("text", name="the line"))))

@@ -1,8 +1,10 @@
 """TRL's conversational data sets: preference pairs (prompt, chosen, rejected) and prompt-completion rows.
 
-A ranking becomes one row for each of its strict pairs; ties have no place in TRL's format and are left out.
+A ranking becomes one row for each of its strict pairs; ties and responses that weren't ranked have no place in TRL's
+format: they are left out and counted. What a row says of its origin stands beside, in columns that TRL ignores.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 from django.utils.translation import gettext_noop
 
 from annotate.formats.export import RowExporter
+
+LEFT_OUT = ("responses", "response", "margin", "weight", "seconds", "scale", "rubric", "revision", "comment")
 
 
 def _answer(text: str) -> list[dict[str, str]]:
@@ -20,18 +24,49 @@ class TRLExporter(RowExporter):
     name, label = "trl", gettext_noop("TRL pairs")
 
     def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:
+        prompt = {"prompt": row["prompt"]}
+        origin = {key: value for key, value in row.items() if key not in LEFT_OUT and key != "prompt"}
         if kind == "prompts":
-            return ({"prompt": row["prompt"]},)
+            return ({**prompt, **origin},)
         if kind == "demonstrations":
-            return ({"prompt": row["prompt"], "completion": _answer(row["response"])},)
+            return ({**prompt, "completion": _answer(row["response"]), **origin},)
         if kind == "ratings":
             return [
-                {"prompt": row["prompt"], "completion": _answer(item["text"]), "ratings": item.get("ratings", {})}
+                {
+                    **prompt,
+                    "completion": _answer(item["text"]),
+                    "ratings": item.get("ratings", {}),
+                    **{
+                        key: item[key]
+                        for key in ("model", "author", "author_kind", "flags", "acceptable")
+                        if key in item
+                    },
+                    **origin,
+                    **{key: row[key] for key in ("scale", "seconds", "rubric", "revision", "comment") if key in row},
+                }
                 for item in row["responses"]
             ]
-        ranked = [response for response in row["responses"] if response["rank"] is not None]
         return [
-            {"prompt": row["prompt"], "chosen": _answer(better["text"]), "rejected": _answer(worse["text"])}
-            for better, worse in combinations(sorted(ranked, key=lambda response: response["rank"]), 2)
+            {
+                **prompt,
+                "chosen": _answer(better["text"]),
+                "rejected": _answer(worse["text"]),
+                **({"models": names} if any(names := [better.get("model"), worse.get("model")]) else {}),
+                **origin,
+            }
+            for better, worse in _pairs(row)
             if better["rank"] < worse["rank"]
         ]
+
+    def left_out(self, row: dict[str, Any], *, kind: str) -> Counter[str]:
+        if kind != "rankings":
+            return Counter()
+        tied = sum(better["rank"] == worse["rank"] for better, worse in _pairs(row))
+        unranked = sum(response["rank"] is None for response in row["responses"])
+        return Counter({"left_out_tied_pairs": tied, "left_out_unranked_responses": unranked})
+
+
+def _pairs(row: dict[str, Any]) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every two ranked responses of a ranking, the better one first where one is."""
+    ranked = [response for response in row["responses"] if response["rank"] is not None]
+    return combinations(sorted(ranked, key=lambda response: response["rank"]), 2)

@@ -11,13 +11,15 @@ from .user import User
 
 
 class Author(models.Model):
-    """Who wrote a text: a person, with or without an account here, or a model: all this side knows of models."""
+    """Who wrote a text: a person, with or without an account here, a model (all this side knows of models), or one of
+    the two that a file doesn't tell."""
 
     class Kind(models.TextChoices):
         PERSON = "person", "Person"
         MODEL = "model", "Model"
+        UNKNOWN = "unknown", "Not known"
 
-    kind = models.CharField(max_length=6, choices=Kind.choices)
+    kind = models.CharField(max_length=7, choices=Kind.choices)
     name = models.CharField(max_length=200)
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="author"
@@ -28,7 +30,7 @@ class Author(models.Model):
         ordering = ["kind", "name"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind="person") | Q(kind="model", user__isnull=True), name="author_model_has_no_account"
+                condition=Q(kind="person") | Q(user__isnull=True), name="author_model_has_no_account"
             ),
             models.UniqueConstraint(fields=["kind", "name"], condition=Q(user__isnull=True), name="author_name_once"),
         ]

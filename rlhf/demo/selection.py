@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from annotate.errors import Refused
-from annotate.formats import IMPORTERS, detect
+from annotate.formats import detect, rows_of
 from annotate.formats.files import BadFile
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut
+from annotate.models import Prompt
 from annotate.models.prompt import content_hash
 
 LONGEST_PROMPT = 800
@@ -66,16 +67,14 @@ def choose(path: Path, *, most: int, held_out: int) -> Selection:
 
 def _sound_rows(path: Path, left_out: Counter[str]) -> Iterator[ImportedRow]:
     try:
-        module = IMPORTERS[detect(path)]
-        for place, row in module.read(path):
-            try:
-                if isinstance(row, BadRow):
-                    raise row
-                yield module.parse(row)
-            except LeftOut as reason:
-                left_out[str(reason)] += 1
-            except BadRow as reason:
-                raise Refused(f"{path.name}, {place}: {reason}", status=400) from None
+        for place, found in rows_of(path, detect(path)):
+            if isinstance(found, BadRow):
+                raise Refused(f"{path.name}, {place}: {found}", status=400)
+            for row in [found] if isinstance(found, LeftOut) else found:
+                if isinstance(row, LeftOut):
+                    left_out[str(row)] += 1
+                else:
+                    yield row
     except BadFile as error:
         raise Refused(str(error), status=400) from None
 
@@ -93,8 +92,8 @@ def _contract_row(row: ImportedRow, digest: str) -> dict[str, Any]:
     return {
         "id": row.id or digest[:12],
         "prompt": row.messages,
-        "kind": row.kind,
-        "use_case": row.use_case,
+        "kind": row.kind or Prompt.Kind.PLAIN.value,
+        "use_case": row.use_case or Prompt.UseCase.OTHER.value,
         "lang": "en",
         "source": row.source,
     }

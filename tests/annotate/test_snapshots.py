@@ -61,18 +61,23 @@ def test_rankings_are_frozen_as_the_contract_has_them(cast):
         "id": f"judgment-{judgment.pk}",
         "prompt": judgment.task.prompt.messages,
         "responses": [
-            {"text": "Good.", "rank": 1, "model": "a-model", "acceptable": True},
-            {"text": "Fine.", "rank": 2, "model": "a-model", "acceptable": True},
-            {"text": "Poor.", "rank": 2, "model": "a-model", "acceptable": True},
+            {"text": "Good.", "rank": 1, "model": "a-model", "acceptable": True, "finish_reason": "eos"},
+            {"text": "Fine.", "rank": 2, "model": "a-model", "acceptable": True, "finish_reason": "eos"},
+            {"text": "Poor.", "rank": 2, "model": "a-model", "acceptable": True, "finish_reason": "eos"},
         ],
         "task": f"task-{judgment.task_id}",
         "labeler": cast.project.pseudonym(cast.labeler.pk),
         "judge": "human",
         "seconds": 4.5,
+        "rubric": 1,
         "revision": 1,
         "prompt_id": f"prompt-{judgment.task.prompt_id}",
         "lang": "en",
         "source": "",
+        "kind": "plain",
+        "use_case": "other",
+        "sensitive": False,
+        "split": "train",
     }
 
 
@@ -156,7 +161,7 @@ def test_trl_gets_a_row_for_each_strict_pair(cast):
     snapshot = freeze(cast, format="trl")
     assert snapshot.rows == 20
     first = read(snapshot, "train")[0]
-    assert set(first) == {"prompt", "chosen", "rejected"}
+    assert {"prompt", "chosen", "rejected", "id", "labeler", "judge", "split"} <= set(first)
     assert first["chosen"] == [{"role": "assistant", "content": "Good."}]
     assert {row["rejected"][0]["content"] for row in read(snapshot, "train")} == {"Fine.", "Poor."}
 
@@ -175,7 +180,7 @@ def test_parquet_holds_the_same_rows(cast):
     (row,) = pq.read_table(snapshots.data_file(freeze(cast, format="parquet"), split)).to_pylist()
     assert row["prompt"] == expected["prompt"]
     assert [(item["text"], item["rank"]) for item in row["responses"]] == [("Good.", 1), ("Fine.", 2), ("Poor.", None)]
-    assert row["responses"][0]["ratings"] == [("overall", 7.0)]
+    assert row["responses"][0]["ratings"] == [{"name": "overall", "value": 7.0}]
     assert (row["labeler"], row["task"], row["margin"]) == (expected["labeler"], expected["task"], None)
 
 
@@ -396,6 +401,7 @@ def test_ratings_of_single_answers_are_rankings_of_one_without_a_rank(cast):
     (row,) = [row for split in ("train", "validation", "test") for row in read(snapshot, split)]
     assert row["responses"] == [
         {"text": "In water.", "rank": None, "model": "a-model", "acceptable": True, "ratings": {"help": 3}}
+        | {"finish_reason": "eos"}
     ]
     with pytest.raises(Refused, match="no rankings"):
         freeze(cast)
@@ -413,6 +419,8 @@ def test_an_answer_that_a_labeler_bettered_is_a_pair(cast):
     assert [row["id"].partition("-")[0] for row in rows] == ["judgment", "edit"]
     assert [(item["text"], item["rank"]) for item in rows[1]["responses"]] == [("Better still", 1), (TEXTS[0], 2)]
     assert rows[1]["labeler"] == cast.project.pseudonym(cast.labeler.pk)
-    assert {response["model"] for response in rows[1]["responses"]} == {rows[1]["labeler"], "a-model"}
+    edited, original = rows[1]["responses"]
+    assert (edited["author"], edited["author_kind"]) == (rows[1]["labeler"], "person")
+    assert original["model"] == "a-model"
     with pytest.raises(Refused, match="no rankings"):
         freeze(cast, filters={"sources": ["ai"]})

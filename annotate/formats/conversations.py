@@ -1,0 +1,91 @@
+"""Chats whole, as ShareGPT and LLaMA-Factory write them: "conversations" or "messages", with what follows.
+
+- with "chosen" and "rejected": a pair of answers to the chat;
+- with a "label": a rating of the last answer;
+- otherwise a demonstration for every turn of the assistant, all on one side of the split, since they share an opening.
+  ShareGPT's assistants are models, mostly unnamed: nobody is claimed to have written them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from annotate.formats.rows import (
+    Fields,
+    ImportedResponse,
+    ImportedRow,
+    LeftOut,
+    Messages,
+    WrittenBy,
+    checked_messages,
+)
+from annotate.formats.turns import answer_of, turns_of
+
+NAME, LABEL = "conversations", gettext_noop("Chats (ShareGPT, LLaMA-Factory)")
+KEYS = ("conversations", "messages", "conversation")
+
+
+def recognises(row: dict[str, Any]) -> bool:
+    return any(isinstance(row.get(key), list) for key in KEYS)
+
+
+def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
+    key = next((key for key in KEYS if isinstance(row.values.get(key), list)), KEYS[0])
+    turns = turns_of(row, key)
+    if "system" in row and turns[0]["role"] != "system":
+        turns.insert(0, {"role": "system", "content": row.text("system")})
+    model = row.label("model") or row.label("generator")
+    common: dict[str, Any] = {
+        "id": row.label("id"),
+        "language": row.label("lang", longest=10),
+        "source": row.label("source"),
+    }
+    author: WrittenBy = {"model": model, "author_kind": "model" if model else "unknown"}
+    if "chosen" in row or "rejected" in row:
+        prompt = checked_messages(turns)
+        (_same, chosen), (_same, rejected) = (answer_of(row, name, prompt) for name in ("chosen", "rejected"))
+        responses = tuple(ImportedResponse(text=text, rank=rank) for rank, text in ((1, chosen), (2, rejected)))
+        # Nobody says who judged; these data sets are judged by models as often as by people.
+        return ImportedRow(**common, messages=prompt, responses=responses, ranked=True, judge=_judge(row))
+    if "label" in row:
+        label = row.flag("label")
+        response = ImportedResponse(text=turns[-1]["content"], ratings={"label": 1.0 if label else 0.0}, **author)
+        if turns[-1]["role"] != "assistant":
+            raise LeftOut(_("its last turn isn't an answer"))
+        return ImportedRow(
+            **common, messages=checked_messages(turns[:-1]), responses=(response,), rated=True, judge=_judge(row)
+        )
+    demonstrations = _demonstrations(turns, common, author)
+    return demonstrations or [ImportedRow(**common, messages=checked_messages(turns))]
+
+
+def _judge(row: Fields) -> str:
+    judge = row.label("judge")
+    return "human" if judge in ("", "human") else "ai"
+
+
+def _demonstrations(turns: Messages, common: dict[str, Any], author: WrittenBy) -> list[ImportedRow | LeftOut]:
+    """Of every answer in the chat one, with the chat up to it as its prompt."""
+    rows: list[ImportedRow | LeftOut] = []
+    opening = None
+    for at, turn in enumerate(turns):
+        if turn["role"] != "assistant" or not at:
+            continue
+        if not turn["content"].strip():
+            rows.append(LeftOut(_("an answer is empty")))
+            continue
+        prompt = checked_messages(turns[:at])
+        opening = opening or prompt
+        rows.append(
+            ImportedRow(
+                **common,
+                messages=prompt,
+                opening=opening if opening != prompt else None,
+                demonstration=turn["content"],
+                author=author["model"],
+                author_kind=author["author_kind"],
+            )
+        )
+    return rows

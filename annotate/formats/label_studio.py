@@ -1,0 +1,75 @@
+"""Label Studio's pairwise tasks: a prompt with two answers, and in an export the annotations of each."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, LeftOut, Messages
+from annotate.formats.turns import prompt_of
+
+NAME, LABEL = "label_studio", gettext_noop("Label Studio pairs")
+ANSWERS = ("answer1", "answer2")
+RANKS = {"left": (1, 2), "right": (2, 1)}
+
+
+def recognises(row: dict[str, Any]) -> bool:
+    data = row.get("data", row)
+    return isinstance(data, dict) and {"prompt", *ANSWERS} <= set(data)
+
+
+def parse(row: Fields) -> list[ImportedRow | LeftOut]:
+    """A judgment an annotation; a task without any is one to rank."""
+    data = row.within("data", row.values["data"]) if isinstance(row.values.get("data"), dict) else row
+    messages = prompt_of(data)
+    texts = [data.text(key) for key in ANSWERS]
+    own_id = row.label("id")
+    annotations = row.objects("annotations") if "annotations" in row else []
+    row.ignore("total_annotations", "cancelled_annotations", "total_predictions", "comment_count", "inner_id")
+    row.ignore("unresolved_comment_count", "updated_by", "comment_authors", "updated_at", "created_at", "file_upload")
+    row.ignore("project")
+    if not annotations:
+        responses = tuple(ImportedResponse(text=text) for text in texts)
+        return [ImportedRow(messages=messages, id=own_id, source="Label Studio", responses=responses)]
+    return [_judged(annotation, messages, texts, own_id) for annotation in annotations]
+
+
+def _judged(annotation: Fields, messages: Messages, texts: list[str], own_id: str) -> ImportedRow | LeftOut:
+    annotation.ignore("id", "result_count", "unique_id", "updated_at", "last_action", "task", "project", "updated_by")
+    annotation.ignore("parent_prediction", "parent_annotation", "last_created_by", "prediction", "ground_truth")
+    if annotation.flag("was_cancelled"):
+        annotation.ignore(*annotation.values)
+        return LeftOut(_("the annotator skipped it"))
+    chosen = [_selected(item) for item in annotation.objects("result")]
+    sides = [side for side in chosen if side in RANKS]
+    person = annotation.values.get("completed_by")
+    labeler = (
+        annotation.within("completed_by", person).label("id")
+        if isinstance(person, dict)
+        else annotation.label("completed_by")
+    )
+    seconds, timestamp = annotation.number("lead_time", low=0), annotation.label("created_at")
+    if len(sides) != 1:
+        return LeftOut(_("it says of no pair which is better"))
+    return ImportedRow(
+        messages=messages,
+        id=own_id,
+        task=own_id or "label studio",
+        source="Label Studio",
+        labeler=f"annotator {labeler}" if labeler else "",
+        seconds=seconds,
+        timestamp=timestamp,
+        ranked=True,
+        responses=tuple(
+            ImportedResponse(text=text, rank=rank) for text, rank in zip(texts, RANKS[sides[0]], strict=True)
+        ),
+    )
+
+
+def _selected(item: Fields) -> str:
+    """The side that a result of the pairwise kind names; results of other kinds aren't kept, and are named."""
+    value = item.values.get("value")
+    if item.label("type") != "pairwise" or not isinstance(value, dict):
+        return ""
+    item.ignore("id", "from_name", "to_name", "origin")
+    return item.within("value", value).label("selected")

@@ -1,0 +1,27 @@
+"""MT-Bench's questions: the first turn of each is a prompt; the second needs an answer to the first before it."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from annotate.formats.rows import BadRow, Fields, ImportedRow, checked_messages, text_of, user_turn
+
+NAME, LABEL = "mt_bench", gettext_noop("MT-Bench questions")
+
+
+def recognises(row: dict[str, Any]) -> bool:
+    return "question_id" in row and isinstance(row.get("turns"), list)
+
+
+def parse(row: Fields) -> ImportedRow:
+    turns = row.raw("turns")
+    if not isinstance(turns, list) or not turns:
+        raise BadRow(_('"turns" must be a list of texts'))
+    if turns[1:]:
+        row.leave("turns", _("a later turn, which needs an answer to the one before"))
+    return ImportedRow(
+        messages=checked_messages(user_turn(text_of(turns[0], '"turns"'))),
+        id=row.label("question_id"),
+        source="MT-Bench",
+    )
