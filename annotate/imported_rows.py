@@ -48,13 +48,22 @@ class RowStore:
         self.duplicates = 0
         # (key, reason) of what a row said of a prompt that was there already and that isn't so there.
         self.not_kept: Counter[tuple[str, str]] = Counter()
-        self.remarks: Counter[str] = Counter()
+        self._said: Counter[str] = Counter()
+        self._guessed: Counter[str] = Counter()
         self._authors: dict[tuple[str, str], Author] = {}
         self._labelers: dict[str, User] = {}
         # Judgments of rows that name their task: (prompt, task, texts) -> task and who has judged it.
         self._shared_tasks: dict[tuple[object, ...], tuple[Task, list[Response], set[int]]] = {}
         revisions = JudgmentRevision.objects.filter(judgment__project=project)
         self._known_judgments: set[uuid.UUID] = set(revisions.values_list("client_id", flat=True))
+
+    @property
+    def remarks(self) -> dict[str, int]:
+        """What was done besides, and how often."""
+        if not self._guessed:
+            return dict(self._said)
+        found = ", ".join(f"{language} {number}" for language, number in self._guessed.most_common(8))
+        return {_("Language guessed (%(languages)s)") % {"languages": found}: self._guessed.total(), **self._said}
 
     def add(self, rows: Sequence[ImportedRow]) -> None:
         """Store a batch of rows in their order."""
@@ -126,7 +135,7 @@ class RowStore:
 
     def _guessed_language(self, messages: list[dict[str, str]]) -> str:
         language = languages.guess(messages[-1]["content"], usual=self.project.language)
-        self.remarks[_("Language guessed as %(language)s") % {"language": language}] += 1
+        self._guessed[language] += 1
         return language
 
     def _compare_with_known(self, row: ImportedRow, prompt: Prompt) -> None:
@@ -135,7 +144,7 @@ class RowStore:
             prompt.sensitive = True
             if prompt.pk is not None:
                 Prompt.objects.filter(pk=prompt.pk).update(sensitive=True)
-            self.remarks[_("Prompts that were there already and are marked as upsetting now")] += 1
+            self._said[_("Prompts that were there already and are marked as upsetting now")] += 1
         elif row.sensitive is False and prompt.sensitive:
             self._note("sensitive", _("the prompt is marked as upsetting here"))
         said = {"lang": (row.language, prompt.language), "source": (row.source, prompt.source)}
@@ -194,9 +203,7 @@ class RowStore:
         self.created["responses"] += made
         if made:
             bounds = {"low": Project.MIN_RESPONSES, "high": Project.MAX_RESPONSES}
-            self.remarks[
-                _("Rows kept as responses without a task, since one compares %(low)d to %(high)d") % bounds
-            ] += 1
+            self._said[_("Rows kept as responses without a task, since one compares %(low)d to %(high)d") % bounds] += 1
         return made > 0
 
     def _add_judgment(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:

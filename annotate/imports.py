@@ -215,7 +215,7 @@ def _write(
                 stage.renew(rows=len(batch))
                 store.add(batch)
         report.created, report.duplicates = dict(store.created), store.duplicates
-        report.left_out, report.remarks = dict(left_out), dict(store.remarks)
+        report.left_out, report.remarks = dict(left_out), store.remarks
         report.not_kept.update(store.not_kept)
         with transaction.atomic():
             store.apply_to_known()

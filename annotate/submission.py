@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from annotate import text
+from annotate import text, unblinding
 from annotate.errors import InvalidOrdering, Refused, UnknownResponse
 from annotate.models import Assignment, Judgment, JudgmentRevision, Response, Rubric
 from annotate.ordering import Ordering
@@ -165,7 +165,7 @@ def _notes(values: Any, assignment: Assignment) -> dict[str, str]:
 
 
 def _improvement(content: Any, assignment: Assignment) -> dict[str, Any]:
-    """An answer rewritten. The text as it was, or none, is no improvement."""
+    """An answer rewritten. The text as it was shown, or none, is no improvement."""
     if not content:
         return {}
     improved = content.get("improved") if isinstance(content, dict) and set(content) == {"improved"} else None
@@ -177,6 +177,8 @@ def _improvement(content: Any, assignment: Assignment) -> dict[str, Any]:
         text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_ANSWER)
     )
     original = Response.objects.values_list("text", flat=True).get(pk=improved["response"])
-    if not written or written == text.as_written(original):
+    if assignment.project.mask_model_names:
+        written = unblinding.unmasked(written, original=original)
+    if not written or text.same_in_substance(written, original):
         return {}
     return {"improved": {"response": improved["response"], "text": written}}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -60,3 +61,23 @@ def checked_object(value: Any, *, name: str, longest: int) -> dict[str, Any]:
         raise Refused(_("%(name)s contains a NUL character.") % {"name": name}, status=400)
     checked(written, name=name, longest=longest)
     return value
+
+
+def same_in_substance(one: str, other: str) -> bool:
+    """Whether two texts differ in nothing that a reader sees: how lines end, spaces, composed or decomposed letters.
+
+    In a block of code, between lines of ```, the space that begins a line is substance.
+    """
+    return _substance(one) == _substance(other)
+
+
+def _substance(written: str) -> list[str]:
+    words: list[str] = []
+    in_code = False
+    for line in unicodedata.normalize("NFC", written).replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        if line.lstrip().startswith("```"):
+            in_code = not in_code
+        elif in_code and line.strip():
+            words.append(line[: len(line) - len(line.lstrip())])
+        words += line.split()
+    return words

@@ -8,6 +8,9 @@ import hashlib
 import re
 
 from django.core.cache import cache
+from django.utils.translation import gettext as _
+
+from annotate.errors import Refused
 
 from .rendering import MAX_MARKDOWN_CHARACTERS
 
@@ -237,10 +240,34 @@ def names_itself(text: str) -> list[str]:
 
 def mask_names(text: str) -> str:
     """The answer with every name that gives it away replaced; any other answer as it is."""
-    if not (names := names_itself(text)):
-        return text
-    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.sub(rf"(?<![A-Za-z0-9])(?:{either})(?![A-Za-z0-9])", MASK, text, flags=re.IGNORECASE)
+    return re.sub(_masking(text), MASK, text, flags=re.IGNORECASE) if names_itself(text) else text
+
+
+def unmasked(written: str, *, original: str) -> str:
+    """What somebody made of a masked answer, with the hidden names put back in their order.
+
+    Raises Refused (400) where some were taken out or added, so that nobody knows which is which.
+    """
+    hidden = re.findall(_masking(original), original, flags=re.IGNORECASE) if names_itself(original) else []
+    if MASK not in written:
+        return written
+    if written.count(MASK) != len(hidden):
+        raise Refused(
+            _(
+                "%(mask)s stands for a hidden name. Leave all of them where they are, or write other words in place "
+                "of each."
+            )
+            % {"mask": MASK},
+            status=400,
+        )
+    parts = written.split(MASK)
+    return parts[0] + "".join(name + part for name, part in zip(hidden, parts[1:], strict=True))
+
+
+def _masking(text: str) -> str:
+    """The pattern of the names that are hidden in an answer."""
+    either = "|".join(re.escape(name) for name in sorted(names_itself(text), key=len, reverse=True))
+    return rf"(?<![A-Za-z0-9])(?:{either})(?![A-Za-z0-9])"
 
 
 def _find(text: str) -> list[str]:

@@ -14,11 +14,11 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
-from annotate import text
+from annotate import text, unblinding
 from annotate.chats import answers
 from annotate.errors import Refused, UnknownResponse
 from annotate.few_shot import Messages
-from annotate.models import AnswerRequest, Assignment, Author, ChatTurn, Prompt, Response, Task, User
+from annotate.models import AnswerRequest, Assignment, Author, ChatTurn, Project, Prompt, Response, Task, User
 from annotate.queue import leases
 
 Role = ChatTurn.Role
@@ -92,6 +92,8 @@ def say(*, assignment_id: int, labeler: User, written: str, after: int) -> Chat:
 def write(*, assignment_id: int, labeler: User, written: str, after: int, edited_from: int | None = None) -> Chat:
     """An answer in the labeler's own words. edited_from: the offered answer that it began as, if it did."""
     said = _checked(written, name=_("The answer"))
+    if edited_from is not None:
+        said = _unmasked(said, assignment_id=assignment_id, edited_from=edited_from)
     with transaction.atomic():
         chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.ASSISTANT, said))
         if len(chat.turns) > after:
@@ -100,7 +102,7 @@ def write(*, assignment_id: int, labeler: User, written: str, after: int, edited
         offers = {offer.pk: offer for offer in chat.offers}
         if edited_from is not None and edited_from not in offers:
             raise UnknownResponse(_("This answer isn't among those that were offered."))
-        if edited_from is not None and offers[edited_from].text.strip() == said.strip():
+        if edited_from is not None and text.same_in_substance(offers[edited_from].text, said):
             return _picked(chat, offers[edited_from], list(offers))
         response = Response.objects.create(
             prompt=answers.prompt_of(chat.assignment, chat.messages),
@@ -171,6 +173,13 @@ def _begun(*, assignment_id: int, labeler: User, after: int | None, repeats: tup
     if following is None or repeats is None or (following.role, following.text) != repeats:
         raise Refused(_("This chat went on in another window. Reload the page to see it; nothing was lost."))
     return chat
+
+
+def _unmasked(said: str, *, assignment_id: int, edited_from: int) -> str:
+    """What was made of an offered answer, with the names that its page hid, where the project hides any."""
+    project = Project.objects.filter(assignments=assignment_id, mask_model_names=True).first()
+    offered = Response.objects.filter(pk=edited_from, prompt__project=project).first() if project else None
+    return unblinding.unmasked(said, original=offered.text) if offered is not None else said
 
 
 def _ensure_awaits_answer(chat: Chat) -> None:

@@ -46,7 +46,7 @@ def recognises(row: dict[str, Any]) -> bool:
 
 
 def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
-    if "votes" in row and "response_a" in row:
+    if "votes" in row.values and "response_a" in row.values:
         return _votes(row)
     if "chosen" in row or "rejected" in row:
         return _pair(row)
@@ -191,8 +191,6 @@ def _written(row: Fields, key: str) -> ImportedRow:
     """A response by itself: with a score or a label a rating of it, otherwise an ideal answer."""
     prompt = prompt_of(row) if row.values.get("prompt") not in (None, "") else None
     messages, written = answer_of(row, key, prompt)
-    if not written.strip():
-        raise BadRow(_('"%(key)s" is empty') % {"key": key})
     common = _common(row, messages)
     if any(row.values.get(name) not in (None, "", {}, []) for name in RATING_KEYS):
         response = ImportedResponse(
@@ -206,6 +204,8 @@ def _written(row: Fields, key: str) -> ImportedRow:
         if not _is_rating(response):
             raise LeftOut(_("its rating is no number"))
         return ImportedRow(**common, **_judged(row), rated=True, responses=(response,))
+    if not written.strip():
+        raise BadRow(_('"%(key)s" is empty') % {"key": key})
     author = _author(row)
     finish = _finish_reason(row)
     return ImportedRow(

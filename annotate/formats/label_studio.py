@@ -25,9 +25,6 @@ def parse(row: Fields) -> list[ImportedRow | LeftOut]:
     texts = [data.text(key) for key in ANSWERS]
     own_id = row.label("id")
     annotations = row.objects("annotations") if "annotations" in row else []
-    row.ignore("total_annotations", "cancelled_annotations", "total_predictions", "comment_count", "inner_id")
-    row.ignore("unresolved_comment_count", "updated_by", "comment_authors", "updated_at", "created_at", "file_upload")
-    row.ignore("project")
     if not annotations:
         responses = tuple(ImportedResponse(text=text) for text in texts)
         return [ImportedRow(messages=messages, id=own_id, source="Label Studio", responses=responses)]
@@ -35,8 +32,6 @@ def parse(row: Fields) -> list[ImportedRow | LeftOut]:
 
 
 def _judged(annotation: Fields, messages: Messages, texts: list[str], own_id: str) -> ImportedRow | LeftOut:
-    annotation.ignore("id", "result_count", "unique_id", "updated_at", "last_action", "task", "project", "updated_by")
-    annotation.ignore("parent_prediction", "parent_annotation", "last_created_by", "prediction", "ground_truth")
     if annotation.flag("was_cancelled"):
         annotation.ignore(*annotation.values)
         return LeftOut(_("the annotator skipped it"))
@@ -71,5 +66,4 @@ def _selected(item: Fields) -> str:
     value = item.values.get("value")
     if item.label("type") != "pairwise" or not isinstance(value, dict):
         return ""
-    item.ignore("id", "from_name", "to_name", "origin")
     return item.within("value", value).label("selected")

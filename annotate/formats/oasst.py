@@ -22,7 +22,6 @@ from annotate.formats.rows import (
 
 NAME, LABEL = "oasst", gettext_noop("Open-Assistant trees")
 ROLES = {"prompter": "user", "assistant": "assistant"}
-SAID = ("parent_id", "review_count", "review_result", "emojis", "labels", "user_id", "detoxify", "created_date")
 
 
 def recognises(row: dict[str, Any]) -> bool:
@@ -30,7 +29,6 @@ def recognises(row: dict[str, Any]) -> bool:
 
 
 def parse(row: Fields) -> list[ImportedRow | LeftOut]:
-    row.ignore("message_tree_id", "tree_state")
     root = row.within("prompt", row.values["prompt"])
     found = list(_below(root, before=[], opening=None))
     return found or [LeftOut(_("no replies to it were ranked"))]
@@ -40,7 +38,9 @@ def _below(message: Fields, *, before: Messages, opening: Messages | None) -> It
     """The rankings of a message's replies and of all that follows them."""
     said = message.text("text")
     role = message.label("role")
-    message.ignore("message_id", "rank", "lang", "synthetic", "model_name", "deleted", *SAID)
+    message.ignore("parent_id", "lang", "deleted")
+    if role == "prompter" and "rank" in message:
+        message.leave("rank", _("prompters' messages aren't compared"))
     turns = [*before, {"role": ROLES.get(role, role), "content": said}]
     replies = message.objects("replies") if message.values.get("replies") else []
     if role == "prompter":

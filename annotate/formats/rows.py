@@ -213,7 +213,9 @@ class Fields:
     def within(self, key: str, value: dict[str, Any]) -> "Fields":
         """An object inside this one, read by itself; what it holds is named with the key before it."""
         self._read.add(key)
-        inner = Fields(value, notes=self.notes, path=f"{self.path}{shown_key(key)}.")
+        # A tree, such as replies to replies, has one name for a key at any depth.
+        path = f"{self.path}{shown_key(key)}."
+        inner = Fields(value, notes=self.notes, path=self.path if self.path.endswith(f".{shown_key(key)}.") else path)
         self._inner.append(inner)
         return inner
 

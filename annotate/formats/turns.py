@@ -72,7 +72,6 @@ def _turn(row: Fields, key: str, item: Any, number: int) -> dict[str, str]:
     role = turn.text(names[0], name=f"{names[0]} of turn {number}")
     if role.lower() in TOOLS:
         raise LeftOut(_("it has turns of tools, which labelers aren't shown"))
-    turn.ignore("loss_weight", "weight")
     return {"role": ROLES.get(role.lower(), role), "content": _content(turn, names[1], f"{names[1]} of turn {number}")}
 
 

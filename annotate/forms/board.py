@@ -198,7 +198,8 @@ class Board:
 
     @property
     def improved_text(self) -> str:
-        return self._last("improved_text")
+        written = self._last("improved_text")
+        return mask_names(written) if self.assignment.project.mask_model_names else written
 
     @property
     def margins(self) -> SafeString | None:

@@ -1,11 +1,15 @@
 """Answers that say which model wrote them: found, flagged on the page, and masked where the project wishes it."""
 
+import unicodedata
+
 import pytest
 from django.test import Client
 
-from annotate.models import Project
+from annotate import queue, text
+from annotate.errors import Refused
+from annotate.models import Demonstration, JudgmentRevision, Project
 from annotate.unblinding import MASK, mask_names, names_itself
-from tests.cast import Cast, make_comparison
+from tests.cast import Cast, judge, make_comparison
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,67 @@ def test_the_board_flags_it_and_shows_the_name_only_where_the_project_lets_it(ca
     page = client.get("/p/kindness/work/").content.decode()
     assert page.count("Names its model") == 1
     assert "ChatGPT" not in page
+
+
+MASKED = ("I am ChatGPT, made by OpenAI.\n\nBoil it for\nsix minutes.", "In water.")
+
+
+@pytest.fixture
+def board(cast: Cast):
+    """A comparison of a project that hides names, in a labeler's hands, and its self-naming answer."""
+    Project.objects.filter(pk=cast.project.pk).update(mask_model_names=True)
+    task = make_comparison(cast.project, texts=MASKED)
+    assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
+    return assignment, task.responses.get(text=MASKED[0])
+
+
+def improve(board, written: str):
+    assignment, response = board
+    tiers = [[key] for key in assignment.presentation]
+    return judge(assignment, tiers, content={"improved": {"response": response.pk, "text": written}})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda shown: shown,
+        lambda shown: shown.replace("\n", "\r\n"),
+        lambda shown: f"  {shown.replace(' ', '  ')}\n\n",
+        lambda shown: shown.replace("\n\n", "\n"),
+        lambda shown: unicodedata.normalize("NFD", shown),
+    ],
+)
+def test_a_masked_answer_that_was_opened_and_left_as_it_was_is_no_edit(board, change) -> None:
+    improve(board, change(mask_names(board[1].text)))
+    assert not Demonstration.objects.exists()
+    assert JudgmentRevision.objects.get().content == {}
+
+
+@pytest.mark.django_db
+def test_an_edit_of_a_masked_answer_has_its_names_again(board) -> None:
+    improve(board, mask_names(MASKED[0]).replace("six", "ten"))
+    assert Demonstration.objects.get().response.text == MASKED[0].replace("six", "ten")
+
+
+@pytest.mark.django_db
+def test_an_edit_that_loses_one_of_two_hidden_names_is_refused(board) -> None:
+    with pytest.raises(Refused, match="stands for a hidden name"):
+        improve(board, mask_names(MASKED[0]).replace(MASK, "a model", 1))
+    improve(board, mask_names(MASKED[0]).replace(MASK, "a model"))
+    assert Demonstration.objects.get().response.text.startswith("I am a model, made by a model.")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("caf\u00e9", "cafe\u0301", True),
+        ("a\r\nb", "a\n\n b ", True),
+        ("x = 1", "x = 2", False),
+        ("```\nif x:\n    y()\n```", "```\nif x:\ny()\n```", False),
+        ("```\nif x:\n    y()  \n```", "```\nif x:\n    y()\n```\n", True),
+        ("\u2460", "1", False),
+    ],
+)
+def test_texts_are_the_same_in_substance(one: str, other: str, same: bool) -> None:
+    assert text.same_in_substance(one, other) is same
