@@ -25,12 +25,12 @@ KINDS = {
     "prompts": "Each record is a chat whose last turn is the user's.",
 }
 SPLIT = (
-    "by a hash of the prompt's content, 80 in 100 train, 10 validation, 10 test. All responses to a prompt are on one "
-    "side, in every snapshot of every project."
+    "by a hash of the prompt's content, 80 in 100 train, 10 validation, 10 test; a chat is on the side of the prompt "
+    "that it began as, its `opening`. All responses to a prompt are on one side, in every snapshot of every project."
 )
 LABELERS = (
-    "are pseudonyms, the same in every export of this project and unrelated to other projects'. Comments are left out, "
-    "since they may tell who wrote them."
+    "are pseudonyms, the same in every export of this project and unrelated to other projects'. Comments are left out "
+    "unless they were asked for, since they may tell who wrote them."
 )
 FORMATS = {
     "hone": "UTF-8 JSON lines, one record a line.",
@@ -69,7 +69,19 @@ def card(snapshot: Snapshot, *, files: Mapping[str, Mapping[str, Any]], counts: 
             else f"judgments that prefer nothing were left out ({left_out:,}); ties in the others are equal ranks"
         )
         lines.append(f"- **Ties**: {policy}.")
+        if snapshot.format == "trl":
+            lines[-1] = f"- **Ties**: {_ties_in_pairs(counts)}"
     return "\n".join([*lines, ""])
+
+
+def _ties_in_pairs(counts: Mapping[str, int]) -> str:
+    """What pairs can't say, and how much of it there was."""
+    tied, unranked = counts.get("left_out_tied_pairs", 0), counts.get("left_out_unranked_responses", 0)
+    whole = counts.get("left_out_ties", 0)
+    return (
+        f"pairs know none: {tied:,} pairs of tied responses and {unranked:,} responses that were not ranked were left "
+        f"out, and {whole:,} judgments that prefer nothing. Margins, weights, ratings and flags are left out too."
+    )
 
 
 def _filters(filters: Mapping[str, Any]) -> str:

@@ -293,6 +293,7 @@ def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str
                 continue
             counts["records"] += 1
             counts[f"records_{split}"] += 1
+            counts.update(exporter.left_out(row, kind=snapshot.kind))
             for exported in exporter.rows(row, kind=snapshot.kind):
                 writers[split].write(exported)
                 written[split] += 1

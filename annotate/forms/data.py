@@ -15,8 +15,10 @@ LARGEST_UPLOAD = 512 * 2**20
 class ImportForm(forms.Form):
     file = forms.FileField(
         label=gettext_lazy("File"),
-        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.json,.txt,.gz"}),
-        help_text=gettext_lazy("JSON lines, a JSON array or plain text (a prompt a line), UTF-8, gzipped or not."),
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.json,.csv,.tsv,.parquet,.txt,.gz"}),
+        help_text=gettext_lazy(
+            "JSON lines, a JSON array, CSV, TSV, Parquet, or plain text (a prompt a line); UTF-8 or UTF-16."
+        ),
     )
     format = forms.ChoiceField(
         label=gettext_lazy("Format"),

@@ -1,5 +1,6 @@
 """Take a project's data away as a snapshot."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from annotate import snapshots
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
 from annotate.management.arguments import add_project, project_named
-from annotate.models import Snapshot
+from annotate.models import Prompt, Snapshot
 
 
 class Command(BaseCommand):
@@ -22,13 +23,27 @@ class Command(BaseCommand):
             "--out", metavar="PATH", required=True, help="Folder for all files, or a file for all rows."
         )
         parser.add_argument("--kind", choices=Snapshot.Kind.values, default=Snapshot.Kind.RANKINGS)
+        parser.add_argument(
+            "--split",
+            choices=Prompt.Split.values,
+            action="append",
+            help="Take this side of the split alone; may be given twice. Every row names its side in any case.",
+        )
+        parser.add_argument("--comments", action="store_true", help="Labelers' comments and notes come along.")
         parser.add_argument("--ties", choices=Snapshot.TiePolicy.values, default=Snapshot.TiePolicy.KEEP)
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = project_named(options["project"])
+        filters: dict[str, Any] = {"splits": sorted(set(options["split"]))} if options["split"] else {}
+        if options["comments"]:
+            filters["comments"] = True
         try:
             snapshot = snapshots.freeze(
-                project=project, kind=options["kind"], format=options["format"], tie_policy=options["ties"]
+                project=project,
+                kind=options["kind"],
+                format=options["format"],
+                tie_policy=options["ties"],
+                filters=filters,
             )
             copied = snapshots.copy_out(snapshot, Path(options["out"]))
         except Refused as reason:
@@ -37,4 +52,10 @@ class Command(BaseCommand):
             raise CommandError(f"{options['out']} can't be written: {error.strerror}.") from None
         for path in copied:
             self.stdout.write(str(path))
-        self.stdout.write(f"{snapshot.rows} rows, snapshot {snapshot.pk}, SHA-256 {snapshot.sha256}")
+        if len(copied) == 1:
+            # The hash that sha256sum says of the file; of a folder, manifest.json has each file's.
+            with copied[0].open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self.stdout.write(f"{snapshot.rows} rows, snapshot {snapshot.pk}, SHA-256 {sha256}")
+        else:
+            self.stdout.write(f"{snapshot.rows} rows, snapshot {snapshot.pk}, SHA-256 of its files {snapshot.sha256}")
