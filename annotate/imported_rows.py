@@ -125,7 +125,7 @@ class RowStore:
             use_case=row.use_case or Prompt.UseCase.OTHER,
             sensitive=bool(row.sensitive),
             language=row.language or self._guessed_language(messages),
-            source=row.source or self.file_name[:200],
+            source=self.file_name[:200] if row.source is None else row.source,
             external_id=external_id,
             # All of a chat hangs on the one prompt that it began as.
             opening=(opening.opening or opening) if opening is not None else None,

@@ -40,7 +40,7 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
     common: dict[str, Any] = {
         "id": row.label("id"),
         "language": row.label("lang", longest=10),
-        "source": row.label("source"),
+        "source": row.label("source") or None,
     }
     author: WrittenBy = {"model": model, "author_kind": "model" if model else "unknown"}
     if "chosen" in row or "rejected" in row:

@@ -68,7 +68,7 @@ def _common(row: Fields, messages: Messages) -> dict[str, Any]:
         "id": row.label("source_id") or own_id,
         "prompt_id": row.label("prompt_id"),
         "language": row.label("lang", longest=10),
-        "source": row.label("source"),
+        "source": None if row.values.get("source") is None else row.label("source"),
         "kind": row.choice("kind", Prompt.Kind.choices),
         "use_case": row.choice("use_case", Prompt.UseCase.choices, aliases=USE_CASES),
         "sensitive": row.flag("sensitive"),

@@ -67,6 +67,7 @@ class ImportedRow:
     """A prompt, perhaps with an ideal answer or with responses, which perhaps somebody has ranked or rated.
 
     Names who judged or wrote are as in the file; `task` groups the judgments of several labelers on the same responses.
+    source: None where the row doesn't say; an empty one is said to be empty.
     language, kind, use_case, sensitive: None or empty where the row doesn't say. prompt_id: where it isn't the row's.
     opening: the prompt that the chat began as, which decides the side of the split. ranked: a judgment of an order;
     rated: one of a single response.
@@ -80,7 +81,7 @@ class ImportedRow:
     id: str = ""
     prompt_id: str = ""
     language: str = ""
-    source: str = ""
+    source: str | None = None
     kind: str = ""
     use_case: str = ""
     sensitive: bool | None = None

@@ -95,5 +95,5 @@ def _contract_row(row: ImportedRow, digest: str) -> dict[str, Any]:
         "kind": row.kind or Prompt.Kind.PLAIN.value,
         "use_case": row.use_case or Prompt.UseCase.OTHER.value,
         "lang": "en",
-        "source": row.source,
+        "source": row.source or "",
     }
