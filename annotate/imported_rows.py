@@ -152,7 +152,12 @@ class RowStore:
         for key, (value, stored) in said.items():
             if value and value != stored:
                 self._note(key, _("the prompt was there already with another"))
-        if not (row.ranked or row.rated) and row.id and row.id != prompt.external_id:
+        is_prompt = not (row.ranked or row.rated or row.responses or row.demonstration)
+        if is_prompt and row.id and not prompt.external_id:
+            # It was made as the opening of a chat, of which no row said an id.
+            prompt.external_id = row.id
+            Prompt.objects.filter(pk=prompt.pk).update(external_id=row.id)
+        elif not (row.ranked or row.rated) and row.id and row.id != prompt.external_id:
             self._note("id", _("the prompt was there already with another"))
         if row.opening and prompt.opening is None and content_hash(row.opening) != prompt.content_hash:
             self._note("opening", _("the prompt was there already without one"))
