@@ -50,6 +50,7 @@ class RowStore:
         self.not_kept: Counter[tuple[str, str]] = Counter()
         self._said: Counter[str] = Counter()
         self._guessed: Counter[str] = Counter()
+        self._changed: dict[str, Prompt] = {}
         self._authors: dict[tuple[str, str], Author] = {}
         self._labelers: dict[str, User] = {}
         # Judgments of rows that name their task: (prompt, task, texts) -> task and who has judged it.
@@ -64,6 +65,10 @@ class RowStore:
             return dict(self._said)
         found = ", ".join(f"{language} {number}" for language, number in self._guessed.most_common(8))
         return {_("Language guessed (%(languages)s)") % {"languages": found}: self._guessed.total(), **self._said}
+
+    def apply_to_known(self) -> None:
+        """Write what rows say of prompts that were there already: at the end, with all that the import shows."""
+        Prompt.with_unfinished.bulk_update(self._changed.values(), ["sensitive", "external_id"], batch_size=500)
 
     def add(self, rows: Sequence[ImportedRow]) -> None:
         """Store a batch of rows in their order."""
@@ -142,8 +147,7 @@ class RowStore:
         """A mark of what may upset is added to a prompt that is there; where a row says else of it, that is named."""
         if row.sensitive and not prompt.sensitive:
             prompt.sensitive = True
-            if prompt.pk is not None:
-                Prompt.objects.filter(pk=prompt.pk).update(sensitive=True)
+            self._changed[prompt.content_hash] = prompt
             self._said[_("Prompts that were there already and are marked as upsetting now")] += 1
         elif row.sensitive is False and prompt.sensitive:
             self._note("sensitive", _("the prompt is marked as upsetting here"))
@@ -156,7 +160,7 @@ class RowStore:
         if is_prompt and row.id and not prompt.external_id:
             # It was made as the opening of a chat, of which no row said an id.
             prompt.external_id = row.id
-            Prompt.objects.filter(pk=prompt.pk).update(external_id=row.id)
+            self._changed[prompt.content_hash] = prompt
         elif not (row.ranked or row.rated) and row.id and row.id != prompt.external_id:
             self._note("id", _("the prompt was there already with another"))
         if row.opening and prompt.opening is None and content_hash(row.opening) != prompt.content_hash:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0014_remove_gold_rate'),
+        ('annotate', '0015_data_import'),
     ]
 
     operations = [
