@@ -63,7 +63,7 @@ def test_without_a_script_formulas_are_their_source_and_code_is_code(
 ) -> None:
     page = guidelines(cast, sign_in, TEXT, java_script_enabled=False)
     expect(page.get_by_text("\\frac{1}{1+x^2}")).to_be_visible()
-    expect(page.locator("pre")).to_have_text('print("copy me")\n')
+    expect(page.locator("pre code")).to_have_text('print("copy me")\n')
 
 
 def test_colours_change_at_once_and_are_kept(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
