@@ -342,7 +342,7 @@ class TestAccount:
         assert not User.objects.exists()
 
     def test_guessing_is_paused_with_a_page_that_says_so(self, cast: Cast, client: Client) -> None:
-        for _ in range(8):
+        for _ in range(9):
             answer = client.post("/accounts/login/", {"login": "manager", "password": "guess"})
         assert answer.status_code == 429
         assert "Sign-in is paused" in answer.content.decode()
