@@ -519,8 +519,14 @@ class PPOConfig(TrainingSettings):
     length_price: float = setting(
         0.0, "Taken off the score for each token beyond length_target.", minimum=0.0, maximum=1e6
     )
-    format_must: str = setting("", "Regular expression that every answer must hold somewhere; empty asks for nothing.")
-    format_must_not: str = setting("", "Regular expression that no answer may hold; empty forbids nothing.")
+    format_must: str = setting(
+        "", "Regular expression that every answer must hold somewhere; empty asks for nothing.",
+        reads=setting_texts.regular_expression,
+    )  # fmt: skip
+    format_must_not: str = setting(
+        "", "Regular expression that no answer may hold; empty forbids nothing.",
+        reads=setting_texts.regular_expression,
+    )  # fmt: skip
     format_penalty: float = setting(
         1.0, "Taken off the score for each of the two that is broken.", minimum=0.0, maximum=1e6
     )

@@ -4,10 +4,13 @@ A ValueError ends the sentence "The setting NAME ...". Standard library only, li
 """
 
 import math
+import re
 from fractions import Fraction
 
 MOST_PASSES = 1000
 """Over one data set in an epoch."""
+LONGEST_PATTERN = 1_000
+MOST_REPETITIONS = 100_000
 
 
 def labeler_weights(text: str) -> dict[str, float]:
@@ -26,6 +29,25 @@ def labeler_weights(text: str) -> dict[str, float]:
             raise ValueError(f"names {name!r} twice.")
         weights[name] = weight
     return weights
+
+
+def regular_expression(text: str) -> None:
+    """Refuses what is no regular expression, and one whose compiling alone may take any time and memory.
+
+    Counted repetitions are unrolled, nested ones multiply: their product bounds the size of what is compiled.
+    """
+    import regex  # what searches with it; the web process has it too
+
+    if len(text) > LONGEST_PATTERN:
+        raise ValueError(f"is longer than {LONGEST_PATTERN:,} characters.")
+    counts = [int(bound) for pair in re.findall(r"\{(\d{0,9})(?:,(\d{0,9}))?\}", text) for bound in pair[-1:] if bound]
+    counts += [int(least) for least, most in re.findall(r"\{(\d{1,9})(,\d{0,9})?\}", text) if not most.strip(",")]
+    if re.search(r"\{\d{10}|,\d{10}", text) or math.prod(max(1, count) for count in counts) > MOST_REPETITIONS:
+        raise ValueError(f"repeats more than {MOST_REPETITIONS:,} times by the counts in braces together.")
+    try:
+        regex.compile(text)
+    except regex.error as error:
+        raise ValueError(f"is no regular expression: {error}.") from None
 
 
 def data_weights(text: str) -> list[Fraction]:

@@ -7,6 +7,7 @@ from typing import Any
 import regex
 import torch
 
+from models_core import setting_texts
 from models_core.config import BadInput, PPOConfig
 from models_core.reward_sources.source import Answered, RewardFailed
 
@@ -89,9 +90,10 @@ def _compiled(setting: str, pattern: str) -> Any:
     if not pattern:
         return None
     try:
-        return regex.compile(pattern)
-    except regex.error as error:
-        raise BadInput(f"The setting {setting} is no regular expression: {error}.") from None
+        setting_texts.regular_expression(pattern)
+    except ValueError as error:
+        raise BadInput(f"The setting {setting} {error}") from None
+    return regex.compile(pattern)
 
 
 def _found(pattern: Any, text: str, *, setting: str) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -41,6 +42,30 @@ def test_a_wrong_setting_is_refused_by_name(values, sentence):
     with pytest.raises(BadInput) as caught:
         parse(SFTConfig, values)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sentence"),
+    [
+        ("(", "The setting format_must is no regular expression: "),
+        ("a" * 1001, "The setting format_must is longer than 1,000 characters."),
+        ("((a{1,1000}){1,1000}){1,1000}", "The setting format_must repeats more than 100,000 times"),
+        ("(((((a{99}){99}){99}){99}){99}){99}", "The setting format_must repeats more than 100,000 times"),
+        ("((a{1000,}){1000,}){1000,}", "The setting format_must repeats more than 100,000 times"),
+        ("a{99999999999}", "The setting format_must repeats more than 100,000 times"),
+    ],
+)
+def test_a_pattern_of_any_cost_is_refused_before_it_is_compiled(pattern, sentence):
+    start = time.process_time()
+    with pytest.raises(BadInput) as caught:
+        parse(PPOConfig, {"format_must": pattern})
+    assert str(caught.value).startswith(sentence)
+    assert time.process_time() - start < 0.5
+
+
+def test_a_pattern_with_counts_is_taken():
+    for pattern in (r"^\d{4}-\d{2}-\d{2}$", r"\w{3,}", r"x{,5}", "(?i)yes|no", "a{b}"):
+        assert parse(PPOConfig, {"format_must": pattern}).format_must == pattern
 
 
 def test_a_wrong_truth_is_refused():
