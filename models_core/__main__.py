@@ -13,7 +13,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -350,14 +350,37 @@ def _in_processes(argv: Sequence[str], *, number: int) -> int:
 def _run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
     settings = _settings(arguments)
     given_files.check(arguments, trains=_trains(arguments.command))
+    for name, path in _data_files(arguments):
+        if not path.is_file():
+            raise BadInput(f"There is no file {path} (--{name}).")
+    run, _ = COMMANDS[arguments.command]
+    try:
+        return run(arguments, settings, _device(arguments.device), stop)
+    except BadInput as error:
+        raise _with_row(error, arguments) from None
+
+
+def _data_files(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """The files of rows or text by the flag that gave them, without standard input."""
     for name in ("data", "eval", "demonstrations", "ptx", "replay", "ewc"):
         given = getattr(arguments, name, None)
         for path in given if isinstance(given, list) else [given]:
             is_stream = arguments.command == "score" and path == Path(records.STANDARD_INPUT)
-            if path is not None and not is_stream and not path.is_file():
-                raise BadInput(f"There is no file {path} (--{name}).")
-    run, _ = COMMANDS[arguments.command]
-    return run(arguments, settings, _device(arguments.device), stop)
+            if path is not None and not is_stream:
+                yield name, path
+
+
+def _with_row(error: BadInput, arguments: argparse.Namespace) -> BadInput:
+    """An error that names the row where it is about a chat that a chat template refuses."""
+    from models_core import chat
+
+    if not isinstance(error, chat.TemplateRefused):
+        return error
+    for _, path in _data_files(arguments):
+        if path.suffix != ".txt" and (found := records.place_of(path, error.messages)) is not None:
+            line, row = found
+            return BadInput(f"{path.name}, line {line}: the chat template refuses the row {row!r}: {error.reason}")
+    return error
 
 
 def _live(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
@@ -462,7 +485,7 @@ class _Once(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        given = getattr(namespace, GIVEN, frozenset())
+        given: frozenset[str] = getattr(namespace, GIVEN, frozenset())
         if self.dest in given:
             way = "; join the files first: cat A B > C" if self.dest in ("data", "eval") else ""
             parser.error(f"--{self.dest} is given twice, and one is read{way}")

@@ -9,7 +9,7 @@ import itertools
 import re
 import secrets
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -77,28 +77,14 @@ def check_template(tokenizer: Any, *, name: str) -> None:
         raise BadInput(f"The chat template of {name} cannot be used: {refused.reason}") from None
 
 
-def check_chats(tokenizer: Any, chats: Iterable[tuple[str, Sequence[Message]]], *, file: str) -> None:
-    """Raise BadInput for a chat, by the id of its row, with roles in an order that the chat template refuses."""
-    seen = set[tuple[str, ...]]()
-    for row, messages in chats:
-        roles = tuple(message["role"] for message in messages)
-        if roles in seen:
-            continue
-        seen.add(roles)
-        try:
-            write(tokenizer, messages)
-        except TemplateRefused as refused:
-            raise BadInput(f"{file}: the chat template refuses the row {row!r}: {refused.reason}") from None
-
-
 class TemplateRefused(BadInput):
-    """A chat that the chat template does not write; `reason` is the template's own, a sentence."""
+    """A chat that the chat template does not write: `messages`; `reason` is the template's own, a sentence."""
 
     def __init__(self, messages: Sequence[Message], reason: str) -> None:
         words = " ".join(messages[0]["content"].split()) if messages else ""
         beginning = f'the {messages[0]["role"]} turn "{words[:60]}"' if messages else "nothing"
         super().__init__(f"The chat template refuses the chat that begins with {beginning}: {reason}")
-        self.reason = reason
+        self.messages, self.reason = tuple(messages), reason
 
 
 def write(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:

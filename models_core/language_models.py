@@ -16,14 +16,23 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     PreTrainedModel,
 )
 from transformers.utils import logging
 
-from models_core import catalogue, chat, families, heads, plain_reading, processes, tokenizer_files, trained_prompts
+from models_core import (
+    catalogue,
+    chat,
+    families,
+    heads,
+    model_files,
+    plain_reading,
+    processes,
+    tokenizer_files,
+    trained_prompts,
+)
 from models_core.config import BadInput
 from models_core.methods import merging, quantised, soft_prompts, storage
 
@@ -79,14 +88,14 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=catalogue.HUB_FILES, local_files_only=not is_online))
     except (OSError, ValueError) as error:
-        reason = _first_line(error) if is_online else "the Hub cannot be reached"
-        raise BadInput(f"There is no model folder {name}, and it could not be had from the Hub: {reason}.") from None
+        reason = tokenizer_files.first_line(error) if is_online else "the Hub cannot be reached."
+        raise BadInput(f"There is no model folder {name}, and it could not be had from the Hub: {reason}") from None
 
 
 def load_tokenizer(name: str | Path) -> Any:
     """The model's tokenizer. Raises BadInput where there is none or where it has no EOS token."""
     source = locate(name)
-    _config(source)  # first: what is no language model at all is refused for that, not for its tokenizer
+    model_files.config(source)  # first: what is no language model at all is refused for that, not for its tokenizer
     if not any(any(Path(source).glob(pattern)) for pattern in TOKENIZER_FILES):
         raise BadInput(f"{name} has no tokenizer: none of the files {', '.join(TOKENIZER_FILES)} is there.")
     tokenizer = tokenizer_files.read(source, name=name)
@@ -96,12 +105,12 @@ def load_tokenizer(name: str | Path) -> Any:
 
 def is_reward_model(name: str | Path) -> bool:
     """Whether M is a reward model, by its configuration alone. Raises BadInput."""
-    return _is_classifier(_config(locate(name)))
+    return _is_classifier(model_files.config(locate(name)))
 
 
 def shape(name: str | Path) -> str:
     """Kind and size of a model by its configuration alone, in words. Raises BadInput."""
-    config = _config(locate(name))
+    config = model_files.config(locate(name))
     return f"{config.model_type}, {config.num_hidden_layers} layers of width {config.hidden_size}"
 
 
@@ -110,7 +119,7 @@ def load_policy(
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode, without dropout; with `quantise` in 4 bits. Raises BadInput."""
     source = locate(name)
-    config = _config(source)
+    config = model_files.config(source)
     if _is_classifier(config):
         raise BadInput(f"{name} is a reward model where a language model is needed.")
     return _loaded(AutoModelForCausalLM, source, config, dtype=dtype, device=device, quantise=quantise)
@@ -124,7 +133,7 @@ def load_reward_model(
     Of an ensemble that head is the mean; `heads.held` has the several ones.
     """
     source = locate(name)
-    config = _config(source)
+    config = model_files.config(source)
     if not _is_classifier(config):
         raise BadInput(f"{name} is a language model where a reward model is needed.")
     if config.num_labels != 1:
@@ -152,7 +161,7 @@ def new_reward_model(
     model given as `name` keeps its head, or heads where it has `head_count` of them, and its layers, and is trained on.
     """
     source = locate(name)
-    config = _config(source)
+    config = model_files.config(source)
     if _is_classifier(config):
         model = load_reward_model(name, device=device, dtype=dtype, quantise=quantise)
         heads.widen(model, count=head_count, seed=seed, scale=head_scale)
@@ -271,18 +280,6 @@ def _save(
     partial.rename(folder)
 
 
-def _config(source: str) -> Any:
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        if "auto_map" in (Path(source) / "config.json").read_text(encoding="utf-8", errors="replace"):
-            reason = "it needs code of its own (trust_remote_code), which is never run"
-            raise BadInput(f"The model {source} cannot be loaded: {reason}.") from None
-        raise BadInput(f"The model {source} cannot be loaded: {_first_line(error)}") from None
-    families.check(config, name=source)
-    return config
-
-
 def _is_classifier(config: Any) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
 
@@ -293,25 +290,8 @@ def _loaded(
     """In evaluation mode, with the adapter that belongs to it. Raises BadInput."""
     _without_dropout(config)
     how = quantised.loading(device=device, dtype=dtype) if quantise else {}
-    try:
-        model, loading = kind.from_pretrained(
-            source,
-            config=config,
-            dtype=dtype,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            **storage.stored_variant(Path(source)),
-            **how,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInput(f"The model {source} cannot be loaded: {_first_line(error)}") from None
-    except Exception as error:
-        # safetensors' own error class derives from Exception alone: a torn or foreign weights file.
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise BadInput(f"The weights of {source} are damaged: {_first_line(error)}") from None
-    _check(model, source, missing=loading["missing_keys"])
+    model, missing = model_files.network(kind, source, config, dtype=dtype, **how)
+    _check(model, source, missing=missing)
     if quantise:
         quantised.hold_still(model)
     else:
@@ -348,7 +328,3 @@ def _restore_head(model: PreTrainedModel, source: str) -> None:
             if "score.weight" in file.keys():  # noqa: SIM118 (a safetensors handle is not a mapping)
                 with torch.no_grad():
                     score.weight.copy_(file.get_tensor("score.weight").float())
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

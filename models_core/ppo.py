@@ -94,6 +94,7 @@ def train(
         baseline_file=training.run.baseline,
     )
     rewards.rehearse(practice.prompts)
+    networks.judges.check_templates(prompt.messages for prompt in [*practice.prompts, *watched.prompts])
 
     for name, (network, weights) in networks.learning.items():
         training.optimizer(name, network, learning_rate=settings.learning_rate, eps=ADAM_EPS, weights=weights)

@@ -189,6 +189,20 @@ def read(path: str | Path, kind: str, *, unreadable: list[str] | None = None) ->
     return records
 
 
+def place_of(path: str | Path, messages: Messages) -> tuple[int, str] | None:
+    """Line number and id of the first row with this chat, or with one that it is the end of behind the system turn."""
+    system = messages[:1] if messages and messages[0]["role"] == "system" else ()
+    last = messages[len(system) :]
+    for number, row in rows(path, unreadable=[]):
+        try:
+            found, _ = _messages(row)
+        except RowError:
+            continue
+        if last and found[: len(system)] == system and found[-len(last) :] == last:
+            return number, _id(row)
+    return None
+
+
 def prompt(row: dict[str, Any]) -> Prompt:
     extra = {key: value for key, value in row.items() if key not in ("id", "prompt")}
     messages, _ = _messages(row)

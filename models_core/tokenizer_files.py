@@ -52,5 +52,10 @@ def _embeddings(path: Path) -> int | None:
 
 def first_line(error: BaseException) -> str:
     """What an error says, one line of it, as the end of a sentence."""
-    line = str(error).strip().split("\n")[0].strip() or type(error).__name__
-    return line if line.endswith((".", "!", "?", ":")) else f"{line}."
+    lines = [" ".join(line.split()) for line in str(error).split("\n") if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"{text} is unknown or missing"
+    elif text.endswith(":") and len(lines) > 1:
+        text = f"{text} {lines[1]}"
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -22,6 +22,8 @@ from models_core.stopping import StopSignal
 
 MOST = 1000
 """Labels beyond which the field holds no classes but something else."""
+ZERO_DIVISION = 0.0
+"""What a score is that would divide by zero: the precision of a label that is never predicted, for one."""
 
 
 def of(row: Demonstration) -> str | None:
@@ -145,15 +147,18 @@ def figures(true: Sequence[str | None], predicted: Sequence[str | None], labels:
     scores of 0 and is not part of the macro average.
     """
     truth, guesses = [str(label) for label in true], ["" if label is None else label for label in predicted]
-    each = precision_recall_fscore_support(truth, guesses, labels=list(labels), zero_division=0.0)
+    each = precision_recall_fscore_support(truth, guesses, labels=list(labels), zero_division=ZERO_DIVISION)
     seen = [label for label in labels if label in truth or label in guesses]
     report: dict[str, Any] = {
         "rows": len(truth),
         "without_prediction": guesses.count(""),
         "accuracy": float(accuracy_score(truth, guesses)),
+        "zero_division": ZERO_DIVISION,
     }
     for average in ("macro", "micro", "weighted"):
-        values = precision_recall_fscore_support(truth, guesses, labels=seen, average=average, zero_division=0.0)
+        values = precision_recall_fscore_support(
+            truth, guesses, labels=seen, average=average, zero_division=ZERO_DIVISION
+        )
         report |= {
             f"{average}_{name}": float(value)
             for name, value in zip(("precision", "recall", "f1"), values, strict=False)

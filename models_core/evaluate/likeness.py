@@ -1,21 +1,30 @@
-"""How like a reference an answer is: exact match, BLEU and ROUGE.
+"""How like a reference an answer is: exact match, BLEU, chrF and ROUGE.
 
-BLEU (Papineni et al. 2002) is sacrebleu's, of the whole set. ROUGE (Lin 2004) is ours: the mean over answers of the F1
-of their words, pairs of words, and longest common subsequence, without stemming. Chinese is compared character by
-character in both.
+BLEU (Papineni et al. 2002) and chrF (Popović 2015) are sacrebleu's, of the whole set. ROUGE (Lin 2004) is that of the
+rouge-score package, the mean over answers of F1 without stemming, on words of our own: its own tokenizer keeps nothing
+but ASCII letters and digits.
 """
 
-import re
-from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
-from sacrebleu.metrics import BLEU
+import regex
+from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import Tokenizer
+from sacrebleu.metrics import BLEU, CHRF
 
 from models_core.evaluate.labels import folded, normalised
 
-HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-WORD = re.compile(rf"[{HAN}]|[^\W_{HAN}]+")
+HAN = r"\p{Script=Han}"
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ーｰ々〆\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+"""Characters of scripts that put no spaces between words: each counts as a word, with the marks on it."""
+WORD = regex.compile(
+    rf"[{UNSPACED}]\p{{M}}*"
+    rf"|(?:(?![{UNSPACED}])[\p{{L}}\p{{N}}])(?:(?![{UNSPACED}])[\p{{L}}\p{{M}}\p{{N}}])*"
+    r"|(?=\p{Extended_Pictographic}|\p{Regional_Indicator})\X"
+)
+ROUGE = ("rouge1", "rouge2", "rougeL")
 BLEU_TOKENS = {"zh": "zh"} | dict.fromkeys(("yue", "ja", "th", "lo", "km", "my"), "char")
 """sacrebleu's tokenizer of a language; `13a`, that of the WMT campaigns, for all others.
 
@@ -26,7 +35,7 @@ Languages that put no spaces between words are compared character by character.
 def language(text: str) -> str:
     """ "zh" where at least a third of the words and characters are Chinese ones, else "en"."""
     found = WORD.findall(text)
-    chinese = sum(1 for word in found if re.match(f"[{HAN}]", word))
+    chinese = sum(1 for word in found if regex.match(HAN, word))
     return "zh" if chinese * 3 >= len(found) > 0 else "en"
 
 
@@ -39,7 +48,8 @@ def figures(answers: Sequence[str], references: Sequence[str], languages: Sequen
         report[name] = {
             "rows": len(places),
             "exact_match": exact_match(ours, theirs),
-            "bleu": bleu(ours, theirs, tokens=BLEU_TOKENS.get(code(name), "13a")),
+            **bleu(ours, theirs, tokens=BLEU_TOKENS.get(code(name), "13a")),
+            **chrf(ours, theirs),
             **rouge(ours, theirs),
         }
     return report
@@ -60,47 +70,38 @@ def _plain(text: str) -> str:
 
 def code(name: str) -> str:
     """The language of a tag such as zh-CN or ja_JP."""
-    return re.split("[-_]", name.lower())[0]
+    return regex.split("[-_]", name.lower())[0]
 
 
-def bleu(answers: Sequence[str], references: Sequence[str], *, tokens: str) -> float:
+def bleu(answers: Sequence[str], references: Sequence[str], *, tokens: str) -> dict[str, Any]:
     """Corpus BLEU, 0 to 100; of n-grams up to the longest answer's length where none has four words."""
-    return float(BLEU(tokenize=tokens, effective_order=True).corpus_score(list(answers), [list(references)]).score)
+    return _of_corpus("bleu", BLEU(tokenize=tokens, effective_order=True), answers, references)
 
 
-def rouge(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L, 0 to 1."""
-    pairs = [(words(answer), words(reference)) for answer, reference in zip(answers, references, strict=True)]
-    return {
-        "rouge1": sum(overlap(*pair, size=1) for pair in pairs) / len(pairs),
-        "rouge2": sum(overlap(*pair, size=2) for pair in pairs) / len(pairs),
-        "rougeL": sum(subsequence(*pair) for pair in pairs) / len(pairs),
-    }
+def chrf(answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """Corpus chrF2, 0 to 100: n-grams of up to six characters, white space left out."""
+    return _of_corpus("chrf", CHRF(), answers, references)
 
 
-def words(text: str) -> list[str]:
-    """Words in lower case, Chinese characters each on its own, no punctuation."""
-    return WORD.findall(text.lower())
+def _of_corpus(name: str, metric: Any, answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """sacrebleu's score of a whole set, and its signature: with it another program computes the same."""
+    score = metric.corpus_score(list(answers), [list(references)]).score
+    return {name: float(score), f"{name}_signature": str(metric.get_signature())}
 
 
-def overlap(answer: Sequence[str], reference: Sequence[str], *, size: int) -> float:
-    """F1 of the n-grams of that size, each counted as often as both have it."""
-    ours, theirs = (
-        Counter(zip(*(text[shift:] for shift in range(size)), strict=False)) for text in (answer, reference)
-    )
-    return _f1((ours & theirs).total(), ours.total(), theirs.total())
+class Words(Tokenizer):
+    """How a text is taken apart for ROUGE."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Words in lower case, characters where a script has no spaces, emoji; no punctuation."""
+        return WORD.findall(text.lower())
 
 
-def subsequence(answer: Sequence[str], reference: Sequence[str]) -> float:
-    """F1 of the longest common subsequence of words."""
-    longest = [0] * (len(reference) + 1)
-    for word in answer:
-        before = longest[:]
-        for place, other in enumerate(reference, start=1):
-            longest[place] = before[place - 1] + 1 if word == other else max(before[place], longest[place - 1])
-    return _f1(longest[-1], len(answer), len(reference))
-
-
-def _f1(shared: int, ours: int, theirs: int) -> float:
-    """Harmonic mean of shared/ours and shared/theirs; 0 where there is nothing to share."""
-    return 2 * shared / (ours + theirs) if shared else 0.0
+def rouge(answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L, 0 to 1, and with which options. A pair without words counts as 0."""
+    scorer = RougeScorer(ROUGE, use_stemmer=False, tokenizer=Words())
+    scores = [scorer.score(reference, answer) for answer, reference in zip(answers, references, strict=True)]
+    means = {name: sum(float(score[name].fmeasure) for score in scores) / len(scores) for name in ROUGE}
+    tokens = "words-lower-han.kana.thai.lao.khmer.myanmar.by.character-emoji"
+    options = f"fmeasure:mean|stemmer:no|tok:{tokens}|zero_division:0|version:{version('rouge-score')}"
+    return means | {"rouge_signature": options}

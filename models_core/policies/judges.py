@@ -5,7 +5,7 @@ the same tokens reads the very tokens that were sampled.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -55,6 +55,13 @@ class Judges:
         scores = torch.cat([self._of_judge(judge, own, chats) for judge in self.members], dim=1)
         rows = distributed.gathered(dict(zip(mine, scores.cpu(), strict=True)))
         return torch.stack([rows[row] for row in range(len(groups))]).to(self.device)
+
+    def check_templates(self, messages: Iterable[Sequence[Message]]) -> None:
+        """Raise chat.TemplateRefused for a chat that a model with a template of its own could not read."""
+        others = [judge for judge in self.members if not same_tokens(self.tokenizer, judge.tokenizer)]
+        for chat_ in messages if others else ():
+            for judge in others:
+                chat.write(judge.tokenizer, chat_)
 
     def _of_judge(self, judge: Judge, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> Tensor:
         if not groups:

@@ -248,24 +248,26 @@ def test_bytes_of_responses_make_bits_per_byte(model, file, tmp_path):
 )
 def test_rouge_worked_out_by_hand(answer, reference, one, two, longest):
     found = likeness.rouge([answer], [reference])
-    assert found == pytest.approx({"rouge1": one, "rouge2": two, "rougeL": longest})
+    assert {name: found[name] for name in likeness.ROUGE} == pytest.approx(
+        {"rouge1": one, "rouge2": two, "rougeL": longest}
+    )
 
 
 def test_bleu_worked_out_by_hand():
     """Precisions 5/5, 4/4, 3/3, 2/2 at 5 words for 6: only the brevity penalty exp(1 - 6/5) is left."""
-    found = likeness.bleu(["the cat sat on the"], ["the cat sat on the mat"], tokens="13a")
+    found = likeness.bleu(["the cat sat on the"], ["the cat sat on the mat"], tokens="13a")["bleu"]
     assert found == pytest.approx(100 * 2.718281828459045 ** (1 - 6 / 5))
 
 
 def test_chinese_bleu_counts_characters():
-    assert likeness.bleu(["今天天气很好"], ["今天天气不好"], tokens="zh") > 30
-    assert likeness.bleu(["今天天气很好"], ["今天天气不好"], tokens="13a") < 1
+    assert likeness.bleu(["今天天气很好"], ["今天天气不好"], tokens="zh")["bleu"] > 30
+    assert likeness.bleu(["今天天气很好"], ["今天天气不好"], tokens="13a")["bleu"] < 1
 
 
 def test_each_language_is_measured_by_its_own_words():
     answers, references = ["今天天气很好", "the cat sat"], ["今天天气不好", "the cat sat"]
     found = likeness.figures(answers, references, ["zh", "en"])
-    assert found["zh"]["bleu"] == likeness.bleu(answers[:1], references[:1], tokens="zh")
+    assert found["zh"]["bleu"] == likeness.bleu(answers[:1], references[:1], tokens="zh")["bleu"]
     assert (found["en"]["bleu"], found["en"]["rows"]) == (pytest.approx(100), 1)
     assert (found["rows"], found["exact_match"]) == (2, 0.5)
 
@@ -411,3 +413,93 @@ def test_bleu_is_that_of_sacrebleu_called_directly(lang, tokens, answer, referen
     found = likeness.figures([answer], [reference], [lang])[lang]["bleu"]
     assert found == pytest.approx(wanted)
     assert wanted > 20
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Don't sit, cat_2!", ["don", "t", "sit", "cat", "2"]),
+        ("今天 is 好的。", ["今", "天", "is", "好", "的"]),
+        ("東京タワーへ行く", list("東京タワーへ行く")),
+        ("か\u3099らす", ["か\u3099", "ら", "す"]),
+        ("القطةُ جلست، هنا", ["القطةُ", "جلست", "هنا"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        ("ไทย", list("ไทย")),
+        ("ok 👍🏽👨‍👩‍👧🇨🇳!", ["ok", "👍🏽", "👨‍👩‍👧", "🇨🇳"]),
+        ("", []),
+    ],
+)
+def test_what_rouge_counts(text, words):
+    assert likeness.Words().tokenize(text) == words
+
+
+LIKE = [
+    ("the cat sat on mats", "the cat sat on the mat"),
+    ("今天天气很好", "今天天气不好"),
+    ("今日はとても暑い", "今日はかなり暑い"),
+    ("القطة جلست على السجادة", "القطة جلست على الكرسي"),
+    ("fine 😀 👍🏽", "fine 😢 👍🏽"),
+]
+
+
+@pytest.mark.parametrize(
+    ("pair", "one", "two", "longest"),
+    [
+        # the, cat, sat, on of 5 and 6 words; three pairs of 4 and 5; in order.
+        (LIKE[0], 2 * 4 / 11, 2 * 3 / 9, 2 * 4 / 11),
+        # five of six characters; 今天 天天 天气 of five pairs each; in order.
+        (LIKE[1], 2 * 5 / 12, 2 * 3 / 10, 2 * 5 / 12),
+        # 今日は暑い of eight each; 今日 日は 暑い of seven pairs each; in order.
+        (LIKE[2], 2 * 5 / 16, 2 * 3 / 14, 2 * 5 / 16),
+        (LIKE[3], 2 * 3 / 8, 2 * 2 / 6, 2 * 3 / 8),
+        (LIKE[4], 2 * 2 / 6, 0, 2 * 2 / 6),
+    ],
+)
+def test_rouge_is_that_of_rouge_score_on_words_of_every_script(pair, one, two, longest):
+    from rouge_score.rouge_scorer import RougeScorer
+
+    found = likeness.rouge(*([text] for text in pair))
+    wanted = RougeScorer(likeness.ROUGE, tokenizer=likeness.Words()).score(pair[1], pair[0])
+    assert {name: found[name] for name in likeness.ROUGE} == {name: wanted[name].fmeasure for name in likeness.ROUGE}
+    assert [found[name] for name in likeness.ROUGE] == pytest.approx([one, two, longest])
+
+
+def test_rouge_of_english_is_that_of_rouge_score_by_default():
+    from rouge_score.rouge_scorer import RougeScorer
+
+    pair = "The quick brown fox jumps; over 2 dogs", "The quick brown dog jumps on 2 logs."
+    wanted = RougeScorer(likeness.ROUGE).score(pair[1], pair[0])
+    found = likeness.rouge([pair[0]], [pair[1]])
+    assert {name: found[name] for name in likeness.ROUGE} == {name: wanted[name].fmeasure for name in likeness.ROUGE}
+
+
+@pytest.mark.parametrize("pair", LIKE)
+def test_chrf_is_that_of_sacrebleu_called_directly(pair):
+    import sacrebleu
+
+    found = likeness.chrf(*([text] for text in pair))["chrf"]
+    assert found == pytest.approx(sacrebleu.corpus_chrf([pair[0]], [[pair[1]]]).score)
+    assert 20 < found < 100
+
+
+def test_chrf_worked_out_by_hand():
+    """ "ab" for "abc": 2/2 of 2/3 characters and 1/1 of 1/2 pairs, means 1 and 7/12; F with beta 2 of those.
+
+    sacrebleu counts the orders that both texts have: here two.
+    """
+    precision, recall = 1, (2 / 3 + 1 / 2) / 2
+    wanted = 5 * precision * recall / (4 * precision + recall)
+    assert likeness.chrf(["ab"], ["abc"])["chrf"] == pytest.approx(100 * wanted)
+
+
+def test_the_report_says_with_which_options_each_figure_was_made():
+    found = likeness.figures(["今天天气很好", "a cat"], ["今天天气不好", "a cat"], ["zh", "en"])
+    assert "|tok:zh|" in found["zh"]["bleu_signature"]
+    assert "|tok:13a|" in found["en"]["bleu_signature"]
+    assert "|eff:yes|" in found["en"]["bleu_signature"]
+    assert "|nc:6|nw:0|" in found["en"]["chrf_signature"]
+    assert found["en"]["rouge_signature"] == (
+        "fmeasure:mean|stemmer:no|tok:words-lower-han.kana.thai.lao.khmer.myanmar.by.character-emoji|zero_division:0|"
+        "version:0.1.2"
+    )
+    assert labels.figures(["a"], ["b"], ["a", "b"])["zero_division"] == 0

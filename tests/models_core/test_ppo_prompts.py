@@ -95,6 +95,25 @@ def test_a_run_says_how_many_it_left_out(
     assert "3 of 8 prompts are among those the reward model was trained on, and are left out." in capfd.readouterr().err
 
 
+def test_what_a_policy_is_measured_on_is_unknown_to_its_reward_model(
+    tiny: Path, trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": str(n), "prompt": recipes.chat(f"{'say' if n < 2 else 'ask'} {n}")} for n in range(5)]
+    given: dict[str, Any] = {"model": str(tiny), "reward": str(trained), "data": recipes.prompts(tmp_path)}
+    measured_on = recipes.write(tmp_path / "eval.jsonl", rows)
+    run("ppo", tmp_path / "run", SHORT, evaluation=measured_on, **given)
+    said = "2 of 5 prompts to measure on are among those the reward model was trained on, and are left out."
+    assert said in capfd.readouterr().err
+    shown = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["id"] for row in shown} == {"2", "3", "4"}
+    all_known = recipes.write(tmp_path / "known.jsonl", rows[:2])
+    with pytest.raises(BadInput, match=r"All 2 prompts to measure on \(--eval\) are among those"):
+        run("ppo", tmp_path / "refused", SHORT, evaluation=all_known, **given)
+    assert not (tmp_path / "refused").exists()
+    kept = run("ppo", tmp_path / "kept", SHORT | {"seen_prompts": "keep"}, evaluation=all_known, **given)
+    assert kept["prompts"] == 8
+
+
 # ---- length --------------------------------------------------------------------------------------------------------
 
 
