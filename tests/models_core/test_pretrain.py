@@ -97,6 +97,12 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(text, tmp_pa
         assert metrics(tmp_path / "whole") == metrics(folder)
         samples = [(path / "samples.jsonl").read_text(encoding="utf-8") for path in (tmp_path / "whole", folder)]
         assert samples[0] == samples[1] != ""
+        results = [
+            json.loads((path / "result.json").read_text(encoding="utf-8")) for path in (tmp_path / "whole", folder)
+        ]
+        assert results[0]["sha256"] == results[1]["sha256"], looks
+        tokenizer = json.loads((folder / "model" / "tokenizer_config.json").read_text(encoding="utf-8"))
+        assert not {"local_files_only", "is_local"} & tokenizer.keys()
 
 
 def test_held_out_text_teaches_neither_tokenizer_nor_model(text, tmp_path):
