@@ -139,7 +139,10 @@ def _removals(number: int) -> list[tuple[QuerySet[Any], Callable[[list[int]], No
     judgments = Judgment.with_unfinished.filter(data_import=number)
     of_tasks = Q(task__in=Task.with_unfinished.filter(data_import=number).values("pk"))
     rows: list[QuerySet[Any]] = [Assignment.objects.filter(of_tasks), TaskResponse.objects.filter(of_tasks)]
-    rows += [model.with_unfinished.filter(data_import=number) for model in (Task, Demonstration, Response, Prompt)]
+    rows += [model.with_unfinished.filter(data_import=number) for model in (Task, Demonstration, Response)]
+    # Chats before the prompts that they began as, which may be in another batch.
+    prompts = Prompt.with_unfinished.filter(data_import=number)
+    rows += [prompts.exclude(opening=None), prompts]
     return [(judgments, partial(_delete_judgments, judgments)), *((found, partial(_delete, found)) for found in rows)]
 
 

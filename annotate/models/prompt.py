@@ -97,7 +97,8 @@ class Prompt(ImportableModel):
         """The project's prompt of this content hash. One of an unfinished import is everybody's from now on."""
         found = cls.with_unfinished.filter(project_id=project_id, content_hash=digest).first()
         if found is not None and found.data_import is not None:
-            cls.with_unfinished.filter(pk=found.pk).update(data_import=None)
+            # With the prompt that it began as: the import, should it fail, couldn't remove that one from under it.
+            cls.with_unfinished.filter(pk__in=[found.pk, found.opening_id]).update(data_import=None)
             found.data_import = None
         return found
 

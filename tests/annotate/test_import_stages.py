@@ -31,6 +31,7 @@ from annotate.models import (
     TaskResponse,
 )
 from annotate.models.data_import import writing
+from annotate.models.prompt import content_hash
 from tests import volume
 from tests.cast import Cast, keys_of, make_cast
 from tests.conftest import ROOT, wait_until
@@ -85,7 +86,7 @@ def test_rows_are_seen_all_at_once_or_not_at_all(cast, tmp_path, monkeypatch):
     report = import_file(project=cast.project, path=path, by=cast.manager)
     assert len(batches) > 2
     assert batches == [NOTHING] * len(batches)
-    assert report.created == {"prompts": 60, "demonstrations": 15, "tasks": 30, "judgments": 15}
+    assert report.created == {"prompts": 60, "demonstrations": 15, "responses": 0, "tasks": 30, "judgments": 15}
     expected = {"prompts": 60, "tasks": 30, "judgments": 15, "demonstrations": 15, "responses": 75, "open": 15}
     assert seen(cast) == expected
     assert queue.claim_next(labeler=cast.labeler, project=cast.project) is not None
@@ -142,6 +143,41 @@ def test_a_prompt_that_a_labeler_writes_meanwhile_stays_when_the_import_fails(ca
         import_file(project=cast.project, path=path, by=cast.manager)
     assert [prompt.question for prompt in Prompt._base_manager.all()] == ["Imported 3?"]
     assert Response._base_manager.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("claimed", [False, True], ids=["hidden", "claimed"])
+def test_chats_and_what_they_began_as_go_with_an_import_that_fails(tmp_path, monkeypatch, claimed):
+    """They are written in one batch and removed in many; a chat that somebody else's is now keeps its beginning."""
+    cast = make_cast()
+    chats = [[*messages(f"Hello {n}."), {"role": "assistant", "content": "Hi."}, *messages("Why?")] for n in range(6)]
+    rows = [{"prompt": chat, "opening": messages(f"Hello {n}.")} for n, chat in enumerate(chats)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    add = imports.RowStore.add
+
+    def claim(store, rows):
+        add(store, rows)
+        if claimed:
+            assert Prompt.known(project_id=cast.project.pk, digest=content_hash(chats[5])) is not None
+
+    def out_of_room(store):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(imports.RowStore, "add", claim)
+    monkeypatch.setattr(imports.RowStore, "apply_to_known", out_of_room)
+    remove = import_stages._remove
+
+    def in_small_batches(*arguments, **named):
+        monkeypatch.setattr(pacing, "FIRST_BATCH", 2)
+        return remove(*arguments, **named)
+
+    monkeypatch.setattr(import_stages, "_remove", in_small_batches)
+    with pytest.raises(OSError, match="no space left"):
+        import_file(project=cast.project, path=path, by=cast.manager)
+    assert DataImport.objects.get().state == "failed"
+    left = {prompt.messages[0]["content"] for prompt in Prompt._base_manager.all()}
+    assert (left, Prompt._base_manager.count()) == (({"Hello 5."}, 2) if claimed else (set(), 0))
 
 
 @pytest.mark.django_db(transaction=True)
