@@ -50,7 +50,9 @@ class RowStore:
         self.not_kept: Counter[tuple[str, str]] = Counter()
         self._said: Counter[str] = Counter()
         self._guessed: Counter[str] = Counter()
-        self._changed: dict[str, Prompt] = {}
+        # By the key of a prompt that was there already: what rows say of it, written at the end.
+        self._upsetting: set[int] = set()
+        self._ids: dict[int, str] = {}
         self._authors: dict[tuple[str, str], Author] = {}
         self._labelers: dict[str, User] = {}
         # Judgments of rows that name their task: (prompt, task, texts) -> task and who has judged it.
@@ -68,7 +70,12 @@ class RowStore:
 
     def apply_to_known(self) -> None:
         """Write what rows say of prompts that were there already: at the end, with all that the import shows."""
-        Prompt.with_unfinished.bulk_update(self._changed.values(), ["sensitive", "external_id"], batch_size=500)
+        # Each field by itself: whoever marked a prompt as upsetting meanwhile did so for good.
+        upsetting = sorted(self._upsetting)
+        for start in range(0, len(upsetting), 500):
+            Prompt.with_unfinished.filter(pk__in=upsetting[start : start + 500]).update(sensitive=True)
+        named = [Prompt(pk=key, external_id=name) for key, name in self._ids.items()]
+        Prompt.with_unfinished.bulk_update(named, ["external_id"], batch_size=500)
 
     def add(self, rows: Sequence[ImportedRow]) -> None:
         """Store a batch of rows in their order."""
@@ -145,9 +152,12 @@ class RowStore:
 
     def _compare_with_known(self, row: ImportedRow, prompt: Prompt) -> None:
         """A mark of what may upset is added to a prompt that is there; where a row says else of it, that is named."""
-        if row.sensitive and not prompt.sensitive:
-            prompt.sensitive = True
-            self._changed[prompt.content_hash] = prompt
+        if row.sensitive and not prompt.sensitive and prompt.pk not in self._upsetting:
+            if prompt.pk is None:
+                # Another row of this batch brought it, and it isn't written yet.
+                prompt.sensitive = True
+            else:
+                self._upsetting.add(prompt.pk)
             self._said[_("Prompts that were there already and are marked as upsetting now")] += 1
         elif row.sensitive is False and prompt.sensitive:
             self._note("sensitive", _("the prompt is marked as upsetting here"))
@@ -157,11 +167,14 @@ class RowStore:
             if value and value != stored:
                 self._note(key, _("the prompt was there already with another"))
         is_prompt = not (row.ranked or row.rated or row.responses or row.demonstration)
-        if is_prompt and row.id and not prompt.external_id:
+        external_id = prompt.external_id or self._ids.get(prompt.pk, "")
+        if is_prompt and row.id and not external_id:
             # It was made as the opening of a chat, of which no row said an id.
-            prompt.external_id = row.id
-            self._changed[prompt.content_hash] = prompt
-        elif not (row.ranked or row.rated) and row.id and row.id != prompt.external_id:
+            if prompt.pk is None:
+                prompt.external_id = row.id
+            else:
+                self._ids[prompt.pk] = row.id
+        elif not (row.ranked or row.rated) and row.id and row.id != external_id:
             self._note("id", _("the prompt was there already with another"))
         if row.opening and prompt.opening is None and content_hash(row.opening) != prompt.content_hash:
             self._note("opening", _("the prompt was there already without one"))

@@ -23,9 +23,10 @@ def parse(row: Fields) -> ImportedRow:
     turns = []
     if "system" in row:
         turns.append({"role": "system", "content": row.text("system")})
-    for exchange in row.raw("history") or []:
-        if not isinstance(exchange, list) or len(exchange) != 2:
-            raise BadRow(_('"history" must be pairs of question and answer'))
+    history = row.raw("history") or []
+    if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+        raise BadRow(_('"history" must be pairs of question and answer'))
+    for exchange in history:
         for role, said in zip(("user", "assistant"), exchange, strict=True):
             turns.append({"role": role, "content": text_of(said, '"history"')})
     output = row.text("output") if row.values.get("output") is not None else None

@@ -335,6 +335,9 @@ def _ratings(row: Fields, key: str) -> dict[str, float]:
     """Numbers by criterion; as a table of Parquet has them, a list of name and value. What is no number is named."""
     given = row.raw(key)
     if isinstance(given, list) and all(isinstance(item, dict) and set(item) == {"name", "value"} for item in given):
+        names = [text_of(item["name"], "a rating's name", longest=LONGEST_LABEL) for item in given]
+        if len(set(names)) < len(names):
+            raise BadRow(_("%(name)s names one thing twice") % {"name": row.named(key)})
         given = {item["name"]: item["value"] for item in given}
     if given is None or given == "":
         return {}
