@@ -31,7 +31,7 @@ def numbered(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         number += 1
         yield number, raw
         while len(raw) > MAX_LINE_BYTES and not raw.endswith(b"\n"):
-            raw = file.readline(MAX_LINE_BYTES)
+            raw = file.readline(MAX_LINE_BYTES + 1)
 
 
 def whole(path: Path) -> list[Any]:

@@ -36,6 +36,10 @@ to a fiftieth; what shrinks to a thousandth was made to fill memory."""
 FREE_OF_FOLDING = 64 * 2**20
 BLOCK = 2**20
 ROWS_OF_PARQUET = 16
+MOST_OF_COLUMN = 512 * 2**20
+"""Bytes of one column of a row group of Parquet. One value, or a dictionary that each row repeats, may be as large."""
+MOST_VALUES_OF_COLUMN = 50_000_000
+"""A list of a billion nulls takes a few bytes of a Parquet file, and gigabytes when it is read."""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # The order matters: UTF-32's little-endian mark begins with UTF-16's.
 MARKS = (
@@ -87,7 +91,8 @@ def lines(path: Path) -> Iterator[tuple[str, str | BadRow]]:
                 )
             text = _decoded(raw, first=number == 1)
             if isinstance(text, BadRow) or text.strip():
-                yield f"line {number}", text if isinstance(text, BadRow) else text.strip()
+                # What JSON takes for blank, and no other space: an ideographic one begins a paragraph.
+                yield f"line {number}", text if isinstance(text, BadRow) else text.strip(" \t\r\n")
 
 
 def objects(path: Path, *, name: str = "") -> Iterator[tuple[str, Row]]:
@@ -414,15 +419,57 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            groups = [file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups)]
-            _check_size(sum(groups), path)
-            for batch in file.iter_batches(batch_size=ROWS_OF_PARQUET, use_threads=False):
-                rows = batch.to_pylist() if batch.nbytes <= 2 * LONGEST_LINE else _one_by_one(batch)
-                for row in rows:
+            batch_size = _rows_at_once(file, path)
+            for batch in file.iter_batches(batch_size=batch_size, use_threads=False):
+                for row in batch.to_pylist() if _is_small(batch) else _one_by_one(batch):
                     number += 1
                     yield f"row {number}", _without_nulls(row) if isinstance(row, dict) else row
-    except (pa.ArrowException, OSError, ValueError):
+    except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise BadFile(_("%(file)s is a broken Parquet file.") % {"file": path.name}) from None
+
+
+def _rows_at_once(file: Any, path: Path) -> int:
+    """How many rows to read at a time so that few bytes are in memory, by what the file says of itself."""
+    names = file.schema_arrow.names
+    if len(set(names)) < len(names) or len(names) > MOST_COLUMNS:
+        raise BadFile(
+            _("%(file)s has two columns of one name, or more than %(columns)s columns.")
+            % {"file": path.name, "columns": f"{MOST_COLUMNS:,}"}
+        )
+    metadata, largest = file.metadata, 1
+    size = 0
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        size += group.total_byte_size
+        _check_size(size, path)
+        for column in map(group.column, range(group.num_columns)):
+            largest = max(largest, column.total_uncompressed_size)
+            if largest > MOST_OF_COLUMN or column.num_values > MOST_VALUES_OF_COLUMN:
+                raise BadFile(
+                    _("%(file)s has too much of a column in one row group. Write it with row groups of 10,000 rows.")
+                    % {"file": path.name}
+                )
+    return max(1, min(ROWS_OF_PARQUET, ROWS_OF_PARQUET * LONGEST_LINE // largest))
+
+
+def _is_small(batch: Any) -> bool:
+    return batch.nbytes <= 2 * LONGEST_LINE and _values_in(batch.columns) <= MOST_VALUES
+
+
+def _values_in(arrays: list[Any]) -> int:
+    """How many values the columns hold at any depth: nulls take no bytes until they are read."""
+    count = 0
+    while arrays:
+        array = arrays.pop()
+        count += len(array)
+        if hasattr(array, "keys"):
+            # A map, which is the one list that Arrow doesn't flatten.
+            first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
+            arrays += [array.keys.slice(first, last - first), array.items.slice(first, last - first)]
+        elif hasattr(array, "flatten"):
+            inner = array.flatten()
+            arrays += inner if isinstance(inner, list) else [inner]
+    return count
 
 
 def _one_by_one(batch: Any) -> Iterator[dict[str, Any] | BadRow]:
@@ -430,6 +477,8 @@ def _one_by_one(batch: Any) -> Iterator[dict[str, Any] | BadRow]:
         single = batch.slice(index, 1)
         if single.get_total_buffer_size() and single.nbytes > LONGEST_LINE:
             yield BadRow(_("the row is larger than %(size)s MB") % {"size": LONGEST_LINE // 2**20})
+        elif _values_in(single.columns) > MOST_VALUES:
+            yield BadRow(_("more than %(values)s values in a row") % {"values": f"{MOST_VALUES:,}"})
         else:
             yield single.to_pylist()[0]
 

@@ -8,10 +8,13 @@ import tracemalloc
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from django.core.management import call_command
 
-from annotate import snapshots
+from annotate import imports, pacing, snapshots
+from annotate.errors import Refused
 from annotate.formats import files
 from annotate.imports import import_file
 from annotate.models import Author, Demonstration, Judgment, JudgmentRevision, Prompt, Response, Task
@@ -69,6 +72,42 @@ def test_a_known_prompt_gets_the_mark_that_it_may_upset(imported):
     report = imported([{"id": 1, "prompt": PROMPT, "sensitive": True}])
     assert Prompt.objects.get().sensitive
     assert "marked as upsetting now: 1." in report.summary
+
+
+def test_marks_of_known_prompts_stay_whatever_later_rows_and_people_say(imported, monkeypatch):
+    """Rows of other batches add an id; somebody marks a prompt by hand while the file comes in."""
+    opening, other = PROMPT, [{"role": "user", "content": "Name a stone."}]
+    chats = [[*start, {"role": "assistant", "content": "No."}, *PROMPT] for start in (opening, other)]
+    imported([{"prompt": chat, "opening": start} for chat, start in zip(chats, (opening, other), strict=True)])
+    monkeypatch.setattr(pacing, "FIRST_BATCH", 1)
+    add = imports.RowStore.add
+
+    def marked_meanwhile(store, rows):
+        add(store, rows)
+        Prompt.objects.filter(messages=other).update(sensitive=True)
+
+    monkeypatch.setattr(imports.RowStore, "add", marked_meanwhile)
+    imported([{"id": "b", "prompt": other}, {"prompt": opening, "sensitive": True}, {"id": "a", "prompt": opening}])
+    found = {prompt.question: prompt for prompt in Prompt.objects.filter(opening=None)}
+    assert {question: (prompt.external_id, prompt.sensitive) for question, prompt in found.items()} == {
+        "Name a fruit.": ("a", True),
+        "Name a stone.": ("b", True),
+    }
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "a", "output": "b", "history": True},
+        {"instruction": "a", "output": "b", "history": 5},
+        {"prompt": PROMPT, "completion": "a", "ratings": [{"name": [], "value": 1}]},
+        {"prompt": PROMPT, "completion": "a", "ratings": [{"name": "x", "value": 1}, {"name": "x", "value": 2}]},
+    ],
+)
+def test_a_value_of_a_kind_that_nobody_writes_breaks_its_line(imported, row):
+    report = imported([row])
+    assert len(report.errors) == 1
+    assert report.errors[0].startswith("line 1: ")
 
 
 @pytest.mark.parametrize("count", [1, 10])
@@ -181,6 +220,66 @@ def test_a_file_that_unfolds_to_empty_lists_takes_little_memory(imported, monkey
 def test_a_row_of_very_many_values_is_refused_before_it_is_read(imported):
     (error,) = imported('{"prompt": "Why?", "x": [' + "[]," * 300_000 + "[]]}").errors
     assert error == "line 1: more than 200,000 values in a row"
+
+
+LISTS_OF_NULLS = {
+    "list": (pa.list_(pa.null()), lambda count: [None] * count),
+    "struct": (pa.struct({"a": pa.list_(pa.null())}), lambda count: {"a": [None] * count}),
+    "map": (pa.map_(pa.string(), pa.null()), lambda count: [("a", None)] * count),
+}
+
+
+@pytest.mark.parametrize("kind", LISTS_OF_NULLS)
+def test_lists_of_nulls_of_a_parquet_file_are_counted_before_they_are_read(imported, tmp_path, kind):
+    """They take next to no bytes in the file, nor in Arrow's memory."""
+    arrow_type, value = LISTS_OF_NULLS[kind]
+    texts = [f"Name fruit {number}." for number in range(3)]
+    column = pa.array([value(2), value(files.MOST_VALUES + 1), value(2)], arrow_type)
+    pq.write_table(pa.table({"prompt": texts, "x": column}), tmp_path / "nulls.parquet")
+    assert (tmp_path / "nulls.parquet").stat().st_size < 20_000
+    report = imported((tmp_path / "nulls.parquet").read_bytes(), "nulls.parquet")
+    assert report.errors == ("row 2: more than 200,000 values in a row",)
+
+
+def test_a_parquet_file_of_too_much_is_refused_by_its_metadata(imported, tmp_path, monkeypatch):
+    pq.write_table(pa.table({"prompt": ["a"], "x": pa.array([[None] * 2_000])}), tmp_path / "data.parquet")
+    content = (tmp_path / "data.parquet").read_bytes()
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+    for name, limit in (("MOST_VALUES_OF_COLUMN", 1_999), ("MOST_OF_COLUMN", 10)):
+        with monkeypatch.context() as patch:
+            patch.setattr(files, name, limit)
+            with pytest.raises(Refused, match="too much of a column in one row group"):
+                imported(content, "data.parquet")
+
+
+def test_fewer_rows_at_a_time_are_read_of_a_column_of_large_values(tmp_path, monkeypatch):
+    """A dictionary's one value stands in every row: sixteen of them are sixteen times its size."""
+    monkeypatch.setattr(files, "LONGEST_LINE", 1_000)
+    pq.write_table(pa.table({"prompt": ["x" * 4_500] * 9}), tmp_path / "data.parquet")
+    sizes, iter_batches = [], pq.ParquetFile.iter_batches
+
+    def counted(file, batch_size, **named):
+        sizes.append(batch_size)
+        return iter_batches(file, batch_size=batch_size, **named)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    rows = [row for _place, row in files.objects(tmp_path / "data.parquet")]
+    assert [str(row) for row in rows] == ["the row is larger than 0 MB"] * 9
+    assert sizes == [3]
+
+
+def test_a_parquet_file_with_a_date_beyond_any_calendar_is_refused(imported, tmp_path):
+    column = pa.array([2**31 - 1], pa.date32())
+    pq.write_table(pa.table({"prompt": ["a"], "at": column}), tmp_path / "data.parquet")
+    with pytest.raises(Refused, match="broken Parquet file"):
+        imported((tmp_path / "data.parquet").read_bytes(), "data.parquet")
+
+
+def test_a_parquet_file_with_a_column_twice_is_refused(imported, tmp_path):
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["prompt", "prompt"])
+    pq.write_table(table, tmp_path / "data.parquet")
+    with pytest.raises(Refused, match="two columns of one name"):
+        imported((tmp_path / "data.parquet").read_bytes(), "data.parquet")
 
 
 def test_an_array_is_read_item_by_item_across_blocks(imported, monkeypatch):
