@@ -98,7 +98,7 @@ def _compiled(cls: type[Lexer], pattern: Any, flags: int, state: str) -> Callabl
         return re.compile(written, flags).match
     # The two packages number the flag differently.
     ascii_only = regex.ASCII if flags & re.ASCII else 0
-    match = regex.compile(written, (flags & ~re.ASCII) | ascii_only | regex.VERSION0).match
+    match: Any = regex.compile(written, (flags & ~re.ASCII) | ascii_only | regex.VERSION0).match
     return lambda text, *span: match(text, *span, timeout=_time_left())
 
 
