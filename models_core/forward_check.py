@@ -5,6 +5,7 @@ of transformers, a hook, a machine on which a kernel errs. Where they differ the
 and that is said. It costs two passes over about a hundred tokens.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,10 +34,15 @@ def rows(vocabulary: int) -> list[list[int]]:
 
 
 def difference(found: Tensor, expected: Tensor) -> float:
-    """How far two tensors are apart, beside the size of the second; infinite where one is no finite number."""
+    """How far two tensors are apart, beside the size of the second; infinite where the first alone is no finite number.
+
+    NaN where the second is none: weights that overflow say nothing of the way that they are computed.
+    """
     found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
+    if not torch.isfinite(expected).all():
+        return float("nan")
     apart = float((found - expected).norm() / expected.norm().clamp(min=1e-12))
-    return apart if torch.isfinite(found).all() and torch.isfinite(expected).all() else float("inf")
+    return apart if torch.isfinite(found).all() else float("inf")
 
 
 def hold(trunk: Any, what: str, *, fast: Callable[[], Tensor], plain: Callable[[], Tensor]) -> bool:
@@ -53,7 +59,7 @@ def hold(trunk: Any, what: str, *, fast: Callable[[], Tensor], plain: Callable[[
 
 def note(trunk: Any, what: str, *, apart: float, dtype: torch.dtype, seconds: float) -> bool:
     """Keep what a comparison came to; whether the two ways are the same."""
-    is_same = apart <= TOLERANCES.get(dtype, 0.0)
+    is_same = math.isnan(apart) or apart <= TOLERANCES.get(dtype, 0.0)
     found = getattr(trunk, FOUND, {}) | {what: {"difference": apart, "seconds": seconds}}
     setattr(trunk, FOUND, found)
     if not is_same and not hasattr(trunk, families.DIFFERS):

@@ -1,6 +1,7 @@
 """Once for every model the fast ways are held against transformers' own forward; where they differ they are closed."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,12 @@ def test_a_key_that_the_fast_ways_were_not_taught_closes_them(
     setattr(model.config, key, value)
     assert families.fast_ways(model).packed == is_fast
     assert (not is_fast) == (f"{key}={value}" in families.fast_ways(model).reasons)
+
+
+def test_weights_that_overflow_say_nothing_of_the_way_they_are_computed() -> None:
+    overflowed = torch.tensor([1.0, torch.inf])
+    assert math.isnan(forward_check.difference(torch.zeros(2), overflowed))
+    assert forward_check.difference(overflowed, torch.zeros(2)) == math.inf
+    trunk = torch.nn.Linear(1, 1)
+    assert forward_check.hold(trunk, "it", fast=lambda: overflowed, plain=lambda: overflowed)
+    assert not forward_check.hold(trunk, "it", fast=lambda: overflowed, plain=lambda: torch.zeros(2))
