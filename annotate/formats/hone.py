@@ -148,9 +148,10 @@ def _votes(row: Fields) -> list[ImportedRow | LeftOut]:
     names = _pair_names(row)
     texts = [row.text(key) for key in ("response_a", "response_b")]
     rows: list[ImportedRow | LeftOut] = []
-    for vote in row.objects("votes"):
+    for number, vote in enumerate(row.objects("votes"), start=1):
         choice = vote.label("choice").lower()
-        voter = vote.label("annotator") or vote.label("labeler")
+        # Of a row's unnamed voters each is a person of their own.
+        voter = vote.label("annotator") or vote.label("labeler") or f"voter {number}"
         if choice == "skip":
             vote.ignore(*vote.values)
             rows.append(LeftOut(_("the voter skipped it")))

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_noop
 
 from annotate.formats.rows import (
     MOST_RESPONSES,
+    BadRow,
     Fields,
     ImportedResponse,
     ImportedRow,
@@ -29,6 +30,8 @@ def recognises(row: dict[str, Any]) -> bool:
 
 
 def parse(row: Fields) -> list[ImportedRow | LeftOut]:
+    if not isinstance(row.values.get("prompt"), dict):
+        raise BadRow(_("%(name)s must be an object") % {"name": row.named("prompt")})
     root = row.within("prompt", row.values["prompt"])
     found = list(_below(root, before=[], opening=None))
     return found or [LeftOut(_("no replies to it were ranked"))]

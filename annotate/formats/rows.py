@@ -185,7 +185,7 @@ class Fields:
             return None
         if isinstance(word, bool):
             return word
-        if word in WORDS:
+        if isinstance(word, str) and word in WORDS:
             return WORDS[word]
         raise BadRow(_("%(name)s must be true, false or null") % {"name": self.named(key)})
 

@@ -185,6 +185,13 @@ def test_votes_are_a_judgment_each_and_skips_are_counted(imported):
     assert second.content["timestamp"] == "2023-05-30 05:18:34"
 
 
+def test_votes_that_name_no_voter_are_a_judgment_each(imported):
+    row = {"id": "v", "prompt": PROMPT, "response_a": "a", "response_b": "b", "votes": [{"choice": "a"}] * 3}
+    report = imported([row])
+    assert (report.created["tasks"], report.created["judgments"], report.duplicates) == (1, 3, 0)
+    assert imported([row]).duplicates == 3
+
+
 def test_a_rated_response_is_a_rating_and_no_ideal_answer(imported):
     rows = [
         {"prompt": PROMPT, "response": "", "score": 6.5, "scale": "1-10", "critique": "Vague.", "judge": "gpt-4"},

@@ -1,0 +1,138 @@
+"""Every field of every format with every odd value: a row that can be stored, or a reason; nothing else."""
+
+import copy
+import dataclasses
+import datetime
+import decimal
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from annotate.formats import IMPORTERS
+from annotate.formats.rows import BadRow, ImportedRow, LeftOut, parsed
+
+PROMPT = [{"role": "user", "content": "Name a fruit."}]
+JUDGED = {
+    "labeler": "l",
+    "weight": 1,
+    "seconds": 2,
+    "timestamp": "2020-01-01",
+    "comment": "c",
+    "rubric": 1,
+    "task": "t",
+}
+RATED = {"ratings": {"x": 1}, "score": 1, "label": True, "flags": ["f"], "acceptable": True, "critique": "c"}
+RANKED = {"text": "a", "rank": 1, "score": 1, "ratings": {"q": 1}, "flags": ["x"], "note": "n", "acceptable": False}
+VOTE = {"choice": "a", "annotator": "z", "strength": "tie", "a_acceptable": True, "comment": "c", "timestamp": "2020"}
+ANNOTATION = {"was_cancelled": False, "completed_by": {"id": 1}, "lead_time": 2, "created_at": "x"}
+REPLY = {"text": "b", "role": "assistant", "rank": 0, "synthetic": True, "model_name": "m", "deleted": False}
+ROWS: list[tuple[str, dict[str, Any]]] = [
+    ("hone", {"prompt": PROMPT, "id": "1", "lang": "en", "source": "s", "kind": "plain", "use_case": "other"}),
+    ("hone", {"prompt": PROMPT, "sensitive": True, "split": "train", "opening": PROMPT, "system": "s"}),
+    ("hone", {"prompt": "a", "response": "b", "author": "x", "author_kind": "person", "finish_reason": "eos"}),
+    ("hone", {"prompt": PROMPT, "completion": [{"role": "assistant", "content": "a"}], "origin": "human", **RATED}),
+    ("hone", {"prompt": PROMPT, "chosen": "a", "rejected": "b", "models": ["a", "b"], "margin": 1, **JUDGED}),
+    ("hone", {"prompt": PROMPT, "responses": [{**RANKED, "model": "m"}, {"text": "b", "rank": 2}], **JUDGED}),
+    ("hone", {"prompt": PROMPT, "response_a": "a", "response_b": "b", "models": ["x", "y"], "votes": [VOTE]}),
+    ("alpaca", {"instruction": "a", "input": "b", "output": "c", "history": [["a", "b"]], "system": "s", "id": 1}),
+    ("alpaca_eval", {"instruction": "a", "output_1": "b", "output_2": "c", "preference": 1.2, "generator_1": "x"}),
+    (
+        "conversations",
+        {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "label": True},
+    ),
+    ("conversations", {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}], "model": "m"}),
+    ("conversations", {"conversation": PROMPT, "chosen": {"from": "gpt", "value": "b"}, "rejected": "c", "judge": "x"}),
+    ("hh", {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}),
+    (
+        "label_studio",
+        {
+            "id": 1,
+            "data": {"prompt": "a", "answer1": "b", "answer2": "c"},
+            "annotations": [{**ANNOTATION, "result": [{"type": "pairwise", "value": {"selected": "left"}}]}],
+        },
+    ),
+    ("mt_bench", {"question_id": 1, "turns": ["a", "b"]}),
+    (
+        "oasst",
+        {
+            "message_tree_id": "t",
+            "prompt": {
+                "text": "a",
+                "role": "prompter",
+                "message_id": "m",
+                "lang": "en",
+                "rank": 0,
+                "replies": [{**REPLY, "replies": [{"text": "c", "role": "prompter"}]}, {**REPLY, "rank": 1}],
+            },
+        },
+    ),
+    (
+        "open_instruct",
+        {
+            "prompt": "a",
+            "completion_a": "b",
+            "completion_b": "c",
+            "preference": "tie",
+            "model_a": "x",
+            "evaluator": "e",
+            "timestamp": "t",
+            "instance_id": 1,
+            "completion_a_is_acceptable": "yes",
+        },
+    ),
+    ("pandalm", {"instruction": "a", "response1": "b", "response2": "c", "annotator1": 1, "cmp_key": "a_b", "idx": 1}),
+    ("stack_exchange", {"question": "a", "response_j": "b", "response_k": "c", "qid": 1}),
+    ("truthful_qa", {"question": "a", "answer": "b", "model_type": "m", "true": 0.1, "info": 0.2}),
+    ("text", {"text": "a"}),
+]
+HUGE = "9" * 400
+ODD: list[Any] = [
+    *(None, True, False, 0, -1, 2.5, float("nan"), float("inf"), int(HUGE), 10**18 + 1),
+    *("", "  ", "\0", "\ud800", "a\ud800", "1e999", HUGE, "x" * 300, "\uff11\uff12", "\u0663"),
+    *([], [[]], [None], [1], ["a"], [{}], [{"a": {}}], [{"name": [], "value": 1}], {}, {"a": 1}, {"\ud800": "\ud800"}),
+    # What a Parquet file may hold besides.
+    *(b"x", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), decimal.Decimal("1.5"), [("a", 1)]),
+]
+
+
+def places(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield (*before, key)
+        yield from places(item, (*before, key))
+
+
+def changed(row: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    row = copy.deepcopy(row)
+    at: Any = row
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    return row
+
+
+@pytest.mark.parametrize(("format", "row"), ROWS, ids=[f"{name} {list(row)[-1]}" for name, row in ROWS])
+def test_a_field_of_any_value_can_be_stored_or_is_refused(format, row):
+    assert any(isinstance(each, ImportedRow) for each in parsed(IMPORTERS[format], copy.deepcopy(row)))
+    for place in places(row):
+        for value in ODD:
+            try:
+                found = parsed(IMPORTERS[format], changed(row, place, copy.deepcopy(value)))
+            except (BadRow, LeftOut) as reason:
+                str(reason).encode()  # it can be shown
+                continue
+            for each in found:
+                if isinstance(each, ImportedRow):
+                    text = json.dumps(dataclasses.asdict(each), ensure_ascii=False, allow_nan=False)
+                    assert "\\u0000" not in text, (place, value)
+                    text.encode()
+
+
+def test_whatever_a_first_row_holds_no_format_stumbles_over_it():
+    for _format, row in ROWS:
+        for place in places(row):
+            for value in ODD:
+                for module in IMPORTERS.values():
+                    assert module.recognises(changed(row, place, value)) in (True, False)
