@@ -5,7 +5,9 @@ taken back first, so that only the latest one counts. Nothing that others may re
 marked as withdrawn, and a prompt stays as soon as anything refers to it.
 """
 
-from django.db import transaction
+from functools import partial
+
+from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
@@ -97,14 +99,22 @@ def _store_prompt(judgment: Judgment, revision: JudgmentRevision) -> None:
     digest = content_hash(content["messages"])
     values = {name: content[name] for name in ("kind", "use_case", "language", "sensitive")}
     _discard_prompts(judgment, keep=digest)
-    Prompt.known(project_id=project.pk, digest=digest)
-    Prompt.objects.update_or_create(
+    new = {"messages": content["messages"], "source": "labelers", "author": Author.of(judgment.labeler)}
+    store = partial(
+        Prompt.objects.update_or_create,
         project=project,
         content_hash=digest,
         defaults=values,
-        create_defaults=values
-        | {"messages": content["messages"], "source": "labelers", "author": Author.of(judgment.labeler)},
+        create_defaults=values | new,
     )
+    Prompt.known(project_id=project.pk, digest=digest)
+    try:
+        with transaction.atomic():
+            store()
+    except IntegrityError:
+        # An import that isn't seen yet brought it a moment ago.
+        Prompt.known(project_id=project.pk, digest=digest)
+        store()
 
 
 def _discard_prompts(judgment: Judgment, *, keep: str | None) -> None:

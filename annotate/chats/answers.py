@@ -110,4 +110,8 @@ def prompt_of(assignment: Assignment, messages: Messages) -> Prompt:
                 opening=root,
             )
     except IntegrityError:
-        return Prompt.objects.get(project_id=assignment.project_id, content_hash=digest)
+        # Somebody, or an import that isn't seen yet, brought it a moment ago.
+        found = Prompt.known(project_id=assignment.project_id, digest=digest)
+        if found is None:
+            raise
+        return found

@@ -17,6 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from annotate import import_stages, imports, new_tasks, pacing, queue, snapshots
+from annotate.chats.answers import prompt_of
 from annotate.errors import Refused
 from annotate.imports import import_file
 from annotate.models import (
@@ -143,6 +144,37 @@ def test_a_prompt_that_a_labeler_writes_meanwhile_stays_when_the_import_fails(ca
         import_file(project=cast.project, path=path, by=cast.manager)
     assert [prompt.question for prompt in Prompt._base_manager.all()] == ["Imported 3?"]
     assert Response._base_manager.count() == 0
+
+
+@pytest.mark.parametrize("way", ["written", "chat"])
+def test_a_prompt_that_an_import_brings_at_the_same_moment_is_the_same_one(cast, monkeypatch, way):
+    """PostgreSQL lets both write: the labeler's turn comes after the import's, whose row isn't seen yet."""
+    text = messages("Imported 3?")
+    under_way = import_stages.begin(project=cast.project, by=None, file_name="rows.jsonl", wait=False)
+    known, arrived = Prompt.known, []
+
+    def brought_after_the_first_look(**named):
+        if arrived:
+            return known(**named)
+        with writing(under_way):
+            arrived.append(Prompt.objects.create(project=cast.project, messages=text, language="en"))
+        return None
+
+    opening = None if way == "written" else Prompt.objects.create(project=cast.project, messages=messages("Hello."))
+    kind = "write_prompt" if way == "written" else "chat"
+    Task.objects.create(project=cast.project, kind=kind, prompt=opening)
+    cast.project.task_kinds = [kind]
+    cast.project.save()
+    held = queue.claim_next(labeler=cast.labeler, project=cast.project)
+    monkeypatch.setattr(Prompt, "known", brought_after_the_first_look)
+    if way == "written":
+        submission = queue.Submission(
+            client_id=uuid.uuid4(), tiers=(), content={"kind": "plain", "query": "Imported 3?"}
+        )
+        queue.submit(assignment_id=held.pk, labeler=cast.labeler, submission=submission)
+    else:
+        assert prompt_of(held, text) == arrived[0]
+    assert Prompt.objects.get(content_hash=content_hash(text)) == arrived[0]
 
 
 @pytest.mark.django_db(transaction=True)
