@@ -12,7 +12,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -127,7 +127,11 @@ def open_account(*, token: str, username: str, password: str, full_name: str = "
         Invitation.objects.filter(pk=invitation.pk).update(taken_names=F("taken_names") + 1)
         raise Refused(_("Somebody has this user name already. Choose another one."))
     with transaction.atomic():
-        user.save()
+        try:
+            with transaction.atomic():
+                user.save()
+        except IntegrityError:  # somebody else made it a moment ago, or a second press of the button did
+            raise Refused(_("Somebody has this user name already. Choose another one.")) from None
         audit.record(verb="account.created", actor=user, subject=user, project=None, username=user.username)
         accept(token=token, user=user)
     return user

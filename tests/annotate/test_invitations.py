@@ -168,6 +168,20 @@ class TestWhoeverHoldsTheLink:
         assert not User.objects.filter(username="free").exists()
         assert roles(cast.outsider) == ["manager"]
 
+    def test_is_told_when_the_name_is_taken_meanwhile(self, manager: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        path, other, saved = invite(manager), invite(manager), User.save
+
+        def save_after_the_other(user: User, **kwargs: Any) -> None:
+            monkeypatch.undo()
+            assert Client().post(other, NEW).status_code == 302
+            saved(user, **kwargs)
+
+        monkeypatch.setattr(User, "save", save_after_the_other)
+        answer = Client().post(path, NEW)
+        assert answer.status_code == 409
+        assert "Somebody has this user name already" in answer.content.decode()
+        assert Client().post(path, NEW | {"username": "another"}).status_code == 302
+
     @pytest.mark.parametrize(
         ("fields", "sentence"),
         [
