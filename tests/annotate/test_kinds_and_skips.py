@@ -67,6 +67,13 @@ class TestOneKind:
         assert labeler.post("/p/kindness/work/kind", {"kind": ""}).status_code == 302
         assert claim(cast) is not None
 
+    def test_that_is_done_while_one_works_offers_the_others(self, cast: Cast, labeler: Client) -> None:
+        queue.choose_kind(labeler=cast.labeler, project=cast.project, kind="demonstrate")
+        Task.objects.filter(project=cast.project, kind="demonstrate").update(state=Task.State.WITHDRAWN)
+        fragment = labeler.get("/p/kindness/work/", headers=HTMX).content.decode()
+        assert "Nothing to do right now" in fragment
+        assert "Work on any kind" in fragment
+
     def test_of_another_person_is_theirs(self, cast: Cast) -> None:
         queue.choose_kind(labeler=cast.labeler, project=cast.project, kind="demonstrate")
         other = claim(cast, cast.second_labeler)

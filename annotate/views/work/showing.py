@@ -69,6 +69,9 @@ def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **co
     by_script = bool(request.htmx)  # type: ignore[attr-defined]
     context |= {"project": request.project, "may_manage": Capability.MANAGE in request.capabilities}
     context["report_reasons"] = Report.Reason.choices
+    if by_script and not (context.get("face") or context.get("shown_already")):
+        # There is nothing to do, perhaps of the chosen kind alone.
+        context["chosen_kind"] = queue.chosen_kind(labeler=request.user, project=request.project)
     if part == "answer" or not by_script:
         context["done"] = _judged_lately(request)
     if not by_script:
