@@ -36,6 +36,7 @@ GRACE_SECONDS, LEAST_RATE = 15.0, 16 * 2**10
 
 END_OF_HEAD = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.I)
+LENGTH_AT_ALL = re.compile(rb"\r\ncontent-length[ \t]*:", re.I)
 IN_PIECES = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.I)
 CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.I)
 
@@ -95,6 +96,8 @@ class BufferingWorker(ThreadWorker):
             self._look_at(conn)
 
     def _on_bytes(self, conn: Connection, sock: socket.socket) -> None:
+        if self.arriving.get(sock.fileno()) is not conn:  # closed since the poller saw it, to make room for another
+            return
         try:
             data = conn.sock.recv(65536)
         except BlockingIOError:
@@ -123,6 +126,10 @@ class BufferingWorker(ThreadWorker):
                 self._refuse(conn, "411 Length Required")
                 return
             length = LENGTH.search(head)
+            if length is None and LENGTH_AT_ALL.search(head):
+                # gunicorn may read a number out of it, and its thread would wait for so many bytes.
+                self._refuse(conn, "400 Bad Request")
+                return
             conn.needed = len(head) + (int(length[1]) if length else 0)
             conn.is_large = conn.needed - len(head) > BUFFERED_BYTES
             if CONTINUE.search(head) and not conn.is_large:
@@ -184,6 +191,8 @@ class BufferingWorker(ThreadWorker):
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_late_bytes, conn))
 
     def _on_late_bytes(self, conn: Connection, sock: socket.socket) -> None:
+        if self.lingering.get(sock.fileno(), (None, 0.0))[0] is not conn:  # as above
+            return
         try:
             if conn.sock.recv(65536):
                 return

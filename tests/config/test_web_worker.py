@@ -1,6 +1,7 @@
 """The web process against clients that are slow, silent or too large: others are answered meanwhile."""
 
 import os
+import selectors
 import socket
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gunicorn.config import Config
 
+from config.web_worker import BufferingWorker
 from tests.conftest import ROOT, end, free_port, wait_until
 
 THREADS = 2
@@ -80,9 +83,10 @@ def answer(client: socket.socket) -> bytes:
         b"GET / HTT",
         b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200\r\n\r\nlogin=",
         b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 600000000\r\n\r\nlogin=",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: %022d\r\n\r\nbody" % 200,
         b"GET /healthz HTTP/1.0\r\n\r\n",  # answered, and never closed by the client
     ],
-    ids=["silent", "in the head", "in the body", "before a large body", "after the answer"],
+    ids=["silent", "in the head", "in the body", "before a large body", "with a long length", "after the answer"],
 )
 def test_forty_slow_clients_keep_nobody_waiting(port: int, beginning: bytes) -> None:
     slow = [connect(port, beginning) for _ in range(40)]
@@ -122,6 +126,33 @@ def test_a_body_of_no_stated_length_and_a_head_without_end_are_refused(port: int
     assert answer(in_pieces).startswith(b"HTTP/1.1 411 ")
     endless = connect(port, b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"x" * 40_000)
     assert answer(endless).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("length", ["0" * 20 + "5", "+5", "5, 5", ""])
+def test_a_length_that_is_no_plain_number_is_refused(port: int, length: str) -> None:
+    client = connect(port, f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode())
+    assert answer(client).startswith(b"HTTP/1.1 400 ")
+
+
+def test_who_is_closed_to_make_room_may_have_sent_something_meanwhile() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    settings = Config()
+    settings.set("worker_connections", 2)  # room for one
+    worker = BufferingWorker(1, os.getppid(), [listener], None, 30, settings, None)
+    with listener, selectors.DefaultSelector() as worker.poller:
+        worker.set_accept_enabled(True)
+        with connect(listener.getsockname()[1]) as first:
+            worker.wait_for_and_dispatch_events(PATIENCE)
+            # The poller reports both at once, in the order in which they happened.
+            with connect(listener.getsockname()[1]) as second:
+                first.sendall(b"GET")
+                worker.wait_for_and_dispatch_events(PATIENCE)
+                assert [conn.client for conn in worker.arriving.values()] == [second.getsockname()]
+                worker.wait_for_and_dispatch_events(0)
+        for conn in list(worker.arriving.values()):
+            worker._drop(conn)
+    worker.tmp.close()
 
 
 def test_a_request_in_small_parts_and_the_next_on_its_connection(port: int) -> None:
