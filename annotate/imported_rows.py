@@ -153,7 +153,7 @@ class RowStore:
     def _compare_with_known(self, row: ImportedRow, prompt: Prompt) -> None:
         """A mark of what may upset is added to a prompt that is there; where a row says else of it, that is named."""
         if row.sensitive and not prompt.sensitive and prompt.pk not in self._upsetting:
-            if prompt.pk is None:
+            if prompt._state.adding:
                 # Another row of this batch brought it, and it isn't written yet.
                 prompt.sensitive = True
             else:
@@ -170,7 +170,7 @@ class RowStore:
         external_id = prompt.external_id or self._ids.get(prompt.pk, "")
         if is_prompt and row.id and not external_id:
             # It was made as the opening of a chat, of which no row said an id.
-            if prompt.pk is None:
+            if prompt._state.adding:
                 prompt.external_id = row.id
             else:
                 self._ids[prompt.pk] = row.id
