@@ -240,6 +240,11 @@ def test_it_happens_by_itself_once_for_every_reason(cast: Cast, reward: ModelVer
     (again,) = uncertainty.start_due()
     finish(again)
     versions.promote(reward, by=cast.manager)
+    assert uncertainty.start_due() == []  # it was in use already
+    other = ModelVersion.objects.create(
+        project=cast.project, kind="reward", number=2, folder=reward.folder, metrics={"ensemble": 3}
+    )
+    versions.promote(other, by=cast.manager)
     (third,) = uncertainty.start_due()
     finish(third)
     ModelVersion.objects.filter(pk=reward.pk).update(metrics={})
