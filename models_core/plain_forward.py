@@ -128,18 +128,22 @@ class _Given(ModelOutput):
 def _instead_of(model: Any, states: Tensor) -> Iterator[list[bool]]:
     """Within it the trunk returns these states of whatever it is given; what is yielded is empty until it was asked."""
     body = getattr(model, model.base_model_prefix)
+    # OPT's causal model asks the decoder inside its trunk and passes the trunk itself by.
+    bodies = [body, *(part for name, part in body.named_children() if name == "decoder")]
     called: list[bool] = []
 
     def forward(*_: Any, **__: Any) -> _Given:
         called.append(True)
         return _Given(last_hidden_state=states)
 
-    usual = vars(body).get("forward")
-    body.forward = forward
+    usual = [vars(part).get("forward") for part in bodies]
+    for part in bodies:
+        part.forward = forward
     try:
         yield called
     finally:
-        if usual is None:
-            del body.forward
-        else:
-            body.forward = usual
+        for part, before in zip(bodies, usual, strict=True):
+            if before is None:
+                del part.forward
+            else:
+                part.forward = before

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from models_core import (
     checkpoint,
@@ -116,7 +117,7 @@ class Training:
         # Two optimizers may share a model: the second has a head of its own, which is in no file.
         is_first = model not in self._models.values()
         start = on_disk(model) if is_first and not keeps_base(self.settings.method) else {}
-        if is_first:
+        if is_first and isinstance(model, PreTrainedModel):
             packing.check(trunk(model))
         if self.settings.gradient_checkpointing:
             memory.compute_layers_twice(model)

@@ -45,7 +45,7 @@ def oom_kills() -> int | None:
         counters = (PROC / "vmstat").read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
         return None
-    return next((int(line.split()[1]) for line in counters.splitlines() if line.startswith("oom_kill ")), None)
+    return next((int(line.split()[1]) for line in counters.split("\n") if line.startswith("oom_kill ")), None)
 
 
 class MemoryWatch:
@@ -83,11 +83,11 @@ def _stats() -> Iterator[list[str]]:
 def _group_limits() -> list[int]:
     """Memory limits of the control groups (version 2 and 1) that this process is in."""
     try:
-        groups = (PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
+        groups = (PROC / "self/cgroup").read_text(encoding="utf-8").split("\n")
     except OSError:
         return []
     limits = []
-    for line in groups:
+    for line in filter(None, groups):
         _number, controllers, path = line.split(":", 2)
         if controllers == "":
             files = [(CGROUPS / path.lstrip("/"), "memory.max"), (CGROUPS, "memory.max")]

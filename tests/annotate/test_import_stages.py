@@ -244,7 +244,7 @@ def test_two_imports_at_once_come_one_after_the_other(process_environment, tmp_p
     ]
     said = sorted(process.communicate()[0] for process in both)
     assert said == [
-        "400 rows read: 400 prompts, 100 demonstrations, 200 tasks, 100 judgments.\n",
+        "400 rows read: 400 prompts, 100 demonstrations, 200 tasks, 100 judgments. Language guessed (en 400): 400.\n",
         "400 rows read: nothing new. 400 rows were there already.\n",
     ]
     assert seen(cast)["judgments"] == 100

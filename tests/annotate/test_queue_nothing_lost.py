@@ -180,7 +180,7 @@ class TestAnImprovedAnswer:
         improved = {"improved": {"response": b, "text": "  Slowly, in water.\r\n"}}
         judge(assignment, [[b], [a]], content=improved)
         demonstration = Demonstration.objects.get()
-        assert demonstration.response.text == "Slowly, in water."
+        assert demonstration.response.text == "  Slowly, in water.\n"
         assert demonstration.response.edited_from_id == b
         assert demonstration.response.finish_reason == "written"
         assert demonstration.response.author.user == cast.labeler

@@ -97,6 +97,7 @@ def entry(wheel, monkeypatch):
         wheel_bytes=wheel.stat().st_size,
         gguf=INNER,
         gguf_sha256=sha256((wheel.parent / "tiny.gguf").read_bytes()),
+        parameters=1,
     )
     monkeypatch.setattr(catalogue, "MODELS", {NAME: model})
     return model

@@ -123,10 +123,13 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bits(method: str, given: d
 
 
 def test_held_out_rankings_are_measured_against_the_same_reference(tiny: Path, tmp_path: Path) -> None:
-    data = recipes.rankings(tmp_path, count=24)
-    result = run("dpo", tmp_path / "run", SHORT | {"learning_rate": 0.0}, model=str(tiny), data=data, evaluation=data)
+    rows = recipes.rankings(tmp_path, count=24).read_text().splitlines(keepends=True)
+    data, others = tmp_path / "data.jsonl", tmp_path / "others.jsonl"
+    data.write_text("".join(rows[:16]))
+    others.write_text("".join(rows[16:]))
+    result = run("dpo", tmp_path / "run", SHORT | {"learning_rate": 0.0}, model=str(tiny), data=data, evaluation=others)
     assert result["eval_loss"] == pytest.approx(math.log(2), abs=1e-5)
-    moved = run("dpo", tmp_path / "moved", SHORT, model=str(tiny), data=data, evaluation=data)
+    moved = run("dpo", tmp_path / "moved", SHORT, model=str(tiny), data=data, evaluation=others)
     assert moved["eval_loss"] < result["eval_loss"] - 0.05
 
 

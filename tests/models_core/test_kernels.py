@@ -13,7 +13,7 @@ from models_core.kernels.norm import rms_norm
 from models_core.kernels.rotary import rotate
 from models_core.language_models import load_policy
 from models_core.methods.layers import trunk
-from models_core.packing import PACKED_ATTENTION, Group, attention_by, hidden_states, pack
+from models_core.packing import PACKED_ATTENTION, Group, attention_by, check, hidden_states, pack
 from tests.models_core.tiny import make_tiny_model
 
 GROUPS = [Group([5, 6, 7, 8], [[9, 10], [11], [12, 13, 14]]), Group([20], [[21, 22, 23]])]
@@ -101,6 +101,7 @@ def test_layers_computed_twice_have_the_same_gradients(tmp_path: Path) -> None:
         model: Any = load_policy(folder, device="cpu", dtype=torch.float32)
         if twice:
             memory.compute_layers_twice(model)
+        check(trunk(model))
         calls: list[int] = []
         model.model.layers[0].mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
         states = hidden_states(trunk(model), pack(GROUPS, sharing="always"))
@@ -139,6 +140,7 @@ def test_some_tokens_alone_have_the_states_and_gradients_they_have_among_all(
 
 def test_only_the_last_layers_mlp_is_spared_the_other_tokens(tmp_path: Path) -> None:
     model: Any = load_policy(make_tiny_model(tmp_path / "model"), device="cpu", dtype=torch.float32)
+    check(trunk(model))
     sizes: list[int] = []
     for layer in model.model.layers:
         layer.mlp.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[1]))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from transformers import AutoModelForCausalLM
 
 from models_core import language_models, methods
 from models_core.config import BadInput
@@ -175,6 +176,9 @@ def another_vocabulary(folder: Path) -> Path:
     tokenizer = make_tiny_tokenizer()
     tokenizer.add_tokens(["<|more|>"])
     tokenizer.save_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
     return folder
 
 

@@ -23,7 +23,7 @@ def work(request: ProjectRequest) -> HttpResponse:
     if done.isdecimal() and len(done) < 19:
         own = Assignment.objects.select_related("project").filter(labeler=request.user, project=request.project)
         taken = Q(judgment__latest__isnull=False) | Q(state=Assignment.State.SKIPPED)
-        found = own.filter(taken, pk=int(done)).first()
+        found = own.filter(pk=int(done)).filter(taken).first()
     return showing.show_next(request, done=found, undo=found is not None)
 
 
