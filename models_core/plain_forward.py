@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
 from models_core import families, sharding
@@ -124,12 +124,16 @@ class _Given(ModelOutput):
         return None
 
 
+def asked_by_head(model: Any) -> list[nn.Module]:
+    """The modules of which one hands its states to the head: the trunk, or, as OPT has it, the decoder inside."""
+    body = getattr(model, model.base_model_prefix)
+    return [body, *(part for name, part in body.named_children() if name == "decoder")]
+
+
 @contextmanager
 def _instead_of(model: Any, states: Tensor) -> Iterator[list[bool]]:
     """Within it the trunk returns these states of whatever it is given; what is yielded is empty until it was asked."""
-    body = getattr(model, model.base_model_prefix)
-    # OPT's causal model asks the decoder inside its trunk and passes the trunk itself by.
-    bodies = [body, *(part for name, part in body.named_children() if name == "decoder")]
+    bodies = asked_by_head(model)
     called: list[bool] = []
 
     def forward(*_: Any, **__: Any) -> _Given:

@@ -137,7 +137,8 @@ class Training:
         )
         if is_first:
             self._described.append(described(model))
-            self._computed[name] = forward_check.report(model)
+            if isinstance(model, PreTrainedModel):
+                self._computed[name] = forward_check.report(model)
         self._models[name] = model
         return self.optimizers[name]
 

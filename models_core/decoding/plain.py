@@ -19,7 +19,7 @@ from models_core.decoding.beginning import Beginning
 from models_core.decoding.drawing import Choice, choose
 from models_core.decoding.places import Place
 from models_core.families import needs_equal_lengths
-from models_core.methods.layers import trunk
+from models_core.plain_forward import asked_by_head
 
 CACHES = ("past_key_values", "cache_params")
 """Names under which models of transformers take and return what they remember."""
@@ -153,11 +153,15 @@ class _Stream:
                 **given,
             )
         states: list[Tensor] = []
-        listening = trunk(self.model).register_forward_hook(lambda _, __, output: states.append(output[0][:, -1]))
+        listening = [
+            part.register_forward_hook(lambda _, __, output: states.append(output[0][:, -1]))
+            for part in asked_by_head(self.model)
+        ]
         try:
             out = self.model(**inputs, return_dict=True)
         finally:
-            listening.remove()
+            for hook in listening:
+                hook.remove()
         self.logits, self.states = out.logits[:, -1], states[-1]
         kept = next((getattr(out, each) for each in CACHES if getattr(out, each, None) is not None), None)
         self.cache = kept if isinstance(kept, Cache) and (is_first or self.cache is not None) else None
