@@ -19,7 +19,10 @@ def in_chinese(sentence: str) -> str:
     ("stored", "read"),
     [
         ("Cancelled by hand.", "已手动取消。"),
-        (failures.of_child(returncode=-11, log=""), "进程被信号 11（Segmentation fault）终止。"),
+        (
+            failures.of_signal(11),
+            "其进程在每次尝试中都被信号 11（Segmentation fault）终止。内核没有报告内存不足。",
+        ),
         (failures.of_child(returncode=7, log=""), "进程以退出状态 7 结束，没有给出任何说明。"),
         (failures.of_exception(OSError("no such disk")), "无法读取或写入文件：no such disk。"),
         (PASSED["kl"] % {"value": "12.5", "bound": "10"}, "策略的 KL 散度为 12.5，高于关卡值 10。"),
@@ -31,7 +34,11 @@ def in_chinese(sentence: str) -> str:
         ),
         # What nobody has translated stays, and so do values that look like placeholders or like markup.
         ("There is no model folder /no/where.", "There is no model folder /no/where."),
-        ("Its process ended by signal %(number)s (<b>).", "进程被信号 %(number)s（<b>）终止。"),
+        (
+            "Its process was ended by signal %(number)s (<b>) in each of its attempts. "
+            "The kernel reports no lack of memory.",
+            "其进程在每次尝试中都被信号 %(number)s（<b>）终止。内核没有报告内存不足。",
+        ),
         ("", ""),
     ],
 )
