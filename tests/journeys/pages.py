@@ -8,6 +8,8 @@ from django.conf import settings
 from django.test import Client
 from playwright.sync_api import Page
 
+from config import sign_in
+
 OUTSIDE = ""
 """Nobody is signed in."""
 
@@ -42,7 +44,7 @@ def sign_in_wrongly(page: Page) -> None:
 
 def sign_in_too_often(page: Page) -> None:
     """Wrong passwords up to the last that is let pass; that one by the page."""
-    for _ in range(settings.AXES_FAILURE_LIMIT - 1):
+    for _ in range(sign_in.PAIR.burst):
         Client(REMOTE_ADDR="127.0.0.1").post(page.url, {"login": "somebody", "password": "wrong"})
     page.fill("[name=login]", "somebody")
     page.fill("[name=password]", "wrong")
