@@ -35,8 +35,10 @@ def in_chinese(sentence: str) -> str:
         # What nobody has translated stays, and so do values that look like placeholders or like markup.
         ("There is no model folder /no/where.", "There is no model folder /no/where."),
         (
-            "Its process was ended by signal %(number)s (<b>) in each of its attempts. "
-            "The kernel reports no lack of memory.",
+            (
+                "Its process was ended by signal %(number)s (<b>) in each of its attempts. "
+                "The kernel reports no lack of memory."
+            ),
             "其进程在每次尝试中都被信号 %(number)s（<b>）终止。内核没有报告内存不足。",
         ),
         ("", ""),
