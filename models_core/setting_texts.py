@@ -6,6 +6,7 @@ A ValueError ends the sentence "The setting NAME ...". Standard library only, li
 import math
 import re
 from fractions import Fraction
+from typing import Any
 
 MOST_PASSES = 1000
 """Over one data set in an epoch."""
@@ -31,8 +32,8 @@ def labeler_weights(text: str) -> dict[str, float]:
     return weights
 
 
-def regular_expression(text: str) -> None:
-    """Refuses what is no regular expression, and one whose compiling alone may take any time and memory.
+def regular_expression(text: str) -> Any:
+    """The compiled pattern; refuses what is none, and one whose compiling alone may take any time and memory.
 
     Counted repetitions are unrolled, nested ones multiply: their product bounds the size of what is compiled.
     """
@@ -45,7 +46,7 @@ def regular_expression(text: str) -> None:
     if re.search(r"\{\d{10}|,\d{10}", text) or math.prod(max(1, count) for count in counts) > MOST_REPETITIONS:
         raise ValueError(f"repeats more than {MOST_REPETITIONS:,} times by the counts in braces together.")
     try:
-        regex.compile(text)
+        return regex.compile(text)
     except regex.error as error:
         raise ValueError(f"is no regular expression: {error}.") from None
 

@@ -63,7 +63,7 @@ def of(
     memory = copies * (read + (MASTER_BYTES + MOMENT_BYTES) * learned)
     stored = first if parsed.method in ("full", "last_n") else round(NARROW_METHODS_SHARE * first)
     checkpoint = (MASTER_BYTES + MOMENT_BYTES) * stored
-    kept = _checkpoints(parsed, stage, rows=rows)
+    kept = _checkpoints(parsed, rows=rows)
     # One more is written before the oldest goes; the best weights lie beside them; the result is a whole model.
     disk = checkpoint * (kept + 1) + 2 * MASTER_BYTES * stored + MASTER_BYTES * first
     return Estimate(memory=memory, disk=disk, checkpoints=kept, checkpoint_bytes=checkpoint)
@@ -156,7 +156,7 @@ def _promised() -> int:
     return total
 
 
-def _checkpoints(parsed: TrainingSettings, stage: str, *, rows: int | None) -> int:
+def _checkpoints(parsed: TrainingSettings, *, rows: int | None) -> int:
     """How many a run keeps: no more than it has steps for."""
     if not parsed.save_every:
         return 1

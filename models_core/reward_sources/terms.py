@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import regex
 import torch
 
 from models_core import setting_texts
@@ -90,10 +89,9 @@ def _compiled(setting: str, pattern: str) -> Any:
     if not pattern:
         return None
     try:
-        setting_texts.regular_expression(pattern)
+        return setting_texts.regular_expression(pattern)
     except ValueError as error:
         raise BadInput(f"The setting {setting} {error}") from None
-    return regex.compile(pattern)
 
 
 def _found(pattern: Any, text: str, *, setting: str) -> bool:
