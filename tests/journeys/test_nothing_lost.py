@@ -96,6 +96,7 @@ def test_a_task_submitted_in_another_window_is_said_and_a_second_submit_is_a_rev
     other.evaluate("window.dispatchEvent(new Event('focus'))")
     expect(other.locator("#choice")).to_contain_text("submitted this task in another window")
     other.get_by_role("button", name="Stay here").click()
+    assert other.evaluate("document.getElementById('work').contains(document.activeElement)")
     press(other, "4 3 2 1 Enter")
     expect(other.locator("#receipt .done")).to_have_text("Saved as a revision of what you said before.")
     assert Judgment.objects.count() == 1

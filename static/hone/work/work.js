@@ -33,6 +33,8 @@
       button.textContent = label;
       button.addEventListener("click", () => {
         choice.hidden = true;
+        // The focus would stay on a button that is out of sight, and keys pressed before the browser notices would be lost.
+        task?.goBack(null);
         deed();
       });
       return button;
