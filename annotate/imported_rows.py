@@ -102,7 +102,8 @@ class RowStore:
         hashes = [content_hash(row.messages) for row in rows]
         openings = {content_hash(row.opening) for row in rows if row.opening}
         known = Prompt.objects.filter(project=self.project, content_hash__in={*hashes, *openings})
-        prompts = {prompt.content_hash: prompt for prompt in known.select_related("opening")}
+        # Unordered: asked for an order of ids, SQLite walks over all prompts of the project for each batch.
+        prompts = {prompt.content_hash: prompt for prompt in known.select_related("opening").order_by()}
         self._make_openings(rows, prompts)
         made = []
         for row, digest in zip(rows, hashes, strict=True):

@@ -7,6 +7,7 @@
 `python -m benchmarks reward --peer ENV/bin/python --data rankings.jsonl` reward training with that of TRL,
 `python -m benchmarks reward_accuracy --data rankings.jsonl --results FILE` reward models on held-out rows,
 `python -m benchmarks ppo_vs_peer --peer ENV/bin/python --data prompts.jsonl --reward RM` PPO with that of TRL,
+`python -m benchmarks load --folder FOLDER` what many people at once notice of training, import and export,
 `python -m benchmarks win_rate --prompts FILE --text FILE --folder FOLDER` what a gold reward gains by PPO,
 `python -m benchmarks overoptimization --prompts FILE --folder FOLDER` what it loses by too much of it.
 """
@@ -28,6 +29,7 @@ COMPARISONS = {
     "reward_accuracy": "reward_accuracy.command",
     "ppo_vs_peer": "ppo_vs_peer",
     "win_rate": "win_rate",
+    "load": "load.command",
     "overoptimization": "overoptimization.command",
 }
 """Modules by their names on the command line, loaded when asked for: one of them loads torch."""

@@ -129,7 +129,7 @@ def test_hostile_texts_are_shown_whole(text: str) -> None:
 
 def data_folder() -> Path | None:
     """shared/data of the folder that this checkout, or one above it, lies in."""
-    given_folder = os.environ.get("HONE_TEST_DATA")
+    given_folder = os.environ.get("TEST_DATA")
     places = [Path(given_folder)] if given_folder else [up / "shared/data" for up in Path(__file__).resolve().parents]
     return next((place for place in places if place.is_dir()), None)
 
