@@ -1,0 +1,88 @@
+"""Who is at work: each in a thread with a browser of their own, until the end is called."""
+
+import random
+import re
+import threading
+import uuid
+from dataclasses import dataclass, field
+
+from benchmarks.load.browser import Answer, Browser
+
+THINK_SECONDS = (1.0, 3.0)
+SIGN_IN_GAP = 1.0
+"""Seconds between two people who sign in: they come one after the other, as people do."""
+TASK = re.compile(r'action="/p/demo/work/(\d+)/submit"')
+RANKS = re.compile(r'name="rank-(\w+)"')
+MANAGER_PAGES = ("", "tasks/", "prompts/", "people/", "review/", "exports/", "training/", "models/")
+
+
+@dataclass
+class Labeler:
+    """Ranks tasks at random; what was answered with a receipt is in `acknowledged`, by the browser's client ids."""
+
+    name: str
+    password: str
+    browser: Browser
+    number: int
+    acknowledged: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def work(self, over: threading.Event) -> None:
+        if over.wait(self.number * SIGN_IN_GAP):
+            return
+        self.browser.sign_in(self.name, self.password)
+        page = ""
+        while not over.wait(random.uniform(*THINK_SECONDS)):
+            if not TASK.search(page):
+                page = self.browser.get("/p/demo/work/", "work page").text
+                continue
+            page = self._submit(page, over)
+
+    def _submit(self, page: str, over: threading.Event) -> str:
+        """Submit the task on the page; the next page. Sent again until it is answered, as browsers do with Hone."""
+        task = TASK.search(page)
+        assert task is not None
+        keys = list(dict.fromkeys(RANKS.findall(page)))
+        random.shuffle(keys)
+        client_id = str(uuid.uuid4())
+        fields = {f"rank-{key}": str(rank) for rank, key in enumerate(keys, start=1)}
+        fields |= {"client_id": client_id, "seconds": "2", "comment": ""}
+        while True:
+            answer = self.browser.post(f"/p/demo/work/{task[1]}/submit", fields, "submit with next", script=True)
+            if answer.status == 200:
+                self.acknowledged.append(client_id)
+                return answer.text
+            if 400 <= answer.status < 500:
+                self.refused.append(f"{answer.status}: {answer.text[:120]}")
+                return ""
+            if over.wait(2.0):
+                return ""
+
+
+def ask_again_and_again(browser: Browser, over: threading.Event) -> None:
+    """What a load balancer asks, each second."""
+    while not over.wait(1.0):
+        browser.get("/healthz", "GET /healthz")
+
+
+def look_round(browser: Browser, over: threading.Event) -> None:
+    """A manager opens one page after the other."""
+    while True:
+        for page in MANAGER_PAGES:
+            if over.wait(random.uniform(*THINK_SECONDS)):
+                return
+            browser.get(f"/p/demo/{page}", f"page /{page}")
+
+
+def sign_in_again_and_again(browser: Browser, name: str, password: str, over: threading.Event) -> None:
+    """As fast as it is answered, each time as a browser that was never here."""
+    while not over.is_set():
+        browser.cookies.clear()
+        browser.sign_in(name, password)
+
+
+def succeeded(answer: Answer, *, what: str) -> Answer:
+    """The answer, if it is a page or leads to one. Raises SystemExit."""
+    if answer.status not in (200, 302):
+        raise SystemExit(f"{what} was answered with {answer.status}: {answer.text[:500]}")
+    return answer
