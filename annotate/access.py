@@ -27,7 +27,7 @@ from annotate.models import (
     Task,
     User,
 )
-from annotate.permissions import REFUSALS, Capability, ProjectRequest
+from annotate.people.permissions import REFUSALS, Capability, ProjectRequest
 
 M = TypeVar("M", bound=Model)
 

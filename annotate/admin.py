@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
 
-from . import models
+from annotate import models
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):

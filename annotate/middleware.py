@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy
 
-from . import moments
-from .models import User
-from .views.preferences import THEME_COOKIE
+from annotate.models import User
+from annotate.rendering import local_times
+from annotate.views.preferences import THEME_COOKIE
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 ONE_TIME = gettext_lazy("You signed in with a one-time password. Choose your own in another tab, then send this again.")
@@ -42,7 +42,9 @@ class PreferencesMiddleware:
         if theme == User.Theme.SYSTEM:
             theme = request.COOKIES.get(THEME_COOKIE, "")
         request.theme = theme if theme in User.Theme.values else User.Theme.SYSTEM  # type: ignore[attr-defined]
-        zone = moments.zone_of(getattr(request.user, "time_zone", ""), request.COOKIES.get(moments.ZONE_COOKIE, ""))
+        zone = local_times.zone_of(
+            getattr(request.user, "time_zone", ""), request.COOKIES.get(local_times.ZONE_COOKIE, "")
+        )
         with timezone.override(zone):  # None is the installation's
             return self.get_response(request)
 

@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
 
-from .models import Project
-from .permissions import Capability, capabilities
+from annotate.models import Project
+from annotate.people.permissions import Capability, capabilities
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

@@ -2,13 +2,13 @@
 
 from django.urls import path
 
-from .views import (
+from annotate.views import (
     account,
     exam,
     exports,
     home,
     invitations,
-    keys,
+    keyboard_shortcuts,
     notices,
     overview,
     people,
@@ -18,8 +18,8 @@ from .views import (
     review,
     tasks,
 )
-from .views.work import chat, deeds, mine, preview
-from .views.work import tasks as work
+from annotate.views.work import actions, chat, mine, preview
+from annotate.views.work import tasks as work
 
 app_name = "annotate"
 urlpatterns = [
@@ -28,19 +28,19 @@ urlpatterns = [
     path("i18n/<slug:language>.<slug:version>.js", preferences.catalogue, name="catalogue"),
     path("account/", account.account, name="account"),
     path("notices/", notices.notices, name="notices"),
-    path("account/keys/", keys.choose, name="keys"),
+    path("account/keys/", keyboard_shortcuts.choose, name="keys"),
     path("invitation/<slug:token>/", invitations.invitation, name="invitation"),
     path("p/new/", projects.new, name="new_project"),
     path("p/<slug:slug>/", overview.overview, name="overview"),
     path("p/<slug:slug>/work/", work.work, name="work"),
     path("p/<slug:slug>/work/ahead", work.ahead, name="ahead"),
-    path("p/<slug:slug>/work/kind", deeds.choose_kind, name="choose_kind"),
+    path("p/<slug:slug>/work/kind", actions.choose_kind, name="choose_kind"),
     path("p/<slug:slug>/work/<int:assignment_id>/", work.task, name="task"),
-    path("p/<slug:slug>/work/<int:assignment_id>/submit", deeds.submit, name="submit"),
-    path("p/<slug:slug>/work/<int:assignment_id>/undo", deeds.undo, name="undo"),
-    path("p/<slug:slug>/work/<int:assignment_id>/skip", deeds.skip, name="skip"),
-    path("p/<slug:slug>/work/<int:assignment_id>/report", deeds.report, name="report"),
-    path("p/<slug:slug>/work/<int:assignment_id>/draft", deeds.draft, name="draft"),
+    path("p/<slug:slug>/work/<int:assignment_id>/submit", actions.submit, name="submit"),
+    path("p/<slug:slug>/work/<int:assignment_id>/undo", actions.undo, name="undo"),
+    path("p/<slug:slug>/work/<int:assignment_id>/skip", actions.skip, name="skip"),
+    path("p/<slug:slug>/work/<int:assignment_id>/report", actions.report, name="report"),
+    path("p/<slug:slug>/work/<int:assignment_id>/draft", actions.draft, name="draft"),
     path("p/<slug:slug>/work/<int:assignment_id>/chat", chat.chat, name="chat"),
     path("p/<slug:slug>/work/<int:assignment_id>/answers", chat.offers, name="answers"),
     path("p/<slug:slug>/work/preview", preview.preview, name="preview"),

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
-from models_core import json_lines
-from models_core.config import METHODS, RATE_FACTORS
+from models_core.contract import json_lines
+from models_core.contract.settings import METHODS, RATE_FACTORS
 
 BASE = "smollm2-135m-instruct"
 COMMAND = [sys.executable, "-m", "models_core"]
@@ -90,10 +90,10 @@ def split(data: Path, folder: Path, *, model: str, rows: int, held_out: int) -> 
 
 def _fitting(data: Path, *, model: str) -> Iterator[Row]:
     """The rows in English that are no longer than LONGEST tokens, one for each prompt."""
-    from models_core import language_models
-    from models_core.scoring import encode_group
+    from models_core.modeling import loading
+    from models_core.modeling.forward import encode_group
 
-    tokenizer = language_models.load_tokenizer(model)
+    tokenizer = loading.load_tokenizer(model)
     seen = set()
     for row in json_lines.whole(data):
         key = json.dumps(row["prompt"])

@@ -70,9 +70,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Train all, as often as asked; the figures of the table, which is printed on the way."""
-    from models_core import language_models
+    from models_core.modeling import loading
 
-    model = language_models.locate(options.model)
+    model = loading.locate(options.model)
     rows = chosen(options.data)
     count = options.episodes + options.held_out
     if len(rows) < count:
@@ -136,16 +136,17 @@ def measured(model: str, prompts: Path, *, reference: str, options: argparse.Nam
     """
     import torch
 
-    from models_core import chat, language_models, rollout, scoring
-    from models_core.packing import Group, pack
-    from models_core.scorer import Scorer
+    from models_core.generation import generate
+    from models_core.modeling import chat, forward, loading
+    from models_core.modeling.packing import Group, pack
+    from models_core.modeling.scorer import Scorer
 
     how: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32}
-    policy, frozen = (language_models.load_policy(name, **how) for name in (model, reference))
-    tokenizer = language_models.load_tokenizer(reference)
+    policy, frozen = (loading.load_policy(name, **how) for name in (model, reference))
+    tokenizer = loading.load_tokenizer(reference)
     chats = [row["prompt"] for row in stages.read(prompts)]
     ids = [chat.encode_prompt(tokenizer, messages, max_tokens=1024) for messages in chats]
-    sampled = rollout.sample(
+    sampled = generate.sample(
         policy,
         ids,
         samples=1,
@@ -158,7 +159,7 @@ def measured(model: str, prompts: Path, *, reference: str, options: argparse.Nam
     for prompt, (answer,) in zip(ids, sampled, strict=True):
         packed = pack([Group(prompt, [list(answer.ids)])])
         with torch.no_grad():
-            own, theirs = (scoring.response_log_probs(network, packed).double().sum() for network in (policy, frozen))
+            own, theirs = (forward.response_log_probs(network, packed).double().sum() for network in (policy, frozen))
         nats += float(own - theirs)
     texts = [chat.decode_response(tokenizer, answer.ids) for (answer,) in sampled]
     scorer = Scorer(options.reward, **how, max_length=2048, budget=2048)

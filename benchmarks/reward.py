@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
-from models_core import json_lines
-from models_core.config import RewardConfig, parse
+from models_core.contract import json_lines
+from models_core.contract.settings import RewardConfig, parse
 
 PEER = Path(__file__).with_name("trl_reward.py")
 SIZES = ("4x16", "9x4")
@@ -85,10 +85,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def compare(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, Any]:
     """Train both, as often as asked; the figures of one size, which are printed on the way."""
-    from models_core import language_models
+    from models_core.modeling import loading
 
     folder.mkdir()
-    model = language_models.locate(options.model)
+    model = loading.locate(options.model)
     rows = size.take(read(options.data))
     data = write(folder / "rankings.jsonl", rows)
     commands = {"hone": hone_command} if options.peer is None else {"peer": peer_command, "hone": hone_command}
@@ -156,13 +156,14 @@ def reading(summary: dict[str, Any], kilobytes: int, *, rankings: int) -> Readin
 
 def computed_tokens(rows: Sequence[dict[str, Any]], *, model: str, settings: RewardConfig) -> int:
     """Tokens that go through the layers in one pass over the rankings, cut into steps and packs as `reward` does."""
-    from models_core import distributed, language_models, scoring
-    from models_core.batching import minibatches
-    from models_core.packing import pack
+    from models_core.modeling import forward, loading
+    from models_core.modeling.packing import pack
+    from models_core.training import distributed
+    from models_core.training.batching import minibatches
 
-    tokenizer = language_models.load_tokenizer(model)
+    tokenizer = loading.load_tokenizer(model)
     groups = [
-        scoring.encode_group(
+        forward.encode_group(
             tokenizer,
             row["prompt"],
             [response["text"] for response in row["responses"]],

@@ -22,7 +22,9 @@ import torch
 
 from annotate import demo
 from benchmarks.children import finished
-from models_core import chat, language_models, records, rollout
+from models_core.contract import records
+from models_core.generation import generate as rollout
+from models_core.modeling import chat, loading
 
 BASE = "smollm2-135m-instruct"
 LONGEST_PROMPT = 200
@@ -127,8 +129,8 @@ def equal_greedy(options: argparse.Namespace) -> str:
 
 
 def _loaded(options: argparse.Namespace, *, dtype: torch.dtype) -> tuple[Any, Any, list[list[int]]]:
-    tokenizer = language_models.load_tokenizer(options.model)
-    model = language_models.load_policy(options.model, device="cpu", dtype=dtype)
+    tokenizer = loading.load_tokenizer(options.model)
+    model = loading.load_policy(options.model, device="cpu", dtype=dtype)
     prompts = (prompt for prompt in records.read(options.data, "prompts") if _is_short(prompt))
     return (
         model,

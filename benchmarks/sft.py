@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
-from models_core import json_lines
+from models_core.contract import json_lines
 
 PEER = Path(__file__).with_name("trl_sft.py")
 STEPS_ROWS = 12
@@ -106,10 +106,10 @@ def loss_of(model: str | Path, *, rows: Sequence[Mapping[str, Any]]) -> float:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from models_core import language_models
+    from models_core.modeling import loading
 
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    tokenizer = language_models.load_tokenizer(model)
+    tokenizer = loading.load_tokenizer(model)
     loss, tokens = 0.0, 0
     for row in rows:
         text = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
@@ -124,15 +124,15 @@ def loss_of(model: str | Path, *, rows: Sequence[Mapping[str, Any]]) -> float:
 
 
 def located(model: str) -> str:
-    from models_core import language_models
+    from models_core.modeling import loading
 
-    return language_models.locate(model)
+    return loading.locate(model)
 
 
 def content_tokens(rows: Sequence[Mapping[str, Any]], *, model: str) -> int:
-    from models_core import language_models
+    from models_core.modeling import loading
 
-    tokenizer = language_models.load_tokenizer(model)
+    tokenizer = loading.load_tokenizer(model)
     texts = [text for row in rows for text in [*(turn["content"] for turn in row["prompt"]), row["response"]]]
     return sum(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.shortcuts import resolve_url
 
-from annotate.own_paths import is_own_path
+from annotate.people.own_paths import is_own_path
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

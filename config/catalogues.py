@@ -18,8 +18,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
 
-from models_core.config import STAGES
-from models_core.reward_report import wording
+from models_core.contract import verdict_messages
+from models_core.contract.settings import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCALE = ROOT / "locale"
@@ -47,7 +47,7 @@ def said(domain: str) -> Catalog:
                 _add(catalog, "python", path)
     for path in sorted((ROOT / "templates").rglob("*.html")):
         _add(catalog, extract_template, path)
-    for text in [*_words_of_settings(), *wording.SENTENCES.values()]:
+    for text in [*_words_of_settings(), *verdict_messages.SENTENCES.values()]:
         catalog.add(text)
     return catalog
 

@@ -1,4 +1,4 @@
-"""The Celery application: what wakes workers. The truth about a job is its database row (see rlhf.runs).
+"""The Celery application: what wakes workers. The truth about a job is its database row (see rlhf.runs.runs).
 
 celery -A config worker -Q default     snapshots, imports of answers, the loop, the reaper
 celery -A config worker -Q cpu -c 1    training and sampling, one at a time (gpu: one worker a GPU)
@@ -65,19 +65,19 @@ class Heartbeat(bootsteps.StartStopStep):
     requires = {"celery.worker.components:Timer", "celery.worker.components:Pool"}
 
     def start(self, worker: Any) -> None:
-        from rlhf import workers
+        from rlhf.runs import workers
 
         self._beat(worker)
         self._entry = worker.timer.call_repeatedly(workers.BEAT_SECONDS, self._beat, (worker,))
 
     def stop(self, worker: Any) -> None:
-        from rlhf import workers
+        from rlhf.runs import workers
 
         self._entry.cancel()
         self._write(workers.leave, name=worker.hostname)
 
     def _beat(self, worker: Any) -> None:
-        from rlhf import workers
+        from rlhf.runs import workers
 
         self._write(workers.beat, name=worker.hostname, queues=sorted(worker.app.amqp.queues.consume_from))
 
@@ -98,7 +98,7 @@ app.steps["worker"].add(Heartbeat)
 @signals.worker_shutting_down.connect
 def tell_pool_children(**kwargs: Any) -> None:
     """Running jobs are put back at once: a warm shutdown would wait for them to end."""
-    from rlhf import stopping
+    from rlhf.runs import stopping
 
     stopping.stop_worker()
 
@@ -124,7 +124,7 @@ def say_goodbye_soon(**kwargs: Any) -> None:
 
 @signals.worker_process_init.connect
 def speak_english(**kwargs: Any) -> None:
-    """What a worker stores is read by many: each page says it in its reader's language (annotate.stored_sentences)."""
+    """Workers store English; each page shows it in its reader's language (annotate.data.stored_messages)."""
     from django.utils import translation
 
     translation.activate("en")

@@ -11,7 +11,7 @@ from pathlib import Path
 from django.conf import settings
 
 from config.processes import LAUNCH
-from rlhf import workers
+from rlhf.runs import workers
 
 QUEUES = {"default", "cpu"}
 START_SECONDS = 120.0

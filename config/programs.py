@@ -9,7 +9,7 @@ from django.conf import settings
 
 from config import broker
 from config.processes import Program
-from models_core import catalogue
+from models_core.contract import catalogue
 
 DEFAULT_WORKER_PROCESSES = 2
 

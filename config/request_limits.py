@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
 
-from annotate.forms.data import LARGEST_UPLOAD
+from annotate.forms.data_files import LARGEST_UPLOAD
 from config.rate_limits import Limit, MemoryBuckets
 from config.refusals import refusal, wait_in_words
 

@@ -103,7 +103,7 @@ TEMPLATES = [
     {
         # The name by which template_partials finds it.
         "NAME": "django",
-        "BACKEND": "annotate.rendering.pages.PageTemplates",
+        "BACKEND": "annotate.rendering.page_templates.PageTemplates",
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -142,7 +142,7 @@ CELERY_BROKER_URL = REDIS_URL or broker.address(HONE_DATA)
 AUTH_USER_MODEL = "annotate.User"
 AUTHENTICATION_BACKENDS = [
     "config.sign_in.SignInLimits",
-    "annotate.backends.OneTimePasswordBackend",
+    "annotate.people.backends.OneTimePasswordBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 PASSWORD_HASHERS = ["config.password_hashing.BoundedPBKDF2PasswordHasher"]
@@ -151,8 +151,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
-    {"NAME": "annotate.passwords.OwnNameValidator"},
-    {"NAME": "annotate.passwords.PatternValidator"},
+    {"NAME": "annotate.people.passwords.OwnNameValidator"},
+    {"NAME": "annotate.people.passwords.PatternValidator"},
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
@@ -165,7 +165,7 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}  # config.sign_in counts, for the administration too
 SESSION_COOKIE_AGE = 14 * 24 * 3600
-MESSAGE_STORAGE = "annotate.rendering.pages.StorableMessages"
+MESSAGE_STORAGE = "annotate.rendering.page_templates.StorableMessages"
 
 # --- security -------------------------------------------------------------------------------------------------------
 

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_core import catalogue, given_files, processes, records
-from models_core.config import STAGES, BadInput, Settings, parse
-from models_core.stopping import Halted, Stopped, StopSignal, follow_parent
+from models_core.commands import input_files
+from models_core.contract import catalogue, processes, records
+from models_core.contract.settings import STAGES, BadInput, Settings, parse
+from models_core.contract.stopping import Halted, Stopped, StopSignal, follow_parent
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ Run = Callable[[argparse.Namespace, Any, "torch.device", StopSignal], dict[str, 
 
 
 def pretrain(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
-    from models_core import pretrain
+    from models_core.recipes import pretrain
 
     return pretrain.train(
         settings,
@@ -50,7 +51,7 @@ def pretrain(arguments: argparse.Namespace, settings: Any, device: "torch.device
 
 
 def sft(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
-    from models_core import sft
+    from models_core.recipes import sft
 
     return sft.train(
         settings,
@@ -68,7 +69,7 @@ def sft(arguments: argparse.Namespace, settings: Any, device: "torch.device", st
 
 
 def reward(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
-    from models_core import reward
+    from models_core.recipes import reward
 
     return reward.train(
         settings,
@@ -86,7 +87,7 @@ def reward(arguments: argparse.Namespace, settings: Any, device: "torch.device",
 
 
 def ppo(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
-    from models_core import ppo
+    from models_core.recipes import ppo
 
     return ppo.train(
         settings,
@@ -104,7 +105,7 @@ def ppo(arguments: argparse.Namespace, settings: Any, device: "torch.device", st
 
 
 def dpo(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
-    from models_core import dpo
+    from models_core.recipes import dpo
 
     return dpo.train(
         settings,
@@ -122,7 +123,7 @@ def dpo(arguments: argparse.Namespace, settings: Any, device: "torch.device", st
 
 
 def sample(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
-    from models_core import sample
+    from models_core.commands import sample
 
     return sample.run(
         settings,
@@ -138,7 +139,7 @@ def sample(arguments: argparse.Namespace, settings: Any, device: "torch.device",
 
 
 def score(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
-    from models_core import score
+    from models_core.commands import score
 
     return score.run(
         settings,
@@ -152,7 +153,7 @@ def score(arguments: argparse.Namespace, settings: Any, device: "torch.device", 
 
 
 def evaluate(arguments: argparse.Namespace, settings: Any, device: "torch.device", stop: StopSignal) -> dict[str, Any]:
-    from models_core import evaluate
+    from models_core.commands import evaluate
 
     report = evaluate.run(
         settings,
@@ -327,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _part() -> None:
     """Leave the other processes in order, where there are any."""
     if processes.count() > 1:
-        from models_core import distributed
+        from models_core.training import distributed
 
         distributed.leave()
 
@@ -349,7 +350,7 @@ def _in_processes(argv: Sequence[str], *, number: int) -> int:
 
 def _run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
     settings = _settings(arguments)
-    given_files.check(arguments, trains=_trains(arguments.command))
+    input_files.check(arguments, trains=_trains(arguments.command))
     for name, path in _data_files(arguments):
         if not path.is_file():
             raise BadInput(f"There is no file {path} (--{name}).")
@@ -372,7 +373,7 @@ def _data_files(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
 
 def _with_row(error: BadInput, arguments: argparse.Namespace) -> BadInput:
     """An error that names the row where it is about a chat that a chat template refuses."""
-    from models_core import chat
+    from models_core.modeling import chat
 
     if not isinstance(error, chat.TemplateRefused):
         return error
@@ -384,7 +385,7 @@ def _with_row(error: BadInput, arguments: argparse.Namespace) -> BadInput:
 
 
 def _live(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
-    from models_core import live
+    from models_core.commands import live
 
     device = _device(arguments.device)
     return live.serve(calls=0, tell=live.tell_line, device=device, stop=stop, idle=arguments.idle)
@@ -410,7 +411,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _device(name: str) -> "torch.device":
     import torch
 
-    from models_core import memory
+    from models_core.training import memory
 
     memory.keep_few_primitives()
     if name == "cuda" and not torch.cuda.is_available():
@@ -434,7 +435,7 @@ def _too_long(result: dict[str, Any], arguments: argparse.Namespace) -> str:
 
 def _summary(result: dict[str, Any], *, seconds: float) -> dict[str, Any]:
     """The result as strict JSON; `seconds` is the command's own figure where it has one."""
-    from models_core.run_folder import finite
+    from models_core.contract.run_folder import finite
 
     return finite({"seconds": seconds} | result)
 
@@ -455,7 +456,10 @@ def _known_failure(error: BaseException) -> str | None:
         return "No space left on device: free some disk space, then continue with --resume."
     if isinstance(error, OSError):
         return f"A file could not be read or written: {error}."
-    if isinstance(error, Halted) or type(error).__module__ in ("models_core.training", "models_core.server"):
+    if isinstance(error, Halted) or type(error).__module__ in (
+        "models_core.training.loop",
+        "models_core.generation.served_model",
+    ):
         return text
     return None
 

@@ -1,4 +1,4 @@
-"""Machines' side in the admin: to read and search. Runs are changed by rlhf.runs alone, so nothing here edits them."""
+"""Training records in the admin, read-only: runs are changed by rlhf.runs.runs alone, so nothing here edits them."""
 
 from typing import Any
 
@@ -6,8 +6,16 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from annotate.admin import ReadOnlyAdmin
-
-from .models import Iteration, LoopPolicy, ModelVersion, Promotion, RunInput, RunMetric, TrainingRun, WorkerHeartbeat
+from rlhf.models import (
+    Iteration,
+    LoopPolicy,
+    ModelVersion,
+    Promotion,
+    RunInput,
+    RunMetric,
+    TrainingRun,
+    WorkerHeartbeat,
+)
 
 
 class RunInputInline(admin.TabularInline):

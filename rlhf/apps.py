@@ -8,12 +8,12 @@ class RlhfConfig(AppConfig):
 
     def ready(self) -> None:
         from annotate import navigation, signals
-        from annotate import notices as annotate_notices
-        from annotate.chats import answers
+        from annotate.labeling.chats import live_responses
         from annotate.navigation import Tab
-        from annotate.permissions import Capability
-
-        from . import access, notices, prospects, wakeups
+        from annotate.people import notices as annotate_notices
+        from annotate.people.permissions import Capability
+        from rlhf import signal_handlers
+        from rlhf.runs import access, live_status, notices
 
         access.register()
 
@@ -28,6 +28,6 @@ class RlhfConfig(AppConfig):
         navigation.register_banner("rlhf:model_status")
         annotate_notices.register(notices.of_runs)
         annotate_notices.register(notices.of_gates)
-        answers.forecast_by(prospects.of_live_answers)
-        signals.snapshot_requested.connect(wakeups.build_snapshot)
-        signals.answers_requested.connect(wakeups.fulfil_requests)
+        live_responses.forecast_by(live_status.of_live_answers)
+        signals.snapshot_requested.connect(signal_handlers.build_snapshot)
+        signals.answers_requested.connect(signal_handlers.fulfil_requests)

@@ -1,4 +1,4 @@
-"""Forms of runs and the loop. A stage's settings come from models_core.config, so each is described once."""
+"""Forms of runs and the loop. A stage's settings come from models_core.contract.settings, so each is described once."""
 
 import dataclasses
 import typing
@@ -9,12 +9,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.models import Project, Snapshot, User
-from models_core.config import STAGES, BadInput, Settings, parse
-
-from . import labels, launch, loop
-from .models import LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
-from .sampling import DEFAULT_PROMPTS
-from .stages import NEEDS
+from models_core.contract.settings import STAGES, BadInput, Settings, parse
+from rlhf.loop import loop
+from rlhf.loop.sampling import DEFAULT_PROMPTS
+from rlhf.models import LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.reports import labels
+from rlhf.runs import launch
+from rlhf.runs.stages import NEEDS
 
 PREFIX = "set_"
 FIRST_SETTINGS = (

@@ -106,7 +106,7 @@ class Promotion(models.Model):
 
 
 class TrainingRun(models.Model):
-    """A job on machines' side. This row is the truth, a message only wakes a worker. Written by rlhf.runs alone."""
+    """A training job. This row is the truth; a message only wakes a worker. Written by rlhf.runs.runs alone."""
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Queued")

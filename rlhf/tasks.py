@@ -3,11 +3,12 @@
 from celery import shared_task
 from django.utils import timezone
 
-from annotate import import_stages, queue, snapshots
+from annotate.data import import_stages, snapshots
+from annotate.labeling import queue
 from annotate.models import AnswerRequest
-
-from . import loop, runs, sampling, supervisor, uncertainty
-from .models import Iteration, Stage, TrainingRun
+from rlhf.loop import active_learning, loop, sampling
+from rlhf.models import Iteration, Stage, TrainingRun
+from rlhf.runs import runs, supervisor
 
 
 @shared_task(name="rlhf.execute_run")
@@ -23,7 +24,7 @@ def after_run(run_id: int) -> None:
     if run.status in (TrainingRun.Status.FAILED, TrainingRun.Status.CANCELLED):
         sampling.fail_requests(run)
     if run.stage == Stage.SAMPLE:
-        uncertainty.start_if_due(run.project)
+        active_learning.start_if_due(run.project)
     if run.iteration_id is not None:
         loop.advance(run.iteration_id)
 
@@ -55,7 +56,7 @@ def tend_loops() -> None:
     for iteration_id in Iteration.objects.filter(state=Iteration.State.ACTIVE).values_list("pk", flat=True):
         loop.advance(iteration_id)
     loop.start_due()
-    uncertainty.start_due()
+    active_learning.start_due()
 
 
 @shared_task(name="rlhf.tend_queue")

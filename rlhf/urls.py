@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from .views import choices, loop, models, reports, runs, status
+from rlhf.views import active_learning, loop, models, reports, runs, status
 
 app_name = "rlhf"
 project_urls = [
@@ -18,8 +18,8 @@ project_urls = [
     path("models/sample", models.sample, name="sample"),
     path("models/<int:version_id>/promote", models.promote, name="promote"),
     path("models/<int:version_id>/roll-back", models.roll_back, name="roll_back"),
-    path("next/", choices.choices, name="choices"),
-    path("next/choose", choices.choose, name="choose"),
+    path("next/", active_learning.choices, name="choices"),
+    path("next/choose", active_learning.choose, name="choose"),
     path("loop/", loop.loop, name="loop"),
     path("loop/start", loop.start, name="start_loop"),
     path("loop/policy", loop.save_policy, name="loop_policy"),

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models_core.records import RankedResponse, Ranking
+from models_core.contract.records import RankedResponse, Ranking
 from models_core.reward_report import assembly
-from models_core.reward_report.judged import Judged
+from models_core.reward_report.heldout_judgments import Judged
 from rlhf.models import TrainingRun
-from rlhf.run_files import RunFiles
+from rlhf.runs.run_files import RunFiles
 
 WORDS = ("Boil the eggs for ten minutes.", "把鸡蛋煮十分钟。", "**Ten** minutes, then `cold` water.", "I don’t know.")
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotate.formats.chat_turns import answer_of, turns_of
 from annotate.formats.rows import (
     Fields,
     ImportedResponse,
@@ -21,7 +22,6 @@ from annotate.formats.rows import (
     WrittenBy,
     checked_messages,
 )
-from annotate.formats.turns import answer_of, turns_of
 
 NAME, LABEL = "conversations", gettext_noop("Chats (ShareGPT, LLaMA-Factory)")
 KEYS = ("conversations", "messages", "conversation")

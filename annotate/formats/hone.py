@@ -12,6 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotate.formats.chat_turns import answer_of, prompt_of, turns_of
 from annotate.formats.rows import (
     HIGHEST_RANK,
     LONGEST_LABEL,
@@ -27,7 +28,6 @@ from annotate.formats.rows import (
     number_of,
     text_of,
 )
-from annotate.formats.turns import answer_of, prompt_of, turns_of
 from annotate.models import Prompt, Response
 
 NAME, LABEL = "hone", gettext_noop("Hone rows, TRL data sets")

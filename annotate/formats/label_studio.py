@@ -5,8 +5,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotate.formats.chat_turns import prompt_of
 from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, LeftOut, Messages
-from annotate.formats.turns import prompt_of
 
 NAME, LABEL = "label_studio", gettext_noop("Label Studio pairs")
 ANSWERS = ("answer1", "answer2")

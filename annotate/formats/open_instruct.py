@@ -5,8 +5,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotate.formats.chat_turns import prompt_of
 from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow
-from annotate.formats.turns import prompt_of
 
 NAME, LABEL = "open_instruct", gettext_noop("Open-Instruct human evaluation")
 # (rank of a, rank of b, margin)

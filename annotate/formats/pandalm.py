@@ -6,7 +6,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.alpaca import instruction_of
-from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow, WrittenBy, checked_messages, user_turn
+from annotate.formats.rows import (
+    BadRow,
+    Fields,
+    ImportedResponse,
+    ImportedRow,
+    WrittenBy,
+    checked_messages,
+    user_turn,
+)
 
 NAME, LABEL = "pandalm", gettext_noop("PandaLM test set")
 ANNOTATORS = ("annotator1", "annotator2", "annotator3")

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypedDict
 
 from django.utils.translation import gettext as _
 
-from annotate import text
+from annotate.data import text
 
 LONGEST_TEXT = 1_000_000
 LONGEST_LABEL = 200

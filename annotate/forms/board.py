@@ -19,14 +19,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from ..errors import Refused
-from ..models import Assignment, JudgmentRevision, Project, Prompt, Response, Rubric
-from ..ordering import Ordering
-from ..rubric import shown
-from ..submission import Submission
-from ..unblinding import mask_names, names_itself
-from .controls import Option, checkboxes, radios
-from .response_keys import ResponseKeys
+from annotate.errors import Refused
+from annotate.forms.controls import Option, checkboxes, radios
+from annotate.forms.response_keys import ResponseKeys
+from annotate.labeling.model_self_identification import mask_names, names_itself
+from annotate.labeling.ordering import Ordering
+from annotate.labeling.rubric import shown
+from annotate.labeling.submissions import Submission
+from annotate.models import Assignment, JudgmentRevision, Project, Prompt, Response, Rubric
 
 Entered = Mapping[str, list[str]]
 # Kept in a draft and nowhere else: everything else that a form sends is of no use the next time.

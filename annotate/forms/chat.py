@@ -12,14 +12,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..chats import answers
-from ..chats.turns import Chat
-from ..errors import Refused
-from ..models import AnswerRequest, Assignment, ChatTurn, JudgmentRevision, Prompt
-from ..submission import Submission
-from .board import Entered, last
-from .response_keys import ResponseKeys
-from .written import TextTask
+from annotate.errors import Refused
+from annotate.forms.board import Entered, last
+from annotate.forms.response_keys import ResponseKeys
+from annotate.forms.written import TextTask
+from annotate.labeling.chats import live_responses
+from annotate.labeling.chats.turns import Chat
+from annotate.labeling.submissions import Submission
+from annotate.models import AnswerRequest, Assignment, ChatTurn, JudgmentRevision, Prompt
 
 State = AnswerRequest.State
 
@@ -91,8 +91,8 @@ class ContinueChat(TextTask):
         return request is not None and request.state in (State.OPEN, State.CLAIMED)
 
     @cached_property
-    def prospect(self) -> answers.Prospect:
-        return answers.prospect(self.assignment.project, self.chat.request)
+    def prospect(self) -> live_responses.Prospect:
+        return live_responses.prospect(self.assignment.project, self.chat.request)
 
     @classmethod
     def submission(cls, entered: Entered) -> Submission:

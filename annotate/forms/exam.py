@@ -5,10 +5,10 @@ from functools import cached_property
 from django.urls import reverse
 from django.utils import timezone
 
-from ..models import Assignment, ExamAnswer, Response
-from ..ordering import Ordering
-from .board import Board, Entered, Urls
-from .response_keys import ResponseKeys
+from annotate.forms.board import Board, Entered, Urls
+from annotate.forms.response_keys import ResponseKeys
+from annotate.labeling.ordering import Ordering
+from annotate.models import Assignment, ExamAnswer, Response
 
 
 class ExamBoard(Board):

@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..models import Membership
+from annotate.models import Membership
 
 NAME_ATTRIBUTES = {"autocapitalize": "none", "spellcheck": "false"}
 

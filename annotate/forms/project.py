@@ -6,9 +6,9 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Project
-from ..projects import LONGEST_GUIDELINES
-from .rubric import PRESETS, CriteriaField, FlagsField
+from annotate.forms.rubric import PRESETS, CriteriaField, FlagsField
+from annotate.models import Project
+from annotate.people.projects import LONGEST_GUIDELINES
 
 
 class ProjectForm(forms.Form):

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
-from ..errors import UnknownResponse
-from ..models import Assignment
+from annotate.errors import UnknownResponse
+from annotate.models import Assignment
 
 KEY_LENGTH = 20
 """Hexadecimal digits, so 80 bits."""

@@ -7,8 +7,8 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
-from ..errors import Refused
-from ..rubric import checked_criteria, checked_flags
+from annotate.errors import Refused
+from annotate.labeling.rubric import checked_criteria, checked_flags
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

@@ -5,8 +5,8 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Project, Prompt, Task
-from ..new_tasks import LONGEST_INSTRUCTIONS, MADE_HERE, MOST_AT_ONCE, MOST_JUDGMENTS
+from annotate.labeling.requested_tasks import LONGEST_INSTRUCTIONS, MADE_HERE, MOST_AT_ONCE, MOST_JUDGMENTS
+from annotate.models import Project, Prompt, Task
 
 ANY = [("", _("Any"))]
 

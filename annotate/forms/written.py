@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 
-from ..few_shot import FewShot
-from ..models import Assignment, JudgmentRevision, Prompt
-from ..submission import Submission
-from ..task_content import MOST_PAIRS
-from ..text import as_written
-from .board import Board, Entered, Urls, client_id_and_seconds, draft_fields, last
-from .response_keys import ResponseKeys
+from annotate.data.text import as_written
+from annotate.forms.board import Board, Entered, Urls, client_id_and_seconds, draft_fields, last
+from annotate.forms.response_keys import ResponseKeys
+from annotate.labeling.few_shot import FewShot
+from annotate.labeling.submissions import Submission
+from annotate.labeling.task_content import MOST_PAIRS
+from annotate.models import Assignment, JudgmentRevision, Prompt
 
 COMMON_FIELDS = frozenset({"comment", "seconds", "skip_reason", "skip_note"})
 LEAST_ROWS = 3
@@ -101,7 +101,7 @@ class TextTask:
 
     @classmethod
     def content(cls, entered: Entered) -> dict[str, Any]:
-        """The fields as the content of a revision (see annotate.task_content)."""
+        """The fields as the content of a revision (see annotate.labeling.task_content)."""
         return {"text": last(entered, "text")}
 
     @classmethod

@@ -1,18 +1,18 @@
 """The records of people's side, one module a subject. Import them from here."""
 
-from .audit import AuditEvent
-from .chat import ChatTurn
-from .data_import import DataImport
-from .exam import ExamAnswer, ExamAttempt
-from .invitation import Invitation
-from .judgment import Assignment, Demonstration, Judgment, JudgmentRevision
-from .project import Guidelines, Membership, Project, Rubric
-from .prompt import Prompt
-from .response import AnswerRequest, Author, Response
-from .review import JudgmentAcceptance, JudgmentReturn, Report
-from .snapshot import Snapshot
-from .task import QueueCursor, Task, TaskResponse
-from .user import User
+from annotate.models.audit import AuditEvent
+from annotate.models.chat import ChatTurn
+from annotate.models.data_import import DataImport
+from annotate.models.exam import ExamAnswer, ExamAttempt
+from annotate.models.invitation import Invitation
+from annotate.models.judgment import Assignment, Demonstration, Judgment, JudgmentRevision
+from annotate.models.project import Guidelines, Membership, Project, Rubric
+from annotate.models.prompt import Prompt
+from annotate.models.response import AnswerRequest, Author, Response
+from annotate.models.review import JudgmentAcceptance, JudgmentReturn, Report
+from annotate.models.snapshot import Snapshot
+from annotate.models.task import QueueCursor, Task, TaskResponse
+from annotate.models.user import User
 
 __all__ = [
     "AnswerRequest",

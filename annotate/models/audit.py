@@ -1,8 +1,8 @@
 from django.conf import settings
 from django.db import models
 
-from .append_only import AppendOnlyModel
-from .project import Project
+from annotate.models.append_only import AppendOnlyModel
+from annotate.models.project import Project
 
 
 class AuditEvent(AppendOnlyModel):

@@ -1,7 +1,7 @@
 from django.db import models
 
-from .judgment import Assignment, Judgment
-from .response import AnswerRequest, Response
+from annotate.models.judgment import Assignment, Judgment
+from annotate.models.response import AnswerRequest, Response
 
 
 class ChatTurn(models.Model):

@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from .project import Project
+from annotate.models.project import Project
 
 _under_way: ContextVar[int | None] = ContextVar("import_under_way", default=None)
 

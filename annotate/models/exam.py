@@ -2,8 +2,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from .project import Project
-from .task import Task
+from annotate.models.project import Project
+from annotate.models.task import Task
 
 
 class ExamAttempt(models.Model):

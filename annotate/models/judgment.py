@@ -5,12 +5,12 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from .append_only import AppendOnlyModel
-from .data_import import ImportableModel
-from .project import Project, Rubric
-from .prompt import Prompt
-from .response import Response
-from .task import Task
+from annotate.models.append_only import AppendOnlyModel
+from annotate.models.data_import import ImportableModel
+from annotate.models.project import Project, Rubric
+from annotate.models.prompt import Prompt
+from annotate.models.response import Response
+from annotate.models.task import Task
 
 
 class Assignment(models.Model):
@@ -100,7 +100,7 @@ class JudgmentRevision(AppendOnlyModel):
     ratings: {response id: {criterion name: number}}; flags: {response id: [flag name]}; notes: {response id: text}.
     content: what a task asks for besides an order. Of a comparison: {"improved": {"response": id, "text": text}}, the
              best answer as the labeler would have it; an imported one's {"weight": what it counts, "scores": {response
-             id: its judge's number}}, as far as its row said so; of other kinds see annotate.task_content.
+             id: its judge's number}}, as far as its row said so; of other kinds see annotate.labeling.task_content.
     """
 
     class Source(models.TextChoices):

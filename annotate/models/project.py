@@ -23,7 +23,10 @@ class Project(models.Model):
     MIN_RESPONSES, MAX_RESPONSES = 2, 9
 
     class SensitiveRule(models.TextChoices):
-        """What the project does with prompts that may upset. Whoever opted out never gets them (see annotate.care)."""
+        """What the project does with prompts that may upset. Whoever opted out never gets them.
+
+        See annotate.labeling.content_warnings.
+        """
 
         WARN = "warn", _("Everybody, after a warning; anyone may opt out")
         VOLUNTEERS = "volunteers", _("Only those who said that they are willing")

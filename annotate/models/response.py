@@ -3,11 +3,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from .append_only import AppendOnlyModel, AppendOnlyQuerySet
-from .data_import import FinishedManager, ImportNumberField, import_under_way
-from .project import Project
-from .prompt import Prompt
-from .user import User
+from annotate.models.append_only import AppendOnlyModel, AppendOnlyQuerySet
+from annotate.models.data_import import FinishedManager, ImportNumberField, import_under_way
+from annotate.models.project import Project
+from annotate.models.prompt import Prompt
+from annotate.models.user import User
 
 
 class Author(models.Model):

@@ -5,9 +5,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from .append_only import AppendOnlyModel
-from .judgment import Assignment, Judgment, JudgmentRevision
-from .project import Project
+from annotate.models.append_only import AppendOnlyModel
+from annotate.models.judgment import Assignment, Judgment, JudgmentRevision
+from annotate.models.project import Project
 
 
 class JudgmentReturn(AppendOnlyModel):

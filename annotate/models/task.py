@@ -5,10 +5,10 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from .data_import import ImportableModel
-from .project import Project
-from .prompt import Prompt
-from .response import Response
+from annotate.models.data_import import ImportableModel
+from annotate.models.project import Project
+from annotate.models.prompt import Prompt
+from annotate.models.response import Response
 
 RANDOM_KEY_BITS = 48
 

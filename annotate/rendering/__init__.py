@@ -1,5 +1,5 @@
 """Untrusted text made safe to show."""
 
-from .markup import MAX_MARKDOWN_CHARACTERS, markdown, plain, storable
+from annotate.rendering.markup import MAX_MARKDOWN_CHARACTERS, markdown, plain, storable
 
 __all__ = ["MAX_MARKDOWN_CHARACTERS", "markdown", "plain", "storable"]

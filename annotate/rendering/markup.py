@@ -14,9 +14,9 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-from .highlighting import CLASS_PREFIX, Budget, highlighted
-from .mathematics import add_mathematics
-from .rules import is_whole_address, show_everything
+from annotate.rendering.highlighting import CLASS_PREFIX, Budget, highlighted
+from annotate.rendering.mathematics import add_mathematics
+from annotate.rendering.rules import is_whole_address, show_everything
 
 # A text beyond either limit is shown as plain text: nobody formats a text of this size, and every sign costs the parser
 # some ten microseconds, a line four times as much. Long responses have some hundred of either.

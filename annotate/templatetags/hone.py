@@ -7,9 +7,13 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from .. import care, moments, navigation, notices, rendering, stored_sentences, unblinding
-from ..models import Project, Prompt, User
-from ..views import preferences
+from annotate import navigation, rendering
+from annotate.data import stored_messages
+from annotate.labeling import content_warnings, model_self_identification
+from annotate.models import Project, Prompt, User
+from annotate.people import notices
+from annotate.rendering import local_times
+from annotate.views import preferences
 
 register = template.Library()
 
@@ -49,14 +53,14 @@ def themes() -> list[tuple[str, str]]:
 
 @register.filter
 def names_itself(text: str) -> list[str]:
-    """The names by which an answer gives its model away (see annotate.unblinding)."""
-    return unblinding.names_itself(text)
+    """The names by which an answer gives its model away (see annotate.labeling.model_self_identification)."""
+    return model_self_identification.names_itself(text)
 
 
 @register.filter
 def masked(text: str, wanted: bool) -> str:
     """An answer without those names where its project wants them masked: {{ text|masked:project.mask_model_names }}."""
-    return unblinding.mask_names(text) if wanted else text
+    return model_self_identification.mask_names(text) if wanted else text
 
 
 @register.filter
@@ -65,15 +69,15 @@ def markdown(text: str) -> SafeString:
     return rendering.markdown(text)
 
 
-register.filter("moment", moments.moment)
-register.filter("day", moments.day)
-register.filter("day_text", moments.day_text)
+register.filter("moment", local_times.moment)
+register.filter("day", local_times.day)
+register.filter("day_text", local_times.day_text)
 
 
 @register.filter
 def question_line(prompt: Prompt | None, length: int) -> str:
     """A prompt's question in a list, shortened; covered where it may upset: {{ task.prompt|question_line:120 }}."""
-    return "" if prompt is None else Truncator(care.question(prompt)).chars(length)
+    return "" if prompt is None else Truncator(content_warnings.question(prompt)).chars(length)
 
 
 @register.filter
@@ -91,7 +95,7 @@ def role_name(role: str) -> str:
 @register.filter
 def translated(sentence: str) -> str:
     """A sentence that a worker stored in English, in the reader's language where the catalogue knows it."""
-    return stored_sentences.in_readers_language(sentence)
+    return stored_messages.in_readers_language(sentence)
 
 
 @register.filter

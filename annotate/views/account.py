@@ -14,9 +14,10 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from .. import moments, sensitive
-from ..models import User
-from .preferences import remember
+from annotate.labeling import sensitive_content
+from annotate.models import User
+from annotate.rendering import local_times
+from annotate.views.preferences import remember
 
 
 class AccountForm(forms.ModelForm):
@@ -31,7 +32,7 @@ class AccountForm(forms.ModelForm):
         )
         self.fields["time_zone"] = forms.ChoiceField(
             label=_("Time zone"),
-            choices=[("", _("As the browser")), *((name, name) for name in sorted(moments.zones()))],
+            choices=[("", _("As the browser")), *((name, name) for name in sorted(local_times.zones()))],
             required=False,
         )
         self.fields["theme"].label = _("Colours")
@@ -46,7 +47,7 @@ def account(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         form.save()
         if "sensitive_choice" in form.changed_data:
-            sensitive.apply_choice(form.instance)
+            sensitive_content.apply_choice(form.instance)
         translation.activate(form.instance.language or translation.get_language_from_request(request))
         messages.success(request, _("Saved."))
         response = redirect("annotate:account")

@@ -11,15 +11,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import access, qualification
-from .. import exam as domain
-from ..errors import Refused
-from ..forms.exam import ExamBoard
-from ..forms.tasks import ExamForm
-from ..models import ExamAnswer, ExamAttempt, Judgment, Membership, Task, User
-from ..permissions import Capability, ProjectRequest, requires
-from ..projects import edit_project
-from .work import showing
+from annotate import access
+from annotate.errors import Refused
+from annotate.forms.exam import ExamBoard
+from annotate.forms.tasks import ExamForm
+from annotate.labeling import exam as domain
+from annotate.labeling import qualification
+from annotate.models import ExamAnswer, ExamAttempt, Judgment, Membership, Task, User
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.people.projects import edit_project
+from annotate.views.work import responses
 
 CANDIDATES = 50
 
@@ -42,7 +43,7 @@ def exam(request: ProjectRequest) -> HttpResponse:
     """The item at hand; before an attempt what it is about, after it the result."""
     standing = qualification.standing(user=request.user, project=request.project)
     if standing.open_attempt is not None and (item := domain.current(standing.open_attempt)) is not None:
-        return showing.show(request, face=ExamBoard(item), back="exam")
+        return responses.show(request, face=ExamBoard(item), back="exam")
     last = standing.last
     context = {
         "project": request.project,
@@ -83,8 +84,8 @@ def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
         )
     except Refused as refusal:
         if request.htmx:  # type: ignore[attr-defined]
-            return showing.refused(request, face.assignment, refusal)
-        return showing.show(request, face=face, back="exam", refusal=str(refusal), status=refusal.status)
+            return responses.refused(request, face.assignment, refusal)
+        return responses.show(request, face=face, back="exam", refusal=str(refusal), status=refusal.status)
     following = domain.current(attempt)
     page = reverse("annotate:exam", args=[request.project.slug])
     if not request.htmx:  # type: ignore[attr-defined]
@@ -93,8 +94,8 @@ def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
         done = HttpResponse(status=204)
         done["X-Hone-Go"] = page
         return done
-    response = showing.show(request, part="answer", face=ExamBoard(following), back="exam", note=_("Saved."))
-    response[showing.TASK_HEADER] = f"exam-{following.pk}"
+    response = responses.show(request, part="answer", face=ExamBoard(following), back="exam", note=_("Saved."))
+    response[responses.TASK_HEADER] = f"exam-{following.pk}"
     return response
 
 
@@ -105,7 +106,7 @@ def draft(request: ProjectRequest, answer_id: int) -> HttpResponse:
     item = access.load(request, ExamAnswer, pk=answer_id)
     names = ExamBoard(item).response_keys
     if request.method != "POST":
-        judged, draft = item.answered_at is not None, showing.drafted(item.draft, names)
+        judged, draft = item.answered_at is not None, responses.drafted(item.draft, names)
         return JsonResponse({"version": item.draft_version, "page": "", "draft": draft, "judged": judged})
     number = request.POST.get("draft_version", "")
     version = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None
@@ -114,7 +115,7 @@ def draft(request: ProjectRequest, answer_id: int) -> HttpResponse:
         receipt = domain.save_draft(answer_id=item.pk, labeler=request.user, draft=entered, version=version)
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return showing.draft_answer(receipt, names)
+    return responses.draft_answer(receipt, names)
 
 
 # ---- a manager sets it -------------------------------------------------------------------------------------------

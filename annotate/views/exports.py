@@ -8,11 +8,12 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import access, snapshots
-from ..errors import Refused
-from ..forms.data import SnapshotForm
-from ..models import Prompt, Snapshot
-from ..permissions import Capability, ProjectRequest, requires
+from annotate import access
+from annotate.data import snapshots
+from annotate.errors import Refused
+from annotate.forms.data_files import SnapshotForm
+from annotate.models import Prompt, Snapshot
+from annotate.people.permissions import Capability, ProjectRequest, requires
 
 SHOWN = 30
 State = Snapshot.State

@@ -10,10 +10,10 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from .. import notices
-from ..models import Judgment, Project, Task, User
-from ..permissions import Capability, can_create_projects, projects_for
-from ..standing import Progress, Standing
+from annotate.models import Judgment, Project, Task, User
+from annotate.people import notices
+from annotate.people.permissions import Capability, can_create_projects, projects_for
+from annotate.quality.labeler_progress import Progress, Standing
 
 
 @dataclass(frozen=True, slots=True)

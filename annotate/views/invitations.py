@@ -10,10 +10,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from .. import invitations as domain
-from ..errors import Refused
-from ..forms.people import NewAccountForm
-from ..models import Invitation, User
+from annotate.errors import Refused
+from annotate.forms.people import NewAccountForm
+from annotate.models import Invitation, User
+from annotate.people import invitations as domain
 
 PAGE = "annotate/invitation.html"
 

@@ -5,8 +5,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from .. import notices as domain
-from ..models import User
+from annotate.models import User
+from annotate.people import notices as domain
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -4,9 +4,9 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from ..overview import ProjectOverview
-from ..permissions import Capability, ProjectRequest, requires
-from ..projects import overlap_warning
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.people.projects import overlap_warning
+from annotate.quality.overview import ProjectOverview
 
 
 @require_safe

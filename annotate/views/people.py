@@ -12,12 +12,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from .. import access, invitations
-from .. import people as domain
-from ..errors import Refused
-from ..forms.people import AddAccountForm, InviteForm
-from ..models import Invitation, Membership, User
-from ..permissions import Capability, ProjectRequest, requires
+from annotate import access
+from annotate.errors import Refused
+from annotate.forms.people import AddAccountForm, InviteForm
+from annotate.models import Invitation, Membership, User
+from annotate.people import invitations
+from annotate.people import people as domain
+from annotate.people.permissions import Capability, ProjectRequest, requires
 
 
 @dataclass(slots=True)

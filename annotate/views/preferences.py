@@ -12,8 +12,8 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 from django.views.i18n import JavaScriptCatalog
 
-from ..models import User
-from ..own_paths import is_own_path
+from annotate.models import User
+from annotate.people.own_paths import is_own_path
 
 THEME_COOKIE = "theme"
 COOKIES = {"language": settings.LANGUAGE_COOKIE_NAME, "theme": THEME_COOKIE}

@@ -9,13 +9,13 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import care
-from ..errors import Refused
-from ..forms.project import ProjectForm
-from ..guidelines import between, changes_since_last_work
-from ..models import Guidelines, User
-from ..permissions import Capability, ProjectRequest, can_create_projects, requires
-from ..projects import create_project, edit_project, overlap_warning
+from annotate.errors import Refused
+from annotate.forms.project import ProjectForm
+from annotate.labeling import content_warnings
+from annotate.models import Guidelines, User
+from annotate.people.guidelines import between, changes_since_last_work
+from annotate.people.permissions import Capability, ProjectRequest, can_create_projects, requires
+from annotate.people.projects import create_project, edit_project, overlap_warning
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -88,7 +88,7 @@ def guidelines(request: ProjectRequest) -> HttpResponse:
         "changes": changes,
         "changes_are_new": since is None,
         "comparing": since is not None,
-        "promise": care.promise(request.project),
+        "promise": content_warnings.promise(request.project),
         "may_manage": Capability.MANAGE in request.capabilities,
     }
     return render(request, "annotate/guidelines.html", context)

@@ -15,13 +15,14 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from .. import access, sensitive
-from ..errors import Refused
-from ..forms.data import ImportForm
-from ..imports import ImportReport
-from ..imports import import_file as import_into
-from ..models import Prompt, Task
-from ..permissions import Capability, ProjectRequest, requires
+from annotate import access
+from annotate.data.imports import ImportReport
+from annotate.data.imports import import_file as import_into
+from annotate.errors import Refused
+from annotate.forms.data_files import ImportForm
+from annotate.labeling import sensitive_content
+from annotate.models import Prompt, Task
+from annotate.people.permissions import Capability, ProjectRequest, requires
 
 PAGE = 50
 
@@ -66,7 +67,7 @@ def import_file(request: ProjectRequest) -> HttpResponse:
 def mark(request: ProjectRequest, prompt_id: int) -> HttpResponse:
     """Mark a prompt as one that may upset, or take the mark away."""
     prompt = access.load(request, Prompt, pk=prompt_id)
-    sensitive.mark(prompt=prompt, sensitive=request.POST.get("sensitive") == "yes", by=request.user)
+    sensitive_content.mark(prompt=prompt, sensitive=request.POST.get("sensitive") == "yes", by=request.user)
     messages.success(request, _("Saved."))
     return redirect("annotate:prompts", request.project.slug)
 

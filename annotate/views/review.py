@@ -10,11 +10,12 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import access, judged
-from .. import review as reviewing
-from ..errors import Refused
-from ..models import Judgment, JudgmentAcceptance, JudgmentReturn, Report, Task, User
-from ..permissions import Capability, ProjectRequest, requires
+from annotate import access
+from annotate.errors import Refused
+from annotate.labeling import judged_texts
+from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Report, Task, User
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.quality import review as reviewing
 
 PAGE = 25
 MOST_REPORTS = 50
@@ -67,7 +68,7 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     context = {
         "project": request.project,
         "page": page,
-        "rows": [(item, judged.line(item)) for item in page],
+        "rows": [(item, judged_texts.line(item)) for item in page],
         "labelers": labelers,
         "labeler": wanted,
         "kind": kind,
@@ -100,10 +101,10 @@ def judgment(request: ProjectRequest, judgment_id: int) -> HttpResponse:
     context = {
         "project": request.project,
         "judgment": item,
-        "responses": judged.responses(item, item.latest) if item.latest else [],
-        "written": judged.written(item, item.latest) if item.latest else [],
-        "line": judged.line(item) if item.task.kind == Task.Kind.COMPARE else "",
-        "is_sensitive": judged.is_sensitive(item),
+        "responses": judged_texts.responses(item, item.latest) if item.latest else [],
+        "written": judged_texts.written(item, item.latest) if item.latest else [],
+        "line": judged_texts.line(item) if item.task.kind == Task.Kind.COMPARE else "",
+        "is_sensitive": judged_texts.is_sensitive(item),
         "acceptance": JudgmentAcceptance.objects.filter(revision=item.latest).select_related("reviewer").first(),
         "returns": item.returns.select_related("reviewer", "revision"),
         "is_returned": item.returns.filter(revision=item.latest).exists(),

@@ -7,12 +7,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
-from .. import new_tasks
-from ..errors import Refused
-from ..forms.tasks import KindsForm, NewTasksForm
-from ..models import Task
-from ..permissions import Capability, ProjectRequest, requires
-from ..projects import edit_project
+from annotate.errors import Refused
+from annotate.forms.tasks import KindsForm, NewTasksForm
+from annotate.labeling import requested_tasks
+from annotate.models import Task
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.people.projects import edit_project
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -23,7 +23,7 @@ def tasks(request: ProjectRequest) -> HttpResponse:
     if request.method != "POST" or not form.is_valid():
         return _page(request, form=form)
     try:
-        made = new_tasks.add(project=request.project, by=request.user, **form.arguments)
+        made = requested_tasks.add(project=request.project, by=request.user, **form.arguments)
     except Refused as refusal:
         form.add_error(None, str(refusal))
         return _page(request, form=form)
@@ -54,7 +54,7 @@ def withdraw(request: ProjectRequest) -> HttpResponse:
     kind = request.POST.get("kind", "")
     if kind not in Task.Kind.values:
         return _page(request, form=NewTasksForm(), refusal=_("There is no such kind of task."))
-    change = new_tasks.restore if "restore" in request.POST else new_tasks.withdraw
+    change = requested_tasks.restore if "restore" in request.POST else requested_tasks.withdraw
     changed = change(project=request.project, by=request.user, kind=kind)
     messages.success(
         request, ngettext("%(n)d task was changed.", "%(n)d tasks were changed.", changed) % {"n": changed}
@@ -66,7 +66,7 @@ def _page(request: ProjectRequest, *, form: NewTasksForm, refusal: str = "") -> 
     context = {
         "project": request.project,
         "form": form,
-        "counts": new_tasks.counts(request.project),
+        "counts": requested_tasks.counts(request.project),
         "refusal": refusal,
     }
     return render(request, "annotate/tasks.html", context, status=400 if refusal or form.errors else 200)

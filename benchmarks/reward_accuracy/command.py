@@ -85,7 +85,7 @@ def result_key(
     rows: Split, *, model: str, seed: int, settings: dict[str, str], options: argparse.Namespace
 ) -> dict[str, Any]:
     """What tells a result from another: same key, same result, but for the noise of the machine."""
-    from models_core.config import RewardConfig, parse
+    from models_core.contract.settings import RewardConfig, parse
 
     key: dict[str, Any] = {"data": rows.name, "rows": options.rows, "digest": rows.digest, "model": model, "seed": seed}
     if model.startswith("hone"):
@@ -105,9 +105,9 @@ def learned(rows: Split, *, model: str, seed: int, settings: dict[str, str], opt
         return Trained(baselines.length(rows.held_out), {})
     if model == "words":
         return Trained(baselines.words(rows.training, rows.held_out), {})
-    from models_core import language_models
+    from models_core.modeling import loading
 
-    base = language_models.locate(options.base)
+    base = loading.locate(options.base)
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as name:
         folder = Path(name)
         if model == "trl":

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_core import records
-from models_core.held_out import split_by_prompt
-from models_core.records import Ranking
+from models_core.contract import records
+from models_core.contract.prompt_identity import split_by_prompt
+from models_core.contract.records import Ranking
 
 HELD_OUT = 0.2
 """Part of the prompts that no model learns from."""

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from models_core import setting_texts
-from models_core.batching import epoch_order
-from models_core.config import BadInput, SFTConfig
-from models_core.demonstrations.encoding import Example
+from models_core.contract.settings import BadInput, SFTConfig, composite_values
+from models_core.demonstrations.examples import Example
+from models_core.training.batching import epoch_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ class Step:
 def data_weights(text: str, *, files: int) -> list[Fraction]:
     """The setting data_weights for so many files; 1 for each file if it is empty. Raises BadInput."""
     try:
-        weights = setting_texts.data_weights(text)
+        weights = composite_values.data_weights(text)
     except ValueError as error:
         raise BadInput(f"The setting data_weights {error}") from None
     if weights and len(weights) != files:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from models_core.losses import Pair
-from models_core.preferences.left_out import NAMED
-from models_core.records import Messages, Ranking
+from models_core.contract.records import Messages, Ranking
+from models_core.preferences.skipped_rows import NAMED
+from models_core.rl.losses import Pair
 
 PromptKey = tuple[tuple[str, str], ...]
 

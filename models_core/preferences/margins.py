@@ -2,9 +2,9 @@
 
 from statistics import fmean
 
-from models_core.config import PreferenceSettings
-from models_core.losses import Pair
-from models_core.records import RankedResponse, Ranking
+from models_core.contract.records import RankedResponse, Ranking
+from models_core.contract.settings import PreferenceSettings
+from models_core.rl.losses import Pair
 
 
 def with_margins(pairs: list[Pair], *, ranking: Ranking, settings: PreferenceSettings) -> list[Pair]:

@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_core import processes
-from models_core.records import Ranking
-from models_core.reward_report import tables
-from models_core.reward_report.judged import Judged, comparison, pairs_of
-from models_core.reward_report.measures import accuracy
-from models_core.reward_report.measures.calibration import calibration
-from models_core.reward_report.measures.examples import examples
+from models_core.contract import processes
+from models_core.contract.records import Ranking
+from models_core.contract.run_folder import finite, write_json, write_lines
+from models_core.contract.verdict_messages import VERSION
+from models_core.reward_report import report_tables
+from models_core.reward_report.heldout_judgments import Judged, comparison, pairs_of
+from models_core.reward_report.measures import pair_accuracy
+from models_core.reward_report.measures.example_pairs import examples
 from models_core.reward_report.measures.labelers import labelers
-from models_core.reward_report.measures.length import length
-from models_core.reward_report.measures.ordering import ordering, scores
+from models_core.reward_report.measures.length_bias import length
+from models_core.reward_report.measures.listwise import ordering, scores
+from models_core.reward_report.measures.probability_calibration import calibration
 from models_core.reward_report.verdict import verdict
-from models_core.reward_report.wording import VERSION
-from models_core.run_folder import finite, write_json, write_lines
 
 
 def build(
@@ -34,7 +34,7 @@ def build(
     A score is (logit - shift) / scale. `newest` is what newest.measure says, where there was a reward model before.
     """
     pairs = pairs_of(judgments)
-    right = accuracy.overall(pairs)
+    right = pair_accuracy.overall(pairs)
     report: dict[str, Any] = {
         "version": VERSION,
         "judgments": len(judgments),
@@ -50,7 +50,7 @@ def build(
     }
     if len(pairs):
         report |= {
-            "by": accuracy.by_group(pairs),
+            "by": pair_accuracy.by_group(pairs),
             "calibration": calibration(pairs),
             "length": length(pairs, judgments),
             "ordering": ordering(judgments),
@@ -67,7 +67,7 @@ def write(folder: Path, report: Mapping[str, Any]) -> None:
     """FOLDER/report.json, and the same in tables as FOLDER/report.md and on standard error."""
     if not processes.is_main():
         return
-    text = tables.markdown(report)
+    text = report_tables.markdown(report)
     write_json(folder / "report.json", report)
     write_lines(folder / "report.md", ["# Reward model", "", text])
     print(text, file=sys.stderr, flush=True)

@@ -16,13 +16,14 @@ from typing import Any
 
 from django.conf import settings
 
-from annotate import simulation
 from annotate.errors import Refused
+from annotate.labeling import simulation
 from annotate.models import Project
-from rlhf import loop, prompts, sampling, stages, versions, waiting
 from rlhf.demo.recipes import Recipe
 from rlhf.demo.selection import Selection
+from rlhf.loop import loop, prompts, sampling, versions
 from rlhf.models import LoopPolicy, ModelVersion
+from rlhf.runs import stages, waiting
 
 ROUNDS = 2
 JUDGE, LABELERS = "positivity", 2

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from annotate.errors import Refused
 from annotate.models import Project
-from rlhf import versions
+from rlhf.loop import versions
 from rlhf.models import ModelVersion
 
 

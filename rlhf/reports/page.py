@@ -8,9 +8,8 @@ from django.utils.translation import get_language_info, gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
 from annotate.models import Demonstration, Judgment, Membership, Project, User
-from models_core.reward_report import wording
-
-from . import charts
+from models_core.contract import verdict_messages
+from rlhf.reports import charts
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -162,7 +161,7 @@ def _sentence(item: Mapping[str, Any], names: Mapping[str, str]) -> Sentence:
         group = values["group"]
         values["group"] = language_name(group) if item["code"] in LANGUAGE_FINDINGS else names.get(group, group)
     # A sentence of a later version has no translation here, and is shown as it was written.
-    worded = wording.sentence(item["code"], values, translate=gettext) or item["sentence"]
+    worded = verdict_messages.sentence(item["code"], values, translate=gettext) or item["sentence"]
     return Sentence(text=worded, code=item["code"])
 
 

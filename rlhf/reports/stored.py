@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models_core.reward_report.wording import VERSION
-
-from ..models import Stage, TrainingRun
-from ..run_files import RunFiles
+from models_core.contract.verdict_messages import VERSION
+from rlhf.models import Stage, TrainingRun
+from rlhf.runs.run_files import RunFiles
 
 
 def path_of(run: TrainingRun) -> Path:

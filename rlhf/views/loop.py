@@ -6,14 +6,14 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import access, audit
+from annotate import access
 from annotate.errors import Refused
-from annotate.permissions import Capability, ProjectRequest, requires
-
-from .. import loop as rounds
-from .. import workers
-from ..forms import LoopPolicyForm, RoundsForm
-from ..models import Iteration
+from annotate.people import audit
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from rlhf.forms import LoopPolicyForm, RoundsForm
+from rlhf.loop import loop as rounds
+from rlhf.models import Iteration
+from rlhf.runs import workers
 
 ITERATIONS_SHOWN = 50
 

@@ -8,13 +8,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import access
 from annotate.errors import Refused
-from annotate.permissions import Capability, ProjectRequest, requires
-
-from .. import curves, promotions, sampling, versions
-from ..forms import SampleForm
-from ..models import ModelVersion, Promotion
-from ..promotions import Change
-from ..reports import stored
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from rlhf.forms import SampleForm
+from rlhf.loop import promotions, sampling, versions
+from rlhf.loop.promotions import Change
+from rlhf.models import ModelVersion, Promotion
+from rlhf.reports import curves, stored
 
 CHANGES_SHOWN = 50
 

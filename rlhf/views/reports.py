@@ -6,11 +6,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate import access
-from annotate.permissions import Capability, ProjectRequest, requires
-
-from ..models import Stage, TrainingRun
-from ..reports import stored
-from ..reports.page import page_of
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from rlhf.models import Stage, TrainingRun
+from rlhf.reports import stored
+from rlhf.reports.page import page_of
 
 
 @require_safe

@@ -11,15 +11,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import access
 from annotate.errors import Refused
-from annotate.permissions import Capability, ProjectRequest, requires
-
-from .. import curves, labels, launch, live, runs, workers
-from ..forms import RunForm
-from ..models import Stage, TrainingRun
-from ..reports import endings, stored
-from ..reports.answers import side_by_side
-from ..reports.page import verdict_of
-from ..run_files import RunFiles
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from rlhf.forms import RunForm
+from rlhf.models import Stage, TrainingRun
+from rlhf.reports import curves, labels, stop_reasons, stored
+from rlhf.reports.page import verdict_of
+from rlhf.reports.sample_comparison import side_by_side
+from rlhf.runs import launch, live, runs, workers
+from rlhf.runs.run_files import RunFiles
 
 RUNS_A_PAGE = 25
 
@@ -79,7 +78,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "numbers": curves.numbers(found.result),
         "given": [(labels.of_name(name), value) for name, value in (found.config | found.options).items()],
         "notes": found.result.get("notes", []),
-        "stopped": endings.sentence(found),
+        "stopped": stop_reasons.sentence(found),
         "verdict": verdict_of(report) if (report := stored.load(found)) else None,
     }
     template = _fragment(request, "rlhf/run.html", "live")

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from models_core import catalogue
+from models_core.contract import catalogue
 
 
 @require_safe

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotate import demo, queue
-from annotate.demo.project import create
+from annotate import demo
+from annotate.demo.demo_project import create
 from annotate.errors import Refused
+from annotate.labeling import queue
 from annotate.models import Membership, Project, Prompt, Response, Task, User
 
 KINDS = set(Prompt.Kind.values)

@@ -10,7 +10,7 @@ import pytest
 from annotate import demo
 from benchmarks.gold_reward import golds, stages
 from models_core.__main__ import main as models_core_main
-from tests.models_core.recipes import write
+from tests.models_core.recipe_runs import write
 from tests.models_core.tiny import make_tiny_model
 
 Commands = list[list[str]]

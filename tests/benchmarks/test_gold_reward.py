@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.gold_reward import golds, prompts, proxies, stages
 from benchmarks.gold_reward.golds import Hidden, Positivity
-from tests.models_core.recipes import chat, write
+from tests.models_core.recipe_runs import chat, write
 
 
 def row(*texts, prompt="say it"):

@@ -11,7 +11,7 @@ from benchmarks.overoptimization import command, curves, plots
 from benchmarks.overoptimization.curves import Fit, Point
 from models_core import __main__ as models_core_command
 from tests.benchmarks.conftest import Cut, tiny_options
-from tests.models_core.recipes import StopAfter, chat, write
+from tests.models_core.recipe_runs import StopAfter, chat, write
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from benchmarks import ppo_vs_peer
-from tests.models_core.recipes import chat, rankings, run, write
+from tests.models_core.recipe_runs import chat, rankings, run, write
 
 PEER = """import json, shutil, sys
 shutil.copytree(sys.argv[1], sys.argv[4])

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from annotate import queue, snapshots
+from annotate.data import snapshots
+from annotate.labeling import queue
 from annotate.models import Demonstration, Snapshot
 from config.descendants import descendants
-from rlhf import workers
 from rlhf.models import TrainingRun
+from rlhf.runs import workers
 from tests import volume
 from tests.cast import Cast, judge, make_cast, make_prompt, make_responses
 from tests.conftest import ROOT, end, free_port, is_alive, wait_until

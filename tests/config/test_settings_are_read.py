@@ -9,12 +9,12 @@ import pytest
 from django.conf import settings
 
 from annotate.models import Project
-from models_core.config import STAGES
+from models_core.contract.settings import STAGES
 from rlhf.models import LoopPolicy
 
 PACKAGES = ("annotate", "config", "models_core", "rlhf")
 DECLARED = (
-    "config/settings.py", "annotate/models/", "annotate/admin.py", "annotate/forms/", "annotate/projects.py",
+    "config/settings.py", "annotate/models/", "annotate/admin.py", "annotate/forms/", "annotate/people/projects.py",
     "rlhf/forms.py", "/migrations/",
 )  # fmt: skip
 """Where a setting is named without being used for anything."""

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from annotate.forms.rubric import PRESETS, CriteriaField, FlagsField
-from annotate.projects import edit_project
+from annotate.people.projects import edit_project
 from tests.browser import SignIn
 from tests.cast import Cast, make_comparison
 from tests.journeys.board import press, settled, start, without_connection

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request
 
-from annotate import queue, review
+from annotate.labeling import queue
 from annotate.models import Author, Guidelines, Prompt, Response, Rubric, Snapshot
+from annotate.quality import review
 from rlhf.models import Iteration, ModelVersion, RunMetric, Stage, TrainingRun
 from tests import hostile
 from tests.browser import SignIn

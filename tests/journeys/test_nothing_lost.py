@@ -9,7 +9,7 @@ from django.db import OperationalError
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
-from annotate import queue
+from annotate.labeling import queue
 from annotate.models import Assignment, Judgment, JudgmentRevision
 from tests.browser import SignIn
 from tests.cast import PASSWORD, Cast, make_comparison
@@ -183,7 +183,7 @@ def test_a_database_that_does_not_answer_is_waited_for(cast: Cast, tasks: list[A
             else None
         ),
     )
-    with mock.patch("annotate.queue.submit", side_effect=OperationalError("database is locked")):
+    with mock.patch("annotate.labeling.queue.submit", side_effect=OperationalError("database is locked")):
         press(page, "2 1 3 4 Enter")
         expect(page.locator("#outbox")).to_contain_text("1 submission is kept in this browser")
         assert not Judgment.objects.exists()

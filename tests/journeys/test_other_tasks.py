@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from annotate import exam
-from annotate.chats import answers
-from annotate.chats.answers import Prospect
-from annotate.few_shot import FewShot
+from annotate.labeling import exam
+from annotate.labeling.chats import live_responses
+from annotate.labeling.chats.live_responses import Prospect
+from annotate.labeling.few_shot import FewShot
 from annotate.models import AnswerRequest, Demonstration, ExamAnswer, ExamAttempt, Judgment, Prompt, Task
-from annotate.projects import edit_project
+from annotate.people.projects import edit_project
 from tests.browser import SignIn
 from tests.cast import Cast, key_of, make_comparison, make_prompt, make_responses, response_ids
 from tests.conftest import wait_until
@@ -94,7 +94,9 @@ HANDS: dict[str, tuple[type[Hand], dict[str, Any]]] = {
 @pytest.fixture
 def day(transactional_db: None, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> dict[str, Task]:
     """One exam item, and behind it a task of each kind, in this order."""
-    monkeypatch.setattr(answers, "_forecasts", [lambda *_: Prospect(is_there=True, sentence="The model is answering.")])
+    monkeypatch.setattr(
+        live_responses, "_forecasts", [lambda *_: Prospect(is_there=True, sentence="The model is answering.")]
+    )
     known = make_comparison(cast.project, "Which comes first?", texts=("Hen.", "Egg."))
     Task.objects.filter(pk=known.pk).update(gold_tiers=[[key] for key in response_ids(known)])
     exam.add_item(task=Task.objects.get(pk=known.pk), by=cast.manager)

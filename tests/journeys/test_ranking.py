@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from annotate.models import Demonstration, Judgment, JudgmentRevision, Report
-from annotate.projects import edit_project
+from annotate.people.projects import edit_project
 from tests.browser import SignIn
 from tests.cast import Cast, key_of, make_comparison
 from tests.journeys.board import PHONE, chip, drag, held, latest_tiers, on_screen, press, saved, settled, start, tier

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from annotate import queue
+from annotate.labeling import queue
 from annotate.models import Assignment, ChatTurn, QueueCursor, Task
-from annotate.projects import edit_project
+from annotate.people.projects import edit_project
 from tests.browser import SignIn
 from tests.cast import Cast, make_comparison, make_prompt, make_responses
 from tests.conftest import wait_until

@@ -4,11 +4,13 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotate import exam, invitations, queue, review
-from annotate.few_shot import FewShot
+from annotate.labeling import exam, queue
+from annotate.labeling.few_shot import FewShot
 from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, Snapshot, Task
-from annotate.projects import create_project, edit_project
-from rlhf import versions
+from annotate.people import invitations
+from annotate.people.projects import create_project, edit_project
+from annotate.quality import review
+from rlhf.loop import versions
 from rlhf.models import Iteration, ModelVersion, RunMetric, Stage, TrainingRun
 from tests import policy_runs, reports
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids

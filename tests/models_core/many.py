@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from models_core import distributed, processes, replicas
-from models_core.config import BadInput
-from models_core.precision import MasterAdamW
-from models_core.stopping import Stopped, StopSignal
-from tests.models_core import recipes
+from models_core.contract import processes
+from models_core.contract.settings import BadInput
+from models_core.contract.stopping import Stopped, StopSignal
+from models_core.training import ddp, distributed
+from models_core.training.precision import MasterAdamW
+from tests.models_core import recipe_runs
 
 
 class StopAt(StopSignal):
@@ -44,7 +45,7 @@ def run(folder: Path, name: str, stage: str, values: dict[str, Any], given: dict
     stop = StopAt(looks) if looks else StopSignal()
     refused = given.pop("refused", "")
     try:
-        recipes.run(stage, out, values, stop=stop, **given)
+        recipe_runs.run(stage, out, values, stop=stop, **given)
     except Stopped:
         assert looks, "only a run that was told to may stop"
     except BadInput as error:
@@ -76,7 +77,7 @@ def sum_gradients(folder: Path) -> None:
             loss = model.rounded.float().sum() * (1 if part else 256) + model.exact.sum() * (part + 1)
             if processes.rank() == 1 and part == step:
                 loss = loss + model.second_alone.float().sum() + 3 * model.second_alone_exact.sum()
-            replicas.backward(loss, is_last=part == 2)
+            ddp.backward(loss, is_last=part == 2)
         optimizer.reduce()
         masters = {name: master.grad for name, master in optimizer.masters.items()}
         found.append({name: None if value is None else value.tolist() for name, value in masters.items()})

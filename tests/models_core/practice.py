@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core import chat
-from models_core.config import PPOConfig, parse
-from models_core.packing import Group
-from models_core.policies import episodes, sampling
-from models_core.policies.episodes import Episodes
-from models_core.policies.networks import Networks
-from models_core.policies.prompts import Practice
-from models_core.records import Message, Prompt
-from models_core.stopping import StopSignal
+from models_core.contract.records import Message, Prompt
+from models_core.contract.settings import PPOConfig, parse
+from models_core.contract.stopping import StopSignal
+from models_core.modeling import chat
+from models_core.modeling.packing import Group
+from models_core.rl import rollouts, trajectories
+from models_core.rl.actor_critic import Networks
+from models_core.rl.prompts import Practice
+from models_core.rl.trajectories import Episodes
 
 CPU = torch.device("cpu")
 
@@ -46,7 +46,7 @@ def practice(of: Networks, *, count: int = 8) -> Practice:
 def sampled_phase(of: Networks, *, count: int = 8, seed: int = 5) -> tuple[list[Any], Tensor, Episodes]:
     """Answers of the policy, cut to unequal lengths, what the reward model says of them, and the measured phase."""
     rows = list(range(count))
-    sampled = sampling.answers(of, practice(of, count=count), rows, seed=seed, stop=StopSignal())
+    sampled = rollouts.answers(of, practice(of, count=count), rows, seed=seed, stop=StopSignal())
     # A random model hardly ever ends by itself.
     cut = [answer.ids[: 2 + number % 5] for number, answer in enumerate(sampled)]
     answers = [
@@ -55,8 +55,8 @@ def sampled_phase(of: Networks, *, count: int = 8, seed: int = 5) -> tuple[list[
     ]
     groups = [answer.group for answer in answers]
     scores = of.opinions(groups, [answer.prompt.messages for answer in answers]).mean(1)
-    phase = episodes.measure(
-        groups, scores, sampling.ended(answers), networks=of, kl_coef=0.1, samples=of.settings.group_size
+    phase = trajectories.measure(
+        groups, scores, rollouts.ended(answers), networks=of, kl_coef=0.1, samples=of.settings.group_size
     )
     return answers, scores, phase
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from models_core import language_models, methods
-from models_core.config import METHODS, SFTConfig, parse
+from models_core.contract.settings import METHODS, SFTConfig, parse
+from models_core.modeling import adapters, loading
 
 ADDING = tuple(method for method in METHODS if method not in ("full", "last_n"))
 """Methods that leave the model's own weights alone."""
@@ -29,15 +29,11 @@ def prepared(
 ) -> Any:
     """The model under a method; its learning weights are moved by normal noise of size `shake`."""
     given: dict[str, Any] = {"device": "cpu", "dtype": dtype or dtype_for(method), "quantise": method == "qlora"}
-    model: Any = (
-        language_models.new_reward_model(base, seed=0, **given)
-        if reward
-        else language_models.load_policy(base, **given)
-    )
+    model: Any = loading.new_reward_model(base, seed=0, **given) if reward else loading.load_policy(base, **given)
     settings = parse(SFTConfig, {"method": method, **SMALL, **values})
     torch.manual_seed(1)
-    model = methods.prepare(model, settings, tokenizer=language_models.load_tokenizer(base))
+    model = adapters.prepare(model, settings, tokenizer=loading.load_tokenizer(base))
     with torch.no_grad():
-        for weight in methods.trainable(model).values():
+        for weight in adapters.trainable(model).values():
             weight.add_(torch.randn_like(weight) * shake)
     return model

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from annotate import queue
+from annotate.labeling import queue
+from annotate.labeling.queue import Submission
 from annotate.models import Prompt
-from annotate.queue import Submission
-from rlhf import runs, versions
+from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.runs import runs
 from tests.cast import Cast, cast, make_prompt, make_responses
 
 __all__ = ["cast"]

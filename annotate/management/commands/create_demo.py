@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from annotate.demo.project import LABELERS, MANAGER, create
+from annotate.demo.demo_project import LABELERS, MANAGER, create
 from annotate.errors import Refused
 
 

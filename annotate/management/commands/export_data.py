@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from annotate import snapshots
+from annotate.data import snapshots
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
 from annotate.management.arguments import add_project, project_named

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from annotate.data.imports import import_file
 from annotate.errors import Refused
 from annotate.formats import IMPORTERS
-from annotate.imports import import_file
 from annotate.management.arguments import add_project, project_named
 
 

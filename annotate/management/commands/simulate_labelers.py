@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
+from annotate.labeling.simulation import HUMAN_AGREEMENT, JUDGES, simulate
 from annotate.management.arguments import add_project, project_named
-from annotate.simulation import HUMAN_AGREEMENT, JUDGES, simulate
 
 
 class Command(BaseCommand):

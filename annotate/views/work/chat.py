@@ -9,15 +9,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from ... import access, queue
-from ...chats import answers, turns
-from ...errors import Refused
-from ...forms import faces
-from ...forms.board import Entered
-from ...forms.chat import ContinueChat
-from ...models import Assignment, Task
-from ...permissions import Capability, ProjectRequest, requires
-from . import showing
+from annotate import access
+from annotate.errors import Refused
+from annotate.forms import task_forms
+from annotate.forms.board import Entered
+from annotate.forms.chat import ContinueChat
+from annotate.labeling import queue
+from annotate.labeling.chats import live_responses, turns
+from annotate.models import Assignment, Task
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.views.work import responses
 
 
 @require_POST
@@ -30,11 +31,11 @@ def chat(request: ProjectRequest, assignment_id: int) -> HttpResponse:
             raise Refused(_("This task isn't a chat."), status=400)
         box = _do(request, assignment)
     except Refused as refusal:
-        return showing.refused(request, assignment, refusal)
+        return responses.refused(request, assignment, refusal)
     if not request.htmx and box is None:  # type: ignore[attr-defined]
         return redirect("annotate:task", request.project.slug, assignment_id)
     # Read again: the deed has changed its draft.
-    return showing.show_again(request, access.load(request, Assignment, pk=assignment_id), box)
+    return responses.show_again(request, access.load(request, Assignment, pk=assignment_id), box)
 
 
 @require_safe
@@ -53,8 +54,8 @@ def offers(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 
 def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
     """Carry out the deed; what the box shall hold afterwards, None for what the draft says."""
-    keys = faces.response_keys(assignment)
-    fields = showing.entered(request, assignment)
+    keys = task_forms.response_keys(assignment)
+    fields = responses.entered(request, assignment)
     written = request.POST.get("text", "")
     deed: dict[str, Any] = {
         "assignment_id": assignment.pk,
@@ -78,7 +79,7 @@ def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
     elif act == "say":
         said = turns.say(**deed, written=written)
         # Nobody wants to press a button for this each time; where no model is there, it is said once, on the page.
-        if answers.prospect(request.project).is_there:
+        if live_responses.prospect(request.project).is_there:
             turns.ask(assignment_id=assignment.pk, labeler=request.user, after=len(said.turns))
     elif act == "take_back":
         turns.take_back(**deed)

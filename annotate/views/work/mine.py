@@ -6,8 +6,8 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ... import history, review
-from ...permissions import Capability, ProjectRequest, requires
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.quality import review, work_history
 
 PAGE = 25
 LONGEST_SEARCH = 200
@@ -18,16 +18,16 @@ LONGEST_SEARCH = 200
 @requires(Capability.LABEL)
 def mine(request: ProjectRequest) -> HttpResponse:
     wanted = request.GET.get("show", "")
-    show = history.Show(wanted) if wanted in set(history.Show) else history.Show.ALL
+    show = work_history.Show(wanted) if wanted in set(work_history.Show) else work_history.Show.ALL
     words = request.GET.get("words", "").replace("\0", "")[:LONGEST_SEARCH]
-    found = history.own_work(labeler=request.user, project=request.project, show=show, words=words)
+    found = work_history.own_work(labeler=request.user, project=request.project, show=show, words=words)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     context = {
         "project": request.project,
         "page": page,
-        "entries": history.entries(list(page.object_list)),
+        "entries": work_history.entries(list(page.object_list)),
         "show": show,
-        "shows": list(history.Show),
+        "shows": list(work_history.Show),
         "words": words,
         "returned": review.open_returns(labeler=request.user, project=request.project).count(),
     }

@@ -4,9 +4,9 @@ from django.http import HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from ...permissions import Capability, ProjectRequest, requires
-from ...rendering import markdown
-from ...text import LONGEST_ANSWER
+from annotate.data.text import LONGEST_ANSWER
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.rendering import markdown
 
 
 @require_POST

@@ -6,11 +6,12 @@ from django.shortcuts import redirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ... import access, queue
-from ...forms import faces
-from ...models import Assignment, Judgment
-from ...permissions import Capability, ProjectRequest, requires
-from . import showing
+from annotate import access
+from annotate.forms import task_forms
+from annotate.labeling import queue
+from annotate.models import Assignment, Judgment
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.views.work import responses
 
 
 @require_safe
@@ -24,7 +25,7 @@ def work(request: ProjectRequest) -> HttpResponse:
         own = Assignment.objects.select_related("project").filter(labeler=request.user, project=request.project)
         taken = Q(judgment__latest__isnull=False) | Q(state=Assignment.State.SKIPPED)
         found = own.filter(pk=int(done)).filter(taken).first()
-    return showing.show_next(request, done=found, undo=found is not None)
+    return responses.show_next(request, done=found, undo=found is not None)
 
 
 @require_safe
@@ -37,8 +38,8 @@ def ahead(request: ProjectRequest) -> HttpResponse:
         return HttpResponse(status=204)
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("annotate:work", request.project.slug)
-    response = showing.show(request, part="task", face=faces.face_of(assignment))
-    response[showing.TASK_HEADER] = str(assignment.pk)
+    response = responses.show(request, part="task", face=task_forms.face_of(assignment))
+    response[responses.TASK_HEADER] = str(assignment.pk)
     return response
 
 
@@ -52,5 +53,5 @@ def task(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     if assignment.draft is None:
         judgment = Judgment.objects.select_related("latest").filter(assignment=assignment).first()
         if judgment is not None and judgment.latest is not None:
-            fields = faces.kind_of(assignment).entered(judgment.latest)
-    return showing.show_again(request, assignment, fields)
+            fields = task_forms.kind_of(assignment).entered(judgment.latest)
+    return responses.show_again(request, assignment, fields)

@@ -17,13 +17,13 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from annotate import demo
-from annotate.demo.project import create
+from annotate.demo.demo_project import create
 from annotate.errors import Refused
 from annotate.models import Project
 from config import demo_services
 from config.data_lock import AlreadyRunning, data_lock
-from models_core import catalogue
-from models_core.config import BadInput
+from models_core.contract import catalogue
+from models_core.contract.settings import BadInput
 from rlhf.demo import closed_loop, selection
 from rlhf.demo.recipes import FULL, QUICK, Recipe
 

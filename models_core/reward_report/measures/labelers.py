@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from models_core.records import Ranking
-from models_core.reward_report.judged import Pairs, comparison
+from models_core.contract.records import Ranking
+from models_core.reward_report.heldout_judgments import Pairs, comparison
 from models_core.reward_report.measures.intervals import Share, share
 
 Order = frozenset[tuple[str, str]]

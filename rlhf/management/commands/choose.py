@@ -6,8 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
-from rlhf import uncertainty, waiting
+from rlhf.loop import active_learning
 from rlhf.management import arguments
+from rlhf.runs import waiting
 
 
 class Command(BaseCommand):
@@ -24,7 +25,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         project = arguments.project(options["project"])
         try:
-            run = uncertainty.start(project=project, by=None, tasks=options["tasks"])
+            run = active_learning.start(project=project, by=None, tasks=options["tasks"])
         except Refused as error:
             raise CommandError(str(error)) from None
         run = waiting.after_start(run, wait=options["wait"], write=self.stderr.write)

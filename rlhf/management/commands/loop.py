@@ -7,9 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
-from rlhf import loop, waiting
+from rlhf.loop import loop
 from rlhf.management import arguments
 from rlhf.models import Iteration
+from rlhf.runs import waiting
 
 
 class Command(BaseCommand):

@@ -6,8 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
-from rlhf import sampling, waiting
+from rlhf.loop import sampling
 from rlhf.management import arguments
+from rlhf.runs import waiting
 
 
 class Command(BaseCommand):

@@ -7,9 +7,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot
-from rlhf import launch, versions, waiting
+from rlhf.loop import versions
 from rlhf.management import arguments
 from rlhf.models import ModelVersion, RunInput, Stage
+from rlhf.runs import launch, waiting
 
 
 class Command(BaseCommand):

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from models_core.config import BadInput, RewardConfig, parse
-from models_core.preferences.left_out import LeftOut
-from models_core.preferences.verdicts import Heard, hear
-from models_core.records import Ranking
-from tests.models_core.preferences.rows import better, ranking
+from models_core.contract.records import Ranking
+from models_core.contract.settings import BadInput, RewardConfig, parse
+from models_core.preferences.comparisons import Heard, hear
+from models_core.preferences.skipped_rows import LeftOut
+from tests.models_core.preferences.judgment_rows import better, ranking
 
 
 def heard(*rankings: Ranking, **settings: Any) -> tuple[Heard, LeftOut]:

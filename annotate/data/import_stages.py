@@ -1,0 +1,163 @@
+"""All or nothing, without a long transaction: an import's rows are written unseen, then shown at once or taken away.
+
+What an import wrote is seen by nobody until `finish` (see models.data_import). An import that fails, or whose process
+is killed, has its rows removed, in short transactions too; `reap` does that for the dead. Accounts and authors that
+stand for people and models of the file stay: without a row of theirs they are on no page.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from annotate.data.pacing import Pace
+from annotate.errors import Refused
+from annotate.models import (
+    Assignment,
+    DataImport,
+    Demonstration,
+    Judgment,
+    JudgmentRevision,
+    Project,
+    Prompt,
+    Response,
+    Task,
+    TaskResponse,
+    User,
+)
+from annotate.models.data_import import writing
+
+State = DataImport.State
+LEASE = timedelta(seconds=60)
+"""An import that has written nothing for so long is taken for dead."""
+WAIT_SECONDS = 0.5
+BATCH = 500
+
+
+class ImportLost(Exception):
+    """The import was taken for dead, and what it wrote is being removed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """An import under way. Each of its transactions calls `renew` or `finish`, which raise ImportLost."""
+
+    data_import: DataImport
+    token: uuid.UUID
+
+    def renew(self, *, rows: int) -> None:
+        """Say that the import is alive and deals with `rows` more. It locks the import's row: nothing removes them."""
+        self._change(lease_until=timezone.now() + LEASE, rows_written=F("rows_written") + rows)
+
+    def finish(self, *, report: dict[str, Any]) -> None:
+        """Show all that was written."""
+        self._change(state=State.DONE, token=None, lease_until=None, finished_at=timezone.now(), report=report)
+
+    def _change(self, **values: Any) -> None:
+        held = DataImport.objects.filter(pk=self.data_import.pk, state=State.WRITING, token=self.token)
+        if held.update(**values) != 1:
+            raise ImportLost(f"{self.data_import} was taken for dead")
+
+
+def begin(*, project: Project, by: User | None, file_name: str, wait: bool) -> DataImport:
+    """A new import, when no other one into the project is under way; the dead one's rows are removed first.
+
+    Without `wait` raises Refused (409) while another one is at work.
+    """
+    while (made := _made(project=project, created_by=by, file_name=file_name)) is None:
+        reap(project=project)
+        if DataImport.objects.filter(project=project, state__in=DataImport.UNFINISHED).exists():
+            if not wait:
+                raise Refused(
+                    _("Another file is being imported into this project. Nothing was imported; try again in a minute."),
+                    status=409,
+                )
+            time.sleep(WAIT_SECONDS)
+    return made
+
+
+def _made(**values: Any) -> DataImport | None:
+    """A new import in the hands of this process; None while another one of its project is under way."""
+    try:
+        with transaction.atomic():
+            return DataImport.objects.create(token=uuid.uuid4(), lease_until=timezone.now() + LEASE, **values)
+    except IntegrityError:
+        return None
+
+
+@contextmanager
+def staged(data_import: DataImport) -> Iterator[Stage]:
+    """Rows made within this belong to the import. Whatever it ends with but `finish`, they are removed."""
+    assert data_import.token is not None  # as every one has that is under way
+    stage = Stage(data_import=data_import, token=data_import.token)
+    try:
+        with writing(data_import):
+            yield stage
+    except BaseException:
+        _remove(data_import, token=stage.token)
+        raise
+
+
+def reap(*, project: Project | None = None, now: datetime | None = None) -> int:
+    """Remove what imports left whose process is gone; returns how many there were."""
+    now = now or timezone.now()
+    dead = DataImport.objects.filter(state__in=DataImport.UNFINISHED, lease_until__lt=now)
+    found = list(dead.filter(project=project) if project is not None else dead)
+    return sum(_remove(data_import, token=data_import.token) for data_import in found)
+
+
+def _remove(data_import: DataImport, *, token: uuid.UUID | None) -> bool:
+    """Take away what an import wrote. False where somebody else does, or it has finished."""
+    ours = uuid.uuid4()
+    held = DataImport.objects.filter(pk=data_import.pk, state__in=DataImport.UNFINISHED, token=token)
+    if held.update(state=State.REMOVING, token=ours, lease_until=timezone.now() + LEASE) != 1:
+        return False
+    removing = DataImport.objects.filter(pk=data_import.pk, state=State.REMOVING, token=ours)
+    for rows, delete in _removals(data_import.pk):
+        pace = Pace(largest=BATCH)
+        while keys := list(rows.order_by().values_list("pk", flat=True)[: pace.size]):
+            for batch in pace.batches(keys):
+                with pace.transaction():
+                    if removing.update(lease_until=timezone.now() + LEASE) != 1:
+                        return False
+                    delete(batch)
+    removing.update(state=State.FAILED, token=None, lease_until=None, finished_at=timezone.now())
+    return True
+
+
+def _removals(number: int) -> list[tuple[QuerySet[Any], Callable[[list[int]], None]]]:
+    """(rows, how to delete some of them) of all that an import wrote, what others refer to last."""
+    judgments = Judgment.with_unfinished.filter(data_import=number)
+    of_tasks = Q(task__in=Task.with_unfinished.filter(data_import=number).values("pk"))
+    rows: list[QuerySet[Any]] = [Assignment.objects.filter(of_tasks), TaskResponse.objects.filter(of_tasks)]
+    rows += [model.with_unfinished.filter(data_import=number) for model in (Task, Demonstration, Response)]
+    # Chats before the prompts that they began as, which may be in another batch.
+    prompts = Prompt.with_unfinished.filter(data_import=number)
+    rows += [prompts.exclude(opening=None), prompts]
+    return [(judgments, partial(_delete_judgments, judgments)), *((found, partial(_delete, found)) for found in rows)]
+
+
+def _delete(rows: QuerySet[Any], keys: list[int]) -> None:
+    """Without looking for what refers to the rows: `_removals` has the order. Append-only ones were never shown.
+
+    A prompt that somebody wrote meanwhile isn't the import's any more, and stays.
+    """
+    rows.filter(pk__in=keys)._raw_delete(rows.db)
+
+
+def _delete_judgments(judgments: QuerySet[Judgment], keys: list[int]) -> None:
+    assignments = list(judgments.filter(pk__in=keys).values_list("assignment", flat=True))
+    judgments.filter(pk__in=keys).update(latest=None)
+    revisions = JudgmentRevision.objects.filter(judgment__in=keys)
+    revisions._raw_delete(revisions.db)
+    _delete(judgments, keys)
+    _delete(Assignment.objects.all(), assignments)

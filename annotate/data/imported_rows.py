@@ -1,0 +1,405 @@
+"""Imported rows as records, a batch at a time, each thing made once."""
+
+import dataclasses
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from hashlib import sha256
+
+from django.contrib.auth.hashers import make_password
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from annotate.data import language_guess
+from annotate.formats.rows import ImportedResponse, ImportedRow
+from annotate.labeling.ordering import Ordering
+from annotate.models import (
+    Assignment,
+    Author,
+    Demonstration,
+    Judgment,
+    JudgmentRevision,
+    Project,
+    Prompt,
+    Response,
+    Task,
+    TaskResponse,
+    User,
+)
+from annotate.models.prompt import content_hash
+
+UNACCEPTABLE = "unacceptable"
+
+
+def imported_labeler(project: Project, name: str) -> str:
+    """The name of the account that stands for somebody outside who judged."""
+    return f"imported:{project.slug}:{name}"
+
+
+class RowStore:
+    """Writes batches of rows into one project, inside the caller's transaction, and counts what it made."""
+
+    def __init__(self, *, project: Project, file_name: str) -> None:
+        self.project = project
+        self.file_name = file_name
+        self.now: datetime = timezone.now()
+        self.created: Counter[str] = Counter(prompts=0, demonstrations=0, responses=0, tasks=0, judgments=0)
+        self.duplicates = 0
+        # (key, reason) of what a row said of a prompt that was there already and that isn't so there.
+        self.not_kept: Counter[tuple[str, str]] = Counter()
+        self._said: Counter[str] = Counter()
+        self._guessed: Counter[str] = Counter()
+        # By the key of a prompt that was there already: what rows say of it, written at the end.
+        self._upsetting: set[int] = set()
+        self._ids: dict[int, str] = {}
+        self._authors: dict[tuple[str, str], Author] = {}
+        self._labelers: dict[str, User] = {}
+        # Judgments of rows that name their task: (prompt, task, texts) -> task and who has judged it.
+        self._shared_tasks: dict[tuple[object, ...], tuple[Task, list[Response], set[int]]] = {}
+        revisions = JudgmentRevision.objects.filter(judgment__project=project)
+        self._known_judgments: set[uuid.UUID] = set(revisions.values_list("client_id", flat=True))
+
+    @property
+    def remarks(self) -> dict[str, int]:
+        """What was done besides, and how often."""
+        if not self._guessed:
+            return dict(self._said)
+        found = ", ".join(f"{language} {number}" for language, number in self._guessed.most_common(8))
+        return {_("Language guessed (%(languages)s)") % {"languages": found}: self._guessed.total(), **self._said}
+
+    def apply_to_known(self) -> None:
+        """Write what rows say of prompts that were there already: at the end, with all that the import shows."""
+        # Each field by itself: whoever marked a prompt as upsetting meanwhile did so for good.
+        upsetting = sorted(self._upsetting)
+        for start in range(0, len(upsetting), 500):
+            Prompt.with_unfinished.filter(pk__in=upsetting[start : start + 500]).update(sensitive=True)
+        named = [Prompt(pk=key, external_id=name) for key, name in self._ids.items()]
+        Prompt.with_unfinished.bulk_update(named, ["external_id"], batch_size=500)
+
+    def add(self, rows: Sequence[ImportedRow]) -> None:
+        """Store a batch of rows in their order."""
+        prompts, new_prompts = self._prompts(rows)
+        responses = _KnownResponses(prompts.values())
+        queued = self._queued_texts(prompts.values())
+        for row in rows:
+            digest = content_hash(row.messages)
+            prompt = prompts[digest]
+            if row.demonstration is not None:
+                new = self._add_demonstration(row, prompt, responses)
+            elif row.ranked or row.rated:
+                new = self._add_judgment(row, prompt, responses)
+            elif row.responses:
+                new = self._add_task(row, prompt, responses, queued)
+            else:
+                # Only the first row of a new prompt brought it.
+                new = digest in new_prompts
+            new_prompts.discard(digest)
+            self.duplicates += not new
+
+    def _prompts(self, rows: Sequence[ImportedRow]) -> tuple[dict[str, Prompt], set[str]]:
+        """The prompts of the rows by content hash, and the hashes of those that were made now."""
+        hashes = [content_hash(row.messages) for row in rows]
+        openings = {content_hash(row.opening) for row in rows if row.opening}
+        known = Prompt.objects.filter(project=self.project, content_hash__in={*hashes, *openings})
+        # Unordered: asked for an order of ids, SQLite walks over all prompts of the project for each batch.
+        prompts = {prompt.content_hash: prompt for prompt in known.select_related("opening").order_by()}
+        self._make_openings(rows, prompts)
+        made = []
+        for row, digest in zip(rows, hashes, strict=True):
+            if digest in prompts:
+                self._compare_with_known(row, prompts[digest])
+                continue
+            opening = prompts[content_hash(row.opening)] if row.opening else None
+            prompts[digest] = self._new_prompt(row, row.messages, opening=opening, external_id=row.prompt_id or row.id)
+            made.append(prompts[digest])
+            self._compare_split(row, prompts[digest])
+        Prompt.objects.bulk_create(made)
+        self.created["prompts"] += len(made)
+        return prompts, {prompt.content_hash for prompt in made}
+
+    def _make_openings(self, rows: Sequence[ImportedRow], prompts: dict[str, Prompt]) -> None:
+        """The prompts that chats began as, where they aren't there: they decide the side of all of a chat."""
+        made: dict[str, Prompt] = {}
+        for row in rows:
+            if row.opening and (digest := content_hash(row.opening)) not in prompts and digest not in made:
+                made[digest] = self._new_prompt(row, row.opening, opening=None, external_id="")
+        Prompt.objects.bulk_create(made.values())
+        prompts |= made
+        self.created["prompts"] += len(made)
+
+    def _new_prompt(
+        self, row: ImportedRow, messages: list[dict[str, str]], *, opening: Prompt | None, external_id: str
+    ) -> Prompt:
+        prompt = Prompt(
+            project=self.project,
+            messages=messages,
+            kind=row.kind or Prompt.Kind.PLAIN,
+            use_case=row.use_case or Prompt.UseCase.OTHER,
+            sensitive=bool(row.sensitive),
+            language=row.language or self._guessed_language(messages),
+            source=self.file_name[:200] if row.source is None else row.source,
+            external_id=external_id,
+            # All of a chat hangs on the one prompt that it began as.
+            opening=(opening.opening or opening) if opening is not None else None,
+        )
+        prompt.set_content_fields()
+        return prompt
+
+    def _guessed_language(self, messages: list[dict[str, str]]) -> str:
+        language = language_guess.guess(messages[-1]["content"], usual=self.project.language)
+        self._guessed[language] += 1
+        return language
+
+    def _compare_with_known(self, row: ImportedRow, prompt: Prompt) -> None:
+        """A mark of what may upset is added to a prompt that is there; where a row says else of it, that is named."""
+        if row.sensitive and not prompt.sensitive and prompt.pk not in self._upsetting:
+            if prompt._state.adding:
+                # Another row of this batch brought it, and it isn't written yet.
+                prompt.sensitive = True
+            else:
+                self._upsetting.add(prompt.pk)
+            self._said[_("Prompts that were there already and are marked as upsetting now")] += 1
+        elif row.sensitive is False and prompt.sensitive:
+            self._note("sensitive", _("the prompt is marked as upsetting here"))
+        said = {"lang": (row.language, prompt.language), "source": (row.source, prompt.source)}
+        said |= {"kind": (row.kind, prompt.kind), "use_case": (row.use_case, prompt.use_case)}
+        for key, (value, stored) in said.items():
+            if value and value != stored:
+                self._note(key, _("the prompt was there already with another"))
+        is_prompt = not (row.ranked or row.rated or row.responses or row.demonstration)
+        external_id = prompt.external_id or self._ids.get(prompt.pk, "")
+        if is_prompt and row.id and not external_id:
+            # It was made as the opening of a chat, of which no row said an id.
+            if prompt._state.adding:
+                prompt.external_id = row.id
+            else:
+                self._ids[prompt.pk] = row.id
+        elif not (row.ranked or row.rated) and row.id and row.id != external_id:
+            self._note("id", _("the prompt was there already with another"))
+        if row.opening and prompt.opening is None and content_hash(row.opening) != prompt.content_hash:
+            self._note("opening", _("the prompt was there already without one"))
+        self._compare_split(row, prompt)
+
+    def _compare_split(self, row: ImportedRow, prompt: Prompt) -> None:
+        if row.split and row.split != prompt.split:
+            self._note("split", _("the side is decided by the prompt's content"))
+
+    def _note(self, key: str, reason: str) -> None:
+        self.not_kept[key, reason] += 1
+
+    def _add_demonstration(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
+        text = row.demonstration or ""
+        author = self._author(row.author_kind, row.author or self._unnamed(row))
+        if (prompt.pk, text, author.pk) in responses.demonstrated:
+            return False
+        by_person = author.kind == Author.Kind.PERSON
+        finish = Response.FinishReason.WRITTEN if by_person else row.finish_reason or Response.FinishReason.UNKNOWN
+        response = Response.objects.create(prompt=prompt, text=text, author=author, finish_reason=finish)
+        Demonstration.objects.create(prompt=prompt, response=response)
+        responses.demonstrated.add((prompt.pk, text, author.pk))
+        self.created["demonstrations"] += 1
+        return True
+
+    def _add_task(
+        self,
+        row: ImportedRow,
+        prompt: Prompt,
+        responses: "_KnownResponses",
+        queued: set[tuple[int, tuple[str, ...]]],
+    ) -> bool:
+        key = (prompt.pk, _texts(row.responses))
+        if key in queued:
+            return False
+        if not Project.MIN_RESPONSES <= len(row.responses) <= Project.MAX_RESPONSES:
+            return self._add_loose_responses(row, prompt, responses)
+        queued.add(key)
+        overlap = self.project.overlap
+        self._task(prompt, self._responses(row, prompt, responses), judgments_wanted=overlap, slots_free=overlap)
+        return True
+
+    def _add_loose_responses(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
+        """Too few or too many answers to compare: kept as responses of the prompt, and said."""
+        before = len(responses)
+        self._responses(row, prompt, responses)
+        made = len(responses) - before
+        self.created["responses"] += made
+        if made:
+            bounds = {"low": Project.MIN_RESPONSES, "high": Project.MAX_RESPONSES}
+            self._said[_("Rows kept as responses without a task, since one compares %(low)d to %(high)d") % bounds] += 1
+        return made > 0
+
+    def _add_judgment(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
+        client_id = judgment_id(row, project=self.project)
+        if client_id in self._known_judgments:
+            return False
+        self._known_judgments.add(client_id)
+        labeler = self._labeler(row.labeler or row.judge_name or row.source or self.file_name)
+        key = (prompt.pk, row.task, row.rated, *sorted((item.text, item.model) for item in row.responses))
+        shared = self._shared_tasks.get(key) if row.task else None
+        if shared is not None and labeler.pk not in shared[2]:
+            task, stored, judged_by = shared
+            task.judgments_given += 1
+            task.judgments_wanted = task.judgments_given
+            task.save(update_fields=["judgments_given", "judgments_wanted"])
+            stored = _in_order(stored, row.responses)
+        else:
+            stored = self._responses(row, prompt, responses)
+            task = self._task(
+                prompt,
+                stored,
+                kind=Task.Kind.RATE if row.rated else Task.Kind.COMPARE,
+                judgments_wanted=1,
+                judgments_given=1,
+                slots_free=0,
+                state=Task.State.COMPLETE,
+            )
+            judged_by = set()
+            self._shared_tasks[key] = (task, stored, judged_by)
+        judged_by.add(labeler.pk)
+        self._judgment(row, task, stored, labeler, client_id)
+        return True
+
+    def _judgment(
+        self, row: ImportedRow, task: Task, stored: list[Response], labeler: User, client_id: uuid.UUID
+    ) -> None:
+        ids = [response.pk for response in stored]
+        assignment = Assignment.objects.create(
+            task=task,
+            labeler=labeler,
+            project=self.project,
+            state=Assignment.State.SUBMITTED,
+            lease_until=self.now,
+            ended_at=self.now,
+            seed=0,
+            presentation=ids,
+        )
+        judgment = Judgment.objects.create(
+            assignment=assignment, task=task, labeler=labeler, project=self.project, surplus=False
+        )
+        ranks = {pk: response.rank for pk, response in zip(ids, row.responses, strict=True)}
+        # Of a rating a flag says it; "none of them" is a word of comparisons.
+        none_acceptable = row.ranked and not any(response.acceptable for response in row.responses)
+        flags = {
+            str(pk): [*response.flags, *([] if response.acceptable or none_acceptable else [UNACCEPTABLE])]
+            for pk, response in zip(ids, row.responses, strict=True)
+        }
+        judgment.latest = JudgmentRevision.objects.create(
+            judgment=judgment,
+            number=row.revision,
+            client_id=client_id,
+            tiers=[list(tier) for tier in Ordering.from_ranks(ranks).tiers],
+            all_unacceptable=none_acceptable,
+            ratings={str(pk): item.ratings for pk, item in zip(ids, row.responses, strict=True) if item.ratings},
+            flags={key: names for key, names in flags.items() if names},
+            notes={str(pk): item.note for pk, item in zip(ids, row.responses, strict=True) if item.note},
+            content=_brought(row, ids),
+            margin=row.margin,
+            comment=row.comment,
+            seconds=row.seconds,
+            source=row.judge,
+        )
+        judgment.save(update_fields=["latest"])
+        self.created["judgments"] += 1
+
+    def _task(self, prompt: Prompt, stored: list[Response], **values: object) -> Task:
+        task = Task.objects.create(project=self.project, prompt=prompt, **values)
+        TaskResponse.objects.bulk_create(
+            TaskResponse(task=task, response=response, number=number) for number, response in enumerate(stored)
+        )
+        self.created["tasks"] += 1
+        return task
+
+    def _responses(self, row: ImportedRow, prompt: Prompt, known: "_KnownResponses") -> list[Response]:
+        """A response for each of the row's, in its order. One that another row brought already is the same response."""
+        stored: list[Response] = []
+        for item in row.responses:
+            author = self._author(item.author_kind, item.model or self._unnamed(row))
+            response = known.get(prompt, author, item.text)
+            ended_else = response is not None and item.finish_reason not in ("unknown", response.finish_reason)
+            if response is None or response in stored or ended_else:
+                response = Response.objects.create(
+                    prompt=prompt, text=item.text, author=author, finish_reason=item.finish_reason
+                )
+                known.add(response)
+            stored.append(response)
+        return stored
+
+    def _queued_texts(self, prompts: Iterable[Prompt]) -> set[tuple[int, tuple[str, ...]]]:
+        """(prompt, texts) of the comparisons that are there already."""
+        tasks = Task.objects.filter(prompt__in=list(prompts), kind=Task.Kind.COMPARE).prefetch_related("responses")
+        return {(task.prompt_id or 0, tuple(sorted(answer.text for answer in task.responses.all()))) for task in tasks}
+
+    def _unnamed(self, row: ImportedRow) -> str:
+        """Stands for whoever wrote texts of a source that names nobody."""
+        return f"imported: {row.source or self.file_name}"
+
+    def _author(self, kind: str, name: str) -> Author:
+        key = (kind, name[:200])
+        if key not in self._authors:
+            self._authors[key], _made = Author.objects.get_or_create(kind=kind, name=name[:200], user=None)
+        return self._authors[key]
+
+    def _labeler(self, name: str) -> User:
+        """The account that stands for somebody outside: inactive, without a password, of this project alone."""
+        username = imported_labeler(self.project, name)
+        if len(username) > 150:
+            username = f"{username[:130]}-{sha256(username.encode()).hexdigest()[:16]}"
+        if username not in self._labelers:
+            self._labelers[username], _made = User.objects.get_or_create(
+                username=username, defaults={"is_active": False, "password": make_password(None)}
+            )
+        return self._labelers[username]
+
+
+class _KnownResponses:
+    """The responses and demonstrations of a batch's prompts, so that none is made twice."""
+
+    def __init__(self, prompts: Iterable[Prompt]) -> None:
+        ids = [prompt.pk for prompt in prompts]
+        self._responses = {
+            (response.prompt_id, response.author_id, response.text): response
+            for response in Response.objects.filter(prompt__in=ids).order_by("-pk")
+        }
+        demonstrations = Demonstration.objects.filter(prompt__in=ids, withdrawn_at=None)
+        self.demonstrated = set(demonstrations.values_list("prompt_id", "response__text", "response__author"))
+
+    def get(self, prompt: Prompt, author: Author, text: str) -> Response | None:
+        return self._responses.get((prompt.pk, author.pk, text))
+
+    def add(self, response: Response) -> None:
+        self._responses.setdefault((response.prompt_id, response.author_id, response.text), response)
+
+    def __len__(self) -> int:
+        return len(self._responses)
+
+
+def _brought(row: ImportedRow, ids: Sequence[int]) -> dict[str, object]:
+    """What an imported judgment says besides an order, for JudgmentRevision.content."""
+    scores = {str(pk): item.score for pk, item in zip(ids, row.responses, strict=True) if item.score is not None}
+    said = {"id": row.id, "judge": row.judge_name, "scale": row.scale, "timestamp": row.timestamp, "rubric": row.rubric}
+    brought: dict[str, object] = {} if row.weight is None else {"weight": row.weight}
+    return brought | ({"scores": scores} if scores else {}) | {key: value for key, value in said.items() if value}
+
+
+def _texts(responses: Sequence[ImportedResponse]) -> tuple[str, ...]:
+    return tuple(sorted(response.text for response in responses))
+
+
+def _in_order(stored: list[Response], responses: Sequence[ImportedResponse]) -> list[Response]:
+    """The stored responses of a shared task in the order in which another row lists them."""
+    left = list(stored)
+    ordered = []
+    for item in responses:
+        found = next(response for response in left if response.text == item.text)
+        left.remove(found)
+        ordered.append(found)
+    return ordered
+
+
+def judgment_id(row: ImportedRow, *, project: Project) -> uuid.UUID:
+    """The same for the same judgment in a project, so that a second import knows it: of all that it says, by whom."""
+    parts: list[object] = [project.pk, row.id, row.task, row.labeler, row.judge, row.judge_name, row.source]
+    parts += [row.messages, row.margin, row.weight, row.seconds, row.scale, row.comment, row.timestamp, row.rated]
+    parts += [dataclasses.astuple(response) for response in row.responses]
+    return uuid.uuid5(uuid.NAMESPACE_OID, repr(parts))

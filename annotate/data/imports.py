@@ -1,0 +1,239 @@
+"""Import a file into a project: all of it, or nothing when a row is broken.
+
+The file is read twice: first every row is checked, without the database; then all is written, in short transactions
+and unseen, and one last update shows all of it at once (see import_stages). What is there already isn't made again, so
+importing a file twice changes nothing. What becomes of each kind of row:
+- a prompt: a prompt, once per project by its content;
+- a demonstration: its prompt, a response, a demonstration;
+- responses without ranks: a task in the labeling queue; too few or too many for one are kept as responses, and said;
+- a ranking or pair: a complete task with a judgment. Its labeler is an account that nobody can sign in to, named
+  "imported:<project>:<labeler, judge or source>"; rows with the same `task` and responses are judgments of one task;
+- a rating of one response: a complete task of that kind with a judgment.
+What of a row has no place is named in the report by its key, with the number of rows and the reason.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop, ngettext
+
+from annotate.data import import_stages
+from annotate.data.imported_rows import RowStore
+from annotate.data.pacing import Pace
+from annotate.errors import Refused
+from annotate.formats import IMPORTERS, detect, rows_of
+from annotate.formats.files import BadFile
+from annotate.formats.rows import BadRow, ImportedRow, LeftOut
+from annotate.models import Project, User
+from annotate.people import audit
+from annotate.people.permissions import Capability, ensure
+
+MOST_ERRORS = 20
+MOST_BROKEN = 1_000
+"""A file with more broken rows than this isn't what it was taken for: reading it on would tell nobody more."""
+MOST_KEYS = 20
+MOST_ROWS = 2_000_000
+BATCH = 500
+MADE = (
+    gettext_noop("prompts"),
+    gettext_noop("demonstrations"),
+    gettext_noop("responses"),
+    gettext_noop("tasks"),
+    gettext_noop("judgments"),
+)
+NotKept = Counter[tuple[str, str]]
+
+
+@dataclass(kw_only=True)
+class ImportReport:
+    """What became of a file.
+
+    read:       rows in the file, broken ones too.
+    created:    how many of each were made: prompts, demonstrations, tasks, judgments, and responses outside of tasks.
+    duplicates: rows, or judgments of a row with several, that brought nothing new.
+    left_out:   {reason: rows} that are sound but weren't wanted or have no place.
+    not_kept:   {(key, reason): rows} of what Hone didn't keep of the rows it took; no reason where it has no place.
+    remarks:    {what was done besides: how often}, such as languages that were guessed.
+    errors:     the first 20 broken rows as "line 12: reason"; where there are any, nothing was imported.
+    stopped:    reading ended at the last of very many broken rows.
+    """
+
+    format: str
+    read: int = 0
+    created: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    not_kept: NotKept = field(default_factory=Counter)
+    remarks: dict[str, int] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+    more_errors: int = 0
+    stopped: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The report in a sentence or two."""
+        if self.errors:
+            broken = len(self.errors) + self.more_errors
+            sentence = ngettext(
+                "Nothing was imported: %(broken)d of %(read)d rows is broken.",
+                "Nothing was imported: %(broken)d of %(read)d rows are broken.",
+                broken,
+            ) % {"broken": broken, "read": self.read}
+            return f"{sentence} {_('The rest of the file was not read.')}" if self.stopped else sentence
+        made = [f"{self.created[name]} {_(name)}" for name in MADE if self.created.get(name)] or [_("nothing new")]
+        sentences = [_("%(read)d rows read: %(made)s.") % {"read": self.read, "made": ", ".join(made)}]
+        if self.duplicates:
+            sentences.append(_("%(rows)d rows were there already.") % {"rows": self.duplicates})
+        for reason, number in self.left_out.items():
+            sentences.append(_("%(rows)d left out: %(reason)s.") % {"rows": number, "reason": reason})
+        sentences += [f"{remark}: {number}." for remark, number in self.remarks.items()]
+        if self.not_kept:
+            sentences.append(_("Not kept: %(keys)s.") % {"keys": "; ".join(self._keys_not_kept())})
+        return " ".join(sentences)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain JSON; what wasn't kept as [key, reason, rows]."""
+        plain = {name: value for name, value in vars(self).items() if name != "not_kept"}
+        return plain | {"not_kept": [[key, reason, rows] for (key, reason), rows in self.not_kept.most_common()]}
+
+    def _keys_not_kept(self) -> list[str]:
+        """Each key with its rows and the reason, those of most rows first."""
+        named = []
+        for (key, reason), number in self.not_kept.most_common(MOST_KEYS):
+            rows = ngettext("%(rows)d row", "%(rows)d rows", number) % {"rows": number}
+            named.append(f"{key} ({rows})" + (f": {reason}" if reason else ""))
+        if (more := len(self.not_kept) - MOST_KEYS) > 0:
+            named.append(ngettext("and %(count)d more key", "and %(count)d more keys", more) % {"count": more})
+        return named
+
+
+def import_file(
+    *,
+    project: Project,
+    path: str | Path,
+    by: User | None,
+    format: str = "auto",
+    language: str = "",
+    limit: int | None = None,
+    name: str = "",
+    wait: bool = True,
+) -> ImportReport:
+    """Import a file; `by` None means that a command of the operator does it.
+
+    language: take only rows in it (en takes en-GB too) and rows that don't say theirs. limit: take the first so many.
+    name: the file's name for people, where `path` is an upload's temporary file.
+    wait: for another import into the project to end; else it is refused (409) while one is under way.
+    Raises NotYours, and Refused (400) for a file that can't be read at all.
+    """
+    if by is not None:
+        ensure(by, Capability.MANAGE, project)
+    path = Path(path)
+    # A name from the file system needn't be UTF-8.
+    name = (name or path.name).encode("utf-8", "replace").decode()
+    if format not in ("auto", *IMPORTERS):
+        raise Refused(_("Hone reads the formats auto, %(formats)s.") % {"formats": ", ".join(IMPORTERS)}, status=400)
+    try:
+        report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
+        _check(path, report, name=name)
+        if not report.errors:
+            _write(path, report, project=project, by=by, language=language, limit=limit, name=name, wait=wait)
+    except BadFile as reason:
+        # An upload's temporary name tells nobody anything.
+        raise Refused(str(reason).replace(path.name, name), status=400) from None
+    return report
+
+
+def _check(path: Path, report: ImportReport, *, name: str) -> None:
+    """Read every row without writing any; fills `read` and the errors."""
+    errors: list[str] = []
+    for place, row in rows_of(path, report.format, name=name):
+        report.read += 1
+        if report.read > MOST_ROWS:
+            raise BadFile(
+                _("%(file)s has more than %(most_rows)s rows; split it.")
+                % {"file": path.name, "most_rows": f"{MOST_ROWS:,}"}
+            )
+        if isinstance(row, BadRow):
+            if len(errors) < MOST_ERRORS:
+                errors.append(f"{place}: {row}")
+            else:
+                report.more_errors += 1
+            if len(errors) + report.more_errors >= MOST_BROKEN:
+                report.stopped = True
+                break
+    if not report.read:
+        raise BadFile(_("%(file)s holds no rows.") % {"file": path.name})
+    report.errors = tuple(errors)
+
+
+def _write(
+    path: Path,
+    report: ImportReport,
+    *,
+    project: Project,
+    by: User | None,
+    language: str,
+    limit: int | None,
+    name: str,
+    wait: bool,
+) -> None:
+    left_out: Counter[str] = Counter()
+
+    def sound() -> Iterator[ImportedRow | LeftOut]:
+        for place, row in rows_of(path, report.format, name=name):
+            if isinstance(row, BadRow):
+                raise BadFile(
+                    _("%(file)s changed while it was read (%(place)s).") % {"file": path.name, "place": place}
+                )
+            yield from [row] if isinstance(row, LeftOut) else row
+
+    def wanted() -> Iterator[ImportedRow]:
+        taken = 0
+        for row in sound():
+            if isinstance(row, LeftOut):
+                left_out[str(row)] += 1
+            elif language and row.language and _primary(row.language) != _primary(language):
+                left_out[_("not in the language %(language)s") % {"language": language}] += 1
+            elif limit is not None and taken >= limit:
+                left_out[_("beyond the first %(limit)d") % {"limit": limit}] += 1
+            else:
+                taken += 1
+                report.not_kept.update(row.not_kept)
+                yield row
+
+    data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait)
+    with import_stages.staged(data_import) as stage:
+        store = RowStore(project=project, file_name=name)
+        pace = Pace(largest=BATCH)
+        for batch in pace.batches(wanted()):
+            with pace.transaction():
+                stage.renew(rows=len(batch))
+                store.add(batch)
+        report.created, report.duplicates = dict(store.created), store.duplicates
+        report.left_out, report.remarks = dict(left_out), store.remarks
+        report.not_kept.update(store.not_kept)
+        with transaction.atomic():
+            store.apply_to_known()
+            stage.finish(report=report.as_json())
+            audit.record(
+                verb="data.imported",
+                actor=by,
+                subject=project,
+                project=project,
+                file=name[:200],
+                format=report.format,
+                read=report.read,
+                created=report.created,
+            )
+            if store.created["tasks"]:
+                Project.objects.filter(pk=project.pk).update(queue_epoch=F("queue_epoch") + 1)
+
+
+def _primary(language: str) -> str:
+    return language.lower().replace("_", "-").partition("-")[0]

@@ -1,0 +1,341 @@
+"""The rows that a snapshot freezes, as the contract has them, streamed in a stable order.
+
+One statement reads the keys of the judgments and of their latest revisions (or of demonstrations, or prompts), so that
+all rows are of one moment without any lock. What the keys point to is read a page at a time: revisions, prompts and
+responses never change. No cursor is open between two pages, so the same connection may write meanwhile: with an open
+one SQLite refuses every write at once ("database is locked"), and its write-ahead log can only grow.
+"""
+
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from django.db.models import QuerySet
+from django.utils.dateparse import parse_datetime
+
+from annotate.data.imported_rows import UNACCEPTABLE, imported_labeler
+from annotate.errors import Refused
+from annotate.formats.hone import PSEUDONYM
+from annotate.labeling.ordering import Ordering
+from annotate.models import (
+    Author,
+    Demonstration,
+    Judgment,
+    JudgmentRevision,
+    Project,
+    Prompt,
+    Response,
+    Snapshot,
+    Task,
+    TaskResponse,
+    User,
+)
+
+BATCH = 500
+SPLITS = tuple(Prompt.Split.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What a snapshot takes. Times compare with when a row was first made; `before` and `after` need a time zone."""
+
+    after: datetime | None = None
+    before: datetime | None = None
+    sources: tuple[str, ...] = tuple(JudgmentRevision.Source.values)
+    splits: tuple[str, ...] = SPLITS
+    comments: bool = False
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Self:
+        """From plain JSON: {"after": time, "before": time, "sources": [...], "splits": [...],
+        "comments": whether they come along}. Raises Refused (400)."""
+        if unknown := set(values) - {"after", "before", "sources", "splits", "comments"}:
+            raise Refused(f"A snapshot can't be filtered by {min(unknown)!r}.", status=400)
+        return cls(
+            after=_time(values.get("after")),
+            before=_time(values.get("before")),
+            sources=_some(values.get("sources"), JudgmentRevision.Source.values, "source"),
+            splits=_some(values.get("splits"), SPLITS, "split"),
+            comments=values.get("comments") is True,
+        )
+
+    def apply(self, rows: QuerySet[Any], *, split: str) -> QuerySet[Any]:
+        """`split` is the field of the rows that holds it."""
+        if self.after is not None:
+            rows = rows.filter(created_at__gte=self.after)
+        if self.before is not None:
+            rows = rows.filter(created_at__lt=self.before)
+        return rows if set(self.splits) == set(SPLITS) else rows.filter(**{f"{split}__in": self.splits})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Records of one kind that become rows, by key, in their order, as they stood at one moment.
+
+    records: where they are read, with what a row is made of. revisions: of judgments the keys of their latest
+    revisions, beside `keys`; of others empty.
+    """
+
+    records: QuerySet[Any]
+    keys: "array[int]"
+    revisions: "array[int]"
+
+    @classmethod
+    def of(cls, chosen: QuerySet[Any], *, records: QuerySet[Any]) -> Self:
+        # 16 bytes a row, so that a million rows fit: fetched whole, which ends the statement.
+        names = ("pk", "latest_id") if chosen.model is Judgment else ("pk",)
+        columns = [array("q", column) for column in zip(*chosen.order_by("pk").values_list(*names), strict=True)]
+        keys, revisions, *_ = [*columns, array("q"), array("q")]
+        return cls(records=records, keys=keys, revisions=revisions)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def pages(self) -> Iterator[list[Any]]:
+        """The records, at most BATCH at a time."""
+        for start in range(0, len(self.keys), BATCH):
+            keys = self.keys[start : start + BATCH].tolist()
+            page = list(self.records.filter(pk__in=keys).order_by("pk"))
+            if self.revisions:
+                # The revision that was the latest when the keys were read: a judgment may be revised meanwhile.
+                chosen = self.revisions[start : start + BATCH].tolist()
+                revisions = JudgmentRevision.objects.select_related("rubric").in_bulk(chosen)
+                latest = dict(zip(keys, chosen, strict=True))
+                for judgment in page:
+                    judgment.latest = revisions[latest[judgment.pk]]
+            yield page
+
+
+def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
+    """The records that become the snapshot's rows, in their order, before the tie policy."""
+    filters = Filters.checked(snapshot.filters)
+    if snapshot.kind == Snapshot.Kind.PROMPTS:
+        prompts = filters.apply(Prompt.objects.filter(project=snapshot.project), split="split")
+        return (Selection.of(prompts, records=Prompt.objects.select_related("opening")),)
+    demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
+    written = filters.apply(demonstrations, split="prompt__split")
+    related = Demonstration.objects.select_related(
+        "prompt__opening", "response__author", "response__edited_from__author", "assignment"
+    )
+    if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
+        return (Selection.of(written, records=related),)
+    task_kind = Task.Kind.RATE if snapshot.kind == Snapshot.Kind.RATINGS else Task.Kind.COMPARE
+    judgments = Judgment.objects.filter(
+        project=snapshot.project, latest__source__in=filters.sources, task__kind=task_kind
+    )
+    judged = Selection.of(
+        filters.apply(judgments, split="task__prompt__split"),
+        records=Judgment.objects.select_related("task__prompt__opening", "task__project"),
+    )
+    if snapshot.kind == Snapshot.Kind.RATINGS or JudgmentRevision.Source.HUMAN not in filters.sources:
+        return (judged,)
+    edits = written.filter(response__edited_from__isnull=False, assignment__isnull=False)
+    return judged, Selection.of(edits, records=related)
+
+
+def rows(snapshot: Snapshot, selections: tuple[Selection, ...] = ()) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """(split, contract row) of every selected record; None instead of a row that the tie policy leaves out."""
+    for selection in selections or selected(snapshot):
+        for page in selection.pages():
+            yield from _rows_of(page, snapshot)
+
+
+def _rows_of(batch: list[Any], snapshot: Snapshot) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """The rows of some records of one kind."""
+    project = snapshot.project
+    if not batch:
+        return
+    if isinstance(batch[0], Prompt):
+        yield from ((prompt.split, prompt_row(prompt)) for prompt in batch)
+    elif isinstance(batch[0], Demonstration):
+        row_of = demonstration_row if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS else edit_row
+        yield from ((item.prompt.split, row_of(item, project)) for item in batch)
+    else:
+        answers = _responses_of_tasks({judgment.task_id for judgment in batch})
+        labelers = User.objects.in_bulk({judgment.labeler_id for judgment in batch})
+        comments = Filters.checked(snapshot.filters).comments
+        drops_ties = snapshot.kind == Snapshot.Kind.RANKINGS and snapshot.tie_policy == Snapshot.TiePolicy.DROP
+        for judgment in batch:
+            keep = not drops_ties or len(judgment.latest.tiers) > 1
+            labeler = labeler_name(labelers[judgment.labeler_id], project)
+            row = ranking_row(judgment, answers[judgment.task_id], labeler=labeler, comments=comments) if keep else None
+            yield judgment.task.prompt.split, row
+
+
+def prompt_row(prompt: Prompt) -> dict[str, Any]:
+    return {
+        "id": f"prompt-{prompt.pk}",
+        **_source_id(prompt.external_id),
+        "prompt": prompt.messages,
+        **_origin(prompt),
+    }
+
+
+def demonstration_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
+    response = demonstration.response
+    return {
+        "id": f"demonstration-{demonstration.pk}",
+        "prompt": demonstration.prompt.messages,
+        "response": response.text,
+        **_author(response.author, project, name="author", kind=True),
+        **_finish_reason(response),
+        "prompt_id": f"prompt-{demonstration.prompt_id}",
+        **_origin(demonstration.prompt),
+    }
+
+
+def edit_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
+    """An answer that somebody bettered, as a ranking: the edited text above the original."""
+    edited, original = demonstration.response, demonstration.response.edited_from
+    assert original is not None  # `selected` takes edits only
+    assert demonstration.assignment is not None
+    return {
+        "id": f"edit-{demonstration.pk}",
+        "prompt": demonstration.prompt.messages,
+        "responses": [
+            {
+                "text": response.text,
+                "rank": rank,
+                **_author(response.author, project),
+                "acceptable": True,
+                **_finish_reason(response),
+            }
+            for rank, response in ((1, edited), (2, original))
+        ],
+        "task": f"edit-{demonstration.pk}",
+        "labeler": project.pseudonym(demonstration.assignment.labeler_id),
+        "judge": JudgmentRevision.Source.HUMAN.value,
+        "revision": 1,
+        "prompt_id": f"prompt-{demonstration.prompt_id}",
+        **_origin(demonstration.prompt),
+    }
+
+
+def ranking_row(judgment: Judgment, answers: list[Response], *, labeler: str, comments: bool = False) -> dict[str, Any]:
+    """One judgment's latest revision. Responses stand in the order they were made, which says nothing about them."""
+    revision, prompt = judgment.latest, judgment.task.prompt
+    assert revision is not None  # `selected` takes judged ones only
+    assert prompt is not None  # as every comparison has, by a constraint
+    ranks = Ordering.stored(revision.tiers).ranks()
+    content = revision.content
+    rubric = revision.rubric.version if revision.rubric is not None else content.get("rubric")
+    optional = {
+        "weight": content.get("weight"),
+        "margin": revision.margin,
+        "scale": content.get("scale"),
+        "seconds": revision.seconds,
+        "timestamp": content.get("timestamp"),
+        "comment": revision.comment if comments and revision.comment else None,
+        "rubric": rubric,
+    }
+    return {
+        "id": f"judgment-{judgment.pk}",
+        **_source_id(content.get("id", "")),
+        "prompt": prompt.messages,
+        "responses": [
+            _judged_response(
+                response, revision, rank=ranks.get(response.pk), project=judgment.task.project, comments=comments
+            )
+            for response in answers
+        ],
+        "task": f"task-{judgment.task_id}",
+        "labeler": labeler,
+        "judge": content.get("judge") or revision.source,
+        **{key: value for key, value in optional.items() if value is not None},
+        "revision": revision.number,
+        "prompt_id": f"prompt-{prompt.pk}",
+        **_origin(prompt),
+    }
+
+
+def _judged_response(
+    response: Response, revision: JudgmentRevision, *, rank: int | None, project: Project, comments: bool
+) -> dict[str, Any]:
+    """What a judgment says of one of its responses."""
+    key = str(response.pk)
+    flags = [flag for flag in revision.flags.get(key, []) if flag != UNACCEPTABLE]
+    optional = {
+        "score": revision.content.get("scores", {}).get(key),
+        "ratings": revision.ratings.get(key),
+        "flags": flags or None,
+        "note": revision.notes.get(key) if comments else None,
+    }
+    return {
+        "text": response.text,
+        "rank": rank,
+        **_author(response.author, project),
+        "acceptable": not revision.all_unacceptable and UNACCEPTABLE not in revision.flags.get(key, []),
+        **{name: value for name, value in optional.items() if value is not None},
+        **_finish_reason(response),
+    }
+
+
+def labeler_name(labeler: User, project: Project) -> str:
+    """A pseudonym; one that came with an import of another Hone's export stays what it is."""
+    imported = labeler.username.removeprefix(imported_labeler(project, ""))
+    return imported if PSEUDONYM.fullmatch(imported) else project.pseudonym(labeler.pk)
+
+
+def _origin(prompt: Prompt) -> dict[str, Any]:
+    """What every row says of its prompt, so that it is the same prompt wherever it is imported."""
+    return {
+        "lang": prompt.language,
+        "source": prompt.source,
+        "kind": prompt.kind,
+        "use_case": prompt.use_case,
+        "sensitive": prompt.sensitive,
+        "split": prompt.split,
+        # A chat is on the side of the prompt that it began as.
+        **({"opening": prompt.opening.messages} if prompt.opening is not None else {}),
+    }
+
+
+def _source_id(original: str) -> dict[str, str]:
+    """The id that a record came with. Hone's own is another, since those of two files may be the same."""
+    return {"source_id": original} if original else {}
+
+
+def _author(author: Author, project: Project, *, name: str = "model", kind: bool = False) -> dict[str, str]:
+    """Who wrote a text, if that is known: a model by its name, a person as a pseudonym, or as the name of an import."""
+    if author.kind == Author.Kind.UNKNOWN:
+        return {} if author.name.startswith("imported: ") else {"author": author.name}
+    if author.kind == Author.Kind.MODEL:
+        return {name: author.name, **({"author_kind": author.kind} if kind else {})}
+    known = author.name if author.user_id is None else project.pseudonym(author.user_id)
+    return {"author": known, "author_kind": author.kind}
+
+
+def _finish_reason(response: Response) -> dict[str, str]:
+    if response.finish_reason in (Response.FinishReason.UNKNOWN, Response.FinishReason.WRITTEN):
+        return {}
+    return {"finish_reason": response.finish_reason}
+
+
+def _responses_of_tasks(task_ids: set[int]) -> dict[int, list[Response]]:
+    links = TaskResponse.objects.filter(task__in=task_ids).select_related("response__author").order_by("task", "number")
+    answers: dict[int, list[Response]] = {task_id: [] for task_id in task_ids}
+    for link in links:
+        answers[link.task_id].append(link.response)
+    return answers
+
+
+def _time(value: Any) -> datetime | None:
+    if value in (None, ""):
+        return None
+    try:
+        moment = parse_datetime(value)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise Refused("A time bound is written like 2026-11-22T08:00:00+00:00.", status=400)
+    return moment
+
+
+def _some(values: Any, allowed: tuple[str, ...] | list[str], name: str) -> tuple[str, ...]:
+    if values is None:
+        return tuple(allowed)
+    if not isinstance(values, list | tuple) or not values or not all(value in allowed for value in values):
+        raise Refused(f"The {name}s of a snapshot are one or more of {', '.join(allowed)}.", status=400)
+    return tuple(value for value in allowed if value in values)

@@ -1,0 +1,226 @@
+"""The turns of a chat task: say something as the user, choose or write the assistant's answer, take a turn back.
+
+Every deed names how many turns its page showed (`after`), so a double click says nothing twice, and a page that is
+behind another one is told so.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from django.db import transaction
+from django.db.models import F
+from django.utils.translation import gettext as _
+
+from annotate.data import text
+from annotate.errors import Refused, UnknownResponse
+from annotate.labeling import model_self_identification
+from annotate.labeling.chats import live_responses
+from annotate.labeling.few_shot import Messages
+from annotate.labeling.queue import leases
+from annotate.models import AnswerRequest, Assignment, Author, ChatTurn, Project, Prompt, Response, Task, User
+
+Role = ChatTurn.Role
+MOST_TURNS = 60
+
+
+@dataclass(frozen=True)
+class Chat:
+    """An assignment of the chat kind with the turns that were added to its prompt."""
+
+    assignment: Assignment
+    turns: tuple[ChatTurn, ...]
+
+    @classmethod
+    def of(cls, assignment: Assignment) -> Self:
+        return cls(assignment, tuple(assignment.chat_turns.order_by("number")))
+
+    @property
+    def opening(self) -> Prompt:
+        prompt = self.assignment.task.prompt
+        if prompt is None:
+            raise ValueError(f"chat task {self.assignment.task_id} has no prompt")
+        return prompt
+
+    @property
+    def messages(self) -> Messages:
+        """Everything said so far."""
+        added = [{"role": turn.role, "content": turn.text} for turn in self.turns]
+        return [*self.opening.messages, *added]
+
+    @property
+    def awaits_answer(self) -> bool:
+        return not self.turns or self.turns[-1].role == Role.USER
+
+    @cached_property
+    def request(self) -> AnswerRequest | None:
+        """The live answers that were asked for to the user's last turn."""
+        return live_responses.latest(self.assignment, self.messages) if self.awaits_answer else None
+
+    @property
+    def offers(self) -> list[Response]:
+        """Answers to choose from, in an order of the labeler's own that stays."""
+        if self.request is None or self.request.state != AnswerRequest.State.FULFILLED:
+            return []
+        return offered(self.assignment, self.request)
+
+
+def offered(assignment: Assignment, request: AnswerRequest) -> list[Response]:
+    """The different answers of a request, shuffled by the assignment's seed."""
+    given = list(request.responses.order_by("pk"))
+    different = list(
+        {response.text.strip(): response for response in reversed(given) if response.text.strip()}.values()
+    )
+    different.sort(key=lambda response: response.pk)
+    random.Random(f"{assignment.seed}-{request.pk}").shuffle(different)
+    return different
+
+
+def say(*, assignment_id: int, labeler: User, written: str, after: int) -> Chat:
+    """What the user says next. Raises Refused, NotYours."""
+    said = _checked(written, name=_("The message"))
+    with transaction.atomic():
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.USER, said))
+        if len(chat.turns) > after:
+            return chat
+        if chat.awaits_answer:
+            raise Refused(_("It is the assistant's turn: choose or write an answer first."))
+        return _added(chat, role=Role.USER, written=said)
+
+
+def write(*, assignment_id: int, labeler: User, written: str, after: int, edited_from: int | None = None) -> Chat:
+    """An answer in the labeler's own words. edited_from: the offered answer that it began as, if it did."""
+    said = _checked(written, name=_("The answer"))
+    if edited_from is not None:
+        said = _unmasked(said, assignment_id=assignment_id, edited_from=edited_from)
+    with transaction.atomic():
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.ASSISTANT, said))
+        if len(chat.turns) > after:
+            return chat
+        _ensure_awaits_answer(chat)
+        offers = {offer.pk: offer for offer in chat.offers}
+        if edited_from is not None and edited_from not in offers:
+            raise UnknownResponse(_("This answer isn't among those that were offered."))
+        if edited_from is not None and text.same_in_substance(offers[edited_from].text, said):
+            return _picked(chat, offers[edited_from], list(offers))
+        response = Response.objects.create(
+            prompt=live_responses.prompt_of(chat.assignment, chat.messages),
+            text=said,
+            author=Author.of(labeler),
+            finish_reason=Response.FinishReason.WRITTEN,
+            edited_from_id=edited_from,
+        )
+        # Nothing was chosen among what was offered, so these are no losers.
+        return _added(chat, role=Role.ASSISTANT, written=said, response=response)
+
+
+def pick(*, assignment_id: int, labeler: User, response_id: int, after: int) -> Chat:
+    """One of the offered answers is the best."""
+    with transaction.atomic():
+        text_of_it = Response.objects.filter(pk=response_id).values_list("text", flat=True).first() or ""
+        repeats = (Role.ASSISTANT, text_of_it)
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=repeats)
+        if len(chat.turns) > after:
+            return chat
+        _ensure_awaits_answer(chat)
+        offers = {offer.pk: offer for offer in chat.offers}
+        if response_id not in offers:
+            raise UnknownResponse(_("This answer isn't among those that were offered."))
+        return _picked(chat, offers[response_id], list(offers))
+
+
+def take_back(*, assignment_id: int, labeler: User, after: int) -> Chat:
+    """Remove the last turn that was added. A comparison that an earlier hand-in made of it stays: it was meant."""
+    with transaction.atomic():
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=None)
+        if len(chat.turns) != after:
+            return chat
+        if not chat.turns:
+            raise Refused(_("There is no turn to take back."))
+        chat.turns[-1].delete()
+        return Chat.of(chat.assignment)
+
+
+def ask(*, assignment_id: int, labeler: User, after: int, instead_of: int | None = None) -> Chat:
+    """Ask the model for answers to the user's last turn; asked again while it is answering, it is asked once.
+
+    instead_of: the request whose answers are there; others take their place.
+    """
+    with transaction.atomic():
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=None)
+        if len(chat.turns) == after and chat.awaits_answer:
+            live_responses.ask(chat.assignment, chat.messages, instead_of=instead_of)
+        return Chat.of(chat.assignment)
+
+
+def _begun(*, assignment_id: int, labeler: User, after: int | None, repeats: tuple[str, str] | None = None) -> Chat:
+    """The chat, locked, with its lease renewed. Raises Refused when it isn't the chat that the page showed.
+
+    repeats: (role, text) of the turn that is to follow `after` turns; is it there already, the deed was done before.
+    """
+    assignment = leases.locked_assignment(assignment_id=assignment_id, labeler=labeler)
+    if assignment.task.kind != Task.Kind.CHAT:
+        raise Refused(_("This task isn't a chat."), status=400)
+    if assignment.state == Assignment.State.SKIPPED:
+        raise Refused(_("You have skipped this task, so the chat is over."))
+    if assignment.state in Assignment.HELD:
+        Assignment.objects.filter(pk=assignment.pk).update(lease_until=leases.lease_end(assignment.project))
+    chat = Chat.of(assignment)
+    if after is None or len(chat.turns) == after:
+        return chat
+    following = chat.turns[after] if 0 <= after < len(chat.turns) else None
+    if following is None or repeats is None or (following.role, following.text) != repeats:
+        raise Refused(_("This chat went on in another window. Reload the page to see it; nothing was lost."))
+    return chat
+
+
+def _unmasked(said: str, *, assignment_id: int, edited_from: int) -> str:
+    """What was made of an offered answer, with the names that its page hid, where the project hides any."""
+    project = Project.objects.filter(assignments=assignment_id, mask_model_names=True).first()
+    offered = Response.objects.filter(pk=edited_from, prompt__project=project).first() if project else None
+    return model_self_identification.unmasked(said, original=offered.text) if offered is not None else said
+
+
+def _ensure_awaits_answer(chat: Chat) -> None:
+    if not chat.awaits_answer:
+        raise Refused(_("The chat has an answer to this already. Say something as the user, or take the answer back."))
+
+
+def _picked(chat: Chat, response: Response, offers: Sequence[int]) -> Chat:
+    return _added(
+        chat, role=Role.ASSISTANT, written=response.text, response=response, request=chat.request, offered=list(offers)
+    )
+
+
+def _added(
+    chat: Chat,
+    *,
+    role: str,
+    written: str,
+    response: Response | None = None,
+    request: AnswerRequest | None = None,
+    offered: list[int] | None = None,
+) -> Chat:
+    if len(chat.turns) >= MOST_TURNS:
+        raise Refused(_("A chat has at most %(count)d turns. Hand it in.") % {"count": MOST_TURNS})
+    ChatTurn.objects.create(
+        assignment=chat.assignment,
+        number=len(chat.turns) + 1,
+        role=role,
+        text=written,
+        response=response,
+        request=request,
+        offered=offered or [],
+    )
+    # What was in the box is in the chat now; what comes in late of this page's drafts is older than that.
+    Assignment.objects.filter(pk=chat.assignment.pk).update(draft=None, draft_version=F("draft_version") + 1_000)
+    return Chat.of(chat.assignment)
+
+
+def _checked(written: str, *, name: str) -> str:
+    said = text.as_written(text.checked(written, name=name, longest=text.LONGEST_ANSWER))
+    if not said:
+        raise Refused(_("There is nothing written yet."), status=400)
+    return said

@@ -1,0 +1,243 @@
+"""Who holds which task, and for how long."""
+
+import random
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from annotate.errors import NotYours, Refused
+from annotate.labeling import content_warnings
+from annotate.labeling.qualification import is_qualified
+from annotate.models import Assignment, Project, QueueCursor, Task, User
+
+State = Assignment.State
+# Positions before and behind every task's (they fit in 64 bits, see Task.position).
+START, END = -(2**63), 2**63 - 1
+
+
+def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assignment | None:
+    """The task the labeler works on: the one he holds with its lease renewed, else the one ahead, else a new one.
+
+    Leases one more ahead, so that the next page can be made before it is asked for; without `ahead` that is left to
+    `lease_ahead`, which the page asks for while the labeler reads. None when nothing is left for him.
+    """
+    if project.archived_at is not None or not is_qualified(user=labeler, project=project):
+        return None
+    with transaction.atomic():
+        cursor = locked_cursor(labeler=labeler, project=project)
+        current, following = locked_leases(labeler=labeler, project=project)
+        if current is None and following is not None:
+            current, following = following, None
+        if current is not None:
+            _renew(current, state=State.CURRENT)
+        else:
+            current = _lease(labeler=labeler, project=project, cursor=cursor, state=State.CURRENT, wait=True)
+        if following is not None:
+            _renew(following, state=State.AHEAD)
+        elif ahead and current is not None:
+            # Not worth waiting for, and the current task may be locked by now.
+            _lease(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False)
+        return current
+
+
+def lease_ahead(*, labeler: User, project: Project) -> Assignment | None:
+    """The task after the current one, leased now if it wasn't. None without a current task, or when nothing is left."""
+    if project.archived_at is not None or not is_qualified(user=labeler, project=project):
+        return None
+    with transaction.atomic():
+        cursor = locked_cursor(labeler=labeler, project=project)
+        current, following = locked_leases(labeler=labeler, project=project)
+        if following is not None:
+            _renew(following, state=State.AHEAD)
+        elif current is not None:
+            following = _lease(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False)
+        return following
+
+
+def look_ahead(*, labeler: User, project: Project) -> Assignment | None:
+    """The task that comes after the current one, if one is leased."""
+    return held(labeler=labeler, project=project).filter(state=State.AHEAD).first()
+
+
+def release_expired(*, now: datetime | None = None) -> int:
+    """Take back every task whose lease ran out; returns how many. Drafts stay, and a late submit is still taken."""
+    now = now or timezone.now()
+    expired = Assignment.objects.filter(state__in=Assignment.HELD, lease_until__lt=now).order_by("pk")
+    released = 0
+    for assignment_id in list(expired.values_list("pk", flat=True)):
+        with transaction.atomic():
+            # Looked at again under the lock: the labeler may have come back meanwhile.
+            assignment = expired.select_for_update(of=("self",), no_key=True).filter(pk=assignment_id).first()
+            if assignment is not None:
+                end(assignment, state=State.EXPIRED)
+                released += 1
+    return released
+
+
+def release_held(*, labeler: User, project: Project) -> int:
+    """Take back all that a labeler holds in a project, as when he leaves it; returns how many."""
+    with transaction.atomic():
+        leases = held(labeler=labeler, project=project).select_for_update(of=("self",), no_key=True)
+        assignments = list(leases.order_by("task_id"))
+        for assignment in assignments:
+            end(assignment, state=State.EXPIRED)
+    return len(assignments)
+
+
+# ---- for the other modules of the queue: all inside their transaction --------------------------------------------
+
+
+def held(*, labeler: User, project: Project) -> QuerySet[Assignment]:
+    return Assignment.objects.filter(labeler=labeler, project=project, state__in=Assignment.HELD).select_related(
+        "task", "task__prompt", "project"
+    )
+
+
+def locked_leases(*, labeler: User, project: Project) -> tuple[Assignment | None, Assignment | None]:
+    """(current, ahead), locked, so that a lease which is being submitted or taken back isn't handed out again."""
+    leases = held(labeler=labeler, project=project).select_for_update(of=("self",), no_key=True)
+    by_state = {assignment.state: assignment for assignment in leases}
+    return by_state.get(State.CURRENT), by_state.get(State.AHEAD)
+
+
+def locked_assignment(*, assignment_id: int, labeler: User, known: Assignment | None = None) -> Assignment:
+    """The labeler's own assignment, locked until the transaction ends. Raises Refused (404) or NotYours (403).
+
+    `known` is the same one as it was read a moment ago, with its task and project, which then aren't read again.
+    """
+    related = Assignment.objects.select_related("task", "task__prompt", "project")
+    known = known if known is not None else related.filter(pk=assignment_id).first()
+    if known is None:
+        raise Refused(_("There is no such task."), status=404)
+    if known.labeler_id != labeler.pk:
+        raise NotYours(_("This task was given to somebody else."))
+    locked_cursor(labeler=labeler, project=known.project_id)
+    assignment = Assignment.objects.select_for_update(no_key=True).get(pk=known.pk)
+    # What is read here of the task and the project doesn't change, or is changed by updates that look again.
+    assignment.task, assignment.project, assignment.labeler = known.task, known.project, labeler
+    return assignment
+
+
+def locked_cursor(*, labeler: User, project: Project | int) -> QueueCursor:
+    """The labeler's place in the project's queue, made when he comes first. `project` may be an id."""
+    project_id = project if isinstance(project, int) else project.pk
+    cursors = QueueCursor.objects.select_for_update(no_key=True)
+    cursor, _made = cursors.get_or_create(
+        # No epoch is negative: it looks at the whole queue.
+        labeler=labeler,
+        project_id=project_id,
+        defaults={"position": START, "epoch": 0},
+    )
+    return cursor
+
+
+def end(assignment: Assignment, *, state: str, **values: Any) -> None:
+    """End a locked assignment that wasn't judged. A place that it held becomes free, if the task still wants it."""
+    was_held = assignment.state in Assignment.HELD
+    assignment.state, assignment.ended_at = state, timezone.now()
+    for name, value in values.items():
+        setattr(assignment, name, value)
+    assignment.save(update_fields=["state", "ended_at", *values])
+    if not was_held:
+        return
+    task = Task.objects.select_for_update(no_key=True).get(pk=assignment.task_id)
+    # Counted and not just raised by one: the overlap may have been lowered while more leases were out.
+    leases = task.assignments.filter(state__in=Assignment.HELD).count()
+    free = max(0, task.judgments_wanted - task.judgments_given - leases)
+    Task.objects.filter(pk=task.pk).filter(~Q(slots_free=free)).update(slots_free=free)
+    raise_epoch(project_id=assignment.project_id)
+
+
+def raise_epoch(*, project_id: int) -> None:
+    """Let every labeler look at the whole queue again: tasks appeared or places came free."""
+    Project.objects.filter(pk=project_id).update(queue_epoch=F("queue_epoch") + 1)
+
+
+def lease_end(project: Project) -> datetime:
+    return timezone.now() + timedelta(minutes=project.lease_minutes)
+
+
+# ---- here only ---------------------------------------------------------------------------------------------------
+
+
+def _renew(assignment: Assignment, *, state: str) -> None:
+    opened = {"opened_at": timezone.now()} if state == State.CURRENT and assignment.opened_at is None else {}
+    for name, value in {"state": state, "lease_until": lease_end(assignment.project), **opened}.items():
+        setattr(assignment, name, value)
+    assignment.save(update_fields=["state", "lease_until", *opened])
+
+
+def _lease(*, labeler: User, project: Project, cursor: QueueCursor, state: str, wait: bool) -> Assignment | None:
+    """Take a place of the next task for the labeler, as his current task or the one ahead."""
+    task, had_before = _take_slot(labeler=labeler, project=project, cursor=cursor, wait=wait)
+    if task is None:
+        return None
+    now = timezone.now()
+    lease = {
+        "state": state,
+        "lease_until": lease_end(project),
+        "opened_at": now if state == State.CURRENT else None,
+        "ended_at": None,
+    }
+    if had_before:
+        # He let the lease run out: his order and his draft are still there.
+        Assignment.objects.filter(task=task, labeler=labeler, state=State.EXPIRED).update(**lease)
+        return held(labeler=labeler, project=project).get(task=task)
+    seed = secrets.randbits(63)
+    presentation = list(task.task_responses.values_list("response_id", flat=True))
+    random.Random(seed).shuffle(presentation)
+    return Assignment.objects.create(
+        task=task, labeler=labeler, project=project, seed=seed, presentation=presentation, **lease
+    )
+
+
+def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bool) -> tuple[Task | None, bool]:
+    """Find the first task with a free place that the labeler hasn't seen, take the place, and tell whether he had the
+    task before and let it run out.
+
+    The search begins where his last one ended, so it doesn't walk over all he has judged, and once more from the front
+    if nothing is left there. The epoch is read first: whatever comes free after this line leaves another epoch behind.
+    Tasks that others have locked are passed by; `wait` waits for them when there are no others.
+    """
+    epoch = Project.objects.values_list("queue_epoch", flat=True).get(pk=project.pk)
+    start = cursor.position if cursor.epoch == epoch else START
+    if start == END:
+        return None, False
+    # His own leases that ran out don't count as seen: he gets those tasks again.
+    own = Assignment.objects.filter(task=OuterRef("pk"), labeler=labeler)
+    open_tasks = Task.objects.filter(
+        ~Exists(own.exclude(state=State.EXPIRED)),
+        project=project,
+        state=Task.State.OPEN,
+        slots_free__gt=0,
+        kind__in=[cursor.kind] if cursor.kind in project.task_kinds else project.task_kinds,
+    )
+    candidates = (
+        content_warnings.allowed(open_tasks, labeler=labeler, project=project)
+        .annotate(had_before=Exists(own))
+        .select_related("prompt")
+        .order_by("position")
+    )
+    task = None
+    for after in dict.fromkeys((start, START)):
+        unlocked = candidates.filter(position__gt=after).select_for_update(skip_locked=True, of=("self",), no_key=True)
+        if (task := unlocked.first()) is not None:
+            break
+    # What is left is locked by others, who may not take its last place: wait for it instead of saying there is nothing.
+    while task is None and (locked := candidates.values_list("pk", flat=True).first()) is not None:
+        if not wait:
+            return None, False
+        task = candidates.filter(pk=locked).select_for_update(of=("self",), no_key=True).first()
+    if task is not None:
+        taken = Task.objects.filter(pk=task.pk, state=Task.State.OPEN, slots_free__gt=0)
+        if taken.update(slots_free=F("slots_free") - 1) != 1:
+            raise RuntimeError(f"task {task.pk} lost its free place while it was locked")
+        task.slots_free -= 1
+    cursor.position, cursor.epoch = (END if task is None else task.position), epoch
+    cursor.save(update_fields=["position", "epoch"])
+    return task, task is not None and task.had_before

@@ -1,0 +1,235 @@
+"""What a labeler does with a task that he got: keep a draft, submit, take a judgment back, skip."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Case, F, Q, Value, When
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from annotate import signals
+from annotate.data import text
+from annotate.errors import Refused
+from annotate.labeling import outcomes, task_content
+from annotate.labeling.queue.leases import State, end, lease_end, locked_assignment, locked_leases
+from annotate.labeling.submissions import Receipt, Submission
+from annotate.models import Assignment, Judgment, JudgmentRevision, Task, User
+
+LONGEST_DRAFT = 400_000
+LONGEST_REASON = 500
+# The page offers to undo for five seconds; the rest is for the way to the server and back.
+UNDO_FOR = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftReceipt:
+    """What became of a draft.
+
+    kept:      it is stored now.
+    conflict:  it isn't, because another page stored one meanwhile that this one has not seen: `draft` is that one.
+    over:      the task was skipped, so a draft is of no use.
+    expired:   the lease ran out; the draft is kept all the same.
+    version:   of the draft that is stored now. None of kept, conflict, over: an older write that came late.
+    """
+
+    version: int
+    kept: bool = False
+    conflict: bool = False
+    over: bool = False
+    expired: bool = False
+    draft: dict[str, Any] | None = None
+
+
+def save_draft(
+    *,
+    assignment_id: int,
+    labeler: User,
+    draft: dict[str, Any],
+    page: str = "",
+    version: int | None = None,
+    base: int | None = None,
+) -> DraftReceipt:
+    """Keep what was entered so far and renew the lease.
+
+    An open page numbers its drafts upwards from `base`, the version it was shown or last agreed to; `page` is its own
+    random name. Without a version the draft is stored whatever was there. A task that was submitted keeps a draft too:
+    it is the beginning of a revision.
+    """
+    text.checked_object(draft, name=_("The draft"), longest=LONGEST_DRAFT)
+    text.checked(page, name=_("The page's name"), longest=36)
+    with transaction.atomic():
+        assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler)
+        stored, expired = assignment.draft_version, assignment.state == State.EXPIRED
+        if assignment.state == State.SKIPPED:
+            return DraftReceipt(version=stored, over=True)
+        version = stored + 1 if version is None else version
+        own = page == assignment.draft_page
+        if own and version <= stored:
+            return DraftReceipt(version=stored, expired=expired)
+        if not own and base is not None and base != stored:
+            return DraftReceipt(version=stored, conflict=True, expired=expired, draft=assignment.draft)
+        assignment.draft, assignment.draft_version, assignment.draft_page = draft, max(version, stored + 1), page
+        if assignment.state in Assignment.HELD:
+            assignment.lease_until = lease_end(assignment.project)
+        assignment.save(update_fields=["draft", "draft_version", "draft_page", "lease_until"])
+        return DraftReceipt(version=assignment.draft_version, kept=True, expired=expired)
+
+
+def submit(*, assignment_id: int, labeler: User, submission: Submission, known: Assignment | None = None) -> Receipt:
+    """Store a judgment, or a revision of one that was given before.
+
+    A repeated `client_id` gives the first receipt again. After the lease ran out the judgment takes a free place of the
+    task again, or is kept beyond the overlap (`surplus`) when others have taken them all.
+    `known` is the assignment, if it was just read with its task and project.
+    Raises Refused (404), NotYours, UnknownResponse, InvalidOrdering; the draft stays as it was.
+    """
+    with transaction.atomic():
+        assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler, known=known)
+        judgment = Judgment.objects.filter(assignment=assignment).first()
+        number = 1
+        if judgment is not None:
+            revisions = judgment.revisions.order_by("-number")
+            earlier = revisions.filter(client_id=submission.client_id).first()
+            if earlier is not None:
+                return Receipt(judgment=judgment, revision=earlier, repeated=True, surplus=judgment.surplus)
+            number = revisions[0].number + 1
+        revision = task_content.checked(submission, assignment=assignment)
+        revised = judgment is not None and judgment.latest_id is not None
+        if judgment is not None:
+            judgment.assignment = assignment
+        if judgment is None:
+            judgment = Judgment(
+                assignment=assignment, task_id=assignment.task_id, labeler=labeler, project_id=assignment.project_id
+            )
+        if not revised:
+            judgment.surplus = not _count_judgment(assignment)
+            judgment.save()
+        revision.judgment, revision.number = judgment, number
+        revision.save()
+        Judgment.objects.filter(pk=judgment.pk).update(latest=revision)
+        judgment.latest = revision
+        outcomes.store(judgment=judgment, revision=revision)
+        # What comes in late of this page's drafts is older than this, so it is not taken for a new one.
+        Assignment.objects.filter(pk=assignment.pk).update(
+            state=State.SUBMITTED, ended_at=timezone.now(), draft=None, draft_version=F("draft_version") + 1_000
+        )
+        # Robust: whoever listens can't undo what was acknowledged.
+        told = {"sender": Judgment, "project_id": judgment.project_id, "judgment_id": judgment.pk}
+        transaction.on_commit(lambda: signals.judgment_submitted.send_robust(**told))
+    return Receipt(judgment=judgment, revision=revision, repeated=False, surplus=judgment.surplus, revised=revised)
+
+
+def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Assignment:
+    """Take back a judgment that was given a moment ago: a revision says so, and the task is on the board again.
+
+    `draft` is what the form shall show. The task that had become current comes after it, and the one leased ahead goes
+    back into the queue. A judgment beyond the overlap is taken back without a lease, and can be given again all the
+    same.
+    Repeated, it changes nothing. Raises Refused when it is too late, or when there was an earlier revision.
+    """
+    text.checked_object(draft, name=_("The draft"), longest=LONGEST_DRAFT)
+    with transaction.atomic():
+        assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler)
+        judgment = Judgment.objects.filter(assignment=assignment).select_related("latest").first()
+        if judgment is None:
+            raise Refused(_("This task wasn't submitted, so there is nothing to undo."))
+        if judgment.latest is None:
+            return assignment
+        revisions = judgment.revisions.order_by("-number")
+        if judgment.latest.created_at < timezone.now() - UNDO_FOR:
+            raise Refused(_("It is too late to undo this. It can still be changed under My work."))
+        if len(revisions) > 1 and not revisions[1].withdrawn:
+            raise Refused(_("A revision isn't undone: change it again under My work."))
+        JudgmentRevision.objects.create(
+            judgment=judgment,
+            number=judgment.latest.number + 1,
+            client_id=uuid.uuid4(),
+            withdrawn=True,
+            rubric=judgment.latest.rubric,
+        )
+        Judgment.objects.filter(pk=judgment.pk).update(latest=None)
+        outcomes.withdraw(judgment=judgment)
+        if judgment.surplus:
+            assignment.state = State.EXPIRED
+        else:
+            _make_room(assignment)
+            uncounted = Task.objects.filter(pk=assignment.task_id)
+            uncounted.update(judgments_given=F("judgments_given") - 1)
+            uncounted.filter(state=Task.State.COMPLETE, judgments_given__lt=F("judgments_wanted")).update(
+                state=Task.State.OPEN
+            )
+            assignment.state, assignment.ended_at = State.CURRENT, None
+        assignment.lease_until = lease_end(assignment.project)
+        assignment.draft, assignment.draft_page = draft, ""
+        assignment.draft_version += 1
+        assignment.save(update_fields=["state", "ended_at", "lease_until", "draft", "draft_version", "draft_page"])
+        return assignment
+
+
+def skip(*, assignment_id: int, labeler: User, reason: str = "") -> Assignment:
+    """Give a task back unjudged; the labeler doesn't get it again, others do. A repeated skip changes nothing."""
+    reason = text.checked(reason.strip(), name=_("The reason"), longest=LONGEST_REASON)
+    with transaction.atomic():
+        assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler)
+        if assignment.state == State.SUBMITTED:
+            raise Refused(_("You have submitted this task already, so it can't be skipped. Your judgment is kept."))
+        if assignment.state != State.SKIPPED:
+            end(assignment, state=State.SKIPPED, skip_reason=reason)
+        return assignment
+
+
+def unskip(*, assignment_id: int, labeler: User) -> Assignment:
+    """Take back a skip of a moment ago: the task is the labeler's current one again, as it was when they skipped it.
+
+    Where others have taken its places meanwhile it can be judged all the same, as after a lease that ran out. Repeated,
+    it changes nothing. Raises Refused when it is too late, or when there is nothing to take back.
+    """
+    with transaction.atomic():
+        assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler)
+        if assignment.state in Assignment.HELD:
+            return assignment
+        if assignment.state != State.SKIPPED:
+            raise Refused(_("This task wasn't skipped, so there is nothing to undo."))
+        if assignment.ended_at is None or assignment.ended_at < timezone.now() - UNDO_FOR:
+            raise Refused(_("It is too late to undo this. You can still judge the task under My work."))
+        free = Task.objects.filter(pk=assignment.task_id, state=Task.State.OPEN, slots_free__gt=0)
+        if free.exists():
+            _make_room(assignment)
+        if free.update(slots_free=F("slots_free") - 1) == 1:
+            assignment.state, assignment.ended_at = State.CURRENT, None
+        else:
+            assignment.state = State.EXPIRED
+        assignment.skip_reason, assignment.lease_until = "", lease_end(assignment.project)
+        assignment.save(update_fields=["state", "ended_at", "skip_reason", "lease_until"])
+        return assignment
+
+
+def _count_judgment(assignment: Assignment) -> bool:
+    """Count a first judgment towards its task. False if it came late and no place is left."""
+    task = Task.objects.filter(pk=assignment.task_id)
+    enough = Q(state=Task.State.OPEN, judgments_given__gte=F("judgments_wanted") - 1)
+    counted: dict[str, Any] = {
+        "judgments_given": F("judgments_given") + 1,
+        "state": Case(When(enough, then=Value(Task.State.COMPLETE)), default=F("state")),
+    }
+    if assignment.state in Assignment.HELD:
+        return task.update(**counted) == 1
+    free = task.filter(state=Task.State.OPEN, slots_free__gt=0)
+    return free.update(slots_free=F("slots_free") - 1, **counted) == 1
+
+
+def _make_room(assignment: Assignment) -> None:
+    """The labeler's current task becomes the one ahead, and the one ahead goes back: `assignment` will be current."""
+    current, ahead = locked_leases(labeler=assignment.labeler, project=assignment.project)
+    # Both tasks are locked in the order of their numbers, as everywhere.
+    tasks = [assignment.task_id, *([ahead.task_id] if ahead and current else [])]
+    list(Task.objects.filter(pk__in=tasks).order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    if current is None:
+        return
+    if ahead is not None:
+        end(ahead, state=State.EXPIRED)
+    current.state = State.AHEAD
+    current.save(update_fields=["state"])

@@ -1,0 +1,74 @@
+"""Prompts that may upset: who marks them, and what becomes of leases when a mark, a choice or a rule changes.
+
+A prompt is marked by the file it came with, by a manager, or by a labeler who reports it. What a person holds of marked
+prompts when he is spared them from now on goes back to the queue; his draft is kept.
+"""
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from annotate.data import text
+from annotate.labeling.content_warnings import is_spared
+from annotate.labeling.queue import leases
+from annotate.models import Assignment, Project, Prompt, QueueCursor, User
+from annotate.people import audit
+from annotate.people.permissions import Capability, ensure
+
+LONGEST_REASON = 500
+
+
+def mark(*, prompt: Prompt, sensitive: bool, by: User) -> bool:
+    """A manager marks a prompt, or takes the mark away. False when it was so already. Raises NotYours."""
+    ensure(by, Capability.MANAGE, prompt.project)
+    return _mark(prompt=prompt, sensitive=sensitive, by=by, verb="prompt.marked", reason="")
+
+
+def report(*, prompt: Prompt, by: User, reason: str = "") -> bool:
+    """A labeler says that a prompt, or an answer to it, may upset. It is covered from now on; a manager can undo that.
+
+    False when it was marked already. Raises NotYours, and Refused for a reason that can't be stored.
+    """
+    ensure(by, Capability.LABEL, prompt.project)
+    reason = text.checked(reason.strip(), name=_("The reason"), longest=LONGEST_REASON)
+    return _mark(prompt=prompt, sensitive=True, by=by, verb="prompt.reported", reason=reason)
+
+
+def apply_choice(labeler: User) -> None:
+    """Act on what somebody chose on his account page: take back what he is spared now, and let him look again."""
+    with transaction.atomic():
+        # Their place in every queue begins anew: tasks that were passed over may be for them now.
+        QueueCursor.objects.filter(labeler=labeler).update(position=leases.START)
+        _release(Assignment.objects.filter(labeler=labeler))
+
+
+def apply_rule(project: Project) -> None:
+    """Act on a project's changed rule. After the change, whose lock on the project no lease may wait for."""
+    with transaction.atomic():
+        _release(Assignment.objects.filter(project=project))
+        leases.raise_epoch(project_id=project.pk)
+
+
+def _mark(*, prompt: Prompt, sensitive: bool, by: User, verb: str, reason: str) -> bool:
+    with transaction.atomic():
+        unmarked = Prompt.objects.filter(pk=prompt.pk, sensitive=not sensitive)
+        if unmarked.update(sensitive=sensitive) != 1:
+            return False
+        prompt.sensitive = sensitive
+        detail = {"sensitive": sensitive} | ({"reason": reason} if reason else {})
+        audit.record(verb=verb, actor=by, subject=prompt, project=prompt.project, **detail)
+        _release(Assignment.objects.filter(task__prompt=prompt).exclude(labeler=by))
+        leases.raise_epoch(project_id=prompt.project_id)
+    return True
+
+
+def _release(assignments: QuerySet[Assignment]) -> None:
+    """Take back leases on marked prompts of people who are spared them. Their drafts stay."""
+    held = assignments.filter(state__in=Assignment.HELD, task__prompt__sensitive=True)
+    ids = [
+        assignment.pk
+        for assignment in held.select_related("labeler", "project").order_by("task_id")
+        if is_spared(assignment.labeler, assignment.project)
+    ]
+    for assignment in held.select_for_update(of=("self",), no_key=True).filter(pk__in=ids).order_by("task_id"):
+        leases.end(assignment, state=Assignment.State.EXPIRED)

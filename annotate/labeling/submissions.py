@@ -1,0 +1,185 @@
+"""What a labeler hands in, checked against the task and the rubric."""
+
+import math
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from annotate.data import text
+from annotate.errors import InvalidOrdering, Refused, UnknownResponse
+from annotate.labeling import model_self_identification
+from annotate.labeling.ordering import Ordering
+from annotate.models import Assignment, Judgment, JudgmentRevision, Response, Rubric
+
+LONGEST_COMMENT = 20_000
+LONGEST_NOTE = 4_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A judgment as it came in; `queue.submit` checks it.
+
+    client_id:  chosen by the browser when it showed the task; a repeated submit carries the same one.
+    tiers:      lists of response ids, best tier first; absent ids are not ranked.
+    ratings:    {response id: {criterion: number}}; flags: {response id: [flag]}; notes: {response id: text}. Ids may be
+                strings, as JSON has them.
+    content:    what the kind of task asks for besides an order; of a comparison nothing, or {"improved": {"response":
+                id, "text": text}}, an answer rewritten.
+    seconds:    time spent, None if not known.
+    rubric_id:  the rubric version that was on the page; None means the project's latest.
+    """
+
+    client_id: uuid.UUID
+    tiers: Any = ()
+    all_unacceptable: bool = False
+    ratings: Any = field(default_factory=dict)
+    flags: Any = field(default_factory=dict)
+    notes: Any = field(default_factory=dict)
+    content: Any = field(default_factory=dict)
+    margin: int | None = None
+    comment: str = ""
+    seconds: float | None = None
+    source: str = JudgmentRevision.Source.HUMAN
+    rubric_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What became of a submission.
+
+    repeated: it had come before, and nothing was written now.
+    revised:  there was a judgment of this task already, and this one takes its place.
+    surplus:  it came after the lease ran out and others had taken the task's places: kept, beyond the overlap.
+    """
+
+    judgment: Judgment
+    revision: JudgmentRevision
+    repeated: bool
+    surplus: bool
+    revised: bool = False
+
+
+def checked_order(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
+    """What was submitted to a comparison as an unsaved revision without its judgment and number.
+
+    Raises InvalidOrdering, UnknownResponse or Refused (400), each with a sentence.
+    """
+    ordering = Ordering.validated(submission.tiers, assignment.presentation)
+    if len(ordering) < 2 and not submission.all_unacceptable:
+        raise InvalidOrdering(
+            _("Rank at least two answers (equal ones may share a tier), mark all as unacceptable, or skip the task.")
+        )
+    if submission.margin is not None:
+        if submission.margin not in JudgmentRevision.Margin.values:
+            raise Refused(_("A margin is a whole number from 0 (negligible) to 3 (significant)."), status=400)
+        if len(assignment.presentation) != 2:
+            raise Refused(_("A margin is asked for only where two answers are compared."), status=400)
+    revision = common_revision(submission, assignment=assignment)
+    revision.tiers = [list(tier) for tier in ordering.tiers]
+    revision.all_unacceptable = submission.all_unacceptable
+    revision.margin = submission.margin
+    revision.content = _improvement(submission.content, assignment)
+    return revision
+
+
+def common_revision(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
+    """What a judgment of any kind of task may hold: the rubric's questions, notes, a comment, the time."""
+    seconds = submission.seconds
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+        raise Refused(_("The time spent must be a number of seconds from 0 on."), status=400)
+    if submission.source not in JudgmentRevision.Source.values:
+        raise Refused(_("A judgment comes from a human or an ai."), status=400)
+    rubric = _rubric(submission, assignment)
+    return JudgmentRevision(
+        client_id=submission.client_id,
+        ratings=_ratings(submission.ratings, assignment, rubric),
+        flags=_flags(submission.flags, assignment, rubric),
+        notes=_notes(submission.notes, assignment),
+        comment=text.checked(submission.comment.strip(), name=_("The comment"), longest=LONGEST_COMMENT),
+        seconds=seconds,
+        rubric=rubric,
+        source=submission.source,
+    )
+
+
+def _rubric(submission: Submission, assignment: Assignment) -> Rubric | None:
+    if submission.rubric_id is None:
+        return assignment.project.rubric
+    rubric = assignment.project.rubrics.filter(pk=submission.rubric_id).first()
+    if rubric is None:
+        raise Refused(_("The rubric of this judgment isn't one of this project."), status=400)
+    return rubric
+
+
+def _per_response(values: Any, assignment: Assignment) -> dict[int, Any]:
+    if not isinstance(values, dict):
+        raise Refused(_("Ratings, flags and notes are given per answer."), status=400)
+    result = {}
+    for key, value in values.items():
+        if not str(key).isdecimal() or int(key) not in assignment.presentation:
+            raise UnknownResponse(_("A rating, flag or note names an answer that doesn't belong to this task."))
+        result[int(key)] = value
+    return result
+
+
+def _ratings(values: Any, assignment: Assignment, rubric: Rubric | None) -> dict[str, dict[str, float]]:
+    criteria = {criterion["name"]: criterion for criterion in rubric.criteria} if rubric else {}
+    checked = {}
+    for response_id, ratings in _per_response(values, assignment).items():
+        if not isinstance(ratings, dict):
+            raise Refused(_("Ratings of an answer are given per criterion."), status=400)
+        for name, value in ratings.items():
+            criterion = criteria.get(name)
+            if criterion is None:
+                raise Refused(_("The rubric has no criterion “%(name)s”.") % {"name": str(name)[:60]}, status=400)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not criterion["min"] <= value <= criterion["max"]:
+                raise Refused(
+                    _("%(label)s is rated from %(min)s to %(max)s.")
+                    % {"label": criterion["label"], "min": criterion["min"], "max": criterion["max"]},
+                    status=400,
+                )
+        if ratings:
+            checked[str(response_id)] = ratings
+    return checked
+
+
+def _flags(values: Any, assignment: Assignment, rubric: Rubric | None) -> dict[str, list[str]]:
+    known = [flag["name"] for flag in rubric.flags] if rubric else []
+    checked = {}
+    for response_id, names in _per_response(values, assignment).items():
+        if not isinstance(names, list | tuple) or not all(name in known for name in names):
+            raise Refused(_("An answer has a flag that the rubric doesn't know."), status=400)
+        if names:
+            checked[str(response_id)] = sorted(set(names), key=known.index)
+    return checked
+
+
+def _notes(values: Any, assignment: Assignment) -> dict[str, str]:
+    checked = {}
+    for response_id, note in _per_response(values, assignment).items():
+        if written := text.checked(note, name=_("A note"), longest=LONGEST_NOTE).strip():
+            checked[str(response_id)] = written
+    return checked
+
+
+def _improvement(content: Any, assignment: Assignment) -> dict[str, Any]:
+    """An answer rewritten. The text as it was shown, or none, is no improvement."""
+    if not content:
+        return {}
+    improved = content.get("improved") if isinstance(content, dict) and set(content) == {"improved"} else None
+    if not isinstance(improved, dict) or set(improved) != {"response", "text"}:
+        raise Refused(_("An improved answer is a text and the answer that it came from."), status=400)
+    if improved["response"] not in assignment.presentation:
+        raise UnknownResponse(_("The improved answer doesn't belong to this task."))
+    written = text.as_written(
+        text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_ANSWER)
+    )
+    original = Response.objects.values_list("text", flat=True).get(pk=improved["response"])
+    if assignment.project.mask_model_names:
+        written = model_self_identification.unmasked(written, original=original)
+    if not written or text.same_in_substance(written, original):
+        return {}
+    return {"improved": {"response": improved["response"], "text": written}}

@@ -1,0 +1,182 @@
+"""A labeler's home: what waits for him, what he has done, how well it agrees with what is known and with others.
+
+Nothing here tells one judgment of anybody else's: figures rest on tasks that he has submitted himself and on judgments
+that were submitted, and appear from FEWEST_TASKS tasks on.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+from django.utils.translation import ngettext
+
+from annotate.labeling import content_warnings, qualification
+from annotate.labeling.ordering import Ordering
+from annotate.models import Assignment, Judgment, Project, Task, User
+from annotate.people.guidelines import Changes, changes_since_last_work
+from annotate.quality import review
+from annotate.quality.agreement import Share, against_gold, agreement_with_others
+
+DAYS = 14
+FEWEST_TASKS = 5
+LATEST_JUDGMENTS = 500
+# Beyond this nobody needs to know how many exactly, and counting takes time.
+MOST_COUNTED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Tasks of one kind that he could do now; `more` when there are more than were counted."""
+
+    kind: Task.Kind
+    count: int
+    more: bool
+
+    @property
+    def label(self) -> str:
+        """What they are, to be read after their number."""
+        return {
+            Task.Kind.COMPARE: ngettext("comparison", "comparisons", self.count),
+            Task.Kind.DEMONSTRATE: ngettext("ideal answer to write", "ideal answers to write", self.count),
+            Task.Kind.WRITE_PROMPT: ngettext("prompt to write", "prompts to write", self.count),
+            Task.Kind.RATE: ngettext("answer to rate", "answers to rate", self.count),
+            Task.Kind.CHAT: ngettext("chat to continue", "chats to continue", self.count),
+        }[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What was submitted on a day."""
+
+    date: date
+    count: int
+
+
+class Standing:
+    """Where a labeler is in one project. Each figure is computed when it's first asked for."""
+
+    def __init__(self, *, labeler: User, project: Project) -> None:
+        self.labeler = labeler
+        self.project = project
+
+    @cached_property
+    def exam(self) -> qualification.Standing:
+        return qualification.standing(user=self.labeler, project=self.project)
+
+    @cached_property
+    def waiting(self) -> list[Waiting]:
+        """By kind, what the queue would give him. Nothing before the exam is passed."""
+        if self.project.archived_at is not None or not self.exam.qualified:
+            return []
+        own = Assignment.objects.filter(task=OuterRef("pk"), labeler=self.labeler)
+        over = own.exclude(state__in=[Assignment.State.EXPIRED, *Assignment.HELD])
+        held = own.filter(state__in=Assignment.HELD)
+        tasks = Task.objects.filter(
+            Q(slots_free__gt=0) | Exists(held),
+            ~Exists(over),
+            project=self.project,
+            state=Task.State.OPEN,
+            kind__in=self.project.task_kinds,
+        )
+        allowed = content_warnings.allowed(tasks, labeler=self.labeler, project=self.project)
+        kinds = list(allowed.order_by().values_list("kind", flat=True)[: MOST_COUNTED + 1])
+        more = len(kinds) > MOST_COUNTED
+        counted = Counter(kinds[:MOST_COUNTED])
+        return [Waiting(kind, counted[kind], more) for kind in Task.Kind if counted[kind]]
+
+    @cached_property
+    def returned(self) -> int:
+        """Judgments that a reviewer sent back and that were not revised since."""
+        return review.open_returns(labeler=self.labeler, project=self.project).count()
+
+    @cached_property
+    def changes(self) -> Changes | None:
+        return changes_since_last_work(labeler=self.labeler, project=self.project)
+
+    @cached_property
+    def total(self) -> int:
+        return self._judgments().count()
+
+    @cached_property
+    def against_gold(self) -> Share | None:
+        """How far his orderings agree with what is known; None while that rests on too few tasks."""
+        rows = self._comparisons().filter(task__gold_tiers__isnull=False).order_by("-pk")
+        judged = rows.values_list("latest__tiers", "task__gold_tiers")[:LATEST_JUDGMENTS]
+        return _share([against_gold(Ordering.stored(tiers), Ordering.stored(gold)) for tiers, gold in judged])
+
+    @cached_property
+    def against_peers(self) -> Share | None:
+        """How far his orderings agree with those of whoever submitted the same tasks."""
+        own = list(self._comparisons().order_by("-pk").values_list("task", flat=True)[:LATEST_JUDGMENTS])
+        orderings: dict[int, dict[int, Ordering]] = {}
+        judged = Judgment.objects.filter(task__in=own, latest__isnull=False)
+        for task_id, labeler_id, tiers in judged.values_list("task", "labeler", "latest__tiers"):
+            orderings.setdefault(task_id, {})[labeler_id] = Ordering.stored(tiers)
+        shared = [task for task in orderings.values() if len(task) > 1]
+        if len(shared) < FEWEST_TASKS:
+            return None
+        return agreement_with_others(shared).get(self.labeler.pk)
+
+    def _judgments(self) -> QuerySet[Judgment]:
+        return judgments_of(self.labeler).filter(project=self.project)
+
+    def _comparisons(self) -> QuerySet[Judgment]:
+        return self._judgments().filter(task__kind=Task.Kind.COMPARE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a labeler has done in all his projects. `days` are the last DAYS, the oldest first and today last."""
+
+    total: int
+    days: list[Day]
+
+    @property
+    def today(self) -> int:
+        return self.days[-1].count
+
+    @property
+    def lately(self) -> int:
+        return sum(day.count for day in self.days)
+
+    @classmethod
+    def of(cls, labeler: User) -> "Progress":
+        today = timezone.localdate()
+        first = today - timedelta(days=DAYS - 1)
+        judgments = judgments_of(labeler)
+        counted = dict(
+            judgments.filter(created_at__date__gte=first)
+            .order_by()
+            .annotate(day=TruncDate("created_at"))
+            .values("day")
+            .annotate(count=Count("pk"))
+            .values_list("day", "count")
+        )
+        dates = [first + timedelta(days=number) for number in range(DAYS)]
+        return cls(total=judgments.count(), days=[Day(day, counted.get(day, 0)) for day in dates])
+
+    @property
+    def bars(self) -> Iterator[tuple[Day, str, str, str]]:
+        """(day, left, top, height) of bars in a picture 168 by 40; a day without work is a line at its foot.
+
+        The numbers are text, as a picture wants them and not as a language writes them.
+        """
+        most = max(day.count for day in self.days) or 1
+        for number, day in enumerate(self.days):
+            height = max(0.8, 36 * day.count / most)
+            yield day, str(12 * number + 2), f"{40 - height:.2f}", f"{height:.2f}"
+
+
+def judgments_of(labeler: User) -> QuerySet[Judgment]:
+    """What somebody submitted and didn't take back. A choice within a chat is a part of the chat."""
+    return Judgment.objects.filter(labeler=labeler, latest__isnull=False, chat_turn=None)
+
+
+def _share(clusters: list[tuple[int, int]]) -> Share | None:
+    counted = [cluster for cluster in clusters if cluster[1]]
+    return Share.of_clusters(counted) if len(counted) >= FEWEST_TASKS else None

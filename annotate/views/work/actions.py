@@ -1,0 +1,163 @@
+"""What becomes of a task: submitted, skipped, reported, kept as a draft, taken back."""
+
+from django.contrib import messages
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotate import access
+from annotate.errors import Refused
+from annotate.forms import task_forms
+from annotate.forms.board import skip_reason
+from annotate.labeling import queue, sensitive_content
+from annotate.models import Assignment, Judgment, JudgmentRevision
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.quality import review
+from annotate.views.work import responses
+
+
+@require_POST
+@requires(Capability.LABEL)
+def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    assignment = access.load(request, Assignment, pk=assignment_id)
+    try:
+        submission = task_forms.kind_of(assignment).submission(responses.entered(request, assignment, strict=True))
+        receipt = queue.submit(
+            assignment_id=assignment_id, labeler=request.user, submission=submission, known=assignment
+        )
+    except Refused as refusal:
+        return responses.refused(request, assignment, refusal)
+    if receipt.repeated:
+        note = _("This had been submitted already; the first judgment counts.")
+    elif receipt.revised:
+        note = _("Saved as a revision of what you said before.")
+    elif receipt.surplus:
+        note = _("Saved. Your time for this task had run out and others have judged it: yours is kept beside theirs.")
+    else:
+        note = _("Saved.")
+    if request.POST.get("back") == "mine":
+        return _back_to_mine(request, note)
+    return responses.show_next(request, done=assignment, note=note, warn=receipt.surplus, undo=not receipt.revised)
+
+
+@require_POST
+@requires(Capability.LABEL)
+def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    """Take back a judgment or a skip of a moment ago. The task is on the board again as it was."""
+    assignment = access.load(request, Assignment, pk=assignment_id)
+    was_skipped = assignment.state == Assignment.State.SKIPPED
+    latest = JudgmentRevision.objects.filter(judgment__assignment=assignment, withdrawn=False).last()
+    fields = task_forms.kind_of(assignment).entered(latest) if latest is not None else {}
+    try:
+        if was_skipped:
+            assignment = queue.unskip(assignment_id=assignment_id, labeler=request.user)
+        else:
+            assignment = queue.withdraw(assignment_id=assignment_id, labeler=request.user, draft=fields)
+    except Refused as refusal:
+        return responses.refused(request, assignment, refusal)
+    note = (
+        _("The task that you skipped is back.") if was_skipped else _("Taken back: it counts again when you submit it.")
+    )
+    if not request.htmx:  # type: ignore[attr-defined]
+        messages.success(request, note)
+        return redirect("annotate:task", request.project.slug, assignment_id)
+    response = responses.show(
+        request, part="answer", note=note, face=task_forms.face_of(assignment), **responses.standing_of(assignment)
+    )
+    response[responses.TASK_HEADER] = str(assignment.pk)
+    return response
+
+
+@require_POST
+@requires(Capability.LABEL)
+def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    assignment = access.load(request, Assignment, pk=assignment_id)
+    reason = skip_reason(responses.entered(request, assignment))
+    try:
+        queue.skip(assignment_id=assignment_id, labeler=request.user, reason=reason)
+    except Refused as refusal:
+        return responses.refused(request, assignment, refusal)
+    if request.POST.get("skip_reason") == "upsetting" and assignment.task.prompt is not None:
+        sensitive_content.report(prompt=assignment.task.prompt, by=request.user, reason=reason)
+    return responses.show_next(request, done=assignment, note=_("Skipped."), undo=True)
+
+
+@require_POST
+@requires(Capability.LABEL)
+def choose_kind(request: ProjectRequest) -> HttpResponse:
+    """Which kind of task comes from now on; any by default."""
+    try:
+        queue.choose_kind(labeler=request.user, project=request.project, kind=request.POST.get("kind", ""))
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("annotate:work", request.project.slug)
+
+
+@require_POST
+@requires(Capability.LABEL)
+def report(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    """Tell those who manage the project that something is wrong with a task, which stays with the labeler."""
+    assignment = access.load(request, Assignment, pk=assignment_id)
+    try:
+        review.report(
+            assignment=assignment,
+            by=request.user,
+            reason=request.POST.get("report_reason", ""),
+            note=request.POST.get("report_note", ""),
+        )
+    except Refused as refusal:
+        return responses.refused(request, assignment, refusal)
+    thanks = _("Reported, thank you. The task is still yours: rank it or skip it.")
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponse(thanks, content_type="text/plain; charset=utf-8")
+    messages.success(request, thanks)
+    return responses.show_again(request, assignment, responses.entered(request, assignment))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.LABEL)
+def draft(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    """Keep what was entered so far; asked for, say what is kept, so that an open page sees whether it is behind."""
+    assignment = access.load(request, Assignment, pk=assignment_id)
+    if request.method != "POST":
+        return JsonResponse(_kept(assignment))
+    numbers = {name: request.POST.get(name, "") for name in ("draft_version", "draft_base")}
+    if any(not (text.isascii() and text.isdigit() and len(text) < 16) for text in numbers.values() if text):
+        return JsonResponse({"error": _("A draft is numbered by whole numbers.")}, status=400)
+    version, base = (int(text) if text else None for text in numbers.values())
+    try:
+        receipt = queue.save_draft(
+            assignment_id=assignment_id,
+            labeler=request.user,
+            draft=task_forms.kind_of(assignment).draft(responses.entered(request, assignment)),
+            page=request.POST.get("draft_page", ""),
+            version=version,
+            base=base,
+        )
+    except Refused as refusal:
+        return JsonResponse({"error": str(refusal)}, status=refusal.status)
+    return responses.draft_answer(receipt, task_forms.response_keys(assignment))
+
+
+def _kept(assignment: Assignment) -> dict[str, object]:
+    judged = Judgment.objects.filter(assignment=assignment, latest__isnull=False).exists()
+    return {
+        "version": assignment.draft_version,
+        "page": assignment.draft_page,
+        "draft": responses.drafted(assignment.draft, task_forms.response_keys(assignment)),
+        "state": assignment.state,
+        "judged": judged,
+    }
+
+
+def _back_to_mine(request: ProjectRequest, note: str) -> HttpResponse:
+    """A revision from My work leads back there."""
+    messages.success(request, note)
+    mine = reverse("annotate:mine", args=[request.project.slug])
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect(mine)
+    answer = HttpResponse(status=204)
+    answer["X-Hone-Go"] = mine
+    return answer

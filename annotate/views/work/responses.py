@@ -1,0 +1,175 @@
+"""How a task is shown: as a page, as the fragment that scripts put in its place, and with the form filled in again."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+
+from annotate.errors import Refused
+from annotate.forms import task_forms
+from annotate.forms.board import Entered, draft_fields
+from annotate.forms.response_keys import ResponseKeys
+from annotate.labeling import queue
+from annotate.labeling.qualification import is_qualified
+from annotate.models import Assignment, Judgment, Report, Task
+from annotate.people import keyboard_shortcuts
+from annotate.people.guidelines import changes_since_last_work
+from annotate.people.permissions import Capability, ProjectRequest
+from annotate.quality import review
+from annotate.quality.labeler_progress import Standing
+
+SCRIPTS = tuple(
+    f"hone/work/{name}.js"
+    for name in ("keys", "frame", "outbox", "draft", "sign_in", "task", "diff", "layout", "board", "writing", "work")
+)
+PAGE = "annotate/work/page.html"
+# Names the task that a fragment holds, for the script that decides whether it is the one on the screen.
+TASK_HEADER = "X-Hone-Task"
+
+
+def entered(request: HttpRequest, assignment: Assignment, *, strict: bool = False) -> dict[str, list[str]]:
+    """The form's fields, responses by their ids (see forms.response_keys). Raises UnknownResponse if `strict`."""
+    return task_forms.response_keys(assignment).to_ids(dict(request.POST.lists()), strict=strict)
+
+
+def show_next(
+    request: ProjectRequest, *, done: Assignment | None = None, note: str = "", warn: bool = False, undo: bool = False
+) -> HttpResponse:
+    """After a deed, or at the beginning: the next task.
+
+    To a script the receipt of the deed with the task, or the receipt alone when the script has put the task on the
+    screen already (`shown` names it); else a page, after a deed by redirection, so that a reload repeats nothing.
+    """
+    if request.method == "POST" and not request.htmx:  # type: ignore[attr-defined]
+        (messages.warning if warn else messages.success)(request, note)
+        back = reverse("annotate:work", args=[request.project.slug])
+        return redirect(f"{back}?done={done.pk}" if done is not None and undo else back)
+    by_script = request.method == "POST"
+    # The page asks for the one ahead while the labeler reads: he doesn't wait for that here.
+    assignment = queue.claim_next(labeler=request.user, project=request.project, ahead=not by_script)
+    if assignment is None and not is_qualified(user=request.user, project=request.project):
+        return _exam_gate(request)
+    shown_already = by_script and assignment is not None and request.POST.get("shown") == str(assignment.pk)
+    context: dict[str, Any] = {
+        "face": task_forms.face_of(assignment) if assignment is not None and not shown_already else None,
+        "shown_already": shown_already,
+        "note": note,
+        "warn": warn,
+        "undo": undo_url(done) if done is not None and undo else "",
+    }
+    response = show(request, part="answer" if by_script else "task", **context)
+    response[TASK_HEADER] = str(assignment.pk) if assignment is not None else ""
+    return response
+
+
+def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **context: Any) -> HttpResponse:
+    """The page, or to a script a part of it: `task`, or `answer` (receipt and task)."""
+    by_script = bool(request.htmx)  # type: ignore[attr-defined]
+    context |= {"project": request.project, "may_manage": Capability.MANAGE in request.capabilities}
+    context["report_reasons"] = Report.Reason.choices
+    if by_script and not (context.get("face") or context.get("shown_already")):
+        # There is nothing to do, perhaps of the chosen kind alone.
+        context["chosen_kind"] = queue.chosen_kind(labeler=request.user, project=request.project)
+    if part == "answer" or not by_script:
+        context["done"] = _judged_lately(request)
+    if not by_script:
+        # An exam says itself how far one is.
+        if context.get("back") != "exam":
+            context |= _progress(request, context["done"])
+        context |= {
+            "guidelines": request.project.guidelines,
+            "changes": changes_since_last_work(labeler=request.user, project=request.project),
+            "returned": review.open_returns(labeler=request.user, project=request.project).count(),
+            "keys": {} if keyboard_shortcuts.switched_off(request.user) else keyboard_shortcuts.key_map(request.user),
+            "deeds": keyboard_shortcuts.DEEDS,
+            "scripts": SCRIPTS,
+        }
+    return render(request, f"{PAGE}#{part}" if by_script else PAGE, context, status=status)
+
+
+def standing_of(assignment: Assignment) -> dict[str, Any]:
+    """What is to be said of an earlier task before it is opened again."""
+    judgment = Judgment.objects.filter(assignment=assignment, latest__isnull=False).first()
+    return {
+        "revising": judgment is not None,
+        "returned_with": list(judgment.returns.filter(revision=judgment.latest).select_related("reviewer"))
+        if judgment
+        else [],
+        "late": assignment.state == Assignment.State.EXPIRED,
+        "skipped": assignment.state == Assignment.State.SKIPPED,
+    }
+
+
+def refused(request: ProjectRequest, assignment: Assignment, refusal: Refused) -> HttpResponse:
+    """Say why, and keep what was entered: a script leaves the form alone, a plain form comes back filled in."""
+    if request.htmx:  # type: ignore[attr-defined]
+        answer = HttpResponse(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
+        # As text: the sentence may quote what was sent.
+        answer["HX-Reswap"], answer["HX-Retarget"] = "textContent", "#refusal"
+        return answer
+    return show_again(request, assignment, entered(request, assignment), refusal=str(refusal), status=refusal.status)
+
+
+def show_again(
+    request: ProjectRequest, assignment: Assignment, fields: Entered | None, *, status: int = 200, refusal: str = ""
+) -> HttpResponse:
+    """A certain task with its form filled in."""
+    face = task_forms.face_of(assignment, entered=fields)
+    back = request.POST.get("back") or request.GET.get("back", "")
+    context = standing_of(assignment) | {"face": face, "refusal": refusal, "back": "mine" if back == "mine" else ""}
+    return show(request, status=status, **context)
+
+
+def undo_url(assignment: Assignment) -> str:
+    return reverse("annotate:undo", args=[assignment.project.slug, assignment.pk])
+
+
+def draft_answer(receipt: queue.DraftReceipt, names: ResponseKeys) -> JsonResponse:
+    """What became of a draft, for the script that sent it; a conflict is no error of its."""
+    return JsonResponse(
+        {
+            "kept": receipt.kept,
+            "conflict": receipt.conflict,
+            "over": receipt.over,
+            "expired": receipt.expired,
+            "version": receipt.version,
+            "draft": drafted(receipt.draft, names),
+        }
+    )
+
+
+def drafted(draft: Any, names: ResponseKeys) -> dict[str, list[str]] | None:
+    """A stored draft as the page names its fields."""
+    return None if draft is None else names.to_keys(draft_fields(draft))
+
+
+def _judged_lately(request: ProjectRequest) -> int:
+    yesterday = timezone.now() - timedelta(hours=24)
+    own = Judgment.objects.filter(labeler=request.user, project=request.project, created_at__gte=yesterday)
+    return own.filter(latest__isnull=False).count()
+
+
+def _progress(request: ProjectRequest, done: int) -> dict[str, Any]:
+    """How far this person is: submitted in the last 24 hours, of these and what the queue would give them now; and the
+    kinds of task to choose from."""
+    waiting = Standing(labeler=request.user, project=request.project).waiting
+    chosen = queue.chosen_kind(labeler=request.user, project=request.project)
+    coming = [item for item in waiting if chosen in ("", item.kind)]
+    total = done + sum(item.count for item in coming)
+    text = f"{total}+" if any(item.more for item in coming) else str(total)
+    counts = {item.kind: f"{item.count}{'+' if item.more else ''}" for item in waiting}
+    kinds = [(kind, kind.label, counts.get(kind, "0")) for kind in Task.Kind if kind in request.project.task_kinds]
+    return {
+        "progress": {"done": done, "total": total if coming else 0, "total_text": text},
+        "kinds": kinds if len(kinds) > 1 else [],
+        "chosen_kind": chosen,
+    }
+
+
+def _exam_gate(request: ProjectRequest) -> HttpResponse:
+    """Live work begins after the exam."""
+    return render(request, "annotate/work/exam_gate.html", {"project": request.project})

@@ -1,0 +1,1 @@
+"""Commands that use a model rather than train one: sample, score, evaluate, live responses."""

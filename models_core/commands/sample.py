@@ -1,0 +1,345 @@
+"""Write a model's answers to prompts: K to each, one row a prompt.
+
+    python -m models_core sample --model M --data prompts.jsonl --samples K --out responses.jsonl
+
+M is a model in memory or the address of a server that speaks OpenAI's protocol. With --reward RM every answer gets its
+score, and with best_of=n each answer is the best of n.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models_core.commands.output.completion_file import Answer, AnswerFile
+from models_core.contract import processes, records, reward_names
+from models_core.contract.progress import Progress, Ticker
+from models_core.contract.records import Messages, Prompt
+from models_core.contract.run_folder import file_sha256
+from models_core.contract.settings import AnsweringSettings, BadInput, SampleConfig
+from models_core.contract.stopping import Stopped, StopSignal
+from models_core.generation import generate, served_model
+from models_core.generation.generate import Sample
+from models_core.modeling import chat, heads, loading
+from models_core.modeling.scorer import Scorer, check_ensemble
+from models_core.training import precision
+
+SHORTEST_PROMPT = 16
+"""Tokens that must be left for a prompt beside its answer."""
+SAID_OF_SERVED = {
+    "null_responses": "came without any text (content: null) and are empty",
+    "repaired_responses": "held half of a surrogate pair, which is U+FFFD now",
+    "unknown_logprobs": "came without a log-probability that is a finite number, which is null now",
+}
+SCORED_TOKENS = 8192
+"""Tokens of answers that are scored at once, padding included."""
+
+
+def run(
+    settings: SampleConfig,
+    *,
+    model: str,
+    data: str | Path,
+    samples: int,
+    out: str | Path,
+    reward: str | None = None,
+    device: torch.device,
+    stop: StopSignal,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Answer every prompt `samples` times into OUT, whole or not at all; returns counts, seconds and tokens_per_s.
+
+    The rate counts sampled tokens without EOS, and the time of sampling alone. Raises BadInput, Stopped.
+    """
+    check(settings, model=model, samples=samples, reward=reward)
+    prompts: list[Prompt] = records.read(data, "prompts")
+    dtype = precision.dtype_of(precision.resolve(settings.precision, device=device))
+    source: _Served | _InMemory
+    if reward_names.is_address(model):
+        source = _Served(model, settings=settings, stop=stop)
+    else:
+        source = _InMemory(model, prompts, settings=settings, device=device, dtype=dtype, stop=stop)
+    scorer = None
+    if reward is not None:
+        scorer = Scorer(reward, device=device, dtype=dtype, max_length=settings.max_length, budget=SCORED_TOKENS)
+        check_ensemble(scorer.voices, objective=settings.reward_objective, coef=settings.reward_std_coef, reward=reward)
+    request = {
+        "model": model,
+        "data": file_sha256(data),
+        "samples": samples,
+        "reward": reward,
+        "settings": asdict(settings),
+    }
+    file = AnswerFile(Path(out), request=request, prompts=len(prompts), resume=resume)
+    tokens = 0
+
+    def write(number: int, answers: Sequence[Answer]) -> None:
+        nonlocal tokens
+        tokens += sum(answer.tokens for answer in answers)
+        row = {"id": prompts[number].id, "prompt": list(prompts[number].messages)}
+        file.add(number, row | {"responses": responses(prompts[number].messages, answers, settings, scorer=scorer)})
+
+    start = time.perf_counter()
+    try:
+        source.answer(
+            [prompt.messages for prompt in prompts],
+            only=file.missing,
+            samples=samples * settings.best_of,
+            finished=write,
+            progress=Ticker("answers"),
+        )
+    except Stopped:
+        raise Stopped(file.farewell()) from None
+    finally:
+        file.close()
+    seconds = time.perf_counter() - start
+    file.finish()
+    flat = [response for row in file.rows.values() for response in row["responses"]]
+    return {
+        "prompts": len(prompts),
+        "responses": len(flat),
+        "tokens": tokens,
+        "ended": sum(response["finish_reason"] == "stop" for response in flat) / len(flat),
+        **source.facts,
+        "seconds": seconds,
+        "tokens_per_s": tokens / seconds,
+    }
+
+
+def check(settings: SampleConfig, *, model: str, samples: int, reward: str | None) -> None:
+    """Raise BadInput for settings that contradict each other, before anything is loaded."""
+    if settings.best_of > 1 and reward is None:
+        raise BadInput("best_of needs a reward model to choose by: --reward RM.")
+    if settings.num_beams > 1:
+        if settings.best_of > 1 or settings.exact:
+            raise BadInput("num_beams above 1 goes neither with best_of nor with exact.")
+        if samples > settings.num_beams:
+            raise BadInput(f"{samples} answers a prompt need num_beams of at least {samples}.")
+    if reward_names.is_address(model) and (settings.num_beams > 1 or settings.exact):
+        raise BadInput("A server samples in its own way: num_beams and exact are for models in memory.")
+
+
+def responses(
+    messages: Messages, answers: Sequence[Answer], settings: SampleConfig, *, scorer: Scorer | None
+) -> list[dict[str, Any]]:
+    """What a row holds of the answers; of each best_of of them the one with the highest score.
+
+    An ensemble's `score` is its mean, and `std` how far its heads are apart. The best answer is the one that scores
+    highest after the price of that (`reward_std_coef`), in `conservative_score`.
+    """
+    rows: list[dict[str, Any]] = [
+        {"text": answer.text, "finish_reason": answer.finish_reason, "logprob": answer.logprob} for answer in answers
+    ]
+    if scorer is None:
+        return rows
+    (opinions,) = scorer.opinions([(messages, tuple(answer.text for answer in answers))])
+    worth = []
+    for row, opinion in zip(rows, opinions, strict=True):
+        worth.append(_judge(row, opinion, settings))
+    starts = range(0, len(rows), settings.best_of)
+    groups = [range(start, min(start + settings.best_of, len(rows))) for start in starts]
+    return [rows[max(group, key=worth.__getitem__)] for group in groups]
+
+
+def _judge(row: dict[str, Any], opinion: torch.Tensor | None, settings: SampleConfig) -> float:
+    """Note in an answer's row what the reward model's voices say of it; returns what it is chosen by."""
+    row["score"] = None if opinion is None else float(opinion.mean())
+    if opinion is None:
+        return -float("inf")
+    if len(opinion) == 1:
+        return float(opinion)
+    worth = float(heads.conservative(opinion, objective=settings.reward_objective, coef=settings.reward_std_coef))
+    row |= {"std": float(opinion.std(correction=0)), "conservative_score": worth}
+    return worth
+
+
+class _InMemory:
+    """A model of ours, loaded. `facts`: what the last line says of it."""
+
+    def __init__(
+        self,
+        name: str,
+        prompts: Sequence[Prompt],
+        *,
+        settings: SampleConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+        stop: StopSignal,
+    ) -> None:
+        self.settings = settings
+        self.stop = stop
+        self.tokenizer = loading.load_tokenizer(name)
+        chat.give_template(self.tokenizer, name=name, chat_template=settings.chat_template)
+        self.network = loading.load_policy(name, device=device, dtype=dtype)
+        generate.prepare(self.network)
+        # Before anything is written, so that a prompt that is refused leaves nothing behind.
+        self.prompt_ids, truncated = encode_prompts(
+            self.network, self.tokenizer, [prompt.messages for prompt in prompts], settings=settings
+        )
+        self.facts: dict[str, Any] = {"truncated": truncated, "precision": str(dtype).removeprefix("torch.")}
+
+    def answer(
+        self,
+        chats: Sequence[Messages],
+        *,
+        only: Sequence[int],
+        samples: int,
+        finished: Callable[[int, Sequence[Answer]], None],
+        progress: Progress,
+    ) -> None:
+        draw(
+            self.network,
+            self.tokenizer,
+            self.prompt_ids,
+            only=only,
+            samples=samples,
+            settings=self.settings,
+            finished=lambda number, items: finished(number, [self._read(item) for item in items]),
+            progress=progress,
+            stop=self.stop,
+            release=True,
+        )
+
+    def _read(self, item: Sample) -> Answer:
+        return Answer(
+            text=text_of(self.tokenizer, item),
+            finish_reason=item.finish_reason,
+            logprob=sum(item.logprobs),
+            tokens=content_length(item),
+        )
+
+
+class _Served:
+    """A server's model."""
+
+    def __init__(self, address: str, *, settings: SampleConfig, stop: StopSignal) -> None:
+        self.server = served_model.Server(address, settings=settings, stop=stop)
+        self.counts = {"null_responses": 0, "repaired_responses": 0, "unknown_logprobs": 0}
+        self.asks_logprobs = settings.server_logprobs
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"server": self.server.name, "retries": self.server.retries, **self.counts}
+
+    def answer(
+        self,
+        chats: Sequence[Messages],
+        *,
+        only: Sequence[int],
+        samples: int,
+        finished: Callable[[int, Sequence[Answer]], None],
+        progress: Progress,
+    ) -> None:
+        def count(number: int, answers: Sequence[Answer]) -> None:
+            self.counts["null_responses"] += sum(answer.is_null for answer in answers)
+            self.counts["repaired_responses"] += sum(answer.is_repaired for answer in answers)
+            missing = sum(answer.logprob is None for answer in answers)
+            self.counts["unknown_logprobs"] += missing if self.asks_logprobs else 0
+            finished(number, answers)
+
+        self.server.answers(chats, only=only, samples=samples, finished=count, progress=progress)
+        for name, what in SAID_OF_SERVED.items():
+            if self.counts[name]:
+                processes.say(f"The server {self.server.name}: {self.counts[name]} responses {what}.")
+
+
+def answer(
+    network: Any,
+    tokenizer: Any,
+    chats: Sequence[Messages],
+    *,
+    samples: int,
+    settings: AnsweringSettings,
+    stop: StopSignal,
+    progress: Progress | None = None,
+) -> tuple[list[list[Sample]], float]:
+    """`samples` answers to each chat, and the seconds that sampling took. Raises BadInput where no room is left."""
+    prompt_ids, _ = encode_prompts(network, tokenizer, chats, settings=settings)
+    start = time.perf_counter()
+    answers = draw(network, tokenizer, prompt_ids, samples=samples, settings=settings, progress=progress, stop=stop)
+    return answers, time.perf_counter() - start
+
+
+def encode_prompts(
+    network: Any, tokenizer: Any, chats: Sequence[Messages], *, settings: AnsweringSettings
+) -> tuple[list[list[int]], int]:
+    """Token ids of every chat that leave room for an answer, and how many chats had to be cut for that.
+
+    Raises BadInput where no room is left at all, or where a chat is too long and long_prompts says to refuse it.
+    """
+    room = min(settings.max_length, loading.context_length(network)) - settings.max_new_tokens
+    if room < SHORTEST_PROMPT:
+        raise BadInput(
+            f"max_new_tokens {settings.max_new_tokens} leaves no room for a prompt within "
+            f"{room + settings.max_new_tokens} tokens (max_length, or what the model can hold)."
+        )
+    encoded, truncated = [], 0
+    for number, messages in enumerate(chats, start=1):
+        prompt = chat.fit_prompt(tokenizer, messages, max_tokens=room)
+        if prompt.is_cut and settings.long_prompts == "refuse":
+            whole = chat.encode_prompt(tokenizer, messages, max_tokens=2**62)
+            raise BadInput(
+                f"Prompt {number} has {len(whole)} tokens, and {room} fit beside an answer: "
+                "long_prompts=cut would cut it."
+            )
+        truncated += prompt.is_cut
+        encoded.append(prompt.ids)
+    return encoded, truncated
+
+
+def draw(
+    network: Any,
+    tokenizer: Any,
+    prompt_ids: Sequence[Sequence[int]],
+    *,
+    samples: int,
+    settings: AnsweringSettings,
+    only: Sequence[int] | None = None,
+    finished: generate.Finished | None = None,
+    progress: Progress | None = None,
+    stop: StopSignal,
+    release: bool = False,
+) -> list[list[Sample]]:
+    """Answers by the settings: drawn, or found by beam search. Raises BadInput, Stopped.
+
+    `release`: the network is not needed afterwards.
+    """
+    common: dict[str, Any] = {
+        "samples": samples,
+        "max_new_tokens": settings.max_new_tokens,
+        "repetition_penalty": settings.repetition_penalty,
+        "stop_ids": chat.eos_ids(network, tokenizer),
+        "batch_size": settings.batch_size,
+        "only": only,
+        "finished": finished,
+        "progress": progress,
+        "stop": stop,
+    }
+    if settings.num_beams > 1:
+        return generate.search(
+            network, prompt_ids, num_beams=settings.num_beams, length_penalty=settings.length_penalty, **common
+        )
+    return generate.sample(
+        network,
+        prompt_ids,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        seed=settings.seed,
+        exact=settings.exact,
+        release=release,
+        **common,
+    )
+
+
+def content_length(item: Sample) -> int:
+    """Tokens of an answer without its EOS."""
+    return len(item.ids) - (item.finish_reason == "stop")
+
+
+def text_of(tokenizer: Any, item: Sample) -> str:
+    """What a person reads of an answer."""
+    return chat.decode_response(tokenizer, item.ids)

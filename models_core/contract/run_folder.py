@@ -1,0 +1,266 @@
+"""A training run on disk: the contract between the recipes, the command line and whoever watches the run.
+
+run.json       stage, resolved settings, models, data files with SHA-256, seed, library versions, threads, and which way
+               each model that learns is computed (models_core.modeling.forward_check)
+data/          the rows the run read, copied, so that it can be repeated
+metrics.jsonl  one line a step
+samples.jsonl  what a model in pretraining writes now and then, and what a policy answers to the same prompts
+baseline.jsonl what PPO's reference answered, where answers are compared with that
+reward_kl.svg  PPO's reward over its distance from the reference
+tokenizer/     the tokenizer of a pretraining run
+checkpoints/   see models_core.training.checkpoint
+model/         the result in Hugging Face format
+result.json    how it ended
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from models_core.contract import json_lines, processes, setting_differences
+from models_core.contract.settings import BadInput, Settings
+
+VERSIONED = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
+
+
+class RunFolder:
+    """The folder RUN of one run: `check`, `create` once all input is known to be good, `log`, and `finish` last."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.resumed = False
+        self._document: dict[str, Any] = {}
+        self._sources: dict[str, Path] = {}
+        self._total = 0
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def baseline(self) -> Path:
+        return self.path / "baseline.jsonl"
+
+    @property
+    def frontier(self) -> Path:
+        return self.path / "reward_kl.svg"
+
+    def check(
+        self,
+        *,
+        stage: str,
+        settings: Settings,
+        models: Mapping[str, str],
+        data: Mapping[str, Path],
+        threads: int,
+        resume: bool = False,
+    ) -> None:
+        """Find out whether this run may have the folder, and write nothing: model and rows are yet to be read.
+
+        A folder that already holds a run is refused, unless `resume` is asked for and the run is the same one.
+        Raises BadInput.
+        """
+        for name, path in data.items():
+            if not Path(path).is_file():
+                raise BadInput(f"The {name} file {path} does not exist.")
+        document = {
+            "stage": stage,
+            "config": dataclasses.asdict(settings),
+            "models": dict(models),
+            "data": {
+                name: {"file": _stored_name(name, path), "sha256": file_sha256(path)} for name, path in data.items()
+            },
+            "seed": settings.seed,
+        }
+        previous = self._previous()
+        if previous is not None:
+            self._check_same(previous, document, resume=resume)
+            self.resumed = True
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise BadInput(f"{self.path} exists and is not a run of this program; give another folder with --out.")
+        self._document = document | {"threads": threads}
+        self._sources = {name: Path(path) for name, path in data.items()}
+
+    def note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Have run.json say more of the run than its settings; before `create`."""
+        self._document |= {name: finite(dict(value))}
+
+    def create(self) -> None:
+        """Write run.json and copy the data files into the folder; nothing to do where the run is resumed."""
+        if self.resumed or not processes.is_main():
+            return
+        (self.path / "data").mkdir(parents=True, exist_ok=True)
+        for name, path in self._sources.items():
+            copy = self.path / "data" / _stored_name(name, path)
+            if not (copy.exists() and copy.samefile(path)):
+                shutil.copyfile(path, copy)
+        write_json(self.path / "run.json", self._document | {"versions": _versions(), "started": time.time()})
+
+    def _previous(self) -> dict[str, Any] | None:
+        path = self.path / "run.json"
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise BadInput(f"{path} is damaged; give another folder with --out.") from None
+
+    def _check_same(self, previous: dict[str, Any], document: dict[str, Any], *, resume: bool) -> None:
+        if not resume:
+            raise BadInput(f"{self.path} already holds a run; continue it with --resume or give another --out.")
+        if (self.path / "result.json").exists():
+            result = json.loads((self.path / "result.json").read_text(encoding="utf-8"))
+            if result.get("status") == "succeeded":
+                raise BadInput(f"The run in {self.path} is finished; there is nothing to resume.")
+        hashes = {name: entry["sha256"] for name, entry in document["data"].items()}
+        before = {name: entry["sha256"] for name, entry in previous.get("data", {}).items()}
+        for what, old, new in [
+            ("stage", previous.get("stage"), document["stage"]),
+            ("models", previous.get("models"), document["models"]),
+            ("data files", before, hashes),
+            ("settings", _result_settings(previous.get("config")), _result_settings(document["config"])),
+        ]:
+            if old != new:
+                difference = _difference(old, new)
+                raise BadInput(
+                    f"The run in {self.path} has other {what} ({difference}); --resume must be given the same ones."
+                )
+
+    def rewind(self, step: int) -> None:
+        """Drop the metrics and samples after `step`, which a resumed run will write again."""
+        if not processes.is_main():
+            return
+        for path in (self.metrics, self.samples, self.baseline):
+            if not path.exists():
+                continue
+            kept = []
+            for line in json_lines.parts(path.read_bytes().decode("utf-8", "replace")):
+                row = json_lines.torn_or_whole(line)
+                if row is not None and row.get("step", math.inf) <= step:
+                    kept.append(line + "\n")
+            write_text(path, "".join(kept))
+
+    def log(self, step: int, **values: float | str | None) -> None:
+        """Append one line of metrics and show it on standard error. A number that is not finite is stored as null."""
+        if not processes.is_main():
+            return
+        row = {"step": step, "time": time.time()} | {name: finite(value) for name, value in values.items()}
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+        shown = "  ".join(f"{name} {_short(value)}" for name, value in row.items() if name not in ("step", "time"))
+        of = f"/{self._total}" if self._total else ""
+        print(f"step {step}{of}  {shown}", file=sys.stderr, flush=True)
+
+    def progress(self, done: int, total: int) -> None:
+        """How far the run is, in steps, for whoever watches: progress.json, replaced atomically."""
+        self._total = total
+        if not processes.is_main():
+            return
+        write_json(self.path / "progress.json", {"done": done, "total": total, "time": time.time()})
+
+    def finish(self, *, status: str, metrics: Mapping[str, Any]) -> None:
+        """Write result.json. `sha256` covers the files of model/, by name."""
+        digest = folder_sha256(self.model) if status == "succeeded" and self.model.is_dir() else None
+        write_json(self.path / "result.json", {"status": status, "metrics": finite(dict(metrics)), "sha256": digest})
+
+
+def _result_settings(config: Any) -> Any:
+    """Settings without those that say only how many processes compute the result, and how."""
+    return {name: value for name, value in (config or {}).items() if name not in ("processes", "parallel")}
+
+
+def _difference(before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        return setting_differences.between(before, now)
+    return f"{setting_differences.value(before)} there, and {setting_differences.value(now)} here"
+
+
+def finite(value: Any) -> Any:
+    """The value as strict JSON can hold it: NaN and infinities become None, numpy's and torch's numbers plain ones."""
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a file of lines whole or not at all. Raises BadInput where its folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, "".join(f"{line}\n" for line in lines))
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise BadInput(f"{path} cannot be written ({error.strerror}).") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def file_sha256(path: str | Path) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_sha256(folder: Path) -> str:
+    """One digest of a folder: over the lines "SHA-256  relative name" of its files, sorted by name."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _stored_name(name: str, path: str | Path) -> str:
+    return name + Path(path).suffix
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in VERSIONED:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

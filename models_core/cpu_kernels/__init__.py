@@ -1,0 +1,1 @@
+"""Everything compiled for one family of processors. The product works without this folder."""

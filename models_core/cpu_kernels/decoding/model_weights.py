@@ -1,0 +1,189 @@
+"""A Llama-shaped model's weights as the kernels read them, its working memory, and its forward pass.
+
+Shapes: N tokens, D width, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models_core.cpu_kernels.compiled.aligned_memory import aligned
+from models_core.cpu_kernels.compiled.matmul_tile import ROWS, WIDTH
+from models_core.cpu_kernels.compiled.thread_team import Call
+from models_core.cpu_kernels.decoding import decoder_stack, lm_head_kernel, weight_panels
+from models_core.cpu_kernels.decoding.paged_cache import Lists, Pages, Whole
+from models_core.generation.direct_models import linears, plain
+
+KERNELS = (weight_panels.reorder, decoder_stack.stack, lm_head_kernel.logits, lm_head_kernel.draw)
+PROMPT_TOKENS = 256
+"""Tokens of prompts computed at once: enough to keep the products busy, few enough for the processor's cache."""
+
+
+class NativeNetwork:
+    """A model for which `decoding.native.choice` is for this way; `rows` of it are in flight at the most."""
+
+    def __init__(self, model: Any, *, rows: int, release: bool) -> None:
+        """`release`: the model is not needed afterwards; it loses its weights on the way and is of no use then."""
+        config, body = model.config, model.model
+        attention = body.layers[0].self_attn
+        self.query_heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
+        self.size, self.width, self.inner = attention.head_dim, config.hidden_size, config.intermediate_size
+        self.vocabulary: int = model.lm_head.weight.shape[0]
+        self.rotary = body.rotary_emb
+        self._kept: list[Tensor] = []  # what the kernels have addresses of
+        self.layers = numpy.array([self._layer(layer, release=release) for layer in body.layers], dtype=numpy.int64)
+        self.norm, self.head_bias = self._wide(body.norm.weight), self._wide(plain(model.lm_head).bias)
+        self.norm_weight, self.epsilon = body.norm.weight.detach().float().clone(), float(body.norm.variance_epsilon)
+        self.constants = self._wide(torch.tensor([body.norm.variance_epsilon, attention.scaling]))
+        self.head = self._keep(weight_panels.panels([plain(model.lm_head).weight]))
+        if release:
+            for parameter in model.parameters():  # on a copy: they lie in the file that was read
+                parameter.data = parameter.data.clone()
+        self.embedding: Tensor = body.embed_tokens.weight
+        self.rows = rows
+        tokens = max(PROMPT_TOKENS, rows)
+        heads = self.query_heads + 2 * self.key_heads
+        self.hidden = aligned(tokens * self.width, dtype=torch.float32).view(tokens, self.width)
+        self.states = aligned(tokens * max(self.width, self.query_heads * self.size), dtype=torch.bfloat16)
+        self.heads = aligned(tokens * heads * self.size, dtype=torch.float32)
+        self.gated = aligned(tokens * self.inner, dtype=torch.bfloat16)
+        self.panels = -(-self.vocabulary // WIDTH)
+        self.tops, self.masses = (aligned(rows * self.panels, dtype=torch.float32) for _ in range(2))
+        self.turns: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
+        self.scratch = aligned(0, dtype=torch.float32)
+        self.together = max(1, ROWS // (self.query_heads // self.key_heads))
+
+    def _layer(self, layer: Any, *, release: bool) -> list[int]:
+        """The addresses of a layer's weights, as `stack.WEIGHTS` names them; its cache has none yet."""
+        query, key, value, output, gate, up, down = (plain(part) for part in linears(layer))
+        attention = layer.self_attn
+        query_norm, key_norm = (getattr(attention, name, None) for name in ("q_norm", "k_norm"))
+        biases = [part.bias for part in (query, key, value)]
+        addresses = {
+            "before_attention": self._wide(layer.input_layernorm.weight),
+            "query_key_value": self._keep(weight_panels.panels([query.weight, key.weight, value.weight])),
+            "query_key_value_bias": self._wide(None if biases[0] is None else torch.cat(biases)),
+            "query_norm": self._wide(query_norm and query_norm.weight),
+            "key_norm": self._wide(key_norm and key_norm.weight),
+            "output": self._keep(weight_panels.panels([output.weight])),
+            "output_bias": self._wide(output.bias),
+            "before_mlp": self._wide(layer.post_attention_layernorm.weight),
+            "gate_up": self._keep(weight_panels.panels([gate.weight, up.weight], alternating=True)),
+            "gate_bias": self._wide(gate.bias),
+            "up_bias": self._wide(up.bias),
+            "down": self._keep(weight_panels.panels([down.weight])),
+            "down_bias": self._wide(down.bias),
+            "cache": 0,
+        }
+        if release:
+            for part in (query, key, value, output, gate, up, down):
+                part.weight.data = part.weight.data.new_empty(0)
+        return [addresses[name] for name in decoder_stack.WEIGHTS]
+
+    def _keep(self, tensor: Tensor) -> int:
+        self._kept.append(tensor)
+        return tensor.data_ptr()
+
+    def _wide(self, vector: Tensor | None) -> int:
+        """The address of a vector in fp32, 0 for none."""
+        return 0 if vector is None else self._keep(vector.detach().float().contiguous().clone())
+
+    def reach(self, positions: int) -> None:
+        """Make ready for so many positions."""
+        if len(self.turns[0]) < positions:
+            cosines, sines = self.rotary(self.hidden, torch.arange(positions)[None])
+            half = self.size // 2
+            self.turns = cosines[0, :, :half].contiguous(), sines[0, :, :half].contiguous()
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        store: Pages,
+        lists: Lists,
+        owners: Sequence[int],
+        places: tuple[Whole, Whole],
+        seen: Whole,
+    ) -> Tensor:
+        """What the last norm takes, for every token: [N] -> fp32 [N, D], a view that the next call overwrites.
+
+        owners: the list of each token, where the tokens of one list are neighbours; places: the page and the slot it is
+        written to; seen: how many places it sees, itself included, which is its position and one.
+        """
+        count = len(tokens)
+        hidden = self.hidden[:count]
+        hidden.copy_(torch.nn.functional.embedding(tokens, self.embedding))
+        items = numpy.array(_items(owners, most=self.together), dtype=numpy.int64)
+        pages, slots = (numpy.ascontiguousarray(part) for part in places)
+        positions = seen - 1
+        for layer, addresses in enumerate(self.layers):
+            addresses[-1] = store.memory[layer].data_ptr()
+        scratch = self._scratch(pages=int(lists.used.max()))
+        arrays = [positions, seen, pages, slots, items, lists.pages, lists.counts]
+        at = [array.ctypes.data for array in arrays]
+        Call(
+            decoder_stack.stack,
+            [
+                len(self.layers), self.width, self.query_heads, self.key_heads, self.size, self.inner,
+                self.layers.ctypes.data, self.constants, *(turn.data_ptr() for turn in self.turns),
+                count, hidden.data_ptr(), self.states.data_ptr(), self.heads.data_ptr(), self.gated.data_ptr(),
+                *at[:5], len(items), *at[5:], lists.pages.shape[1], self.scratch.data_ptr(), scratch,
+            ],
+        ).run()  # fmt: skip
+        return hidden
+
+    def normalised(self, hidden: Tensor) -> Tensor:
+        """What the head reads, before it is rounded to bf16: fp32 [N, D] -> fp32 [N, D]."""
+        return functional.rms_norm(hidden, self.norm_weight.shape, self.norm_weight, self.epsilon)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """fp32 [N, D] -> fp32 [N, V]."""
+        out = torch.empty(len(hidden), self.vocabulary)
+        self._vocabulary(lm_head_kernel.logits, hidden, logits=out.data_ptr()).run()
+        return out
+
+    def draw(self, hidden: Tensor, uniforms: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
+        """Tokens and log-probabilities as `drawing.draw` has them, from hidden [N, D], N at most `rows`: [N] both."""
+        tokens, chances = torch.empty(len(hidden), dtype=torch.long), torch.empty(len(hidden), dtype=torch.float64)
+        sharpness = torch.tensor([1 / temperature if temperature else 0.0])
+        uniforms = uniforms.double().contiguous()
+        self._vocabulary(
+            lm_head_kernel.draw, hidden,
+            tops=self.tops.data_ptr(), masses=self.masses.data_ptr(), uniforms=uniforms.data_ptr(),
+            sharpness=sharpness.data_ptr(), drawn=tokens.data_ptr(), chances=chances.data_ptr(),
+        ).run()  # fmt: skip
+        return tokens, chances
+
+    def _vocabulary(self, kernel: Any, hidden: Tensor, **addresses: int) -> Call:
+        assert hidden.is_contiguous()
+        common = {
+            "tokens": len(hidden), "width": self.width, "vocabulary": self.vocabulary, "hidden": hidden.data_ptr(),
+            "weight": self.norm, "epsilon": self.constants, "states": self.states.data_ptr(), "panels": self.head,
+            "bias": self.head_bias, "scratch_bytes": self._scratch(pages=1), "scratch": self.scratch.data_ptr(),
+        }  # fmt: skip
+        given = common | addresses
+        return Call(kernel, [given.get(name, 0) for name in lm_head_kernel.ARGUMENTS])
+
+    def _scratch(self, *, pages: int) -> int:
+        """Bytes of each thread's working memory, which is there afterwards."""
+        rows = max(ROWS, self.query_heads // self.key_heads)
+        needed = decoder_stack.scratch_bytes(rows=rows, size=self.size, pages=pages)
+        threads = torch.get_num_threads()
+        if self.scratch.nbytes < needed * threads:
+            self.scratch = aligned(2 * needed * threads // 4, dtype=torch.float32)
+        return needed
+
+
+def _items(owners: Sequence[int], *, most: int) -> list[tuple[int, int, int]]:
+    """(first token, how many, list) of runs of at most `most` tokens of one list."""
+    items = []
+    start = 0
+    for place in range(1, len(owners) + 1):
+        if place == len(owners) or owners[place] != owners[start] or place - start == most:
+            items.append((start, place - start, owners[start]))
+            start = place
+    return items

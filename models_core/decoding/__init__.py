@@ -1,1 +1,0 @@
-"""Decoding, the inside of `models_core.rollout`: caches, forward passes, draws, beams."""

@@ -1,0 +1,74 @@
+"""Demonstrations as tokens, with the places that are learned."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from models_core.contract.settings import BadInput, EvaluateConfig, SFTConfig
+from models_core.demonstrations.templated_rows import Wording
+from models_core.modeling import chat
+from models_core.modeling.forward import SHORTEST_PROMPT
+from models_core.modeling.packing import Group
+
+
+class Example(NamedTuple):
+    """A row as token ids. Its response is learned; of its prompt, the places `spoken` (turns=all)."""
+
+    prompt: list[int]
+    response: list[int]
+    spoken: list[int]
+    content: int  # tokens of what people wrote, without template and EOS: the measure of speed
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt) + len(self.response)
+
+    @property
+    def learned(self) -> int:
+        """How many tokens its loss is over."""
+        return len(self.spoken) + len(self.response)
+
+    @property
+    def group(self) -> Group:
+        return Group(self.prompt, [self.response])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """Turns worded rows into tokens for one tokenizer and one run's settings."""
+
+    tokenizer: Any
+    settings: SFTConfig | EvaluateConfig
+    max_length: int
+
+    def encode(self, wording: Wording, *, row_id: str) -> tuple[Example | None, list[str]]:
+        """The row as tokens, and what happened to it, in the names of `Account`; None where its response does not fit.
+
+        A response is never cut. A prompt that is too long first gives up its worked examples, the last first, then its
+        oldest turns. Raises BadInput where long prompts are refused.
+        """
+        response = chat.encode_response(self.tokenizer, wording.response)
+        room = self.max_length - len(response)
+        if room < SHORTEST_PROMPT:
+            return None, ["too_long_responses"]
+        shots = len(wording.examples)
+        prompt = self._fit(wording, shots=shots, room=room)
+        while prompt.is_cut and shots:
+            shots -= 1
+            prompt = self._fit(wording, shots=shots, room=room)
+        if prompt.is_cut and self.settings.long_prompts == "refuse":
+            raise BadInput(
+                f"The row {row_id!r} has a prompt longer than max_length ({self.max_length} tokens) allows; "
+                f"long_prompts=cut would leave out its oldest turns."
+            )
+        events = ["fewer_examples"] * (shots < len(wording.examples)) + ["truncated_prompts"] * prompt.is_cut
+        texts = [message["content"] for message in wording.messages(shots=shots)] + [wording.response]
+        content = sum(map(len, self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]))
+        return Example(prompt.ids, response, prompt.spoken, content), events
+
+    def _fit(self, wording: Wording, *, shots: int, room: int) -> chat.EncodedPrompt:
+        return chat.fit_prompt(
+            self.tokenizer,
+            wording.messages(shots=shots),
+            max_tokens=room,
+            with_spoken=self.settings.turns == "all",
+        )

@@ -1,0 +1,185 @@
+"""Rows in flight: their prompts computed, their caches, and the step that brings every row one token further.
+
+Shapes: B rows, T places in use, V vocabulary. Prompts are padded on the left to one width, so that every row's next
+token has the same place.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+from models_core.generation.cached_model import Following, Network
+from models_core.generation.kv_cache import BLOCK, KeyValues, bias_of
+from models_core.generation.prefix import Beginning
+from models_core.generation.token_history import History, Place, shared_length
+from models_core.generation.token_sampling import Choice, choose
+from models_core.modeling.families import has_window
+
+PREFILL_TOKENS = 512
+"""Prompt tokens computed in one forward pass, padding included: enough to be fast, few enough to pad little."""
+GROUP = 32
+"""Rows that attend together, from the first place that any of them sees on."""
+
+
+class Batch:
+    """Slot i of every tensor belongs to `places[i]`.
+
+    states: what the head reads, [B, D]; logits: [B, V], those of the next token; width: places in use, the same in
+    every row.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        prompts: Sequence[Sequence[int]],
+        places: Sequence[Place],
+        *,
+        max_new_tokens: int,
+        beginning: Beginning | None = None,
+    ) -> None:
+        self.network = network
+        self.places = list(places)
+        self.beginning = beginning
+        device = network.device
+        members = list(dict.fromkeys(place.prompt for place in places))
+        own = [prompts[member] for member in members]
+        sources = [members.index(place.prompt) for place in places]
+        self.history = History(own, sources, max_new_tokens=max_new_tokens, device=device)
+        slots = torch.tensor(sources, device=device)
+        lengths = torch.tensor([len(ids) for ids in own], device=device)[slots]
+        virtual, self.shift = (beginning.length, beginning.shift) if beginning else (0, 0)
+        # A window counts places, and in a prompt batch there is padding between a shared beginning and a row's own.
+        self.same = 0 if has_window(network.model.config) else shared_length(own)
+        self.shared = virtual + self.same
+        self.width = virtual + int(lengths.max())
+        self.first_block = self.width + min(max_new_tokens, BLOCK)
+        capacity = self.width + max_new_tokens
+        columns = torch.arange(capacity, device=device)
+        self.starts = self.width - virtual - lengths  # the first place of each row
+        seen = columns >= self.starts[:, None]
+        self.mask, self.bias = seen.long(), bias_of(seen)
+        self.positions = self.shift + lengths  # of the next token of each row
+        self.layers: list[KeyValues] = []
+        read = self._prefill(own, slots)
+        self.states, self.logits = read.states[slots], read.logits[slots]
+        self._group()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def seen(self) -> Tensor:
+        """Ids of prompt and answer so far, repeats included: [B, T]."""
+        return self.history.seen
+
+    def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+        """The next token of each row and its log-probability: [B] both."""
+        return choose(self.logits, self.seen, uniforms, choice)
+
+    def _prefill(self, prompts: Sequence[Sequence[int]], slots: Tensor) -> Following:
+        """Compute each prompt once, copy its keys and values to all its rows; returns where each prompt leads."""
+        device = self.network.device
+        beginning = self.beginning.cache() if self.beginning else Cache(layer_class_to_replicate=DynamicLayer)
+        start = self.shift + self.same
+        if self.same:
+            ids = torch.tensor([list(prompts[0][: self.same])], device=device)
+            positions = torch.arange(self.shift, start, device=device)[None]
+            self.network.read(ids, ids.new_ones(1, self.shared), positions, beginning)
+        own = [ids[self.same :] for ids in prompts]
+        parts = []
+        for first, last in _chunks([len(ids) for ids in own]):
+            chunk = own[first:last]
+            width = max(map(len, chunk))
+            ids = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in chunk], device=device)
+            mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in chunk], device=device)
+            positions = start + (mask.cumsum(dim=1) - 1).clamp(min=0)
+            cache = _repeated(beginning, len(chunk))
+            whole = torch.nn.functional.pad(mask, (self.shared, 0), value=1)
+            places = _contiguous(width - mask.sum(dim=1), shared=self.shared, width=self.shared + width)
+            parts.append(self.network.read(ids, whole, positions, cache))
+            rows = ((slots >= first) & (slots < last)).nonzero().squeeze(1)
+            for index, layer in enumerate(cache.layers):
+                if index == len(self.layers):
+                    self.layers.append(KeyValues(layer, rows=len(slots), width=self.width, first=self.first_block))
+                    self.layers[index].goes_to_attend = self.network.asks_for_attention
+                self.layers[index].fill(layer, source=slots[rows] - first, rows=rows, places=places)
+        return Following(*map(torch.cat, zip(*parts, strict=True)))
+
+    def drop(self, over: Sequence[bool]) -> Tensor:
+        """Take out the rows that are over; returns the slots that go on, in their new order: [B].
+
+        The last rows that go on move into the slots that fall free: as few copies as possible.
+        """
+        staying = sum(not is_over for is_over in over)
+        free = [slot for slot in range(staying) if over[slot]]
+        moving = [slot for slot in range(staying, len(over)) if not over[slot]]
+        kept = list(range(staying))
+        for source, target in zip(moving, free, strict=True):
+            kept[target] = source
+        order = torch.tensor(kept, device=self.network.device, dtype=torch.long)
+        for layer in self.layers:
+            layer.move(sources=moving, targets=free, staying=staying)
+        self._reorder(order)
+        return order
+
+    def take(self, rows: Tensor) -> None:
+        """Row i becomes what row rows[i] was: beams that go on from the same beginning."""
+        for layer in self.layers:
+            layer.take(rows)
+        self._reorder(rows)
+
+    def _reorder(self, rows: Tensor) -> None:
+        self.places = [self.places[row] for row in rows.tolist()]
+        self.mask, self.bias, self.positions = self.mask[rows], self.bias[rows], self.positions[rows]
+        self.starts = self.starts[rows]
+        self.history.take(rows)
+        self._group()
+
+    def _group(self) -> None:
+        """Tell the layers from where on their rows see something: GROUP rows together."""
+        starts = self.starts.tolist()
+        groups = [
+            (first, min(first + GROUP, len(starts)), min(starts[first : first + GROUP]))
+            for first in range(0, len(starts), GROUP)
+        ]
+        for layer in self.layers:
+            layer.groups = groups
+
+    def advance(self, tokens: Tensor) -> None:
+        """Compute what follows `tokens` [B]: one decode step."""
+        self.history.append(tokens)
+        self.width += 1
+        mask, bias = self.mask[:, : self.width], self.bias[:, : self.width]
+        self.states, self.logits = self.network.step(tokens, self.positions, mask, bias, self.layers)
+        self.positions = self.positions + 1
+
+
+def _contiguous(padding: Tensor, *, shared: int, width: int) -> Tensor:
+    """Which place comes where when the padding between the shared places and a row's own moves to the left.
+
+    padding: [prompts], how much there is -> [prompts, width]; what the padding itself becomes does not matter.
+    """
+    columns = torch.arange(width, device=padding.device)
+    moved = columns - padding[:, None]
+    return torch.where(moved < shared, moved.clamp(min=0), columns)
+
+
+def _repeated(cache: Cache, rows: int) -> Cache:
+    """A new cache that holds the one row of `cache` `rows` times."""
+    repeated = Cache(layer_class_to_replicate=DynamicLayer)
+    layer: Any
+    for index, layer in enumerate(cache.layers):
+        repeated.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1), index)
+    return repeated
+
+
+def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs of prompts, sorted by falling length, that fit into one prefill pass when padded to the first's width."""
+    start = 0
+    while start < len(lengths):
+        stop = min(start + max(1, PREFILL_TOKENS // lengths[start]), len(lengths))
+        yield start, stop
+        start = stop

@@ -1,0 +1,270 @@
+"""Sampling responses from a language model: batched, with a key-value cache that is written in place.
+
+Where the time of a plain loop goes, and what is done about it here: a prompt is computed once for all its samples, and
+what all prompts begin with once for all of them; keys and values are written in place; a finished row leaves the batch;
+tokens are drawn from the cumulative sum; a Llama-shaped model's steps go over its weights directly.
+
+Each row draws with numbers of its own, seeded by (seed, prompt, sample): a response depends neither on the batch
+size nor on its neighbours beyond the rounding of the arithmetic, and with `exact` not on that either.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy
+import torch
+from torch import Tensor
+
+from models_core.contract.progress import Progress
+from models_core.contract.stopping import Stopped, StopSignal
+from models_core.generation import beams
+from models_core.generation.decoder import Rows, opening, prepare
+from models_core.generation.prefix import Beginning
+from models_core.generation.token_history import Place
+from models_core.generation.token_sampling import Choice
+from models_core.modeling.loading import context_length
+
+__all__ = ["Finished", "Sample", "prepare", "sample", "search"]
+
+Worth = Callable[[Tensor], Tensor]
+"""A head on the model's trunk: what its last hidden states are worth, [B, D] -> [B]."""
+Finished = Callable[[int, "list[Sample]"], None]
+"""Called with a prompt's index and its samples as soon as the last of them has ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One response. `ids` ends with the stop id where `finish_reason` is "stop"; else the limit cut it ("length").
+
+    `logprobs` has one entry an id: its log-probability under the distribution it was drawn from, temperature, top-k and
+    top-p included (for greedy choice, temperature 0: under the model's own). `values`, where they were asked for, has
+    what the state was worth in which each id was drawn.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: str
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawing:
+    """How tokens are drawn and when a row is over."""
+
+    choice: Choice
+    stop_ids: tuple[int, ...]
+    max_new_tokens: int
+    seed: int
+    worth: Worth | None
+
+
+def sample(
+    model: Any,
+    prompt_ids: Sequence[Sequence[int]],
+    *,
+    samples: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    repetition_penalty: float = 1.0,
+    stop_ids: Sequence[int],
+    seed: int,
+    batch_size: int,
+    exact: bool = False,
+    release: bool = False,
+    beginning: Beginning | None = None,
+    worth: Worth | None = None,
+    only: Sequence[int] | None = None,
+    finished: Finished | None = None,
+    progress: Progress | None = None,
+    stop: StopSignal | None = None,
+) -> list[list[Sample]]:
+    """`samples` responses to each prompt, in order. `batch_size` counts responses in flight.
+
+    `exact` makes them equal to the bit in every batch, for about ten times the seconds. `release`: the model is not
+    needed afterwards, so its memory may be used. `beginning` is what every row attends to before its prompt, by default
+    the model's own virtual tokens. `worth` gives the samples their `values`. `only`: indices of the prompts to answer;
+    the others get none. `progress` is called with responses done and in all. Raises Stopped when `stop` is requested,
+    between two tokens, ValueError for a prompt that is empty or leaves no room for its answer, and BadInput where the
+    model cannot be taken exactly.
+    """
+    drawing = _Drawing(
+        choice=Choice(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty),
+        stop_ids=tuple(stop_ids),
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        worth=worth,
+    )
+    _check_lengths(model, prompt_ids, max_new_tokens=max_new_tokens, beginning=beginning)
+    chosen = range(len(prompt_ids)) if only is None else only
+    batches = list(_batches(prompt_ids, chosen, samples=samples, batch_size=batch_size))
+    tally = _Tally(len(prompt_ids), samples=samples, total=samples * len(chosen), finished=finished, progress=progress)
+    with opening(
+        model,
+        prompt_ids,
+        rows=batch_size,
+        max_new_tokens=max_new_tokens,
+        batches=len(batches),
+        exact=exact,
+        release=release,
+        beginning=beginning,
+    ) as begin:
+        for places in batches:
+            for endings in _drawn(begin(places), drawing, stop=stop):
+                tally.add(endings)
+    return tally.done
+
+
+def search(
+    model: Any,
+    prompt_ids: Sequence[Sequence[int]],
+    *,
+    samples: int,
+    num_beams: int,
+    max_new_tokens: int,
+    length_penalty: float = 1.0,
+    repetition_penalty: float = 1.0,
+    stop_ids: Sequence[int],
+    batch_size: int,
+    beginning: Beginning | None = None,
+    only: Sequence[int] | None = None,
+    finished: Finished | None = None,
+    progress: Progress | None = None,
+    stop: StopSignal | None = None,
+) -> list[list[Sample]]:
+    """The `samples` best responses to each prompt by beam search, best first: see `decoding.beams`.
+
+    `batch_size` counts beams in flight. Everything else is as in `sample`. Raises ValueError for fewer beams than
+    samples.
+    """
+    if not samples <= num_beams:
+        raise ValueError(f"{samples} samples cannot come from {num_beams} beams")
+    _check_lengths(model, prompt_ids, max_new_tokens=max_new_tokens, beginning=beginning)
+    chosen = range(len(prompt_ids)) if only is None else only
+    size = max(batch_size, num_beams)
+    batches = list(_batches(prompt_ids, chosen, samples=num_beams, batch_size=size))
+    tally = _Tally(len(prompt_ids), samples=samples, total=samples * len(chosen), finished=finished, progress=progress)
+    with opening(
+        model, prompt_ids, rows=size, max_new_tokens=max_new_tokens, batches=len(batches), beginning=beginning
+    ) as begin:
+        for places in batches:
+            for prompt, answers in beams.search(
+                begin(places),
+                beams=num_beams,
+                length_penalty=length_penalty,
+                repetition_penalty=repetition_penalty,
+                stop_ids=stop_ids,
+                max_new_tokens=max_new_tokens,
+                stop=stop,
+            ):
+                tally.add(
+                    [
+                        (Place(prompt=prompt, number=number), _found(answer, stop_ids=stop_ids))
+                        for number, answer in enumerate(answers[:samples])
+                    ]
+                )
+    return tally.done
+
+
+class _Tally:
+    """The samples so far, and who is told of them."""
+
+    def __init__(
+        self, prompts: int, *, samples: int, total: int, finished: Finished | None, progress: Progress | None
+    ) -> None:
+        self.slots: list[list[Sample | None]] = [[None] * samples for _ in range(prompts)]
+        self.missing = [samples] * prompts
+        self.total = total
+        self.ended = 0
+        self.finished = finished
+        self.progress = progress
+
+    def add(self, endings: Sequence[tuple[Place, Sample]]) -> None:
+        for place, item in endings:
+            self.slots[place.prompt][place.number] = item
+            self.missing[place.prompt] -= 1
+            if self.finished is not None and not self.missing[place.prompt]:
+                self.finished(place.prompt, cast(list[Sample], self.slots[place.prompt]))
+        self.ended += len(endings)
+        if self.progress is not None:
+            self.progress(self.ended, self.total)
+
+    @property
+    def done(self) -> list[list[Sample]]:
+        return [[item for item in own if item is not None] for own in self.slots]
+
+
+def _check_lengths(
+    model: Any, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, beginning: Beginning | None
+) -> None:
+    room = context_length(model) - max_new_tokens - (beginning.shift if beginning else 0)
+    for ids in prompts:
+        if not 0 < len(ids) <= room:
+            raise ValueError(f"a prompt of {len(ids)} tokens, where 1 to {room} fit beside the answer")
+
+
+def _batches(
+    prompts: Sequence[Sequence[int]], chosen: Sequence[int], *, samples: int, batch_size: int
+) -> Iterator[list[Place]]:
+    """Responses to sample together: prompts of like length, longest first.
+
+    The longest first, so that a batch too large for the memory fails at once. A prompt's samples stay together while
+    they fit, because they share its prefill.
+    """
+    order = sorted(chosen, key=lambda index: -len(prompts[index]))
+    places = [Place(prompt=prompt, number=number) for prompt in order for number in range(samples)]
+    size = batch_size - batch_size % samples if samples <= batch_size else batch_size
+    for start in range(0, len(places), size):
+        yield places[start : start + size]
+
+
+def _drawn(rows: Rows, drawing: _Drawing, *, stop: StopSignal | None) -> Iterator[list[tuple[Place, Sample]]]:
+    """Draw until every row is over; yields the rows that ended at each step at which some did."""
+    limit, device = drawing.max_new_tokens, rows.seen.device
+    uniforms = torch.stack([_uniforms(drawing.seed, place, limit) for place in rows.places]).to(device)
+    ids = torch.zeros(len(rows), limit, dtype=torch.long, device=device)
+    said = torch.zeros(len(rows), limit, 2, dtype=torch.float64, device=device)  # log-probability and value
+    stop_ids = torch.tensor(drawing.stop_ids, dtype=torch.long, device=device)
+    for step in range(limit):
+        if stop is not None and stop.requested:
+            raise Stopped
+        tokens, chances = rows.draw(uniforms[:, step], drawing.choice)
+        ids[:, step], said[:, step, 0] = tokens, chances
+        if drawing.worth is not None:
+            said[:, step, 1] = drawing.worth(rows.states)
+        stopped = torch.isin(tokens, stop_ids).tolist()
+        over = [True] * len(rows) if step == limit - 1 else stopped
+        if any(over):
+            yield [
+                (place, _sample(ids[slot, : step + 1], said[slot, : step + 1], drawing, stopped=stopped[slot]))
+                for slot, place in enumerate(rows.places)
+                if over[slot]
+            ]
+            if all(over):
+                return
+            going_on = rows.drop(over)
+            tokens, ids, said, uniforms = (each[going_on] for each in (tokens, ids, said, uniforms))
+        rows.advance(tokens)
+
+
+def _uniforms(seed: int, place: Place, length: int) -> Tensor:
+    """The numbers in [0, 1) that a row's tokens are drawn with: [length], fp64."""
+    return torch.from_numpy(numpy.random.default_rng([seed, place.prompt, place.number]).random(length))
+
+
+def _sample(ids: Tensor, said: Tensor, drawing: _Drawing, *, stopped: bool) -> Sample:
+    """ids: [T]; said: log-probabilities and values, [T, 2]."""
+    logprobs, values = said.T.tolist()
+    return Sample(
+        ids=tuple(ids.tolist()),
+        logprobs=tuple(logprobs),
+        finish_reason="stop" if stopped else "length",
+        values=tuple(values) if drawing.worth is not None else (),
+    )
+
+
+def _found(answer: beams.Found, *, stop_ids: Sequence[int]) -> Sample:
+    reason = "stop" if answer.ids[-1] in stop_ids else "length"
+    return Sample(ids=answer.ids, logprobs=answer.logprobs, finish_reason=reason)

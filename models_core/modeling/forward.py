@@ -1,0 +1,152 @@
+"""What a model says of responses that are there already: as token groups, a prompt computed once for all of its own.
+
+A reward model has one logit for each, at its EOS; a language model the log-probability of each of their tokens.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional
+
+from models_core.contract.records import Message
+from models_core.modeling import chat, families, forward_check, heads
+from models_core.modeling.adapters.layers import trunk
+from models_core.modeling.loading import head
+from models_core.modeling.ops import head_log_probs
+from models_core.modeling.packing import Group, Packed, hidden_states, pack, sharing_for
+from models_core.modeling.plain_forward import OwnHead
+from models_core.training.batching import micro_batches
+
+SHORTEST_PROMPT = 8
+"""Tokens that a prompt keeps in a row, or all of it where it is shorter; a response that leaves less is too long."""
+
+
+class Encoded(NamedTuple):
+    """A prompt with those of its responses that fit, which of all they are, and whether the prompt was cut."""
+
+    group: Group
+    fits: list[bool]
+    is_cut: bool
+
+
+def encode_group(tokenizer: Any, messages: Sequence[Message], texts: Sequence[str], *, max_length: int) -> Encoded:
+    """A prompt and its responses as tokens, at most `max_length` for each pair of them.
+
+    The prompt is cut from the left so that the longest response fits beside it: all of them are compared on the same
+    prompt. A response is never cut. One that has no room beside `SHORTEST_PROMPT` tokens is left out.
+    """
+    responses = [chat.encode_response(tokenizer, text) for text in texts]
+    fits = [len(response) + SHORTEST_PROMPT <= max_length for response in responses]
+    kept = [response for response, fit in zip(responses, fits, strict=True) if fit]
+    longest = max(map(len, kept), default=0)
+    prompt = chat.fit_prompt(tokenizer, messages, max_tokens=max_length - longest)
+    return Encoded(Group(prompt.ids, kept), fits, prompt.is_cut)
+
+
+def end_states(model: Any, packed: Packed) -> torch.Tensor:
+    """What a reward model's head reads: the trunk's last hidden state at every response's EOS, [responses, width]."""
+    return hidden_states(trunk(model), packed, rows=packed.ends)
+
+
+def reward_logits(model: Any, packed: Packed) -> torch.Tensor:
+    """The head's logit at every response's last token, in the head's precision: [responses].
+
+    Of several heads that are being trained it is the mean, as it will be of the model that is saved.
+    """
+    score = head(model)
+    return score(end_states(model, packed).to(score.weight.dtype)).mean(-1)
+
+
+def head_logits(model: Any, packed: Packed) -> torch.Tensor:
+    """Each head's logit at every response's last token: [responses, heads]; one column where there is one head."""
+    states = end_states(model, packed)
+    ensemble = getattr(model, "ensemble", None)
+    score = head(model) if ensemble is None else partial(functional.linear, weight=ensemble.weight)
+    logits: torch.Tensor = score(states.to(head(model).weight.dtype))
+    return logits
+
+
+def response_log_probs(model: Any, packed: Packed, *, temperature: float = 1.0) -> torch.Tensor:
+    """A language model's log-probability of every response token, end to end: [M]."""
+    states = hidden_states(trunk(model), packed, rows=packed.predictors)
+    return token_log_probs(model, states, packed.response_ids, temperature=temperature)
+
+
+def token_log_probs(
+    model: Any, states: torch.Tensor, tokens: torch.Tensor, *, temperature: float = 1.0
+) -> torch.Tensor:
+    """A language model's log-probabilities of tokens from the trunk's states that predict them: [N, D], [N] -> [N].
+
+    Through the model's own head, with whatever it does to logits, unless that is known to be one linear layer.
+    """
+    head: Any = model.get_output_embeddings()
+    if not _has_linear_head(model, head, states):
+        head = OwnHead(model)
+    return head_log_probs(states, head, tokens, temperature=temperature)
+
+
+def _has_linear_head(model: Any, head: Any, states: torch.Tensor) -> bool:
+    """Whether a model's logits are what its last layer makes of the trunk's states, held against them once."""
+    if families.fast_ways(model).packed and "logits" not in getattr(trunk(model), forward_check.FOUND, {}):
+        few = states[:2].detach()
+        forward_check.hold(trunk(model), "logits", fast=lambda: head(few), plain=lambda: OwnHead(model)(few))
+    return families.fast_ways(model).packed
+
+
+def sequence_log_probs(model: Any, packed: Packed) -> torch.Tensor:
+    """A language model's log-probability of every whole response, EOS included: [responses, 1]."""
+    parts = response_log_probs(model, packed).split(packed.response_sizes)
+    return torch.stack([part.sum() for part in parts]).unsqueeze(-1)
+
+
+def group_log_probs(
+    model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str
+) -> list[torch.Tensor]:
+    """Log-probabilities of every response of every group, on the CPU: one [responses] a group."""
+    rows = _by_group(sequence_log_probs, model, groups, budget=budget, device=device)
+    return [row.reshape(-1).cpu() for row in rows]
+
+
+def group_logits(model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str) -> list[list[float]]:
+    """Logits of every response of every group, in order, computed about `budget` tokens at a time."""
+    return [row.tolist() for row in _by_group(reward_logits, model, groups, budget=budget, device=device)]
+
+
+def group_head_logits(
+    model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str
+) -> list[torch.Tensor]:
+    """Logits of every response of every group by each head, on the CPU: one [responses, heads] a group."""
+    count = heads.held(model).count
+    return [row.reshape(-1, count).cpu() for row in _by_group(head_logits, model, groups, budget=budget, device=device)]
+
+
+def group_end_states(
+    model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str
+) -> list[torch.Tensor]:
+    """What the head reads of every response of every group: one [responses, width] a group."""
+    return _by_group(end_states, model, groups, budget=budget, device=device)
+
+
+@torch.no_grad()
+def _by_group(
+    of: Callable[[Any, Packed], torch.Tensor],
+    model: Any,
+    groups: Sequence[Group],
+    *,
+    budget: int,
+    device: torch.device | str,
+) -> list[torch.Tensor]:
+    """What `of` computes of the responses of packed groups, group by group."""
+    found = [torch.empty(0)] * len(groups)
+    filled = [index for index, group in enumerate(groups) if group.responses]
+    sharing = sharing_for(model, "auto")
+    for batch in micro_batches([groups[index].cost(sharing) for index in filled], budget=budget):
+        members = [filled[position] for position in batch]
+        computed = of(model, pack([groups[index] for index in members], device=device, sharing=sharing))
+        for index, row in zip(
+            members, computed.split([len(groups[index].responses) for index in members]), strict=True
+        ):
+            found[index] = row
+    return found

@@ -1,0 +1,1 @@
+"""One training recipe a module; each `train()` is read in one sitting."""

@@ -1,0 +1,110 @@
+"""Reward over the square root of the divergence from the reference: the curve on which over-optimisation shows.
+
+Gao, Schulman and Hilton 2022 (2210.10760) find that what a policy truly gains rises with sqrt(KL) and then falls, while
+the reward it is trained on goes on rising. Here are the phases of a run, and its held-out prompts beside them.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from models_core.contract import json_lines
+from models_core.contract.metric_names import MEASURES, root
+
+WIDTH, HEIGHT = 640, 400
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48
+TICKS = 5
+STYLE = (
+    "svg{background:#fff;color:#222;font:13px sans-serif}text{fill:currentColor}"
+    ".grid{stroke:#ddd}.phases{fill:#6b7280;opacity:.55}.held{fill:none;stroke:#1d4ed8;stroke-width:2}.dot{fill:#1d4ed8}"
+    "@media(prefers-color-scheme:dark){svg{background:#16181d;color:#e5e7eb}.grid{stroke:#363a43}"
+    ".phases{fill:#9ca3af}.held{stroke:#93b4ff}.dot{fill:#93b4ff}}"
+)
+
+
+class Point(NamedTuple):
+    """Where a policy was: the root of the nats it had gone from the reference, and what its answers scored."""
+
+    root_kl: float
+    score: float
+
+
+class Frontier(NamedTuple):
+    phases: list[Point]
+    held_out: list[Point]
+
+
+def read(metrics: Path) -> Frontier:
+    """The points of a run's metrics.jsonl, in the order of its steps; lines that are torn are left out."""
+    points: dict[str, list[Point]] = {name: [] for name in MEASURES}
+    for row in json_lines.written(metrics):
+        for name, (kl, score) in MEASURES.items():
+            points[name] += _point(row, kl, score)
+    return Frontier(**points)
+
+
+def svg(found: Frontier) -> str:
+    """The picture: a dot a phase, a line through the measurements on held-out prompts. Light and dark."""
+    points = [*found.phases, *found.held_out]
+    if not points:
+        points = [Point(0.0, 0.0)]
+    right = max(point.root_kl for point in points) or 1.0
+    low, high = min(point.score for point in points), max(point.score for point in points)
+    room = (high - low) * 0.05 or 0.5
+    low, high = low - room, high + room
+
+    def place(point: Point) -> tuple[float, float]:
+        x = LEFT + point.root_kl / right * (WIDTH - LEFT - RIGHT)
+        y = TOP + (high - point.score) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return round(x, 1), round(y, 1)
+
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    name = "Score over the square root of the divergence"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{name}">',
+        f"<style>{STYLE}</style>",
+    ]
+    for score in _ticks(low, high):
+        _, y = place(Point(0.0, score))
+        parts += [
+            f'<path class="grid" d="M{LEFT} {y}H{WIDTH - RIGHT}"/>',
+            f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{score:g}</text>',
+        ]
+    for root_kl in _ticks(0.0, right):
+        x, _ = place(Point(root_kl, low))
+        parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{root_kl:g}</text>')
+    parts += [f'<circle class="phases" cx="{x}" cy="{y}" r="3"/>' for x, y in map(place, found.phases)]
+    parts += _line([place(point) for point in found.held_out])
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts += [
+        f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">√KL to the reference (nats)</text>',
+        f'<text x="{LEFT}" y="20">Score: <tspan class="dot">line: held-out prompts</tspan>, dots: phases</text>',
+        "</svg>\n",
+    ]
+    return "\n".join(parts)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers from low to high, at most TICKS + 1 of them: multiples of 1, 2 or 5 times a power of ten."""
+    wanted = (high - low) / TICKS
+    power = 10.0 ** math.floor(math.log10(wanted))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= wanted)
+    numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return [float(f"{number * step:.10g}") for number in numbers]
+
+
+def _line(places: Sequence[tuple[float, float]]) -> Iterable[str]:
+    if not places:
+        return []
+    path = "L".join(f"{x} {y}" for x, y in places)
+    return [f'<path class="held" d="M{path}"/>'] + [f'<circle class="dot" cx="{x}" cy="{y}" r="4"/>' for x, y in places]
+
+
+def _point(row: object, kl: str, score: str) -> list[Point]:
+    if not isinstance(row, dict):
+        return []
+    far, scored = row.get(kl), row.get(score)
+    if not (isinstance(far, int | float) and isinstance(scored, int | float)):
+        return []
+    return [Point(root(far), float(scored))] if math.isfinite(far + scored) else []

@@ -1,0 +1,1 @@
+"""What every training recipe shares: the loop, checkpoints, batches, schedules, optimizers, processes."""

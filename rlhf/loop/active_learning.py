@@ -1,0 +1,209 @@
+"""What to label next: open comparisons come sooner the less the heads of the reward model agree on them.
+
+A run scores the next tasks of the queue by an ensemble, and they trade places in the order of its disagreement. A share
+of the tasks is drawn to stay where it is, at random, and so are all held-out prompts' tasks and gold ones: judgments of
+those remain an honest sample of what the policy answers, by which a reward model and its labelers can be measured. The
+draw is a keyed hash of the task, so that it is the same every time, and nobody can tell from a task which it is.
+"""
+
+import hmac
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Q
+from django.utils.translation import gettext as _
+
+from annotate.data.pacing import Pace
+from annotate.errors import Refused
+from annotate.labeling import queue
+from annotate.models import Project, Prompt, Task, User
+from annotate.people import audit
+from models_core.contract import json_lines
+from rlhf.loop import versions
+from rlhf.models import LoopPolicy, ModelVersion, RunInput, Stage, TaskChoice, TrainingRun
+from rlhf.runs import runs
+from rlhf.runs.runs import Lease
+
+Row = dict[str, Any]
+HEADS = 5
+"""Of a reward model that the loop trains, where its rules ask for this and don't say how many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What the queue is like at this moment, in numbers of comparisons that nobody has judged."""
+
+    chosen: int
+    """Those that a reward model has put in their place."""
+    drawn: int
+    """Those that stay at random places: drawn, or of held-out prompts."""
+    waiting: int
+    """The others: not scored yet."""
+    first: list[TaskChoice]
+    """The chosen ones that come first."""
+
+
+def start(*, project: Project, by: User | None, tasks: int | None = None) -> TrainingRun:
+    """Queue a run in which the active reward model scores the next open tasks and puts them in order.
+
+    Those of other seeds score with it. Raises Refused without any that could disagree, and where there is nothing to
+    choose from.
+    """
+    policy = LoopPolicy.of(project)
+    reward = versions.active_reward(project)
+    if reward is None:
+        raise Refused(_("%(project)s has no reward model in use. Train and promote one first.") % {"project": project})
+    if not can_disagree(reward):
+        raise Refused(
+            _(
+                "%(reward)s has one head, and one head can't disagree. Train a reward model with the setting "
+                "ensemble=5, or several that differ in their seed alone."
+            )
+            % {"reward": reward.label}
+        )
+    wanted = policy.tasks_scored if tasks is None else tasks
+    if not 2 <= wanted <= queue.MOST_TASKS:
+        raise Refused(_("Choose from 2 to %(most)d tasks.") % {"most": queue.MOST_TASKS}, status=400)
+    if len(list(itertools.islice(_to_choose(project, share=policy.random_share), 2))) < 2:
+        raise Refused(_("There are no two open tasks to choose between: all are judged, or left at random."))
+    return runs.enqueue(
+        project=project,
+        stage=Stage.SCORE,
+        config={"long_responses": "null"},
+        options={"tasks": wanted, "random_share": policy.random_share},
+        inputs={RunInput.Role.MODEL: reward},
+        beside=versions.siblings(reward),
+        by=by,
+    )
+
+
+def start_due() -> list[TrainingRun]:
+    """Start a run in every project that asks for it and where something new calls for it."""
+    started = []
+    for policy in LoopPolicy.objects.filter(uncertain_first=True).select_related("project"):
+        if (run := start_if_due(policy.project)) is not None:
+            started.append(run)
+    return started
+
+
+def start_if_due(project: Project) -> TrainingRun | None:
+    """Start a run where the project asks for it and a reward model was promoted, or answers came, since the last one.
+
+    Asked at any time, any number of times: the rows say whether it is due.
+    """
+    with transaction.atomic():
+        Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+        if not _is_due(project):
+            return None
+        try:
+            return start(project=project, by=None)
+        except Refused:
+            return None  # nothing to choose from yet
+
+
+def _is_due(project: Project) -> bool:
+    reward = versions.active_reward(project)
+    if not LoopPolicy.of(project).uncertain_first or reward is None or not can_disagree(reward):
+        return False
+    of_stage = project.training_runs.order_by("-pk")
+    last = of_stage.filter(stage=Stage.SCORE).first()
+    if last is None:
+        return True
+    sampled = project.training_runs.filter(stage=Stage.SAMPLE, status=TrainingRun.Status.SUCCEEDED)
+    answered_at = sampled.order_by("-finished_at").values_list("finished_at", flat=True).first()
+    news = [moment for moment in (reward.promoted_at, answered_at) if moment is not None]
+    return last.ended and any(moment > last.created_at for moment in news)
+
+
+def can_disagree(reward: ModelVersion) -> bool:
+    """Whether a reward model has several heads, or others of its kind beside it."""
+    return int(reward.metrics.get("ensemble") or 1) > 1 or bool(versions.siblings(reward))
+
+
+def is_drawn(task_id: int, *, project: Project, share: float) -> bool:
+    """Whether a task is of the share that stays at random. A larger share holds all that a smaller one does."""
+    digest = hmac.digest(project.pseudonym_key.encode(), f"stays at random: {task_id}".encode(), "sha256")
+    return int.from_bytes(digest[:8], "big") / 2**64 < share
+
+
+def rows_of(run: TrainingRun) -> list[Row]:
+    """The tasks that a run scores, chosen when it begins: the next ones of the queue. Raises Refused without two."""
+    tasks = list(
+        itertools.islice(_to_choose(run.project, share=run.options["random_share"]), int(run.options["tasks"]))
+    )
+    if len(tasks) < 2:
+        raise Refused(_("There are no two open tasks to choose between: all are judged, or left at random."))
+    found = Task.objects.filter(pk__in=tasks).select_related("prompt").prefetch_related("task_responses__response")
+    return [
+        {
+            "id": str(task.pk),
+            "prompt": task.prompt.messages,
+            "responses": [{"text": item.response.text} for item in task.task_responses.all()],
+        }
+        for task in found.order_by("pk")
+        if task.prompt is not None
+    ]
+
+
+def _to_choose(project: Project, *, share: float) -> Iterator[int]:
+    """Ids of tasks that may be moved, in the order of the queue."""
+    ids = queue.movable(project).filter(prompt__split=Prompt.Split.TRAIN).values_list("pk", flat=True)
+    return (pk for pk in ids if not is_drawn(pk, project=project, share=share))
+
+
+def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
+    """Put the scored tasks in order, and keep what each was placed by; returns counts. Raises LeaseLost.
+
+    Done twice it changes nothing more.
+    """
+    rows = json_lines.whole(path)
+    urgency = {int(row["id"]): float(row["disagreement"]) for row in rows if row.get("disagreement") is not None}
+
+    def renew() -> None:
+        # It locks the run's row: two workers never put the same tasks in order side by side.
+        runs.renew(lease)
+
+    renew()
+    moved = queue.rearrange(project=run.project, urgency=urgency, renew=renew)
+    order = sorted(urgency, key=lambda pk: -urgency[pk])
+    pace = Pace()
+    for batch in pace.batches(enumerate(order, 1)):
+        with pace.transaction():
+            renew()
+            TaskChoice.objects.bulk_create(
+                [TaskChoice(task_id=pk, run=run, disagreement=urgency[pk], place=place) for place, pk in batch],
+                update_conflicts=True,
+                unique_fields=["task"],
+                update_fields=["run", "disagreement", "place"],
+            )
+    if moved:
+        audit.record(
+            verb="queue.rearranged", actor=None, subject=run, project=run.project, tasks=len(urgency), moved=moved
+        )
+    values = list(urgency.values())
+    return {
+        "tasks": len(values),
+        "not_scored": len(rows) - len(values),
+        "disagreement": sum(values) / len(values) if values else None,
+    }
+
+
+def outlook(project: Project, *, first: int = 20) -> Outlook:
+    """The queue as its manager may see it."""
+    share = LoopPolicy.of(project).random_share
+    counts = queue.movable(project).aggregate(all=Count("pk"), chosen=Count("pk", filter=Q(choice__isnull=False)))
+    unscored = queue.movable(project).filter(choice=None).values_list("pk", "prompt__split")
+    drawn = sum(
+        split != Prompt.Split.TRAIN or is_drawn(pk, project=project, share=share) for pk, split in unscored.order_by()
+    )
+    coming = TaskChoice.objects.filter(task__in=queue.movable(project)).order_by("task__position")
+    return Outlook(
+        chosen=counts["chosen"],
+        drawn=drawn,
+        waiting=counts["all"] - counts["chosen"] - drawn,
+        first=list(coming.select_related("task__prompt", "run")[:first]),
+    )

@@ -1,0 +1,211 @@
+"""Model versions: which there are, where they come from, which is in use."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from annotate.errors import Refused
+from annotate.models import Author, Project, User
+from annotate.people import audit
+from rlhf.models import ModelVersion, Promotion, RunInput, Stage, TrainingRun
+
+Kind = ModelVersion.Kind
+KIND_OF_STAGE = {Stage.SFT: Kind.SFT, Stage.REWARD: Kind.REWARD, Stage.PPO: Kind.POLICY}
+
+
+def base(project: Project, *, name: str = "") -> ModelVersion:
+    """The project's version of a base model, by default Hone's; the active policy until another is promoted."""
+    name = name or settings.HONE_BASE_MODEL
+    found = project.model_versions.filter(kind=Kind.BASE, base_model=name).first()
+    if found is not None:
+        return found
+    with transaction.atomic():
+        _lock(project)
+        found = project.model_versions.filter(kind=Kind.BASE, base_model=name).first()
+        return found or _create(
+            project=project, kind=Kind.BASE, base_model=name, active=_policies(project, active=True).first() is None
+        )
+
+
+def register(run: TrainingRun, *, folder: str, sha256: str, metrics: dict[str, Any]) -> ModelVersion:
+    """Store the model that a run made. Call it in the transaction that ends the run."""
+    _lock(run.project)
+    version = _create(
+        project=run.project,
+        kind=KIND_OF_STAGE[Stage(run.stage)],
+        folder=folder,
+        sha256=sha256,
+        metrics=metrics,
+        active=False,
+    )
+    # The reward model that was only measured beside it is no parent.
+    parents = run.run_inputs.exclude(role=RunInput.Role.PREVIOUS)
+    version.parents.set(parents.values_list("version", flat=True))
+    return version
+
+
+def active_policy(project: Project) -> ModelVersion:
+    """The model that answers."""
+    return _policies(project, active=True).first() or base(project)
+
+
+def active_reward(project: Project) -> ModelVersion | None:
+    """The reward model that scores, if any."""
+    return project.model_versions.filter(kind=Kind.REWARD, active=True).first()
+
+
+def latest_reward(project: Project) -> ModelVersion | None:
+    """The reward model that scores; where none does, the newest there is."""
+    newest = project.model_versions.filter(kind=Kind.REWARD).order_by("-number").first()
+    return active_reward(project) or newest
+
+
+def siblings(reward: ModelVersion) -> list[ModelVersion]:
+    """The reward models that differ from this one in their seed alone: of the same snapshot, model and settings."""
+    run = TrainingRun.objects.filter(produced=reward).first()
+    if run is None or run.snapshot is None:
+        return []
+    others = reward.project.training_runs.filter(stage=Stage.REWARD, snapshot=run.snapshot, produced__isnull=False)
+    found = others.exclude(pk=run.pk).select_related("produced").prefetch_related("run_inputs").order_by("pk")
+    wanted = _recipe(run)
+    return [other.produced for other in found if other.produced is not None and _recipe(other) == wanted]
+
+
+def _recipe(run: TrainingRun) -> tuple[dict[str, Any], list[int]]:
+    """What a run was told but for its seed, and the models it began from."""
+    models = [item.version_id for item in run.run_inputs.all() if item.role == RunInput.Role.MODEL]
+    return {name: value for name, value in run.config.items() if name != "seed"}, models
+
+
+def reference(version: ModelVersion) -> ModelVersion:
+    """The SFT or base model that a policy's divergence is measured from: itself, or what its PPO run used."""
+    if version.kind != Kind.POLICY:
+        return version
+    inputs = {
+        item.role: item.version for item in RunInput.objects.filter(run__produced=version).select_related("version")
+    }
+    found = inputs.get(RunInput.Role.REFERENCE) or inputs.get(RunInput.Role.MODEL)
+    return reference(found) if found is not None else base(version.project)
+
+
+def find(project: Project, name: str) -> ModelVersion:
+    """A version by its name, such as "policy 3" or "policy-3". Raises Refused."""
+    kind, _space, number = name.strip().lower().replace("-", " ").rpartition(" ")
+    if kind in Kind.values and number.isdecimal():
+        found = project.model_versions.filter(kind=kind, number=int(number)).first()
+        if found is not None:
+            return found
+    raise Refused(_("There is no model %(name)r in %(project)s.") % {"name": name, "project": project.name}, status=404)
+
+
+def promote(version: ModelVersion, *, by: User | None) -> None:
+    """Put a version into use: a reward model as the one that scores, any other as the policy that answers.
+
+    Nothing happens where it is in use already.
+    """
+    with transaction.atomic():
+        _lock(version.project)
+        version.refresh_from_db()
+        if version.active:
+            return
+        _switch(version, verb=Promotion.Verb.PROMOTE, by=by)
+        audit.record(verb="model.promoted", actor=by, subject=version, project=version.project, model=str(version))
+    version.refresh_from_db()
+
+
+def in_use(version: ModelVersion) -> ModelVersion | None:
+    """The version whose place this one would take."""
+    return _family(version).filter(active=True).exclude(pk=version.pk).first()
+
+
+def previous(version: ModelVersion) -> ModelVersion | None:
+    """What a version in use is rolled back to: what was in use when it was promoted, however it came back later.
+
+    Read from the history as a pile: a promotion lays a version on top, going back takes the top one off. So what was
+    rolled back from is never what is offered.
+    """
+    pile: list[ModelVersion] = []
+    for change in history(version):
+        if change.verb == Promotion.Verb.ROLL_BACK:
+            pile = pile[:-1]
+        if not pile or pile[-1] != change.version:
+            pile.append(change.version)
+    return pile[-2] if len(pile) > 1 and pile[-1] == version else None
+
+
+def history(version: ModelVersion) -> QuerySet[Promotion]:
+    """Changes of what is in use among the version and those it can take the place of, the oldest first."""
+    return (
+        Promotion.objects.filter(version__in=_family(version))
+        .select_related("version", "replaced", "by")
+        .order_by("pk")
+    )
+
+
+def roll_back(version: ModelVersion, *, by: User | None) -> ModelVersion:
+    """Take the active version out of use and the one before it back in. Raises Refused when there is none."""
+    with transaction.atomic():
+        _lock(version.project)
+        version.refresh_from_db()
+        if not version.active:
+            raise Refused(
+                _("%(version)s is not in use, so there is nothing to roll back.")
+                % {"version": str(version).capitalize()}
+            )
+        before = previous(version)
+        if before is None:
+            raise Refused(_("No other model was in use before %(version)s.") % {"version": version})
+        _switch(before, verb=Promotion.Verb.ROLL_BACK, by=by)
+        audit.record(
+            verb="model.rolled_back",
+            actor=by,
+            subject=before,
+            project=version.project,
+            model=str(before),
+            instead_of=str(version),
+        )
+    before.refresh_from_db()
+    return before
+
+
+def _switch(version: ModelVersion, *, verb: str, by: User | None) -> None:
+    """Put a version into use in place of the one that is, and note it in the history."""
+    replaced = in_use(version)
+    if replaced is not None:
+        ModelVersion.objects.filter(pk=replaced.pk).update(active=False)
+    ModelVersion.objects.filter(pk=version.pk).update(active=True, promoted_by=by, promoted_at=timezone.now())
+    Promotion.objects.create(version=version, verb=verb, replaced=replaced, by=by)
+
+
+def _family(version: ModelVersion) -> QuerySet[ModelVersion]:
+    """The versions of which one is in use at a time."""
+    if version.kind == Kind.REWARD:
+        return version.project.model_versions.filter(kind=Kind.REWARD)
+    return _policies(version.project)
+
+
+def _policies(project: Project, **filters: Any) -> QuerySet[ModelVersion]:
+    return project.model_versions.exclude(kind=Kind.REWARD).filter(**filters)
+
+
+def _lock(project: Project) -> None:
+    """One change of a project's versions at a time; SQLite holds its one write lock already."""
+    Project.objects.select_for_update().get(pk=project.pk)
+
+
+def _create(*, project: Project, kind: str, active: bool, **fields: Any) -> ModelVersion:
+    number = (project.model_versions.filter(kind=kind).aggregate(last=Max("number"))["last"] or 0) + 1
+    author = None
+    if kind != Kind.REWARD:
+        author, _made = Author.objects.get_or_create(
+            kind=Author.Kind.MODEL, name=f"{project.slug}/{kind}-{number}", user=None
+        )
+    version = ModelVersion.objects.create(project=project, kind=kind, number=number, author=author, **fields)
+    if active:
+        _switch(version, verb=Promotion.Verb.PROMOTE, by=None)
+        version.refresh_from_db()
+    return version

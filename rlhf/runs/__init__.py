@@ -1,0 +1,1 @@
+"""Training runs and the workers that execute them."""

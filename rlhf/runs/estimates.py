@@ -1,0 +1,189 @@
+"""What a run needs of a machine, worked out from its settings and its model before it is queued.
+
+Memory is a lower bound without activations, so that no run is refused which would have fitted; disk is what the run may
+come to. Bytes a parameter: weights in bf16 2, their fp32 masters 4, AdamW's two moments 8 (Kingma and Ba 2014), so full
+fine-tuning holds 14 for each parameter; a checkpoint holds masters and moments, the result masters.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
+
+from annotate.errors import Refused
+from annotate.models import Snapshot
+from models_core.contract import catalogue
+from models_core.contract.settings import STAGES, PPOConfig, Settings, TrainingSettings, parse
+from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.runs import machine, workers
+
+GIB = 2**30
+WEIGHT_BYTES, MASTER_BYTES, MOMENT_BYTES = 2, 4, 8
+LARGEST_HEADER = 100 * 2**20
+NARROW_METHODS_SHARE = 0.02
+"""Part of the parameters that LoRA and its like learn: an upper bound for the defaults, used for disk alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Bytes of memory that a run needs at least, and of disk at most; checkpoints that it keeps at a time."""
+
+    memory: int
+    disk: int
+    checkpoints: int = 0
+    checkpoint_bytes: int = 0
+
+
+def of(
+    *, stage: str, config: Mapping[str, Any], models: Iterable[ModelVersion], rows: int | None = None
+) -> Estimate | None:
+    """None where the size of a model isn't known here: a Hub id that was not fetched yet.
+
+    models: the one that learns first. rows: of the data, where they are known.
+    """
+    sizes = [parameters_of(version) for version in dict.fromkeys(models)]
+    if not sizes or None in sizes:
+        return None
+    first, *others = [size for size in sizes if size is not None]
+    read = WEIGHT_BYTES * (first + sum(others))
+    parsed = parse(STAGES[stage], config)
+    if not isinstance(parsed, TrainingSettings):
+        return Estimate(memory=read, disk=0)
+    # Of methods that train a small part, whatever that is, memory counts nothing: it is a lower bound.
+    learned = first if parsed.method == "full" and not getattr(parsed, "trunk_layers", 0) else 0
+    copies = parsed.processes if parsed.parallel != "fsdp" else 1
+    memory = copies * (read + (MASTER_BYTES + MOMENT_BYTES) * learned)
+    stored = first if parsed.method in ("full", "last_n") else round(NARROW_METHODS_SHARE * first)
+    checkpoint = (MASTER_BYTES + MOMENT_BYTES) * stored
+    kept = _checkpoints(parsed, rows=rows)
+    # One more is written before the oldest goes; the best weights lie beside them; the result is a whole model.
+    disk = checkpoint * (kept + 1) + 2 * MASTER_BYTES * stored + MASTER_BYTES * first
+    return Estimate(memory=memory, disk=disk, checkpoints=kept, checkpoint_bytes=checkpoint)
+
+
+def parameters_of(version: ModelVersion) -> int | None:
+    """How many a version has, by the headers of its files; None where they are not on this machine."""
+    if version.folder:
+        return _parameters_in(settings.HONE_DATA / version.folder)
+    if version.base_model in catalogue.MODELS:
+        return catalogue.MODELS[version.base_model].parameters
+    return _parameters_in(Path(version.base_model))
+
+
+def refuse_impossible(
+    *,
+    stage: str,
+    config: Mapping[str, Any],
+    queue: str,
+    models: Iterable[ModelVersion],
+    snapshot: Snapshot | None,
+) -> None:
+    """Raise Refused (400) with a sentence for a run that no machine which listens to its queue can hold."""
+    offered = workers.capacity(queue)
+    parsed = parse(STAGES[stage], config)
+    processes = getattr(parsed, "processes", 1)
+    if offered["cores"] is not None and processes > offered["cores"]:
+        raise Refused(
+            _("%(processes)d processes are more than the %(cores)d processor cores of the workers’ machine.")
+            % {"processes": processes, "cores": offered["cores"]},
+            status=400,
+        )
+    rows = snapshot.rows if snapshot is not None and snapshot.state == Snapshot.State.READY else None
+    needed = of(stage=stage, config=config, models=models, rows=rows)
+    if needed is None:
+        return
+    if offered["memory"] is not None and needed.memory > offered["memory"]:
+        raise Refused(
+            _(
+                "This run needs at least %(needed)s of memory, and the workers’ machine has %(offered)s. Take fewer "
+                "processes, a smaller max_length or batch_size, or a method that trains fewer weights, such as lora."
+            )
+            % {"needed": filesizeformat(needed.memory), "offered": filesizeformat(offered["memory"])},
+            status=400,
+        )
+    reserved, taken = reserved_disk(), _promised()
+    free = max(0, offered["disk_free"] - reserved - taken)
+    if needed.disk > free:
+        raise Refused(
+            _(
+                "This run may write %(needed)s (up to %(checkpoints)d checkpoints of %(each)s, and the model), and "
+                "%(free)s of the disk are free for it. Keep fewer checkpoints (keep_checkpoints), or free some space."
+            )
+            % {
+                "needed": filesizeformat(needed.disk),
+                "checkpoints": needed.checkpoints,
+                "each": filesizeformat(needed.checkpoint_bytes),
+                "free": filesizeformat(free),
+            },
+            status=400,
+        )
+
+
+def reserved_disk() -> int:
+    """Bytes of the disk that no run may take: people's work and the database go on being saved."""
+    return int(settings.HONE_RESERVED_DISK_GB * GIB)
+
+
+def refuse_full_disk() -> None:
+    """Raise Refused when less than the reserved space is free below the data folder."""
+    if (free := machine.disk_free(settings.HONE_DATA)) < reserved_disk():
+        raise Refused(
+            _(
+                "Only %(free)s are free below the data folder, and %(reserved)s of it are kept for people’s work. Free "
+                "some space, then start the run again."
+            )
+            % {"free": filesizeformat(free), "reserved": filesizeformat(reserved_disk())}
+        )
+
+
+def _promised() -> int:
+    """Bytes that the runs which wait may still write. Those that run have begun to, which the free space shows."""
+    queued = TrainingRun.objects.filter(status=TrainingRun.Status.QUEUED).exclude(stage=Stage.SAMPLE)
+    total = 0
+    for run in queued.select_related("snapshot").prefetch_related("run_inputs__version"):
+        models = sorted(run.run_inputs.all(), key=lambda item: item.role != RunInput.Role.MODEL)
+        rows = run.snapshot.rows if run.snapshot is not None and run.snapshot.rows else None
+        estimate = of(stage=run.stage, config=run.config, models=[item.version for item in models], rows=rows)
+        total += estimate.disk if estimate is not None else 0
+    return total
+
+
+def _checkpoints(parsed: TrainingSettings, *, rows: int | None) -> int:
+    """How many a run keeps: no more than it has steps for."""
+    if not parsed.save_every:
+        return 1
+    steps = _steps(parsed, rows)
+    made = math.ceil(steps / parsed.save_every) if steps is not None else parsed.keep_checkpoints
+    return max(1, min(parsed.keep_checkpoints, made))
+
+
+def _steps(parsed: Settings, rows: int | None) -> int | None:
+    if isinstance(parsed, PPOConfig):
+        return math.ceil(parsed.episodes / parsed.batch_size)
+    if rows is None:
+        return None
+    return math.ceil(rows * getattr(parsed, "epochs", 1) / getattr(parsed, "batch_size", 1))
+
+
+def _parameters_in(folder: Path) -> int | None:
+    try:
+        return sum(_parameters(path) for path in sorted(folder.glob("*.safetensors"))) or None
+    except (OSError, ValueError, TypeError, struct.error):
+        return None
+
+
+def _parameters(path: Path) -> int:
+    """Of a safetensors file: its header says every tensor's shape."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > LARGEST_HEADER:
+            raise ValueError(f"{path.name} has a header of {length} bytes")
+        header = json.loads(file.read(length))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")

@@ -1,0 +1,65 @@
+"""What those who train are told of: runs that ended, and rounds of the loop that wait at a gate."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from annotate.data.stored_messages import in_readers_language
+from annotate.models import User
+from annotate.people.notices import Notice, open_projects
+from annotate.people.permissions import Capability
+from rlhf.models import Iteration, TrainingRun
+
+NEWS_FOR = timedelta(days=14)
+MOST_RUNS = 20
+Status = TrainingRun.Status
+
+
+def of_runs(user: User) -> Iterable[Notice]:
+    """Runs that succeeded or failed lately."""
+    projects = open_projects(user, Capability.TRAIN).in_bulk()
+    ended = TrainingRun.objects.filter(
+        project__in=projects,
+        status__in=(Status.SUCCEEDED, Status.FAILED),
+        finished_at__gte=timezone.now() - NEWS_FOR,
+    )
+    for run in ended.only("pk", "project", "stage", "status", "finished_at").order_by("-finished_at")[:MOST_RUNS]:
+        assert run.finished_at is not None  # as filtered
+        has_failed = run.status == Status.FAILED
+        said = _("Run %(number)s failed: %(stage)s") if has_failed else _("Run %(number)s succeeded: %(stage)s")
+        yield Notice(
+            project=projects[run.project_id],
+            text=said % {"number": run.pk, "stage": run.get_stage_display()},
+            url=reverse("rlhf:run", args=[projects[run.project_id].slug, run.pk]),
+            at=run.finished_at,
+            level="error" if has_failed else "ok",
+        )
+
+
+def of_gates(user: User) -> Iterable[Notice]:
+    """Rounds that stopped at a gate or failed, where none has begun since."""
+    projects = open_projects(user, Capability.TRAIN).in_bulk()
+    latest: dict[int, Iteration] = {}
+    for iteration in Iteration.objects.filter(project__in=projects).order_by("project", "number"):
+        latest[iteration.project_id] = iteration
+    for iteration in latest.values():
+        if iteration.state not in (Iteration.State.STOPPED, Iteration.State.FAILED):
+            continue
+        project = projects[iteration.project_id]
+        has_failed = iteration.state == Iteration.State.FAILED
+        said = (
+            _("Round %(number)s failed: %(reason)s")
+            if has_failed
+            else _("Round %(number)s waits at a gate: %(reason)s")
+        )
+        yield Notice(
+            project=project,
+            text=said % {"number": iteration.number, "reason": in_readers_language(iteration.reason)},
+            url=reverse("rlhf:loop", args=[project.slug]),
+            at=iteration.finished_at or iteration.started_at,
+            level="error" if has_failed else "warn",
+            waits=True,
+        )

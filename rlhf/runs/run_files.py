@@ -1,0 +1,159 @@
+"""What a run leaves on disk, read while it is being written.
+
+HONE_DATA/runs/ID/inputs/      files made for the run from the database
+HONE_DATA/runs/ID/run/         the run folder of models_core (its contract is described there)
+HONE_DATA/runs/ID/log.txt      standard error of every attempt
+HONE_DATA/runs/ID/output.txt   standard output of the last attempt; its last line is the summary
+"""
+
+import json
+import math
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from models_core.contract import json_lines
+from rlhf.models import TrainingRun
+
+MetricRow = tuple[int, str, float]
+NOT_METRICS = frozenset({"step", "time"})
+TAIL_BYTES = 20_000
+PROGRESS_LINE = re.compile(r"^(\d{1,12})/(\d{1,12}) \w+$", re.MULTILINE)
+
+
+class RunFiles:
+    """The files of one run. Nothing here trusts that a line or a document is whole."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self.path = settings.HONE_DATA / "runs" / str(run.pk)
+        self._offset = 0
+        self._inode = 0
+
+    @property
+    def inputs(self) -> Path:
+        return self.path / "inputs"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def model(self) -> Path:
+        return self.run / "model"
+
+    @property
+    def samples(self) -> Path:
+        return self.run / "samples.jsonl"
+
+    @property
+    def frontier(self) -> Path:
+        return self.run / "reward_kl.svg"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def output(self) -> Path:
+        return self.path / "output.txt"
+
+    @property
+    def relative(self) -> str:
+        return str(self.path.relative_to(settings.HONE_DATA))
+
+    def make(self) -> None:
+        """Create the folders. What a killed attempt left before its run.json was written is no run to resume."""
+        self.inputs.mkdir(parents=True, exist_ok=True)
+        if self.run.exists() and not self.is_started:
+            shutil.rmtree(self.run)
+
+    @property
+    def is_started(self) -> bool:
+        return (self.run / "run.json").exists()
+
+    @property
+    def is_finished(self) -> bool:
+        return self.result().get("status") == "succeeded"
+
+    def result(self) -> dict[str, Any]:
+        """result.json, or {}."""
+        return _document(self.run / "result.json")
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON object on the last line of standard output, or {}."""
+        for line in reversed(_tail(self.output).split("\n")):
+            if line.strip():
+                return _parsed(line)
+        return {}
+
+    def log_tail(self) -> str:
+        return _tail(self.log)
+
+    def progress(self) -> float | None:
+        """Between 0 and 1, or None where the run has not said. Commands without a run folder say it in their log."""
+        document = _document(self.run / "progress.json")
+        done, total = document.get("done"), document.get("total")
+        if not document and (counts := PROGRESS_LINE.findall(self.log_tail())):
+            done, total = (int(count) for count in counts[-1])
+        if not isinstance(done, int | float) or not isinstance(total, int | float) or total <= 0:
+            return None
+        return min(1.0, max(0.0, done / total))
+
+    def new_metrics(self) -> list[MetricRow]:
+        """The (step, name, value) of the whole lines written since the last call.
+
+        A resumed run rewrites the file, so another inode or a shorter file is read from its beginning again.
+        """
+        try:
+            with (self.run / "metrics.jsonl").open("rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_ino != self._inode or status.st_size < self._offset:
+                    self._inode, self._offset = status.st_ino, 0
+                file.seek(self._offset)
+                block = file.read()
+        except OSError:
+            return []
+        whole = block[: block.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        # One row a (step, name): an upsert can't change the same row twice.
+        found: dict[tuple[int, str], float] = {}
+        for line in json_lines.parts(whole.decode("utf-8", "replace")):
+            row = _parsed(line)
+            step = row.get("step")
+            if isinstance(step, int) and step >= 0:
+                found |= {(step, name[:60]): float(value) for name, value in row.items() if _is_metric(name, value)}
+        return [(step, name, value) for (step, name), value in found.items()]
+
+
+def _is_metric(name: str, value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return is_number and name not in NOT_METRICS
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return _parsed(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _tail(path: Path) -> str:
+    """The end of a text file, NUL characters removed because PostgreSQL stores none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").replace("\0", "")
+    except OSError:
+        return ""

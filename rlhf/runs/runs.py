@@ -1,0 +1,336 @@
+"""The only writer of a run's status.
+
+    queued -> running -> succeeded | failed | cancelled
+    running -> lost -> queued | failed          the worker went silent
+    running -> queued                           the worker was told to stop and put the run back
+    running -> queued | failed                  its process was killed or did nothing any more
+
+The row is the truth and a Celery message only wakes a worker, so messages may be lost, late or doubled. Whoever claims
+a run gets a new lease token, and every later write carries it (fencing): a worker that was taken for dead and comes
+back changes nothing any more. Each change is one conditional update that checks that one row changed.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from annotate.data.pacing import Pace
+from annotate.errors import Refused
+from annotate.models import Project, Snapshot, User
+from annotate.people import audit
+from models_core.contract.settings import STAGES, BadInput, parse
+from rlhf.models import Iteration, ModelVersion, RunInput, RunMetric, TrainingRun
+from rlhf.runs import estimates, outgoing_messages, workers
+
+LEASE = timedelta(seconds=60)
+RESEND_AFTER = timedelta(seconds=30)
+UNHEARD_AFTER = timedelta(hours=24)
+"""A run that no worker could have taken for so long ends as failed."""
+LOG_CHARACTERS = 20_000
+
+Status = TrainingRun.Status
+
+
+class LeaseLost(Exception):
+    """The run is no longer in the hands of the worker that writes: it was cancelled, reaped or claimed anew."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """The right to write to a running run."""
+
+    run_id: int
+    token: uuid.UUID
+
+    def rows(self) -> Any:
+        return TrainingRun.objects.filter(pk=self.run_id, status=Status.RUNNING, lease_token=self.token)
+
+    def write(self, **values: Any) -> None:
+        """Change the run's row. Raises LeaseLost when the token is stale."""
+        if self.rows().update(**values) != 1:
+            raise LeaseLost(f"run {self.run_id} is not held by {self.token} any more")
+
+
+def enqueue(
+    *,
+    project: Project,
+    stage: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, ModelVersion],
+    beside: Sequence[ModelVersion] = (),
+    by: User | None,
+    options: Mapping[str, Any] | None = None,
+    snapshot: Snapshot | None = None,
+    iteration: Iteration | None = None,
+    queue: str = "",
+) -> TrainingRun:
+    """Write a queued run with its inputs ({role: version}) and audit event; a worker is woken after the commit.
+
+    `beside` are further reward models, asked together with the one among the inputs.
+    Raises Refused for a setting that the stage doesn't have or take, and for a run that no worker's machine can hold.
+    """
+    try:
+        parsed = parse(STAGES[stage], config)
+    except BadInput as error:
+        raise Refused(str(error), status=400) from None
+    queue = queue or training_queue()
+    estimates.refuse_impossible(
+        stage=stage, config=config, queue=queue, models=[*inputs.values(), *beside], snapshot=snapshot
+    )
+    with transaction.atomic():
+        run = TrainingRun.objects.create(
+            project=project,
+            stage=stage,
+            config={name: getattr(parsed, name) for name in config},
+            options=dict(options or {}),
+            seed=parsed.seed,
+            snapshot=snapshot,
+            iteration=iteration,
+            queue=queue,
+            created_by=by,
+        )
+        read = [*inputs.items(), *((RunInput.Role.BESIDE, version) for version in beside)]
+        RunInput.objects.bulk_create(RunInput(run=run, version=version, role=role) for role, version in read)
+        audit.record(verb="run.queued", actor=by, subject=run, project=project, stage=stage, config=run.config)
+        wake(run)
+    return run
+
+
+def refuse_too_many(project: Project) -> None:
+    """Raise Refused (429) when as many runs wait or run as the project, or the site, may have at once.
+
+    Chats' turns and the runs of rounds don't count: their number is bounded already.
+    """
+    open_runs = TrainingRun.objects.exclude(status__in=TrainingRun.ENDED).exclude(queue="live").filter(iteration=None)
+    most = settings.HONE_RUNS_A_PROJECT
+    if open_runs.filter(project=project).count() >= most:
+        raise Refused(
+            _("%(most)d runs of this project wait or run already. Wait until one has ended, or cancel one.")
+            % {"most": most},
+            status=429,
+        )
+    if open_runs.count() >= settings.HONE_RUNS_A_SITE:
+        raise Refused(
+            _("%(most)d runs of this site wait or run already. Wait until one has ended.")
+            % {"most": settings.HONE_RUNS_A_SITE},
+            status=429,
+        )
+
+
+def training_queue() -> str:
+    """Where runs wait that nobody stands by for."""
+    return "gpu" if settings.HONE_GPUS else "cpu"
+
+
+def wake(run: TrainingRun) -> None:
+    """Tell the run's queue after the commit. Without a broker the row waits, and the scheduler tells it later."""
+    send("rlhf.execute_run", run.pk, queue=run.queue)
+
+
+def send(task: str, *arguments: Any, queue: str = "default") -> None:
+    """Send a Celery message once the transaction has committed."""
+    transaction.on_commit(lambda: outgoing_messages.send(task, *arguments, queue=queue))
+
+
+def claim(*, run_id: int, worker: str, now: datetime | None = None) -> Lease | None:
+    """Take a queued run, or None: somebody else has it, it ended, or it was cancelled. Doubled messages end here."""
+    now = now or timezone.now()
+    lease = Lease(run_id=run_id, token=uuid.uuid4())
+    changed = TrainingRun.objects.filter(pk=run_id, status=Status.QUEUED).update(
+        status=Status.RUNNING,
+        attempt=F("attempt") + 1,
+        lease_token=lease.token,
+        lease_until=now + LEASE,
+        heartbeat_at=now,
+        started_at=now,
+        worker=worker,
+        process_group=None,
+        activity=gettext_noop("starting"),
+        error="",
+    )
+    return lease if changed == 1 else None
+
+
+def renew(lease: Lease, *, now: datetime | None = None, **values: Any) -> None:
+    """Say that the run is alive, with what else is new: progress, activity, log, process_group. Raises LeaseLost."""
+    now = now or timezone.now()
+    if "log" in values:
+        values["log"] = values["log"][-LOG_CHARACTERS:]
+    lease.write(heartbeat_at=now, lease_until=now + LEASE, **values)
+
+
+def record_metrics(lease: Lease, rows: Iterable[tuple[int, str, float]]) -> None:
+    """Store (step, name, value) rows; a step that is reported again replaces the old numbers. Raises LeaseLost."""
+    pace = Pace()
+    for batch in pace.batches(rows):
+        with pace.transaction():
+            renew(lease)
+            RunMetric.objects.bulk_create(
+                [RunMetric(run_id=lease.run_id, step=step, name=name[:60], value=value) for step, name, value in batch],
+                update_conflicts=True,
+                unique_fields=["run", "name", "step"],
+                update_fields=["value"],
+            )
+
+
+def succeed(lease: Lease, *, result: Mapping[str, Any], register: Callable[[], ModelVersion | None]) -> None:
+    """End the run well; `register` stores the model it made, in the same transaction. Raises LeaseLost."""
+    with transaction.atomic():
+        _end(lease, status=Status.SUCCEEDED, progress=1.0, activity="", result=dict(result))
+        version = register()
+        if version is not None:
+            TrainingRun.objects.filter(pk=lease.run_id).update(produced=version)
+
+
+def fail(lease: Lease, *, error: str) -> None:
+    """End the run with the reason, a sentence for its page. Raises LeaseLost."""
+    with transaction.atomic():
+        _end(lease, status=Status.FAILED, activity="", error=error)
+
+
+def finish_cancelled(lease: Lease) -> None:
+    """End a run whose process has stopped because somebody asked for it. Raises LeaseLost."""
+    with transaction.atomic():
+        _end(lease, status=Status.CANCELLED, activity="")
+
+
+def _end(lease: Lease, **values: Any) -> None:
+    lease.write(finished_at=timezone.now(), lease_token=None, lease_until=None, process_group=None, **values)
+    send("rlhf.after_run", lease.run_id)
+
+
+def retry(lease: Lease, *, error: str, activity: str) -> None:
+    """Put a run back whose process was interrupted, to go on from its checkpoint; `activity` says so on its page.
+
+    It counts as an attempt: the last one of `max_attempts` ends the run with `error`. Raises LeaseLost.
+    """
+    with transaction.atomic():
+        run = lease.rows().select_related("project").first()
+        if run is None:
+            raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
+        audit.record(
+            verb="run.interrupted", actor=None, subject=run, project=run.project, attempt=run.attempt, error=error
+        )
+        if run.cancel_requested_at is not None:
+            _end(lease, status=Status.CANCELLED, activity="")
+        elif run.attempt >= run.max_attempts:
+            _end(lease, status=Status.FAILED, activity="", error=error)
+        else:
+            _put_back(lease, activity=activity)
+            wake(run)
+
+
+def release(lease: Lease) -> None:
+    """Put the run back, to be resumed from its checkpoint: its worker is going away. Not counted as an attempt."""
+    with transaction.atomic():
+        run = lease.rows().first()
+        if run is None:
+            raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
+        _put_back(lease, activity=gettext_noop("stopped with its worker, waits to go on"), attempt=F("attempt") - 1)
+        wake(run)
+
+
+def _put_back(lease: Lease, **values: Any) -> None:
+    lease.write(
+        status=Status.QUEUED,
+        lease_token=None,
+        lease_until=None,
+        process_group=None,
+        queued_at=timezone.now(),
+        **values,
+    )
+
+
+def request_cancel(*, run: TrainingRun, by: User | None) -> None:
+    """Cancel a queued run at once; ask the worker of a running one to stop. Raises Refused when it has ended."""
+    now = timezone.now()
+    with transaction.atomic():
+        rows = TrainingRun.objects.filter(pk=run.pk)
+        queued = rows.filter(status__in=[Status.QUEUED, Status.LOST]).update(
+            status=Status.CANCELLED, cancel_requested_at=now, finished_at=now, activity=""
+        )
+        asked = queued or rows.filter(status=Status.RUNNING, cancel_requested_at=None).update(cancel_requested_at=now)
+        if not asked:
+            run.refresh_from_db()
+            if run.status == Status.RUNNING:
+                return
+            raise Refused(
+                _("This run has ended already: it %(status)s.") % {"status": run.get_status_display().lower()}
+            )
+        audit.record(verb="run.cancelled", actor=by, subject=run, project=run.project)
+        if queued:
+            send("rlhf.after_run", run.pk)
+
+
+def is_cancel_requested(lease: Lease) -> bool:
+    """Raises LeaseLost when the run isn't this worker's any more."""
+    asked = lease.rows().values_list("cancel_requested_at", flat=True).first()
+    if asked is None and not lease.rows().exists():
+        raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
+    return asked is not None
+
+
+def reap(*, now: datetime | None = None) -> int:
+    """Mark runs whose worker is silent or dead as lost and queue them again, at most `max_attempts` times."""
+    now = now or timezone.now()
+    running = TrainingRun.objects.filter(status=Status.RUNNING).select_related("project")
+    # Where the worker was a process of this machine and is gone, there is no need to wait for the lease.
+    silent = Q(lease_until__lt=now) | Q(worker__in=workers.dead_here(running))
+    return sum(_lose(run) for run in running.filter(silent))
+
+
+def _lose(run: TrainingRun) -> bool:
+    with transaction.atomic():
+        held = TrainingRun.objects.filter(pk=run.pk, status=Status.RUNNING, lease_token=run.lease_token)
+        # A lease that was renewed since it was read is not lost.
+        if held.filter(lease_until=run.lease_until).update(status=Status.LOST, lease_token=None, lease_until=None) != 1:
+            return False
+        audit.record(
+            verb="run.lost", actor=None, subject=run, project=run.project, worker=run.worker, attempt=run.attempt
+        )
+        lost = TrainingRun.objects.filter(pk=run.pk, status=Status.LOST)
+        now = timezone.now()
+        if run.cancel_requested_at is not None:
+            lost.update(status=Status.CANCELLED, finished_at=now, activity="")
+            send("rlhf.after_run", run.pk)
+        elif run.attempt >= run.max_attempts:
+            values = {"times": run.attempt, "worker": run.worker}
+            error = _("Its worker went silent %(times)s times; the last one was %(worker)s.") % values
+            lost.update(status=Status.FAILED, finished_at=now, activity="", error=error)
+            send("rlhf.after_run", run.pk)
+        else:
+            lost.update(status=Status.QUEUED, queued_at=now, activity=gettext_noop("lost its worker, waits to go on"))
+            wake(run)
+    return True
+
+
+def resend(*, now: datetime | None = None) -> int:
+    """Wake workers again for runs queued too long; end those that no worker listened to for a day."""
+    now = now or timezone.now()
+    waiting = TrainingRun.objects.filter(status=Status.QUEUED, queued_at__lt=now - RESEND_AFTER)
+    sent = 0
+    for run in waiting.order_by("queued_at"):
+        if workers.is_listening(run.queue):
+            wake(run)
+            sent += 1
+        elif run.queued_at < now - UNHEARD_AFTER:
+            _give_up(run, now=now)
+    return sent
+
+
+def _give_up(run: TrainingRun, *, now: datetime) -> None:
+    with transaction.atomic():
+        values = {"queue": run.queue, "hours": UNHEARD_AFTER // timedelta(hours=1)}
+        error = _("No worker listened to the queue %(queue)s for %(hours)s hours.") % values
+        queued = TrainingRun.objects.filter(pk=run.pk, status=Status.QUEUED)
+        if queued.update(status=Status.FAILED, error=error, finished_at=now, activity="") == 1:
+            send("rlhf.after_run", run.pk)

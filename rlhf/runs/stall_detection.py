@@ -1,0 +1,61 @@
+"""Whether a child process still does its work.
+
+A process may be alive and do nothing: stopped by a signal, waiting on a lock that nobody opens, or on a file system
+that has gone away. Its lease would be renewed for ever. Signs of work are that its files change and that its session
+uses the processor.
+"""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from django.conf import settings
+
+from rlhf.runs import machine
+
+CHECK_SECONDS = 5.0
+MINUTE, HOUR = 60.0, 3600.0
+
+
+class StallDetector:
+    """Looks at a session of processes and the files that it writes, every few seconds."""
+
+    def __init__(self, *, session: int, folders: Iterable[Path]) -> None:
+        self.session = session
+        self.folders = tuple(folders)
+        self._ticks = machine.processor_ticks(session)
+        self._files = self._newest_change()
+        self._wrote = self._worked = self._checked = time.monotonic()
+
+    def is_stalled(self) -> bool:
+        """True once nothing was written and no processor time used for HONE_IDLE_MINUTES, or nothing was written for
+        HONE_STALL_HOURS however busy the processor was."""
+        now = time.monotonic()
+        if now - self._checked >= min(CHECK_SECONDS, settings.HONE_IDLE_MINUTES * MINUTE / 4):
+            self._checked = now
+            self._look(now)
+        is_idle = now - max(self._worked, self._wrote) > settings.HONE_IDLE_MINUTES * MINUTE
+        return is_idle or now - self._wrote > settings.HONE_STALL_HOURS * HOUR
+
+    def note_output(self) -> None:
+        """Something came from the process by another way than its files."""
+        self._wrote = time.monotonic()
+
+    def _look(self, now: float) -> None:
+        ticks, files = machine.processor_ticks(self.session), self._newest_change()
+        # Where the kernel doesn't say how busy a process is, it counts as busy.
+        if ticks != self._ticks or ticks is None:
+            self._ticks, self._worked = ticks, now
+        if files != self._files:
+            self._files, self._wrote = files, now
+
+    def _newest_change(self) -> int:
+        """Time of the newest change below the folders, in nanoseconds since the epoch; 0 where there is nothing."""
+        newest = 0
+        for folder in self.folders:
+            for path in (folder, *folder.rglob("*")):
+                try:
+                    newest = max(newest, path.stat().st_mtime_ns)
+                except OSError:
+                    continue  # a checkpoint that was dropped meanwhile
+        return newest

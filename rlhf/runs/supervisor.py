@@ -1,0 +1,210 @@
+"""Runs one training run as a child process and stays with it to the end.
+
+The child is `python -m models_core STAGE ...` in a session of its own, never the forked pool worker: CUDA can't be
+initialised after a fork, and an out-of-memory kill must not take the worker. It dies with this process (parent-death
+signal). Here its files are followed, the lease is renewed, and a wish to stop is passed on: SIGTERM, time to save a
+checkpoint, SIGKILL.
+"""
+
+import logging
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.db import DatabaseError, close_old_connections
+from django.utils.translation import gettext_noop
+
+from annotate.errors import Refused
+from models_core.contract.settings import BadInput
+from rlhf.models import TrainingRun
+from rlhf.runs import children, estimates, failures, live, runs, stages, workers
+from rlhf.runs.machine import MemoryWatch
+from rlhf.runs.run_files import RunFiles
+from rlhf.runs.runs import Lease, LeaseLost
+from rlhf.runs.stall_detection import StallDetector
+from rlhf.runs.stopping import worker_is_stopping
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.5
+RENEW_SECONDS = 10.0
+CANCEL_GRACE_SECONDS = 120.0
+"""Longer than one phase plus saving a checkpoint: rollouts look for the signal between tokens."""
+SHUTDOWN_GRACE_SECONDS = 2.4
+STOPPED_WITH_CHECKPOINT = 3
+
+
+def execute(run_id: int) -> None:
+    """Claim a run and bring it to an end, or put it back. Does nothing when it can't be claimed."""
+    if worker_is_stopping():
+        return
+    end_leftovers()
+    lease = runs.claim(run_id=run_id, worker=workers.holder())
+    if lease is None:
+        return
+    run = TrainingRun.objects.select_related("project", "snapshot").get(pk=run_id)
+    try:
+        if run.queue == live.QUEUE:
+            live.answer(run, lease)
+        else:
+            _supervise(run, lease)
+    except LeaseLost:
+        log.warning("Run %s was taken away; nothing of it is written any more.", run_id)
+    except (Refused, BadInput) as error:
+        runs.fail(lease, error=str(error))
+    except Exception as error:
+        log.exception("Run %s failed in its worker", run_id)
+        runs.fail(lease, error=failures.of_exception(error))
+
+
+def _supervise(run: TrainingRun, lease: Lease) -> None:
+    files = RunFiles(run)
+    files.make()
+    runs.renew(lease, folder=files.relative, activity=gettext_noop("preparing"))
+    estimates.refuse_full_disk()
+    command = stages.prepare(run, files, keep_alive=lambda: runs.renew(lease))
+    if not stages.is_finished(run, files):
+        with child_process(command.arguments, files) as child:
+            runs.renew(lease, process_group=child.pid, activity=command.activity)
+            watch = _Watch(child=child, lease=lease, files=files, base_model=command.base_model)
+            ending = watch.until_ended()
+        if ending == "cancelled":
+            return runs.finish_cancelled(lease)
+        if ending == "released" or child.returncode == STOPPED_WITH_CHECKPOINT:
+            return runs.release(lease)
+        if ending == "stalled":
+            return runs.retry(lease, error=failures.STALLED, activity=failures.STALLED_WAITS)
+        if child.returncode != 0:
+            return failures.end(
+                lease, returncode=child.returncode, log=files.log_tail(), memory_ran_out=watch.memory.ran_out()
+            )
+    runs.renew(lease, process_group=None, activity=gettext_noop("storing the result"))
+    result = stages.collect(run, lease, files)
+    runs.succeed(
+        lease, result=result | {"notes": list(command.notes)}, register=lambda: stages.register(run, files, result)
+    )
+    return None
+
+
+@contextmanager
+def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.Popen[bytes]]:
+    """The child in its own session; whatever happens, its whole group is gone afterwards."""
+    with files.log.open("ab") as errors, files.output.open("wb") as output:
+        child = children.start(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+    try:
+        yield child
+    finally:
+        children.signal_group(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+class _Watch:
+    """The time between a child's start and its end."""
+
+    def __init__(self, *, child: subprocess.Popen[bytes], lease: Lease, files: RunFiles, base_model: str) -> None:
+        self.child = child
+        self.lease = lease
+        self.files = files
+        self.base_model = base_model
+        self.renewed = time.monotonic()
+        self.shown: dict[str, Any] = {}
+        self.stopping = ""
+        self.kill_at = 0.0
+        self.stall = StallDetector(session=child.pid, folders=[files.path])
+        self.memory = MemoryWatch()
+
+    def until_ended(self) -> str:
+        """ "ended" by itself, "cancelled", "released" because this worker is told to stop, or "stalled".
+
+        Raises LeaseLost, and Refused when the disk is nearly full.
+        """
+        with children.sigterm_is_noted() as was_told:
+            while not self._has_ended():
+                self.memory.look()
+                if was_told() or worker_is_stopping():
+                    self._stop("released", grace=SHUTDOWN_GRACE_SECONDS)
+                if not self.stopping:
+                    estimates.refuse_full_disk()
+                    if self.stall.is_stalled():
+                        log.warning("The process of run %s does nothing any more and is ended.", self.lease.run_id)
+                        return "stalled"
+                try:
+                    close_old_connections()
+                    self._report()
+                    if runs.is_cancel_requested(self.lease):
+                        self._stop("cancelled", grace=CANCEL_GRACE_SECONDS)
+                except DatabaseError:
+                    # The database may be restarting. While the lease lasts nobody else takes the run.
+                    log.exception("Run %s could not be written", self.lease.run_id)
+                    if time.monotonic() - self.renewed > runs.LEASE.total_seconds():
+                        raise LeaseLost(
+                            f"the database was away for longer than the lease of run {self.lease.run_id}"
+                        ) from None
+                if self.stopping and time.monotonic() > self.kill_at:
+                    children.signal_group(self.child.pid, signal.SIGKILL)
+        self._report()
+        # A child that finished its work before it saw the signal has ended well all the same.
+        return "ended" if self.child.returncode == 0 or not self.stopping else self.stopping
+
+    def _has_ended(self) -> bool:
+        try:
+            self.child.wait(timeout=TICK_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _stop(self, ending: str, *, grace: float) -> None:
+        """Ask the child to save and leave. A worker that goes away doesn't wait for a cancelled run's long grace."""
+        deadline = time.monotonic() + grace
+        if not self.stopping:
+            children.signal_group(self.child.pid, signal.SIGTERM)
+            self.stopping, self.kill_at = ending, deadline
+        self.kill_at = min(self.kill_at, deadline)
+
+    def _report(self) -> None:
+        """Write what is new, and renew the lease when it is time. Raises LeaseLost."""
+        rows = self.files.new_metrics()
+        if rows:
+            runs.record_metrics(self.lease, rows)
+        seen: dict[str, Any] = {"log": self.files.log_tail()[-runs.LOG_CHARACTERS :]}
+        if (progress := self.files.progress()) is not None:
+            seen["progress"] = progress
+        if activity := self._activity():
+            seen["activity"] = activity
+        changed = {name: value for name, value in seen.items() if self.shown.get(name) != value}
+        if changed or rows or time.monotonic() - self.renewed > RENEW_SECONDS:
+            runs.renew(self.lease, **changed)
+            self.renewed = time.monotonic()
+            self.shown |= changed
+
+    def _activity(self) -> str:
+        if self.stopping:
+            return gettext_noop("stopping: saving a checkpoint")
+        if self.base_model and not self.files.is_started:
+            return stages.base_model_activity(self.base_model)
+        return ""
+
+
+def end_leftovers() -> None:
+    """End process groups that dead workers of this machine left behind, before another run is claimed here."""
+    prefix = workers.host() + "/"
+    holders = TrainingRun.objects.filter(process_group__isnull=False, worker__startswith=prefix)
+    dead = set(workers.dead_here(holders))
+    for run in holders.filter(worker__in=dead):
+        group = run.process_group
+        if group is not None and _is_of_run(group, RunFiles(run).path):
+            log.warning("Ending the process group %s that a dead worker of run %s left behind", group, run.pk)
+            children.signal_group(group, signal.SIGKILL)
+
+
+def _is_of_run(process_id: int, folder: Path) -> bool:
+    """Whether the process is models_core at work in the run's folder: process ids are used again."""
+    try:
+        arguments = Path(f"/proc/{process_id}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return False
+    return "models_core" in arguments and any(word.startswith(f"{folder}/") for word in arguments)

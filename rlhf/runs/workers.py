@@ -1,0 +1,97 @@
+"""Which workers are alive and what they listen to, and the process a run is held by."""
+
+import os
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import TypedDict
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from rlhf.models import TrainingRun, WorkerHeartbeat
+from rlhf.runs import machine
+
+BEAT_SECONDS = 10.0
+ALIVE = timedelta(seconds=45)
+
+
+class Offered(TypedDict):
+    """What the workers of a queue have for a run; None where no worker says."""
+
+    cores: int | None
+    memory: int | None
+    disk_free: int
+
+
+def host() -> str:
+    """This machine, as far as process ids mean the same: containers of one host name differ in their namespace."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:
+        namespace = "0"
+    return f"{socket.gethostname()}/{namespace}"
+
+
+def holder() -> str:
+    """The name under which this process holds runs."""
+    return f"{host()}/{os.getpid()}"
+
+
+def dead_here(runs: QuerySet[TrainingRun]) -> list[str]:
+    """Holders of these runs that were processes of this machine and are gone."""
+    prefix = host() + "/"
+    names = runs.filter(worker__startswith=prefix).values_list("worker", flat=True)
+    return [name for name in names if not _is_alive(name.removeprefix(prefix))]
+
+
+def _is_alive(process_id: str) -> bool:
+    try:
+        state = Path(f"/proc/{int(process_id)}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError, IndexError):
+        return False
+    return state not in ("Z", "X")
+
+
+def beat(*, name: str, queues: list[str]) -> None:
+    """A worker says that it is alive."""
+    WorkerHeartbeat.objects.update_or_create(
+        name=name,
+        defaults={
+            "queues": queues,
+            "host": host(),
+            "process_id": os.getpid(),
+            "capacity": machine.capacity(settings.HONE_DATA),
+            "seen_at": timezone.now(),
+        },
+    )
+
+
+def leave(*, name: str) -> None:
+    """A worker says goodbye."""
+    WorkerHeartbeat.objects.filter(name=name).delete()
+
+
+def listening() -> set[str]:
+    """The queues that a living worker listens to."""
+    return {queue for worker in _alive() for queue in worker.queues}
+
+
+def capacity(queue: str) -> Offered:
+    """The most that one living worker of a queue offers; where there is none, what is known of the disk here."""
+    found = [worker.capacity for worker in _alive() if queue in worker.queues and worker.capacity]
+    here = machine.disk_free(settings.HONE_DATA)
+    return Offered(
+        cores=max((each["cores"] for each in found), default=None),
+        memory=max((each["memory"] for each in found if each["memory"] is not None), default=None),
+        disk_free=max((each["disk_free"] for each in found), default=here),
+    )
+
+
+def _alive() -> QuerySet[WorkerHeartbeat]:
+    return WorkerHeartbeat.objects.filter(seen_at__gt=timezone.now() - ALIVE)
+
+
+def is_listening(queue: str) -> bool:
+    return queue in listening()

@@ -1,0 +1,20 @@
+"""What people's side asks for becomes a message to a worker."""
+
+from typing import Any
+
+from annotate.models import AnswerRequest
+from rlhf.loop import sampling
+from rlhf.runs import runs
+
+
+def build_snapshot(*, snapshot_id: int, **kwargs: Any) -> None:
+    runs.send("rlhf.build_snapshot", snapshot_id)
+
+
+def fulfil_requests(*, request_ids: list[int], **kwargs: Any) -> None:
+    """Who waits in a chat gets a run at once, with a place in its queue; the rest is a worker's affair."""
+    requests = AnswerRequest.objects.filter(pk__in=request_ids)
+    awaited = set(requests.filter(purpose=AnswerRequest.Purpose.CHAT).values_list("pk", flat=True))
+    sampling.fulfil(awaited)
+    if others := [key for key in request_ids if key not in awaited]:
+        runs.send("rlhf.fulfil_requests", others)

@@ -1,0 +1,296 @@
+"""Every address of annotate and rlhf, asked for what belongs to a colleague or to another project, by everybody and by
+every method and branch: refused, with nothing of its text shown and nothing in the database changed.
+"""
+
+import ast
+import hashlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.test import Client
+from django.urls import URLPattern, URLResolver
+
+from annotate import urls as annotate_urls
+from config import request_limits
+from rlhf import urls as rlhf_urls
+from tests.cast import Cast, key_of, keys_of
+from tests.records import Records, make_records
+
+ROOT = Path(__file__).resolve().parents[3]
+LABELING = frozenset({"manager", "reviewer", "labeler", "second_labeler", "admin"})
+REVIEWING = frozenset({"manager", "reviewer", "admin"})
+TRAINING = frozenset({"manager", "researcher", "admin"})
+MANAGING = frozenset({"manager", "admin"})
+MEMBERS = frozenset({"manager", "researcher", "reviewer", "labeler", "second_labeler", "admin"})
+OUTSIDE = frozenset({"outsider"})
+READ, WRITE, BOTH = frozenset({"GET", "HEAD"}), frozenset({"POST"}), frozenset({"GET", "HEAD", "POST"})
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Who reaches a record by this address by which methods; `own`: only its owner does."""
+
+    may: frozenset[str]
+    methods: frozenset[str]
+    own: bool = False
+
+
+# Every address that names a record of a project. One that is in none of the three tables fails a test.
+NAMING = {
+    "task": Address(LABELING, READ, own=True),
+    "submit": Address(LABELING, WRITE, own=True),
+    "undo": Address(LABELING, WRITE, own=True),
+    "skip": Address(LABELING, WRITE, own=True),
+    "report": Address(LABELING, WRITE, own=True),
+    "draft": Address(LABELING, BOTH, own=True),
+    "chat": Address(LABELING, WRITE, own=True),
+    "answers": Address(LABELING, READ, own=True),
+    "exam_answer": Address(LABELING, WRITE, own=True),
+    "exam_draft": Address(LABELING, BOTH, own=True),
+    "exam_item": Address(MANAGING, WRITE),
+    "exam_candidate": Address(MANAGING, WRITE),
+    "review_judgment": Address(REVIEWING, BOTH),
+    "resolve_report": Address(REVIEWING, WRITE),
+    "withdraw_invitation": Address(MANAGING, WRITE),
+    "reset_password": Address(MANAGING, WRITE),
+    "remove_role": Address(MANAGING, WRITE),
+    "mark_prompt": Address(MANAGING, WRITE),
+    "download": Address(TRAINING, READ),
+    "rlhf:run": Address(TRAINING, READ),
+    "rlhf:metrics": Address(TRAINING, READ),
+    "rlhf:frontier_file": Address(TRAINING, READ),
+    "rlhf:report": Address(TRAINING, READ),
+    "rlhf:report_file": Address(TRAINING, READ),
+    "rlhf:cancel_run": Address(TRAINING, WRITE),
+    "rlhf:promote": Address(TRAINING, BOTH),
+    "rlhf:roll_back": Address(TRAINING, BOTH),
+    "rlhf:cancel_round": Address(TRAINING, WRITE),
+}
+# Addresses of a project that name no record of it.
+PROJECT_ALONE = {
+    *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
+    *("make_account", "choose_kind"),
+    *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "exports"),
+    *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:choices", "rlhf:choose"),
+    *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_policy"),
+}
+WITHOUT_A_PROJECT = {
+    "home",
+    "invitation",
+    "account",
+    "keys",
+    "notices",
+    "new_project",
+    "preferences",
+    "catalogue",
+    "rlhf:model_status",
+}
+
+
+def named_routes() -> dict[str, str]:
+    """{name: route} of every address of the two packages."""
+    found = {pattern.name or "": str(pattern.pattern) for pattern in annotate_urls.urlpatterns}
+    for pattern in rlhf_urls.urlpatterns:
+        inner = pattern.url_patterns if isinstance(pattern, URLResolver) else [pattern]
+        prefix = str(pattern.pattern) if isinstance(pattern, URLResolver) else ""
+        for each in inner:
+            assert isinstance(each, URLPattern)
+            found[f"rlhf:{each.name}"] = prefix + str(each.pattern)
+    return found
+
+
+ROUTES = named_routes()
+
+
+def paths(name: str, records: Records, slug: str) -> list[str]:
+    """The address with each of the records' numbers in it."""
+    route = "/" + ROUTES[name].replace("<slug:slug>", slug).replace("<path:name>", "x.jsonl")
+    if "<int:" not in route:
+        return [route]
+    parameter = route.partition("<int:")[2].partition(">")[0]
+    return [route.replace(f"<int:{parameter}>", str(number)) for number in records.named(parameter)]
+
+
+def forms(name: str, records: Records) -> list[dict[str, Any]]:
+    """What the pages of these records would send, branch by branch."""
+    client = {"client_id": str(uuid.uuid4()), "seconds": "1"}
+    ranks = {f"rank-{key}": "1" for key in keys_of(records.open["compare"])}
+    exam_ranks = {f"rank-{key}": "1" for key in keys_of(records.exam_answer)}
+    offers = [offer.pk for offer in records.offers]
+    key = key_of(records.open["chat"], offers[0])
+    return {
+        "submit": [client | ranks, client | ranks | {"back": "mine"}, client | {"text": "mine"}, {}],
+        "undo": [{}],
+        "skip": [{"skip_reason": "broken"}, {"skip_reason": "upsetting"}, {}],
+        "report": [{"report_reason": "broken", "report_note": "n"}, {}],
+        "draft": [ranks | {"draft_version": "9", "draft_base": "0", "draft_page": "p"}, {"draft_version": "x"}, {}],
+        "chat": [
+            *({"after": "0", act: str(offer)} for act in ("pick", "edit") for offer in (offers[0], key)),
+            *({"after": "0", "act": act, "text": "t"} for act in ("ask", "write", "say", "take_back", "other", "")),
+            {"after": "0", "act": "ask", "instead_of": "1"},
+            {"after": "0", "act": "write", "text": "t", "edited_from": key},
+            {"after": "x", "edit": str(offers[0])},
+            {},
+        ],
+        "exam_answer": [client | exam_ranks, client | {"all_unacceptable": "1"}, {}],
+        "exam_draft": [exam_ranks | {"draft_version": "9"}, {}],
+        "exam_item": [{}, {"remove": "1"}, {"judgment": "1"}],
+        "exam_candidate": [{}, {"waive": "1"}, {"annul": "1"}],
+        "review_judgment": [{"comment": "again"}, {}],
+        "reset_password": [{}],
+        "remove_role": [{"role": "labeler"}, {"role": "manager"}, {}],
+        "mark_prompt": [{"sensitive": "yes"}, {}],
+    }.get(name, [{}])
+
+
+def requests(name: str, records: Records) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
+    """(method, form, headers)."""
+    for headers in ({}, {"HX-Request": "true"}):
+        for method in METHODS:
+            branches = forms(name, records) if method == "POST" and "POST" in NAMING[name].methods else [{}]
+            yield from ((method, form, headers) for form in branches)
+
+
+def database() -> str:
+    """A digest of every row of ours."""
+    digest = hashlib.sha256()
+    for label in ("annotate", "rlhf"):
+        for model in apps.get_app_config(label).get_models(include_auto_created=True):
+            digest.update(repr(list(model._default_manager.order_by("pk").values_list())).encode())
+    return digest.hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def as_often_as_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends more costly requests than a person does is told so, whatever they are."""
+    monkeypatch.setattr(request_limits, "COSTLY", {})
+
+
+@pytest.fixture
+def people(cast: Cast) -> dict[str, Client]:
+    names = ("manager", "researcher", "reviewer", "labeler", "second_labeler", "outsider", "admin")
+    clients = {name: Client() for name in names}
+    for name, client in clients.items():
+        client.force_login(getattr(cast, name))
+    return clients | {"anonymous": Client()}
+
+
+def expected(name: str, who: str, method: str, *, elsewhere: bool) -> set[int]:
+    """The answers that are right for somebody who asks for a record that isn't theirs."""
+    address = NAMING[name]
+    if method not in address.methods:
+        return {405}
+    if who == "anonymous":
+        return {302}
+    if who == "outsider":
+        return {404}
+    if who not in address.may:
+        return {403}
+    return {404} if elsewhere else {403}
+
+
+def refuse_all(name: str, people: dict[str, Client], records: Records, *, elsewhere: bool, but: set[str]) -> None:
+    before = database()
+    for who, client in people.items():
+        if who in but:
+            continue
+        for path in paths(name, records, "kindness"):
+            for method, form, headers in requests(name, records):
+                ask = getattr(client, method.lower())
+                answer = (
+                    ask(path, form, headers=headers)
+                    if method in ("GET", "HEAD", "POST")
+                    else ask(path, data=f"after=0&edit={records.offers[0].pk}", headers=headers)
+                )
+                said = f"{method} {path} {form} as {who}: {answer.status_code}"
+                allowed = expected(name, who, method, elsewhere=elsewhere)
+                # To a script a redirection to the sign-in page is said as 401.
+                allowed = {401} if allowed == {302} and headers else allowed
+                assert answer.status_code in allowed, said
+                assert records.mark not in b"".join(answer).decode(errors="replace"), said
+        assert database() == before, f"{name} as {who} changed something"
+
+
+def test_every_address_is_classified() -> None:
+    naming = {name for name, route in ROUTES.items() if "<int:" in route}
+    assert naming == set(NAMING)
+    assert set(ROUTES) - naming == PROJECT_ALONE | WITHOUT_A_PROJECT
+    assert all(route.startswith("p/<slug:slug>/") for name, route in ROUTES.items() if name not in WITHOUT_A_PROJECT)
+
+
+@pytest.mark.parametrize("name", sorted(NAMING))
+def test_what_belongs_to_another_project_is_not_there(cast: Cast, people: dict[str, Client], name: str) -> None:
+    records = make_records(cast.other_project, cast.outsider, "ELSEWHERES-TEXT")
+    refuse_all(name, people, records, elsewhere=True, but=set())
+    # Nor by its own project's address, to whoever isn't a member there.
+    for path in paths(name, records, cast.other_project.slug):
+        for method in sorted(NAMING[name].methods):
+            for who in ("manager", "labeler"):
+                answer = getattr(people[who], method.lower())(path, {"edit": records.offers[0].pk, "after": 0})
+                assert answer.status_code == 404, f"{method} {path} as {who}"
+
+
+@pytest.mark.parametrize("name", sorted(name for name, address in NAMING.items() if address.own))
+def test_what_is_a_colleagues_own_is_refused_to_everybody_else(
+    cast: Cast, people: dict[str, Client], name: str
+) -> None:
+    records = make_records(cast.project, cast.second_labeler, "COLLEAGUES-TEXT")
+    refuse_all(name, people, records, elsewhere=False, but={"second_labeler"})
+
+
+@pytest.mark.parametrize("name", sorted(name for name, address in NAMING.items() if not address.own))
+def test_what_a_role_reaches_is_refused_to_the_other_roles(cast: Cast, people: dict[str, Client], name: str) -> None:
+    records = make_records(cast.project, cast.second_labeler, "COLLEAGUES-TEXT")
+    refuse_all(name, people, records, elsewhere=False, but=set(NAMING[name].may))
+
+
+@pytest.mark.parametrize("name", sorted(NAMING))
+def test_whoever_may_reaches_the_same_records(cast: Cast, people: dict[str, Client], name: str) -> None:
+    """The refusals above are no accident of the numbers: whoever may have the record gets past them."""
+    records = make_records(cast.project, cast.second_labeler, "COLLEAGUES-TEXT")
+    address = NAMING[name]
+    who = "second_labeler" if address.own else "admin"
+    for path in paths(name, records, "kindness"):
+        for method in sorted(address.methods):
+            answer = getattr(people[who], method.lower())(path, {"after": "0", "edit": str(records.offers[0].pk)})
+            not_there = {"rlhf:frontier_file", "rlhf:report", "rlhf:report_file", "download"}  # no file was written
+            reached = {200, 204, 302, 400, 409} | ({404} if name in not_there else set())
+            reached |= {403} if name == "answers" and f"/{records.open['chat'].pk}/" not in path else set()
+            # A member has no such role; the labeler himself isn't one who may be managed away.
+            reached |= {404} if name == "remove_role" else set()
+            assert answer.status_code in reached, f"{method} {path}: {answer.status_code}"
+
+
+def test_views_load_records_by_the_one_way_only() -> None:
+    """No view asks the database for a record by number itself."""
+    offences = []
+    for path in [*(ROOT / "annotate/views").rglob("*.py"), *(ROOT / "rlhf/views").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            by_number = {"pk", "id"} & {keyword.arg for keyword in node.keywords}
+            source = ast.unparse(node)
+            is_own = any(own in source for own in ("pk=request.user.pk", "pk=user.pk", "own.filter(pk="))
+            is_query = called in ("get", "filter", "exclude") and by_number and not is_own
+            if called in ("get_object_or_404", "get_list_or_404") or is_query:
+                offences.append(f"{path.relative_to(ROOT)}:{node.lineno}: {source[:90]}")
+    assert offences == []
+
+
+def test_a_kind_of_record_without_a_rule_is_refused(cast: Cast, rf: Any) -> None:
+    from annotate import access
+    from annotate.models import Rubric
+    from annotate.people.permissions import capabilities
+
+    request = rf.get("/")
+    request.user, request.project = cast.admin, cast.project
+    request.capabilities = capabilities(cast.admin, cast.project)
+    with pytest.raises(LookupError):
+        access.load(request, Rubric, pk=1)

@@ -1,0 +1,214 @@
+"""Every address given what no page sends: an answer below 500, and a redirection to nowhere but this site."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from annotate.forms.data_files import ImportForm, SnapshotForm
+from annotate.forms.people import AddAccountForm, InviteForm
+from annotate.forms.project import ProjectForm
+from annotate.forms.tasks import ExamForm, KindsForm, NewTasksForm
+from annotate.models import Membership
+from annotate.people import invitations
+from annotate.people.keyboard_shortcuts import DEEDS
+from annotate.views.account import AccountForm
+from rlhf.forms import LoopPolicyForm, RoundsForm, RunForm, SampleForm
+from tests.annotate.people.test_record_access import NAMING, ROUTES, as_often_as_wanted, paths
+from tests.cast import PASSWORD, Cast
+from tests.records import Records, make_records
+
+LONG = "x" * 30_000
+ODD = [
+    "",
+    " ",
+    "yes",
+    "-1",
+    "0",
+    "9" * 30,
+    "1e309",
+    "NaN",
+    "²",
+    "٣",
+    "\0",
+    "a\r\nSet-Cookie: a=b",
+    "//evil.example/",
+    "\\\\evil.example",
+    "/\\evil.example",
+    "javascript:alert(1)",
+    "http://[",
+    "{}",
+    "[[1]]",
+    "%s%n%(x)s{0}",
+    "\u202e\ufffe\U000e0001",
+    LONG,
+]
+__all__ = ["as_often_as_wanted"]
+
+TRIPPING = ["9" * 30, "NaN", "²", "\0", "[[1]]"]
+WORK = ["client_id", "seconds", "comment", "rubric", "margin", "preference", "improved_from", "improved_text", "text"]
+WORK += ["rank-1", "rank-", "rating-1-x", "rating-", "flag-1", "note-1", "all_unacceptable", "back", "shown"]
+WORK += ["kind", "use_case", "language", "query-0", "response-0", "query-²", "response-99999999999", "pairs"]
+CHAT = ["after", "pick", "edit", "act", "text", "instead_of", "edited_from"]
+DRAFT = [*WORK, "draft_version", "draft_base", "draft_page"]
+# The fields that each address reads. One that isn't here fails a test.
+FIELDS: dict[str, list[str]] = {
+    "preferences": ["language", "theme", "next"],
+    "account": [*AccountForm.base_fields],
+    "notices": ["x"],
+    "choose_kind": ["kind"],
+    "keys": [*(deed.name for deed in DEEDS), "reset", "off"],
+    "invitation": ["username", "full_name", "password", "again"],
+    "new_project": [*ProjectForm.base_fields],
+    "submit": WORK,
+    "undo": ["x"],
+    "skip": ["skip_reason", "skip_note"],
+    "report": ["report_reason", "report_note", "back"],
+    "draft": DRAFT,
+    "chat": CHAT,
+    "preview": ["text"],
+    "exam_start": ["x"],
+    "exam_answer": WORK,
+    "exam_draft": DRAFT,
+    "exam_settings": [*ExamForm.base_fields],
+    "exam_item": ["remove", "judgment"],
+    "exam_candidate": ["waive", "annul"],
+    "tasks": [*NewTasksForm.base_fields],
+    "task_kinds": [*KindsForm.base_fields],
+    "withdraw_tasks": ["kind", "restore"],
+    "review_judgment": ["comment", "accept"],
+    "resolve_report": ["x"],
+    "settings": [*ProjectForm.base_fields, "archive"],
+    "people": [*InviteForm.base_fields, "username", "role"],
+    "make_account": [*AddAccountForm.base_fields],
+    "withdraw_invitation": ["x"],
+    "reset_password": ["x"],
+    "remove_role": ["role"],
+    "mark_prompt": ["sensitive"],
+    "import": [*ImportForm.base_fields],
+    "exports": [*SnapshotForm.base_fields],
+    "rlhf:new_run": [],
+    "rlhf:cancel_run": ["x"],
+    "rlhf:sample": [*SampleForm.base_fields],
+    "rlhf:promote": ["x"],
+    "rlhf:roll_back": ["x"],
+    "rlhf:choose": ["x"],
+    "rlhf:start_loop": [*RoundsForm.base_fields],
+    "rlhf:loop_policy": [*LoopPolicyForm.base_fields],
+    "rlhf:cancel_round": ["x"],
+}
+READ_ONLY = {
+    *("home", "catalogue", "overview", "work", "ahead", "task", "answers", "exam", "mine", "review", "guidelines"),
+    *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:frontier_file", "rlhf:report"),
+    *("rlhf:report_file", "rlhf:models", "rlhf:choices", "rlhf:loop", "rlhf:model_status"),
+}
+QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]
+
+
+@pytest.fixture
+def records(cast: Cast) -> Records:
+    """The manager's own, who labels too and so has two roles."""
+    Membership.objects.create(user=cast.manager, project=cast.project, role="labeler")
+    return make_records(cast.project, cast.manager, "OWN")
+
+
+@pytest.fixture
+def manager(cast: Cast) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(cast.manager)
+    return client
+
+
+def addresses(name: str, records: Records) -> list[str]:
+    found = [path.replace("<slug:stage>", "ppo") for path in paths(name, records, records.project.slug)]
+    found = [path.replace("<slug:language>.<slug:version>", "en.x") for path in found]
+    if name != "invitation":
+        return found
+    _, token = invitations.invite(project=records.project, by=records.owner, roles=["labeler"])
+    return [path.replace("<slug:token>", each) for path in found for each in (token, "x", "-" * 300)]
+
+
+def fields_of(name: str, records: Records) -> list[str]:
+    if name == "rlhf:new_run":
+        return [*RunForm(project=records.project, stage="ppo").fields]
+    return FIELDS[name]
+
+
+def posts(names: list[str], *, one_by_one: bool) -> Iterator[dict[str, str]]:
+    """Each value in every field, and those that number parsers trip over in each field alone."""
+    for odd in ODD:
+        yield dict.fromkeys(names, odd)
+    for name in names if one_by_one else []:
+        others = {"after": "0"} if name in CHAT and name != "after" else {}
+        yield from (others | {name: odd} for odd in TRIPPING)
+
+
+def check(answer: Any, said: str) -> None:
+    assert answer.status_code < 500, said
+    if 300 <= answer.status_code < 400:
+        where = answer["Location"]
+        assert where.startswith("/"), said
+        assert not where.startswith(("//", "/\\")), said
+
+
+def test_every_address_is_here() -> None:
+    assert set(ROUTES) == set(FIELDS) | READ_ONLY
+    assert not set(FIELDS) & READ_ONLY
+    assert {name for name, address in NAMING.items() if "POST" in address.methods} <= set(FIELDS)
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_a_form_with_odd_values_is_answered(manager: Client, records: Records, name: str) -> None:
+    for number, path in enumerate(addresses(name, records)):
+        for form in posts(fields_of(name, records), one_by_one=number == 0 or name == "chat"):
+            check(manager.post(path, form), f"{path} {str(form)[:200]}")
+        for body, kind in (
+            (b"{", "application/json"),
+            (b"--x", "multipart/form-data; boundary=x"),
+            (b"\xff=%ff&%00=%zz", FORM),
+        ):
+            check(manager.post(path, data=body, content_type=kind), f"{path} {body!r}")
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("name", sorted(set(ROUTES)))
+def test_an_address_with_odd_queries_is_answered(manager: Client, records: Records, name: str) -> None:
+    for path in addresses(name, records):
+        for query in [*(dict.fromkeys(QUERY, odd) for odd in ODD if odd != LONG), {"words": LONG[:3000]}]:
+            check(manager.get(path, query), f"{path}?{str(query)[:200]}")
+
+
+@pytest.mark.parametrize("wanted", [*ODD, "annotate:home", "home", "./work", "?a=b", "/\t/evil.example", "/a\x7f"])
+def test_a_choice_of_language_leads_to_a_page_of_this_site(client: Client, wanted: str) -> None:
+    answer = client.post("/preferences", {"language": "en", "next": wanted})
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+
+
+@pytest.mark.parametrize("wanted", [*ODD, "annotate:home", "./work", "?a=b", "/\t/evil.example"])
+def test_a_sign_in_leads_to_a_page_of_this_site(cast: Cast, wanted: str) -> None:
+    cache.clear()  # which counts how often somebody changes a password
+    client = Client(raise_request_exception=False)
+    signed_in = client.post("/accounts/login/", {"login": "labeler", "password": PASSWORD, "next": wanted})
+    assert (signed_in.status_code, signed_in["Location"]) == (302, "/")
+    change = {"oldpassword": PASSWORD, "password1": "a door of one's own", "password2": "a door of one's own"}
+    changed = client.post("/accounts/password/change/", change | {"next": wanted})
+    assert (changed.status_code, changed["Location"]) == (302, "/")
+    signed_out = client.post("/accounts/logout/", {"next": wanted})
+    assert (signed_out.status_code, signed_out["Location"]) == (302, "/accounts/login/")
+
+
+def test_a_choice_of_language_leads_back_to_where_it_was_made(client: Client) -> None:
+    answer = client.post("/preferences", {"language": "en", "next": "/p/kindness/work/?done=3&x=%E4%BD%A0"})
+    assert answer["Location"] == "/p/kindness/work/?done=3&x=%E4%BD%A0"
+
+
+@pytest.mark.parametrize("deed", ["waive", "annul"])
+def test_a_candidate_with_two_roles_is_one_person(cast: Cast, manager: Client, deed: str) -> None:
+    for role in ("labeler", "reviewer", "researcher"):
+        Membership.objects.get_or_create(user=cast.second_labeler, project=cast.project, role=role)
+    answer = manager.post(f"/p/kindness/exam/people/{cast.second_labeler.pk}", {deed: "1"})
+    assert (answer.status_code, answer["Location"]) == (302, "/p/kindness/exam/settings/")

@@ -1,0 +1,122 @@
+"""The process that keeps a model loaded between calls, fed through a pipe."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models_core.commands import live, sample
+from models_core.contract.settings import SampleConfig
+from models_core.contract.stopping import StopSignal
+from tests.models_core.tiny import make_tiny_model
+
+CPU = torch.device("cpu")
+SETTINGS = {"precision": "fp32", "max_length": 128, "max_new_tokens": 6, "seed": 3}
+LOADING = {"state": "loading"}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("models")
+    return [str(make_tiny_model(folder / str(seed), seed=seed)) for seed in (0, 1)]
+
+
+def call(model: str, text: str = "How?", **values: Any) -> dict[str, Any]:
+    prompt = [{"role": "user", "content": text}]
+    return {"id": "7", "prompt": prompt, "model": model, "samples": 3, "settings": SETTINGS} | values
+
+
+Served = Callable[..., list[Mapping[str, Any]]]
+
+
+@pytest.fixture
+def served() -> Served:
+    """What is told to these calls, all of them written before the first is read; then their end."""
+
+    def serve(*calls: object, idle: float = 60.0) -> list[Mapping[str, Any]]:
+        read, write = os.pipe()
+        os.write(
+            write, b"".join((one if isinstance(one, bytes) else json.dumps(one).encode()) + b"\n" for one in calls)
+        )
+        os.close(write)
+        told: list[Mapping[str, Any]] = []
+        summary = live.serve(calls=read, tell=told.append, device=CPU, stop=StopSignal(), idle=idle)
+        os.close(read)
+        assert summary == {"answered": len(calls)}
+        return told
+
+    return serve
+
+
+def last_words(told: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [line for line in told if "state" not in line]
+
+
+def test_answers_are_those_that_sample_writes(served: Served, models: list[str], tmp_path: Path) -> None:
+    data, out = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    data.write_text(json.dumps({"id": "7", "prompt": call("")["prompt"]}) + "\n")
+    settings = SampleConfig(**SETTINGS)
+    sample.run(settings, model=models[0], data=data, samples=3, out=out, device=CPU, stop=StopSignal())
+    (row,) = last_words(served(call(models[0])))
+    written = json.loads(out.read_text())
+    assert row["id"] == written["id"]
+    assert [item["text"] for item in row["responses"]] == [item["text"] for item in written["responses"]]
+    assert [item.keys() for item in row["responses"]] == [item.keys() for item in written["responses"]]
+
+
+def test_a_model_is_loaded_once_and_again_only_after_another(served: Served, models: list[str]) -> None:
+    first, second = models
+    told = served(call(first), call(first, "And then?"), call(second), call(first))
+    assert [line for line in told if line == LOADING] == [LOADING] * 3
+    assert told[0] == LOADING
+    assert len(last_words(told)) == 4
+
+
+def test_says_how_many_answers_are_there(served: Served, models: list[str]) -> None:
+    told = [line for line in served(call(models[0])) if line.get("state") == "answering"]
+    assert told[0] == {"state": "answering", "done": 0, "total": 3}
+    assert told[-1] == {"state": "answering", "done": 3, "total": 3}
+    assert [line["done"] for line in told] == sorted(line["done"] for line in told)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (b"{", "A call is a JSON object on a line of its own."),
+        (b"[]", "A call has the fields id, prompt, model, samples, settings; model is missing or wrong."),
+        ({"samples": "3"}, "A call has the fields id, prompt, model, samples, settings; samples is missing or wrong."),
+        ({"samples": 0}, "samples is 0; it must be a whole number from 1 to 1024."),
+        ({"prompt": []}, '"prompt" must be a non-empty list of turns'),
+        ({"settings": {"temperature": -1}}, "The setting temperature must be a number from 0 to 100, not -1."),
+        ({"settings": {"best_of": 4}}, "best_of needs a reward model to choose by: --reward RM."),
+        ({"model": "/no/where"}, "There is no model folder /no/where."),
+    ],
+)
+def test_a_call_that_cannot_be_answered_gets_a_sentence_and_the_next_an_answer(
+    served: Served, models: list[str], broken: object, reason: str
+) -> None:
+    wrong = call(models[0]) | broken if isinstance(broken, dict) else broken
+    refused, answered = last_words(served(wrong, call(models[0])))
+    assert refused == {"error": reason}
+    assert len(answered["responses"]) == 3
+
+
+def test_ends_when_nobody_asks(models: list[str]) -> None:
+    read, write = os.pipe()
+    told: list[Mapping[str, Any]] = []
+    assert live.serve(calls=read, tell=told.append, device=CPU, stop=StopSignal(), idle=0.05) == {"answered": 0}
+    os.close(read)
+    os.close(write)
+
+
+def test_ends_when_it_is_asked_to(models: list[str]) -> None:
+    read, write = os.pipe()
+    stop = StopSignal()
+    stop.requested = True
+    assert live.serve(calls=read, tell=lambda _: None, device=CPU, stop=stop, idle=60.0) == {"answered": 0}
+    os.close(read)
+    os.close(write)

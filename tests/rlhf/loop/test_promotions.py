@@ -1,0 +1,154 @@
+"""What is in use: shown before it changes, remembered, and gone back from."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from annotate.models import Snapshot
+from rlhf.loop import versions
+from rlhf.models import ModelVersion, Promotion, TrainingRun
+from tests.cast import Cast
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def messages(nothing_sent: None) -> None:
+    """No worker hears of anything."""
+
+
+@pytest.fixture
+def policies(cast: Cast, base: ModelVersion) -> list[ModelVersion]:
+    return [
+        ModelVersion.objects.create(
+            project=cast.project, kind="policy", number=n, folder=f"runs/{n}", metrics={"kl": n}
+        )
+        for n in (1, 2)
+    ]
+
+
+@pytest.fixture
+def client(cast: Cast) -> Client:
+    signed_in = Client()
+    signed_in.force_login(cast.researcher, backend="django.contrib.auth.backends.ModelBackend")
+    return signed_in
+
+
+def url(cast: Cast, name: str, *arguments: Any) -> str:
+    return reverse(f"rlhf:{name}", args=[cast.project.slug, *arguments])
+
+
+def promote(*models: ModelVersion) -> None:
+    for version in models:
+        versions.promote(version, by=None)
+
+
+def test_what_was_rolled_back_from_is_not_offered_again(base: ModelVersion, policies: list[ModelVersion]) -> None:
+    first, second = policies
+    promote(first, second)
+    assert versions.roll_back(second, by=None) == first
+    assert versions.previous(first) == base
+    assert versions.roll_back(first, by=None) == base
+    assert versions.previous(base) is None
+
+
+def test_a_promotion_after_going_back_is_gone_back_from_to_where_it_began(
+    base: ModelVersion, policies: list[ModelVersion]
+) -> None:
+    first, second = policies
+    promote(first)
+    versions.roll_back(first, by=None)
+    promote(second, first, second)
+    assert [versions.roll_back(version, by=None) for version in (second, first, second)] == [first, second, base]
+    changes = Promotion.objects.order_by("pk").values_list("verb", "version__number", "replaced__number")
+    assert list(changes[:3]) == [("promote", 1, None), ("promote", 1, 1), ("roll_back", 1, 1)]
+
+
+def test_promoting_what_is_in_use_changes_nothing(base: ModelVersion, policies: list[ModelVersion]) -> None:
+    promote(policies[0], policies[0])
+    assert Promotion.objects.filter(version=policies[0]).count() == 1
+    assert versions.previous(policies[0]) == base
+
+
+def test_a_model_of_one_demonstration_is_put_into_use_after_a_page_that_says_so(
+    cast: Cast, base: ModelVersion, client: Client
+) -> None:
+    snapshot = Snapshot.objects.create(
+        project=cast.project, kind="demonstrations", state="ready", rows=1, sha256="0" * 64
+    )
+    tuned = ModelVersion.objects.create(project=cast.project, kind="sft", number=1, folder="runs/1", metrics={})
+    TrainingRun.objects.create(
+        project=cast.project, stage="sft", status="succeeded", snapshot=snapshot, produced=tuned, result={}
+    )
+    page = client.get(url(cast, "promote", tuned.pk))
+    said = page.content.decode()
+    assert "It learned from 1 row. That is too little to learn anything general." in said
+    assert "Nothing was measured of it." in said
+    assert "It takes the place of <bdi>Base model 1</bdi>." in said
+
+    # A press of a button that was never on that page changes nothing, nor does one below what is out of date.
+    for posted in ({}, {"instead_of": str(tuned.pk)}, {"instead_of": "nonsense"}):
+        assert client.post(url(cast, "promote", tuned.pk), posted).status_code == 409
+    assert versions.active_policy(cast.project) == base
+    assert client.post(url(cast, "promote", tuned.pk), {"instead_of": str(base.pk)}).status_code == 302
+    assert versions.active_policy(cast.project) == tuned
+
+
+def test_the_page_of_models_lists_what_was_in_use_newest_first(
+    cast: Cast, base: ModelVersion, policies: list[ModelVersion], client: Client
+) -> None:
+    versions.promote(policies[0], by=cast.researcher)
+    versions.roll_back(policies[0], by=cast.researcher)
+    said = client.get(url(cast, "models")).content.decode()
+    assert said.index("rolled back to <bdi>Base model 1</bdi>") < said.index("<bdi>PPO policy 1</bdi> put into use")
+    assert f"/models/{base.pk}/roll-back" not in said
+
+
+def test_a_reward_model_of_which_the_report_says_no_comes_with_a_warning(
+    cast: Cast, base: ModelVersion, client: Client
+) -> None:
+    reward = ModelVersion.objects.create(
+        project=cast.project, kind="reward", number=1, folder="runs/1", metrics={"accuracy": 0.5}
+    )
+    TrainingRun.objects.create(
+        project=cast.project, stage="reward", status="succeeded", produced=reward, result={"ready_for_ppo": False}
+    )
+    said = client.get(url(cast, "promote", reward.pk)).content.decode()
+    assert "Its report doesn’t find it good enough for PPO." in said
+    assert client.post(url(cast, "promote", reward.pk), {"instead_of": ""}).status_code == 302
+    assert versions.active_reward(cast.project) == reward
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_history_of_an_older_database_is_what_its_versions_remember(cast: Cast) -> None:
+    executor = MigrationExecutor(connection)
+    try:
+        executor.migrate([("rlhf", "0004_reward_models_beside")])
+        old = executor.loader.project_state([("rlhf", "0004_reward_models_beside")]).apps
+        model, loop = old.get_model("rlhf", "ModelVersion"), old.get_model("rlhf", "LoopPolicy")
+        loop.objects.create(project_id=cast.project.pk, judgments_per_round=0, prompts_per_round=0)
+        moments = [timezone.now() + timezone.timedelta(minutes=minute) for minute in range(3)]
+        for number, moment in enumerate(moments, start=1):
+            model.objects.create(
+                project_id=cast.project.pk, kind="policy", number=number, folder=f"runs/{number}",
+                active=number == 2, promoted_at=moment, promoted_by_id=cast.manager.pk,
+            )  # fmt: skip
+    finally:
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes())
+    changes = list(Promotion.objects.order_by("pk").values_list("verb", "version__number", "replaced__number", "by"))
+    by = cast.manager.pk
+    assert changes == [
+        ("promote", 1, None, by), ("promote", 2, 1, by), ("promote", 3, 2, by), ("roll_back", 2, 3, None),
+    ]  # fmt: skip
+    second = cast.project.model_versions.get(number=2)
+    previous = versions.previous(second)
+    assert previous is not None
+    assert previous.number == 1
+    policy = cast.project.loop_policy
+    assert (policy.judgments_per_round, policy.prompts_per_round) == (1, 1)

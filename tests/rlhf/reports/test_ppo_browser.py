@@ -1,0 +1,58 @@
+"""A PPO run's page in a real browser: the curve over the divergence, and answers side by side."""
+
+import math
+
+import pytest
+from playwright.sync_api import expect
+
+from rlhf.models import TrainingRun
+from tests import policy_runs
+from tests.browser import SignIn
+from tests.cast import Cast
+from tests.rlhf.views.test_views import url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def run(cast: Cast) -> TrainingRun:
+    return policy_runs.made(cast.project)
+
+
+def test_score_over_the_divergence_comes_first_and_answers_can_be_compared(
+    cast: Cast, run: TrainingRun, sign_in: SignIn
+) -> None:
+    page = sign_in(cast.manager.username, at=url(cast, "run", run.pk), viewport={"width": 1280, "height": 900})
+    figure = page.locator(".curves figure").first
+    figure.locator("canvas").wait_for()
+    assert "Score over √KL" in figure.inner_text()
+    assert [entry.inner_text() for entry in figure.locator(".key span").all()] == [
+        "held-out prompts",
+        "while it learned",
+    ]
+    assert page.locator(".curves canvas").count() == 1 + 6
+    box = figure.locator(".u-over").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 1, box["y"] + 20)
+    assert figure.locator("output").inner_text() == f"√KL {math.sqrt(16**1.5 / 3):.4g}: 1.2"
+    cells = page.locator(".watched").first.locator(".columns > section")
+    assert cells.count() == 4
+    places = [cell.bounding_box() for cell in cells.all()]
+    assert len({round(place["y"]) for place in places if place}) == 1
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Score over √KL as a file (SVG)").click()
+    assert download.value.suggested_filename == f"reward-kl-run-{run.pk}.svg"
+
+
+def test_curves_tell_their_values_in_the_readers_language(cast: Cast, run: TrainingRun, sign_in: SignIn) -> None:
+    cast.manager.language = "zh-hans"
+    cast.manager.save()
+    page = sign_in(cast.manager.username, at=url(cast, "run", run.pk), viewport={"width": 1280, "height": 900})
+    figure = page.locator(".curves figure").nth(1)
+    box = figure.locator(".u-over").bounding_box()
+    assert box is not None
+    expect(figure.locator("output")).to_have_text("第 16 步：2.833")
+    page.mouse.move(box["x"] + 1, box["y"] + 20)
+    expect(figure.locator("output")).to_have_text("第 1 步：0.6931")

@@ -1,0 +1,217 @@
+"""Live answers in a chat: asked for on people's side, given by the active policy in a real worker."""
+
+import os
+import signal
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from annotate.labeling import queue
+from annotate.labeling.chats import live_responses, turns
+from annotate.models import AnswerRequest, Assignment, Demonstration, Response, Task
+from annotate.people.projects import edit_project
+from config.descendants import descendants
+from rlhf.loop import prompts, sampling
+from rlhf.models import LoopPolicy, ModelVersion, TrainingRun
+from rlhf.runs import launch, live, runs
+from tests.cast import Cast, make_prompt, make_responses
+from tests.conftest import StartWorker, end, is_alive, wait_until
+from tests.rlhf.conftest import SAMPLING, TINY, make_prompts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SLOW = {**SAMPLING, "max_new_tokens": 64, "exact": True}
+"""Long enough for something to happen while the model answers."""
+
+
+@pytest.fixture
+def deed(cast: Cast, base: ModelVersion) -> dict[str, object]:
+    """A chat task in the labeler's hands, as arguments of what he does with it."""
+    LoopPolicy.objects.create(project=cast.project, sampling={**SAMPLING, "temperature": 2.0})
+    edit_project(project=cast.project, by=cast.manager, task_kinds=["chat"], responses_per_task=3)
+    cast.project.refresh_from_db()
+    Task.objects.create(project=cast.project, kind=Task.Kind.CHAT, prompt=make_prompt(cast.project))
+    assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
+    assert assignment is not None
+    return {"assignment_id": assignment.pk, "labeler": cast.labeler}
+
+
+@pytest.mark.usefixtures("embedded_broker")
+def test_with_nobody_to_give_them_the_labeler_is_told_to_write(cast: Cast, deed: dict[str, object]) -> None:
+    chat = turns.ask(**deed, after=0)
+    assert "no worker is running" in live_responses.prospect(cast.project, chat.request).sentence
+    assert turns.write(**deed, written="Eight minutes.", after=0).turns[0].text == "Eight minutes."
+
+
+def test_come_from_the_active_policy_through_a_worker_turn_after_turn(
+    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
+) -> None:
+    celery_worker_process("default", "live")
+    chat = turns.ask(**deed, after=0)
+    for after in (0, 2):
+        request = chat.request
+        assert request is not None
+        assert live_responses.prospect(cast.project, request).is_there
+        wait_until(
+            lambda waited=request: AnswerRequest.objects.get(pk=waited.pk).state == "fulfilled",
+            seconds=120,
+            what="live answers",
+        )
+        chat = turns.Chat.of(chat.assignment)
+        assert request.responses.count() == 3
+        assert {offer.author for offer in chat.offers} == {base.author}
+        assert {offer.prompt for offer in chat.offers} == {request.prompt}
+        chat = turns.pick(**deed, response_id=chat.offers[0].pk, after=after)
+        if after == 0:
+            turns.say(**deed, written="And then?", after=1)
+            chat = turns.ask(**deed, after=2)
+    assert len(chat.turns) == 3
+    # Labelers compared them in the chat: nothing of it waits for others, and no model answers its turns by itself.
+    assert not Task.objects.filter(project=cast.project, kind="compare").exists()
+    assert [row["id"] for row in prompts.next_to_answer(cast.project, count=9)] == [str(chat.opening.pk)]
+
+
+def test_wait_in_a_queue_of_their_own_one_run_a_request(cast: Cast, base: ModelVersion) -> None:
+    for text in ("How?", "Why?"):
+        prompt = make_prompt(cast.project, text)
+        for purpose in AnswerRequest.Purpose.values:
+            AnswerRequest.objects.create(project=cast.project, prompt=prompt, responses_wanted=2, purpose=purpose)
+    started = sampling.fulfil(AnswerRequest.objects.values_list("pk", flat=True))
+    assert sorted((run.queue, len(run.options["requests"])) for run in started) == [
+        ("cpu", 2),
+        ("live", 1),
+        ("live", 1),
+    ]
+
+
+def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_loaded(
+    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
+) -> None:
+    """The training never ends; a chat of three turns does, and its model is loaded once."""
+    for prompt in make_prompts(cast, 8):
+        (response,) = make_responses(prompt, "It is.", model="a person")
+        Demonstration.objects.create(prompt=prompt, response=response)
+    long = {**TINY, "epochs": 1000, "batch_size": 1}
+    training = launch.start(project=cast.project, stage="sft", by=cast.manager, config=long)
+    celery_worker_process("default", "cpu")
+    worker = celery_worker_process("live")
+    wait_until(training.run_metrics.exists, seconds=60, what="the training's first step")
+    chat, children = turns.ask(**deed, after=0), set()
+    for after in (0, 2, 4):
+        wait_until(lambda: offers(deed), seconds=60, what="live answers")
+        children.add(answering_process(worker))
+        chat = turns.pick(**deed, response_id=offers(deed)[0].pk, after=after)
+        if after < 4:
+            turns.say(**deed, written="And then?", after=after + 1)
+            turns.ask(**deed, after=after + 2)
+    assert len(chat.turns) == 5
+    assert len(children) == 1
+    training.refresh_from_db()
+    assert training.status == "running"
+    assert {run.status for run in TrainingRun.objects.filter(queue="live")} == {"succeeded"}
+
+
+def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_said_to_have_failed(
+    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
+) -> None:
+    LoopPolicy.objects.filter(project=cast.project).update(sampling=SLOW)
+    worker = celery_worker_process("default", "live")
+
+    request = turns.ask(**deed, after=0).request
+    assert request is not None
+    run = TrainingRun.objects.filter(queue="live").latest("pk")
+    wait_until(lambda: is_answering(run), seconds=60, what="the model to answer")
+    killed = answering_process(worker)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: is_answering(run) and run.attempt == 2, seconds=60, what="the second attempt")
+    assert answering_process(worker) != killed
+    runs.request_cancel(run=run, by=cast.manager)
+    wait_until(lambda: AnswerRequest.objects.get(pk=request.pk).state == "failed", what="the chat to be told")
+    run.refresh_from_db()
+    assert (run.status, run.error) == ("cancelled", "")
+    LoopPolicy.objects.filter(project=cast.project).update(sampling={**SAMPLING, "temperature": 2.0})
+    turns.ask(**deed, after=0)
+    wait_until(lambda: offers(deed), seconds=60, what="answers after all")
+
+
+def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
+    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
+) -> None:
+    LoopPolicy.objects.filter(project=cast.project).update(sampling=SLOW)
+    worker = celery_worker_process("live")
+    turns.ask(**deed, after=0)
+    run = TrainingRun.objects.get(queue="live")
+    wait_until(lambda: is_answering(run), seconds=60, what="the model to answer")
+    process = answering_process(worker)
+    end(worker)
+    run.refresh_from_db()
+    assert (run.status, run.attempt) == ("queued", 0)
+    assert not is_alive(process)
+    celery_worker_process("default", "live")
+    wait_until(lambda: offers(deed), seconds=60, what="answers from another worker")
+
+
+def test_how_far_they_are_is_said(cast: Cast, deed: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlhf.runs.workers.listening", lambda: {"default", "live"})
+    (before,) = sampling.fulfil([other_chats_request(cast).pk])
+    request = turns.ask(**deed, after=0).request
+    (run,) = TrainingRun.objects.filter(queue="live").exclude(pk=before.pk)
+
+    def said() -> live_responses.Prospect:
+        assert request is not None
+        request.refresh_from_db()
+        return live_responses.prospect(cast.project, request)
+
+    assert said().sentence == "1 other chat is answered before yours."
+    assert (said().waited, said().usual) == (0, None)
+    lease = runs.claim(run_id=before.pk, worker="w")
+    assert lease is not None
+    TrainingRun.objects.filter(pk=before.pk).update(created_at=timezone.now() - timedelta(seconds=7))
+    runs.succeed(lease, result={}, register=lambda: None)
+    assert (said().sentence, said().usual) == ("The model is being woken.", 7)
+    lease = runs.claim(run_id=run.pk, worker="w")
+    assert lease is not None
+    assert said().sentence == "The model is being woken."
+    runs.renew(lease, activity=live.LOADING)
+    assert said().sentence == "The model is being loaded. The next turns are quicker."
+    runs.renew(lease, activity=live.ANSWERING, progress=2 / 3)
+    assert (said().sentence, said().progress) == ("The model is writing: 2 of 3 answers are there.", 2 / 3)
+    runs.fail(lease, error="No memory.")
+    sampling.fail_requests(TrainingRun.objects.get(pk=run.pk))
+    assert "ask again" in said().sentence
+
+
+def offers(deed: dict[str, object]) -> list[Response]:
+    return turns.Chat.of(Assignment.objects.get(pk=deed["assignment_id"])).offers
+
+
+def other_chats_request(cast: Cast) -> AnswerRequest:
+    return AnswerRequest.objects.create(
+        project=cast.project, prompt=make_prompt(cast.project, "Another chat."), responses_wanted=2, purpose="chat"
+    )
+
+
+def is_answering(run: TrainingRun) -> bool:
+    run.refresh_from_db()
+    assert not run.ended, run.error
+    return run.activity == live.ANSWERING
+
+
+def answering_process(worker: subprocess.Popen[bytes]) -> int:
+    """The child that holds the model: `models_core live`, below a worker. An earlier test's may still be ending."""
+    below = descendants(worker.pid)
+    # A process that it forked bears its name until it starts something else: the one above them all is meant.
+    found = [process for process in below if b"\0models_core\0live\0" in command_line(process)]
+    forked = {below_it for process in found for below_it in descendants(process)}
+    (process,) = set(found) - forked
+    return process
+
+
+def command_line(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""

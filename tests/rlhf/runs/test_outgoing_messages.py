@@ -1,0 +1,60 @@
+"""A broker that doesn't answer holds up no page: the row waits, the page says so, the message goes out later."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from redis import Redis
+
+from annotate.formats import EXPORTERS
+from annotate.models import Snapshot
+from config.celery import app
+from rlhf.runs import outgoing_messages
+from tests.cast import make_cast
+from tests.conftest import wait_until
+
+
+@pytest.fixture
+def broker_process(embedded_broker: Path) -> Iterator[int]:
+    app.control.purge()
+    process = int((settings.HONE_DATA / "broker" / "valkey.pid").read_text())
+    yield process
+    os.kill(process, signal.SIGCONT)
+    app.control.purge()
+
+
+def test_a_stopped_broker_holds_up_no_page(
+    transactional_db: None, broker_process: int, embedded_broker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing_messages, "_outbox", outgoing_messages.Outbox())
+    cast = make_cast()
+    client = Client()
+    client.force_login(cast.manager)
+    page = f"/p/{cast.project.slug}/exports/"
+    form = {"kind": "rankings", "format": next(iter(EXPORTERS)), "tie_policy": "keep", "splits": ["train"]}
+    os.kill(broker_process, signal.SIGSTOP)
+    took = []
+    for _ in range(4):
+        began = time.monotonic()
+        answer = client.post(page, form)
+        took.append(time.monotonic() - began)
+        assert answer.status_code == 302, answer.content.decode()
+    assert max(took) < outgoing_messages.WAIT_SECONDS + 4  # a machine that has much else to do
+    assert sum(took[1:]) < 3 * outgoing_messages.WAIT_SECONDS + 4
+    said = client.get(page).content.decode()
+    assert "The message broker doesn’t answer. What you asked for is kept and begins when it does." in said
+    assert Snapshot.objects.count() == 4
+    os.kill(broker_process, signal.SIGCONT)
+    queue = Redis(unix_socket_path=str(embedded_broker), db=1)
+    wait_until(lambda: queue.llen("default") == 4, what="the messages to go out")
+
+
+def test_with_a_broker_nothing_is_said(transactional_db: None, broker_process: int) -> None:
+    with outgoing_messages.noting_late() as late:
+        outgoing_messages.send("rlhf.tend_runs", queue="default")
+    assert late == []

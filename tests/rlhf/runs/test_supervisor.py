@@ -1,0 +1,416 @@
+"""Runs with their real child process: how they end well, how they end badly, and what is left of them."""
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from annotate.models import AuditEvent, Response, Task
+from models_core.contract import progress
+from rlhf.loop import versions
+from rlhf.models import ModelVersion, RunMetric, TrainingRun
+from rlhf.runs import failures, launch, runs, supervisor
+from rlhf.runs.run_files import RunFiles
+from tests.cast import Cast
+from tests.conftest import wait_until
+from tests.rlhf.conftest import TINY, make_judgments, make_prompts
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("embedded_broker")]
+Status = TrainingRun.Status
+Queued = Callable[..., TrainingRun]
+LONG = {**TINY, "epochs": 1000, "batch_size": 2, "save_every": 5}
+"""Some thousand quick steps: long enough to be stopped, whatever the machine."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def reward_run(cast: Cast, **config: object) -> TrainingRun:
+    return launch.start(project=cast.project, stage="reward", by=cast.manager, config={**LONG, **config})
+
+
+def execute_while(run: TrainingRun, deed: Callable[[TrainingRun], None]) -> TrainingRun:
+    """Supervise a run here, and do something in another thread once its child has reported a further step."""
+    steps = RunMetric.objects.filter(run=run)
+    before = steps.order_by("-step").values_list("step", flat=True).first() or 0
+
+    def has_gone_on() -> bool:
+        has_child = TrainingRun.objects.filter(pk=run.pk, process_group__isnull=False).exists()
+        return has_child and steps.filter(step__gt=before).exists()
+
+    def act() -> None:
+        try:
+            wait_until(has_gone_on, seconds=60, what="the first step")
+            deed(TrainingRun.objects.get(pk=run.pk))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    supervisor.execute(run.pk)
+    thread.join()
+    run.refresh_from_db()
+    return run
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A control group of this test's, for memory."""
+    parents = [
+        Path("/sys/fs/cgroup" if controllers == "" else "/sys/fs/cgroup/memory") / path.lstrip("/")
+        for _number, controllers, path in (
+            line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()
+        )
+        if controllers in ("", "memory")
+    ]
+    for parent in parents:
+        group = parent / f"hone-test-{uuid.uuid4().hex[:8]}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / "memory.max").exists() or (group / "memory.limit_in_bytes").exists():
+            members = group / "cgroup.procs"
+            yield group
+            wait_until(lambda: not members.read_text(), what="the group's end")  # noqa: B023
+            group.rmdir()
+            return
+        group.rmdir()
+    pytest.skip("this process may make no control group with a memory limit")
+
+
+def limit_memory(group: Path, limit: int) -> None:
+    name = "memory.max" if (group / "memory.max").exists() else "memory.limit_in_bytes"
+    (group / name).write_text(str(limit))
+
+
+def group_of(run: TrainingRun) -> int:
+    """Of a child that runs: without one, 0 would stand for the group of the tests themselves."""
+    assert run.process_group
+    return run.process_group
+
+
+def is_gone(group: int | None) -> bool:
+    try:
+        os.killpg(group or 0, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_command_without_a_run_folder_tells_its_progress_in_its_log(
+    queued: Queued, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    files = RunFiles(queued())
+    files.make()
+    assert files.progress() is None
+    ticker = progress.Ticker("answers")
+    ticker(16, 64)
+    ticker(48, 64)
+    files.log.write_text("Loading the model.\n" + capsys.readouterr().err)
+    assert files.progress() == 0.75
+
+
+def test_answers_come_into_the_queue_once_however_often_the_run_is_executed(
+    queued: Queued, cast: Cast, base: ModelVersion
+) -> None:
+    make_prompts(cast, 3)
+    run = queued()
+    supervisor.execute(run.pk)
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error, run.attempt) == (Status.SUCCEEDED, "", 1)
+    assert (run.result["prompts"], run.result["responses"]) == (2, 4)
+    assert run.result["tokens_per_s"] > 0
+    responses = Response.objects.filter(author=base.author)
+    assert responses.count() == 4
+    assert {response.sampling["max_new_tokens"] for response in responses} == {4}
+    assert {response.finish_reason for response in responses} <= {"eos", "length"}
+    assert Task.objects.count() == run.result["tasks"] > 0
+
+    # The worker died between storing the answers and ending the run: the next one finds them and adds none.
+    TrainingRun.objects.filter(pk=run.pk).update(status=Status.QUEUED)
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attempt) == (Status.SUCCEEDED, 2)
+    assert (Response.objects.filter(author=base.author).count(), Task.objects.count()) == (4, run.result["tasks"])
+
+
+def test_a_cancelled_run_saves_a_checkpoint_and_leaves_no_process(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+    groups: list[int | None] = []
+
+    def cancel(run: TrainingRun) -> None:
+        groups.append(run.process_group)
+        runs.request_cancel(run=run, by=cast.manager)
+
+    run = execute_while(reward_run(cast), cancel)
+    assert (run.status, run.error, run.produced) == (Status.CANCELLED, "", None)
+    assert list((RunFiles(run).run / "checkpoints").glob("step-*"))
+    assert is_gone(groups[0])
+    assert "Stopped after step" in run.log
+
+
+def test_a_run_of_two_processes_is_cancelled_like_any_other(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+    workers: list[int] = []
+
+    def cancel(run: TrainingRun) -> None:
+        group = run.process_group
+        workers.extend(map(int, Path(f"/proc/{group}/task/{group}/children").read_text().split()))
+        runs.request_cancel(run=run, by=cast.manager)
+
+    run = execute_while(reward_run(cast, processes=2), cancel)
+    assert (run.status, run.error, run.produced) == (Status.CANCELLED, "", None)
+    assert list((RunFiles(run).run / "checkpoints").glob("step-*"))
+    assert len(workers) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert "Stopped after step" in run.log
+
+
+def kill(run: TrainingRun) -> None:
+    os.killpg(group_of(run), signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_up(
+    cast: Cast, base: ModelVersion
+) -> None:
+    make_judgments(cast, 6)
+    run = execute_while(reward_run(cast, save_every=1), kill)
+    assert (run.status, run.attempt, run.error, run.lease_token) == (Status.QUEUED, 1, "", None)
+    assert run.activity == failures.INTERRUPTED_WAITS
+    steps = [int(path.name[5:]) for path in (RunFiles(run).run / "checkpoints").glob("step-*")]
+    assert max(steps) >= 1
+
+    run = execute_while(run, kill)
+    assert (run.status, run.attempt) == (Status.QUEUED, 2)
+
+    run = execute_while(run, kill)
+    assert (run.status, run.attempt) == (Status.FAILED, 3)
+    assert run.error == (
+        "Its process was ended by signal 9 (Killed) in each of its attempts. The kernel reports no lack of memory."
+    )
+    interrupted = AuditEvent.objects.filter(verb="run.interrupted", subject_id=str(run.pk))
+    assert [event.detail["attempt"] for event in interrupted.order_by("pk")] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_killed_process_of_two_is_told_from_a_wrong_setting_and_tried_again(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+
+    def kill_one(run: TrainingRun) -> None:
+        group = run.process_group
+        worker = Path(f"/proc/{group}/task/{group}/children").read_text().split()[-1]
+        os.kill(int(worker), signal.SIGKILL)
+
+    run = execute_while(reward_run(cast, processes=2), kill_one)
+    assert (run.status, run.attempt, run.error) == (Status.QUEUED, 1, "")
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_child_that_the_kernel_ends_for_lack_of_memory_fails_at_once_and_says_so(
+    cast: Cast, base: ModelVersion, memory_group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_judgments(cast, 6)
+    # Loading torch alone takes several times as much.
+    limit_memory(memory_group, 64 * 2**20)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho $$ > {memory_group}/cgroup.procs\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    run = reward_run(cast)
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.error) == (Status.FAILED, 1, failures.OUT_OF_MEMORY)
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_stopped_child_is_ended_and_goes_on_from_its_checkpoint(
+    cast: Cast, base: ModelVersion, settings: Any
+) -> None:
+    settings.HONE_IDLE_MINUTES = 0.05
+    make_judgments(cast, 6)
+    groups: list[int | None] = []
+
+    def stop(run: TrainingRun) -> None:
+        groups.append(run.process_group)
+        os.killpg(group_of(run), signal.SIGSTOP)
+
+    run = execute_while(reward_run(cast), stop)
+    assert (run.status, run.attempt, run.activity) == (Status.QUEUED, 1, failures.STALLED_WAITS)
+    assert is_gone(groups[0])
+
+
+@pytest.mark.usefixtures("nothing_sent")
+def test_a_run_is_neither_begun_nor_goes_on_when_the_disk_is_nearly_full(
+    cast: Cast, base: ModelVersion, settings: Any
+) -> None:
+    make_judgments(cast, 6)
+    run, other = reward_run(cast), reward_run(cast)
+
+    def fill(run: TrainingRun) -> None:
+        settings.HONE_RESERVED_DISK_GB = 1_000_000
+
+    run = execute_while(run, fill)
+    assert run.status == Status.FAILED
+    assert re.fullmatch(r"Only .* are free below the data folder, and 976\.6\sTB of it are kept .*", run.error), (
+        run.error
+    )
+    assert RunMetric.objects.filter(run=run).exists()
+    supervisor.execute(other.pk)
+    other.refresh_from_db()
+    assert (other.status, RunFiles(other).is_started) == (Status.FAILED, False)
+
+
+def test_a_run_that_was_taken_away_is_stopped_and_written_no_more(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+    other = uuid.uuid4()
+    groups: list[int | None] = []
+
+    def take_away(run: TrainingRun) -> None:
+        groups.append(run.process_group)
+        TrainingRun.objects.filter(pk=run.pk).update(lease_token=other, worker="another-host/1/2")
+
+    run = execute_while(reward_run(cast), take_away)
+    assert (run.status, run.lease_token, run.worker) == (Status.RUNNING, other, "another-host/1/2")
+    assert is_gone(groups[0])
+
+
+def test_a_model_is_registered_with_its_hash_and_another_attempt_registers_no_second(
+    cast: Cast, base: ModelVersion
+) -> None:
+    make_judgments(cast, 6)
+    run = reward_run(cast, epochs=1)
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    version = run.produced
+    assert version is not None
+    assert (run.status, str(version), version.active) == (Status.SUCCEEDED, "reward 1", False)
+    assert list(version.parents.all()) == [base]
+    result = json.loads((RunFiles(run).run / "result.json").read_text())
+    assert version.sha256 == result["sha256"]
+    assert version.metrics["rankings"] == run.result["rankings"]
+    assert RunMetric.objects.filter(run=run, name="loss").exists()
+    supervisor.execute(run.pk)
+    assert cast.project.model_versions.filter(kind="reward").count() == 1
+
+    # A model whose files were changed is not trained from.
+    (settings.HONE_DATA / version.folder / "config.json").write_text("{}")
+    ppo = launch.start(project=cast.project, stage="ppo", by=None, config={})
+    supervisor.execute(ppo.pk)
+    ppo.refresh_from_db()
+    assert ppo.status == Status.FAILED
+    assert "are not those it was stored with" in ppo.error
+
+
+def test_a_model_that_is_missing_fails_the_run_with_its_name(queued: Queued, cast: Cast, base: ModelVersion) -> None:
+    make_prompts(cast, 2)
+    gone = ModelVersion.objects.create(
+        project=cast.project, kind="policy", number=1, folder="runs/gone/model", author=None
+    )
+    run = launch.start(
+        project=cast.project, stage="sft", by=None, config={}, inputs={"model": gone}, snapshot=_demonstrations(cast)
+    )
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error) == (
+        Status.FAILED,
+        f"The files of policy 1 are missing: there is no folder {settings.HONE_DATA / 'runs/gone/model'}.",
+    )
+    run = queued(inputs={"model": versions.base(cast.project, name="/nowhere/at-all")})
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == Status.FAILED
+    assert "/nowhere/at-all" in run.error
+
+
+def _demonstrations(cast: Cast) -> object:
+    return cast.project.snapshots.create(kind="demonstrations", state="ready", sha256="0" * 64, folder="snapshots/0")
+
+
+def test_bad_input_is_told_in_the_words_of_the_recipe(queued: Queued, cast: Cast) -> None:
+    make_prompts(cast, 2)
+    run = queued(config={"max_new_tokens": 120, "max_length": 128})
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == Status.FAILED
+    assert run.error.startswith("max_new_tokens 120 leaves no room for a prompt within 128 tokens")
+
+
+def test_a_project_without_prompts_or_judgments_says_what_to_do(queued: Queued, cast: Cast, base: ModelVersion) -> None:
+    for run, reason in [
+        (queued(), "Kindness has no prompts to answer. Import some first."),
+        (
+            reward_run(cast),
+            "Its snapshot could not be made: There are no rankings yet that match, so there is nothing to freeze.",
+        ),
+    ]:
+        supervisor.execute(run.pk)
+        run.refresh_from_db()
+        assert (run.status, run.error) == (Status.FAILED, reason)
+
+
+def test_a_full_disk_is_named_whether_the_worker_or_the_child_meets_it(queued: Queued, cast: Cast) -> None:
+    make_prompts(cast, 2)
+    run = queued()
+    files = RunFiles(run)
+    files.make()
+    partial = files.inputs / f".prompts.jsonl.{os.getpid()}"
+    partial.symlink_to("/dev/full")
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error) == (Status.FAILED, failures.DISK_FULL)
+
+    run = queued()
+    files = RunFiles(run)
+    files.make()
+    files.output.symlink_to("/dev/full")
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error) == (Status.FAILED, failures.DISK_FULL)
+
+
+def test_secrets_stay_with_the_worker(
+    monkeypatch: pytest.MonkeyPatch, queued: Queued, cast: Cast, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HONE_SECRET_KEY", "x" * 40)
+    make_prompts(cast, 2)
+    run = queued()
+    files = RunFiles(run)
+    files.make()
+    with supervisor.child_process(["--help"], files) as child:
+        # Held still: it would soon have printed its help and be gone. While it is loaded its environment is empty.
+        os.kill(child.pid, signal.SIGSTOP)
+        environ = Path(f"/proc/{child.pid}/environ")
+        wait_until(environ.read_bytes, what="the child's environment")
+        environment = environ.read_bytes()
+    assert b"HONE_SECRET_KEY" not in environment
+    assert b"HONE_PARENT_PID" in environment
+
+
+@pytest.mark.parametrize(
+    ("returncode", "log", "sentence"),
+    [
+        (1, "Traceback\nMemoryError\n", failures.OUT_OF_MEMORY),
+        (1, "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried 99 bytes", failures.OUT_OF_MEMORY),
+        (1, "OSError: [Errno 28] No space left on device", failures.DISK_FULL),
+        (2, "step 1\nrankings.jsonl, line 3: not valid JSON.\n\n", "rankings.jsonl, line 3: not valid JSON."),
+        (1, "", "Its process ended with exit status 1 and said nothing."),
+    ],
+)
+def test_how_a_child_ended_becomes_a_sentence(returncode: int, log: str, sentence: str) -> None:
+    assert failures.of_child(returncode=returncode, log=log).startswith(sentence)
