@@ -1,8 +1,10 @@
 """All or nothing, without a long transaction: an import's rows are written unseen, then shown at once or taken away.
 
-What an import wrote is seen by nobody until `finish` (see models.data_import). An import that fails, or whose process
-is killed, has its rows removed, in short transactions too; `reap` does that for the dead. Accounts and authors that
-stand for people and models of the file stay: without a row of theirs they are on no page.
+What an import wrote is seen by nobody until `show` (see models.data_import). An import that fails before, or whose
+process is killed, has its rows removed, in short transactions too. From then on it can only be finished: what it says
+of prompts that were there already is written in the next moments, in short transactions as well. `reap` removes and
+finishes for the dead. Accounts and authors that stand for people and models of the file stay: without a row of theirs
+they are on no page.
 """
 
 import time
@@ -29,6 +31,7 @@ from annotate.models import (
     JudgmentRevision,
     Project,
     Prompt,
+    PromptChange,
     Response,
     Task,
     TaskResponse,
@@ -43,13 +46,22 @@ WAIT_SECONDS = 0.5
 BATCH = 500
 
 
-class ImportLost(Exception):
+class ImportLost(Refused):
     """The import was taken for dead, and what it wrote is being removed."""
+
+    def __init__(self, data_import: DataImport) -> None:
+        super().__init__(
+            _(
+                "The import of %(file)s stood still for more than %(seconds)d seconds, so it was given up and its rows "
+                "are being removed. Nothing was imported; import the file again."
+            )
+            % {"file": data_import.file_name, "seconds": LEASE.total_seconds()}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """An import under way. Each of its transactions calls `renew` or `finish`, which raise ImportLost."""
+    """An import under way. Each of its transactions calls `renew` or `show`, which raise ImportLost."""
 
     data_import: DataImport
     token: uuid.UUID
@@ -58,14 +70,14 @@ class Stage:
         """Say that the import is alive and deals with `rows` more. It locks the import's row: nothing removes them."""
         self._change(lease_until=timezone.now() + LEASE, rows_written=F("rows_written") + rows)
 
-    def finish(self, *, report: dict[str, Any]) -> None:
-        """Show all that was written."""
-        self._change(state=State.DONE, token=None, lease_until=None, finished_at=timezone.now(), report=report)
+    def show(self, *, report: dict[str, Any]) -> None:
+        """Show all that was written; `finish` comes after the transaction."""
+        self._change(state=State.APPLYING, lease_until=timezone.now() + LEASE, report=report)
 
     def _change(self, **values: Any) -> None:
         held = DataImport.objects.filter(pk=self.data_import.pk, state=State.WRITING, token=self.token)
         if held.update(**values) != 1:
-            raise ImportLost(f"{self.data_import} was taken for dead")
+            raise ImportLost(self.data_import)
 
 
 def begin(*, project: Project, by: User | None, file_name: str, wait: bool) -> DataImport:
@@ -75,7 +87,7 @@ def begin(*, project: Project, by: User | None, file_name: str, wait: bool) -> D
     """
     while (made := _made(project=project, created_by=by, file_name=file_name)) is None:
         reap(project=project)
-        if DataImport.objects.filter(project=project, state__in=DataImport.UNFINISHED).exists():
+        if DataImport.objects.filter(project=project, state__in=DataImport.UNDER_WAY).exists():
             if not wait:
                 raise Refused(
                     _("Another file is being imported into this project. Nothing was imported; try again in a minute."),
@@ -96,7 +108,7 @@ def _made(**values: Any) -> DataImport | None:
 
 @contextmanager
 def staged(data_import: DataImport) -> Iterator[Stage]:
-    """Rows made within this belong to the import. Whatever it ends with but `finish`, they are removed."""
+    """Rows made within this belong to the import. Whatever it ends with but `show`, they are removed."""
     assert data_import.token is not None  # as every one has that is under way
     stage = Stage(data_import=data_import, token=data_import.token)
     try:
@@ -108,11 +120,41 @@ def staged(data_import: DataImport) -> Iterator[Stage]:
 
 
 def reap(*, project: Project | None = None, now: datetime | None = None) -> int:
-    """Remove what imports left whose process is gone; returns how many there were."""
+    """Remove what imports left whose process is gone, and finish those that are seen; returns how many there were."""
     now = now or timezone.now()
-    dead = DataImport.objects.filter(state__in=DataImport.UNFINISHED, lease_until__lt=now)
+    dead = DataImport.objects.filter(state__in=DataImport.UNDER_WAY, lease_until__lt=now)
     found = list(dead.filter(project=project) if project is not None else dead)
-    return sum(_remove(data_import, token=data_import.token) for data_import in found)
+    return sum(
+        (finish if data_import.state == State.APPLYING else _remove)(data_import, token=data_import.token)
+        for data_import in found
+    )
+
+
+def finish(data_import: DataImport, *, token: uuid.UUID | None) -> bool:
+    """Write what a seen import says of prompts that were there before. False where somebody else does, or has."""
+    ours = uuid.uuid4()
+    held = DataImport.objects.filter(pk=data_import.pk, state=State.APPLYING)
+    if held.filter(token=token).update(token=ours, lease_until=timezone.now() + LEASE) != 1:
+        return False
+    held = held.filter(token=ours)
+    changes = PromptChange.objects.filter(data_import=data_import.pk)
+    pace = Pace(largest=BATCH)
+    while found := list(changes.order_by("pk")[: pace.size]):
+        for batch in pace.batches(found):
+            with pace.transaction():
+                if held.update(lease_until=timezone.now() + LEASE) != 1:
+                    return False
+                _apply(batch)
+    return held.update(state=State.DONE, token=None, lease_until=None, finished_at=timezone.now()) == 1
+
+
+def _apply(changes: list[PromptChange]) -> None:
+    """Each field by itself: whoever marked a prompt as upsetting meanwhile did so for good."""
+    upsetting = [change.prompt_id for change in changes if change.sensitive]
+    Prompt.with_unfinished.filter(pk__in=upsetting).update(sensitive=True)
+    named = [Prompt(pk=change.prompt_id, external_id=change.external_id) for change in changes if change.external_id]
+    Prompt.with_unfinished.bulk_update(named, ["external_id"])
+    PromptChange.objects.filter(pk__in=[change.pk for change in changes]).delete()
 
 
 def _remove(data_import: DataImport, *, token: uuid.UUID | None) -> bool:
@@ -138,7 +180,8 @@ def _removals(number: int) -> list[tuple[QuerySet[Any], Callable[[list[int]], No
     """(rows, how to delete some of them) of all that an import wrote, what others refer to last."""
     judgments = Judgment.with_unfinished.filter(data_import=number)
     of_tasks = Q(task__in=Task.with_unfinished.filter(data_import=number).values("pk"))
-    rows: list[QuerySet[Any]] = [Assignment.objects.filter(of_tasks), TaskResponse.objects.filter(of_tasks)]
+    changes = PromptChange.objects.filter(data_import=number)
+    rows: list[QuerySet[Any]] = [changes, Assignment.objects.filter(of_tasks), TaskResponse.objects.filter(of_tasks)]
     rows += [model.with_unfinished.filter(data_import=number) for model in (Task, Demonstration, Response)]
     # Chats before the prompts that they began as, which may be in another batch.
     prompts = Prompt.with_unfinished.filter(data_import=number)

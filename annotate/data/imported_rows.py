@@ -12,6 +12,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.data import language_guess
+from annotate.data.own_records import OwnRecord, OwnRecords, names_record
+from annotate.data.pseudonyms import author_name, imported_labeler
 from annotate.formats.rows import ImportedResponse, ImportedRow
 from annotate.labeling.ordering import Ordering
 from annotate.models import (
@@ -22,19 +24,16 @@ from annotate.models import (
     JudgmentRevision,
     Project,
     Prompt,
+    PromptChange,
     Response,
     Task,
     TaskResponse,
     User,
 )
+from annotate.models.data_import import import_under_way
 from annotate.models.prompt import content_hash
 
 UNACCEPTABLE = "unacceptable"
-
-
-def imported_labeler(project: Project, name: str) -> str:
-    """The name of the account that stands for somebody outside who judged."""
-    return f"imported:{project.slug}:{name}"
 
 
 class RowStore:
@@ -50,9 +49,10 @@ class RowStore:
         self.not_kept: Counter[tuple[str, str]] = Counter()
         self._said: Counter[str] = Counter()
         self._guessed: Counter[str] = Counter()
-        # By the key of a prompt that was there already: what rows say of it, written at the end.
+        # By the key of a prompt that was there already: what rows say of it, written once the import is seen.
         self._upsetting: set[int] = set()
         self._ids: dict[int, str] = {}
+        self._changes: dict[int, PromptChange] = {}
         self._authors: dict[tuple[str, str], Author] = {}
         self._labelers: dict[str, User] = {}
         # Judgments of rows that name their task: (prompt, task, texts) -> task and who has judged it.
@@ -68,24 +68,19 @@ class RowStore:
         found = ", ".join(f"{language} {number}" for language, number in self._guessed.most_common(8))
         return {_("Language guessed (%(languages)s)") % {"languages": found}: self._guessed.total(), **self._said}
 
-    def apply_to_known(self) -> None:
-        """Write what rows say of prompts that were there already: at the end, with all that the import shows."""
-        # Each field by itself: whoever marked a prompt as upsetting meanwhile did so for good.
-        upsetting = sorted(self._upsetting)
-        for start in range(0, len(upsetting), 500):
-            Prompt.with_unfinished.filter(pk__in=upsetting[start : start + 500]).update(sensitive=True)
-        named = [Prompt(pk=key, external_id=name) for key, name in self._ids.items()]
-        Prompt.with_unfinished.bulk_update(named, ["external_id"], batch_size=500)
-
     def add(self, rows: Sequence[ImportedRow]) -> None:
         """Store a batch of rows in their order."""
         prompts, new_prompts = self._prompts(rows)
-        responses = _KnownResponses(prompts.values())
+        responses = _KnownResponses(self.project, prompts.values())
         queued = self._queued_texts(prompts.values())
+        own = OwnRecords(self.project, rows, prompts.values())
         for row in rows:
             digest = content_hash(row.messages)
             prompt = prompts[digest]
-            if row.demonstration is not None:
+            if (record := own.find(row, prompt)) is not None:
+                new = False
+                self._compare_with_own(row, record)
+            elif row.demonstration is not None:
                 new = self._add_demonstration(row, prompt, responses)
             elif row.ranked or row.rated:
                 new = self._add_judgment(row, prompt, responses)
@@ -96,6 +91,8 @@ class RowStore:
                 new = digest in new_prompts
             new_prompts.discard(digest)
             self.duplicates += not new
+        PromptChange.objects.bulk_create(self._changes.values())
+        self._changes.clear()
 
     def _prompts(self, rows: Sequence[ImportedRow]) -> tuple[dict[str, Prompt], set[str]]:
         """The prompts of the rows by content hash, and the hashes of those that were made now."""
@@ -121,9 +118,12 @@ class RowStore:
     def _make_openings(self, rows: Sequence[ImportedRow], prompts: dict[str, Prompt]) -> None:
         """The prompts that chats began as, where they aren't there: they decide the side of all of a chat."""
         made: dict[str, Prompt] = {}
+        # What is said of an opening itself goes before what is said of its chats.
+        own = {content_hash(row.messages): row for row in reversed(rows)}
         for row in rows:
             if row.opening and (digest := content_hash(row.opening)) not in prompts and digest not in made:
-                made[digest] = self._new_prompt(row, row.opening, opening=None, external_id="")
+                said = own.get(digest, row)
+                made[digest] = self._new_prompt(said, row.opening, opening=None, external_id="")
         Prompt.objects.bulk_create(made.values())
         prompts |= made
         self.created["prompts"] += len(made)
@@ -159,6 +159,7 @@ class RowStore:
                 prompt.sensitive = True
             else:
                 self._upsetting.add(prompt.pk)
+                self._change(prompt, sensitive=True)
             self._said[_("Prompts that were there already and are marked as upsetting now")] += 1
         elif row.sensitive is False and prompt.sensitive:
             self._note("sensitive", _("the prompt is marked as upsetting here"))
@@ -167,6 +168,14 @@ class RowStore:
         for key, (value, stored) in said.items():
             if value and value != stored:
                 self._note(key, _("the prompt was there already with another"))
+        if not names_record(row.id):
+            self._compare_id(row, prompt)
+        if row.opening and prompt.opening is None and content_hash(row.opening) != prompt.content_hash:
+            self._note("opening", _("the prompt was there already without one"))
+        self._compare_split(row, prompt)
+
+    def _compare_id(self, row: ImportedRow, prompt: Prompt) -> None:
+        """The id that somebody gave it. A prompt has it, and what belongs to a prompt may say it."""
         is_prompt = not (row.ranked or row.rated or row.responses or row.demonstration)
         external_id = prompt.external_id or self._ids.get(prompt.pk, "")
         if is_prompt and row.id and not external_id:
@@ -175,11 +184,25 @@ class RowStore:
                 prompt.external_id = row.id
             else:
                 self._ids[prompt.pk] = row.id
+                self._change(prompt, external_id=row.id)
         elif not (row.ranked or row.rated) and row.id and row.id != external_id:
             self._note("id", _("the prompt was there already with another"))
-        if row.opening and prompt.opening is None and content_hash(row.opening) != prompt.content_hash:
-            self._note("opening", _("the prompt was there already without one"))
-        self._compare_split(row, prompt)
+
+    def _change(self, prompt: Prompt, *, sensitive: bool = False, external_id: str = "") -> None:
+        number = import_under_way()
+        assert number is not None  # nobody else stores rows
+        change = self._changes.setdefault(prompt.pk, PromptChange(data_import_id=number, prompt_id=prompt.pk))
+        change.sensitive |= sensitive
+        change.external_id = external_id or change.external_id
+
+    def _compare_with_own(self, row: ImportedRow, record: OwnRecord) -> None:
+        """An export may be older than what is here."""
+        if record.withdrawn and row.demonstration is not None:
+            self._note("response", _("the answer was withdrawn here"))
+        elif record.withdrawn:
+            self._note("responses", _("the judgment was withdrawn here"))
+        elif record.is_other_revision(row):
+            self._note("revision", _("the judgment is here in another"))
 
     def _compare_split(self, row: ImportedRow, prompt: Prompt) -> None:
         if row.split and row.split != prompt.split:
@@ -190,14 +213,15 @@ class RowStore:
 
     def _add_demonstration(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
         text = row.demonstration or ""
-        author = self._author(row.author_kind, row.author or self._unnamed(row))
-        if (prompt.pk, text, author.pk) in responses.demonstrated:
+        written_by = _signature(row.author_kind, row.author or self._unnamed(row))
+        if (prompt.pk, text, *written_by) in responses.demonstrated:
             return False
+        author = self._author(*written_by)
         by_person = author.kind == Author.Kind.PERSON
         finish = Response.FinishReason.WRITTEN if by_person else row.finish_reason or Response.FinishReason.UNKNOWN
         response = Response.objects.create(prompt=prompt, text=text, author=author, finish_reason=finish)
         Demonstration.objects.create(prompt=prompt, response=response)
-        responses.demonstrated.add((prompt.pk, text, author.pk))
+        responses.demonstrated.add((prompt.pk, text, *written_by))
         self.created["demonstrations"] += 1
         return True
 
@@ -286,7 +310,7 @@ class RowStore:
         }
         judgment.latest = JudgmentRevision.objects.create(
             judgment=judgment,
-            number=row.revision,
+            number=row.revision or 1,
             client_id=client_id,
             tiers=[list(tier) for tier in Ordering.from_ranks(ranks).tiers],
             all_unacceptable=none_acceptable,
@@ -314,14 +338,17 @@ class RowStore:
         """A response for each of the row's, in its order. One that another row brought already is the same response."""
         stored: list[Response] = []
         for item in row.responses:
-            author = self._author(item.author_kind, item.model or self._unnamed(row))
-            response = known.get(prompt, author, item.text)
+            written_by = _signature(item.author_kind, item.model or self._unnamed(row))
+            response = known.get(prompt, written_by, item.text)
             ended_else = response is not None and item.finish_reason not in ("unknown", response.finish_reason)
             if response is None or response in stored or ended_else:
                 response = Response.objects.create(
-                    prompt=prompt, text=item.text, author=author, finish_reason=item.finish_reason
+                    prompt=prompt,
+                    text=item.text,
+                    author=self._author(*written_by),
+                    finish_reason=item.finish_reason,
                 )
-                known.add(response)
+                known.add(response, written_by)
             stored.append(response)
         return stored
 
@@ -335,9 +362,9 @@ class RowStore:
         return f"imported: {row.source or self.file_name}"
 
     def _author(self, kind: str, name: str) -> Author:
-        key = (kind, name[:200])
+        key = (kind, name)
         if key not in self._authors:
-            self._authors[key], _made = Author.objects.get_or_create(kind=kind, name=name[:200], user=None)
+            self._authors[key], _made = Author.objects.get_or_create(kind=kind, name=name, user=None)
         return self._authors[key]
 
     def _labeler(self, name: str) -> User:
@@ -352,26 +379,45 @@ class RowStore:
         return self._labelers[username]
 
 
-class _KnownResponses:
-    """The responses and demonstrations of a batch's prompts, so that none is made twice."""
+Signature = tuple[str, str]
 
-    def __init__(self, prompts: Iterable[Prompt]) -> None:
+
+def _signature(kind: str, name: str) -> Signature:
+    """Who wrote a text, as a file says it: (kind of author, name)."""
+    return kind, name[:200]
+
+
+class _KnownResponses:
+    """The responses and demonstrations of a batch's prompts, so that none is made twice.
+
+    Their authors are known by what exports of the project call them: a person with an account here, whose pseudonym
+    comes back in a file, has written the text already. Nothing new is ever signed with an account.
+    """
+
+    def __init__(self, project: Project, prompts: Iterable[Prompt]) -> None:
         ids = [prompt.pk for prompt in prompts]
+        self._project = project
         self._responses = {
-            (response.prompt_id, response.author_id, response.text): response
-            for response in Response.objects.filter(prompt__in=ids).order_by("-pk")
+            (response.prompt_id, *self._signed(response.author), response.text): response
+            for response in Response.objects.filter(prompt__in=ids).select_related("author").order_by("-pk")
         }
         demonstrations = Demonstration.objects.filter(prompt__in=ids, withdrawn_at=None)
-        self.demonstrated = set(demonstrations.values_list("prompt_id", "response__text", "response__author"))
+        self.demonstrated = {
+            (item.prompt_id, item.response.text, *self._signed(item.response.author))
+            for item in demonstrations.select_related("response__author")
+        }
 
-    def get(self, prompt: Prompt, author: Author, text: str) -> Response | None:
-        return self._responses.get((prompt.pk, author.pk, text))
+    def get(self, prompt: Prompt, written_by: Signature, text: str) -> Response | None:
+        return self._responses.get((prompt.pk, *written_by, text))
 
-    def add(self, response: Response) -> None:
-        self._responses.setdefault((response.prompt_id, response.author_id, response.text), response)
+    def add(self, response: Response, written_by: Signature) -> None:
+        self._responses.setdefault((response.prompt_id, *written_by, response.text), response)
 
     def __len__(self) -> int:
         return len(self._responses)
+
+    def _signed(self, author: Author) -> Signature:
+        return _signature(author.kind, author_name(author, self._project))
 
 
 def _brought(row: ImportedRow, ids: Sequence[int]) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Import a file into a project: all of it, or nothing when a row is broken.
 
 The file is read twice: first every row is checked, without the database; then all is written, in short transactions
-and unseen, and one last update shows all of it at once (see import_stages). What is there already isn't made again, so
+and unseen, and one update shows all of it at once (see import_stages). What is there already isn't made again, so
 importing a file twice changes nothing. What becomes of each kind of row:
 - a prompt: a prompt, once per project by its content;
 - a demonstration: its prompt, a response, a demonstration;
@@ -219,8 +219,7 @@ def _write(
         report.left_out, report.remarks = dict(left_out), store.remarks
         report.not_kept.update(store.not_kept)
         with transaction.atomic():
-            store.apply_to_known()
-            stage.finish(report=report.as_json())
+            stage.show(report=report.as_json())
             audit.record(
                 verb="data.imported",
                 actor=by,
@@ -233,6 +232,7 @@ def _write(
             )
             if store.created["tasks"]:
                 Project.objects.filter(pk=project.pk).update(queue_epoch=F("queue_epoch") + 1)
+    import_stages.finish(data_import, token=stage.token)
 
 
 def _primary(language: str) -> str:

@@ -15,9 +15,9 @@ from typing import Any, Self
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
-from annotate.data.imported_rows import UNACCEPTABLE, imported_labeler
+from annotate.data.imported_rows import UNACCEPTABLE
+from annotate.data.pseudonyms import author_name, labeler_name
 from annotate.errors import Refused
-from annotate.formats.hone import PSEUDONYM
 from annotate.labeling.ordering import Ordering
 from annotate.models import (
     Author,
@@ -272,12 +272,6 @@ def _judged_response(
     }
 
 
-def labeler_name(labeler: User, project: Project) -> str:
-    """A pseudonym; one that came with an import of another Hone's export stays what it is."""
-    imported = labeler.username.removeprefix(imported_labeler(project, ""))
-    return imported if PSEUDONYM.fullmatch(imported) else project.pseudonym(labeler.pk)
-
-
 def _origin(prompt: Prompt) -> dict[str, Any]:
     """What every row says of its prompt, so that it is the same prompt wherever it is imported."""
     return {
@@ -303,8 +297,7 @@ def _author(author: Author, project: Project, *, name: str = "model", kind: bool
         return {} if author.name.startswith("imported: ") else {"author": author.name}
     if author.kind == Author.Kind.MODEL:
         return {name: author.name, **({"author_kind": author.kind} if kind else {})}
-    known = author.name if author.user_id is None else project.pseudonym(author.user_id)
-    return {"author": known, "author_kind": author.kind}
+    return {"author": author_name(author, project), "author_kind": author.kind}
 
 
 def _finish_reason(response: Response) -> dict[str, str]:

@@ -4,7 +4,6 @@ They are told apart row by row. The same rows come from JSON lines, from a JSON 
 and from Parquet, and TRL's data sets (a completion, chosen and rejected turns) are rows of this kind too.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotate.data.pseudonyms import PSEUDONYM
 from annotate.formats.chat_turns import answer_of, prompt_of, turns_of
 from annotate.formats.rows import (
     HIGHEST_RANK,
@@ -31,8 +31,6 @@ from annotate.formats.rows import (
 from annotate.models import Prompt, Response
 
 NAME, LABEL = "hone", gettext_noop("Hone rows, TRL data sets")
-PSEUDONYM = re.compile(r"labeler-[0-9a-f]{10}")
-"""What a labeler is called in Hone's exports."""
 USE_CASES = {"summarization": "summarisation", "open_qa": "open_qa", "closed_qa": "closed_qa"}
 CHOICES = {"a": (1, 2), "b": (2, 1), "tie": (1, 1)}
 STRENGTHS = {"a_is_better": 2, "b_is_better": 2, "a_is_slightly_better": 1, "b_is_slightly_better": 1, "tie": 0}
@@ -66,6 +64,7 @@ def _common(row: Fields, messages: Messages) -> dict[str, Any]:
     return {
         "messages": messages,
         "id": row.label("source_id") or own_id,
+        "record_id": own_id,
         "prompt_id": row.label("prompt_id"),
         "language": row.label("lang", longest=10),
         "source": None if row.values.get("source") is None else row.label("source"),
@@ -92,7 +91,7 @@ def _judged(row: Fields) -> dict[str, Any]:
         "comment": row.text("comment", longest=20_000) if "comment" in row else "",
         "timestamp": _timestamp(row, "timestamp"),
         "rubric": None if rubric is None else int(rubric),
-        "revision": 1 if revision is None else int(revision),
+        "revision": None if revision is None else int(revision),
     }
 
 

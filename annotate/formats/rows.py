@@ -67,18 +67,21 @@ class ImportedRow:
     """A prompt, perhaps with an ideal answer or with responses, which perhaps somebody has ranked or rated.
 
     Names who judged or wrote are as in the file; `task` groups the judgments of several labelers on the same responses.
+    record_id: what the row calls itself, where `id` is the one that it came from.
     source: None where the row doesn't say; an empty one is said to be empty.
     language, kind, use_case, sensitive: None or empty where the row doesn't say. prompt_id: where it isn't the row's.
     opening: the prompt that the chat began as, which decides the side of the split. ranked: a judgment of an order;
     rated: one of a single response.
     author, author_kind: who wrote the demonstration. judge: human or ai; judge_name: of an AI, if it has one.
     weight: what the judgment counts, None as much as any. scale: what ratings or scores mean. timestamp: when it was
-    judged, as the row says. rubric, revision: versions of the rubric and of the judgment, as in Hone's own exports.
+    judged, as the row says. rubric, revision: versions of the rubric and of the judgment, as in Hone's own exports;
+    None where the row doesn't say.
     not_kept: (key, why) of what the row said and Hone doesn't keep.
     """
 
     messages: Messages
     id: str = ""
+    record_id: str = ""
     prompt_id: str = ""
     language: str = ""
     source: str | None = None
@@ -105,7 +108,7 @@ class ImportedRow:
     comment: str = ""
     timestamp: str = ""
     rubric: int | None = None
-    revision: int = 1
+    revision: int | None = None
     not_kept: tuple[tuple[str, str], ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 from annotate.models.audit import AuditEvent
 from annotate.models.chat import ChatTurn
-from annotate.models.data_import import DataImport
+from annotate.models.data_import import DataImport, PromptChange
 from annotate.models.exam import ExamAnswer, ExamAttempt
 from annotate.models.invitation import Invitation
 from annotate.models.judgment import Assignment, Demonstration, Judgment, JudgmentRevision
@@ -33,6 +33,7 @@ __all__ = [
     "Membership",
     "Project",
     "Prompt",
+    "PromptChange",
     "QueueCursor",
     "Report",
     "Response",

@@ -37,7 +37,7 @@ def writing(data_import: "DataImport") -> Iterator[None]:
 class DataImport(models.Model):
     """One file's way into a project.
 
-    writing -> done
+    writing -> applying -> done        from `applying` on its rows are seen, and it is finished whatever happens
     writing -> removing -> failed      what was written is taken away again
 
     `token` and `lease_until`: of the process that writes or removes; every one of its transactions carries the token,
@@ -46,11 +46,14 @@ class DataImport(models.Model):
 
     class State(models.TextChoices):
         WRITING = "writing", _("Being imported")
+        APPLYING = "applying", _("Being finished")
         REMOVING = "removing", _("Being taken back")
         DONE = "done", _("Imported")
         FAILED = "failed", _("Failed")
 
     UNFINISHED = (State.WRITING, State.REMOVING)
+    """In which its rows aren't seen."""
+    UNDER_WAY = (*UNFINISHED, State.APPLYING)
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="data_imports")
     created_by = models.ForeignKey(
@@ -70,7 +73,9 @@ class DataImport(models.Model):
         constraints = [
             # Two files may bring the same prompt: the second waits until it is clear what the first leaves.
             models.UniqueConstraint(
-                fields=["project"], condition=Q(state__in=["writing", "removing"]), name="data_import_one_at_a_time"
+                fields=["project"],
+                condition=Q(state__in=["writing", "removing", "applying"]),
+                name="data_import_one_at_a_time",
             ),
         ]
         indexes = [
@@ -80,6 +85,21 @@ class DataImport(models.Model):
 
     def __str__(self) -> str:
         return f"import {self.pk} of {self.file_name}"
+
+
+class PromptChange(models.Model):
+    """What an import says of a prompt that was there before it: kept until the import is seen, then written."""
+
+    data_import = models.ForeignKey(DataImport, on_delete=models.CASCADE, related_name="prompt_changes")
+    prompt = models.ForeignKey("annotate.Prompt", on_delete=models.CASCADE, related_name="+")
+    sensitive = models.BooleanField(default=False, help_text="Whether it is marked as one that may upset.")
+    external_id = models.CharField(max_length=200, blank=True, help_text="The id that it gets, if any.")
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"change of prompt {self.prompt_id} by import {self.data_import_id}"
 
 
 class ImportNumberField(models.PositiveBigIntegerField):

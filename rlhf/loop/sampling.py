@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -20,6 +19,8 @@ from rlhf.runs.runs import Lease
 
 PROMPTS_A_TRANSACTION = 20
 DEFAULT_PROMPTS = 64
+REQUESTS_A_RUN = 500
+"""What one run takes of the open requests: few enough to claim, and to look up for each answer, in a moment."""
 LIVE_QUEUE = "live"
 """Of runs that a labeler waits for, see rlhf.runs.live."""
 
@@ -70,35 +71,49 @@ def _next_seed(project: Project) -> int:
 def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
     """Queue runs that answer open requests by the settings of the project's loop. A request is taken once.
 
-    One run takes the requests of a project and number of answers; but who waits in a chat waits for nobody else's
-    answers and behind no training: a chat's request is a run by itself, in a queue of its own.
+    One run takes at most REQUESTS_A_RUN requests of a project and number of answers, in a short transaction; but who
+    waits in a chat waits for nobody else's answers and behind no training: a chat's request is a run by itself, in a
+    queue of its own.
     """
-    started = []
-    with transaction.atomic():
-        wanted = AnswerRequest.objects.filter(pk__in=list(request_ids), state=AnswerRequest.State.OPEN)
-        taken: dict[tuple[Project, int, int], list[int]] = defaultdict(list)
-        for request in wanted.select_related("project").order_by("pk"):
-            is_chat = request.purpose == AnswerRequest.Purpose.CHAT
-            if _take(request):
-                taken[request.project, request.responses_wanted, request.pk if is_chat else 0].append(request.pk)
-        for (project, samples, is_live), ids in taken.items():
-            mix = LoopPolicy.objects.filter(project=project).values_list("sampling", flat=True).first() or {}
-            run = runs.enqueue(
-                project=project,
-                stage=Stage.SAMPLE,
-                config={"seed": _next_seed(project)} | mix,
-                options={"samples": samples, "requests": ids},
-                inputs={RunInput.Role.MODEL: versions.active_policy(project)},
-                by=None,
-                queue=LIVE_QUEUE if is_live else "",
-            )
-            started.append(run)
+    keys = sorted(set(request_ids))
+    groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    for start in range(0, len(keys), REQUESTS_A_RUN):
+        found = AnswerRequest.objects.filter(
+            pk__in=keys[start : start + REQUESTS_A_RUN], state=AnswerRequest.State.OPEN
+        )
+        for key, project_id, samples, purpose in found.order_by("pk").values_list(
+            "pk", "project_id", "responses_wanted", "purpose"
+        ):
+            groups[project_id, samples, key if purpose == AnswerRequest.Purpose.CHAT else 0].append(key)
+    started, pace = [], Pace()
+    for (project_id, samples, live), wanted in groups.items():
+        for start in range(0, len(wanted), REQUESTS_A_RUN):
+            with pace.transaction():
+                if taken := _take(wanted[start : start + REQUESTS_A_RUN]):
+                    started.append(_enqueue(project_id, samples, taken, queue=LIVE_QUEUE if live else ""))
     return started
 
 
-def _take(request: AnswerRequest) -> bool:
-    rows = AnswerRequest.objects.filter(pk=request.pk, state=AnswerRequest.State.OPEN)
-    return rows.update(state=AnswerRequest.State.CLAIMED) == 1
+def _enqueue(project_id: int, samples: int, taken: list[int], *, queue: str) -> TrainingRun:
+    project = Project.objects.get(pk=project_id)
+    mix = LoopPolicy.objects.filter(project=project).values_list("sampling", flat=True).first() or {}
+    return runs.enqueue(
+        project=project,
+        stage=Stage.SAMPLE,
+        config={"seed": _next_seed(project)} | mix,
+        options={"samples": samples, "requests": taken},
+        inputs={RunInput.Role.MODEL: versions.active_policy(project)},
+        by=None,
+        queue=queue,
+    )
+
+
+def _take(keys: list[int]) -> list[int]:
+    """Those of the requests that were still open; they are this call's now. Inside a transaction."""
+    rows = AnswerRequest.objects.filter(pk__in=keys, state=AnswerRequest.State.OPEN)
+    taken = list(rows.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
+    AnswerRequest.objects.filter(pk__in=taken).update(state=AnswerRequest.State.CLAIMED)
+    return taken
 
 
 def prompts_of(run: TrainingRun) -> list[prompts.Row]:

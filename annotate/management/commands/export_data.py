@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from annotate.data import snapshots
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
-from annotate.management.arguments import add_project, project_named
+from annotate.management.arguments import BAD_INPUT, add_project, project_named
 from annotate.models import Prompt, Snapshot
 
 
@@ -47,9 +47,9 @@ class Command(BaseCommand):
             )
             copied = snapshots.copy_out(snapshot, Path(options["out"]))
         except Refused as reason:
-            raise CommandError(str(reason)) from None
+            raise CommandError(str(reason), returncode=BAD_INPUT) from None
         except OSError as error:
-            raise CommandError(f"{options['out']} can't be written: {error.strerror}.") from None
+            raise CommandError(f"{options['out']} can't be written: {error.strerror}.", returncode=BAD_INPUT) from None
         for path in copied:
             self.stdout.write(str(path))
         if len(copied) == 1:

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from annotate.data.imports import import_file
 from annotate.errors import Refused
 from annotate.formats import IMPORTERS
-from annotate.management.arguments import add_project, project_named
+from annotate.management.arguments import BAD_INPUT, add_project, project_named
 
 
 def whole_number(value: str) -> int:
@@ -39,8 +39,9 @@ class Command(BaseCommand):
                 limit=options["limit"],
             )
         except Refused as reason:
-            raise CommandError(str(reason)) from None
+            raise CommandError(str(reason), returncode=BAD_INPUT) from None
         if report.errors:
             more = f"\n  and {report.more_errors} more" if report.more_errors else ""
-            raise CommandError(report.summary + "".join(f"\n  {error}" for error in report.errors) + more)
+            broken = "".join(f"\n  {error}" for error in report.errors)
+            raise CommandError(report.summary + broken + more, returncode=BAD_INPUT)
         self.stdout.write(report.summary)

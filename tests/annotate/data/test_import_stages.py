@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -30,6 +32,7 @@ from annotate.models import (
     Judgment,
     JudgmentRevision,
     Prompt,
+    PromptChange,
     Response,
     Task,
     TaskResponse,
@@ -206,11 +209,11 @@ def test_chats_and_what_they_began_as_go_with_an_import_that_fails(tmp_path, mon
         if claimed:
             assert Prompt.known(project_id=cast.project.pk, digest=content_hash(chats[5])) is not None
 
-    def out_of_room(store):
+    def out_of_room(stage, report):
         raise OSError("no space left")
 
     monkeypatch.setattr(imports.RowStore, "add", claim)
-    monkeypatch.setattr(imports.RowStore, "apply_to_known", out_of_room)
+    monkeypatch.setattr(import_stages.Stage, "show", out_of_room)
     remove = import_stages._remove
 
     def in_small_batches(*arguments, **named):
@@ -223,6 +226,103 @@ def test_chats_and_what_they_began_as_go_with_an_import_that_fails(tmp_path, mon
     assert DataImport.objects.get().state == "failed"
     left = {prompt.messages[0]["content"] for prompt in Prompt._base_manager.all()}
     assert (left, Prompt._base_manager.count()) == (({"Hello 5."}, 2) if claimed else (set(), 0))
+
+
+def known_prompts(cast: Cast, path: Path, count: int) -> Path:
+    """Prompts that are in the project, and a file that marks each as one that may upset."""
+    prompts = [Prompt(project=cast.project, messages=messages(f"Known {n}?"), language="en") for n in range(count)]
+    for prompt in prompts:
+        prompt.set_content_fields()
+    Prompt.objects.bulk_create(prompts)
+    rows = [{"id": f"k{n}", "prompt": messages(f"Known {n}?"), "sensitive": True} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.django_db(transaction=True)
+def test_prompts_that_were_there_are_marked_in_short_transactions(tmp_path):
+    cast = make_cast()
+    path = known_prompts(cast, tmp_path / "rows.jsonl", 3000)
+    updated = [0]
+
+    def counted(execute, sql, params, many, context):
+        if sql.startswith("BEGIN"):
+            updated.append(0)
+        result = execute(sql, params, many, context)
+        if sql.startswith('UPDATE "annotate_prompt"'):
+            updated[-1] += context["cursor"].rowcount
+        return result
+
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL has no write lock that others wait for")
+    with connection.execute_wrapper(counted):
+        import_file(project=cast.project, path=path, by=cast.manager)
+    assert Prompt.objects.filter(sensitive=True).exclude(external_id="").count() == 3000
+    # Each twice: the mark and the id.
+    assert sum(updated) == 6000
+    assert max(updated) <= 1000
+
+
+@pytest.mark.parametrize("killed", ["before", "within"])
+def test_an_import_that_dies_once_it_is_seen_is_finished_by_another(cast, tmp_path, monkeypatch, killed):
+    path = known_prompts(cast, tmp_path / "rows.jsonl", 60)
+    with path.open("a") as file:
+        file.write(json.dumps({"prompt": messages("New?")}) + "\n")
+    apply, applied = import_stages._apply, []
+
+    def die(changes):
+        if killed == "within" and not applied:
+            applied.append(len(changes))
+            return apply(changes)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_stages, "_apply", die)
+    with pytest.raises(KeyboardInterrupt):
+        import_file(project=cast.project, path=path, by=cast.manager)
+    monkeypatch.undo()
+    assert Prompt.objects.filter(sensitive=True).count() == sum(applied)
+    assert seen(cast)["prompts"] == 61
+    with pytest.raises(Refused, match="Another file is being imported"):
+        import_file(project=cast.project, path=path, by=cast.manager, wait=False)
+    assert import_stages.reap() == 0
+    assert import_stages.reap(now=timezone.now() + import_stages.LEASE) == 1
+    assert Prompt.objects.filter(sensitive=True).exclude(external_id="").count() == 60
+    assert (DataImport.objects.get().state, PromptChange.objects.count()) == ("done", 0)
+    again = import_file(project=cast.project, path=path, by=cast.manager)
+    assert (again.duplicates, again.remarks, again.not_kept) == (61, {}, Counter())
+
+
+@pytest.mark.parametrize("way", ["page", "command"])
+def test_an_import_that_was_given_up_is_a_sentence(cast, tmp_path, monkeypatch, way):
+    """Its process stood still for longer than its lease, and another one removed what it had written."""
+    path = write_rows(tmp_path / "rows.jsonl", 60)
+    add, batches = imports.RowStore.add, []
+
+    def stood_still(store, rows):
+        add(store, rows)
+        batches.append(len(rows))
+        if len(batches) == 2:
+            with writing(DataImport(pk=None)):
+                assert import_stages.reap(now=timezone.now() + import_stages.LEASE) == 1
+
+    monkeypatch.setattr(imports.RowStore, "add", stood_still)
+    monkeypatch.setattr(pacing, "FIRST_BATCH", 4)
+    sentence = (
+        "The import of rows.jsonl stood still for more than 60 seconds, so it was given up and its rows are being "
+        "removed. Nothing was imported; import the file again."
+    )
+    if way == "page":
+        client = Client()
+        client.force_login(cast.manager)
+        with path.open("rb") as file:
+            answer = client.post("/p/kindness/prompts/import", {"file": file, "format": "auto"})
+        assert (answer.status_code, sentence in answer.content.decode()) == (409, True)
+    else:
+        with pytest.raises(CommandError) as refusal:
+            call_command("import_data", "kindness", str(path))
+        assert (str(refusal.value), refusal.value.returncode) == (sentence, 2)
+    assert seen(cast) == NOTHING
+    assert Prompt.with_unfinished.count() == 0
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,10 +1,14 @@
 """Moves of a round, without workers: gates, failures, what is asked twice, what starts by itself; answers asked for."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from annotate.models import AnswerRequest, Snapshot, Task
+from annotate.data import pacing
+from annotate.models import AnswerRequest, Prompt, Snapshot, Task
 from rlhf.loop import loop, sampling, versions
 from rlhf.models import Iteration, LoopPolicy, ModelVersion, TrainingRun
 from rlhf.runs import runs, supervisor
@@ -138,6 +142,38 @@ def test_answers_that_were_asked_for_are_given_once(
     assert [AnswerRequest.objects.get(pk=pk).state for pk in ids] == ["fulfilled", "fulfilled"]
     assert [prompt.responses.count() for prompt in prompts] == [2, 2]
     assert [task.prompt for task in Task.objects.all()] == [prompts[0]]  # a chat's answers are not for the queue
+
+
+def test_thousands_of_requests_are_taken_in_short_transactions(
+    cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In processor time, which is the same on a busy machine; each request once, in the order it came."""
+    prompts = [
+        Prompt(project=cast.project, messages=[{"role": "user", "content": f"Question {number}?"}], language="en")
+        for number in range(1200)
+    ]
+    for prompt in prompts:
+        prompt.set_content_fields()
+    Prompt.objects.bulk_create(prompts)
+    requests = AnswerRequest.objects.bulk_create(
+        AnswerRequest(project=cast.project, prompt=prompt, responses_wanted=2) for prompt in prompts
+    )
+    taken, transaction = [], pacing.Pace.transaction
+
+    @contextmanager
+    def timed(pace: pacing.Pace) -> Iterator[None]:
+        with transaction(pace):
+            began = time.thread_time()
+            yield
+            taken.append(time.thread_time() - began)
+
+    monkeypatch.setattr(pacing.Pace, "transaction", timed)
+    ids = [request.pk for request in requests]
+    started = sampling.fulfil(ids)
+    assert [run.options["requests"] for run in started] == [ids[:500], ids[500:1000], ids[1000:]]
+    assert len(taken) == 3
+    assert max(taken) < 0.2
+    assert sampling.fulfil(ids) == []
 
 
 def test_answers_whose_run_failed_say_why(cast: Cast, base: ModelVersion) -> None:
