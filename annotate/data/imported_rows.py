@@ -8,6 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from django.contrib.auth.hashers import make_password
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -74,6 +75,7 @@ class RowStore:
         responses = _KnownResponses(self.project, prompts.values())
         queued = self._queued_texts(prompts.values())
         own = OwnRecords(self.project, rows, prompts.values())
+        self._make_authors(rows, prompts, responses, own)
         for row in rows:
             digest = content_hash(row.messages)
             prompt = prompts[digest]
@@ -111,9 +113,34 @@ class RowStore:
             prompts[digest] = self._new_prompt(row, row.messages, opening=opening, external_id=row.prompt_id or row.id)
             made.append(prompts[digest])
             self._compare_split(row, prompts[digest])
-        Prompt.objects.bulk_create(made)
-        self.created["prompts"] += len(made)
-        return prompts, {prompt.content_hash for prompt in made}
+        met = self._create(made)
+        prompts |= met
+        for row, digest in zip(rows, hashes, strict=True):
+            if digest in met:
+                self._compare_with_known(row, met[digest])
+        return prompts, {prompt.content_hash for prompt in made} - met.keys()
+
+    def _create(self, made: Iterable[Prompt]) -> dict[str, Prompt]:
+        """Write new prompts; returns those that people wrote since they were looked for, by content hash.
+
+        PostgreSQL lets them: the unique index says so when both are written.
+        """
+        new, met = list(made), dict[str, Prompt]()
+        while True:
+            try:
+                with transaction.atomic():
+                    Prompt.objects.bulk_create(new)
+                break
+            except IntegrityError:
+                hashes = [prompt.content_hash for prompt in new]
+                found = Prompt.objects.filter(project=self.project, content_hash__in=hashes).select_related("opening")
+                written = {prompt.content_hash: prompt for prompt in found}
+                if not written:
+                    raise
+                met |= written
+                new = [prompt for prompt in new if prompt.content_hash not in written]
+        self.created["prompts"] += len(new)
+        return met
 
     def _make_openings(self, rows: Sequence[ImportedRow], prompts: dict[str, Prompt]) -> None:
         """The prompts that chats began as, where they aren't there: they decide the side of all of a chat."""
@@ -124,9 +151,7 @@ class RowStore:
             if row.opening and (digest := content_hash(row.opening)) not in prompts and digest not in made:
                 said = own.get(digest, row)
                 made[digest] = self._new_prompt(said, row.opening, opening=None, external_id="")
-        Prompt.objects.bulk_create(made.values())
-        prompts |= made
-        self.created["prompts"] += len(made)
+        prompts |= made | self._create(made.values())
 
     def _new_prompt(
         self, row: ImportedRow, messages: list[dict[str, str]], *, opening: Prompt | None, external_id: str
@@ -356,6 +381,24 @@ class RowStore:
         """(prompt, texts) of the comparisons that are there already."""
         tasks = Task.objects.filter(prompt__in=list(prompts), kind=Task.Kind.COMPARE).prefetch_related("responses")
         return {(task.prompt_id or 0, tuple(sorted(answer.text for answer in task.responses.all()))) for task in tasks}
+
+    def _make_authors(
+        self, rows: Sequence[ImportedRow], prompts: dict[str, Prompt], known: "_KnownResponses", own: OwnRecords
+    ) -> None:
+        """The authors that a batch needs, in one order: two imports that wait for each other's would never end."""
+        wanted: set[Signature] = set()
+        for row in rows:
+            prompt = prompts[content_hash(row.messages)]
+            if own.find(row, prompt) is not None:
+                continue
+            written = [(_signature(item.author_kind, item.model or self._unnamed(row)), item) for item in row.responses]
+            wanted |= {author for author, item in written if known.get(prompt, author, item.text) is None}
+            if row.demonstration is not None:
+                author = _signature(row.author_kind, row.author or self._unnamed(row))
+                if (prompt.pk, row.demonstration, *author) not in known.demonstrated:
+                    wanted.add(author)
+        for author in sorted(wanted):
+            self._author(*author)
 
     def _unnamed(self, row: ImportedRow) -> str:
         """Stands for whoever wrote texts of a source that names nobody."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
@@ -143,6 +143,12 @@ def import_file(
         _check(path, report, name=name)
         if not report.errors:
             _write(path, report, project=project, by=by, language=language, limit=limit, name=name, wait=wait)
+    except IntegrityError:
+        # Something that a row refers to was taken away by somebody, or made, at the same moment.
+        raise Refused(
+            _("Somebody changed what %(file)s refers to while it was imported. Nothing was imported; import it again.")
+            % {"file": name}
+        ) from None
     except BadFile as reason:
         # An upload's temporary name tells nobody anything.
         raise Refused(str(reason).replace(path.name, name), status=400) from None
