@@ -1,0 +1,72 @@
+"""A database that an earlier version left is brought up to date, and its pages open."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+EARLIER = Path(__file__).with_name("database_of_2026_11_29.sql")
+"""All tables and rows of 29 November 2026: projects of every kind, runs in every state. Made by its own code."""
+
+TABLES = {
+    "annotate.Judgment": "annotate_judgment",
+    "annotate.JudgmentRevision": "annotate_judgmentrevision",
+    "annotate.Project": "annotate_project",
+    "annotate.Prompt": "annotate_prompt",
+    "annotate.Response": "annotate_response",
+    "annotate.Task": "annotate_task",
+    "annotate.User": "annotate_user",
+    "rlhf.Iteration": "rlhf_iteration",
+    "rlhf.ModelVersion": "rlhf_modelversion",
+    "rlhf.TrainingRun": "rlhf_trainingrun",
+}
+
+PAGES = """
+import json, sys, django
+django.setup()
+from django.apps import apps
+from django.test import Client
+from annotate.models import User
+from rlhf.models import TrainingRun
+counts = {name: apps.get_model(name).objects.count() for name in sys.argv[1:]}
+client = Client()
+client.force_login(User.objects.get(username="manager"))
+paths = ["", "mine/", "tasks/", "prompts/", "people/", "exports/", "review/", "settings/", "guidelines/"]
+paths += ["training/", "models/", "loop/", "next/"]
+paths += [f"runs/{run.pk}/" for run in TrainingRun.objects.filter(project__slug="kindness")]
+print(json.dumps({
+    "pages": {path: client.get(f"/p/kindness/{path}").status_code for path in paths},
+    "counts": counts,
+    "runs": [[run.stage, run.status] for run in TrainingRun.objects.order_by("pk")],
+}))
+"""
+
+
+def test_a_database_of_an_earlier_version_is_migrated_and_its_pages_open(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "hone.sqlite3") as earlier:
+        earlier.executescript(EARLIER.read_text(encoding="utf-8"))
+        expected = {
+            name: earlier.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for name, table in TABLES.items()
+        }
+        runs = earlier.execute("SELECT stage, status FROM rlhf_trainingrun ORDER BY id").fetchall()
+    earlier.close()
+    env = os.environ | {"HONE_DATA": str(tmp_path), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    env.pop("DATABASE_URL", None)
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("manage.py", "migrate", "--no-input", "--verbosity", "0")
+    run("manage.py", "collectstatic", "--no-input", "--verbosity", "0")
+    found = json.loads(run("-c", PAGES, *TABLES).splitlines()[-1])
+    assert found["counts"] == expected
+    assert expected["annotate.Judgment"] == 6
+    assert found["runs"] == [list(each) for each in runs]
+    assert {path: status for path, status in found["pages"].items() if status != 200} == {}
