@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 PREFIX = "HONE_"
 WRONG_SETTING = 2
 """Exit status of a process that was started with a wrong setting."""
-SQLITE = "django.db.backends.sqlite3"
+SQLITE = "config.sqlite3"
 INTERNAL = frozenset({"HONE_PARENT_PID"})
 """Set by Hone itself for its child processes."""
 

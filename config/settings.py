@@ -131,8 +131,9 @@ if str(database["ENGINE"]).endswith("sqlite3"):
     # A file: threads and child processes of a test share it, which an in-memory database can't give them with WAL.
     database["TEST"] = {"NAME": str(HONE_DATA / "test.sqlite3")}
 else:
-    database["CONN_MAX_AGE"] = 60
     database["CONN_HEALTH_CHECKS"] = True
+# Opening SQLite's file and reading its schema costs 2.5 ms of processor, a fifth of a labeler's submit.
+database["CONN_MAX_AGE"] = 60
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CELERY_BROKER_URL = REDIS_URL or broker.address(HONE_DATA)

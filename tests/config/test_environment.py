@@ -114,7 +114,7 @@ def test_database_addresses(tmp_path: Path) -> None:
         "hone",
     )
     default = Environment({}).database("DATABASE_URL", default=tmp_path / "hone.sqlite3")
-    assert (default["ENGINE"], default["NAME"]) == ("django.db.backends.sqlite3", str(tmp_path / "hone.sqlite3"))
+    assert (default["ENGINE"], default["NAME"]) == ("config.sqlite3", str(tmp_path / "hone.sqlite3"))
 
 
 @pytest.mark.parametrize("url", ["http://h", "redis://", "redis://h:port/0", "redis+socket://", "h:6379"])
