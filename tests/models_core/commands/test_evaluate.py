@@ -188,7 +188,6 @@ def test_sampled_rows_hold_prompt_texts_reasons_and_logprobs(folder, file, tmp_p
     stopped = sum(response["finish_reason"] == "stop" for response in flat)
     assert summary["tokens"] <= 12 * 8 - stopped
     answers(folder, path, tmp_path / "b.jsonl", seed=5, batch_size=1)
-    assert (tmp_path / "b.jsonl").read_text() != ""
     assert [row["responses"][0]["text"] for row in rows] == [
         json.loads(line)["responses"][0]["text"] for line in (tmp_path / "b.jsonl").read_text().splitlines()
     ]
