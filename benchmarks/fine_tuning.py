@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.children import finished
 from models_core.contract import json_lines
-from models_core.contract.settings import METHODS, RATE_FACTORS
+from models_core.contract.settings import LEARNING_RATE_FACTORS, METHODS
 
 BASE = "smollm2-135m-instruct"
 COMMAND = [sys.executable, "-m", "models_core"]
@@ -107,7 +107,7 @@ def _fitting(data: Path, *, model: str) -> Iterator[Row]:
 def _measure_loss(method: str, *, factor: float, files: Mapping[str, Path], given: argparse.Namespace) -> None:
     """Store the held-out loss of the reloaded result of one run, unless it is known."""
     path = given.results / "losses.jsonl"
-    rate = None if method == UNTRAINED else FULL_RATE * RATE_FACTORS[method] * factor
+    rate = None if method == UNTRAINED else FULL_RATE * LEARNING_RATE_FACTORS[method] * factor
     if any((row["method"], row["learning_rate"]) == (method, rate) for row in stored(path)):
         return
     row: Row = {"method": method, "learning_rate": rate}
@@ -136,7 +136,7 @@ def _measure_cost(method: str, *, data: Path, given: argparse.Namespace) -> None
         return
     run = given.results / f"{method}-cost"
     shutil.rmtree(run, ignore_errors=True)
-    rate = FULL_RATE * RATE_FACTORS[method]
+    rate = FULL_RATE * LEARNING_RATE_FACTORS[method]
     summary, memory = finished(_training(method, rate=rate, data=data, out=run, given=given))
     row = {"method": method, "threads": torch.get_num_threads(), "peak_bytes": memory * 1024}
     _store(row | {name: summary[name] for name in ("seconds", "tokens_per_s", "steps", "precision")}, path)

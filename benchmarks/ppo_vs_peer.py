@@ -189,7 +189,7 @@ def _hone(options: argparse.Namespace, data: Path, model: str, out: Path) -> lis
         "kl_coef": options.kl_coef,
         "save_every": 0,
         "held_out": 0,
-        "seen_prompts": "keep",  # the peer does not ask what the reward model has learned from
+        "reward_train_overlap": "keep",  # the peer does not ask what the reward model has learned from
     }
     settings = [*(f"{name}={value}" for name, value in values.items()), *options.set]
     return [*line, "--data", str(data), "--out", str(out), *(f"--set={text}" for text in settings)]

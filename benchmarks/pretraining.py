@@ -46,14 +46,14 @@ def main(arguments: Sequence[str]) -> int:
 def compare(run: Path) -> dict[str, dict[str, float]]:
     """Perplexity, bits per byte and seconds of learning of each model, on what the run held out."""
     # torch is loaded here, not above: the other benchmarks' start is not to wait for it.
-    from models_core.contract.settings import PretrainConfig, parse
+    from models_core.contract.settings import PretrainConfig, parse, renamed
     from models_core.modeling import tokenization
     from models_core.recipes import pretrain
     from models_core.training import corpus
 
     document = json.loads((run / "run.json").read_text(encoding="utf-8"))
     files = {name: run / "data" / entry["file"] for name, entry in document["data"].items()}
-    settings = parse(PretrainConfig, document["config"])
+    settings = parse(PretrainConfig, renamed.current(document["config"]))
     learned, held_out = pretrain.read(settings, data=files["corpus"], evaluation=files.get("evaluation"))
     tokenizer = tokenization.load(run / "tokenizer")
     texts, measured = corpus.encode(learned, tokenizer), corpus.encode(held_out, tokenizer)

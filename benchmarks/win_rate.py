@@ -40,19 +40,19 @@ USUAL: Settings = {
         "learning_rate": 4e-4,
         "kl_coef": 0.06,
         "gae_lambda": 0.95,
-        "value_model": "reward",
+        "value_init": "reward",
         "max_new_tokens": 64,
         "temperature": 0.7,
-        "missing_eos": "none",
+        "missing_eos_mode": "none",
         "eval_every": 0,
-        "keep_best": False,
+        "load_best_at_end": False,
     },
     "ptx": {"ptx_coef": 0.2},
     "evaluate": {"ends": False, "documents": "blocks"},
 }
 """Of the stages; `ptx` are those that PPO-ptx has besides the ones of `ppo`. Nothing is chosen by the held-out prompts:
 the last weights are measured."""
-ON_GOLD: Mapping[str, Any] = {"kl_coef": 0.02, "gae_lambda": 1.0, "value_model": "auto"}
+ON_GOLD: Mapping[str, Any] = {"kl_coef": 0.02, "gae_lambda": 1.0, "value_init": "auto"}
 """Of `ppo` where the policy learns from the gold reward: its scores spread over a third of the proxy's range, and it is
 no model that a value model could start from. What forecasts it as little as a fresh head does is no ground for a lambda
 below 1."""

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from models_core.commands import input_files
 from models_core.contract import catalogue, processes, records
-from models_core.contract.settings import STAGES, BadInput, Settings, parse
-from models_core.contract.stopping import Halted, Stopped, StopSignal, follow_parent
+from models_core.contract.errors import BadInput, Halted, Stopped
+from models_core.contract.settings import STAGES, Settings, parse
+from models_core.contract.stopping import StopSignal, follow_parent
 
 if TYPE_CHECKING:
     import torch
@@ -450,7 +451,8 @@ def _known_failure(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text:
         return (
-            "Out of memory: take a smaller batch_size, micro_batch_tokens or max_length, or a machine with more memory."
+            "Out of memory: take a smaller batch_size, max_tokens_per_forward or max_length, or a machine with more "
+            "memory."
         )
     if "No space left on device" in text or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return "No space left on device: free some disk space, then continue with --resume."

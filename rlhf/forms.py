@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.models import Project, Snapshot, User
-from models_core.contract.settings import STAGES, BadInput, Settings, parse
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import STAGES, Settings, parse
 from rlhf.loop import loop
 from rlhf.loop.sampling import DEFAULT_PROMPTS
 from rlhf.models import LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun

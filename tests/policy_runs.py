@@ -23,7 +23,7 @@ def made(project: Project) -> TrainingRun:
         project=project,
         stage=Stage.PPO,
         status="succeeded",
-        result={"score": 1.2, "stopped_by": "kl_ceiling", "best_step": 10},
+        result={"score": 1.2, "stopped_by": "max_kl", "best_step": 10},
     )
     shutil.rmtree(RunFiles(run).path, ignore_errors=True)
     points = []

@@ -91,7 +91,7 @@ def result_key(
     if model.startswith("hone"):
         recipe = asdict(parse(RewardConfig, settings))
         # What cannot change the result, or is given for every run.
-        for name in ("seed", "held_out", "save_every", "keep_checkpoints", "micro_batch_tokens"):
+        for name in ("seed", "held_out", "save_every", "keep_checkpoints", "max_tokens_per_forward"):
             del recipe[name]
         key |= {"base": options.base, "recipe": recipe}
     if model == "trl":

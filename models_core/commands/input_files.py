@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 STREAM = Path("-")
 INPUTS = ("data", "eval", "demonstrations", "samples", "templates", "ptx", "replay", "ewc", "tokenizer")

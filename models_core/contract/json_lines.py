@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from models_core.contract.errors import BadLine
+
 MAX_LINE_BYTES = 64 * 1024 * 1024
 LONGEST_NUMBER = 400
 """Characters of a number beyond which it is not even parsed: no float has that many digits before its point."""
-
-
-class BadLine(Exception):
-    """Why a line holds no row: a phrase without a full stop."""
 
 
 def parts(text: str) -> list[str]:

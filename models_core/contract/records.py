@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
 
 from models_core.contract import foreign_formats, json_lines
-from models_core.contract.json_lines import BadLine
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput, BadLine, RowError
 
 STANDARD_INPUT = "-"
 LARGEST_NUMBER = 1e15
@@ -106,10 +105,6 @@ class Answers:
     id: str
     messages: Messages
     texts: tuple[str, ...]
-
-
-class RowError(BadLine):
-    """Why a row cannot be used; `read` adds the file and the line."""
 
 
 def rows(path: str | Path, *, unreadable: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:

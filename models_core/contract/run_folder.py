@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from models_core.contract import json_lines, processes, setting_differences
-from models_core.contract.settings import BadInput, Settings
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import Settings, renamed
 
 VERSIONED = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
 
@@ -127,8 +128,9 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return document | {"config": renamed.current(document.get("config") or {})}
+        except (OSError, ValueError, TypeError, AttributeError):
             raise BadInput(f"{path} is damaged; give another folder with --out.") from None
 
     def _check_same(self, previous: dict[str, Any], document: dict[str, Any], *, resume: bool) -> None:

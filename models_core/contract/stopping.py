@@ -6,19 +6,10 @@ import signal
 import sys
 from types import FrameType
 
+from models_core.contract.errors import Stopped
+
 PARENT_VARIABLE = "HONE_PARENT_PID"
 PR_SET_PDEATHSIG = 1
-
-
-class Stopped(Exception):
-    """Raised by a recipe once its checkpoint is on disk."""
-
-
-class Halted(Exception):
-    """Raised where a step cannot be done for now, before it has changed a weight. The message is a sentence.
-
-    The recipe saves what it has before it ends: what is in the way can be mended, and the run goes on with --resume.
-    """
 
 
 class StopSignal:

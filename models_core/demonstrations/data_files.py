@@ -7,9 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from models_core.contract import records
+from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import split_by_prompt
 from models_core.contract.records import Demonstration
-from models_core.contract.settings import BadInput, SFTConfig
+from models_core.contract.settings import SFTConfig
 from models_core.demonstrations import mixture
 from models_core.demonstrations.examples import Encoder, Example
 from models_core.demonstrations.mixture import Source

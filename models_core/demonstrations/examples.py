@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from models_core.contract.settings import BadInput, EvaluateConfig, SFTConfig
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import EvaluateConfig, SFTConfig
 from models_core.demonstrations.templated_rows import Wording
 from models_core.modeling import chat
 from models_core.modeling.forward import SHORTEST_PROMPT
@@ -11,7 +12,7 @@ from models_core.modeling.packing import Group
 
 
 class Example(NamedTuple):
-    """A row as token ids. Its response is learned; of its prompt, the places `spoken` (turns=all)."""
+    """A row as token ids. Its response is learned; of its prompt, the places `spoken` (loss_on=all)."""
 
     prompt: list[int]
     response: list[int]
@@ -70,5 +71,5 @@ class Encoder:
             self.tokenizer,
             wording.messages(shots=shots),
             max_tokens=room,
-            with_spoken=self.settings.turns == "all",
+            with_spoken=self.settings.loss_on == "all",
         )

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from models_core.contract.settings import BadInput, SFTConfig, composite_values
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import SFTConfig, composite_values
 from models_core.demonstrations.examples import Example
 from models_core.training.batching import epoch_order
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models_core.contract.records import Demonstration, RowError, clean
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput, RowError
+from models_core.contract.records import Demonstration, clean
 
 BUILT_IN = Path(__file__).with_name("builtin")
 LARGEST_FILE = 2**20

@@ -14,7 +14,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.generation.cached_model import Network
 from models_core.generation.kv_cache import attention
 from models_core.generation.prefix import Beginning
@@ -28,9 +28,11 @@ ROW_BY_ROW = "hone_row_by_row"
 def check(model: Any) -> None:
     """Raise BadInput for a model whose attention cannot be taken row by row."""
     if next(model.parameters()).device.type != "cpu":
-        raise BadInput("exact=true works on the CPU alone; take --device cpu.")
+        raise BadInput("batch_invariant=true works on the CPU alone; take --device cpu.")
     if not fast_ways(model).decoding or has_window(model.config):
-        raise BadInput(f"exact=true does not work for a {type(model).__name__}: its attention has a form of its own.")
+        raise BadInput(
+            f"batch_invariant=true does not work for a {type(model).__name__}: its attention has a form of its own."
+        )
 
 
 class RowKeyValues(CacheLayerMixin):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import Stopped
+from models_core.contract.stopping import StopSignal
 from models_core.generation.decoder import Beams
 from models_core.generation.token_sampling import penalised
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.generation.plain_batch import PlainBatch
 from models_core.generation.prefix import Beginning
 from models_core.generation.token_history import Place

@@ -16,8 +16,9 @@ import numpy
 import torch
 from torch import Tensor
 
+from models_core.contract.errors import Stopped
 from models_core.contract.progress import Progress
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.stopping import StopSignal
 from models_core.generation import beams
 from models_core.generation.decoder import Rows, opening, prepare
 from models_core.generation.prefix import Beginning

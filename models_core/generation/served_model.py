@@ -23,10 +23,11 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from models_core.commands.output.completion_file import Answer
+from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.progress import Progress
 from models_core.contract.records import Messages
-from models_core.contract.settings import BadInput, SampleConfig
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.settings import SampleConfig
+from models_core.contract.stopping import StopSignal
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})

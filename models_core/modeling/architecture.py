@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from models_core.contract.settings import BadInput, PretrainConfig
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import PretrainConfig
 from models_core.modeling import tokenization
 from models_core.modeling.adapters.layers import trunk
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Message
-from models_core.contract.settings import BadInput
 from models_core.modeling import plain_text
 
 PLAIN_TEMPLATE = (

@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 BOTH_WAYS = frozenset({"xlm", "xlnet"})
 """Families that transformers lists among causal models, and that see what comes after a token."""

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.modeling import families
 from models_core.modeling.adapters import storage
 from models_core.modeling.tokenizer_files import first_line

@@ -26,7 +26,7 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.modeling import families, forward_check, plain_forward
 from models_core.modeling.adapters.soft_prompts import beginning as beginning_of
 from models_core.modeling.adapters.soft_prompts import count as virtual_tokens

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import torch
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Messages
-from models_core.contract.settings import BadInput
 from models_core.modeling import chat, heads, loading
 from models_core.modeling.forward import encode_group, group_head_logits
 

@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.modeling import tokenizer_files
 from models_core.modeling.chat import PLAIN_TEMPLATE
 from models_core.training import distributed

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 NOT_SAVED = ("is_local", "local_files_only")
 """What transformers notes of how a tokenizer was read, and would write beside it."""

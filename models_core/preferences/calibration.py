@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Answers, Demonstration
-from models_core.contract.settings import BadInput, RewardConfig
+from models_core.contract.settings import RewardConfig
 from models_core.modeling import forward
 from models_core.modeling.packing import Group
 from models_core.preferences.encoding import Example

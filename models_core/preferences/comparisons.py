@@ -7,7 +7,7 @@ What is done with a file of rankings, in this order:
 2. A ranking's weight is its row's, times its labeler's (`labeler_weights`), times `ai_weight` where a machine judged.
 3. Its pairs come with targets (`ties`) and margins (`margin`). Equal texts make no pair.
 4. Where one judge ordered two texts both ways, those pairs are kept, skipped or refused (`contradictions`).
-5. Judgments of the same texts each count, share one judgment's weight, or are voted into one (`judgments`).
+5. Judgments of the same texts each count, share one judgment's weight, or are voted into one (`duplicate_judgments`).
 
 What cannot teach is left out, counted and named.
 """
@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Messages, Ranking
-from models_core.contract.settings import BadInput, PreferenceSettings
+from models_core.contract.settings import PreferenceSettings
 from models_core.preferences.contradictions import Contradictions, Ordered, PromptKey, judge_of, prompt_key
 from models_core.preferences.judgment_weights import Weights
 from models_core.preferences.majority import majority
@@ -90,13 +91,13 @@ def hear(
         )
         for ranking, pairs in ordered
     ]
-    if combine and settings.judgments != "each":
+    if combine and settings.duplicate_judgments != "each":
         verdicts = _combined(verdicts, settings=settings, left_out=left_out)
     return Heard(verdicts, contradictions)
 
 
 def _ties(settings: PreferenceSettings) -> Ties:
-    return "half" if settings.ties == "half" else "skip"
+    return "soft" if settings.ties == "soft" else "skip"
 
 
 def _pairs(ranking: Ranking, *, settings: PreferenceSettings) -> list[Pair]:
@@ -152,7 +153,7 @@ def _combined(verdicts: Sequence[Verdict], *, settings: PreferenceSettings, left
     for group in of_texts.values():
         if len(group) == 1:
             made += group
-        elif settings.judgments == "share":
+        elif settings.duplicate_judgments == "share":
             made += [replace(verdict, weight=verdict.weight / len(group)) for verdict in group]
         else:
             voted = _voted(group, ties=_ties(settings))

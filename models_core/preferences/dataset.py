@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from models_core.contract import processes, records, trained_prompts
+from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import split_by_prompt
 from models_core.contract.records import Answers, Demonstration, Ranking
-from models_core.contract.settings import BadInput, PreferenceSettings
+from models_core.contract.settings import PreferenceSettings
 from models_core.preferences.comparisons import Heard, Verdict, hear
 from models_core.preferences.contradictions import prompt_key
 from models_core.preferences.demonstrated_rankings import above_samples

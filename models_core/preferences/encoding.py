@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Ranking
-from models_core.contract.settings import BadInput, PreferenceSettings
+from models_core.contract.settings import PreferenceSettings
 from models_core.modeling import forward
 from models_core.modeling.packing import Group
 from models_core.preferences.comparisons import Verdict

@@ -33,7 +33,7 @@ class _Votes:
 def majority(ballots: Sequence[Ballot], *, ties: Ties) -> list[Pair]:
     """The pairs of the first ballot's texts by weighted majority, with the mean margin of those who won.
 
-    A tie is a third way to vote, where ties are judgments at all (`ties` = "half"). Ways with equal weight, or most
+    A tie is a third way to vote, where ties are judgments at all (`ties` = "soft"). Ways with equal weight, or most
     weight for a tie, make a tie. Majorities of pairs need not form an order (Condorcet); the loss takes pairs.
     """
     texts = ballots[0][0]
@@ -50,6 +50,6 @@ def majority(ballots: Sequence[Ballot], *, ties: Ties) -> list[Pair]:
             made.append(Pair(first, second, 1.0, vote.first_margin / vote.first))
         elif vote.second > max(vote.first, vote.tied):
             made.append(Pair(second, first, 1.0, vote.second_margin / vote.second))
-        elif ties == "half":
+        elif ties == "soft":
             made.append(Pair(first, second, 0.5))
     return made

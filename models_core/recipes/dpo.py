@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models_core.contract.errors import Diverged
 from models_core.contract.settings import DPOConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, chat, forward, loading
@@ -29,7 +30,7 @@ from models_core.rl.actor_critic import check_reference
 from models_core.rl.losses import Comparisons, in_order, ranking_loss
 from models_core.training import distributed, gradient_cache, schedule
 from models_core.training.batching import minibatches
-from models_core.training.loop import Diverged, Training
+from models_core.training.loop import Training
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def train(
                 network, minibatch, settings=settings, device=device, stop=stop, is_sharded=training.is_sharded
             )
             rate = schedule.rate(
-                step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=True
+                step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup_ratio, decay=True
             )
             norm = training.update("model", learning_rate=rate)
         along_the_way = {}
@@ -143,7 +144,7 @@ def referred(network: Any, examples: Sequence[Example], settings: DPOConfig, dev
     sharing = sharing_for(network, "auto")
     own = distributed.own_rows([group.cost(sharing) for group in groups])
     said = forward.group_log_probs(
-        network, [groups[row] for row in own], budget=settings.micro_batch_tokens, device=device
+        network, [groups[row] for row in own], budget=settings.max_tokens_per_forward, device=device
     )
     every = distributed.gathered(dict(zip(own, said, strict=True)))
     if not all(part.isfinite().all() for part in every.values()):
@@ -170,8 +171,8 @@ def accumulate(
     sharing = sharing_for(network, settings.prefix_sharing)
     costs = [item.example.group.cost(sharing) for item in minibatch]
     # Under fsdp all processes gather each layer as often as each other, so no prompt is cut there.
-    largest = sys.maxsize if is_sharded else settings.micro_batch_tokens
-    for share in distributed.shares(costs, budget=settings.micro_batch_tokens):
+    largest = sys.maxsize if is_sharded else settings.max_tokens_per_forward
+    for share in distributed.shares(costs, budget=settings.max_tokens_per_forward):
         stop.check()
         members = [minibatch[position] for position in share.rows]
         comparisons = Comparisons.of([item.example.rankings for item in members], device=device)
@@ -215,7 +216,7 @@ def followed(
 ) -> dict[str, float]:
     """Loss and accuracy on held-out rankings."""
     groups = [item.example.group for item in measured]
-    said = forward.group_log_probs(network, groups, budget=settings.micro_batch_tokens, device=device)
+    said = forward.group_log_probs(network, groups, budget=settings.max_tokens_per_forward, device=device)
     rewards = [
         implicit_rewards(own.unsqueeze(-1), reference=item.log_probs, beta=settings.beta).tolist()
         for own, item in zip(said, measured, strict=True)

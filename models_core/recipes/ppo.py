@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from models_core.contract import records
+from models_core.contract.errors import Diverged
 from models_core.contract.reward_names import Kind, kind_of
 from models_core.contract.settings import PPOConfig
 from models_core.contract.stopping import StopSignal
@@ -30,7 +31,7 @@ from models_core.rl.rewards.pipeline import Rewards, source_of
 from models_core.rl.rollout_logprobs import Sampler
 from models_core.rl.update import learn
 from models_core.training.ema import WeightAverage
-from models_core.training.loop import Diverged, Training
+from models_core.training.loop import Training
 
 ADAM_EPS = 1e-5
 """As in OpenAI's code; 1e-8 makes the first updates larger (Huang et al. 2024, the N implementation details)."""
@@ -105,7 +106,7 @@ def train(
     )
     # Where the model's own weights learn, the average would be one more copy of them.
     average = WeightAverage(
-        training.optimizers["policy"].masters, decay=settings.ema if adapters.keeps_base(settings.method) else 0
+        training.optimizers["policy"].masters, decay=settings.ema_decay if adapters.keeps_base(settings.method) else 0
     )
     average.restore(training.saved_tensors("average"), updates=state.get("averaged", 0))
     watch = Watch(
@@ -201,7 +202,7 @@ def train(
         **latest,
         "episodes": count,
         "prompts": len(practice.prompts),
-        "seen_prompts": seen,
+        "reward_train_overlap": seen,
         **practice.counts,
         **watch.take(),
         "trained_parameters": adapters.trainable_parameters(networks.policy),

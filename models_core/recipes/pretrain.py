@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from models_core.contract import json_lines, processes
+from models_core.contract.errors import BadInput
 from models_core.contract.run_folder import RunFolder
-from models_core.contract.settings import BadInput, PretrainConfig
+from models_core.contract.settings import PretrainConfig
 from models_core.contract.stopping import StopSignal
 from models_core.generation import generate
 from models_core.modeling import adapters, architecture, chat, loading, tokenization
@@ -120,7 +121,7 @@ def train(
         with training.step(step, total=len(plan)):
             loss = accumulate(network, members, step=step, settings=settings, device=device, stop=stop)
             rate = schedule.cosine(
-                step - 1, steps=len(plan), peak=peak, warmup=settings.warmup, final=settings.final_rate
+                step - 1, steps=len(plan), peak=peak, warmup=settings.warmup_ratio, final=settings.min_lr_ratio
             )
             norm = training.update("model", learning_rate=rate)
         measured: dict[str, float] = {}
@@ -214,7 +215,7 @@ def accumulate(
     network.train()
     tokens = corpus.predicted(rows)
     total = 0.0
-    for share in distributed.shares([row.tokens for row in rows], budget=settings.micro_batch_tokens):
+    for share in distributed.shares([row.tokens for row in rows], budget=settings.max_tokens_per_forward):
         stop.check()
         loss = summed_loss(network, [rows[position] for position in share.rows], device=device) / tokens * share.weight
         ddp.backward(loss, is_last=share.is_last)
@@ -226,7 +227,7 @@ def accumulate(
 def mean_loss(network: Any, rows: Sequence[Group], *, settings: PretrainConfig, device: torch.device) -> float:
     """Mean loss per predicted token without dropout, in nats."""
     network.eval()
-    batches = micro_batches([row.tokens for row in rows], budget=settings.micro_batch_tokens)
+    batches = micro_batches([row.tokens for row in rows], budget=settings.max_tokens_per_forward)
     losses = (summed_loss(network, [rows[position] for position in batch], device=device).item() for batch in batches)
     return sum(losses) / corpus.predicted(rows)
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from models_core.contract import trained_prompts
-from models_core.contract.settings import BadInput, RewardConfig
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import RewardConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, chat, forward, heads, loading
 from models_core.modeling.packing import sharing_for
@@ -100,14 +101,14 @@ def train(
         )
         for rows in (judgments.demonstrations, judgments.samples)
     ]
-    logits = partial(forward.group_logits, network, budget=settings.micro_batch_tokens, device=device)
+    logits = partial(forward.group_logits, network, budget=settings.max_tokens_per_forward, device=device)
     if not training.run.resumed:
         check_scores(logits([train_examples[0].group]), name=model)
-    if settings.head_start == "fitted" and not (training.run.resumed or loading.is_reward_model(model)):
+    if settings.head_init == "fitted" and not (training.run.resumed or loading.is_reward_model(model)):
         head_init.fit(
             network,
             train_examples,
-            budget=settings.micro_batch_tokens,
+            budget=settings.max_tokens_per_forward,
             device=device,
             seed=settings.seed,
             bootstrap=settings.bootstrap,
@@ -128,7 +129,7 @@ def train(
                 network, minibatch, settings=settings, device=device, stop=stop, is_sharded=training.is_sharded
             )
             rate = schedule.rate(
-                step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=True
+                step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup_ratio, decay=True
             )
             norm = training.update("model", learning_rate=rate)
         along_the_way = {}
@@ -145,7 +146,7 @@ def train(
     best = training.take_best()
     network = adapters.settled(network)
     heads.settle(network)
-    head_logits = partial(forward.group_head_logits, network, budget=settings.micro_batch_tokens, device=device)
+    head_logits = partial(forward.group_head_logits, network, budget=settings.max_tokens_per_forward, device=device)
     opinions = head_logits([example.group for example in held_out])
     held_out_logits = [row.mean(-1).tolist() for row in opinions]
     trained = sum(counts[row] for rows in plan[resumed_at:step] for row in rows)
@@ -174,7 +175,7 @@ def train(
 
     # 7. Report how good it is, and how the one before does on what is new to it.
     judged = of_examples(held_out, opinions)
-    reading = {"max_length": settings.max_length, "budget": settings.micro_batch_tokens}
+    reading = {"max_length": settings.max_length, "budget": settings.max_tokens_per_forward}
     report = assembly.build(
         judged,
         everyone=everyone,
@@ -223,8 +224,8 @@ def accumulate(
     sharing = sharing_for(network, settings.prefix_sharing)
     lengths = [example.group.cost(sharing) for example in minibatch]
     # Under fsdp all processes gather each layer as often as each other, so no prompt is cut there.
-    largest = sys.maxsize if is_sharded else settings.micro_batch_tokens
-    for share in distributed.shares(lengths, budget=settings.micro_batch_tokens):
+    largest = sys.maxsize if is_sharded else settings.max_tokens_per_forward
+    for share in distributed.shares(lengths, budget=settings.max_tokens_per_forward):
         stop.check()
         members = [minibatch[position] for position in share.rows]
         comparisons = Comparisons.of([example.rankings for example in members], device=device)

@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from models_core.contract.settings import BadInput, SFTConfig
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import SFTConfig
 from models_core.contract.stopping import StopSignal
 from models_core.demonstrations import mixture
 from models_core.demonstrations.data_files import DataSet, read_data_sets, read_rows, template_files, totals
@@ -112,7 +113,7 @@ def train(
         with training.step(done, total=len(plan), state={"latest": latest}):
             losses = accumulate(network, step, settings=settings, device=device, stop=stop)
             rate = schedule.rate(
-                done - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup, decay=True
+                done - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup_ratio, decay=True
             )
             norm = training.update(
                 "model",
@@ -124,7 +125,9 @@ def train(
         if held_out:
             measured = training.measure(
                 done,
-                lambda: {"eval_loss": mean_loss(network, held_out, budget=settings.micro_batch_tokens, device=device)},
+                lambda: {
+                    "eval_loss": mean_loss(network, held_out, budget=settings.max_tokens_per_forward, device=device)
+                },
                 by="eval_loss",
                 due=settings.patience > 0 and not settings.eval_every and step.ends_epoch,
             )
@@ -190,7 +193,7 @@ def accumulate(
     of_lm = sum(language_model_tokens(example, settings) for example in examples)
     sums = torch.zeros(3, dtype=torch.float64)
     lengths = [example.tokens for example in examples]
-    for share in distributed.shares(lengths, budget=settings.micro_batch_tokens):
+    for share in distributed.shares(lengths, budget=settings.max_tokens_per_forward):
         stop.check()
         members = [examples[position] for position in share.rows]
         at = places(members, whole_rows=settings.lm_coef > 0, device=device)
@@ -241,7 +244,7 @@ def measure_old(
     network: Any, examples: Sequence[Example], *, settings: SFTConfig, device: torch.device
 ) -> float | None:
     """The loss on the sample of the old task, where there is one."""
-    return mean_loss(network, examples, budget=settings.micro_batch_tokens, device=device) if examples else None
+    return mean_loss(network, examples, budget=settings.max_tokens_per_forward, device=device) if examples else None
 
 
 def forgotten(before: float | None, after: float | None) -> Mapping[str, float | None]:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from models_core.contract import records
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Ranking
-from models_core.contract.settings import BadInput
 from models_core.modeling import loading
 from models_core.reward_report import scored_judgments
 from models_core.reward_report.heldout_judgments import Judged, comparison, pairs_of

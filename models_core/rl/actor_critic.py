@@ -1,11 +1,11 @@
 """The four networks of PPO in as few sets of weights as the memory plan allows.
 
-| method | memory_plan | reference | value_model | weights in memory |
+| method | share_base_weights | reference | value_init | weights in memory |
 | --- | --- | --- | --- | --- |
-| lora and its like | shared | policy, adapter off | head: on the policy's trunk | policy, reward model |
-| the same | shared | the same | reward: the reward model, an adapter on it | policy, reward model |
-| the same | separate | a copy | any | policy, reference, reward model, one for the value unless head |
-| full, last_n | separate | a copy | any | the same |
+| lora and its like | always | policy, adapter off | head: on the policy's trunk | policy, reward model |
+| the same | always | the same | reward: the reward model, an adapter on it | policy, reward model |
+| the same | never | a copy | any | policy, reference, reward model, one for the value unless head |
+| full, last_n | never | a copy | any | the same |
 
 Every plan samples the same tokens, and sees the same log-probabilities, divergences and scores in its first phase.
 Group baselines (rloo, grpo) need no value model at all.
@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Message
-from models_core.contract.settings import BadInput, PPOConfig
+from models_core.contract.settings import PPOConfig
 from models_core.modeling import adapters, chat, forward, loading
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.loading import head
@@ -91,7 +92,7 @@ class Networks:
                 reward=",".join(rewards),
             )
         stop_ids = chat.eos_ids(policy, tokenizer)
-        judges = Judges(members, tokenizer, stop_ids, settings.micro_batch_tokens, device)
+        judges = Judges(members, tokenizer, stop_ids, settings.max_tokens_per_forward, device)
         return cls(policy, frozen, value, judges, tokenizer, settings, device)
 
     @property
@@ -186,25 +187,25 @@ def check_reference(reference: str, *, model: str, tokenizer: Any) -> None:
 def _is_shared(settings: PPOConfig) -> bool:
     """Whether frozen networks are learning ones with their adapters off. Raises BadInput where they cannot be."""
     can_be = adapters.keeps_base(settings.method)
-    if settings.memory_plan == "shared" and not can_be:
+    if settings.share_base_weights == "always" and not can_be:
         raise BadInput(
-            f"memory_plan=shared needs a method whose learning can be switched off, and {settings.method} changes the "
-            "weights themselves: take method=lora, or memory_plan=separate."
+            f"share_base_weights=always needs a method whose adapters can be disabled, and {settings.method} changes "
+            "the base weights: take method=lora, or share_base_weights=never."
         )
-    return can_be and settings.memory_plan != "separate"
+    return can_be and settings.share_base_weights != "never"
 
 
 def _value_start(settings: PPOConfig, *, first_reads_ids: bool) -> str:
     """What the value model is made of: "head", "reward", "policy", or "" for none. Raises BadInput."""
     if settings.algorithm != "ppo":
         return ""
-    if settings.value_model == "reward" and not first_reads_ids:
+    if settings.value_init == "reward" and not first_reads_ids:
         raise BadInput(
-            "value_model=reward needs a reward model with the policy's own tokenizer and chat template: it has to say "
-            "what the policy's tokens are worth. Take value_model=policy or head."
+            "value_init=reward needs a reward model with the policy's own tokenizer and chat template: it has to say "
+            "what the policy's tokens are worth. Take value_init=policy or head."
         )
-    if settings.value_model != "auto":
-        return settings.value_model
+    if settings.value_init != "auto":
+        return settings.value_init
     if adapters.keeps_base(settings.method):
         return "head"
     return "reward" if first_reads_ids else "policy"

@@ -30,17 +30,16 @@ class Guards:
         """
         self.flat = self.flat + 1 if len(scores) > 1 and bool((scores == scores[0]).all()) else 0
         kl, entropy, length = (metrics[name] for name in ("kl", "entropy", "length"))
-        if settings.kl_ceiling and not kl <= settings.kl_ceiling:
-            return Trip(
-                "kl_ceiling", f"The divergence from the reference, {kl:.1f} nats an answer, is above kl_ceiling."
-            )
+        if settings.max_kl and not kl <= settings.max_kl:
+            return Trip("max_kl", f"The divergence from the reference, {kl:.1f} nats an answer, is above max_kl.")
         if settings.min_entropy and not entropy >= settings.min_entropy:
             return Trip("min_entropy", f"The entropy, {entropy:.3f} nats a token, is below min_entropy.")
         if settings.min_length and not length >= settings.min_length:
             return Trip("min_length", f"Answers have {length:.1f} tokens on average, fewer than min_length.")
-        if settings.flat_phases and self.flat >= settings.flat_phases:
+        if settings.zero_variance_patience and self.flat >= settings.zero_variance_patience:
             return Trip(
-                "flat_phases", f"All answers scored alike in {self.flat} phases in a row: there is nothing to learn."
+                "zero_variance_patience",
+                f"All answers scored alike in {self.flat} phases in a row: there is nothing to learn.",
             )
         return None
 

@@ -99,14 +99,14 @@ class Watch:
 
     def _judge(self, step: int, measures: Mapping[str, float]) -> None:
         """Keep the weights where they earn most, within the ceiling; notice where they have not for too long."""
-        best, ceiling = self.training.best, self.settings.kl_ceiling
+        best, ceiling = self.training.best, self.settings.max_kl
         is_within = not ceiling or measures["eval_kl"] <= ceiling
         lost = -measures["eval_reward"]
         if not is_within:
             best.stale += 1
         else:
             is_best = best.is_beaten_by({**measures, "lost": lost}, by="lost", step=step)
-            if is_best and self.settings.keep_best and processes.is_main():
+            if is_best and self.settings.load_best_at_end and processes.is_main():
                 best.save(self.training.run.checkpoints, {"policy": self._weights()})
         self.trip = self.trip or self.guards.of_measurements(best.stale, settings=self.settings)
 
@@ -155,7 +155,7 @@ class Watch:
         """
         best = self.training.best
         chosen, measures = self._weights(), dict(self.latest)
-        if best.step and self.settings.keep_best:
+        if best.step and self.settings.load_best_at_end:
             distributed.wait()  # the first process writes them
             chosen = best.saved(self.training.run.checkpoints).tensors("policy")
             measures = {name: value for name, value in best.measures.items() if name != "lost"}

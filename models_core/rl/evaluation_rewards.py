@@ -45,7 +45,7 @@ def of_policy(practice: Practice, *, networks: Networks, seed: int, stop: StopSi
     with adapters.merged_for_sampling(networks.policy):
         answered = rollouts.draw(networks.policy, practice, networks=networks, seed=seed, stop=stop)
     rows = trajectories.measured(
-        trajectories.bundled([answer.group for answer in answered], budget=networks.settings.micro_batch_tokens),
+        trajectories.bundled([answer.group for answer in answered], budget=networks.settings.max_tokens_per_forward),
         lambda packed: [networks.log_probs(packed), networks.reference_log_probs(packed)],
         networks=networks,
     )

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import content, place, split_by_prompt
 from models_core.contract.records import Prompt
-from models_core.contract.settings import BadInput, PPOConfig
+from models_core.contract.settings import PPOConfig
 
 SHOWN = 8
 """Prompts that are answered for people to read where none can be held out."""

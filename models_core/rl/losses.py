@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch.nn import functional
 
-Ties = Literal["skip", "half"]
+Ties = Literal["skip", "soft"]
 
 
 class Pair(NamedTuple):
@@ -42,7 +42,7 @@ def ranked_pairs(ranks: Sequence[int | None], *, ties: Ties = "skip") -> list[Pa
             pairs.append(Pair(i, j, 1.0))
         elif second < first:
             pairs.append(Pair(j, i, 1.0))
-        elif ties == "half":
+        elif ties == "soft":
             pairs.append(Pair(i, j, 0.5))
     return pairs
 

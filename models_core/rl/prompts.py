@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_core.contract import processes, trained_prompts
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Prompt
-from models_core.contract.settings import BadInput, PPOConfig
+from models_core.contract.settings import PPOConfig
 from models_core.modeling import chat, loading
 from models_core.training.batching import epoch_order
 
@@ -24,17 +25,17 @@ class Practice:
 def unseen(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOConfig) -> tuple[list[Prompt], int]:
     """The prompts that no reward model was trained on, by their content, and how many it was trained on.
 
-    With seen_prompts=keep those stay too. Raises BadInput where they are refused, and where no others are left.
+    With reward_train_overlap=keep those stay too. Raises BadInput where they are refused, and where no others are left.
     """
     known = frozenset[str]().union(*(trained_prompts.read(loading.locate(name)) for name in rewards))
     new = [prompt for prompt in prompts if trained_prompts.digest(prompt.messages) not in known]
     seen = len(prompts) - len(new)
-    if seen and settings.seen_prompts == "refuse":
+    if seen and settings.reward_train_overlap == "refuse":
         raise BadInput(
             f"{seen} of {len(prompts)} prompts are among those the reward model was trained on; "
-            "seen_prompts=skip leaves them out."
+            "reward_train_overlap=skip leaves them out."
         )
-    if seen and settings.seen_prompts == "keep":
+    if seen and settings.reward_train_overlap == "keep":
         processes.say(
             f"{seen} of {len(prompts)} prompts are among those the reward model was trained on, and are kept."
         )
@@ -42,7 +43,7 @@ def unseen(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOCo
     if not new:
         raise BadInput(
             f"All {len(prompts)} prompts are among those the reward model was trained on: give others, "
-            "or take seen_prompts=keep."
+            "or take reward_train_overlap=keep."
         )
     if seen:
         processes.say(
@@ -52,18 +53,19 @@ def unseen(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOCo
 
 
 def measurable(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOConfig) -> list[Prompt]:
-    """The prompts of an evaluation file that no reward model was trained on; with seen_prompts=keep all of them.
+    """The prompts of an evaluation file that no reward model was trained on; with reward_train_overlap=keep
+    all of them.
 
     Raises BadInput where none is left.
     """
-    if settings.seen_prompts == "keep":
+    if settings.reward_train_overlap == "keep":
         return list(prompts)
     known = frozenset[str]().union(*(trained_prompts.read(loading.locate(name)) for name in rewards))
     kept = trained_prompts.without(prompts, known)
     if not kept:
         raise BadInput(
             f"All {len(prompts)} prompts to measure on (--eval) are among those the reward model was trained on: give "
-            "others, or take seen_prompts=keep."
+            "others, or take reward_train_overlap=keep."
         )
     if len(kept) < len(prompts):
         processes.say(

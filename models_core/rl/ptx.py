@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from models_core.contract import records
-from models_core.contract.settings import BadInput, PPOConfig
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import PPOConfig
 from models_core.modeling import chat, plain_text
 from models_core.modeling.packing import Group
 from models_core.training.batching import epoch_order

@@ -93,7 +93,7 @@ def measure(
     """
     settings = networks.settings
     sharing = sharing_for(networks.policy, "auto")
-    bundles = bundled(groups, budget=settings.micro_batch_tokens, sharing=sharing)
+    bundles = bundled(groups, budget=settings.max_tokens_per_forward, sharing=sharing)
     log_probs, values, reference_log_probs = _of_networks(bundles, told, networks=networks)
     lengths = torch.tensor([len(group.responses[0]) for group in groups], device=log_probs.device)
     mask = length_mask(lengths, int(lengths.max()))
@@ -175,7 +175,7 @@ def measured(
     """Quantities of every response token, in micro-batches, as rows in the order of the episodes; 0 past their ends."""
     own = distributed.own_rows([bundle.cost for bundle in bundles])
     found: dict[int, Tensor] = {}  # of an episode: [quantities, tokens]
-    for batch in micro_batches([bundles[row].cost for row in own], budget=networks.settings.micro_batch_tokens):
+    for batch in micro_batches([bundles[row].cost for row in own], budget=networks.settings.max_tokens_per_forward):
         members = [bundles[own[place]] for place in batch]
         packed = pack([member.group for member in members], device=networks.device)
         parts = torch.stack(list(of(packed))).cpu().split(packed.response_sizes, dim=1)

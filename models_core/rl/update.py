@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models_core.contract import processes
+from models_core.contract.errors import Diverged
 from models_core.contract.settings import PPOConfig
 from models_core.modeling.packing import Group, pack
 from models_core.rl.actor_critic import Networks
@@ -20,7 +21,7 @@ from models_core.rl.rollout_logprobs import Comparison, Sampler
 from models_core.rl.trajectories import Episodes
 from models_core.training import distributed, schedule
 from models_core.training.batching import minibatches
-from models_core.training.loop import Diverged, Training
+from models_core.training.loop import Training
 
 
 @dataclass
@@ -62,7 +63,7 @@ def learn(
     """
     settings = networks.settings
     episodes = len(phase.mask)
-    rate = schedule.rate(step - 1, steps=steps, peak=settings.learning_rate, warmup=settings.warmup, decay=False)
+    rate = schedule.rate(step - 1, steps=steps, peak=settings.learning_rate, warmup=settings.warmup_ratio, decay=False)
     updates = minibatches(
         len(phase.bundles),
         size=math.ceil(episodes / settings.minibatches),
@@ -129,7 +130,7 @@ def add_gradients(
     weights = token_weights(phase, minibatch, settings=settings)
     tokens = int(sum(phase.lengths(list(phase.bundles[place].episodes)).sum() for place in minibatch))
     costs = [phase.bundles[place].cost for place in minibatch]
-    for share in distributed.shares(costs, budget=settings.micro_batch_tokens):
+    for share in distributed.shares(costs, budget=settings.max_tokens_per_forward):
         bundles = [phase.bundles[minibatch[place]] for place in share.rows]
         rows = [row for bundle in bundles for row in bundle.episodes]
         packed = pack([bundle.group for bundle in bundles], device=networks.device)
@@ -205,7 +206,7 @@ def add_ptx_gradient(networks: Networks, windows: list[Group], *, settings: PPOC
     total = 0.0
     if not windows:
         return total
-    for share in distributed.shares([window.tokens for window in windows], budget=settings.micro_batch_tokens):
+    for share in distributed.shares([window.tokens for window in windows], budget=settings.max_tokens_per_forward):
         packed = pack([windows[place] for place in share.rows], device=networks.device)
         loss = -share.weight * networks.log_probs(packed, temperature=1.0).sum() / tokens
         (settings.ptx_coef * loss).backward()

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from models_core.contract import records
+from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import place
-from models_core.contract.settings import BadInput
 from models_core.modeling import plain_text
 from models_core.modeling.packing import Group
 

@@ -14,7 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.modeling.adapters.layers import stack, trunk
 
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from models_core.contract import processes
+from models_core.contract.errors import BadInput, Diverged, Halted, Stopped
 from models_core.contract.run_folder import RunFolder
-from models_core.contract.settings import BadInput, TrainingSettings
-from models_core.contract.stopping import Halted, Stopped, StopSignal
+from models_core.contract.settings import TrainingSettings
+from models_core.contract.stopping import StopSignal
 from models_core.cpu_kernels import gradients
 from models_core.modeling import forward_check, packing
 from models_core.modeling.adapters import described, keeps_base, trainable
@@ -30,10 +31,6 @@ from models_core.training.precision import MasterAdamW
 Minibatch = TypeVar("Minibatch")
 Penalty = Callable[[Mapping[str, Tensor]], None]
 """Adds to the gradients of the fp32 masters, by name, once a step: a pull that no micro-batch knows of."""
-
-
-class Diverged(BadInput):
-    """Training went where it cannot go on: the settings are to blame. The message is a sentence for the user."""
 
 
 class Training:
@@ -249,7 +246,7 @@ class Training:
             name: distributed.total(value if processes.is_main() else 0.0, device=self.device)
             for name, value in of().items()
         }
-        if self.best.is_beaten_by(measures, by=by, step=step) and self.settings.keep_best and step < self._total:
+        if self.best.is_beaten_by(measures, by=by, step=step) and self.settings.load_best_at_end and step < self._total:
             weights = {name: optimizer.weights() for name, optimizer in self.optimizers.items()}
             if processes.is_main():
                 self.best.save(self.run.checkpoints, weights)
@@ -258,8 +255,8 @@ class Training:
     def take_best(self) -> dict[str, float]:
         """Put the best weights measured into the model, at the end; what they measured, and their step.
 
-        Without `keep_best` the last ones stay. {} where nothing was measured. Weights that were split over processes
-        are whole again afterwards.
+        Without `load_best_at_end` the last ones stay. {} where nothing was measured. Weights that were split over
+        processes are whole again afterwards.
         """
         measures = self._take_best()
         self.settle()
@@ -275,8 +272,8 @@ class Training:
     def _take_best(self) -> dict[str, float]:
         if not self.best.step:
             return {}
-        measures = self.best.measures if self.settings.keep_best else self.best.latest
-        if self.settings.keep_best and self.best.step != self._step:
+        measures = self.best.measures if self.settings.load_best_at_end else self.best.latest
+        if self.settings.load_best_at_end and self.best.step != self._step:
             distributed.wait()
             saved = self.best.saved(self.run.checkpoints)
             for name, optimizer in self.optimizers.items():

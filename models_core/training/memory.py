@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.packing import attention_by
 

@@ -23,7 +23,7 @@ REWARD = {
     # The taste is a matter of words, which the lower layers see: six of thirty learn it best, and five times as fast.
     "trunk_layers": 6,
     # Measured with the six layers only; on all thirty a smaller head changed nothing.
-    "head_start": "random",
+    "head_init": "random",
     "head_scale": 0.1,
     "learning_rate": 2e-4,
     "batch_size": 8,
@@ -36,7 +36,7 @@ PPO = ANSWERS | {
     "learning_rate": 5e-4,
     "kl_coef": 0.03,
     # Few answers end within the limit: a price on that would teach brevity first, and positivity after it.
-    "missing_eos": "none",
+    "missing_eos_mode": "none",
     # The value model has a few hundred answers to learn from: returns are less noisy than what it would fill in.
     "gae_lambda": 1.0,
 }

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 REASONS: dict[str, "StrOrPromise"] = {
-    "kl_ceiling": gettext_lazy("It ended early: the policy had gone further from its reference than allowed."),
+    "max_kl": gettext_lazy("It ended early: the policy had gone further from its reference than allowed."),
     "min_entropy": gettext_lazy("It ended early: the policy had come to say nearly the same every time."),
     "min_length": gettext_lazy("It ended early: answers had become nearly empty."),
-    "flat_phases": gettext_lazy("It ended early: all answers scored alike, so there was nothing to learn."),
+    "zero_variance_patience": gettext_lazy("It ended early: all answers scored alike, so there was nothing to learn."),
     "patience": gettext_lazy("It ended early: the reward on held-out prompts had not been better for too long."),
     "diverged": gettext_lazy("It ended early: training diverged. A smaller learning rate may help."),
 }

@@ -9,13 +9,13 @@ import signal
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from rlhf.runs import machine, runs
 from rlhf.runs.runs import Lease
 
 DISK_FULL = gettext_noop("The disk is full. Free some space below the data folder, then start the run again.")
 OUT_OF_MEMORY = gettext_noop(
-    "Memory ran out. Take a smaller batch_size, micro_batch_tokens or max_length, or a machine with more memory."
+    "Memory ran out. Take a smaller batch_size, max_tokens_per_forward or max_length, or a machine with more memory."
 )
 """Said of a Python or CUDA error, and of a process that the kernel ended while its count of such kills rose."""
 STALLED = gettext_noop(

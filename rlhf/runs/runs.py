@@ -27,7 +27,8 @@ from annotate.data.pacing import Pace
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from annotate.people import audit
-from models_core.contract.settings import STAGES, BadInput, parse
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import STAGES, parse
 from rlhf.models import Iteration, ModelVersion, RunInput, RunMetric, TrainingRun
 from rlhf.runs import estimates, outgoing_messages, workers
 

@@ -220,7 +220,9 @@ def _ppo_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
     said = tuple(filter(None, notes.read_text(encoding="utf-8").split("\n")))
     # Too few prompts were new to the reward model, so that those it knows were chosen on purpose.
     held_out = {"--eval": watched} if watched.exists() and watched.stat().st_size else {}
-    return Data(files={"--data": path} | held_out, notes=said, settings={"seen_prompts": "keep"} if said else {})
+    return Data(
+        files={"--data": path} | held_out, notes=said, settings={"reward_train_overlap": "keep"} if said else {}
+    )
 
 
 def _sample_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:

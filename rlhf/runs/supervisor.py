@@ -19,7 +19,7 @@ from django.db import DatabaseError, close_old_connections
 from django.utils.translation import gettext_noop
 
 from annotate.errors import Refused
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from rlhf.models import TrainingRun
 from rlhf.runs import children, estimates, failures, live, runs, stages, workers
 from rlhf.runs.machine import MemoryWatch

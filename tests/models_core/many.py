@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from models_core.contract import processes
-from models_core.contract.settings import BadInput
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.stopping import StopSignal
 from models_core.training import ddp, distributed
 from models_core.training.precision import MasterAdamW
 from tests.models_core import recipe_runs

@@ -23,7 +23,7 @@ from annotate.models import Project
 from config import demo_services
 from config.data_lock import AlreadyRunning, data_lock
 from models_core.contract import catalogue
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from rlhf.demo import closed_loop, selection
 from rlhf.demo.recipes import FULL, QUICK, Recipe
 

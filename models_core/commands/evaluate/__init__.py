@@ -2,7 +2,7 @@
 
 - A language model on text (.txt, or rows with "text"): perplexity, bits per byte.
 - A language model on demonstrations: the perplexity of their responses; where rows carry a "label", how well it is
-  predicted; and, of as many as `answers` says, how like the response the model's own answer is.
+  predicted; and, of as many as `num_generated` says, how like the response the model's own answer is.
 - A reward model on rankings or pairs: the whole report that its training leaves too (models_core/reward_report).
 - Two language models on prompts (`--against`, `--reward`): how often the reward model scores the first one's answer
   higher; a tie counts as half a win.
@@ -19,8 +19,9 @@ import torch
 from models_core.commands.evaluate import demonstration_metrics, perplexity, win_rate
 from models_core.commands.output import markdown_tables
 from models_core.contract import records
+from models_core.contract.errors import BadInput
 from models_core.contract.run_folder import finite, write_json, write_lines
-from models_core.contract.settings import BadInput, EvaluateConfig
+from models_core.contract.settings import EvaluateConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.reward_report import assembly

@@ -13,9 +13,10 @@ import torch
 from models_core.commands import sample
 from models_core.commands.evaluate import eval_prompts, label_accuracy, text_similarity
 from models_core.commands.evaluate.perplexity import NOT_FINITE, figures
+from models_core.contract.errors import BadInput
 from models_core.contract.progress import Ticker
 from models_core.contract.records import Demonstration
-from models_core.contract.settings import BadInput, EvaluateConfig
+from models_core.contract.settings import EvaluateConfig
 from models_core.contract.stopping import StopSignal
 from models_core.demonstrations.eval_loss import mean_loss
 from models_core.demonstrations.examples import Encoder, Example
@@ -58,8 +59,8 @@ def measure(
             texts, _ = _answers(chosen, network, tokenizer, settings=settings, stop=stop)
             predicted = [label_accuracy.named(text, of_row) for text, of_row in zip(texts, words, strict=True)]
         report["labels"] = label_accuracy.figures([label_accuracy.of(row) for row in chosen], predicted, classes)
-    if settings.answers:
-        order = epoch_order(len(rows), epoch=0, seed=settings.seed)[: settings.answers]
+    if settings.num_generated:
+        order = epoch_order(len(rows), epoch=0, seed=settings.seed)[: settings.num_generated]
         chosen = [rows[place] for place in sorted(order)]
         texts, cut = _answers(chosen, network, tokenizer, settings=settings, stop=stop)
         languages = [row.fields.get("lang") or text_similarity.language(row.response) for row in chosen]
@@ -100,7 +101,11 @@ def _perplexity(
         raise BadInput(f"{file}: every response is longer than max_length ({encoder.max_length} tokens) allows.")
     began = time.perf_counter()
     loss = mean_loss(
-        network, examples, budget=settings.micro_batch_tokens, device=device, progress=_stoppable(stop, Ticker("rows"))
+        network,
+        examples,
+        budget=settings.max_tokens_per_forward,
+        device=device,
+        progress=_stoppable(stop, Ticker("rows")),
     )
     seconds = time.perf_counter() - began
     if not math.isfinite(loss):
@@ -125,7 +130,7 @@ def _stoppable(stop: StopSignal, ticker: Ticker) -> Callable[[int, int], None]:
 
 
 def _size(example: Example, tokenizer: Any) -> int:
-    """Bytes of the text that the loss is over: of the response, and of what the assistant said before (turns=all)."""
+    """Bytes of the text that the loss is over: of the response, and of what the assistant said before (loss_on=all)."""
     ids = [example.prompt[place] for place in example.spoken] + example.response
     return len(chat.decode_response(tokenizer, ids).encode())
 
@@ -139,7 +144,7 @@ def _answers(
         tokenizer,
         [row.messages for row in rows],
         samples=1,
-        settings=replace(settings, temperature=settings.answer_temperature),
+        settings=replace(settings, temperature=settings.generation_temperature),
         stop=stop,
         progress=Ticker("answers"),
     )

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models_core.commands.evaluate import label_accuracy
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Demonstration, Message
-from models_core.contract.settings import BadInput, EvaluateConfig
+from models_core.contract.settings import EvaluateConfig
 from models_core.demonstrations.data_files import read_rows
 from models_core.demonstrations.templated_rows import drawn_template
 from models_core.demonstrations.templates import Template, read_templates, template_file

@@ -14,8 +14,9 @@ import torch
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from models_core.commands.evaluate.perplexity import log_probabilities
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Demonstration
-from models_core.contract.settings import BadInput, EvaluateConfig
+from models_core.contract.settings import EvaluateConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.modeling.forward import encode_group
@@ -79,7 +80,7 @@ def scored(
     readable = [place for place, row in enumerate(encoded) if all(row.fits)]
     groups = [encoded[place][0] for place in readable]
     found: list[str | None] = [None] * len(rows)
-    log_probs = log_probabilities(network, groups, budget=settings.micro_batch_tokens, device=device, stop=stop)
+    log_probs = log_probabilities(network, groups, budget=settings.max_tokens_per_forward, device=device, stop=stop)
     for place, group, values in zip(readable, groups, log_probs, strict=True):
         means = [float(part.mean()) for part in values.split([len(response) for response in group.responses])]
         found[place] = list(responses[place])[means.index(max(means))]

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models_core.contract.errors import BadInput
 from models_core.contract.progress import Ticker
-from models_core.contract.settings import BadInput, EvaluateConfig
+from models_core.contract.settings import EvaluateConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading, tokenization
 from models_core.modeling.forward import response_log_probs
@@ -48,7 +49,7 @@ def of_text(
         overlap=corpus.HELD_OUT_OVERLAP,
     )
     began = time.perf_counter()
-    log_probs = log_probabilities(network, rows, budget=settings.micro_batch_tokens, device=device, stop=stop)
+    log_probs = log_probabilities(network, rows, budget=settings.max_tokens_per_forward, device=device, stop=stop)
     seconds = time.perf_counter() - began
     nats = -sum(float(values.double().sum()) for values in log_probs)
     tokens = corpus.predicted(rows)

@@ -10,9 +10,10 @@ import torch
 
 from models_core.commands import sample
 from models_core.contract import processes, records, trained_prompts
+from models_core.contract.errors import BadInput
 from models_core.contract.progress import Ticker, part_of
 from models_core.contract.records import Prompt, Ranking
-from models_core.contract.settings import BadInput, EvaluateConfig
+from models_core.contract.settings import EvaluateConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import chat, loading
 from models_core.modeling.scorer import Scorer
@@ -30,7 +31,12 @@ def reward_report(
     rankings, trained_on = _untrained(given, rewards=[model], file=Path(data).name)
     start = time.perf_counter()
     scored = scored_judgments.by_model(
-        model, rankings, device=device, dtype=dtype, max_length=settings.max_length, budget=settings.micro_batch_tokens
+        model,
+        rankings,
+        device=device,
+        dtype=dtype,
+        max_length=settings.max_length,
+        budget=settings.max_tokens_per_forward,
     )
     seconds = time.perf_counter() - start
     report = assembly.build(scored.judgments, everyone=rankings, shift=scored.shift, scale=scored.scale)
@@ -88,7 +94,7 @@ def win_rate(
         seconds += took
         del network
     scorer = Scorer(
-        reward, device=device, dtype=dtype, max_length=settings.max_length, budget=settings.micro_batch_tokens
+        reward, device=device, dtype=dtype, max_length=settings.max_length, budget=settings.max_tokens_per_forward
     )
     pairs = scorer.scores(list(zip(chats, zip(texts["model"], texts["against"], strict=True), strict=True)))
     scores = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]

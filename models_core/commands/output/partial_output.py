@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from models_core.contract import json_lines, setting_differences
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 
 def beside(out: Path) -> Path:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from models_core.commands.output import partial_output
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 STANDARD_OUTPUT = Path("-")
 

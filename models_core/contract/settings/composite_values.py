@@ -1,6 +1,6 @@
-"""Settings whose text has several parts, such as "anna=2,ben=0.5": read the same where a run is asked for and in it.
+"""Settings whose text has several parts, such as "anna=2,ben=0.5": the web form and the run read them alike.
 
-A ValueError ends the sentence "The setting NAME ...". Standard library only, like models_core.contract.settings.
+A ValueError ends the sentence "The setting NAME ...".
 """
 
 import math
@@ -8,10 +8,12 @@ import re
 from fractions import Fraction
 from typing import Any
 
-MOST_PASSES = 1000
+from models_core.contract import third_party
+
+MAX_PASSES = 1000
 """Over one data set in an epoch."""
-LONGEST_PATTERN = 1_000
-MOST_REPETITIONS = 100_000
+MAX_PATTERN_LENGTH = 1_000
+MAX_REPETITIONS = 100_000
 
 
 def labeler_weights(text: str) -> dict[str, float]:
@@ -33,21 +35,19 @@ def labeler_weights(text: str) -> dict[str, float]:
 
 
 def regular_expression(text: str) -> Any:
-    """The compiled pattern; refuses what is none, and one whose compiling alone may take any time and memory.
+    """The compiled pattern; an invalid or too costly one is refused.
 
-    Counted repetitions are unrolled, nested ones multiply: their product bounds the size of what is compiled.
+    Counted repetitions are unrolled and nested ones multiply: their product bounds the time and memory of compiling.
     """
-    import regex  # what searches with it; the web process has it too
-
-    if len(text) > LONGEST_PATTERN:
-        raise ValueError(f"is longer than {LONGEST_PATTERN:,} characters.")
+    if len(text) > MAX_PATTERN_LENGTH:
+        raise ValueError(f"is longer than {MAX_PATTERN_LENGTH:,} characters.")
     counts = [int(bound) for pair in re.findall(r"\{(\d{0,9})(?:,(\d{0,9}))?\}", text) for bound in pair[-1:] if bound]
     counts += [int(least) for least, most in re.findall(r"\{(\d{1,9})(,\d{0,9})?\}", text) if not most.strip(",")]
-    if re.search(r"\{\d{10}|,\d{10}", text) or math.prod(max(1, count) for count in counts) > MOST_REPETITIONS:
-        raise ValueError(f"repeats more than {MOST_REPETITIONS:,} times by the counts in braces together.")
+    if re.search(r"\{\d{10}|,\d{10}", text) or math.prod(max(1, count) for count in counts) > MAX_REPETITIONS:
+        raise ValueError(f"repeats more than {MAX_REPETITIONS:,} times by the counts in braces together.")
     try:
-        return regex.compile(text)
-    except regex.error as error:
+        return third_party.compile_pattern(text)
+    except ValueError as error:
         raise ValueError(f"is no regular expression: {error}.") from None
 
 
@@ -60,6 +60,6 @@ def data_weights(text: str) -> list[Fraction]:
         numbers = [float(part) for part in parts]
     except ValueError:
         raise ValueError(f"must be numbers parted by commas, not {text!r}.") from None
-    if any(not 0 < number <= MOST_PASSES for number in numbers):
-        raise ValueError(f"must hold numbers above 0 and up to {MOST_PASSES}.")
+    if any(not 0 < number <= MAX_PASSES for number in numbers):
+        raise ValueError(f"must hold numbers above 0 and up to {MAX_PASSES}.")
     return [Fraction(str(number)) for number in numbers]

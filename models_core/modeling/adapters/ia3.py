@@ -5,7 +5,7 @@ from peft.tuners.ia3 import IA3Layer
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.modeling.adapters.layers import embedding, linear_layers, trunk
 
 SHAPES = (

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 ADDED = ("virtual_tokens", "bottleneck")
 """Names of the modules that fine-tuning methods add to a trunk; everything else is the base model."""

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on a CPU it asks for a package that it does without
 

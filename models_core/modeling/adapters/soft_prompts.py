@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.generation.prefix import Beginning
 from models_core.modeling.adapters.layers import embedding, trunk
 

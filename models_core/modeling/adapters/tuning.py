@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from models_core.contract.settings import BadInput, TrainingSettings
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import TrainingSettings
 from models_core.modeling.adapters import bottleneck, layers, merging, soft_prompts
 from models_core.modeling.adapters.layers import trunk
 

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 import torch
 
 from models_core.contract import processes
+from models_core.contract.errors import BadInput, Halted, Stopped
 from models_core.contract.records import Prompt
-from models_core.contract.settings import BadInput
-from models_core.contract.stopping import Halted, Stopped
 from models_core.modeling.packing import Group
 from models_core.training import distributed
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
+from models_core.contract.errors import BadInput
 from models_core.contract.reward_names import FUNCTION
-from models_core.contract.settings import BadInput
 from models_core.rl.rewards.base import Answered, RewardFailed
 
 

@@ -1,7 +1,7 @@
 """A chat model behind OpenAI's protocol as reward: it grades each answer from 1 to 10 by a rubric.
 
 A grade is a whole or decimal number from 1 to 10 and nothing else. A judge that says something else is shown its reply
-and asked again, `judge_tries` times in all; an answer that then has no grade counts as missing, never as bad. The
+and asked again, `judge_retries` times in all; an answer that then has no grade counts as missing, never as bad. The
 judge reads what a policy writes, and a policy that learns from it will find the words that judges like, whatever the
 rubric says: read the samples.
 """
@@ -61,9 +61,9 @@ class Judge:
         return found.unsqueeze(-1)
 
     def _grade(self, server: Server[PPOConfig], answer: Answered) -> float:
-        """A grade, or NaN after `judge_tries` replies that hold none."""
+        """A grade, or NaN after `judge_retries` replies that hold none."""
         chat = request(answer, rubric=self.settings.judge_rubric)
-        for _ in range(self.settings.judge_tries):
+        for _ in range(self.settings.judge_retries):
             reply = server.answer(self._body(chat)).text
             if (grade := read_grade(reply)) is not None:
                 return grade

@@ -2,7 +2,7 @@
 
     raw       mean of the source's voices, less the price of their disagreement
     score     raw, less the reference's (reward_baseline), on a running scale (reward_normalise), clipped (reward_clip)
-    length    -length_price for every token beyond length_target
+    length    -length_penalty_coef for every token beyond length_target
     format    -format_penalty for each rule that is broken
     missing_eos   what an answer loses that was cut off
 
@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Prompt
 from models_core.contract.reward_names import Kind, kind_of
-from models_core.contract.settings import BadInput, PPOConfig
+from models_core.contract.settings import PPOConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import heads
 from models_core.rl.rewards import shaping

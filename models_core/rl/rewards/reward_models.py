@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Message
-from models_core.contract.settings import BadInput
 from models_core.modeling import adapters, chat, forward, heads, loading
 from models_core.modeling.packing import Group, sharing_for
 from models_core.training import distributed, gradient_cache

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from models_core.contract.settings import BadInput, PPOConfig, composite_values
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import PPOConfig, composite_values
 from models_core.rl.rewards.base import Answered, RewardFailed
 
 LONGEST_SEARCH = 1.0
@@ -45,8 +46,8 @@ class Form:
     def of(cls, settings: PPOConfig) -> "Form":
         """Raises BadInput for what is no regular expression."""
         return cls(
-            must=_compiled("format_must", settings.format_must),
-            must_not=_compiled("format_must_not", settings.format_must_not),
+            must=_compiled("required_pattern", settings.required_pattern),
+            must_not=_compiled("forbidden_pattern", settings.forbidden_pattern),
             penalty=settings.format_penalty,
         )
 
@@ -57,8 +58,8 @@ class Form:
     def term(self, texts: Sequence[str]) -> torch.Tensor:
         """-penalty for each of the two rules that a text breaks: [B]. Raises RewardFailed for an endless search."""
         broken = [
-            (self.must is not None and not _found(self.must, text, setting="format_must"))
-            + (self.must_not is not None and _found(self.must_not, text, setting="format_must_not"))
+            (self.must is not None and not _found(self.must, text, setting="required_pattern"))
+            + (self.must_not is not None and _found(self.must_not, text, setting="forbidden_pattern"))
             for text in texts
         ]
         return -self.penalty * torch.tensor(broken, dtype=torch.float32)
@@ -72,14 +73,14 @@ def named(
     Only those that the settings ask for, and `score` always.
     """
     ended = torch.tensor([answer.ended for answer in answers])
-    kept, cut = missing_eos(scores, ended, rule=settings.missing_eos, penalty=settings.missing_eos_penalty)
+    kept, cut = missing_eos(scores, ended, rule=settings.missing_eos_mode, penalty=settings.missing_eos_penalty)
     terms = {"score": kept}
-    if settings.length_price > 0:
+    if settings.length_penalty_coef > 0:
         lengths = torch.tensor([len(answer.ids) for answer in answers])
-        terms["length"] = length_term(lengths, target=settings.length_target, price=settings.length_price)
+        terms["length"] = length_term(lengths, target=settings.length_target, price=settings.length_penalty_coef)
     if form.asks_for_something:
         terms["format"] = form.term([answer.text for answer in answers])
-    if settings.missing_eos != "none":
+    if settings.missing_eos_mode != "none":
         terms["missing_eos"] = cut
     return terms
 

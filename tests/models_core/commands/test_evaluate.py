@@ -9,8 +9,9 @@ import torch
 from models_core.commands import evaluate, sample, score
 from models_core.commands.evaluate import win_rate
 from models_core.contract import progress, records, trained_prompts
-from models_core.contract.settings import BadInput, EvaluateConfig, SampleConfig, ScoreConfig
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.settings import EvaluateConfig, SampleConfig, ScoreConfig
+from models_core.contract.stopping import StopSignal
 from models_core.modeling import chat, loading
 from tests.models_core.tiny import make_tiny_model
 

@@ -8,8 +8,9 @@ import torch
 from models_core.commands import evaluate
 from models_core.commands.evaluate import demonstration_metrics, label_accuracy, text_similarity
 from models_core.commands.output import markdown_tables
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Demonstration
-from models_core.contract.settings import BadInput, EvaluateConfig, SFTConfig
+from models_core.contract.settings import EvaluateConfig, SFTConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import chat, loading
 from models_core.recipes import sft
@@ -127,7 +128,7 @@ def test_a_label_is_scored_by_its_mean_log_probability(model, file, tmp_path):
         ("two", "It is no, I say", {"label": "no"}),
         ("three", "maybe", {"label": "maybe"}),
     ]
-    report = run(model, file(rows), tmp_path, answers=0)
+    report = run(model, file(rows), tmp_path, num_generated=0)
     tokenizer = loading.load_tokenizer(model)
     network = loading.load_policy(model, device=CPU, dtype=torch.float32)
     names = ["maybe", "no", "yes"]
@@ -184,7 +185,7 @@ def reviews(tmp_path):
 @pytest.mark.parametrize("predict", ["score", "generate"])
 def test_rows_are_measured_in_the_words_of_their_templates(model, file, reviews, tmp_path, predict):
     """As the same rows written out by hand, where labels are what the templates call them."""
-    given = {"predict": predict, "answers": 6, "max_new_tokens": 4}
+    given = {"predict": predict, "num_generated": 6, "max_new_tokens": 4}
     found = run(model, reviews, tmp_path, templates=str(tmp_path / "templates.json"), **given, labels="pos,neg,mixed")
     words = ("great", "terrible")
     by_hand = [(f"seen {n} times How was it?", f"It was {words[n % 2]}.", {"label": words[n % 2]}) for n in range(6)]
@@ -221,7 +222,7 @@ def test_only_as_many_answers_are_drawn_as_asked(model, file, tmp_path):
     report = run(model, file(rows), tmp_path, answers=2)
     assert report["answers"]["rows"] == 2
     assert 0 <= report["answers"]["cut_at_max_new_tokens"] <= 2
-    assert "answers" not in run(model, file(rows), tmp_path, answers=0)
+    assert "answers" not in run(model, file(rows), tmp_path, num_generated=0)
     assert "labels" not in report
     both = run(model, file(rows), tmp_path)["answers"]
     assert (both["en"]["rows"], both["zh"]["rows"]) == (2, 1)
@@ -230,7 +231,7 @@ def test_only_as_many_answers_are_drawn_as_asked(model, file, tmp_path):
 
 def test_bytes_of_responses_make_bits_per_byte(model, file, tmp_path):
     rows = [("p", "abc", {}), ("q", "你", {})]
-    report = run(model, file(rows), tmp_path, answers=0)
+    report = run(model, file(rows), tmp_path, num_generated=0)
     assert report["bytes"] == 3 + 3
     assert report["bits_per_byte"] == pytest.approx(report["loss"] * report["tokens"] / 6 / 0.6931471805599453)
 
@@ -320,8 +321,8 @@ TURNS = [
 ]
 
 
-@pytest.mark.parametrize("turns", ["last", "all"])
-def test_evaluate_measures_what_the_run_measured(model, tmp_path, turns):
+@pytest.mark.parametrize("loss_on", ["last", "all"])
+def test_evaluate_measures_what_the_run_measured(model, tmp_path, loss_on):
     """To the tokens: chats of several turns, some of which lose turns or fall out at this length."""
     rows = [
         {"id": "1", "prompt": TURNS, "response": "abab"},
@@ -332,12 +333,12 @@ def test_evaluate_measures_what_the_run_measured(model, tmp_path, turns):
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     given = {"model": str(model), "data": data, "evaluation": data, "out": tmp_path / "sft"}
-    settings = SFTConfig(precision="fp32", turns=turns, max_length=128, epochs=1, learning_rate=0.01)
+    settings = SFTConfig(precision="fp32", loss_on=loss_on, max_length=128, epochs=1, learning_rate=0.01)
     of_run = sft.train(settings, **given, device=CPU, stop=StopSignal())
-    report = run(tmp_path / "sft", data, tmp_path, turns=turns, max_length=128, answers=0)
+    report = run(tmp_path / "sft", data, tmp_path, loss_on=loss_on, max_length=128, num_generated=0)
     assert report["loss"] == pytest.approx(of_run["eval_loss"], abs=1e-6)
     assert (report["demonstrations"], report["too_long_responses"], report["truncated_prompts"]) == (3, 1, 1)
-    learned = {"last": ["abab", "some words", "cut"], "all": ["ab", "abab", "some words", "cut"]}[turns]
+    learned = {"last": ["abab", "some words", "cut"], "all": ["ab", "abab", "some words", "cut"]}[loss_on]
     assert report["tokens"] == sum(len(text) + 1 for text in learned)
     assert report["bytes"] == sum(map(len, learned))
     with pytest.raises(BadInput, match="The row '3' has a prompt longer than max_length"):
@@ -355,7 +356,7 @@ def test_answers_are_drawn_at_their_own_temperature(model, file, tmp_path, monke
     monkeypatch.setattr(demonstration_metrics.sample, "answer", noted)
     path = file([("p", "abc", {})])
     run(model, path, tmp_path, temperature=1.0)
-    run(model, path, tmp_path, temperature=1.0, answer_temperature=0.5)
+    run(model, path, tmp_path, temperature=1.0, generation_temperature=0.5)
     assert temperatures == [0.0, 0.5]
 
 

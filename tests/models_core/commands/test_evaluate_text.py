@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from models_core.commands import evaluate
-from models_core.contract.settings import BadInput, EvaluateConfig
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.settings import EvaluateConfig
+from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.training import corpus
 from tests.models_core.tiny import make_tiny_model

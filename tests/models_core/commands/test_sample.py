@@ -8,8 +8,9 @@ import torch
 
 from models_core.commands import sample
 from models_core.commands.output.completion_file import AnswerFile
-from models_core.contract.settings import BadInput, SampleConfig, parse
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.settings import SampleConfig, parse
+from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.modeling.scorer import Scorer
 from tests.models_core import recipe_runs
@@ -142,8 +143,8 @@ def test_beams_give_the_best_answers_first(model, tmp_path):
     [
         ({"best_of": 4}, "best_of needs a reward model"),
         ({"num_beams": 2, "samples": 3}, "3 answers a prompt need num_beams of at least 3"),
-        ({"num_beams": 2, "exact": True}, "num_beams above 1 goes neither"),
-        ({"model": "http://127.0.0.1:9/v1", "exact": True}, "A server samples in its own way"),
+        ({"num_beams": 2, "batch_invariant": True}, "num_beams above 1 goes neither"),
+        ({"model": "http://127.0.0.1:9/v1", "batch_invariant": True}, "A server samples in its own way"),
         ({"max_new_tokens": 110}, "leaves no room"),
     ],
 )

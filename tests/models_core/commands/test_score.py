@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from models_core.commands import score
-from models_core.contract.settings import BadInput, ScoreConfig, parse
-from models_core.contract.stopping import Stopped
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.settings import ScoreConfig, parse
 from models_core.modeling import loading
 from models_core.modeling.scorer import Scorer
 from tests.models_core import recipe_runs

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models_core.contract import catalogue
 from models_core.contract.catalogue import BaseModel, Status
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 NAME = "tiny"
 INNER = "tiny_wheel/tiny.gguf"

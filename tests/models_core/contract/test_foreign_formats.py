@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from models_core.contract import records
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 ROW = {"id": "1", "prompt": [{"role": "user", "content": "a, b"}], "chosen": "x", "rejected": "y"}
 LINE = (json.dumps(ROW) + "\n").encode()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models_core.contract import records
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 
 CHAT = [
     {"role": "system", "content": "s"},

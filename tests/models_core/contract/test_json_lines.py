@@ -10,9 +10,9 @@ import torch
 from models_core.commands import score
 from models_core.commands.output.partial_output import begin, entries
 from models_core.contract import json_lines, records
+from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.run_folder import RunFolder
-from models_core.contract.settings import BadInput, ScoreConfig, parse
-from models_core.contract.stopping import Stopped
+from models_core.contract.settings import ScoreConfig, parse
 from models_core.rl import reward_kl_plot
 from models_core.rl.rewards.baseline import Baseline
 from tests.models_core import recipe_runs
@@ -94,7 +94,8 @@ def test_ppo_resumed_with_baselines_of_such_prompts_ends_in_the_same_weights(tmp
     }  # fmt: skip
     values = {
         "episodes": 12, "batch_size": 4, "minibatches": 1, "max_new_tokens": 3, "method": "last_n", "held_out": 0,
-        "reward_baseline": True, "eval_every": 0, "kl_ceiling": 0, "min_entropy": 0, "min_length": 0, "flat_phases": 0,
+        "reward_baseline": True, "eval_every": 0, "max_kl": 0, "min_entropy": 0, "min_length": 0,
+        "zero_variance_patience": 0,
     }  # fmt: skip
     recipe_runs.run("ppo", tmp_path / "whole", values, **given)
     with pytest.raises(Stopped):

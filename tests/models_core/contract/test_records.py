@@ -5,8 +5,8 @@ import json
 import pytest
 
 from models_core.contract import json_lines, records
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Demonstration, Prompt, RankedResponse
-from models_core.contract.settings import BadInput
 
 USER = [{"role": "user", "content": "Hello"}]
 

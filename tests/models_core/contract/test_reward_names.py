@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from models_core.contract.errors import BadInput
 from models_core.contract.reward_names import Kind, kind_of
-from models_core.contract.settings import BadInput
 
 
 @pytest.mark.parametrize(

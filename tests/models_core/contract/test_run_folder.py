@@ -8,8 +8,9 @@ import re
 import pytest
 import torch
 
+from models_core.contract.errors import BadInput
 from models_core.contract.run_folder import RunFolder, finite, folder_sha256, write_lines
-from models_core.contract.settings import BadInput, SFTConfig
+from models_core.contract.settings import SFTConfig
 
 
 @pytest.fixture
@@ -53,6 +54,17 @@ def test_a_folder_that_holds_a_run_is_refused_without_resume(tmp_path, data):
     with pytest.raises(BadInput, match="already holds a run; continue it with --resume"):
         start(tmp_path, data)
     assert start(tmp_path, data, resume=True).resumed
+
+
+def test_a_run_of_an_earlier_version_is_resumed_under_the_new_names_of_settings(tmp_path, data):
+    run = start(tmp_path, data, settings=SFTConfig(warmup_ratio=0.2))
+    path = run.path / "run.json"
+    document = json.loads(path.read_text())
+    document["config"]["warmup"] = document["config"].pop("warmup_ratio")
+    path.write_text(json.dumps(document))
+    assert start(tmp_path, data, settings=SFTConfig(warmup_ratio=0.2), resume=True).resumed
+    with pytest.raises(BadInput, match=r"warmup_ratio is 0\.2 there, and 0\.3 here"):
+        start(tmp_path, data, settings=SFTConfig(warmup_ratio=0.3), resume=True)
 
 
 def test_resume_in_an_empty_place_is_a_fresh_start(tmp_path, data):

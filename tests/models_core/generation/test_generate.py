@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import Stopped
+from models_core.contract.stopping import StopSignal
 from models_core.generation import generate
 from models_core.generation.token_sampling import draw
 from tests.models_core.tiny import make_tiny_model

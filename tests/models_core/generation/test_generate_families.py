@@ -20,7 +20,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.generation import batch, cached_model, generate, kv_cache, llama, packed_linear
 from models_core.generation.llama import Llama
 from models_core.generation.prefix import Beginning
@@ -252,7 +252,7 @@ def test_exact_answers_are_the_same_to_the_bit_in_any_batch(name, dtype):
 
 
 def test_exact_is_refused_where_attention_has_a_form_of_its_own():
-    with pytest.raises(BadInput, match="exact=true does not work for a MistralForCausalLM"):
+    with pytest.raises(BadInput, match="batch_invariant=true does not work for a MistralForCausalLM"):
         draw(made("mistral-window"), exact=True)
 
 

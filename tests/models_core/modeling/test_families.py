@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.demonstrations.examples import Example
 from models_core.demonstrations.token_losses import places, token_losses
 from models_core.generation import generate

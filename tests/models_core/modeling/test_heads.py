@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
-from models_core.contract.settings import METHODS, BadInput
-from models_core.contract.stopping import Stopped
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.settings import METHODS
 from models_core.modeling import forward, heads, loading
 from models_core.modeling.packing import Group
 from models_core.rl.losses import Comparisons, Pair, RankedGroup, ranking_loss
@@ -21,7 +21,7 @@ from tests.models_core.tuned import SMALL
 
 CPU = {"device": "cpu", "dtype": torch.float32}
 SHORT = {
-    "epochs": 2, "batch_size": 4, "learning_rate": 0.01, "ensemble": 3, "held_out": 0.5, "head_start": "random",
+    "epochs": 2, "batch_size": 4, "learning_rate": 0.01, "ensemble": 3, "held_out": 0.5, "head_init": "random",
 }  # fmt: skip
 GROUPS = [Group([1, 5, 9], [[7, 8, 2], [30, 2]]), Group([1, 6], [[40, 41, 42, 2]])]
 
@@ -97,7 +97,7 @@ def test_a_bootstrap_makes_heads_differ_that_began_alike(base, tmp_path):
 def test_micro_batches_do_not_change_an_ensemble(base, tmp_path):
     data = recipe_runs.rankings(tmp_path)
     for name, budget in (("small", 40), ("large", 4096)):
-        run("reward", tmp_path / name, SHORT | {"micro_batch_tokens": budget}, model=str(base), data=data)
+        run("reward", tmp_path / name, SHORT | {"max_tokens_per_forward": budget}, model=str(base), data=data)
     small, large = (load_file(tmp_path / name / "model" / heads.FILE) for name in ("small", "large"))
     torch.testing.assert_close(small["score.heads"], large["score.heads"], atol=1e-5, rtol=0)
 

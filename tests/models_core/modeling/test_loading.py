@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from models_core.contract.settings import BadInput, PPOConfig
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import PPOConfig
 from models_core.modeling import adapters, chat, loading
 from models_core.modeling.forward import group_logits
 from models_core.modeling.packing import Group

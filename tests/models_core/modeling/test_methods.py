@@ -7,7 +7,8 @@ import pytest
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from models_core.contract.settings import METHODS, BadInput, RewardConfig, SFTConfig, parse
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import METHODS, RewardConfig, SFTConfig, parse
 from models_core.modeling import adapters, loading
 from models_core.modeling.adapters import prompt_encoders
 from models_core.modeling.adapters.layers import trunk

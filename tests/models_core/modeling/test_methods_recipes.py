@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 
 from models_core.commands import evaluate
 from models_core.commands import sample as sampling
-from models_core.contract.settings import METHODS, STAGES, BadInput, parse
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.settings import METHODS, STAGES, parse
+from models_core.contract.stopping import StopSignal
 from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import metrics, run
 from tests.models_core.tiny import make_tiny_model
@@ -23,7 +24,7 @@ RATES = {"full": 0.01, "last_n": 0.01, "ia3": 0.1, "prompt": 0.1, "p_tuning_v2":
 SHORT: dict[str, dict[str, Any]] = {
     "sft": {"epochs": 2, "batch_size": 4},
     "reward": {"epochs": 2, "batch_size": 4},
-    "ppo": {"episodes": 12, "batch_size": 4, "max_new_tokens": 6, "kl_ceiling": 0},
+    "ppo": {"episodes": 12, "batch_size": 4, "max_new_tokens": 6, "max_kl": 0},
 }
 
 
@@ -97,7 +98,7 @@ def test_sft_learns_and_the_evaluation_of_its_run_measures_the_same_loss(
     losses = [row["loss"] for row in metrics(tmp_path / "run")]
     assert losses[-1] < losses[0] - 0.02
     report = evaluate.run(
-        parse(STAGES["evaluate"], {"precision": "fp32", "answers": 0}), model=str(tmp_path / "run"),
+        parse(STAGES["evaluate"], {"precision": "fp32", "num_generated": 0}), model=str(tmp_path / "run"),
         data=inputs["sft"]["data"], out=tmp_path / "report.json", device=recipe_runs.CPU, stop=StopSignal(),
     )  # fmt: skip
     assert report["loss"] == pytest.approx(result["eval_loss"], abs=1e-5)
@@ -106,7 +107,7 @@ def test_sft_learns_and_the_evaluation_of_its_run_measures_the_same_loss(
 @pytest.mark.parametrize("method", METHODS)
 def test_ppo_starts_where_the_method_does(method: str, inputs: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     """At ratio 1, and at no divergence but under virtual tokens, which no reference has."""
-    run("ppo", tmp_path / "run", values_for("ppo", method) | {"ema": 0.0}, **inputs["ppo"])
+    run("ppo", tmp_path / "run", values_for("ppo", method) | {"ema_decay": 0.0}, **inputs["ppo"])
     first, second = metrics(tmp_path / "run")[:2]
     is_soft = method in ("prefix", "prompt", "p_tuning", "p_tuning_v2")
     assert first["first_ratio_error"] == pytest.approx(0, abs=1e-5)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaForSequenceClassification
 
-from models_core.contract.settings import METHODS, BadInput, SFTConfig, parse
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import METHODS, SFTConfig, parse
 from models_core.modeling import adapters, loading
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.forward import group_logits

@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.modeling import chat, tokenization
 
 WORDS = [

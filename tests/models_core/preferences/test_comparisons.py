@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import RankedResponse, Ranking
-from models_core.contract.settings import BadInput, RewardConfig, parse
+from models_core.contract.settings import RewardConfig, parse
 from models_core.preferences.comparisons import Verdict, hear
 from models_core.preferences.skipped_rows import LeftOut
 from models_core.rl.losses import Pair
@@ -35,7 +36,7 @@ def test_a_ranking_keeps_its_row_and_makes_all_its_pairs() -> None:
 
 
 def test_ties_teach_only_where_a_setting_says_so() -> None:
-    (verdict,), _ = heard(ranking(("a", 1), ("b", 1), ("c", 2)), ties="half")
+    (verdict,), _ = heard(ranking(("a", 1), ("b", 1), ("c", 2)), ties="soft")
     assert verdict.pairs == (Pair(0, 1, 0.5), Pair(0, 2, 1.0), Pair(1, 2, 1.0))
 
 
@@ -125,25 +126,25 @@ def test_every_judgment_of_a_task_counts() -> None:
 
 
 def test_judgments_of_a_task_share_one_judgments_weight() -> None:
-    verdicts, _ = heard(*THREE, better("x", "y", weight=3.0), judgments="share")
+    verdicts, _ = heard(*THREE, better("x", "y", weight=3.0), duplicate_judgments="share")
     assert [verdict.weight for verdict in verdicts] == pytest.approx([1 / 3, 1 / 3, 4 / 3, 3.0])
 
 
 def test_most_weight_decides_each_pair() -> None:
     """a > b: anna 1 and cleo 4 against ben 1. a > c: anna and ben 2; cleo's tie is a vote only where ties teach.
     c > b: cleo 4 against 2."""
-    (verdict,), _ = heard(*THREE, judgments="majority")
+    (verdict,), _ = heard(*THREE, duplicate_judgments="majority")
     assert said([verdict]) == [({"a > b", "a > c", "c > b"}, 2.0)]
     assert [row.id for row in verdict.rows] == ["1", "2", "3"]
-    (verdict,), _ = heard(*THREE, judgments="majority", ties="half")
+    (verdict,), _ = heard(*THREE, duplicate_judgments="majority", ties="soft")
     assert said([verdict]) == [({"a > b", "a = c", "c > b"}, 2.0)]
 
 
 def test_a_draw_is_a_tie() -> None:
     rows = [better("a", "b", id="1", labeler="anna"), better("b", "a", id="2", labeler="ben")]
-    verdicts, left_out = heard(*rows, judgments="majority")
+    verdicts, left_out = heard(*rows, duplicate_judgments="majority")
     assert (verdicts, left_out.report()) == ([], {"no_majority": {"count": 1, "rows": ["1"]}})
-    assert said(heard(*rows, judgments="majority", ties="half")[0]) == [({"a = b"}, 1.0)]
+    assert said(heard(*rows, duplicate_judgments="majority", ties="soft")[0]) == [({"a = b"}, 1.0)]
 
 
 def test_the_winners_margins_are_averaged_by_weight() -> None:
@@ -152,12 +153,12 @@ def test_the_winners_margins_are_averaged_by_weight() -> None:
         better("a", "b", labeler="ben", margin=4.0, weight=2.0),
         better("b", "a", labeler="cleo", margin=9.0),
     ]
-    (verdict,), _ = heard(*rows, judgments="majority", margin="row")
+    (verdict,), _ = heard(*rows, duplicate_judgments="majority", margin="row")
     assert [pair.margin for pair in verdict.pairs] == [3.0]
 
 
 def test_rankings_that_are_measured_on_are_not_combined() -> None:
-    verdicts, _ = heard(*THREE, judgments="majority", combine=False)
+    verdicts, _ = heard(*THREE, duplicate_judgments="majority", combine=False)
     assert [verdict.rows[0].id for verdict in verdicts] == ["1", "2", "3"]
 
 
@@ -192,4 +193,4 @@ def test_ratings_go_before_scores_and_against_the_ranks_they_ask_for_nothing() -
 
 def test_a_tie_has_no_margin() -> None:
     tied = [rated("a", 1), rated("b", 1), rated("c", 2)]
-    assert margins(*tied, margin="row", ties="half") == {"ab": 0.0, "ac": 0.5, "bc": 0.5}
+    assert margins(*tied, margin="row", ties="soft") == {"ab": 0.0, "ac": 0.5, "bc": 0.5}

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Ranking
-from models_core.contract.settings import BadInput, RewardConfig, parse
+from models_core.contract.settings import RewardConfig, parse
 from models_core.preferences.comparisons import Heard, hear
 from models_core.preferences.skipped_rows import LeftOut
 from tests.models_core.preferences.judgment_rows import better, ranking

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from models_core.contract import trained_prompts
-from models_core.contract.settings import BadInput, RewardConfig, parse
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import RewardConfig, parse
 from models_core.preferences import dataset
 from models_core.preferences.dataset import Judgments
 from tests.models_core.recipe_runs import chat, write
@@ -66,7 +67,7 @@ def test_what_the_model_learned_before_measures_nothing_either(tmp_path: Path) -
 def test_a_run_without_a_pair_ends_with_the_sentence_that_says_why(tmp_path: Path) -> None:
     rows = [row(1, ("a", 1), ("b", 1)), row(2, ("a", 1), ("b", 1)), row(3, ("a", 1), ("b", None))]
     with pytest.raises(BadInput) as caught:
-        read(tmp_path, rows, ties="half")
+        read(tmp_path, rows, ties="soft")
     assert str(caught.value) == (
         "rankings.jsonl: no ranking has two different responses in a strict order (1 fewer than two ranked)."
     )
@@ -127,7 +128,7 @@ def test_demonstrations_stand_above_the_samples_of_their_prompts(tmp_path: Path)
     ]
     judgments = read(
         tmp_path, [good(1)], evaluation=[good(2)], demonstrations=demonstrations, samples=samples,
-        demonstration_pairs=0.5, ties="half",
+        demonstration_pairs=0.5, ties="soft",
     )  # fmt: skip
     verdict = judgments.learned.verdicts[-1]
     assert [(verdict.texts[p.better], verdict.texts[p.worse], p.target) for p in verdict.pairs] == [

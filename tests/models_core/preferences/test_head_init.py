@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from models_core.contract.stopping import Stopped
+from models_core.contract.errors import Stopped
 from models_core.modeling import forward, loading
 from models_core.modeling.packing import Group
 from models_core.preferences import head_init
@@ -18,7 +18,7 @@ from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import CPU, StopAfter, run, weights
 from tests.models_core.tiny import make_tiny_model
 
-FITTED = {"head_start": "fitted", "held_out": 0, "precision": "fp32"}
+FITTED = {"head_init": "fitted", "held_out": 0, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_a_run_starts_from_the_fitted_head(base, tmp_path):
     data = recipe_runs.rankings(tmp_path, count=24)
     nothing = FITTED | {"learning_rate": 0.0}
     run("reward", tmp_path / "fitted", nothing, model=str(base), data=data)
-    run("reward", tmp_path / "random", nothing | {"head_start": "random"}, model=str(base), data=data)
+    run("reward", tmp_path / "random", nothing | {"head_init": "random"}, model=str(base), data=data)
     heads = [weights(tmp_path / name)["score.weight"] for name in ("fitted", "random")]
     assert not torch.allclose(*heads, atol=1e-3)
     run("reward", tmp_path / "again", nothing | {"seed": 1}, model=str(base), data=data)
@@ -144,7 +144,7 @@ def test_a_run_starts_from_the_fitted_head(base, tmp_path):
 
 def test_a_reward_model_that_is_trained_on_keeps_its_head(base, tmp_path):
     data = recipe_runs.rankings(tmp_path, count=24)
-    run("reward", tmp_path / "first", FITTED | {"head_start": "random"}, model=str(base), data=data)
+    run("reward", tmp_path / "first", FITTED | {"head_init": "random"}, model=str(base), data=data)
     run("reward", tmp_path / "on", FITTED | {"learning_rate": 0.0}, model=str(tmp_path / "first"), data=data)
     heads = [weights(tmp_path / name)["score.weight"] for name in ("first", "on")]
     assert torch.equal(*heads)

@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional
 
 from models_core.contract import records
-from models_core.contract.settings import BadInput, DPOConfig, parse
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.settings import DPOConfig, parse
+from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, loading
 from models_core.modeling.packing import Group
 from models_core.preferences.encoding import Example, PlacedVerdict
@@ -78,7 +79,7 @@ def slow_loss(model: Any, reference: Any, rows: list[Example], *, beta: float) -
 @pytest.mark.parametrize("budget", [4096, 16], ids=["at once", "in pieces"])
 @pytest.mark.parametrize("sharing", ["always", "never"])
 def test_loss_and_gradient_are_those_of_explicit_pairs(tmp_path: Path, sharing: str, budget: int) -> None:
-    settings = parse(DPOConfig, {"beta": 0.3, "prefix_sharing": sharing, "micro_batch_tokens": budget})
+    settings = parse(DPOConfig, {"beta": 0.3, "prefix_sharing": sharing, "max_tokens_per_forward": budget})
     # Its normalisation is no Llama's, which transformers computes in fp32.
     base, other = (make_tiny_model(tmp_path / str(seed), kind="gpt2", seed=seed) for seed in (0, 1))
     model, reference, plain = (

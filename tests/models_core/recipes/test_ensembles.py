@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from models_core.commands import sample, score
-from models_core.contract.settings import BadInput, PPOConfig, SampleConfig, ScoreConfig
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.settings import PPOConfig, SampleConfig, ScoreConfig
+from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, heads
 from models_core.modeling.packing import Group
 from models_core.modeling.scorer import Scorer
@@ -157,7 +158,7 @@ def test_a_price_on_disagreement_needs_somebody_who_could_disagree(base, trained
 def test_ppo_hears_the_voices_that_score_hears_and_no_training_changes_them(base, trained, method):
     """Under lora the first judge is the value model with its adapter off: its heads are those it came with."""
     names = f"{trained / 'heads'},{trained / 'two'}"
-    settings = PPOConfig(method=method, max_new_tokens=8, value_model="reward")
+    settings = PPOConfig(method=method, max_new_tokens=8, value_init="reward")
     networks = Networks.load(
         settings, model=str(base), reference=str(base), rewards=names.split(","), device=CPU, dtype=torch.float32
     )
@@ -177,7 +178,7 @@ def test_ppo_hears_the_voices_that_score_hears_and_no_training_changes_them(base
 
 def test_ppo_learns_from_the_conservative_score_and_logs_all_three(base, trained, tmp_path):
     given = {"model": str(base), "reward": str(trained / "heads"), "data": recipe_runs.prompts(tmp_path)}
-    values = {"episodes": 8, "batch_size": 4, "max_new_tokens": 6, "missing_eos": "none", "kl_coef": 0.0}
+    values = {"episodes": 8, "batch_size": 4, "max_new_tokens": 6, "missing_eos_mode": "none", "kl_coef": 0.0}
     run("ppo", tmp_path / "mean", values, **given)
     run("ppo", tmp_path / "priced", values | {"reward_std_coef": 0.5}, **given)
     run("ppo", tmp_path / "worst", values | {"reward_objective": "worst"}, **given)

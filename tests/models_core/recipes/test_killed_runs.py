@@ -77,7 +77,7 @@ def test_a_run_killed_at_random_steps_ends_with_the_same_bits(stage: str, tmp_pa
     if stage == "ppo":
         recipe_runs.make_reward_model(Path(model), tmp_path / "reward")
         values = {name: value for name, value in values.items() if name != "epochs"}
-        values |= {"episodes": 64, "max_new_tokens": 6, "kl_target": 0.5, "kl_ceiling": 0}
+        values |= {"episodes": 64, "max_new_tokens": 6, "kl_target": 0.5, "max_kl": 0}
 
     undisturbed = start(stage, tmp_path / "whole", values, given, False)
     undisturbed.join()

@@ -8,8 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models_core.contract.settings import BadInput, PretrainConfig, SFTConfig, parse
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.settings import PretrainConfig, SFTConfig, parse
+from models_core.contract.stopping import StopSignal
 from models_core.modeling import architecture, loading, tokenization
 from models_core.recipes import pretrain, sft
 from models_core.training import corpus
@@ -85,7 +86,7 @@ def test_the_saved_model_measures_what_the_run_said(text, done):
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(text, tmp_path, optimizer):
-    values = {"optimizer": optimizer, "dropout": "0.2", "micro_batch_tokens": "64", "save_every": "2"}
+    values = {"optimizer": optimizer, "dropout": "0.2", "max_tokens_per_forward": "64", "save_every": "2"}
     run(tmp_path / "whole", values, data=text)
     whole = weights(tmp_path / "whole")
     for looks in (3, 8, 15):
@@ -114,7 +115,7 @@ def test_held_out_text_teaches_neither_tokenizer_nor_model(text, tmp_path):
     other.write_text("\n\n".join(documents), encoding="utf-8")
     measured = tmp_path / "measured.txt"
     measured.write_text("zebra " * 60 + "\n\n" + held_out[0], encoding="utf-8")
-    values = {"keep_best": "false"}
+    values = {"load_best_at_end": "false"}
     run(tmp_path / "a", values, data=text)
     run(tmp_path / "b", values | {"held_out": "0"}, data=other)
     run(tmp_path / "c", values, data=other, evaluation=measured)
@@ -166,7 +167,7 @@ def _without_places():
 
 def test_the_result_does_not_depend_on_micro_batches(text, tmp_path):
     for budget in ("48", "4096"):
-        run(tmp_path / budget, {"micro_batch_tokens": budget, "dropout": "0", "optimizer": "adamw"}, data=text)
+        run(tmp_path / budget, {"max_tokens_per_forward": budget, "dropout": "0", "optimizer": "adamw"}, data=text)
     one, other = weights(tmp_path / "48"), weights(tmp_path / "4096")
     assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
 

@@ -9,9 +9,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from models_core.contract import records
+from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.records import Message
-from models_core.contract.settings import BadInput
-from models_core.contract.stopping import Stopped
 from models_core.modeling import chat, forward, loading
 from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import metrics, run, weights
@@ -74,7 +73,7 @@ def test_the_cut_into_micro_batches_changes_nothing(
     values = SHORT[stage] | {"epochs": 1, "batch_size": 8} if stage != "ppo" else SHORT[stage] | {"episodes": 4}
     norms = []
     for budget in (16, 4096):
-        run(stage, tmp_path / str(budget), values | {"micro_batch_tokens": budget}, **inputs[stage])
+        run(stage, tmp_path / str(budget), values | {"max_tokens_per_forward": budget}, **inputs[stage])
         norms.append(metrics(tmp_path / str(budget))[0])
     for name, value in norms[0].items():
         assert value == pytest.approx(norms[1][name], rel=1e-4, abs=1e-5), name
@@ -116,7 +115,7 @@ def test_ppo_raises_the_score(plan: dict[str, str], inputs: dict[str, dict[str, 
         "max_new_tokens": 6,
         **plan,
     }
-    values |= {"learning_rate": 0.02, "kl_coef": 0.0, "kl_ceiling": 0}
+    values |= {"learning_rate": 0.02, "kl_coef": 0.0, "max_kl": 0}
     run("ppo", tmp_path / "run", values, **inputs["ppo"])
     scores = [row["score"] for row in metrics(tmp_path / "run")]
     assert scores[-1] > scores[0] + 0.4

@@ -40,7 +40,7 @@ def rankings() -> list[Ranking]:
 
 
 def learned(tokenizer: Any, **settings: Any) -> tuple[list[Example], RewardConfig]:
-    config = parse(RewardConfig, {"ties": "half", "margin": "row", **settings})
+    config = parse(RewardConfig, {"ties": "soft", "margin": "row", **settings})
     verdicts = hear(rankings(), settings=config, left_out=LeftOut()).verdicts
     return examples(verdicts, tokenizer=tokenizer, settings=config, max_length=512, left_out=LeftOut()), config
 
@@ -101,7 +101,7 @@ def test_loss_and_gradient_are_those_of_explicit_pairs(
     """However a minibatch is cut, and whether prompts are shared or computed in pieces."""
     budget, sharing = CUTS[cut]
     network = fresh(base)
-    minibatch, settings = learned(loading.load_tokenizer(base), micro_batch_tokens=budget, prefix_sharing=sharing)
+    minibatch, settings = learned(loading.load_tokenizer(base), max_tokens_per_forward=budget, prefix_sharing=sharing)
     assert [len(example.group.responses) for example in minibatch] == [2, 16, 5, 5]
     loss, _ = reward.accumulate(network, minibatch, settings=settings, device=CPU, stop=StopSignal())
     assert loss == pytest.approx(explicit[0], abs=1e-10)
@@ -171,7 +171,7 @@ BAD: dict[str, tuple[list[dict[str, Any]], list[str], str]] = {
     "refused by a setting": (TIED, ["unusable_rows=refuse"], "The row '1' ranks all responses alike."),
     "no template": (ORDERED, [], "chat_template=plain gives it a simple one."),
     "weights whose products overflow": (ORDERED, [], "are not finite numbers: its weights are damaged."),
-    "the same, and a head to fit": (ORDERED, ["head_start=fitted"], "are not finite numbers: its weights are damaged."),
+    "the same, and a head to fit": (ORDERED, ["head_init=fitted"], "are not finite numbers: its weights are damaged."),
     "a demonstration beyond the window": (ORDERED, ["long_responses=refuse"], "(512 tokens) allows."),
 }
 

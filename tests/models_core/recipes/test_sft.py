@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.records import Message
-from models_core.contract.settings import BadInput, SFTConfig, parse
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.settings import SFTConfig, parse
+from models_core.contract.stopping import StopSignal
 from models_core.demonstrations.eval_loss import mean_loss
 from models_core.demonstrations.examples import Encoder, Example
 from models_core.demonstrations.mixture import Step
@@ -59,7 +60,7 @@ def learned(tokenizer: Any, example: Example) -> str:
 def test_the_final_response_alone_is_learned_or_all_the_assistant_said(tokenizer: Any) -> None:
     last = encoded(tokenizer, CONVERSATION, "f")
     assert learned(tokenizer, last) == "f<|im_end|>"
-    every = encoded(tokenizer, CONVERSATION, "f", turns="all")
+    every = encoded(tokenizer, CONVERSATION, "f", loss_on="all")
     assert learned(tokenizer, every) == "abc<|im_end|>de<|im_end|>f<|im_end|>"
     assert every.prompt == last.prompt == chat.encode_prompt(tokenizer, CONVERSATION, max_tokens=512)
     assert (last.learned, every.learned) == (2, 2 + 4 + 3)
@@ -81,14 +82,14 @@ def explicit_loss(network: Any, examples: list[Example], settings: SFTConfig) ->
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"turns": "all"}, {"lm_coef": 0.5}, {"lm_coef": 0.5, "lm_scope": "prompt", "turns": "all"}],
+    [{}, {"loss_on": "all"}, {"lm_coef": 0.5}, {"lm_coef": 0.5, "lm_scope": "prompt", "loss_on": "all"}],
     ids=["responses", "turns", "lm", "lm of prompts"],
 )
 @pytest.mark.parametrize("budget", [16, 4096])
 def test_packed_loss_and_gradients_equal_those_of_rows_computed_one_by_one(
     tiny: Path, tokenizer: Any, options: dict[str, Any], budget: int
 ) -> None:
-    settings = SFTConfig(micro_batch_tokens=budget, **options)
+    settings = SFTConfig(max_tokens_per_forward=budget, **options)
     rows = [
         encoded(tokenizer, CONVERSATION, "f", **options),
         encoded(tokenizer, CONVERSATION[:1], "a longer answer", **options),
@@ -152,7 +153,7 @@ def everything(tiny: Path, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-FULL = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01, "data_weights": "1,0.5", "turns": "all", "lm_coef": 0.1}
+FULL = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01, "data_weights": "1,0.5", "loss_on": "all", "lm_coef": 0.1}
 
 
 def test_a_run_of_everything_stopped_and_resumed_ends_with_the_same_bits(
@@ -327,5 +328,5 @@ def test_templates_are_given_once_for_all_files_or_once_for_each(everything: dic
 
 
 def test_a_broken_template_sentence_names_the_setting() -> None:
-    with pytest.raises(BadInput, match="turns must be one of last, all"):
-        parse(SFTConfig, {"turns": "some"})
+    with pytest.raises(BadInput, match="loss_on must be one of last, all"):
+        parse(SFTConfig, {"loss_on": "some"})

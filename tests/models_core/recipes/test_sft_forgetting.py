@@ -118,8 +118,14 @@ def old_loss_at(two_tasks: dict[str, Any], folder: Path, *, new_loss: float, coe
 
     A step is the whole of the data, so its loss is that of the weights that the step before left behind.
     """
-    values: dict[str, Any] = {"epochs": 80, "batch_size": 24, "learning_rate": 0.01, "warmup": 0.0, "eval_every": 1}
-    values |= {"ewc_lambda": coef, "ewc_samples": 24, "keep_best": False}
+    values: dict[str, Any] = {
+        "epochs": 80,
+        "batch_size": 24,
+        "learning_rate": 0.01,
+        "warmup_ratio": 0.0,
+        "eval_every": 1,
+    }
+    values |= {"ewc_lambda": coef, "ewc_samples": 24, "load_best_at_end": False}
     given = {"model": two_tasks["model"], "data": two_tasks["second"], "evaluation": two_tasks["first"]}
     run("sft", folder, values, **given, **({"ewc": two_tasks["first"]} if coef else {}))
     rows = metrics(folder)

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from models_core.contract.settings import BadInput, SFTConfig
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import SFTConfig
 from models_core.demonstrations.examples import Example
 from models_core.demonstrations.mixture import Source, Step, data_weights, passes_over, plan
 

@@ -6,8 +6,9 @@ import pytest
 
 from models_core.commands import evaluate, score
 from models_core.contract import records
+from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import split_by_prompt
-from models_core.contract.settings import BadInput, EvaluateConfig, ScoreConfig
+from models_core.contract.settings import EvaluateConfig, ScoreConfig
 from models_core.contract.stopping import StopSignal
 from tests.models_core import recipe_runs
 from tests.models_core.tiny import make_tiny_model

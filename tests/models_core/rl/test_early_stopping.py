@@ -24,8 +24,8 @@ def test_a_policy_within_bounds_goes_on():
 @pytest.mark.parametrize(
     ("metrics", "values", "setting", "reason"),
     [
-        ({"kl": 12.06}, {"kl_ceiling": 12}, "kl_ceiling", "The divergence from the reference, 12.1 nats an answer"),
-        ({"kl": float("nan")}, {}, "kl_ceiling", "nan nats an answer, is above kl_ceiling."),
+        ({"kl": 12.06}, {"max_kl": 12}, "max_kl", "The divergence from the reference, 12.1 nats an answer"),
+        ({"kl": float("nan")}, {}, "max_kl", "nan nats an answer, is above max_kl."),
         ({"entropy": 0.0994}, {}, "min_entropy", "The entropy, 0.099 nats a token, is below min_entropy."),
         ({"length": 1.0}, {}, "min_length", "Answers have 1.0 tokens on average, fewer than min_length."),
     ],
@@ -34,12 +34,12 @@ def test_a_bound_that_is_passed_ends_the_run_with_the_reason(metrics, values, se
     found = trip(Guards(), FINE | metrics, **values)
     assert found.setting == setting
     assert reason in found.reason
-    assert trip(Guards(), FINE | metrics, kl_ceiling=0, min_entropy=0, min_length=0) is None
+    assert trip(Guards(), FINE | metrics, max_kl=0, min_entropy=0, min_length=0) is None
 
 
 def test_a_bound_itself_is_not_passed():
     metrics = {"kl": 12.0, "entropy": 0.5, "length": 2.0}
-    assert trip(Guards(), metrics, kl_ceiling=12, min_entropy=0.5, min_length=2) is None
+    assert trip(Guards(), metrics, max_kl=12, min_entropy=0.5, min_length=2) is None
 
 
 def test_scores_that_stay_alike_end_the_run_also_after_a_resume():
@@ -48,9 +48,9 @@ def test_scores_that_stay_alike_end_the_run_also_after_a_resume():
     guards = Guards.of(json.loads(json.dumps(guards.state())))
     found = trip(guards, scores=FLAT)
     assert (found.setting, found.reason) == (
-        "flat_phases", "All answers scored alike in 3 phases in a row: there is nothing to learn.",
+        "zero_variance_patience", "All answers scored alike in 3 phases in a row: there is nothing to learn.",
     )  # fmt: skip
-    assert trip(guards, scores=FLAT, flat_phases=0) is None
+    assert trip(guards, scores=FLAT, zero_variance_patience=0) is None
 
 
 def test_a_phase_of_one_answer_is_not_flat():

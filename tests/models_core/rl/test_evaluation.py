@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models_core import __main__ as command_line
-from models_core.contract.stopping import Stopped
+from models_core.contract.errors import Stopped
 from models_core.rl.early_stopping import Guards, Trip
 from models_core.rl.rewards.base import RewardFailed
 from models_core.training import checkpoint
@@ -77,7 +77,7 @@ def test_the_same_held_out_prompts_are_answered_at_the_beginning_along_the_way_a
 
 
 def test_held_out_answers_pay_for_their_form_too(given, tmp_path):
-    run(tmp_path / "run", given, missing_eos="none", length_price=0.5, length_target=2, episodes=4)
+    run(tmp_path / "run", given, missing_eos_mode="none", length_penalty_coef=0.5, length_target=2, episodes=4)
     found = measured(tmp_path / "run")[0]
     rows = [row for row in lines(tmp_path / "run" / "samples.jsonl") if row["step"] == 0]
     assert found["eval_length"] == 5
@@ -102,7 +102,7 @@ def test_the_model_is_the_policy_that_earned_most_on_held_out_prompts(given, tmp
 
 def test_without_keep_best_the_last_weights_are_saved(given, tmp_path):
     best = run(tmp_path / "best", given, eval_every=1, learning_rate=0.1)
-    last = run(tmp_path / "last", given, eval_every=1, learning_rate=0.1, keep_best=False)
+    last = run(tmp_path / "last", given, eval_every=1, learning_rate=0.1, load_best_at_end=False)
     assert "best_step" not in last
     assert last["eval_reward"] == measured(tmp_path / "last")[4]["eval_reward"]
     kept = recipe_runs.weights(tmp_path / "best")
@@ -111,9 +111,9 @@ def test_without_keep_best_the_last_weights_are_saved(given, tmp_path):
 
 
 def test_a_measurement_beyond_the_ceiling_chooses_nothing(given, tmp_path):
-    low = run(tmp_path / "run", given, eval_every=1, learning_rate=0.1, kl_ceiling=1e-9, patience=2)
+    low = run(tmp_path / "run", given, eval_every=1, learning_rate=0.1, max_kl=1e-9, patience=2)
     assert "best_step" not in low
-    assert low["stopped_by"] in ("kl_ceiling", "patience")
+    assert low["stopped_by"] in ("max_kl", "patience")
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -123,13 +123,13 @@ def test_after_a_guard_the_weights_that_last_passed_become_the_model(given, tmp_
 
     def third(guards, metrics, scores, *, settings):
         phases.append(metrics["kl"])
-        return Trip("kl_ceiling", "Too far.") if len(phases) == 3 else None
+        return Trip("max_kl", "Too far.") if len(phases) == 3 else None
 
     monkeypatch.setattr(Guards, "of_phase", third)
-    result = run(tmp_path / "run", given, held_out=0.0, method=method, ema=0.9)
-    assert (result["stopped_early"], result["stopped_by"], result["episodes"]) == ("Too far.", "kl_ceiling", 12)
+    result = run(tmp_path / "run", given, held_out=0.0, method=method, ema_decay=0.9)
+    assert (result["stopped_early"], result["stopped_by"], result["episodes"]) == ("Too far.", "max_kl", 12)
     phases.append(None)  # no guard any more
-    kept = checkpoint_after(tmp_path / "kept", given, step=1, method=method, ema=0.9)
+    kept = checkpoint_after(tmp_path / "kept", given, step=1, method=method, ema_decay=0.9)
     saved = recipe_runs.weights(tmp_path / "run")
     if method == "full":
         assert all(torch.equal(saved[name], kept[name]) for name in kept)
@@ -169,7 +169,7 @@ class StopBetween(recipe_runs.StopSignal):
 
 def test_a_policy_that_learns_nothing_any_more_ends_the_run(given, tmp_path):
     result = run(tmp_path / "run", given | {"reward": f"{MODULE}:constant"})
-    assert (result["stopped_by"], result["episodes"]) == ("flat_phases", 12)
+    assert (result["stopped_by"], result["episodes"]) == ("zero_variance_patience", 12)
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
@@ -177,7 +177,7 @@ def test_a_policy_that_learns_nothing_any_more_ends_the_run(given, tmp_path):
 def test_measuring_changes_nothing_of_what_is_learned(given, tmp_path, method):
     found = []
     for name, every in (("often", 1), ("seldom", 0)):
-        run(tmp_path / name, given, eval_every=every, method=method, learning_rate=0.1, ema=0.5)
+        run(tmp_path / name, given, eval_every=every, method=method, learning_rate=0.1, ema_decay=0.5)
         found.append([row for row in recipe_runs.metrics(tmp_path / name) if "kl" in row])
     assert len(found[0]) == 4
     assert found[0] == found[1]

@@ -2,9 +2,10 @@
 
 import pytest
 
+from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import split_by_prompt
 from models_core.contract.records import Prompt
-from models_core.contract.settings import BadInput, PPOConfig, parse
+from models_core.contract.settings import PPOConfig, parse
 from models_core.rl.evaluation_split import SHOWN, split
 
 

@@ -39,7 +39,7 @@ def test_unranked_responses_are_in_no_pair() -> None:
 
 def test_ties_are_skipped_or_get_a_target_of_one_half() -> None:
     assert ranked_pairs([1, 1]) == []
-    assert ranked_pairs([1, 1, 2], ties="half") == [Pair(0, 1, 0.5), Pair(0, 2, 1.0), Pair(1, 2, 1.0)]
+    assert ranked_pairs([1, 1, 2], ties="soft") == [Pair(0, 1, 0.5), Pair(0, 2, 1.0), Pair(1, 2, 1.0)]
 
 
 def test_ranking_loss_by_hand() -> None:
@@ -52,7 +52,7 @@ def test_ranking_loss_by_hand() -> None:
 
 def test_a_margin_is_taken_off_the_difference_of_ordered_pairs_only() -> None:
     margins = {1.0: 0.5, 0.5: 0.0}
-    pairs = ranked_pairs([1, 1, 2], ties="half")
+    pairs = ranked_pairs([1, 1, 2], ties="soft")
     group = RankedGroup(3, [pair._replace(margin=margins[pair.target]) for pair in pairs])
     scores = torch.tensor([1.0, 0.0, 0.0])
     tie = 0.5 * sigmoid_loss(1) + 0.5 * sigmoid_loss(-1)
@@ -61,7 +61,7 @@ def test_a_margin_is_taken_off_the_difference_of_ordered_pairs_only() -> None:
 
 
 def test_a_tie_is_best_where_both_score_alike() -> None:
-    comparisons = Comparisons.of([[RankedGroup(2, ranked_pairs([1, 1], ties="half"))]])
+    comparisons = Comparisons.of([[RankedGroup(2, ranked_pairs([1, 1], ties="soft"))]])
     scores = torch.zeros(2, requires_grad=True)
     loss = ranking_loss(scores, comparisons)
     loss.backward()

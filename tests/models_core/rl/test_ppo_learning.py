@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.modeling import loading
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.packing import Group
@@ -22,7 +22,7 @@ from tests.models_core.practice import Listener
 from tests.models_core.tiny import make_tiny_model
 
 CLIP, VALUE_CLIP, VF, KL = 0.2, 0.2, 0.1, 0.3
-WHOLE = {"minibatches": 1, "micro_batch_tokens": 4096, "max_new_tokens": 9, "temperature": 0.7, "kl_coef": KL}
+WHOLE = {"minibatches": 1, "max_tokens_per_forward": 4096, "max_new_tokens": 9, "temperature": 0.7, "kl_coef": KL}
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +99,12 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor], *, tolerance: fl
 
 
 PLANS: dict[str, dict[str, Any]] = {
-    "one trunk": {"value_model": "head"},
-    "two": {"value_model": "reward"},
+    "one trunk": {"value_init": "head"},
+    "two": {"value_init": "reward"},
     "full": {"method": "full"},
     "rloo": {"algorithm": "rloo"},
     "grpo": {"algorithm": "grpo"},
-    "one trunk, two answers": {"value_model": "head", "samples_per_prompt": 2},
+    "one trunk, two answers": {"value_init": "head", "samples_per_prompt": 2},
 }
 
 
@@ -112,7 +112,7 @@ PLANS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("plan", PLANS)
 def test_gradients_are_those_of_every_token_by_itself(plan: str, budget: int, base: Path, reward: Path) -> None:
     """In one micro-batch and in many: the padding, the packing and the cut are nowhere in the result."""
-    networks = wide(base, reward, micro_batch_tokens=budget, **PLANS[plan])
+    networks = wide(base, reward, max_tokens_per_forward=budget, **PLANS[plan])
     _, _, phase = practice.sampled_phase(networks, count=4)
     assert len(set(phase.mask.sum(1).tolist())) > 1  # lengths differ
     found, listener = updates(networks, phase)
@@ -172,7 +172,7 @@ def test_the_gradient_with_text_is_ppos_plus_gamma_times_the_language_models_in_
 ) -> None:
     seen = {}
     for coef in (0.0, 27.8):
-        networks = wide(base, reward, value_model="reward", ptx_coef=coef, ptx_ratio=1.5, micro_batch_tokens=budget)
+        networks = wide(base, reward, value_init="reward", ptx_coef=coef, ptx_ratio=1.5, max_tokens_per_forward=budget)
         _, _, phase = practice.sampled_phase(networks, count=4)
         found, listener = updates(networks, phase, text=mixed(1.5))
         seen[coef] = dict(listener.seen)
@@ -222,7 +222,7 @@ def test_demonstrations_can_be_the_text_and_the_loss_is_on_their_responses(base:
 @pytest.mark.parametrize("algorithm", ["ppo", "rloo", "grpo"])
 def test_a_prompt_computed_once_for_its_answers_changes_nothing(algorithm: str, base: Path, reward: Path) -> None:
     """The same phase with every answer beside a prompt of its own."""
-    networks = wide(base, reward, algorithm=algorithm, samples_per_prompt=4, value_model="head")
+    networks = wide(base, reward, algorithm=algorithm, samples_per_prompt=4, value_init="head")
     _, _, together = practice.sampled_phase(networks, count=2)
     assert [len(bundle.episodes) for bundle in together.bundles] == [4, 4]
     shared, listener = updates(networks, together)
@@ -250,7 +250,7 @@ def test_adam_has_the_epsilon_of_the_original(
 
     monkeypatch.setattr(Training, "optimizer", listening)
     given = {"model": str(base), "reward": str(reward), "data": recipe_runs.prompts(tmp_path)}
-    recipe_runs.run("ppo", tmp_path / "run", {"episodes": 4, "batch_size": 4, "value_model": "head"}, **given)
+    recipe_runs.run("ppo", tmp_path / "run", {"episodes": 4, "batch_size": 4, "value_init": "head"}, **given)
     assert ppo.ADAM_EPS == 1e-5
     assert {eps for eps, _ in made.values()} == {1e-5}
     assert made["value"][1] == {"score.weight"}

@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
+from models_core.contract.errors import BadInput
 from models_core.contract.run_folder import RunFolder
-from models_core.contract.settings import BadInput
 from models_core.modeling import adapters, loading
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.packing import pack
@@ -19,14 +19,14 @@ from tests.models_core.recipe_runs import metrics, run
 from tests.models_core.tiny import make_tiny_model, make_tiny_tokenizer
 
 PLANS = {
-    "one trunk": {"method": "lora", "value_model": "head"},
-    "own value model": {"method": "lora", "value_model": "reward"},
-    "value model of the policy": {"method": "lora", "value_model": "policy"},
-    "one trunk, own reference": {"method": "lora", "value_model": "head", "memory_plan": "separate"},
-    "LoRA, all apart": {"method": "lora", "value_model": "reward", "memory_plan": "separate"},
+    "one trunk": {"method": "lora", "value_init": "head"},
+    "own value model": {"method": "lora", "value_init": "reward"},
+    "value model of the policy": {"method": "lora", "value_init": "policy"},
+    "one trunk, own reference": {"method": "lora", "value_init": "head", "share_base_weights": "never"},
+    "LoRA, all apart": {"method": "lora", "value_init": "reward", "share_base_weights": "never"},
     "full": {"method": "full"},
-    "full, one trunk": {"method": "full", "value_model": "head"},
-    "full, value model of the policy": {"method": "full", "value_model": "policy"},
+    "full, one trunk": {"method": "full", "value_init": "head"},
+    "full, value model of the policy": {"method": "full", "value_init": "policy"},
     "rloo": {"method": "lora", "algorithm": "rloo", "samples_per_prompt": 1},
 }
 
@@ -83,7 +83,7 @@ def test_sharing_halves_the_weights_in_memory(base: Path, reward: Path) -> None:
 
 
 def test_a_shared_trunk_says_in_one_pass_what_it_says_in_two(base: Path, reward: Path) -> None:
-    networks = practice.networks(base, reward, practice.settings(value_model="head", temperature=0.7))
+    networks = practice.networks(base, reward, practice.settings(value_init="head", temperature=0.7))
     practice.shake(networks.policy)
     _, _, phase = practice.sampled_phase(networks)
     packed = pack([bundle.group for bundle in phase.bundles])
@@ -150,7 +150,7 @@ def test_group_baselines_have_no_value_model(algorithm: str, base: Path, reward:
 
 def test_a_policy_is_saved_without_its_value_head(base: Path, reward: Path, tmp_path: Path) -> None:
     given = {"model": str(base), "reward": str(reward), "data": recipe_runs.prompts(tmp_path)}
-    values = {"episodes": 8, "batch_size": 4, "max_new_tokens": 4, "value_model": "head"}
+    values = {"episodes": 8, "batch_size": 4, "max_new_tokens": 4, "value_init": "head"}
     run("ppo", tmp_path / "run", values, **given)
     with safe_open(tmp_path / "run" / "model" / "model.safetensors", framework="pt") as file:
         assert not [name for name in file.keys() if "score" in name]  # noqa: SIM118
@@ -183,13 +183,13 @@ def another_vocabulary(folder: Path) -> Path:
 
 def test_plans_that_cannot_be_are_refused(base: Path, reward: Path, tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-        ({"method": "full", "memory_plan": "shared"}, {}, "memory_plan=shared needs a method"),
+        ({"method": "full", "share_base_weights": "always"}, {}, "share_base_weights=always needs a method"),
         ({}, {"reference": str(make_tiny_model(tmp_path / "neox", kind="neox"))}, "another architecture"),
         ({}, {"reference": str(another_vocabulary(tmp_path / "words"))}, "another vocabulary"),
     ]
     foreign = another_vocabulary(tmp_path / "foreign")
     foreign_reward = recipe_runs.make_reward_model(foreign, tmp_path / "foreign_reward")
-    cases.append(({"value_model": "reward"}, {"reward": str(foreign_reward)}, "value_model=reward needs"))
+    cases.append(({"value_init": "reward"}, {"reward": str(foreign_reward)}, "value_init=reward needs"))
     given = {"model": str(base), "reward": str(reward), "data": recipe_runs.prompts(tmp_path)}
     for number, (values, more, said) in enumerate(cases):
         with pytest.raises(BadInput, match=said):

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from models_core.contract import trained_prompts
+from models_core.contract.errors import BadInput
 from models_core.contract.records import Message, Prompt
-from models_core.contract.settings import BadInput, PPOConfig
+from models_core.contract.settings import PPOConfig
 from models_core.modeling import loading
 from models_core.rl import prompts
 from tests.models_core import recipe_runs
@@ -65,7 +66,7 @@ def test_what_was_learned_before_stays_known_when_a_reward_model_is_trained_on(
 @pytest.mark.parametrize(("choice", "kept"), [("skip", 2), ("keep", 5)])
 def test_prompts_that_were_learned_from_are_left_out_and_counted(choice: str, kept: int, trained: Path) -> None:
     given = [prompt(text) for text in ("say 0", "other", "say 3", "say  3", "more")]
-    found, seen = prompts.unseen(given, rewards=[str(trained)], settings=PPOConfig(seen_prompts=choice))
+    found, seen = prompts.unseen(given, rewards=[str(trained)], settings=PPOConfig(reward_train_overlap=choice))
     assert (len(found), seen) == (kept, 3)
     assert [each.id for each in found if not each.id.startswith("say")] == ["other", "more"]
 
@@ -73,7 +74,7 @@ def test_prompts_that_were_learned_from_are_left_out_and_counted(choice: str, ke
 def test_they_can_be_refused_and_are_where_nothing_is_left(trained: Path) -> None:
     with pytest.raises(BadInput, match="1 of 2 prompts are among those the reward model was trained on"):
         prompts.unseen(
-            [prompt("say 1"), prompt("x")], rewards=[str(trained)], settings=PPOConfig(seen_prompts="refuse")
+            [prompt("say 1"), prompt("x")], rewards=[str(trained)], settings=PPOConfig(reward_train_overlap="refuse")
         )
     with pytest.raises(BadInput, match="All 1 prompts are among those"):
         prompts.unseen([prompt("say 1")], rewards=[str(trained)], settings=PPOConfig())
@@ -92,7 +93,7 @@ def test_a_run_says_how_many_it_left_out(
     rows = [{"id": str(n), "prompt": recipe_runs.chat(f"{'say' if n < 3 else 'tell'} {n}")} for n in range(8)]
     data = recipe_runs.write(tmp_path / "prompts.jsonl", rows)
     result = run("ppo", tmp_path / "run", SHORT, model=str(tiny), reward=str(trained), data=data)
-    assert (result["prompts"], result["seen_prompts"]) == (5, 3)
+    assert (result["prompts"], result["reward_train_overlap"]) == (5, 3)
     assert "3 of 8 prompts are among those the reward model was trained on, and are left out." in capfd.readouterr().err
 
 
@@ -111,7 +112,7 @@ def test_what_a_policy_is_measured_on_is_unknown_to_its_reward_model(
     with pytest.raises(BadInput, match=r"All 2 prompts to measure on \(--eval\) are among those"):
         run("ppo", tmp_path / "refused", SHORT, evaluation=all_known, **given)
     assert not (tmp_path / "refused").exists()
-    kept = run("ppo", tmp_path / "kept", SHORT | {"seen_prompts": "keep"}, evaluation=all_known, **given)
+    kept = run("ppo", tmp_path / "kept", SHORT | {"reward_train_overlap": "keep"}, evaluation=all_known, **given)
     assert kept["prompts"] == 8
 
 

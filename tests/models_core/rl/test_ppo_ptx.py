@@ -48,7 +48,14 @@ def test_plain_ppo_loses_more_held_out_likelihood_than_with_text(method: str, re
     reward = recipe_runs.make_reward_model(base, tmp_path / "reward", seed=4)
     given: dict[str, Any] = {"model": str(base), "reward": str(reward), "data": recipe_runs.prompts(tmp_path)}
     values = {"episodes": 256, "batch_size": 32, "max_new_tokens": 6, "learning_rate": 0.02, "method": method}
-    values |= {"kl_coef": 0.0, "kl_ceiling": 0, "min_entropy": 0, "keep_best": False, "eval_every": 0, "ema": 0}
+    values |= {
+        "kl_coef": 0.0,
+        "max_kl": 0,
+        "min_entropy": 0,
+        "load_best_at_end": False,
+        "eval_every": 0,
+        "ema_decay": 0,
+    }
     plain = run("ppo", tmp_path / "plain", values, **given)
     mixed = run("ppo", tmp_path / "mixed", values | {"ptx_coef": 3.0}, ptx=reader / "corpus.txt", **given)
     before, without, with_text = (held_out_loss(folder) for folder in (base, tmp_path / "plain", tmp_path / "mixed"))

@@ -22,7 +22,7 @@ ENDS = tuple(range(20, 45))
 """Stop ids: so many that about half of a random model's answers end by themselves."""
 RUN: dict[str, Any] = {
     "episodes": 32, "batch_size": 8, "samples_per_prompt": 2, "max_new_tokens": 6, "learning_rate": 0.003,
-    "kl_ceiling": 0, "held_out": 0,
+    "max_kl": 0, "held_out": 0,
 }  # fmt: skip
 
 
@@ -54,9 +54,9 @@ def learned(base: Path, reward: Path, **values: Any) -> Networks:
 
 
 PLANS: dict[str, dict[str, Any]] = {
-    "head": {"value_model": "head"},
-    "full, head": {"method": "full", "value_model": "head"},
-    "own value model": {"value_model": "reward"},
+    "head": {"value_init": "head"},
+    "full, head": {"method": "full", "value_init": "head"},
+    "own value model": {"value_init": "reward"},
     "rloo": {"algorithm": "rloo"},
     "adapter": {"method": "adapter"},
     "virtual tokens": {"method": "prompt"},

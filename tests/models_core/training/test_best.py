@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from models_core.contract.errors import Stopped
 from models_core.contract.settings import SFTConfig
-from models_core.contract.stopping import Stopped, StopSignal
+from models_core.contract.stopping import StopSignal
 from models_core.training import loop
 from models_core.training.loop import Training
 
@@ -60,7 +61,7 @@ def test_the_best_weights_are_the_result(tmp_path: Path) -> None:
 
 
 def test_the_last_weights_stay_where_that_is_asked_for(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", eval_every=1, keep_best=False)
+    run = Run(tmp_path / "run", eval_every=1, load_best_at_end=False)
     assert run.train() == {"eval_loss": 9.0, "best_step": 4}
     assert run.model.weight.item() == 8
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.modeling import tokenization
 from models_core.training import corpus
 from tests.models_core.tiny import make_tiny_tokenizer

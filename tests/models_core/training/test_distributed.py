@@ -23,10 +23,10 @@ REFUSALS = {
     "muon": "parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.",
     "ppo": "ppo samples from whole weights, which parallel=fsdp splits: take parallel=ddp.",
 }
-PHASES = {"episodes": 16, "batch_size": 8, "max_new_tokens": 6, "learning_rate": 0.01, "micro_batch_tokens": 64}
+PHASES = {"episodes": 16, "batch_size": 8, "max_new_tokens": 6, "learning_rate": 0.01, "max_tokens_per_forward": 64}
 POLICIES: dict[str, dict[str, Any]] = {
-    "one-trunk": PHASES | {"value_model": "head", "kl_target": 0.5},
-    "own-value": PHASES | {"value_model": "reward", "method": "full", "ppo_epochs": 2},
+    "one-trunk": PHASES | {"value_init": "head", "kl_target": 0.5},
+    "own-value": PHASES | {"value_init": "reward", "method": "full", "ppo_epochs": 2},
     "grpo": PHASES | {"algorithm": "grpo", "samples_per_prompt": 2, "kl_coef": 0.3},
 }
 """PPO in its memory plans, all with text mixed in."""
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = str(make_tiny_model(folder / "model"))
     corpus = folder / "corpus.txt"
     corpus.write_text("\n\n".join(f"the cat number {n} sat on the mat." for n in range(40)), encoding="utf-8")
-    common = {"learning_rate": 0.01, "micro_batch_tokens": 64, "epochs": 2, "max_grad_norm": 0.5}
+    common = {"learning_rate": 0.01, "max_tokens_per_forward": 64, "epochs": 2, "max_grad_norm": 0.5}
     given: dict[str, dict[str, Any]] = {
         "sft": {"model": model, "data": str(recipe_runs.demonstrations(folder))},
         "reward": {"model": model, "data": str(recipe_runs.rankings(folder))},

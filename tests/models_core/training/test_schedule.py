@@ -43,7 +43,7 @@ def test_the_recipes_learn_at_these_rates(tmp_path: Path) -> None:
         "pretrain": {"model": str(model), "data": corpus},
     }
     values: dict[str, dict[str, Any]] = {
-        "pretrain": {"batch_size": 2, "max_length": 64, "sample_tokens": 0, "held_out": 0, "final_rate": 0.1},
+        "pretrain": {"batch_size": 2, "max_length": 64, "sample_tokens": 0, "held_out": 0, "min_lr_ratio": 0.1},
         "sft": {"batch_size": 1, "held_out": 0},
         "reward": {"batch_size": 1, "held_out": 0},
     }

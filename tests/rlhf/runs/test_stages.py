@@ -122,4 +122,4 @@ def test_ppo_is_told_to_keep_prompts_that_its_reward_model_knows_where_others_ar
         own.make()
         data = stages.DATA["ppo"](run, own, lambda: None)
         found[batch_size] = (len(data.files["--data"].read_text().splitlines()), data.settings, bool(data.notes))
-    assert found == {1: (1, {}, False), 64: (4, {"seen_prompts": "keep"}, True)}
+    assert found == {1: (1, {}, False), 64: (4, {"reward_train_overlap": "keep"}, True)}

@@ -12,4 +12,4 @@ def answered(text, *, ids=None, ended=True, prompt="say it", number=0, **extra):
 
 
 def settings(**values):
-    return parse(PPOConfig, {"missing_eos": "none", **values})
+    return parse(PPOConfig, {"missing_eos_mode": "none", **values})

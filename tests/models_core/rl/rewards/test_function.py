@@ -2,7 +2,7 @@
 
 import pytest
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.rl.rewards.base import RewardFailed
 from models_core.rl.rewards.function import RewardFunction
 from tests.models_core.rl.rewards import example_rewards

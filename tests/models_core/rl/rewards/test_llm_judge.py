@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.contract.stopping import StopSignal
 from models_core.generation import served_model
 from models_core.rl.rewards.base import RewardFailed
@@ -69,7 +69,7 @@ def test_a_reply_that_cannot_be_read_is_asked_for_again_with_a_reminder(fake):  
 
 def test_what_cannot_be_read_at_all_is_missing_and_gets_the_mean(fake):  # noqa: F811
     fake.scenes = says("4", "hm", "hmm", "7")
-    rewards = Rewards(judge(fake, judge_tries=2), settings=settings())
+    rewards = Rewards(judge(fake, judge_retries=2), settings=settings())
     scored = rewards.score(ANSWERS, step=1)
     assert math.isnan(scored.raw.opinions[1, 0])
     assert scored.total.tolist() == [4.0, 5.5, 7.0]
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_at_all_is_missing_and_gets_the_mean(fake):  # noqa:
 def test_a_judge_that_never_grades_is_no_reward(fake):  # noqa: F811
     fake.scenes = says(*["no"] * 3)
     with pytest.raises(RewardFailed, match=r"gave no grade from 1 to 10 for any of 3 answers: another served_model"):
-        judge(fake, judge_tries=1).opinions(ANSWERS)
+        judge(fake, judge_retries=1).opinions(ANSWERS)
 
 
 def test_a_judge_that_is_gone_is_named_with_the_reason(fake):  # noqa: F811
@@ -99,7 +99,7 @@ def test_a_policy_learns_from_a_judge(fake, tmp_path):  # noqa: F811
     grades = ["5", *["2", "4"] * 4, "1", "3", "x", "6", "5", *["8", "10"] * 4]
     fake.scenes = says(*grades)
     model = make_tiny_model(tmp_path / "tiny")
-    values = {"episodes": 4, "batch_size": 4, "max_new_tokens": 4, "server_requests": 1, "missing_eos": "none"}
+    values = {"episodes": 4, "batch_size": 4, "max_new_tokens": 4, "server_requests": 1, "missing_eos_mode": "none"}
     given = {"model": str(model), "reward": fake.address, "data": recipe_runs.prompts(tmp_path)}
     recipe_runs.run("ppo", tmp_path / "run", values, **given)
     assert len(fake.bodies) == len(grades)

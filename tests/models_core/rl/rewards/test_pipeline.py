@@ -34,7 +34,7 @@ def score(values, *answers, said=None, **chosen):
 
 
 def test_the_terms_sum_to_what_an_answer_is_worth():
-    scored = score({"a": 2.0, "b": 3.0}, missing_eos="subtract", missing_eos_penalty=0.5, length_price=0.25)
+    scored = score({"a": 2.0, "b": 3.0}, missing_eos_mode="subtract", missing_eos_penalty=0.5, length_penalty_coef=0.25)
     assert scored.total.tolist() == [1.75, 2.25]
     assert scored.metrics == {
         "score": 2.5, "reward/score": 2.5, "reward/length": -0.25, "reward/missing_eos": -0.25,
@@ -144,7 +144,8 @@ def test_what_the_reference_answered_is_not_drawn_again_by_a_resumed_run(tmp_pat
 
 def test_held_out_answers_are_worth_the_same_whenever_they_are_measured():
     rewards = Rewards(
-        Voices(a=[2.0], b=[4.0]), settings=settings(reward_normalise="standard", length_price=1.0, reward_clip=0.1)
+        Voices(a=[2.0], b=[4.0]),
+        settings=settings(reward_normalise="standard", length_penalty_coef=1.0, reward_clip=0.1),
     )
     raw = rewards.judged(TWO)
     assert rewards.worth(TWO, raw, scale=3.0).tolist() == [-1.0, 1.0]

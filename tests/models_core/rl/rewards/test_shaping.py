@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.rl.rewards import shaping
 from models_core.rl.rewards.base import RewardFailed
 from tests.models_core.rl.rewards.answers import answered, settings
@@ -31,14 +31,16 @@ def test_an_answer_that_was_cut_off_loses_by_the_rule(rule, kept, cut):
 
 
 def test_each_rule_of_form_that_is_broken_costs_the_penalty():
-    form = shaping.Form.of(settings(format_must=r"^Answer: \d+$", format_must_not="sorry", format_penalty=0.5))
+    form = shaping.Form.of(settings(required_pattern=r"^Answer: \d+$", forbidden_pattern="sorry", format_penalty=0.5))
     texts = ["Answer: 12", "Answer: twelve", "sorry", "Answer: 1\nsorry"]
     assert form.term(texts).tolist() == [0.0, -0.5, -1.0, -1.0]
 
 
 def test_the_terms_that_settings_ask_for_have_names():
     answers = [answered("abc"), answered("no", ended=False), answered("abcdef", ended=False)]
-    every = settings(missing_eos="subtract", length_price=0.5, length_target=2, format_must="a", format_penalty=3)
+    every = settings(
+        missing_eos_mode="subtract", length_penalty_coef=0.5, length_target=2, required_pattern="a", format_penalty=3
+    )
     found = shaping.named(answers, SCORES, settings=every, form=shaping.Form.of(every))
     assert {name: term.tolist() for name, term in found.items()} == {
         "score": [2.0, -1.0, 0.5], "length": [-0.5, 0.0, -2.0], "format": [0.0, -3.0, 0.0],
@@ -49,12 +51,12 @@ def test_the_terms_that_settings_ask_for_have_names():
 
 
 def test_what_is_no_pattern_is_bad_input():
-    with pytest.raises(BadInput, match="The setting format_must_not is no regular expression: "):
-        shaping.Form.of(settings(format_must_not="(oops"))
+    with pytest.raises(BadInput, match="The setting forbidden_pattern is no regular expression: "):
+        shaping.Form.of(settings(forbidden_pattern="(oops"))
 
 
 def test_a_pattern_that_never_ends_is_given_up(monkeypatch):
     monkeypatch.setattr(shaping, "LONGEST_SEARCH", 0.05)
-    form = shaping.Form.of(settings(format_must="^(a|aa)+$"))
-    with pytest.raises(RewardFailed, match="format_must searched one answer for more than"):
+    form = shaping.Form.of(settings(required_pattern="^(a|aa)+$"))
+    with pytest.raises(RewardFailed, match="required_pattern searched one answer for more than"):
         form.term(["a" * 60 + "!"])

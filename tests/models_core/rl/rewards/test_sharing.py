@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models_core.contract.settings import BadInput
+from models_core.contract.errors import BadInput
 from models_core.rl.rewards import base
 from models_core.rl.rewards.base import RewardFailed, Shared
 from tests.models_core.rl.rewards.answers import answered
