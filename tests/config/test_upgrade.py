@@ -30,7 +30,7 @@ django.setup()
 from django.apps import apps
 from django.test import Client
 from annotate.models import User
-from rlhf.models import TrainingRun
+from rlhf.models import LoopPolicy, TrainingRun
 counts = {name: apps.get_model(name).objects.count() for name in sys.argv[1:]}
 client = Client()
 client.force_login(User.objects.get(username="manager"))
@@ -41,6 +41,8 @@ print(json.dumps({
     "pages": {path: client.get(f"/p/kindness/{path}").status_code for path in paths},
     "counts": counts,
     "runs": [[run.stage, run.status] for run in TrainingRun.objects.order_by("pk")],
+    "loops": [[each.sampling, each.reward_config, each.ppo_config] for each in LoopPolicy.objects.order_by("pk")],
+    "ppo": [[run.config, run.result["stopped_by"]] for run in TrainingRun.objects.filter(stage="ppo")],
 }))
 """
 
@@ -69,4 +71,12 @@ def test_a_database_of_an_earlier_version_is_migrated_and_its_pages_open(tmp_pat
     assert found["counts"] == expected
     assert expected["annotate.Judgment"] == 6
     assert found["runs"] == [list(each) for each in runs]
+    assert found["loops"] == [
+        [
+            {"temperature": 0.7},
+            {"warmup_ratio": 0.1, "load_best_at_end": True, "duplicate_judgments": "majority"},
+            {"max_tokens_per_forward": 4096, "max_kl": 20.0},
+        ]
+    ]
+    assert found["ppo"] == [[{"max_kl": 20.0, "max_tokens_per_forward": 4096}, "max_kl"]]
     assert {path: status for path, status in found["pages"].items() if status != 200} == {}
