@@ -24,7 +24,7 @@ $(BIN)/python:
 
 $(STAMPS)/packages: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what Hone needs into $(VENV) ..."
-	@$(PIP) install --quiet --constraint constraints.txt --editable ".[train,qlora,bench,dev]"
+	@$(PIP) install --quiet --constraint constraints.txt --editable ".[train,cpu-kernels,qlora,bench,dev]"
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/browser: static/package.json static/package-lock.json config/browser_libraries.py $(STAMPS)/packages

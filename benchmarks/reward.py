@@ -175,7 +175,7 @@ def computed_tokens(rows: Sequence[dict[str, Any]], *, model: str, settings: Rew
     for step in minibatches(len(groups), size=settings.batch_size, epochs=1, seed=settings.seed):
         members = [groups[row] for row in step]
         costs = [group.cost(settings.prefix_sharing) for group in members]
-        for share in distributed.shares(costs, budget=settings.max_tokens_per_forward):
+        for share in distributed.micro_batches_for_rank(costs, budget=settings.max_tokens_per_forward):
             tokens += pack([members[row] for row in share.rows], sharing=settings.prefix_sharing).ids.shape[1]
     return tokens
 

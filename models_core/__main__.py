@@ -320,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return processes.report(_say(reason, FAILED))
     _part()
     if sentence := _too_long(summary, arguments):
-        processes.say(sentence)
+        processes.log_main(sentence)
     if processes.is_main():
         print(json.dumps(_summary(summary, seconds=time.perf_counter() - start)), flush=True)
     return processes.report(DONE)
@@ -414,7 +414,7 @@ def _device(name: str) -> "torch.device":
 
     from models_core.training import memory
 
-    memory.keep_few_primitives()
+    memory.limit_primitive_cache()
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: this machine has no GPU that torch can use.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -244,7 +244,7 @@ class _Served:
         self.server.answers(chats, only=only, samples=samples, finished=count, progress=progress)
         for name, what in SAID_OF_SERVED.items():
             if self.counts[name]:
-                processes.say(f"The server {self.server.name}: {self.counts[name]} responses {what}.")
+                processes.log_main(f"The server {self.server.name}: {self.counts[name]} responses {what}.")
 
 
 def answer(
@@ -330,7 +330,7 @@ def draw(
         top_k=settings.top_k,
         top_p=settings.top_p,
         seed=settings.seed,
-        exact=settings.batch_invariant,
+        batch_invariant=settings.batch_invariant,
         release=release,
         **common,
     )

@@ -36,7 +36,7 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def say(sentence: str) -> None:
+def log_main(sentence: str) -> None:
     """Tell the user, on standard error, once for all processes."""
     if is_main():
         print(sentence, file=sys.stderr, flush=True)

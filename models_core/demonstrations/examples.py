@@ -12,11 +12,11 @@ from models_core.modeling.packing import Group
 
 
 class Example(NamedTuple):
-    """A row as token ids. Its response is learned; of its prompt, the places `spoken` (loss_on=all)."""
+    """A row as token ids. Its response is learned; of its prompt, the places `assistant_positions` (loss_on=all)."""
 
     prompt: list[int]
     response: list[int]
-    spoken: list[int]
+    assistant_positions: list[int]
     content: int  # tokens of what people wrote, without template and EOS: the measure of speed
 
     @property
@@ -26,7 +26,7 @@ class Example(NamedTuple):
     @property
     def learned(self) -> int:
         """How many tokens its loss is over."""
-        return len(self.spoken) + len(self.response)
+        return len(self.assistant_positions) + len(self.response)
 
     @property
     def group(self) -> Group:
@@ -64,12 +64,12 @@ class Encoder:
         events = ["fewer_examples"] * (shots < len(wording.examples)) + ["truncated_prompts"] * prompt.is_cut
         texts = [message["content"] for message in wording.messages(shots=shots)] + [wording.response]
         content = sum(map(len, self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]))
-        return Example(prompt.ids, response, prompt.spoken, content), events
+        return Example(prompt.ids, response, prompt.assistant_positions, content), events
 
     def _fit(self, wording: Wording, *, shots: int, room: int) -> chat.EncodedPrompt:
         return chat.fit_prompt(
             self.tokenizer,
             wording.messages(shots=shots),
             max_tokens=room,
-            with_spoken=self.settings.loss_on == "all",
+            with_assistant_positions=self.settings.loss_on == "all",
         )

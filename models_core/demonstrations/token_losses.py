@@ -28,8 +28,8 @@ def places(examples: Sequence[Example], *, whole_rows: bool, device: torch.devic
     sizes: list[int] = []
     for example in examples:
         of_response = range(len(example.prompt), example.tokens)
-        spoken = set(example.spoken)
-        chosen = range(1, example.tokens) if whole_rows else [*example.spoken, *of_response]
+        spoken = set(example.assistant_positions)
+        chosen = range(1, example.tokens) if whole_rows else [*example.assistant_positions, *of_response]
         tokens += chosen
         learned += [place in of_response or place in spoken for place in chosen]
         sizes.append(len(chosen))
@@ -46,8 +46,8 @@ def predicting_states(
     """The hidden states that predict the tokens at these places, [M, D], and the tokens themselves, [M]."""
     packed = pack([example.group for example in examples], device=device)
     rows = torch.arange(len(examples)).repeat_interleave(torch.tensor(at.sizes)).to(device)
-    states = hidden_states(trunk(network), packed, rows=packed.places(rows, at.tokens - 1))
-    return states, packed.ids[0, packed.places(rows, at.tokens)]
+    states = hidden_states(trunk(network), packed, rows=packed.indices(rows, at.tokens - 1))
+    return states, packed.ids[0, packed.indices(rows, at.tokens)]
 
 
 def token_losses(network: Any, examples: Sequence[Example], at: Places, *, device: torch.device) -> torch.Tensor:

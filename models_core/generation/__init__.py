@@ -1,1 +1,1 @@
-"""Decoding, the inside of `models_core.generation.generate`: caches, forward passes, draws, beams."""
+"""Batched decoding behind `models_core.generation.generate`: caches, forward passes, token sampling, beams."""

@@ -1,6 +1,6 @@
 """Rows in flight: their prompts computed, their caches, and the step that brings every row one token further.
 
-Shapes: B rows, T places in use, V vocabulary. Prompts are padded on the left to one width, so that every row's next
+Shapes: B rows, T positions in use, V vocabulary. Prompts are padded on the left to one width, so that every row's next
 token has the same place.
 """
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from models_core.generation.cached_model import Following, Network
+from models_core.generation.cached_model import CachedModel, StepOutput
 from models_core.generation.kv_cache import BLOCK, KeyValues, bias_of
-from models_core.generation.prefix import Beginning
-from models_core.generation.token_history import History, Place, shared_length
-from models_core.generation.token_sampling import Choice, choose
+from models_core.generation.prefix import Prefix
+from models_core.generation.token_history import RowId, TokenHistory, shared_length
+from models_core.generation.token_sampling import SamplingOptions, sample_next
 from models_core.modeling.families import has_window
 
 PREFILL_TOKENS = 512
@@ -25,32 +25,32 @@ GROUP = 32
 
 
 class Batch:
-    """Slot i of every tensor belongs to `places[i]`.
+    """Slot i of every tensor belongs to `row_ids[i]`.
 
-    states: what the head reads, [B, D]; logits: [B, V], those of the next token; width: places in use, the same in
+    states: what the head reads, [B, D]; logits: [B, V], those of the next token; width: positions in use, the same in
     every row.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: CachedModel,
         prompts: Sequence[Sequence[int]],
-        places: Sequence[Place],
+        row_ids: Sequence[RowId],
         *,
         max_new_tokens: int,
-        beginning: Beginning | None = None,
+        prefix: Prefix | None = None,
     ) -> None:
         self.network = network
-        self.places = list(places)
-        self.beginning = beginning
+        self.row_ids = list(row_ids)
+        self.prefix = prefix
         device = network.device
-        members = list(dict.fromkeys(place.prompt for place in places))
+        members = list(dict.fromkeys(row_id.prompt for row_id in row_ids))
         own = [prompts[member] for member in members]
-        sources = [members.index(place.prompt) for place in places]
-        self.history = History(own, sources, max_new_tokens=max_new_tokens, device=device)
+        sources = [members.index(row_id.prompt) for row_id in row_ids]
+        self.history = TokenHistory(own, sources, max_new_tokens=max_new_tokens, device=device)
         slots = torch.tensor(sources, device=device)
         lengths = torch.tensor([len(ids) for ids in own], device=device)[slots]
-        virtual, self.shift = (beginning.length, beginning.shift) if beginning else (0, 0)
+        virtual, self.shift = (prefix.length, prefix.shift) if prefix else (0, 0)
         # A window counts places, and in a prompt batch there is padding between a shared beginning and a row's own.
         self.same = 0 if has_window(network.model.config) else shared_length(own)
         self.shared = virtual + self.same
@@ -68,26 +68,26 @@ class Batch:
         self._group()
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.row_ids)
 
     @property
-    def seen(self) -> Tensor:
-        """Ids of prompt and answer so far, repeats included: [B, T]."""
-        return self.history.seen
+    def token_ids(self) -> Tensor:
+        """Ids of prompt and response so far, repeats included: [B, T]."""
+        return self.history.token_ids
 
-    def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+    def sample(self, uniforms: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
         """The next token of each row and its log-probability: [B] both."""
-        return choose(self.logits, self.seen, uniforms, choice)
+        return sample_next(self.logits, self.token_ids, uniforms, options)
 
-    def _prefill(self, prompts: Sequence[Sequence[int]], slots: Tensor) -> Following:
+    def _prefill(self, prompts: Sequence[Sequence[int]], slots: Tensor) -> StepOutput:
         """Compute each prompt once, copy its keys and values to all its rows; returns where each prompt leads."""
         device = self.network.device
-        beginning = self.beginning.cache() if self.beginning else Cache(layer_class_to_replicate=DynamicLayer)
+        prefix = self.prefix.cache() if self.prefix else Cache(layer_class_to_replicate=DynamicLayer)
         start = self.shift + self.same
         if self.same:
             ids = torch.tensor([list(prompts[0][: self.same])], device=device)
             positions = torch.arange(self.shift, start, device=device)[None]
-            self.network.read(ids, ids.new_ones(1, self.shared), positions, beginning)
+            self.network.read(ids, ids.new_ones(1, self.shared), positions, prefix)
         own = [ids[self.same :] for ids in prompts]
         parts = []
         for first, last in _chunks([len(ids) for ids in own]):
@@ -96,19 +96,19 @@ class Batch:
             ids = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in chunk], device=device)
             mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in chunk], device=device)
             positions = start + (mask.cumsum(dim=1) - 1).clamp(min=0)
-            cache = _repeated(beginning, len(chunk))
+            cache = _repeated(prefix, len(chunk))
             whole = torch.nn.functional.pad(mask, (self.shared, 0), value=1)
-            places = _contiguous(width - mask.sum(dim=1), shared=self.shared, width=self.shared + width)
+            columns_of = _contiguous(width - mask.sum(dim=1), shared=self.shared, width=self.shared + width)
             parts.append(self.network.read(ids, whole, positions, cache))
             rows = ((slots >= first) & (slots < last)).nonzero().squeeze(1)
             for index, layer in enumerate(cache.layers):
                 if index == len(self.layers):
                     self.layers.append(KeyValues(layer, rows=len(slots), width=self.width, first=self.first_block))
                     self.layers[index].goes_to_attend = self.network.asks_for_attention
-                self.layers[index].fill(layer, source=slots[rows] - first, rows=rows, places=places)
-        return Following(*map(torch.cat, zip(*parts, strict=True)))
+                self.layers[index].fill(layer, source=slots[rows] - first, rows=rows, columns=columns_of)
+        return StepOutput(*map(torch.cat, zip(*parts, strict=True)))
 
-    def drop(self, over: Sequence[bool]) -> Tensor:
+    def remove_finished(self, over: Sequence[bool]) -> Tensor:
         """Take out the rows that are over; returns the slots that go on, in their new order: [B].
 
         The last rows that go on move into the slots that fall free: as few copies as possible.
@@ -125,17 +125,17 @@ class Batch:
         self._reorder(order)
         return order
 
-    def take(self, rows: Tensor) -> None:
+    def reindex(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was: beams that go on from the same beginning."""
         for layer in self.layers:
-            layer.take(rows)
+            layer.reindex(rows)
         self._reorder(rows)
 
     def _reorder(self, rows: Tensor) -> None:
-        self.places = [self.places[row] for row in rows.tolist()]
+        self.row_ids = [self.row_ids[row] for row in rows.tolist()]
         self.mask, self.bias, self.positions = self.mask[rows], self.bias[rows], self.positions[rows]
         self.starts = self.starts[rows]
-        self.history.take(rows)
+        self.history.reindex(rows)
         self._group()
 
     def _group(self) -> None:

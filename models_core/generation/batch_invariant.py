@@ -15,11 +15,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from models_core.contract.errors import BadInput
-from models_core.generation.cached_model import Network
+from models_core.generation.cached_model import CachedModel
 from models_core.generation.kv_cache import attention
-from models_core.generation.prefix import Beginning
-from models_core.generation.token_history import Place
-from models_core.generation.token_sampling import Choice, choose
+from models_core.generation.prefix import Prefix
+from models_core.generation.token_history import RowId
+from models_core.generation.token_sampling import SamplingOptions, sample_next
 from models_core.modeling.families import fast_ways, has_window
 
 ROW_BY_ROW = "hone_row_by_row"
@@ -92,64 +92,64 @@ class RowKeyValues(CacheLayerMixin):
         return max(row[1].shape[1] for row in self.rows if row is not None)
 
 
-class ExactBatch:
+class InvariantBatch:
     """As `batch.Batch`, in a fixed number of slots: a row that is over leaves an empty one."""
 
     def __init__(
         self,
-        network: Network,
+        network: CachedModel,
         prompts: Sequence[Sequence[int]],
-        places: Sequence[Place],
+        row_ids: Sequence[RowId],
         *,
         max_new_tokens: int,
         size: int,
-        beginning: Beginning | None = None,
+        prefix: Prefix | None = None,
     ) -> None:
         self.network = network
-        self.places = list(places)
+        self.row_ids = list(row_ids)
         self.size = size
-        self.slots = torch.arange(len(places))  # of the rows in flight
-        members = list(dict.fromkeys(place.prompt for place in places))
-        start, shift = (beginning.length, beginning.shift) if beginning else (0, 0)
+        self.slots = torch.arange(len(row_ids))  # of the rows in flight
+        members = list(dict.fromkeys(row_id.prompt for row_id in row_ids))
+        start, shift = (prefix.length, prefix.shift) if prefix else (0, 0)
         parts, caches = [], []
         for member in members:
-            cache = beginning.cache() if beginning else Cache(layer_class_to_replicate=DynamicLayer)
+            cache = prefix.cache() if prefix else Cache(layer_class_to_replicate=DynamicLayer)
             ids = torch.tensor([list(prompts[member])])
             whole = ids.new_ones(1, start + ids.shape[1])
             parts.append(network.read(ids, whole, shift + torch.arange(ids.shape[1])[None], cache))
             caches.append(cache)
-        sources = [members.index(place.prompt) for place in places]
+        sources = [members.index(row_id.prompt) for row_id in row_ids]
         self.layers = [
             RowKeyValues([cache.layers[index] for cache in caches], sources, size=size, max_new_tokens=max_new_tokens)
             for index in range(len(caches[0].layers))
         ]
-        lengths = [len(prompts[place.prompt]) for place in places]
+        lengths = [len(prompts[row_id.prompt]) for row_id in row_ids]
         self.positions = torch.zeros(size, dtype=torch.long)
-        self.positions[: len(places)] = shift + torch.tensor(lengths)
-        self.histories = [list(prompts[place.prompt]) for place in places]
+        self.positions[: len(row_ids)] = shift + torch.tensor(lengths)
+        self.histories = [list(prompts[row_id.prompt]) for row_id in row_ids]
         self.states, self.logits = (torch.cat(part)[sources] for part in zip(*parts, strict=True))
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.row_ids)
 
     @property
-    def seen(self) -> Tensor:
-        """Ids of prompt and answer so far, the shorter ones filled with their first: [B, T]."""
+    def token_ids(self) -> Tensor:
+        """Ids of prompt and response so far, the shorter ones filled with their first: [B, T]."""
         width = max(map(len, self.histories))
         return torch.tensor([ids + [ids[0]] * (width - len(ids)) for ids in self.histories])
 
-    def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+    def sample(self, uniforms: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
         """The next token of each row and its log-probability: [B] both."""
-        return choose(self.logits, self.seen, uniforms, choice)
+        return sample_next(self.logits, self.token_ids, uniforms, options)
 
-    def drop(self, over: Sequence[bool]) -> Tensor:
+    def remove_finished(self, over: Sequence[bool]) -> Tensor:
         """Empty the slots of rows that are over; returns the rows that go on: [B]."""
         staying = torch.tensor([row for row, is_over in enumerate(over) if not is_over], dtype=torch.long)
         for row, is_over in enumerate(over):
             if is_over:
                 for layer in self.layers:
                     layer.rows[int(self.slots[row])] = None
-        self.places = [self.places[row] for row in staying.tolist()]
+        self.row_ids = [self.row_ids[row] for row in staying.tolist()]
         self.histories = [self.histories[row] for row in staying.tolist()]
         self.slots = self.slots[staying]
         return staying

@@ -16,7 +16,7 @@ from torch import Tensor
 from models_core.contract.errors import Stopped
 from models_core.contract.stopping import StopSignal
 from models_core.generation.decoder import Beams
-from models_core.generation.token_sampling import penalised
+from models_core.generation.token_sampling import repetition_penalised
 
 NEVER = -1e9
 """The score of a beam that must not go on: low, and still a number."""
@@ -57,8 +57,8 @@ def search(
     stop: StopSignal | None,
 ) -> Iterator[tuple[int, list[Found]]]:
     """(prompt, answers, best first) as prompts are done. The batch holds `beams` rows of each prompt, side by side."""
-    device = batch.seen.device
-    searches = [_Search(prompt=place.prompt, size=beams) for place in batch.places[::beams]]
+    device = batch.token_ids.device
+    searches = [_Search(prompt=row_id.prompt, size=beams) for row_id in batch.row_ids[::beams]]
     ends = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     logits = batch.logits
     wide = torch.promote_types(logits.dtype, torch.float32)
@@ -69,9 +69,11 @@ def search(
     for length in range(1, max_new_tokens + 1):
         if stop is not None and stop.requested:
             raise Stopped
-        chances = penalised(logits.to(wide).log_softmax(dim=-1), batch.seen, penalty=repetition_penalty)
-        vocabulary = chances.shape[1]
-        totals = (chances.view(len(searches), beams, -1) + scores[:, :, None]).flatten(1)
+        next_logprobs = repetition_penalised(
+            logits.to(wide).log_softmax(dim=-1), batch.token_ids, penalty=repetition_penalty
+        )
+        vocabulary = next_logprobs.shape[1]
+        totals = (next_logprobs.view(len(searches), beams, -1) + scores[:, :, None]).flatten(1)
         # Enough of them that `beams` can go on even if every beam ends in every way it can.
         best = totals.topk(min(max(2, 1 + len(stop_ids)) * beams, totals.shape[1]), dim=-1)
         source = best.indices // vocabulary + beams * torch.arange(len(searches), device=device)[:, None]
@@ -82,7 +84,7 @@ def search(
             searches[number].add(
                 Found(
                     ids=(*ids[row].tolist(), token),
-                    logprobs=(*logprobs[row].tolist(), chances[row, token].item()),
+                    logprobs=(*logprobs[row].tolist(), next_logprobs[row, token].item()),
                     score=best.values[number, slot].item() / length**length_penalty,
                 )
             )
@@ -99,8 +101,8 @@ def search(
         scores, chosen = running.values[going_on], running.indices[going_on]
         rows, tokens = _flat(source[going_on], chosen), _flat(tokens[going_on], chosen)
         ids = torch.cat((ids[rows], tokens[:, None]), dim=1)
-        logprobs = torch.cat((logprobs[rows], chances[rows, tokens][:, None]), dim=1)
-        batch.take(rows)
+        logprobs = torch.cat((logprobs[rows], next_logprobs[rows, tokens][:, None]), dim=1)
+        batch.reindex(rows)
         batch.advance(tokens)
         logits = batch.logits
 

@@ -1,9 +1,10 @@
-"""Rows in flight, of whichever kind a model is decoded by, and the choice between the kinds.
+"""Decoding a model: which way its rows in flight are computed.
 
-native.batch.NativeBatch   compiled kernels, where model and machine are right for them
-batch.Batch                PyTorch: over a Llama-shaped model's weights directly, or through the model's own forward
-plain.PlainBatch           every model that no fast way knows: transformers' own forward and cache
-exact.ExactBatch           PyTorch, the same bits in every batch; compiled kernels do that anyway
+decoder       the fast way, an operator. By default PyTorch: a Llama-shaped model's weights directly (llama_forward.py),
+              any other model through its own forward (cached_model.py), keys and values written in place (batch.py),
+              each row by itself where rows must not depend on their batch (batch_invariant.py). Compiled kernels may
+              take its place.
+PlainBatch    every model that the fast way does not know, or computes differently: transformers' own forward and cache
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,44 +15,44 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from models_core.cpu_kernels.decoding import eligibility as native
-from models_core.generation import batch_invariant as exactly
+from models_core.generation import batch_invariant as invariant
 from models_core.generation.batch import Batch
-from models_core.generation.batch_invariant import ExactBatch
-from models_core.generation.cached_model import Network
+from models_core.generation.batch_invariant import InvariantBatch
+from models_core.generation.cached_model import CachedModel
 from models_core.generation.decoding_check import DecodingCheck
 from models_core.generation.kv_cache import DECODING, decoding
 from models_core.generation.plain_batch import PlainBatch
-from models_core.generation.prefix import Beginning
-from models_core.generation.token_history import Place
-from models_core.generation.token_sampling import Choice
+from models_core.generation.prefix import Prefix
+from models_core.generation.token_history import RowId
+from models_core.generation.token_sampling import SamplingOptions
 from models_core.modeling import families, forward_check
 from models_core.modeling.adapters import soft_prompts
+from models_core.modeling.operators import operator
 
 
 class Rows(Protocol):
-    """Row i belongs to `places[i]`. Shapes: B rows, T places in use, D width, V vocabulary."""
+    """Rows in flight; row i is the response `row_ids[i]`. Shapes: B rows, T positions in use, D width, V vocabulary."""
 
-    places: list[Place]
+    row_ids: list[RowId]
 
     def __len__(self) -> int: ...
 
     @property
-    def seen(self) -> Tensor:
-        """Ids of prompt and answer so far, repeats included: [B, T]."""
+    def token_ids(self) -> Tensor:
+        """Ids of prompt and response so far, repeats included: [B, T]."""
 
     @property
     def states(self) -> Tensor:
-        """What the head reads to say what comes next: the last hidden states, [B, D]."""
+        """The last hidden states, which the head reads: [B, D]."""
 
-    def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+    def sample(self, uniforms: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
         """The next token of each row, by its number in [0, 1), and its log-probability: [B] each."""
 
-    def drop(self, over: Sequence[bool]) -> Tensor:
-        """Take out the rows that are over; returns the rows that go on, in their new order: [B]."""
+    def remove_finished(self, finished: Sequence[bool]) -> Tensor:
+        """Take finished rows out; returns the rows that go on, in their new order: [B]."""
 
     def advance(self, tokens: Tensor) -> None:
-        """Compute what follows `tokens` [B]."""
+        """One decode step: compute what follows `tokens` [B]."""
 
 
 class Beams(Rows, Protocol):
@@ -61,61 +62,102 @@ class Beams(Rows, Protocol):
     def logits(self) -> Tensor:
         """Those of the next token: [B, V]."""
 
-    def take(self, rows: Tensor) -> None:
+    def reindex(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was."""
 
 
-Open = Callable[[Sequence[Place]], Any]
-"""Begins a batch of rows: their prompts are computed."""
+BatchFactory = Callable[[Sequence[RowId]], Any]
+"""Starts a batch of rows: their prompts are computed. Returns Beams, without `reindex` where it is batch-invariant."""
+
+
+class DecoderBackend(Protocol):
+    """One way to compute a model's rows in flight."""
+
+    is_released: bool
+    """Whether making it took the model's weights apart, so that no other way is left."""
+
+    def open(self, prompts: Sequence[Sequence[int]], row_ids: Sequence[RowId], *, max_new_tokens: int) -> Any:
+        """A batch of rows (`Beams`), its prompts computed."""
+
+    def release(self) -> None:
+        """The model is not needed afterwards: its memory may be used."""
+
+
+class TorchDecoder:
+    """Decoding by PyTorch."""
+
+    is_released = False
+
+    def __init__(
+        self, model: Any, *, rows: int, steps: int, batch_invariant: bool, release: bool, prefix: Prefix | None
+    ) -> None:
+        self.network = CachedModel(model, steps=steps)
+        self.kind: Any = partial(InvariantBatch, size=rows) if batch_invariant else Batch
+        self.prefix = prefix
+        # Virtual tokens that are embeddings go through the model's own forward pass first.
+        self.may_release = release and not soft_prompts.count(model)
+
+    def open(self, prompts: Sequence[Sequence[int]], row_ids: Sequence[RowId], *, max_new_tokens: int) -> Any:
+        return self.kind(self.network, prompts, row_ids, max_new_tokens=max_new_tokens, prefix=self.prefix)
+
+    def release(self) -> None:
+        if self.may_release:
+            self.network.release()
+
+
+@operator
+@contextmanager
+def decoder(
+    model: Any, *, rows: int, steps: int, batch_invariant: bool, release: bool, prefix: Prefix | None
+) -> Iterator[DecoderBackend]:
+    """The fast way to decode a model, in the context: at most `rows` rows in flight, about `steps` steps in all.
+
+    batch_invariant: a row's bits must not depend on the rows beside it. release: the model is not needed afterwards.
+    """
+    with decoding(model, attention=invariant.ROW_BY_ROW if batch_invariant else DECODING):
+        yield TorchDecoder(
+            model, rows=rows, steps=steps, batch_invariant=batch_invariant, release=release, prefix=prefix
+        )
 
 
 @contextmanager
-def opening(
+def batch_factory(
     model: Any,
     prompts: Sequence[Sequence[int]],
     *,
     rows: int,
     max_new_tokens: int,
     batches: int,
-    exact: bool = False,
+    batch_invariant: bool = False,
     release: bool = False,
-    beginning: Beginning | None = None,
-) -> Iterator[Open]:
-    """How to open batches of at most `rows` rows, of which there will be about `batches`.
+    prefix: Prefix | None = None,
+) -> Iterator[BatchFactory]:
+    """How to start batches of at most `rows` rows, of which there will be about `batches`.
 
     `release`: the model is not needed afterwards. Until the end of the context it is in evaluation mode and without
-    gradients. Raises BadInput where the model cannot be taken exactly.
+    gradients. Raises BadInput where the model cannot be decoded batch-invariantly.
     """
-    if exact:
-        exactly.check(model)
+    if batch_invariant:
+        invariant.check(model)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            left = beginning or soft_prompts.beginning(model)
-            check = DecodingCheck(model, left, rows=rows)
-            if native.fits(model) and beginning is None:
-                begin = _native(model, rows=rows, exact=exact, release=release)
-                check.hold(begin, is_released=release)
-                if families.fast_ways(model).decoding:
-                    yield partial(begin, prompts, max_new_tokens=max_new_tokens)
-                    return
+            prefix = prefix or soft_prompts.learned_prefix(model)
+            check = DecodingCheck(model, prefix, rows=rows)
             if families.fast_ways(model).decoding:
-                with decoding(model, attention=exactly.ROW_BY_ROW if exact else DECODING):
-                    network = Network(model, steps=batches * max_new_tokens)
-                    kind: Any = partial(ExactBatch, size=rows) if exact else Batch
-                    begin = partial(kind, network, beginning=left)
-                    check.hold(begin)
+                steps = batches * max_new_tokens
+                options: dict[str, Any] = {"batch_invariant": batch_invariant, "release": release, "prefix": prefix}
+                with decoder(model, rows=rows, steps=steps, **options) as backend:
+                    check.hold(backend.open, is_released=backend.is_released)
                     if families.fast_ways(model).decoding:
-                        # Virtual tokens that are embeddings go through the model's own forward pass first.
-                        if release and not soft_prompts.count(model):
-                            network.release()
-                        yield partial(begin, prompts, max_new_tokens=max_new_tokens)
+                        backend.release()
+                        yield partial(backend.open, prompts, max_new_tokens=max_new_tokens)
                         return
-            if exact:
-                exactly.check(model)
+            if batch_invariant:
+                invariant.check(model)
             forward_check.say_plain(model)
-            yield lambda places: PlainBatch(model, prompts, places, beginning=left)
+            yield lambda row_ids: PlainBatch(model, prompts, row_ids, prefix=prefix)
     finally:
         model.train(was_training)
 
@@ -125,15 +167,5 @@ def prepare(model: Any) -> None:
 
     Compiled kernels take half a second to load, and on a machine that never had them, twenty to compile.
     """
-    if native.fits(model):
-        from models_core.cpu_kernels.decoding.model_weights import KERNELS
-
-        for kernel in KERNELS:
-            kernel.load()
-
-
-def _native(model: Any, *, rows: int, exact: bool, release: bool) -> Any:
-    from models_core.cpu_kernels.decoding.model_weights import NativeNetwork
-    from models_core.cpu_kernels.decoding.paged_batch import NativeBatch
-
-    return partial(NativeBatch, NativeNetwork(model, rows=rows, release=release), sharing=not exact)
+    if decoder.uses_kernel(model, prefix=None):
+        decoder.prepare()

@@ -34,7 +34,7 @@ def plain(module: Any) -> Any:
     return module if type(module) is nn.Linear else None
 
 
-def is_swish(activation: Any) -> bool:
+def is_silu(activation: Any) -> bool:
     """Whether a gated MLP's activation is x sigmoid(x)."""
     return type(activation).__name__ in ("SiLUActivation", "SiLU")
 

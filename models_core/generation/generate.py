@@ -4,8 +4,8 @@ Where the time of a plain loop goes, and what is done about it here: a prompt is
 what all prompts begin with once for all of them; keys and values are written in place; a finished row leaves the batch;
 tokens are drawn from the cumulative sum; a Llama-shaped model's steps go over its weights directly.
 
-Each row draws with numbers of its own, seeded by (seed, prompt, sample): a response depends neither on the batch
-size nor on its neighbours beyond the rounding of the arithmetic, and with `exact` not on that either.
+Each row samples with numbers of its own, seeded by (seed, prompt, sample): a response depends neither on the batch
+size nor on its neighbours beyond the rounding of the arithmetic, and with `batch_invariant` not on that either.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,16 +20,16 @@ from models_core.contract.errors import Stopped
 from models_core.contract.progress import Progress
 from models_core.contract.stopping import StopSignal
 from models_core.generation import beams
-from models_core.generation.decoder import Rows, opening, prepare
-from models_core.generation.prefix import Beginning
-from models_core.generation.token_history import Place
-from models_core.generation.token_sampling import Choice
+from models_core.generation.decoder import Rows, batch_factory, prepare
+from models_core.generation.prefix import Prefix
+from models_core.generation.token_history import RowId
+from models_core.generation.token_sampling import SamplingOptions
 from models_core.modeling.loading import context_length
 
 __all__ = ["Finished", "Sample", "prepare", "sample", "search"]
 
-Worth = Callable[[Tensor], Tensor]
-"""A head on the model's trunk: what its last hidden states are worth, [B, D] -> [B]."""
+ValueHead = Callable[[Tensor], Tensor]
+"""A value head on the model's trunk: its last hidden states [B, D] -> values [B]."""
 Finished = Callable[[int, "list[Sample]"], None]
 """Called with a prompt's index and its samples as soon as the last of them has ended."""
 
@@ -40,7 +40,7 @@ class Sample:
 
     `logprobs` has one entry an id: its log-probability under the distribution it was drawn from, temperature, top-k and
     top-p included (for greedy choice, temperature 0: under the model's own). `values`, where they were asked for, has
-    what the state was worth in which each id was drawn.
+    the value of the state in which each id was sampled.
     """
 
     ids: tuple[int, ...]
@@ -50,14 +50,14 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Drawing:
-    """How tokens are drawn and when a row is over."""
+class _SamplingRun:
+    """How tokens are sampled and when a row has ended."""
 
-    choice: Choice
+    options: SamplingOptions
     stop_ids: tuple[int, ...]
     max_new_tokens: int
     seed: int
-    worth: Worth | None
+    value_head: ValueHead | None
 
 
 def sample(
@@ -73,10 +73,10 @@ def sample(
     stop_ids: Sequence[int],
     seed: int,
     batch_size: int,
-    exact: bool = False,
+    batch_invariant: bool = False,
     release: bool = False,
-    beginning: Beginning | None = None,
-    worth: Worth | None = None,
+    prefix: Prefix | None = None,
+    value_head: ValueHead | None = None,
     only: Sequence[int] | None = None,
     finished: Finished | None = None,
     progress: Progress | None = None,
@@ -84,36 +84,39 @@ def sample(
 ) -> list[list[Sample]]:
     """`samples` responses to each prompt, in order. `batch_size` counts responses in flight.
 
-    `exact` makes them equal to the bit in every batch, for about ten times the seconds. `release`: the model is not
-    needed afterwards, so its memory may be used. `beginning` is what every row attends to before its prompt, by default
-    the model's own virtual tokens. `worth` gives the samples their `values`. `only`: indices of the prompts to answer;
-    the others get none. `progress` is called with responses done and in all. Raises Stopped when `stop` is requested,
-    between two tokens, ValueError for a prompt that is empty or leaves no room for its answer, and BadInput where the
-    model cannot be taken exactly.
+    `batch_invariant` makes them equal to the bit in every batch, at about ten times the cost without compiled kernels.
+    `release`: the model is not needed afterwards, so its memory may be used. `prefix` is what every row attends to
+    before its prompt, by default the model's own virtual tokens. `value_head` gives the samples their `values`. `only`:
+    indices of the prompts to respond to; the others get none. `progress` is called with responses done and in all.
+
+    Raises Stopped when `stop` is requested, between two tokens, ValueError for a prompt that is empty or leaves no room
+    for its response, and BadInput where the model cannot be decoded batch-invariantly.
     """
-    drawing = _Drawing(
-        choice=Choice(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty),
+    run = _SamplingRun(
+        options=SamplingOptions(
+            temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
+        ),
         stop_ids=tuple(stop_ids),
         max_new_tokens=max_new_tokens,
         seed=seed,
-        worth=worth,
+        value_head=value_head,
     )
-    _check_lengths(model, prompt_ids, max_new_tokens=max_new_tokens, beginning=beginning)
+    _check_lengths(model, prompt_ids, max_new_tokens=max_new_tokens, prefix=prefix)
     chosen = range(len(prompt_ids)) if only is None else only
     batches = list(_batches(prompt_ids, chosen, samples=samples, batch_size=batch_size))
     tally = _Tally(len(prompt_ids), samples=samples, total=samples * len(chosen), finished=finished, progress=progress)
-    with opening(
+    with batch_factory(
         model,
         prompt_ids,
         rows=batch_size,
         max_new_tokens=max_new_tokens,
         batches=len(batches),
-        exact=exact,
+        batch_invariant=batch_invariant,
         release=release,
-        beginning=beginning,
-    ) as begin:
-        for places in batches:
-            for endings in _drawn(begin(places), drawing, stop=stop):
+        prefix=prefix,
+    ) as new_batch:
+        for row_ids in batches:
+            for endings in _sampled(new_batch(row_ids), run, stop=stop):
                 tally.add(endings)
     return tally.done
 
@@ -129,30 +132,30 @@ def search(
     repetition_penalty: float = 1.0,
     stop_ids: Sequence[int],
     batch_size: int,
-    beginning: Beginning | None = None,
+    prefix: Prefix | None = None,
     only: Sequence[int] | None = None,
     finished: Finished | None = None,
     progress: Progress | None = None,
     stop: StopSignal | None = None,
 ) -> list[list[Sample]]:
-    """The `samples` best responses to each prompt by beam search, best first: see `decoding.beams`.
+    """The `samples` best responses to each prompt by beam search, best first: see `generation.beams`.
 
     `batch_size` counts beams in flight. Everything else is as in `sample`. Raises ValueError for fewer beams than
     samples.
     """
     if not samples <= num_beams:
         raise ValueError(f"{samples} samples cannot come from {num_beams} beams")
-    _check_lengths(model, prompt_ids, max_new_tokens=max_new_tokens, beginning=beginning)
+    _check_lengths(model, prompt_ids, max_new_tokens=max_new_tokens, prefix=prefix)
     chosen = range(len(prompt_ids)) if only is None else only
     size = max(batch_size, num_beams)
     batches = list(_batches(prompt_ids, chosen, samples=num_beams, batch_size=size))
     tally = _Tally(len(prompt_ids), samples=samples, total=samples * len(chosen), finished=finished, progress=progress)
-    with opening(
-        model, prompt_ids, rows=size, max_new_tokens=max_new_tokens, batches=len(batches), beginning=beginning
-    ) as begin:
-        for places in batches:
+    with batch_factory(
+        model, prompt_ids, rows=size, max_new_tokens=max_new_tokens, batches=len(batches), prefix=prefix
+    ) as new_batch:
+        for row_ids in batches:
             for prompt, answers in beams.search(
-                begin(places),
+                new_batch(row_ids),
                 beams=num_beams,
                 length_penalty=length_penalty,
                 repetition_penalty=repetition_penalty,
@@ -162,7 +165,7 @@ def search(
             ):
                 tally.add(
                     [
-                        (Place(prompt=prompt, number=number), _found(answer, stop_ids=stop_ids))
+                        (RowId(prompt=prompt, number=number), _found(answer, stop_ids=stop_ids))
                         for number, answer in enumerate(answers[:samples])
                     ]
                 )
@@ -170,7 +173,7 @@ def search(
 
 
 class _Tally:
-    """The samples so far, and who is told of them."""
+    """The samples so far; reports each prompt as its last sample ends."""
 
     def __init__(
         self, prompts: int, *, samples: int, total: int, finished: Finished | None, progress: Progress | None
@@ -182,12 +185,12 @@ class _Tally:
         self.finished = finished
         self.progress = progress
 
-    def add(self, endings: Sequence[tuple[Place, Sample]]) -> None:
-        for place, item in endings:
-            self.slots[place.prompt][place.number] = item
-            self.missing[place.prompt] -= 1
-            if self.finished is not None and not self.missing[place.prompt]:
-                self.finished(place.prompt, cast(list[Sample], self.slots[place.prompt]))
+    def add(self, endings: Sequence[tuple[RowId, Sample]]) -> None:
+        for row_id, item in endings:
+            self.slots[row_id.prompt][row_id.number] = item
+            self.missing[row_id.prompt] -= 1
+            if self.finished is not None and not self.missing[row_id.prompt]:
+                self.finished(row_id.prompt, cast(list[Sample], self.slots[row_id.prompt]))
         self.ended += len(endings)
         if self.progress is not None:
             self.progress(self.ended, self.total)
@@ -197,72 +200,77 @@ class _Tally:
         return [[item for item in own if item is not None] for own in self.slots]
 
 
-def _check_lengths(
-    model: Any, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, beginning: Beginning | None
-) -> None:
-    room = context_length(model) - max_new_tokens - (beginning.shift if beginning else 0)
+def _check_lengths(model: Any, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, prefix: Prefix | None) -> None:
+    room = context_length(model) - max_new_tokens - (prefix.shift if prefix else 0)
     for ids in prompts:
         if not 0 < len(ids) <= room:
-            raise ValueError(f"a prompt of {len(ids)} tokens, where 1 to {room} fit beside the answer")
+            raise ValueError(f"a prompt of {len(ids)} tokens, where 1 to {room} fit beside the response")
 
 
 def _batches(
     prompts: Sequence[Sequence[int]], chosen: Sequence[int], *, samples: int, batch_size: int
-) -> Iterator[list[Place]]:
+) -> Iterator[list[RowId]]:
     """Responses to sample together: prompts of like length, longest first.
 
     The longest first, so that a batch too large for the memory fails at once. A prompt's samples stay together while
     they fit, because they share its prefill.
     """
     order = sorted(chosen, key=lambda index: -len(prompts[index]))
-    places = [Place(prompt=prompt, number=number) for prompt in order for number in range(samples)]
+    row_ids = [RowId(prompt=prompt, number=number) for prompt in order for number in range(samples)]
     size = batch_size - batch_size % samples if samples <= batch_size else batch_size
-    for start in range(0, len(places), size):
-        yield places[start : start + size]
+    for start in range(0, len(row_ids), size):
+        yield row_ids[start : start + size]
 
 
-def _drawn(rows: Rows, drawing: _Drawing, *, stop: StopSignal | None) -> Iterator[list[tuple[Place, Sample]]]:
-    """Draw until every row is over; yields the rows that ended at each step at which some did."""
-    limit, device = drawing.max_new_tokens, rows.seen.device
-    uniforms = torch.stack([_uniforms(drawing.seed, place, limit) for place in rows.places]).to(device)
+def _sampled(rows: Rows, run: _SamplingRun, *, stop: StopSignal | None) -> Iterator[list[tuple[RowId, Sample]]]:
+    """Sample until every row has ended; yields the rows that ended, step by step."""
+    limit, device = run.max_new_tokens, rows.token_ids.device
+    uniforms = torch.stack([_uniforms(run.seed, row_id, limit) for row_id in rows.row_ids]).to(device)
     ids = torch.zeros(len(rows), limit, dtype=torch.long, device=device)
-    said = torch.zeros(len(rows), limit, 2, dtype=torch.float64, device=device)  # log-probability and value
-    stop_ids = torch.tensor(drawing.stop_ids, dtype=torch.long, device=device)
+    logprobs_and_values = torch.zeros(
+        len(rows), limit, 2, dtype=torch.float64, device=device
+    )  # log-probability and value
+    stop_ids = torch.tensor(run.stop_ids, dtype=torch.long, device=device)
     for step in range(limit):
         if stop is not None and stop.requested:
             raise Stopped
-        tokens, chances = rows.draw(uniforms[:, step], drawing.choice)
-        ids[:, step], said[:, step, 0] = tokens, chances
-        if drawing.worth is not None:
-            said[:, step, 1] = drawing.worth(rows.states)
+        tokens, logprobs = rows.sample(uniforms[:, step], run.options)
+        ids[:, step], logprobs_and_values[:, step, 0] = tokens, logprobs
+        if run.value_head is not None:
+            logprobs_and_values[:, step, 1] = run.value_head(rows.states)
         stopped = torch.isin(tokens, stop_ids).tolist()
-        over = [True] * len(rows) if step == limit - 1 else stopped
-        if any(over):
+        finished_rows = [True] * len(rows) if step == limit - 1 else stopped
+        if any(finished_rows):
             yield [
-                (place, _sample(ids[slot, : step + 1], said[slot, : step + 1], drawing, stopped=stopped[slot]))
-                for slot, place in enumerate(rows.places)
-                if over[slot]
+                (
+                    row_id,
+                    _response(ids[slot, : step + 1], logprobs_and_values[slot, : step + 1], run, stopped=stopped[slot]),
+                )
+                for slot, row_id in enumerate(rows.row_ids)
+                if finished_rows[slot]
             ]
-            if all(over):
+            if all(finished_rows):
                 return
-            going_on = rows.drop(over)
-            tokens, ids, said, uniforms = (each[going_on] for each in (tokens, ids, said, uniforms))
+            going_on = rows.remove_finished(finished_rows)
+            tokens, ids, logprobs_and_values, uniforms = (
+                each[going_on] for each in (tokens, ids, logprobs_and_values, uniforms)
+            )
         rows.advance(tokens)
 
 
-def _uniforms(seed: int, place: Place, length: int) -> Tensor:
+def _uniforms(seed: int, row_id: RowId, length: int) -> Tensor:
     """The numbers in [0, 1) that a row's tokens are drawn with: [length], fp64."""
-    return torch.from_numpy(numpy.random.default_rng([seed, place.prompt, place.number]).random(length))
+    return torch.from_numpy(numpy.random.default_rng([seed, row_id.prompt, row_id.number]).random(length))
 
 
-def _sample(ids: Tensor, said: Tensor, drawing: _Drawing, *, stopped: bool) -> Sample:
+def _response(ids: Tensor, logprobs_and_values: Tensor, run: _SamplingRun, *, stopped: bool) -> Sample:
     """ids: [T]; said: log-probabilities and values, [T, 2]."""
-    logprobs, values = said.T.tolist()
+    logprobs, values = logprobs_and_values.T.tolist()
     return Sample(
         ids=tuple(ids.tolist()),
         logprobs=tuple(logprobs),
         finish_reason="stop" if stopped else "length",
-        values=tuple(values) if drawing.worth is not None else (),
+        values=tuple(values) if run.value_head is not None else (),
     )
 
 

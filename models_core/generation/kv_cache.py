@@ -58,14 +58,14 @@ class KeyValues(CacheLayerMixin):
         for blocks, like in ((self.keys_blocks, self.like[0]), (self.values_blocks, self.like[1])):
             blocks.append(like.new_zeros(self.rows, like.shape[1], places, like.shape[3]))
 
-    def fill(self, prompts: Any, *, source: Tensor, rows: Tensor, places: Tensor) -> None:
+    def fill(self, prompts: Any, *, source: Tensor, rows: Tensor, columns: Tensor) -> None:
         """Copy computed prompts into rows, up against the prompts' width.
 
-        places: [prompts, T], which place of a prompt comes where; it takes the padding out of the middle.
+        columns: [prompts, T], which column of a prompt comes where; it takes the padding out of the middle.
         """
         for block, computed in ((self.keys_blocks[0], prompts.keys), (self.values_blocks[0], prompts.values)):
-            ordered = computed.gather(2, places[:, None, :, None].expand_as(computed))
-            block[rows, :, self.length - places.shape[1] : self.length] = ordered[source]
+            ordered = computed.gather(2, columns[:, None, :, None].expand_as(computed))
+            block[rows, :, self.length - columns.shape[1] : self.length] = ordered[source]
 
     def move(self, *, sources: Sequence[int], targets: Sequence[int], staying: int) -> None:
         """Copy rows over others and keep the first `staying`."""
@@ -74,7 +74,7 @@ class KeyValues(CacheLayerMixin):
                 block[target] = block[source]
         self.rows = staying
 
-    def take(self, rows: Tensor) -> None:
+    def reindex(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was; one may be taken several times, and fewer than there are."""
         for block in (*self.keys_blocks, *self.values_blocks):
             block[: len(rows)] = block[rows]

@@ -1,4 +1,4 @@
-"""Products with weight matrices, in bf16 on a CPU with weights in the order in which oneDNN reads them.
+"""Linear steps of the fast forward: plain, or in bf16 on a CPU with weights in the order in which oneDNN reads them.
 
 oneDNN otherwise brings a matrix into that order at every call, which takes a third of a decode step (64 rows, a model
 of 135M). Doing it once costs as much as ten steps and gives the same numbers, but for a last bit now and then: sums may
@@ -6,15 +6,26 @@ be taken in another order (of 200 random inputs of 7 rows, one had a number that
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models_core.generation.direct_models import is_swish
+from models_core.generation.direct_models import is_silu
 
-ROWS = 64
+EXPECTED_ROWS = 64
 """oneDNN is told how many rows to expect; it takes any number."""
+
+
+class LinearStep(Protocol):
+    """One or several linear layers applied to the same input, their outputs side by side."""
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """[N, inputs] -> [N, outputs]"""
+
+    def add_to(self, residual: Tensor, states: Tensor) -> Tensor:
+        """residual [N, outputs] plus the output of states [N, inputs]: a new tensor."""
 
 
 def can_pack(weight: Tensor) -> bool:
@@ -27,52 +38,75 @@ def can_pack(weight: Tensor) -> bool:
     )
 
 
-class Product:
-    """One or several linear layers applied to the same input, their outputs side by side."""
+def linear_step(linears: Sequence[nn.Linear], *, pack: bool) -> LinearStep:
+    """The layers as one step; packed where asked for, see `can_pack`."""
+    return PackedLinear(linears) if pack else PlainLinear(linears)
 
-    def __init__(self, linears: Sequence[nn.Linear], *, pack: bool = False) -> None:
+
+def swiglu_step(gate: nn.Linear, up: nn.Linear, *, activation: nn.Module, pack: bool) -> "GatedStep | PackedSwiGLU":
+    """activation(gate(x)) * up(x), the inner half of a gated MLP (Shazeer 2020, 2002.05202)."""
+    if pack and is_silu(activation):
+        return PackedSwiGLU(gate, up)
+    return GatedStep(linear_step([gate], pack=pack), linear_step([up], pack=pack), activation)
+
+
+class PlainLinear:
+    """By torch, over the modules' own weights."""
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
         self.linears = linears
-        self.packed: Tensor | None = None
-        if pack:
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(
-                torch.cat([linear.weight.detach() for linear in linears]), ROWS
-            )
-            biases = [linear.bias for linear in linears if linear.bias is not None]
-            self.bias = torch.cat([bias.detach() for bias in biases]) if biases else None
 
     def __call__(self, states: Tensor) -> Tensor:
-        """[N, inputs] -> [N, outputs]"""
-        return self._packed(states, "none") if self.packed is not None else self._plain(states)
-
-    def plus(self, states: Tensor, other: Tensor) -> Tensor:
-        """The product and another tensor of its shape added, in one pass where the weights are packed."""
-        if self.packed is None:
-            return other + self._plain(states)
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(states, other, self.packed, self.bias, "add")
-        return out
-
-    def _packed(self, states: Tensor, activation: str) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(states, self.packed, self.bias, activation, [], "")
-        return out
-
-    def _plain(self, states: Tensor) -> Tensor:
         parts = [functional.linear(states, linear.weight, linear.bias) for linear in self.linears]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
+    def add_to(self, residual: Tensor, states: Tensor) -> Tensor:
+        return residual + self(states)
 
-class Gated:
-    """activation(gate(x)) * up(x), the inner half of a gated MLP (Shazeer 2020, arXiv 2002.05202)."""
 
-    def __init__(self, gate: nn.Linear, up: nn.Linear, *, activation: nn.Module, pack: bool) -> None:
-        self.gate, self.up = Product([gate], pack=pack), Product([up], pack=pack)
-        self.activation = activation
-        self.is_swish = is_swish(activation)
+class PackedLinear:
+    """By oneDNN, over a packed copy of the weights; the modules' own are not read again."""
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        weight = torch.cat([linear.weight.detach() for linear in linears])
+        self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, EXPECTED_ROWS)
+        biases = [linear.bias for linear in linears if linear.bias is not None]
+        self.bias = torch.cat([bias.detach() for bias in biases]) if biases else None
+
+    def __call__(self, states: Tensor, *, activation: str = "none") -> Tensor:
+        """[N, inputs] -> [N, outputs]; the activation ("swish") is fused."""
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(states, self.weight, self.bias, activation, [], "")
+        return out
+
+    def add_to(self, residual: Tensor, states: Tensor) -> Tensor:
+        """In one pass."""
+        return self._binary(states, residual, "add")
+
+    def multiply(self, other: Tensor, states: Tensor) -> Tensor:
+        """other [N, outputs] times the output of states [N, inputs], in one pass."""
+        return self._binary(states, other, "mul")
+
+    def _binary(self, states: Tensor, other: Tensor, kind: str) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(states, other, self.weight, self.bias, kind)
+        return out
+
+
+class GatedStep:
+    """activation(gate(x)) * up(x) in steps: [N, inputs] -> [N, outputs]."""
+
+    def __init__(self, gate: LinearStep, up: LinearStep, activation: nn.Module) -> None:
+        self.gate, self.up, self.activation = gate, up, activation
 
     def __call__(self, states: Tensor) -> Tensor:
-        """[N, inputs] -> [N, outputs]; packed, with SiLU, in two passes that keep fp32 in between."""
-        if self.up.packed is None or not self.is_swish:
-            gated: Tensor = self.activation(self.gate(states))
-            return gated * self.up(states)
-        gated = self.gate._packed(states, "swish")
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(states, gated, self.up.packed, self.up.bias, "mul")
-        return out
+        gate: Tensor = self.activation(self.gate(states))
+        return gate * self.up(states)
+
+
+class PackedSwiGLU:
+    """silu(gate(x)) * up(x) in two passes that keep fp32 in between: [N, inputs] -> [N, outputs]."""
+
+    def __init__(self, gate: nn.Linear, up: nn.Linear) -> None:
+        self.gate, self.up = PackedLinear([gate]), PackedLinear([up])
+
+    def __call__(self, states: Tensor) -> Tensor:
+        return self.up.multiply(self.gate(states, activation="swish"), states)

@@ -4,7 +4,7 @@ Prompts are padded on the left to one width and decoded together. Where padding 
 place of keys and values, rotary positions that depend on the length), only rows of one length are. A model without a
 cache that rows can be taken out of reads each row anew at every step.
 
-Shapes: B rows, T places in use, D width, V vocabulary.
+Shapes: B rows, T positions in use, D width, V vocabulary.
 """
 
 import inspect
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 
-from models_core.generation.prefix import Beginning
-from models_core.generation.token_history import Place
-from models_core.generation.token_sampling import Choice, choose
+from models_core.generation.prefix import Prefix
+from models_core.generation.token_history import RowId
+from models_core.generation.token_sampling import SamplingOptions, sample_next
 from models_core.modeling.families import needs_equal_lengths
 from models_core.modeling.plain_forward import asked_by_head
 
@@ -32,24 +32,23 @@ class PlainBatch:
         self,
         model: Any,
         prompts: Sequence[Sequence[int]],
-        places: Sequence[Place],
+        row_ids: Sequence[RowId],
         *,
-        beginning: Beginning | None = None,
+        prefix: Prefix | None = None,
     ) -> None:
-        self.places = list(places)
+        self.row_ids = list(row_ids)
         self.device = next(model.parameters()).device
-        self.histories = [list(prompts[place.prompt]) for place in places]
+        self.histories = [list(prompts[row_id.prompt]) for row_id in row_ids]
         by_length: dict[int, list[int]] = {}
         for row, ids in enumerate(self.histories):
             by_length.setdefault(len(ids) if needs_equal_lengths(model) else 0, []).append(row)
         self.streams = [
-            _Stream(model, rows, [self.histories[row] for row in rows], beginning=beginning)
-            for rows in by_length.values()
+            _Stream(model, rows, [self.histories[row] for row in rows], prefix=prefix) for rows in by_length.values()
         ]
         self._collect()
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.row_ids)
 
     def _collect(self) -> None:
         """Where every row stands. states: what the head reads, [B, D]; logits: [B, V]."""
@@ -58,30 +57,30 @@ class PlainBatch:
         self.states = torch.cat([stream.states for stream in self.streams])[order]
 
     @property
-    def seen(self) -> Tensor:
-        """Ids of prompt and answer so far, the shorter ones filled with their first: [B, T]."""
+    def token_ids(self) -> Tensor:
+        """Ids of prompt and response so far, the shorter ones filled with their first: [B, T]."""
         width = max(map(len, self.histories))
         filled = [[ids[0]] * (width - len(ids)) + ids for ids in self.histories]
         return torch.tensor(filled, device=self.device)
 
-    def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+    def sample(self, uniforms: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
         """The next token of each row and its log-probability: [B] both."""
-        return choose(self.logits, self.seen, uniforms, choice)
+        return sample_next(self.logits, self.token_ids, uniforms, options)
 
-    def drop(self, over: Sequence[bool]) -> Tensor:
+    def remove_finished(self, over: Sequence[bool]) -> Tensor:
         """Take out the rows that are over; returns the rows that go on: [B]."""
         going_on = torch.tensor([row for row, is_over in enumerate(over) if not is_over], device=self.device)
-        self.take(going_on)
+        self.reindex(going_on)
         return going_on
 
-    def take(self, rows: Tensor) -> None:
+    def reindex(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was; one may be taken several times, and fewer than there are."""
         chosen = rows.tolist()
         for stream in self.streams:
             own = [(number, stream.rows.index(row)) for number, row in enumerate(chosen) if row in stream.rows]
-            stream.take(rows=[number for number, _ in own], sources=[source for _, source in own])
+            stream.reindex(rows=[number for number, _ in own], sources=[source for _, source in own])
         self.streams = [stream for stream in self.streams if stream.rows]
-        self.places = [self.places[row] for row in chosen]
+        self.row_ids = [self.row_ids[row] for row in chosen]
         self.histories = [list(self.histories[row]) for row in chosen]
         self._collect()
 
@@ -98,7 +97,7 @@ class _Stream:
     """Rows of one width: `rows[i]` is the number that row i has in the batch."""
 
     def __init__(
-        self, model: Any, rows: Sequence[int], prompts: Sequence[Sequence[int]], *, beginning: Beginning | None
+        self, model: Any, rows: Sequence[int], prompts: Sequence[Sequence[int]], *, prefix: Prefix | None
     ) -> None:
         self.model = model
         self.rows = list(rows)
@@ -111,15 +110,15 @@ class _Stream:
         self.logits: Tensor
         self.states: Tensor
         self.cache: Any = None
-        if beginning is not None:
-            self.virtual = beginning.length
-            self.cache = beginning.cache(rows=len(rows))
+        if prefix is not None:
+            self.virtual = prefix.length
+            self.cache = prefix.cache(rows=len(rows))
             self.mask = torch.nn.functional.pad(self.mask, (self.virtual, 0), value=1)
         elif "past_key_values" in self.accepted and "cache_params" not in self.accepted:
             self.cache = DynamicCache(config=model.config.get_text_config(decoder=True))
         self._forward(self.ids, is_first=True)
 
-    def take(self, *, rows: Sequence[int], sources: Sequence[int]) -> None:
+    def reindex(self, *, rows: Sequence[int], sources: Sequence[int]) -> None:
         self.rows = list(rows)
         chosen = torch.tensor(list(sources), dtype=torch.long, device=self.ids.device)
         self.ids, self.mask = self.ids[chosen], self.mask[chosen]

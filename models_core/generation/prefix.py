@@ -8,7 +8,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beginning:
+class Prefix:
     """What every row attends to before its own first token, in every layer.
 
     keys, values: one tensor a layer, (1, key heads, length, size), keys already rotated where the model rotates.
@@ -21,7 +21,7 @@ class Beginning:
     shift: int
 
     @classmethod
-    def of(cls, cache: Any, *, shift: int | None = None) -> "Beginning":
+    def of(cls, cache: Any, *, shift: int | None = None) -> "Prefix":
         """What a forward pass over one row left in a transformers cache; positions go on after it by default."""
         keys = tuple(layer.keys for layer in cache.layers)
         values = tuple(layer.values for layer in cache.layers)

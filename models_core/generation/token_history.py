@@ -11,14 +11,14 @@ SHORTEST_SHARED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RowId:
     """A response in the making: the index of its prompt and its number among the prompt's samples."""
 
     prompt: int
     number: int
 
 
-class History:
+class TokenHistory:
     """The ids of B rows so far, prompts up against one width, which is that of every row: T."""
 
     def __init__(
@@ -30,7 +30,7 @@ class History:
         self.ids = torch.tensor(padded, device=device)[torch.tensor(slots, device=device)]
 
     @property
-    def seen(self) -> Tensor:
+    def token_ids(self) -> Tensor:
         """Ids of prompt and answer so far, repeats included: [B, T]."""
         return self.ids[:, : self.width]
 
@@ -39,7 +39,7 @@ class History:
         self.ids[:, self.width] = tokens
         self.width += 1
 
-    def take(self, rows: Tensor) -> None:
+    def reindex(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was."""
         self.ids = self.ids[rows]
 

@@ -18,7 +18,7 @@ SORTED = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class SamplingOptions:
     """How a token is chosen: drawn by the settings of these names, at temperature 0 the likeliest."""
 
     temperature: float
@@ -32,18 +32,18 @@ class Choice:
         return self.top_k == 0 and self.top_p >= 1.0 and self.repetition_penalty == 1.0
 
 
-def choose(logits: Tensor, seen: Tensor, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
-    """As `draw`, after the repetition penalty for the tokens in `seen`: [B, T]."""
-    return draw(
-        penalised(logits, seen, penalty=choice.repetition_penalty),
+def sample_next(logits: Tensor, token_ids: Tensor, uniforms: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
+    """As `sample_tokens`, after the repetition penalty for the tokens in `token_ids`: [B, T]."""
+    return sample_tokens(
+        repetition_penalised(logits, token_ids, penalty=options.repetition_penalty),
         uniforms,
-        temperature=choice.temperature,
-        top_k=choice.top_k,
-        top_p=choice.top_p,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
     )
 
 
-def draw(
+def sample_tokens(
     logits: Tensor, uniforms: Tensor, *, temperature: float, top_k: int = 0, top_p: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Tokens drawn by inverting the cumulative distribution at `uniforms`, and their log-probabilities: both [B].
@@ -53,14 +53,16 @@ def draw(
     """
     rows = max(1, CHUNK // logits.shape[1])
     parts = [
-        _drawn(some, numbers, temperature=temperature, top_k=top_k, top_p=top_p)
+        _sampled(some, numbers, temperature=temperature, top_k=top_k, top_p=top_p)
         for some, numbers in zip(logits.split(rows), uniforms.split(rows), strict=True)
     ]
     tokens, log_probs = (torch.cat(part) for part in zip(*parts, strict=True))
     return tokens, log_probs
 
 
-def _drawn(logits: Tensor, uniforms: Tensor, *, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
+def _sampled(
+    logits: Tensor, uniforms: Tensor, *, temperature: float, top_k: int, top_p: float
+) -> tuple[Tensor, Tensor]:
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if temperature == 0:
         tokens = scores.argmax(dim=-1, keepdim=True)
@@ -125,12 +127,12 @@ def _least_kept(scores: Tensor, *, top_p: float, sorted_tokens: int) -> Tensor:
     return least
 
 
-def penalised(logits: Tensor, seen: Tensor, *, penalty: float) -> Tensor:
-    """Logits with those of the tokens in `seen` divided by the penalty, or multiplied where negative: [B, V].
+def repetition_penalised(logits: Tensor, token_ids: Tensor, *, penalty: float) -> Tensor:
+    """Logits with those of the tokens in `token_ids` divided by the penalty, or multiplied where negative: [B, V].
 
     seen: [B, T] ids of prompt and answer so far, repeats allowed. Keskar et al. 2019 (1909.05858), section 4.1.
     """
     if penalty == 1.0:
         return logits
-    values = logits.gather(1, seen)
-    return logits.scatter(1, seen, torch.where(values < 0, values * penalty, values / penalty))
+    values = logits.gather(1, token_ids)
+    return logits.scatter(1, token_ids, torch.where(values < 0, values * penalty, values / penalty))

@@ -35,12 +35,12 @@ PROBE = "probe"
 class EncodedPrompt:
     """A chat as token ids, at most as many as were allowed. `is_cut`: it was longer and lost its beginning.
 
-    `spoken` are the positions, from 1 on, of what the assistant said in it, each turn with the token that ends it.
+    `assistant_positions`, from 1 on, are those of the tokens that the assistant said, each turn with its end token.
     """
 
     ids: list[int]
     is_cut: bool
-    spoken: list[int]
+    assistant_positions: list[int]
 
 
 def complete(tokenizer: Any, *, name: str, chat_template: str, pad_token: str) -> None:
@@ -155,26 +155,34 @@ def encode_prompt(tokenizer: Any, messages: Sequence[Message], *, max_tokens: in
 
 
 def fit_prompt(
-    tokenizer: Any, messages: Sequence[Message], *, max_tokens: int, with_spoken: bool = False
+    tokenizer: Any, messages: Sequence[Message], *, max_tokens: int, with_assistant_positions: bool = False
 ) -> EncodedPrompt:
     """A chat that awaits the assistant's next turn, and what became of it on the way into `max_tokens`.
 
     A chat that is too long first loses its oldest exchanges (the system turn stays), then its leading tokens: what the
-    user asked last is what the answer is about. `spoken` is looked for if asked; each of its turns is then tokenised
-    apart, as the policy would have produced it.
+    user asked last is what the response is about. `assistant_positions` are found if asked for; each of those turns is
+    then tokenised apart, as the policy would have produced it.
     """
     system = [message for message in messages[:1] if message["role"] == "system"]
     turns = list(messages[len(system) :])
-    ids, spoken = _rendered(tokenizer, system + turns, with_spoken=with_spoken)
+    ids, assistant_positions = _rendered(tokenizer, system + turns, with_assistant_positions=with_assistant_positions)
     is_cut = len(ids) > max_tokens
     while len(ids) > max_tokens and len(turns) > 1:
         turns = turns[2:]
-        ids, spoken = _rendered(tokenizer, system + turns, with_spoken=with_spoken)
+        ids, assistant_positions = _rendered(
+            tokenizer, system + turns, with_assistant_positions=with_assistant_positions
+        )
     gone = max(len(ids) - max_tokens, 0)
-    return EncodedPrompt(ids=ids[gone:], is_cut=is_cut, spoken=[place - gone for place in spoken if place > gone])
+    return EncodedPrompt(
+        ids=ids[gone:],
+        is_cut=is_cut,
+        assistant_positions=[place - gone for place in assistant_positions if place > gone],
+    )
 
 
-def _rendered(tokenizer: Any, messages: list[Message], *, with_spoken: bool) -> tuple[list[int], list[int]]:
+def _rendered(
+    tokenizer: Any, messages: list[Message], *, with_assistant_positions: bool
+) -> tuple[list[int], list[int]]:
     """Token ids of the chat template's text, and the positions in them of what the assistant said.
 
     What a message spells like an added token stays plain text: SEAM marks the place before the template sees it.
@@ -182,9 +190,12 @@ def _rendered(tokenizer: Any, messages: list[Message], *, with_spoken: bool) -> 
     the same way. A turn that a template rewrites so that it loses one of them (reasoning is taken out of earlier turns)
     is not what was said and is left out of the positions.
     """
-    text = write(tokenizer, [_marked(tokenizer, message, with_spoken=with_spoken) for message in messages])
+    text = write(
+        tokenizer,
+        [_marked(tokenizer, message, with_assistant_positions=with_assistant_positions) for message in messages],
+    )
     ids: list[int] = []
-    spoken: list[int] = []
+    assistant_positions: list[int] = []
     opened: int | None = None  # where the turn began that is being read
     closed = False  # whether a turn has just ended
     part, seams = "", list[int]()
@@ -197,14 +208,14 @@ def _rendered(tokenizer: Any, messages: list[Message], *, with_spoken: bool) -> 
             continue
         tokens = plain_text.encode(tokenizer, part, spelled=seams) if part else []
         if closed:
-            spoken += (len(ids) + place for place in _ending(tokenizer, tokens))
+            assistant_positions += (len(ids) + place for place in _ending(tokenizer, tokens))
         if opened is not None and piece == CLOSE:
-            spoken += range(opened, len(ids) + len(tokens))
+            assistant_positions += range(opened, len(ids) + len(tokens))
         closed = opened is not None and piece == CLOSE
         ids += tokens
         opened = len(ids) if piece == OPEN else None
         part, seams = "", []
-    return ids, spoken
+    return ids, assistant_positions
 
 
 def _ending(tokenizer: Any, tokens: Sequence[int]) -> list[int]:
@@ -217,7 +228,7 @@ def _ending(tokenizer: Any, tokens: Sequence[int]) -> list[int]:
     return []
 
 
-def _marked(tokenizer: Any, message: Message, *, with_spoken: bool) -> Message:
+def _marked(tokenizer: Any, message: Message, *, with_assistant_positions: bool) -> Message:
     """A turn with a mark in every spelling of a token it may not hold. Marks stand inside the white space at its ends,
     which templates trim.
     """
@@ -227,7 +238,7 @@ def _marked(tokenizer: Any, message: Message, *, with_spoken: bool) -> Message:
     places = added.spellings(content, turns(tokenizer).tokens if is_assistant else added.ids)
     borders = [0, *places, len(content)]
     content = SEAM.join(content[start:end] for start, end in itertools.pairwise(borders))
-    if with_spoken and is_assistant and (said := content.strip()):
+    if with_assistant_positions and is_assistant and (said := content.strip()):
         before, _, after = content.partition(said)
         content = before + OPEN + said + CLOSE + after
     return Message(role=message["role"], content=content)

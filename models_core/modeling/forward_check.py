@@ -75,7 +75,7 @@ def say_plain(model: Any) -> None:
         return
     setattr(trunk, SAID, True)
     reasons = ", ".join(families.fast_ways(model).reasons) or "rows longer than its window"
-    processes.say(
+    processes.log_main(
         f"A {type(model).__name__} is computed by transformers' own forward, which takes longer: the faster way does "
         f"not cover {reasons}."
     )

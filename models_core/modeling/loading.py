@@ -284,7 +284,7 @@ def _loaded(
     model, missing = model_files.network(kind, source, config, dtype=dtype, **how)
     _check(model, source, missing=missing)
     if quantise:
-        quantised.hold_still(model)
+        quantised.freeze(model)
     else:
         model = model.to(device)
     storage.attach(model, Path(source))

@@ -4,7 +4,7 @@ All rows of a micro-batch lie end to end in one long row. Everything in a transf
 by one and does not notice; attention is cut into segments here. A segment looks at itself, causally, and at those that
 it continues: its prompt, and what all rows begin with alike, such as the system turn of a chat template:
 
-    tokens     beginning | prompt a | response a1 | response a2 | prompt b and its only response ...
+    tokens     shared    | prompt a | response a1 | response a2 | prompt b and its only response ...
     sees       itself      ..., a     ..., a, a1    ..., a, a2    ..., b
 
 Where a model has learned virtual tokens, every segment sees those too, to its left.
@@ -28,11 +28,10 @@ from transformers import AttentionInterface
 
 from models_core.contract.errors import BadInput
 from models_core.modeling import families, forward_check, plain_forward
-from models_core.modeling.adapters.soft_prompts import beginning as beginning_of
 from models_core.modeling.adapters.soft_prompts import count as virtual_tokens
-from models_core.modeling.adapters.soft_prompts import evaluating
+from models_core.modeling.adapters.soft_prompts import evaluating, learned_prefix
 from models_core.modeling.manual_autograd import install
-from models_core.modeling.manual_autograd.segment_attention import Segment, is_compiled, segment_attention
+from models_core.modeling.manual_autograd.segment_attention import Segment, segment_attention
 
 PACKED_ATTENTION = "hone_packed"
 
@@ -111,7 +110,7 @@ class Packed:
         """The response tokens themselves: [M]."""
         return self.ids[0, self.tokens]
 
-    def places(self, groups: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    def indices(self, groups: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Where token number `tokens[i]` of group `groups[i]` stands, counted over prompt and only response: [i]."""
         own = torch.tensor(self.starts, device=tokens.device)[groups] + tokens - self.shared
         return torch.where(tokens < self.shared, tokens, own)
@@ -128,7 +127,7 @@ def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu", sharing
     ids = list(groups[0].prompt[:shared]) if shared else []
     positions = list(range(shared))
     layout = Layout([shared], [()]) if shared else Layout([], [])
-    beginning = (0,) if shared else ()
+    shared_segment = (0,) if shared else ()
     tokens: list[int] = []
     predictors: list[int] = []
     starts: list[int] = []
@@ -136,10 +135,10 @@ def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu", sharing
         own, width = group.prompt[shared:], len(group.prompt)
         starts.append(len(ids))
         is_shared = _shares(sharing, own, group.responses)
-        prefixes, copied = beginning, own
+        prefixes, copied = shared_segment, own
         if is_shared:
-            prefixes, copied = (*beginning, len(layout.sizes)), own[:0]
-            _add(layout, size=len(own), prefixes=beginning)
+            prefixes, copied = (*shared_segment, len(layout.sizes)), own[:0]
+            _add(layout, size=len(own), prefixes=shared_segment)
             ids += own
             positions += range(shared, width)
         prompt_end = len(ids) - 1
@@ -202,7 +201,7 @@ def hidden_states(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = Non
     check(trunk)
     if not is_packed(trunk, packed):
         forward_check.say_plain(trunk)
-        states = plain_forward.hidden_states(trunk, packed.ids, packed.layout.segments, beginning=beginning_of(trunk))
+        states = plain_forward.hidden_states(trunk, packed.ids, packed.layout.segments, prefix=learned_prefix(trunk))
         return states if rows is None else states[rows]
     return _of_long_row(trunk, packed, rows=rows)
 
@@ -214,10 +213,10 @@ def _of_long_row(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = None
     is_left_to_layer = rows is not None and install.chooses_rows(trunk)
     if is_left_to_layer:
         given["rows"] = rows
-    beginning = beginning_of(trunk)
-    if beginning is not None:
-        positions = positions + beginning.shift
-        given["beginning"] = list(zip(beginning.keys, beginning.values, strict=True))
+    prefix = learned_prefix(trunk)
+    if prefix is not None:
+        positions = positions + prefix.shift
+        given["virtual"] = list(zip(prefix.keys, prefix.values, strict=True))
     with attention_by(trunk.config, PACKED_ATTENTION):
         output = trunk(input_ids=packed.ids, position_ids=positions, use_cache=False, layout=packed.layout, **given)
     states = output.last_hidden_state[0]
@@ -235,13 +234,13 @@ def check(trunk: Any) -> None:
         return
     groups = [Group(short[0][:-4], [short[0][-4:], short[0][-2:]]), *(Group(ids[:-2], [ids[-2:]]) for ids in short[1:])]
     packed = pack(groups, device=next(trunk.parameters()).device, sharing="always")
-    segments, left = packed.layout.segments, beginning_of(trunk)
+    segments, prefix = packed.layout.segments, learned_prefix(trunk)
     with evaluating(trunk):
         forward_check.hold(
             trunk,
             "packed rows",
             fast=lambda: _of_long_row(trunk, packed),
-            plain=lambda: plain_forward.hidden_states(trunk, packed.ids, segments, beginning=left),
+            plain=lambda: plain_forward.hidden_states(trunk, packed.ids, segments, prefix=prefix),
         )
 
 
@@ -268,7 +267,7 @@ def _attend(
     attention_mask: None,
     *,
     layout: Layout,
-    beginning: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
+    virtual: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -277,8 +276,8 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     """Attention within segments: query [1, heads, N, d], key and value [1, key heads, N, d] -> [1, N, heads, d]."""
     segments = layout.segments
-    first = None if beginning is None else beginning[cast(int, module.layer_idx)]
-    ahead = 0 if first is None else first[0].shape[2]
+    prefix = None if virtual is None else virtual[cast(int, module.layer_idx)]
+    ahead = 0 if prefix is None else prefix[0].shape[2]
     seen = [ahead + segment.seen for segment in segments]
     if softcap is not None or s_aux is not None or (sliding_window is not None and max(seen) > sliding_window):
         raise BadInput(
@@ -287,19 +286,20 @@ def _attend(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     largest = max(segment.size * width for segment, width in zip(segments, seen, strict=True))
     is_small = query.device.type == "cpu" and largest <= SMALL_ATTENTION
-    if is_small or is_compiled(query, key, value, beginning=first):
-        return segment_attention(query, key, value, segments=segments, scale=scale, beginning=first), None
-    return _kernel_attention(query, key, value, layout=layout, scale=scale, beginning=first), None
+    # The plain function keeps a matrix of weights; a kernel takes segments of any length.
+    if is_small or segment_attention.uses_kernel(query, key, value, segments=segments, scale=scale, prefix=prefix):
+        return segment_attention(query, key, value, segments=segments, scale=scale, prefix=prefix), None
+    return _torch_attention(query, key, value, layout=layout, scale=scale, prefix=prefix), None
 
 
-def _kernel_attention(
+def _torch_attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     *,
     layout: Layout,
     scale: float,
-    beginning: tuple[torch.Tensor, torch.Tensor] | None,
+    prefix: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> torch.Tensor:
     """The same by torch's own kernel, which keeps no matrix of scores: for GPUs and for long segments.
 
@@ -310,8 +310,8 @@ def _kernel_attention(
     queries, keys, values = (tensor.split(layout.sizes, dim=2) for tensor in (query, key, value))
     outputs = []
     for index, prefixes in enumerate(layout.prefixes):
-        k = ([] if beginning is None else [beginning[0]]) + [keys[prefix] for prefix in prefixes]
-        v = ([] if beginning is None else [beginning[1]]) + [values[prefix] for prefix in prefixes]
+        k = ([] if prefix is None else [prefix[0]]) + [keys[earlier] for earlier in prefixes]
+        v = ([] if prefix is None else [prefix[1]]) + [values[earlier] for earlier in prefixes]
         size, ahead = layout.sizes[index], sum(part.shape[2] for part in k)
         mask = None
         if ahead:

@@ -20,19 +20,17 @@ from models_core.modeling import families
 from models_core.training import fsdp
 
 if TYPE_CHECKING:
-    from models_core.generation.prefix import Beginning
+    from models_core.generation.prefix import Prefix
     from models_core.modeling.manual_autograd.segment_attention import Segment
 
 MOST_PADDING = 1.25
 """Rows are computed together while padding makes them at most so many times as many tokens."""
 
 
-def hidden_states(
-    trunk: Any, ids: Tensor, segments: Sequence["Segment"], *, beginning: "Beginning | None" = None
-) -> Tensor:
+def hidden_states(trunk: Any, ids: Tensor, segments: Sequence["Segment"], *, prefix: "Prefix | None" = None) -> Tensor:
     """The trunk's last hidden states of every token of a long row, [N, D]; ids: [1, N]. Raises BadInput.
 
-    `beginning` is what every row sees to its left: virtual tokens.
+    `prefix` is what every row sees to its left: virtual tokens.
     """
     rows = _rows(segments)
     lengths = [sum(end - start for start, end in row) for row in rows]
@@ -52,7 +50,7 @@ def hidden_states(
             for start, end in rows[row]:
                 places[start:end] = torch.arange(column, column + end - start)
                 column += end - start
-        found.append(_states(trunk, [_taken(ids, rows[row]) for row in chunk], width=width, beginning=beginning))
+        found.append(_states(trunk, [_taken(ids, rows[row]) for row in chunk], width=width, prefix=prefix))
         offset += len(chunk) * width
     return torch.cat(found)[places.to(ids.device)]
 
@@ -84,15 +82,15 @@ def _taken(ids: Tensor, spans: Sequence[tuple[int, int]]) -> Tensor:
     return torch.cat([ids[0, start:end] for start, end in spans])
 
 
-def _states(trunk: Any, rows: Sequence[Tensor], *, width: int, beginning: "Beginning | None") -> Tensor:
+def _states(trunk: Any, rows: Sequence[Tensor], *, width: int, prefix: "Prefix | None") -> Tensor:
     """Rows padded on the right, as a trunk of transformers takes them: [B x T, D]."""
     ids = torch.stack([torch.nn.functional.pad(row, (0, width - len(row))) for row in rows])
     lengths = torch.tensor([len(row) for row in rows], device=ids.device)
     mask = (torch.arange(width, device=ids.device) < lengths[:, None]).long()
     given: dict[str, Any] = {"use_cache": False}
-    if beginning is not None:
-        given = {"use_cache": True, "past_key_values": beginning.cache(rows=len(rows))}
-        mask = torch.nn.functional.pad(mask, (beginning.length, 0), value=1)
+    if prefix is not None:
+        given = {"use_cache": True, "past_key_values": prefix.cache(rows=len(rows))}
+        mask = torch.nn.functional.pad(mask, (prefix.length, 0), value=1)
     states: Tensor = trunk(input_ids=ids, attention_mask=mask, **given).last_hidden_state
     return states.flatten(0, 1)
 

@@ -42,7 +42,7 @@ def train(documents: Iterable[str], *, kind: str, vocab_size: int, max_length: i
         raise BadInput(f"A {kind} vocabulary needs {smallest} tokens for bytes and marks; vocab_size is {vocab_size}.")
     tokenizer = {"bpe": _bpe, "wordpiece": _wordpiece, "unigram": _unigram}[kind](documents, vocab_size)
     # Trainers sum in an order of their own, and ties fall this way or that: many processes take the first one's.
-    tokenizer = Tokenizer.from_str(distributed.agreed(tokenizer.to_str()))
+    tokenizer = Tokenizer.from_str(distributed.broadcast(tokenizer.to_str()))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=EOS,

@@ -61,7 +61,7 @@ class Judgments:
         if not learned:
             raise BadInput(self.learned.nothing())
         if self.held_out.rankings and not held_out:
-            processes.say(f"Nothing to measure on: {self.held_out.nothing()}")
+            processes.log_main(f"Nothing to measure on: {self.held_out.nothing()}")
         return learned, held_out
 
     def report(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from models_core.preferences import dataset, heldout_accuracy
 from models_core.preferences.encoding import Example
 from models_core.rl.actor_critic import check_reference
 from models_core.rl.losses import Comparisons, in_order, ranking_loss
-from models_core.training import distributed, gradient_cache, schedule
+from models_core.training import ddp, distributed, gradient_cache, schedule
 from models_core.training.batching import minibatches
 from models_core.training.loop import Training
 
@@ -94,7 +94,7 @@ def train(
     with hearing:
         examples, measured = (referred(frozen, part, settings, device) for part in (learned, held_out))
     del frozen
-    training.optimizer("model", network, learning_rate=settings.learning_rate)
+    optimizer = training.optimizer("model", network, learning_rate=settings.learning_rate)
     training.restore()
 
     # 4. Train: a step is one minibatch of whole prompts, computed a few thousand tokens at a time.
@@ -107,7 +107,13 @@ def train(
         with training.step(step, total=len(plan)):
             minibatch = [examples[row] for row in rows]
             losses = accumulate(
-                network, minibatch, settings=settings, device=device, stop=stop, is_sharded=training.is_sharded
+                network,
+                minibatch,
+                settings=settings,
+                device=device,
+                stop=stop,
+                is_sharded=training.is_sharded,
+                backward=optimizer.backward,
             )
             rate = schedule.rate(
                 step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup_ratio, decay=True
@@ -122,8 +128,8 @@ def train(
         training.between_steps(step, total=len(plan))
 
     # 5. Take the best weights, save.
-    best = training.take_best()
-    network = adapters.settled(network)
+    best = training.load_best()
+    network = adapters.merge_adapters(network)
     trained = sum(counts[row] for rows in plan[resumed_at:step] for row in rows)
     metrics: dict[str, Any] = {
         "rankings": sum(counts),
@@ -142,11 +148,11 @@ def referred(network: Any, examples: Sequence[Example], settings: DPOConfig, dev
     """What a model says of every response, each process of its own part of them. Raises Diverged."""
     groups = [example.group for example in examples]
     sharing = sharing_for(network, "auto")
-    own = distributed.own_rows([group.cost(sharing) for group in groups])
+    own = distributed.rows_of_rank([group.cost(sharing) for group in groups])
     said = forward.group_log_probs(
         network, [groups[row] for row in own], budget=settings.max_tokens_per_forward, device=device
     )
-    every = distributed.gathered(dict(zip(own, said, strict=True)))
+    every = distributed.all_gather(dict(zip(own, said, strict=True)))
     if not all(part.isfinite().all() for part in every.values()):
         raise Diverged("The reference's log-probability of a response is not a finite number: its weights are damaged.")
     return [Referred(example, every[row]) for row, example in enumerate(examples)]
@@ -160,6 +166,7 @@ def accumulate(
     device: torch.device,
     stop: StopSignal,
     is_sharded: bool = False,
+    backward: ddp.Backward = ddp.backward,
 ) -> dict[str, float]:
     """Add the gradient of one minibatch; returns its loss, the part of its pairs in the right order, and how far
     apart better and worse responses are in the policy's own reward.
@@ -172,7 +179,7 @@ def accumulate(
     costs = [item.example.group.cost(sharing) for item in minibatch]
     # Under fsdp all processes gather each layer as often as each other, so no prompt is cut there.
     largest = sys.maxsize if is_sharded else settings.max_tokens_per_forward
-    for share in distributed.shares(costs, budget=settings.max_tokens_per_forward):
+    for share in distributed.micro_batches_for_rank(costs, budget=settings.max_tokens_per_forward):
         stop.check()
         members = [minibatch[position] for position in share.rows]
         comparisons = Comparisons.of([item.example.rankings for item in members], device=device)
@@ -187,14 +194,15 @@ def accumulate(
             sharing=sharing,
             device=device,
             is_last=share.is_last,
-            of=forward.sequence_log_probs,
+            add_gradient=backward,
+            scores_of=forward.sequence_log_probs,
         )
         margins = comparisons.differences(rewards_of(log_probs))
         right = in_order(margins).sum()
         sums += torch.stack(
             [loss, share.weight * right, share.weight * margins.sum(), loss.new_tensor(share.weight * len(margins))]
         ).double().cpu()  # fmt: skip
-    loss_sum, right_sum, apart, pairs = distributed.summed(sums.to(device)).tolist()
+    loss_sum, right_sum, apart, pairs = distributed.all_reduce_sum(sums.to(device)).tolist()
     return {"loss": loss_sum, "accuracy": right_sum / max(pairs, 1), "reward_margin": apart / max(pairs, 1)}
 
 

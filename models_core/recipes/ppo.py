@@ -30,7 +30,7 @@ from models_core.rl.ptx import MixedText
 from models_core.rl.rewards.pipeline import Rewards, source_of
 from models_core.rl.rollout_logprobs import Sampler
 from models_core.rl.update import learn
-from models_core.training.ema import WeightAverage
+from models_core.training.ema import MovingAverage
 from models_core.training.loop import Training
 
 ADAM_EPS = 1e-5
@@ -105,7 +105,7 @@ def train(
         coef=state.get("kl_coef", settings.kl_coef), target=settings.kl_target or None, horizon=settings.kl_horizon
     )
     # Where the model's own weights learn, the average would be one more copy of them.
-    average = WeightAverage(
+    average = MovingAverage(
         training.optimizers["policy"].masters, decay=settings.ema_decay if adapters.keeps_base(settings.method) else 0
     )
     average.restore(training.saved_tensors("average"), updates=state.get("averaged", 0))
@@ -211,6 +211,6 @@ def train(
         "seconds": training.seconds,
         "episodes_per_s": count / training.seconds,
     }
-    training.settle()
+    training.store_learned_weights()
     loading.save_policy(training.run.model, networks.finished_policy(), networks.tokenizer)
     return training.finish(metrics)

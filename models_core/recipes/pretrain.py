@@ -91,7 +91,7 @@ def train(
     peak = settings.learning_rate or (FRESH_RATE if model is None else CONTINUED_RATE)
     is_fresh = model is None
     by_muon = settings.optimizer == "muon" or (settings.optimizer == "auto" and is_fresh and not training.is_sharded)
-    training.optimizer(
+    optimizer = training.optimizer(
         "model", network, learning_rate=peak, muon=architecture.hidden_matrices(network) if by_muon else ()
     )
     if not math.isfinite(mean_loss(network, rows[:1], settings=settings, device=device)):
@@ -119,7 +119,15 @@ def train(
     for step, batch in training.steps(plan):
         members = [rows[row] for row in batch]
         with training.step(step, total=len(plan)):
-            loss = accumulate(network, members, step=step, settings=settings, device=device, stop=stop)
+            loss = accumulate(
+                network,
+                members,
+                step=step,
+                settings=settings,
+                device=device,
+                stop=stop,
+                backward=optimizer.backward,
+            )
             rate = schedule.cosine(
                 step - 1, steps=len(plan), peak=peak, warmup=settings.warmup_ratio, final=settings.min_lr_ratio
             )
@@ -142,8 +150,8 @@ def train(
         training.between_steps(step, total=len(plan))
 
     # 5. Save the best weights.
-    best = training.take_best()
-    network = adapters.settled(network)
+    best = training.load_best()
+    network = adapters.merge_adapters(network)
     seconds = training.seconds
     trained = sum(corpus.predicted([rows[row] for row in batch]) for batch in plan[:step])
     loading.save_policy(training.run.model, network, encoder)
@@ -204,7 +212,14 @@ def keep_tokenizer(tokenizer: Any, run: RunFolder) -> None:
 
 
 def accumulate(
-    network: Any, rows: Sequence[Group], *, step: int, settings: PretrainConfig, device: torch.device, stop: StopSignal
+    network: Any,
+    rows: Sequence[Group],
+    *,
+    step: int,
+    settings: PretrainConfig,
+    device: torch.device,
+    stop: StopSignal,
+    backward: ddp.Backward = ddp.backward,
 ) -> float:
     """Add the gradient of one minibatch; returns its mean loss per predicted token, in nats.
 
@@ -215,10 +230,11 @@ def accumulate(
     network.train()
     tokens = corpus.predicted(rows)
     total = 0.0
-    for share in distributed.shares([row.tokens for row in rows], budget=settings.max_tokens_per_forward):
+    lengths = [row.tokens for row in rows]
+    for share in distributed.micro_batches_for_rank(lengths, budget=settings.max_tokens_per_forward):
         stop.check()
         loss = summed_loss(network, [rows[position] for position in share.rows], device=device) / tokens * share.weight
-        ddp.backward(loss, is_last=share.is_last)
+        backward(loss, is_last=share.is_last)
         total += loss.item()
     return distributed.total(total, device=device)
 

@@ -29,7 +29,7 @@ from models_core.preferences.encoding import Example
 from models_core.reward_report import assembly, previous_model
 from models_core.reward_report.scored_judgments import of_examples
 from models_core.rl.losses import Comparisons, in_order, ranking_loss
-from models_core.training import distributed, gradient_cache, schedule
+from models_core.training import ddp, distributed, gradient_cache, schedule
 from models_core.training.batching import minibatches
 from models_core.training.loop import Training
 
@@ -113,7 +113,7 @@ def train(
             seed=settings.seed,
             bootstrap=settings.bootstrap,
         )
-    training.optimizer("model", network, learning_rate=settings.learning_rate)
+    optimizer = training.optimizer("model", network, learning_rate=settings.learning_rate)
     training.restore()
 
     # 4. Train: a step is one minibatch of whole prompts, computed a few thousand tokens at a time.
@@ -126,7 +126,13 @@ def train(
         with training.step(step, total=len(plan)):
             minibatch = [train_examples[row] for row in rows]
             loss, right = accumulate(
-                network, minibatch, settings=settings, device=device, stop=stop, is_sharded=training.is_sharded
+                network,
+                minibatch,
+                settings=settings,
+                device=device,
+                stop=stop,
+                is_sharded=training.is_sharded,
+                backward=optimizer.backward,
             )
             rate = schedule.rate(
                 step - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup_ratio, decay=True
@@ -143,8 +149,8 @@ def train(
         training.between_steps(step, total=len(plan))
 
     # 5. Measure what will be saved, on prompts that were not trained on.
-    best = training.take_best()
-    network = adapters.settled(network)
+    best = training.load_best()
+    network = adapters.merge_adapters(network)
     heads.settle(network)
     head_logits = partial(forward.group_head_logits, network, budget=settings.max_tokens_per_forward, device=device)
     opinions = head_logits([example.group for example in held_out])
@@ -213,6 +219,7 @@ def accumulate(
     device: torch.device,
     stop: StopSignal,
     is_sharded: bool = False,
+    backward: ddp.Backward = ddp.backward,
 ) -> tuple[float, float]:
     """Add the gradient of one minibatch; returns its loss and the part of its pairs in the right order.
 
@@ -225,7 +232,7 @@ def accumulate(
     lengths = [example.group.cost(sharing) for example in minibatch]
     # Under fsdp all processes gather each layer as often as each other, so no prompt is cut there.
     largest = sys.maxsize if is_sharded else settings.max_tokens_per_forward
-    for share in distributed.shares(lengths, budget=settings.max_tokens_per_forward):
+    for share in distributed.micro_batches_for_rank(lengths, budget=settings.max_tokens_per_forward):
         stop.check()
         members = [minibatch[position] for position in share.rows]
         comparisons = Comparisons.of([example.rankings for example in members], device=device)
@@ -238,12 +245,15 @@ def accumulate(
             sharing=sharing,
             device=device,
             is_last=share.is_last,
+            add_gradient=backward,
         )
         loss_sum += loss.item()
         differences = comparisons.differences(logits.mean(-1))
         right += share.weight * in_order(differences).sum().item()
         pairs += share.weight * len(differences)
-    sums = distributed.summed(torch.tensor([loss_sum, right, pairs], dtype=torch.float64, device=device)).tolist()
+    sums = distributed.all_reduce_sum(
+        torch.tensor([loss_sum, right, pairs], dtype=torch.float64, device=device)
+    ).tolist()
     loss_sum, right, pairs = sums
     return loss_sum, right / max(pairs, 1)
 

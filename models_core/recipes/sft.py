@@ -111,7 +111,7 @@ def train(
     latest: dict[str, float] = state.get("latest", {})
     for done, step in training.steps(plan):
         with training.step(done, total=len(plan), state={"latest": latest}):
-            losses = accumulate(network, step, settings=settings, device=device, stop=stop)
+            losses = accumulate(network, step, settings=settings, device=device, stop=stop, backward=optimizer.backward)
             rate = schedule.rate(
                 done - 1, steps=len(plan), peak=settings.learning_rate, warmup=settings.warmup_ratio, decay=True
             )
@@ -135,8 +135,8 @@ def train(
         training.between_steps(done, total=len(plan), state={"latest": latest})
 
     # 6. Take the best weights, measure what was forgotten, save.
-    best = training.take_best()
-    network = adapters.settled(network)
+    best = training.load_best()
+    network = adapters.merge_adapters(network)
     trained = sum(example.content for step in plan[:done] for example in [*step.new, *step.replayed])
     accounts = [rows.account for rows in sets]
     metrics: dict[str, Any] = {
@@ -179,7 +179,13 @@ def named_files(
 
 
 def accumulate(
-    network: Any, step: Step, *, settings: SFTConfig, device: torch.device, stop: StopSignal
+    network: Any,
+    step: Step,
+    *,
+    settings: SFTConfig,
+    device: torch.device,
+    stop: StopSignal,
+    backward: ddp.Backward = ddp.backward,
 ) -> dict[str, float]:
     """Add the gradient of one minibatch; returns its mean losses per token in nats: of what is learned of new rows, of
     replayed ones where there are any, and the auxiliary one.
@@ -193,7 +199,7 @@ def accumulate(
     of_lm = sum(language_model_tokens(example, settings) for example in examples)
     sums = torch.zeros(3, dtype=torch.float64)
     lengths = [example.tokens for example in examples]
-    for share in distributed.shares(lengths, budget=settings.max_tokens_per_forward):
+    for share in distributed.micro_batches_for_rank(lengths, budget=settings.max_tokens_per_forward):
         stop.check()
         members = [examples[position] for position in share.rows]
         at = places(members, whole_rows=settings.lm_coef > 0, device=device)
@@ -203,13 +209,13 @@ def accumulate(
         if settings.lm_coef and of_lm:
             weights = weights + settings.lm_coef * in_lm / of_lm
         losses = losses * share.weight
-        ddp.backward((losses * weights).sum(), is_last=share.is_last)
+        backward((losses * weights).sum(), is_last=share.is_last)
         is_new = torch.tensor([position < len(step.new) for position in share.rows], device=device)
         is_new = is_new.repeat_interleave(torch.tensor(at.sizes, device=device))
         with torch.no_grad():
             parts = [losses * (at.learned & is_new), losses * (at.learned & ~is_new), losses * in_lm]
             sums += torch.stack([part.sum() for part in parts]).double().cpu()
-    new, replayed, lm = distributed.summed(sums.to(device)).tolist()
+    new, replayed, lm = distributed.all_reduce_sum(sums.to(device)).tolist()
     return (
         {"loss": new / learned_new}
         | ({"replay_loss": replayed / learned_old} if learned_old else {})

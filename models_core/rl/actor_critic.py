@@ -160,7 +160,7 @@ class Networks:
         """The policy as it is saved, once training is over."""
         if hasattr(self.policy, "score"):
             del self.policy.score
-        return adapters.settled(self.policy)
+        return adapters.merge_adapters(self.policy)
 
     def worth(self, states: Tensor) -> Tensor:
         """What the value model's head makes of its trunk's last hidden states: [N, D] -> [N]."""

@@ -15,7 +15,7 @@ from models_core.rl.evaluation_rewards import Answers, of_policy
 from models_core.rl.prompts import Practice
 from models_core.rl.rewards.pipeline import Raw, Rewards
 from models_core.training import distributed
-from models_core.training.ema import WeightAverage
+from models_core.training.ema import MovingAverage
 from models_core.training.loop import Training
 
 SEEDS = 2**31 + 2**30
@@ -36,7 +36,7 @@ class Watch:
         training: Training,
         networks: Networks,
         rewards: Rewards,
-        average: WeightAverage,
+        average: MovingAverage,
     ) -> None:
         """`practice`: the watched prompts; where they are not held out, what they score chooses no weights."""
         self.practice = practice
@@ -66,7 +66,7 @@ class Watch:
 
         Raises Stopped and Halted, with nothing changed.
         """
-        with self.average.in_place(adapters.trainable(self.networks.policy)):
+        with self.average.applied(adapters.trainable(self.networks.policy)):
             answers = of_policy(
                 self.practice, networks=self.networks, seed=self.settings.seed * 2**32 + SEEDS, stop=self.training.stop
             )
@@ -105,7 +105,7 @@ class Watch:
         if not is_within:
             best.stale += 1
         else:
-            is_best = best.is_beaten_by({**measures, "lost": lost}, by="lost", step=step)
+            is_best = best.update({**measures, "lost": lost}, by="lost", step=step)
             if is_best and self.settings.load_best_at_end and processes.is_main():
                 best.save(self.training.run.checkpoints, {"policy": self._weights()})
         self.trip = self.trip or self.guards.of_measurements(best.stale, settings=self.settings)
@@ -157,7 +157,7 @@ class Watch:
         chosen, measures = self._weights(), dict(self.latest)
         if best.step and self.settings.load_best_at_end:
             distributed.wait()  # the first process writes them
-            chosen = best.saved(self.training.run.checkpoints).tensors("policy")
+            chosen = best.load(self.training.run.checkpoints).tensors("policy")
             measures = {name: value for name, value in best.measures.items() if name != "lost"}
             measures["best_step"] = best.step
         elif self.trip is not None and self.trip.setting != "patience" and self.good:

@@ -36,7 +36,7 @@ def unseen(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOCo
             "reward_train_overlap=skip leaves them out."
         )
     if seen and settings.reward_train_overlap == "keep":
-        processes.say(
+        processes.log_main(
             f"{seen} of {len(prompts)} prompts are among those the reward model was trained on, and are kept."
         )
         return list(prompts), seen
@@ -46,7 +46,7 @@ def unseen(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: PPOCo
             "or take reward_train_overlap=keep."
         )
     if seen:
-        processes.say(
+        processes.log_main(
             f"{seen} of {len(prompts)} prompts are among those the reward model was trained on, and are left out."
         )
     return new, seen
@@ -68,7 +68,7 @@ def measurable(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings: P
             "others, or take reward_train_overlap=keep."
         )
     if len(kept) < len(prompts):
-        processes.say(
+        processes.log_main(
             f"{len(prompts) - len(kept)} of {len(prompts)} prompts to measure on are among those the reward model was "
             "trained on, and are left out."
         )
@@ -93,7 +93,7 @@ def encoded(prompts: Sequence[Prompt], *, policy: Any, tokenizer: Any, settings:
             "max_length, lower max_new_tokens, or take long_prompts=cut."
         )
     if len(kept) < len(prompts):
-        processes.say(f"{len(prompts) - len(kept)} of {len(prompts)} prompts are too long, and are left out.")
+        processes.log_main(f"{len(prompts) - len(kept)} of {len(prompts)} prompts are too long, and are left out.")
     return Practice(
         prompts=[prompts[number] for number in kept],
         ids=[made[number].ids for number in kept],

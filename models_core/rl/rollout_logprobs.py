@@ -65,8 +65,8 @@ class Difference:
     def over_processes(self, device: torch.device) -> "Difference":
         """That of all processes together."""
         sums = torch.tensor([self.count, self.total, self.squares], dtype=torch.float64, device=device)
-        largest = max(distributed.gathered({processes.rank(): self.largest}).values())
-        count, total, squares = distributed.summed(sums).tolist()
+        largest = max(distributed.all_gather({processes.rank(): self.largest}).values())
+        count, total, squares = distributed.all_reduce_sum(sums).tolist()
         return Difference(count, total, squares, largest)
 
     @property
@@ -152,7 +152,7 @@ class Sampler:
         self.is_trusted = comparison.is_within(self.tolerance)
         found = comparison.metrics
         verdict = "stand in for a pass of the policy" if self.is_trusted else "are not used: the policy is asked again"
-        processes.say(f"The sampler's log-probabilities {verdict}; {_in_words(found)}.")
+        processes.log_main(f"The sampler's log-probabilities {verdict}; {_in_words(found)}.")
         return found
 
     def check(self, comparison: Comparison) -> dict[str, float]:
@@ -167,7 +167,7 @@ class Sampler:
         if self.is_trusted:
             return {}
         found = whole.metrics
-        processes.say(f"The sampler's log-probabilities are not used any more: {_in_words(found)}.")
+        processes.log_main(f"The sampler's log-probabilities are not used any more: {_in_words(found)}.")
         return found
 
     def _told(self, sampled: Sequence[Answered]) -> Told:

@@ -30,7 +30,7 @@ def answers(
             asked,
             networks=networks,
             samples=networks.settings.group_size,
-            worth=networks.worth if networks.is_one_trunk else None,
+            value_head=networks.worth if networks.is_one_trunk else None,
             seed=seed,
             stop=stop,
         )
@@ -44,7 +44,7 @@ def draw(
     seed: int,
     stop: StopSignal | None,
     samples: int = 1,
-    worth: generate.Worth | None = None,
+    value_head: generate.ValueHead | None = None,
 ) -> list[Answered]:
     """So many answers of a model to each prompt, drawn as the policy's are in training: from the model's distribution
     at the settings' temperature, of which nothing is cut off. `worth` gives them values. Raises Stopped.
@@ -53,7 +53,7 @@ def draw(
     share it.
     """
     settings = networks.settings
-    own = distributed.own_rows([len(ids) for ids in practice.ids])
+    own = distributed.rows_of_rank([len(ids) for ids in practice.ids])
     sampled = generate.sample(
         model,
         practice.ids,
@@ -63,11 +63,11 @@ def draw(
         stop_ids=networks.stop_ids,
         seed=seed,
         batch_size=settings.batch_size,
-        worth=worth,
+        value_head=value_head,
         only=own,
         stop=None if stop is None or stop.waits_for_step else stop,  # of many processes none may leave a step alone
     )
-    every = distributed.gathered({row: sampled[row] for row in own})
+    every = distributed.all_gather({row: sampled[row] for row in own})
     return [
         Answered(
             prompt=prompt,

@@ -173,14 +173,14 @@ def measured(
     bundles: Sequence[Bundle], of: Callable[[Packed], Sequence[Tensor]], *, networks: Networks
 ) -> tuple[Rows, ...]:
     """Quantities of every response token, in micro-batches, as rows in the order of the episodes; 0 past their ends."""
-    own = distributed.own_rows([bundle.cost for bundle in bundles])
+    own = distributed.rows_of_rank([bundle.cost for bundle in bundles])
     found: dict[int, Tensor] = {}  # of an episode: [quantities, tokens]
     for batch in micro_batches([bundles[row].cost for row in own], budget=networks.settings.max_tokens_per_forward):
         members = [bundles[own[place]] for place in batch]
         packed = pack([member.group for member in members], device=networks.device)
         parts = torch.stack(list(of(packed))).cpu().split(packed.response_sizes, dim=1)
         found |= dict(zip(itertools.chain(*(member.episodes for member in members)), parts, strict=True))
-    every = distributed.gathered(found)
+    every = distributed.all_gather(found)
     columns = [every[row].T for row in range(len(every))]
     padded = torch.nn.utils.rnn.pad_sequence(columns, batch_first=True).to(networks.device)  # [B, T, quantities]
     return padded.contiguous().unbind(-1)

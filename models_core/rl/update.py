@@ -40,8 +40,10 @@ class Sums:
     def over_processes(self, device: torch.device) -> "Sums":
         """The sums of all processes; of the ratio the worst."""
         parts = {name: value for name, value in vars(self).items() if name != "first_ratio_error"}
-        totals = distributed.summed(torch.tensor(list(parts.values()), dtype=torch.float64, device=device)).tolist()
-        worst = max(distributed.gathered({processes.rank(): self.first_ratio_error}).values())
+        totals = distributed.all_reduce_sum(
+            torch.tensor(list(parts.values()), dtype=torch.float64, device=device)
+        ).tolist()
+        worst = max(distributed.all_gather({processes.rank(): self.first_ratio_error}).values())
         return replace(self, first_ratio_error=worst, **dict(zip(parts, totals, strict=True)))
 
 
@@ -130,7 +132,7 @@ def add_gradients(
     weights = token_weights(phase, minibatch, settings=settings)
     tokens = int(sum(phase.lengths(list(phase.bundles[place].episodes)).sum() for place in minibatch))
     costs = [phase.bundles[place].cost for place in minibatch]
-    for share in distributed.shares(costs, budget=settings.max_tokens_per_forward):
+    for share in distributed.micro_batches_for_rank(costs, budget=settings.max_tokens_per_forward):
         bundles = [phase.bundles[minibatch[place]] for place in share.rows]
         rows = [row for bundle in bundles for row in bundle.episodes]
         packed = pack([bundle.group for bundle in bundles], device=networks.device)
@@ -206,7 +208,9 @@ def add_ptx_gradient(networks: Networks, windows: list[Group], *, settings: PPOC
     total = 0.0
     if not windows:
         return total
-    for share in distributed.shares([window.tokens for window in windows], budget=settings.max_tokens_per_forward):
+    for share in distributed.micro_batches_for_rank(
+        [window.tokens for window in windows], budget=settings.max_tokens_per_forward
+    ):
         packed = pack([windows[place] for place in share.rows], device=networks.device)
         loss = -share.weight * networks.log_probs(packed, temperature=1.0).sum() / tokens
         (settings.ptx_coef * loss).backward()

@@ -27,7 +27,7 @@ class Best:
     stale: int = 0
     latest: dict[str, float] = field(default_factory=dict)
 
-    def is_beaten_by(self, measures: Mapping[str, float], *, by: str, step: int) -> bool:
+    def update(self, measures: Mapping[str, float], *, by: str, step: int) -> bool:
         """Take note of a measurement, of which less is better in `by`; True where it is the best so far."""
         value = float(measures[by])
         self.latest = dict(measures)
@@ -41,20 +41,20 @@ class Best:
         """Put the weights beside the checkpoints. Earlier ones stay until no checkpoint speaks of them."""
         checkpoint.save(folder, step=self.step, tensors=weights, state={}, kind=checkpoint.BEST, keep=0)
 
-    def tidy(self, folder: Path) -> None:
+    def remove_unreferenced(self, folder: Path) -> None:
         """Drop weights that neither this nor a checkpoint speaks of."""
-        spoken_of = {self.step, *(found.state["best"]["step"] for found in checkpoint.all_whole(folder))}
-        checkpoint.drop(folder, kind=checkpoint.BEST, but=spoken_of)
+        referenced = {self.step, *(found.state["best"]["step"] for found in checkpoint.all_whole(folder))}
+        checkpoint.drop(folder, kind=checkpoint.BEST, but=referenced)
 
-    def saved(self, folder: Path) -> checkpoint.Checkpoint:
+    def load(self, folder: Path) -> checkpoint.Checkpoint:
         """The weights that were saved last."""
         kept = checkpoint.all_whole(folder, kind=checkpoint.BEST)
         return next(found for found in kept if found.step == self.step)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """For a checkpoint; JSON knows no infinity."""
         return asdict(self) | {"value": self.value if math.isfinite(self.value) else None}
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> "Best":
+    def from_state_dict(cls, state: Mapping[str, Any]) -> "Best":
         return cls(**{**state, "value": math.inf if state["value"] is None else state["value"]})

@@ -8,7 +8,7 @@ Where weights are bf16 their gradients are added up in fp32, in the optimizer's 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 BUCKET_MB = 32
 
 
-class _HandedThrough(nn.Module):
+class _PassThrough(nn.Module):
     """Owns the weights and computes nothing."""
 
     def __init__(self, weights: list[nn.Parameter]) -> None:
@@ -29,44 +29,46 @@ class _HandedThrough(nn.Module):
         return loss
 
 
-class Replicas:
-    """The weights of one optimizer that are whole in every process, each with the master that has its gradient.
+class GradientSync:
+    """Sums the gradients of one optimizer's weights over all processes, each into the master that has its gradient.
 
     A weight that no process used keeps no gradient; one that some used counts as zero in the others.
     """
 
-    current: "Replicas | None" = None
-    """Those of the optimizer that was made last: of the only one in most runs."""
-
     def __init__(self, masters: Mapping[nn.Parameter, nn.Parameter]) -> None:
         self.masters = masters
         self.is_summed = False
-        self._handing: Any = DistributedDataParallel(
-            _HandedThrough(list(masters)),
+        self._ddp: Any = DistributedDataParallel(
+            _PassThrough(list(masters)),
             init_sync=False,  # all have read the same files
             broadcast_buffers=False,
             bucket_cap_mb=BUCKET_MB,
             find_unused_parameters=True,
             gradient_as_bucket_view=True,
         )
-        self._handing.register_comm_hook(masters, _sum)
-        Replicas.current = self
+        self._ddp.register_comm_hook(masters, _sum)
 
-    def handed(self, loss: Tensor) -> Tensor:
+    def attach(self, loss: Tensor) -> Tensor:
         """The minibatch's last loss, in whose backward pass every gradient becomes the sum over all processes."""
         self.is_summed = True
-        handed: Tensor = self._handing(loss)
-        return handed
+        attached: Tensor = self._ddp(loss)
+        return attached
 
 
-def backward(loss: Tensor, *, is_last: bool, among: "Sequence[Replicas | None] | None" = None) -> None:
+class Backward(Protocol):
+    """Adds the gradient of a part of a minibatch's loss; `is_last`: the minibatch's last part on this process."""
+
+    def __call__(self, loss: Tensor, *, is_last: bool) -> None: ...
+
+
+def backward(loss: Tensor, *, is_last: bool, syncs: Sequence[GradientSync | None] = ()) -> None:
     """Add the gradient of a part of a minibatch's loss; the last part's pass sums them over the processes.
 
-    `among` are the weights that the loss is about, where a run trains more than one model.
+    `syncs` are those of the optimizers whose weights the loss depends on; None in a single process.
     """
-    for learning in [Replicas.current] if among is None else among:
-        if learning is not None and is_last:
-            loss = learning.handed(loss)
+    for sync in syncs:
+        if sync is not None and is_last:
+            loss = sync.attach(loss)
     loss.backward()
 
 

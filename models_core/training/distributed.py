@@ -43,7 +43,7 @@ def wait() -> None:
         dist.barrier()
 
 
-def summed(value: Tensor) -> Tensor:
+def all_reduce_sum(value: Tensor) -> Tensor:
     """The sum over all processes, in place."""
     if dist.is_initialized():
         dist.all_reduce(value)
@@ -54,7 +54,7 @@ def total(value: float, *, device: torch.device | str = "cpu") -> float:
     """The sum of a number over all processes."""
     if not dist.is_initialized():
         return value
-    return float(summed(torch.tensor(value, dtype=torch.float64, device=device)))
+    return float(all_reduce_sum(torch.tensor(value, dtype=torch.float64, device=device)))
 
 
 def any_of(flag: bool, *, device: torch.device | str = "cpu") -> bool:
@@ -62,7 +62,7 @@ def any_of(flag: bool, *, device: torch.device | str = "cpu") -> bool:
     return total(float(flag), device=device) > 0
 
 
-def agreed(text: str) -> str:
+def broadcast(text: str) -> str:
     """The first process's text, in every process."""
     if not dist.is_initialized():
         return text
@@ -71,7 +71,7 @@ def agreed(text: str) -> str:
     return texts[0]
 
 
-def gathered(own: Mapping[int, Value]) -> dict[int, Value]:
+def all_gather(own: Mapping[int, Value]) -> dict[int, Value]:
     """What every process has worked out of its rows, by row, in every process."""
     if not dist.is_initialized():
         return dict(own)
@@ -80,12 +80,12 @@ def gathered(own: Mapping[int, Value]) -> dict[int, Value]:
     return {row: value for part in parts for row, value in part.items()}
 
 
-def own_rows(lengths: Sequence[int]) -> list[int]:
+def rows_of_rank(lengths: Sequence[int]) -> list[int]:
     """The rows that this process computes, in order; every row is one process's."""
-    return sorted(_of_processes(lengths)[processes.rank()])
+    return sorted(_rows_by_rank(lengths)[processes.rank()])
 
 
-def _of_processes(lengths: Sequence[int]) -> list[list[int]]:
+def _rows_by_rank(lengths: Sequence[int]) -> list[list[int]]:
     """The rows of every process: longest first, each to the process with the fewest tokens so far."""
     rows_of: list[list[int]] = [[] for _ in range(processes.count())]
     tokens = [0] * processes.count()
@@ -96,7 +96,7 @@ def _of_processes(lengths: Sequence[int]) -> list[list[int]]:
     return rows_of
 
 
-class Share(NamedTuple):
+class MicroBatch(NamedTuple):
     """Rows of a minibatch that one process computes at once. `weight` is that of their loss."""
 
     rows: list[int]
@@ -104,7 +104,7 @@ class Share(NamedTuple):
     is_last: bool  # of this process's shares: gradients are complete after it
 
 
-def shares(lengths: Sequence[int], *, budget: int) -> list[Share]:
+def micro_batches_for_rank(lengths: Sequence[int], *, budget: int) -> list[MicroBatch]:
     """This process's micro-batches of a minibatch.
 
     All processes compute equally many, because under FSDP each gathers weights from all; one that lacks rows computes
@@ -112,9 +112,9 @@ def shares(lengths: Sequence[int], *, budget: int) -> list[Share]:
     """
     cut = [
         [[rows[place] for place in batch] for batch in micro_batches([lengths[row] for row in rows], budget=budget)]
-        for rows in _of_processes(lengths)
+        for rows in _rows_by_rank(lengths)
     ]
     shortest = [min(range(len(lengths)), key=lengths.__getitem__)] if lengths else []
     mine = [(batch, 1.0) for batch in cut[processes.rank()]]
     mine += [(shortest, 0.0)] * (max(map(len, cut)) - len(mine))
-    return [Share(rows, weight, number == len(mine)) for number, (rows, weight) in enumerate(mine, start=1)]
+    return [MicroBatch(rows, weight, number == len(mine)) for number, (rows, weight) in enumerate(mine, start=1)]

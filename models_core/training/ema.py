@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 
-class WeightAverage:
+class MovingAverage:
     """Exponential moving average of fp32 weights; with `decay` 0 it does nothing.
 
     The decay in force after n updates is min(decay, (1 + n) / (10 + n)): a short run must not end near its start, which
@@ -44,7 +44,7 @@ class WeightAverage:
             parameters[name].copy_(mean)
 
     @contextmanager
-    def in_place(self, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    def applied(self, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
         """Within it a model is the average, as it will be saved; afterwards its parameters are what they were, bit for
         bit.
         """

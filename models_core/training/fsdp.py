@@ -43,12 +43,12 @@ def is_sharded(weight: Tensor) -> bool:
     return isinstance(weight, DTensor)
 
 
-def local(weight: Tensor) -> Tensor:
+def local_shard(weight: Tensor) -> Tensor:
     """This process's share of a weight, in the same memory; a whole weight as it is."""
     return weight.to_local() if isinstance(weight, DTensor) else weight
 
 
-def whole(share: Tensor, *, like: Tensor) -> Tensor:
+def full_tensor_of(share: Tensor, *, like: Tensor) -> Tensor:
     """A tensor put together from every process's share, split as the weight `like` is. All processes must call it."""
     if not isinstance(like, DTensor) or share.dim() == 0:
         return share
@@ -56,7 +56,7 @@ def whole(share: Tensor, *, like: Tensor) -> Tensor:
     return spread.full_tensor()
 
 
-def share_of(tensor: Tensor, *, like: Tensor) -> Tensor:
+def shard_of(tensor: Tensor, *, like: Tensor) -> Tensor:
     """This process's share of a whole tensor, split as the weight `like` is."""
     if not isinstance(like, DTensor) or tensor.dim() == 0:
         return tensor

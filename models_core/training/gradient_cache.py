@@ -16,56 +16,58 @@ from models_core.modeling import forward
 from models_core.modeling.packing import Group, Packed, pack
 from models_core.training import ddp
 
-LossOf = Callable[[Tensor], Tensor]
+LossFunction = Callable[[Tensor], Tensor]
 """[responses, heads] -> scalar"""
-ScoresOf = Callable[[Any, Packed], Tensor]
+ScoreFunction = Callable[[Any, Packed], Tensor]
 """What a network says of packed responses: [responses, heads]"""
 
 
 def cut(group: Group, *, budget: int, sharing: str = "auto") -> list[Group]:
     """The group as groups of at most `budget` tokens, each with some of the responses in their order, one at least."""
-    pieces: list[Group] = []
+    chunks: list[Group] = []
     for response in group.responses:
-        longer = Group(group.prompt, [*pieces[-1].responses, response]) if pieces else group
-        if not pieces or longer.cost(sharing) > budget:
-            pieces.append(Group(group.prompt, [response]))
+        longer = Group(group.prompt, [*chunks[-1].responses, response]) if chunks else group
+        if not chunks or longer.cost(sharing) > budget:
+            chunks.append(Group(group.prompt, [response]))
         else:
-            pieces[-1] = longer
-    return pieces
+            chunks[-1] = longer
+    return chunks
 
 
 def backward(
     network: Any,
     groups: Sequence[Group],
-    loss_of: LossOf,
+    loss_of: LossFunction,
     *,
     budget: int,
     sharing: str,
     device: torch.device | str,
     is_last: bool,
-    of: ScoresOf = forward.head_logits,
+    add_gradient: ddp.Backward = ddp.backward,
+    scores_of: ScoreFunction = forward.head_logits,
 ) -> tuple[Tensor, Tensor]:
     """Add the gradient of a loss of the groups' scores; returns that loss and the scores [responses, heads].
 
-    One group larger than `budget` is computed in pieces. `sharing`: see packing.pack; `is_last`: distributed.Share.
+    One group larger than `budget` is computed in chunks. `sharing`: packing.pack; `is_last`: distributed.MicroBatch;
+    `add_gradient`: the optimizer's backward.
     """
     is_large = len(groups) == 1 and groups[0].cost(sharing) > budget
-    pieces = cut(groups[0], budget=budget, sharing=sharing) if is_large else []
+    chunks = cut(groups[0], budget=budget, sharing=sharing) if is_large else []
 
-    def scores_of(parts: Sequence[Group]) -> Tensor:
-        return of(network, pack(parts, device=device, sharing=sharing))
+    def compute_scores(parts: Sequence[Group]) -> Tensor:
+        return scores_of(network, pack(parts, device=device, sharing=sharing))
 
-    if len(pieces) < 2:
-        logits = scores_of(groups)
+    if len(chunks) < 2:
+        logits = compute_scores(groups)
         loss = loss_of(logits)
-        ddp.backward(loss, is_last=is_last)
+        add_gradient(loss, is_last=is_last)
         return loss.detach(), logits.detach()
     with torch.no_grad():
-        logits = torch.cat([scores_of([piece]) for piece in pieces])
+        logits = torch.cat([compute_scores([chunk]) for chunk in chunks])
     logits.requires_grad_()
     loss = loss_of(logits)
     (weights,) = torch.autograd.grad(loss, [logits])
-    for number, weight in enumerate(weights.split([len(piece.responses) for piece in pieces])):
-        scores = scores_of([pieces[number]])
-        ddp.backward((scores * weight).sum(), is_last=is_last and number == len(pieces) - 1)
+    for number, weight in enumerate(weights.split([len(chunk.responses) for chunk in chunks])):
+        scores = compute_scores([chunks[number]])
+        add_gradient((scores * weight).sum(), is_last=is_last and number == len(chunks) - 1)
     return loss.detach(), logits.detach()

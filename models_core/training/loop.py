@@ -19,14 +19,13 @@ from models_core.contract.errors import BadInput, Diverged, Halted, Stopped
 from models_core.contract.run_folder import RunFolder
 from models_core.contract.settings import TrainingSettings
 from models_core.contract.stopping import StopSignal
-from models_core.cpu_kernels import gradients
-from models_core.modeling import forward_check, packing
-from models_core.modeling.adapters import described, keeps_base, trainable
+from models_core.modeling import forward_check, operators, packing
+from models_core.modeling.adapters import keeps_base, parameter_summary, trainable
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.adapters.merging import LEARNED, on_disk
 from models_core.training import checkpoint, ddp, distributed, fsdp, memory, precision
 from models_core.training.best import Best
-from models_core.training.precision import MasterAdamW
+from models_core.training.optimizer import MasterAdamW
 
 Minibatch = TypeVar("Minibatch")
 Penalty = Callable[[Mapping[str, Tensor]], None]
@@ -62,7 +61,7 @@ class Training:
         self.optimizers: dict[str, MasterAdamW] = {}
         self.best = Best()
         self._models: dict[str, Any] = {}
-        self._described: list[str] = []
+        self._summaries: list[str] = []
         self._computed: dict[str, Any] = {}
         self._step = 0
         self._total = 0
@@ -71,7 +70,7 @@ class Training:
             stage=stage, settings=settings, models=models, data=data, threads=torch.get_num_threads(), resume=resume
         )
         self._saved = checkpoint.latest(self.run.checkpoints) if self.run.resumed else None
-        memory.keep_freed()
+        memory.keep_freed_memory()
         distributed.join(device)
         distributed.wait()  # until all have looked, none may write
         if self.run.resumed:
@@ -109,13 +108,13 @@ class Training:
         if is_first and isinstance(model, PreTrainedModel):
             packing.check(trunk(model))
         if self.settings.gradient_checkpointing:
-            memory.compute_layers_twice(model)
+            memory.checkpoint_activations(model)
         if self.is_sharded:
             if muon:
                 raise BadInput("parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.")
             fsdp.shard(model, device=self.device)
-        if self.dtype == torch.bfloat16 and gradients.is_there(self.device):
-            gradients.load()
+        if self.dtype == torch.bfloat16 and self.device.type == "cpu":
+            operators.prepare(*(name for name in operators.NAMES if name != "decoder"))
         self.optimizers[name] = MasterAdamW(
             trainable(model) if weights is None else weights,
             lr=learning_rate,
@@ -125,7 +124,7 @@ class Training:
             start=start,
         )
         if is_first:
-            self._described.append(described(model))
+            self._summaries.append(parameter_summary(model))
             if isinstance(model, PreTrainedModel):
                 self._computed[name] = forward_check.report(model)
         self._models[name] = model
@@ -145,7 +144,7 @@ class Training:
         self.run.note("forward", self._computed)
         self.run.create()
         if processes.is_main():
-            print(*self._described, sep="\n", file=sys.stderr, flush=True)
+            print(*self._summaries, sep="\n", file=sys.stderr, flush=True)
         if self._saved is None:
             self.run.rewind(0)
             return 0, {}
@@ -154,7 +153,7 @@ class Training:
         self._saved.restore_rng()
         self.run.rewind(self._saved.step)
         self.seconds = self._saved.state["seconds"]
-        self.best = Best.of(self._saved.state["best"])
+        self.best = Best.from_state_dict(self._saved.state["best"])
         self._step = self._saved.step
         return self._saved.step, self._saved.state["recipe"]
 
@@ -220,8 +219,8 @@ class Training:
             raise Stopped(f"Stopped after step {step} of {total}; --resume goes on from there.") from None
 
     def backward(self, loss: Tensor, *names: str, is_last: bool) -> None:
-        """Add the gradient of a part of a minibatch's loss to the weights of these optimizers; see replicas."""
-        ddp.backward(loss, is_last=is_last, among=[self.optimizers[name].replicas for name in names])
+        """Add the gradient of a part of a minibatch's loss to the weights of these optimizers; see ddp.backward."""
+        ddp.backward(loss, is_last=is_last, syncs=[self.optimizers[name].gradient_sync for name in names])
 
     def update(self, name: str, *, learning_rate: float, penalty: Penalty | None = None) -> float:
         """Clip and apply the collected gradients; returns the norm they had. Raises Diverged if it is not finite."""
@@ -246,36 +245,36 @@ class Training:
             name: distributed.total(value if processes.is_main() else 0.0, device=self.device)
             for name, value in of().items()
         }
-        if self.best.is_beaten_by(measures, by=by, step=step) and self.settings.load_best_at_end and step < self._total:
+        if self.best.update(measures, by=by, step=step) and self.settings.load_best_at_end and step < self._total:
             weights = {name: optimizer.weights() for name, optimizer in self.optimizers.items()}
             if processes.is_main():
                 self.best.save(self.run.checkpoints, weights)
         return measures
 
-    def take_best(self) -> dict[str, float]:
+    def load_best(self) -> dict[str, float]:
         """Put the best weights measured into the model, at the end; what they measured, and their step.
 
         Without `load_best_at_end` the last ones stay. {} where nothing was measured. Weights that were split over
         processes are whole again afterwards.
         """
-        measures = self._take_best()
-        self.settle()
+        measures = self._load_best()
+        self.store_learned_weights()
         return measures
 
-    def settle(self) -> None:
+    def store_learned_weights(self) -> None:
         """Training is over: keep the fp32 weights beside the models, which are whole again where they were split."""
         for name, model in self._models.items():
             setattr(model, LEARNED, getattr(model, LEARNED, {}) | self.optimizers[name].weights())
             if self.is_sharded:
                 fsdp.unshard(model, dtype=self.dtype)
 
-    def _take_best(self) -> dict[str, float]:
+    def _load_best(self) -> dict[str, float]:
         if not self.best.step:
             return {}
         measures = self.best.measures if self.settings.load_best_at_end else self.best.latest
         if self.settings.load_best_at_end and self.best.step != self._step:
             distributed.wait()
-            saved = self.best.saved(self.run.checkpoints)
+            saved = self.best.load(self.run.checkpoints)
             for name, optimizer in self.optimizers.items():
                 optimizer.load_weights(saved.tensors(name))
         return measures | {"best_step": self.best.step}
@@ -292,10 +291,10 @@ class Training:
         self.run.progress(step, total)
         every = self.settings.save_every
         due = every > 0 and step % every == 0 and step < total
-        is_told_to_stop = distributed.any_of(self.stop.requested, device=self.device)
-        if due or is_told_to_stop:
+        must_stop = distributed.any_of(self.stop.requested, device=self.device)
+        if due or must_stop:
             self.save(step, state=state or {}, tensors=tensors or {})
-        if is_told_to_stop:
+        if must_stop:
             raise Stopped(f"Stopped after step {step} of {total}; --resume goes on from there.")
 
     def save(self, step: int, *, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
@@ -310,12 +309,12 @@ class Training:
             state={
                 "precision": self.precision,
                 "seconds": self.seconds,
-                "best": self.best.state(),
+                "best": self.best.state_dict(),
                 "recipe": dict(state),
             },
             keep=self.settings.keep_checkpoints,
         )
-        self.best.tidy(self.run.checkpoints)
+        self.best.remove_unreferenced(self.run.checkpoints)
 
     def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Write result.json and return the metrics. Checkpoints go: with fp32 moments they outweigh the model."""

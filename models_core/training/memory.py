@@ -23,7 +23,7 @@ PRIMITIVES = 64
 has about 45 of a model trained by LoRA. No micro-batch is as long as another, so more are kept in vain."""
 
 
-def keep_few_primitives() -> None:
+def limit_primitive_cache() -> None:
     """Let oneDNN keep what it prepared for the last few shapes alone; a setting of the environment comes first.
 
     It keeps 1,024 by its own choice, and rows of text bring new shapes for as long as a run lasts: gigabytes. It reads
@@ -32,7 +32,7 @@ def keep_few_primitives() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PRIMITIVES))
 
 
-def keep_freed() -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep freed memory: a training step frees and takes the same gigabytes again and again.
 
     Given back to the system each time, every page of them must be cleared anew: a quarter of a step on a processor. So
@@ -46,7 +46,7 @@ def keep_freed() -> None:
             mallopt(option, value)
 
 
-def compute_layers_twice(network: Any) -> None:
+def checkpoint_activations(network: Any) -> None:
     """Keep only the inputs of each layer for the backward pass, which computes the layer again (Chen et al. 2016,
     1604.06174). Same numbers, less memory, a third more time. Raises BadInput where a model has no such layers.
     """

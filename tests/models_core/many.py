@@ -13,8 +13,8 @@ import torch
 from models_core.contract import processes
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.stopping import StopSignal
-from models_core.training import ddp, distributed
-from models_core.training.precision import MasterAdamW
+from models_core.training import distributed
+from models_core.training.optimizer import MasterAdamW
 from tests.models_core import recipe_runs
 
 
@@ -77,7 +77,7 @@ def sum_gradients(folder: Path) -> None:
             loss = model.rounded.float().sum() * (1 if part else 256) + model.exact.sum() * (part + 1)
             if processes.rank() == 1 and part == step:
                 loss = loss + model.second_alone.float().sum() + 3 * model.second_alone_exact.sum()
-            ddp.backward(loss, is_last=part == 2)
+            optimizer.backward(loss, is_last=part == 2)
         optimizer.reduce()
         masters = {name: master.grad for name, master in optimizer.masters.items()}
         found.append({name: None if value is None else value.tolist() for name, value in masters.items()})

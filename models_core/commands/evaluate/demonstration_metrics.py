@@ -131,7 +131,7 @@ def _stoppable(stop: StopSignal, ticker: Ticker) -> Callable[[int, int], None]:
 
 def _size(example: Example, tokenizer: Any) -> int:
     """Bytes of the text that the loss is over: of the response, and of what the assistant said before (loss_on=all)."""
-    ids = [example.prompt[place] for place in example.spoken] + example.response
+    ids = [example.prompt[place] for place in example.assistant_positions] + example.response
     return len(chat.decode_response(tokenizer, ids).encode())
 
 

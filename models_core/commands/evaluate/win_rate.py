@@ -56,7 +56,7 @@ def _untrained(rows: Sequence[Row], *, rewards: Sequence[str], file: str) -> tup
             "give rows whose prompts it has not seen."
         )
     if left_out := len(rows) - len(kept):
-        processes.say(
+        processes.log_main(
             f"{left_out} of {len(rows)} rows are left out: the reward model was trained on their prompts, so they "
             "cannot measure it."
         )

@@ -2,7 +2,7 @@
 
 N tokens, D width, Q query heads and H key heads of size S, G = Q / H, I inner width. The tokens may be one a row, or
 all those of some prompts: each has a page and a slot in it to write its keys and values to, and sees the first `seen`
-places of a list of pages (see `pages`). Attention goes by items: neighbouring tokens of one list, as fit a tile.
+places of a list of pages (see `paged_cache`). Attention goes by items: neighbouring tokens of one list, as fit a tile.
 
 The sum that runs through the layers (`hidden`) and everything inside a part are fp32; what a product reads is rounded
 to bf16, and nothing else is.
@@ -15,8 +15,8 @@ from math import sqrt
 from numba import carray
 from numpy import float32, int64, uint32
 
-from models_core.cpu_kernels.compiled.aligned_memory import LINE
-from models_core.cpu_kernels.compiled.intrinsics import (
+from models_core.cpu_kernels.compiler.aligned_memory import LINE
+from models_core.cpu_kernels.compiler.intrinsics import (
     exponential,
     fetch,
     floats,
@@ -28,10 +28,10 @@ from models_core.cpu_kernels.compiled.intrinsics import (
     wait,
     words,
 )
-from models_core.cpu_kernels.compiled.kernel import kernel, part
-from models_core.cpu_kernels.compiled.matmul_tile import ROWS, WIDTH, tile
-from models_core.cpu_kernels.compiled.reductions import largest, squares, total
-from models_core.cpu_kernels.compiled.thread_team import RESERVED
+from models_core.cpu_kernels.compiler.kernel import kernel, part
+from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH, tile
+from models_core.cpu_kernels.compiler.reductions import largest, squares, total
+from models_core.cpu_kernels.compiler.thread_team import RESERVED
 
 ARGUMENTS = (
     "layers", "width", "query_heads", "key_heads", "size", "inner",

@@ -12,11 +12,11 @@ from math import log
 from numba import carray
 from numpy import float32, int64
 
-from models_core.cpu_kernels.compiled.intrinsics import doubles, exponential, floats, longs, own, share, wait
-from models_core.cpu_kernels.compiled.kernel import kernel, part
-from models_core.cpu_kernels.compiled.matmul_tile import WIDTH
-from models_core.cpu_kernels.compiled.reductions import largest, total
-from models_core.cpu_kernels.compiled.thread_team import RESERVED
+from models_core.cpu_kernels.compiler.intrinsics import doubles, exponential, floats, longs, own, share, wait
+from models_core.cpu_kernels.compiler.kernel import kernel, part
+from models_core.cpu_kernels.compiler.matmul_tile import WIDTH
+from models_core.cpu_kernels.compiler.reductions import largest, total
+from models_core.cpu_kernels.compiler.thread_team import RESERVED
 from models_core.cpu_kernels.decoding.decoder_stack import NOTHING, PIECE, block, blocks_of, multiply, normalise
 
 ARGUMENTS = (
@@ -33,16 +33,16 @@ ARGUMENTS = (
     "scratch",      # `scratch_bytes` a thread
     "scratch_bytes",
     "tops",         # [N, panels] fp32: each panel's largest score
-    "masses",       # [N, panels] fp32: the sums of exp(score - top)
+    "exp_sums",     # [N, panels] fp32: the sums of exp(score - top)
     "uniforms",     # [N] fp64 in [0, 1)
-    "sharpness",    # fp32: 1 / temperature, or 0 for the likeliest token
-    "drawn",        # [N]: written by `draw`
-    "chances",      # [N] fp64, log-probabilities: written by `draw`
+    "inv_temperature",  # fp32: 1 / temperature, or 0 for the likeliest token
+    "sampled",      # [N]: written by `sample`
+    "logprobs",     # [N] fp64: written by `sample`
 )  # fmt: skip
-"""The kernels' arguments in their order; arrays without a type are of int64. A score is a logit times sharpness."""
+"""The kernels' arguments in their order; arrays without a type are of int64. A score: logit x inv_temperature."""
 
-(TOKENS, D, V, HIDDEN, WEIGHT, EPSILON, STATES, PANELS, BIAS, LOGITS, SCRATCH, SCRATCH_BYTES, TOPS, MASSES, UNIFORMS,
- SHARPNESS, DRAWN, CHANCES) = range(RESERVED, RESERVED + len(ARGUMENTS))  # fmt: skip
+(TOKENS, D, V, HIDDEN, WEIGHT, EPSILON, STATES, PANELS, BIAS, LOGITS, SCRATCH, SCRATCH_BYTES, TOPS, EXP_SUMS, UNIFORMS,
+ INV_TEMPERATURE, SAMPLED, LOGPROBS) = range(RESERVED, RESERVED + len(ARGUMENTS))  # fmt: skip
 NUMBERS = RESERVED + len(ARGUMENTS)
 
 
@@ -68,7 +68,7 @@ def normalised(values, thread, threads):
 
 
 @kernel
-def draw(arguments):
+def sample(arguments):
     """[N, D] -> a token each and its log-probability, by inverting the cumulative distribution at `uniforms`."""
     values = carray(arguments, (NUMBERS,))
     thread, threads = own(values)
@@ -100,10 +100,10 @@ def scores(values, start, stop, panel, number, sums):
         columns,
         sums,
     )
-    sharpness, out = floats(values[SHARPNESS])[0], floats(sums)
-    if sharpness != float32(1) and sharpness != float32(0):
+    inv_temperature, out = floats(values[INV_TEMPERATURE])[0], floats(sums)
+    if inv_temperature != float32(1) and inv_temperature != float32(0):
         for place in range((stop - start) * WIDTH):
-            out[place] *= sharpness
+            out[place] *= inv_temperature
     for row in range(stop - start):
         for column in range(columns, WIDTH):
             out[row * WIDTH + column] = NOTHING
@@ -114,7 +114,7 @@ def weigh(values, thread, threads, scratch):
     """Each panel's largest score and mass, for every token."""
     tokens = values[TOKENS]
     panels, blocks = (values[V] + WIDTH - 1) // WIDTH, blocks_of(tokens)
-    tops, masses, out = floats(values[TOPS]), floats(values[MASSES]), floats(scratch)
+    tops, exp_sums, out = floats(values[TOPS]), floats(values[EXP_SUMS]), floats(scratch)
     first, last = share(panels, thread, threads)
     for panel in range(first, last):
         for number in range(blocks):
@@ -125,31 +125,31 @@ def weigh(values, thread, threads, scratch):
                 for column in range(WIDTH):
                     out[row * WIDTH + column] = exponential(out[row * WIDTH + column] - top)
                 tops[(start + row) * panels + panel] = top
-                masses[(start + row) * panels + panel] = total(scratch + row * PIECE, 1, PIECE)
+                exp_sums[(start + row) * panels + panel] = total(scratch + row * PIECE, 1, PIECE)
 
 
 @part
 def choose(values, token, scratch):
-    """The token at which the running sum of a row's probabilities passes its number; at sharpness 0 the likeliest."""
+    """The token at which the running sum of a row's probabilities passes its number; the likeliest at temperature 0."""
     panels, out = (values[V] + WIDTH - 1) // WIDTH, floats(scratch)
-    tops, masses = floats(values[TOPS] + token * panels * 4), floats(values[MASSES] + token * panels * 4)
-    is_greedy = floats(values[SHARPNESS])[0] == float32(0)
-    found, mass = int64(0), 0.0
+    tops, exp_sums = floats(values[TOPS] + token * panels * 4), floats(values[EXP_SUMS] + token * panels * 4)
+    is_greedy = floats(values[INV_TEMPERATURE])[0] == float32(0)
+    found, exp_sum = int64(0), 0.0
     for panel in range(panels):
         if tops[panel] > tops[found]:
             found = panel
     top = tops[found]
     for panel in range(panels):
-        masses[panel] *= exponential(tops[panel] - top)
+        exp_sums[panel] *= exponential(tops[panel] - top)
     for panel in range(panels):
-        mass += masses[panel]
-    aim = 0.0 if is_greedy else doubles(values[UNIFORMS])[token] * mass
+        exp_sum += exp_sums[panel]
+    aim = 0.0 if is_greedy else doubles(values[UNIFORMS])[token] * exp_sum
     if not is_greedy:
         running, before = 0.0, 0.0
         for panel in range(panels):
-            if masses[panel] > 0.0:
+            if exp_sums[panel] > 0.0:
                 found, before = panel, running
-                running += masses[panel]
+                running += exp_sums[panel]
                 if running > aim:
                     break
         aim -= before
@@ -166,5 +166,5 @@ def choose(values, token, scratch):
                 running += weight
                 if running > aim:
                     break
-    longs(values[DRAWN])[token] = found * WIDTH + chosen
-    doubles(values[CHANCES])[token] = float(out[chosen]) - float(top) - log(mass)
+    longs(values[SAMPLED])[token] = found * WIDTH + chosen
+    doubles(values[LOGPROBS])[token] = float(out[chosen]) - float(top) - log(exp_sum)

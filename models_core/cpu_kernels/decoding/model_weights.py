@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models_core.cpu_kernels.compiled.aligned_memory import aligned
-from models_core.cpu_kernels.compiled.matmul_tile import ROWS, WIDTH
-from models_core.cpu_kernels.compiled.thread_team import Call
+from models_core.cpu_kernels.compiler.aligned_memory import aligned
+from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH
+from models_core.cpu_kernels.compiler.thread_team import Call
 from models_core.cpu_kernels.decoding import decoder_stack, lm_head_kernel, weight_panels
 from models_core.cpu_kernels.decoding.paged_cache import Lists, Pages, Whole
 from models_core.generation.direct_models import linears, plain
 
-KERNELS = (weight_panels.reorder, decoder_stack.stack, lm_head_kernel.logits, lm_head_kernel.draw)
+KERNELS = (weight_panels.reorder, decoder_stack.stack, lm_head_kernel.logits, lm_head_kernel.sample)
 PROMPT_TOKENS = 256
 """Tokens of prompts computed at once: enough to keep the products busy, few enough for the processor's cache."""
 
 
-class NativeNetwork:
-    """A model for which `decoding.native.choice` is for this way; `rows` of it are in flight at the most."""
+class CompiledModel:
+    """A model for which `eligibility.fits` is true; `rows` of it are in flight at the most."""
 
     def __init__(self, model: Any, *, rows: int, release: bool) -> None:
         """`release`: the model is not needed afterwards; it loses its weights on the way and is of no use then."""
@@ -52,13 +52,13 @@ class NativeNetwork:
         self.heads = aligned(tokens * heads * self.size, dtype=torch.float32)
         self.gated = aligned(tokens * self.inner, dtype=torch.bfloat16)
         self.panels = -(-self.vocabulary // WIDTH)
-        self.tops, self.masses = (aligned(rows * self.panels, dtype=torch.float32) for _ in range(2))
+        self.tops, self.exp_sums = (aligned(rows * self.panels, dtype=torch.float32) for _ in range(2))
         self.turns: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
         self.scratch = aligned(0, dtype=torch.float32)
         self.together = max(1, ROWS // (self.query_heads // self.key_heads))
 
     def _layer(self, layer: Any, *, release: bool) -> list[int]:
-        """The addresses of a layer's weights, as `stack.WEIGHTS` names them; its cache has none yet."""
+        """The addresses of a layer's weights, as `decoder_stack.WEIGHTS` names them; its cache has none yet."""
         query, key, value, output, gate, up, down = (plain(part) for part in linears(layer))
         attention = layer.self_attn
         query_norm, key_norm = (getattr(attention, name, None) for name in ("q_norm", "k_norm"))
@@ -106,19 +106,19 @@ class NativeNetwork:
         store: Pages,
         lists: Lists,
         owners: Sequence[int],
-        places: tuple[Whole, Whole],
+        page_slots: tuple[Whole, Whole],
         seen: Whole,
     ) -> Tensor:
         """What the last norm takes, for every token: [N] -> fp32 [N, D], a view that the next call overwrites.
 
-        owners: the list of each token, where the tokens of one list are neighbours; places: the page and the slot it is
-        written to; seen: how many places it sees, itself included, which is its position and one.
+        owners: the list of each token, where the tokens of one list are neighbours; page_slots: the page and the slot
+        it is written to; seen: how many positions it sees, itself included, which is its position and one.
         """
         count = len(tokens)
         hidden = self.hidden[:count]
         hidden.copy_(torch.nn.functional.embedding(tokens, self.embedding))
         items = numpy.array(_items(owners, most=self.together), dtype=numpy.int64)
-        pages, slots = (numpy.ascontiguousarray(part) for part in places)
+        pages, slots = (numpy.ascontiguousarray(part) for part in page_slots)
         positions = seen - 1
         for layer, addresses in enumerate(self.layers):
             addresses[-1] = store.memory[layer].data_ptr()
@@ -146,17 +146,17 @@ class NativeNetwork:
         self._vocabulary(lm_head_kernel.logits, hidden, logits=out.data_ptr()).run()
         return out
 
-    def draw(self, hidden: Tensor, uniforms: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
-        """Tokens and log-probabilities as `drawing.draw` has them, from hidden [N, D], N at most `rows`: [N] both."""
-        tokens, chances = torch.empty(len(hidden), dtype=torch.long), torch.empty(len(hidden), dtype=torch.float64)
-        sharpness = torch.tensor([1 / temperature if temperature else 0.0])
+    def sample(self, hidden: Tensor, uniforms: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
+        """As `token_sampling.sample_tokens`: hidden [N, D], uniforms [N] -> tokens and logprobs [N]; N <= `rows`."""
+        tokens, logprobs = torch.empty(len(hidden), dtype=torch.long), torch.empty(len(hidden), dtype=torch.float64)
+        inv_temperature = torch.tensor([1 / temperature if temperature else 0.0])
         uniforms = uniforms.double().contiguous()
         self._vocabulary(
-            lm_head_kernel.draw, hidden,
-            tops=self.tops.data_ptr(), masses=self.masses.data_ptr(), uniforms=uniforms.data_ptr(),
-            sharpness=sharpness.data_ptr(), drawn=tokens.data_ptr(), chances=chances.data_ptr(),
+            lm_head_kernel.sample, hidden,
+            tops=self.tops.data_ptr(), exp_sums=self.exp_sums.data_ptr(), uniforms=uniforms.data_ptr(),
+            inv_temperature=inv_temperature.data_ptr(), sampled=tokens.data_ptr(), logprobs=logprobs.data_ptr(),
         ).run()  # fmt: skip
-        return tokens, chances
+        return tokens, logprobs
 
     def _vocabulary(self, kernel: Any, hidden: Tensor, **addresses: int) -> Call:
         assert hidden.is_contiguous()
@@ -166,6 +166,7 @@ class NativeNetwork:
             "bias": self.head_bias, "scratch_bytes": self._scratch(pages=1), "scratch": self.scratch.data_ptr(),
         }  # fmt: skip
         given = common | addresses
+        assert given.keys() <= set(lm_head_kernel.ARGUMENTS)
         return Call(kernel, [given.get(name, 0) for name in lm_head_kernel.ARGUMENTS])
 
     def _scratch(self, *, pages: int) -> int:

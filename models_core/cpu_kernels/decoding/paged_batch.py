@@ -1,6 +1,6 @@
-"""Rows in flight over compiled kernels: as `decoding.batch.Batch`, with pages that rows share instead of padding.
+"""Rows in flight over compiled kernels: as `generation.batch.Batch`, with pages that rows share instead of padding.
 
-Shapes: B rows, T places in use, V vocabulary.
+Shapes: B rows, T positions in use, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -9,50 +9,50 @@ import numpy
 import torch
 from torch import Tensor
 
-from models_core.cpu_kernels.compiled.matmul_tile import WIDTH
-from models_core.cpu_kernels.decoding.model_weights import PROMPT_TOKENS, NativeNetwork
+from models_core.cpu_kernels.compiler.matmul_tile import WIDTH
+from models_core.cpu_kernels.decoding.model_weights import PROMPT_TOKENS, CompiledModel
 from models_core.cpu_kernels.decoding.paged_cache import Lists, Pages
-from models_core.generation.token_history import History, Place, shared_length
-from models_core.generation.token_sampling import Choice, choose
+from models_core.generation.token_history import RowId, TokenHistory, shared_length
+from models_core.generation.token_sampling import SamplingOptions, sample_next
 
 
-class NativeBatch:
-    """Row i belongs to `places[i]`."""
+class PagedBatch:
+    """Row i belongs to `row_ids[i]`."""
 
     def __init__(
         self,
-        network: NativeNetwork,
+        network: CompiledModel,
         prompts: Sequence[Sequence[int]],
-        places: Sequence[Place],
+        row_ids: Sequence[RowId],
         *,
         max_new_tokens: int,
         sharing: bool = True,
     ) -> None:
         """`sharing`: what all prompts begin with is computed and held once, which may change the last bit of a row."""
         self.network = network
-        self.places = list(places)
-        members = list(dict.fromkeys(place.prompt for place in places))
+        self.row_ids = list(row_ids)
+        members = list(dict.fromkeys(row_id.prompt for row_id in row_ids))
         own = [prompts[member] for member in members]
-        slots = [members.index(place.prompt) for place in places]
-        self.history = History(own, slots, max_new_tokens=max_new_tokens, device=network.embedding.device)
+        slots = [members.index(row_id.prompt) for row_id in row_ids]
+        self.history = TokenHistory(own, slots, max_new_tokens=max_new_tokens, device=network.embedding.device)
         self.lengths = numpy.array([len(own[slot]) for slot in slots], dtype=numpy.int64)
         same = shared_length(own) if sharing else 0
         network.reach(int(self.lengths.max()) + max_new_tokens)
         prompt_pages = sum(-(-(len(ids) - same) // WIDTH) for ids in own) + -(-same // WIDTH)
-        answer_pages = len(places) * (-(-max_new_tokens // WIDTH) + 1)
+        answer_pages = len(row_ids) * (-(-max_new_tokens // WIDTH) + 1)
         self.store = Pages(
             layers=len(network.layers), heads=network.key_heads, size=network.size, pages=prompt_pages + answer_pages
         )
         entries = -(-int(self.lengths.max()) // WIDTH) + -(-max_new_tokens // WIDTH) + 3
         computed = Lists(self.store, rows=len(own), entries=entries)
         self.hidden = self._prefill(own, computed, same=same)[slots].contiguous()
-        self.lists = Lists(self.store, rows=len(places), entries=entries)
+        self.lists = Lists(self.store, rows=len(row_ids), entries=entries)
         for row, slot in enumerate(slots):
             self.lists.begin(row, computed, slot)
         computed.let_go()
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.row_ids)
 
     @property
     def states(self) -> Tensor:
@@ -65,15 +65,15 @@ class NativeBatch:
         return self.network.logits(self.hidden)
 
     @property
-    def seen(self) -> Tensor:
-        """Ids of prompt and answer so far, repeats included: [B, T]."""
-        return self.history.seen
+    def token_ids(self) -> Tensor:
+        """Ids of prompt and response so far, repeats included: [B, T]."""
+        return self.history.token_ids
 
-    def draw(self, uniforms: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+    def sample(self, uniforms: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
         """The next token of each row and its log-probability: [B] both."""
-        if choice.is_plain:
-            return self.network.draw(self.hidden, uniforms, temperature=choice.temperature)
-        return choose(self.logits, self.seen, uniforms, choice)
+        if options.is_plain:
+            return self.network.sample(self.hidden, uniforms, temperature=options.temperature)
+        return sample_next(self.logits, self.token_ids, uniforms, options)
 
     def _prefill(self, prompts: Sequence[Sequence[int]], lists: Lists, *, same: int) -> Tensor:
         """Compute each prompt once, end to end; returns what the last norm takes of their last tokens: [prompts, D]."""
@@ -101,27 +101,27 @@ class NativeBatch:
                 store=self.store,
                 lists=lists,
                 owners=owners[begin:end],
-                places=(pages[begin:end], slots[begin:end]),
+                page_slots=(pages[begin:end], slots[begin:end]),
                 seen=seen[begin:end].copy(),
             )
             ended = ((ends >= begin) & (ends < end)).nonzero()[0]
             last[ended] = hidden[ends[ended] - begin]
         return last
 
-    def drop(self, over: Sequence[bool]) -> Tensor:
+    def remove_finished(self, over: Sequence[bool]) -> Tensor:
         """Take out the rows that are over; returns the rows that go on: [B]."""
         order = torch.tensor([row for row, is_over in enumerate(over) if not is_over], dtype=torch.long)
-        self.take(order)
+        self.reindex(order)
         return order
 
-    def take(self, rows: Tensor) -> None:
+    def reindex(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was: beams that go on from the same beginning."""
         chosen = rows.tolist()
-        self.lists.take(chosen)
-        self.places = [self.places[row] for row in chosen]
+        self.lists.reindex(chosen)
+        self.row_ids = [self.row_ids[row] for row in chosen]
         self.lengths = self.lengths[chosen]
         self.hidden = self.hidden[rows]
-        self.history.take(rows)
+        self.history.reindex(rows)
 
     def advance(self, tokens: Tensor) -> None:
         """Compute what follows `tokens` [B]: one decode step."""
@@ -132,6 +132,6 @@ class NativeBatch:
             store=self.store,
             lists=self.lists,
             owners=range(len(self)),
-            places=self.lists.advance(),
+            page_slots=self.lists.advance(),
             seen=self.lengths,
         )

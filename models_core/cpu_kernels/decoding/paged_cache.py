@@ -11,8 +11,8 @@ import numpy
 import torch
 from numpy.typing import NDArray
 
-from models_core.cpu_kernels.compiled.aligned_memory import aligned
-from models_core.cpu_kernels.compiled.matmul_tile import WIDTH
+from models_core.cpu_kernels.compiler.aligned_memory import aligned
+from models_core.cpu_kernels.compiler.matmul_tile import WIDTH
 
 Whole = NDArray[numpy.int64]
 
@@ -104,7 +104,7 @@ class Lists:
         self.counts[row, self.used[row]] = 0
         self.used[row] += 1
 
-    def take(self, rows: Sequence[int]) -> None:
+    def reindex(self, rows: Sequence[int]) -> None:
         """Row i becomes what row rows[i] was; one may be taken several times, and the others let their pages go.
 
         A last page that is not full and has several takers is copied for all but the first, so that lists stay short.
@@ -127,4 +127,4 @@ class Lists:
 
     def let_go(self) -> None:
         """Nobody asks for these rows any more."""
-        self.take([])
+        self.reindex([])

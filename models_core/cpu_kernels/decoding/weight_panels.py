@@ -1,4 +1,4 @@
-"""Weight matrices in the order in which `compiled.tile` reads them."""
+"""Weight matrices in the order in which `matmul_tile` reads them."""
 # mypy: ignore-errors
 # These functions are typed by numba, from the calls in which they are compiled.
 
@@ -8,11 +8,11 @@ import torch
 from numba import carray
 from torch import Tensor
 
-from models_core.cpu_kernels.compiled.aligned_memory import aligned
-from models_core.cpu_kernels.compiled.intrinsics import own, share, words
-from models_core.cpu_kernels.compiled.kernel import kernel
-from models_core.cpu_kernels.compiled.matmul_tile import WIDTH
-from models_core.cpu_kernels.compiled.thread_team import RESERVED, Call
+from models_core.cpu_kernels.compiler.aligned_memory import aligned
+from models_core.cpu_kernels.compiler.intrinsics import own, share, words
+from models_core.cpu_kernels.compiler.kernel import kernel
+from models_core.cpu_kernels.compiler.matmul_tile import WIDTH
+from models_core.cpu_kernels.compiler.thread_team import RESERVED, Call
 
 
 @kernel

@@ -11,12 +11,12 @@ A model stays a model of transformers under every method: what is added lives in
 scoring and sampling find it.
 """
 
-from models_core.modeling.adapters.merging import merged_for_sampling, settled
-from models_core.modeling.adapters.soft_prompts import beginning
+from models_core.modeling.adapters.merging import merge_adapters, merged_for_sampling
+from models_core.modeling.adapters.soft_prompts import learned_prefix
 from models_core.modeling.adapters.tuning import (
     adapter_off,
-    described,
     keeps_base,
+    parameter_summary,
     prepare,
     trainable,
     trainable_parameters,
@@ -24,12 +24,12 @@ from models_core.modeling.adapters.tuning import (
 
 __all__ = [
     "adapter_off",
-    "beginning",
-    "described",
     "keeps_base",
+    "learned_prefix",
+    "merge_adapters",
     "merged_for_sampling",
+    "parameter_summary",
     "prepare",
-    "settled",
     "trainable",
     "trainable_parameters",
 ]

@@ -23,7 +23,7 @@ LEARNED = "learned_weights"
 """Attribute of a trained model: the fp32 masters of its weights that learn, by name, once training is over."""
 
 
-def settled(model: PreTrainedModel) -> PreTrainedModel:
+def merge_adapters(model: PreTrainedModel) -> PreTrainedModel:
     """The model when training is over: LoRA's product and IA3's factors are in the weights, networks are dropped.
 
     bf16 has eight bits: most of what LoRA learns in a few hundred steps is less than half a step of the weight it is
@@ -69,7 +69,7 @@ def _merged(layer: Any, weight: Tensor | None, bias: Tensor | None) -> nn.Module
         for matrices in (layer.lora_A, layer.lora_B):
             matrices.float()
         delta = layer.get_delta_weight(layer.active_adapters[0])
-        return quantised.in_full(plain, weight=quantised.dequantised(plain).float() + delta)
+        return quantised.dequantise(plain, weight=quantised.dequantised(plain).float() + delta)
     wide = torch.promote_types(plain.weight.dtype, torch.float32)
     layer.to(wide)
     for parameter, value in ((plain.weight, weight), (plain.bias, bias)):

@@ -36,7 +36,7 @@ def loading(*, device: torch.device | str, dtype: torch.dtype) -> dict[str, Any]
     return {"quantization_config": config, "device_map": {"": torch.device(device)}}
 
 
-def hold_still(model: nn.Module) -> None:
+def freeze(model: nn.Module) -> None:
     """Keep bitsandbytes from repacking weights at the first pass without gradients, as it does under AVX-512.
 
     That rounds their scales to bf16 in place: from then on the model would compute something else than before.
@@ -60,7 +60,7 @@ def dequantised(layer: Any) -> torch.Tensor:
     return weight
 
 
-def in_full(layer: Any, *, weight: torch.Tensor) -> nn.Module:
+def dequantise(layer: Any, *, weight: torch.Tensor) -> nn.Module:
     """The plain layer that stands for a 4-bit one, of the class that it was made from, with this weight [out, in]."""
     full: Any
     if layer.source_cls is Conv1D:

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 from models_core.contract.errors import BadInput
-from models_core.generation.prefix import Beginning
+from models_core.generation.prefix import Prefix
 from models_core.modeling.adapters.layers import embedding, trunk
 
 EMBEDDINGS, KEYS_VALUES = "embeddings", "keys_values"
@@ -80,7 +80,7 @@ class VirtualTokens(nn.Module):
         self.encoder = None
 
 
-def beginning(model: Any) -> Beginning | None:
+def learned_prefix(model: Any) -> Prefix | None:
     """What every row of a model (or trunk) sees to its left, or None; differentiable while its parts learn."""
     body = getattr(model, model.base_model_prefix, model)
     virtual = getattr(body, "virtual_tokens", None)
@@ -91,7 +91,7 @@ def beginning(model: Any) -> Beginning | None:
     if table.dim() == 2:
         return _computed(body, table)
     keys, values = table[:, 0, None].unbind(), table[:, 1, None].unbind()
-    return Beginning(keys=keys, values=values, shift=table.shape[-2])
+    return Prefix(keys=keys, values=values, shift=table.shape[-2])
 
 
 def count(model: Any) -> int:
@@ -140,7 +140,7 @@ def _start(body: Any, *, tokens: int, tokenizer: Any) -> Tensor:
     return table
 
 
-def _computed(body: Any, embeddings: Tensor) -> Beginning:
+def _computed(body: Any, embeddings: Tensor) -> Prefix:
     """Keys and values of virtual tokens given by embeddings [v, width]; differentiable.
 
     Nothing comes before them, so a pass over them alone gives what a pass over a whole row would.
@@ -149,7 +149,7 @@ def _computed(body: Any, embeddings: Tensor) -> Beginning:
     positions = torch.arange(len(embeddings), device=embeddings.device)[None]
     with evaluating(body):
         body(inputs_embeds=embeddings[None], position_ids=positions, past_key_values=cache, use_cache=True)
-    return Beginning.of(cache, shift=len(embeddings))
+    return Prefix.of(cache, shift=len(embeddings))
 
 
 @contextmanager
@@ -165,16 +165,16 @@ def evaluating(body: nn.Module) -> Iterator[None]:
             part.training = True
 
 
-def _stacked(model: PreTrainedModel, begun: Beginning, *, method: str) -> Tensor:
+def _stacked(model: PreTrainedModel, prefix: Prefix, *, method: str) -> Tensor:
     """[layers, 2, key heads, v, size]. Raises BadInput where layers have no keys and values, or not all alike."""
-    tensors = [*begun.keys, *begun.values]
+    tensors = [*prefix.keys, *prefix.values]
     shapes = {tuple(tensor.shape) if isinstance(tensor, Tensor) else () for tensor in tensors}
-    if len(begun.keys) != model.config.num_hidden_layers or len(shapes) != 1 or len(next(iter(shapes))) != 4:
+    if len(prefix.keys) != model.config.num_hidden_layers or len(shapes) != 1 or len(next(iter(shapes))) != 4:
         raise BadInput(
             f"The method {method} needs keys and values of one shape in every layer, and a {type(model).__name__} "
             "has none such; prompt and p_tuning need no more than embeddings."
         )
-    return torch.stack([torch.cat(pair) for pair in zip(begun.keys, begun.values, strict=True)])
+    return torch.stack([torch.cat(pair) for pair in zip(prefix.keys, prefix.values, strict=True)])
 
 
 def _encoder(method: str, table: Tensor) -> nn.Module | None:

@@ -167,7 +167,7 @@ def trainable_parameters(model: Any) -> int:
     return tuning.learning
 
 
-def described(model: Any) -> str:
+def parameter_summary(model: Any) -> str:
     """The sentence on how many numbers learn in a prepared model."""
     tuning: Tuning = model.tuning
     share = f"{tuning.learning:,} of {tuning.total:,} parameters ({tuning.learning / tuning.total:.2%})"

@@ -15,9 +15,9 @@ from transformers import AttentionInterface
 from transformers.activations import SiLUActivation
 
 from models_core.modeling.manual_autograd.fused_projections import is_low_rank, low_rank_forward, projected
-from models_core.modeling.manual_autograd.rms_norm import add_norm, rms_norm
-from models_core.modeling.manual_autograd.rope import rotate
-from models_core.modeling.manual_autograd.swiglu import gated
+from models_core.modeling.manual_autograd.rms_norm import add_rms_norm, rms_norm
+from models_core.modeling.manual_autograd.rope import apply_rope
+from models_core.modeling.manual_autograd.swiglu import swiglu
 
 NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
 ATTENTIONS = frozenset({"LlamaAttention", "MistralAttention", "Qwen2Attention"})
@@ -71,7 +71,7 @@ def _norm_forward(self: Any, hidden_states: Tensor) -> Tensor:
 
 def _mlp_forward(self: Any, x: Tensor) -> Tensor:
     gate, up = projected(x, [self.gate_proj, self.up_proj])
-    return projected(gated(gate, up), [self.down_proj])[0]
+    return projected(swiglu(gate, up), [self.down_proj])[0]
 
 
 def _layer_forward(self: Any, hidden_states: Tensor, *given: Any, rows: Tensor | None = None, **named: Any) -> Any:
@@ -91,7 +91,7 @@ def _layer_forward(self: Any, hidden_states: Tensor, *given: Any, rows: Tensor |
     attended, _ = self.self_attn(self.input_layernorm(hidden_states), **named)
     if rows is not None:
         hidden_states, attended = (states.index_select(1, rows) for states in (hidden_states, attended))
-    hidden_states, normed = add_norm(hidden_states, attended, norm.weight, eps=norm.variance_epsilon)
+    hidden_states, normed = add_rms_norm(hidden_states, attended, norm.weight, eps=norm.variance_epsilon)
     return hidden_states + self.mlp(normed)
 
 
@@ -116,7 +116,7 @@ def _attention_forward(
         return usual
     projections = projected(hidden_states, [self.q_proj, self.k_proj, self.v_proj])
     query, key, value = (part.unflatten(-1, (-1, self.head_dim)) for part in projections)
-    query, key = (rotate(part, *position_embeddings) for part in (query, key))
+    query, key = (apply_rope(part, *position_embeddings) for part in (query, key))
     attend = AttentionInterface()[self.config._attn_implementation]
     attended, _ = attend(
         self,

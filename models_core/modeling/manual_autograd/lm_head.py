@@ -1,7 +1,7 @@
 """Log-probabilities of tokens under the vocabulary's layer, by far the widest of a small model.
 
 Logits exist a chunk of tokens at a time. What the backward pass needs of them, probabilities minus one at the token, is
-kept in the model's numbers where it is small and computed again where it is not.
+kept in the model's dtype where it is small and computed again where it is not.
 """
 
 from typing import Any
@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.cpu_kernels import gradients
+from models_core.modeling.operators import operator
 
 CHUNK = 128
 """Tokens whose logits exist at once in fp32: few enough for a processor's last cache, enough for a fast product."""
-NATIVE_CHUNK = 1024
-"""The same where a compiled kernel turns logits into errors in place: fewer products, of a better shape."""
+KERNEL_CHUNK = 1024
+"""The same where a kernel computes the errors in place: fewer products, of a better shape."""
 KEPT_BYTES = 256 * 2**20
 """Up to this size the probabilities of all tokens are kept for the backward pass, else they are computed again."""
 
@@ -47,10 +47,12 @@ class _LinearLogProbs(torch.autograd.Function):
         errors: list[Tensor] = []
         directions: list[Tensor] = []
         log_probs = []
-        chunk = _chunk(weight)
+        chunk = _chunk(weight, tokens)
         for states, chosen in zip(hidden.split(chunk), tokens.split(chunk), strict=True):
             logits = torch.nn.functional.linear(states, weight, bias)
-            chosen_log_probs, error = _softmax(logits, chosen, temperature=temperature, wants_error=keeps or follows)
+            chosen_log_probs, error = softmax_errors(
+                logits, chosen, temperature=temperature, wants_error=keeps or follows
+            )
             log_probs.append(chosen_log_probs)
             if error is not None and keeps:
                 errors.append(error)
@@ -73,7 +75,7 @@ class _LinearLogProbs(torch.autograd.Function):
         if weight_learns:
             to_weight = torch.empty_like(weight) if len(tokens) else torch.zeros_like(weight)
         to_bias = torch.zeros_like(bias) if bias is not None and bias_learns else None
-        chunk = _chunk(weight)
+        chunk = _chunk(weight, tokens)
         for number, start in enumerate(range(0, len(tokens), chunk)):
             span = slice(start, start + chunk)
             states, chosen, part = hidden[span], tokens[span], factor[span]
@@ -81,7 +83,7 @@ class _LinearLogProbs(torch.autograd.Function):
                 error = kept[number]
             else:
                 logits = torch.nn.functional.linear(states, weight, bias)
-                error = _softmax(logits, chosen, temperature=ctx.temperature, wants_error=True)[1]
+                error = softmax_errors(logits, chosen, temperature=ctx.temperature, wants_error=True)[1]
             if to_hidden is not None:
                 to_hidden[span] = (error @ weight) * part
             if to_weight is not None:
@@ -92,24 +94,20 @@ class _LinearLogProbs(torch.autograd.Function):
         return to_hidden, to_weight, to_bias, None, None, None
 
 
-def _is_native(weight: Tensor) -> bool:
-    return weight.dtype == torch.bfloat16 and gradients.is_there(weight.device)
+def _chunk(weight: Tensor, tokens: Tensor) -> int:
+    """Tokens whose logits are computed at once. A kernel is asked with a weight [V, D], of the logits' dtype."""
+    is_compiled = softmax_errors.uses_kernel(weight, tokens, temperature=1.0, wants_error=True)
+    return KERNEL_CHUNK if is_compiled else CHUNK
 
 
-def _chunk(weight: Tensor) -> int:
-    return NATIVE_CHUNK if _is_native(weight) else CHUNK
+@operator
+def softmax_errors(
+    logits: Tensor, tokens: Tensor, *, temperature: float, wants_error: bool
+) -> tuple[Tensor, Tensor | None]:
+    """log softmax(logits / T) at the tokens and, where wanted, softmax minus one at the token, in the logits' dtype.
 
-
-def _softmax(logits: Tensor, tokens: Tensor, *, temperature: float, wants_error: bool) -> tuple[Tensor, Tensor | None]:
-    """The tokens' log-probabilities [N] and, where wanted, probabilities minus one at the token in the logits' numbers.
-
-    May overwrite the logits.
+    [N, V], [N] -> [N] in fp32 or wider, [N, V]. May overwrite the logits.
     """
-    if _is_native(logits):
-        from models_core.cpu_kernels.gradients.softmax_bf16 import softmax_errors
-
-        chosen = softmax_errors(logits, tokens, temperature=temperature, writes=wants_error)
-        return chosen, logits if wants_error else None
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     log_probs, powers, sums = _softmax_parts(wide if temperature == 1.0 else wide.div_(temperature), tokens)
     return log_probs, _error(powers, sums, tokens, logits.dtype) if wants_error else None

@@ -5,23 +5,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.cpu_kernels import gradients as native
+from models_core.modeling.operators import operator
 
 
+@operator
 def rms_norm(states: Tensor, weight: Tensor, *, eps: float) -> Tensor:
     """weight * x / sqrt(mean(x^2) + eps) over the last dimension: [..., D], [D] -> [..., D].
 
-    Computed in fp32 and rounded to the model's numbers before the weight comes in, as transformers does.
+    Computed in fp32 and rounded to the model's dtype before the weight comes in, as transformers does.
     """
-    output: Tensor = (_NativeNorm if native.fits(states, weight) else _RMSNorm).apply(states, weight, eps)
+    output: Tensor = _RMSNorm.apply(states, weight, eps)
     return output
 
 
-def add_norm(states: Tensor, added: Tensor, weight: Tensor, *, eps: float) -> tuple[Tensor, Tensor]:
-    """The sum x of two states, and its `rms_norm`: what stands between two blocks of a layer."""
-    if native.fits(states, added, weight):
-        both: tuple[Tensor, Tensor] = _NativeSumNorm.apply(states, added, weight, eps)
-        return both
+@operator
+def add_rms_norm(states: Tensor, added: Tensor, weight: Tensor, *, eps: float) -> tuple[Tensor, Tensor]:
+    """The sum x of two states [..., D], and `rms_norm` of it: what stands between two blocks of a layer."""
     states = states + added
     return states, rms_norm(states, weight, eps=eps)
 
@@ -45,40 +44,3 @@ class _RMSNorm(torch.autograd.Function):
         to_states = (gradient * weight.float()).sub_(unit.mul_(along)).mul_(scale).to(states.dtype)
         to_weight = product.view(-1, width).sum(0).to(weight.dtype) if ctx.needs_input_grad[1] else None
         return to_states, to_weight, None
-
-
-class _NativeNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, eps: float) -> Tensor:
-        from models_core.cpu_kernels.gradients.norm_bf16 import normalise
-
-        output, _, scales = normalise(states, weight, eps=eps)
-        ctx.save_for_backward(states, weight, scales)
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        from models_core.cpu_kernels.gradients.norm_bf16 import gradients
-
-        states, weight, scales = ctx.saved_tensors
-        to_states, to_weight = gradients(gradient.contiguous(), states, weight, scales)
-        return to_states, to_weight.to(weight.dtype) if ctx.needs_input_grad[1] else None, None
-
-
-class _NativeSumNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, states: Tensor, added: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        from models_core.cpu_kernels.gradients.norm_bf16 import normalise
-
-        output, sums, scales = normalise(states, weight, eps=eps, added=added)
-        ctx.save_for_backward(sums, weight, scales)
-        return sums, output
-
-    @staticmethod
-    def backward(ctx: Any, to_sums: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        from models_core.cpu_kernels.gradients.norm_bf16 import gradients
-
-        sums, weight, scales = ctx.saved_tensors
-        to_states, to_weight = gradients(gradient.contiguous(), sums, weight, scales, beside=to_sums.contiguous())
-        to_learned = to_weight.to(weight.dtype) if ctx.needs_input_grad[2] else None
-        return to_states, to_states, to_learned, None

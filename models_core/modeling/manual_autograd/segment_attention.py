@@ -1,9 +1,8 @@
 """Attention within segments of one long row, with a backward pass of its own.
 
-For bf16 on a processor that multiplies vectors of it, by compiled kernels that keep no weights; else by plain matrix
-products: torch's attention kernel for processors needs three times as long forwards and backwards as those at the
-lengths of chats. Scores are computed and normalised in fp32 (fp64 for an fp64 model); what is multiplied with them is
-in the model's numbers.
+By plain matrix products: torch's attention kernel for processors takes three times as long, forwards and backwards, at
+the lengths of chats. Scores are computed and normalised in fp32 (fp64 for an fp64 model); what is multiplied with them
+is in the model's dtype. A kernel of models_core.cpu_kernels that keeps no weights may take its place.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models_core.cpu_kernels import gradients as native
-from models_core.cpu_kernels.compiled import availability
+from models_core.modeling.operators import operator
 
 QUERY_BLOCK = 256
 """Queries computed together: those of a block see no key behind it, which halves the work of a long segment."""
@@ -54,18 +52,7 @@ def _blocks(segments: Sequence[Segment]) -> Iterator[_Block]:
             yield _Block(start, end, (*segment.prefixes, (segment.start, end)))
 
 
-def is_compiled(query: Tensor, key: Tensor, value: Tensor, *, beginning: tuple[Tensor, Tensor] | None = None) -> bool:
-    """Whether `segment_attention` of these goes through compiled kernels, which take segments of any length."""
-    return (
-        beginning is None
-        and native.is_there(query.device)
-        and availability.multiplies_bf16()
-        and all(tensor.dtype == torch.bfloat16 and tensor.stride(-1) == 1 for tensor in (query, key, value))
-        and key.shape == value.shape
-        and query.shape[-1] == key.shape[-1]
-    )
-
-
+@operator
 def segment_attention(
     query: Tensor,
     key: Tensor,
@@ -73,42 +60,16 @@ def segment_attention(
     *,
     segments: Sequence[Segment],
     scale: float,
-    beginning: tuple[Tensor, Tensor] | None = None,
+    prefix: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Causal attention inside every segment: [1, heads, N, d] over [1, key heads, N, d] -> [1, N, heads, d].
 
-    `beginning` holds keys and values [1, key heads, v, d] that every token sees before all others. Segments must not
+    `prefix` holds keys and values [1, key heads, v, d] that every token sees before all others. Segments must not
     overlap and must cover the row.
     """
-    output: Tensor
-    if is_compiled(query, key, value, beginning=beginning) and scale > 0:
-        output = _NativeAttention.apply(query, key, value, tuple(segments), scale)
-        return output
-    keys, values = (None, None) if beginning is None else beginning
-    output = _SegmentAttention.apply(query, key, value, keys, values, tuple(_blocks(segments)), scale)
+    keys, values = (None, None) if prefix is None else prefix
+    output: Tensor = _SegmentAttention.apply(query, key, value, keys, values, tuple(_blocks(segments)), scale)
     return output
-
-
-class _NativeAttention(torch.autograd.Function):
-    """Weights are computed again in the backward pass; one number a row and head is kept of them."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: tuple[Segment, ...], scale: float
-    ) -> Tensor:
-        from models_core.cpu_kernels.gradients.attention_bf16 import attend
-
-        output, logarithms = attend(query, key, value, segments=segments, scale=scale)
-        ctx.save_for_backward(query, key, value, output, logarithms)
-        ctx.segments, ctx.scale = segments, scale
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from models_core.cpu_kernels.gradients.attention_bf16 import gradients
-
-        grads = gradients(gradient, *ctx.saved_tensors, segments=ctx.segments, scale=ctx.scale)
-        return *grads, None, None
 
 
 class _SegmentAttention(torch.autograd.Function):
@@ -120,8 +81,8 @@ class _SegmentAttention(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        first_keys: Tensor | None,
-        first_values: Tensor | None,
+        prefix_keys: Tensor | None,
+        prefix_values: Tensor | None,
         blocks: tuple[_Block, ...],
         scale: float,
     ) -> Tensor:
@@ -137,7 +98,7 @@ class _SegmentAttention(torch.autograd.Function):
             q = torch.mul(
                 query[0, :, block.start : block.end], scale, out=query.new_empty(heads, rows, width, dtype=wide)
             )
-            k, v = _seen(key, first_keys, block), _seen(value, first_values, block)
+            k, v = _seen(key, prefix_keys, block), _seen(value, prefix_values, block)
             scores = torch.bmm(q.view(key_heads, -1, width), k.to(wide).transpose(1, 2))
             own = scores.view(key_heads, heads // key_heads, rows, -1)[..., -rows:]
             own += hidden[:rows, :rows]
@@ -145,33 +106,35 @@ class _SegmentAttention(torch.autograd.Function):
             attended = torch.bmm(weights, v).view(heads, rows, width)
             output[0, block.start : block.end] = attended.transpose(0, 1)
             kept.append(weights)
-        ctx.save_for_backward(query, key, value, first_keys, first_values, *(kept if any(ctx.needs_input_grad) else ()))
+        ctx.save_for_backward(
+            query, key, value, prefix_keys, prefix_values, *(kept if any(ctx.needs_input_grad) else ())
+        )
         ctx.blocks, ctx.scale = blocks, scale
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, first_keys, first_values, *kept = ctx.saved_tensors
+        query, key, value, prefix_keys, prefix_values, *kept = ctx.saved_tensors
         _, heads, tokens, width = query.shape
         key_heads = key.shape[1]
         # Laid out as the projections made them, so that nothing is copied on the way back to those.
         to_query = query.new_empty(1, tokens, heads, width)
         to_key, to_value = (key.new_zeros(1, tokens, key_heads, width) for _ in range(2))
-        to_first_keys, to_first_values = (
-            None if first is None else torch.zeros_like(first) for first in (first_keys, first_values)
+        to_prefix_keys, to_prefix_values = (
+            None if first is None else torch.zeros_like(first) for first in (prefix_keys, prefix_values)
         )
         for block, weights in zip(ctx.blocks, kept, strict=True):
             rows = block.end - block.start
             back = gradient[0, block.start : block.end].transpose(0, 1).reshape(key_heads, -1, width)
-            v = _seen(value, first_values, block)
-            _spread(torch.bmm(weights.transpose(1, 2), back), to_value, to_first_values, block)
+            v = _seen(value, prefix_values, block)
+            _spread(torch.bmm(weights.transpose(1, 2), back), to_value, to_prefix_values, block)
             to_scores = torch._softmax_backward_data(torch.bmm(back, v.transpose(1, 2)), weights, -1, weights.dtype)
-            q, k = _rows_of(query, block, key_heads), _seen(key, first_keys, block)
-            _spread(torch.bmm(to_scores.transpose(1, 2), q).mul_(ctx.scale), to_key, to_first_keys, block)
+            q, k = _rows_of(query, block, key_heads), _seen(key, prefix_keys, block)
+            _spread(torch.bmm(to_scores.transpose(1, 2), q).mul_(ctx.scale), to_key, to_prefix_keys, block)
             to_rows = torch.bmm(to_scores, k).mul_(ctx.scale).view(heads, rows, width)
             to_query[0, block.start : block.end] = to_rows.transpose(0, 1)
         grads = (to_query.transpose(1, 2), to_key.transpose(1, 2), to_value.transpose(1, 2))
-        return *grads, to_first_keys, to_first_values, None, None
+        return *grads, to_prefix_keys, to_prefix_values, None, None
 
 
 def _rows_of(query: Tensor, block: _Block, key_heads: int) -> Tensor:

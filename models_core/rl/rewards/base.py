@@ -62,7 +62,7 @@ class Shared:
         """[B, voices]. What the source raises in the first process is raised in all."""
         if processes.count() == 1:
             return self.source.opinions(answers)
-        said: dict[str, Any] = json.loads(distributed.agreed(json.dumps(self._asked(answers))))
+        said: dict[str, Any] = json.loads(distributed.broadcast(json.dumps(self._asked(answers))))
         if "error" in said:
             raise {"RewardFailed": RewardFailed, "BadInput": BadInput}.get(said["kind"], Stopped)(said["error"])
         return torch.tensor(said["opinions"], dtype=torch.float32)

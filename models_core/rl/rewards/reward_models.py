@@ -50,11 +50,11 @@ class Judges:
         `groups` hold one response each, `messages` their prompts. Processes share the work. Raises BadInput for an
         answer that a model cannot read.
         """
-        mine = distributed.own_rows([group.tokens for group in groups])
+        mine = distributed.rows_of_rank([group.tokens for group in groups])
         own = [groups[row] for row in mine]
         chats = [messages[row] for row in mine]
         scores = torch.cat([self._of_judge(judge, own, chats) for judge in self.members], dim=1)
-        rows = distributed.gathered(dict(zip(mine, scores.cpu(), strict=True)))
+        rows = distributed.all_gather(dict(zip(mine, scores.cpu(), strict=True)))
         return torch.stack([rows[row] for row in range(len(groups))]).to(self.device)
 
     def check_templates(self, messages: Iterable[Sequence[Message]]) -> None:

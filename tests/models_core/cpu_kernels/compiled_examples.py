@@ -3,10 +3,10 @@
 
 from numba import carray
 
-from models_core.cpu_kernels.compiled.intrinsics import exponential, floats, longs, narrow, own, share, wait, wide
-from models_core.cpu_kernels.compiled.kernel import kernel
-from models_core.cpu_kernels.compiled.reductions import largest, squares, total
-from models_core.cpu_kernels.compiled.thread_team import RESERVED
+from models_core.cpu_kernels.compiler.intrinsics import exponential, floats, longs, narrow, own, share, wait, wide
+from models_core.cpu_kernels.compiler.kernel import kernel
+from models_core.cpu_kernels.compiler.reductions import largest, squares, total
+from models_core.cpu_kernels.compiler.thread_team import RESERVED
 
 
 def convert(arguments):

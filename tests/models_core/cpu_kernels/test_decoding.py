@@ -13,13 +13,16 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from models_core.cpu_kernels.compiled import availability
 from models_core.cpu_kernels.decoding import eligibility
+from models_core.cpu_kernels.decoding.paged_batch import PagedBatch
 from models_core.generation import decoder as decoding_rows
 from models_core.generation import generate
 from models_core.generation.batch import Batch
-from models_core.generation.token_history import Place
-from models_core.generation.token_sampling import Choice, choose
+from models_core.generation.token_history import RowId
+from models_core.generation.token_sampling import SamplingOptions, sample_next
+from models_core.modeling import operators
+
+pytestmark = pytest.mark.usefixtures("bf16_products")
 
 WIDTHS = {
     "vocab_size": 150, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 2, "num_attention_heads": 6,
@@ -44,7 +47,7 @@ MODELS = {
 DRAWS = torch.Generator().manual_seed(3)
 SHARED = torch.randint(5, 140, (40,), generator=DRAWS).tolist()  # more than a page, and not whole pages
 PROMPTS = [[*SHARED, *torch.randint(5, 140, (count,), generator=DRAWS).tolist()] for count in (3, 1, 70, 20)]
-APART = [[7, 8, 9], [20], [30 + place for place in range(33)]]
+APART = [[7, 8, 9], [20], [30 + row_id for row_id in range(33)]]
 
 
 def made(name, *, dtype=torch.bfloat16):
@@ -61,18 +64,18 @@ def made(name, *, dtype=torch.bfloat16):
 
 
 def opened(model, prompts, *, samples=2, steps=80, **options):
-    places = [
-        Place(prompt=number % len(prompts), number=number // len(prompts)) for number in range(len(prompts) * samples)
+    row_ids = [
+        RowId(prompt=number % len(prompts), number=number // len(prompts)) for number in range(len(prompts) * samples)
     ]
-    begin = decoding_rows.opening(model, prompts, rows=len(places), max_new_tokens=steps, batches=1, **options)
-    return begin, places
+    begin = decoding_rows.batch_factory(model, prompts, rows=len(row_ids), max_new_tokens=steps, batches=1, **options)
+    return begin, row_ids
 
 
 def said(model, prompts, tokens, **options):
     """Logits before each of the tokens, which every row is made to say: [steps + 1, rows, V]."""
-    begin, places = opened(model, prompts, **options)
+    begin, row_ids = opened(model, prompts, **options)
     with begin as open_batch:
-        batch = open_batch(places)
+        batch = open_batch(row_ids)
         logits = [batch.logits.float()]
         for token in tokens:
             batch.advance(torch.full((len(batch),), token))
@@ -93,25 +96,35 @@ def test_logits_are_nearer_to_fp32_than_those_of_transformers_in_bf16(name, prom
     expected = by_transformers(made(name, dtype=torch.float32), prompts, tokens)
     usual = (by_transformers(made(name), prompts, tokens) - expected).pow(2).mean().sqrt()
     ours = (said(made(name), prompts, tokens) - expected).pow(2).mean().sqrt()
-    assert 0 < ours < (0.9 if availability.multiplies_bf16() else 1.3) * usual
+    assert 0 < ours < 0.9 * usual
     assert usual < 0.03 * expected.std()
 
 
-def test_models_and_machines_that_the_kernels_do_not_know_go_another_way(monkeypatch):
-    assert eligibility.fits(made("llama")) == availability.multiplies_bf16()
-    assert not eligibility.fits(made("llama", dtype=torch.float32))
+def kind_of_batch(model):
+    begin, row_ids = opened(model, PROMPTS)
+    with begin as new_batch:
+        return type(new_batch(row_ids))
+
+
+def test_models_that_the_kernels_do_not_know_are_decoded_by_torch():
+    assert eligibility.fits(made("llama"))
+    assert kind_of_batch(made("llama")) is PagedBatch
     narrow = LlamaForCausalLM(LlamaConfig(**(WIDTHS | {"head_dim": 16}))).bfloat16()
     window = MistralForCausalLM(MistralConfig(**WIDTHS, sliding_window=6)).bfloat16()
     gelu = LlamaForCausalLM(LlamaConfig(**WIDTHS, hidden_act="gelu")).bfloat16()
-    assert not any(map(eligibility.fits, (narrow, window, gelu)))
-    monkeypatch.setattr(availability, "multiplies_bf16", lambda: False)
-    begin, places = opened(made("llama"), PROMPTS)
-    with begin as open_batch:
-        assert type(open_batch(places)) is Batch
-    begin, places = opened(made("llama"), PROMPTS)
-    monkeypatch.undo()
-    with begin as open_batch:
-        assert (type(open_batch(places)) is Batch) != availability.multiplies_bf16()
+    assert not any(map(eligibility.fits, (made("llama", dtype=torch.float32), narrow, window, gelu)))
+    assert kind_of_batch(narrow) is Batch
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3"])
+def test_without_the_kernel_torch_decodes_nearly_as_near_to_fp32(name):
+    tokens = list(range(60, 110))
+    expected = by_transformers(made(name, dtype=torch.float32), PROMPTS, tokens)
+    usual = (by_transformers(made(name), PROMPTS, tokens) - expected).pow(2).mean().sqrt()
+    with operators.without_kernels("decoder"):
+        assert kind_of_batch(made(name)) is Batch
+        ours = (said(made(name), PROMPTS, tokens) - expected).pow(2).mean().sqrt()
+    assert 0 < ours < 1.3 * usual
 
 
 def drawn(model, prompts=PROMPTS, **options):
@@ -121,15 +134,13 @@ def drawn(model, prompts=PROMPTS, **options):
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.7}, {"temperature": 0.0}, {"top_p": 0.9}])
 def test_exact_answers_are_the_same_to_the_bit_in_any_batch_and_on_any_number_of_threads(how):
-    """Without the kernels, for one size of batch alone."""
-    together = drawn(made("qwen2"), exact=True, **how)
-    size = 3 if availability.multiplies_bf16() else 8
-    assert drawn(made("qwen2"), exact=True, batch_size=size, **how) == together
+    together = drawn(made("qwen2"), batch_invariant=True, **how)
+    assert drawn(made("qwen2"), batch_invariant=True, batch_size=3, **how) == together
     threads = torch.get_num_threads()
     try:
-        torch.set_num_threads(2 if availability.multiplies_bf16() else threads)
-        (alone,) = drawn(made("qwen2"), only=[2], exact=True, **how)[2:3]
-        backwards = drawn(made("qwen2"), list(reversed(PROMPTS)), only=[0], exact=True, **how)[0]
+        torch.set_num_threads(threads + 1)
+        (alone,) = drawn(made("qwen2"), only=[2], batch_invariant=True, **how)[2:3]
+        backwards = drawn(made("qwen2"), list(reversed(PROMPTS)), only=[0], batch_invariant=True, **how)[0]
     finally:
         torch.set_num_threads(threads)
     assert alone == together[2]
@@ -142,30 +153,32 @@ def test_exact_answers_are_the_same_to_the_bit_in_any_batch_and_on_any_number_of
 @pytest.mark.parametrize(
     "how",
     [
-        Choice(temperature=1.0), Choice(temperature=0.6), Choice(temperature=0.0), Choice(temperature=1.0, top_k=5),
-        Choice(temperature=1.0, top_p=0.5), Choice(temperature=1.0, repetition_penalty=1.3),
+        SamplingOptions(temperature=1.0),
+        SamplingOptions(temperature=0.6),
+        SamplingOptions(temperature=0.0),
+        SamplingOptions(temperature=1.0, top_k=5),
+        SamplingOptions(temperature=1.0, top_p=0.5),
+        SamplingOptions(temperature=1.0, repetition_penalty=1.3),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("name", ["llama", "llama-biased"])
 def test_draws_and_their_chances_are_those_of_the_logits(name, how):
-    begin, places = opened(made(name), PROMPTS, samples=12)
+    begin, row_ids = opened(made(name), PROMPTS, samples=12)
     with begin as open_batch:
-        batch = open_batch(places)
+        batch = open_batch(row_ids)
         for uniforms in (
             torch.rand(48, dtype=torch.float64, generator=DRAWS),
             torch.zeros(48),
             torch.ones(48) - 2**-24,
         ):
-            tokens, chances = batch.draw(uniforms, how)
-            expected, logprobs = choose(batch.logits, batch.seen, uniforms, how)
+            tokens, found = batch.sample(uniforms, how)
+            expected, logprobs = sample_next(batch.logits, batch.token_ids, uniforms, how)
             assert (tokens == expected).float().mean() > 0.97  # sums are taken in another order
             scores = (batch.logits.float() / (how.temperature or 1.0)).log_softmax(-1)
             if how.is_plain:
-                torch.testing.assert_close(
-                    chances.float(), scores.gather(1, tokens[:, None])[:, 0], atol=2e-5, rtol=1e-5
-                )
+                torch.testing.assert_close(found.float(), scores.gather(1, tokens[:, None])[:, 0], atol=2e-5, rtol=1e-5)
             same = tokens == expected
-            torch.testing.assert_close(chances[same].float(), logprobs[same].float(), atol=2e-5, rtol=1e-5)
+            torch.testing.assert_close(found[same].float(), logprobs[same].float(), atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3"])
@@ -174,7 +187,7 @@ def test_values_are_those_of_the_states_that_the_tokens_are_drawn_from(name):
     weight = torch.randn(WIDTHS["hidden_size"], generator=torch.Generator().manual_seed(1))
     answers = generate.sample(
         made(name), PROMPTS, samples=2, max_new_tokens=40, stop_ids=list(range(3, 12)), seed=0, batch_size=8,
-        worth=lambda states: states.float() @ weight,
+        value_head=lambda states: states.float() @ weight,
     )  # fmt: skip
     assert len({len(answer.ids) for own in answers for answer in own}) > 3
     ours, usual = [], []
@@ -189,25 +202,23 @@ def test_values_are_those_of_the_states_that_the_tokens_are_drawn_from(name):
             ours.append(torch.tensor(answer.values) - wide)
             usual.append(narrow - wide)
     worst = torch.cat(usual).pow(2).mean().sqrt()
-    assert 0 < torch.cat(ours).pow(2).mean().sqrt() < (0.9 if availability.multiplies_bf16() else 1.3) * worst
+    assert 0 < torch.cat(ours).pow(2).mean().sqrt() < 0.9 * worst
 
 
 def test_rows_that_leave_disturb_no_other():
     tokens = list(range(60, 100))
     whole = said(made("llama"), PROMPTS, tokens)
-    begin, places = opened(made("llama"), PROMPTS)
+    begin, row_ids = opened(made("llama"), PROMPTS)
     with begin as open_batch:
-        batch = open_batch(places)
+        batch = open_batch(row_ids)
         kept = torch.arange(8)
         for step, token in enumerate(tokens):
             if step % 7 == 3 and len(batch) > 1:
                 over = [row == step % len(batch) for row in range(len(batch))]
-                kept = kept[batch.drop(over)]
-                assert [place.prompt for place in batch.places] == [places[row].prompt for row in kept.tolist()]
+                kept = kept[batch.remove_finished(over)]
+                assert [row_id.prompt for row_id in batch.row_ids] == [row_ids[row].prompt for row in kept.tolist()]
             batch.advance(torch.full((len(batch),), token))
-            torch.testing.assert_close(batch.logits.float(), whole[step + 1][kept], atol=0.05, rtol=0.05)
-            if availability.multiplies_bf16():
-                assert torch.equal(batch.logits, whole[step + 1][kept])
+            assert torch.equal(batch.logits, whole[step + 1][kept])
 
 
 def test_beams_become_each_other_in_the_middle_of_a_page():
@@ -228,5 +239,4 @@ def test_a_model_that_is_let_go_answers_the_same_and_leaves_no_weight_behind():
     model = made("llama")
     usual = drawn(model)
     assert drawn(model, release=True) == usual
-    if availability.multiplies_bf16():
-        assert model.model.layers[1].mlp.down_proj.weight.numel() == 0
+    assert model.model.layers[1].mlp.down_proj.weight.numel() == 0

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 from models_core.contract.errors import Stopped
 from models_core.contract.stopping import StopSignal
 from models_core.generation import generate
-from models_core.generation.token_sampling import draw
+from models_core.generation.token_sampling import sample_tokens
 from tests.models_core.tiny import make_tiny_model
 
 BEGINNING = [1, 87, 85, 71, 84, 201, 74, 75, 40]  # long enough to be computed once for all prompts
@@ -56,13 +56,13 @@ def test_logprobs_are_those_of_a_full_forward_pass(model, prompts, temperature):
             torch.testing.assert_close(torch.tensor(answer.logprobs), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("exact", [False, True])
-def test_values_are_those_of_the_states_that_the_tokens_are_drawn_from(model, exact):
+@pytest.mark.parametrize("batch_invariant", [False, True])
+def test_values_are_those_of_the_states_that_the_tokens_are_drawn_from(model, batch_invariant):
     """In rows of a prompt and of none, that end at different times; the first token's state is the prompt's last."""
     weight = torch.randn(model.config.hidden_size, generator=torch.Generator().manual_seed(1))
     stops = [answer.ids[4] for (answer,) in run(model, SHARING)[:2]]
-    how = {"samples": 2, "stop_ids": stops, "exact": exact}
-    answers = run(model, SHARING, worth=lambda states: states @ weight, **how)
+    how = {"samples": 2, "stop_ids": stops, "batch_invariant": batch_invariant}
+    answers = run(model, SHARING, value_head=lambda states: states @ weight, **how)
     assert answers != run(model, SHARING, **how)
     assert [[answer.ids for answer in own] for own in answers] == [
         [answer.ids for answer in own] for own in run(model, SHARING, **how)
@@ -100,7 +100,7 @@ def test_rows_that_end_leave_and_the_others_go_on_undisturbed(model):
     reasons = []
     for own, whole in zip(ended, endless, strict=True):
         for answer, same in zip(own, whole, strict=True):
-            first = next(place for place, token in enumerate(same.ids) if token in stops)
+            first = next(row_id for row_id, token in enumerate(same.ids) if token in stops)
             assert answer.ids == same.ids[: first + 1]
             assert answer.finish_reason == "stop"
             reasons.append(first)
@@ -144,7 +144,7 @@ def test_draws_follow_the_distribution():
     probabilities = torch.tensor([0.5, 0.0, 0.3, 0.2])
     count = 100_000
     uniforms = torch.from_numpy(numpy.random.default_rng(0).random(count))
-    tokens, logprobs = draw(probabilities.log().expand(count, -1), uniforms, temperature=1.0)
+    tokens, logprobs = sample_tokens(probabilities.log().expand(count, -1), uniforms, temperature=1.0)
     seen = torch.bincount(tokens, minlength=4) / count
     torch.testing.assert_close(seen, probabilities, atol=0.006, rtol=0)
     torch.testing.assert_close(logprobs, probabilities.log()[tokens])
@@ -153,7 +153,7 @@ def test_draws_follow_the_distribution():
 def test_a_draw_inverts_the_running_sum_across_blocks():
     """600 equal tokens, three blocks: the number u falls on token floor(600 u)."""
     uniforms = torch.tensor([0.0, 0.4999, 0.5001, 0.9999999999999999], dtype=torch.float64)
-    tokens, logprobs = draw(torch.zeros(4, 600), uniforms, temperature=1.0)
+    tokens, logprobs = sample_tokens(torch.zeros(4, 600), uniforms, temperature=1.0)
     assert tokens.tolist() == [0, 299, 300, 599]
     torch.testing.assert_close(logprobs.exp(), torch.full((4,), 1 / 600))
 
@@ -161,7 +161,7 @@ def test_a_draw_inverts_the_running_sum_across_blocks():
 def test_a_token_without_weight_is_never_drawn():
     logits = torch.full((3, 700), -torch.inf)
     logits[:, [300, 301]] = 0.0
-    tokens, _ = draw(logits, torch.tensor([0.0, 0.5, 1 - 1e-16], dtype=torch.float64), temperature=1.0)
+    tokens, _ = sample_tokens(logits, torch.tensor([0.0, 0.5, 1 - 1e-16], dtype=torch.float64), temperature=1.0)
     assert tokens.tolist() == [300, 301, 301]
 
 
@@ -170,7 +170,7 @@ LADDER = torch.tensor([[0.1, 0.4, 0.2, 0.3]]).log()
 
 def drawn_set(**options):
     uniforms = torch.linspace(0, 1 - 1e-9, 500, dtype=torch.float64)
-    tokens, logprobs = draw(LADDER.expand(500, -1), uniforms, **options)
+    tokens, logprobs = sample_tokens(LADDER.expand(500, -1), uniforms, **options)
     return {token: round(logprob.exp().item(), 4) for token, logprob in zip(tokens.tolist(), logprobs, strict=True)}
 
 

@@ -64,8 +64,8 @@ def test_a_tokenizer_without_template_gets_a_plain_one():
 
 
 def spoken(tokenizer, messages, **options):
-    prompt = chat.fit_prompt(tokenizer, messages, with_spoken=True, **{"max_tokens": 1000} | options)
-    return tokenizer.decode([prompt.ids[place] for place in prompt.spoken]), prompt
+    prompt = chat.fit_prompt(tokenizer, messages, with_assistant_positions=True, **{"max_tokens": 1000} | options)
+    return tokenizer.decode([prompt.ids[place] for place in prompt.assistant_positions]), prompt
 
 
 def test_what_the_assistant_said_in_a_prompt_is_found_with_the_token_that_ends_it(tokenizer):

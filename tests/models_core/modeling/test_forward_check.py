@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from models_core.generation import generate, llama
+from models_core.generation import generate, llama_forward
 from models_core.modeling import families, forward, forward_check, packing
 from models_core.modeling.loading import load_policy
 from models_core.modeling.manual_autograd import install
@@ -44,8 +44,8 @@ def test_a_packed_forward_that_differs_is_given_up_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_tiny_model(tmp_path / "model")
-    usual = install.rotate
-    monkeypatch.setattr(install, "rotate", lambda states, cosine, sine: usual(states, cosine, sine * 0.9))
+    usual = install.apply_rope
+    monkeypatch.setattr(install, "apply_rope", lambda states, cosine, sine: usual(states, cosine, sine * 0.9))
     model = load(folder)
     with torch.no_grad():
         found = forward.response_log_probs(model, pack(GROUPS))
@@ -81,8 +81,8 @@ def test_it_is_done_once_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_decoding_that_differs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_tiny_model(tmp_path / "model")
-    usual = llama.Llama._rotation
-    monkeypatch.setattr(llama.Llama, "_rotation", lambda self, hidden, at: usual(self, hidden, at * 2))
+    usual = llama_forward.LlamaForward._rotation
+    monkeypatch.setattr(llama_forward.LlamaForward, "_rotation", lambda self, hidden, at: usual(self, hidden, at * 2))
     model = load(folder)
     prompts = [[5, 6, 7, 8, 9], [20, 21]]
     answers = generate.sample(

@@ -99,7 +99,7 @@ def test_layers_computed_twice_have_the_same_gradients_under_lora(tmp_path: Path
     for twice in (False, True):
         model = prepared(folder, "lora", dtype=torch.float32)
         if twice:
-            memory.compute_layers_twice(model)
+            memory.checkpoint_activations(model)
         found.append(gradients_of(hidden_states(trunk(model), pack(GROUPS, sharing="always")), model))
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient, found[1][name], rtol=0, atol=1e-7, msg=name)

@@ -49,7 +49,9 @@ def test_plain_transformers_reads_the_same_scores_from_a_padded_batch(base, meth
     prompt = chat.encode_prompt(tokenizer, MESSAGES, max_tokens=100)
     responses = [chat.encode_response(tokenizer, text) for text in ("a", "a longer answer", "")]
     (before,) = group_logits(model, [Group(prompt, responses)], budget=1000, device="cpu")
-    loading.save_reward_model(tmp_path / "rm", adapters.settled(model), tokenizer, reward_shift=1.5, reward_scale=2)
+    loading.save_reward_model(
+        tmp_path / "rm", adapters.merge_adapters(model), tokenizer, reward_shift=1.5, reward_scale=2
+    )
 
     ours = loading.load_reward_model(tmp_path / "rm", **CPU)
     assert loading.reward_scale(ours) == (1.5, 2.0)

@@ -11,7 +11,7 @@ from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.loading import load_policy
 from models_core.modeling.manual_autograd import install
 from models_core.modeling.manual_autograd.rms_norm import rms_norm
-from models_core.modeling.manual_autograd.rope import rotate
+from models_core.modeling.manual_autograd.rope import apply_rope
 from models_core.modeling.packing import PACKED_ATTENTION, Group, attention_by, check, hidden_states, pack
 from models_core.training import memory
 from tests.models_core.tiny import make_tiny_model
@@ -38,7 +38,7 @@ def test_rotation_equals_that_of_transformers_in_value_and_gradient() -> None:
     angles = torch.randn(1, 7, 4, dtype=torch.float64).repeat(1, 1, 2)
     cosine, sine = angles.cos(), angles.sin()
     plain, _ = apply_rotary_pos_emb(states, states, cosine, sine, unsqueeze_dim=2)
-    ours = rotate(states, cosine, sine)
+    ours = apply_rope(states, cosine, sine)
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
     direction = torch.randn_like(states)
     torch.testing.assert_close(
@@ -100,7 +100,7 @@ def test_layers_computed_twice_have_the_same_gradients(tmp_path: Path) -> None:
     for twice in (False, True):
         model: Any = load_policy(folder, device="cpu", dtype=torch.float32)
         if twice:
-            memory.compute_layers_twice(model)
+            memory.checkpoint_activations(model)
         check(trunk(model))
         calls: list[int] = []
         model.model.layers[0].mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
@@ -125,7 +125,7 @@ def test_some_tokens_alone_have_the_states_and_gradients_they_have_among_all(
     for alone in (False, True):
         model: Any = load_policy(folder, device="cpu", dtype=dtype)
         if twice:
-            memory.compute_layers_twice(model)
+            memory.checkpoint_activations(model)
         states = hidden_states(trunk(model), packed, rows=rows) if alone else hidden_states(trunk(model), packed)[rows]
         (states * torch.randn(states.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
         gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}

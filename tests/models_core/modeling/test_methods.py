@@ -82,8 +82,8 @@ def test_the_number_of_parameters_by_hand(method: str, numbers: int, llama: Path
     assert adapters.trainable_parameters(model) == numbers
     total = sum(weight.numel() for weight in model.parameters())
     said = f"LlamaForCausalLM: the method {method} trains {numbers:,} of {total:,} parameters ({numbers / total:.2%})."
-    assert adapters.described(model) == said
-    assert adapters.trainable_parameters(adapters.settled(model)) == numbers
+    assert adapters.parameter_summary(model) == said
+    assert adapters.trainable_parameters(adapters.merge_adapters(model)) == numbers
 
 
 @pytest.mark.parametrize("method", ["lora", "adapter", "ia3", "qlora"])
@@ -139,7 +139,7 @@ def test_trained_weights_cannot_be_turned_off(method: str, base: Path) -> None:
 def test_a_settled_model_computes_the_same(method: str, base: Path) -> None:
     model = prepared(base, method)
     learned = states(model)
-    model = adapters.settled(model)
+    model = adapters.merge_adapters(model)
     torch.testing.assert_close(states(model), learned, rtol=1e-5, atol=1e-5)
     names = [name for name, _ in model.named_parameters()]
     assert not any("lora" in name or "ia3" in name or "encoder" in name for name in names), names
@@ -153,7 +153,7 @@ def test_merging_in_bf16_keeps_what_bf16_would_lose(method: str, base: Path) -> 
     with torch.no_grad():
         for name, weight in adapters.trainable(model).items():
             weight.fill_(1.0078125 if "ia3" in name else 0.001)
-    model = adapters.settled(model)
+    model = adapters.merge_adapters(model)
     start = plain(base).state_dict()
     assert model.exact_weights
     for name, exact in model.exact_weights.items():
@@ -176,7 +176,7 @@ def test_a_second_training_builds_on_the_exact_weights_of_the_first(llama: Path,
             for weight in adapters.trainable(model).values():
                 weight.fill_(0.004)
         source = tmp_path / str(number) / "model"
-        loading.save_policy(source, adapters.settled(model), tokenizer)
+        loading.save_policy(source, adapters.merge_adapters(model), tokenizer)
     first, last = (plain(folder, dtype=torch.float32).state_dict() for folder in (llama, source))
     name = "model.layers.0.self_attn.q_proj.weight"
     # Rank 2, alpha 4: each round adds 2 * 2 * 0.004 * 0.004, and 0.004 is 0.00399780 in bf16.

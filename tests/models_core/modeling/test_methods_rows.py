@@ -133,7 +133,7 @@ def test_gradient_checkpointing_changes_nothing(method: str, base: Path) -> None
     found = []
     for checkpointing in (False, True):
         if checkpointing:
-            memory.compute_layers_twice(model)
+            memory.checkpoint_activations(model)
         hidden_states(trunk(model), pack(GROUPS, sharing="always")).pow(2).sum().backward()
         found.append({name: weight.grad.clone() for name, weight in adapters.trainable(model).items()})
         model.zero_grad()

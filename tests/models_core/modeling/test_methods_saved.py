@@ -39,7 +39,7 @@ def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Any:
 
 def saved(base: Path, run: Path, method: str, *, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Save a settled policy as a run does; returns what it computes."""
-    model = adapters.settled(prepared(base, method, dtype=dtype))
+    model = adapters.merge_adapters(prepared(base, method, dtype=dtype))
     loading.save_policy(run / "model", model, loading.load_tokenizer(base))
     (run / "run.json").write_text("{}")
     return states(model)
@@ -61,7 +61,7 @@ def test_a_policy_computes_the_same_bits_after_reloading(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_reward_model_gives_the_same_scores_after_reloading(method: str, base: Path, tmp_path: Path) -> None:
-    model = adapters.settled(prepared(base, method, dtype=torch.bfloat16, reward=True))
+    model = adapters.merge_adapters(prepared(base, method, dtype=torch.bfloat16, reward=True))
     before = group_logits(model, ROWS, budget=1000, device="cpu")
     tokenizer = loading.load_tokenizer(base)
     loading.save_reward_model(tmp_path / "run" / "model", model, tokenizer, reward_shift=0.5, reward_scale=2.0)
@@ -141,7 +141,7 @@ def test_another_method_on_top_keeps_the_first_ones_part(first: str, further: st
             # As keys and values, the virtual tokens are no longer computed with the rest.
             torch.testing.assert_close(states(model), before, rtol=1e-5, atol=1e-5)
     after = states(model)
-    model = adapters.settled(model)
+    model = adapters.merge_adapters(model)
     settled = states(model)
     torch.testing.assert_close(settled, after, rtol=1e-4, atol=1e-5)
     loading.save_policy(tmp_path / "second" / "model", model, loading.load_tokenizer(base))
@@ -163,7 +163,7 @@ def test_a_reward_model_starts_from_a_policy_with_its_adapter(method: str, base:
     cut = loading.new_reward_model(tmp_path / "run", **given, trunk_layers=1)
     adapters.prepare(cut, parse(SFTConfig, {"method": "last_n", **SMALL}), tokenizer=None)
     first = states(cut)
-    loading.save_reward_model(tmp_path / "cut" / "model", adapters.settled(cut), loading.load_tokenizer(base))
+    loading.save_reward_model(tmp_path / "cut" / "model", adapters.merge_adapters(cut), loading.load_tokenizer(base))
     again = loading.load_reward_model(tmp_path / "cut" / "model", device="cpu", dtype=torch.float32)
     assert torch.equal(states(again), first)
 
@@ -176,7 +176,9 @@ def test_plain_transformers_raises_rather_than_load_the_base_model_for_a_tuned_o
     started = loading.new_reward_model(base, device="cpu", dtype=torch.float32, seed=0)
     settings = parse(SFTConfig, SMALL | {"method": method})
     model = adapters.prepare(started, settings, tokenizer=loading.load_tokenizer(base))
-    loading.save_reward_model(tmp_path / "reward" / "model", adapters.settled(model), loading.load_tokenizer(base))
+    loading.save_reward_model(
+        tmp_path / "reward" / "model", adapters.merge_adapters(model), loading.load_tokenizer(base)
+    )
     for kind, name in (
         (AutoModelForCausalLM, "policy"),
         (AutoModelForSequenceClassification, "reward"),

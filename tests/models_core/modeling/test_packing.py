@@ -68,7 +68,7 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
     assert packed.layout.prefixes == [(), (0,), (0, 1), (0, 1), (0,), (0,), (0,)]
     assert packed.ids[0, packed.predictors].tolist() == [6, 9, 6, 20, 21, 22, 7]
     assert packed.ids[0, packed.ends].tolist() == [10, 11, 23, 8]
-    assert packed.places(torch.tensor([0, 1, 1, 3]), torch.tensor([8, 8, 9, 9])).tolist() == [8, 8, 14, 21]
+    assert packed.indices(torch.tensor([0, 1, 1, 3]), torch.tensor([8, 8, 9, 9])).tolist() == [8, 8, 14, 21]
 
 
 def test_little_or_nothing_alike_is_not_shared() -> None:
@@ -88,7 +88,7 @@ def test_a_shared_beginning_changes_neither_states_nor_gradients(model: Any, mon
         packed = pack(BEGUN, sharing="always")
         assert packed.shared == (9 if least == 8 else 0)
         states = hidden_states(trunk(model), packed)
-        predicting, last = states[packed.predictors], states[packed.places(torch.tensor([3]), torch.tensor([9]))]
+        predicting, last = states[packed.predictors], states[packed.indices(torch.tensor([3]), torch.tensor([9]))]
         predicting.pow(3).sum().add(last.pow(2).sum()).backward()
         found.append((predicting.detach(), last.detach(), [weight.grad for weight in model.parameters()]))
     torch.testing.assert_close(found[0][:2], found[1][:2], rtol=0, atol=1e-10)
@@ -211,11 +211,9 @@ def test_attention_and_its_gradient_equal_the_plain_formula(ahead: int, monkeypa
     layout = packing.Layout([3, 2, 4, 5], [(), (0,), (0, 1), ()])
     query, key, value = (torch.randn(1, heads, 14, 8, dtype=torch.float64, requires_grad=True) for heads in (4, 2, 2))
     first_keys, first_values = (torch.randn(1, 2, ahead, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    beginning = (first_keys, first_values) if ahead else None
-    learning = [query, key, value, *(beginning or ())]
-    ours = segment_attention.segment_attention(
-        query, key, value, segments=layout.segments, scale=0.3, beginning=beginning
-    )
+    prefix = (first_keys, first_values) if ahead else None
+    learning = [query, key, value, *(prefix or ())]
+    ours = segment_attention.segment_attention(query, key, value, segments=layout.segments, scale=0.3, prefix=prefix)
 
     visible = torch.zeros(14, ahead + 14, dtype=torch.bool)
     visible[:, :ahead] = True
@@ -231,7 +229,7 @@ def test_attention_and_its_gradient_equal_the_plain_formula(ahead: int, monkeypa
 
     direction = torch.randn_like(plain)
     expected = torch.autograd.grad((plain * direction).sum(), learning)
-    kernel = packing._kernel_attention(query, key, value, layout=layout, scale=0.3, beginning=beginning)
+    kernel = packing._torch_attention(query, key, value, layout=layout, scale=0.3, prefix=prefix)
     for found in (ours, kernel):
         torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
         gradients = torch.autograd.grad((found * direction).sum(), learning)

@@ -143,8 +143,8 @@ def test_what_a_user_types_adds_no_control_token_to_a_chat(kind, text):
     ]
     plain, typed = (chat.encode_prompt(tokenizer, turns, max_tokens=10_000) for turns in chats)
     assert control(tokenizer, typed) == control(tokenizer, plain)
-    with_spoken = chat.fit_prompt(tokenizer, chats[1], max_tokens=10_000, with_spoken=True)
-    assert control(tokenizer, with_spoken.ids) == control(tokenizer, plain)
+    with_assistant_positions = chat.fit_prompt(tokenizer, chats[1], max_tokens=10_000, with_assistant_positions=True)
+    assert control(tokenizer, with_assistant_positions.ids) == control(tokenizer, plain)
 
 
 @PROPERTY
@@ -177,8 +177,8 @@ def test_the_token_that_ends_a_turn_is_the_templates(kind):
     ends = chat.eos_ids(object(), tokenizer)
     assert ends == tuple(dict.fromkeys([chat.end_id(tokenizer), tokenizer.eos_token_id]))
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
-    prompt = chat.fit_prompt(tokenizer, turns, max_tokens=1000, with_spoken=True)
-    said = [prompt.ids[place] for place in prompt.spoken]
+    prompt = chat.fit_prompt(tokenizer, turns, max_tokens=1000, with_assistant_positions=True)
+    said = [prompt.ids[place] for place in prompt.assistant_positions]
     is_written = name != "wordpiece"  # whose template ends no turn
     assert (said[-1] == chat.end_id(tokenizer)) is is_written
     assert tokenizer.decode(said[:-1] if is_written else said).strip() == "b"

@@ -54,7 +54,7 @@ def encoded(tokenizer: Any, messages: tuple[Message, ...], response: str, **sett
 
 
 def learned(tokenizer: Any, example: Example) -> str:
-    return tokenizer.decode([example.prompt[place] for place in example.spoken] + example.response)
+    return tokenizer.decode([example.prompt[place] for place in example.assistant_positions] + example.response)
 
 
 def test_the_final_response_alone_is_learned_or_all_the_assistant_said(tokenizer: Any) -> None:
@@ -74,7 +74,7 @@ def explicit_loss(network: Any, examples: list[Example], settings: SFTConfig) ->
         ids = torch.tensor([*example.prompt, *example.response])
         losses = functional.cross_entropy(network(input_ids=ids[None]).logits[0, :-1], ids[1:], reduction="none")
         is_learned = torch.zeros(len(ids), dtype=torch.bool)
-        is_learned[[*example.spoken, *range(len(example.prompt), len(ids))]] = True
+        is_learned[[*example.assistant_positions, *range(len(example.prompt), len(ids))]] = True
         learned_losses.append(losses[is_learned[1:]])
         lm_losses.append(losses if settings.lm_scope == "row" else losses[~is_learned[1:]])
     return torch.cat(learned_losses).mean() + settings.lm_coef * torch.cat(lm_losses).mean()

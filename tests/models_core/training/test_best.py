@@ -21,7 +21,7 @@ LOSSES = [5.0, 3.0, 4.0, 2.0, 2.5, float("nan"), 2.0, 9.0]
 @pytest.fixture(autouse=True)
 def _no_description(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one weight below was prepared by no method and lies in no file."""
-    monkeypatch.setattr(loop, "described", lambda _: "one weight")
+    monkeypatch.setattr(loop, "parameter_summary", lambda _: "one weight")
     monkeypatch.setattr(loop, "on_disk", lambda _: {})
 
 
@@ -50,7 +50,7 @@ class Run:
             self.seen.append(step)
             self.stop.requested = step == self.stop_at
             self.training.between_steps(step, total=len(PLAN))
-        return self.training.take_best()
+        return self.training.load_best()
 
 
 def test_the_best_weights_are_the_result(tmp_path: Path) -> None:

@@ -180,9 +180,9 @@ def test_rows_are_shared_out_by_their_tokens(monkeypatch: pytest.MonkeyPatch) ->
     lengths = [5, 9, 1, 3]
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    assert distributed.shares(lengths, budget=9) == [([1], 1.0, True)]
+    assert distributed.micro_batches_for_rank(lengths, budget=9) == [([1], 1.0, True)]
     monkeypatch.setenv("RANK", "1")
-    assert distributed.shares(lengths, budget=9) == [([0, 3, 2], 1.0, True)]
+    assert distributed.micro_batches_for_rank(lengths, budget=9) == [([0, 3, 2], 1.0, True)]
 
 
 def test_a_process_without_rows_computes_some_that_count_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_a_process_without_rows_computes_some_that_count_nothing(monkeypatch: py
     found = []
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
-        found.append(distributed.shares([4, 2], budget=100))
+        found.append(distributed.micro_batches_for_rank([4, 2], budget=100))
     assert found == [[([0], 1.0, True)], [([1], 1.0, True)], [([1], 0.0, True)]]
 
 

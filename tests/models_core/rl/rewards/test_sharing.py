@@ -23,7 +23,7 @@ def as_process(monkeypatch):
                 said.append(text)
             return said[-1]
 
-        monkeypatch.setattr(base.distributed, "agreed", agreed)
+        monkeypatch.setattr(base.distributed, "broadcast", agreed)
 
     return become
 

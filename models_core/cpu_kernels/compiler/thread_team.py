@@ -3,8 +3,8 @@
 PyTorch's wheels for Linux bring GNU's OpenMP library, whose entry `GOMP_parallel` any function may go through (LLVM's
 and Intel's libraries offer it too). Where it is not found, one thread does it all.
 
-A kernel gets the address of 64-bit numbers. The first RESERVED are for `values.own`: how to ask which thread one is,
-how many there are, and how to wait for the others; the rest are the caller's.
+A kernel gets the address of 64-bit numbers. The first RESERVED are for `intrinsics.own`: how to ask which thread this
+is, how many there are, and how to wait for the others; the rest are the caller's.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from functools import cache
 import numpy
 import torch
 
-from models_core.cpu_kernels.compiled.kernel import Kernel
+from models_core.cpu_kernels.compiler.kernel import Kernel
 
 RESERVED = 3
 

@@ -16,9 +16,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from models_core.cpu_kernels.compiled.aligned_memory import LINE
-from models_core.cpu_kernels.compiled.intrinsics import F32, I8, I32, I64
-from models_core.cpu_kernels.compiled.kernel import part
+from models_core.cpu_kernels.compiler.aligned_memory import LINE
+from models_core.cpu_kernels.compiler.intrinsics import F32, I8, I32, I64
+from models_core.cpu_kernels.compiler.kernel import part
 
 LANES = 16
 VECTORS = 2

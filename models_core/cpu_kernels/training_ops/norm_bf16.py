@@ -6,16 +6,17 @@ N rows of width D. A row is widened into its thread's scratch; sums over it are 
 # These functions are typed by numba, from the calls in which they are compiled.
 
 import math
+from typing import Any
 
 import torch
 from numba import carray
 from numpy import float32
 from torch import Tensor
 
-from models_core.cpu_kernels.compiled.intrinsics import floats, halves, narrow, own, share, wide
-from models_core.cpu_kernels.compiled.kernel import kernel
-from models_core.cpu_kernels.compiled.reductions import BLOCK, squares, total
-from models_core.cpu_kernels.compiled.thread_team import RESERVED, Call
+from models_core.cpu_kernels.compiler.intrinsics import floats, halves, narrow, own, share, wide
+from models_core.cpu_kernels.compiler.kernel import kernel
+from models_core.cpu_kernels.compiler.reductions import BLOCK, squares, total
+from models_core.cpu_kernels.compiler.thread_team import RESERVED, Call
 
 (ROWS, WIDTH, PADDED, EPSILON, SCRATCH, WEIGHT, SCALES, STATES, ADDED, SUMS, OUT, GRADIENT, BESIDE, TO_STATES,
  TO_WEIGHT) = range(RESERVED, RESERVED + 15)  # fmt: skip
@@ -129,3 +130,42 @@ def _scratch(states: Tensor) -> tuple[int, int, Tensor]:
     width = states.shape[-1]
     padded = -(-width // BLOCK) * BLOCK
     return width, padded, torch.empty(torch.get_num_threads(), 2 * padded)
+
+
+def rms_norm(states: Tensor, weight: Tensor, *, eps: float) -> Tensor:
+    """weight * x / sqrt(mean(x^2) + eps): [..., D], [D] -> [..., D], with its gradient."""
+    return _RMSNorm.apply(states, weight, eps)
+
+
+def add_rms_norm(states: Tensor, added: Tensor, weight: Tensor, *, eps: float) -> tuple[Tensor, Tensor]:
+    """The sum of two states and its `rms_norm`, [..., D] each, with their gradients."""
+    return _AddRMSNorm.apply(states, added, weight, eps)
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, eps: float) -> Tensor:
+        output, _, scales = normalise(states, weight, eps=eps)
+        ctx.save_for_backward(states, weight, scales)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        states, weight, scales = ctx.saved_tensors
+        to_states, to_weight = gradients(gradient.contiguous(), states, weight, scales)
+        return to_states, to_weight.to(weight.dtype) if ctx.needs_input_grad[1] else None, None
+
+
+class _AddRMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, added: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        output, sums, scales = normalise(states, weight, eps=eps, added=added)
+        ctx.save_for_backward(sums, weight, scales)
+        return sums, output
+
+    @staticmethod
+    def backward(ctx: Any, to_sums: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        sums, weight, scales = ctx.saved_tensors
+        to_states, to_weight = gradients(gradient.contiguous(), sums, weight, scales, beside=to_sums.contiguous())
+        to_learned = to_weight.to(weight.dtype) if ctx.needs_input_grad[2] else None
+        return to_states, to_states, to_learned, None

@@ -1,7 +1,7 @@
 """A Python function made into machine code that many threads run at once.
 
     @kernel
-    def double(arguments):                      # an address: numbers of 64 bits, see `team`
+    def double(arguments):                      # an address: numbers of 64 bits, see `thread_team`
         values = carray(arguments, (4,))
         thread, threads = own(values)
         ...

@@ -1,6 +1,7 @@
-"""Compiled kernels in bf16 against the plain formulas in fp64, and the plain way where there is no compiler."""
+"""Compiled kernels of a training step in bf16 against the plain formulas in fp64, and against plain torch."""
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models_core.cpu_kernels import gradients as native
-from models_core.cpu_kernels.compiled import availability
+from models_core.modeling import operators
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.loading import load_policy
 from models_core.modeling.manual_autograd import lm_head
 from models_core.modeling.manual_autograd.lm_head import linear_log_probs
-from models_core.modeling.manual_autograd.rms_norm import add_norm, rms_norm
-from models_core.modeling.manual_autograd.rope import rotate
-from models_core.modeling.manual_autograd.swiglu import gated
+from models_core.modeling.manual_autograd.rms_norm import add_rms_norm, rms_norm
+from models_core.modeling.manual_autograd.rope import apply_rope
+from models_core.modeling.manual_autograd.swiglu import swiglu
 from models_core.modeling.packing import Group, hidden_states, pack
 from tests.models_core.tiny import make_tiny_model
+
+pytestmark = pytest.mark.usefixtures("compiler")
 
 HALF = 2**-8
 """The step of bf16, relative to a number."""
@@ -32,14 +34,6 @@ def threads(request: pytest.FixtureRequest) -> Any:
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(usual)
-
-
-@pytest.fixture
-def without_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    availability.has_compiler.cache_clear()
-    monkeypatch.setenv(availability.SWITCH, "1")
-    yield
-    availability.has_compiler.cache_clear()
 
 
 def drawn(*shape: int, seed: int, scale: float = 1.0) -> Tensor:
@@ -66,13 +60,13 @@ def normal(states: Tensor, weight: Tensor) -> Tensor:
 @pytest.mark.parametrize("width", [32, 40])
 def test_normalisation(width: int, threads: int) -> None:
     given = [drawn(2, 5, width, seed=0), drawn(width, seed=1)]
-    assert native.fits(*given)
+    assert rms_norm.uses_kernel(*given, eps=EPS)
     check(lambda states, weight: rms_norm(states, weight, eps=EPS), normal, given)
 
 
 def test_the_sum_before_a_normalisation_gets_the_gradients_of_both_ways(threads: int) -> None:
     def ours(states: Tensor, added: Tensor, weight: Tensor) -> Tensor:
-        sums, output = add_norm(states, added, weight, eps=EPS)
+        sums, output = add_rms_norm(states, added, weight, eps=EPS)
         return torch.cat([sums, output])
 
     def plain(states: Tensor, added: Tensor, weight: Tensor) -> Tensor:
@@ -89,7 +83,7 @@ def test_rotation(size: int, threads: int) -> None:
     wide = drawn(1, 7, 5, size + 2, seed=0)
 
     def ours(states: Tensor) -> Tensor:
-        return rotate(states[:, :, 1:4, :size], cosine, sine)
+        return apply_rope(states[:, :, 1:4, :size], cosine, sine)
 
     def plain(states: Tensor) -> Tensor:
         first, second = states[:, :, 1:4, :size].chunk(2, dim=-1)
@@ -99,17 +93,17 @@ def test_rotation(size: int, threads: int) -> None:
     check(ours, plain, [wide])
 
 
-def test_the_gated_product(threads: int) -> None:
+def test_swiglu(threads: int) -> None:
     given = [drawn(3, 37, seed=0, scale=4), drawn(3, 37, seed=1)]
-    check(gated, lambda gate, up: functional.silu(gate) * up, given)
+    check(swiglu, lambda gate, up: functional.silu(gate) * up, given)
     extreme = torch.tensor([-200.0, -90.0, -0.0, 90.0, 200.0], dtype=torch.bfloat16)
-    assert gated(extreme, torch.ones_like(extreme)).tolist() == pytest.approx([0, 0, 0, 90, 200], rel=0, abs=1e-30)
+    assert swiglu(extreme, torch.ones_like(extreme)).tolist() == pytest.approx([0, 0, 0, 90, 200], rel=0, abs=1e-30)
 
 
 @pytest.mark.parametrize(("chunk", "kept"), [(1024, 2**28), (4, 2**28), (4, 0)])
 def test_log_probabilities(chunk: int, kept: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one chunk or several, from kept errors or from such as are computed again."""
-    monkeypatch.setattr(lm_head, "NATIVE_CHUNK", chunk)
+    monkeypatch.setattr(lm_head, "KERNEL_CHUNK", chunk)
     monkeypatch.setattr(lm_head, "KEPT_BYTES", kept)
     tokens = torch.tensor([0, 69, 3, 3, 50, 7])
     hidden, weight = drawn(6, 16, seed=0), drawn(70, 16, seed=1)
@@ -132,32 +126,31 @@ def test_errors_are_worked_out_only_where_they_will_be_read(
     has_gradients: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A learning weight asks for them in a pass of scoring, too, in which nobody would."""
-    usual, wanted = lm_head._softmax, []
+    usual, wanted = lm_head.softmax_errors, []
 
     def watched(*given: Any, **named: Any) -> Any:
         wanted.append(named["wants_error"])
         return usual(*given, **named)
 
-    monkeypatch.setattr(lm_head, "_softmax", watched)
+    watched.uses_kernel = usual.uses_kernel  # type: ignore[attr-defined]
+    monkeypatch.setattr(lm_head, "softmax_errors", watched)
     with torch.set_grad_enabled(has_gradients):
         linear_log_probs(drawn(6, 16, seed=0), drawn(70, 16, seed=1), None, torch.tensor([0, 69, 3, 3, 50, 7]))
     assert wanted == [has_gradients]
 
 
-@pytest.mark.usefixtures("without_compiler")
-def test_a_model_without_a_compiler_computes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_kernels_computes_the_same(tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path / "model")
     groups = [Group([5, 6, 7, 8], [[9, 10], [11], [12, 13, 14]]), Group([20], [[21, 22, 23]])]
     found = []
-    for switch in ("1", "0"):
-        monkeypatch.setenv(availability.SWITCH, switch)
-        availability.has_compiler.cache_clear()
+    for switched_off in (contextlib.nullcontext(), operators.without_kernels()):
         model: Any = load_policy(folder, device="cpu", dtype=torch.bfloat16)
-        assert native.fits(model.model.norm.weight) is (switch == "0")
-        states = hidden_states(trunk(model), packed := pack(groups))[packed.predictors]
-        log_probs = linear_log_probs(states, model.lm_head.weight, None, packed.response_ids)
-        log_probs.sum().backward()
+        with switched_off:
+            states = hidden_states(trunk(model), packed := pack(groups))[packed.predictors]
+            log_probs = linear_log_probs(states, model.lm_head.weight, None, packed.response_ids)
+            log_probs.sum().backward()
         found.append((log_probs.detach(), {name: weight.grad for name, weight in model.named_parameters()}))
+    assert not torch.equal(found[0][0], found[1][0])  # another rounding: two ways were compared
     torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=0.05)
     for name, gradient in found[0][1].items():
         largest = gradient.abs().max().item()

@@ -1,5 +1,6 @@
 """A Llama-shaped model (Llama, Mistral, Qwen2, Qwen3) as plain functions over its weights, for decoding alone.
 
+Its linear steps (packed_linear.py) and its attention (the cache that a step is given) can be replaced.
 transformers' own module tree spends as long on bookkeeping, masks and unfused norms as on the products themselves.
 Prompts are computed end to end without padding between them, but for attention.
 
@@ -16,14 +17,14 @@ from torch.nn import functional
 from transformers.cache_utils import Cache
 
 from models_core.generation.direct_models import is_direct, linears, plain
-from models_core.generation.packed_linear import Gated, Product, can_pack
+from models_core.generation.packed_linear import GatedStep, LinearStep, PackedSwiGLU, can_pack, linear_step, swiglu_step
 
 DIRECT_SCORES = 2**24
 """Attention scores of a prompt batch that are held at once; beyond them torch's own attention takes over."""
 
 
 class LayerCache(Protocol):
-    """What a step needs of one layer's keys and values; shapes as in `key_values`."""
+    """What a step needs of one layer's keys and values; shapes as in `kv_cache`."""
 
     def append(self, keys: Tensor, values: Tensor) -> None: ...
 
@@ -44,16 +45,16 @@ class _Layer:
     """The parts of a decoder layer; `query_norm` and `key_norm` are Qwen3's."""
 
     before_attention: _Norm
-    query_key_value: Product
+    query_key_value: LinearStep
     query_norm: _Norm | None
     key_norm: _Norm | None
-    output: Product
+    output: LinearStep
     before_mlp: _Norm
-    inner: Gated
-    down: Product
+    inner: GatedStep | PackedSwiGLU
+    down: LinearStep
 
 
-class Llama:
+class LlamaForward:
     """One model's forward passes. `of` gives None for a model that is not of this shape, or that has been changed."""
 
     def __init__(self, model: Any, *, pack: bool) -> None:
@@ -64,17 +65,17 @@ class Llama:
         self.scaling: float = attention.scaling
         self.query_heads: int = model.config.num_attention_heads
         self.key_heads: int = model.config.num_key_value_heads
-        pack = pack and can_pack(self.embedding)
-        self.layers = [_layer(layer, pack=pack) for layer in body.layers]
+        self.is_packed = pack and can_pack(self.embedding)
+        self.layers = [_layer(layer, pack=self.is_packed) for layer in body.layers]
         self.norm = _norm(body.norm)
-        self.head = Product([model.lm_head], pack=pack)
+        self.head = linear_step([model.lm_head], pack=self.is_packed)
 
     def release(self, model: Any) -> None:
         """Let go of the plain weights that stand packed beside them, and of the file that the others were read from.
 
         The model is of no use afterwards, but for its settings.
         """
-        if self.head.packed is None:
+        if not self.is_packed:
             return
         for layer in model.model.layers:
             for module in linears(layer):
@@ -84,8 +85,8 @@ class Llama:
             parameter.data = parameter.data.clone()
 
     @classmethod
-    def of(cls, model: Any, *, pack: bool) -> "Llama | None":
-        """For models that `shapes.is_direct` is true of."""
+    def of(cls, model: Any, *, pack: bool) -> "LlamaForward | None":
+        """For models that `direct_models.is_direct` is true of."""
         return cls(model, pack=pack) if is_direct(model) else None
 
     def step(self, tokens: Tensor, positions: Tensor, bias: Tensor, caches: Sequence[LayerCache]) -> Tensor:
@@ -133,14 +134,15 @@ class Llama:
     def _heads(self, layer: _Layer, hidden: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries, rotated keys and values of every token: [N, heads, S] each."""
         heads = layer.query_key_value(layer.before_attention(hidden)).view(len(hidden), -1, self.size)
-        turned, value = heads[:, : -self.key_heads], heads[:, -self.key_heads :]
+        rotated, value = heads[:, : -self.key_heads], heads[:, -self.key_heads :]
         if layer.query_norm is not None and layer.key_norm is not None:
-            turned = torch.cat(
-                (layer.query_norm(turned[:, : self.query_heads]), layer.key_norm(turned[:, self.query_heads :])), dim=1
+            rotated = torch.cat(
+                (layer.query_norm(rotated[:, : self.query_heads]), layer.key_norm(rotated[:, self.query_heads :])),
+                dim=1,
             )
         cosines, sines = rotation
-        turned = torch.addcmul(turned * cosines, turned.roll(self.size // 2, -1), sines)
-        return turned[:, : self.query_heads], turned[:, self.query_heads :], value
+        rotated = torch.addcmul(rotated * cosines, rotated.roll(self.size // 2, -1), sines)
+        return rotated[:, : self.query_heads], rotated[:, self.query_heads :], value
 
     def _attended(self, query: Tensor, keys: Tensor, values: Tensor, allowed: Tensor) -> Tensor:
         """query: [B, query heads, W, S], keys and values: [B, key heads, T, S], allowed: [B, W, T] -> as query."""
@@ -158,8 +160,8 @@ class Llama:
 
 def _through(layer: _Layer, hidden: Tensor, attended: Tensor) -> Tensor:
     """The rest of a layer after its attention: [N, D]."""
-    hidden = layer.output.plus(attended, hidden)
-    return layer.down.plus(layer.inner(layer.before_mlp(hidden)), hidden)
+    hidden = layer.output.add_to(hidden, attended)
+    return layer.down.add_to(hidden, layer.inner(layer.before_mlp(hidden)))
 
 
 def _causal(mask: Tensor, width: int) -> Tensor:
@@ -174,13 +176,13 @@ def _layer(layer: Any, *, pack: bool) -> _Layer:
     attention = layer.self_attn
     return _Layer(
         before_attention=_norm(layer.input_layernorm),
-        query_key_value=Product([query, key, value], pack=pack),
+        query_key_value=linear_step([query, key, value], pack=pack),
         query_norm=_norm(attention.q_norm) if hasattr(attention, "q_norm") else None,
         key_norm=_norm(attention.k_norm) if hasattr(attention, "k_norm") else None,
-        output=Product([output], pack=pack),
+        output=linear_step([output], pack=pack),
         before_mlp=_norm(layer.post_attention_layernorm),
-        inner=Gated(gate, up, activation=layer.mlp.act_fn, pack=pack),
-        down=Product([down], pack=pack),
+        inner=swiglu_step(gate, up, activation=layer.mlp.act_fn, pack=pack),
+        down=linear_step([down], pack=pack),
     )
 
 

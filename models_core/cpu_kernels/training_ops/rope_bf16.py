@@ -2,14 +2,16 @@
 # mypy: ignore-errors
 # These functions are typed by numba, from the calls in which they are compiled.
 
+from typing import Any
+
 import torch
 from numba import carray
 from numpy import float32
 from torch import Tensor
 
-from models_core.cpu_kernels.compiled.intrinsics import floats, halves, narrow, own, share, wide
-from models_core.cpu_kernels.compiled.kernel import kernel
-from models_core.cpu_kernels.compiled.thread_team import RESERVED, Call
+from models_core.cpu_kernels.compiler.intrinsics import floats, halves, narrow, own, share, wide
+from models_core.cpu_kernels.compiler.kernel import kernel
+from models_core.cpu_kernels.compiler.thread_team import RESERVED, Call
 
 (STATES, STATES_TOKEN, STATES_HEAD, COSINE, COSINE_TOKEN, SINE, SINE_TOKEN, OUT, TOKENS, HEADS, HALF, DIRECTION,
  SCRATCH) = range(RESERVED, RESERVED + 13)  # fmt: skip
@@ -17,7 +19,7 @@ SIZE = RESERVED + 13
 
 
 @kernel
-def _turn(arguments):
+def _rotate(arguments):
     """A token's angles are widened once for all of its heads; loops that write one array become vectors."""
     v = carray(arguments, (SIZE,))
     thread, threads = own(v)
@@ -43,10 +45,10 @@ def _turn(arguments):
                 to_other[place] = narrow(wide(other[place]) * cosines[place] + wide(one[place]) * sines[place])
 
 
-KERNELS = (_turn,)
+KERNELS = (_rotate,)
 
 
-def turned(states: Tensor, cosine: Tensor, sine: Tensor, *, direction: int) -> Tensor:
+def rotate(states: Tensor, cosine: Tensor, sine: Tensor, *, direction: int) -> Tensor:
     """[1, N, heads, d] by angles [1, N, 1, d / 2], forwards (1) or back (-1); the numbers of a head lie together."""
     _, tokens, heads, size = states.shape
     out = torch.empty(states.shape, dtype=states.dtype)
@@ -54,5 +56,25 @@ def turned(states: Tensor, cosine: Tensor, sine: Tensor, *, direction: int) -> T
     places = [states.data_ptr(), 2 * states.stride(1), 2 * states.stride(2)]
     for angles in (cosine, sine):
         places += [angles.data_ptr(), 2 * angles.stride(1)]
-    Call(_turn, [*places, out.data_ptr(), tokens, heads, size // 2, direction, scratch.data_ptr()]).run()
+    Call(_rotate, [*places, out.data_ptr(), tokens, heads, size // 2, direction, scratch.data_ptr()]).run()
     return out
+
+
+def apply_rope(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Heads [1, N, heads, d] rotated by angles [1, N, d], with its gradient."""
+    half = states.shape[-1] // 2
+    return _Rotation.apply(states, cosine[..., None, :half], sine[..., None, :half])
+
+
+class _Rotation(torch.autograd.Function):
+    """The gradient is rotated back by the same angles."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return rotate(states, cosine, sine, direction=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        gradient = gradient if gradient.stride(-1) == 1 else gradient.contiguous()
+        return rotate(gradient, *ctx.saved_tensors, direction=-1), None, None

@@ -8,10 +8,10 @@ panels; what is added is zero and stays so.
 
 from numpy import int64, uint16
 
-from models_core.cpu_kernels.compiled.intrinsics import floats, halves, narrow
-from models_core.cpu_kernels.compiled.kernel import part
-from models_core.cpu_kernels.compiled.matmul_tile import ROWS, WIDTH, tile
-from models_core.cpu_kernels.gradients.attention_bf16.vector_steps import (
+from models_core.cpu_kernels.compiler.intrinsics import floats, halves, narrow
+from models_core.cpu_kernels.compiler.kernel import part
+from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH, tile
+from models_core.cpu_kernels.training_ops.attention_bf16.vector_steps import (
     SIDE,
     clear,
     interleave,

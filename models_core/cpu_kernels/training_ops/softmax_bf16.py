@@ -13,10 +13,10 @@ from numba import carray
 from numpy import float32
 from torch import Tensor
 
-from models_core.cpu_kernels.compiled.intrinsics import exponential, floats, halves, longs, narrow, own, share, wide
-from models_core.cpu_kernels.compiled.kernel import kernel
-from models_core.cpu_kernels.compiled.reductions import BLOCK, largest, total
-from models_core.cpu_kernels.compiled.thread_team import RESERVED, Call
+from models_core.cpu_kernels.compiler.intrinsics import exponential, floats, halves, longs, narrow, own, share, wide
+from models_core.cpu_kernels.compiler.kernel import kernel
+from models_core.cpu_kernels.compiler.reductions import BLOCK, largest, total
+from models_core.cpu_kernels.compiler.thread_team import RESERVED, Call
 
 LOGITS, TOKENS, CHOSEN, SCRATCH, ROWS, WIDTH, PADDED, INVERSE, WRITES = range(RESERVED, RESERVED + 9)
 SIZE = RESERVED + 9
@@ -54,10 +54,12 @@ def _softmax(arguments):
 KERNELS = (_softmax,)
 
 
-def softmax_errors(logits: Tensor, tokens: Tensor, *, temperature: float, writes: bool) -> Tensor:
-    """log softmax(logits / T) at the tokens: bf16 [N, V], [N] -> fp32 [N].
+def softmax_errors(
+    logits: Tensor, tokens: Tensor, *, temperature: float, wants_error: bool
+) -> tuple[Tensor, Tensor | None]:
+    """log softmax(logits / T) at the tokens, and softmax minus one at the token: bf16 [N, V], [N] -> fp32 [N], [N, V].
 
-    With `writes` the logits are overwritten by softmax minus one at the token. Both tensors are contiguous.
+    The errors take the place of the logits. Both tensors are contiguous.
     """
     rows, width = logits.shape
     padded = -(-width // BLOCK) * BLOCK
@@ -65,5 +67,5 @@ def softmax_errors(logits: Tensor, tokens: Tensor, *, temperature: float, writes
     chosen = torch.empty(rows)
     inverse = torch.tensor([1 / temperature])
     memory = (tensor.data_ptr() for tensor in (logits, tokens, chosen, scratch))
-    Call(_softmax, [*memory, rows, width, padded, inverse.data_ptr(), writes]).run()
-    return chosen
+    Call(_softmax, [*memory, rows, width, padded, inverse.data_ptr(), wants_error]).run()
+    return chosen, logits if wants_error else None

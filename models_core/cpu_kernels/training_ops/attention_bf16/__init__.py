@@ -1,10 +1,10 @@
 """Attention within segments of a long row in bf16, forwards and backwards, without a matrix of weights in memory.
 
-plan.py        how segments are cut into parts of work
-rows.py        rows of heads laid out for products
-forward.py     the kernel of the forward pass
-backward.py    that of the gradients
-vectors.py     steps between products, sixteen numbers at a time
+work_plan.py        how segments are cut into parts of work
+head_rows.py        rows of heads laid out for products
+forward_pass.py     the kernel of the forward pass
+backward_pass.py    that of the gradients
+vector_steps.py     steps between products, sixteen numbers at a time
 
 Queries, keys and values are read where the projections wrote them. A thread takes one key head of one part at a time,
 largest parts first; what it needs beside is a few matrices of the keys that a part sees.
@@ -16,14 +16,51 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.cpu_kernels.compiled.aligned_memory import LINE
-from models_core.cpu_kernels.compiled.kernel import Kernel
-from models_core.cpu_kernels.compiled.matmul_tile import WIDTH
-from models_core.cpu_kernels.compiled.thread_team import Call
-from models_core.cpu_kernels.gradients.attention_bf16 import backward_pass, forward_pass
-from models_core.cpu_kernels.gradients.attention_bf16.work_plan import Plan, Span, plan
+from models_core.cpu_kernels.compiler.aligned_memory import LINE
+from models_core.cpu_kernels.compiler.kernel import Kernel
+from models_core.cpu_kernels.compiler.matmul_tile import WIDTH
+from models_core.cpu_kernels.compiler.thread_team import Call
+from models_core.cpu_kernels.training_ops.attention_bf16 import backward_pass, forward_pass
+from models_core.cpu_kernels.training_ops.attention_bf16.work_plan import Plan, Span, plan
 
 KERNELS = (forward_pass.attend, backward_pass.propagate)
+
+
+def segment_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    segments: Sequence[tuple[int, int, tuple[Span, ...]]],
+    scale: float,
+    prefix: None = None,
+) -> Tensor:
+    """[1, heads, N, d] over [1, key heads, N, d] -> [1, N, heads, d], with its gradients; segments of any length."""
+    output: Tensor = _SegmentAttention.apply(query, key, value, tuple(segments), scale)
+    return output
+
+
+class _SegmentAttention(torch.autograd.Function):
+    """Weights are computed again in the backward pass; one number a row and head is kept of them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        segments: tuple[tuple[int, int, tuple[Span, ...]], ...],
+        scale: float,
+    ) -> Tensor:
+        output, logarithms = attend(query, key, value, segments=segments, scale=scale)
+        ctx.save_for_backward(query, key, value, output, logarithms)
+        ctx.segments, ctx.scale = segments, scale
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        grads = gradients(gradient, *ctx.saved_tensors, segments=ctx.segments, scale=ctx.scale)
+        return *grads, None, None
 
 
 def attend(

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from models_core.cpu_kernels.compiled import kernel as kernels
-from models_core.cpu_kernels.compiled.aligned_memory import LARGE, LINE, aligned
-from models_core.cpu_kernels.compiled.kernel import Kernel
-from models_core.cpu_kernels.compiled.thread_team import Call
+from models_core.cpu_kernels.compiler import kernel as kernels
+from models_core.cpu_kernels.compiler.aligned_memory import LARGE, LINE, aligned
+from models_core.cpu_kernels.compiler.kernel import Kernel
+from models_core.cpu_kernels.compiler.thread_team import Call
 from tests.models_core.cpu_kernels import compiled_examples
+
+pytestmark = pytest.mark.usefixtures("compiler")
 
 
 @pytest.fixture(params=[1, 2])

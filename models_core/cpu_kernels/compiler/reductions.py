@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from models_core.cpu_kernels.compiled.intrinsics import F32, I32, I64
+from models_core.cpu_kernels.compiler.intrinsics import F32, I32, I64
 
 LANES = 16
 BLOCK = 2 * LANES

@@ -12,9 +12,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from models_core.cpu_kernels.compiled import intrinsics
-from models_core.cpu_kernels.compiled.intrinsics import I16, I32, I64
-from models_core.cpu_kernels.compiled.matmul_tile import BF16, PAIRS, SUMS
+from models_core.cpu_kernels.compiler import intrinsics
+from models_core.cpu_kernels.compiler.intrinsics import I16, I32, I64
+from models_core.cpu_kernels.compiler.matmul_tile import BF16, PAIRS, SUMS
 
 SIDE = 16
 HALVES, LINE = ir.VectorType(I16, SIDE), ir.VectorType(I16, 2 * SIDE)
@@ -49,7 +49,7 @@ def _fused(builder, one, other, more):
 
 
 def _exponential(builder, number):
-    """`values.exponential` of sixteen; NaN stays NaN."""
+    """`intrinsics.exponential` of sixteen; NaN stays NaN."""
 
     def constant(value):
         return SUMS([float(value)] * SIDE)

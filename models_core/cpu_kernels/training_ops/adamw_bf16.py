@@ -9,7 +9,6 @@ The norm of all gradients is added up block by block, in an order that does not 
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy
 import torch
@@ -17,10 +16,11 @@ from numba import carray
 from numpy import float32
 from torch import Tensor
 
-from models_core.cpu_kernels.compiled.intrinsics import doubles, floats, halves, longs, narrow, own, share, wide
-from models_core.cpu_kernels.compiled.kernel import kernel, part
-from models_core.cpu_kernels.compiled.reductions import BLOCK, squares
-from models_core.cpu_kernels.compiled.thread_team import RESERVED, Call
+from models_core.cpu_kernels.compiler.intrinsics import doubles, floats, halves, longs, narrow, own, share, wide
+from models_core.cpu_kernels.compiler.kernel import kernel, part
+from models_core.cpu_kernels.compiler.reductions import BLOCK, squares
+from models_core.cpu_kernels.compiler.thread_team import RESERVED, Call
+from models_core.training.optimizer import AdamWUpdate
 
 SIZE = 2048
 """Numbers of a block: three arrays of them and the scratch fill two thirds of a first cache."""
@@ -100,18 +100,7 @@ def _step(arguments):
 KERNELS = (_squares, _step)
 
 
-class Update(NamedTuple):
-    """One parameter of a step; all tensors are contiguous and of one size."""
-
-    gradient: Tensor  # bf16 or fp32
-    master: Tensor  # fp32, as both moments
-    first: Tensor
-    second: Tensor
-    weight: Tensor | None  # bf16, where the master is not the weight itself
-    steps: int  # with this one
-
-
-def norm(gradients: Sequence[Tensor]) -> float:
+def gradient_norm(gradients: Sequence[Tensor]) -> float:
     """The norm of all gradients together, which are bf16 or fp32 and contiguous."""
     blocks = [-(-gradient.numel() // SIZE) for gradient in gradients]
     places = numpy.concatenate([[0], numpy.cumsum(blocks)]).tolist()
@@ -121,19 +110,24 @@ def norm(gradients: Sequence[Tensor]) -> float:
     return math.sqrt(math.fsum(sums.tolist()))
 
 
-def step(
-    updates: Sequence[Update], *, lr: float, decay: float, betas: tuple[float, float], eps: float, factor: float
+def adamw_step(
+    updates: Sequence[AdamWUpdate],
+    *,
+    lr: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    eps: float,
+    factor: float,
 ) -> None:
     """One step of AdamW with gradients scaled by `factor`. Overwrites masters, moments and weights."""
-    constants = [factor, 1 - betas[0], betas[1], 1 - betas[1], eps, 1 - lr * decay]
+    constants = [factor, 1 - betas[0], betas[1], 1 - betas[1], eps, 1 - lr * weight_decay]
+    rows = []
     for one in updates:
-        rate, root = lr / (1 - betas[0] ** one.steps), math.sqrt(1 - betas[1] ** one.steps)
-        constants += [rate, root]
-    rows = [
-        [*_gradient(one.gradient), 0, *(part.data_ptr() for part in (one.master, one.first, one.second)),
-         0 if one.weight is None else one.weight.data_ptr()]
-        for one in updates
-    ]  # fmt: skip
+        one.step.add_(1)
+        count = int(one.step)
+        constants += [lr / (1 - betas[0] ** count), math.sqrt(1 - betas[1] ** count)]
+        state = [part.data_ptr() for part in (one.master, one.exp_avg, one.exp_avg_sq)]
+        rows.append([*_gradient(one.gradient), 0, *state, 0 if one.weight is None else one.weight.data_ptr()])
     _run(_step, rows, constants=torch.tensor(constants, dtype=torch.float32))
 
 

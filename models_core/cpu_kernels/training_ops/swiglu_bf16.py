@@ -5,14 +5,16 @@ silu(x) = x / (1 + e^-x) (Elfwing et al., 1702.03118); the product with a second
 # mypy: ignore-errors
 # These functions are typed by numba, from the calls in which they are compiled.
 
+from typing import Any
+
 import torch
 from numba import carray
 from numpy import float32
 from torch import Tensor
 
-from models_core.cpu_kernels.compiled.intrinsics import exponential, halves, narrow, own, share, wide
-from models_core.cpu_kernels.compiled.kernel import kernel
-from models_core.cpu_kernels.compiled.thread_team import RESERVED, Call
+from models_core.cpu_kernels.compiler.intrinsics import exponential, halves, narrow, own, share, wide
+from models_core.cpu_kernels.compiler.kernel import kernel
+from models_core.cpu_kernels.compiler.thread_team import RESERVED, Call
 
 GATE, UP, COUNT, OUT, GRADIENT, TO_GATE, TO_UP = range(RESERVED, RESERVED + 7)
 SIZE = RESERVED + 7
@@ -60,3 +62,21 @@ def gradients(gradient: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tenso
     memory = [tensor.data_ptr() for tensor in (gradient, to_gate, to_up)]
     Call(_gradients, [gate.data_ptr(), up.data_ptr(), gate.numel(), 0, *memory]).run()
     return to_gate, to_up
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up, of one shape, with its gradients."""
+    return _SwiGLU.apply(gate, up)
+
+
+class _SwiGLU(torch.autograd.Function):
+    """Nothing but the two inputs is kept for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return product(gate, up)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return gradients(gradient.contiguous(), *ctx.saved_tensors)
