@@ -22,7 +22,7 @@ ANSWERS, RANKINGS, DEMONSTRATIONS, EPISODES, NEW_TOKENS = 64, 16, 48, 64, 64
 def measure() -> Iterator[tuple[str, float, str]]:
     """(what, figure, unit) of sampling, SFT, reward training and PPO."""
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
-        files = _write_data(Path(folder))
+        files = write_data(Path(folder), prompts=ANSWERS, rankings=RANKINGS, demonstrations=DEMONSTRATIONS)
         out = Path(folder)
         sampled = _run("sample", data=files["prompts"], out=out / "answers.jsonl", max_new_tokens=NEW_TOKENS)
         yield f"sample: {ANSWERS} answers of {NEW_TOKENS} tokens", sampled["tokens_per_s"], "tokens/s"
@@ -51,19 +51,20 @@ def _run(command: str, *options: str, data: Path, out: Path, **values: Any) -> d
     return result
 
 
-def _write_data(folder: Path) -> dict[str, Path]:
-    prompts = list(islice(_rows(demo.PROMPTS), ANSWERS))
+def write_data(folder: Path, *, prompts: int, rankings: int, demonstrations: int) -> dict[str, Path]:
+    """So many rows of each kind, as files by the name of their kind."""
     answered = list(_rows(demo.ANSWERS))
-    rankings = [
+    ranked = [
         row | {"responses": [{"text": each["text"], "rank": rank} for rank, each in enumerate(row["responses"], 1)]}
-        for row in answered[:RANKINGS]
+        for row in answered[:rankings]
     ]
-    demonstrations = [
+    demonstrated = [
         {"id": f"{row['id']}-{number}", "prompt": row["prompt"], "response": each["text"]}
         for row in answered
         for number, each in enumerate(row["responses"])
-    ][:DEMONSTRATIONS]
-    files = {"prompts": prompts, "rankings": rankings, "demonstrations": demonstrations}
+    ][:demonstrations]
+    asked = list(islice(_rows(demo.PROMPTS), prompts))
+    files = {"prompts": asked, "rankings": ranked, "demonstrations": demonstrated}
     for name, rows in files.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return {name: folder / f"{name}.jsonl" for name in files}
