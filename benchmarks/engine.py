@@ -51,15 +51,22 @@ def _run(command: str, *options: str, data: Path, out: Path, **values: Any) -> d
     return result
 
 
-def write_data(folder: Path, *, prompts: int, rankings: int, demonstrations: int) -> dict[str, Path]:
-    """So many rows of each kind, as files by the name of their kind."""
+def write_data(
+    folder: Path, *, prompts: int, rankings: int, demonstrations: int, characters: int | None = None
+) -> dict[str, Path]:
+    """So many rows of each kind, as files by the name of their kind; responses cut to so many characters."""
     answered = list(_rows(demo.ANSWERS))
     ranked = [
-        row | {"responses": [{"text": each["text"], "rank": rank} for rank, each in enumerate(row["responses"], 1)]}
+        row
+        | {
+            "responses": [
+                {"text": each["text"][:characters], "rank": rank} for rank, each in enumerate(row["responses"], 1)
+            ]
+        }
         for row in answered[:rankings]
     ]
     demonstrated = [
-        {"id": f"{row['id']}-{number}", "prompt": row["prompt"], "response": each["text"]}
+        {"id": f"{row['id']}-{number}", "prompt": row["prompt"], "response": each["text"][:characters]}
         for row in answered
         for number, each in enumerate(row["responses"])
     ][:demonstrations]
