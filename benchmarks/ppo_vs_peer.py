@@ -139,7 +139,7 @@ def measured(model: str, prompts: Path, *, reference: str, options: argparse.Nam
     from models_core.generation import generate
     from models_core.modeling import chat, forward, loading
     from models_core.modeling.packing import Group, pack
-    from models_core.modeling.scorer import Scorer
+    from models_core.rl.rewards.reward_models import RewardModels
 
     how: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32}
     policy, frozen = (loading.load_policy(name, **how) for name in (model, reference))
@@ -162,8 +162,8 @@ def measured(model: str, prompts: Path, *, reference: str, options: argparse.Nam
             own, theirs = (forward.response_log_probs(network, packed).double().sum() for network in (policy, frozen))
         nats += float(own - theirs)
     texts = [chat.decode_response(tokenizer, answer.ids) for (answer,) in sampled]
-    scorer = Scorer(options.reward, **how, max_length=2048, budget=2048)
-    scores = scorer.scores([(messages, [text]) for messages, text in zip(chats, texts, strict=True)])
+    reward_models = RewardModels.load(options.reward, **how, max_length=2048, budget=2048)
+    scores = reward_models.mean_scores([(messages, [text]) for messages, text in zip(chats, texts, strict=True)])
     known = [score for own_scores in scores for score in own_scores if score is not None]
     return {"score": sum(known) / len(known), "kl": nats / len(ids)}
 

@@ -189,7 +189,7 @@ def win_rate(ours: Scores, theirs: Scores) -> dict[str, float | None]:
 
     The interval is a bootstrap over prompts.
     """
-    from models_core.reward_report.measures.intervals import share
+    from models_core.reward_report.measures.intervals import estimate_mean
 
     wins, places = [], []
     for place, (own, others) in enumerate(zip(ours, theirs, strict=True)):
@@ -197,7 +197,7 @@ def win_rate(ours: Scores, theirs: Scores) -> dict[str, float | None]:
             for other in others:
                 wins.append(1.0 if score > other else 0.5 if score == other else 0.0)
                 places.append(place)
-    won = share(np.array(wins), np.array(places))
+    won = estimate_mean(np.array(wins), np.array(places))
     return {"win_rate": won.value, "win_rate_low": won.low, "win_rate_high": won.high}
 
 

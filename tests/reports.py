@@ -7,7 +7,7 @@ from typing import Any
 
 from models_core.contract.records import RankedResponse, Ranking
 from models_core.reward_report import assembly
-from models_core.reward_report.heldout_judgments import Judged
+from models_core.reward_report.heldout_judgments import ScoredJudgment
 from rlhf.models import TrainingRun
 from rlhf.runs.run_files import RunFiles
 
@@ -16,7 +16,7 @@ WORDS = ("Boil the eggs for ten minutes.", "把鸡蛋煮十分钟。", "**Ten** 
 
 def made_up(
     count: int = 120, *, labelers: Sequence[str] = ("ann", "bob"), ids: Sequence[str] = (), noise: float = 1.0
-) -> list[Judged]:
+) -> list[ScoredJudgment]:
     """Judgments of 2 to 4 answers each in two languages; every other prompt is judged by two. `ids` name the first."""
     generator = random.Random(0)
     names = iter(ids)
@@ -29,8 +29,8 @@ def made_up(
         for labeler in labelers[: 1 + number % 2]:
             said = ranks if labeler == labelers[0] or generator.random() < 0.7 else ranks[::-1]
             responses = tuple(
-                RankedResponse(text=f"{WORDS[place]} ({number})", rank=rank, model=f"kindness/policy-{number % 3}")
-                for place, rank in enumerate(said)
+                RankedResponse(text=f"{WORDS[index]} ({number})", rank=rank, model=f"kindness/policy-{number % 3}")
+                for index, rank in enumerate(said)
             )
             ranking = Ranking(
                 id=next(names, f"row-{number}-{labeler}"),
@@ -42,7 +42,7 @@ def made_up(
                 source="written by labelers",
                 margin=float(generator.randint(0, 3)),
             )
-            judgments.append(Judged(ranking=ranking, logits=logits, lengths=lengths))
+            judgments.append(ScoredJudgment(ranking=ranking, logits=logits, lengths=lengths))
     return judgments
 
 
@@ -53,10 +53,10 @@ NEWEST = {
 }  # fmt: skip
 
 
-def leave_report(run: TrainingRun, judgments: Sequence[Judged], *, newest: Any = None) -> Path:
+def leave_report(run: TrainingRun, judgments: Sequence[ScoredJudgment], *, newest: Any = None) -> Path:
     """Put the report of these judgments where the run's training would have left it."""
     folder = RunFiles(run).run
     folder.mkdir(parents=True, exist_ok=True)
-    everyone = [judged.ranking for judged in judgments]
-    assembly.write(folder, assembly.build(judgments, everyone=everyone, shift=-2.0, scale=1.2, newest=newest))
+    all_rankings = [judgment.ranking for judgment in judgments]
+    assembly.write(folder, assembly.build(judgments, all_rankings=all_rankings, shift=-2.0, scale=1.2, newest=newest))
     return folder / "report.json"

@@ -25,7 +25,7 @@ from models_core.contract.stopping import StopSignal
 from models_core.generation import generate, served_model
 from models_core.generation.generate import Sample
 from models_core.modeling import chat, heads, loading
-from models_core.modeling.scorer import Scorer, check_ensemble
+from models_core.rl.rewards.reward_models import RewardModels, check_ensemble
 from models_core.training import precision
 
 SHORTEST_PROMPT = 16
@@ -63,10 +63,14 @@ def run(
         source = _Served(model, settings=settings, stop=stop)
     else:
         source = _InMemory(model, prompts, settings=settings, device=device, dtype=dtype, stop=stop)
-    scorer = None
+    reward_models = None
     if reward is not None:
-        scorer = Scorer(reward, device=device, dtype=dtype, max_length=settings.max_length, budget=SCORED_TOKENS)
-        check_ensemble(scorer.voices, objective=settings.reward_objective, coef=settings.reward_std_coef, reward=reward)
+        reward_models = RewardModels.load(
+            reward, device=device, dtype=dtype, max_length=settings.max_length, budget=SCORED_TOKENS
+        )
+        check_ensemble(
+            reward_models.num_heads, objective=settings.reward_objective, coef=settings.reward_std_coef, reward=reward
+        )
     request = {
         "model": model,
         "data": file_sha256(data),
@@ -81,7 +85,10 @@ def run(
         nonlocal tokens
         tokens += sum(answer.tokens for answer in answers)
         row = {"id": prompts[number].id, "prompt": list(prompts[number].messages)}
-        file.add(number, row | {"responses": responses(prompts[number].messages, answers, settings, scorer=scorer)})
+        file.add(
+            number,
+            row | {"responses": responses(prompts[number].messages, answers, settings, reward_models=reward_models)},
+        )
 
     start = time.perf_counter()
     try:
@@ -124,7 +131,7 @@ def check(settings: SampleConfig, *, model: str, samples: int, reward: str | Non
 
 
 def responses(
-    messages: Messages, answers: Sequence[Answer], settings: SampleConfig, *, scorer: Scorer | None
+    messages: Messages, answers: Sequence[Answer], settings: SampleConfig, *, reward_models: RewardModels | None
 ) -> list[dict[str, Any]]:
     """What a row holds of the answers; of each best_of of them the one with the highest score.
 
@@ -134,9 +141,9 @@ def responses(
     rows: list[dict[str, Any]] = [
         {"text": answer.text, "finish_reason": answer.finish_reason, "logprob": answer.logprob} for answer in answers
     ]
-    if scorer is None:
+    if reward_models is None:
         return rows
-    (opinions,) = scorer.opinions([(messages, tuple(answer.text for answer in answers))])
+    (opinions,) = reward_models.head_scores([(messages, tuple(answer.text for answer in answers))])
     worth = []
     for row, opinion in zip(rows, opinions, strict=True):
         worth.append(_judge(row, opinion, settings))
@@ -152,7 +159,7 @@ def _judge(row: dict[str, Any], opinion: torch.Tensor | None, settings: SampleCo
         return -float("inf")
     if len(opinion) == 1:
         return float(opinion)
-    worth = float(heads.conservative(opinion, objective=settings.reward_objective, coef=settings.reward_std_coef))
+    worth = float(heads.ensemble_score(opinion, objective=settings.reward_objective, coef=settings.reward_std_coef))
     row |= {"std": float(opinion.std(correction=0)), "conservative_score": worth}
     return worth
 

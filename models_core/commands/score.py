@@ -27,7 +27,7 @@ from models_core.contract.run_folder import file_sha256
 from models_core.contract.settings import ScoreConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import heads
-from models_core.modeling.scorer import Scorer
+from models_core.rl.rewards.reward_models import RewardModels
 from models_core.training import precision
 
 
@@ -56,7 +56,7 @@ def run(
     if not (is_stream or total):
         raise BadInput(f"{data.name}: the file has no rows that can be read.")
     told: list[str] | None = complaints if is_stream or complaints is None else []
-    scorer = Scorer(
+    reward_models = RewardModels.load(
         model,
         device=device,
         dtype=precision.dtype_of(precision.resolve(settings.precision, device=device)),
@@ -80,10 +80,10 @@ def run(
                 stop=stop,
             ):
                 start = time.perf_counter()
-                opinions = scorer.opinions([(row.messages, row.texts) for row in rows])
+                opinions = reward_models.head_scores([(row.messages, row.texts) for row in rows])
                 seconds += time.perf_counter() - start
                 if settings.long_responses == "refuse":
-                    _check_lengths(rows, opinions, file=data, max_length=scorer.max_length)
+                    _check_lengths(rows, opinions, file=data, max_length=reward_models.max_length)
                 scored = [{"id": row.id, **said(own)} for row, own in zip(rows, opinions, strict=True)]
                 file.add(scored)
                 totals.add(scored)

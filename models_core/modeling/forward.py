@@ -118,7 +118,7 @@ def group_head_logits(
     model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str
 ) -> list[torch.Tensor]:
     """Logits of every response of every group by each head, on the CPU: one [responses, heads] a group."""
-    count = heads.held(model).count
+    count = heads.heads_of(model).count
     return [row.reshape(-1, count).cpu() for row in _by_group(head_logits, model, groups, budget=budget, device=device)]
 
 

@@ -155,7 +155,7 @@ def new_reward_model(
     config = model_files.config(source)
     if _is_classifier(config):
         model = load_reward_model(name, device=device, dtype=dtype, quantise=quantise)
-        heads.widen(model, count=head_count, seed=seed, scale=head_scale)
+        heads.resize(model, count=head_count, seed=seed, scale=head_scale)
         return model
     families.check_reward(config, name=str(name))
     config.num_labels = 1
@@ -166,7 +166,7 @@ def new_reward_model(
     model = _loaded(AutoModelForSequenceClassification, source, config, dtype=dtype, device=device, quantise=quantise)
     width = head(model).weight.shape[1]
     started: Any = model
-    started.score = heads.linear(heads.fresh(head_count, width, seed=seed, scale=head_scale).to(device))
+    started.score = heads.linear(heads.init(head_count, width, seed=seed, scale=head_scale).to(device))
     return model
 
 
@@ -220,7 +220,7 @@ def save_reward_model(
     move that place one token back, so another id is stored as padding. Of an ensemble it reads the mean.
     """
     config = model.config
-    heads.note(model)
+    heads.record_count(model)
     config.pad_token_id = pad_id(tokenizer)
     config.reward_shift, config.reward_scale = float(reward_shift), float(reward_scale)
     pad, side, template = tokenizer.pad_token, tokenizer.padding_side, tokenizer.chat_template

@@ -1,4 +1,4 @@
-"""People's and machines' judgments as a reward model learns from them, and what it is measured by.
+"""Preference judgments as training data of reward models and DPO.
 
-rows of a file -> verdicts (which response is better than which, and how much that counts) -> examples (tokens)
+rows of a file -> comparisons (which response is better than which, with weights) -> examples (tokens)
 """

@@ -1,15 +1,16 @@
-"""Rankings as verdicts: which text is better than which, by how much, and how much that counts.
+"""Rankings as comparisons: which response is better than which, by what margin, and with what weight.
 
-What is done with a file of rankings, in this order:
+The steps for a file of rankings:
 
-1. The same order of the same texts by the same judge counts once (`deduplicate`). Rows that don't say who judged are
-   taken for one judge's.
-2. A ranking's weight is its row's, times its labeler's (`labeler_weights`), times `ai_weight` where a machine judged.
-3. Its pairs come with targets (`ties`) and margins (`margin`). Equal texts make no pair.
-4. Where one judge ordered two texts both ways, those pairs are kept, skipped or refused (`contradictions`).
-5. Judgments of the same texts each count, share one judgment's weight, or are voted into one (`duplicate_judgments`).
+1. The same order of the same texts by the same judge counts once (`deduplicate`). Rows without a judge count as one
+   judge's.
+2. A ranking's weight is its row's times its labeler's (`labeler_weights`) times `ai_weight` for an AI judge.
+3. Its pairs have targets (`ties`) and margins (`margin`). Equal texts form no pair.
+4. Pairs that one judge ordered both ways are kept, skipped or refused (`contradictions`).
+5. Judgments of the same texts each count, share the weight of one, or are reduced to a majority vote
+   (`duplicate_judgments`).
 
-What cannot teach is left out, counted and named.
+Rows that form no pair are skipped, counted and named.
 """
 
 from collections.abc import Sequence
@@ -19,24 +20,24 @@ from statistics import fmean
 from models_core.contract.errors import BadInput
 from models_core.contract.records import Messages, Ranking
 from models_core.contract.settings import PreferenceSettings
-from models_core.preferences.contradictions import Contradictions, Ordered, PromptKey, judge_of, prompt_key
-from models_core.preferences.judgment_weights import Weights
-from models_core.preferences.majority import majority
+from models_core.preferences.contradictions import Contradictions, PromptKey, RankingPairs, judge_name, prompt_key
+from models_core.preferences.judgment_weights import JudgmentWeights
+from models_core.preferences.majority import majority_vote
 from models_core.preferences.margins import with_margins
-from models_core.preferences.skipped_rows import LeftOut
-from models_core.rl.losses import Pair, Ties, ranked_pairs
+from models_core.preferences.ranking_loss import Pair, Ties, ranked_pairs
+from models_core.preferences.skipped_rows import SkippedRows
 
 UNUSABLE = {
     "fewer_than_two_ranked": "ranks fewer than two of its responses",
     "all_tied": "ranks all responses alike",
     "equal_responses": "orders no two responses that differ",
 }
-"""Why a ranking makes no pair, as a sentence about it goes on."""
+"""Why a ranking has no pair, as the predicate of a sentence about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """An order of some texts. `pairs` are places in `texts`; `rows` are what it was made from."""
+class Comparison:
+    """An order of several texts: `pairs` are indices of `texts`, `rows` the rankings it comes from."""
 
     messages: Messages
     texts: tuple[str, ...]
@@ -46,54 +47,54 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """The verdicts of a file's rankings, and who contradicted whom."""
+class ParsedComparisons:
+    """The comparisons of a file's rankings, and the contradictions among the rankings."""
 
-    verdicts: list[Verdict]
+    comparisons: list[Comparison]
     contradictions: Contradictions
 
 
-def hear(
-    rankings: Sequence[Ranking], *, settings: PreferenceSettings, left_out: LeftOut, combine: bool = True
-) -> Heard:
-    """All verdicts in the order of their first rows. Without `combine` each ranking stays one of its own.
+def build_comparisons(
+    rankings: Sequence[Ranking], *, settings: PreferenceSettings, skipped: SkippedRows, combine: bool = True
+) -> ParsedComparisons:
+    """Comparisons in the order of their first rows. Without `combine` each ranking stays separate.
 
     Raises BadInput, which names the row, for what the settings refuse.
     """
-    weights = Weights(settings)
-    ordered: list[Ordered] = []
+    weights = JudgmentWeights(settings)
+    usable: list[RankingPairs] = []
     seen: set[tuple[object, ...]] = set()
     for ranking in rankings:
         pairs = _pairs(ranking, settings=settings)
         identity = _identity(ranking)
-        if weights.of(ranking) == 0:
-            left_out.add("weightless", ranking.id)
+        if weights.weight(ranking) == 0:
+            skipped.add("weightless", ranking.id)
         elif settings.deduplicate and identity in seen:
-            left_out.add("duplicates", ranking.id)
+            skipped.add("duplicates", ranking.id)
         elif not pairs:
-            reason = _why_no_pair(ranking)
+            reason = _reason_without_pair(ranking)
             if settings.unusable_rows == "refuse":
                 raise BadInput(f"The row {ranking.id!r} {UNUSABLE[reason]}.")
-            left_out.add(reason, ranking.id)
+            skipped.add(reason, ranking.id)
         else:
-            ordered.append(Ordered(ranking, pairs))
+            usable.append(RankingPairs(ranking, pairs))
             seen.add(identity)
-    contradictions = Contradictions(ordered)
+    contradictions = Contradictions(usable)
     if settings.contradictions != "keep":
-        ordered = _consistent(ordered, contradictions, settings=settings, left_out=left_out)
-    verdicts = [
-        Verdict(
+        usable = _without_contradictions(usable, contradictions, settings=settings, skipped=skipped)
+    comparisons = [
+        Comparison(
             messages=ranking.messages,
             texts=tuple(response.text for response in ranking.responses),
             pairs=tuple(pairs),
-            weight=weights.of(ranking),
+            weight=weights.weight(ranking),
             rows=(ranking,),
         )
-        for ranking, pairs in ordered
+        for ranking, pairs in usable
     ]
     if combine and settings.duplicate_judgments != "each":
-        verdicts = _combined(verdicts, settings=settings, left_out=left_out)
-    return Heard(verdicts, contradictions)
+        comparisons = _combined(comparisons, settings=settings, skipped=skipped)
+    return ParsedComparisons(comparisons, contradictions)
 
 
 def _ties(settings: PreferenceSettings) -> Ties:
@@ -108,7 +109,7 @@ def _pairs(ranking: Ranking, *, settings: PreferenceSettings) -> list[Pair]:
     return with_margins(different, ranking=ranking, settings=settings)
 
 
-def _why_no_pair(ranking: Ranking) -> str:
+def _reason_without_pair(ranking: Ranking) -> str:
     ranks = [response.rank for response in ranking.responses if response.rank is not None]
     if len(ranks) < 2:
         return "fewer_than_two_ranked"
@@ -116,60 +117,67 @@ def _why_no_pair(ranking: Ranking) -> str:
 
 
 def _identity(ranking: Ranking) -> tuple[object, ...]:
-    """Equal for rankings that say the same: by whom, on what, in which order."""
+    """Equal for rankings with the same judge, prompt, texts and order."""
     ranks = sorted({response.rank for response in ranking.responses if response.rank is not None})
     tiers = sorted(
         (-1 if response.rank is None else ranks.index(response.rank), response.text) for response in ranking.responses
     )
-    return judge_of(ranking), ranking.is_by_machine, prompt_key(ranking.messages), tuple(tiers)
+    return judge_name(ranking), ranking.is_by_machine, prompt_key(ranking.messages), tuple(tiers)
 
 
-def _consistent(
-    ordered: Sequence[Ordered], contradictions: Contradictions, *, settings: PreferenceSettings, left_out: LeftOut
-) -> list[Ordered]:
-    """The rankings without the pairs that their own judge contradicted. Raises BadInput where those are refused."""
+def _without_contradictions(
+    rankings: Sequence[RankingPairs],
+    contradictions: Contradictions,
+    *,
+    settings: PreferenceSettings,
+    skipped: SkippedRows,
+) -> list[RankingPairs]:
+    """The rankings without pairs that their own judge ordered both ways. Raises BadInput where those are refused."""
     own = contradictions.own()
     if own and settings.contradictions == "refuse":
         raise BadInput(f"One judge ordered the same two responses both ways ({own[0]}).")
     kept = []
-    for ranking, pairs in ordered:
-        rest = [pair for pair in pairs if not contradictions.is_own(ranking, pair)]
-        left_out.add("contradictory_pairs", ranking.id, times=len(pairs) - len(rest))
-        if rest:
-            kept.append(Ordered(ranking, rest))
+    for ranking, pairs in rankings:
+        consistent = [pair for pair in pairs if not contradictions.is_own(ranking, pair)]
+        skipped.add("contradictory_pairs", ranking.id, times=len(pairs) - len(consistent))
+        if consistent:
+            kept.append(RankingPairs(ranking, consistent))
     return kept
 
 
-def _combined(verdicts: Sequence[Verdict], *, settings: PreferenceSettings, left_out: LeftOut) -> list[Verdict]:
-    """Verdicts on the same texts together: each with its share of one judgment's weight, or one that most agree on.
+def _combined(
+    comparisons: Sequence[Comparison], *, settings: PreferenceSettings, skipped: SkippedRows
+) -> list[Comparison]:
+    """Comparisons of the same texts, together with the weight of one: each with its share, or as a majority vote.
 
-    One judgment's weight is the mean of theirs, so that a text judged by one trusted person counts as much as ever.
+    The weight of one is the mean of theirs, so a task judged by one labeler counts as much as one judged by several.
     """
-    of_texts: dict[tuple[PromptKey, tuple[str, ...]], list[Verdict]] = {}
-    for verdict in verdicts:
-        key = prompt_key(verdict.messages), tuple(sorted(verdict.texts))
-        of_texts.setdefault(key, []).append(verdict)
-    made: list[Verdict] = []
-    for group in of_texts.values():
+    by_texts: dict[tuple[PromptKey, tuple[str, ...]], list[Comparison]] = {}
+    for comparison in comparisons:
+        key = prompt_key(comparison.messages), tuple(sorted(comparison.texts))
+        by_texts.setdefault(key, []).append(comparison)
+    combined: list[Comparison] = []
+    for group in by_texts.values():
         if len(group) == 1:
-            made += group
+            combined += group
         elif settings.duplicate_judgments == "share":
-            made += [replace(verdict, weight=verdict.weight / len(group)) for verdict in group]
+            combined += [replace(comparison, weight=comparison.weight / len(group)) for comparison in group]
         else:
-            voted = _voted(group, ties=_ties(settings))
-            if voted.pairs:
-                made.append(voted)
+            vote = _vote(group, ties=_ties(settings))
+            if vote.pairs:
+                combined.append(vote)
             else:
-                left_out.add("no_majority", group[0].rows[0].id)
-    return made
+                skipped.add("no_majority", group[0].rows[0].id)
+    return combined
 
 
-def _voted(group: Sequence[Verdict], *, ties: Ties) -> Verdict:
+def _vote(group: Sequence[Comparison], *, ties: Ties) -> Comparison:
     first = group[0]
-    return Verdict(
+    ballots = [(comparison.texts, comparison.pairs, comparison.weight) for comparison in group]
+    return Comparison(
         messages=first.messages,
         texts=first.texts,
-        pairs=tuple(majority([(verdict.texts, verdict.pairs, verdict.weight) for verdict in group], ties=ties)),
-        weight=fmean(verdict.weight for verdict in group),
-        rows=tuple(row for verdict in group for row in verdict.rows),
+        pairs=tuple(majority_vote(ballots, ties=ties)),
+        weight=fmean(comparison.weight for comparison in group),
+        rows=tuple(row for comparison in group for row in comparison.rows),
     )

@@ -1,4 +1,4 @@
-"""What a reward model learns from and is measured on: files of judgments, read, split by prompt, and accounted for."""
+"""Preference data of a run: files of judgments, read, split by prompt, and accounted for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,69 +10,70 @@ from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import split_by_prompt
 from models_core.contract.records import Answers, Demonstration, Ranking
 from models_core.contract.settings import PreferenceSettings
-from models_core.preferences.comparisons import Heard, Verdict, hear
+from models_core.preferences.comparisons import Comparison, ParsedComparisons, build_comparisons
 from models_core.preferences.contradictions import prompt_key
-from models_core.preferences.demonstrated_rankings import above_samples
-from models_core.preferences.encoding import Example, examples
-from models_core.preferences.skipped_rows import LeftOut
+from models_core.preferences.demonstrated_rankings import demonstration_comparisons
+from models_core.preferences.encoding import Example, encode_comparisons
+from models_core.preferences.ranking_loss import Pair
+from models_core.preferences.skipped_rows import SkippedRows
 
 
 @dataclass(kw_only=True)
-class Part:
-    """The rankings of one side of the split, and what they say."""
+class Side:
+    """The rankings of one side of the split, and the comparisons made from them. `name`: of the file."""
 
     name: str
     rankings: list[Ranking]
-    heard: Heard
-    left_out: LeftOut
-    verdicts: list[Verdict] = field(init=False)
+    parsed: ParsedComparisons
+    skipped: SkippedRows
+    comparisons: list[Comparison] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.verdicts = list(self.heard.verdicts)
+        self.comparisons = list(self.parsed.comparisons)
 
-    def nothing(self) -> str:
-        """The sentence for a file that teaches nothing."""
-        reasons = f" ({self.left_out.sentence()})" if self.left_out.counts else ""
+    def no_pair_sentence(self) -> str:
+        """The sentence for a side without a strictly ordered pair."""
+        reasons = f" ({self.skipped.sentence()})" if self.skipped.counts else ""
         return f"{self.name}: no ranking has two different responses in a strict order{reasons}."
 
 
 @dataclass(kw_only=True)
-class Judgments:
-    """Both sides of the split, and the answers whose scores say where 0 is and what 1 is, where they were given."""
+class PreferenceData:
+    """Both sides of the split, and the responses for score calibration where they were given."""
 
-    learned: Part
-    held_out: Part
+    training: Side
+    held_out: Side
     demonstrations: list[Demonstration] | list[Answers] | None
     samples: list[Answers] | None
-    demonstration_rankings: int
-    also_learned: int
+    num_demonstration_comparisons: int
+    num_trained_eval_prompts: int
 
-    def encoded(
+    def encode(
         self, tokenizer: Any, *, settings: PreferenceSettings, max_length: int
     ) -> tuple[list[Example], list[Example]]:
-        """Both sides as tokens. Raises BadInput where nothing is left to learn from."""
+        """(training, held-out) examples. Raises BadInput where no pair is left to train on."""
         sides = []
-        for part in (self.learned, self.held_out):
-            encoded = examples(
-                part.verdicts, tokenizer=tokenizer, settings=settings, max_length=max_length, left_out=part.left_out
+        for side in (self.training, self.held_out):
+            examples = encode_comparisons(
+                side.comparisons, tokenizer=tokenizer, settings=settings, max_length=max_length, skipped=side.skipped
             )
-            sides.append(encoded if _orders_any([pair for example in encoded for pair in example.pairs]) else [])
-        learned, held_out = sides
-        if not learned:
-            raise BadInput(self.learned.nothing())
+            sides.append(examples if _has_ordered([pair for example in examples for pair in example.pairs]) else [])
+        training, held_out = sides
+        if not training:
+            raise BadInput(self.training.no_pair_sentence())
         if self.held_out.rankings and not held_out:
-            processes.log_main(f"Nothing to measure on: {self.held_out.nothing()}")
-        return learned, held_out
+            processes.log_main(f"There is nothing to evaluate on: {self.held_out.no_pair_sentence()}")
+        return training, held_out
 
     def report(self) -> dict[str, Any]:
         """For result.json."""
         return {
-            "demonstration_rankings": self.demonstration_rankings,
-            "left_out": self.learned.left_out.report(),
-            "held_out_left_out": self.held_out.left_out.report(),
-            "contradictions": self.learned.heard.contradictions.report(),
-            "held_out_prompts_also_learned": self.also_learned,
-            "merged_turns": sum(ranking.merged_turns for ranking in self.learned.rankings),
+            "demonstration_rankings": self.num_demonstration_comparisons,
+            "left_out": self.training.skipped.report(),
+            "held_out_left_out": self.held_out.skipped.report(),
+            "contradictions": self.training.parsed.contradictions.report(),
+            "held_out_prompts_also_learned": self.num_trained_eval_prompts,
+            "merged_turns": sum(ranking.merged_turns for ranking in self.training.rankings),
         }
 
 
@@ -83,94 +84,94 @@ def read(
     evaluation: str | Path | None,
     demonstrations: str | Path | None,
     samples: str | Path | None,
-    known: frozenset[str] = frozenset(),
-) -> Judgments:
-    """`known`: digests of the prompts that the model has learned from before.
+    trained: frozenset[str] = frozenset(),
+) -> PreferenceData:
+    """Read and split the files. `trained`: digests of the prompts that the model was trained on before.
 
-    What is measured on holds none of them, and none of those learned from now. Raises BadInput: for rows as the
-    settings refuse them, for a file that orders nothing, and for an evaluation file of trained prompts alone.
+    The held-out side has none of those, and none of the training side. Raises BadInput for rows that the settings
+    refuse, for a file without an ordered pair, and for an evaluation file of trained prompts alone.
     """
-    # Needed only in the end, but what is wrong with these is said now, and not after hours of training.
+    # Read before training, although they are used after it: errors are reported now and not after hours.
     kind = "demonstrations" if settings.demonstration_pairs else "answers"
-    demonstrated = None if demonstrations is None else records.read(demonstrations, kind)
-    sampled = None if samples is None else records.read(samples, "answers")
-    left_out, held_out_left_out = LeftOut(), LeftOut()
-    rankings = _rankings(data, settings=settings, left_out=left_out)
+    demonstration_rows = None if demonstrations is None else records.read(demonstrations, kind)
+    sample_rows = None if samples is None else records.read(samples, "answers")
+    skipped, held_out_skipped = SkippedRows(), SkippedRows()
+    rankings = _read_rankings(data, settings=settings, skipped=skipped)
     if evaluation is None:
-        rankings, held_out_rankings = split_by_prompt(rankings, part=settings.held_out)
+        rankings, eval_rankings = split_by_prompt(rankings, part=settings.held_out)
     else:
-        held_out_rankings = _rankings(evaluation, settings=settings, left_out=held_out_left_out)
-    measured_on = held_out_rankings
-    held_out_rankings = _measurable(
-        measured_on,
-        known=known | _prompts(rankings),
+        eval_rankings = _read_rankings(evaluation, settings=settings, skipped=held_out_skipped)
+    held_out_rankings = _drop_trained(
+        eval_rankings,
+        trained=trained | _prompt_digests(rankings),
         evaluation=evaluation,
-        left_out=held_out_left_out,
+        skipped=held_out_skipped,
     )
-    learned = Part(
+    training = Side(
         name=Path(data).name,
         rankings=rankings,
-        heard=hear(rankings, settings=settings, left_out=left_out),
-        left_out=left_out,
+        parsed=build_comparisons(rankings, settings=settings, skipped=skipped),
+        skipped=skipped,
     )
-    held_out = Part(
+    held_out = Side(
         name=Path(data if evaluation is None else evaluation).name,
         rankings=held_out_rankings,
-        heard=hear(held_out_rankings, settings=settings, left_out=held_out_left_out, combine=False),
-        left_out=held_out_left_out,
+        parsed=build_comparisons(held_out_rankings, settings=settings, skipped=held_out_skipped, combine=False),
+        skipped=held_out_skipped,
     )
-    if not _orders_any([pair for verdict in learned.verdicts for pair in verdict.pairs]):
-        raise BadInput(learned.nothing())
-    added: list[Verdict] = []
+    if not _has_ordered([pair for comparison in training.comparisons for pair in comparison.pairs]):
+        raise BadInput(training.no_pair_sentence())
+    added: list[Comparison] = []
     if settings.demonstration_pairs:
-        if demonstrated is None or sampled is None:
+        if demonstration_rows is None or sample_rows is None:
             raise BadInput("demonstration_pairs needs both --demonstrations and --samples.")
-        added = above_samples(
-            demonstrated,
-            sampled,
+        added = demonstration_comparisons(
+            demonstration_rows,
+            sample_rows,
             weight=settings.demonstration_pairs,
             held_out={prompt_key(ranking.messages) for ranking in held_out_rankings},
-            left_out=left_out,
+            skipped=skipped,
         )
-    learned.verdicts += added
-    return Judgments(
-        learned=learned,
+    training.comparisons += added
+    return PreferenceData(
+        training=training,
         held_out=held_out,
-        demonstrations=demonstrated,
-        samples=sampled,
-        demonstration_rankings=len(added),
-        also_learned=len(_prompts(measured_on) - _prompts(held_out_rankings)),
+        demonstrations=demonstration_rows,
+        samples=sample_rows,
+        num_demonstration_comparisons=len(added),
+        num_trained_eval_prompts=len(_prompt_digests(eval_rankings) - _prompt_digests(held_out_rankings)),
     )
 
 
-def _prompts(rankings: Sequence[Ranking]) -> set[str]:
+def _prompt_digests(rankings: Sequence[Ranking]) -> set[str]:
     return {trained_prompts.digest(ranking.messages) for ranking in rankings}
 
 
-def _measurable(
-    rankings: list[Ranking], *, known: frozenset[str], evaluation: str | Path | None, left_out: LeftOut
+def _drop_trained(
+    rankings: list[Ranking], *, trained: frozenset[str], evaluation: str | Path | None, skipped: SkippedRows
 ) -> list[Ranking]:
-    """The rankings of prompts that nothing was learned from; the others are left out and counted."""
-    kept = trained_prompts.without(rankings, known)
+    """The rankings whose prompts are not trained on; the others are skipped and counted."""
+    kept = trained_prompts.without(rankings, trained)
     if evaluation is not None and rankings and not kept:
         raise BadInput(
             f"{Path(evaluation).name}: the prompts of all {len(rankings)} rankings are trained on, so they cannot "
             "measure anything: give others with --eval, or none, and a part of --data is held out."
         )
-    places = {id(ranking) for ranking in kept}
+    kept_ids = {id(ranking) for ranking in kept}
     for ranking in rankings:
-        if id(ranking) not in places:
-            left_out.add("trained_prompts", ranking.id)
+        if id(ranking) not in kept_ids:
+            skipped.add("trained_prompts", ranking.id)
     return kept
 
 
-def _rankings(path: str | Path, *, settings: PreferenceSettings, left_out: LeftOut) -> list[Ranking]:
+def _read_rankings(path: str | Path, *, settings: PreferenceSettings, skipped: SkippedRows) -> list[Ranking]:
     unreadable: list[str] | None = [] if settings.unreadable_rows == "skip" else None
     rankings: list[Ranking] = records.read(path, "rankings", unreadable=unreadable)
     for sentence in unreadable or ():
-        left_out.add("unreadable_rows", sentence)
+        skipped.add("unreadable_rows", sentence)
     return rankings
 
 
-def _orders_any(pairs: Sequence[Any]) -> bool:
+def _has_ordered(pairs: Sequence[Pair]) -> bool:
+    """Whether a pair is strictly ordered, and not a tie."""
     return any(pair.target == 1.0 for pair in pairs)

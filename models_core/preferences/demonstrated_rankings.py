@@ -1,43 +1,43 @@
-"""Demonstrations above samples: what a person wrote, as a ranking over a model's own answers to the same prompt."""
+"""Demonstrations as rankings: a demonstration is preferred to a model's samples for the same prompt."""
 
 from collections.abc import Collection, Sequence
 
 from models_core.contract.records import Answers, Demonstration, RankedResponse, Ranking
-from models_core.preferences.comparisons import Verdict
+from models_core.preferences.comparisons import Comparison
 from models_core.preferences.contradictions import PromptKey, prompt_key
-from models_core.preferences.skipped_rows import LeftOut
-from models_core.rl.losses import Pair
+from models_core.preferences.ranking_loss import Pair
+from models_core.preferences.skipped_rows import SkippedRows
 
 
-def above_samples(
+def demonstration_comparisons(
     demonstrations: Sequence[Demonstration],
     samples: Sequence[Answers],
     *,
     weight: float,
     held_out: Collection[PromptKey],
-    left_out: LeftOut,
-) -> list[Verdict]:
-    """A verdict for each demonstration whose prompt has samples: it is better than each of them, they aren't compared.
+    skipped: SkippedRows,
+) -> list[Comparison]:
+    """A comparison for each demonstration whose prompt has samples; the samples are not compared with each other.
 
-    Prompts that are measured on are left alone. A demonstration without a sample is left out and counted.
+    Prompts in `held_out` are omitted. A demonstration without samples is skipped and counted.
     """
     texts_of: dict[PromptKey, list[str]] = {}
     for row in samples:
         texts_of.setdefault(prompt_key(row.messages), []).extend(row.texts)
-    made = []
+    comparisons = []
     for demonstration in demonstrations:
         key = prompt_key(demonstration.messages)
         if key in held_out:
             continue
         others = [text for text in dict.fromkeys(texts_of.get(key, [])) if text != demonstration.response]
         if not others:
-            left_out.add("demonstrations_without_samples", demonstration.id)
+            skipped.add("demonstrations_without_samples", demonstration.id)
             continue
         responses = (
             RankedResponse(text=demonstration.response, rank=1),
             *(RankedResponse(text=text, rank=2) for text in others),
         )
-        as_ranking = Ranking(
+        ranking = Ranking(
             id=f"demonstration {demonstration.id}",
             messages=demonstration.messages,
             responses=responses,
@@ -45,13 +45,13 @@ def above_samples(
             lang=demonstration.fields.get("lang"),
             source=demonstration.fields.get("source"),
         )
-        made.append(
-            Verdict(
+        comparisons.append(
+            Comparison(
                 messages=demonstration.messages,
                 texts=tuple(response.text for response in responses),
-                pairs=tuple(Pair(0, place, 1.0) for place in range(1, len(responses))),
+                pairs=tuple(Pair(0, index, 1.0) for index in range(1, len(responses))),
                 weight=weight,
-                rows=(as_ranking,),
+                rows=(ranking,),
             )
         )
-    return made
+    return comparisons

@@ -1,17 +1,17 @@
-"""Several judgments of the same texts made one: each pair of texts goes the way that most weight went."""
+"""Majority vote: several judgments of the same texts as one, pair by pair."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models_core.rl.losses import Pair, Ties
+from models_core.preferences.ranking_loss import Pair, Ties
 
 Ballot = tuple[Sequence[str], Sequence[Pair], float]
-"""Texts, pairs as places in them, and what the judgment counts."""
+"""(texts, pairs as indices into them, weight) of one judgment."""
 
 
 @dataclass
 class _Votes:
-    """Weight for each way that a pair may go, and for each way the sum of margins times weight."""
+    """Total weight of each outcome of a pair, and for each the weighted sum of margins."""
 
     first: float = 0.0
     second: float = 0.0
@@ -30,26 +30,26 @@ class _Votes:
             self.second_margin += weight * pair.margin
 
 
-def majority(ballots: Sequence[Ballot], *, ties: Ties) -> list[Pair]:
-    """The pairs of the first ballot's texts by weighted majority, with the mean margin of those who won.
+def majority_vote(ballots: Sequence[Ballot], *, ties: Ties) -> list[Pair]:
+    """Pairs of the first ballot's texts by weighted majority, with the mean margin of the winning side.
 
-    A tie is a third way to vote, where ties are judgments at all (`ties` = "soft"). Ways with equal weight, or most
-    weight for a tie, make a tie. Majorities of pairs need not form an order (Condorcet); the loss takes pairs.
+    A tie is a third outcome where ties are used (`ties` = "soft"). Equal weights, or most weight for a tie, make a tie.
+    Pairwise majorities need not form an order (Condorcet), and the loss needs none.
     """
     texts = ballots[0][0]
-    place_of = {text: place for place, text in reversed(list(enumerate(texts)))}
+    index_of = {text: index for index, text in reversed(list(enumerate(texts)))}
     votes: dict[tuple[int, int], _Votes] = {}
-    for own_texts, pairs, weight in ballots:
+    for ballot_texts, pairs, weight in ballots:
         for pair in pairs:
-            better, worse = place_of[own_texts[pair.better]], place_of[own_texts[pair.worse]]
+            better, worse = index_of[ballot_texts[pair.better]], index_of[ballot_texts[pair.worse]]
             first, second = sorted((better, worse))
             votes.setdefault((first, second), _Votes()).add(pair, is_first=better == first, weight=weight)
-    made = []
+    winners = []
     for (first, second), vote in sorted(votes.items()):
         if vote.first > max(vote.second, vote.tied):
-            made.append(Pair(first, second, 1.0, vote.first_margin / vote.first))
+            winners.append(Pair(first, second, 1.0, vote.first_margin / vote.first))
         elif vote.second > max(vote.first, vote.tied):
-            made.append(Pair(second, first, 1.0, vote.second_margin / vote.second))
+            winners.append(Pair(second, first, 1.0, vote.second_margin / vote.second))
         elif ties == "soft":
-            made.append(Pair(first, second, 0.5))
-    return made
+            winners.append(Pair(first, second, 0.5))
+    return winners

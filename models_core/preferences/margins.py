@@ -1,17 +1,17 @@
-"""How far apart the scores of a pair are wanted, where a setting asks for it: Touvron et al. 2023, equation 2."""
+"""Margins of pairs in the ranking loss (Touvron et al. 2023, Llama 2, equation 2)."""
 
 from statistics import fmean
 
 from models_core.contract.records import RankedResponse, Ranking
 from models_core.contract.settings import PreferenceSettings
-from models_core.rl.losses import Pair
+from models_core.preferences.ranking_loss import Pair
 
 
 def with_margins(pairs: list[Pair], *, ranking: Ranking, settings: PreferenceSettings) -> list[Pair]:
     """The pairs of a ranking with their margins; ties have none.
 
-    `row` takes the row's own margin. `ranks` takes the tiers that a pair is apart, in parts of all there are: the best
-    and the worst are 1 apart. `ratings` takes the difference of the responses' ratings.
+    margin=row: the row's own margin. ranks: distance in tiers as a share of all tiers, 1 between the best and the
+    worst. ratings: the difference of the responses' ratings.
     """
     if settings.margin == "none":
         return pairs
@@ -21,7 +21,7 @@ def with_margins(pairs: list[Pair], *, ranking: Ranking, settings: PreferenceSet
         if settings.margin == "row":
             return ranking.margin or 0.0
         if settings.margin == "ranks":
-            assert better.rank is not None  # pairs are of ranked responses
+            assert better.rank is not None  # only ranked responses are in pairs
             assert worse.rank is not None
             return (tiers.index(worse.rank) - tiers.index(better.rank)) / (len(tiers) - 1)
         return max(rating_difference(better, worse), 0.0)
@@ -36,9 +36,9 @@ def with_margins(pairs: list[Pair], *, ranking: Ranking, settings: PreferenceSet
 
 
 def rating_difference(better: RankedResponse, worse: RankedResponse) -> float:
-    """The mean difference over the criteria that both are rated by, or else of their scores; 0 where there is neither.
+    """Mean difference over the criteria that both are rated on, else the difference of their scores, else 0.
 
-    People who rank one way and rate the other way make it negative.
+    Negative where a labeler's ratings contradict the ranking.
     """
     common = sorted(better.ratings.keys() & worse.ratings.keys())
     if common:

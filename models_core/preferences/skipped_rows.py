@@ -1,13 +1,13 @@
-"""What of the data could not teach: counted by reason, and named, so that it can be looked at and mended."""
+"""Rows, pairs and responses that are not trained on: counted by reason and named, so that they can be looked up."""
 
 from collections import Counter
 
-NAMED = 20
-"""Rows that are named for a reason; the count goes on."""
+MAX_NAMED = 20
+"""Rows named for one reason; all are counted."""
 
 
-class LeftOut:
-    """A tally of rows, pairs and responses by reason, with the ids of the first rows each reason was met in."""
+class SkippedRows:
+    """Counts by reason, with the ids of the first rows of each reason."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -18,13 +18,13 @@ class LeftOut:
             return
         self.counts[reason] += times
         named = self.rows.setdefault(reason, [])
-        if len(named) < NAMED and row not in named:
+        if len(named) < MAX_NAMED and row not in named:
             named.append(row)
 
     def report(self) -> dict[str, dict[str, object]]:
-        """{"reason": {"count": 3, "rows": ["id", ...]}}, the most frequent first."""
+        """{"reason": {"count": 3, "rows": ["id", ...]}}, the most frequent reason first."""
         return {reason: {"count": count, "rows": self.rows[reason]} for reason, count in self.counts.most_common()}
 
     def sentence(self) -> str:
-        """Counts with their reasons, to be read: "3 all tied, 1 equal responses"."""
+        """Counts with their reasons: "3 all tied, 1 equal responses"."""
         return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self.counts.most_common())

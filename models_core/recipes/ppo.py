@@ -1,14 +1,15 @@
-"""Improve a policy by PPO against a reward, with a KL penalty that holds it near its reference.
+"""Train a policy by PPO against a reward, with a KL penalty towards its reference model.
 
 This is the PPO of Ziegler et al. 2019, Stiennon et al. 2020 and InstructGPT (Ouyang et al. 2022, section 3.5); with a
---ptx text it is PPO-ptx, and RLOO and GRPO run in the same loop. An episode is one response: its tokens are the
-actions, the score arrives at its last token, and every token pays for leaving the reference. A step of the run is a
-phase: sample `batch_size` episodes, score them, work out their advantages, then learn from them in `minibatches`
-updates, `ppo_epochs` times over. docs/ppo.md has the equations and the memory plans.
+--ptx text it is PPO-ptx, and RLOO and GRPO share the loop. An episode is one response: its tokens are the actions, the
+score arrives at the last token, and every token has a KL penalty. A step of the run is a rollout iteration: sample
+`batch_size` episodes, score them, compute their advantages, then update from them in `minibatches` minibatches,
+`ppo_epochs` times. docs/ppo.md has the equations and the memory plans.
 
     python -m models_core ppo --model SFT --reward RM --data prompts.jsonl --out RUN
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,22 @@ import torch
 
 from models_core.contract import records
 from models_core.contract.errors import Diverged
+from models_core.contract.records import Prompt
 from models_core.contract.reward_names import Kind, kind_of
 from models_core.contract.settings import PPOConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, loading
-from models_core.rl import evaluation_rewards, evaluation_split, prompts, rollouts, trajectories
-from models_core.rl.actor_critic import Networks
+from models_core.rl import prompts, rollouts
+from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.advantages import KLController
-from models_core.rl.early_stopping import Trip
-from models_core.rl.evaluation import Watch
-from models_core.rl.ptx import MixedText
-from models_core.rl.rewards.pipeline import Rewards, source_of
-from models_core.rl.rollout_logprobs import Sampler
-from models_core.rl.update import learn
+from models_core.rl.early_stopping import StopReason
+from models_core.rl.evaluation import Evaluator
+from models_core.rl.ptx import PtxText
+from models_core.rl.rewards.pipeline import RewardPipeline, make_source
+from models_core.rl.rollout_logprobs import RolloutLogprobCheck
+from models_core.rl.state import PPOState
+from models_core.rl.trajectories import Trajectories, compute_advantages
+from models_core.rl.update import ppo_update
 from models_core.training.ema import MovingAverage
 from models_core.training.loop import Training
 
@@ -51,166 +55,175 @@ def train(
     stop: StopSignal,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Train a policy on prompts, leave it in OUT/model, and return what result.json says of it.
+    """Train a policy on prompts, save it in OUT/model, and return the metrics of result.json.
 
-    `evaluation` holds prompts to measure on (by default a part of those in `data`), `reference` (by default the model
-    itself) is what the KL is measured against. Raises BadInput, Stopped, Diverged, and Halted where the reward's source
-    cannot be asked.
+    `evaluation`: prompts to evaluate on (default: a part of `data`); `reference`: the model that the KL is measured
+    against (default: `model`). Raises BadInput, Stopped, Diverged, and Halted where the reward source fails.
     """
-    # 0. Read the prompts that the reward model has not learned from, and load the networks.
-    given: list[records.Prompt] = records.read(data, "prompts")
+    # 1. Read the prompts that the reward model was not trained on.
     reference = reference or model
-    rewards_by = loading.several(reward) if kind_of(reward) == Kind.MODELS else []
+    reward_models = loading.several(reward) if kind_of(reward) == Kind.MODELS else []
+    given: list[Prompt] = records.read(data, "prompts")
+    files = {"prompts": data, "evaluation": evaluation, "ptx": ptx}
     training = Training(
         out=out,
         stage="ppo",
         settings=settings,
         models={"model": model, "reference": reference, "reward": reward},
-        data={"prompts": Path(data)}
-        | ({"evaluation": Path(evaluation)} if evaluation is not None else {})
-        | ({"ptx": Path(ptx)} if ptx is not None else {}),
+        data={name: Path(path) for name, path in files.items() if path is not None},
         device=device,
         stop=stop,
         resume=resume,
     )
-    measured_on = records.read(evaluation, "prompts") if evaluation is not None else None
-    new, seen = prompts.unseen(given, rewards=rewards_by, settings=settings)
-    if measured_on is not None:
-        measured_on = prompts.measurable(measured_on, rewards=rewards_by, settings=settings)
-    parts = evaluation_split.split(new, settings=settings, evaluation=measured_on)
-    networks = Networks.load(
-        settings, model=model, reference=reference, rewards=rewards_by, device=device, dtype=training.dtype
+    split, seen = read_prompts(given, evaluation=evaluation, rewards=reward_models, settings=settings)
+
+    # 2. Load the models, and turn the prompts into tokens.
+    actor_critic = ActorCritic.load(
+        settings, model=model, reference=reference, rewards=reward_models, device=device, dtype=training.dtype
     )
-    practice = prompts.encoded(parts.training, policy=networks.policy, tokenizer=networks.tokenizer, settings=settings)
-    watched = prompts.encoded(parts.watched, policy=networks.policy, tokenizer=networks.tokenizer, settings=settings)
-    plan = prompts.phases(len(practice.prompts), settings=settings)
-    max_length = min(settings.max_length, loading.context_length(networks.policy))
-    text = (
-        MixedText.read(ptx, networks.tokenizer, settings=settings, max_length=max_length) if ptx is not None else None
-    )
-    rewards = Rewards(
-        source_of(reward, opinions=networks.opinions, settings=settings, stop=stop),
+    policy, tokenizer = actor_critic.policy, actor_critic.tokenizer
+    encode = partial(prompts.encode, policy=policy, tokenizer=tokenizer, settings=settings)
+    train_prompts, eval_prompts = encode(split.training), encode(split.evaluation)
+    plan = prompts.rollout_batches(len(train_prompts.prompts), settings=settings)
+    max_length = min(settings.max_length, loading.context_length(policy))
+    text = None if ptx is None else PtxText.read(ptx, tokenizer, settings=settings, max_length=max_length)
+    rewards = RewardPipeline(
+        make_source(reward, reward_models=actor_critic.rewards, settings=settings, stop=stop),
         settings=settings,
-        baseline=partial(evaluation_rewards.of_reference, networks=networks, stop=stop),
+        sample_reference=partial(rollouts.sample_reference, actor_critic=actor_critic, stop=stop),
         baseline_file=training.run.baseline,
     )
-    rewards.rehearse(practice.prompts)
-    networks.judges.check_templates(prompt.messages for prompt in [*practice.prompts, *watched.prompts])
+    rewards.smoke_test(train_prompts.prompts)
+    every_prompt = [*train_prompts.prompts, *eval_prompts.prompts]
+    actor_critic.rewards.check_templates(prompt.messages for prompt in every_prompt)
 
-    for name, (network, weights) in networks.learning.items():
+    # 3. Make the optimizers and the state of the run, or restore them.
+    for name, (network, weights) in actor_critic.trained_weights.items():
         training.optimizer(name, network, learning_rate=settings.learning_rate, eps=ADAM_EPS, weights=weights)
-    done, state = training.restore()
-    rewards.restore(state.get("rewards", {}))
-    controller = KLController(
-        coef=state.get("kl_coef", settings.kl_coef), target=settings.kl_target or None, horizon=settings.kl_horizon
-    )
-    # Where the model's own weights learn, the average would be one more copy of them.
+    done, saved = training.restore()
+    # Where the base weights are trained, a moving average would be one more copy of them.
     average = MovingAverage(
         training.optimizers["policy"].masters, decay=settings.ema_decay if adapters.keeps_base(settings.method) else 0
     )
-    average.restore(training.saved_tensors("average"), updates=state.get("averaged", 0))
-    watch = Watch(
-        watched,
-        is_held_out=parts.is_held_out,
+    evaluator = Evaluator(
+        eval_prompts,
+        is_held_out=split.is_held_out,
         training=training,
-        networks=networks,
+        actor_critic=actor_critic,
         rewards=rewards,
         average=average,
     )
-    watch.restore(state.get("watch", {}), training.saved_tensors("good"))
-    sampler = Sampler(networks, state.get("sampler", {}))
-    latest: dict[str, float] = state.get("latest", {})
-    step, total = done, len(plan)
-    training.run.progress(done, total)
+    state = PPOState(
+        total=len(plan),
+        kl_controller=KLController(settings.kl_coef, target=settings.kl_target or None, horizon=settings.kl_horizon),
+        average=average,
+        rewards=rewards,
+        evaluator=evaluator,
+        logprob_check=RolloutLogprobCheck(actor_critic),
+    )
+    if saved:
+        groups = {name: training.saved_tensors(name) for name in ("average", "good")}
+        state.load_state_dict(saved, groups, step=done)
+    else:
+        training.run.rewind(-1)  # drop the evaluation before the first step too: it is made again
+    training.run.progress(state.step, state.total)
 
-    def resumable() -> dict[str, Any]:
-        """What a checkpoint holds beside the optimizers, as it is now."""
-        state = {
-            "kl_coef": controller.coef,
-            "averaged": average.updates,
-            "rewards": rewards.state(),
-            "watch": watch.state(),
-            "sampler": sampler.state(),
-            "latest": latest,
-        }
-        return {"total": total, "state": state, "tensors": average.groups() | watch.groups()}
-
-    def measure() -> None:
-        if watch.is_due(step, total=total):
-            with training.after(step, **resumable()):
-                watch.measure(step)
-
-    measure()
-    for step, rows in enumerate(plan[done:], start=done + 1):
-        if watch.trip is not None:
-            step -= 1
-            break
-        with training.step(step, **resumable()):
-            # 1. Sample. A phase cut short by a stop is thrown away: the same seeds will sample it again.
-            sampled = rollouts.answers(networks, practice, rows, seed=settings.seed * 2**32 + step, stop=stop)
-
-            # 2. Score.
-            scored = rewards.score(sampled, step=step)
-
-            # 3. Advantages: what each token gained.
-            phase = trajectories.measure(
-                [answer.group for answer in sampled],
-                scored.total,
-                rollouts.ended(sampled),
-                networks=networks,
-                kl_coef=controller.coef,
-                samples=settings.group_size,
-                told=sampler.told(sampled),
+    # 4. Train. A rollout iteration that a stop interrupts is dropped: the same seeds sample it again.
+    evaluate(state, training)
+    while not state.is_finished:
+        step = state.step + 1
+        with training.step(step, **state.checkpoint()):
+            completions = rollouts.sample_rollouts(
+                actor_critic, train_prompts, plan[step - 1], seed=settings.seed * 2**32 + step, stop=stop
+            )
+            shaped = rewards.shaped_rewards(completions, step=step)
+            trajectories = compute_advantages(
+                [item.group for item in completions],
+                shaped.total,
+                rollouts.ended_by_eos(completions),
+                actor_critic=actor_critic,
+                kl_coef=state.kl_controller.coef,
+                group_size=settings.group_size,
+                reused=state.logprob_check.reused_logprobs(completions),
             )
             stop.check()
-            latest = scored.metrics | phase.metrics | sampler.test(sampled, phase)
-            if not watch.passes(latest, scored.raw.scores):
-                training.run.log(step, **latest, kl_coef=controller.coef)
-                break
+            first_check = state.logprob_check.first_check(completions, trajectories)
+            state.metrics = shaped.metrics | trajectories.metrics | first_check
+            if evaluator.accepts(state.metrics, shaped.raw.scores):
+                update(state, trajectories, step=step, training=training, actor_critic=actor_critic, text=text)
+        state.step = step
+        training.run.log(step, **state.metrics, kl_coef=state.kl_controller.coef)
+        if evaluator.stop_reason is None:
+            state.kl_controller.update(kl=state.metrics["kl"], episodes=len(completions))
+            evaluate(state, training)
+            training.between_steps(step, **state.checkpoint())
 
-            # 4. Optimise.
-            try:
-                learned = learn(
-                    phase,
-                    training=training,
-                    networks=networks,
-                    text=text,
-                    step=step,
-                    steps=total,
-                    kl_coef=controller.coef,
-                    sampler=sampler,
-                )
-            except Diverged as error:
-                if step == 1:
-                    raise
-                watch.trip = Trip("diverged", str(error))  # the weights that gave this phase's answers were good
-                training.run.log(step, **latest, kl_coef=controller.coef)
-                break
-            average.update()
-
-        # 5. Measure: note what happened, steer the penalty, look at held-out prompts.
-        latest |= learned
-        training.run.log(step, **latest, kl_coef=controller.coef)
-        controller.update(kl=latest["kl"], episodes=len(sampled))
-        measure()
-
-        # 6. Save.
-        training.between_steps(step, **resumable())
-
-    count = settings.group_size * sum(map(len, plan[:step]))
+    # 5. Choose the weights and save them.
+    episodes = settings.group_size * sum(map(len, plan[: state.step]))
     metrics = {
-        **latest,
-        "episodes": count,
-        "prompts": len(practice.prompts),
+        **state.metrics,
+        "episodes": episodes,
+        "prompts": len(train_prompts.prompts),
         "reward_train_overlap": seen,
-        **practice.counts,
-        **watch.take(),
-        "trained_parameters": adapters.trainable_parameters(networks.policy),
+        **train_prompts.counts,
+        **evaluator.load_final_weights(),
+        "trained_parameters": adapters.trainable_parameters(policy),
         "precision": training.precision,
-        "sampler_log_probs": "reused" if sampler.is_trusted else "recomputed",
+        "sampler_log_probs": "reused" if state.logprob_check.enabled else "recomputed",
         "seconds": training.seconds,
-        "episodes_per_s": count / training.seconds,
+        "episodes_per_s": episodes / training.seconds,
     }
     training.store_learned_weights()
-    loading.save_policy(training.run.model, networks.finished_policy(), networks.tokenizer)
+    loading.save_policy(training.run.model, actor_critic.finished_policy(), tokenizer)
     return training.finish(metrics)
+
+
+def read_prompts(
+    given: Sequence[Prompt], *, evaluation: str | Path | None, rewards: Sequence[str], settings: PPOConfig
+) -> tuple[prompts.PromptSplit, int]:
+    """Training and evaluation prompts that no reward model was trained on, and how many of `given` one was."""
+    eval_prompts = None if evaluation is None else records.read(evaluation, "prompts")
+    new, seen = prompts.drop_trained(given, rewards=rewards, settings=settings)
+    if eval_prompts is not None:
+        eval_prompts = prompts.drop_trained_from_evaluation(eval_prompts, rewards=rewards, settings=settings)
+    return prompts.split(new, settings=settings, evaluation=eval_prompts), seen
+
+
+def evaluate(state: PPOState, training: Training) -> None:
+    """Evaluate the policy where it is due; a stop meanwhile saves the step before."""
+    if state.evaluator.is_due(state.step, total=state.total):
+        with training.after(state.step, **state.checkpoint()):
+            state.evaluator.evaluate(state.step)
+
+
+def update(
+    state: PPOState,
+    trajectories: Trajectories,
+    *,
+    step: int,
+    training: Training,
+    actor_critic: ActorCritic,
+    text: PtxText | None,
+) -> None:
+    """Update policy and value model from one iteration's trajectories.
+
+    A divergence ends the run with the weights that sampled them. Raises Diverged in the first step, where there are no
+    weights to keep.
+    """
+    try:
+        state.metrics |= ppo_update(
+            trajectories,
+            training=training,
+            actor_critic=actor_critic,
+            text=text,
+            step=step,
+            steps=state.total,
+            kl_coef=state.kl_controller.coef,
+            logprob_check=state.logprob_check,
+        )
+    except Diverged as error:
+        if step == 1:
+            raise
+        state.stop(StopReason("diverged", str(error)))
+    else:
+        state.average.update()

@@ -1,4 +1,4 @@
-"""How good a reward model is, from held-out judgments: measured, in a sentence, as JSON and as tables.
+"""The quality report of a reward model on held-out judgments: metrics, a verdict, JSON and tables.
 
-`assembly` puts the report together; `verdict` is standard library only, since the web process words it.
+`assembly` builds the report. `verdict` is standard library only, because the web process words it.
 """

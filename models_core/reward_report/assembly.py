@@ -1,4 +1,4 @@
-"""The whole report of a reward model, as RUN/report.json holds it (docs/reward_report.md says what each part means)."""
+"""The whole report of a reward model, as in RUN/report.json (docs/reward_report.md explains each part)."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,61 +10,61 @@ from models_core.contract.records import Ranking
 from models_core.contract.run_folder import finite, write_json, write_lines
 from models_core.contract.verdict_messages import VERSION
 from models_core.reward_report import report_tables
-from models_core.reward_report.heldout_judgments import Judged, comparison, pairs_of
+from models_core.reward_report.heldout_judgments import ScoredJudgment, comparison_key, ordered_pairs
 from models_core.reward_report.measures import pair_accuracy
-from models_core.reward_report.measures.example_pairs import examples
-from models_core.reward_report.measures.labelers import labelers
-from models_core.reward_report.measures.length_bias import length
-from models_core.reward_report.measures.listwise import ordering, scores
-from models_core.reward_report.measures.probability_calibration import calibration
+from models_core.reward_report.measures.example_pairs import example_pairs
+from models_core.reward_report.measures.labelers import labeler_agreement
+from models_core.reward_report.measures.length_bias import length_metrics
+from models_core.reward_report.measures.listwise import listwise_metrics, score_distribution
+from models_core.reward_report.measures.probability_calibration import calibration_metrics
 from models_core.reward_report.verdict import verdict
 
 
 def build(
-    judgments: Sequence[Judged],
+    judgments: Sequence[ScoredJudgment],
     *,
-    everyone: Sequence[Ranking],
+    all_rankings: Sequence[Ranking],
     shift: float = 0.0,
     scale: float = 1.0,
     newest: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything there is to say of held-out `judgments`, as strict JSON.
+    """The report on held-out `judgments`, as strict JSON.
 
-    `everyone` are all judgments there are, those trained on too: how far labelers agree does not depend on the model.
-    A score is (logit - shift) / scale. `newest` is what newest.measure says, where there was a reward model before.
+    `all_rankings`: every judgment, training ones too, since labeler agreement does not depend on the model. A score is
+    (logit - shift) / scale. `newest`: see previous_model.evaluate.
     """
-    pairs = pairs_of(judgments)
-    right = pair_accuracy.overall(pairs)
+    pairs = ordered_pairs(judgments)
+    accuracy = pair_accuracy.accuracy(pairs)
     report: dict[str, Any] = {
         "version": VERSION,
         "judgments": len(judgments),
-        "judgments_in_all": len(everyone),
-        "comparisons": len({comparison(judged.ranking) for judged in judgments}),
-        "prompts": right.prompts,
-        "pairs": right.count,
-        "too_long_responses": sum(judged.logits.count(None) for judged in judgments),
-        "accuracy": right.value,
-        "accuracy_low": right.low,
-        "accuracy_high": right.high,
+        "judgments_in_all": len(all_rankings),
+        "comparisons": len({comparison_key(judgment.ranking) for judgment in judgments}),
+        "prompts": accuracy.prompts,
+        "pairs": accuracy.count,
+        "too_long_responses": sum(judgment.logits.count(None) for judgment in judgments),
+        "accuracy": accuracy.value,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
         "newest": newest,
     }
     if len(pairs):
         report |= {
             "by": pair_accuracy.by_group(pairs),
-            "calibration": calibration(pairs),
-            "length": length(pairs, judgments),
-            "ordering": ordering(judgments),
-            "labelers": labelers(pairs, everyone),
-            "scores": scores(judgments, shift=shift, scale=scale),
-            "examples": examples(pairs, shift=shift, scale=scale),
+            "calibration": calibration_metrics(pairs),
+            "length": length_metrics(pairs, judgments),
+            "ordering": listwise_metrics(judgments),
+            "labelers": labeler_agreement(pairs, all_rankings),
+            "scores": score_distribution(judgments, shift=shift, scale=scale),
+            "examples": example_pairs(pairs, shift=shift, scale=scale),
         }
     report["verdict"] = verdict(report)
-    found: dict[str, Any] = finite(report)
-    return found
+    strict: dict[str, Any] = finite(report)
+    return strict
 
 
 def write(folder: Path, report: Mapping[str, Any]) -> None:
-    """FOLDER/report.json, and the same in tables as FOLDER/report.md and on standard error."""
+    """Write FOLDER/report.json, and its tables to FOLDER/report.md and standard error."""
     if not processes.is_main():
         return
     text = report_tables.markdown(report)
@@ -74,10 +74,10 @@ def write(folder: Path, report: Mapping[str, Any]) -> None:
 
 
 def headline(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures by which a reward model is known, flat: for result.json and the last line of a command."""
-    found = {name: report[name] for name in ("accuracy", "accuracy_low", "accuracy_high")}
+    """The main figures as a flat dict: for result.json and the last line of a command."""
+    figures = {name: report[name] for name in ("accuracy", "accuracy_low", "accuracy_high")}
     if report["pairs"]:
-        found |= {
+        figures |= {
             "longer_wins_accuracy": report["length"]["longer_wins"]["accuracy"],
             "tau_b": report["ordering"]["tau_b"]["mean"],
             "top1": report["ordering"]["top1"]["share"],
@@ -85,8 +85,8 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
             "labeler_agreement": report["labelers"]["agreement"]["share"],
         }
     if report["newest"]:
-        found["newest_accuracy"] = report["newest"]["accuracy"]
-    return found | {
+        figures["newest_accuracy"] = report["newest"]["accuracy"]
+    return figures | {
         "eval_rankings": report["judgments"],
         "eval_pairs": report["pairs"],
         "verdict": report["verdict"]["sentence"],

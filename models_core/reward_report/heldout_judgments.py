@@ -1,4 +1,4 @@
-"""Held-out judgments with what a reward model said of their responses, and all the pairs that they put in an order."""
+"""Held-out judgments with a reward model's logits, and the pairs that they order strictly."""
 
 import json
 from collections.abc import Sequence
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from models_core.contract.records import Ranking
 
 Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """One judgment. Of each of its responses, in order: the logit (None: too long to be read), the length in tokens
-    (EOS included, 0 where it is too long), and of an ensemble the logits of its heads (empty: one head)."""
+class ScoredJudgment:
+    """One judgment with, for each of its responses in order: the logit (None where it is too long for the model), the
+    length in tokens (with EOS; 0 where it is too long), and an ensemble's logits by head (empty for one head).
+    """
 
     ranking: Ranking
     logits: tuple[float | None, ...]
@@ -24,62 +25,59 @@ class Judged:
     heads: tuple[tuple[float, ...], ...] = ()
 
     @property
-    def known(self) -> list[int]:
-        """Places of the responses that have both a rank and a logit."""
+    def scored_indices(self) -> list[int]:
+        """Indices of the responses that have both a rank and a logit."""
         ranked = zip(self.ranking.responses, self.logits, strict=True)
         return [
-            place for place, (response, logit) in enumerate(ranked) if response.rank is not None and logit is not None
+            index for index, (response, logit) in enumerate(ranked) if response.rank is not None and logit is not None
         ]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Every strictly ordered pair of every judgment, [P] each: which judgment, which responses, which prompt."""
+    """Every strictly ordered pair of every judgment: (pairs,) each."""
 
-    judgments: Sequence[Judged]
-    judgment: Places
-    better: Places
-    worse: Places
-    prompt: Places
-    """Number of the pair's prompt: what is resampled, since the pairs of a prompt are not independent."""
-    difference: Floats
-    """Logit of the better response minus that of the worse."""
-    longer: Floats
-    """Tokens by which the better response is longer."""
+    judgments: Sequence[ScoredJudgment]
+    judgment: Indices  # into `judgments`
+    better: Indices  # into the judgment's responses
+    worse: Indices
+    prompt: Indices  # the unit of resampling, since the pairs of a prompt are not independent
+    difference: Floats  # logit of the better response minus that of the worse
+    longer: Floats  # tokens by which the better response is longer
 
     def __len__(self) -> int:
         return len(self.difference)
 
     @property
-    def right(self) -> Floats:
-        """1 where the model orders the pair as the judgment does, a half for equal logits: [P]."""
+    def correct(self) -> Floats:
+        """1 where the model orders the pair as the judgment does, 0.5 for equal logits: (pairs,)."""
         return np.heaviside(self.difference, 0.5)
 
-    def of(self, place: int) -> Judged:
-        """The judgment of the pair at `place`."""
-        return self.judgments[int(self.judgment[place])]
+    def judgment_of(self, index: int) -> ScoredJudgment:
+        """The judgment of the pair at `index`."""
+        return self.judgments[int(self.judgment[index])]
 
 
-def pairs_of(judgments: Sequence[Judged]) -> Pairs:
-    """All strictly ordered pairs. Tied, unranked and unread responses make none; nor do two of the same text."""
-    prompts = prompt_numbers([judged.ranking for judged in judgments])
+def ordered_pairs(judgments: Sequence[ScoredJudgment]) -> Pairs:
+    """All strictly ordered pairs, without tied, unranked and unscored responses, and without pairs of equal texts."""
+    prompts = prompt_numbers([judgment.ranking for judgment in judgments])
     rows: list[tuple[int, int, int, int, float, float]] = []
-    for number, judged in enumerate(judgments):
-        responses = judged.ranking.responses
-        for better in judged.known:
-            for worse in judged.known:
+    for number, judgment in enumerate(judgments):
+        responses = judgment.ranking.responses
+        for better in judgment.scored_indices:
+            for worse in judgment.scored_indices:
                 if not _is_before(responses[better].rank, responses[worse].rank):
                     continue
                 if responses[better].text == responses[worse].text:
                     continue
-                above, below = judged.logits[better], judged.logits[worse]
-                assert above is not None  # `known` has those with a logit
-                assert below is not None
-                longer = float(judged.lengths[better] - judged.lengths[worse])
-                rows.append((number, better, worse, prompts[number], above - below, longer))
-    judgment, better_of, worse_of, prompt = (np.array([row[i] for row in rows], dtype=np.int64) for i in range(4))
-    difference, longer_by = (np.array([row[i] for row in rows], dtype=np.float64) for i in (4, 5))
-    return Pairs(judgments, judgment, better_of, worse_of, prompt, difference, longer_by)
+                better_logit, worse_logit = judgment.logits[better], judgment.logits[worse]
+                assert better_logit is not None  # `scored_indices` have logits
+                assert worse_logit is not None
+                longer = float(judgment.lengths[better] - judgment.lengths[worse])
+                rows.append((number, better, worse, prompts[number], better_logit - worse_logit, longer))
+    numbers, betters, worses, pair_prompts = (np.array([row[i] for row in rows], dtype=np.int64) for i in range(4))
+    differences, longers = (np.array([row[i] for row in rows], dtype=np.float64) for i in (4, 5))
+    return Pairs(judgments, numbers, betters, worses, pair_prompts, differences, longers)
 
 
 def _is_before(rank: int | None, other: int | None) -> bool:
@@ -87,16 +85,16 @@ def _is_before(rank: int | None, other: int | None) -> bool:
 
 
 def prompt_numbers(rankings: Sequence[Ranking]) -> list[int]:
-    """A number for each ranking's prompt, the same for equal prompts."""
+    """A number for each ranking's prompt, equal for equal prompts."""
     numbers: dict[str, int] = {}
     return [numbers.setdefault(json.dumps(ranking.messages), len(numbers)) for ranking in rankings]
 
 
-def comparison(ranking: Ranking) -> tuple[str, tuple[str, ...]]:
-    """What was judged, whoever judged it: the prompt and its responses, in whatever order they stand."""
+def comparison_key(ranking: Ranking) -> tuple[str, tuple[str, ...]]:
+    """What was judged, whoever judged it: the prompt and the set of responses."""
     return json.dumps(ranking.messages), tuple(sorted(response.text for response in ranking.responses))
 
 
-def distinct(judgments: Sequence[Judged]) -> list[Judged]:
-    """One judgment of each comparison: for measures of the responses alone, which several people judged."""
-    return list({comparison(judged.ranking): judged for judged in judgments}.values())
+def distinct_comparisons(judgments: Sequence[ScoredJudgment]) -> list[ScoredJudgment]:
+    """One judgment of each comparison: for metrics of the responses alone, which several labelers judged."""
+    return list({comparison_key(judgment.ranking): judgment for judgment in judgments}.values())

@@ -1,4 +1,4 @@
-"""Judgments with a reward model's logits: of responses that training has scored already, or by a saved model."""
+"""Judgments with a reward model's logits: from logits of training examples, or by a saved reward model."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -8,41 +8,43 @@ import torch
 
 from models_core.contract.records import Ranking
 from models_core.modeling import loading
-from models_core.modeling.forward import encode_group, group_head_logits
 from models_core.preferences.encoding import Example
-from models_core.reward_report.heldout_judgments import Judged, comparison
+from models_core.reward_report.heldout_judgments import ScoredJudgment, comparison_key
+from models_core.rl.rewards.reward_models import RewardModel
 
 
-class Scored(NamedTuple):
-    """Judgments, and the shift and scale of the scores of the model that they carry the logits of."""
+class ScoredRankings(NamedTuple):
+    """Judgments with logits, and the shift and scale of the model's scores."""
 
-    judgments: list[Judged]
+    judgments: list[ScoredJudgment]
     shift: float
     scale: float
 
 
-def of_examples(examples: Sequence[Example], logits: Sequence[torch.Tensor]) -> list[Judged]:
-    """Every ranking that examples were made from, with its responses' logits by head: [responses, m] an example."""
+def from_examples(examples: Sequence[Example], logits: Sequence[torch.Tensor]) -> list[ScoredJudgment]:
+    """All rankings of the examples, with logits by head: (responses, heads) an example."""
     return [
-        _placed(ranking, places, example, logits=by_head)
-        for example, by_head in zip(examples, logits, strict=True)
-        for verdict in example.verdicts
-        for ranking, places in zip(verdict.rows, verdict.places, strict=True)
+        _from_example(ranking, indices, example, logits=head_logits)
+        for example, head_logits in zip(examples, logits, strict=True)
+        for comparison in example.comparisons
+        for ranking, indices in zip(comparison.rows, comparison.indices, strict=True)
     ]
 
 
-def _placed(ranking: Ranking, places: Sequence[int | None], example: Example, *, logits: torch.Tensor) -> Judged:
+def _from_example(
+    ranking: Ranking, indices: Sequence[int | None], example: Example, *, logits: torch.Tensor
+) -> ScoredJudgment:
     means, by_head = logits.mean(-1).tolist(), logits.tolist()
     has_heads = logits.shape[-1] > 1
-    return Judged(
+    return ScoredJudgment(
         ranking=ranking,
-        logits=tuple(None if place is None else means[place] for place in places),
-        lengths=tuple(0 if place is None else len(example.group.responses[place]) for place in places),
-        heads=tuple(() if place is None else tuple(by_head[place]) for place in places) if has_heads else (),
+        logits=tuple(None if index is None else means[index] for index in indices),
+        lengths=tuple(0 if index is None else len(example.group.responses[index]) for index in indices),
+        heads=tuple(() if index is None else tuple(by_head[index]) for index in indices) if has_heads else (),
     )
 
 
-def by_model(
+def score_rankings(
     name: str,
     rankings: Sequence[Ranking],
     *,
@@ -50,42 +52,40 @@ def by_model(
     dtype: torch.dtype,
     max_length: int,
     budget: int,
-) -> Scored:
-    """Rankings as a saved reward model scores them; the responses that several people ranked are scored once."""
-    tokenizer = loading.load_tokenizer(name)
-    model = loading.load_reward_model(name, device=device, dtype=dtype)
-    max_length = min(max_length, loading.context_length(model))
-    first = {comparison(ranking): ranking for ranking in reversed(rankings)}
+) -> ScoredRankings:
+    """Rankings with the logits of a saved reward model. Responses that several labelers ranked are scored once."""
+    model = RewardModel.load(name, device=device, dtype=dtype, max_length=max_length, budget=budget)
+    first = {comparison_key(ranking): ranking for ranking in reversed(rankings)}
     encoded = [
-        encode_group(tokenizer, ranking.messages, [item.text for item in ranking.responses], max_length=max_length)
-        for ranking in first.values()
+        model.encode(ranking.messages, [response.text for response in ranking.responses]) for ranking in first.values()
     ]
-    logits = group_head_logits(model, [item.group for item in encoded], budget=budget, device=device)
-    read: dict[object, dict[str, _Read]] = {}
-    for key, ranking, item, own in zip(first, first.values(), encoded, logits, strict=True):
+    scored: dict[object, dict[str, _ScoredResponse]] = {}
+    head_logits = model.head_logits([item.group for item in encoded])
+    for (key, ranking), item, logits in zip(first.items(), encoded, head_logits, strict=True):
         texts = [response.text for response, fits in zip(ranking.responses, item.fits, strict=True) if fits]
         lengths = map(len, item.group.responses)
-        read[key] = {
-            text: _Read(tuple(by_head), length)
-            for text, by_head, length in zip(texts, own.tolist(), lengths, strict=True)
+        scored[key] = {
+            text: _ScoredResponse(tuple(by_head), length)
+            for text, by_head, length in zip(texts, logits.tolist(), lengths, strict=True)
         }
-    shift, scale = loading.reward_scale(model)
-    return Scored([_judged(ranking, read[comparison(ranking)]) for ranking in rankings], shift, scale)
+    shift, scale = loading.reward_scale(model.model)
+    judgments = [_from_responses(ranking, scored[comparison_key(ranking)]) for ranking in rankings]
+    return ScoredRankings(judgments, shift, scale)
 
 
-class _Read(NamedTuple):
-    """A response that the model could read: its logit by each head, and its length in tokens."""
+class _ScoredResponse(NamedTuple):
+    """Logits by head, and the length in tokens."""
 
     by_head: tuple[float, ...]
     length: int
 
 
-def _judged(ranking: Ranking, read: Mapping[str, _Read]) -> Judged:
-    told = [read.get(response.text) for response in ranking.responses]
-    has_heads = any(item is not None and len(item.by_head) > 1 for item in told)
-    return Judged(
+def _from_responses(ranking: Ranking, scored: Mapping[str, _ScoredResponse]) -> ScoredJudgment:
+    responses = [scored.get(response.text) for response in ranking.responses]
+    has_heads = any(item is not None and len(item.by_head) > 1 for item in responses)
+    return ScoredJudgment(
         ranking=ranking,
-        logits=tuple(None if item is None else fmean(item.by_head) for item in told),
-        lengths=tuple(0 if item is None else item.length for item in told),
-        heads=tuple(() if item is None else item.by_head for item in told) if has_heads else (),
+        logits=tuple(None if item is None else fmean(item.by_head) for item in responses),
+        lengths=tuple(0 if item is None else item.length for item in responses),
+        heads=tuple(() if item is None else item.by_head for item in responses) if has_heads else (),
     )

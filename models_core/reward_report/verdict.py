@@ -146,10 +146,10 @@ def _of_length(report: Mapping[str, Any]) -> list[Finding]:
     model, people = length["model_prefers_longer"], length["people_prefer_longer"]
     if not _is_measured(model):
         return []
-    ahead, within = model["share"] - people["share"], length["correlation_within_prompt"] or 0.0
-    if ahead >= LEANING or (within >= LEANING_CORRELATION and ahead > 0):
+    ahead, within_prompt_correlation = model["share"] - people["share"], length["correlation_within_prompt"] or 0.0
+    if ahead >= LEANING or (within_prompt_correlation >= LEANING_CORRELATION and ahead > 0):
         return [Finding("leans_longer", {"model": model["share"], "people": people["share"]})]
-    if -ahead >= LEANING or (-within >= LEANING_CORRELATION and ahead < 0):
+    if -ahead >= LEANING or (-within_prompt_correlation >= LEANING_CORRELATION and ahead < 0):
         return [Finding("leans_shorter", {"model": 1 - model["share"], "people": 1 - people["share"]})]
     return []
 

@@ -1,1 +1,1 @@
-"""What the recipe of PPO is made of: its networks, prompts, episodes, advantages, updates, and text mixed in."""
+"""PPO, RLOO and GRPO without their recipe: models, prompts, rollouts, advantages, updates, evaluation."""

@@ -1,14 +1,14 @@
-"""The four networks of PPO in as few sets of weights as the memory plan allows.
+"""Policy, reference model, value model and reward models of a PPO run, in as few copies of the weights as possible.
 
-| method | share_base_weights | reference | value_init | weights in memory |
+| method | share_base_weights | reference model | value_init | weights in memory |
 | --- | --- | --- | --- | --- |
-| lora and its like | always | policy, adapter off | head: on the policy's trunk | policy, reward model |
-| the same | always | the same | reward: the reward model, an adapter on it | policy, reward model |
-| the same | never | a copy | any | policy, reference, reward model, one for the value unless head |
-| full, last_n | never | a copy | any | the same |
+| lora and other adapters | always | policy, adapter off | head: on the policy's trunk | policy, reward model |
+| lora and other adapters | always | policy, adapter off | reward: adapter on the reward model | policy, reward model |
+| lora and other adapters | never | a copy | any | policy, reference, reward model, value model unless head |
+| full, last_n | never | a copy | any | policy, reference, reward model, value model unless head |
 
-Every plan samples the same tokens, and sees the same log-probabilities, divergences and scores in its first phase.
-Group baselines (rloo, grpo) need no value model at all.
+The first rollout iteration has the same tokens, log-probabilities, KL and scores under every plan. Group baselines
+(rloo, grpo) have no value model.
 """
 
 import contextlib
@@ -20,25 +20,24 @@ import torch
 from torch import Tensor, nn
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Message
 from models_core.contract.settings import PPOConfig
 from models_core.modeling import adapters, chat, forward, loading
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.loading import head
-from models_core.modeling.packing import Group, Packed, hidden_states
-from models_core.modeling.scorer import check_ensemble
-from models_core.rl.rewards.reward_models import Judge, Judges, same_tokens
+from models_core.modeling.packing import Packed, hidden_states
+from models_core.rl.rewards.reward_models import RewardModel, RewardModels, check_ensemble, same_tokens
+from models_core.rl.rewards.rollout_rewards import RolloutRewards
 
-HEAD = "score."
-"""What the weights of a scalar head are called, wherever it sits."""
+HEAD_PREFIX = "score."
+"""Names of a scalar head's weights start with this, in a reward model and on a policy's trunk alike."""
 
 
 @dataclass(frozen=True)
-class Networks:
+class ActorCritic:
     policy: Any
     reference: Any  # the policy itself where its adapter can be switched off
-    value: Any  # the policy itself where the head is on its trunk; None where there is no value model
-    judges: Judges
+    value: Any  # the policy itself where the value head is on its trunk; None without a value model
+    rewards: RolloutRewards
     tokenizer: Any
     settings: PPOConfig
     device: torch.device
@@ -53,168 +52,185 @@ class Networks:
         rewards: Sequence[str],
         device: torch.device,
         dtype: torch.dtype,
-    ) -> "Networks":
-        """Read the models and choose the weights that learn; `rewards` may name several or none. Raises BadInput."""
+    ) -> "ActorCritic":
+        """Load all models and choose the trained weights. `rewards`: names of reward models, may be empty.
+
+        Raises BadInput.
+        """
         tokenizer = loading.load_tokenizer(model)
         tokenizers = [loading.load_tokenizer(name) for name in rewards]
-        first_reads_ids = bool(tokenizers) and same_tokens(tokenizer, tokenizers[0])
-        is_shared = _is_shared(settings)
-        start = _value_start(settings, first_reads_ids=first_reads_ids)
-        how: Any = {"device": device, "dtype": dtype, "quantise": settings.method == "qlora"}
+        shares_tokens = bool(tokenizers) and same_tokens(tokenizer, tokenizers[0])
+        shares_base = _shares_base(settings)
+        value_init = _value_init(settings, shares_tokens=shares_tokens)
+        options: Any = {"device": device, "dtype": dtype, "quantise": settings.method == "qlora"}
 
-        policy: Any = loading.load_policy(model, **how)
-        if start == "head":
-            policy.score = _fresh_head(policy)
+        policy: Any = loading.load_policy(model, **options)
+        if value_init == "head":
+            policy.score = _zero_value_head(policy)
         policy = adapters.prepare(policy, settings, tokenizer=tokenizer)
         frozen = policy
-        if not is_shared or not loading.is_same(reference, model):
+        if not shares_base or not loading.is_same(reference, model):
             check_reference(reference, model=model, tokenizer=tokenizer)
-            frozen = loading.load_policy(reference, **how).requires_grad_(False)
+            frozen = loading.load_policy(reference, **options).requires_grad_(False)
 
-        value = policy if start == "head" else None
-        if start == "policy":
-            own = loading.new_reward_model(model, **how, seed=settings.seed)
-            nn.init.zeros_(head(own).weight)
-            value = adapters.prepare(own, settings, tokenizer=tokenizer)
-        elif start == "reward":
-            own = loading.load_reward_model(rewards[0], **how)
-            value = adapters.prepare(own, settings, tokenizer=tokenizer)
+        value = policy if value_init == "head" else None
+        if value_init == "policy":
+            separate = loading.new_reward_model(model, **options, seed=settings.seed)
+            nn.init.zeros_(head(separate).weight)
+            value = adapters.prepare(separate, settings, tokenizer=tokenizer)
+        elif value_init == "reward":
+            separate = loading.load_reward_model(rewards[0], **options)
+            value = adapters.prepare(separate, settings, tokenizer=tokenizer)
         members = []
-        for number, (name, reads) in enumerate(zip(rewards, tokenizers, strict=True)):
-            is_learning = number == 0 and start == "reward" and is_shared
-            judge = value if is_learning else loading.load_reward_model(name, **how).requires_grad_(False)
-            members.append(Judge(judge, reads, is_learning))
+        for number, (name, own_tokenizer) in enumerate(zip(rewards, tokenizers, strict=True)):
+            is_value_model = number == 0 and value_init == "reward" and shares_base
+            network = value if is_value_model else loading.load_reward_model(name, **options).requires_grad_(False)
+            members.append(
+                RewardModel(
+                    network,
+                    own_tokenizer,
+                    max_length=loading.context_length(network),
+                    budget=settings.max_tokens_per_forward,
+                    device=device,
+                    is_value_model=is_value_model,
+                )
+            )
+        reward_models = RewardModels(members)
         if members:
             check_ensemble(
-                sum(judge.voices for judge in members),
+                reward_models.num_heads,
                 objective=settings.reward_objective,
                 coef=settings.reward_std_coef,
                 reward=",".join(rewards),
             )
-        stop_ids = chat.eos_ids(policy, tokenizer)
-        judges = Judges(members, tokenizer, stop_ids, settings.max_tokens_per_forward, device)
-        return cls(policy, frozen, value, judges, tokenizer, settings, device)
+        rollout_rewards = RolloutRewards(reward_models, tokenizer, chat.eos_ids(policy, tokenizer))
+        return cls(policy, frozen, value, rollout_rewards, tokenizer, settings, device)
 
     @property
     def stop_ids(self) -> Sequence[int]:
-        """What ends a response of the policy."""
-        return self.judges.stop_ids
+        """Token ids that end a response of the policy."""
+        return self.rewards.stop_ids
 
     @property
-    def is_one_trunk(self) -> bool:
+    def shares_trunk(self) -> bool:
         """Whether values come from a head on the policy's own trunk."""
         return self.value is self.policy
 
     @property
-    def value_rate(self) -> float:
-        """The value model's learning rate, in the policy's."""
-        wanted, usual = self.settings.value_learning_rate, self.settings.learning_rate
-        return wanted / usual if wanted and usual else 1.0
+    def value_lr_ratio(self) -> float:
+        """Learning rate of the value model divided by that of the policy."""
+        value_rate, policy_rate = self.settings.value_learning_rate, self.settings.learning_rate
+        return value_rate / policy_rate if value_rate and policy_rate else 1.0
 
     @property
-    def learning(self) -> dict[str, tuple[Any, Mapping[str, nn.Parameter]]]:
-        """The models that learn, and which of their weights: an optimizer each, so that a large value loss does not
-        scale the policy's step. A head on the policy's trunk has its own.
+    def trained_weights(self) -> dict[str, tuple[Any, Mapping[str, nn.Parameter]]]:
+        """{"policy": (model, weights by name), "value": ...}: one optimizer each.
+
+        Separate optimizers keep a large value loss from scaling the policy's step; a value head on the policy's trunk
+        has its own as well.
         """
         weights = adapters.trainable(self.policy)
-        policy = {name: weight for name, weight in weights.items() if not name.startswith(HEAD)}
+        policy = {name: weight for name, weight in weights.items() if not name.startswith(HEAD_PREFIX)}
         if self.value is None:
             return {"policy": (self.policy, policy)}
-        of_value = adapters.trainable(self.value)
-        if self.is_one_trunk:
-            of_value = {name: weight for name, weight in of_value.items() if name.startswith(HEAD)}
-        return {"policy": (self.policy, policy), "value": (self.value, of_value)}
+        value = adapters.trainable(self.value)
+        if self.shares_trunk:
+            value = {name: weight for name, weight in value.items() if name.startswith(HEAD_PREFIX)}
+        return {"policy": (self.policy, policy), "value": (self.value, value)}
 
     def log_probs(self, packed: Packed, *, temperature: float | None = None) -> Tensor:
-        """Of the response tokens under the policy, by default at the temperature they are sampled with: [M]."""
+        """Log-probabilities of the response tokens under the policy, by default at the sampling temperature: [M]."""
         return forward.response_log_probs(self.policy, packed, temperature=temperature or self.settings.temperature)
 
     def log_probs_and_values(self, packed: Packed) -> tuple[Tensor, Tensor]:
-        """Both of every response token, of a shared trunk in one pass: [M], [M]. Without a value model values are 0."""
-        if not self.is_one_trunk:
+        """Log-probabilities and values of the response tokens, one pass on a shared trunk: [M], [M].
+
+        Values are 0 without a value model.
+        """
+        if not self.shares_trunk:
             log_probs = self.log_probs(packed)
             return log_probs, torch.zeros_like(log_probs) if self.value is None else self.values(packed)
         states = hidden_states(trunk(self.policy), packed, rows=packed.predictors)
         log_probs = forward.token_log_probs(
             self.policy, states, packed.response_ids, temperature=self.settings.temperature
         )
-        return log_probs, self.worth(states).to(log_probs.dtype)
+        return log_probs, self.state_values(states).to(log_probs.dtype)
 
     def values(self, packed: Packed) -> Tensor:
-        """Of the state in which each response token is chosen, on the scale of scores: [M].
+        """Value of the state in which each response token is chosen, on the scale of scores: [M].
 
-        A reward model's own head and scale are the start (Ouyang et al. 2022, appendix C.4).
+        A value model initialised from a reward model keeps its head and scale (Ouyang et al. 2022, appendix C.4).
         """
-        return self.worth(hidden_states(trunk(self.value), packed, rows=packed.predictors))
+        return self.state_values(hidden_states(trunk(self.value), packed, rows=packed.predictors))
 
-    def reference_log_probs(self, packed: Packed) -> Tensor:
-        """Of the response tokens under the reference, at the same temperature: [M]."""
-        with adapters.adapter_off(self.policy) if self.reference is self.policy else contextlib.nullcontext():
-            return forward.response_log_probs(self.reference, packed, temperature=self.settings.temperature)
-
-    def opinions(self, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> Tensor:
-        """What every head of every reward model scores each episode: [B, voices]; see Judges."""
-        return self.judges.opinions(groups, messages)
-
-    def finished_policy(self) -> Any:
-        """The policy as it is saved, once training is over."""
-        if hasattr(self.policy, "score"):
-            del self.policy.score
-        return adapters.merge_adapters(self.policy)
-
-    def worth(self, states: Tensor) -> Tensor:
-        """What the value model's head makes of its trunk's last hidden states: [N, D] -> [N]."""
+    def state_values(self, states: Tensor) -> Tensor:
+        """The value head on its trunk's last hidden states: (tokens, width) -> (tokens,)."""
         score = head(self.value)
         shift, scale = loading.reward_scale(self.value)
         return (score(states.to(score.weight.dtype)).squeeze(-1) - shift) / scale
 
+    def reference_log_probs(self, packed: Packed) -> Tensor:
+        """Log-probabilities of the response tokens under the reference model, at the sampling temperature: [M]."""
+        with adapters.adapter_off(self.policy) if self.reference is self.policy else contextlib.nullcontext():
+            return forward.response_log_probs(self.reference, packed, temperature=self.settings.temperature)
+
+    def finished_policy(self) -> Any:
+        """The policy as it is saved: without the value head, adapters merged."""
+        if hasattr(self.policy, "score"):
+            del self.policy.score
+        return adapters.merge_adapters(self.policy)
+
 
 def check_reference(reference: str, *, model: str, tokenizer: Any) -> None:
-    """Raise BadInput where the two are not the same kind of model over the same tokens: no divergence can be told."""
+    """Raise BadInput where policy and reference differ in vocabulary or architecture: their KL has no meaning."""
     if loading.load_tokenizer(reference).get_vocab() != tokenizer.get_vocab():
         raise BadInput(
-            f"The reference {reference} has another vocabulary than the policy {model}: what the one says of the "
-            "other's tokens means nothing. Take the SFT model that the policy comes from."
+            f"The reference {reference} has another vocabulary than the policy {model}, so their log-probabilities "
+            "cannot be compared. Take the SFT model that the policy comes from."
         )
-    kinds = [loading.shape(name) for name in (reference, model)]
-    if kinds[0] != kinds[1]:
+    shapes = [loading.shape(name) for name in (reference, model)]
+    if shapes[0] != shapes[1]:
         raise BadInput(
-            f"The reference {reference} is of another architecture ({kinds[0]}) than the policy {model} ({kinds[1]}): "
-            "the policy cannot come from it. Take the SFT model that it comes from."
+            f"The reference {reference} is of another architecture ({shapes[0]}) than the policy {model} "
+            f"({shapes[1]}). Take the SFT model that the policy comes from."
         )
 
 
-def _is_shared(settings: PPOConfig) -> bool:
-    """Whether frozen networks are learning ones with their adapters off. Raises BadInput where they cannot be."""
-    can_be = adapters.keeps_base(settings.method)
-    if settings.share_base_weights == "always" and not can_be:
+def _shares_base(settings: PPOConfig) -> bool:
+    """Whether frozen models are trained ones with their adapters off. Raises BadInput where they cannot be."""
+    can_share = adapters.keeps_base(settings.method)
+    if settings.share_base_weights == "always" and not can_share:
         raise BadInput(
             f"share_base_weights=always needs a method whose adapters can be disabled, and {settings.method} changes "
             "the base weights: take method=lora, or share_base_weights=never."
         )
-    return can_be and settings.share_base_weights != "never"
+    return can_share and settings.share_base_weights != "never"
 
 
-def _value_start(settings: PPOConfig, *, first_reads_ids: bool) -> str:
-    """What the value model is made of: "head", "reward", "policy", or "" for none. Raises BadInput."""
+def _value_init(settings: PPOConfig, *, shares_tokens: bool) -> str:
+    """Initialisation of the value model: "head", "reward", "policy", or "" for no value model. Raises BadInput.
+
+    `shares_tokens`: whether the first reward model has the policy's tokenizer and chat template.
+    """
     if settings.algorithm != "ppo":
         return ""
-    if settings.value_init == "reward" and not first_reads_ids:
+    if settings.value_init == "reward" and not shares_tokens:
         raise BadInput(
-            "value_init=reward needs a reward model with the policy's own tokenizer and chat template: it has to say "
-            "what the policy's tokens are worth. Take value_init=policy or head."
+            "value_init=reward needs a reward model with the policy's own tokenizer and chat template, because it "
+            "reads the policy's tokens. Take value_init=policy or head."
         )
     if settings.value_init != "auto":
         return settings.value_init
     if adapters.keeps_base(settings.method):
         return "head"
-    return "reward" if first_reads_ids else "policy"
+    return "reward" if shares_tokens else "policy"
 
 
-def _fresh_head(policy: Any) -> nn.Linear:
-    """A scalar head that says 0 of everything, fp32."""
-    table = policy.get_input_embeddings().weight
-    width = policy.get_output_embeddings().weight.shape[1]  # what the trunk gives, where that is not its inner width
-    score = nn.Linear(width, 1, bias=False, device=table.device, dtype=torch.float32)
+def _zero_value_head(policy: Any) -> nn.Linear:
+    """A scalar head of zeros, fp32."""
+    embedding = policy.get_input_embeddings().weight
+    # The trunk's output width, which differs from its inner width in some families.
+    width = policy.get_output_embeddings().weight.shape[1]
+    score = nn.Linear(width, 1, bias=False, device=embedding.device, dtype=torch.float32)
     nn.init.zeros_(score.weight)
     return score

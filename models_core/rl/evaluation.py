@@ -1,6 +1,7 @@
-"""What PPO's loop calls between its steps: measurements, guards, and which weights become the model."""
+"""Evaluation of a PPO policy on fixed prompts: metrics, samples to read, early stopping, and the choice of weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,124 +9,150 @@ import torch
 from models_core.contract import json_lines, processes
 from models_core.contract.run_folder import write_text
 from models_core.modeling import adapters
-from models_core.rl import reward_kl_plot
-from models_core.rl.actor_critic import Networks
-from models_core.rl.early_stopping import Guards, Trip
-from models_core.rl.evaluation_rewards import Answers, of_policy
-from models_core.rl.prompts import Practice
-from models_core.rl.rewards.pipeline import Raw, Rewards
+from models_core.rl import reward_kl_plot, rollouts, trajectories
+from models_core.rl.actor_critic import ActorCritic
+from models_core.rl.early_stopping import EarlyStopping, StopReason
+from models_core.rl.prompts import EncodedPrompts
+from models_core.rl.rewards.base import Completion
+from models_core.rl.rewards.pipeline import RawScores, RewardPipeline
 from models_core.training import distributed
 from models_core.training.ema import MovingAverage
 from models_core.training.loop import Training
 
-SEEDS = 2**31 + 2**30
-"""What is added to the run's seed: watched prompts are answered with the same numbers at every measurement."""
+SEED_OFFSET = 2**31 + 2**30
+"""Added to the run's seed: evaluation prompts are sampled with the same random numbers every time."""
 
 
-class Watch:
-    """Measured is the policy as it would be saved: its average, where there is one.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSamples:
+    """One completion of each evaluation prompt, and sums over its tokens in nats: (batch,), fp64."""
 
-    `trip` says why the run should end, once it should. What is remembered is part of every checkpoint.
+    completions: Sequence[Completion]
+    log_probs: torch.Tensor
+    reference_log_probs: torch.Tensor
+
+    @property
+    def kl(self) -> torch.Tensor:
+        """log pi(y) - log pi_ref(y), whose mean is an unbiased estimate of the KL: (batch,)."""
+        return self.log_probs - self.reference_log_probs
+
+
+class Evaluator:
+    """Evaluates the policy as it would be saved (its moving average, if there is one) and remembers the result.
+
+    `stop_reason` is set once the run should end. The state is part of every checkpoint.
     """
 
     def __init__(
         self,
-        practice: Practice,
+        prompts: EncodedPrompts,
         *,
         is_held_out: bool,
         training: Training,
-        networks: Networks,
-        rewards: Rewards,
+        actor_critic: ActorCritic,
+        rewards: RewardPipeline,
         average: MovingAverage,
     ) -> None:
-        """`practice`: the watched prompts; where they are not held out, what they score chooses no weights."""
-        self.practice = practice
+        """`is_held_out`: whether `prompts` are not trained on; else their scores choose no weights."""
+        self.prompts = prompts
         self.is_held_out = is_held_out
         self.training = training
-        self.networks = networks
-        self.settings = networks.settings
+        self.actor_critic = actor_critic
+        self.settings = actor_critic.settings
         self.rewards = rewards
         self.average = average
-        self.guards = Guards()
-        self.trip: Trip | None = None
-        self.measured = -1
-        self.start: dict[str, float] = {}
+        self.early_stopping = EarlyStopping()
+        self.stop_reason: StopReason | None = None
+        self.last_step = -1
+        self.initial: dict[str, float] = {}
         self.latest: dict[str, float] = {}
-        self.scale = 1.0
-        self.good: dict[str, torch.Tensor] = {}
+        self.penalty_scale = 1.0
+        self.last_good_weights: dict[str, torch.Tensor] = {}
 
-    # ---- measuring ---------------------------------------------------------------------------------------------------
+    # ---- evaluation --------------------------------------------------------------------------------------------------
 
     def is_due(self, step: int, *, total: int) -> bool:
-        """Whether step `step` of `total` ends with a measurement that has not been made: 0 is before the first one."""
+        """Whether step `step` of `total` is due for an evaluation and has none yet; 0 is before the first step."""
         every = self.settings.eval_every
-        return self.measured < step and (step in (0, total) or bool(every and step % every == 0))
+        return self.last_step < step and (step in (0, total) or bool(every and step % every == 0))
 
-    def measure(self, step: int) -> None:
-        """Answer the watched prompts, write that down, and keep the weights where they are the best so far.
+    def evaluate(self, step: int) -> None:
+        """Sample and score the evaluation prompts, write them down, and save the weights where they are the best.
 
         Raises Stopped and Halted, with nothing changed.
         """
-        with self.average.applied(adapters.trainable(self.networks.policy)):
-            answers = of_policy(
-                self.practice, networks=self.networks, seed=self.settings.seed * 2**32 + SEEDS, stop=self.training.stop
-            )
-        raw = self.rewards.judged(answers.answered)
+        with self.average.applied(adapters.trainable(self.actor_critic.policy)):
+            samples = self._sample()
+        raw = self.rewards.raw_scores(samples.completions)
         if step == 0 and self.settings.reward_normalise != "none":
-            self.scale = float(raw.scores.double().std(correction=0)) or 1.0
-        measures = self._measures(answers, raw)
-        if not self.start:
-            self.start = measures
-        self.measured = step
-        self._write(step, answers, raw)
+            self.penalty_scale = float(raw.scores.double().std(correction=0)) or 1.0
+        metrics = self._metrics(samples, raw)
+        if not self.initial:
+            self.initial = metrics
+        self.last_step = step
+        self._write_samples(step, samples, raw)
         if self.is_held_out:
-            self.latest = measures
-            self.training.run.log(step, **measures)
+            self.latest = metrics
+            self.training.run.log(step, **metrics)
             if step:
-                self._judge(step, measures)
+                self._compare_with_best(step, metrics)
         if processes.is_main():
             write_text(self.training.run.frontier, reward_kl_plot.svg(reward_kl_plot.read(self.training.run.metrics)))
 
-    def _measures(self, answers: Answers, raw: Raw) -> dict[str, float]:
-        worth = self.rewards.worth(answers.answered, raw, scale=self.scale)
-        found = answers.answered
+    def _sample(self) -> EvaluationSamples:
+        actor_critic = self.actor_critic
+        completions = rollouts.sample_policy(
+            actor_critic, self.prompts, seed=self.settings.seed * 2**32 + SEED_OFFSET, stop=self.training.stop
+        )
+        rows = trajectories.per_token(
+            trajectories.group_by_prompt(
+                [item.group for item in completions], budget=self.settings.max_tokens_per_forward
+            ),
+            lambda packed: [actor_critic.log_probs(packed), actor_critic.reference_log_probs(packed)],
+            actor_critic=actor_critic,
+        )
+        log_probs, reference_log_probs = (tokens.double().sum(1).cpu() for tokens in rows)
+        return EvaluationSamples(completions=completions, log_probs=log_probs, reference_log_probs=reference_log_probs)
+
+    def _metrics(self, samples: EvaluationSamples, raw: RawScores) -> dict[str, float]:
+        completions = samples.completions
+        selection_scores = self.rewards.selection_scores(completions, raw, penalty_scale=self.penalty_scale)
         return {
             "eval_score": raw.scores.mean().item(),
-            "eval_reward": worth.mean().item(),
-            "eval_kl": answers.kl.mean().item(),
-            "eval_length": sum(len(answer.ids) for answer in found) / len(found),
-            "eval_eos_rate": sum(answer.ended for answer in found) / len(found),
+            "eval_reward": selection_scores.mean().item(),
+            "eval_kl": samples.kl.mean().item(),
+            "eval_length": sum(len(item.ids) for item in completions) / len(completions),
+            "eval_eos_rate": sum(item.ended for item in completions) / len(completions),
         }
 
-    def _judge(self, step: int, measures: Mapping[str, float]) -> None:
-        """Keep the weights where they earn most, within the ceiling; notice where they have not for too long."""
-        best, ceiling = self.training.best, self.settings.max_kl
-        is_within = not ceiling or measures["eval_kl"] <= ceiling
-        lost = -measures["eval_reward"]
-        if not is_within:
+    def _compare_with_best(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Save the weights of the highest reward within the KL bound; stop after `patience` evaluations without one."""
+        best, bound = self.training.best, self.settings.max_kl
+        if bound and not metrics["eval_kl"] <= bound:
             best.stale += 1
         else:
-            is_best = best.update({**measures, "lost": lost}, by="lost", step=step)
+            loss = -metrics["eval_reward"]
+            is_best = best.update({**metrics, "lost": loss}, by="lost", step=step)
             if is_best and self.settings.load_best_at_end and processes.is_main():
                 best.save(self.training.run.checkpoints, {"policy": self._weights()})
-        self.trip = self.trip or self.guards.of_measurements(best.stale, settings=self.settings)
+        self.stop_reason = self.stop_reason or self.early_stopping.check_evaluations(best.stale, settings=self.settings)
 
-    def _write(self, step: int, answers: Answers, raw: Raw) -> None:
-        """A line a watched prompt: what it was answered, and how good and how likely that is."""
+    def _write_samples(self, step: int, samples: EvaluationSamples, raw: RawScores) -> None:
+        """Append a line a prompt to samples.jsonl: the completion with its score and log-probabilities."""
         if not processes.is_main():
             return
         numbers = zip(
-            raw.scores.tolist(), answers.log_probs.tolist(), answers.reference_log_probs.tolist(), strict=True
+            raw.scores.tolist(), samples.log_probs.tolist(), samples.reference_log_probs.tolist(), strict=True
         )
         with self.training.run.samples.open("a", encoding="utf-8") as file:
-            for answer, (score, log_prob, reference) in zip(answers.answered, numbers, strict=True):
+            for item, (score, log_prob, reference) in zip(samples.completions, numbers, strict=True):
                 row = {
                     "step": step,
                     "episodes": min(step * self.settings.batch_size, self.settings.episodes),
-                    "id": answer.prompt.id,
-                    "prompt": list(answer.prompt.messages),
-                    "response": answer.text,
-                    "finish_reason": "stop" if answer.ended else "length",
+                    "id": item.prompt.id,
+                    "prompt": list(item.prompt.messages),
+                    "response": item.text,
+                    "finish_reason": "stop" if item.ended else "length",
                     "score": score,
                     "logprob": log_prob,
                     "reference_logprob": reference,
@@ -133,62 +160,63 @@ class Watch:
                 }
                 file.write(json_lines.line(row))
 
-    # ---- guarding ----------------------------------------------------------------------------------------------------
+    # ---- early stopping ----------------------------------------------------------------------------------------------
 
-    def passes(self, metrics: Mapping[str, float], scores: torch.Tensor) -> bool:
-        """Whether the policy that gave a phase's answers should learn from them; its weights are then good ones."""
-        self.trip = self.guards.of_phase(metrics, scores, settings=self.settings)
-        if self.trip is None:
-            self.good = {name: weight.detach().clone() for name, weight in self._weights().items()}
-        return self.trip is None
+    def accepts(self, metrics: Mapping[str, float], scores: torch.Tensor) -> bool:
+        """Whether the policy that sampled an iteration may be updated from it; its weights then become the last good.
+
+        scores: (batch,). Sets `stop_reason` where not.
+        """
+        self.stop_reason = self.early_stopping.check_rollouts(metrics, scores, settings=self.settings)
+        if self.stop_reason is None:
+            self.last_good_weights = {name: weight.detach().clone() for name, weight in self._weights().items()}
+        return self.stop_reason is None
 
     def _weights(self) -> Mapping[str, torch.Tensor]:
         """The policy's weights as they would be saved, fp32."""
         return self.average.average or self.training.optimizers["policy"].weights()
 
-    # ---- the end -----------------------------------------------------------------------------------------------------
+    # ---- the end of a run --------------------------------------------------------------------------------------------
 
-    def take(self) -> dict[str, Any]:
-        """Put the weights that become the model into the policy; what they measured, and why the run ended early.
+    def load_final_weights(self) -> dict[str, Any]:
+        """Put the weights to be saved into the policy; returns their metrics, and why the run ended early.
 
-        The best ones by held-out reward; where nothing chose, the last ones, or after a guard the last good ones.
+        The best ones by held-out reward, else the last ones, or the last good ones after an early stop.
         """
         best = self.training.best
-        chosen, measures = self._weights(), dict(self.latest)
+        chosen, metrics = self._weights(), dict(self.latest)
         if best.step and self.settings.load_best_at_end:
             distributed.wait()  # the first process writes them
             chosen = best.load(self.training.run.checkpoints).tensors("policy")
-            measures = {name: value for name, value in best.measures.items() if name != "lost"}
-            measures["best_step"] = best.step
-        elif self.trip is not None and self.trip.setting != "patience" and self.good:
-            chosen, measures = self.good, {}
+            metrics = {name: value for name, value in best.measures.items() if name != "lost"}
+            metrics["best_step"] = best.step
+        elif self.stop_reason is not None and self.stop_reason.setting != "patience" and self.last_good_weights:
+            chosen, metrics = self.last_good_weights, {}
         self.training.optimizers["policy"].load_weights({name: weight.clone() for name, weight in chosen.items()})
-        start = {f"{name}_start": self.start[name] for name in ("eval_score", "eval_reward") if self.latest}
-        trip = {"stopped_early": self.trip.reason, "stopped_by": self.trip.setting} if self.trip else {}
-        return {**start, **measures, "stopped_early": None, **trip}
+        initial = {f"{name}_start": self.initial[name] for name in ("eval_score", "eval_reward") if self.latest}
+        reason = self.stop_reason
+        stopped = {"stopped_early": reason.reason, "stopped_by": reason.setting} if reason else {}
+        return {**initial, **metrics, "stopped_early": None, **stopped}
 
-    # ---- resuming ----------------------------------------------------------------------------------------------------
+    # ---- checkpoints -------------------------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {
-            "guards": self.guards.state(),
-            "measured": self.measured,
-            "start": self.start,
+            "early_stopping": self.early_stopping.state_dict(),
+            "last_step": self.last_step,
+            "initial": self.initial,
             "latest": self.latest,
-            "scale": self.scale,
+            "penalty_scale": self.penalty_scale,
         }
 
-    def groups(self) -> dict[str, dict[str, torch.Tensor]]:
-        """For a checkpoint: {"good": named tensors}, or nothing."""
-        return {"good": self.good} if self.good else {}
+    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Tensors of a checkpoint by group: {"good": the last good weights}, or {}."""
+        return {"good": self.last_good_weights} if self.last_good_weights else {}
 
-    def restore(self, state: Mapping[str, Any], good: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a checkpoint; an empty state is a fresh start, whose files begin anew."""
-        if not state:
-            self.training.run.rewind(-1)
-            return
-        self.guards = Guards.of(state["guards"])
-        self.measured, self.start, self.latest = state["measured"], state["start"], state["latest"]
-        self.scale = state["scale"]
-        self.good = {name: weight.to(self.networks.device) for name, weight in good.items()}
-        self.trip = self.guards.of_measurements(self.training.best.stale, settings=self.settings)
+    def load_state_dict(self, state: Mapping[str, Any], good: Mapping[str, torch.Tensor]) -> None:
+        """`good`: the group of that name from `tensors`."""
+        self.early_stopping.load_state_dict(state["early_stopping"])
+        self.last_step, self.initial, self.latest = state["last_step"], state["initial"], state["latest"]
+        self.penalty_scale = state["penalty_scale"]
+        self.last_good_weights = {name: weight.to(self.actor_critic.device) for name, weight in good.items()}
+        self.stop_reason = self.early_stopping.check_evaluations(self.training.best.stale, settings=self.settings)

@@ -1,6 +1,6 @@
-"""Text that PPO mixes in, so that the policy does not unlearn ordinary language: the "ptx" of PPO-ptx.
+"""The text of PPO-ptx, whose language-model loss keeps the policy from forgetting ordinary language.
 
-It is pretraining text, or the demonstrations that the SFT model learned from: then the loss is on responses alone.
+Pretraining text, or demonstrations of the SFT stage, whose loss is on the responses alone.
 """
 
 from collections.abc import Iterator
@@ -19,19 +19,19 @@ WINDOW = 128
 """Tokens of one sample of text."""
 
 
-class MixedText:
-    """Samples of text as token ids, each a start and what follows it. Sample n depends on the seed and n alone."""
+class PtxText:
+    """Samples of text as token ids, each a prefix and its continuation. Sample n depends on the seed and n alone."""
 
     def __init__(self, samples: list[Group], *, seed: int, ratio: float) -> None:
-        """`ratio`: samples beside each episode."""
+        """`ratio`: samples per episode."""
         self.samples = samples
         self.seed = seed
         self.ratio = ratio
         self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(len(samples), epoch=epoch, seed=seed))
 
     @classmethod
-    def read(cls, path: str | Path, tokenizer: Any, *, settings: PPOConfig, max_length: int) -> "MixedText":
-        """Windows of a .txt file or of the "text" of .jsonl rows; of rows with a response, that response in its chat.
+    def read(cls, path: str | Path, tokenizer: Any, *, settings: PPOConfig, max_length: int) -> "PtxText":
+        """Windows of a .txt file or of the "text" of .jsonl rows; for rows with a response, the response in its chat.
 
         Raises BadInput.
         """
@@ -46,24 +46,25 @@ class MixedText:
                 texts = [path.read_text(encoding="utf-8-sig")]
             except (OSError, UnicodeDecodeError) as error:
                 raise BadInput(f"{path}: cannot be read as UTF-8 text ({error}).") from None
-        found = _of_chats(path, tokenizer, max_length=max_length) if is_chat else _of_texts(texts, tokenizer)
-        samples = list(found)
+        samples = list(
+            _demonstrations(path, tokenizer, max_length=max_length) if is_chat else _windows(texts, tokenizer)
+        )
         if not samples:
-            raise BadInput(f"{path.name}: there is no text to learn from.")
+            raise BadInput(f"{path.name}: there is no text to train on.")
         return cls(samples, seed=settings.seed, ratio=settings.ptx_ratio)
 
-    def beside(self, start: int, count: int) -> list[Group]:
-        """What goes with episodes number `start` to `start + count` of the run."""
-        return self.take(int(start * self.ratio), int((start + count) * self.ratio))
+    def for_episodes(self, start: int, count: int) -> list[Group]:
+        """Samples that go with episodes `start` to `start + count` of the run."""
+        return self.between(int(start * self.ratio), int((start + count) * self.ratio))
 
-    def take(self, start: int, end: int) -> list[Group]:
-        """Samples number `start` to `end` of an endless shuffle."""
-        places = (divmod(number, len(self.samples)) for number in range(start, end))
-        return [self.samples[self._order(epoch)[place]] for epoch, place in places]
+    def between(self, start: int, end: int) -> list[Group]:
+        """Samples `start` to `end` of an endless shuffle."""
+        positions = (divmod(number, len(self.samples)) for number in range(start, end))
+        return [self.samples[self._order(epoch)[position]] for epoch, position in positions]
 
 
-def _of_texts(texts: list[str], tokenizer: Any) -> Iterator[Group]:
-    """Windows that predict all but their first token."""
+def _windows(texts: list[str], tokenizer: Any) -> Iterator[Group]:
+    """Windows of WINDOW tokens; the first token of each is not predicted."""
     for ids in plain_text.encode_documents(tokenizer, texts):
         for start in range(0, len(ids) - 1, WINDOW):
             window = ids[start : start + WINDOW]
@@ -71,8 +72,8 @@ def _of_texts(texts: list[str], tokenizer: Any) -> Iterator[Group]:
                 yield Group(window[:1], [window[1:]])
 
 
-def _of_chats(path: Path, tokenizer: Any, *, max_length: int) -> Iterator[Group]:
-    """Demonstrations that fit, their prompts cut from the left."""
+def _demonstrations(path: Path, tokenizer: Any, *, max_length: int) -> Iterator[Group]:
+    """Demonstrations whose responses fit, their prompts cut from the left."""
     for row in records.read(path, "demonstrations"):
         response = chat.encode_response(tokenizer, row.response)
         if len(response) < max_length:

@@ -1,7 +1,7 @@
-"""Reward over the square root of the divergence from the reference: the curve on which over-optimisation shows.
+"""Plot of score over sqrt(KL) to the reference, which shows over-optimisation of the reward model.
 
-Gao, Schulman and Hilton 2022 (2210.10760) find that what a policy truly gains rises with sqrt(KL) and then falls, while
-the reward it is trained on goes on rising. Here are the phases of a run, and its held-out prompts beside them.
+Gao, Schulman and Hilton 2022 (2210.10760): the true reward rises with sqrt(KL) and then falls, while the reward that
+is optimised keeps rising. The plot has the rollout iterations of a run and the evaluations on held-out prompts.
 """
 
 import math
@@ -24,29 +24,29 @@ STYLE = (
 
 
 class Point(NamedTuple):
-    """Where a policy was: the root of the nats it had gone from the reference, and what its answers scored."""
+    """sqrt(KL in nats) of a policy, and the mean score of its responses."""
 
     root_kl: float
     score: float
 
 
-class Frontier(NamedTuple):
+class RewardKLPoints(NamedTuple):
     phases: list[Point]
     held_out: list[Point]
 
 
-def read(metrics: Path) -> Frontier:
-    """The points of a run's metrics.jsonl, in the order of its steps; lines that are torn are left out."""
+def read(metrics: Path) -> RewardKLPoints:
+    """The points of a run's metrics.jsonl in the order of its steps; torn lines are skipped."""
     points: dict[str, list[Point]] = {name: [] for name in MEASURES}
     for row in json_lines.written(metrics):
         for name, (kl, score) in MEASURES.items():
             points[name] += _point(row, kl, score)
-    return Frontier(**points)
+    return RewardKLPoints(**points)
 
 
-def svg(found: Frontier) -> str:
-    """The picture: a dot a phase, a line through the measurements on held-out prompts. Light and dark."""
-    points = [*found.phases, *found.held_out]
+def svg(curves: RewardKLPoints) -> str:
+    """The plot: a dot a rollout iteration, a line through the evaluations. For light and dark pages."""
+    points = [*curves.phases, *curves.held_out]
     if not points:
         points = [Point(0.0, 0.0)]
     right = max(point.root_kl for point in points) or 1.0
@@ -60,7 +60,7 @@ def svg(found: Frontier) -> str:
         return round(x, 1), round(y, 1)
 
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    name = "Score over the square root of the divergence"
+    name = "Score over the square root of the KL"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{name}">',
         f"<style>{STYLE}</style>",
@@ -74,37 +74,38 @@ def svg(found: Frontier) -> str:
     for root_kl in _ticks(0.0, right):
         x, _ = place(Point(root_kl, low))
         parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{root_kl:g}</text>')
-    parts += [f'<circle class="phases" cx="{x}" cy="{y}" r="3"/>' for x, y in map(place, found.phases)]
-    parts += _line([place(point) for point in found.held_out])
+    parts += [f'<circle class="phases" cx="{x}" cy="{y}" r="3"/>' for x, y in map(place, curves.phases)]
+    parts += _line([place(point) for point in curves.held_out])
     middle = (LEFT + WIDTH - RIGHT) / 2
+    legend = '<tspan class="dot">line: held-out prompts</tspan>, dots: rollout iterations'
     parts += [
         f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">√KL to the reference (nats)</text>',
-        f'<text x="{LEFT}" y="20">Score: <tspan class="dot">line: held-out prompts</tspan>, dots: phases</text>',
+        f'<text x="{LEFT}" y="20">Score: {legend}</text>',
         "</svg>\n",
     ]
     return "\n".join(parts)
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, at most TICKS + 1 of them: multiples of 1, 2 or 5 times a power of ten."""
-    wanted = (high - low) / TICKS
-    power = 10.0 ** math.floor(math.log10(wanted))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= wanted)
+    """At most TICKS + 1 round numbers from low to high: multiples of 1, 2 or 5 times a power of ten."""
+    smallest = (high - low) / TICKS
+    power = 10.0 ** math.floor(math.log10(smallest))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= smallest)
     numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
     return [float(f"{number * step:.10g}") for number in numbers]
 
 
-def _line(places: Sequence[tuple[float, float]]) -> Iterable[str]:
-    if not places:
+def _line(points: Sequence[tuple[float, float]]) -> Iterable[str]:
+    if not points:
         return []
-    path = "L".join(f"{x} {y}" for x, y in places)
-    return [f'<path class="held" d="M{path}"/>'] + [f'<circle class="dot" cx="{x}" cy="{y}" r="4"/>' for x, y in places]
+    path = "L".join(f"{x} {y}" for x, y in points)
+    return [f'<path class="held" d="M{path}"/>'] + [f'<circle class="dot" cx="{x}" cy="{y}" r="4"/>' for x, y in points]
 
 
 def _point(row: object, kl: str, score: str) -> list[Point]:
     if not isinstance(row, dict):
         return []
-    far, scored = row.get(kl), row.get(score)
-    if not (isinstance(far, int | float) and isinstance(scored, int | float)):
+    x, y = row.get(kl), row.get(score)
+    if not (isinstance(x, int | float) and isinstance(y, int | float)):
         return []
-    return [Point(root(far), float(scored))] if math.isfinite(far + scored) else []
+    return [Point(root(x), float(y))] if math.isfinite(x + y) else []

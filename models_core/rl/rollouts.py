@@ -1,4 +1,4 @@
-"""Answers to prompts: of the policy as it is now to those of a phase, and of any model drawn as these are."""
+"""Rollouts: completions of the policy and of the reference model, sampled from their whole distribution."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,81 +8,101 @@ import torch
 from models_core.contract.stopping import StopSignal
 from models_core.generation import generate
 from models_core.modeling import adapters, chat
-from models_core.rl.actor_critic import Networks
-from models_core.rl.prompts import Practice
-from models_core.rl.rewards.base import Answered
+from models_core.rl.actor_critic import ActorCritic
+from models_core.rl.prompts import EncodedPrompts
+from models_core.rl.rewards.base import Completion
 from models_core.training import distributed
 
 
-def answers(
-    networks: Networks, practice: Practice, rows: Sequence[int], *, seed: int, stop: StopSignal
-) -> list[Answered]:
-    """`group_size` answers of the policy to each of these prompts, those of a prompt one after the other.
+def sample_rollouts(
+    actor_critic: ActorCritic, prompts: EncodedPrompts, rows: Sequence[int], *, seed: int, stop: StopSignal
+) -> list[Completion]:
+    """`group_size` completions of the policy for each of these prompts, those of a prompt adjacent.
 
     Raises Stopped.
     """
-    asked = Practice(
-        prompts=[practice.prompts[row] for row in rows], ids=[practice.ids[row] for row in rows], counts={}
+    chosen = EncodedPrompts(
+        prompts=[prompts.prompts[row] for row in rows], ids=[prompts.ids[row] for row in rows], counts={}
     )
-    with adapters.merged_for_sampling(networks.policy):
-        return draw(
-            networks.policy,
-            asked,
-            networks=networks,
-            samples=networks.settings.group_size,
-            value_head=networks.worth if networks.is_one_trunk else None,
+    with adapters.merged_for_sampling(actor_critic.policy):
+        return generate_completions(
+            actor_critic.policy,
+            chosen,
+            actor_critic=actor_critic,
+            group_size=actor_critic.settings.group_size,
+            value_head=actor_critic.state_values if actor_critic.shares_trunk else None,
             seed=seed,
             stop=stop,
         )
 
 
-def draw(
+def sample_policy(
+    actor_critic: ActorCritic, prompts: EncodedPrompts, *, seed: int, stop: StopSignal | None
+) -> list[Completion]:
+    """One completion of the policy for each prompt."""
+    with adapters.merged_for_sampling(actor_critic.policy):
+        return generate_completions(actor_critic.policy, prompts, actor_critic=actor_critic, seed=seed, stop=stop)
+
+
+def sample_reference(
+    completions: Sequence[Completion], seed: int, *, actor_critic: ActorCritic, stop: StopSignal | None
+) -> list[Completion]:
+    """One completion of the reference model for the prompt of each of these completions."""
+    prompts = EncodedPrompts(
+        prompts=[item.prompt for item in completions], ids=[list(item.prompt_ids) for item in completions], counts={}
+    )
+    if actor_critic.reference is not actor_critic.policy:
+        return generate_completions(actor_critic.reference, prompts, actor_critic=actor_critic, seed=seed, stop=stop)
+    with adapters.adapter_off(actor_critic.policy):
+        return generate_completions(actor_critic.policy, prompts, actor_critic=actor_critic, seed=seed, stop=stop)
+
+
+def generate_completions(
     model: Any,
-    practice: Practice,
+    prompts: EncodedPrompts,
     *,
-    networks: Networks,
+    actor_critic: ActorCritic,
     seed: int,
     stop: StopSignal | None,
-    samples: int = 1,
+    group_size: int = 1,
     value_head: generate.ValueHead | None = None,
-) -> list[Answered]:
-    """So many answers of a model to each prompt, drawn as the policy's are in training: from the model's distribution
-    at the settings' temperature, of which nothing is cut off. `worth` gives them values. Raises Stopped.
+) -> list[Completion]:
+    """`group_size` completions of a model for each prompt at the settings' temperature, without top-k or top-p.
 
-    Each row draws with numbers of its own, so a phase that is begun again samples the same, however many processes
-    share it.
+    `value_head` gives them values. Each row has random numbers of its own, so an iteration that is started again
+    samples the same, whatever the number of processes. Raises Stopped.
     """
-    settings = networks.settings
-    own = distributed.rows_of_rank([len(ids) for ids in practice.ids])
+    settings = actor_critic.settings
+    own = distributed.rows_of_rank([len(ids) for ids in prompts.ids])
     sampled = generate.sample(
         model,
-        practice.ids,
-        samples=samples,
+        prompts.ids,
+        samples=group_size,
         max_new_tokens=settings.max_new_tokens,
         temperature=settings.temperature,
-        stop_ids=networks.stop_ids,
+        stop_ids=actor_critic.stop_ids,
         seed=seed,
         batch_size=settings.batch_size,
         value_head=value_head,
         only=own,
-        stop=None if stop is None or stop.waits_for_step else stop,  # of many processes none may leave a step alone
+        stop=None if stop is None or stop.waits_for_step else stop,  # one process of many must not leave a step alone
     )
-    every = distributed.all_gather({row: sampled[row] for row in own})
+    gathered = distributed.all_gather({row: sampled[row] for row in own})
     return [
-        Answered(
+        Completion(
             prompt=prompt,
             prompt_ids=ids,
-            ids=answer.ids,
-            text=chat.decode_response(networks.tokenizer, answer.ids),
-            ended=answer.finish_reason == "stop",
-            log_probs=answer.logprobs,
-            values=answer.values,
+            ids=sample.ids,
+            text=chat.decode_response(actor_critic.tokenizer, sample.ids),
+            ended=sample.finish_reason == "stop",
+            log_probs=sample.logprobs,
+            values=sample.values,
         )
-        for row, (prompt, ids) in enumerate(zip(practice.prompts, practice.ids, strict=True))
-        for answer in every[row]
+        for row, (prompt, ids) in enumerate(zip(prompts.prompts, prompts.ids, strict=True))
+        for sample in gathered[row]
     ]
 
 
-def ended(sampled: Sequence[Answered]) -> torch.Tensor:
-    """Which answers ended by themselves: [B]."""
-    return torch.tensor([answer.ended for answer in sampled])
+def ended_by_eos(completions: Sequence[Completion]) -> torch.Tensor:
+    """Whether each completion ended by a stop token, and not at max_new_tokens: (batch,)."""
+    return torch.tensor([item.ended for item in completions])

@@ -1,4 +1,4 @@
-"""The episodes of one rollout phase: what was sampled, what it was worth, and what each token gained."""
+"""Trajectories of one rollout iteration: sampled responses with their log-probabilities, values and advantages."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -11,90 +11,90 @@ from torch import Tensor
 from models_core.contract.settings import PPOConfig
 from models_core.modeling.ops import explained_variance, length_mask, masked_mean, whiten
 from models_core.modeling.packing import Group, Packed, pack, sharing_for
-from models_core.rl.actor_critic import Networks
-from models_core.rl.advantages import generalised_advantages, group_normalised, leave_one_out, penalised_rewards
+from models_core.rl.actor_critic import ActorCritic
+from models_core.rl.advantages import gae, grpo_advantages, kl_penalised_rewards, rloo_advantages
 from models_core.training import distributed, gradient_cache
 from models_core.training.batching import micro_batches
 
-Rows = Tensor
-"""One row per episode, one column per response token, 0 where a response has ended: [B, T]."""
+PerToken = Tensor
+"""(batch, tokens): one row a trajectory, one column a response token, 0 past the end of a response."""
 
 
-class Told(NamedTuple):
-    """What the sampler knew: log-probabilities, and the values of a head on the policy's trunk, else zeros."""
+class RolloutLogprobs(NamedTuple):
+    """Log-probabilities noted while sampling, and the values of a head on the policy's trunk, else zeros."""
 
-    log_probs: Rows
-    values: Rows
+    log_probs: PerToken
+    values: PerToken
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A prompt with responses that are computed together, and which episodes they are."""
+class PromptGroup:
+    """A prompt with responses that share one computation of it. `rows`: their numbers among the trajectories."""
 
     group: Group
-    episodes: range
+    rows: range
     sharing: str = "auto"
 
     @property
     def cost(self) -> int:
-        """Tokens of its computation."""
+        """Tokens of its forward pass."""
         return self.group.cost(self.sharing)
 
 
 @dataclass(frozen=True)
-class Episodes:
-    """B episodes of at most T tokens. All rows are of the policy as it was when it sampled them."""
+class Trajectories:
+    """A batch of trajectories of at most T tokens. All quantities belong to the policy that sampled them."""
 
-    bundles: Sequence[Bundle]
-    mask: Tensor  # [B, T]
-    log_probs: Rows
-    reference_log_probs: Rows
-    values: Rows
-    advantages: Rows
-    returns: Rows
+    prompt_groups: Sequence[PromptGroup]
+    mask: Tensor  # (batch, tokens)
+    log_probs: PerToken
+    reference_log_probs: PerToken
+    values: PerToken
+    advantages: PerToken
+    returns: PerToken
     metrics: dict[str, float]
 
-    def tokens(self, rows: Sequence[int], quantity: Rows) -> Tensor:
-        """A quantity of these episodes, laid end to end as `pack` lays them: [M]."""
+    def select(self, rows: Sequence[int], quantity: PerToken) -> Tensor:
+        """A quantity of these trajectories without padding, in the order of `pack`: (batch, tokens) -> (M,)."""
         index = torch.tensor(rows, device=quantity.device)
         return quantity[index][self.mask[index]]
 
     def lengths(self, rows: Sequence[int]) -> Tensor:
-        """Response tokens of these episodes: [len(rows)]."""
+        """Response tokens of these trajectories: (rows,)."""
         return self.mask[torch.tensor(rows, device=self.mask.device)].sum(1)
 
 
-def bundled(groups: Sequence[Group], *, budget: int, sharing: str = "auto") -> list[Bundle]:
-    """Episodes, each a group of one response, as bundles: neighbours with one prompt share its computation."""
-    bundles: list[Bundle] = []
+def group_by_prompt(groups: Sequence[Group], *, budget: int, sharing: str = "auto") -> list[PromptGroup]:
+    """Groups of one response each, joined where neighbours have the same prompt, at most `budget` tokens each."""
+    prompt_groups: list[PromptGroup] = []
     start = 0
     for prompt, members in itertools.groupby(groups, key=lambda group: list(group.prompt)):
         responses = [member.responses[0] for member in members]
         for piece in gradient_cache.cut(Group(prompt, responses), budget=budget, sharing=sharing):
-            bundles.append(Bundle(piece, range(start, start + len(piece.responses)), sharing))
+            prompt_groups.append(PromptGroup(piece, range(start, start + len(piece.responses)), sharing))
             start += len(piece.responses)
-    return bundles
+    return prompt_groups
 
 
-def measure(
+def compute_advantages(
     groups: Sequence[Group],
     scores: Tensor,
     ended: Tensor,
     *,
-    networks: Networks,
+    actor_critic: ActorCritic,
     kl_coef: float,
-    samples: int = 1,
-    told: Told | None = None,
-) -> Episodes:
-    """Episodes with rewards and advantages, from sampled responses, what each scores [B], and which ended by EOS [B].
+    group_size: int = 1,
+    reused: RolloutLogprobs | None = None,
+) -> Trajectories:
+    """Trajectories from sampled responses; scores: (batch,), ended (by EOS): (batch,).
 
-    `groups` hold one response each, the `samples` of a prompt one after the other. What is `told` the policy is not
-    asked. Processes share the work, and all know all of it afterwards.
+    `groups` hold one response each, the `group_size` responses to a prompt adjacent. `reused` replaces the policy's
+    forward pass. Processes share the work, and each has the whole result.
     """
-    settings = networks.settings
-    sharing = sharing_for(networks.policy, "auto")
-    bundles = bundled(groups, budget=settings.max_tokens_per_forward, sharing=sharing)
-    log_probs, values, reference_log_probs = _of_networks(bundles, told, networks=networks)
+    settings = actor_critic.settings
+    sharing = sharing_for(actor_critic.policy, "auto")
+    prompt_groups = group_by_prompt(groups, budget=settings.max_tokens_per_forward, sharing=sharing)
+    log_probs, values, reference_log_probs = _log_probs_and_values(prompt_groups, reused, actor_critic=actor_critic)
     lengths = torch.tensor([len(group.responses[0]) for group in groups], device=log_probs.device)
     mask = length_mask(lengths, int(lengths.max()))
     scores = scores.to(log_probs)
@@ -107,18 +107,19 @@ def measure(
         "eos_rate": ended.float().mean(),
     }
     if settings.algorithm == "ppo":
-        advantages, returns = _by_value_model(
+        advantages, returns = _whitened_gae(
             scores, log_probs, reference_log_probs, values, mask, settings=settings, kl_coef=kl_coef
         )
         metrics["value_explained_variance"] = explained_variance(values, returns, mask)
     else:
-        # DeepSeekMath's divergence is a term of the loss; RLOO's is part of the reward of the whole answer.
-        gained = group_normalised(scores, samples) if settings.algorithm == "grpo" else None
-        if gained is None:
-            gained = leave_one_out(scores - kl_coef * kl, samples)
-        advantages, returns = gained[:, None] * mask, torch.zeros_like(log_probs)
-    return Episodes(
-        bundles=bundles,
+        # GRPO has its KL as a term of the loss, RLOO in the reward of the whole response.
+        if settings.algorithm == "grpo":
+            sequence_advantages = grpo_advantages(scores, group_size)
+        else:
+            sequence_advantages = rloo_advantages(scores - kl_coef * kl, group_size)
+        advantages, returns = sequence_advantages[:, None] * mask, torch.zeros_like(log_probs)
+    return Trajectories(
+        prompt_groups=prompt_groups,
         mask=mask,
         log_probs=log_probs,
         reference_log_probs=reference_log_probs,
@@ -129,58 +130,76 @@ def measure(
     )
 
 
-def _of_networks(bundles: Sequence[Bundle], told: Told | None, *, networks: Networks) -> tuple[Rows, Rows, Rows]:
+def _log_probs_and_values(
+    prompt_groups: Sequence[PromptGroup], reused: RolloutLogprobs | None, *, actor_critic: ActorCritic
+) -> tuple[PerToken, PerToken, PerToken]:
     """Log-probabilities and values of every token, and the reference's log-probabilities."""
-    if told is None:
-        log_probs, values, reference = measured(
-            bundles,
-            lambda packed: [*networks.log_probs_and_values(packed), networks.reference_log_probs(packed)],
-            networks=networks,
+    if reused is None:
+        log_probs, values, reference = per_token(
+            prompt_groups,
+            lambda packed: [*actor_critic.log_probs_and_values(packed), actor_critic.reference_log_probs(packed)],
+            actor_critic=actor_critic,
         )
         return log_probs, values, reference
-    if networks.value is None or networks.is_one_trunk:
-        (reference,) = measured(bundles, lambda packed: [networks.reference_log_probs(packed)], networks=networks)
-        return told.log_probs.to(reference), told.values.to(reference), reference
-    values, reference = measured(
-        bundles, lambda packed: [networks.values(packed), networks.reference_log_probs(packed)], networks=networks
+    if actor_critic.value is None or actor_critic.shares_trunk:
+        (reference,) = per_token(
+            prompt_groups, lambda packed: [actor_critic.reference_log_probs(packed)], actor_critic=actor_critic
+        )
+        return reused.log_probs.to(reference), reused.values.to(reference), reference
+    values, reference = per_token(
+        prompt_groups,
+        lambda packed: [actor_critic.values(packed), actor_critic.reference_log_probs(packed)],
+        actor_critic=actor_critic,
     )
-    return told.log_probs.to(reference), values, reference
+    return reused.log_probs.to(reference), values, reference
 
 
-def rows_of(numbers: Sequence[Sequence[float]], *, device: torch.device) -> Rows:
-    """A number of each response token of every episode as rows, fp64."""
-    columns = [torch.tensor(row, dtype=torch.float64) for row in numbers]
+def pad_rows(rows: Sequence[Sequence[float]], *, device: torch.device) -> PerToken:
+    """One number a response token of every trajectory as a padded tensor, fp64: (batch, tokens)."""
+    columns = [torch.tensor(row, dtype=torch.float64) for row in rows]
     return torch.nn.utils.rnn.pad_sequence(columns, batch_first=True).to(device)
 
 
-def _by_value_model(
-    scores: Tensor, log_probs: Rows, reference: Rows, values: Rows, mask: Tensor, *, settings: PPOConfig, kl_coef: float
-) -> tuple[Rows, Rows]:
-    """Whitened advantages of every token, and the returns that the value model learns."""
-    rewards = penalised_rewards(
+def _whitened_gae(
+    scores: Tensor,
+    log_probs: PerToken,
+    reference: PerToken,
+    values: PerToken,
+    mask: Tensor,
+    *,
+    settings: PPOConfig,
+    kl_coef: float,
+) -> tuple[PerToken, PerToken]:
+    """Whitened advantages, and returns: (batch, tokens) each."""
+    rewards = kl_penalised_rewards(
         scores=scores, log_probs=log_probs, reference_log_probs=reference, mask=mask, kl_coef=kl_coef
     )
     if settings.whiten_rewards:
         rewards = whiten(rewards, mask, keep_mean=True)
-    advantages, returns = generalised_advantages(
-        rewards, values, mask, gamma=settings.gamma, gae_lambda=settings.gae_lambda
-    )
+    advantages, returns = gae(rewards, values, mask, gamma=settings.gamma, gae_lambda=settings.gae_lambda)
     return whiten(advantages, mask), returns
 
 
 @torch.no_grad()
-def measured(
-    bundles: Sequence[Bundle], of: Callable[[Packed], Sequence[Tensor]], *, networks: Networks
-) -> tuple[Rows, ...]:
-    """Quantities of every response token, in micro-batches, as rows in the order of the episodes; 0 past their ends."""
-    own = distributed.rows_of_rank([bundle.cost for bundle in bundles])
-    found: dict[int, Tensor] = {}  # of an episode: [quantities, tokens]
-    for batch in micro_batches([bundles[row].cost for row in own], budget=networks.settings.max_tokens_per_forward):
-        members = [bundles[own[place]] for place in batch]
-        packed = pack([member.group for member in members], device=networks.device)
-        parts = torch.stack(list(of(packed))).cpu().split(packed.response_sizes, dim=1)
-        found |= dict(zip(itertools.chain(*(member.episodes for member in members)), parts, strict=True))
-    every = distributed.all_gather(found)
-    columns = [every[row].T for row in range(len(every))]
-    padded = torch.nn.utils.rnn.pad_sequence(columns, batch_first=True).to(networks.device)  # [B, T, quantities]
-    return padded.contiguous().unbind(-1)
+def per_token(
+    prompt_groups: Sequence[PromptGroup],
+    compute: Callable[[Packed], Sequence[Tensor]],
+    *,
+    actor_critic: ActorCritic,
+) -> tuple[PerToken, ...]:
+    """Quantities of every response token, computed in micro-batches, as rows in the order of the trajectories.
+
+    `compute`: packed tokens -> one (M,) a quantity. Each result: (batch, tokens), 0 past the end of a response.
+    """
+    own = distributed.rows_of_rank([item.cost for item in prompt_groups])
+    computed: dict[int, Tensor] = {}  # of a trajectory: (quantities, tokens)
+    budget = actor_critic.settings.max_tokens_per_forward
+    for batch in micro_batches([prompt_groups[row].cost for row in own], budget=budget):
+        members = [prompt_groups[own[position]] for position in batch]
+        packed = pack([member.group for member in members], device=actor_critic.device)
+        parts = torch.stack(list(compute(packed))).cpu().split(packed.response_sizes, dim=1)
+        computed |= dict(zip(itertools.chain(*(member.rows for member in members)), parts, strict=True))
+    gathered = distributed.all_gather(computed)
+    columns = [gathered[row].T for row in range(len(gathered))]
+    padded = torch.nn.utils.rnn.pad_sequence(columns, batch_first=True)  # (batch, tokens, quantities)
+    return padded.to(actor_critic.device).contiguous().unbind(-1)

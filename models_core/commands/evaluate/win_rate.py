@@ -16,9 +16,9 @@ from models_core.contract.records import Prompt, Ranking
 from models_core.contract.settings import EvaluateConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import chat, loading
-from models_core.modeling.scorer import Scorer
 from models_core.reward_report import assembly, scored_judgments
-from models_core.reward_report.measures.intervals import share
+from models_core.reward_report.measures.intervals import estimate_mean
+from models_core.rl.rewards.reward_models import RewardModels
 
 Row = TypeVar("Row", Ranking, Prompt)
 
@@ -30,7 +30,7 @@ def reward_report(
     given: list[Ranking] = records.read(data, "rankings")
     rankings, trained_on = _untrained(given, rewards=[model], file=Path(data).name)
     start = time.perf_counter()
-    scored = scored_judgments.by_model(
+    scored = scored_judgments.score_rankings(
         model,
         rankings,
         device=device,
@@ -39,7 +39,7 @@ def reward_report(
         budget=settings.max_tokens_per_forward,
     )
     seconds = time.perf_counter() - start
-    report = assembly.build(scored.judgments, everyone=rankings, shift=scored.shift, scale=scored.scale)
+    report = assembly.build(scored.judgments, all_rankings=rankings, shift=scored.shift, scale=scored.scale)
     if not report["pairs"]:
         raise BadInput(f"{Path(data).name}: no ranking has two responses in a strict order.")
     rates = {"seconds": seconds, "rankings_per_s": len(rankings) / seconds}
@@ -93,15 +93,15 @@ def win_rate(
         tokens += sum(sample.content_length(item) for (item,) in answers)
         seconds += took
         del network
-    scorer = Scorer(
+    reward_models = RewardModels.load(
         reward, device=device, dtype=dtype, max_length=settings.max_length, budget=settings.max_tokens_per_forward
     )
-    pairs = scorer.scores(list(zip(chats, zip(texts["model"], texts["against"], strict=True), strict=True)))
+    pairs = reward_models.mean_scores(list(zip(chats, zip(texts["model"], texts["against"], strict=True), strict=True)))
     scores = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
     if not scores:
         raise BadInput(f"The reward model {reward} can read none of the answers: they are too long for it.")
     wins = [win(ours, theirs) for ours, theirs in scores]
-    won = share(np.array(wins), np.arange(len(wins)))
+    won = estimate_mean(np.array(wins), np.arange(len(wins)))
     return {
         "prompts": len(prompts),
         "trained_on": trained_on,

@@ -1,1 +1,1 @@
-"""What is measured of a reward model, a subject a module; pure functions of held-out judgments."""
+"""Metrics of a reward model, one subject a module: pure functions of held-out judgments."""

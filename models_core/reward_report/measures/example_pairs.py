@@ -1,4 +1,4 @@
-"""Pairs to read: where the model is surest and people say otherwise, and some where it is right, for contrast."""
+"""Pairs to read: the model's most confident errors, and some correct ones for contrast."""
 
 import random
 from typing import Any, NamedTuple
@@ -7,67 +7,69 @@ import numpy as np
 from scipy.special import expit
 
 from models_core.contract.records import Ranking
-from models_core.reward_report.heldout_judgments import Pairs, comparison
+from models_core.reward_report.heldout_judgments import Pairs, comparison_key
 from models_core.reward_report.measures.labelers import votes
 
-MISTAKES = 10
-RIGHT = 5
-LONGEST_TEXT = 6000
-"""Letters of a text that a report holds."""
+MAX_MISTAKES = 10
+CORRECT = 5
+MAX_TEXT_CHARS = 6000
+"""Characters of a text in the report."""
 
 
-def examples(pairs: Pairs, *, shift: float, scale: float) -> dict[str, list[dict[str, Any]]]:
-    """One pair a prompt, the surest first. Where several people judged a pair, most of them decide what is right."""
-    rankings = [judged.ranking for judged in pairs.judgments]
-    cast, compared = votes(rankings), [comparison(ranking) for ranking in rankings]
+def example_pairs(pairs: Pairs, *, shift: float, scale: float) -> dict[str, list[dict[str, Any]]]:
+    """One pair a prompt, the most confident first. The majority of a pair's judgments decides what is correct."""
+    rankings = [judgment.ranking for judgment in pairs.judgments]
+    preferences, keys = votes(rankings), [comparison_key(ranking) for ranking in rankings]
 
-    def voters(place: int) -> Voters:
-        number = int(pairs.judgment[place])
+    def voters(index: int) -> Voters:
+        number = int(pairs.judgment[index])
         responses = rankings[number].responses
-        better, worse = responses[int(pairs.better[place])].text, responses[int(pairs.worse[place])].text
-        said = cast.get((compared[number], better, worse), [rankings[number]])
-        return Voters(said, cast.get((compared[number], worse, better), []))
+        better, worse = responses[int(pairs.better[index])].text, responses[int(pairs.worse[index])].text
+        agreeing = preferences.get((keys[number], better, worse), [rankings[number]])
+        return Voters(agreeing, preferences.get((keys[number], worse, better), []))
 
     mistakes: dict[int, int] = {}
-    right: dict[int, list[int]] = {}
-    for place in np.argsort(-np.abs(pairs.difference), kind="stable").tolist():
-        said, opposed = voters(place)
-        if len(said) <= len(opposed) or pairs.difference[place] == 0:
+    correct: dict[int, list[int]] = {}
+    for index in np.argsort(-np.abs(pairs.difference), kind="stable").tolist():
+        agreeing, opposed = voters(index)
+        if len(agreeing) <= len(opposed) or pairs.difference[index] == 0:
             continue
-        prompt = int(pairs.prompt[place])
-        if pairs.difference[place] < 0:
-            mistakes.setdefault(prompt, place)
+        prompt = int(pairs.prompt[index])
+        if pairs.difference[index] < 0:
+            mistakes.setdefault(prompt, index)
         else:
-            right.setdefault(prompt, []).append(place)
+            correct.setdefault(prompt, []).append(index)
     generator = random.Random(0)
-    drawn = [generator.choice(right[prompt]) for prompt in generator.sample(sorted(right), min(RIGHT, len(right)))]
-    chosen = {"mistakes": list(mistakes.values())[:MISTAKES], "right": drawn}
+    drawn = [
+        generator.choice(correct[prompt]) for prompt in generator.sample(sorted(correct), min(CORRECT, len(correct)))
+    ]
+    chosen = {"mistakes": list(mistakes.values())[:MAX_MISTAKES], "right": drawn}
     return {
-        name: [_example(pairs, place, voters(place), shift=shift, scale=scale) for place in places]
-        for name, places in chosen.items()
+        name: [_example(pairs, index, voters(index), shift=shift, scale=scale) for index in indices]
+        for name, indices in chosen.items()
     }
 
 
 class Voters(NamedTuple):
-    """Those who prefer the pair's better response, and those who prefer the other."""
+    """Judgments that agree with the pair's order, and those with the opposite order."""
 
-    said: list[Ranking]
+    agreeing: list[Ranking]
     opposed: list[Ranking]
 
 
-def _example(pairs: Pairs, place: int, voters: Voters, *, shift: float, scale: float) -> dict[str, Any]:
-    judged = pairs.of(place)
-    ranking = judged.ranking
+def _example(pairs: Pairs, index: int, voters: Voters, *, shift: float, scale: float) -> dict[str, Any]:
+    judgment = pairs.judgment_of(index)
+    ranking = judgment.ranking
 
-    def answer(number: int) -> dict[str, Any]:
-        response, logit = ranking.responses[number], judged.logits[number]
+    def response_entry(number: int) -> dict[str, Any]:
+        response, logit = ranking.responses[number], judgment.logits[number]
         assert logit is not None  # a pair has two
         return {
             **_text(response.text),
             "score": (logit - shift) / scale,
             "rank": response.rank,
             "model": response.model,
-            "tokens": judged.lengths[number],
+            "tokens": judgment.lengths[number],
         }
 
     return {
@@ -75,10 +77,10 @@ def _example(pairs: Pairs, place: int, voters: Voters, *, shift: float, scale: f
         "language": ranking.lang,
         "source": ranking.source,
         "prompt": [{"role": turn["role"], **_text(turn["content"])} for turn in ranking.messages],
-        "preferred": answer(int(pairs.better[place])),
-        "other": answer(int(pairs.worse[place])),
-        "confidence": float(expit(abs(pairs.difference[place]))),
-        "said_by": [_voter(row) for row in voters.said],
+        "preferred": response_entry(int(pairs.better[index])),
+        "other": response_entry(int(pairs.worse[index])),
+        "confidence": float(expit(abs(pairs.difference[index]))),
+        "said_by": [_voter(row) for row in voters.agreeing],
         "opposed_by": [_voter(row) for row in voters.opposed],
     }
 
@@ -88,4 +90,4 @@ def _voter(ranking: Ranking) -> dict[str, str | None]:
 
 
 def _text(text: str) -> dict[str, Any]:
-    return {"text": text[:LONGEST_TEXT], "cut": len(text) > LONGEST_TEXT}
+    return {"text": text[:MAX_TEXT_CHARS], "cut": len(text) > MAX_TEXT_CHARS}

@@ -1,8 +1,8 @@
-"""95% intervals of shares and means, by resampling the prompts they come from.
+"""95% confidence intervals of proportions and means, by a bootstrap over prompts.
 
-The pairs of one prompt share responses, and its judgments share the prompt: resampling pairs would promise too much.
-With few prompts, or where all or none are right, resampling says too little; then the interval is Jeffreys' (Brown, Cai
-and DasGupta 2001) for as many independent trials as there are prompts: rather too wide than too narrow.
+The pairs of one prompt share responses, and its judgments share the prompt: a bootstrap over pairs would be too narrow.
+With few prompts, or where all outcomes are equal, the bootstrap is uninformative; then the interval is Jeffreys'
+(Brown, Cai and DasGupta 2001) for as many independent trials as there are prompts, which is rather too wide.
 """
 
 import warnings
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 RESAMPLES = 1000
-FEW_TO_RESAMPLE = 10
-"""Fewer prompts than this are not resampled."""
+MIN_RESAMPLED_PROMPTS = 10
+"""Fewer prompts than this get Jeffreys' interval."""
 SMALL = 30
-"""A figure of fewer prompts than this is marked: it can be anything."""
+"""A figure from fewer prompts than this is marked as unreliable."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """A mean over `count` pairs (or judgments) of `prompts` prompts; None for all three where there is none."""
+class Estimate:
+    """A mean and its interval over `count` pairs (or judgments) of `prompts` prompts; all None without any."""
 
     value: float | None
     low: float | None
@@ -46,29 +46,29 @@ class Share:
         }
 
 
-def share(
+def estimate_mean(
     outcomes: NDArray[np.floating[Any]], prompts: NDArray[np.integer[Any]], *, bounds: tuple[float, float] = (0.0, 1.0)
-) -> Share:
-    """The mean of `outcomes` [N], each within `bounds`, whose prompts have the numbers `prompts` [N]."""
+) -> Estimate:
+    """Mean of `outcomes` (N,), each within `bounds`, with its interval; `prompts` (N,): number of each one's prompt."""
     if not len(outcomes):
-        return Share(None, None, None, 0, 0)
+        return Estimate(None, None, None, 0, 0)
     _, cluster = np.unique(prompts, return_inverse=True)
     totals = np.bincount(cluster).astype(np.float64)
     sums = np.bincount(cluster, weights=outcomes).astype(np.float64)
     mean = float(sums.sum() / totals.sum())
     smallest, greatest = bounds
-    if len(sums) < FEW_TO_RESAMPLE or mean in bounds:
+    if len(sums) < MIN_RESAMPLED_PROMPTS or mean in bounds:
         part = (mean - smallest) / (greatest - smallest)
-        low, high = (smallest + (greatest - smallest) * end for end in jeffreys(part, trials=len(sums)))
+        low, high = (smallest + (greatest - smallest) * end for end in jeffreys_interval(part, trials=len(sums)))
     else:
-        low, high = resampled(sums, totals)
-    return Share(mean, low, high, len(outcomes), len(sums))
+        low, high = bootstrap_interval(sums, totals)
+    return Estimate(mean, low, high, len(outcomes), len(sums))
 
 
-def resampled(sums: NDArray[np.float64], totals: NDArray[np.float64]) -> tuple[float, float]:
-    """Percentile interval of sum(sums) / sum(totals) under resampling of the clusters, with a fixed seed: [C] each."""
+def bootstrap_interval(sums: NDArray[np.float64], totals: NDArray[np.float64]) -> tuple[float, float]:
+    """Percentile interval of sum(sums) / sum(totals), bootstrap over clusters, fixed seed: (clusters,) each."""
     with warnings.catch_warnings():
-        # Every cluster alike: scipy warns of a degenerate distribution, whose interval is that one value.
+        # With equal clusters scipy warns of a degenerate distribution, whose interval is that one value.
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap(
             (sums, totals),
@@ -83,8 +83,8 @@ def resampled(sums: NDArray[np.float64], totals: NDArray[np.float64]) -> tuple[f
     return float(found.low), float(found.high)
 
 
-def jeffreys(part: float, *, trials: int) -> tuple[float, float]:
-    """Jeffreys' interval of a proportion: quantiles of Beta(k + 1/2, n - k + 1/2), closed at 0 and at 1."""
+def jeffreys_interval(part: float, *, trials: int) -> tuple[float, float]:
+    """Jeffreys' interval of a proportion: quantiles of Beta(k + 1/2, n - k + 1/2), closed at 0 and 1."""
     hits = part * trials
     low, high = stats.beta.interval(0.95, hits + 0.5, trials - hits + 0.5)
     return (0.0 if part == 0 else float(low)), (1.0 if part == 1 else float(high))

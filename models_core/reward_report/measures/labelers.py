@@ -1,8 +1,8 @@
-"""How far labelers agree with each other, beside how far the model agrees with each of them.
+"""Agreement of labelers with each other, and of the model with each of them.
 
-No model can be right about people more often than they are about each other by much, so their agreement is the ceiling
-that an accuracy is read against. It is counted as in InstructGPT: of the pairs that both of two labelers of the same
-responses put in a strict order, the part which they order alike. Machines that judge are no labelers here.
+A model can hardly predict labelers better than they predict each other, so their agreement is the upper bound that an
+accuracy is compared with. It is counted as in InstructGPT: of the pairs that two labelers of the same responses both
+order strictly, the proportion that they order alike. AI judges do not count as labelers.
 """
 
 from collections import defaultdict
@@ -13,57 +13,57 @@ from typing import Any
 import numpy as np
 
 from models_core.contract.records import Ranking
-from models_core.reward_report.heldout_judgments import Pairs, comparison
-from models_core.reward_report.measures.intervals import Share, share
+from models_core.reward_report.heldout_judgments import Pairs, comparison_key
+from models_core.reward_report.measures.intervals import Estimate, estimate_mean
 
 Order = frozenset[tuple[str, str]]
 """The (better, worse) texts of every pair that a judgment orders strictly."""
 
 
-def labelers(pairs: Pairs, judgments: Iterable[Ranking]) -> dict[str, Any]:
-    """`pairs` are held out; the agreement is of all `judgments`, trained on or not. A person's last judgment counts."""
+def labeler_agreement(pairs: Pairs, judgments: Iterable[Ranking]) -> dict[str, Any]:
+    """`pairs` are held out; agreement is over all `judgments`, training ones too. A labeler's last judgment counts."""
     orders = _orders(judgments)
     outcomes: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    everyone: list[tuple[float, int]] = []
+    all_rankings: list[tuple[float, int]] = []
     for cluster, given in enumerate(orders):
         for one, other in combinations(sorted(given), 2):
-            alike = [(outcome, cluster) for outcome in agreeing(given[one], given[other])]
-            everyone += alike
+            alike = [(outcome, cluster) for outcome in agreement_outcomes(given[one], given[other])]
+            all_rankings += alike
             outcomes[one] += alike
             outcomes[other] += alike
     names = sorted({name for given in orders for name in given})
     return {
         "number": len(names),
-        "agreement": _share(everyone).figures(name="share"),
+        "agreement": _agreement(all_rankings).figures(name="share"),
         "each": [
             {
                 "name": name,
                 "judgments": sum(name in given for given in orders),
                 "model": _with_model(pairs, name).figures(),
-                "others": _share(outcomes[name]).figures(name="share"),
+                "others": _agreement(outcomes[name]).figures(name="share"),
             }
             for name in names
         ],
     }
 
 
-def agreeing(one: Order, other: Order) -> list[float]:
-    """1 for every pair that both order alike, 0 for every one that they order oppositely."""
+def agreement_outcomes(one: Order, other: Order) -> list[float]:
+    """1 for each pair that both order alike, 0 for each that they order oppositely."""
     return [1.0] * len(one & other) + [0.0] * sum((worse, better) in other for better, worse in one)
 
 
 def votes(judgments: Iterable[Ranking]) -> dict[tuple[Any, str, str], list[Ranking]]:
-    """Who preferred what: {(comparison, better text, worse text): the judgments that say so}, machines' too."""
+    """{(comparison, better text, worse text): judgments with this order}, AI judges' too."""
     found: dict[tuple[Any, str, str], list[Ranking]] = defaultdict(list)
     for ranking in judgments:
-        compared = comparison(ranking)
-        for better, worse in order_of(ranking):
+        compared = comparison_key(ranking)
+        for better, worse in strict_order(ranking):
             found[compared, better, worse].append(ranking)
     return found
 
 
-def order_of(ranking: Ranking) -> Order:
-    """A text that stands twice, at two ranks, is in no order with anything."""
+def strict_order(ranking: Ranking) -> Order:
+    """A text that occurs twice, at two ranks, is in no pair."""
     ranked = [(response.rank, response.text) for response in ranking.responses if response.rank is not None]
     texts = [text for _, text in ranked]
     once = [(rank, text) for rank, text in ranked if texts.count(text) == 1]
@@ -71,20 +71,20 @@ def order_of(ranking: Ranking) -> Order:
 
 
 def _orders(judgments: Iterable[Ranking]) -> Sequence[Mapping[str, Order]]:
-    """What each person said, one mapping a comparison. Judgments that name nobody can't be told apart."""
+    """The order of each labeler, one mapping a comparison. Judgments without a labeler are omitted."""
     found: dict[Any, dict[str, Order]] = defaultdict(dict)
     for ranking in judgments:
         if ranking.labeler and not ranking.is_by_machine:
-            found[comparison(ranking)][ranking.labeler] = order_of(ranking)
+            found[comparison_key(ranking)][ranking.labeler] = strict_order(ranking)
     return list(found.values())
 
 
-def _with_model(pairs: Pairs, name: str) -> Share:
-    own = [place for place in range(len(pairs)) if pairs.of(place).ranking.labeler == name]
-    return share(pairs.right[own], pairs.prompt[own])
+def _with_model(pairs: Pairs, name: str) -> Estimate:
+    own = [index for index in range(len(pairs)) if pairs.judgment_of(index).ranking.labeler == name]
+    return estimate_mean(pairs.correct[own], pairs.prompt[own])
 
 
-def _share(outcomes: Sequence[tuple[float, int]]) -> Share:
-    return share(
+def _agreement(outcomes: Sequence[tuple[float, int]]) -> Estimate:
+    return estimate_mean(
         np.array([outcome for outcome, _ in outcomes]), np.array([cluster for _, cluster in outcomes], dtype=int)
     )

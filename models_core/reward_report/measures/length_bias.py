@@ -1,4 +1,4 @@
-"""How much of a reward model is "the longer answer wins", and how much of that is people's own taste."""
+"""Length bias of a reward model, next to the labelers' own preference for length."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from models_core.reward_report.heldout_judgments import Floats, Judged, Pairs, distinct
-from models_core.reward_report.measures.intervals import Share, share
+from models_core.reward_report.heldout_judgments import Floats, Pairs, ScoredJudgment, distinct_comparisons
+from models_core.reward_report.measures.intervals import Estimate, estimate_mean
 
 
-def length(pairs: Pairs, judgments: Sequence[Judged]) -> dict[str, Any]:
-    """The baseline beside the model, its accuracy where people chose the longer and the shorter one, correlations.
+def length_metrics(pairs: Pairs, judgments: Sequence[ScoredJudgment]) -> dict[str, Any]:
+    """A length baseline, the model's accuracy where labelers chose the longer and the shorter response, correlations.
 
-    `lead` is by how much the model beats the better one of "longer wins" and "shorter wins" on the same pairs.
+    `lead`: accuracy of the model minus that of the better baseline of "longer wins" and "shorter wins".
     """
     longer = np.heaviside(pairs.longer, 0.5)
-    wins = share(longer, pairs.prompt)
+    wins = estimate_mean(longer, pairs.prompt)
     is_longer = wins.value is None or wins.value >= 0.5
     baseline = longer if is_longer else 1 - longer
     with_rule, against_rule = (
@@ -28,20 +28,20 @@ def length(pairs: Pairs, judgments: Sequence[Judged]) -> dict[str, Any]:
     return {
         "longer_wins": wins.figures(),
         "rule": "longer" if is_longer else "shorter",
-        "lead": share(pairs.right - baseline, pairs.prompt, bounds=(-1.0, 1.0)).figures(name="difference"),
+        "lead": estimate_mean(pairs.correct - baseline, pairs.prompt, bounds=(-1.0, 1.0)).figures(name="difference"),
         "with_rule": _part(pairs, with_rule).figures(),
         "against_rule": _part(pairs, against_rule).figures(),
-        "model_prefers_longer": share(picks_longer, pairs.prompt[unequal]).figures(name="share"),
-        "people_prefer_longer": share(longer[unequal], pairs.prompt[unequal]).figures(name="share"),
+        "model_prefers_longer": estimate_mean(picks_longer, pairs.prompt[unequal]).figures(name="share"),
+        "people_prefer_longer": estimate_mean(longer[unequal], pairs.prompt[unequal]).figures(name="share"),
         "correlation": _spearman(np.concatenate([*logits, []]), np.concatenate([*tokens, []])),
-        "correlation_within_prompt": within(logits, tokens),
+        "correlation_within_prompt": within_prompt_correlation(logits, tokens),
     }
 
 
-def within(logits: Sequence[Floats], tokens: Sequence[Floats]) -> float | None:
-    """Pearson's correlation of logit and log length, each less its mean over the responses of one comparison.
+def within_prompt_correlation(logits: Sequence[Floats], tokens: Sequence[Floats]) -> float | None:
+    """Pearson correlation of logit and log length, each centred within its comparison.
 
-    Long answers to some prompts and high scores there make no correlation here: only longer ones among the same do.
+    Differences between prompts have no effect: only longer responses to the same prompt do.
     """
     scores = np.concatenate([*(own - own.mean() for own in logits), []])
     lengths = np.concatenate([*(np.log(own) - np.log(own).mean() for own in tokens), []])
@@ -50,11 +50,13 @@ def within(logits: Sequence[Floats], tokens: Sequence[Floats]) -> float | None:
     return float(stats.pearsonr(scores, lengths).statistic)
 
 
-def _responses(judgments: Sequence[Judged]) -> tuple[list[Floats], list[Floats]]:
-    """Logits and lengths of all responses that were read, one array a comparison."""
+def _responses(judgments: Sequence[ScoredJudgment]) -> tuple[list[Floats], list[Floats]]:
+    """Logits and lengths of all scored responses, one array a comparison."""
     logits, tokens = [], []
-    for judged in distinct(judgments):
-        read = [(logit, size) for logit, size in zip(judged.logits, judged.lengths, strict=True) if logit is not None]
+    for judgment in distinct_comparisons(judgments):
+        read = [
+            (logit, size) for logit, size in zip(judgment.logits, judgment.lengths, strict=True) if logit is not None
+        ]
         if len(read) > 1:
             own = np.array(read, dtype=np.float64)
             logits.append(own[:, 0])
@@ -62,8 +64,8 @@ def _responses(judgments: Sequence[Judged]) -> tuple[list[Floats], list[Floats]]
     return logits, tokens
 
 
-def _part(pairs: Pairs, inside: Any) -> Share:
-    return share(pairs.right[inside], pairs.prompt[inside])
+def _part(pairs: Pairs, inside: Any) -> Estimate:
+    return estimate_mean(pairs.correct[inside], pairs.prompt[inside])
 
 
 def _spearman(logits: Floats, tokens: Floats) -> float | None:

@@ -1,8 +1,8 @@
-"""Whether the probabilities of a reward model can be believed: sigmoid(difference of logits) against what is right.
+"""Calibration of a reward model's probabilities, sigmoid(difference of logits).
 
-The reliability curve and the expected calibration error (ECE) are those of Guo et al. 2017, over ten equal parts of
-[0.5, 1]: the response that scores higher is said to be preferred with that confidence. Temperature scaling is theirs
-too: the T for which sigmoid(difference / T) fits the held-out pairs best.
+Reliability curve and expected calibration error (ECE) of Guo et al. 2017, over ten equal bins of [0.5, 1]: the
+confidence that the response with the higher score is preferred. Temperature scaling is theirs too: the T for which
+sigmoid(difference / T) fits the held-out pairs best.
 """
 
 from typing import Any
@@ -11,54 +11,54 @@ import numpy as np
 from scipy import optimize
 from scipy.special import expit
 
-from models_core.reward_report.heldout_judgments import Floats, Pairs, Places
-from models_core.reward_report.measures.intervals import share
+from models_core.reward_report.heldout_judgments import Floats, Indices, Pairs
+from models_core.reward_report.measures.intervals import estimate_mean
 
 BINS = 10
 DRAWS = 500
-WIDEST = 1e3
-"""A temperature beyond this, or below one over it, is none: no finite one fits best."""
+MAX_TEMPERATURE = 1e3
+"""Temperatures are searched between 1 / this and this."""
 
 
-def calibration(pairs: Pairs) -> dict[str, Any]:
-    """ECE, the curve's bins, and the temperature with the ECE and the loss that it would leave."""
+def calibration_metrics(pairs: Pairs) -> dict[str, Any]:
+    """ECE, reliability curve, and the fitted temperature with the ECE and loss after scaling by it."""
     difference = pairs.difference
-    temperature = best_temperature(difference)
+    temperature = fit_temperature(difference)
     scaled = difference if temperature is None else difference / temperature
     return {
-        "ece": expected_error(difference),
-        "ece_of_chance": error_of_chance(difference),
+        "ece": expected_calibration_error(difference),
+        "ece_of_chance": ece_of_chance(difference),
         "log_loss": log_loss(difference),
         "temperature": temperature,
-        "ece_at_temperature": None if temperature is None else expected_error(scaled),
+        "ece_at_temperature": None if temperature is None else expected_calibration_error(scaled),
         "log_loss_at_temperature": None if temperature is None else log_loss(scaled),
-        "bins": curve(pairs),
+        "bins": reliability_curve(pairs),
     }
 
 
-def curve(pairs: Pairs) -> list[dict[str, Any]]:
-    """One row a bin that holds pairs: the mean confidence, and the part that is right with its interval."""
+def reliability_curve(pairs: Pairs) -> list[dict[str, Any]]:
+    """One row a non-empty bin: mean confidence, and accuracy with its interval."""
     confidences = expit(np.abs(pairs.difference))
     bins = _bins(confidences)
     rows = []
     for number in np.unique(bins):
         inside = bins == number
-        found = share(pairs.right[inside], pairs.prompt[inside]).figures(name="right")
+        found = estimate_mean(pairs.correct[inside], pairs.prompt[inside]).figures(name="right")
         low = 0.5 + 0.5 * int(number) / BINS
         rows.append({"from": low, "to": low + 0.5 / BINS, "confidence": float(confidences[inside].mean()), **found})
     return rows
 
 
-def expected_error(difference: Floats) -> float:
-    """ECE: the mean over pairs of how far their bin's confidence is from how often it is right."""
+def expected_calibration_error(difference: Floats) -> float:
+    """ECE: mean over pairs of |confidence - accuracy| of their bin; difference: (pairs,)."""
     confidences = expit(np.abs(difference))
     return _error(confidences, np.heaviside(difference, 0.5), _bins(confidences))
 
 
-def error_of_chance(difference: Floats) -> float:
-    """The ECE below which 95 of 100 perfectly calibrated models with these confidences stay: few pairs look uneven.
+def ece_of_chance(difference: Floats) -> float:
+    """95th percentile of the ECE of a perfectly calibrated model with these confidences: few pairs look uncalibrated.
 
-    As if the pairs were independent, which makes it rather too small.
+    Pairs are taken as independent, which makes it rather too small.
     """
     confidences = expit(np.abs(difference))
     bins = _bins(confidences)
@@ -68,28 +68,28 @@ def error_of_chance(difference: Floats) -> float:
 
 
 def log_loss(difference: Floats) -> float:
-    """Mean of -log sigmoid(difference): the loss a reward model is trained by, per pair."""
+    """Mean of -log sigmoid(difference), the training loss of a pair; difference: (pairs,)."""
     return float(np.logaddexp(0.0, -difference).mean())
 
 
-def best_temperature(difference: Floats) -> float | None:
-    """The T that minimises log_loss(difference / T). None where none does: no better than chance, or all right.
+def fit_temperature(difference: Floats) -> float | None:
+    """The T that minimises log_loss(difference / T). None without a finite one: at chance level, or all correct.
 
-    The loss is convex in 1/T, so its slope is zero in one place at most.
+    The loss is convex in 1 / T, so it has at most one stationary point.
     """
 
-    def slope(inverse: float) -> float:
+    def derivative(inverse: float) -> float:
         return float(-(difference * expit(-difference * inverse)).mean())
 
-    if slope(1 / WIDEST) >= 0 or slope(WIDEST) <= 0:
+    if derivative(1 / MAX_TEMPERATURE) >= 0 or derivative(MAX_TEMPERATURE) <= 0:
         return None
-    return 1 / optimize.brentq(slope, 1 / WIDEST, WIDEST)
+    return 1 / optimize.brentq(derivative, 1 / MAX_TEMPERATURE, MAX_TEMPERATURE)
 
 
-def _bins(confidences: Floats) -> Places:
+def _bins(confidences: Floats) -> Indices:
     return np.minimum(((confidences - 0.5) * 2 * BINS).astype(np.int64), BINS - 1)
 
 
-def _error(confidences: Floats, right: Any, bins: Places) -> float:
+def _error(confidences: Floats, right: Any, bins: Indices) -> float:
     gaps = np.bincount(bins, weights=right - confidences, minlength=BINS)
     return float(np.abs(gaps).sum() / len(confidences))

@@ -1,4 +1,4 @@
-"""What every reward source is given and gives back."""
+"""The interface of reward sources."""
 
 import json
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from models_core.training import distributed
 
 
 class RewardFailed(Halted):
-    """A reward source that cannot be learned from; the message is a sentence for the user."""
+    """A reward source gave no usable scores; the message is a sentence for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
-    """A prompt and the policy's answer to it.
+class Completion:
+    """A prompt and the policy's response.
 
-    `ids` are the answer's tokens in the policy's own tokenizer, with the stop token where `ended`: a source that reads
-    by another one takes `text` and tokenises it anew. `log_probs` and `values` are what the sampler knew of each token
-    when it drew it; there are values where a head on the policy's trunk gives them.
+    `ids` are the response's tokens in the policy's tokenizer, with the stop token where `ended`; a source with another
+    tokenizer reads `text`. `log_probs` and `values` were noted while sampling, one a token; there are values where a
+    head on the policy's trunk gives them.
     """
 
     prompt: Prompt
@@ -41,36 +41,35 @@ class Answered:
         return Group(self.prompt_ids, [self.ids])
 
 
-class Source(Protocol):
-    """Whoever says how good answers are."""
+class RewardSource(Protocol):
+    def head_scores(self, completions: Sequence[Completion]) -> torch.Tensor:
+        """Scores of each completion, fp32 on the CPU: (batch, heads), NaN for a missing score.
 
-    def opinions(self, answers: Sequence[Answered]) -> torch.Tensor:
-        """What every voice scores each answer, fp32 on the CPU: [B, voices]; NaN where there is no score.
-
-        Only a judge leaves answers without one. Raises RewardFailed, BadInput, Stopped.
+        Heads are those of all reward models; other sources have one column. Only an LLM judge leaves scores missing.
+        Raises RewardFailed, BadInput, Stopped.
         """
         ...
 
 
-class Shared:
-    """A source that one process asks and all hear: a judge costs money, and a function may roll dice."""
+class BroadcastSource:
+    """A source that only the first process asks, for all: an LLM judge costs money, a function may be random."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: RewardSource) -> None:
         self.source = source
 
-    def opinions(self, answers: Sequence[Answered]) -> torch.Tensor:
-        """[B, voices]. What the source raises in the first process is raised in all."""
+    def head_scores(self, completions: Sequence[Completion]) -> torch.Tensor:
+        """(batch, heads). What the source raises in the first process is raised in all."""
         if processes.count() == 1:
-            return self.source.opinions(answers)
-        said: dict[str, Any] = json.loads(distributed.broadcast(json.dumps(self._asked(answers))))
-        if "error" in said:
-            raise {"RewardFailed": RewardFailed, "BadInput": BadInput}.get(said["kind"], Stopped)(said["error"])
-        return torch.tensor(said["opinions"], dtype=torch.float32)
+            return self.source.head_scores(completions)
+        result: dict[str, Any] = json.loads(distributed.broadcast(json.dumps(self._result(completions))))
+        if "error" in result:
+            raise {"RewardFailed": RewardFailed, "BadInput": BadInput}.get(result["kind"], Stopped)(result["error"])
+        return torch.tensor(result["scores"], dtype=torch.float32)
 
-    def _asked(self, answers: Sequence[Answered]) -> dict[str, Any]:
+    def _result(self, completions: Sequence[Completion]) -> dict[str, Any]:
         if not processes.is_main():
             return {}
         try:
-            return {"opinions": self.source.opinions(answers).tolist()}
+            return {"scores": self.source.head_scores(completions).tolist()}
         except (RewardFailed, BadInput, Stopped) as error:
             return {"kind": type(error).__name__, "error": str(error)}

@@ -1,8 +1,8 @@
-"""The reference's own answer to each prompt, drawn once: what an answer has to be better than.
+"""The reward baseline: the score of one response of the reference model to each prompt, subtracted from rewards.
 
-The advantage over the SFT model's answer is the same on easy and on hard prompts. What was drawn and scored is kept in
-RUN/baseline.jsonl, a line a prompt, and a resumed run reads it. A phase draws for all its new prompts at once, so that
-a phase done again draws the same.
+The advantage over the SFT model's response is comparable between easy and hard prompts. Responses and scores are kept
+in RUN/baseline.jsonl, one line a prompt, and a resumed run reads them. An iteration samples all its new prompts at
+once, so that a repeated iteration samples the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,46 +12,46 @@ import torch
 
 from models_core.contract import json_lines, processes
 from models_core.contract.prompt_identity import content
-from models_core.rl.rewards.base import Answered
+from models_core.rl.rewards.base import Completion
 
-SEEDS = 2**31
-"""Seeds of baselines begin here, and those of phases, counted from 1, end before."""
+SEED_OFFSET = 2**31
+"""Seeds of baselines start here; those of rollout iterations, counted from 1, end before."""
 
-Draw = Callable[[Sequence[Answered], int], list[Answered]]
-"""One answer of the reference to the prompt of each of these answers, by a seed."""
-Judged = Callable[[Sequence[Answered]], torch.Tensor]
-"""The raw scores of answers, [B]."""
+SampleReference = Callable[[Sequence[Completion], int], list[Completion]]
+"""(completions, seed) -> one completion of the reference model for each one's prompt."""
+ScoreCompletions = Callable[[Sequence[Completion]], torch.Tensor]
+"""Raw scores of completions: (batch,)."""
 
 
 class Baseline:
-    """`seed` is the run's. `path` is read where it is there: it holds the prompts of the steps that are done."""
+    """Scores of the reference's responses by prompt. `path` is the file that keeps them; `seed` is the run's."""
 
-    def __init__(self, path: Path, *, draw: Draw, judged: Judged, seed: int) -> None:
+    def __init__(self, path: Path, *, sample: SampleReference, score: ScoreCompletions, seed: int) -> None:
         self.path = path
-        self.draw = draw
-        self.judged = judged
+        self.sample = sample
+        self.score = score
         self.seed = seed
         self.scores: dict[str, float] = {}
 
-    def restore(self) -> None:
-        """Take up what a resumed run has drawn before. The run folder has dropped what came after its checkpoint."""
+    def load(self) -> None:
+        """Read the file of a resumed run, from which the run folder has dropped what followed the checkpoint."""
         self.scores = {row["content"]: row["score"] for row in json_lines.written(self.path)}
 
-    def of(self, answers: Sequence[Answered], *, step: int) -> torch.Tensor:
-        """What the reference's answer to each answer's prompt scored: [B], fp32."""
-        keys = [content(answer.prompt.messages) for answer in answers]
-        new = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in self.scores}
+    def scores_for(self, completions: Sequence[Completion], *, step: int) -> torch.Tensor:
+        """Score of the reference's response to each completion's prompt, fp32: (batch,)."""
+        keys = [content(item.prompt.messages) for item in completions]
+        new = {key: item for key, item in zip(keys, completions, strict=True) if key not in self.scores}
         if new:
             self._add(list(new.items()), step=step)
         return torch.tensor([self.scores[key] for key in keys], dtype=torch.float32)
 
-    def _add(self, new: Sequence[tuple[str, Answered]], *, step: int) -> None:
-        drawn = self.draw([answer for _, answer in new], self.seed * 2**32 + SEEDS + step)
-        scores = self.judged(drawn).tolist()
+    def _add(self, new: Sequence[tuple[str, Completion]], *, step: int) -> None:
+        sampled = self.sample([item for _, item in new], self.seed * 2**32 + SEED_OFFSET + step)
+        scores = self.score(sampled).tolist()
         self.scores.update((key, score) for (key, _), score in zip(new, scores, strict=True))
         if not processes.is_main():
             return
         with self.path.open("a", encoding="utf-8") as file:
-            for (key, _), answer, score in zip(new, drawn, scores, strict=True):
-                row = {"step": step, "id": answer.prompt.id, "content": key, "response": answer.text, "score": score}
+            for (key, _), item, score in zip(new, sampled, scores, strict=True):
+                row = {"step": step, "id": item.prompt.id, "content": key, "response": item.text, "score": score}
                 file.write(json_lines.line(row))

@@ -1,110 +1,158 @@
-"""Frozen reward models as PPO asks them: what every head of each thinks of finished episodes.
+"""Scores of reward models: the one implementation behind score, sample, evaluate, the reward report and PPO.
 
-Policy and reward models may differ in size, family and tokenizer: a model of other tokens reads the text anew, one of
-the same tokens reads the very tokens that were sampled.
+Each model reads text by its own tokenizer, and its logits are put on its own scale, score = (logit - shift) / scale,
+which makes separately trained models comparable. An ensemble's heads and separate models count alike: one column each.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Message
-from models_core.modeling import adapters, chat, forward, heads, loading
-from models_core.modeling.packing import Group, sharing_for
-from models_core.training import distributed, gradient_cache
+from models_core.contract.records import Messages
+from models_core.modeling import adapters, chat, heads, loading
+from models_core.modeling.forward import Encoded, encode_group, group_head_logits
+from models_core.modeling.packing import Group
+
+Chat = tuple[Messages, Sequence[str]]
+"""A prompt and responses to it."""
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A frozen reward model and what it reads text by. `is_learning`: the value model, to be asked with adapter off."""
+class RewardModel:
+    """A reward model in memory and its tokenizer.
+
+    `max_length`: longest row in tokens; `budget`: tokens per forward pass. `is_value_model`: the model is trained as
+    PPO's value model too, so it is read with its adapter off.
+    """
 
     model: Any
     tokenizer: Any
-    is_learning: bool = False
+    max_length: int
+    budget: int
+    device: torch.device
+    is_value_model: bool = False
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        max_length: int,
+        budget: int,
+        chat_template: str = "",
+    ) -> "RewardModel":
+        """`chat_template`: see chat.give_template; empty keeps the model's own, or the plain one. Raises BadInput."""
+        tokenizer = loading.load_tokenizer(name)
+        if chat_template:
+            chat.give_template(tokenizer, name=name, chat_template=chat_template)
+        model = loading.load_reward_model(name, device=device, dtype=dtype)
+        max_length = min(max_length, loading.context_length(model))
+        return cls(model, tokenizer, max_length=max_length, budget=budget, device=device)
 
     @property
-    def voices(self) -> int:
-        return heads.held(self.model).count
+    def num_heads(self) -> int:
+        return heads.heads_of(self.model).count
+
+    def encode(self, messages: Messages, texts: Sequence[str]) -> Encoded:
+        """A prompt and its responses in this model's tokens; see forward.encode_group."""
+        return encode_group(self.tokenizer, messages, texts, max_length=self.max_length)
+
+    def head_logits(self, groups: Sequence[Group]) -> list[Tensor]:
+        """Each head's logit of every response, on the CPU: one (responses, heads) a group."""
+        with adapters.adapter_off(self.model) if self.is_value_model else contextlib.nullcontext():
+            return group_head_logits(self.model, groups, budget=self.budget, device=self.device)
+
+    def head_scores(self, groups: Sequence[Group]) -> list[Tensor]:
+        """Each head's score of every response, on the CPU: one (responses, heads) a group."""
+        return [heads.scores(self.model, logits) for logits in self.head_logits(groups)]
+
+    def score_chats(self, chats: Sequence[Chat]) -> list[list[Tensor | None]]:
+        """Each head's score of every response of every chat, (heads,); None for a response too long for the model."""
+        encoded = [self.encode(messages, texts) for messages, texts in chats]
+        rows: list[list[Tensor | None]] = []
+        for item, scores in zip(encoded, self.head_scores([item.group for item in encoded]), strict=True):
+            remaining = iter(scores)
+            rows.append([next(remaining) if fits else None for fits in item.fits])
+        return rows
 
 
 @dataclass(frozen=True)
-class Judges:
-    """Those of one run, and the policy's tokenizer, in whose tokens episodes come."""
+class RewardModels:
+    """One reward model or several, all in memory at once."""
 
-    members: Sequence[Judge]
-    tokenizer: Any
-    stop_ids: Sequence[int]
-    budget: int
-    device: torch.device
+    members: Sequence[RewardModel]
 
-    @torch.no_grad()
-    def opinions(self, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> Tensor:
-        """What every head of every model scores each episode, a cut one as if it ended there: [B, voices], fp32.
-
-        `groups` hold one response each, `messages` their prompts. Processes share the work. Raises BadInput for an
-        answer that a model cannot read.
-        """
-        mine = distributed.rows_of_rank([group.tokens for group in groups])
-        own = [groups[row] for row in mine]
-        chats = [messages[row] for row in mine]
-        scores = torch.cat([self._of_judge(judge, own, chats) for judge in self.members], dim=1)
-        rows = distributed.all_gather(dict(zip(mine, scores.cpu(), strict=True)))
-        return torch.stack([rows[row] for row in range(len(groups))]).to(self.device)
-
-    def check_templates(self, messages: Iterable[Sequence[Message]]) -> None:
-        """Raise chat.TemplateRefused for a chat that a model with a template of its own could not read."""
-        others = [judge for judge in self.members if not same_tokens(self.tokenizer, judge.tokenizer)]
-        for chat_ in messages if others else ():
-            for judge in others:
-                chat.write(judge.tokenizer, chat_)
-
-    def _of_judge(self, judge: Judge, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> Tensor:
-        if not groups:
-            return torch.zeros(0, judge.voices)
-        limit = loading.context_length(judge.model)
-        if same_tokens(self.tokenizer, judge.tokenizer):
-            rows = [_fitted(Group(group.prompt, [self._ended(group.responses[0])]), limit=limit) for group in groups]
-        else:
-            texts = [chat.decode_response(self.tokenizer, group.responses[0]) for group in groups]
-            pairs = zip(messages, texts, strict=True)
-            rows = [forward.encode_group(judge.tokenizer, chat_, [text], max_length=limit)[0] for chat_, text in pairs]
-        if not all(group.responses for group in rows):
-            raise BadInput("An answer is longer than the reward model can read: take a smaller max_new_tokens.")
-        with adapters.adapter_off(judge.model) if judge.is_learning else contextlib.nullcontext():
-            sharing = sharing_for(judge.model, "auto")
-            groups = list(_together(rows, budget=self.budget, sharing=sharing))
-            logits = forward.group_head_logits(judge.model, groups, budget=self.budget, device=self.device)
-        return heads.scores(judge.model, torch.cat(logits)).float().cpu()
-
-    def _ended(self, response: Sequence[int]) -> list[int]:
-        """A response with the end of a turn behind it; another stop id of the policy makes room for it."""
-        body = response[:-1] if response[-1] in self.stop_ids else response
-        return [*body, chat.end_id(self.tokenizer)]
-
-
-def same_tokens(one: Any, other: Any) -> bool:
-    """Whether two tokenizers write a chat as the same ids."""
-    return bool(one.get_vocab() == other.get_vocab() and one.chat_template == other.chat_template)
-
-
-def _fitted(group: Group, *, limit: int) -> Group:
-    """A row cut from the left to what a model can read; without a response where that alone is too long."""
-    response = group.responses[0]
-    room = limit - len(response)
-    if room < min(len(group.prompt), forward.SHORTEST_PROMPT):
-        return Group(group.prompt)
-    return Group(group.prompt[-room:], [response])
-
-
-def _together(rows: Sequence[Group], *, budget: int, sharing: str) -> Iterator[Group]:
-    """Neighbours with the same prompt as one group, so that it is computed once for them; large ones in pieces."""
-    for prompt, members in groupby(rows, key=lambda group: list(group.prompt)):
-        yield from gradient_cache.cut(
-            Group(prompt, [member.responses[0] for member in members]), budget=budget, sharing=sharing
+    @classmethod
+    def load(
+        cls,
+        names: str,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        max_length: int,
+        budget: int,
+        chat_template: str = "",
+    ) -> "RewardModels":
+        """`names`: reward models separated by commas. For the others see RewardModel.load. Raises BadInput."""
+        return cls(
+            [
+                RewardModel.load(
+                    name,
+                    device=device,
+                    dtype=dtype,
+                    max_length=max_length,
+                    budget=budget,
+                    chat_template=chat_template,
+                )
+                for name in loading.several(names)
+            ]
         )
+
+    @property
+    def num_heads(self) -> int:
+        """Heads of all models together."""
+        return sum(member.num_heads for member in self.members)
+
+    @property
+    def max_length(self) -> int:
+        """Longest row that every model can read, each in its own tokens."""
+        return min(member.max_length for member in self.members)
+
+    def head_scores(self, chats: Sequence[Chat]) -> list[list[Tensor | None]]:
+        """Every head's score of each response of every chat, (heads,); None for a response too long for a model."""
+        by_member = [member.score_chats(chats) for member in self.members]
+        return [
+            [_joined([rows[number] for rows in of_chat]) for number in range(len(texts))]
+            for (_, texts), *of_chat in zip(chats, *by_member, strict=True)
+        ]
+
+    def mean_scores(self, chats: Sequence[Chat]) -> list[list[float | None]]:
+        """Mean over heads of each response's score; None for a response too long for a model."""
+        return [[None if scores is None else float(scores.mean()) for scores in row] for row in self.head_scores(chats)]
+
+
+def _joined(scores: Sequence[Tensor | None]) -> Tensor | None:
+    known = [item for item in scores if item is not None]
+    return torch.cat(known) if len(known) == len(scores) else None
+
+
+def check_ensemble(num_heads: int, *, objective: str, coef: float, reward: str) -> None:
+    """Raise BadInput for a penalty on disagreement with a single head."""
+    if num_heads == 1 and (coef > 0 or objective == "worst"):
+        setting = "reward_std_coef" if coef > 0 else "reward_objective=worst"
+        raise BadInput(
+            f"{setting} needs an ensemble, and {reward} is one reward model with one head: train it with ensemble=5, "
+            "or name several, separated by commas."
+        )
+
+
+def same_tokens(first: Any, second: Any) -> bool:
+    """Whether two tokenizers encode a chat to the same ids."""
+    return bool(first.get_vocab() == second.get_vocab() and first.chat_template == second.chat_template)

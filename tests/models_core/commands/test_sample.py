@@ -12,7 +12,7 @@ from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.settings import SampleConfig, parse
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
-from models_core.modeling.scorer import Scorer
+from models_core.rl.rewards.reward_models import RewardModels
 from tests.models_core import recipe_runs
 from tests.models_core.tiny import make_tiny_model
 
@@ -117,11 +117,13 @@ def test_best_of_keeps_the_answer_that_the_reward_model_scores_highest(model, re
     data = recipe_runs.prompts(tmp_path)
     answer(model, data, tmp_path / "all.jsonl", samples=6, reward=reward)
     answer(model, data, tmp_path / "best.jsonl", samples=2, best_of=3, reward=reward)
-    scorer = Scorer(str(reward), device=recipe_runs.CPU, dtype=torch.float32, max_length=120, budget=4096)
+    reward_models = RewardModels.load(
+        str(reward), device=recipe_runs.CPU, dtype=torch.float32, max_length=120, budget=4096
+    )
     moved = 0
     for every, best in zip(rows_of(tmp_path / "all.jsonl"), rows_of(tmp_path / "best.jsonl"), strict=True):
         texts = tuple(item["text"] for item in every["responses"])
-        ((*scores,),) = scorer.scores([(tuple(every["prompt"]), texts)])
+        ((*scores,),) = reward_models.mean_scores([(tuple(every["prompt"]), texts)])
         assert [item["score"] for item in every["responses"]] == pytest.approx(scores, abs=1e-5)
         winners = [max(range(start, start + 3), key=scores.__getitem__) for start in (0, 3)]
         assert [item["text"] for item in best["responses"]] == [texts[winner] for winner in winners]

@@ -14,7 +14,7 @@ from models_core.commands import score
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.settings import ScoreConfig, parse
 from models_core.modeling import loading
-from models_core.modeling.scorer import Scorer
+from models_core.rl.rewards.reward_models import RewardModels
 from tests.models_core import recipe_runs
 from tests.models_core.cli.test_command_line import ROOT
 from tests.models_core.recipe_runs import StopAfter, chat, write
@@ -56,9 +56,11 @@ def test_scores_in_windows_are_those_of_all_rows_at_once(reward: Path, tmp_path:
     written = lines(tmp_path / "out.jsonl")
     assert [row["id"] for row in written] == [str(n) for n in range(7)]
     assert [len(row["scores"]) for row in written] == [3, 2, 1, 3, 2, 1, 3]
-    scorer = Scorer(str(reward), device=recipe_runs.CPU, dtype=torch.float32, max_length=512, budget=10_000)
+    reward_models = RewardModels.load(
+        str(reward), device=recipe_runs.CPU, dtype=torch.float32, max_length=512, budget=10_000
+    )
     chats = [((chat("say 3")[0],), ("a", "bcd", "")), ((chat("say 4")[0],), ("a", "bb"))]
-    for row, expected in zip(written[3:5], scorer.scores(chats), strict=True):
+    for row, expected in zip(written[3:5], reward_models.mean_scores(chats), strict=True):
         assert row["scores"] == pytest.approx(expected, abs=1e-4)
     flat = [value for row in written for value in row["scores"]]
     assert summary["mean_score"] == pytest.approx(sum(flat) / 15)

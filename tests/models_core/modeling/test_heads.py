@@ -13,7 +13,8 @@ from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.settings import METHODS
 from models_core.modeling import forward, heads, loading
 from models_core.modeling.packing import Group
-from models_core.rl.losses import Comparisons, Pair, RankedGroup, ranking_loss
+from models_core.preferences.bootstrap import bootstrap_weights, poisson_counts
+from models_core.preferences.ranking_loss import Pair, PairBatch, RankedPairs, ranking_loss
 from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import metrics, run, weights
 from tests.models_core.tiny import make_tiny_model
@@ -50,30 +51,30 @@ def opinions(folder, **how):
 
 def test_draws_are_poisson_and_depend_on_seed_head_and_prompt_alone():
     prompts = [[number, number // 7, 3] for number in range(4000)]
-    drawn = torch.tensor([heads.draws(prompt, count=2, seed=1) for prompt in prompts], dtype=torch.float64)
+    drawn = torch.tensor([poisson_counts(prompt, num_heads=2, seed=1) for prompt in prompts], dtype=torch.float64)
     for head in (0, 1):
         counts = [(drawn[:, head] == times).double().mean().item() for times in range(4)]
         assert counts == pytest.approx([math.exp(-1) / math.factorial(times) for times in range(4)], abs=0.025)
     assert abs(torch.corrcoef(drawn.T)[0, 1].item()) < 0.05
-    assert heads.draws([5, 6], count=8, seed=3) == heads.draws([5, 6], count=8, seed=3)
-    assert heads.draws([5, 6], count=8, seed=3)[:3] == heads.draws([5, 6], count=3, seed=3)
-    assert heads.draws([5, 6], count=8, seed=3) != heads.draws([5, 6], count=8, seed=4)
-    assert heads.draws([5, 6], count=8, seed=3) != heads.draws([6, 5], count=8, seed=3)
+    assert poisson_counts([5, 6], num_heads=8, seed=3) == poisson_counts([5, 6], num_heads=8, seed=3)
+    assert poisson_counts([5, 6], num_heads=8, seed=3)[:3] == poisson_counts([5, 6], num_heads=3, seed=3)
+    assert poisson_counts([5, 6], num_heads=8, seed=3) != poisson_counts([5, 6], num_heads=8, seed=4)
+    assert poisson_counts([5, 6], num_heads=8, seed=3) != poisson_counts([6, 5], num_heads=8, seed=3)
 
 
 def test_the_loss_of_drawn_comparisons_is_that_of_each_heads_own_rows():
     """Against the slow way: a head that drew a prompt twice has its rankings twice."""
     torch.manual_seed(0)
     logits = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
-    two = [RankedGroup(2, [Pair(0, 1, 1.0)], 0.5), RankedGroup(2, [Pair(1, 0, 1.0)])]
-    three = [RankedGroup(3, [Pair(0, 1, 1.0), Pair(0, 2, 0.5)])]
+    two = [RankedPairs(2, [Pair(0, 1, 1.0)], 0.5), RankedPairs(2, [Pair(1, 0, 1.0)])]
+    three = [RankedPairs(3, [Pair(0, 1, 1.0), Pair(0, 2, 0.5)])]
     times = [[2, 0], [1, 3]]
-    quick = ranking_loss(logits.T, heads.drawn(Comparisons.of([two, three]), [two, three], times)).mean()
+    quick = ranking_loss(logits.T, bootstrap_weights(PairBatch.from_groups([two, three]), [two, three], times)).mean()
     slow = torch.zeros((), dtype=torch.float64)
     for head in (0, 1):
         for start, rankings, drawn in ((0, two, times[0][head]), (2, three, times[1][head])):
-            own = logits[start : start + rankings[0].size, head]
-            slow = slow + ranking_loss(own, Comparisons.of([rankings])) * drawn / 2
+            own = logits[start : start + rankings[0].num_responses, head]
+            slow = slow + ranking_loss(own, PairBatch.from_groups([rankings])) * drawn / 2
     torch.testing.assert_close(quick, slow, atol=1e-12, rtol=0)
     (of_quick,) = torch.autograd.grad(quick, logits, retain_graph=True)
     (of_slow,) = torch.autograd.grad(slow, logits)
@@ -87,10 +88,10 @@ def test_a_bootstrap_makes_heads_differ_that_began_alike(base, tmp_path):
     values = SHORT | {"head_scale": 0.0, "held_out": 0}
     for name, bootstrap in (("drawn", True), ("alike", False)):
         run("reward", tmp_path / name, values | {"bootstrap": bootstrap}, model=str(base), data=data)
-    alike = heads.held(loading.load_reward_model(tmp_path / "alike", **CPU)).weight
+    alike = heads.heads_of(loading.load_reward_model(tmp_path / "alike", **CPU)).weight
     assert torch.equal(alike[0], alike[1])
     assert torch.equal(alike[0], alike[2])
-    drawn = heads.held(loading.load_reward_model(tmp_path / "drawn", **CPU)).weight
+    drawn = heads.heads_of(loading.load_reward_model(tmp_path / "drawn", **CPU)).weight
     assert (drawn[0] - drawn[1]).abs().max() > 1e-3
 
 
@@ -129,7 +130,7 @@ def test_an_ensemble_is_trained_on_with_the_heads_it_has(base, ensemble):
     assert (more - given.score.weight).std() > 0.1
     one = loading.new_reward_model(ensemble, **start)
     assert torch.equal(loading.head(one).weight, given.score.weight)
-    assert heads.held(one).count == 1
+    assert heads.heads_of(one).count == 1
 
 
 # ---- on disk -----------------------------------------------------------------------------------------------------
@@ -228,10 +229,10 @@ def test_a_single_head_trained_from_an_ensemble_leaves_no_heads_behind(ensemble,
 
 def test_conservative_scores_by_hand():
     of_heads = torch.tensor([[1.0, 3.0], [2.0, 2.0]])
-    assert heads.conservative(of_heads, objective="std", coef=0.0).tolist() == [2.0, 2.0]
-    assert heads.conservative(of_heads, objective="std", coef=0.5).tolist() == [1.5, 2.0]
-    assert heads.conservative(of_heads * 2, objective="variance", coef=0.5).tolist() == [2.0, 4.0]
-    assert heads.conservative(of_heads, objective="worst", coef=9.0).tolist() == [1.0, 2.0]
+    assert heads.ensemble_score(of_heads, objective="std", coef=0.0).tolist() == [2.0, 2.0]
+    assert heads.ensemble_score(of_heads, objective="std", coef=0.5).tolist() == [1.5, 2.0]
+    assert heads.ensemble_score(of_heads * 2, objective="variance", coef=0.5).tolist() == [2.0, 4.0]
+    assert heads.ensemble_score(of_heads, objective="worst", coef=9.0).tolist() == [1.0, 2.0]
 
 
 def test_disagreement_is_about_differences_by_hand():

@@ -6,7 +6,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from models_core.modeling import loading
 from models_core.modeling.reward_chat_template import unwrapped, wrapped
-from models_core.modeling.scorer import Scorer
+from models_core.rl.rewards.reward_models import RewardModels
 from tests.models_core import recipe_runs
 from tests.models_core.tiny import TEMPLATE, make_tiny_model, make_tiny_tokenizer
 
@@ -40,8 +40,12 @@ def test_plain_transformers_scores_as_score_does(tmp_path, name):
     loading.save_reward_model(folder, model, tokenizer, reward_shift=0.5, reward_scale=2.0)
     assert tokenizer.chat_template == TEMPLATES[name]
 
-    scorer = Scorer(str(folder), device=recipe_runs.CPU, dtype=torch.float32, max_length=512, budget=8192)
-    wanted = [row[0] for row in scorer.scores([(turns, [text]) for turns, text in zip(CHATS, TEXTS, strict=True)])]
+    reward_models = RewardModels.load(
+        str(folder), device=recipe_runs.CPU, dtype=torch.float32, max_length=512, budget=8192
+    )
+    wanted = [
+        row[0] for row in reward_models.mean_scores([(turns, [text]) for turns, text in zip(CHATS, TEXTS, strict=True)])
+    ]
 
     plain, reads = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     chats = [[*turns, {"role": "assistant", "content": text}] for turns, text in zip(CHATS, TEXTS, strict=True)]

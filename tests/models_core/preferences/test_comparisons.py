@@ -7,37 +7,37 @@ import pytest
 from models_core.contract.errors import BadInput
 from models_core.contract.records import RankedResponse, Ranking
 from models_core.contract.settings import RewardConfig, parse
-from models_core.preferences.comparisons import Verdict, hear
-from models_core.preferences.skipped_rows import LeftOut
-from models_core.rl.losses import Pair
+from models_core.preferences.comparisons import Comparison, build_comparisons
+from models_core.preferences.ranking_loss import Pair
+from models_core.preferences.skipped_rows import SkippedRows
 from tests.models_core.preferences.judgment_rows import better, ranking
 
 
-def heard(*rankings: Ranking, combine: bool = True, **settings: Any) -> tuple[list[Verdict], LeftOut]:
-    left_out = LeftOut()
-    made = hear(rankings, settings=parse(RewardConfig, settings), left_out=left_out, combine=combine)
-    return made.verdicts, left_out
+def parsed(*rankings: Ranking, combine: bool = True, **settings: Any) -> tuple[list[Comparison], SkippedRows]:
+    skipped = SkippedRows()
+    made = build_comparisons(rankings, settings=parse(RewardConfig, settings), skipped=skipped, combine=combine)
+    return made.comparisons, skipped
 
 
-def said(verdicts: list[Verdict]) -> list[tuple[set[str], float]]:
+def said(comparisons: list[Comparison]) -> list[tuple[set[str], float]]:
     """Verdicts as {"better > worse"} with their weights."""
     signs = {1.0: ">", 0.5: "="}
     return [
-        ({f"{v.texts[p.better]} {signs[p.target]} {v.texts[p.worse]}" for p in v.pairs}, v.weight) for v in verdicts
+        ({f"{v.texts[p.better]} {signs[p.target]} {v.texts[p.worse]}" for p in v.pairs}, v.weight) for v in comparisons
     ]
 
 
 def test_a_ranking_keeps_its_row_and_makes_all_its_pairs() -> None:
     row = ranking(("b", 2), ("a", 1), ("c", 2), ("unranked", None))
-    (verdict,), left_out = heard(row)
-    assert verdict.rows == (row,)
-    assert verdict.pairs == (Pair(1, 0, 1.0), Pair(1, 2, 1.0))
-    assert left_out.report() == {}
+    (comparison,), skipped = parsed(row)
+    assert comparison.rows == (row,)
+    assert comparison.pairs == (Pair(1, 0, 1.0), Pair(1, 2, 1.0))
+    assert skipped.report() == {}
 
 
 def test_ties_teach_only_where_a_setting_says_so() -> None:
-    (verdict,), _ = heard(ranking(("a", 1), ("b", 1), ("c", 2)), ties="soft")
-    assert verdict.pairs == (Pair(0, 1, 0.5), Pair(0, 2, 1.0), Pair(1, 2, 1.0))
+    (comparison,), _ = parsed(ranking(("a", 1), ("b", 1), ("c", 2)), ties="soft")
+    assert comparison.pairs == (Pair(0, 1, 0.5), Pair(0, 2, 1.0), Pair(1, 2, 1.0))
 
 
 UNUSABLE = {
@@ -49,9 +49,9 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("reason", UNUSABLE)
 def test_a_ranking_that_orders_nothing_is_left_out_and_named(reason: str) -> None:
-    verdicts, left_out = heard(better("a", "b"), UNUSABLE[reason])
-    assert len(verdicts) == 1
-    assert left_out.report() == {reason: {"count": 1, "rows": ["x"]}}
+    comparisons, skipped = parsed(better("a", "b"), UNUSABLE[reason])
+    assert len(comparisons) == 1
+    assert skipped.report() == {reason: {"count": 1, "rows": ["x"]}}
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_a_ranking_that_orders_nothing_is_left_out_and_named(reason: str) -> Non
 )
 def test_a_ranking_that_orders_nothing_is_refused_where_a_setting_says_so(reason: str, sentence: str) -> None:
     with pytest.raises(BadInput) as caught:
-        heard(better("a", "b"), UNUSABLE[reason], unusable_rows="refuse")
+        parsed(better("a", "b"), UNUSABLE[reason], unusable_rows="refuse")
     assert str(caught.value) == sentence
 
 
 def test_equal_texts_in_a_ranking_are_in_no_pair_with_each_other() -> None:
-    (verdict,), _ = heard(ranking(("a", 1), ("a", 2), ("b", 3)))
-    assert verdict.pairs == (Pair(0, 2, 1.0), Pair(1, 2, 1.0))
+    (comparison,), _ = parsed(ranking(("a", 1), ("a", 2), ("b", 3)))
+    assert comparison.pairs == (Pair(0, 2, 1.0), Pair(1, 2, 1.0))
 
 
 def test_a_row_that_says_the_same_again_counts_once() -> None:
@@ -83,10 +83,10 @@ def test_a_row_that_says_the_same_again_counts_once() -> None:
         ranking(("b", 1), ("a", 2), id="5", labeler="anna"),
         ranking(("a", 1), ("b", 2), id="6", judge="ai"),
     ]
-    verdicts, left_out = heard(first, again, *others)
-    assert [verdict.rows[0].id for verdict in verdicts] == ["1", "3", "4", "5", "6"]
-    assert left_out.report() == {"duplicates": {"count": 1, "rows": ["2"]}}
-    assert len(heard(first, again, *others, deduplicate=False)[0]) == 6
+    comparisons, skipped = parsed(first, again, *others)
+    assert [comparison.rows[0].id for comparison in comparisons] == ["1", "3", "4", "5", "6"]
+    assert skipped.report() == {"duplicates": {"count": 1, "rows": ["2"]}}
+    assert len(parsed(first, again, *others, deduplicate=False)[0]) == 6
 
 
 def test_a_weight_is_the_rows_times_the_labelers_times_the_machines() -> None:
@@ -96,21 +96,21 @@ def test_a_weight_is_the_rows_times_the_labelers_times_the_machines() -> None:
         better("a", "b", judge="gpt-4", labeler="anna"),
         better("a", "b", judge="human", labeler="cleo"),
     ]
-    verdicts, _ = heard(*rows, labeler_weights="anna=2, ben = 0.25", ai_weight=0.1)
-    assert [verdict.weight for verdict in verdicts] == pytest.approx([1.0, 0.25, 0.2, 1.0])
+    comparisons, _ = parsed(*rows, labeler_weights="anna=2, ben = 0.25", ai_weight=0.1)
+    assert [comparison.weight for comparison in comparisons] == pytest.approx([1.0, 0.25, 0.2, 1.0])
 
 
 def test_what_counts_nothing_is_left_out() -> None:
     rows = [better("a", "b", id="1", judge="ai"), better("a", "b", id="2", weight=0.0), better("a", "b", id="3")]
-    verdicts, left_out = heard(*rows, ai_weight=0)
-    assert [verdict.rows[0].id for verdict in verdicts] == ["3"]
-    assert left_out.report() == {"weightless": {"count": 2, "rows": ["1", "2"]}}
+    comparisons, skipped = parsed(*rows, ai_weight=0)
+    assert [comparison.rows[0].id for comparison in comparisons] == ["3"]
+    assert skipped.report() == {"weightless": {"count": 2, "rows": ["1", "2"]}}
 
 
 @pytest.mark.parametrize("text", ["anna", "anna=x", "anna=-1", "=2", "anna=nan"])
 def test_labelers_weights_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match="labeler_weights takes NAME=WEIGHT"):
-        heard(better("a", "b"), labeler_weights=text)
+        parsed(better("a", "b"), labeler_weights=text)
 
 
 THREE = [
@@ -121,30 +121,30 @@ THREE = [
 
 
 def test_every_judgment_of_a_task_counts() -> None:
-    verdicts, _ = heard(*THREE)
-    assert [verdict.weight for verdict in verdicts] == [1.0, 1.0, 4.0]
+    comparisons, _ = parsed(*THREE)
+    assert [comparison.weight for comparison in comparisons] == [1.0, 1.0, 4.0]
 
 
 def test_judgments_of_a_task_share_one_judgments_weight() -> None:
-    verdicts, _ = heard(*THREE, better("x", "y", weight=3.0), duplicate_judgments="share")
-    assert [verdict.weight for verdict in verdicts] == pytest.approx([1 / 3, 1 / 3, 4 / 3, 3.0])
+    comparisons, _ = parsed(*THREE, better("x", "y", weight=3.0), duplicate_judgments="share")
+    assert [comparison.weight for comparison in comparisons] == pytest.approx([1 / 3, 1 / 3, 4 / 3, 3.0])
 
 
 def test_most_weight_decides_each_pair() -> None:
     """a > b: anna 1 and cleo 4 against ben 1. a > c: anna and ben 2; cleo's tie is a vote only where ties teach.
     c > b: cleo 4 against 2."""
-    (verdict,), _ = heard(*THREE, duplicate_judgments="majority")
-    assert said([verdict]) == [({"a > b", "a > c", "c > b"}, 2.0)]
-    assert [row.id for row in verdict.rows] == ["1", "2", "3"]
-    (verdict,), _ = heard(*THREE, duplicate_judgments="majority", ties="soft")
-    assert said([verdict]) == [({"a > b", "a = c", "c > b"}, 2.0)]
+    (comparison,), _ = parsed(*THREE, duplicate_judgments="majority")
+    assert said([comparison]) == [({"a > b", "a > c", "c > b"}, 2.0)]
+    assert [row.id for row in comparison.rows] == ["1", "2", "3"]
+    (comparison,), _ = parsed(*THREE, duplicate_judgments="majority", ties="soft")
+    assert said([comparison]) == [({"a > b", "a = c", "c > b"}, 2.0)]
 
 
 def test_a_draw_is_a_tie() -> None:
     rows = [better("a", "b", id="1", labeler="anna"), better("b", "a", id="2", labeler="ben")]
-    verdicts, left_out = heard(*rows, duplicate_judgments="majority")
-    assert (verdicts, left_out.report()) == ([], {"no_majority": {"count": 1, "rows": ["1"]}})
-    assert said(heard(*rows, duplicate_judgments="majority", ties="soft")[0]) == [({"a = b"}, 1.0)]
+    comparisons, skipped = parsed(*rows, duplicate_judgments="majority")
+    assert (comparisons, skipped.report()) == ([], {"no_majority": {"count": 1, "rows": ["1"]}})
+    assert said(parsed(*rows, duplicate_judgments="majority", ties="soft")[0]) == [({"a = b"}, 1.0)]
 
 
 def test_the_winners_margins_are_averaged_by_weight() -> None:
@@ -153,13 +153,13 @@ def test_the_winners_margins_are_averaged_by_weight() -> None:
         better("a", "b", labeler="ben", margin=4.0, weight=2.0),
         better("b", "a", labeler="cleo", margin=9.0),
     ]
-    (verdict,), _ = heard(*rows, duplicate_judgments="majority", margin="row")
-    assert [pair.margin for pair in verdict.pairs] == [3.0]
+    (comparison,), _ = parsed(*rows, duplicate_judgments="majority", margin="row")
+    assert [pair.margin for pair in comparison.pairs] == [3.0]
 
 
 def test_rankings_that_are_measured_on_are_not_combined() -> None:
-    verdicts, _ = heard(*THREE, duplicate_judgments="majority", combine=False)
-    assert [verdict.rows[0].id for verdict in verdicts] == ["1", "2", "3"]
+    comparisons, _ = parsed(*THREE, duplicate_judgments="majority", combine=False)
+    assert [comparison.rows[0].id for comparison in comparisons] == ["1", "2", "3"]
 
 
 def rated(text: str, rank: int, **more: Any) -> RankedResponse:
@@ -168,8 +168,8 @@ def rated(text: str, rank: int, **more: Any) -> RankedResponse:
 
 def margins(*responses: RankedResponse, **settings: Any) -> dict[str, float]:
     row = ranking(margin=0.5)
-    (verdict,), _ = heard(Ranking(id="r", messages=row.messages, responses=responses, margin=0.5), **settings)
-    return {f"{verdict.texts[pair.better]}{verdict.texts[pair.worse]}": pair.margin for pair in verdict.pairs}
+    (comparison,), _ = parsed(Ranking(id="r", messages=row.messages, responses=responses, margin=0.5), **settings)
+    return {f"{comparison.texts[pair.better]}{comparison.texts[pair.worse]}": pair.margin for pair in comparison.pairs}
 
 
 def test_margins_by_each_rule() -> None:

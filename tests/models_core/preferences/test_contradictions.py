@@ -7,14 +7,14 @@ import pytest
 from models_core.contract.errors import BadInput
 from models_core.contract.records import Ranking
 from models_core.contract.settings import RewardConfig, parse
-from models_core.preferences.comparisons import Heard, hear
-from models_core.preferences.skipped_rows import LeftOut
+from models_core.preferences.comparisons import ParsedComparisons, build_comparisons
+from models_core.preferences.skipped_rows import SkippedRows
 from tests.models_core.preferences.judgment_rows import better, ranking
 
 
-def heard(*rankings: Ranking, **settings: Any) -> tuple[Heard, LeftOut]:
-    left_out = LeftOut()
-    return hear(rankings, settings=parse(RewardConfig, settings), left_out=left_out), left_out
+def parsed(*rankings: Ranking, **settings: Any) -> tuple[ParsedComparisons, SkippedRows]:
+    skipped = SkippedRows()
+    return build_comparisons(rankings, settings=parse(RewardConfig, settings), skipped=skipped), skipped
 
 
 BOTH_WAYS = [
@@ -26,8 +26,8 @@ BOTH_WAYS = [
 
 
 def test_a_labeler_who_says_both_is_counted_and_named() -> None:
-    result, _ = heard(*BOTH_WAYS)
-    assert len(result.verdicts) == 4
+    result, _ = parsed(*BOTH_WAYS)
+    assert len(result.comparisons) == 4
     assert result.contradictions.report() == {
         "own_pairs": 1,
         "own_rows": ["anna: rows 1, 2"],
@@ -37,26 +37,26 @@ def test_a_labeler_who_says_both_is_counted_and_named() -> None:
 
 
 def test_his_pairs_are_left_out_where_a_setting_says_so_and_the_rest_stays() -> None:
-    result, left_out = heard(*BOTH_WAYS, contradictions="skip")
-    assert [(v.rows[0].id, [v.texts[p.better] + v.texts[p.worse] for p in v.pairs]) for v in result.verdicts] == [
+    result, skipped = parsed(*BOTH_WAYS, contradictions="skip")
+    assert [(v.rows[0].id, [v.texts[p.better] + v.texts[p.worse] for p in v.pairs]) for v in result.comparisons] == [
         ("1", ["ac", "bc"]),
         ("3", ["ba"]),
         ("4", ["ba"]),
     ]
-    assert left_out.report() == {"contradictory_pairs": {"count": 2, "rows": ["1", "2"]}}
+    assert skipped.report() == {"contradictory_pairs": {"count": 2, "rows": ["1", "2"]}}
 
 
 def test_he_is_refused_where_a_setting_says_so() -> None:
     with pytest.raises(BadInput, match=r"same two responses both ways \(anna: rows 1, 2\)"):
-        heard(*BOTH_WAYS, contradictions="refuse")
-    assert len(heard(*BOTH_WAYS[1:], contradictions="refuse")[0].verdicts) == 3
+        parsed(*BOTH_WAYS, contradictions="refuse")
+    assert len(parsed(*BOTH_WAYS[1:], contradictions="refuse")[0].comparisons) == 3
 
 
 def test_a_machine_is_one_judge_and_nobody_is_none() -> None:
     machine = [better("a", "b", id="1", judge="gpt-4"), better("b", "a", id="2", judge="gpt-4")]
     unnamed = [better("a", "b", id="1", judge="human"), better("b", "a", id="2")]
-    assert heard(*machine)[0].contradictions.own() == ["gpt-4: rows 1, 2"]
-    assert heard(*unnamed)[0].contradictions.report() == {
+    assert parsed(*machine)[0].contradictions.own() == ["gpt-4: rows 1, 2"]
+    assert parsed(*unnamed)[0].contradictions.report() == {
         "own_pairs": 0,
         "own_rows": [],
         "pairs_judged_by_several": 1,
@@ -66,5 +66,5 @@ def test_a_machine_is_one_judge_and_nobody_is_none() -> None:
 
 def test_those_who_agree_are_no_disagreement() -> None:
     rows = [better("a", "b", id="1", labeler="anna"), better("a", "b", id="2", labeler="ben")]
-    report = heard(*rows, better("a", "c", id="3", labeler="anna"))[0].contradictions.report()
+    report = parsed(*rows, better("a", "c", id="3", labeler="anna"))[0].contradictions.report()
     assert (report["pairs_judged_by_several"], report["pairs_disagreed_on"]) == (1, 0)

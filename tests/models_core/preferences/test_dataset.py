@@ -9,7 +9,7 @@ from models_core.contract import trained_prompts
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import RewardConfig, parse
 from models_core.preferences import dataset
-from models_core.preferences.dataset import Judgments
+from models_core.preferences.dataset import PreferenceData
 from tests.models_core.recipe_runs import chat, write
 from tests.models_core.tiny import make_tiny_tokenizer
 
@@ -23,7 +23,7 @@ def good(number: int, **more: Any) -> dict[str, Any]:
     return row(number, ("a", 1), ("b", 2), **more)
 
 
-def read(folder: Path, rows: list[dict[str, Any]], **given: Any) -> Judgments:
+def read(folder: Path, rows: list[dict[str, Any]], **given: Any) -> PreferenceData:
     files: dict[str, Any] = {"evaluation": None, "demonstrations": None, "samples": None}
     for name in files:
         if name in given:
@@ -31,19 +31,19 @@ def read(folder: Path, rows: list[dict[str, Any]], **given: Any) -> Judgments:
     return dataset.read(parse(RewardConfig, given), data=write(folder / "rankings.jsonl", rows), **files)
 
 
-def encoded(judgments: Judgments, *, max_length: int = 512, **settings: Any) -> Any:
-    return judgments.encoded(make_tiny_tokenizer(), settings=parse(RewardConfig, settings), max_length=max_length)
+def encoded(judgments: PreferenceData, *, max_length: int = 512, **settings: Any) -> Any:
+    return judgments.encode(make_tiny_tokenizer(), settings=parse(RewardConfig, settings), max_length=max_length)
 
 
 def test_a_part_of_the_prompts_is_held_out_with_all_their_rows(tmp_path: Path) -> None:
     judgments = read(tmp_path, [good(n % 60, labeler=f"l{n // 60}") for n in range(120)], held_out=0.2)
-    learned, held_out = (
-        {r.messages[0]["content"] for r in part.rankings} for part in (judgments.learned, judgments.held_out)
+    training, held_out = (
+        {r.messages[0]["content"] for r in part.rankings} for part in (judgments.training, judgments.held_out)
     )
-    assert len(learned) + len(held_out) == 60
+    assert len(training) + len(held_out) == 60
     assert 5 <= len(held_out) <= 20
-    assert not learned & held_out
-    assert len(judgments.held_out.verdicts) == 2 * len(held_out)
+    assert not training & held_out
+    assert len(judgments.held_out.comparisons) == 2 * len(held_out)
     assert judgments.report()["held_out_prompts_also_learned"] == 0
 
 
@@ -59,7 +59,7 @@ def test_what_the_model_learned_before_measures_nothing_either(tmp_path: Path) -
     known = frozenset([trained_prompts.digest(good(2)["prompt"])])
     given: Any = {"data": files["a"], "demonstrations": None, "samples": None}
     with pytest.raises(BadInput, match=r"b.jsonl: the prompts of all 1 rankings are trained on"):
-        dataset.read(parse(RewardConfig, {}), **given, evaluation=files["b"], known=known)
+        dataset.read(parse(RewardConfig, {}), **given, evaluation=files["b"], trained=known)
     read_ = dataset.read(parse(RewardConfig, {}), **given, evaluation=files["b"])
     assert len(read_.held_out.rankings) == 1
 
@@ -88,7 +88,7 @@ def test_a_held_out_file_without_a_pair_is_named_and_measures_nothing(
     _, held_out = encoded(judgments)
     assert held_out == []
     sentence = "evaluation.jsonl: no ranking has two different responses in a strict order (1 all tied)."
-    assert capsys.readouterr().err == f"Nothing to measure on: {sentence}\n"
+    assert capsys.readouterr().err == f"There is nothing to evaluate on: {sentence}\n"
     assert judgments.report()["held_out_left_out"] == {"all_tied": {"count": 1, "rows": ["r2"]}}
     with pytest.raises(BadInput, match="The row 'r2' ranks all responses alike"):
         read(tmp_path, [good(1)], evaluation=[row(2, ("a", 1), ("b", 1))], unusable_rows="refuse")
@@ -98,7 +98,7 @@ def test_a_response_beyond_the_window_is_left_out_and_named_or_refused(tmp_path:
     judgments = read(tmp_path, [row(1, ("a", 1), ("x" * 200, 2), ("b", 3))])
     (example,), _ = encoded(judgments, max_length=100)
     assert len(example.group.responses) == 2
-    assert example.verdicts[0].places == ((0, None, 1),)
+    assert example.comparisons[0].indices == ((0, None, 1),)
     assert judgments.report()["left_out"] == {"too_long_responses": {"count": 1, "rows": ["r1"]}}
     with pytest.raises(BadInput, match=r"Response 2 of the row 'r1' is longer than max_length \(100 tokens\) allows"):
         encoded(judgments, max_length=100, long_responses="refuse")
@@ -108,9 +108,9 @@ def test_lines_that_are_no_rankings_are_left_out_and_named_where_a_setting_says_
     rows = [good(1), {"id": "x", "prompt": chat("hi"), "responses": [{"text": "a", "rank": "first"}]}]
     with pytest.raises(BadInput, match=r"rankings\.jsonl, line 2: response 1: \"rank\" must be"):
         read(tmp_path, rows)
-    left_out = read(tmp_path, rows, unreadable_rows="skip").report()["left_out"]
-    assert left_out["unreadable_rows"]["count"] == 1
-    assert left_out["unreadable_rows"]["rows"][0].startswith("rankings.jsonl, line 2: ")
+    skipped = read(tmp_path, rows, unreadable_rows="skip").report()["left_out"]
+    assert skipped["unreadable_rows"]["count"] == 1
+    assert skipped["unreadable_rows"]["rows"][0].startswith("rankings.jsonl, line 2: ")
     with pytest.raises(BadInput, match=r"no row can be read; the first: rankings\.jsonl, line 1"):
         read(tmp_path, rows[1:], unreadable_rows="skip")
 
@@ -130,12 +130,12 @@ def test_demonstrations_stand_above_the_samples_of_their_prompts(tmp_path: Path)
         tmp_path, [good(1)], evaluation=[good(2)], demonstrations=demonstrations, samples=samples,
         demonstration_pairs=0.5, ties="soft",
     )  # fmt: skip
-    verdict = judgments.learned.verdicts[-1]
-    assert [(verdict.texts[p.better], verdict.texts[p.worse], p.target) for p in verdict.pairs] == [
+    comparison = judgments.training.comparisons[-1]
+    assert [(comparison.texts[p.better], comparison.texts[p.worse], p.target) for p in comparison.pairs] == [
         ("best", "one", 1.0),
         ("best", "two", 1.0),
     ]
-    assert (verdict.weight, verdict.rows[0].id, verdict.rows[0].lang) == (0.5, "demonstration d1", "en")
+    assert (comparison.weight, comparison.rows[0].id, comparison.rows[0].lang) == (0.5, "demonstration d1", "en")
     report = judgments.report()
     assert report["demonstration_rankings"] == 1
     assert report["left_out"] == {"demonstrations_without_samples": {"count": 1, "rows": ["d3"]}}

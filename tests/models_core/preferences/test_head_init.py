@@ -11,9 +11,9 @@ from models_core.contract.errors import Stopped
 from models_core.modeling import forward, loading
 from models_core.modeling.packing import Group
 from models_core.preferences import head_init
-from models_core.preferences.encoding import Example, PlacedVerdict
-from models_core.preferences.head_init import Probe
-from models_core.rl.losses import Pair
+from models_core.preferences.encoding import EncodedComparison, Example
+from models_core.preferences.head_init import LinearProbe
+from models_core.preferences.ranking_loss import Pair
 from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import CPU, StopAfter, run, weights
 from tests.models_core.tiny import make_tiny_model
@@ -28,21 +28,21 @@ def base(tmp_path_factory):
 
 def example(number=0, *, pairs=((0, 1),), responses=2):
     """A prompt of its own with short responses; the pairs are (better, worse)."""
-    verdict = PlacedVerdict(pairs=tuple(Pair(*pair, 1.0) for pair in pairs), weight=1.0, rows=(), places=())
+    comparison = EncodedComparison(pairs=tuple(Pair(*pair, 1.0) for pair in pairs), weight=1.0, rows=(), indices=())
     texts = [[3 + (number * 7 + place * 5) % 200, 3 + (number + place) % 90, 2] for place in range(responses)]
-    return Example(Group([1, 3 + number % 250, 9], texts), [verdict])
+    return Example(Group([1, 3 + number % 250, 9], texts), [comparison])
 
 
 def pairs_of(differences):
     """Examples of two responses whose states differ by these rows."""
     states = [torch.stack([row, torch.zeros_like(row)]) for row in torch.as_tensor(differences, dtype=torch.float64)]
-    return Probe(states, [example(number) for number in range(len(states))])
+    return LinearProbe(states, [example(number) for number in range(len(states))])
 
 
 def test_one_number_by_hand():
     """All pairs differ by 1: the weight w of least log(1 + exp(-w)) + w^2/20 has sigmoid(-w) = w/10."""
     probe = pairs_of([[1.0]] * 4)
-    [weight] = head_init.solved(probe, probe.comparisons(), ridge=0.1, start=torch.zeros(1, dtype=torch.float64))
+    [weight] = head_init.fit_weights(probe, probe.pairs(), ridge=0.1, start=torch.zeros(1, dtype=torch.float64))
     assert 1 / (1 + math.exp(weight)) == pytest.approx(0.1 * float(weight), abs=1e-5)
 
 
@@ -52,8 +52,8 @@ def test_the_fit_is_that_of_another_implementation():
     orders = [((0, 1),), ((2, 0), (2, 1), (0, 1)), ((1, 0),), ((0, 2), (1, 2))]
     examples = [example(number, pairs=pairs, responses=3) for number, pairs in enumerate(orders)]
     states = [torch.randn(3, 5, dtype=torch.float64) for _ in examples]
-    probe = Probe(states, examples)
-    found = head_init.solved(probe, probe.comparisons(), ridge=0.05, start=torch.zeros(5, dtype=torch.float64))
+    probe = LinearProbe(states, examples)
+    found = head_init.fit_weights(probe, probe.pairs(), ridge=0.05, start=torch.zeros(5, dtype=torch.float64))
     rows = [
         (own[better] - own[worse], 1 / len(order))
         for own, order in zip(states, orders, strict=True)
@@ -71,16 +71,16 @@ def test_cross_validation_trusts_a_signal_and_mistrusts_noise():
     generator = np.random.default_rng(0)
     signal = generator.normal(size=(60, 20))
     signal[:, 0] = np.abs(signal[:, 0]) + 0.5
-    ridge, loss = head_init.chosen_ridge(pairs_of(signal * 3))
+    ridge, loss = head_init.select_ridge(pairs_of(signal * 3))
     assert ridge < head_init.RIDGES[0]
     assert loss < 0.4
-    ridge, loss = head_init.chosen_ridge(pairs_of(generator.normal(size=(60, 20)) * 3))
+    ridge, loss = head_init.select_ridge(pairs_of(generator.normal(size=(60, 20)) * 3))
     assert ridge == head_init.RIDGES[0]
     assert loss > 0.6
 
 
 def test_too_few_prompts_to_leave_any_out_take_the_strongest_penalty():
-    assert head_init.chosen_ridge(pairs_of([[1.0]] * 9)) == (head_init.RIDGES[0], math.log(2))
+    assert head_init.select_ridge(pairs_of([[1.0]] * 9)) == (head_init.RIDGES[0], math.log(2))
 
 
 def fitted(base, examples, *, heads=1, seed=0, bootstrap=True, head_scale=0.0):
@@ -110,7 +110,7 @@ def test_a_fitted_head_is_the_linear_model_of_the_states_as_they_are(base, monke
 
 
 def test_at_most_so_many_prompts_are_computed_and_the_seed_says_which(base, monkeypatch):
-    monkeypatch.setattr(head_init, "PROMPTS", 12)
+    monkeypatch.setattr(head_init, "MAX_PROMPTS", 12)
     examples = [example(number) for number in range(40)]
     (one, said), (again, _), (other, _) = (fitted(base, examples, seed=seed) for seed in (1, 1, 2))
     assert said["head_prompts"] == 12

@@ -15,9 +15,9 @@ from models_core.contract.settings import DPOConfig, parse
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, loading
 from models_core.modeling.packing import Group
-from models_core.preferences.encoding import Example, PlacedVerdict
+from models_core.preferences.encoding import EncodedComparison, Example
+from models_core.preferences.ranking_loss import ranked_pairs
 from models_core.recipes import dpo
-from models_core.rl.losses import ranked_pairs
 from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import CPU, metrics, run, weights
 from tests.models_core.tiny import make_tiny_model
@@ -38,7 +38,7 @@ def given(tiny: Path, tmp_path: Path) -> dict[str, Any]:
 
 def example(prompt: list[int], responses: list[list[int]], ranks: list[int | None]) -> Example:
     pairs = tuple(ranked_pairs(ranks))
-    return Example(Group(prompt, responses), [PlacedVerdict(pairs=pairs, weight=1.0, rows=(), places=())])
+    return Example(Group(prompt, responses), [EncodedComparison(pairs=pairs, weight=1.0, rows=(), indices=())])
 
 
 def examples() -> list[Example]:
@@ -86,8 +86,8 @@ def test_loss_and_gradient_are_those_of_explicit_pairs(tmp_path: Path, sharing: 
         loading.load_policy(name, device=CPU, dtype=torch.float64) for name in (base, other, base)
     )
     rows = examples()
-    referred = dpo.referred(reference, rows, settings, CPU)
-    found = dpo.accumulate(model, referred, settings=settings, device=CPU, stop=StopSignal())
+    with_reference = dpo.add_reference(reference, rows, settings, CPU)
+    found = dpo.accumulate(model, with_reference, settings=settings, device=CPU, stop=StopSignal())
     expected = slow_loss(plain, reference, rows, beta=0.3)
     expected.backward()
     assert found["loss"] == pytest.approx(expected.item(), abs=1e-10)
@@ -175,7 +175,7 @@ def test_the_reference_is_heard_with_the_adapter_off(tiny: Path) -> None:
     tuned = adapters.prepare(tuned, settings, tokenizer=tokenizer)
     rows = examples()
     with adapters.adapter_off(tuned):
-        off = dpo.referred(tuned, rows, settings, CPU)
-    on, expected = dpo.referred(tuned, rows, settings, CPU), dpo.referred(plain, rows, settings, CPU)
+        off = dpo.add_reference(tuned, rows, settings, CPU)
+    on, expected = dpo.add_reference(tuned, rows, settings, CPU), dpo.add_reference(plain, rows, settings, CPU)
     torch.testing.assert_close(off[0].log_probs, expected[0].log_probs, atol=1e-4, rtol=0)
     assert (on[0].log_probs - expected[0].log_probs).abs().max() > 0.1

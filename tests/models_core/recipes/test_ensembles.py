@@ -13,8 +13,8 @@ from models_core.contract.settings import PPOConfig, SampleConfig, ScoreConfig
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, heads
 from models_core.modeling.packing import Group
-from models_core.modeling.scorer import Scorer
-from models_core.rl.actor_critic import Networks
+from models_core.rl.actor_critic import ActorCritic
+from models_core.rl.rewards.reward_models import RewardModels
 from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import CPU, metrics, run
 from tests.models_core.tiny import make_tiny_model
@@ -70,16 +70,19 @@ def test_models_named_together_are_heard_on_their_own_scales(trained, tmp_path):
 
 def test_heads_and_models_are_voices_alike(trained):
     names = f"{trained / 'heads'},{trained / 'one'}"
-    scorer = Scorer(names, device=CPU, dtype=torch.float32, max_length=120, budget=4096)
-    assert scorer.voices == 4
-    ((first, second),) = scorer.opinions([(recipe_runs.chat("say 3"), ["a", "mmmm"])])
+    reward_models = RewardModels.load(names, device=CPU, dtype=torch.float32, max_length=120, budget=4096)
+    assert reward_models.num_heads == 4
+    ((first, second),) = reward_models.head_scores([(recipe_runs.chat("say 3"), ["a", "mmmm"])])
     assert first.shape == second.shape == (4,)
 
 
 def test_a_folder_with_a_comma_in_its_name_is_one_model(base, tmp_path):
     data = recipe_runs.rankings(tmp_path)
     run("reward", tmp_path / "a,b", SHORT, model=str(base), data=data)
-    assert Scorer(str(tmp_path / "a,b"), device=CPU, dtype=torch.float32, max_length=120, budget=4096).voices == 1
+    assert (
+        RewardModels.load(str(tmp_path / "a,b"), device=CPU, dtype=torch.float32, max_length=120, budget=4096).num_heads
+        == 1
+    )
 
 
 def test_an_answer_that_is_too_long_is_refused_or_left_out(trained, tmp_path):
@@ -128,14 +131,14 @@ def test_best_of_n_keeps_the_answer_that_no_voice_doubts(base, trained, tmp_path
     price = {"reward_objective": objective, "reward_std_coef": coef, "reward": reward}
     every = answered(base, data, tmp_path / "all.jsonl", samples=6, **price)
     best = answered(base, data, tmp_path / "best.jsonl", samples=1, best_of=6, **price)
-    scorer = Scorer(reward, device=CPU, dtype=torch.float32, max_length=120, budget=4096)
+    reward_models = RewardModels.load(reward, device=CPU, dtype=torch.float32, max_length=120, budget=4096)
     moved = 0
     for row, (kept,) in zip(every, (row["responses"] for row in best), strict=True):
-        (opinions,) = scorer.opinions([(row["prompt"], [item["text"] for item in row["responses"]])])
-        worths = [worth(voices.tolist()) for voices in opinions]
+        (head_scores,) = reward_models.head_scores([(row["prompt"], [item["text"] for item in row["responses"]])])
+        worths = [worth(voices.tolist()) for voices in head_scores]
         assert [item["conservative_score"] for item in row["responses"]] == pytest.approx(worths, abs=1e-4)
         assert kept["conservative_score"] == pytest.approx(max(worths), abs=1e-4)
-        means = [float(voices.mean()) for voices in opinions]
+        means = [float(voices.mean()) for voices in head_scores]
         moved += means.index(max(means)) != worths.index(max(worths))
     assert moved > 0  # the price changed what was chosen
 
@@ -159,20 +162,20 @@ def test_ppo_hears_the_voices_that_score_hears_and_no_training_changes_them(base
     """Under lora the first judge is the value model with its adapter off: its heads are those it came with."""
     names = f"{trained / 'heads'},{trained / 'two'}"
     settings = PPOConfig(method=method, max_new_tokens=8, value_init="reward")
-    networks = Networks.load(
+    actor_critic = ActorCritic.load(
         settings, model=str(base), reference=str(base), rewards=names.split(","), device=CPU, dtype=torch.float32
     )
     texts = ["a", "zzz"]
     prompt = [{"role": "user", "content": "say 3"}]
-    tokenizer = networks.tokenizer
+    tokenizer = actor_critic.tokenizer
     ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
     groups = [Group(ids, [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id]]) for text in texts]
     with torch.no_grad():
-        for weight in adapters.trainable(networks.value).values():
+        for weight in adapters.trainable(actor_critic.value).values():
             weight.add_(torch.randn_like(weight) * 0.1)
-    heard = networks.opinions(groups, [prompt, prompt])
-    scorer = Scorer(names, device=CPU, dtype=torch.float32, max_length=120, budget=4096)
-    ((first, second),) = scorer.opinions([(prompt, texts)])
+    heard = actor_critic.rewards.score_groups(groups, [prompt, prompt])
+    reward_models = RewardModels.load(names, device=CPU, dtype=torch.float32, max_length=120, budget=4096)
+    ((first, second),) = reward_models.head_scores([(prompt, texts)])
     torch.testing.assert_close(heard, torch.stack([first, second]), atol=1e-4, rtol=1e-4)
 
 

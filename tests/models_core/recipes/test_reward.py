@@ -13,9 +13,9 @@ from models_core.contract.settings import METHODS, RewardConfig, parse
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, chat, forward, loading
 from models_core.modeling.packing import Group
-from models_core.preferences.comparisons import hear
-from models_core.preferences.encoding import Example, examples
-from models_core.preferences.skipped_rows import LeftOut
+from models_core.preferences.comparisons import build_comparisons
+from models_core.preferences.encoding import Example, encode_comparisons
+from models_core.preferences.skipped_rows import SkippedRows
 from models_core.recipes import reward
 from models_core.training import gradient_cache
 from tests.models_core import recipe_runs
@@ -39,10 +39,12 @@ def rankings() -> list[Ranking]:
     ]
 
 
-def learned(tokenizer: Any, **settings: Any) -> tuple[list[Example], RewardConfig]:
+def encoded(tokenizer: Any, **settings: Any) -> tuple[list[Example], RewardConfig]:
     config = parse(RewardConfig, {"ties": "soft", "margin": "row", **settings})
-    verdicts = hear(rankings(), settings=config, left_out=LeftOut()).verdicts
-    return examples(verdicts, tokenizer=tokenizer, settings=config, max_length=512, left_out=LeftOut()), config
+    comparisons = build_comparisons(rankings(), settings=config, skipped=SkippedRows()).comparisons
+    skipped = SkippedRows()
+    examples = encode_comparisons(comparisons, tokenizer=tokenizer, settings=config, max_length=512, skipped=skipped)
+    return examples, config
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -101,7 +103,7 @@ def test_loss_and_gradient_are_those_of_explicit_pairs(
     """However a minibatch is cut, and whether prompts are shared or computed in pieces."""
     budget, sharing = CUTS[cut]
     network = fresh(base)
-    minibatch, settings = learned(loading.load_tokenizer(base), max_tokens_per_forward=budget, prefix_sharing=sharing)
+    minibatch, settings = encoded(loading.load_tokenizer(base), max_tokens_per_forward=budget, prefix_sharing=sharing)
     assert [len(example.group.responses) for example in minibatch] == [2, 16, 5, 5]
     loss, _ = reward.accumulate(network, minibatch, settings=settings, device=CPU, stop=StopSignal())
     assert loss == pytest.approx(explicit[0], abs=1e-10)
@@ -115,7 +117,7 @@ def test_loss_and_gradient_are_those_of_explicit_pairs(
 
 def test_scores_with_and_without_sharing_are_equal(base: Path) -> None:
     network = fresh(base, dtype=torch.float32)
-    minibatch, _ = learned(loading.load_tokenizer(base))
+    minibatch, _ = encoded(loading.load_tokenizer(base))
     groups = [example.group for example in minibatch]
     found = []
     for sharing in ("always", "never", "auto"):
@@ -137,10 +139,10 @@ def test_a_prompt_is_cut_into_pieces_that_fit() -> None:
 
 def test_several_judgments_share_one_forward_pass(base: Path) -> None:
     """Two people's rankings of one prompt make one example, each different answer in it once."""
-    minibatch, _ = learned(loading.load_tokenizer(base))
+    minibatch, _ = encoded(loading.load_tokenizer(base))
     three = minibatch[2]
-    assert [verdict.rows[0].id for verdict in three.verdicts] == ["3", "4"]
-    assert [verdict.places for verdict in three.verdicts] == [((0, 1, 2, 3),), ((2, 4),)]
+    assert [item.rows[0].id for item in three.comparisons] == ["3", "4"]
+    assert [item.indices for item in three.comparisons] == [((0, 1, 2, 3),), ((2, 4),)]
     assert three.weight == 3.5
 
 
@@ -148,7 +150,7 @@ def test_several_judgments_share_one_forward_pass(base: Path) -> None:
 def test_every_weight_that_a_method_trains_learns(tmp_path: Path, base: Path, method: str) -> None:
     """None is left frozen for speed: after two steps each tensor that should learn has a gradient that is not 0."""
     tokenizer = loading.load_tokenizer(base)
-    minibatch, settings = learned(
+    minibatch, settings = encoded(
         tokenizer, method=method, virtual_tokens=3, last_layers=1, adapter_width=4, lora_rank=2
     )
     network = loading.new_reward_model(base, device=CPU, dtype=torch.float32, seed=1, quantise=method == "qlora")

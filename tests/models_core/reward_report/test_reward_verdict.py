@@ -41,10 +41,10 @@ def said(**changes):
     report = copy.deepcopy(GOOD)
     for path, value in changes.items():
         *parts, last = path.split("__")
-        place = report
+        index = report
         for part in parts:
-            place = place[part]
-        place[last] = value
+            index = index[part]
+        index[last] = value
     return verdict.verdict(report)
 
 

@@ -3,16 +3,16 @@ import torch
 
 from models_core.rl.advantages import (
     KLController,
-    generalised_advantages,
-    group_normalised,
-    leave_one_out,
-    penalised_rewards,
+    gae,
+    grpo_advantages,
+    kl_penalised_rewards,
+    rloo_advantages,
 )
 
 
 def test_the_score_arrives_at_the_last_real_token_and_the_penalty_at_every_one() -> None:
     mask = torch.tensor([[True, True, True], [True, True, False]])
-    rewards = penalised_rewards(
+    rewards = kl_penalised_rewards(
         scores=torch.tensor([2.0, -1.0]),
         log_probs=torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, 77.0]]),
         reference_log_probs=torch.tensor([[-2.0, -2.0, -1.0], [-1.5, -0.5, float("nan")]]),
@@ -26,7 +26,7 @@ def test_the_score_arrives_at_the_last_real_token_and_the_penalty_at_every_one()
 def test_advantages_by_hand() -> None:
     rewards = torch.tensor([[0.0, 0.0, 1.0]])
     values = torch.tensor([[0.5, 0.4, 0.2]])
-    result = generalised_advantages(rewards, values, torch.ones(1, 3, dtype=torch.bool), gamma=1.0, gae_lambda=0.5)
+    result = gae(rewards, values, torch.ones(1, 3, dtype=torch.bool), gamma=1.0, gae_lambda=0.5)
     # delta = [-0.1, -0.2, 0.8]; A_3 = 0.8, A_2 = -0.2 + 0.4 = 0.2, A_1 = -0.1 + 0.1 = 0.
     assert result.advantages[0].tolist() == pytest.approx([0.0, 0.2, 0.8], abs=1e-6)
     assert result.returns[0].tolist() == pytest.approx([0.5, 0.6, 1.0])
@@ -39,9 +39,7 @@ def test_advantages_equal_a_second_implementation_at_every_length() -> None:
     rewards, values = torch.randn(2, 3, width, dtype=torch.float64)
     mask = torch.arange(width)[None] < torch.tensor(lengths)[:, None]
     values_with_rubbish = torch.where(mask, values, torch.nan)
-    result = generalised_advantages(
-        torch.where(mask, rewards, 0.0), values_with_rubbish, mask, gamma=gamma, gae_lambda=lam
-    )
+    result = gae(torch.where(mask, rewards, 0.0), values_with_rubbish, mask, gamma=gamma, gae_lambda=lam)
     for row, length in enumerate(lengths):
         v = [*values[row, :length].tolist(), 0.0]
         delta = [rewards[row, t].item() + gamma * v[t + 1] - v[t] for t in range(length)]
@@ -55,7 +53,7 @@ def test_advantages_equal_a_second_implementation_at_every_length() -> None:
 
 def test_with_lambda_one_and_no_discount_the_return_is_the_sum_of_rewards_to_come() -> None:
     rewards = torch.tensor([[1.0, 2.0, 4.0]])
-    result = generalised_advantages(
+    result = gae(
         rewards, torch.tensor([[9.0, -3.0, 5.0]]), torch.ones(1, 3, dtype=torch.bool), gamma=1.0, gae_lambda=1.0
     )
     assert result.returns[0].tolist() == pytest.approx([7.0, 6.0, 4.0])
@@ -82,7 +80,7 @@ def test_without_a_target_the_kl_coefficient_is_fixed() -> None:
 
 def test_an_answer_gains_what_it_is_above_the_mean_of_the_others() -> None:
     """Two prompts, three answers each."""
-    gained = leave_one_out(torch.tensor([1.0, 2.0, 6.0, 0.0, 0.0, 3.0]), 3)
+    gained = rloo_advantages(torch.tensor([1.0, 2.0, 6.0, 0.0, 0.0, 3.0]), 3)
     assert gained.tolist() == pytest.approx([1 - 4, 2 - 3.5, 6 - 1.5, -1.5, -1.5, 3])
 
 
@@ -90,11 +88,11 @@ def test_an_answers_own_reward_is_nowhere_in_its_baseline() -> None:
     """What makes the baseline unbiased: raising one reward by 1 raises its own advantage by 1."""
     rewards = torch.tensor([0.3, -1.2, 0.8, 2.0], dtype=torch.float64)
     raised = rewards + torch.tensor([0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
-    difference = leave_one_out(raised, 4) - leave_one_out(rewards, 4)
+    difference = rloo_advantages(raised, 4) - rloo_advantages(rewards, 4)
     assert difference.tolist() == pytest.approx([-1 / 3, 1, -1 / 3, -1 / 3])
 
 
 def test_group_normalised_rewards_have_mean_0_and_deviation_1_within_each_prompt() -> None:
-    gained = group_normalised(torch.tensor([1.0, 2.0, 6.0, 10.0, 10.0, 10.0]), 3)
+    gained = grpo_advantages(torch.tensor([1.0, 2.0, 6.0, 10.0, 10.0, 10.0]), 3)
     mean, deviation = 3.0, ((4 + 1 + 9) / 2) ** 0.5
     assert gained.tolist() == pytest.approx([(value - mean) / deviation for value in (1, 2, 6)] + [0, 0, 0], abs=1e-5)

@@ -7,7 +7,7 @@ import torch
 
 from models_core import __main__ as command_line
 from models_core.contract.errors import Stopped
-from models_core.rl.early_stopping import Guards, Trip
+from models_core.rl.early_stopping import EarlyStopping, StopReason
 from models_core.rl.rewards.base import RewardFailed
 from models_core.training import checkpoint
 from tests.models_core import recipe_runs
@@ -119,16 +119,16 @@ def test_a_measurement_beyond_the_ceiling_chooses_nothing(given, tmp_path):
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_after_a_guard_the_weights_that_last_passed_become_the_model(given, tmp_path, monkeypatch, method):
     """They gave the answers of phase 2, so one phase was learned from; phase 2's own update is undone."""
-    phases = []
+    iterations = []
 
-    def third(guards, metrics, scores, *, settings):
-        phases.append(metrics["kl"])
-        return Trip("max_kl", "Too far.") if len(phases) == 3 else None
+    def third(early_stopping, metrics, scores, *, settings):
+        iterations.append(metrics["kl"])
+        return StopReason("max_kl", "Too far.") if len(iterations) == 3 else None
 
-    monkeypatch.setattr(Guards, "of_phase", third)
+    monkeypatch.setattr(EarlyStopping, "check_rollouts", third)
     result = run(tmp_path / "run", given, held_out=0.0, method=method, ema_decay=0.9)
     assert (result["stopped_early"], result["stopped_by"], result["episodes"]) == ("Too far.", "max_kl", 12)
-    phases.append(None)  # no guard any more
+    iterations.append(None)  # no guard any more
     kept = checkpoint_after(tmp_path / "kept", given, step=1, method=method, ema_decay=0.9)
     saved = recipe_runs.weights(tmp_path / "run")
     if method == "full":
@@ -218,10 +218,41 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits_and_files(given, tmp_pat
     assert timeless[0] == timeless[1]
 
 
+def test_a_checkpoint_of_an_earlier_version_goes_on_to_the_same_bits(given, tmp_path):
+    """Its state has other keys: those of before PPO's state was one object."""
+    values = {"eval_every": 1, "reward_normalise": "standard", "method": "lora", "save_every": 0}
+    run(tmp_path / "whole", given, **values)
+    with pytest.raises(Stopped):
+        run(tmp_path / "halves", given, stop=recipe_runs.StopAfter(38), **values)
+    path = checkpoint.latest(tmp_path / "halves" / "checkpoints").folder / "state.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    state = document["state"]["recipe"]
+    evaluator = state["evaluator"]
+    document["state"]["recipe"] = {
+        "kl_coef": state["kl_coef"],
+        "averaged": state["average_updates"],
+        "rewards": state["rewards"],
+        "watch": {
+            "guards": {"flat": evaluator["early_stopping"]["zero_variance"]},
+            "measured": evaluator["last_step"],
+            "start": evaluator["initial"],
+            "latest": evaluator["latest"],
+            "scale": evaluator["penalty_scale"],
+        },
+        "sampler": {"is_trusted": state["logprob_check"]["enabled"]},
+        "latest": state["metrics"],
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+    run(tmp_path / "halves", given, resume=True, **values)
+    assert recipe_runs.metrics(tmp_path / "halves") == recipe_runs.metrics(tmp_path / "whole")
+    for name, weight in recipe_runs.weights(tmp_path / "whole").items():
+        assert torch.equal(recipe_runs.weights(tmp_path / "halves")[name], weight)
+
+
 def test_a_source_that_fails_on_the_way_leaves_a_checkpoint_that_goes_on(given, tmp_path):
     given = given | {"reward": f"{MODULE}:breaks"}
     failing.update(calls=0, after=4)  # the rehearsal, the beginning, two phases
-    with pytest.raises(RewardFailed, match="gave nan for answer 1 of 4"):
+    with pytest.raises(RewardFailed, match="returned nan for response 1 of 4"):
         run(tmp_path / "halves", given, eval_every=0)
     assert checkpoint.latest(tmp_path / "halves" / "checkpoints").step == 2
     failing.update(after=10**9)
@@ -236,7 +267,10 @@ def test_a_source_that_fails_on_the_way_leaves_a_checkpoint_that_goes_on(given, 
     ("reward", "sentence"),
     [
         (f"{MODULE}:missing", "missing is not in that module."),
-        ("tests.models_core.rl.rewards.example_rewards:nan", "gave nan for answer 1 of 1, which is no finite number."),
+        (
+            "tests.models_core.rl.rewards.example_rewards:nan",
+            "returned nan for response 1 of 1, which is not a finite number.",
+        ),
         ("http://127.0.0.1:1/v1", "was asked once and broke off (Connection refused)."),
         ("os:system,other", "several reward models, or one judge or function alone: os:system is no model."),
     ],

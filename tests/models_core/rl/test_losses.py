@@ -3,16 +3,8 @@ import math
 import pytest
 import torch
 
-from models_core.rl.losses import (
-    Comparisons,
-    Pair,
-    RankedGroup,
-    divergence_loss,
-    policy_loss,
-    ranked_pairs,
-    ranking_loss,
-    value_loss,
-)
+from models_core.preferences.ranking_loss import Pair, PairBatch, RankedPairs, ranked_pairs, ranking_loss
+from models_core.rl.losses import kl_loss, policy_loss, value_loss
 
 
 def sigmoid_loss(difference: float) -> float:
@@ -20,10 +12,10 @@ def sigmoid_loss(difference: float) -> float:
 
 
 def test_two_rankings_of_the_same_responses_weigh_as_two_groups_would() -> None:
-    first, second = RankedGroup(3, ranked_pairs([1, 2, 3])), RankedGroup(3, ranked_pairs([2, 1, 2]), weight=0.5)
+    first, second = RankedPairs(3, ranked_pairs([1, 2, 3])), RankedPairs(3, ranked_pairs([2, 1, 2]), weight=0.5)
     scores = torch.tensor([0.3, -1.2, 0.8], dtype=torch.float64, requires_grad=True)
-    shared = ranking_loss(scores, Comparisons.of([[first, second]]))
-    apart = ranking_loss(scores.repeat(2), Comparisons.of([[first], [second]]))
+    shared = ranking_loss(scores, PairBatch.from_groups([[first, second]]))
+    apart = ranking_loss(scores.repeat(2), PairBatch.from_groups([[first], [second]]))
     assert shared.item() == pytest.approx(apart.item(), abs=1e-12)
     gradients = [torch.autograd.grad(loss, scores)[0] for loss in (shared, apart)]
     torch.testing.assert_close(*gradients, atol=1e-12, rtol=0)
@@ -44,7 +36,9 @@ def test_ties_are_skipped_or_get_a_target_of_one_half() -> None:
 
 def test_ranking_loss_by_hand() -> None:
     """Two rankings: K = 3 counts the mean of its three pairs, K = 2 its one; together they are a plain sum."""
-    comparisons = Comparisons.of([[RankedGroup(3, ranked_pairs([1, 2, 3]))], [RankedGroup(2, ranked_pairs([2, 1]))]])
+    comparisons = PairBatch.from_groups(
+        [[RankedPairs(3, ranked_pairs([1, 2, 3]))], [RankedPairs(2, ranked_pairs([2, 1]))]]
+    )
     scores = torch.tensor([2.0, 1.0, -1.0, 0.5, 0.0])
     expected = (sigmoid_loss(1) + sigmoid_loss(3) + sigmoid_loss(2)) / 3 + sigmoid_loss(-0.5)
     assert ranking_loss(scores, comparisons).item() == pytest.approx(expected)
@@ -53,15 +47,15 @@ def test_ranking_loss_by_hand() -> None:
 def test_a_margin_is_taken_off_the_difference_of_ordered_pairs_only() -> None:
     margins = {1.0: 0.5, 0.5: 0.0}
     pairs = ranked_pairs([1, 1, 2], ties="soft")
-    group = RankedGroup(3, [pair._replace(margin=margins[pair.target]) for pair in pairs])
+    group = RankedPairs(3, [pair._replace(margin=margins[pair.target]) for pair in pairs])
     scores = torch.tensor([1.0, 0.0, 0.0])
     tie = 0.5 * sigmoid_loss(1) + 0.5 * sigmoid_loss(-1)
     expected = (tie + sigmoid_loss(0.5) + sigmoid_loss(-0.5)) / 3
-    assert ranking_loss(scores, Comparisons.of([[group]])).item() == pytest.approx(expected)
+    assert ranking_loss(scores, PairBatch.from_groups([[group]])).item() == pytest.approx(expected)
 
 
 def test_a_tie_is_best_where_both_score_alike() -> None:
-    comparisons = Comparisons.of([[RankedGroup(2, ranked_pairs([1, 1], ties="soft"))]])
+    comparisons = PairBatch.from_groups([[RankedPairs(2, ranked_pairs([1, 1], ties="soft"))]])
     scores = torch.zeros(2, requires_grad=True)
     loss = ranking_loss(scores, comparisons)
     loss.backward()
@@ -71,13 +65,13 @@ def test_a_tie_is_best_where_both_score_alike() -> None:
 
 
 def test_a_ranking_without_pairs_teaches_nothing() -> None:
-    assert ranking_loss(torch.tensor([1.0, 2.0]), Comparisons.of([[RankedGroup(2, [])]])).item() == 0.0
+    assert ranking_loss(torch.tensor([1.0, 2.0]), PairBatch.from_groups([[RankedPairs(2, [])]])).item() == 0.0
 
 
 def test_a_weight_multiplies_the_whole_ranking() -> None:
     scores = torch.tensor([1.0, 0.0, 3.0])
-    plain = ranking_loss(scores, Comparisons.of([[RankedGroup(3, ranked_pairs([1, 2, 3]))]]))
-    heavy = ranking_loss(scores, Comparisons.of([[RankedGroup(3, ranked_pairs([1, 2, 3]), weight=2.5)]]))
+    plain = ranking_loss(scores, PairBatch.from_groups([[RankedPairs(3, ranked_pairs([1, 2, 3]))]]))
+    heavy = ranking_loss(scores, PairBatch.from_groups([[RankedPairs(3, ranked_pairs([1, 2, 3]), weight=2.5)]]))
     assert heavy.item() == pytest.approx(2.5 * plain.item())
 
 
@@ -87,9 +81,11 @@ def test_k_forwards_give_the_loss_and_gradient_of_explicit_pairs() -> None:
     head = torch.nn.Linear(5, 1, bias=False, dtype=torch.float64)
     responses = [torch.randn(k, 5, dtype=torch.float64) for k in (4, 2, 9)]
     ranks = [[2, 1, 2, 4], [1, 2], [9, 8, 7, 6, 5, 4, 3, 2, 1]]
-    groups = [RankedGroup(len(rank), ranked_pairs(rank)) for rank in ranks]
+    groups = [RankedPairs(len(rank), ranked_pairs(rank)) for rank in ranks]
 
-    once = ranking_loss(head(torch.cat(responses)).squeeze(-1), Comparisons.of([[group] for group in groups])) / 3
+    once = (
+        ranking_loss(head(torch.cat(responses)).squeeze(-1), PairBatch.from_groups([[group] for group in groups])) / 3
+    )
     (gradient,) = torch.autograd.grad(once, [head.weight])
 
     pairwise = torch.zeros((), dtype=torch.float64)
@@ -146,7 +142,7 @@ def test_weights_are_those_of_the_tokens_in_the_policy_loss_alone() -> None:
 def test_divergence_loss_by_hand_and_nothing_at_the_reference() -> None:
     log_probs = torch.tensor([-1.0, -2.0], requires_grad=True)
     reference = torch.tensor([-1.0, -1.5])
-    loss = divergence_loss(log_probs, reference, torch.tensor([1.0, 0.5]))
+    loss = kl_loss(log_probs, reference, torch.tensor([1.0, 0.5]))
     loss.backward()
     assert loss.item() == pytest.approx(0.5 * (math.exp(0.5) - 0.5 - 1))
     assert log_probs.grad is not None

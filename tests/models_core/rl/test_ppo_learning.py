@@ -1,4 +1,4 @@
-"""The updates of a phase against a slow second implementation: every token by itself, plain transformers, fp64."""
+"""The updates of an iteration against a slow second implementation: every token by itself, plain transformers, fp64."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from models_core.modeling import loading
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.packing import Group
 from models_core.recipes import ppo
-from models_core.rl import trajectories
-from models_core.rl.actor_critic import Networks
-from models_core.rl.ptx import MixedText
-from models_core.rl.update import learn
+from models_core.rl.actor_critic import ActorCritic
+from models_core.rl.ptx import PtxText
+from models_core.rl.trajectories import PromptGroup
+from models_core.rl.update import ppo_update
 from models_core.training.loop import Training
-from tests.models_core import practice, recipe_runs
-from tests.models_core.practice import Listener
+from tests.models_core import ppo_fixtures, recipe_runs
+from tests.models_core.ppo_fixtures import Listener
 from tests.models_core.tiny import make_tiny_model
 
 CLIP, VALUE_CLIP, VF, KL = 0.2, 0.2, 0.1, 0.3
@@ -36,60 +36,70 @@ def reward(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recipe_runs.make_reward_model(base, tmp_path_factory.mktemp("reward") / "model", seed=4)
 
 
-def wide(base: Path, reward: Path, **values: Any) -> Networks:
+def wide(base: Path, reward: Path, **values: Any) -> ActorCritic:
     """Networks in fp64, the value head too."""
-    networks = practice.networks(base, reward, practice.settings(**WHOLE | values), dtype=torch.float64)
-    for model in filter(None, (networks.policy, networks.value)):
+    actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(**WHOLE | values), dtype=torch.float64)
+    for model in filter(None, (actor_critic.policy, actor_critic.value)):
         model.double()
-    return networks
+    return actor_critic
 
 
-def updates(networks: Networks, phase: Any, *, text: MixedText | None = None) -> tuple[dict[str, float], Listener]:
-    """One phase learned from by weights that have moved since it was sampled."""
-    for model in {id(model): model for model, _ in networks.learning.values()}.values():
-        practice.shake(model, size=0.07)
-    listener: Any = Listener(networks)
-    found = learn(phase, training=listener, networks=networks, text=text, step=1, steps=4, kl_coef=KL)
+def updates(
+    actor_critic: ActorCritic, trajectories: Any, *, text: PtxText | None = None
+) -> tuple[dict[str, float], Listener]:
+    """The update from trajectories by weights that have moved since they were sampled."""
+    for model in {id(model): model for model, _ in actor_critic.trained_weights.values()}.values():
+        ppo_fixtures.shake(model, size=0.07)
+    listener: Any = Listener(actor_critic)
+    found = ppo_update(
+        trajectories, training=listener, actor_critic=actor_critic, text=text, step=1, steps=4, kl_coef=KL
+    )
     return found, listener
 
 
-def slow_gradients(networks: Networks, phase: Any, *, algorithm: str) -> dict[str, dict[str, Tensor]]:
+def slow_gradients(actor_critic: ActorCritic, trajectories: Any, *, algorithm: str) -> dict[str, dict[str, Tensor]]:
     """Every token's loss written out, and autograd for the rest."""
-    policy, value = networks.policy, networks.value
+    policy, value = actor_critic.policy, actor_critic.value
     losses: dict[str, Tensor] = {
         "policy": torch.zeros((), dtype=torch.float64),
         "value": torch.zeros((), dtype=torch.float64),
     }
-    tokens = int(phase.mask.sum())
-    for row, bundle in enumerate(one_each(phase)):
-        length = int(phase.mask[row].sum())
-        log_probs = practice.plain_log_probs(policy, bundle, temperature=0.7)
+    tokens = int(trajectories.mask.sum())
+    for row, prompt_group in enumerate(one_each(trajectories)):
+        length = int(trajectories.mask[row].sum())
+        log_probs = ppo_fixtures.plain_log_probs(policy, prompt_group, temperature=0.7)
         for t in range(length):
-            ratio = (log_probs[t] - phase.log_probs[row, t]).exp()
-            gained = phase.advantages[row, t]
+            ratio = (log_probs[t] - trajectories.log_probs[row, t]).exp()
+            gained = trajectories.advantages[row, t]
             loss = torch.max(-gained * ratio, -gained * ratio.clamp(1 - CLIP, 1 + CLIP))
             if algorithm == "grpo":
-                left = phase.reference_log_probs[row, t] - log_probs[t]
-                losses["policy"] = losses["policy"] + (loss + KL * (left.exp() - left - 1)) / length / len(phase.mask)
+                left = trajectories.reference_log_probs[row, t] - log_probs[t]
+                losses["policy"] = losses["policy"] + (loss + KL * (left.exp() - left - 1)) / length / len(
+                    trajectories.mask
+                )
             else:
                 losses["policy"] = losses["policy"] + loss / tokens
         if value is not None:
-            values = value.score(practice.plain_states(trunk(value), bundle)).squeeze(-1)
-            old, returns = phase.values[row, :length], phase.returns[row, :length]
+            values = value.score(ppo_fixtures.plain_states(trunk(value), prompt_group)).squeeze(-1)
+            old, returns = trajectories.values[row, :length], trajectories.returns[row, :length]
             held = old + (values - old).clamp(-VALUE_CLIP, VALUE_CLIP)
             losses["value"] = (
                 losses["value"] + VF * 0.5 * torch.max((values - returns) ** 2, (held - returns) ** 2).sum() / tokens
             )
     total = losses["policy"] + losses["value"]
     found = {}
-    for name, (_, weights) in networks.learning.items():
+    for name, (_, weights) in actor_critic.trained_weights.items():
         grads = torch.autograd.grad(total, list(weights.values()), retain_graph=True, allow_unused=True)
         found[name] = {key: grad for key, grad in zip(weights, grads, strict=True) if grad is not None}
     return found
 
 
-def one_each(phase: Any) -> list[Group]:
-    return [Group(bundle.group.prompt, [response]) for bundle in phase.bundles for response in bundle.group.responses]
+def one_each(trajectories: Any) -> list[Group]:
+    return [
+        Group(prompt_group.group.prompt, [response])
+        for prompt_group in trajectories.prompt_groups
+        for response in prompt_group.group.responses
+    ]
 
 
 def same(found: dict[str, Tensor], expected: dict[str, Tensor], *, tolerance: float = 1e-10) -> None:
@@ -112,11 +122,11 @@ PLANS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("plan", PLANS)
 def test_gradients_are_those_of_every_token_by_itself(plan: str, budget: int, base: Path, reward: Path) -> None:
     """In one micro-batch and in many: the padding, the packing and the cut are nowhere in the result."""
-    networks = wide(base, reward, max_tokens_per_forward=budget, **PLANS[plan])
-    _, _, phase = practice.sampled_phase(networks, count=4)
-    assert len(set(phase.mask.sum(1).tolist())) > 1  # lengths differ
-    found, listener = updates(networks, phase)
-    expected = slow_gradients(networks, phase, algorithm=networks.settings.algorithm)
+    actor_critic = wide(base, reward, max_tokens_per_forward=budget, **PLANS[plan])
+    _, _, trajectories = ppo_fixtures.sample_trajectories(actor_critic, count=4)
+    assert len(set(trajectories.mask.sum(1).tolist())) > 1  # lengths differ
+    found, listener = updates(actor_critic, trajectories)
+    expected = slow_gradients(actor_critic, trajectories, algorithm=actor_critic.settings.algorithm)
     assert [name for name, _ in listener.seen] == list(expected)
     for name, gradients in listener.seen:
         same(gradients, expected[name])
@@ -126,44 +136,46 @@ def test_gradients_are_those_of_every_token_by_itself(plan: str, budget: int, ba
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_the_first_ratio_is_one_to_the_last_digits(plan: str, base: Path, reward: Path) -> None:
-    networks = wide(base, reward, **PLANS[plan])
-    _, _, phase = practice.sampled_phase(networks, count=4)
-    listener: Any = Listener(networks)
-    found = learn(phase, training=listener, networks=networks, text=None, step=1, steps=1, kl_coef=KL)
+    actor_critic = wide(base, reward, **PLANS[plan])
+    _, _, trajectories = ppo_fixtures.sample_trajectories(actor_critic, count=4)
+    listener: Any = Listener(actor_critic)
+    found = ppo_update(
+        trajectories, training=listener, actor_critic=actor_critic, text=None, step=1, steps=1, kl_coef=KL
+    )
     assert found["first_ratio_error"] < 1e-10
-    assert phase.metrics["kl"] == pytest.approx(0, abs=1e-10)
+    assert trajectories.metrics["kl"] == pytest.approx(0, abs=1e-10)
     assert found["clip_fraction"] == 0
     assert found["approx_kl"] == pytest.approx(0, abs=1e-10)
 
 
 def test_temperature_divides_the_logits_of_policy_and_reference(base: Path, reward: Path) -> None:
-    networks = wide(base, reward)
-    _, _, phase = practice.sampled_phase(networks, count=3)
+    actor_critic = wide(base, reward)
+    _, _, trajectories = ppo_fixtures.sample_trajectories(actor_critic, count=3)
     plain = loading.load_policy(base, device="cpu", dtype=torch.float64)
-    for row, group in enumerate(one_each(phase)):
+    for row, group in enumerate(one_each(trajectories)):
         with torch.no_grad():
-            expected = practice.plain_log_probs(plain, group, temperature=0.7)
-        for said in (phase.log_probs, phase.reference_log_probs):
+            expected = ppo_fixtures.plain_log_probs(plain, group, temperature=0.7)
+        for said in (trajectories.log_probs, trajectories.reference_log_probs):
             torch.testing.assert_close(said[row, : len(expected)], expected, rtol=0, atol=1e-10)
 
 
 def test_values_are_whitened_nowhere_and_advantages_over_the_whole_batch(base: Path, reward: Path) -> None:
-    networks = wide(base, reward)
-    _, _, phase = practice.sampled_phase(networks, count=6)
-    assert not phase.mask.all()
-    gained = phase.advantages[phase.mask]
+    actor_critic = wide(base, reward)
+    _, _, trajectories = ppo_fixtures.sample_trajectories(actor_critic, count=6)
+    assert not trajectories.mask.all()
+    gained = trajectories.advantages[trajectories.mask]
     assert gained.mean().item() == pytest.approx(0, abs=1e-9)
     assert gained.std(correction=0).item() == pytest.approx(1, abs=1e-4)
-    assert phase.advantages[~phase.mask].abs().max() == 0
-    assert phase.returns[phase.mask].std() > 0.01
+    assert trajectories.advantages[~trajectories.mask].abs().max() == 0
+    assert trajectories.returns[trajectories.mask].std() > 0.01
 
 
 # ---- the text that is mixed in ---------------------------------------------------------------------------------------
 
 
-def mixed(ratio: float) -> MixedText:
+def mixed(ratio: float) -> PtxText:
     samples = [Group([5 + n], [[40 + n, 41 + n, 42 + n][: 1 + n % 3]]) for n in range(7)]
-    return MixedText(samples, seed=0, ratio=ratio)
+    return PtxText(samples, seed=0, ratio=ratio)
 
 
 @pytest.mark.parametrize("budget", [4096, 24])
@@ -172,15 +184,20 @@ def test_the_gradient_with_text_is_ppos_plus_gamma_times_the_language_models_in_
 ) -> None:
     seen = {}
     for coef in (0.0, 27.8):
-        networks = wide(base, reward, value_init="reward", ptx_coef=coef, ptx_ratio=1.5, max_tokens_per_forward=budget)
-        _, _, phase = practice.sampled_phase(networks, count=4)
-        found, listener = updates(networks, phase, text=mixed(1.5))
+        actor_critic = wide(
+            base, reward, value_init="reward", ptx_coef=coef, ptx_ratio=1.5, max_tokens_per_forward=budget
+        )
+        _, _, trajectories = ppo_fixtures.sample_trajectories(actor_critic, count=4)
+        found, listener = updates(actor_critic, trajectories, text=mixed(1.5))
         seen[coef] = dict(listener.seen)
         assert [name for name, _ in listener.seen] == ["policy", "value"]  # one step each
-    samples = mixed(1.5).take(0, 6)  # 4 episodes, 1.5 samples each
+    samples = mixed(1.5).between(0, 6)  # 4 episodes, 1.5 samples each
     tokens = sum(len(group.responses[0]) for group in samples)
-    loss = -sum((practice.plain_log_probs(networks.policy, group).sum() for group in samples), torch.zeros(())) / tokens
-    weights = networks.learning["policy"][1]
+    loss = (
+        -sum((ppo_fixtures.plain_log_probs(actor_critic.policy, group).sum() for group in samples), torch.zeros(()))
+        / tokens
+    )
+    weights = actor_critic.trained_weights["policy"][1]
     grads = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
     assert found["ptx_loss"] == pytest.approx(loss.item(), abs=1e-10)
     same(
@@ -193,17 +210,17 @@ def test_the_gradient_with_text_is_ppos_plus_gamma_times_the_language_models_in_
 
 def test_every_sample_of_the_text_is_read_before_one_comes_again() -> None:
     text = mixed(0.5)
-    taken = [text.beside(start, 4) for start in range(0, 28, 4)]
+    taken = [text.for_episodes(start, 4) for start in range(0, 28, 4)]
     assert [len(part) for part in taken] == [2] * 7
     first = [group.prompt[0] for part in taken for group in part][:7]
     assert sorted(first) == [5 + n for n in range(7)]
-    assert [len(mixed(0.3).beside(start, 1)) for start in range(10)] == [0, 0, 0, 1, 0, 0, 1, 0, 0, 1]
+    assert [len(mixed(0.3).for_episodes(start, 1)) for start in range(10)] == [0, 0, 0, 1, 0, 0, 1, 0, 0, 1]
 
 
 def test_demonstrations_can_be_the_text_and_the_loss_is_on_their_responses(base: Path, tmp_path: Path) -> None:
     tokenizer = loading.load_tokenizer(base)
-    settings = practice.settings(ptx_ratio=1.0)
-    text = MixedText.read(recipe_runs.demonstrations(tmp_path, count=3), tokenizer, settings=settings, max_length=64)
+    settings = ppo_fixtures.settings(ptx_ratio=1.0)
+    text = PtxText.read(recipe_runs.demonstrations(tmp_path, count=3), tokenizer, settings=settings, max_length=64)
     prompts = [
         tokenizer.apply_chat_template(recipe_runs.chat(f"say {n}"), add_generation_prompt=True, return_dict=False)
         for n in range(3)
@@ -212,8 +229,8 @@ def test_demonstrations_can_be_the_text_and_the_loss_is_on_their_responses(base:
         Group(prompt, [[*tokenizer("ab" * (n + 1))["input_ids"], tokenizer.eos_token_id]])
         for n, prompt in enumerate(prompts)
     ]
-    with pytest.raises(BadInput, match="there is no text to learn from"):
-        MixedText.read(recipe_runs.demonstrations(tmp_path, count=3), tokenizer, settings=settings, max_length=2)
+    with pytest.raises(BadInput, match="there is no text to train on"):
+        PtxText.read(recipe_runs.demonstrations(tmp_path, count=3), tokenizer, settings=settings, max_length=2)
 
 
 # ---- groups ----------------------------------------------------------------------------------------------------------
@@ -222,14 +239,14 @@ def test_demonstrations_can_be_the_text_and_the_loss_is_on_their_responses(base:
 @pytest.mark.parametrize("algorithm", ["ppo", "rloo", "grpo"])
 def test_a_prompt_computed_once_for_its_answers_changes_nothing(algorithm: str, base: Path, reward: Path) -> None:
     """The same phase with every answer beside a prompt of its own."""
-    networks = wide(base, reward, algorithm=algorithm, samples_per_prompt=4, value_init="head")
-    _, _, together = practice.sampled_phase(networks, count=2)
-    assert [len(bundle.episodes) for bundle in together.bundles] == [4, 4]
-    shared, listener = updates(networks, together)
-    apart = [trajectories.Bundle(group, range(row, row + 1)) for row, group in enumerate(one_each(together))]
-    alone: Any = Listener(networks)
-    fresh = type(together)(**vars(together) | {"bundles": apart})
-    found = learn(fresh, training=alone, networks=networks, text=None, step=1, steps=4, kl_coef=KL)
+    actor_critic = wide(base, reward, algorithm=algorithm, samples_per_prompt=4, value_init="head")
+    _, _, together = ppo_fixtures.sample_trajectories(actor_critic, count=2)
+    assert [len(prompt_group.rows) for prompt_group in together.prompt_groups] == [4, 4]
+    shared, listener = updates(actor_critic, together)
+    apart = [PromptGroup(group, range(row, row + 1)) for row, group in enumerate(one_each(together))]
+    alone: Any = Listener(actor_critic)
+    fresh = type(together)(**vars(together) | {"prompt_groups": apart})
+    found = ppo_update(fresh, training=alone, actor_critic=actor_critic, text=None, step=1, steps=4, kl_coef=KL)
     assert found == pytest.approx(shared, abs=1e-9)
     for (name, one), (_, other) in zip(listener.seen, alone.seen, strict=True):
         same(one, other, tolerance=1e-9)

@@ -13,8 +13,8 @@ from models_core.contract.run_folder import RunFolder
 from models_core.modeling import adapters, loading
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.packing import pack
-from models_core.rl.actor_critic import Networks
-from tests.models_core import practice, recipe_runs
+from models_core.rl.actor_critic import ActorCritic
+from tests.models_core import ppo_fixtures, recipe_runs
 from tests.models_core.recipe_runs import metrics, run
 from tests.models_core.tiny import make_tiny_model, make_tiny_tokenizer
 
@@ -41,9 +41,9 @@ def reward(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recipe_runs.make_reward_model(base, tmp_path_factory.mktemp("reward") / "model", seed=4)
 
 
-def weights_in_memory(of: Networks) -> int:
+def weights_in_memory(of: ActorCritic) -> int:
     """Numbers in all weights of the networks, those in one place once, LoRA's small ones and heads left out."""
-    models: list[Any] = [of.policy, of.reference, of.value, *(judge.model for judge in of.judges.members)]
+    models: list[Any] = [of.policy, of.reference, of.value, *(judge.model for judge in of.rewards.models.members)]
     found = {}
     for model in filter(None, models):
         for name, weight in trunk(model).named_parameters():
@@ -57,18 +57,20 @@ def test_every_plan_sees_the_same_first_phase(base: Path, reward: Path) -> None:
     for name, plan in PLANS.items():
         if plan.get("algorithm") == "rloo":
             continue
-        networks = practice.networks(base, reward, practice.settings(**plan))
-        answers, scores, phase = practice.sampled_phase(networks)
-        seen[name] = ([answer.ids for answer in answers], scores, phase)
-    ids, scores, phase = seen.pop("full")
-    assert phase.metrics["kl"] == pytest.approx(0, abs=1e-6)
+        actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(**plan))
+        answers, scores, trajectories = ppo_fixtures.sample_trajectories(actor_critic)
+        seen[name] = ([answer.ids for answer in answers], scores, trajectories)
+    ids, scores, trajectories = seen.pop("full")
+    assert trajectories.metrics["kl"] == pytest.approx(0, abs=1e-6)
     for name, (own_ids, own_scores, own) in seen.items():
         assert own_ids == ids, name
         torch.testing.assert_close(own_scores, scores, atol=1e-5, rtol=0, msg=name)
-        torch.testing.assert_close(own.log_probs, phase.log_probs, atol=1e-5, rtol=0, msg=name)
-        torch.testing.assert_close(own.reference_log_probs, phase.reference_log_probs, atol=1e-5, rtol=0, msg=name)
+        torch.testing.assert_close(own.log_probs, trajectories.log_probs, atol=1e-5, rtol=0, msg=name)
+        torch.testing.assert_close(
+            own.reference_log_probs, trajectories.reference_log_probs, atol=1e-5, rtol=0, msg=name
+        )
         for measure in ("reward", "kl", "entropy", "length", "eos_rate"):
-            assert own.metrics[measure] == pytest.approx(phase.metrics[measure], abs=1e-5), (name, measure)
+            assert own.metrics[measure] == pytest.approx(trajectories.metrics[measure], abs=1e-5), (name, measure)
 
 
 def test_sharing_halves_the_weights_in_memory(base: Path, reward: Path) -> None:
@@ -76,76 +78,81 @@ def test_sharing_halves_the_weights_in_memory(base: Path, reward: Path) -> None:
         weight.numel() for weight in trunk(loading.load_policy(base, device="cpu", dtype=torch.float32)).parameters()
     )
     counts = {
-        name: weights_in_memory(practice.networks(base, reward, practice.settings(**PLANS[name])))
+        name: weights_in_memory(ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(**PLANS[name])))
         for name in ("one trunk", "own value model", "LoRA, all apart", "full")
     }
     assert counts == {"one trunk": 2 * one, "own value model": 2 * one, "LoRA, all apart": 4 * one, "full": 4 * one}
 
 
 def test_a_shared_trunk_says_in_one_pass_what_it_says_in_two(base: Path, reward: Path) -> None:
-    networks = practice.networks(base, reward, practice.settings(value_init="head", temperature=0.7))
-    practice.shake(networks.policy)
-    _, _, phase = practice.sampled_phase(networks)
-    packed = pack([bundle.group for bundle in phase.bundles])
+    actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(value_init="head", temperature=0.7))
+    ppo_fixtures.shake(actor_critic.policy)
+    _, _, trajectories = ppo_fixtures.sample_trajectories(actor_critic)
+    packed = pack([prompt_group.group for prompt_group in trajectories.prompt_groups])
     with torch.no_grad():
-        log_probs, values = networks.log_probs_and_values(packed)
-        torch.testing.assert_close(log_probs, networks.log_probs(packed))
-        torch.testing.assert_close(values, networks.values(packed))
-        group = phase.bundles[3].group
-        by_hand = networks.policy.score(practice.plain_states(trunk(networks.policy), group)).squeeze(-1)
-    torch.testing.assert_close(phase.values[3][phase.mask[3]], by_hand, atol=1e-5, rtol=1e-5)
+        log_probs, values = actor_critic.log_probs_and_values(packed)
+        torch.testing.assert_close(log_probs, actor_critic.log_probs(packed))
+        torch.testing.assert_close(values, actor_critic.values(packed))
+        group = trajectories.prompt_groups[3].group
+        by_hand = actor_critic.policy.score(ppo_fixtures.plain_states(trunk(actor_critic.policy), group)).squeeze(-1)
+    torch.testing.assert_close(trajectories.values[3][trajectories.mask[3]], by_hand, atol=1e-5, rtol=1e-5)
     assert values.abs().max() > 0.01
 
 
 def test_an_own_value_model_starts_from_the_reward_model_and_its_scale(base: Path, reward: Path) -> None:
     for plan in ("own value model", "LoRA, all apart", "full"):
-        networks = practice.networks(base, reward, practice.settings(**PLANS[plan]))
-        _, _, phase = practice.sampled_phase(networks)
+        actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(**PLANS[plan]))
+        _, _, trajectories = ppo_fixtures.sample_trajectories(actor_critic)
         judge = loading.load_reward_model(reward, device="cpu", dtype=torch.float32)
-        group = phase.bundles[2].group
+        group = trajectories.prompt_groups[2].group
         with torch.no_grad():
-            by_hand = judge.score(practice.plain_states(trunk(judge), group)).squeeze(-1)
-        torch.testing.assert_close(phase.values[2][phase.mask[2]], by_hand, atol=1e-5, rtol=1e-5, msg=plan)
+            by_hand = judge.score(ppo_fixtures.plain_states(trunk(judge), group)).squeeze(-1)
+        torch.testing.assert_close(
+            trajectories.values[2][trajectories.mask[2]], by_hand, atol=1e-5, rtol=1e-5, msg=plan
+        )
 
 
 def test_the_reference_and_the_reward_model_stand_still_while_others_learn(base: Path, reward: Path) -> None:
     for name in ("one trunk", "own value model", "LoRA, all apart", "full"):
-        networks = practice.networks(base, reward, practice.settings(**PLANS[name]))
-        _, before, phase = practice.sampled_phase(networks)
-        for model, _ in networks.learning.values():
-            practice.shake(model)
-        groups = [bundle.group for bundle in phase.bundles]
+        actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(**PLANS[name]))
+        _, before, trajectories = ppo_fixtures.sample_trajectories(actor_critic)
+        for model, _ in actor_critic.trained_weights.values():
+            ppo_fixtures.shake(model)
+        groups = [prompt_group.group for prompt_group in trajectories.prompt_groups]
         with torch.no_grad():
-            after = networks.reference_log_probs(pack(groups))
-            moved = networks.log_probs(pack(groups))
-        expected = phase.reference_log_probs[phase.mask]
+            after = actor_critic.reference_log_probs(pack(groups))
+            moved = actor_critic.log_probs(pack(groups))
+        expected = trajectories.reference_log_probs[trajectories.mask]
         torch.testing.assert_close(after, expected, atol=1e-5, rtol=0, msg=name)
         assert (moved - expected).abs().max() > 0.01, name
-        again = networks.opinions(groups, [()] * len(groups)).mean(1)
+        again = actor_critic.rewards.score_groups(groups, [()] * len(groups)).mean(1)
         torch.testing.assert_close(again, before, atol=1e-5, rtol=0, msg=name)
 
 
 def test_by_default_lora_takes_one_trunk_and_full_starts_values_from_the_reward_model(
     base: Path, reward: Path, tmp_path: Path
 ) -> None:
-    lora = practice.networks(base, reward, practice.settings())
+    lora = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings())
     assert lora.value is lora.policy
     assert lora.reference is lora.policy
     assert loading.head(lora.value).weight.abs().max() == 0
     foreign = recipe_runs.make_reward_model(another_vocabulary(tmp_path / "words"), tmp_path / "foreign")
-    without = practice.networks(base, foreign, practice.settings(method="full"))
+    without = ppo_fixtures.actor_critic(base, foreign, ppo_fixtures.settings(method="full"))
     assert without.value is not without.policy  # what reads other tokens cannot say what the policy's are worth
     assert loading.head(without.value).weight.abs().max() == 0
-    full = practice.networks(base, reward, practice.settings(method="full"))
+    full = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(method="full"))
     assert loading.head(full.value).weight.abs().max() > 0
-    assert len({id(model) for model in (full.policy, full.reference, full.value, full.judges.members[0].model)}) == 4
+    assert (
+        len({id(model) for model in (full.policy, full.reference, full.value, full.rewards.models.members[0].model)})
+        == 4
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["rloo", "grpo"])
 def test_group_baselines_have_no_value_model(algorithm: str, base: Path, reward: Path) -> None:
-    networks = practice.networks(base, reward, practice.settings(algorithm=algorithm))
-    assert networks.value is None
-    assert set(networks.learning) == {"policy"}
+    actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(algorithm=algorithm))
+    assert actor_critic.value is None
+    assert set(actor_critic.trained_weights) == {"policy"}
 
 
 def test_a_policy_is_saved_without_its_value_head(base: Path, reward: Path, tmp_path: Path) -> None:
@@ -159,12 +166,12 @@ def test_a_policy_is_saved_without_its_value_head(base: Path, reward: Path, tmp_
 
 def test_a_later_round_measures_from_the_sft_model_it_names(base: Path, reward: Path, tmp_path: Path) -> None:
     """A folder by two names is one model: no second copy is loaded for it."""
-    same = practice.networks(base, reward, practice.settings(), reference=base / ".." / base.name)
+    same = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(), reference=base / ".." / base.name)
     assert same.reference is same.policy
     other = make_tiny_model(tmp_path / "other", seed=9)
-    networks = practice.networks(base, reward, practice.settings(), reference=other)
-    assert networks.reference is not networks.policy
-    assert practice.sampled_phase(networks)[2].metrics["kl"] > 0.05
+    actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(), reference=other)
+    assert actor_critic.reference is not actor_critic.policy
+    assert ppo_fixtures.sample_trajectories(actor_critic)[2].metrics["kl"] > 0.05
 
 
 # ---- what cannot be --------------------------------------------------------------------------------------------------
@@ -206,8 +213,8 @@ def test_policy_and_reward_may_differ_in_size_family_and_tokenizer(
     folder = another_vocabulary(tmp_path / "words") if kind == "qwen" else tmp_path / "gpt2"
     make_tiny_model(folder, kind=kind) if kind == "gpt2" else None
     foreign = recipe_runs.make_reward_model(folder, tmp_path / "reward", seed=2)
-    networks = practice.networks(base, foreign, practice.settings(method=method))
-    answers, scores, _ = practice.sampled_phase(networks, count=4)
+    actor_critic = ppo_fixtures.actor_critic(base, foreign, ppo_fixtures.settings(method=method))
+    answers, scores, _ = ppo_fixtures.sample_trajectories(actor_critic, count=4)
     judge = loading.load_reward_model(foreign, device="cpu", dtype=torch.float32)
     tokenizer = loading.load_tokenizer(foreign)
     for answer, score in zip(answers, scores, strict=True):
@@ -228,12 +235,12 @@ def test_policy_and_reward_may_differ_in_size_family_and_tokenizer(
 
 
 def test_lora_switched_off_is_the_base_to_the_bit(base: Path, reward: Path) -> None:
-    networks = practice.networks(base, reward, practice.settings())
-    _, _, phase = practice.sampled_phase(networks)
-    groups = [bundle.group for bundle in phase.bundles]
-    practice.shake(networks.policy)
+    actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings())
+    _, _, trajectories = ppo_fixtures.sample_trajectories(actor_critic)
+    groups = [prompt_group.group for prompt_group in trajectories.prompt_groups]
+    ppo_fixtures.shake(actor_critic.policy)
     plain = loading.load_policy(base, device="cpu", dtype=torch.float32)
-    with torch.no_grad(), adapters.adapter_off(networks.policy):
-        off = torch.cat([practice.plain_log_probs(networks.policy, group) for group in groups])
-        expected = torch.cat([practice.plain_log_probs(plain, group) for group in groups])
+    with torch.no_grad(), adapters.adapter_off(actor_critic.policy):
+        off = torch.cat([ppo_fixtures.plain_log_probs(actor_critic.policy, group) for group in groups])
+        expected = torch.cat([ppo_fixtures.plain_log_probs(plain, group) for group in groups])
     assert torch.equal(off, expected)

@@ -66,25 +66,25 @@ def test_what_was_learned_before_stays_known_when_a_reward_model_is_trained_on(
 @pytest.mark.parametrize(("choice", "kept"), [("skip", 2), ("keep", 5)])
 def test_prompts_that_were_learned_from_are_left_out_and_counted(choice: str, kept: int, trained: Path) -> None:
     given = [prompt(text) for text in ("say 0", "other", "say 3", "say  3", "more")]
-    found, seen = prompts.unseen(given, rewards=[str(trained)], settings=PPOConfig(reward_train_overlap=choice))
+    found, seen = prompts.drop_trained(given, rewards=[str(trained)], settings=PPOConfig(reward_train_overlap=choice))
     assert (len(found), seen) == (kept, 3)
     assert [each.id for each in found if not each.id.startswith("say")] == ["other", "more"]
 
 
 def test_they_can_be_refused_and_are_where_nothing_is_left(trained: Path) -> None:
     with pytest.raises(BadInput, match="1 of 2 prompts are among those the reward model was trained on"):
-        prompts.unseen(
+        prompts.drop_trained(
             [prompt("say 1"), prompt("x")], rewards=[str(trained)], settings=PPOConfig(reward_train_overlap="refuse")
         )
     with pytest.raises(BadInput, match="All 1 prompts are among those"):
-        prompts.unseen([prompt("say 1")], rewards=[str(trained)], settings=PPOConfig())
+        prompts.drop_trained([prompt("say 1")], rewards=[str(trained)], settings=PPOConfig())
 
 
 def test_of_several_reward_models_each_ones_prompts_are_known(tiny: Path, trained: Path, tmp_path: Path) -> None:
     stranger = recipe_runs.make_reward_model(tiny, tmp_path / "stranger")
     names = [str(stranger), str(trained)]
     assert trained_prompts.read(stranger) == frozenset()
-    assert prompts.unseen([prompt("say 1"), prompt("x")], rewards=names, settings=PPOConfig())[1] == 1
+    assert prompts.drop_trained([prompt("say 1"), prompt("x")], rewards=names, settings=PPOConfig())[1] == 1
 
 
 def test_a_run_says_how_many_it_left_out(
@@ -94,7 +94,7 @@ def test_a_run_says_how_many_it_left_out(
     data = recipe_runs.write(tmp_path / "prompts.jsonl", rows)
     result = run("ppo", tmp_path / "run", SHORT, model=str(tiny), reward=str(trained), data=data)
     assert (result["prompts"], result["reward_train_overlap"]) == (5, 3)
-    assert "3 of 8 prompts are among those the reward model was trained on, and are left out." in capfd.readouterr().err
+    assert "3 of 8 prompts are among those the reward model was trained on, and are skipped." in capfd.readouterr().err
 
 
 def test_what_a_policy_is_measured_on_is_unknown_to_its_reward_model(
@@ -104,12 +104,12 @@ def test_what_a_policy_is_measured_on_is_unknown_to_its_reward_model(
     given: dict[str, Any] = {"model": str(tiny), "reward": str(trained), "data": recipe_runs.prompts(tmp_path)}
     measured_on = recipe_runs.write(tmp_path / "eval.jsonl", rows)
     run("ppo", tmp_path / "run", SHORT, evaluation=measured_on, **given)
-    said = "2 of 5 prompts to measure on are among those the reward model was trained on, and are left out."
+    said = "2 of 5 evaluation prompts are among those the reward model was trained on, and are skipped."
     assert said in capfd.readouterr().err
     shown = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["id"] for row in shown} == {"2", "3", "4"}
     all_known = recipe_runs.write(tmp_path / "known.jsonl", rows[:2])
-    with pytest.raises(BadInput, match=r"All 2 prompts to measure on \(--eval\) are among those"):
+    with pytest.raises(BadInput, match=r"All 2 evaluation prompts \(--eval\) are among those"):
         run("ppo", tmp_path / "refused", SHORT, evaluation=all_known, **given)
     assert not (tmp_path / "refused").exists()
     kept = run("ppo", tmp_path / "kept", SHORT | {"reward_train_overlap": "keep"}, evaluation=all_known, **given)
@@ -119,11 +119,11 @@ def test_what_a_policy_is_measured_on_is_unknown_to_its_reward_model(
 # ---- length --------------------------------------------------------------------------------------------------------
 
 
-def encoded(tiny: Path, texts: list[str], **values: Any) -> prompts.Practice:
+def encoded(tiny: Path, texts: list[str], **values: Any) -> prompts.EncodedPrompts:
     tokenizer = loading.load_tokenizer(tiny)
     policy = loading.load_policy(tiny, device="cpu", dtype=recipe_runs.torch.float32)
     settings = PPOConfig(max_length=64, max_new_tokens=8, **values)
-    return prompts.encoded([prompt(text) for text in texts], policy=policy, tokenizer=tokenizer, settings=settings)
+    return prompts.encode([prompt(text) for text in texts], policy=policy, tokenizer=tokenizer, settings=settings)
 
 
 def test_long_prompts_are_cut_from_the_left_left_out_or_refused(tiny: Path) -> None:
@@ -135,7 +135,7 @@ def test_long_prompts_are_cut_from_the_left_left_out_or_refused(tiny: Path) -> N
     skipped = encoded(tiny, texts, long_prompts="skip")
     assert [each.id for each in skipped.prompts] == ["short"]
     assert skipped.counts == {"too_long_prompts": 1}
-    with pytest.raises(BadInput, match="is longer than the 56 tokens that fit beside an answer"):
+    with pytest.raises(BadInput, match="is longer than the 56 tokens that fit beside a response"):
         encoded(tiny, texts, long_prompts="refuse")
 
 
@@ -149,21 +149,21 @@ def test_prompts_that_are_all_too_long_end_the_run_with_the_reason(tiny: Path, t
     assert not (tmp_path / "run").exists()
 
 
-# ---- phases --------------------------------------------------------------------------------------------------------
+# ---- rollout iterations ----------------------------------------------------------------------------------------------
 
 
-def test_phases_go_through_all_prompts_before_one_comes_again() -> None:
-    plan = prompts.phases(6, settings=PPOConfig(episodes=15, batch_size=4))
-    assert [len(phase) for phase in plan] == [4, 4, 4, 3]
-    rows = [row for phase in plan for row in phase]
+def test_iterations_go_through_all_prompts_before_one_comes_again() -> None:
+    plan = prompts.rollout_batches(6, settings=PPOConfig(episodes=15, batch_size=4))
+    assert [len(batch) for batch in plan] == [4, 4, 4, 3]
+    rows = [row for batch in plan for row in batch]
     assert sorted(rows[:6]) == sorted(rows[6:12]) == list(range(6))
-    assert prompts.phases(6, settings=PPOConfig(episodes=15, batch_size=4, seed=1)) != plan
+    assert prompts.rollout_batches(6, settings=PPOConfig(episodes=15, batch_size=4, seed=1)) != plan
 
 
 def test_groups_are_whole_and_count_as_episodes() -> None:
-    plan = prompts.phases(6, settings=PPOConfig(algorithm="rloo", episodes=30, batch_size=12))
-    assert [len(phase) for phase in plan] == [3, 3, 2]  # 8 prompts, 4 answers each
+    plan = prompts.rollout_batches(6, settings=PPOConfig(algorithm="rloo", episodes=30, batch_size=12))
+    assert [len(batch) for batch in plan] == [3, 3, 2]  # 8 prompts, 4 answers each
     with pytest.raises(BadInput, match=r"batch_size \(10\) must be a multiple of samples_per_prompt \(4\)"):
-        prompts.phases(6, settings=PPOConfig(algorithm="grpo", batch_size=10))
-    with pytest.raises(BadInput, match="algorithm=rloo compares the answers to a prompt"):
-        prompts.phases(6, settings=PPOConfig(algorithm="rloo", samples_per_prompt=1))
+        prompts.rollout_batches(6, settings=PPOConfig(algorithm="grpo", batch_size=10))
+    with pytest.raises(BadInput, match="algorithm=rloo compares the responses to a prompt"):
+        prompts.rollout_batches(6, settings=PPOConfig(algorithm="rloo", samples_per_prompt=1))

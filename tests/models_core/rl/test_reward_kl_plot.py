@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from models_core.rl import reward_kl_plot
-from models_core.rl.reward_kl_plot import Frontier, Point
+from models_core.rl.reward_kl_plot import Point, RewardKLPoints
 
 ROWS = [
     {"step": 0, "eval_kl": -0.01, "eval_score": 0.5},
@@ -20,12 +20,12 @@ ROWS = [
 def test_points_are_those_of_the_metrics(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS) + '{"step": 3, "kl"')
-    assert reward_kl_plot.read(path) == Frontier([Point(2.0, 1.0)], [Point(0.0, 0.5), Point(4.0, 2.5)])
-    assert reward_kl_plot.read(tmp_path / "none") == Frontier([], [])
+    assert reward_kl_plot.read(path) == RewardKLPoints([Point(2.0, 1.0)], [Point(0.0, 0.5), Point(4.0, 2.5)])
+    assert reward_kl_plot.read(tmp_path / "none") == RewardKLPoints([], [])
 
 
 def test_the_picture_puts_each_point_in_its_place():
-    drawn = reward_kl_plot.svg(Frontier([Point(2.0, 1.0)], [Point(0.0, 0.0), Point(4.0, 2.0)]))
+    drawn = reward_kl_plot.svg(RewardKLPoints([Point(2.0, 1.0)], [Point(0.0, 0.0), Point(4.0, 2.0)]))
     ElementTree.fromstring(drawn)
     dots = [tuple(map(float, found)) for found in re.findall(r'<circle class="\w+" cx="([\d.]+)" cy="([\d.]+)"', drawn)]
     middle, first, last = dots
@@ -49,5 +49,9 @@ def test_axes_are_numbered_in_round_steps(low, high, ticks):
 
 
 def test_a_run_without_points_or_with_one_is_drawn_too():
-    for found in (Frontier([], []), Frontier([Point(0.0, 3.0)], []), Frontier([], [Point(1.0, -2.0)])):
+    for found in (
+        RewardKLPoints([], []),
+        RewardKLPoints([Point(0.0, 3.0)], []),
+        RewardKLPoints([], [Point(1.0, -2.0)]),
+    ):
         ElementTree.fromstring(reward_kl_plot.svg(found))

@@ -1,4 +1,4 @@
-"""The sampler's own log-probabilities and values in the place of a pass of the policy: only where they are the same."""
+"""Reuse of the sampler's log-probabilities and values: only where they equal those of a forward pass."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +12,9 @@ from models_core.contract.stopping import StopSignal
 from models_core.generation import generate
 from models_core.generation.generate import Sample
 from models_core.rl import rollouts, trajectories
-from models_core.rl.actor_critic import Networks
-from models_core.rl.rollout_logprobs import TOLERANCES, Comparison, Difference, Sampler
-from tests.models_core import practice, recipe_runs
+from models_core.rl.actor_critic import ActorCritic
+from models_core.rl.rollout_logprobs import TOLERANCES, DifferenceStats, LogprobComparison, RolloutLogprobCheck
+from tests.models_core import ppo_fixtures, recipe_runs
 from tests.models_core.recipe_runs import metrics, run, weights
 from tests.models_core.tiny import make_tiny_model
 
@@ -42,15 +42,15 @@ def given(base: Path, reward: Path, tmp_path: Path) -> dict[str, Any]:
     return {"model": str(base), "reward": str(reward), "data": recipe_runs.prompts(tmp_path)}
 
 
-def learned(base: Path, reward: Path, **values: Any) -> Networks:
-    """Networks that have learned something, the value head too, and whose answers may end."""
+def learned(base: Path, reward: Path, **values: Any) -> ActorCritic:
+    """Models moved from their start, the value head too, whose responses may end by EOS."""
     dtype = torch.float64 if "gpt2" in str(base) else torch.float32
-    chosen = practice.settings(**{"samples_per_prompt": 2, "temperature": 0.7, "batch_size": 6} | values)
-    of = practice.networks(base, reward, chosen, dtype=dtype)
+    chosen = ppo_fixtures.settings(**{"samples_per_prompt": 2, "temperature": 0.7, "batch_size": 6} | values)
+    of = ppo_fixtures.actor_critic(base, reward, chosen, dtype=dtype)
     for model in filter(None, (of.policy, of.value)):
         model.to(dtype)
-        practice.shake(model)
-    return replace(of, judges=replace(of.judges, stop_ids=ENDS))
+        ppo_fixtures.shake(model)
+    return replace(of, rewards=replace(of.rewards, stop_ids=ENDS))
 
 
 PLANS: dict[str, dict[str, Any]] = {
@@ -65,30 +65,31 @@ PLANS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_what_the_sampler_tells_is_what_the_policy_says(plan: str, base: Path, reward: Path) -> None:
+def test_reused_log_probabilities_are_those_of_a_forward_pass(plan: str, base: Path, reward: Path) -> None:
     """Of every token, EOS too, and of the first, whose state is the prompt's last; in batches of their own order."""
     of = learned(base, reward, **PLANS[plan])
-    sampled = rollouts.answers(of, practice.practice(of), list(range(8)), seed=3, stop=StopSignal())
-    ended = rollouts.ended(sampled)
+    sampled = rollouts.sample_rollouts(of, ppo_fixtures.encoded_prompts(of), list(range(8)), seed=3, stop=StopSignal())
+    ended = rollouts.ended_by_eos(sampled)
     assert 0 < ended.sum() < len(ended)
     scores = torch.arange(len(sampled)) / 7
     groups = [answer.group for answer in sampled]
-    common: dict[str, Any] = {"networks": of, "kl_coef": 0.1, "samples": 2}
-    asked = trajectories.measure(groups, scores, ended, **common)
-    told = trajectories.measure(groups, scores, ended, **common, told=told_of(of, sampled))
-    tolerance = 1e-9 if asked.log_probs.dtype == torch.float64 else 2e-5
-    assert torch.equal(told.mask, asked.mask)
+    common: dict[str, Any] = {"actor_critic": of, "kl_coef": 0.1, "group_size": 2}
+    recomputed = trajectories.compute_advantages(groups, scores, ended, **common)
+    reused = trajectories.compute_advantages(groups, scores, ended, **common, reused=reused_logprobs(of, sampled))
+    tolerance = 1e-9 if recomputed.log_probs.dtype == torch.float64 else 2e-5
+    assert torch.equal(reused.mask, recomputed.mask)
     for name in ("log_probs", "values", "reference_log_probs", "advantages", "returns"):
-        one, other = getattr(told, name), getattr(asked, name)
+        one, other = getattr(reused, name), getattr(recomputed, name)
         torch.testing.assert_close(one, other, rtol=0, atol=10 * tolerance if name == "advantages" else tolerance)
         assert one.dtype == other.dtype
-    assert (asked.values.abs().max() > 0.01) == (of.value is not None)
-    assert told.metrics == pytest.approx(asked.metrics, abs=100 * tolerance)
+    assert (recomputed.values.abs().max() > 0.01) == (of.value is not None)
+    assert reused.metrics == pytest.approx(recomputed.metrics, abs=100 * tolerance)
 
 
-def told_of(of: Networks, sampled: Any) -> Any:
-    trusting = Sampler(of, {"is_trusted": True})
-    return trusting.told(sampled)
+def reused_logprobs(of: ActorCritic, sampled: Any) -> Any:
+    check = RolloutLogprobCheck(of)
+    check.load_state_dict({"enabled": True})
+    return check.reused_logprobs(sampled)
 
 
 # ---- whole runs ------------------------------------------------------------------------------------------------------
@@ -96,59 +97,59 @@ def told_of(of: Networks, sampled: Any) -> Any:
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Counts of the passes in which a policy is asked about episodes it learns nothing from, one a pass."""
+    """Responses of each forward pass of the policy without gradients."""
     found: list[int] = []
-    plain = Networks.log_probs_and_values
+    plain = ActorCritic.log_probs_and_values
 
-    def counting(self: Networks, packed: Any) -> Any:
+    def counting(self: ActorCritic, packed: Any) -> Any:
         if not torch.is_grad_enabled():
             found.append(len(packed.response_sizes))
         return plain(self, packed)
 
-    monkeypatch.setattr(Networks, "log_probs_and_values", counting)
+    monkeypatch.setattr(ActorCritic, "log_probs_and_values", counting)
     return found
 
 
 @pytest.mark.parametrize("plan", ["head", "own value model", "rloo", "full, head"])
-def test_a_run_that_takes_its_word_makes_the_same_policy(
+def test_a_run_that_reuses_log_probabilities_makes_the_same_policy(
     plan: str, given: dict[str, Any], tmp_path: Path, passes: list[int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     values = RUN | PLANS[plan]
-    asking = run("ppo", tmp_path / "asking", values | {"sampler_log_probs": "recompute"}, **given)
+    recomputed = run("ppo", tmp_path / "recomputed", values | {"sampler_log_probs": "recompute"}, **given)
     assert sum(passes) == 32
     assert "sampler" not in capfd.readouterr().err
     passes.clear()
-    trusting = run("ppo", tmp_path / "trusting", values, **given)
-    assert sum(passes) == 8  # the first phase alone
-    assert "The sampler's log-probabilities stand in for a pass of the policy; they differ" in capfd.readouterr().err
-    assert (asking["sampler_log_probs"], trusting["sampler_log_probs"]) == ("recomputed", "reused")
-    one, other = weights(tmp_path / "asking"), weights(tmp_path / "trusting")
+    reused = run("ppo", tmp_path / "reused", values, **given)
+    assert sum(passes) == 8  # the first iteration alone
+    assert "The sampler's log-probabilities are reused: they differ" in capfd.readouterr().err
+    assert (recomputed["sampler_log_probs"], reused["sampler_log_probs"]) == ("recomputed", "reused")
+    one, other = weights(tmp_path / "recomputed"), weights(tmp_path / "reused")
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=0, atol=2e-6, msg=name)
-    first, *later = metrics(tmp_path / "trusting")
+    first, *later = metrics(tmp_path / "reused")
     assert 0 < first["sampler_error"] < 1e-4
     assert abs(first["sampler_bias"]) < first["sampler_error"]
     assert not any("sampler_error" in row for row in later)
-    for row, expected in zip([first, *later], metrics(tmp_path / "asking"), strict=True):
+    for row, expected in zip([first, *later], metrics(tmp_path / "recomputed"), strict=True):
         assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-4, rel=1e-4)
 
 
-Lie = Callable[[Sample], Sample]
+Falsify = Callable[[Sample], Sample]
 
 
-def lying(monkeypatch: pytest.MonkeyPatch, lie: Lie, *, since: int = 1) -> None:
-    """From phase `since` on the sampler tells something else than what it knew."""
-    plain, phases = generate.sample, []
+def falsify(monkeypatch: pytest.MonkeyPatch, change: Falsify, *, since: int = 1) -> None:
+    """From iteration `since` on the sampler notes wrong numbers."""
+    plain, iterations = generate.sample, []
 
     def sample(*given: Any, **more: Any) -> Any:
-        phases.append(more["seed"])
+        iterations.append(more["seed"])
         found = plain(*given, **more)
-        return [[lie(answer) for answer in own] for own in found] if len(set(phases)) >= since else found
+        return [[change(answer) for answer in own] for own in found] if len(set(iterations)) >= since else found
 
     monkeypatch.setattr(generate, "sample", sample)
 
 
-LIES: dict[str, Lie] = {
+ERRORS: dict[str, Falsify] = {
     "a little": lambda answer: replace(answer, logprobs=tuple(each + 2e-5 for each in answer.logprobs)),
     "of one": lambda answer: replace(answer, logprobs=(*answer.logprobs[:-1], answer.logprobs[-1] - 0.01)),
     "no number": lambda answer: replace(answer, logprobs=(float("nan"), *answer.logprobs[1:])),
@@ -157,43 +158,46 @@ LIES: dict[str, Lie] = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_sampler_that_lies_is_found_out_before_anything_is_learned(
-    lie: str, given: dict[str, Any], tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("error", ERRORS)
+def test_wrong_log_probabilities_are_noticed_before_the_first_update(
+    error: str, given: dict[str, Any], tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     values = RUN | {"episodes": 16, "eval_every": 0}
-    run("ppo", tmp_path / "asking", values | {"sampler_log_probs": "recompute"}, **given)
+    run("ppo", tmp_path / "recomputed", values | {"sampler_log_probs": "recompute"}, **given)
     passes.clear()
-    lying(monkeypatch, LIES[lie])
-    result = run("ppo", tmp_path / "lied", values, **given)
+    falsify(monkeypatch, ERRORS[error])
+    result = run("ppo", tmp_path / "wrong", values, **given)
     assert sum(passes) == 16
     assert result["sampler_log_probs"] == "recomputed"
-    assert "The sampler's log-probabilities are not used: the policy is asked again" in capfd.readouterr().err
-    one, other = weights(tmp_path / "asking"), weights(tmp_path / "lied")
+    assert (
+        "The sampler's log-probabilities are not reused, every iteration runs the policy again"
+        in capfd.readouterr().err
+    )
+    one, other = weights(tmp_path / "recomputed"), weights(tmp_path / "wrong")
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_one_that_begins_to_lie_is_taken_at_its_word_once(
+def test_log_probabilities_that_become_wrong_are_reused_once(
     given: dict[str, Any], tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    lying(monkeypatch, LIES["of one"], since=4)  # the watched prompts' first answers, and three phases
+    falsify(monkeypatch, ERRORS["of one"], since=4)  # the evaluation before the first step, and three iterations
     result = run("ppo", tmp_path / "run", RUN | {"episodes": 40}, **given)
     said = capfd.readouterr().err
-    assert "stand in for a pass of the policy" in said
-    assert "are not used any more: they differ from the policy's by" in said
+    assert "log-probabilities are reused" in said
+    assert "are no longer reused: they differ from the policy's by" in said
     assert result["sampler_log_probs"] == "recomputed"
     caught = [row["step"] for row in metrics(tmp_path / "run") if row.get("sampler_error", 0) > 0.005]
     assert caught == [3]
-    assert sum(passes) == 8 + 16  # the first phase, and all after the third
+    assert sum(passes) == 8 + 16  # the first iteration, and all after the third
 
 
 # ---- the test itself -------------------------------------------------------------------------------------------------
 
 
-def difference(apart: torch.Tensor) -> Difference:
-    found = Difference()
+def difference(apart: torch.Tensor) -> DifferenceStats:
+    found = DifferenceStats()
     for part in apart.split(100):
         found.add(part)
     return found
@@ -201,8 +205,8 @@ def difference(apart: torch.Tensor) -> Difference:
 
 def compared(log_probs: torch.Tensor, values: torch.Tensor | None = None) -> bool:
     """Whether differences of these sizes are within the tolerance of bf16."""
-    comparison, zeros = Comparison(), torch.zeros(len(log_probs))
-    comparison.add(log_probs=log_probs, told_log_probs=zeros, values=values, told_values=zeros)
+    comparison, zeros = LogprobComparison(), torch.zeros(len(log_probs))
+    comparison.add(log_probs=log_probs, rollout_log_probs=zeros, values=values, rollout_values=zeros)
     return comparison.is_within(TOLERANCES[torch.bfloat16])
 
 
@@ -231,10 +235,13 @@ def test_values_may_be_shifted_by_more(shift: float, is_right: bool) -> None:
 
 
 def test_a_large_value_may_differ_by_more() -> None:
-    comparison = Comparison()
+    comparison = LogprobComparison()
     equal = torch.zeros(2)
     comparison.add(
-        log_probs=equal, told_log_probs=equal, values=torch.tensor([50.0, 0.5]), told_values=torch.tensor([49.0, 0.25])
+        log_probs=equal,
+        rollout_log_probs=equal,
+        values=torch.tensor([50.0, 0.5]),
+        rollout_values=torch.tensor([49.0, 0.25]),
     )
     assert comparison.values.largest == pytest.approx(0.25)
     assert comparison.metrics["sampler_value_error"] == pytest.approx(0.25)

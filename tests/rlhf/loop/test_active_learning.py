@@ -17,7 +17,7 @@ from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.models import AuditEvent, Project, Snapshot, Task
 from models_core.modeling import heads, loading
-from models_core.modeling.scorer import Scorer
+from models_core.rl.rewards.reward_models import RewardModels
 from rlhf import tasks
 from rlhf.loop import active_learning, loop, versions
 from rlhf.models import LoopPolicy, ModelVersion, TaskChoice, TrainingRun
@@ -39,8 +39,8 @@ def ensemble_folder(tiny_model: Path) -> Path:
     """Three random heads on a random trunk, in the data folder."""
     folder = tiny_model.with_name("ensemble")
     model = loading.new_reward_model(tiny_model, device="cpu", dtype=torch.float32, seed=1, head_count=3)
-    heads.settle(model)
-    heads.level(model, shifts=[0.0, 1.0, 2.0], scale=0.5)
+    heads.average(model)
+    heads.calibrate(model, shifts=[0.0, 1.0, 2.0], scale=0.5)
     loading.save_reward_model(folder, model, loading.load_tokenizer(tiny_model), reward_shift=1.0, reward_scale=0.5)
     return folder
 
@@ -95,12 +95,14 @@ def test_a_run_puts_the_queue_in_the_order_of_disagreement(
     assert order_of(free) == sorted(free, key=lambda pk: -chosen[pk].disagreement)
     assert [chosen[pk].place for pk in order_of(free)] == list(range(1, len(free) + 1))
     # Against the heads themselves, asked here.
-    scorer = Scorer(
+    reward_models = RewardModels.load(
         str(ensemble_folder), device=torch.device("cpu"), dtype=torch.float32, max_length=1024, budget=10_000
     )
     for task in made[:6]:
         if task.pk in free:
-            ((*opinions,),) = scorer.opinions([(task.prompt.messages, [r.text for r in task.responses.order_by("pk")])])
+            ((*opinions,),) = reward_models.head_scores(
+                [(task.prompt.messages, [r.text for r in task.responses.order_by("pk")])]
+            )
             assert chosen[task.pk].disagreement == pytest.approx(heads.disagreement(torch.stack(opinions)), rel=1e-3)
     # The others are where they were, and the same places are taken as before.
     now = {task.pk: Task.objects.get(pk=task.pk).position for task in made}

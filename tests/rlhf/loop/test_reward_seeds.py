@@ -15,7 +15,7 @@ from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.models import Snapshot
 from models_core.modeling import heads, loading
-from models_core.modeling.scorer import Scorer
+from models_core.rl.rewards.reward_models import RewardModels
 from rlhf.loop import active_learning, prompts, versions
 from rlhf.models import ModelVersion, RunInput, TaskChoice, TrainingRun
 from rlhf.runs import launch, stages, supervisor
@@ -207,14 +207,16 @@ def test_the_queue_is_put_in_the_order_of_their_disagreement(
     supervisor.execute(run.pk)
     run.refresh_from_db()
     assert (run.status, run.error) == (TrainingRun.Status.SUCCEEDED, "")
-    scorer = Scorer(
+    reward_models = RewardModels.load(
         ",".join(map(str, folders)), device=torch.device("cpu"), dtype=torch.float32, max_length=1024, budget=10_000
     )
     chosen = {choice.task_id: choice.disagreement for choice in TaskChoice.objects.all()}
     assert len(chosen) > 3
     for task in made:
         if task.pk in chosen:
-            ((*opinions,),) = scorer.opinions([(task.prompt.messages, [r.text for r in task.responses.order_by("pk")])])
+            ((*opinions,),) = reward_models.head_scores(
+                [(task.prompt.messages, [r.text for r in task.responses.order_by("pk")])]
+            )
             assert chosen[task.pk] == pytest.approx(heads.disagreement(torch.stack(opinions)), rel=1e-3)
 
 

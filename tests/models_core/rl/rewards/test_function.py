@@ -6,19 +6,19 @@ from models_core.contract.errors import BadInput
 from models_core.rl.rewards.base import RewardFailed
 from models_core.rl.rewards.function import RewardFunction
 from tests.models_core.rl.rewards import example_rewards
-from tests.models_core.rl.rewards.answers import answered
+from tests.models_core.rl.rewards.completions import completion
 
 MODULE = "tests.models_core.rl.rewards.example_rewards"
-ANSWERS = [answered("ab", number=0, solution="4"), answered("abcd", number=1)]
+ANSWERS = [completion("ab", number=0, solution="4"), completion("abcd", number=1)]
 
 
-def opinions(function):
-    return RewardFunction(f"{MODULE}:{function}").opinions(ANSWERS)
+def head_scores(function):
+    return RewardFunction(f"{MODULE}:{function}").head_scores(ANSWERS)
 
 
 def test_a_function_is_given_the_rows_and_the_texts():
     example_rewards.calls.clear()
-    assert opinions("lengths").tolist() == [[2.0], [4.0]]
+    assert head_scores("lengths").tolist() == [[2.0], [4.0]]
     ((rows, texts),) = example_rewards.calls
     assert texts == ["ab", "abcd"]
     assert rows == [
@@ -28,24 +28,24 @@ def test_a_function_is_given_the_rows_and_the_texts():
 
 
 def test_whatever_counts_as_numbers_is_taken():
-    assert opinions("tensor").tolist() == [[0.0], [0.5]]
+    assert head_scores("tensor").tolist() == [[0.0], [0.5]]
 
 
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
         ("raises", r"failed: KeyError: 'answer'\."),
-        ("one_too_many", r"gave 3 values for 2 answers\."),
-        ("one_number", r"gave 3\.5 where 2 numbers are needed\."),
-        ("words", r"gave '7' for answer 1 of 2, which is no finite number\."),
-        ("nan", r"gave nan for answer 2 of 2, which is no finite number\."),
-        ("infinite", r"gave -inf for answer 1 of 2, which is no finite number\."),
-        ("nothing", r"gave None for answer 1 of 2, which is no finite number\."),
+        ("one_too_many", r"returned 3 values for 2 responses\."),
+        ("one_number", r"returned 3\.5 where 2 numbers are needed\."),
+        ("words", r"returned '7' for response 1 of 2, which is not a finite number\."),
+        ("nan", r"returned nan for response 2 of 2, which is not a finite number\."),
+        ("infinite", r"returned -inf for response 1 of 2, which is not a finite number\."),
+        ("nothing", r"returned None for response 1 of 2, which is not a finite number\."),
     ],
 )
 def test_a_function_that_gives_no_rewards_is_named_with_the_reason(function, sentence):
     with pytest.raises(RewardFailed, match=f"^The reward function {MODULE}:{function} {sentence}$"):
-        opinions(function)
+        head_scores(function)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_a_function_that_gives_no_rewards_is_named_with_the_reason(function, sen
     [
         ("no_such_module:reward", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
         (f"{MODULE}:missing", "missing is not in that module"),
-        (f"{MODULE}:NUMBER", "NUMBER is no function"),
-        ("only_a_word", "no function's name"),
+        (f"{MODULE}:NUMBER", "NUMBER is not a function"),
+        ("only_a_word", "not the name of a function"),
     ],
 )
 def test_a_function_that_is_not_there_is_bad_input(name, sentence):
@@ -66,7 +66,7 @@ def test_a_module_beside_the_command_is_found(tmp_path, monkeypatch):
     (tmp_path / "reward_beside.py").write_text("def ones(rows, texts):\n    return [1 for _ in texts]\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["/nowhere"])
-    assert RewardFunction("reward_beside:ones").opinions(ANSWERS).tolist() == [[1.0], [1.0]]
+    assert RewardFunction("reward_beside:ones").head_scores(ANSWERS).tolist() == [[1.0], [1.0]]
 
 
 def test_a_module_that_breaks_while_it_is_read_is_bad_input(tmp_path, monkeypatch):

@@ -2,13 +2,13 @@
 
 from models_core.contract.records import Prompt
 from models_core.contract.settings import PPOConfig, parse
-from models_core.rl.rewards.base import Answered
+from models_core.rl.rewards.base import Completion
 
 
-def answered(text, *, ids=None, ended=True, prompt="say it", number=0, **extra):
+def completion(text, *, ids=None, ended=True, prompt="say it", number=0, **extra):
     row = Prompt(id=str(number), messages=({"role": "user", "content": prompt},), extra=extra)
     tokens = ids if ids is not None else [ord(letter) for letter in text]
-    return Answered(prompt=row, prompt_ids=(1, 2), ids=tokens, text=text, ended=ended)
+    return Completion(prompt=row, prompt_ids=(1, 2), ids=tokens, text=text, ended=ended)
 
 
 def settings(**values):

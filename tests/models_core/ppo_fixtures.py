@@ -1,4 +1,4 @@
-"""A phase of PPO on tiny models without the recipe around it: networks, sampled episodes, a training that listens."""
+"""A rollout iteration of PPO on tiny models without the recipe: models, trajectories, a recording training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,10 @@ from models_core.contract.settings import PPOConfig, parse
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import chat
 from models_core.modeling.packing import Group
-from models_core.rl import rollouts, trajectories
-from models_core.rl.actor_critic import Networks
-from models_core.rl.prompts import Practice
-from models_core.rl.trajectories import Episodes
+from models_core.rl import rollouts
+from models_core.rl.actor_critic import ActorCritic
+from models_core.rl.prompts import EncodedPrompts
+from models_core.rl.trajectories import Trajectories, compute_advantages
 
 CPU = torch.device("cpu")
 
@@ -24,45 +24,50 @@ def settings(**values: Any) -> PPOConfig:
     return parse(PPOConfig, {"max_new_tokens": 7, "batch_size": 8, **values})
 
 
-def networks(
+def actor_critic(
     base: Path, reward: Path, chosen: PPOConfig, *, reference: Path | None = None, dtype: torch.dtype = torch.float32
-) -> Networks:
+) -> ActorCritic:
     torch.manual_seed(chosen.seed)  # LoRA's first matrices are drawn
-    return Networks.load(
+    return ActorCritic.load(
         chosen, model=str(base), reference=str(reference or base), rewards=[str(reward)], device=CPU, dtype=dtype
     )
 
 
-def practice(of: Networks, *, count: int = 8) -> Practice:
+def encoded_prompts(of: ActorCritic, *, count: int = 8) -> EncodedPrompts:
     """Prompts of different lengths."""
     prompts = [Prompt(id=str(n), messages=(Message(role="user", content="tell " + "x" * n),)) for n in range(count)]
     ids = [
         of.tokenizer.apply_chat_template(list(prompt.messages), add_generation_prompt=True, return_dict=False)
         for prompt in prompts
     ]
-    return Practice(prompts=prompts, ids=ids, counts={})
+    return EncodedPrompts(prompts=prompts, ids=ids, counts={})
 
 
-def sampled_phase(of: Networks, *, count: int = 8, seed: int = 5) -> tuple[list[Any], Tensor, Episodes]:
-    """Answers of the policy, cut to unequal lengths, what the reward model says of them, and the measured phase."""
+def sample_trajectories(of: ActorCritic, *, count: int = 8, seed: int = 5) -> tuple[list[Any], Tensor, Trajectories]:
+    """Completions of the policy cut to unequal lengths, their scores (batch,), and their trajectories."""
     rows = list(range(count))
-    sampled = rollouts.answers(of, practice(of, count=count), rows, seed=seed, stop=StopSignal())
+    sampled = rollouts.sample_rollouts(of, encoded_prompts(of, count=count), rows, seed=seed, stop=StopSignal())
     # A random model hardly ever ends by itself.
-    cut = [answer.ids[: 2 + number % 5] for number, answer in enumerate(sampled)]
-    answers = [
-        replace(answer, ids=ids, text=chat.decode_response(of.tokenizer, ids))
-        for answer, ids in zip(sampled, cut, strict=True)
+    cut = [item.ids[: 2 + number % 5] for number, item in enumerate(sampled)]
+    completions = [
+        replace(item, ids=ids, text=chat.decode_response(of.tokenizer, ids))
+        for item, ids in zip(sampled, cut, strict=True)
     ]
-    groups = [answer.group for answer in answers]
-    scores = of.opinions(groups, [answer.prompt.messages for answer in answers]).mean(1)
-    phase = trajectories.measure(
-        groups, scores, rollouts.ended(answers), networks=of, kl_coef=0.1, samples=of.settings.group_size
+    groups = [item.group for item in completions]
+    scores = of.rewards.score_groups(groups, [item.prompt.messages for item in completions]).mean(1)
+    trajectories = compute_advantages(
+        groups,
+        scores,
+        rollouts.ended_by_eos(completions),
+        actor_critic=of,
+        kl_coef=0.1,
+        group_size=of.settings.group_size,
     )
-    return answers, scores, phase
+    return completions, scores, trajectories
 
 
 def shake(model: Any, *, size: float = 0.05, seed: int = 1) -> None:
-    """Move the weights that learn, as if something had been learned since the phase was sampled."""
+    """Move the trained weights, as if the policy had been updated since the rollouts."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -71,9 +76,9 @@ def shake(model: Any, *, size: float = 0.05, seed: int = 1) -> None:
 
 
 class Listener:
-    """In the place of a Training: takes no step, and notes the gradients that each update would have seen."""
+    """In the place of a Training: takes no step, and records the gradients of each update."""
 
-    def __init__(self, of: Networks) -> None:
+    def __init__(self, of: ActorCritic) -> None:
         self.of = of
         self.seen: list[tuple[str, dict[str, Tensor]]] = []
 
@@ -81,7 +86,7 @@ class Listener:
         loss.backward()
 
     def update(self, name: str, *, learning_rate: float) -> float:
-        _, weights = self.of.learning[name]
+        _, weights = self.of.trained_weights[name]
         found = {key: weight.grad.clone() for key, weight in weights.items() if weight.grad is not None}
         for weight in weights.values():
             weight.grad = None

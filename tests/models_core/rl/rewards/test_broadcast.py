@@ -5,8 +5,8 @@ import torch
 
 from models_core.contract.errors import BadInput
 from models_core.rl.rewards import base
-from models_core.rl.rewards.base import RewardFailed, Shared
-from tests.models_core.rl.rewards.answers import answered
+from models_core.rl.rewards.base import BroadcastSource, RewardFailed
+from tests.models_core.rl.rewards.completions import completion
 
 
 @pytest.fixture
@@ -34,17 +34,17 @@ class Dice:
     def __init__(self):
         self.calls = 0
 
-    def opinions(self, answers):
+    def head_scores(self, answers):
         self.calls += 1
         return torch.tensor([[self.calls / 3], [float("nan")]])
 
 
 def test_all_processes_hear_what_one_was_told(as_process):
-    dice, answers = Dice(), [answered("a"), answered("b")]
+    dice, answers = Dice(), [completion("a"), completion("b")]
     heard = []
     for rank in (0, 1):
         as_process(rank)
-        heard.append(Shared(dice).opinions(answers))
+        heard.append(BroadcastSource(dice).head_scores(answers))
     assert dice.calls == 1
     assert torch.equal(heard[0], heard[1]) is False  # NaN is not equal to itself
     assert torch.equal(heard[0].nan_to_num(7), heard[1].nan_to_num(7))
@@ -54,15 +54,15 @@ def test_all_processes_hear_what_one_was_told(as_process):
 @pytest.mark.parametrize("kind", [RewardFailed, BadInput])
 def test_what_one_process_cannot_do_ends_all(as_process, kind):
     class Broken:
-        def opinions(self, answers):
+        def head_scores(self, answers):
             raise kind("No.")
 
     for rank in (0, 1):
         as_process(rank)
         with pytest.raises(kind, match="No"):
-            Shared(Broken()).opinions([answered("a")])
+            BroadcastSource(Broken()).head_scores([completion("a")])
 
 
 def test_a_single_process_asks_for_itself():
     dice = Dice()
-    assert Shared(dice).opinions([answered("a")]).shape == (2, 1)
+    assert BroadcastSource(dice).head_scores([completion("a")]).shape == (2, 1)
