@@ -114,8 +114,8 @@ class ResponseAdmin(ReadOnlyAdmin):
     list_select_related = ("prompt", "author")
 
 
-@admin.register(models.AnswerRequest)
-class AnswerRequestAdmin(ReadOnlyAdmin):
+@admin.register(models.ResponseRequest)
+class ResponseRequestAdmin(ReadOnlyAdmin):
     list_display = ("prompt", "project", "responses_wanted", "purpose", "state", "created_at", "fulfilled_at")
     search_fields = ("project__name", "error")
     list_filter = ("state", "purpose")

@@ -1,12 +1,9 @@
-"""What people's side tells others, who connect to these signals: it never imports them. Sent after the commit."""
+"""Signals of this app, sent after the commit. Other apps connect to them in `ready()`; this one never imports those."""
 
 from django.dispatch import Signal
 
 # snapshot_id: a snapshot waits to be built.
 snapshot_requested = Signal()
 
-# request_ids: answer requests wait to be fulfilled.
-answers_requested = Signal()
-
-# project_id, judgment_id: a judgment was given or revised.
-judgment_submitted = Signal()
+# request_ids: primary keys of the ResponseRequest rows to fulfil.
+responses_requested = Signal()

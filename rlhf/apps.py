@@ -28,6 +28,6 @@ class RlhfConfig(AppConfig):
         navigation.register_banner("rlhf:model_status")
         annotate_notices.register(notices.of_runs)
         annotate_notices.register(notices.of_gates)
-        live_responses.forecast_by(live_status.of_live_answers)
+        live_responses.set_status_source(live_status.of_live_answers)
         signals.snapshot_requested.connect(signal_handlers.build_snapshot)
-        signals.answers_requested.connect(signal_handlers.fulfil_requests)
+        signals.responses_requested.connect(signal_handlers.fulfil_requests)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from annotate.models import AnswerRequest
+from annotate.models import ResponseRequest
 from rlhf.loop import sampling
 from rlhf.runs import runs
 
@@ -13,8 +13,8 @@ def build_snapshot(*, snapshot_id: int, **kwargs: Any) -> None:
 
 def fulfil_requests(*, request_ids: list[int], **kwargs: Any) -> None:
     """Who waits in a chat gets a run at once, with a place in its queue; the rest is a worker's affair."""
-    requests = AnswerRequest.objects.filter(pk__in=request_ids)
-    awaited = set(requests.filter(purpose=AnswerRequest.Purpose.CHAT).values_list("pk", flat=True))
+    requests = ResponseRequest.objects.filter(pk__in=request_ids)
+    awaited = set(requests.filter(purpose=ResponseRequest.Purpose.CHAT).values_list("pk", flat=True))
     sampling.fulfil(awaited)
     if others := [key for key in request_ids if key not in awaited]:
         runs.send("rlhf.fulfil_requests", others)

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from annotate.data import import_stages, snapshots
 from annotate.labeling import queue
-from annotate.models import AnswerRequest
+from annotate.models import ResponseRequest
 from rlhf.loop import active_learning, loop, sampling
 from rlhf.models import Iteration, Stage, TrainingRun
 from rlhf.runs import runs, supervisor
@@ -64,6 +64,6 @@ def tend_queue() -> None:
     """Every minute: take back tasks and imports whose lease ran out, and do what no message came for."""
     queue.release_expired()
     import_stages.reap()
-    sampling.fulfil(AnswerRequest.objects.filter(state=AnswerRequest.State.OPEN).values_list("pk", flat=True))
+    sampling.fulfil(ResponseRequest.objects.filter(state=ResponseRequest.State.OPEN).values_list("pk", flat=True))
     for snapshot_id in list(snapshots.abandoned(now=timezone.now()).values_list("pk", flat=True)):
         build_snapshot(snapshot_id)

@@ -9,7 +9,6 @@ from datetime import timedelta
 from django.utils import timezone
 
 from annotate.models import (
-    AnswerRequest,
     Assignment,
     ExamAnswer,
     ExamAttempt,
@@ -18,6 +17,7 @@ from annotate.models import (
     Prompt,
     Report,
     Response,
+    ResponseRequest,
     Snapshot,
     Task,
     TaskResponse,
@@ -118,7 +118,7 @@ def make_records(project: Project, owner: User, mark: str) -> Records:
 def _assignment(project: Project, owner: User, mark: str, kind: Task.Kind, state: str = State.CURRENT) -> Assignment:
     prompt = None if kind == Task.Kind.WRITE_PROMPT else make_prompt(project, f"{mark} {secrets.token_hex(4)}?")
     task = Task.objects.create(
-        project=project, kind=kind, prompt=prompt, brief={"instructions": f"{mark} brief"}, slots_free=0
+        project=project, kind=kind, prompt=prompt, task_instructions={"instructions": f"{mark} brief"}, slots_free=0
     )
     count = {Task.Kind.COMPARE: 2, Task.Kind.RATE: 1}.get(kind, 0)
     texts = [f"{mark} answer {number}" for number in range(count)]
@@ -140,12 +140,12 @@ def _assignment(project: Project, owner: User, mark: str, kind: Task.Kind, state
 def _offers(chat: Assignment, mark: str) -> list[Response]:
     prompt = chat.task.prompt
     assert prompt is not None
-    request = AnswerRequest.objects.create(
+    request = ResponseRequest.objects.create(
         project=chat.project,
         prompt=prompt,
         responses_wanted=2,
-        purpose=AnswerRequest.Purpose.CHAT,
-        state=AnswerRequest.State.FULFILLED,
+        purpose=ResponseRequest.Purpose.CHAT,
+        state=ResponseRequest.State.FULFILLED,
         requested_by=chat.labeler,
     )
     offers = make_responses(prompt, f"{mark} offer one", f"{mark} offer two")

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from annotate.errors import Refused
 
-LONGEST_ANSWER = 100_000
+LONGEST_RESPONSE = 100_000
 """Characters of what a labeler writes."""
 # NUL as json.dumps writes it, which PostgreSQL's jsonb refuses; an escaped backslash before "u0000" is harmless text.
 ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")

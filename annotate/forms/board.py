@@ -28,7 +28,7 @@ from annotate.labeling.rubric import shown
 from annotate.labeling.submissions import Submission
 from annotate.models import Assignment, JudgmentRevision, Project, Prompt, Response, Rubric
 
-Entered = Mapping[str, list[str]]
+FormData = Mapping[str, list[str]]
 # Kept in a draft and nowhere else: everything else that a form sends is of no use the next time.
 _DRAFT_PREFIXES = ("rank-", "rating-", "flag-", "note-")
 _DRAFT_FIELDS = {
@@ -76,7 +76,7 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class ControlLabels:
     """What the controls of an answer are called, for who can't see where they stand."""
 
     better: str
@@ -87,7 +87,7 @@ class Names:
 
     @classmethod
     @lru_cache(maxsize=256)
-    def of(cls, letter: str, language: str) -> "Names":
+    def of(cls, letter: str, language: str) -> "ControlLabels":
         """Nine letters in each language: composed once, since a board asks for forty-five of them."""
         with_letter = {"letter": letter}
         return cls(
@@ -100,13 +100,13 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponseCard:
     """One response as a labeler sees it: a letter and a text, and a key that the page's fields are named by. Nothing
     here says who wrote it; that the text itself does is said."""
 
     id: str
     letter: str
-    names: Names
+    labels: ControlLabels
     text: str
     names_itself: bool
     rank: str
@@ -126,10 +126,10 @@ class Board:
     # The dock has tiers to drag answers into, and a box for "all unacceptable".
     tiers = True
 
-    def __init__(self, assignment: Assignment, *, entered: Entered | None = None) -> None:
+    def __init__(self, assignment: Assignment, *, data: FormData | None = None) -> None:
         self.assignment = assignment
         # A draft is stored JSON: only what has the shape of a form's fields is taken from it.
-        self._entered = entered if entered is not None else draft_fields(assignment.draft)
+        self.data = data if data is not None else draft_fields(assignment.draft)
         # New at each showing, so that going back and judging again is a revision and a double click is not.
         self.client_id = uuid.uuid4()
 
@@ -158,14 +158,14 @@ class Board:
         return self.assignment.project.rubric
 
     @cached_property
-    def answers(self) -> list[Answer]:
+    def responses(self) -> list[ResponseCard]:
         responses = Response.objects.in_bulk(self.assignment.presentation)
-        return [self._answer(responses[key], letter) for key, letter in self._letters]
+        return [self._card(responses[key], letter) for key, letter in self._letters]
 
     @property
     def scales(self) -> list[Rating]:
         """The criteria whose points have meanings of their own, beyond the two ends that every scale shows."""
-        ratings = self.answers[0].ratings if self.answers else []
+        ratings = self.responses[0].ratings if self.responses else []
         return [rating for rating in ratings if len(rating.anchors) > 2]
 
     @property
@@ -252,22 +252,22 @@ class Board:
         return [Option(flag["name"], shown(flag["label"]), title=shown(flag.get("help", ""))) for flag in flags]
 
     def _last(self, name: str) -> str:
-        return last(self._entered, name)
+        return last(self.data, name)
 
     def _key_of(self, name: str) -> str:
         """The value of a field that names a response, as the page names it."""
         return last(self.response_keys.to_keys({name: [self._last(name)]}), name)
 
-    def _answer(self, response: Response, letter: str) -> Answer:
+    def _card(self, response: Response, letter: str) -> ResponseCard:
         rank = self._last(f"rank-{response.pk}")
         rank = rank if rank in {str(number) for number in self.ranks} else ""
         masked = self.assignment.project.mask_model_names
         key = self.response_keys.key(response.pk)
-        flagged = self._entered.get(f"flag-{response.pk}") or []
-        return Answer(
+        flagged = self.data.get(f"flag-{response.pk}") or []
+        return ResponseCard(
             id=key,
             letter=letter,
-            names=Names.of(letter, get_language() or ""),
+            labels=ControlLabels.of(letter, get_language() or ""),
             text=mask_names(response.text) if masked else response.text,
             names_itself=bool(names_itself(response.text)),
             rank=rank,
@@ -310,21 +310,19 @@ class Board:
         )
 
     @staticmethod
-    def draft(entered: Entered) -> dict[str, list[str]]:
+    def draft(data: FormData) -> dict[str, list[str]]:
         """What of a form's fields is worth keeping as a draft."""
         return {
-            name: values
-            for name, values in entered.items()
-            if name in _DRAFT_FIELDS or name.startswith(_DRAFT_PREFIXES)
+            name: values for name, values in data.items() if name in _DRAFT_FIELDS or name.startswith(_DRAFT_PREFIXES)
         }
 
     @staticmethod
-    def submission(entered: Entered) -> Submission:
+    def submission(data: FormData) -> Submission:
         """The form's fields as a submission. Raises Refused (400) for what no page sends; the queue checks the rest."""
-        return _submission(entered)
+        return _submission(data)
 
     @staticmethod
-    def entered(revision: JudgmentRevision) -> dict[str, list[str]]:
+    def initial_data(revision: JudgmentRevision) -> dict[str, list[str]]:
         """The fields that a revision came from, so that it can be changed or given again."""
         ranks = Ordering.stored(revision.tiers).ranks()
         fields = {f"rank-{key}": [str(rank)] for key, rank in ranks.items()}
@@ -345,32 +343,32 @@ class Board:
         return fields | {name: ["1" if value is True else str(value)] for name, value in once.items() if value}
 
 
-def skip_reason(entered: Entered) -> str:
+def skip_reason(data: FormData) -> str:
     """The chosen reason and what was written beside it, as one text."""
-    parts = [last(entered, name).strip() for name in ("skip_reason", "skip_note")]
+    parts = [last(data, name).strip() for name in ("skip_reason", "skip_note")]
     return ": ".join(part for part in parts if part)
 
 
-def last(entered: Entered, name: str) -> str:
+def last(data: FormData, name: str) -> str:
     """The field's value, of several the last one; empty where the form had no such field."""
-    return (entered.get(name) or [""])[-1]
+    return (data.get(name) or [""])[-1]
 
 
-def client_id_and_seconds(entered: Entered) -> tuple[uuid.UUID, float | None]:
+def client_id_and_seconds(data: FormData) -> tuple[uuid.UUID, float | None]:
     """Which showing of a task was handed in, and the time spent on it. Raises Refused (400)."""
-    seconds = last(entered, "seconds")
+    seconds = last(data, "seconds")
     try:
-        return uuid.UUID(last(entered, "client_id")), float(seconds) if seconds else None
+        return uuid.UUID(last(data, "client_id")), float(seconds) if seconds else None
     except ValueError:
         raise Refused(_("The form came incomplete. Reload the page: your draft is kept."), status=400) from None
 
 
-def _submission(entered: Entered) -> Submission:
+def _submission(data: FormData) -> Submission:
     ranks: dict[int, int | None] = {}
     ratings: dict[str, dict[str, int]] = {}
     flags: dict[str, list[str]] = {}
     notes: dict[str, str] = {}
-    for name, values in entered.items():
+    for name, values in data.items():
         kind, _dash, rest = name.partition("-")
         if kind == "rank":
             ranks[_number(rest, _("An answer"))] = _number(values[-1], _("A rank")) if values[-1] else None
@@ -381,28 +379,28 @@ def _submission(entered: Entered) -> Submission:
             flags[rest] = values
         elif kind == "note" and values[-1].strip():
             notes[rest] = values[-1].replace("\r\n", "\n")
-    client_id, seconds = client_id_and_seconds(entered)
-    margin = _number(last(entered, "margin"), _("A margin")) if last(entered, "margin") else None
-    if last(entered, "preference"):
-        ranks, margin = _preference(last(entered, "preference"), list(ranks))
+    client_id, seconds = client_id_and_seconds(data)
+    margin = _number(last(data, "margin"), _("A margin")) if last(data, "margin") else None
+    if last(data, "preference"):
+        ranks, margin = _preference(last(data, "preference"), list(ranks))
     improved = {}
-    if last(entered, "improved_from") and last(entered, "improved_text").strip():
+    if last(data, "improved_from") and last(data, "improved_text").strip():
         improved = {
-            "response": _number(last(entered, "improved_from"), _("An answer")),
-            "text": last(entered, "improved_text"),
+            "response": _number(last(data, "improved_from"), _("An answer")),
+            "text": last(data, "improved_text"),
         }
     return Submission(
         client_id=client_id,
         tiers=Ordering.from_ranks(ranks).tiers,
-        all_unacceptable=bool(last(entered, "all_unacceptable")),
+        all_unacceptable=bool(last(data, "all_unacceptable")),
         ratings=ratings,
         flags=flags,
         notes=notes,
         content={"improved": improved} if improved else {},
         margin=margin,
-        comment=last(entered, "comment"),
+        comment=last(data, "comment"),
         seconds=seconds,
-        rubric_id=_number(last(entered, "rubric"), _("A rubric")) if last(entered, "rubric") else None,
+        rubric_id=_number(last(data, "rubric"), _("A rubric")) if last(data, "rubric") else None,
     )
 
 
@@ -415,7 +413,7 @@ def _preference(stop: str, pair: list[int]) -> tuple[dict[int, int | None], int]
     return {key: 1 if key == better_id else 2 for key in {*pair, better_id}}, _number(margin, _("A margin"))
 
 
-def draft_fields(stored: Any) -> Entered:
+def draft_fields(stored: Any) -> FormData:
     if not isinstance(stored, dict):
         return {}
     return {

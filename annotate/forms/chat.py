@@ -13,19 +13,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.errors import Refused
-from annotate.forms.board import Entered, last
+from annotate.forms.board import FormData, last
 from annotate.forms.response_keys import ResponseKeys
 from annotate.forms.written import TextTask
 from annotate.labeling.chats import live_responses
 from annotate.labeling.chats.turns import Chat
 from annotate.labeling.submissions import Submission
-from annotate.models import AnswerRequest, Assignment, ChatTurn, JudgmentRevision, Prompt
+from annotate.models import Assignment, ChatTurn, JudgmentRevision, Prompt, ResponseRequest
 
-State = AnswerRequest.State
+State = ResponseRequest.State
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Candidate:
     """An answer to choose, by the key that the page calls it."""
 
     key: str
@@ -50,8 +50,8 @@ class ContinueChat(TextTask):
         return Chat.of(self.assignment)
 
     @cached_property
-    def offers(self) -> list[Offer]:
-        return [Offer(self.response_keys.key(offer.pk), offer.text) for offer in self.chat.offers]
+    def candidates(self) -> list[Candidate]:
+        return [Candidate(self.response_keys.key(candidate.pk), candidate.text) for candidate in self.chat.candidates]
 
     @property
     def prompt(self) -> Prompt:
@@ -69,7 +69,7 @@ class ContinueChat(TextTask):
     def edited_from(self) -> str:
         """The offered answer that the text began as; of one that isn't offered any more it says nothing."""
         origin = last(self.response_keys.to_keys({"edited_from": [self.last("edited_from")]}), "edited_from")
-        return origin if origin in {offer.key for offer in self.offers} else ""
+        return origin if origin in {candidate.key for candidate in self.candidates} else ""
 
     @property
     def wanted(self) -> int:
@@ -77,40 +77,40 @@ class ContinueChat(TextTask):
         return self.assignment.project.responses_per_task
 
     @property
-    def deed_url(self) -> str:
+    def action_url(self) -> str:
         return reverse("annotate:chat", args=[self.assignment.project.slug, self.assignment.pk])
 
     @property
-    def answers_url(self) -> str:
-        return reverse("annotate:answers", args=[self.assignment.project.slug, self.assignment.pk])
+    def candidates_url(self) -> str:
+        return reverse("annotate:chat_candidates", args=[self.assignment.project.slug, self.assignment.pk])
 
     @property
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether answers are on their way."""
         request = self.chat.request
         return request is not None and request.state in (State.OPEN, State.CLAIMED)
 
     @cached_property
-    def prospect(self) -> live_responses.Prospect:
-        return live_responses.prospect(self.assignment.project, self.chat.request)
+    def response_status(self) -> live_responses.ResponseStatus:
+        return live_responses.response_status(self.assignment.project, self.chat.request)
 
     @classmethod
-    def submission(cls, entered: Entered) -> Submission:
-        if last(entered, "text").strip():
+    def submission(cls, data: FormData) -> Submission:
+        if last(data, "text").strip():
             raise Refused(_("What is in the box isn't part of the chat yet. Send it first, or clear the box."))
-        return super().submission(entered)
+        return super().submission(data)
 
     @classmethod
-    def content(cls, entered: Entered) -> dict[str, Any]:
+    def content(cls, data: FormData) -> dict[str, Any]:
         """The turns are stored already."""
         return {}
 
     @classmethod
-    def entered(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
-        return {name: values for name, values in super().entered(revision).items() if name != "text"}
+    def initial_data(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
+        return {name: values for name, values in super().initial_data(revision).items() if name != "text"}
 
 
 def _keys_of(chat: Chat) -> ResponseKeys:
     """Of what is offered now, and of what was offered and said before: a double click names that."""
     before = {number for turn in chat.turns for number in (*turn.offered, turn.response_id) if number is not None}
-    return ResponseKeys.of(chat.assignment, [*before, *(offer.pk for offer in chat.offers)])
+    return ResponseKeys.of(chat.assignment, [*before, *(candidate.pk for candidate in chat.candidates)])

@@ -5,7 +5,7 @@ from functools import cached_property
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate.forms.board import Board, Entered, Urls
+from annotate.forms.board import Board, FormData, Urls
 from annotate.forms.response_keys import ResponseKeys
 from annotate.labeling.ordering import Ordering
 from annotate.models import Assignment, ExamAnswer, Response
@@ -19,7 +19,7 @@ class ExamBoard(Board):
     preferences = None
     is_exam = True
 
-    def __init__(self, item: ExamAnswer, *, entered: Entered | None = None) -> None:
+    def __init__(self, item: ExamAnswer, *, data: FormData | None = None) -> None:
         self.item = item
         attempt = item.attempt
         assignment = Assignment(
@@ -32,7 +32,7 @@ class ExamBoard(Board):
             seed=0,
             lease_until=timezone.now(),
         )
-        super().__init__(assignment, entered=entered)
+        super().__init__(assignment, data=data)
 
     @cached_property
     def urls(self) -> Urls:

@@ -1,13 +1,13 @@
 """Which form a kind of task is shown as, and read back by."""
 
-from annotate.forms.board import Board, Entered
+from annotate.forms.board import Board, FormData
 from annotate.forms.chat import ContinueChat
 from annotate.forms.response_keys import ResponseKeys
 from annotate.forms.written import Demonstrate, Rate, TextTask, WritePrompt
 from annotate.models import Assignment, Task
 
-Face = Board | TextTask
-FACES: dict[str, type[Board] | type[TextTask]] = {
+TaskForm = Board | TextTask
+TASK_FORMS: dict[str, type[Board] | type[TextTask]] = {
     Task.Kind.COMPARE: Board,
     Task.Kind.DEMONSTRATE: Demonstrate,
     Task.Kind.WRITE_PROMPT: WritePrompt,
@@ -17,7 +17,7 @@ FACES: dict[str, type[Board] | type[TextTask]] = {
 
 
 def kind_of(assignment: Assignment) -> type[Board] | type[TextTask]:
-    return FACES[assignment.task.kind]
+    return TASK_FORMS[assignment.task.kind]
 
 
 def response_keys(assignment: Assignment) -> ResponseKeys:
@@ -25,6 +25,6 @@ def response_keys(assignment: Assignment) -> ResponseKeys:
     return kind_of(assignment).response_keys_of(assignment)
 
 
-def face_of(assignment: Assignment, *, entered: Entered | None = None) -> Face:
+def form_of(assignment: Assignment, *, data: FormData | None = None) -> TaskForm:
     """The form of an assignment: what was entered, else its draft, else the judgment that is being revised."""
-    return kind_of(assignment)(assignment, entered=entered)
+    return kind_of(assignment)(assignment, data=data)

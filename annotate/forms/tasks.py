@@ -41,9 +41,9 @@ class NewTasksForm(forms.Form):
     @property
     def arguments(self) -> dict[str, Any]:
         """Of new_tasks.add."""
-        entered = self.cleaned_data
-        filters = {"kind": entered["prompt_kind"], "use_case": entered["use_case"], "split": entered["split"]}
-        plain = {name: entered[name] for name in ("kind", "count", "judgments", "instructions")}
+        data = self.cleaned_data
+        filters = {"kind": data["prompt_kind"], "use_case": data["use_case"], "split": data["split"]}
+        plain = {name: data[name] for name in ("kind", "count", "judgments", "instructions")}
         return plain | {"filters": filters}
 
 

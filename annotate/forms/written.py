@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _
 
 from annotate.data.text import as_written
-from annotate.forms.board import Board, Entered, Urls, client_id_and_seconds, draft_fields, last
+from annotate.forms.board import Board, FormData, Urls, client_id_and_seconds, draft_fields, last
 from annotate.forms.response_keys import ResponseKeys
 from annotate.labeling.few_shot import FewShot
 from annotate.labeling.submissions import Submission
@@ -39,10 +39,10 @@ class TextTask:
     template: ClassVar[str]
     fields: ClassVar[frozenset[str]] = frozenset({"text"})
 
-    def __init__(self, assignment: Assignment, *, entered: Entered | None = None) -> None:
+    def __init__(self, assignment: Assignment, *, data: FormData | None = None) -> None:
         self.assignment = assignment
         # A draft is stored JSON: only what has the shape of a form's fields is taken from it.
-        self.entered_fields = entered if entered is not None else draft_fields(assignment.draft)
+        self.data = data if data is not None else draft_fields(assignment.draft)
         self.client_id = uuid.uuid4()
 
     @cached_property
@@ -63,8 +63,8 @@ class TextTask:
         return self.assignment.task.prompt
 
     @property
-    def brief(self) -> dict[str, str]:
-        return self.assignment.task.brief
+    def task_instructions(self) -> dict[str, str]:
+        return self.assignment.task.task_instructions
 
     @property
     def text(self) -> str:
@@ -83,29 +83,29 @@ class TextTask:
         return self.last("skip_note")
 
     def last(self, name: str, default: str = "") -> str:
-        return last(self.entered_fields, name) if name in self.entered_fields else default
+        return last(self.data, name) if name in self.data else default
 
     @classmethod
-    def draft(cls, entered: Entered) -> dict[str, list[str]]:
+    def draft(cls, data: FormData) -> dict[str, list[str]]:
         """What of a form's fields is worth keeping as a draft."""
         kept = cls.fields | COMMON_FIELDS
-        return {name: values for name, values in entered.items() if name in kept or is_example(name)}
+        return {name: values for name, values in data.items() if name in kept or is_example(name)}
 
     @classmethod
-    def submission(cls, entered: Entered) -> Submission:
+    def submission(cls, data: FormData) -> Submission:
         """The form's fields as a submission. Raises Refused (400) for what no page sends; the queue checks the rest."""
-        client_id, seconds = client_id_and_seconds(entered)
+        client_id, seconds = client_id_and_seconds(data)
         return Submission(
-            client_id=client_id, content=cls.content(entered), comment=last(entered, "comment"), seconds=seconds
+            client_id=client_id, content=cls.content(data), comment=last(data, "comment"), seconds=seconds
         )
 
     @classmethod
-    def content(cls, entered: Entered) -> dict[str, Any]:
+    def content(cls, data: FormData) -> dict[str, Any]:
         """The fields as the content of a revision (see annotate.labeling.task_content)."""
-        return {"text": last(entered, "text")}
+        return {"text": last(data, "text")}
 
     @classmethod
-    def entered(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
+    def initial_data(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
         """The fields that a revision came from, so that it can be changed or given again."""
         once = {"comment": revision.comment, "seconds": revision.seconds, "text": revision.content.get("text", "")}
         return {name: [str(value)] for name, value in once.items() if value}
@@ -125,22 +125,22 @@ class Demonstrate(TextTask):
     @property
     def examples(self) -> list[Example]:
         """The examples as they were entered, else as the prompt has them."""
-        pairs = entered_pairs(self.entered_fields)
+        pairs = example_pairs(self.data)
         return rows_of(pairs if pairs is not None else self.few_shot.pairs if self.few_shot else ())
 
     @property
     def examples_changed(self) -> bool:
-        pairs = entered_pairs(self.entered_fields)
+        pairs = example_pairs(self.data)
         return self.few_shot is not None and pairs is not None and tuple(pairs) != self.few_shot.pairs
 
     @classmethod
-    def content(cls, entered: Entered) -> dict[str, Any]:
-        pairs = entered_pairs(entered)
-        return super().content(entered) | ({"pairs": [list(pair) for pair in pairs]} if pairs is not None else {})
+    def content(cls, data: FormData) -> dict[str, Any]:
+        pairs = example_pairs(data)
+        return super().content(data) | ({"pairs": [list(pair) for pair in pairs]} if pairs is not None else {})
 
     @classmethod
-    def entered(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
-        return super().entered(revision) | fields_of_pairs(revision.content.get("pairs", []))
+    def initial_data(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
+        return super().initial_data(revision) | fields_of_pairs(revision.content.get("pairs", []))
 
 
 class WritePrompt(TextTask):
@@ -151,7 +151,7 @@ class WritePrompt(TextTask):
 
     @property
     def kind(self) -> str:
-        return self.last("kind", self.brief.get("kind") or Prompt.Kind.PLAIN)
+        return self.last("kind", self.task_instructions.get("kind") or Prompt.Kind.PLAIN)
 
     @property
     def kinds(self) -> list[tuple[str, str, str]]:
@@ -165,7 +165,7 @@ class WritePrompt(TextTask):
 
     @property
     def use_case(self) -> str:
-        return self.last("use_case", self.brief.get("use_case") or Prompt.UseCase.OTHER)
+        return self.last("use_case", self.task_instructions.get("use_case") or Prompt.UseCase.OTHER)
 
     @property
     def use_cases(self) -> list[tuple[str, str]]:
@@ -185,20 +185,20 @@ class WritePrompt(TextTask):
 
     @property
     def examples(self) -> list[Example]:
-        return rows_of(entered_pairs(self.entered_fields) or ())
+        return rows_of(example_pairs(self.data) or ())
 
     @classmethod
-    def content(cls, entered: Entered) -> dict[str, Any]:
-        content = {name: last(entered, name) for name in ("kind", "use_case", "language", "instruction")}
-        pairs = [list(pair) for pair in entered_pairs(entered) or ()]
-        return content | {"query": last(entered, "text"), "pairs": pairs, "sensitive": bool(last(entered, "sensitive"))}
+    def content(cls, data: FormData) -> dict[str, Any]:
+        content = {name: last(data, name) for name in ("kind", "use_case", "language", "instruction")}
+        pairs = [list(pair) for pair in example_pairs(data) or ()]
+        return content | {"query": last(data, "text"), "pairs": pairs, "sensitive": bool(last(data, "sensitive"))}
 
     @classmethod
-    def entered(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
+    def initial_data(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
         content = revision.content
         messages = content.get("messages", [])
         shown = FewShot.of(messages) if content.get("kind") == Prompt.Kind.FEW_SHOT else None
-        fields = super().entered(revision) | {"text": [messages[-1]["content"] if messages else ""]}
+        fields = super().initial_data(revision) | {"text": [messages[-1]["content"] if messages else ""]}
         fields |= {name: [content[name]] for name in ("kind", "use_case", "language") if name in content}
         if content.get("sensitive"):
             fields["sensitive"] = ["1"]
@@ -219,14 +219,12 @@ def is_example(name: str) -> bool:
     return part in ("query", "response") and number.isascii() and number.isdigit() and int(number) < MOST_PAIRS
 
 
-def entered_pairs(entered: Entered) -> list[tuple[str, str]] | None:
+def example_pairs(data: FormData) -> list[tuple[str, str]] | None:
     """The examples of the form, empty rows left out; None where the form had no rows for any."""
-    numbers = sorted({int(name.partition("-")[2]) for name in entered if is_example(name)})
+    numbers = sorted({int(name.partition("-")[2]) for name in data if is_example(name)})
     if not numbers:
         return None
-    pairs = [
-        tuple(as_written(last(entered, f"{part}-{number}")) for part in ("query", "response")) for number in numbers
-    ]
+    pairs = [tuple(as_written(last(data, f"{part}-{number}")) for part in ("query", "response")) for number in numbers]
     return [(query, response) for query, response in pairs if query or response]
 
 

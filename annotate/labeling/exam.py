@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from annotate.data import text
 from annotate.errors import InvalidOrdering, NotYours, Refused
 from annotate.labeling.ordering import Ordering
-from annotate.labeling.qualification import counting, is_qualified, items, standing
+from annotate.labeling.qualification import counting, exam_progress, is_qualified, items
 from annotate.labeling.queue import DraftReceipt, leases
 from annotate.models import Assignment, ExamAnswer, ExamAttempt, Judgment, Project, Task, User
 from annotate.people import audit
@@ -35,14 +35,14 @@ def start(*, labeler: User, project: Project) -> ExamAttempt:
     with transaction.atomic():
         # One at a time, whichever of his pages asks.
         leases.locked_cursor(labeler=labeler, project=project)
-        now = standing(user=labeler, project=project)
-        if now.open_attempt is not None:
-            return now.open_attempt
-        if now.attempts_left is None or project.exam_threshold is None:
+        progress = exam_progress(user=labeler, project=project)
+        if progress.open_attempt is not None:
+            return progress.open_attempt
+        if progress.attempts_left is None or project.exam_threshold is None:
             raise Refused(_("This project has no exam."), status=404)
-        if any(attempt.passed for attempt in now.attempts):
+        if any(attempt.passed for attempt in progress.attempts):
             raise Refused(_("You have passed this exam already."))
-        if not now.attempts_left:
+        if not progress.attempts_left:
             raise Refused(_("You have used all your attempts. A manager of the project can give you another one."))
         tasks = list(askable(labeler=labeler, project=project)[:MOST_ITEMS])
         if not tasks:

@@ -52,11 +52,11 @@ def demonstrate(
     """The labeler's ideal answer to the task's prompt, or to `prompt`. The same one again is the one that is there."""
     prompt = prompt or assignment.task.prompt
     assert prompt is not None  # a task of a kind that asks for an answer has one
-    standing = Demonstration.objects.filter(assignment=assignment, withdrawn_at=None)
-    same = standing.filter(prompt=prompt, response__text=text, response__edited_from_id=edited_from_id).first()
+    active = Demonstration.objects.filter(assignment=assignment, withdrawn_at=None)
+    same = active.filter(prompt=prompt, response__text=text, response__edited_from_id=edited_from_id).first()
     if same is not None:
         return same
-    standing.update(withdrawn_at=timezone.now())
+    active.update(withdrawn_at=timezone.now())
     response = Response.objects.create(
         prompt=prompt,
         text=text,
@@ -68,8 +68,8 @@ def demonstrate(
 
 
 def _withdraw_demonstrations(judgment: Judgment) -> None:
-    standing = Demonstration.objects.filter(assignment_id=judgment.assignment_id, withdrawn_at=None)
-    standing.update(withdrawn_at=timezone.now())
+    active = Demonstration.objects.filter(assignment_id=judgment.assignment_id, withdrawn_at=None)
+    active.update(withdrawn_at=timezone.now())
 
 
 def _demonstrated_prompt(assignment: Assignment, pairs: list[list[str]] | None) -> Prompt | None:

@@ -9,7 +9,7 @@ from annotate.people.permissions import Capability, can
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class ExamProgress:
     """Where somebody is with a project's exam. `attempts_left` counts those not begun; None where there is no exam."""
 
     qualified: bool
@@ -41,11 +41,11 @@ def is_qualified(*, user: User, project: Project) -> bool:
     return can(user, Capability.MANAGE, project) or not is_on(project)
 
 
-def standing(*, user: User, project: Project) -> Standing:
+def exam_progress(*, user: User, project: Project) -> ExamProgress:
     attempts = tuple(counting(user, project).order_by("pk"))
     unfinished = next((attempt for attempt in attempts if attempt.finished_at is None), None)
     taken = sum(attempt.number > 0 for attempt in attempts)
-    return Standing(
+    return ExamProgress(
         qualified=is_qualified(user=user, project=project),
         attempts=attempts,
         open_attempt=unfinished,

@@ -93,7 +93,7 @@ def add(
     wanted = {name: value for name, value in (filters or {}).items() if value}
     _check(project, kind=kind, count=count, judgments=judgments, filters=wanted)
     instructions = text.as_written(text.checked(instructions, name=_("The instructions"), longest=LONGEST_INSTRUCTIONS))
-    brief = {"instructions": instructions} if instructions else {}
+    task_instructions = {"instructions": instructions} if instructions else {}
     common = {
         "project": project,
         "kind": kind,
@@ -102,7 +102,7 @@ def add(
         "priority": priority,
     }
     if kind == Kind.WRITE_PROMPT:
-        brief |= {name: value for name, value in wanted.items() if name != "split"}
+        task_instructions |= {name: value for name, value in wanted.items() if name != "split"}
         keys: Iterable[int] = range(count)
     else:
         rows = _unrated(project, wanted) if kind == Kind.RATE else _unasked(project, kind, wanted)
@@ -110,7 +110,7 @@ def add(
     made, pace = 0, Pace()
     for batch in pace.batches(keys):
         with pace.transaction():
-            made += _add(project, kind, batch, wanted, common | {"brief": brief})
+            made += _add(project, kind, batch, wanted, common | {"task_instructions": task_instructions})
             leases.raise_epoch(project_id=project.pk)
     if not made:
         raise Refused(_("There is nothing left to make such a task of: choose other prompts, or import some."))

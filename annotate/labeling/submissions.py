@@ -175,7 +175,7 @@ def _improvement(content: Any, assignment: Assignment) -> dict[str, Any]:
     if improved["response"] not in assignment.presentation:
         raise UnknownResponse(_("The improved answer doesn't belong to this task."))
     written = text.as_written(
-        text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_ANSWER)
+        text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_RESPONSE)
     )
     original = Response.objects.values_list("text", flat=True).get(pk=improved["response"])
     if assignment.project.mask_model_names:

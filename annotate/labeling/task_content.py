@@ -39,7 +39,7 @@ def checked(submission: Submission, *, assignment: Assignment) -> JudgmentRevisi
 
 def _demonstration(submission: Submission, assignment: Assignment) -> dict[str, Any]:
     content = _object(submission.content, required={"text"}, optional={"pairs"})
-    written = text.as_written(text.checked(content["text"], name=_("The answer"), longest=text.LONGEST_ANSWER))
+    written = text.as_written(text.checked(content["text"], name=_("The answer"), longest=text.LONGEST_RESPONSE))
     if not written:
         raise Refused(_("Write the answer first, or skip the task."), status=400)
     pairs = _changed_pairs(content.get("pairs"), assignment)
@@ -132,7 +132,7 @@ def _rating(submission: Submission, assignment: Assignment) -> dict[str, Any]:
 
 def _chat(submission: Submission, assignment: Assignment) -> dict[str, Any]:
     chat = Chat.of(assignment)
-    if chat.awaits_answer:
+    if chat.awaits_response:
         raise Refused(
             _("A chat ends with an answer: choose or write one, or take back the last turn.")
             if chat.turns

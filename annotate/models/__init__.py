@@ -8,14 +8,13 @@ from annotate.models.invitation import Invitation
 from annotate.models.judgment import Assignment, Demonstration, Judgment, JudgmentRevision
 from annotate.models.project import Guidelines, Membership, Project, Rubric
 from annotate.models.prompt import Prompt
-from annotate.models.response import AnswerRequest, Author, Response
+from annotate.models.response import Author, Response, ResponseRequest
 from annotate.models.review import JudgmentAcceptance, JudgmentReturn, Report
 from annotate.models.snapshot import Snapshot
 from annotate.models.task import QueueCursor, Task, TaskResponse
 from annotate.models.user import User
 
 __all__ = [
-    "AnswerRequest",
     "Assignment",
     "AuditEvent",
     "Author",
@@ -37,6 +36,7 @@ __all__ = [
     "QueueCursor",
     "Report",
     "Response",
+    "ResponseRequest",
     "Rubric",
     "Snapshot",
     "Task",

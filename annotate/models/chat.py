@@ -1,7 +1,7 @@
 from django.db import models
 
 from annotate.models.judgment import Assignment, Judgment
-from annotate.models.response import AnswerRequest, Response
+from annotate.models.response import Response, ResponseRequest
 
 
 class ChatTurn(models.Model):
@@ -20,7 +20,7 @@ class ChatTurn(models.Model):
     role = models.CharField(max_length=9, choices=Role.choices)
     text = models.TextField()
     response = models.ForeignKey(Response, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
-    request = models.ForeignKey(AnswerRequest, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    request = models.ForeignKey(ResponseRequest, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     judgment = models.OneToOneField(
         Judgment,
         null=True,

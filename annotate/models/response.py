@@ -83,7 +83,7 @@ class Response(AppendOnlyModel):
         return self.text[:80]
 
 
-class AnswerRequest(models.Model):
+class ResponseRequest(models.Model):
     """People's side asks for K answers to a prompt; whoever runs models fulfils it."""
 
     class Purpose(models.TextChoices):
@@ -96,16 +96,16 @@ class AnswerRequest(models.Model):
         FULFILLED = "fulfilled", "Fulfilled"
         FAILED = "failed", "Failed"
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="answer_requests")
-    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="answer_requests")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="response_requests")
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="response_requests")
     responses_wanted = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(16)])
     purpose = models.CharField(max_length=5, choices=Purpose.choices, default=Purpose.QUEUE)
     state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
     error = models.TextField(blank=True)
     requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="answer_requests"
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="response_requests"
     )
-    responses = models.ManyToManyField(Response, blank=True, related_name="answer_requests")
+    responses = models.ManyToManyField(Response, blank=True, related_name="response_requests")
     created_at = models.DateTimeField(auto_now_add=True)
     fulfilled_at = models.DateTimeField(null=True, blank=True)
 

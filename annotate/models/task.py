@@ -53,7 +53,7 @@ class Task(ImportableModel):
         db_persist=True,
     )
     gold_tiers = models.JSONField(null=True, blank=True, help_text="Known ordering as tiers of response ids, or empty.")
-    brief = models.JSONField(
+    task_instructions = models.JSONField(
         default=dict,
         blank=True,
         help_text='What is asked for besides: {"instructions", "kind", "use_case"}, each optional.',

@@ -16,14 +16,14 @@ CONTEXT_LINES = 1
 LARGEST_TABLE = 40_000_000
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
-Deed = Literal["same", "added", "removed"]
+Change = Literal["same", "added", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class DiffHunk:
     """A stretch of text within a changed line."""
 
-    deed: Deed
+    change: Change
     text: str
 
 
@@ -31,8 +31,8 @@ class Piece:
 class Line:
     """A line of the comparison, "gap" where unchanged lines are left out. A rewritten line holds old and new words."""
 
-    deed: Literal["same", "added", "removed", "rewritten", "gap"]
-    pieces: tuple[Piece, ...] = ()
+    change: Literal["same", "added", "removed", "rewritten", "gap"]
+    hunks: tuple[DiffHunk, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,33 +73,33 @@ def compared(old: str, new: str) -> list[Line]:
     near = {
         shown
         for index, line in enumerate(lines)
-        if line.deed != "same"
+        if line.change != "same"
         for shown in range(index - CONTEXT_LINES, index + CONTEXT_LINES + 1)
     }
     kept: list[Line] = []
     for index, line in enumerate(lines):
         if index in near:
             kept.append(line)
-        elif not kept or kept[-1].deed != "gap":
+        elif not kept or kept[-1].change != "gap":
             kept.append(Line("gap"))
     return kept
 
 
 def _lines(old: list[str], new: list[str]) -> Iterator[Line]:
-    for deed, a, b, c, d in _opcodes(old, new):
-        if deed == "equal":
-            yield from (Line("same", (Piece("same", line),)) for line in old[a:b])
+    for change, a, b, c, d in _opcodes(old, new):
+        if change == "equal":
+            yield from (Line("same", (DiffHunk("same", line),)) for line in old[a:b])
             continue
         # Lines that stand opposite each other are one line rewritten, unless they have little in common.
         pairs = min(b - a, d - c)
         for before, after in zip(old[a : a + pairs], new[c : c + pairs], strict=True):
-            if pieces := _rewritten(_WORDS.findall(before), _WORDS.findall(after)):
-                yield Line("rewritten", pieces)
+            if hunks := _rewritten(_WORDS.findall(before), _WORDS.findall(after)):
+                yield Line("rewritten", hunks)
             else:
-                yield Line("removed", (Piece("removed", before),))
-                yield Line("added", (Piece("added", after),))
-        yield from (Line("removed", (Piece("removed", line),)) for line in old[a + pairs : b])
-        yield from (Line("added", (Piece("added", line),)) for line in new[c + pairs : d])
+                yield Line("removed", (DiffHunk("removed", before),))
+                yield Line("added", (DiffHunk("added", after),))
+        yield from (Line("removed", (DiffHunk("removed", line),)) for line in old[a + pairs : b])
+        yield from (Line("added", (DiffHunk("added", line),)) for line in new[c + pairs : d])
 
 
 Opcode = tuple[str, int, int, int, int]
@@ -136,19 +136,19 @@ def _joined(codes: Iterable[Opcode]) -> list[Opcode]:
     return joined
 
 
-def _rewritten(old: list[str], new: list[str]) -> tuple[Piece, ...]:
+def _rewritten(old: list[str], new: list[str]) -> tuple[DiffHunk, ...]:
     """The pieces of a rewritten line; none where less than half of its words stayed."""
     codes = _opcodes(old, new)
-    same = sum(b - a for deed, a, b, _, _ in codes if deed == "equal")
+    same = sum(b - a for change, a, b, _, _ in codes if change == "equal")
     if 2 * same < (len(old) + len(new)) * 0.5:
         return ()
-    pieces = []
-    for deed, a, b, c, d in codes:
-        if deed == "equal":
-            pieces.append(Piece("same", "".join(old[a:b])))
+    hunks = []
+    for change, a, b, c, d in codes:
+        if change == "equal":
+            hunks.append(DiffHunk("same", "".join(old[a:b])))
             continue
         if a < b:
-            pieces.append(Piece("removed", "".join(old[a:b])))
+            hunks.append(DiffHunk("removed", "".join(old[a:b])))
         if c < d:
-            pieces.append(Piece("added", "".join(new[c:d])))
-    return tuple(pieces)
+            hunks.append(DiffHunk("added", "".join(new[c:d])))
+    return tuple(hunks)

@@ -20,7 +20,7 @@ OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class KeyAction:
     """Something to do by key. `key` as the browser names it (KeyboardEvent.key), letters small; `kinds` of task that
     have it (form[data-kind] of the work page)."""
 
@@ -30,29 +30,29 @@ class Deed:
     kinds: tuple[str, ...] = ALL
 
 
-DEEDS = (
-    Deed("submit", "Enter", gettext_lazy("Submit (Ctrl and Enter while writing)")),
-    Deed("next", "ArrowRight", gettext_lazy("Next response"), COMPARE),
-    Deed("previous", "ArrowLeft", gettext_lazy("Previous response"), COMPARE),
-    Deed("better", "ArrowUp", gettext_lazy("One rank better"), COMPARE),
-    Deed("worse", "ArrowDown", gettext_lazy("One rank worse"), COMPARE),
-    Deed("tie", "t", gettext_lazy("Tie with the response ranked last"), COMPARE),
-    Deed("clear", "0", gettext_lazy("Take the rank away"), COMPARE),
-    Deed("unacceptable", "u", gettext_lazy("All unacceptable"), COMPARE),
-    Deed("rate", "r", gettext_lazy("Ratings and flags of the response"), COMPARE[:1] + RATE),
-    Deed("note", "n", gettext_lazy("Note on the response"), COMPARE[:1]),
-    Deed("comment", "c", gettext_lazy("Comment on the task"), SKIPPABLE),
-    Deed("improve", "i", gettext_lazy("Improve the best response"), COMPARE[:1]),
-    Deed("diff", "d", gettext_lazy("Compare two responses word by word"), COMPARE),
-    Deed("raw", "v", gettext_lazy("Show the text as it was written"), COMPARE + RATE),
-    Deed("layout", "l", gettext_lazy("Columns, stack, or scrolling together"), COMPARE),
-    Deed("guidelines", "g", gettext_lazy("Guidelines")),
-    Deed("skip", "s", gettext_lazy("Skip"), SKIPPABLE),
-    Deed("report", "p", gettext_lazy("Report a problem"), SKIPPABLE),
-    Deed("undo", "z", gettext_lazy("Undo the last submit or skip"), SKIPPABLE),
-    Deed("help", "?", gettext_lazy("These keys")),
+KEY_ACTIONS = (
+    KeyAction("submit", "Enter", gettext_lazy("Submit (Ctrl and Enter while writing)")),
+    KeyAction("next", "ArrowRight", gettext_lazy("Next response"), COMPARE),
+    KeyAction("previous", "ArrowLeft", gettext_lazy("Previous response"), COMPARE),
+    KeyAction("better", "ArrowUp", gettext_lazy("One rank better"), COMPARE),
+    KeyAction("worse", "ArrowDown", gettext_lazy("One rank worse"), COMPARE),
+    KeyAction("tie", "t", gettext_lazy("Tie with the response ranked last"), COMPARE),
+    KeyAction("clear", "0", gettext_lazy("Take the rank away"), COMPARE),
+    KeyAction("unacceptable", "u", gettext_lazy("All unacceptable"), COMPARE),
+    KeyAction("rate", "r", gettext_lazy("Ratings and flags of the response"), COMPARE[:1] + RATE),
+    KeyAction("note", "n", gettext_lazy("Note on the response"), COMPARE[:1]),
+    KeyAction("comment", "c", gettext_lazy("Comment on the task"), SKIPPABLE),
+    KeyAction("improve", "i", gettext_lazy("Improve the best response"), COMPARE[:1]),
+    KeyAction("diff", "d", gettext_lazy("Compare two responses word by word"), COMPARE),
+    KeyAction("raw", "v", gettext_lazy("Show the text as it was written"), COMPARE + RATE),
+    KeyAction("layout", "l", gettext_lazy("Columns, stack, or scrolling together"), COMPARE),
+    KeyAction("guidelines", "g", gettext_lazy("Guidelines")),
+    KeyAction("skip", "s", gettext_lazy("Skip"), SKIPPABLE),
+    KeyAction("report", "p", gettext_lazy("Report a problem"), SKIPPABLE),
+    KeyAction("undo", "z", gettext_lazy("Undo the last submit or skip"), SKIPPABLE),
+    KeyAction("help", "?", gettext_lazy("These keys")),
 )
-_NAMES = {deed.name for deed in DEEDS}
+_NAMES = {action.name for action in KEY_ACTIONS}
 _KEY = re.compile(
     r"[^\s\x00-\x1f\x7f]|Enter|Backspace|Delete|Insert|Home|End|PageUp|PageDown|Arrow(?:Up|Down|Left|Right)|F(?:[2-9]|1[0-2])"
 )
@@ -68,16 +68,18 @@ def switched_off(user: User) -> bool:
 def key_map(user: User) -> dict[str, str]:
     """{deed: key}, a person's own before the usual ones. Anything of another shape in the record counts for nothing."""
     own = user.keys if isinstance(user.keys, dict) else {}
-    return {deed.name: own[deed.name] if isinstance(own.get(deed.name), str) else deed.key for deed in DEEDS}
+    return {
+        action.name: own[action.name] if isinstance(own.get(action.name), str) else action.key for action in KEY_ACTIONS
+    }
 
 
 def checked(chosen: Mapping[str, str]) -> dict[str, str]:
     """What to store of {deed: key}: only what differs from the usual. Raises Refused (400) with a sentence."""
     if unknown := set(chosen) - _NAMES:
         raise Refused(_("There is nothing called %(name)s to do by key.") % {"name": min(unknown)[:40]}, status=400)
-    keys = {deed.name: _written(chosen.get(deed.name, deed.key)) for deed in DEEDS}
+    keys = {action.name: _written(chosen.get(action.name, action.key)) for action in KEY_ACTIONS}
     for name, key in keys.items():
-        label = next(deed.label for deed in DEEDS if deed.name == name)
+        label = next(action.label for action in KEY_ACTIONS if action.name == name)
         if key == OFF:
             continue
         if not _KEY.fullmatch(key):
@@ -89,12 +91,12 @@ def checked(chosen: Mapping[str, str]) -> dict[str, str]:
             raise Refused(_("The digits 1 to 9 give ranks: choose another key for “%(label)s”.") % {"label": label})
         twin = next((other for other, taken in keys.items() if taken == key and other != name), None)
         if twin is not None:
-            other_label = next(deed.label for deed in DEEDS if deed.name == twin)
+            other_label = next(action.label for action in KEY_ACTIONS if action.name == twin)
             raise Refused(
                 _("“%(label)s” and “%(other)s” can't have the same key.") % {"label": label, "other": other_label},
                 status=400,
             )
-    return {deed.name: keys[deed.name] for deed in DEEDS if keys[deed.name] != deed.key}
+    return {action.name: keys[action.name] for action in KEY_ACTIONS if keys[action.name] != action.key}
 
 
 def _written(key: Any) -> str:

@@ -30,7 +30,7 @@ MOST_COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class OpenTasks:
     """Tasks of one kind that he could do now; `more` when there are more than were counted."""
 
     kind: Task.Kind
@@ -57,7 +57,7 @@ class Day:
     count: int
 
 
-class Standing:
+class LabelerProgress:
     """Where a labeler is in one project. Each figure is computed when it's first asked for."""
 
     def __init__(self, *, labeler: User, project: Project) -> None:
@@ -65,11 +65,11 @@ class Standing:
         self.project = project
 
     @cached_property
-    def exam(self) -> qualification.Standing:
-        return qualification.standing(user=self.labeler, project=self.project)
+    def exam(self) -> qualification.ExamProgress:
+        return qualification.exam_progress(user=self.labeler, project=self.project)
 
     @cached_property
-    def waiting(self) -> list[Waiting]:
+    def open_tasks(self) -> list[OpenTasks]:
         """By kind, what the queue would give him. Nothing before the exam is passed."""
         if self.project.archived_at is not None or not self.exam.qualified:
             return []
@@ -87,7 +87,7 @@ class Standing:
         kinds = list(allowed.order_by().values_list("kind", flat=True)[: MOST_COUNTED + 1])
         more = len(kinds) > MOST_COUNTED
         counted = Counter(kinds[:MOST_COUNTED])
-        return [Waiting(kind, counted[kind], more) for kind in Task.Kind if counted[kind]]
+        return [OpenTasks(kind, counted[kind], more) for kind in Task.Kind if counted[kind]]
 
     @cached_property
     def returned(self) -> int:
@@ -130,7 +130,7 @@ class Standing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TotalProgress:
     """What a labeler has done in all his projects. `days` are the last DAYS, the oldest first and today last."""
 
     total: int
@@ -145,7 +145,7 @@ class Progress:
         return sum(day.count for day in self.days)
 
     @classmethod
-    def of(cls, labeler: User) -> "Progress":
+    def of(cls, labeler: User) -> "TotalProgress":
         today = timezone.localdate()
         first = today - timedelta(days=DAYS - 1)
         judgments = judgments_of(labeler)

@@ -22,15 +22,15 @@ from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.people.projects import edit_project
 from annotate.views.work import responses
 
-CANDIDATES = 50
+MOST_LISTED = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Examinee:
     """A labeler on the manager's page."""
 
     user: User
-    standing: qualification.Standing
+    progress: qualification.ExamProgress
 
 
 # ---- a labeler takes it ------------------------------------------------------------------------------------------
@@ -41,13 +41,13 @@ class Candidate:
 @requires(Capability.LABEL)
 def exam(request: ProjectRequest) -> HttpResponse:
     """The item at hand; before an attempt what it is about, after it the result."""
-    standing = qualification.standing(user=request.user, project=request.project)
-    if standing.open_attempt is not None and (item := domain.current(standing.open_attempt)) is not None:
-        return responses.show(request, face=ExamBoard(item), back="exam")
-    last = standing.last
+    progress = qualification.exam_progress(user=request.user, project=request.project)
+    if progress.open_attempt is not None and (item := domain.current(progress.open_attempt)) is not None:
+        return responses.show(request, form=ExamBoard(item), back="exam")
+    last = progress.last
     context = {
         "project": request.project,
-        "standing": standing,
+        "exam_progress": progress,
         "count": domain.askable(labeler=request.user, project=request.project).count(),
         "attempt": last,
         "results": _results(last) if last is not None else [],
@@ -73,7 +73,7 @@ def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
     """Hand in one item; the next one comes, or after the last one the result."""
     item = access.load(request, ExamAnswer, pk=answer_id)
     names, sent = ExamBoard(item).response_keys, dict(request.POST.lists())
-    face = ExamBoard(item, entered=names.to_ids(sent))
+    form = ExamBoard(item, data=names.to_ids(sent))
     try:
         submission = ExamBoard.submission(names.to_ids(sent, strict=True))
         attempt = domain.answer(
@@ -84,8 +84,8 @@ def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
         )
     except Refused as refusal:
         if request.htmx:  # type: ignore[attr-defined]
-            return responses.refused(request, face.assignment, refusal)
-        return responses.show(request, face=face, back="exam", refusal=str(refusal), status=refusal.status)
+            return responses.refused(request, form.assignment, refusal)
+        return responses.show(request, form=form, back="exam", refusal=str(refusal), status=refusal.status)
     following = domain.current(attempt)
     page = reverse("annotate:exam", args=[request.project.slug])
     if not request.htmx:  # type: ignore[attr-defined]
@@ -94,7 +94,9 @@ def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
         done = HttpResponse(status=204)
         done["X-Hone-Go"] = page
         return done
-    response = responses.show(request, part="answer", face=ExamBoard(following), back="exam", note=_("Saved."))
+    response = responses.show(
+        request, part="receipt_and_task", form=ExamBoard(following), back="exam", note=_("Saved.")
+    )
     response[responses.TASK_HEADER] = f"exam-{following.pk}"
     return response
 
@@ -110,12 +112,12 @@ def draft(request: ProjectRequest, answer_id: int) -> HttpResponse:
         return JsonResponse({"version": item.draft_version, "page": "", "draft": draft, "judged": judged})
     number = request.POST.get("draft_version", "")
     version = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None
-    entered = ExamBoard.draft(names.to_ids(dict(request.POST.lists())))
+    data = ExamBoard.draft(names.to_ids(dict(request.POST.lists())))
     try:
-        receipt = domain.save_draft(answer_id=item.pk, labeler=request.user, draft=entered, version=version)
+        receipt = domain.save_draft(answer_id=item.pk, labeler=request.user, draft=data, version=version)
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return responses.draft_answer(receipt, names)
+    return responses.draft_reply(receipt, names)
 
 
 # ---- a manager sets it -------------------------------------------------------------------------------------------
@@ -155,7 +157,7 @@ def item(request: ProjectRequest, task_id: int) -> HttpResponse:
 
 @require_POST
 @requires(Capability.MANAGE)
-def candidate(request: ProjectRequest, user_id: int) -> HttpResponse:
+def examinee(request: ProjectRequest, user_id: int) -> HttpResponse:
     """Let a labeler work without the exam (`waive`), or begin it anew (`annul`)."""
     labeler = access.load(request, User, pk=user_id)
     try:
@@ -184,10 +186,10 @@ def _settings_page(request: ProjectRequest, *, form: ExamForm) -> HttpResponse:
         "project": project,
         "form": form,
         "items": comparisons.filter(state=Task.State.EXAM),
-        "known": usable.filter(gold_tiers__isnull=False)[:CANDIDATES],
-        "judged": usable.filter(gold_tiers__isnull=True, pk__in=own)[:CANDIDATES],
-        "candidates": [
-            Candidate(user, qualification.standing(user=user, project=project))
+        "known": usable.filter(gold_tiers__isnull=False)[:MOST_LISTED],
+        "judged": usable.filter(gold_tiers__isnull=True, pk__in=own)[:MOST_LISTED],
+        "examinees": [
+            Examinee(user, qualification.exam_progress(user=user, project=project))
             for user in members.distinct().order_by("username")
         ],
         "is_on": qualification.is_on(project),

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from annotate.models import Judgment, Project, Task, User
 from annotate.people import notices
 from annotate.people.permissions import Capability, can_create_projects, projects_for
-from annotate.quality.labeler_progress import Progress, Standing
+from annotate.quality.labeler_progress import LabelerProgress, TotalProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Entry:
     """A project in the list. `standing` is None for one who doesn't label there, `figures` for one who judges blind."""
 
     project: Project
-    standing: Standing | None
+    labeler_progress: LabelerProgress | None
     sees_data: bool
     notices: list[notices.Notice]
     figures: Figures | None
@@ -57,14 +57,14 @@ def home(request: HttpRequest) -> HttpResponse:
     entries = [
         Entry(
             project,
-            Standing(labeler=user, project=project) if project.pk in labels else None,
+            LabelerProgress(labeler=user, project=project) if project.pk in labels else None,
             project.pk in sees,
             [notice for notice in found if notice.project.pk == project.pk and notice.is_new(user.notices_seen_at)],
             Figures.of(project) if project.pk in sees and project.archived_at is None else None,
         )
         for project in projects_for(user, Capability.VIEW)
     ]
-    progress = Progress.of(user) if labels else None
+    progress = TotalProgress.of(user) if labels else None
     context = {
         "entries": [entry for entry in entries if entry.project.archived_at is None],
         "closed": [entry for entry in entries if entry.project.archived_at is not None],

@@ -16,13 +16,13 @@ from annotate.people import keyboard_shortcuts
 @login_required
 def choose(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, User)
-    entered = keyboard_shortcuts.key_map(request.user)
+    data = keyboard_shortcuts.key_map(request.user)
     switched_off, refusal = keyboard_shortcuts.switched_off(request.user), ""
     if request.method == "POST":
-        entered = {deed.name: request.POST.get(deed.name, deed.key) for deed in keyboard_shortcuts.DEEDS}
+        data = {action.name: request.POST.get(action.name, action.key) for action in keyboard_shortcuts.KEY_ACTIONS}
         switched_off = bool(request.POST.get(keyboard_shortcuts.OFF))
         try:
-            chosen = {} if "reset" in request.POST else keyboard_shortcuts.checked(entered)
+            chosen = {} if "reset" in request.POST else keyboard_shortcuts.checked(data)
         except Refused as error:
             refusal = str(error)
         else:
@@ -33,7 +33,7 @@ def choose(request: HttpRequest) -> HttpResponse:
             messages.success(request, _("Saved. The keys hold from the next task page on."))
             return redirect("annotate:keys")
     context = {
-        "rows": [(deed, entered[deed.name]) for deed in keyboard_shortcuts.DEEDS],
+        "rows": [(action, data[action.name]) for action in keyboard_shortcuts.KEY_ACTIONS],
         "switched_off": switched_off,
         "refusal": refusal,
     }

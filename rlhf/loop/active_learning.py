@@ -168,7 +168,7 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
         runs.renew(lease)
 
     renew()
-    moved = queue.rearrange(project=run.project, urgency=urgency, renew=renew)
+    moved = queue.reorder(project=run.project, urgency=urgency, renew=renew)
     order = sorted(urgency, key=lambda pk: -urgency[pk])
     pace = Pace()
     for batch in pace.batches(enumerate(order, 1)):

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop
 from annotate.data.pacing import Pace
 from annotate.errors import Refused
 from annotate.labeling import queue
-from annotate.models import AnswerRequest, Author, Project, Prompt, Response, User
+from annotate.models import Author, Project, Prompt, Response, ResponseRequest, User
 from rlhf.loop import prompts, versions
 from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
@@ -78,13 +78,13 @@ def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
     keys = sorted(set(request_ids))
     groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
     for start in range(0, len(keys), REQUESTS_A_RUN):
-        found = AnswerRequest.objects.filter(
-            pk__in=keys[start : start + REQUESTS_A_RUN], state=AnswerRequest.State.OPEN
+        found = ResponseRequest.objects.filter(
+            pk__in=keys[start : start + REQUESTS_A_RUN], state=ResponseRequest.State.OPEN
         )
         for key, project_id, samples, purpose in found.order_by("pk").values_list(
             "pk", "project_id", "responses_wanted", "purpose"
         ):
-            groups[project_id, samples, key if purpose == AnswerRequest.Purpose.CHAT else 0].append(key)
+            groups[project_id, samples, key if purpose == ResponseRequest.Purpose.CHAT else 0].append(key)
     started, pace = [], Pace()
     for (project_id, samples, live), wanted in groups.items():
         for start in range(0, len(wanted), REQUESTS_A_RUN):
@@ -110,16 +110,16 @@ def _enqueue(project_id: int, samples: int, taken: list[int], *, queue: str) -> 
 
 def _take(keys: list[int]) -> list[int]:
     """Those of the requests that were still open; they are this call's now. Inside a transaction."""
-    rows = AnswerRequest.objects.filter(pk__in=keys, state=AnswerRequest.State.OPEN)
+    rows = ResponseRequest.objects.filter(pk__in=keys, state=ResponseRequest.State.OPEN)
     taken = list(rows.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
-    AnswerRequest.objects.filter(pk__in=taken).update(state=AnswerRequest.State.CLAIMED)
+    ResponseRequest.objects.filter(pk__in=taken).update(state=ResponseRequest.State.CLAIMED)
     return taken
 
 
 def prompts_of(run: TrainingRun) -> list[prompts.Row]:
     """The prompts that a run answers, chosen when it begins. Raises Refused when there are none."""
     if "requests" in run.options:
-        requests = AnswerRequest.objects.filter(pk__in=run.options["requests"])
+        requests = ResponseRequest.objects.filter(pk__in=run.options["requests"])
         return prompts.with_ids(run.project, requests.values_list("prompt_id", flat=True))
     return prompts.next_to_answer(run.project, count=run.options["prompts"])
 
@@ -140,7 +140,7 @@ def store(run: TrainingRun, lease: Lease, rows: Iterator[dict[str, Any]]) -> dic
                 _store_row(row, run=run, author=author)
     stored = Response.objects.filter(author=author, sampling__run=run.pk)
     if "requests" in run.options:
-        _end_requests(run, state=AnswerRequest.State.FULFILLED, fulfilled_at=timezone.now())
+        _end_requests(run, state=ResponseRequest.State.FULFILLED, fulfilled_at=timezone.now())
     return {
         "prompts": stored.values("prompt").distinct().count(),
         "responses": stored.count(),
@@ -163,7 +163,7 @@ def _store_row(row: dict[str, Any], *, run: TrainingRun, author: Author) -> None
         )
         for number, answer in enumerate(row["responses"])
     ]
-    for request in AnswerRequest.objects.filter(pk__in=run.options.get("requests", []), prompt=prompt):
+    for request in ResponseRequest.objects.filter(pk__in=run.options.get("requests", []), prompt=prompt):
         request.responses.add(*responses)
     different = list({response.text.strip(): response for response in reversed(responses)}.values())[::-1]
     if len(different) >= Project.MIN_RESPONSES and _is_for_queue(run, prompt):
@@ -188,17 +188,19 @@ def _is_for_queue(run: TrainingRun, prompt: Prompt) -> bool:
     """Whether labelers are to compare the answers: always, but for requests of another purpose alone."""
     if "requests" not in run.options:
         return True
-    requests = AnswerRequest.objects.filter(pk__in=run.options["requests"], prompt=prompt)
-    return requests.filter(purpose=AnswerRequest.Purpose.QUEUE).exists()
+    requests = ResponseRequest.objects.filter(pk__in=run.options["requests"], prompt=prompt)
+    return requests.filter(purpose=ResponseRequest.Purpose.QUEUE).exists()
 
 
 def fail_requests(run: TrainingRun) -> None:
     """Say so to whoever asked for the answers of a run that ended without them."""
     _end_requests(
-        run, state=AnswerRequest.State.FAILED, error=run.error or gettext_noop("The sampling run was cancelled.")
+        run, state=ResponseRequest.State.FAILED, error=run.error or gettext_noop("The sampling run was cancelled.")
     )
 
 
 def _end_requests(run: TrainingRun, **values: Any) -> None:
-    requests = AnswerRequest.objects.filter(pk__in=run.options.get("requests", []), state=AnswerRequest.State.CLAIMED)
+    requests = ResponseRequest.objects.filter(
+        pk__in=run.options.get("requests", []), state=ResponseRequest.State.CLAIMED
+    )
     requests.update(**values)

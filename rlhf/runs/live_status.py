@@ -6,8 +6,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotate.labeling.chats.live_responses import Prospect
-from annotate.models import AnswerRequest, Project
+from annotate.labeling.chats.live_responses import ResponseStatus
+from annotate.models import Project, ResponseRequest
 from models_core.contract import catalogue
 from rlhf.loop import versions
 from rlhf.models import TrainingRun
@@ -18,21 +18,27 @@ USUAL_RUNS = 9
 Status = TrainingRun.Status
 
 
-def of_live_answers(project: Project, request: AnswerRequest | None) -> Prospect:
+def of_live_answers(project: Project, request: ResponseRequest | None) -> ResponseStatus:
     """How it stands with a request, or with one that might be made."""
-    is_there = {"default", live.QUEUE} <= workers.listening()
-    if request is not None and request.state == AnswerRequest.State.FAILED:
-        sentence = _("The model could not answer. Write the answer yourself, or ask again.")
-        return Prospect(is_there=is_there, sentence=sentence)
-    if not is_there:
-        sentence = _("No model can answer right now: no worker is running. Write the answer yourself.")
-        return Prospect(is_there=False, sentence=sentence)
+    is_available = {"default", live.QUEUE} <= workers.listening()
+    if request is not None and request.state == ResponseRequest.State.FAILED:
+        message = _("The model could not answer. Write the answer yourself, or ask again.")
+        return ResponseStatus(is_available=is_available, message=message)
+    if not is_available:
+        message = _("No model can answer right now: no worker is running. Write the answer yourself.")
+        return ResponseStatus(is_available=False, message=message)
     if request is None:
-        return Prospect(is_there=True, sentence="")
+        return ResponseStatus(is_available=True, message="")
     run = _run_of(request)
-    waited = int((timezone.now() - request.created_at).total_seconds())
-    sentence, progress = _standing(project, run)
-    return Prospect(is_there=True, sentence=sentence, progress=progress, waited=waited, usual=_usual_seconds())
+    waited_seconds = int((timezone.now() - request.created_at).total_seconds())
+    message, progress = _standing(project, run)
+    return ResponseStatus(
+        is_available=True,
+        message=message,
+        progress=progress,
+        waited_seconds=waited_seconds,
+        usual_seconds=_usual_seconds(),
+    )
 
 
 def _standing(project: Project, run: TrainingRun | None) -> tuple[str, float | None]:
@@ -46,20 +52,20 @@ def _standing(project: Project, run: TrainingRun | None) -> tuple[str, float | N
         total = run.options["samples"]
         done = round(run.progress * total)
         said = {"done": done, "total": total}
-        sentence = ngettext(
+        message = ngettext(
             "The model is writing: %(done)s of %(total)s answer is there.",
             "The model is writing: %(done)s of %(total)s answers are there.",
             total,
         )
-        return sentence % said, run.progress or None
+        return message % said, run.progress or None
     if run.status == Status.RUNNING and run.activity == live.LOADING:
         return _("The model is being loaded. The next turns are quicker."), None
     waiting = TrainingRun.objects.filter(queue=live.QUEUE, status__in=[Status.QUEUED, Status.RUNNING], pk__lt=run.pk)
     if ahead := waiting.count():
-        sentence = ngettext(
+        message = ngettext(
             "%(n)s other chat is answered before yours.", "%(n)s other chats are answered before yours.", ahead
         )
-        return sentence % {"n": ahead}, None
+        return message % {"n": ahead}, None
     return _("The model is being woken."), None
 
 
@@ -71,7 +77,7 @@ def _usual_seconds() -> int | None:
     return max(1, round(median(seconds))) if seconds else None
 
 
-def _run_of(request: AnswerRequest) -> TrainingRun | None:
+def _run_of(request: ResponseRequest) -> TrainingRun | None:
     """The run that answers it. Looked for by hand: not every database looks into lists."""
     recent = TrainingRun.objects.filter(project_id=request.project_id, queue=live.QUEUE).order_by("-pk")
     return next((run for run in recent[:RECENT_RUNS] if request.pk in run.options["requests"]), None)

@@ -210,7 +210,7 @@ WITHOUT_A_PAGE = {
         "annotate:ahead",
         "annotate:choose_kind",
         "annotate:chat",
-        "annotate:answers",
+        "annotate:chat_candidates",
         "annotate:preview",
     ),
     *(
@@ -220,7 +220,7 @@ WITHOUT_A_PAGE = {
         "annotate:exam_draft",
         "annotate:exam_item",
     ),
-    *("annotate:exam_candidate", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:resolve_report"),
+    *("annotate:exam_examinee", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:resolve_report"),
     *(
         "annotate:make_account",
         "annotate:withdraw_invitation",

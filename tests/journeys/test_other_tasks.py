@@ -10,9 +10,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from annotate.labeling import exam
 from annotate.labeling.chats import live_responses
-from annotate.labeling.chats.live_responses import Prospect
+from annotate.labeling.chats.live_responses import ResponseStatus
 from annotate.labeling.few_shot import FewShot
-from annotate.models import AnswerRequest, Demonstration, ExamAnswer, ExamAttempt, Judgment, Prompt, Task
+from annotate.models import Demonstration, ExamAnswer, ExamAttempt, Judgment, Prompt, ResponseRequest, Task
 from annotate.people.projects import edit_project
 from tests.browser import SignIn
 from tests.cast import Cast, key_of, make_comparison, make_prompt, make_responses, response_ids
@@ -95,7 +95,7 @@ HANDS: dict[str, tuple[type[Hand], dict[str, Any]]] = {
 def day(transactional_db: None, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> dict[str, Task]:
     """One exam item, and behind it a task of each kind, in this order."""
     monkeypatch.setattr(
-        live_responses, "_forecasts", [lambda *_: Prospect(is_there=True, sentence="The model is answering.")]
+        live_responses, "_forecasts", [lambda *_: ResponseStatus(is_available=True, message="The model is answering.")]
     )
     known = make_comparison(cast.project, "Which comes first?", texts=("Hen.", "Egg."))
     Task.objects.filter(pk=known.pk).update(gold_tiers=[[key] for key in response_ids(known)])
@@ -129,10 +129,10 @@ def submit(page: Page, hand: Hand) -> None:
 
 def model_answers(*texts: str) -> None:
     """What a worker would do with the request that the page has made."""
-    wait_until(lambda: AnswerRequest.objects.filter(state="claimed").exists(), what="the page to ask for answers")
-    request = AnswerRequest.objects.get(state="claimed")
+    wait_until(lambda: ResponseRequest.objects.filter(state="claimed").exists(), what="the page to ask for answers")
+    request = ResponseRequest.objects.get(state="claimed")
     request.responses.set(make_responses(request.prompt, *texts))
-    AnswerRequest.objects.filter(pk=request.pk).update(state="fulfilled")
+    ResponseRequest.objects.filter(pk=request.pk).update(state="fulfilled")
 
 
 @pytest.mark.parametrize("how", HANDS)

@@ -9,55 +9,55 @@ from django.utils.translation import gettext as _
 
 from annotate import signals
 from annotate.labeling.few_shot import Messages
-from annotate.models import AnswerRequest, Assignment, Author, Project, Prompt
+from annotate.models import Assignment, Author, Project, Prompt, ResponseRequest
 from annotate.models.prompt import content_hash
 
-State = AnswerRequest.State
+State = ResponseRequest.State
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prospect:
+class ResponseStatus:
     """What can be expected of live answers.
 
     is_there: somebody is there to answer. sentence: how it stands, for the labeler. progress: from 0 to 1, if known.
     waited: seconds since they were asked for. usual: seconds that answers took lately, if any did.
     """
 
-    is_there: bool
-    sentence: str
+    is_available: bool
+    message: str
     progress: float | None = None
-    waited: int | None = None
-    usual: int | None = None
+    waited_seconds: int | None = None
+    usual_seconds: int | None = None
 
 
-Forecast = Callable[[Project, AnswerRequest | None], Prospect]
-_forecasts: list[Forecast] = []
+StatusSource = Callable[[Project, ResponseRequest | None], ResponseStatus]
+_status_sources: list[StatusSource] = []
 
 
-def forecast_by(forecast: Forecast) -> None:
+def set_status_source(source: StatusSource) -> None:
     """Machines' side names the function that says how it stands with live answers; people's side never imports it."""
-    _forecasts[:] = [forecast]
+    _status_sources[:] = [source]
 
 
-def prospect(project: Project, request: AnswerRequest | None = None) -> Prospect:
+def response_status(project: Project, request: ResponseRequest | None = None) -> ResponseStatus:
     """How it stands with a request, or with one that might be made."""
-    if not _forecasts:
-        return Prospect(is_there=False, sentence=_("No model is set up here. Write the answer yourself."))
-    return _forecasts[0](project, request)
+    if not _status_sources:
+        return ResponseStatus(is_available=False, message=_("No model is set up here. Write the answer yourself."))
+    return _status_sources[0](project, request)
 
 
-def latest(assignment: Assignment, messages: Messages) -> AnswerRequest | None:
+def latest(assignment: Assignment, messages: Messages) -> ResponseRequest | None:
     """The request whose answers this labeler gets: his own latest, or one that somebody has out for the same chat."""
-    requests = AnswerRequest.objects.filter(
+    requests = ResponseRequest.objects.filter(
         project_id=assignment.project_id,
         prompt__content_hash=content_hash(messages),
-        purpose=AnswerRequest.Purpose.CHAT,
+        purpose=ResponseRequest.Purpose.CHAT,
     )
     own_or_out = Q(requested_by=assignment.labeler_id) | Q(state__in=[State.OPEN, State.CLAIMED])
     return requests.filter(own_or_out).order_by("-pk").first()
 
 
-def ask(assignment: Assignment, messages: Messages, *, instead_of: int | None = None) -> AnswerRequest:
+def ask(assignment: Assignment, messages: Messages, *, instead_of: int | None = None) -> ResponseRequest:
     """Ask for as many answers as the project compares, unless they are asked for or there already.
 
     instead_of: the request whose answers are there and don't please; others are asked for in their place.
@@ -69,11 +69,11 @@ def ask(assignment: Assignment, messages: Messages, *, instead_of: int | None = 
     prompt = prompt_of(assignment, messages)
     try:
         with transaction.atomic():
-            made = AnswerRequest.objects.create(
+            made = ResponseRequest.objects.create(
                 project=assignment.project,
                 prompt=prompt,
                 responses_wanted=assignment.project.responses_per_task,
-                purpose=AnswerRequest.Purpose.CHAT,
+                purpose=ResponseRequest.Purpose.CHAT,
                 requested_by=assignment.labeler,
             )
     except IntegrityError:
@@ -82,8 +82,8 @@ def ask(assignment: Assignment, messages: Messages, *, instead_of: int | None = 
         if found is None:
             raise
         return found
-    told = {"sender": AnswerRequest, "request_ids": [made.pk]}
-    transaction.on_commit(lambda: signals.answers_requested.send_robust(**told))
+    told = {"sender": ResponseRequest, "request_ids": [made.pk]}
+    transaction.on_commit(lambda: signals.responses_requested.send_robust(**told))
     return made
 
 

@@ -26,8 +26,8 @@ def store(*, judgment: Judgment, revision: JudgmentRevision) -> None:
     """Make what the chat brings; what an earlier hand-in brought and is gone now is taken back."""
     chat = Chat.of(judgment.assignment)
     answered = {turn.response_id: turn for turn in chat.turns if turn.role == ChatTurn.Role.ASSISTANT}
-    standing = Demonstration.objects.filter(assignment_id=judgment.assignment_id)
-    standing.exclude(response__in=answered).filter(withdrawn_at=None).update(withdrawn_at=timezone.now())
+    active = Demonstration.objects.filter(assignment_id=judgment.assignment_id)
+    active.exclude(response__in=answered).filter(withdrawn_at=None).update(withdrawn_at=timezone.now())
     for turn in answered.values():
         assert turn.response is not None  # as every answer has, by a constraint
         _demonstrate(turn.response, judgment.assignment)

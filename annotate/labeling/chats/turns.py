@@ -20,7 +20,7 @@ from annotate.labeling import model_self_identification
 from annotate.labeling.chats import live_responses
 from annotate.labeling.few_shot import Messages
 from annotate.labeling.queue import leases
-from annotate.models import AnswerRequest, Assignment, Author, ChatTurn, Project, Prompt, Response, Task, User
+from annotate.models import Assignment, Author, ChatTurn, Project, Prompt, Response, ResponseRequest, Task, User
 
 Role = ChatTurn.Role
 MOST_TURNS = 60
@@ -51,23 +51,23 @@ class Chat:
         return [*self.opening.messages, *added]
 
     @property
-    def awaits_answer(self) -> bool:
+    def awaits_response(self) -> bool:
         return not self.turns or self.turns[-1].role == Role.USER
 
     @cached_property
-    def request(self) -> AnswerRequest | None:
+    def request(self) -> ResponseRequest | None:
         """The live answers that were asked for to the user's last turn."""
-        return live_responses.latest(self.assignment, self.messages) if self.awaits_answer else None
+        return live_responses.latest(self.assignment, self.messages) if self.awaits_response else None
 
     @property
-    def offers(self) -> list[Response]:
+    def candidates(self) -> list[Response]:
         """Answers to choose from, in an order of the labeler's own that stays."""
-        if self.request is None or self.request.state != AnswerRequest.State.FULFILLED:
+        if self.request is None or self.request.state != ResponseRequest.State.FULFILLED:
             return []
-        return offered(self.assignment, self.request)
+        return candidates_of(self.assignment, self.request)
 
 
-def offered(assignment: Assignment, request: AnswerRequest) -> list[Response]:
+def candidates_of(assignment: Assignment, request: ResponseRequest) -> list[Response]:
     """The different answers of a request, shuffled by the assignment's seed."""
     given = list(request.responses.order_by("pk"))
     different = list(
@@ -85,7 +85,7 @@ def say(*, assignment_id: int, labeler: User, written: str, after: int) -> Chat:
         chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.USER, said))
         if len(chat.turns) > after:
             return chat
-        if chat.awaits_answer:
+        if chat.awaits_response:
             raise Refused(_("It is the assistant's turn: choose or write an answer first."))
         return _added(chat, role=Role.USER, written=said)
 
@@ -99,12 +99,12 @@ def write(*, assignment_id: int, labeler: User, written: str, after: int, edited
         chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.ASSISTANT, said))
         if len(chat.turns) > after:
             return chat
-        _ensure_awaits_answer(chat)
-        offers = {offer.pk: offer for offer in chat.offers}
-        if edited_from is not None and edited_from not in offers:
+        _ensure_awaits_response(chat)
+        candidates = {candidate.pk: candidate for candidate in chat.candidates}
+        if edited_from is not None and edited_from not in candidates:
             raise UnknownResponse(_("This answer isn't among those that were offered."))
-        if edited_from is not None and text.same_in_substance(offers[edited_from].text, said):
-            return _picked(chat, offers[edited_from], list(offers))
+        if edited_from is not None and text.same_in_substance(candidates[edited_from].text, said):
+            return _picked(chat, candidates[edited_from], list(candidates))
         response = Response.objects.create(
             prompt=live_responses.prompt_of(chat.assignment, chat.messages),
             text=said,
@@ -124,11 +124,11 @@ def pick(*, assignment_id: int, labeler: User, response_id: int, after: int) -> 
         chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=repeats)
         if len(chat.turns) > after:
             return chat
-        _ensure_awaits_answer(chat)
-        offers = {offer.pk: offer for offer in chat.offers}
-        if response_id not in offers:
+        _ensure_awaits_response(chat)
+        candidates = {candidate.pk: candidate for candidate in chat.candidates}
+        if response_id not in candidates:
             raise UnknownResponse(_("This answer isn't among those that were offered."))
-        return _picked(chat, offers[response_id], list(offers))
+        return _picked(chat, candidates[response_id], list(candidates))
 
 
 def take_back(*, assignment_id: int, labeler: User, after: int) -> Chat:
@@ -150,7 +150,7 @@ def ask(*, assignment_id: int, labeler: User, after: int, instead_of: int | None
     """
     with transaction.atomic():
         chat = _begun(assignment_id=assignment_id, labeler=labeler, after=None)
-        if len(chat.turns) == after and chat.awaits_answer:
+        if len(chat.turns) == after and chat.awaits_response:
             live_responses.ask(chat.assignment, chat.messages, instead_of=instead_of)
         return Chat.of(chat.assignment)
 
@@ -183,14 +183,19 @@ def _unmasked(said: str, *, assignment_id: int, edited_from: int) -> str:
     return model_self_identification.unmasked(said, original=offered.text) if offered is not None else said
 
 
-def _ensure_awaits_answer(chat: Chat) -> None:
-    if not chat.awaits_answer:
+def _ensure_awaits_response(chat: Chat) -> None:
+    if not chat.awaits_response:
         raise Refused(_("The chat has an answer to this already. Say something as the user, or take the answer back."))
 
 
-def _picked(chat: Chat, response: Response, offers: Sequence[int]) -> Chat:
+def _picked(chat: Chat, response: Response, candidates: Sequence[int]) -> Chat:
     return _added(
-        chat, role=Role.ASSISTANT, written=response.text, response=response, request=chat.request, offered=list(offers)
+        chat,
+        role=Role.ASSISTANT,
+        written=response.text,
+        response=response,
+        request=chat.request,
+        offered=list(candidates),
     )
 
 
@@ -200,7 +205,7 @@ def _added(
     role: str,
     written: str,
     response: Response | None = None,
-    request: AnswerRequest | None = None,
+    request: ResponseRequest | None = None,
     offered: list[int] | None = None,
 ) -> Chat:
     if len(chat.turns) >= MOST_TURNS:
@@ -220,7 +225,7 @@ def _added(
 
 
 def _checked(written: str, *, name: str) -> str:
-    said = text.as_written(text.checked(written, name=name, longest=text.LONGEST_ANSWER))
+    said = text.as_written(text.checked(written, name=name, longest=text.LONGEST_RESPONSE))
     if not said:
         raise Refused(_("There is nothing written yet."), status=400)
     return said

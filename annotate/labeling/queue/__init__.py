@@ -21,7 +21,7 @@ arrangement.py  which of them come sooner
 
 from annotate.labeling.queue.kinds import choose_kind, chosen_kind
 from annotate.labeling.queue.leases import claim_next, lease_ahead, look_ahead, release_expired, release_held
-from annotate.labeling.queue.reordering import MOST_TASKS, movable, rearrange
+from annotate.labeling.queue.reordering import MOST_TASKS, movable, reorder
 from annotate.labeling.queue.task_creation import add_comparison, set_overlap
 from annotate.labeling.queue.work import DraftReceipt, save_draft, skip, submit, unskip, withdraw
 from annotate.labeling.submissions import Receipt, Submission
@@ -38,9 +38,9 @@ __all__ = [
     "lease_ahead",
     "look_ahead",
     "movable",
-    "rearrange",
     "release_expired",
     "release_held",
+    "reorder",
     "save_draft",
     "set_overlap",
     "skip",

@@ -25,7 +25,7 @@ def movable(project: Project) -> QuerySet[Task]:
     ).order_by("position")
 
 
-def rearrange(*, project: Project, urgency: Mapping[int, float], renew: Callable[[], object] = lambda: None) -> int:
+def reorder(*, project: Project, urgency: Mapping[int, float], renew: Callable[[], object] = lambda: None) -> int:
     """Let these tasks ({id: urgency}) come in the order of their urgency, the highest first; returns how many moved.
 
     They trade places among themselves, within a priority: every other task keeps its own. So tasks of other kinds, gold

@@ -10,7 +10,6 @@ from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate import signals
 from annotate.data import text
 from annotate.errors import Refused
 from annotate.labeling import outcomes, task_content
@@ -116,9 +115,6 @@ def submit(*, assignment_id: int, labeler: User, submission: Submission, known: 
         Assignment.objects.filter(pk=assignment.pk).update(
             state=State.SUBMITTED, ended_at=timezone.now(), draft=None, draft_version=F("draft_version") + 1_000
         )
-        # Robust: whoever listens can't undo what was acknowledged.
-        told = {"sender": Judgment, "project_id": judgment.project_id, "judgment_id": judgment.pk}
-        transaction.on_commit(lambda: signals.judgment_submitted.send_robust(**told))
     return Receipt(judgment=judgment, revision=revision, repeated=False, surplus=judgment.surplus, revised=revised)
 
 

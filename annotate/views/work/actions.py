@@ -23,7 +23,7 @@ from annotate.views.work import responses
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     assignment = access.load(request, Assignment, pk=assignment_id)
     try:
-        submission = task_forms.kind_of(assignment).submission(responses.entered(request, assignment, strict=True))
+        submission = task_forms.kind_of(assignment).submission(responses.form_data(request, assignment, strict=True))
         receipt = queue.submit(
             assignment_id=assignment_id, labeler=request.user, submission=submission, known=assignment
         )
@@ -49,7 +49,7 @@ def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     assignment = access.load(request, Assignment, pk=assignment_id)
     was_skipped = assignment.state == Assignment.State.SKIPPED
     latest = JudgmentRevision.objects.filter(judgment__assignment=assignment, withdrawn=False).last()
-    fields = task_forms.kind_of(assignment).entered(latest) if latest is not None else {}
+    fields = task_forms.kind_of(assignment).initial_data(latest) if latest is not None else {}
     try:
         if was_skipped:
             assignment = queue.unskip(assignment_id=assignment_id, labeler=request.user)
@@ -64,7 +64,11 @@ def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         messages.success(request, note)
         return redirect("annotate:task", request.project.slug, assignment_id)
     response = responses.show(
-        request, part="answer", note=note, face=task_forms.face_of(assignment), **responses.standing_of(assignment)
+        request,
+        part="receipt_and_task",
+        note=note,
+        form=task_forms.form_of(assignment),
+        **responses.assignment_status(assignment),
     )
     response[responses.TASK_HEADER] = str(assignment.pk)
     return response
@@ -74,7 +78,7 @@ def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @requires(Capability.LABEL)
 def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     assignment = access.load(request, Assignment, pk=assignment_id)
-    reason = skip_reason(responses.entered(request, assignment))
+    reason = skip_reason(responses.form_data(request, assignment))
     try:
         queue.skip(assignment_id=assignment_id, labeler=request.user, reason=reason)
     except Refused as refusal:
@@ -113,7 +117,7 @@ def report(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponse(thanks, content_type="text/plain; charset=utf-8")
     messages.success(request, thanks)
-    return responses.show_again(request, assignment, responses.entered(request, assignment))
+    return responses.show_again(request, assignment, responses.form_data(request, assignment))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -131,14 +135,14 @@ def draft(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         receipt = queue.save_draft(
             assignment_id=assignment_id,
             labeler=request.user,
-            draft=task_forms.kind_of(assignment).draft(responses.entered(request, assignment)),
+            draft=task_forms.kind_of(assignment).draft(responses.form_data(request, assignment)),
             page=request.POST.get("draft_page", ""),
             version=version,
             base=base,
         )
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return responses.draft_answer(receipt, task_forms.response_keys(assignment))
+    return responses.draft_reply(receipt, task_forms.response_keys(assignment))
 
 
 def _kept(assignment: Assignment) -> dict[str, object]:

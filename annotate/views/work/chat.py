@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from annotate import access
 from annotate.errors import Refused
 from annotate.forms import task_forms
-from annotate.forms.board import Entered
+from annotate.forms.board import FormData
 from annotate.forms.chat import ContinueChat
 from annotate.labeling import queue
 from annotate.labeling.chats import live_responses, turns
@@ -29,7 +29,7 @@ def chat(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     try:
         if assignment.task.kind != Task.Kind.CHAT:
             raise Refused(_("This task isn't a chat."), status=400)
-        box = _do(request, assignment)
+        box = _carry_out(request, assignment)
     except Refused as refusal:
         return responses.refused(request, assignment, refusal)
     if not request.htmx and box is None:  # type: ignore[attr-defined]
@@ -41,48 +41,48 @@ def chat(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @require_safe
 @never_cache
 @requires(Capability.LABEL)
-def offers(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+def candidates(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """How it stands with the answers that were asked for, and the answers once they are there."""
     assignment = access.load(request, Assignment, pk=assignment_id)
     if assignment.task.kind != Task.Kind.CHAT:
         return HttpResponse(status=403)
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("annotate:task", request.project.slug, assignment_id)
-    face = ContinueChat(assignment)
-    return render(request, "annotate/work/offers.html", {"face": face, "project": request.project})
+    form = ContinueChat(assignment)
+    return render(request, "annotate/work/candidates.html", {"form": form, "project": request.project})
 
 
-def _do(request: ProjectRequest, assignment: Assignment) -> Entered | None:
+def _carry_out(request: ProjectRequest, assignment: Assignment) -> FormData | None:
     """Carry out the deed; what the box shall hold afterwards, None for what the draft says."""
     keys = task_forms.response_keys(assignment)
-    fields = responses.entered(request, assignment)
+    fields = responses.form_data(request, assignment)
     written = request.POST.get("text", "")
-    deed: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "assignment_id": assignment.pk,
         "labeler": request.user,
         "after": _number(request.POST.get("after", "")),
     }
     if (picked := request.POST.get("pick")) is not None:
-        turns.pick(**deed, response_id=keys.response_id(picked))
+        turns.pick(**arguments, response_id=keys.response_id(picked))
         _keep_rest(assignment, fields)
         return None
     if (edited := request.POST.get("edit")) is not None:
         return _box_with(assignment, keys.response_id(edited), fields)
-    act = request.POST.get("act", "")
-    if act == "ask":
+    action = request.POST.get("act", "")
+    if action == "ask":
         instead_of = request.POST.get("instead_of", "")
-        turns.ask(**deed, instead_of=_number(instead_of) if instead_of else None)
+        turns.ask(**arguments, instead_of=_number(instead_of) if instead_of else None)
         return fields
-    if act == "write":
+    if action == "write":
         origin = request.POST.get("edited_from", "")
-        turns.write(**deed, written=written, edited_from=keys.response_id(origin) if origin else None)
-    elif act == "say":
-        said = turns.say(**deed, written=written)
+        turns.write(**arguments, written=written, edited_from=keys.response_id(origin) if origin else None)
+    elif action == "say":
+        said = turns.say(**arguments, written=written)
         # Nobody wants to press a button for this each time; where no model is there, it is said once, on the page.
-        if live_responses.prospect(request.project).is_there:
+        if live_responses.response_status(request.project).is_available:
             turns.ask(assignment_id=assignment.pk, labeler=request.user, after=len(said.turns))
-    elif act == "take_back":
-        turns.take_back(**deed)
+    elif action == "take_back":
+        turns.take_back(**arguments)
         return fields
     else:
         raise Refused(_("The page asked for something that a chat doesn't know."), status=400)
@@ -99,14 +99,16 @@ def _keep_rest(assignment: Assignment, fields: dict[str, list[str]]) -> None:
         queue.save_draft(assignment_id=assignment.pk, labeler=assignment.labeler, draft=rest)
 
 
-def _box_with(assignment: Assignment, response_id: int, fields: dict[str, list[str]]) -> Entered:
+def _box_with(assignment: Assignment, response_id: int, fields: dict[str, list[str]]) -> FormData:
     """The box with an offered answer in it, to be edited. Raises Refused when something else is in it."""
-    offer = next((offer for offer in turns.Chat.of(assignment).offers if offer.pk == response_id), None)
-    if offer is None:
+    candidate = next(
+        (candidate for candidate in turns.Chat.of(assignment).candidates if candidate.pk == response_id), None
+    )
+    if candidate is None:
         raise Refused(_("This answer isn't among those that were offered."), status=400)
-    if fields.get("text", [""])[-1].strip() not in ("", offer.text.strip()):
+    if fields.get("text", [""])[-1].strip() not in ("", candidate.text.strip()):
         raise Refused(_("Something is written in the box already. Clear it first, then edit this answer."))
-    return {**fields, "text": [offer.text], "edited_from": [str(response_id)]}
+    return {**fields, "text": [candidate.text], "edited_from": [str(response_id)]}
 
 
 def _number(text: str) -> int:

@@ -4,7 +4,7 @@ from django.http import HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from annotate.data.text import LONGEST_ANSWER
+from annotate.data.text import LONGEST_RESPONSE
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.rendering import markdown
 
@@ -14,6 +14,6 @@ from annotate.rendering import markdown
 def preview(request: ProjectRequest) -> HttpResponse:
     """The `text` that was sent, made safe and formatted; nothing is stored."""
     written = request.POST.get("text", "").replace("\r\n", "\n")
-    if len(written) > LONGEST_ANSWER:
+    if len(written) > LONGEST_RESPONSE:
         return HttpResponse(_("This text is too long."), status=400, content_type="text/plain; charset=utf-8")
     return HttpResponse(markdown(written) if written.strip() else "")

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotate.errors import Refused
 from annotate.forms import task_forms
-from annotate.forms.board import Entered, draft_fields
+from annotate.forms.board import FormData, draft_fields
 from annotate.forms.response_keys import ResponseKeys
 from annotate.labeling import queue
 from annotate.labeling.qualification import is_qualified
@@ -20,7 +20,7 @@ from annotate.people import keyboard_shortcuts
 from annotate.people.guidelines import changes_since_last_work
 from annotate.people.permissions import Capability, ProjectRequest
 from annotate.quality import review
-from annotate.quality.labeler_progress import Standing
+from annotate.quality.labeler_progress import LabelerProgress
 
 SCRIPTS = tuple(
     f"hone/work/{name}.js"
@@ -31,7 +31,7 @@ PAGE = "annotate/work/page.html"
 TASK_HEADER = "X-Hone-Task"
 
 
-def entered(request: HttpRequest, assignment: Assignment, *, strict: bool = False) -> dict[str, list[str]]:
+def form_data(request: HttpRequest, assignment: Assignment, *, strict: bool = False) -> dict[str, list[str]]:
     """The form's fields, responses by their ids (see forms.response_keys). Raises UnknownResponse if `strict`."""
     return task_forms.response_keys(assignment).to_ids(dict(request.POST.lists()), strict=strict)
 
@@ -55,13 +55,13 @@ def show_next(
         return _exam_gate(request)
     shown_already = by_script and assignment is not None and request.POST.get("shown") == str(assignment.pk)
     context: dict[str, Any] = {
-        "face": task_forms.face_of(assignment) if assignment is not None and not shown_already else None,
+        "form": task_forms.form_of(assignment) if assignment is not None and not shown_already else None,
         "shown_already": shown_already,
         "note": note,
         "warn": warn,
         "undo": undo_url(done) if done is not None and undo else "",
     }
-    response = show(request, part="answer" if by_script else "task", **context)
+    response = show(request, part="receipt_and_task" if by_script else "task", **context)
     response[TASK_HEADER] = str(assignment.pk) if assignment is not None else ""
     return response
 
@@ -71,10 +71,10 @@ def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **co
     by_script = bool(request.htmx)  # type: ignore[attr-defined]
     context |= {"project": request.project, "may_manage": Capability.MANAGE in request.capabilities}
     context["report_reasons"] = Report.Reason.choices
-    if by_script and not (context.get("face") or context.get("shown_already")):
+    if by_script and not (context.get("form") or context.get("shown_already")):
         # There is nothing to do, perhaps of the chosen kind alone.
         context["chosen_kind"] = queue.chosen_kind(labeler=request.user, project=request.project)
-    if part == "answer" or not by_script:
+    if part == "receipt_and_task" or not by_script:
         context["done"] = _judged_lately(request)
     if not by_script:
         # An exam says itself how far one is.
@@ -85,13 +85,13 @@ def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **co
             "changes": changes_since_last_work(labeler=request.user, project=request.project),
             "returned": review.open_returns(labeler=request.user, project=request.project).count(),
             "keys": {} if keyboard_shortcuts.switched_off(request.user) else keyboard_shortcuts.key_map(request.user),
-            "deeds": keyboard_shortcuts.DEEDS,
+            "key_actions": keyboard_shortcuts.KEY_ACTIONS,
             "scripts": SCRIPTS,
         }
     return render(request, f"{PAGE}#{part}" if by_script else PAGE, context, status=status)
 
 
-def standing_of(assignment: Assignment) -> dict[str, Any]:
+def assignment_status(assignment: Assignment) -> dict[str, Any]:
     """What is to be said of an earlier task before it is opened again."""
     judgment = Judgment.objects.filter(assignment=assignment, latest__isnull=False).first()
     return {
@@ -111,16 +111,20 @@ def refused(request: ProjectRequest, assignment: Assignment, refusal: Refused) -
         # As text: the sentence may quote what was sent.
         answer["HX-Reswap"], answer["HX-Retarget"] = "textContent", "#refusal"
         return answer
-    return show_again(request, assignment, entered(request, assignment), refusal=str(refusal), status=refusal.status)
+    return show_again(request, assignment, form_data(request, assignment), refusal=str(refusal), status=refusal.status)
 
 
 def show_again(
-    request: ProjectRequest, assignment: Assignment, fields: Entered | None, *, status: int = 200, refusal: str = ""
+    request: ProjectRequest, assignment: Assignment, fields: FormData | None, *, status: int = 200, refusal: str = ""
 ) -> HttpResponse:
     """A certain task with its form filled in."""
-    face = task_forms.face_of(assignment, entered=fields)
+    form = task_forms.form_of(assignment, data=fields)
     back = request.POST.get("back") or request.GET.get("back", "")
-    context = standing_of(assignment) | {"face": face, "refusal": refusal, "back": "mine" if back == "mine" else ""}
+    context = assignment_status(assignment) | {
+        "form": form,
+        "refusal": refusal,
+        "back": "mine" if back == "mine" else "",
+    }
     return show(request, status=status, **context)
 
 
@@ -128,7 +132,7 @@ def undo_url(assignment: Assignment) -> str:
     return reverse("annotate:undo", args=[assignment.project.slug, assignment.pk])
 
 
-def draft_answer(receipt: queue.DraftReceipt, names: ResponseKeys) -> JsonResponse:
+def draft_reply(receipt: queue.DraftReceipt, names: ResponseKeys) -> JsonResponse:
     """What became of a draft, for the script that sent it; a conflict is no error of its."""
     return JsonResponse(
         {
@@ -156,12 +160,12 @@ def _judged_lately(request: ProjectRequest) -> int:
 def _progress(request: ProjectRequest, done: int) -> dict[str, Any]:
     """How far this person is: submitted in the last 24 hours, of these and what the queue would give them now; and the
     kinds of task to choose from."""
-    waiting = Standing(labeler=request.user, project=request.project).waiting
+    open_tasks = LabelerProgress(labeler=request.user, project=request.project).open_tasks
     chosen = queue.chosen_kind(labeler=request.user, project=request.project)
-    coming = [item for item in waiting if chosen in ("", item.kind)]
+    coming = [item for item in open_tasks if chosen in ("", item.kind)]
     total = done + sum(item.count for item in coming)
     text = f"{total}+" if any(item.more for item in coming) else str(total)
-    counts = {item.kind: f"{item.count}{'+' if item.more else ''}" for item in waiting}
+    counts = {item.kind: f"{item.count}{'+' if item.more else ''}" for item in open_tasks}
     kinds = [(kind, kind.label, counts.get(kind, "0")) for kind in Task.Kind if kind in request.project.task_kinds]
     return {
         "progress": {"done": done, "total": total if coming else 0, "total_text": text},

@@ -38,7 +38,7 @@ def ahead(request: ProjectRequest) -> HttpResponse:
         return HttpResponse(status=204)
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("annotate:work", request.project.slug)
-    response = responses.show(request, part="task", face=task_forms.face_of(assignment))
+    response = responses.show(request, part="task", form=task_forms.form_of(assignment))
     response[responses.TASK_HEADER] = str(assignment.pk)
     return response
 
@@ -53,5 +53,5 @@ def task(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     if assignment.draft is None:
         judgment = Judgment.objects.select_related("latest").filter(assignment=assignment).first()
         if judgment is not None and judgment.latest is not None:
-            fields = task_forms.kind_of(assignment).entered(judgment.latest)
+            fields = task_forms.kind_of(assignment).initial_data(judgment.latest)
     return responses.show_again(request, assignment, fields)

@@ -26,21 +26,21 @@ def only_where_two_may_write(transactional_db: None) -> None:
         pytest.skip("SQLite has one write lock: nobody writes between the first and the last step of a batch")
 
 
-def in_thread(deed: Callable[[], object]) -> Callable[[], object]:
+def in_thread(action: Callable[[], object]) -> Callable[[], object]:
     """With a connection of its own, closed at the end."""
 
     def run() -> object:
         try:
-            return deed()
+            return action()
         finally:
             connection.close()
 
     return run
 
 
-def at_once(*deeds: Callable[[], object]) -> list[object]:
-    with ThreadPoolExecutor(len(deeds)) as pool:
-        return [future.result(60) for future in [pool.submit(in_thread(deed)) for deed in deeds]]
+def at_once(*key_actions: Callable[[], object]) -> list[object]:
+    with ThreadPoolExecutor(len(key_actions)) as pool:
+        return [future.result(60) for future in [pool.submit(in_thread(action)) for action in key_actions]]
 
 
 def question(number: int) -> list[dict[str, str]]:

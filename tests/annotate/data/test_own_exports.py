@@ -11,13 +11,13 @@ from annotate.data.imports import ImportReport, import_file
 from annotate.labeling import queue
 from annotate.labeling.chats import turns
 from annotate.models import (
-    AnswerRequest,
     Author,
     Demonstration,
     Judgment,
     JudgmentRevision,
     Prompt,
     Response,
+    ResponseRequest,
     Rubric,
     Task,
     User,
@@ -66,14 +66,14 @@ def worked(cast: Cast, tmp_path: Path) -> Cast:
 
     Task.objects.create(project=cast.project, kind="chat", prompt=make_prompt(cast.project, "Hello."))
     held = claim(cast, cast.second_labeler, "chat")
-    deed = {"assignment_id": held.pk, "labeler": cast.second_labeler}
-    request = turns.ask(**deed, after=0).request
+    action = {"assignment_id": held.pk, "labeler": cast.second_labeler}
+    request = turns.ask(**action, after=0).request
     assert request is not None
     request.responses.set(make_responses(request.prompt, "Hi.", "Good day."))
-    AnswerRequest.objects.filter(pk=request.pk).update(state=AnswerRequest.State.FULFILLED)
-    turns.pick(**deed, response_id=turns.Chat.of(held).offers[0].pk, after=0)
-    turns.say(**deed, written="And you?", after=1)
-    turns.write(**deed, written="Well.", after=2)
+    ResponseRequest.objects.filter(pk=request.pk).update(state=ResponseRequest.State.FULFILLED)
+    turns.pick(**action, response_id=turns.Chat.of(held).candidates[0].pk, after=0)
+    turns.say(**action, written="And you?", after=1)
+    turns.write(**action, written="Well.", after=2)
     hand_in(held)
 
     ranked = [{"text": "Rain.", "rank": 1, "model": "m"}, {"text": "Snow.", "rank": 2, "model": "n"}]

@@ -6,7 +6,7 @@ from annotate.data.snapshots import freeze
 from annotate.errors import NotYours, Refused, UnknownResponse
 from annotate.labeling import queue
 from annotate.labeling.chats import live_responses, turns
-from annotate.models import AnswerRequest, Assignment, Demonstration, Judgment, Prompt, Response, Task
+from annotate.models import Assignment, Demonstration, Judgment, Prompt, Response, ResponseRequest, Task
 from annotate.people.projects import edit_project
 from tests.cast import Cast, hand_in, make_prompt, make_responses
 
@@ -24,65 +24,65 @@ def assignment(cast: Cast) -> Assignment:
     return claimed
 
 
-def deed(assignment: Assignment) -> dict[str, object]:
+def action(assignment: Assignment) -> dict[str, object]:
     return {"assignment_id": assignment.pk, "labeler": assignment.labeler}
 
 
 def answered(assignment: Assignment, *texts: str, after: int = 0) -> list[Response]:
     """Live answers as a model gives them; in the order in which this labeler sees them."""
-    chat = turns.ask(**deed(assignment), after=after)
+    chat = turns.ask(**action(assignment), after=after)
     request = chat.request
     assert request is not None
     request.responses.set(make_responses(request.prompt, *texts))
-    AnswerRequest.objects.filter(pk=request.pk).update(state=AnswerRequest.State.FULFILLED)
-    return turns.Chat.of(assignment).offers
+    ResponseRequest.objects.filter(pk=request.pk).update(state=ResponseRequest.State.FULFILLED)
+    return turns.Chat.of(assignment).candidates
 
 
 class TestTurns:
     def test_alternate_and_are_the_chat(self, assignment: Assignment) -> None:
-        turns.write(**deed(assignment), written=" Eight minutes. ", after=0)
-        chat = turns.say(**deed(assignment), written="And soft?", after=1)
-        assert chat.awaits_answer
+        turns.write(**action(assignment), written=" Eight minutes. ", after=0)
+        chat = turns.say(**action(assignment), written="And soft?", after=1)
+        assert chat.awaits_response
         assert [message["content"] for message in chat.messages] == [OPENING, " Eight minutes. ", "And soft?"]
         with pytest.raises(Refused, match="assistant's turn"):
-            turns.say(**deed(assignment), written="Hello?", after=2)
-        turns.write(**deed(assignment), written="Five.", after=2)
+            turns.say(**action(assignment), written="Hello?", after=2)
+        turns.write(**action(assignment), written="Five.", after=2)
         with pytest.raises(Refused, match="an answer to this already"):
-            turns.write(**deed(assignment), written="Six.", after=3)
+            turns.write(**action(assignment), written="Six.", after=3)
 
     def test_said_twice_by_a_double_click_are_said_once(self, assignment: Assignment) -> None:
         for _ in range(2):
-            turns.write(**deed(assignment), written="Eight minutes.", after=0)
+            turns.write(**action(assignment), written="Eight minutes.", after=0)
         for _ in range(2):
-            turns.say(**deed(assignment), written="And soft?", after=1)
+            turns.say(**action(assignment), written="And soft?", after=1)
         assert assignment.chat_turns.count() == 2
 
     def test_of_a_page_that_is_behind_are_refused(self, assignment: Assignment) -> None:
-        turns.write(**deed(assignment), written="Eight minutes.", after=0)
+        turns.write(**action(assignment), written="Eight minutes.", after=0)
         with pytest.raises(Refused, match="went on in another window"):
-            turns.write(**deed(assignment), written="Nine minutes.", after=0)
+            turns.write(**action(assignment), written="Nine minutes.", after=0)
 
     def test_are_taken_back_one_by_one(self, assignment: Assignment) -> None:
-        turns.write(**deed(assignment), written="Eight minutes.", after=0)
-        turns.say(**deed(assignment), written="And soft?", after=1)
+        turns.write(**action(assignment), written="Eight minutes.", after=0)
+        turns.say(**action(assignment), written="And soft?", after=1)
         for after in (2, 2, 1):  # the second is a double click
-            turns.take_back(**deed(assignment), after=after)
+            turns.take_back(**action(assignment), after=after)
         assert not assignment.chat_turns.exists()
         with pytest.raises(Refused, match="no turn to take back"):
-            turns.take_back(**deed(assignment), after=0)
+            turns.take_back(**action(assignment), after=0)
 
     def test_need_words(self, assignment: Assignment) -> None:
         with pytest.raises(Refused, match="nothing written"):
-            turns.write(**deed(assignment), written=" \n", after=0)
+            turns.write(**action(assignment), written=" \n", after=0)
 
     def test_of_somebody_else_are_his(self, cast: Cast, assignment: Assignment) -> None:
         with pytest.raises(NotYours):
             turns.write(assignment_id=assignment.pk, labeler=cast.second_labeler, written="Mine.", after=0)
 
     def test_clear_what_was_in_the_box_and_renew_the_lease(self, assignment: Assignment) -> None:
-        queue.save_draft(**deed(assignment), draft={"text": ["Eight"]}, page="p", version=1)
+        queue.save_draft(**action(assignment), draft={"text": ["Eight"]}, page="p", version=1)
         before = Assignment.objects.get(pk=assignment.pk).lease_until
-        turns.write(**deed(assignment), written="Eight minutes.", after=0)
+        turns.write(**action(assignment), written="Eight minutes.", after=0)
         assignment.refresh_from_db()
         assert assignment.draft is None
         assert assignment.lease_until > before
@@ -91,67 +91,67 @@ class TestTurns:
 class TestLiveAnswers:
     def test_are_asked_for_once_as_many_as_the_project_compares(self, cast: Cast, assignment: Assignment) -> None:
         for _ in range(2):
-            turns.ask(**deed(assignment), after=0)
-        request = AnswerRequest.objects.get()
+            turns.ask(**action(assignment), after=0)
+        request = ResponseRequest.objects.get()
         assert (request.responses_wanted, request.purpose, request.requested_by) == (4, "chat", cast.labeler)
         assert request.prompt == assignment.task.prompt
 
     def test_to_a_later_turn_belong_to_a_prompt_on_the_openings_side(self, cast: Cast, assignment: Assignment) -> None:
-        turns.write(**deed(assignment), written="Eight minutes.", after=0)
-        turns.say(**deed(assignment), written="And soft?", after=1)
-        turns.ask(**deed(assignment), after=2)
-        prompt = AnswerRequest.objects.get().prompt
+        turns.write(**action(assignment), written="Eight minutes.", after=0)
+        turns.say(**action(assignment), written="And soft?", after=1)
+        turns.ask(**action(assignment), after=2)
+        prompt = ResponseRequest.objects.get().prompt
         opening = assignment.task.prompt
         assert opening is not None
         assert [message["content"] for message in prompt.messages] == [OPENING, "Eight minutes.", "And soft?"]
         assert (prompt.opening, prompt.split) == (opening, opening.split)
 
     def test_come_without_doubles_in_an_order_of_the_labelers_own_that_stays(self, assignment: Assignment) -> None:
-        offers = answered(assignment, "A", "B", " A ", "C", "")
-        assert sorted(offer.text for offer in offers) == ["A", "B", "C"]
-        assert turns.Chat.of(assignment).offers == offers
+        candidates = answered(assignment, "A", "B", " A ", "C", "")
+        assert sorted(candidate.text for candidate in candidates) == ["A", "B", "C"]
+        assert turns.Chat.of(assignment).candidates == candidates
 
     def test_that_failed_can_be_asked_for_again_and_others_in_the_place_of_good_ones(
         self, assignment: Assignment
     ) -> None:
-        turns.ask(**deed(assignment), after=0)
-        AnswerRequest.objects.update(state=AnswerRequest.State.FAILED)
+        turns.ask(**action(assignment), after=0)
+        ResponseRequest.objects.update(state=ResponseRequest.State.FAILED)
         answered(assignment, "A", "B")
-        first = AnswerRequest.objects.latest("pk")
+        first = ResponseRequest.objects.latest("pk")
         for _ in range(2):
-            turns.ask(**deed(assignment), after=0, instead_of=first.pk)
-        assert AnswerRequest.objects.count() == 3
+            turns.ask(**action(assignment), after=0, instead_of=first.pk)
+        assert ResponseRequest.objects.count() == 3
 
     def test_that_another_labeler_waits_for_are_waited_for_together(self, cast: Cast, assignment: Assignment) -> None:
         task = Task.objects.create(project=cast.project, kind=Task.Kind.CHAT, prompt=assignment.task.prompt)
         other = queue.claim_next(labeler=cast.second_labeler, project=cast.project)
         assert other is not None
         assert other.task == task
-        assert turns.ask(**deed(assignment), after=0).request == turns.ask(**deed(other), after=0).request
+        assert turns.ask(**action(assignment), after=0).request == turns.ask(**action(other), after=0).request
 
     def test_without_machines_are_said_not_to_come(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(live_responses, "_forecasts", [])
-        prospect = live_responses.prospect(cast.project)
-        assert not prospect.is_there
-        assert "Write the answer yourself" in prospect.sentence
+        response_status = live_responses.response_status(cast.project)
+        assert not response_status.is_available
+        assert "Write the answer yourself" in response_status.message
 
     def test_are_chosen_only_among_what_was_offered(self, assignment: Assignment) -> None:
         answered(assignment, "A", "B")
         stranger = make_responses(assignment.task.prompt, "C")[0]
         with pytest.raises(UnknownResponse):
-            turns.pick(**deed(assignment), response_id=stranger.pk, after=0)
+            turns.pick(**action(assignment), response_id=stranger.pk, after=0)
         with pytest.raises(UnknownResponse):
-            turns.write(**deed(assignment), written="C!", after=0, edited_from=stranger.pk)
+            turns.write(**action(assignment), written="C!", after=0, edited_from=stranger.pk)
 
 
 class TestAFinishedChat:
     def chat(self, assignment: Assignment) -> list[Response]:
         """Choose among three, ask on, and write the second answer from one of two."""
         first = answered(assignment, "Eight minutes.", "Ask a hen.", "No idea.")
-        turns.pick(**deed(assignment), response_id=first[1].pk, after=0)
-        turns.say(**deed(assignment), written="And soft?", after=1)
+        turns.pick(**action(assignment), response_id=first[1].pk, after=0)
+        turns.say(**action(assignment), written="And soft?", after=1)
         second = answered(assignment, "Five.", "Four.", after=2)
-        turns.write(**deed(assignment), written="Five minutes.", after=2, edited_from=second[0].pk)
+        turns.write(**action(assignment), written="Five minutes.", after=2, edited_from=second[0].pk)
         return [*first, *second]
 
     def test_is_a_demonstration_of_each_answer_and_a_comparison_of_each_choice(
@@ -177,8 +177,8 @@ class TestAFinishedChat:
     def test_has_to_end_with_an_answer(self, assignment: Assignment) -> None:
         with pytest.raises(Refused, match="Choose or write an answer first"):
             hand_in(assignment)
-        turns.write(**deed(assignment), written="Eight.", after=0)
-        turns.say(**deed(assignment), written="And soft?", after=1)
+        turns.write(**action(assignment), written="Eight.", after=0)
+        turns.say(**action(assignment), written="And soft?", after=1)
         with pytest.raises(Refused, match="ends with an answer"):
             hand_in(assignment)
 
@@ -199,8 +199,8 @@ class TestAFinishedChat:
     def test_changed_afterwards_counts_as_it_is_then(self, assignment: Assignment) -> None:
         self.chat(assignment)
         hand_in(assignment)
-        turns.take_back(**deed(assignment), after=3)
-        turns.write(**deed(assignment), written="Six minutes.", after=2)
+        turns.take_back(**action(assignment), after=3)
+        turns.write(**action(assignment), written="Six minutes.", after=2)
         hand_in(assignment)
         standing = Demonstration.objects.filter(withdrawn_at=None)
         assert {item.response.text for item in standing} >= {"Six minutes."}

@@ -116,7 +116,7 @@ class TestAnAttempt:
     def test_fails_below_it_and_may_be_repeated_as_often_as_set(self, cast: Cast, tasks: list[Task]) -> None:
         first = take(cast, well=1)
         assert (first.hits, first.total, first.passed) == (6, 12, False)
-        assert qualification.standing(user=cast.labeler, project=cast.project).attempts_left == 1
+        assert qualification.exam_progress(user=cast.labeler, project=cast.project).attempts_left == 1
         assert not exam.may_see_known(first)
         second = take(cast, well=0)
         assert (second.number, second.score, second.passed) == (2, 0.0, False)
@@ -203,9 +203,9 @@ class TestItems:
             exam.add_item(task=Task.objects.get(pk=task.pk), by=cast.manager)
 
     def test_are_a_managers_to_set(self, cast: Cast, tasks: list[Task]) -> None:
-        for deed in (exam.add_item, exam.remove_item):
+        for action in (exam.add_item, exam.remove_item):
             with pytest.raises(NotYours):
-                deed(task=tasks[0], by=cast.labeler)
+                action(task=tasks[0], by=cast.labeler)
         with pytest.raises(NotYours):
             exam.waive(labeler=cast.labeler, project=cast.project, by=cast.labeler)
         with pytest.raises(NotYours):
@@ -224,8 +224,8 @@ def test_annulled_attempts_count_no_more(cast: Cast, tasks: list[Task]) -> None:
     take(cast, well=0)
     take(cast, well=0)
     assert exam.annul(labeler=cast.labeler, project=cast.project, by=cast.manager) == 2
-    standing = qualification.standing(user=cast.labeler, project=cast.project)
-    assert (standing.attempts, standing.attempts_left) == ((), 2)
+    exam_progress = qualification.exam_progress(user=cast.labeler, project=cast.project)
+    assert (exam_progress.attempts, exam_progress.attempts_left) == ((), 2)
     assert take(cast, well=2).number == 3
     assert ExamAnswer.objects.count() == 6
     assert Project.objects.get(pk=cast.project.pk).exam_attempts == 2

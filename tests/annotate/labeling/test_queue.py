@@ -4,7 +4,6 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from annotate import signals
 from annotate.data import pacing
 from annotate.data.imports import import_file
 from annotate.errors import InvalidOrdering, NotYours, Refused, UnknownResponse
@@ -438,22 +437,3 @@ def test_a_comparison_wants_answers_to_one_prompt_of_the_project(cast):
     with pytest.raises(UnknownResponse):
         queue.add_comparison(project=cast.project, prompt=prompt, responses=mine, gold_tiers=[[theirs[0].pk]])
     assert not Task.objects.exists()
-
-
-def test_listeners_hear_of_a_judgment_after_the_commit(cast, django_capture_on_commit_callbacks):
-    heard = []
-
-    def listener(**told):
-        heard.append((told["project_id"], told["judgment_id"]))
-        raise RuntimeError("a listener's fault is not the labeler's")
-
-    signals.judgment_submitted.connect(listener)
-    try:
-        make_comparison(cast.project)
-        assignment = claim(cast)
-        with django_capture_on_commit_callbacks(execute=True):
-            receipt = judge(assignment, [assignment.presentation])
-            assert heard == []
-        assert heard == [(cast.project.pk, receipt.judgment.pk)]
-    finally:
-        signals.judgment_submitted.disconnect(listener)

@@ -198,9 +198,9 @@ class TestAnImprovedAnswer:
         for text in ("One.", "One.", "Two.", None):
             content = {"improved": {"response": b, "text": text}} if text else {}
             judge(assignment, [[b], [a]], content=content)
-        standing = Demonstration.objects.values_list("response__text", "withdrawn_at")
-        assert [text for text, _ in standing] == ["One.", "Two."]
-        assert all(withdrawn for _, withdrawn in standing)
+        exam_progress = Demonstration.objects.values_list("response__text", "withdrawn_at")
+        assert [text for text, _ in exam_progress] == ["One.", "Two."]
+        assert all(withdrawn for _, withdrawn in exam_progress)
 
     @pytest.mark.parametrize(
         "content", [[1], {"other": 1}, {"improved": {"text": "x"}}, {"improved": {"response": 0, "text": "x"}}]

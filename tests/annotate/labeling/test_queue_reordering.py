@@ -24,7 +24,7 @@ def in_queue(cast: Cast) -> list[int]:
 def test_labelers_get_the_most_urgent_first(cast: Cast) -> None:
     tasks = comparisons(cast, 8)
     urgency = {task.pk: float(number * 7 % 8) for number, task in enumerate(tasks)}
-    moved = queue.rearrange(project=cast.project, urgency=urgency)
+    moved = queue.reorder(project=cast.project, urgency=urgency)
     assert 0 < moved <= 8
     given = []
     while (assignment := queue.claim_next(labeler=cast.labeler, project=cast.project)) is not None:
@@ -38,17 +38,17 @@ def test_places_are_traded_and_none_is_lost(cast: Cast) -> None:
     tasks = comparisons(cast, 6)
     before = sorted(Task.objects.values_list("random_key", flat=True))
     urgency = {task.pk: 1.0 + number for number, task in enumerate(tasks[:4])}
-    queue.rearrange(project=cast.project, urgency=urgency)
+    queue.reorder(project=cast.project, urgency=urgency)
     assert sorted(Task.objects.values_list("random_key", flat=True)) == before
     order = in_queue(cast)
-    assert queue.rearrange(project=cast.project, urgency=urgency) == 0
+    assert queue.reorder(project=cast.project, urgency=urgency) == 0
     assert in_queue(cast) == order
 
 
 def test_equally_urgent_tasks_keep_their_random_order(cast: Cast) -> None:
     tasks = comparisons(cast, 6)
     order = in_queue(cast)
-    assert queue.rearrange(project=cast.project, urgency={task.pk: 0.5 for task in tasks}) == 0
+    assert queue.reorder(project=cast.project, urgency={task.pk: 0.5 for task in tasks}) == 0
     assert in_queue(cast) == order
 
 
@@ -73,7 +73,7 @@ def test_everything_else_keeps_its_place(cast: Cast) -> None:
     still = [gold, other_kind, judged, left_out]
     places = {task.pk: Task.objects.get(pk=task.pk).position for task in still}
     everything = {pk: 100.0 - number for number, pk in enumerate(in_queue(cast)[::-1]) if pk != left_out.pk}
-    queue.rearrange(project=cast.project, urgency=everything)
+    queue.reorder(project=cast.project, urgency=everything)
     assert {task.pk: Task.objects.get(pk=task.pk).position for task in still} == places
     # Among themselves those of a higher priority are in order too, and still come before the others.
     order = [pk for pk in in_queue(cast) if pk in {task.pk for task in [*urgent, *plain[2:]]}]
@@ -88,7 +88,7 @@ def test_a_task_that_was_judged_meanwhile_is_left_alone(cast: Cast) -> None:
     assert assignment is not None
     hand_in(assignment, tiers=[[answer] for answer in assignment.presentation])
     key = Task.objects.get(pk=assignment.task_id).random_key
-    queue.rearrange(project=cast.project, urgency={task.pk: float(number) for number, task in enumerate(tasks)})
+    queue.reorder(project=cast.project, urgency={task.pk: float(number) for number, task in enumerate(tasks)})
     assert Task.objects.get(pk=assignment.task_id).random_key == key
 
 
@@ -103,7 +103,7 @@ def test_somebody_who_has_come_far_looks_at_the_whole_queue_again(cast: Cast) ->
     assert second is not None
     judge(second, [[answer] for answer in second.presentation])
     assert [skipped.task_id, second.task_id] == order[:2]
-    queue.rearrange(project=cast.project, urgency={pk: float(pk == order[4]) for pk in order})
+    queue.reorder(project=cast.project, urgency={pk: float(pk == order[4]) for pk in order})
     following = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
     assert following is not None
     assert following.task_id == order[4]
@@ -114,7 +114,7 @@ def test_a_held_task_is_never_given_to_more_labelers_than_it_wants(cast: Cast) -
     held = queue.claim_next(labeler=cast.labeler, project=cast.project)
     assert held is not None
     for factors in itertools.permutations((1.0, 2.0, 3.0, 4.0), 4):
-        queue.rearrange(
+        queue.reorder(
             project=cast.project, urgency={task.pk: factor for task, factor in zip(tasks, factors, strict=True)}
         )
         other = queue.claim_next(labeler=cast.second_labeler, project=cast.project)
@@ -129,14 +129,14 @@ def test_a_held_task_is_never_given_to_more_labelers_than_it_wants(cast: Cast) -
 
 def test_no_more_tasks_at_once_than_a_short_transaction_bears(cast: Cast) -> None:
     with pytest.raises(ValueError, match="2001 tasks are more than 2000"):
-        queue.rearrange(project=cast.project, urgency=dict.fromkeys(range(2001), 0.0))
+        queue.reorder(project=cast.project, urgency=dict.fromkeys(range(2001), 0.0))
 
 
 def test_another_projects_tasks_are_not_touched(cast: Cast) -> None:
     foreign = [make_comparison(cast.other_project, f"Foreign {number}") for number in range(4)]
     keys = list(Task.objects.order_by("pk").values_list("random_key", flat=True))
     urgency = {task.pk: float(number) for number, task in enumerate(foreign)}
-    assert queue.rearrange(project=cast.project, urgency=urgency) == 0
+    assert queue.reorder(project=cast.project, urgency=urgency) == 0
     assert list(Task.objects.order_by("pk").values_list("random_key", flat=True)) == keys
 
 

@@ -9,26 +9,26 @@ from django.utils import timezone
 from annotate.labeling import queue
 from annotate.models import Assignment, Guidelines
 from annotate.people import guidelines
-from annotate.people.guidelines import Line, Piece
+from annotate.people.guidelines import DiffHunk, Line
 from annotate.people.projects import edit_project
 from tests.cast import Cast, judge, make_comparison
 
 
 def same(text: str) -> Line:
-    return Line("same", (Piece("same", text),))
+    return Line("same", (DiffHunk("same", text),))
 
 
 def test_a_word_put_in_is_found_within_its_line() -> None:
     assert guidelines.compared("Be kind.\nBe short.", "Be kind.\nBe very short.") == [
         same("Be kind."),
-        Line("rewritten", (Piece("same", "Be "), Piece("added", "very "), Piece("same", "short."))),
+        Line("rewritten", (DiffHunk("same", "Be "), DiffHunk("added", "very "), DiffHunk("same", "short."))),
     ]
 
 
 def test_lines_that_share_little_are_one_gone_and_one_come() -> None:
     assert guidelines.compared("Never lie.", "Prefer examples to rules!") == [
-        Line("removed", (Piece("removed", "Never lie."),)),
-        Line("added", (Piece("added", "Prefer examples to rules!"),)),
+        Line("removed", (DiffHunk("removed", "Never lie."),)),
+        Line("added", (DiffHunk("added", "Prefer examples to rules!"),)),
     ]
 
 
@@ -38,8 +38,8 @@ def test_thousands_of_words_in_one_line_are_compared_within_a_second() -> None:
     moved = guidelines.compared(" ".join(words), " ".join(reversed(words)))
     added = guidelines.compared(" ".join(words), " ".join([*words[:4_000], "more", *words[4_000:]]))
     assert time.thread_time() - start < 1
-    assert [line.deed for line in moved] == ["removed", "added"]
-    assert [(piece.deed, len(piece.text.split())) for line in added for piece in line.pieces] == [
+    assert [line.change for line in moved] == ["removed", "added"]
+    assert [(hunk.change, len(hunk.text.split())) for line in added for hunk in line.hunks] == [
         ("same", 4_000),
         ("added", 1),
         ("same", 4_000),
@@ -51,7 +51,8 @@ def test_every_line_of_long_guidelines_is_compared() -> None:
     assert guidelines.compared("\n".join(old), "\n".join([*old[:-1], "Rule nine."]))[-2:] == [
         same("Rule 9998."),
         Line(
-            "rewritten", (Piece("same", "Rule "), Piece("removed", "9999"), Piece("added", "nine"), Piece("same", "."))
+            "rewritten",
+            (DiffHunk("same", "Rule "), DiffHunk("removed", "9999"), DiffHunk("added", "nine"), DiffHunk("same", ".")),
         ),
     ]
 
@@ -59,7 +60,7 @@ def test_every_line_of_long_guidelines_is_compared() -> None:
 def test_far_unchanged_lines_become_one_gap() -> None:
     old = [f"Rule {number}." for number in range(9)]
     lines = guidelines.compared("\n".join(old), "\n".join([*old, "Rule 9."]))
-    assert lines == [Line("gap"), same("Rule 8."), Line("added", (Piece("added", "Rule 9."),))]
+    assert lines == [Line("gap"), same("Rule 8."), Line("added", (DiffHunk("added", "Rule 9."),))]
 
 
 @pytest.mark.django_db
@@ -87,7 +88,8 @@ class TestSinceOneLastWorked:
         assert (changes.before.version, changes.after.version) == (1, 3)
         assert changes.lines == (
             Line(
-                "rewritten", (Piece("same", "Rank by **kindness**"), Piece("added", " and warmth"), Piece("same", "."))
+                "rewritten",
+                (DiffHunk("same", "Rank by **kindness**"), DiffHunk("added", " and warmth"), DiffHunk("same", ".")),
             ),
         )
         self.work(cast, "Two?")

@@ -50,11 +50,11 @@ NAMING = {
     "report": Address(LABELING, WRITE, own=True),
     "draft": Address(LABELING, BOTH, own=True),
     "chat": Address(LABELING, WRITE, own=True),
-    "answers": Address(LABELING, READ, own=True),
+    "chat_candidates": Address(LABELING, READ, own=True),
     "exam_answer": Address(LABELING, WRITE, own=True),
     "exam_draft": Address(LABELING, BOTH, own=True),
     "exam_item": Address(MANAGING, WRITE),
-    "exam_candidate": Address(MANAGING, WRITE),
+    "exam_examinee": Address(MANAGING, WRITE),
     "review_judgment": Address(REVIEWING, BOTH),
     "resolve_report": Address(REVIEWING, WRITE),
     "withdraw_invitation": Address(MANAGING, WRITE),
@@ -122,8 +122,8 @@ def forms(name: str, records: Records) -> list[dict[str, Any]]:
     client = {"client_id": str(uuid.uuid4()), "seconds": "1"}
     ranks = {f"rank-{key}": "1" for key in keys_of(records.open["compare"])}
     exam_ranks = {f"rank-{key}": "1" for key in keys_of(records.exam_answer)}
-    offers = [offer.pk for offer in records.offers]
-    key = key_of(records.open["chat"], offers[0])
+    candidates = [candidate.pk for candidate in records.candidates]
+    key = key_of(records.open["chat"], candidates[0])
     return {
         "submit": [client | ranks, client | ranks | {"back": "mine"}, client | {"text": "mine"}, {}],
         "undo": [{}],
@@ -131,17 +131,17 @@ def forms(name: str, records: Records) -> list[dict[str, Any]]:
         "report": [{"report_reason": "broken", "report_note": "n"}, {}],
         "draft": [ranks | {"draft_version": "9", "draft_base": "0", "draft_page": "p"}, {"draft_version": "x"}, {}],
         "chat": [
-            *({"after": "0", act: str(offer)} for act in ("pick", "edit") for offer in (offers[0], key)),
+            *({"after": "0", act: str(candidate)} for act in ("pick", "edit") for candidate in (candidates[0], key)),
             *({"after": "0", "act": act, "text": "t"} for act in ("ask", "write", "say", "take_back", "other", "")),
             {"after": "0", "act": "ask", "instead_of": "1"},
             {"after": "0", "act": "write", "text": "t", "edited_from": key},
-            {"after": "x", "edit": str(offers[0])},
+            {"after": "x", "edit": str(candidates[0])},
             {},
         ],
         "exam_answer": [client | exam_ranks, client | {"all_unacceptable": "1"}, {}],
         "exam_draft": [exam_ranks | {"draft_version": "9"}, {}],
         "exam_item": [{}, {"remove": "1"}, {"judgment": "1"}],
-        "exam_candidate": [{}, {"waive": "1"}, {"annul": "1"}],
+        "exam_examinee": [{}, {"waive": "1"}, {"annul": "1"}],
         "review_judgment": [{"comment": "again"}, {}],
         "reset_password": [{}],
         "remove_role": [{"role": "labeler"}, {"role": "manager"}, {}],
@@ -206,7 +206,7 @@ def refuse_all(name: str, people: dict[str, Client], records: Records, *, elsewh
                 answer = (
                     ask(path, form, headers=headers)
                     if method in ("GET", "HEAD", "POST")
-                    else ask(path, data=f"after=0&edit={records.offers[0].pk}", headers=headers)
+                    else ask(path, data=f"after=0&edit={records.candidates[0].pk}", headers=headers)
                 )
                 said = f"{method} {path} {form} as {who}: {answer.status_code}"
                 allowed = expected(name, who, method, elsewhere=elsewhere)
@@ -232,7 +232,7 @@ def test_what_belongs_to_another_project_is_not_there(cast: Cast, people: dict[s
     for path in paths(name, records, cast.other_project.slug):
         for method in sorted(NAMING[name].methods):
             for who in ("manager", "labeler"):
-                answer = getattr(people[who], method.lower())(path, {"edit": records.offers[0].pk, "after": 0})
+                answer = getattr(people[who], method.lower())(path, {"edit": records.candidates[0].pk, "after": 0})
                 assert answer.status_code == 404, f"{method} {path} as {who}"
 
 
@@ -258,10 +258,10 @@ def test_whoever_may_reaches_the_same_records(cast: Cast, people: dict[str, Clie
     who = "second_labeler" if address.own else "admin"
     for path in paths(name, records, "kindness"):
         for method in sorted(address.methods):
-            answer = getattr(people[who], method.lower())(path, {"after": "0", "edit": str(records.offers[0].pk)})
+            answer = getattr(people[who], method.lower())(path, {"after": "0", "edit": str(records.candidates[0].pk)})
             not_there = {"rlhf:frontier_file", "rlhf:report", "rlhf:report_file", "download"}  # no file was written
             reached = {200, 204, 302, 400, 409} | ({404} if name in not_there else set())
-            reached |= {403} if name == "answers" and f"/{records.open['chat'].pk}/" not in path else set()
+            reached |= {403} if name == "chat_candidates" and f"/{records.open['chat'].pk}/" not in path else set()
             # A member has no such role; the labeler himself isn't one who may be managed away.
             reached |= {404} if name == "remove_role" else set()
             assert answer.status_code in reached, f"{method} {path}: {answer.status_code}"

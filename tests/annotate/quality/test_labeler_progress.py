@@ -9,14 +9,14 @@ from django.utils import timezone
 from annotate.labeling import exam, queue
 from annotate.models import Judgment, Project, Prompt, Task, User
 from annotate.people.projects import edit_project
-from annotate.quality.labeler_progress import Day, Progress, Standing
+from annotate.quality.labeler_progress import Day, LabelerProgress, TotalProgress
 from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
 
 pytestmark = pytest.mark.django_db
 
 
-def standing(cast: Cast, labeler: User | None = None) -> Standing:
-    return Standing(labeler=labeler or cast.labeler, project=Project.objects.get(pk=cast.project.pk))
+def progress(cast: Cast, labeler: User | None = None) -> LabelerProgress:
+    return LabelerProgress(labeler=labeler or cast.labeler, project=Project.objects.get(pk=cast.project.pk))
 
 
 def judge_all(cast: Cast, labeler: User, *, upside_down: int = 0) -> None:
@@ -43,28 +43,28 @@ class TestWhatWaits:
             project=cast.project, kind=Task.Kind.DEMONSTRATE, prompt=make_prompt(cast.project, "Write?")
         )
         Task.objects.create(project=cast.project, kind=Task.Kind.WRITE_PROMPT)  # this kind is off
-        assert [(item.kind, item.count, item.more) for item in standing(cast).waiting] == [
+        assert [(item.kind, item.count, item.more) for item in progress(cast).open_tasks] == [
             ("compare", 3, False),
             ("demonstrate", 1, False),
         ]
-        assert [item.label for item in standing(cast).waiting] == ["comparisons", "ideal answer to write"]
+        assert [item.label for item in progress(cast).open_tasks] == ["comparisons", "ideal answer to write"]
         assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
         assert assignment is not None
         queue.skip(assignment_id=assignment.pk, labeler=cast.labeler)
-        assert sum(item.count for item in standing(cast).waiting) == 3
+        assert sum(item.count for item in progress(cast).open_tasks) == 3
 
     def test_leaves_out_what_one_is_spared(self, cast: Cast) -> None:
         task = comparisons(cast, 2)[0]
         Prompt.objects.filter(pk=task.prompt_id).update(sensitive=True)
         User.objects.filter(pk=cast.labeler.pk).update(sensitive_choice="never")
-        assert [item.count for item in standing(cast, User.objects.get(pk=cast.labeler.pk)).waiting] == [1]
+        assert [item.count for item in progress(cast, User.objects.get(pk=cast.labeler.pk)).open_tasks] == [1]
 
     def test_is_the_exam_before_it_is_passed(self, cast: Cast, client: Client) -> None:
         task = comparisons(cast, 2)[0]
         Task.objects.filter(pk=task.pk).update(gold_tiers=[[key] for key in response_ids(task)])
         exam.add_item(task=Task.objects.get(pk=task.pk), by=cast.manager)
         edit_project(project=cast.project, by=cast.manager, exam_threshold=0.5)
-        assert standing(cast).waiting == []
+        assert progress(cast).open_tasks == []
         client.force_login(cast.labeler)
         page = client.get("/").content.decode()
         assert "Take the exam" in page
@@ -73,7 +73,7 @@ class TestWhatWaits:
     def test_is_nothing_in_a_closed_project(self, cast: Cast) -> None:
         comparisons(cast, 1)
         edit_project(project=cast.project, by=cast.manager, archived=True)
-        assert standing(cast).waiting == []
+        assert progress(cast).open_tasks == []
 
 
 class TestProgress:
@@ -85,14 +85,14 @@ class TestProgress:
         Judgment.objects.filter(pk=first.pk).update(created_at=now - timedelta(days=13))
         Judgment.objects.filter(pk=second.pk).update(created_at=now - timedelta(days=40))
         Judgment.objects.filter(pk=third.pk).update(latest=None)  # taken back
-        progress = Progress.of(cast.labeler)
+        progress = TotalProgress.of(cast.labeler)
         assert (progress.total, progress.today, progress.lately) == (3, 1, 2)
         assert [day.count for day in progress.days] == [1, *[0] * 12, 1]
         assert progress.days[-1].date == timezone.localdate()
 
     def test_is_drawn_as_bars_the_highest_for_the_most(self) -> None:
         today = timezone.localdate()
-        progress = Progress(total=6, days=[Day(today, 0), Day(today, 2), Day(today, 4)])
+        progress = TotalProgress(total=6, days=[Day(today, 0), Day(today, 2), Day(today, 4)])
         assert [bar[1:] for bar in progress.bars] == [
             ("2", "39.20", "0.80"),
             ("14", "22.00", "18.00"),
@@ -105,11 +105,11 @@ class TestQuality:
         comparisons(cast, 4)
         judge_all(cast, cast.labeler)
         judge_all(cast, cast.second_labeler, upside_down=1)
-        assert standing(cast).against_peers is None
+        assert progress(cast).against_peers is None
         make_comparison(cast.project, "The fifth?")
         judge_all(cast, cast.labeler)
         judge_all(cast, cast.second_labeler)
-        share = standing(cast).against_peers
+        share = progress(cast).against_peers
         assert share is not None
         assert (share.hits, share.total) == (24, 30)
         assert share.low is not None
@@ -120,8 +120,8 @@ class TestQuality:
         comparisons(cast, 6)
         judge_all(cast, cast.second_labeler)
         judge_all(cast, cast.manager)
-        assert standing(cast).against_peers is None
-        assert standing(cast).against_gold is None
+        assert progress(cast).against_peers is None
+        assert progress(cast).against_gold is None
 
     def test_says_nothing_of_what_peers_have_only_begun_or_taken_back(self, cast: Cast) -> None:
         comparisons(cast, 6)
@@ -129,16 +129,16 @@ class TestQuality:
         held = queue.claim_next(labeler=cast.second_labeler, project=cast.project)
         assert held is not None
         queue.save_draft(assignment_id=held.pk, labeler=cast.second_labeler, draft={"rank-1": ["1"]})
-        assert standing(cast).against_peers is None
+        assert progress(cast).against_peers is None
         judge_all(cast, cast.second_labeler)
         Judgment.objects.filter(labeler=cast.second_labeler).update(latest=None)
-        assert standing(cast).against_peers is None
+        assert progress(cast).against_peers is None
 
     def test_against_what_is_known_counts_its_pairs(self, cast: Cast) -> None:
         for task in comparisons(cast, 5):
             Task.objects.filter(pk=task.pk).update(gold_tiers=[[key] for key in response_ids(task)])
         judge_all(cast, cast.labeler, upside_down=2)
-        share = standing(cast).against_gold
+        share = progress(cast).against_gold
         assert share is not None
         assert (share.hits, share.total) == (18, 30)
 

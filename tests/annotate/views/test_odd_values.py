@@ -13,7 +13,7 @@ from annotate.forms.project import ProjectForm
 from annotate.forms.tasks import ExamForm, KindsForm, NewTasksForm
 from annotate.models import Membership
 from annotate.people import invitations
-from annotate.people.keyboard_shortcuts import DEEDS
+from annotate.people.keyboard_shortcuts import KEY_ACTIONS
 from annotate.views.account import AccountForm
 from rlhf.forms import LoopPolicyForm, RoundsForm, RunForm, SampleForm
 from tests.annotate.people.test_record_access import NAMING, ROUTES, as_often_as_wanted, paths
@@ -59,7 +59,7 @@ FIELDS: dict[str, list[str]] = {
     "account": [*AccountForm.base_fields],
     "notices": ["x"],
     "choose_kind": ["kind"],
-    "keys": [*(deed.name for deed in DEEDS), "reset", "off"],
+    "keys": [*(action.name for action in KEY_ACTIONS), "reset", "off"],
     "invitation": ["username", "full_name", "password", "again"],
     "new_project": [*ProjectForm.base_fields],
     "submit": WORK,
@@ -74,7 +74,7 @@ FIELDS: dict[str, list[str]] = {
     "exam_draft": DRAFT,
     "exam_settings": [*ExamForm.base_fields],
     "exam_item": ["remove", "judgment"],
-    "exam_candidate": ["waive", "annul"],
+    "exam_examinee": ["waive", "annul"],
     "tasks": [*NewTasksForm.base_fields],
     "task_kinds": [*KindsForm.base_fields],
     "withdraw_tasks": ["kind", "restore"],
@@ -100,7 +100,19 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:cancel_round": ["x"],
 }
 READ_ONLY = {
-    *("home", "catalogue", "overview", "work", "ahead", "task", "answers", "exam", "mine", "review", "guidelines"),
+    *(
+        "home",
+        "catalogue",
+        "overview",
+        "work",
+        "ahead",
+        "task",
+        "chat_candidates",
+        "exam",
+        "mine",
+        "review",
+        "guidelines",
+    ),
     *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:frontier_file", "rlhf:report"),
     *("rlhf:report_file", "rlhf:models", "rlhf:choices", "rlhf:loop", "rlhf:model_status"),
 }
@@ -207,8 +219,8 @@ def test_a_choice_of_language_leads_back_to_where_it_was_made(client: Client) ->
 
 
 @pytest.mark.parametrize("deed", ["waive", "annul"])
-def test_a_candidate_with_two_roles_is_one_person(cast: Cast, manager: Client, deed: str) -> None:
+def test_a_candidate_with_two_roles_is_one_person(cast: Cast, manager: Client, action: str) -> None:
     for role in ("labeler", "reviewer", "researcher"):
         Membership.objects.get_or_create(user=cast.second_labeler, project=cast.project, role=role)
-    answer = manager.post(f"/p/kindness/exam/people/{cast.second_labeler.pk}", {deed: "1"})
+    answer = manager.post(f"/p/kindness/exam/people/{cast.second_labeler.pk}", {action: "1"})
     assert (answer.status_code, answer["Location"]) == (302, "/p/kindness/exam/settings/")

@@ -11,8 +11,8 @@ from django.test import Client
 from annotate.forms.response_keys import ResponseKeys
 from annotate.labeling import exam, queue
 from annotate.labeling.chats import live_responses
-from annotate.labeling.chats.live_responses import Prospect
-from annotate.models import AnswerRequest, Assignment, Author, ExamAnswer, JudgmentRevision, Prompt, Response, Task
+from annotate.labeling.chats.live_responses import ResponseStatus
+from annotate.models import Assignment, Author, ExamAnswer, JudgmentRevision, Prompt, Response, ResponseRequest, Task
 from annotate.people.projects import edit_project
 from tests.cast import Cast, key_of, keys_of, make_prompt
 
@@ -168,21 +168,21 @@ def test_ids_from_outside_are_neither_taken_nor_confirmed(cast: Cast, labeler: C
 def test_no_page_of_a_chat_holds_an_id(
     cast: Cast, labeler: Client, numbers: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_responses, "_forecasts", [lambda *_: Prospect(is_there=True, sentence="")])
+    monkeypatch.setattr(live_responses, "_forecasts", [lambda *_: ResponseStatus(is_available=True, message="")])
     edit_project(project=cast.project, by=cast.manager, task_kinds=["chat"])
     Task.objects.create(project=cast.project, kind=Task.Kind.CHAT, prompt=make_prompt(cast.project))
     labeler.get("/p/kindness/work/")
     assignment = held(cast)
     stem = f"/p/kindness/work/{assignment.pk}/"
     labeler.post(f"{stem}chat", {"act": "ask", "after": "0"})
-    request = AnswerRequest.objects.get()
-    offers = [respond(request.prompt, next(numbers), model) for model in ("older", "newer")]
-    request.responses.set(offers)
-    AnswerRequest.objects.update(state=AnswerRequest.State.FULFILLED)
-    key = key_of(assignment, offers[0].pk)
+    request = ResponseRequest.objects.get()
+    candidates = [respond(request.prompt, next(numbers), model) for model in ("older", "newer")]
+    request.responses.set(candidates)
+    ResponseRequest.objects.update(state=ResponseRequest.State.FULFILLED)
+    key = key_of(assignment, candidates[0].pk)
     said = [
         labeler.get("/p/kindness/work/"),
-        labeler.get(f"{stem}answers", headers=HTMX),
+        labeler.get(f"{stem}candidates", headers=HTMX),
         labeler.post(f"{stem}chat", {"edit": key, "after": "0"}, headers=HTMX),
         labeler.post(f"{stem}draft", {"edited_from": key, "text": "t", "draft_version": "1"}),
         labeler.get(f"{stem}draft"),
@@ -194,7 +194,7 @@ def test_no_page_of_a_chat_holds_an_id(
         assert holds_no_id(answer.content.decode())
     assert f'name="edited_from" value="{key}"' in said[2].content.decode()
     assert said[4].json()["draft"]["edited_from"] == [key]
-    assert assignment.chat_turns.get().response_id == offers[0].pk
+    assert assignment.chat_turns.get().response_id == candidates[0].pk
 
 
 def test_no_page_of_an_exam_holds_an_id(cast: Cast, labeler: Client, numbers: Iterator[int]) -> None:

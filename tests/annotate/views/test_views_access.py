@@ -24,7 +24,7 @@ MAY = {
     "report": {"manager", "reviewer", "labeler"},
     "mine": {"manager", "reviewer", "labeler"},
     "chat": {"manager", "reviewer", "labeler"},
-    "answers": {"manager", "reviewer", "labeler"},
+    "chat_candidates": {"manager", "reviewer", "labeler"},
     "preview": {"manager", "reviewer", "labeler"},
     "exam": {"manager", "reviewer", "labeler"},
     "exam_start": {"manager", "reviewer", "labeler"},
@@ -32,7 +32,7 @@ MAY = {
     "exam_draft": {"manager", "reviewer", "labeler"},
     "exam_settings": {"manager"},
     "exam_item": {"manager"},
-    "exam_candidate": {"manager"},
+    "exam_examinee": {"manager"},
     "tasks": {"manager"},
     "task_kinds": {"manager"},
     "withdraw_tasks": {"manager"},
@@ -55,7 +55,7 @@ MAY = {
 OUTSIDE_PROJECTS = {"home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue"}
 POST_ONLY = {
     *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),
-    *("chat", "choose_kind", "preview", "exam_start", "exam_answer", "exam_item", "exam_candidate"),
+    *("chat", "choose_kind", "preview", "exam_start", "exam_answer", "exam_item", "exam_examinee"),
     *("task_kinds", "withdraw_tasks", "mark_prompt", "make_account", "withdraw_invitation"),
 }
 # Let in, a request without the fields of its form ends in one of these.
@@ -77,7 +77,7 @@ def address(pattern: URLPattern, who: str, records: dict[str, Records]) -> str:
     if "<int:" in route:
         parameter = route.partition("<int:")[2].partition(">")[0]
         own = records[who if who in records and parameter != "user_id" else "second_labeler"]
-        number = own.open["chat"].pk if pattern.name == "answers" else own.named(parameter)[0]
+        number = own.open["chat"].pk if pattern.name == "chat_candidates" else own.named(parameter)[0]
         route = route.replace(f"<int:{parameter}>", str(number))
     return "/" + route
 

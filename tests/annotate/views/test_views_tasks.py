@@ -10,10 +10,9 @@ from django.test import Client
 from annotate.errors import Refused
 from annotate.labeling import exam, queue, requested_tasks
 from annotate.labeling.chats import live_responses
-from annotate.labeling.chats.live_responses import Prospect
+from annotate.labeling.chats.live_responses import ResponseStatus
 from annotate.labeling.few_shot import FewShot
 from annotate.models import (
-    AnswerRequest,
     Assignment,
     Demonstration,
     ExamAnswer,
@@ -21,6 +20,7 @@ from annotate.models import (
     Judgment,
     Project,
     Prompt,
+    ResponseRequest,
     Task,
 )
 from annotate.people.projects import edit_project
@@ -55,8 +55,8 @@ def hold(cast: Cast, kind: str, prompt: Prompt | None = None, **values: Any) -> 
     return assignment
 
 
-def url(assignment: Assignment, deed: str) -> str:
-    return f"/p/kindness/work/{assignment.pk}/{deed}"
+def url(assignment: Assignment, action: str) -> str:
+    return f"/p/kindness/work/{assignment.pk}/{action}"
 
 
 def page_of(client: Client) -> str:
@@ -69,8 +69,8 @@ def fields(**values: Any) -> dict[str, Any]:
 
 class TestDemonstrating:
     def test_shows_the_prompt_the_brief_and_the_draft(self, cast: Cast, labeler: Client) -> None:
-        brief = {"instructions": "As a *teacher*."}
-        assignment = hold(cast, Task.Kind.DEMONSTRATE, make_prompt(cast.project), brief=brief)
+        task_instructions = {"instructions": "As a *teacher*."}
+        assignment = hold(cast, Task.Kind.DEMONSTRATE, make_prompt(cast.project), task_instructions=task_instructions)
         labeler.post(url(assignment, "draft"), {"text": "So far <b>", "client_id": "x", "shown": "1"})
         assignment.refresh_from_db()
         assert assignment.draft == {"text": ["So far <b>"]}
@@ -130,8 +130,8 @@ class TestDemonstrating:
 
 class TestWritingAPrompt:
     def test_asks_for_what_the_brief_says(self, cast: Cast, labeler: Client) -> None:
-        brief = {"instructions": "A cookery site.", "kind": "user_based", "use_case": "brainstorming"}
-        assignment = hold(cast, Task.Kind.WRITE_PROMPT, brief=brief)
+        task_instructions = {"instructions": "A cookery site.", "kind": "user_based", "use_case": "brainstorming"}
+        assignment = hold(cast, Task.Kind.WRITE_PROMPT, task_instructions=task_instructions)
         page = page_of(labeler)
         assert 'name="kind" value="user_based" checked' in page
         assert '<option value="brainstorming" selected>' in page
@@ -188,26 +188,26 @@ class TestAChat:
     def start(self, cast: Cast) -> Assignment:
         return hold(cast, Task.Kind.CHAT, make_prompt(cast.project))
 
-    def deed(self, client: Client, assignment: Assignment, after: int, **values: Any) -> Any:
+    def action(self, client: Client, assignment: Assignment, after: int, **values: Any) -> Any:
         return client.post(url(assignment, "chat"), {"after": str(after), **values})
 
     def answer_all(self, *texts: str) -> list[int]:
-        request = AnswerRequest.objects.latest("pk")
+        request = ResponseRequest.objects.latest("pk")
         request.responses.set(make_responses(request.prompt, *texts))
-        AnswerRequest.objects.filter(pk=request.pk).update(state="fulfilled")
+        ResponseRequest.objects.filter(pk=request.pk).update(state="fulfilled")
         return list(request.responses.order_by("pk").values_list("pk", flat=True))
 
     @pytest.fixture
     def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(live_responses, "_forecasts", [lambda *_: Prospect(is_there=True, sentence="")])
+        monkeypatch.setattr(live_responses, "_forecasts", [lambda *_: ResponseStatus(is_available=True, message="")])
 
     def test_without_a_model_is_written(self, cast: Cast, labeler: Client) -> None:
         assignment = self.start(cast)
         assert "no worker is running" in page_of(labeler)
-        assert self.deed(labeler, assignment, 0, act="write", text="Eight minutes.").status_code == 302
-        self.deed(labeler, assignment, 1, act="say", text="And soft?")
-        assert not AnswerRequest.objects.exists()
-        self.deed(labeler, assignment, 2, act="write", text="Five.")
+        assert self.action(labeler, assignment, 0, act="write", text="Eight minutes.").status_code == 302
+        self.action(labeler, assignment, 1, act="say", text="And soft?")
+        assert not ResponseRequest.objects.exists()
+        self.action(labeler, assignment, 2, act="write", text="Five.")
         answer = labeler.post(url(assignment, "submit"), fields())
         assert answer.status_code == 302
         assert Demonstration.objects.count() == 2
@@ -217,20 +217,20 @@ class TestAChat:
     ) -> None:
         assignment = self.start(cast)
         assert "Ask the model for 4 answers" in page_of(labeler)
-        self.deed(labeler, assignment, 0, act="ask", text="")
+        self.action(labeler, assignment, 0, act="ask", text="")
         first, second = self.answer_all("Eight.", "Ask a <script>.")
-        offers = labeler.get(url(assignment, "answers"), headers=HTMX).content.decode()
-        assert offers.count('name="pick"') == 2
-        assert "<script>" not in offers
-        assert "a-model" not in offers
-        self.deed(labeler, assignment, 0, pick=key_of(assignment, first), text="")
+        candidates = labeler.get(url(assignment, "candidates"), headers=HTMX).content.decode()
+        assert candidates.count('name="pick"') == 2
+        assert "<script>" not in candidates
+        assert "a-model" not in candidates
+        self.action(labeler, assignment, 0, pick=key_of(assignment, first), text="")
         # What the user says next asks for answers at once.
-        self.deed(labeler, assignment, 1, act="say", text="And soft?")
+        self.action(labeler, assignment, 1, act="say", text="And soft?")
         third, _ = self.answer_all("Five.", "Six.")
-        edited = self.deed(labeler, assignment, 2, edit=key_of(assignment, third), text="").content.decode()
+        edited = self.action(labeler, assignment, 2, edit=key_of(assignment, third), text="").content.decode()
         assert "Five.</textarea>" in edited
         assert f'name="edited_from" value="{key_of(assignment, third)}"' in edited
-        self.deed(labeler, assignment, 2, act="write", text="Five minutes.", edited_from=key_of(assignment, third))
+        self.action(labeler, assignment, 2, act="write", text="Five minutes.", edited_from=key_of(assignment, third))
         labeler.post(url(assignment, "submit"), fields())
         chosen = Judgment.objects.get(task__kind="compare").latest
         assert chosen is not None
@@ -240,22 +240,22 @@ class TestAChat:
     def test_says_how_it_stands_while_answers_are_on_their_way(
         self, cast: Cast, labeler: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        waiting = Prospect(is_there=True, sentence="The model is answering.", progress=0.25)
+        waiting = ResponseStatus(is_available=True, message="The model is answering.", progress=0.25)
         monkeypatch.setattr(live_responses, "_forecasts", [lambda *_: waiting])
         assignment = self.start(cast)
-        self.deed(labeler, assignment, 0, act="ask", text="")
-        offers = labeler.get(url(assignment, "answers"), headers=HTMX).content.decode()
-        assert 'hx-trigger="every 1s"' in offers
-        assert 'value="0.250"' in offers
+        self.action(labeler, assignment, 0, act="ask", text="")
+        candidates = labeler.get(url(assignment, "candidates"), headers=HTMX).content.decode()
+        assert 'hx-trigger="every 1s"' in candidates
+        assert 'value="0.250"' in candidates
         self.answer_all("Eight.")
-        assert "every 1s" not in labeler.get(url(assignment, "answers"), headers=HTMX).content.decode()
+        assert "every 1s" not in labeler.get(url(assignment, "candidates"), headers=HTMX).content.decode()
 
     def test_keeps_what_is_in_the_box(self, cast: Cast, labeler: Client, model: None) -> None:
         assignment = self.start(cast)
-        asked = self.deed(labeler, assignment, 0, act="ask", text="My own begins")
+        asked = self.action(labeler, assignment, 0, act="ask", text="My own begins")
         assert "My own begins</textarea>" in asked.content.decode()
-        (offer,) = self.answer_all("Eight.")
-        refused = self.deed(labeler, assignment, 0, edit=key_of(assignment, offer), text="My own begins")
+        (candidate,) = self.answer_all("Eight.")
+        refused = self.action(labeler, assignment, 0, edit=key_of(assignment, candidate), text="My own begins")
         assert refused.status_code == 409
         assert "My own begins</textarea>" in refused.content.decode()
         handed_in = labeler.post(url(assignment, "submit"), fields(text="My own begins"))
@@ -272,10 +272,10 @@ class TestAChat:
     def test_of_somebody_else_is_his(self, cast: Cast, client: Client) -> None:
         assignment = self.start(cast)
         client.force_login(cast.second_labeler)
-        assert self.deed(client, assignment, 0, act="write", text="Mine.").status_code == 403
-        assert client.get(url(assignment, "answers")).status_code == 403
+        assert self.action(client, assignment, 0, act="write", text="Mine.").status_code == 403
+        assert client.get(url(assignment, "candidates")).status_code == 403
         client.force_login(cast.outsider)
-        assert self.deed(client, assignment, 0, act="write", text="Mine.").status_code == 404
+        assert self.action(client, assignment, 0, act="write", text="Mine.").status_code == 404
         elsewhere = url(assignment, "chat").replace("kindness", cast.other_project.slug)
         assert client.post(elsewhere, {"after": "0", "act": "write", "text": "Mine."}).status_code == 404
         assert not assignment.chat_turns.exists()
@@ -299,7 +299,11 @@ class TestTasksPage:
             make_prompt(cast.project, f"Question {number}?")
         assert self.add(manager, instructions=" Be *brief*. ", judgments="2").status_code == 302
         first, _second = Task.objects.filter(kind="demonstrate")
-        assert (first.judgments_wanted, first.slots_free, first.brief) == (2, 2, {"instructions": " Be *brief*. "})
+        assert (first.judgments_wanted, first.slots_free, first.task_instructions) == (
+            2,
+            2,
+            {"instructions": " Be *brief*. "},
+        )
         self.add(manager)
         assert Task.objects.filter(kind="demonstrate").values("prompt").distinct().count() == 3
         refused = self.add(manager)
@@ -324,7 +328,10 @@ class TestTasksPage:
         self.add(manager, kind="write_prompt", count="4", prompt_kind="few_shot", use_case="chat")
         counts = {row.kind: row.open for row in requested_tasks.counts(cast.project)}
         assert counts == {"compare": 1, "rate": 3, "chat": 1, "write_prompt": 4, "demonstrate": 0}
-        assert Task.objects.filter(kind="write_prompt").first().brief == {"kind": "few_shot", "use_case": "chat"}
+        assert Task.objects.filter(kind="write_prompt").first().task_instructions == {
+            "kind": "few_shot",
+            "use_case": "chat",
+        }
         assert Task.objects.filter(kind="rate").values("responses").distinct().count() == 3
 
     def test_refuses_to_rate_by_no_rubric(self, cast: Cast, manager: Client) -> None:
@@ -354,9 +361,9 @@ class TestTasksPage:
         assert manager.post("/p/kindness/tasks/withdraw", {"kind": "x"}).status_code == 400
 
     def test_is_a_managers_alone(self, cast: Cast) -> None:
-        for deed in (requested_tasks.withdraw, requested_tasks.restore):
+        for action in (requested_tasks.withdraw, requested_tasks.restore):
             with pytest.raises(Refused):
-                deed(project=cast.project, by=cast.researcher, kind="compare")
+                action(project=cast.project, by=cast.researcher, kind="compare")
         with pytest.raises(Refused):
             requested_tasks.add(project=cast.project, by=cast.outsider, kind="write_prompt", count=1)
 
@@ -435,8 +442,8 @@ class TestTheExamsPages:
         assert item is not None
         for user, status in ((cast.second_labeler, 403), (cast.researcher, 403), (cast.outsider, 404)):
             client.force_login(user)
-            for deed in ("submit", "draft"):
-                path = f"/p/kindness/exam/{item.pk}/{deed}"
+            for action in ("submit", "draft"):
+                path = f"/p/kindness/exam/{item.pk}/{action}"
                 assert client.post(path, self.ranks(item, well=True)).status_code == status
         assert not ExamAnswer.objects.exclude(answered_at=None).exists()
 

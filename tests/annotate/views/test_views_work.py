@@ -21,8 +21,8 @@ def labeler(cast: Cast, client: Client) -> Client:
     return client
 
 
-def url(assignment: Assignment, deed: str) -> str:
-    return f"/p/{assignment.project.slug}/work/{assignment.pk}/{deed}"
+def url(assignment: Assignment, action: str) -> str:
+    return f"/p/{assignment.project.slug}/work/{assignment.pk}/{action}"
 
 
 def ranked(assignment: Assignment, *ranks: int | str, **fields: Any) -> dict[str, Any]:
@@ -62,8 +62,8 @@ class TestTheBoard:
         assignment = hold(cast)
         page = labeler.get("/p/kindness/work/").content.decode()
         assert f'method="post" action="{url(assignment, "submit")}"' in page
-        for deed in ("skip", "report"):
-            assert f'formaction="{url(assignment, deed)}" hx-post="{url(assignment, deed)}"' in page
+        for action in ("skip", "report"):
+            assert f'formaction="{url(assignment, action)}" hx-post="{url(assignment, action)}"' in page
 
     def test_asks_what_the_rubric_asks(self, cast: Cast, labeler: Client) -> None:
         criteria = [{"name": "warmth", "label": "Warmth", "min": 1, "max": 3}]
@@ -118,7 +118,7 @@ class TestSubmit:
         assert page.redirect_chain == [(f"/p/kindness/work/?done={assignment.pk}", 302)]
         assert "Saved." in page.content.decode()
         assert f'action="{url(assignment, "undo")}"' in page.content.decode()
-        assert page.context["face"].assignment.pk != assignment.pk
+        assert page.context["form"].assignment.pk != assignment.pk
 
     def test_by_htmx_answers_with_the_task_leased_ahead(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
@@ -254,8 +254,8 @@ class TestRefusals:
     def test_anothers_assignment_stays_his(self, cast: Cast, client: Client) -> None:
         assignment = hold(cast)
         client.force_login(cast.second_labeler)
-        for deed in ("submit", "skip", "draft"):
-            assert client.post(url(assignment, deed), ranked(assignment, 1, 2, 3, 4)).status_code == 403
+        for action in ("submit", "skip", "draft"):
+            assert client.post(url(assignment, action), ranked(assignment, 1, 2, 3, 4)).status_code == 403
         assert not Judgment.objects.exists()
 
     def test_an_assignment_isnt_reached_through_another_project(self, cast: Cast, client: Client) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from annotate.data import pacing
-from annotate.models import AnswerRequest, Prompt, Snapshot, Task
+from annotate.models import Prompt, ResponseRequest, Snapshot, Task
 from rlhf.loop import loop, sampling, versions
 from rlhf.models import Iteration, LoopPolicy, ModelVersion, TrainingRun
 from rlhf.runs import runs, supervisor
@@ -128,7 +128,7 @@ def test_answers_that_were_asked_for_are_given_once(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     prompts = make_prompts(cast, 2)
     requests = [
-        AnswerRequest.objects.create(project=cast.project, prompt=prompt, responses_wanted=2, purpose=purpose)
+        ResponseRequest.objects.create(project=cast.project, prompt=prompt, responses_wanted=2, purpose=purpose)
         for prompt, purpose in zip(prompts, ["queue", "chat"], strict=True)
     ]
     ids = [request.pk for request in requests]
@@ -139,7 +139,7 @@ def test_answers_that_were_asked_for_are_given_once(
     for run in started:
         TrainingRun.objects.filter(pk=run.pk).update(config=SAMPLING | {"seed": 3})
         supervisor.execute(run.pk)
-    assert [AnswerRequest.objects.get(pk=pk).state for pk in ids] == ["fulfilled", "fulfilled"]
+    assert [ResponseRequest.objects.get(pk=pk).state for pk in ids] == ["fulfilled", "fulfilled"]
     assert [prompt.responses.count() for prompt in prompts] == [2, 2]
     assert [task.prompt for task in Task.objects.all()] == [prompts[0]]  # a chat's answers are not for the queue
 
@@ -155,8 +155,8 @@ def test_thousands_of_requests_are_taken_in_short_transactions(
     for prompt in prompts:
         prompt.set_content_fields()
     Prompt.objects.bulk_create(prompts)
-    requests = AnswerRequest.objects.bulk_create(
-        AnswerRequest(project=cast.project, prompt=prompt, responses_wanted=2) for prompt in prompts
+    requests = ResponseRequest.objects.bulk_create(
+        ResponseRequest(project=cast.project, prompt=prompt, responses_wanted=2) for prompt in prompts
     )
     taken, transaction = [], pacing.Pace.transaction
 
@@ -177,7 +177,7 @@ def test_thousands_of_requests_are_taken_in_short_transactions(
 
 
 def test_answers_whose_run_failed_say_why(cast: Cast, base: ModelVersion) -> None:
-    request = AnswerRequest.objects.create(project=cast.project, prompt=make_prompts(cast, 1)[0], responses_wanted=2)
+    request = ResponseRequest.objects.create(project=cast.project, prompt=make_prompts(cast, 1)[0], responses_wanted=2)
     (run,) = sampling.fulfil([request.pk])
     lease = runs.claim(run_id=run.pk, worker="somewhere/1/2")
     assert lease is not None

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotate.labeling import queue
 from annotate.labeling.chats import live_responses, turns
-from annotate.models import AnswerRequest, Assignment, Demonstration, Response, Task
+from annotate.models import Assignment, Demonstration, Response, ResponseRequest, Task
 from annotate.people.projects import edit_project
 from config.descendants import descendants
 from rlhf.loop import prompts, sampling
@@ -42,7 +42,7 @@ def deed(cast: Cast, base: ModelVersion) -> dict[str, object]:
 @pytest.mark.usefixtures("embedded_broker")
 def test_with_nobody_to_give_them_the_labeler_is_told_to_write(cast: Cast, deed: dict[str, object]) -> None:
     chat = turns.ask(**deed, after=0)
-    assert "no worker is running" in live_responses.prospect(cast.project, chat.request).sentence
+    assert "no worker is running" in live_responses.response_status(cast.project, chat.request).message
     assert turns.write(**deed, written="Eight minutes.", after=0).turns[0].text == "Eight minutes."
 
 
@@ -54,17 +54,17 @@ def test_come_from_the_active_policy_through_a_worker_turn_after_turn(
     for after in (0, 2):
         request = chat.request
         assert request is not None
-        assert live_responses.prospect(cast.project, request).is_there
+        assert live_responses.response_status(cast.project, request).is_available
         wait_until(
-            lambda waited=request: AnswerRequest.objects.get(pk=waited.pk).state == "fulfilled",
+            lambda waited_seconds=request: ResponseRequest.objects.get(pk=waited_seconds.pk).state == "fulfilled",
             seconds=120,
             what="live answers",
         )
         chat = turns.Chat.of(chat.assignment)
         assert request.responses.count() == 3
-        assert {offer.author for offer in chat.offers} == {base.author}
-        assert {offer.prompt for offer in chat.offers} == {request.prompt}
-        chat = turns.pick(**deed, response_id=chat.offers[0].pk, after=after)
+        assert {candidate.author for candidate in chat.candidates} == {base.author}
+        assert {candidate.prompt for candidate in chat.candidates} == {request.prompt}
+        chat = turns.pick(**deed, response_id=chat.candidates[0].pk, after=after)
         if after == 0:
             turns.say(**deed, written="And then?", after=1)
             chat = turns.ask(**deed, after=2)
@@ -77,9 +77,9 @@ def test_come_from_the_active_policy_through_a_worker_turn_after_turn(
 def test_wait_in_a_queue_of_their_own_one_run_a_request(cast: Cast, base: ModelVersion) -> None:
     for text in ("How?", "Why?"):
         prompt = make_prompt(cast.project, text)
-        for purpose in AnswerRequest.Purpose.values:
-            AnswerRequest.objects.create(project=cast.project, prompt=prompt, responses_wanted=2, purpose=purpose)
-    started = sampling.fulfil(AnswerRequest.objects.values_list("pk", flat=True))
+        for purpose in ResponseRequest.Purpose.values:
+            ResponseRequest.objects.create(project=cast.project, prompt=prompt, responses_wanted=2, purpose=purpose)
+    started = sampling.fulfil(ResponseRequest.objects.values_list("pk", flat=True))
     assert sorted((run.queue, len(run.options["requests"])) for run in started) == [
         ("cpu", 2),
         ("live", 1),
@@ -101,9 +101,9 @@ def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_l
     wait_until(training.run_metrics.exists, seconds=60, what="the training's first step")
     chat, children = turns.ask(**deed, after=0), set()
     for after in (0, 2, 4):
-        wait_until(lambda: offers(deed), seconds=60, what="live answers")
+        wait_until(lambda: candidates(deed), seconds=60, what="live answers")
         children.add(answering_process(worker))
-        chat = turns.pick(**deed, response_id=offers(deed)[0].pk, after=after)
+        chat = turns.pick(**deed, response_id=candidates(deed)[0].pk, after=after)
         if after < 4:
             turns.say(**deed, written="And then?", after=after + 1)
             turns.ask(**deed, after=after + 2)
@@ -129,12 +129,12 @@ def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_
     wait_until(lambda: is_answering(run) and run.attempt == 2, seconds=60, what="the second attempt")
     assert answering_process(worker) != killed
     runs.request_cancel(run=run, by=cast.manager)
-    wait_until(lambda: AnswerRequest.objects.get(pk=request.pk).state == "failed", what="the chat to be told")
+    wait_until(lambda: ResponseRequest.objects.get(pk=request.pk).state == "failed", what="the chat to be told")
     run.refresh_from_db()
     assert (run.status, run.error) == ("cancelled", "")
     LoopPolicy.objects.filter(project=cast.project).update(sampling={**SAMPLING, "temperature": 2.0})
     turns.ask(**deed, after=0)
-    wait_until(lambda: offers(deed), seconds=60, what="answers after all")
+    wait_until(lambda: candidates(deed), seconds=60, what="answers after all")
 
 
 def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
@@ -151,7 +151,7 @@ def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
     assert (run.status, run.attempt) == ("queued", 0)
     assert not is_alive(process)
     celery_worker_process("default", "live")
-    wait_until(lambda: offers(deed), seconds=60, what="answers from another worker")
+    wait_until(lambda: candidates(deed), seconds=60, what="answers from another worker")
 
 
 def test_how_far_they_are_is_said(cast: Cast, deed: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,36 +160,36 @@ def test_how_far_they_are_is_said(cast: Cast, deed: dict[str, object], monkeypat
     request = turns.ask(**deed, after=0).request
     (run,) = TrainingRun.objects.filter(queue="live").exclude(pk=before.pk)
 
-    def said() -> live_responses.Prospect:
+    def said() -> live_responses.ResponseStatus:
         assert request is not None
         request.refresh_from_db()
-        return live_responses.prospect(cast.project, request)
+        return live_responses.response_status(cast.project, request)
 
-    assert said().sentence == "1 other chat is answered before yours."
-    assert (said().waited, said().usual) == (0, None)
+    assert said().message == "1 other chat is answered before yours."
+    assert (said().waited_seconds, said().usual_seconds) == (0, None)
     lease = runs.claim(run_id=before.pk, worker="w")
     assert lease is not None
     TrainingRun.objects.filter(pk=before.pk).update(created_at=timezone.now() - timedelta(seconds=7))
     runs.succeed(lease, result={}, register=lambda: None)
-    assert (said().sentence, said().usual) == ("The model is being woken.", 7)
+    assert (said().message, said().usual_seconds) == ("The model is being woken.", 7)
     lease = runs.claim(run_id=run.pk, worker="w")
     assert lease is not None
-    assert said().sentence == "The model is being woken."
+    assert said().message == "The model is being woken."
     runs.renew(lease, activity=live.LOADING)
-    assert said().sentence == "The model is being loaded. The next turns are quicker."
+    assert said().message == "The model is being loaded. The next turns are quicker."
     runs.renew(lease, activity=live.ANSWERING, progress=2 / 3)
-    assert (said().sentence, said().progress) == ("The model is writing: 2 of 3 answers are there.", 2 / 3)
+    assert (said().message, said().progress) == ("The model is writing: 2 of 3 answers are there.", 2 / 3)
     runs.fail(lease, error="No memory.")
     sampling.fail_requests(TrainingRun.objects.get(pk=run.pk))
-    assert "ask again" in said().sentence
+    assert "ask again" in said().message
 
 
-def offers(deed: dict[str, object]) -> list[Response]:
-    return turns.Chat.of(Assignment.objects.get(pk=deed["assignment_id"])).offers
+def candidates(deed: dict[str, object]) -> list[Response]:
+    return turns.Chat.of(Assignment.objects.get(pk=deed["assignment_id"])).candidates
 
 
-def other_chats_request(cast: Cast) -> AnswerRequest:
-    return AnswerRequest.objects.create(
+def other_chats_request(cast: Cast) -> ResponseRequest:
+    return ResponseRequest.objects.create(
         project=cast.project, prompt=make_prompt(cast.project, "Another chat."), responses_wanted=2, purpose="chat"
     )
 
