@@ -25,7 +25,7 @@ class Project(models.Model):
     class SensitiveRule(models.TextChoices):
         """What the project does with prompts that may upset. Whoever opted out never gets them.
 
-        See annotate.labeling.content_warnings.
+        See annotate.labeling.sensitive_content.
         """
 
         WARN = "warn", _("Everybody, after a warning; anyone may opt out")

@@ -13,7 +13,7 @@ class User(AbstractUser):
         DARK = "dark", _("Dark")
 
     class SensitiveChoice(models.TextChoices):
-        """What somebody wants of prompts that may upset, in every project (see annotate.labeling.content_warnings)."""
+        """What somebody wants of prompts that may upset, in every project (see annotate.labeling.sensitive_content)."""
 
         WARNED = "", _("With a warning, where the project gives them to everybody")
         WILLING = "willing", _("With a warning, and also where only volunteers get them")

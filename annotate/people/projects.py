@@ -12,8 +12,9 @@ from django.utils.translation import ngettext
 
 from annotate.data import text
 from annotate.errors import NotYours, Refused
-from annotate.labeling import queue, sensitive_content
+from annotate.labeling import queue
 from annotate.labeling.rubric import checked_criteria, checked_flags
+from annotate.labeling.sensitive_content import marking
 from annotate.models import Guidelines, Membership, Project, Rubric, Task, User
 from annotate.people import audit
 from annotate.people.permissions import ROLE_CAPABILITIES, Capability, can_create_projects, ensure
@@ -98,7 +99,7 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
     if "overlap" in changes:
         queue.set_overlap(project=project, overlap=proposed.overlap)
     if "sensitive_rule" in changed:
-        sensitive_content.apply_rule(now)
+        marking.apply_rule(now)
     return Project.objects.get(pk=project.pk)
 
 

@@ -15,8 +15,9 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 from django.utils.translation import ngettext
 
-from annotate.labeling import content_warnings, qualification
+from annotate.labeling import qualification
 from annotate.labeling.ordering import Ordering
+from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Judgment, Project, Task, User
 from annotate.people.guidelines import Changes, changes_since_last_work
 from annotate.quality import review
@@ -83,7 +84,7 @@ class LabelerProgress:
             state=Task.State.OPEN,
             kind__in=self.project.task_kinds,
         )
-        allowed = content_warnings.allowed(tasks, labeler=self.labeler, project=self.project)
+        allowed = visibility.allowed_tasks(tasks, labeler=self.labeler, project=self.project)
         kinds = list(allowed.order_by().values_list("kind", flat=True)[: MOST_COUNTED + 1])
         more = len(kinds) > MOST_COUNTED
         counted = Counter(kinds[:MOST_COUNTED])

@@ -8,8 +8,8 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
-from annotate.labeling import content_warnings
 from annotate.labeling.ordering import Ordering
+from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Judgment, JudgmentReturn, Project, User
 
 State = Assignment.State
@@ -60,7 +60,7 @@ class Entry:
         return cls(
             assignment=assignment,
             judgment=judgment if revision else None,
-            question=content_warnings.question(prompt) if prompt else assignment.task.get_kind_display(),
+            question=visibility.covered_question(prompt) if prompt else assignment.task.get_kind_display(),
             order=Ordering.stored(revision.tiers).in_letters(assignment.presentation) if revision else "",
             returned=returned,
         )

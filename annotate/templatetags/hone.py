@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 
 from annotate import navigation, rendering
 from annotate.data import stored_messages
-from annotate.labeling import content_warnings, model_self_identification
+from annotate.labeling import model_self_identification
+from annotate.labeling.sensitive_content import visibility
 from annotate.models import Project, Prompt, User
 from annotate.people import notices
 from annotate.rendering import local_times
@@ -77,7 +78,7 @@ register.filter("day_text", local_times.day_text)
 @register.filter
 def question_line(prompt: Prompt | None, length: int) -> str:
     """A prompt's question in a list, shortened; covered where it may upset: {{ task.prompt|question_line:120 }}."""
-    return "" if prompt is None else Truncator(content_warnings.question(prompt)).chars(length)
+    return "" if prompt is None else Truncator(visibility.covered_question(prompt)).chars(length)
 
 
 @register.filter

@@ -14,7 +14,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from annotate.labeling import sensitive_content
+from annotate.labeling.sensitive_content import marking
 from annotate.models import User
 from annotate.rendering import local_times
 from annotate.views.preferences import remember
@@ -47,7 +47,7 @@ def account(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         form.save()
         if "sensitive_choice" in form.changed_data:
-            sensitive_content.apply_choice(form.instance)
+            marking.apply_choice(form.instance)
         translation.activate(form.instance.language or translation.get_language_from_request(request))
         messages.success(request, _("Saved."))
         response = redirect("annotate:account")

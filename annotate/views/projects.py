@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.errors import Refused
 from annotate.forms.project import ProjectForm
-from annotate.labeling import content_warnings
+from annotate.labeling.sensitive_content import visibility
 from annotate.models import Guidelines, User
 from annotate.people.guidelines import between, changes_since_last_work
 from annotate.people.permissions import Capability, ProjectRequest, can_create_projects, requires
@@ -88,7 +88,7 @@ def guidelines(request: ProjectRequest) -> HttpResponse:
         "changes": changes,
         "changes_are_new": since is None,
         "comparing": since is not None,
-        "promise": content_warnings.promise(request.project),
+        "promise": visibility.rule_statement(request.project),
         "may_manage": Capability.MANAGE in request.capabilities,
     }
     return render(request, "annotate/guidelines.html", context)

@@ -20,7 +20,7 @@ from annotate.data.imports import ImportReport
 from annotate.data.imports import import_file as import_into
 from annotate.errors import Refused
 from annotate.forms.data_files import ImportForm
-from annotate.labeling import sensitive_content
+from annotate.labeling.sensitive_content import marking
 from annotate.models import Prompt, Task
 from annotate.people.permissions import Capability, ProjectRequest, requires
 
@@ -67,7 +67,7 @@ def import_file(request: ProjectRequest) -> HttpResponse:
 def mark(request: ProjectRequest, prompt_id: int) -> HttpResponse:
     """Mark a prompt as one that may upset, or take the mark away."""
     prompt = access.load(request, Prompt, pk=prompt_id)
-    sensitive_content.mark(prompt=prompt, sensitive=request.POST.get("sensitive") == "yes", by=request.user)
+    marking.mark(prompt=prompt, sensitive=request.POST.get("sensitive") == "yes", by=request.user)
     messages.success(request, _("Saved."))
     return redirect("annotate:prompts", request.project.slug)
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.errors import NotYours, Refused
-from annotate.labeling import content_warnings
 from annotate.labeling.qualification import is_qualified
+from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Project, QueueCursor, Task, User
 
 State = Assignment.State
@@ -218,7 +218,7 @@ def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bo
         kind__in=[cursor.kind] if cursor.kind in project.task_kinds else project.task_kinds,
     )
     candidates = (
-        content_warnings.allowed(open_tasks, labeler=labeler, project=project)
+        visibility.allowed_tasks(open_tasks, labeler=labeler, project=project)
         .annotate(had_before=Exists(own))
         .select_related("prompt")
         .order_by("position")

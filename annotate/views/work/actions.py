@@ -11,7 +11,8 @@ from annotate import access
 from annotate.errors import Refused
 from annotate.forms import task_forms
 from annotate.forms.board import skip_reason
-from annotate.labeling import queue, sensitive_content
+from annotate.labeling import queue
+from annotate.labeling.sensitive_content import marking
 from annotate.models import Assignment, Judgment, JudgmentRevision
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality import review
@@ -84,7 +85,7 @@ def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     except Refused as refusal:
         return responses.refused(request, assignment, refusal)
     if request.POST.get("skip_reason") == "upsetting" and assignment.task.prompt is not None:
-        sensitive_content.report(prompt=assignment.task.prompt, by=request.user, reason=reason)
+        marking.report(prompt=assignment.task.prompt, by=request.user, reason=reason)
     return responses.show_next(request, done=assignment, note=_("Skipped."), undo=True)
 
 

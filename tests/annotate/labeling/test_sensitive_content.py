@@ -3,7 +3,8 @@
 import pytest
 
 from annotate.errors import NotYours
-from annotate.labeling import content_warnings, queue, sensitive_content
+from annotate.labeling import queue
+from annotate.labeling.sensitive_content import marking, visibility
 from annotate.models import Assignment, AuditEvent, Prompt, Task, User
 from annotate.people.projects import edit_project
 from tests.cast import Cast, make_comparison
@@ -21,7 +22,7 @@ def upsetting(cast: Cast) -> Task:
 def choose(user: User, choice: str) -> None:
     user.sensitive_choice = choice
     user.save()
-    sensitive_content.apply_choice(user)
+    marking.apply_choice(user)
 
 
 def set_rule(cast: Cast, rule: str) -> None:
@@ -93,8 +94,8 @@ class TestMarks:
             queue.claim_next(labeler=labeler, project=cast.project) for labeler in (cast.labeler, cast.second_labeler)
         )
         assert task.prompt is not None
-        assert sensitive_content.report(prompt=task.prompt, by=cast.labeler, reason=" cruel ")
-        assert not sensitive_content.report(prompt=task.prompt, by=cast.labeler)
+        assert marking.report(prompt=task.prompt, by=cast.labeler, reason=" cruel ")
+        assert not marking.report(prompt=task.prompt, by=cast.labeler)
         assert Prompt.objects.get(pk=task.prompt_id).sensitive
         mine.refresh_from_db()
         theirs.refresh_from_db()
@@ -106,15 +107,15 @@ class TestMarks:
         choose(cast.labeler, "never")
         assert queue.claim_next(labeler=cast.labeler, project=cast.project) is None
         assert upsetting.prompt is not None
-        sensitive_content.mark(prompt=upsetting.prompt, sensitive=False, by=cast.manager)
+        marking.mark(prompt=upsetting.prompt, sensitive=False, by=cast.manager)
         assert queue.claim_next(labeler=cast.labeler, project=cast.project) is not None
 
     def test_are_not_for_outsiders_nor_labelers_to_set(self, cast: Cast, upsetting: Task) -> None:
         assert upsetting.prompt is not None
         with pytest.raises(NotYours):
-            sensitive_content.report(prompt=upsetting.prompt, by=cast.outsider)
+            marking.report(prompt=upsetting.prompt, by=cast.outsider)
         with pytest.raises(NotYours):
-            sensitive_content.mark(prompt=upsetting.prompt, sensitive=False, by=cast.labeler)
+            marking.mark(prompt=upsetting.prompt, sensitive=False, by=cast.labeler)
 
 
 @pytest.mark.parametrize(
@@ -123,4 +124,4 @@ class TestMarks:
 )
 def test_the_projects_promise_is_a_sentence(cast: Cast, rule: str, words: str) -> None:
     set_rule(cast, rule)
-    assert words in content_warnings.promise(cast.project)
+    assert words in visibility.rule_statement(cast.project)

@@ -1,7 +1,7 @@
-"""Prompts that may upset: who marks them, and what becomes of leases when a mark, a choice or a rule changes.
+"""Marks on prompts that may upset, and the leases that end when a mark, a labeler's choice or a project's rule changes.
 
-A prompt is marked by the file it came with, by a manager, or by a labeler who reports it. What a person holds of marked
-prompts when he is spared them from now on goes back to the queue; his draft is kept.
+A prompt is marked by the file it came with, by a manager, or by a labeler who reports it. Leases on marked prompts that
+a labeler is spared from now on end, and their drafts are kept.
 """
 
 from django.db import transaction
@@ -9,8 +9,8 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from annotate.data import text
-from annotate.labeling.content_warnings import is_spared
 from annotate.labeling.queue import leases
+from annotate.labeling.sensitive_content.visibility import is_spared
 from annotate.models import Assignment, Project, Prompt, QueueCursor, User
 from annotate.people import audit
 from annotate.people.permissions import Capability, ensure
@@ -35,15 +35,15 @@ def report(*, prompt: Prompt, by: User, reason: str = "") -> bool:
 
 
 def apply_choice(labeler: User) -> None:
-    """Act on what somebody chose on his account page: take back what he is spared now, and let him look again."""
+    """Apply a labeler's changed choice: end the leases they are spared now, and restart their place in every queue."""
     with transaction.atomic():
-        # Their place in every queue begins anew: tasks that were passed over may be for them now.
+        # Tasks that were passed over may be for them now.
         QueueCursor.objects.filter(labeler=labeler).update(position=leases.START)
         _release(Assignment.objects.filter(labeler=labeler))
 
 
 def apply_rule(project: Project) -> None:
-    """Act on a project's changed rule. After the change, whose lock on the project no lease may wait for."""
+    """Apply a project's changed rule. To be called after its transaction: no lease may wait for its lock."""
     with transaction.atomic():
         _release(Assignment.objects.filter(project=project))
         leases.raise_epoch(project_id=project.pk)
@@ -63,7 +63,7 @@ def _mark(*, prompt: Prompt, sensitive: bool, by: User, verb: str, reason: str) 
 
 
 def _release(assignments: QuerySet[Assignment]) -> None:
-    """Take back leases on marked prompts of people who are spared them. Their drafts stay."""
+    """End leases on marked prompts of labelers who are spared them. Drafts stay."""
     held = assignments.filter(state__in=Assignment.HELD, task__prompt__sensitive=True)
     ids = [
         assignment.pk
