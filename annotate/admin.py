@@ -35,7 +35,7 @@ class HoneUserAdmin(UserAdmin):
 
     readonly_fields = ("created_by",)
 
-    # Whoever changes accounts can sign in as anybody and make himself a superuser: a permission alone isn't enough.
+    # To change accounts is to be able to sign in as anybody: only superusers may, whatever permissions others have.
     def has_module_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_active and request.user.is_superuser)
 

@@ -50,7 +50,7 @@ class PreferencesMiddleware:
 
 
 class OneTimePasswordMiddleware:
-    """Whoever signed in with a one-time password chooses his own before anything else."""
+    """Sends everybody who signed in with a one-time password to the page where they choose their own."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

@@ -78,8 +78,7 @@ def _work() -> dict[str, list[float]]:
     settings.ALLOWED_HOSTS = ["testserver"]
     call_command("migrate", verbosity=0)
     _fill()
-    from annotate.forms import task_forms
-    from annotate.labeling import queue
+    from annotate.labeling import queue, task_kinds
     from annotate.models import Project, User
 
     project, labeler = Project.objects.get(), User.objects.get(username="bench")
@@ -94,7 +93,7 @@ def _work() -> dict[str, list[float]]:
         assert ahead.status_code == 200, ahead.status_code
         current = queue.claim_next(labeler=labeler, project=project, ahead=False)
         assert current is not None
-        names = task_forms.response_keys(current)
+        names = task_kinds.response_keys(current)
         fields = _judgment([names.key(response_id) for response_id in current.presentation])
         whole = number % 2 == 0
         if not whole:

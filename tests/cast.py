@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from annotate.forms import task_forms
 from annotate.forms.exam import ExamBoard
-from annotate.labeling import queue
+from annotate.labeling import queue, task_kinds
 from annotate.labeling.queue import Receipt, Submission
 from annotate.models import Assignment, Author, ExamAnswer, Membership, Project, Prompt, Response, Task, User
 from annotate.people.projects import create_project
@@ -89,7 +88,7 @@ def key_of(holder: Assignment | ExamAnswer, response_id: int) -> str:
     """What the page of an assignment or an exam item calls a response."""
     if isinstance(holder, ExamAnswer):
         return ExamBoard(holder).response_keys.key(response_id)
-    return task_forms.response_keys(holder).key(response_id)
+    return task_kinds.response_keys(holder).key(response_id)
 
 
 def keys_of(holder: Assignment | ExamAnswer) -> list[str]:

@@ -74,7 +74,7 @@ def create(*, prompts: Path = demo.PROMPTS, answers: Path | None = demo.ANSWERS)
 
 
 def _administrator() -> tuple[User, str]:
-    """The project's manager, who also administers the installation: nobody is there yet to make his account."""
+    """The project's manager, who is the installation's administrator as well: there is no other account yet."""
     _refuse_taken(MANAGER)
     manager = User.objects.create_superuser(MANAGER, first_name="Demo", last_name="Manager")
     password = people.give_one_time_password(manager)

@@ -1,65 +1,43 @@
-"""The ranking board: what a labeler is shown of a comparison, and what he enters read back as a submission.
+"""The ranking board: the form of a comparison, shown to a labeler and read back as a submission.
 
 Fields, per response R (on a page its key, see response_keys; in here its id): `rank-R` ("1" best, "" not ranked),
 `rating-R-CRITERION`, `flag-R` (once for each flag set), `note-R`; and once: `all_unacceptable`, `margin`, `preference`
 ("R:MARGIN", the better one of a pair and by how much, or "tie"), `improved_from`, `improved_text`, `comment`,
-`seconds`, `rubric`, `client_id`. A draft is the same fields as {name: [values]}, so the page that comes back after a
-reload, a refusal or a lost connection is made by the same code.
+`seconds`, `rubric`, `client_id`.
 """
 
 import string
-import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from annotate.errors import Refused
 from annotate.forms.controls import Option, checkboxes, radios
-from annotate.forms.response_keys import ResponseKeys
+from annotate.forms.task_forms import FormData, TaskForm, client_id_and_seconds, last
 from annotate.labeling.model_self_identification import mask_names, names_itself
 from annotate.labeling.ordering import Ordering
-from annotate.labeling.rubric import shown
+from annotate.labeling.rubric import translated
 from annotate.labeling.submissions import Submission
-from annotate.models import Assignment, JudgmentRevision, Project, Prompt, Response, Rubric
+from annotate.models import JudgmentRevision, Project, Prompt, Response, Rubric
 
-FormData = Mapping[str, list[str]]
-# Kept in a draft and nowhere else: everything else that a form sends is of no use the next time.
+# The fields that a draft keeps; the others, such as `client_id`, belong to one showing of the form.
 _DRAFT_PREFIXES = ("rank-", "rating-", "flag-", "note-")
 _DRAFT_FIELDS = {
     *("all_unacceptable", "margin", "preference", "improved_from", "improved_text"),
     *("comment", "seconds", "skip_reason", "skip_note"),
 }
 _MOST_OPEN_FLAGS = 4
-# A scale of more stops than these is a number to type.
+# A scale of more points than these is a number to type.
 _MOST_STOPS = 11
 
 
 @dataclass(frozen=True, slots=True)
-class Urls:
-    """Where a task's form goes; an empty `skip` is a task that can't be skipped."""
-
-    submit: str
-    draft: str
-    skip: str = ""
-    report: str = ""
-
-    @classmethod
-    def of(cls, assignment: Assignment) -> "Urls":
-        where = [assignment.project.slug, assignment.pk]
-        submit = reverse("annotate:submit", args=where)
-        stem = submit.removesuffix("submit")
-        return cls(submit=submit, draft=f"{stem}draft", skip=f"{stem}skip", report=f"{stem}report")
-
-
-@dataclass(frozen=True, slots=True)
 class Rating:
-    """One criterion of the rubric for one answer: a row of radio buttons, or a number where the scale is long."""
+    """One criterion of the rubric for one response: a row of radio buttons, or a number where the scale is long."""
 
     field: str
     label: str
@@ -77,7 +55,7 @@ class Rating:
 
 @dataclass(frozen=True, slots=True)
 class ControlLabels:
-    """What the controls of an answer are called, for who can't see where they stand."""
+    """Accessible names of a response's controls."""
 
     better: str
     worse: str
@@ -88,7 +66,7 @@ class ControlLabels:
     @classmethod
     @lru_cache(maxsize=256)
     def of(cls, letter: str, language: str) -> "ControlLabels":
-        """Nine letters in each language: composed once, since a board asks for forty-five of them."""
+        """Cached: a board of nine responses asks for forty-five of these."""
         with_letter = {"letter": letter}
         return cls(
             better=_("%(letter)s one rank better") % with_letter,
@@ -101,8 +79,10 @@ class ControlLabels:
 
 @dataclass(frozen=True, slots=True)
 class ResponseCard:
-    """One response as a labeler sees it: a letter and a text, and a key that the page's fields are named by. Nothing
-    here says who wrote it; that the text itself does is said."""
+    """One response as a labeler sees it: a letter, a text, and the key that the page's fields are named by.
+
+    Nothing here says who wrote it. `names_itself`: the text does.
+    """
 
     id: str
     letter: str
@@ -118,33 +98,12 @@ class ResponseCard:
     note: str
 
 
-class Board:
-    """An assignment of the comparing kind, with what was entered so far: in the form, else the draft, else the judgment
-    that is being revised."""
+class Board(TaskForm):
+    """The form of a comparison."""
 
     template = "annotate/work/board.html"
-    # The dock has tiers to drag answers into, and a box for "all unacceptable".
+    # The dock has tiers to drag responses into, and a box for "all unacceptable".
     tiers = True
-
-    def __init__(self, assignment: Assignment, *, data: FormData | None = None) -> None:
-        self.assignment = assignment
-        # A draft is stored JSON: only what has the shape of a form's fields is taken from it.
-        self.data = data if data is not None else draft_fields(assignment.draft)
-        # New at each showing, so that going back and judging again is a revision and a double click is not.
-        self.client_id = uuid.uuid4()
-
-    @cached_property
-    def urls(self) -> Urls:
-        return Urls.of(self.assignment)
-
-    @staticmethod
-    def response_keys_of(assignment: Assignment) -> ResponseKeys:
-        """What the assignment's page calls its responses."""
-        return ResponseKeys.of(assignment)
-
-    @cached_property
-    def response_keys(self) -> ResponseKeys:
-        return self.response_keys_of(self.assignment)
 
     @property
     def prompt(self) -> Prompt:
@@ -178,19 +137,7 @@ class Board:
 
     @property
     def all_unacceptable(self) -> bool:
-        return bool(self._last("all_unacceptable"))
-
-    @property
-    def comment(self) -> str:
-        return self._last("comment")
-
-    @property
-    def seconds(self) -> str:
-        return self._last("seconds")
-
-    @property
-    def skip_note(self) -> str:
-        return self._last("skip_note")
+        return bool(self.last("all_unacceptable"))
 
     @property
     def improved_from(self) -> str:
@@ -198,21 +145,21 @@ class Board:
 
     @property
     def improved_text(self) -> str:
-        written = self._last("improved_text")
+        written = self.last("improved_text")
         return mask_names(written) if self.assignment.project.mask_model_names else written
 
     @property
     def margins(self) -> SafeString | None:
-        """How much better the better one is: asked where two answers are compared, if not by `preferences`."""
+        """How much better the better one of a pair is, where `preferences` doesn't ask for it."""
         if self.count != 2 or self._asks_by_slider:
             return None
         levels = sorted(JudgmentRevision.Margin, reverse=True)
         options = [Option(str(level.value), str(level.label)) for level in levels]
-        return radios("margin", options, chosen=self._last("margin"))
+        return radios("margin", options, chosen=self.last("margin"))
 
     @property
     def preferences(self) -> SafeString | None:
-        """One scale from the first answer to the second, for a pair: order and margin in one go."""
+        """One scale from the first response of a pair to the second: order and margin at once."""
         if self.count != 2 or not self._asks_by_slider:
             return None
         (first, _letter), (second, _other) = self._letters
@@ -249,17 +196,16 @@ class Board:
     @cached_property
     def _flag_options(self) -> list[Option]:
         flags = self.rubric.flags if self.rubric else []
-        return [Option(flag["name"], shown(flag["label"]), title=shown(flag.get("help", ""))) for flag in flags]
-
-    def _last(self, name: str) -> str:
-        return last(self.data, name)
+        return [
+            Option(flag["name"], translated(flag["label"]), title=translated(flag.get("help", ""))) for flag in flags
+        ]
 
     def _key_of(self, name: str) -> str:
         """The value of a field that names a response, as the page names it."""
-        return last(self.response_keys.to_keys({name: [self._last(name)]}), name)
+        return last(self.response_keys.to_keys({name: [self.last(name)]}), name)
 
     def _card(self, response: Response, letter: str) -> ResponseCard:
-        rank = self._last(f"rank-{response.pk}")
+        rank = self.last(f"rank-{response.pk}")
         rank = rank if rank in {str(number) for number in self.ranks} else ""
         masked = self.assignment.project.mask_model_names
         key = self.response_keys.key(response.pk)
@@ -277,15 +223,15 @@ class Board:
             ],
             flags=checkboxes(f"flag-{key}", self._flag_options, chosen=flagged),
             flags_open=bool(flagged) or len(self._flag_options) <= _MOST_OPEN_FLAGS,
-            note=self._last(f"note-{response.pk}"),
+            note=self.last(f"note-{response.pk}"),
         )
 
     def _rating(self, response_id: int, criterion: dict[str, Any]) -> Rating:
         field = f"rating-{self.response_keys.key(response_id)}-{criterion['name']}"
         low, high = criterion["min"], criterion["max"]
-        value = self._last(f"rating-{response_id}-{criterion['name']}")
+        value = self.last(f"rating-{response_id}-{criterion['name']}")
         stops = None
-        meanings = {int(point): shown(meaning) for point, meaning in criterion.get("anchors", {}).items()}
+        meanings = {int(point): translated(meaning) for point, meaning in criterion.get("anchors", {}).items()}
         if high - low < _MOST_STOPS:
             # The best first, as ranks have it.
             numbers = [
@@ -298,8 +244,8 @@ class Board:
             stops = radios(field, [*numbers, none], chosen=value)
         return Rating(
             field=field,
-            label=shown(criterion["label"]),
-            help=shown(criterion.get("help", "")),
+            label=translated(criterion["label"]),
+            help=translated(criterion.get("help", "")),
             low=low,
             high=high,
             value=value,
@@ -309,20 +255,20 @@ class Board:
             anchors=sorted(meanings.items(), reverse=True),
         )
 
-    @staticmethod
-    def draft(data: FormData) -> dict[str, list[str]]:
-        """What of a form's fields is worth keeping as a draft."""
+    @classmethod
+    def draft(cls, data: FormData) -> dict[str, list[str]]:
+        """The fields to keep as a draft."""
         return {
             name: values for name, values in data.items() if name in _DRAFT_FIELDS or name.startswith(_DRAFT_PREFIXES)
         }
 
-    @staticmethod
-    def submission(data: FormData) -> Submission:
+    @classmethod
+    def submission(cls, data: FormData) -> Submission:
         """The form's fields as a submission. Raises Refused (400) for what no page sends; the queue checks the rest."""
         return _submission(data)
 
-    @staticmethod
-    def initial_data(revision: JudgmentRevision) -> dict[str, list[str]]:
+    @classmethod
+    def initial_data(cls, revision: JudgmentRevision) -> dict[str, list[str]]:
         """The fields that a revision came from, so that it can be changed or given again."""
         ranks = Ordering.stored(revision.tiers).ranks()
         fields = {f"rank-{key}": [str(rank)] for key, rank in ranks.items()}
@@ -341,26 +287,6 @@ class Board:
             fields |= {"improved_from": [str(improved["response"])], "improved_text": [improved["text"]]}
         once = {"comment": revision.comment, "seconds": revision.seconds, "all_unacceptable": revision.all_unacceptable}
         return fields | {name: ["1" if value is True else str(value)] for name, value in once.items() if value}
-
-
-def skip_reason(data: FormData) -> str:
-    """The chosen reason and what was written beside it, as one text."""
-    parts = [last(data, name).strip() for name in ("skip_reason", "skip_note")]
-    return ": ".join(part for part in parts if part)
-
-
-def last(data: FormData, name: str) -> str:
-    """The field's value, of several the last one; empty where the form had no such field."""
-    return (data.get(name) or [""])[-1]
-
-
-def client_id_and_seconds(data: FormData) -> tuple[uuid.UUID, float | None]:
-    """Which showing of a task was handed in, and the time spent on it. Raises Refused (400)."""
-    seconds = last(data, "seconds")
-    try:
-        return uuid.UUID(last(data, "client_id")), float(seconds) if seconds else None
-    except ValueError:
-        raise Refused(_("The form came incomplete. Reload the page: your draft is kept."), status=400) from None
 
 
 def _submission(data: FormData) -> Submission:
@@ -411,16 +337,6 @@ def _preference(stop: str, pair: list[int]) -> tuple[dict[int, int | None], int]
     better, _colon, margin = stop.partition(":")
     better_id = _number(better, _("An answer"))
     return {key: 1 if key == better_id else 2 for key in {*pair, better_id}}, _number(margin, _("A margin"))
-
-
-def draft_fields(stored: Any) -> FormData:
-    if not isinstance(stored, dict):
-        return {}
-    return {
-        name: values
-        for name, values in stored.items()
-        if isinstance(values, list) and values and all(isinstance(value, str) for value in values)
-    }
 
 
 def _number(text: str, what: str, *, negative: bool = False) -> int:

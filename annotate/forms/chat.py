@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.errors import Refused
-from annotate.forms.board import FormData, last
 from annotate.forms.response_keys import ResponseKeys
+from annotate.forms.task_forms import FormData, last
 from annotate.forms.written import TextTask
 from annotate.labeling.chats import live_responses
 from annotate.labeling.chats.turns import Chat

@@ -5,8 +5,9 @@ from functools import cached_property
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate.forms.board import Board, FormData, Urls
+from annotate.forms.board import Board
 from annotate.forms.response_keys import ResponseKeys
+from annotate.forms.task_forms import FormData, Urls
 from annotate.labeling.ordering import Ordering
 from annotate.models import Assignment, ExamAnswer, Response
 

@@ -1,18 +1,19 @@
-"""What a manager enters to make tasks, and to set the exam."""
+"""Forms of managers: new tasks, the kinds of task that labelers get, the exam."""
 
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from annotate.labeling.requested_tasks import LONGEST_INSTRUCTIONS, MADE_HERE, MOST_AT_ONCE, MOST_JUDGMENTS
-from annotate.models import Project, Prompt, Task
+from annotate.labeling import requested_tasks, task_kinds
+from annotate.labeling.requested_tasks import LONGEST_INSTRUCTIONS, MOST_AT_ONCE, MOST_JUDGMENTS
+from annotate.models import Project, Prompt
 
 ANY = [("", _("Any"))]
 
 
 class NewTasksForm(forms.Form):
-    kind = forms.ChoiceField(label=_("What labelers do"), choices=[(kind.value, kind.label) for kind in MADE_HERE])
+    kind = forms.ChoiceField(label=_("What labelers do"), choices=requested_tasks.kind_choices)
     count = forms.IntegerField(label=_("How many tasks"), min_value=1, max_value=MOST_AT_ONCE, initial=20)
     judgments = forms.IntegerField(
         label=_("Labelers a task"),
@@ -40,7 +41,7 @@ class NewTasksForm(forms.Form):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of new_tasks.add."""
+        """Arguments of requested_tasks.add."""
         data = self.cleaned_data
         filters = {"kind": data["prompt_kind"], "use_case": data["use_case"], "split": data["split"]}
         plain = {name: data[name] for name in ("kind", "count", "judgments", "instructions")}
@@ -50,7 +51,7 @@ class NewTasksForm(forms.Form):
 class KindsForm(forms.Form):
     task_kinds = forms.MultipleChoiceField(
         label=_("Labelers get"),
-        choices=Task.Kind.choices,
+        choices=task_kinds.choices,
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": _("Leave at least one kind on.")},
     )

@@ -1,11 +1,10 @@
-"""Tasks that ask for text, and for a rating of one answer: what a labeler is shown, and what he enters read back.
+"""The forms of tasks that ask for text, and of the rating of one response.
 
 Fields of a demonstration: `text`, and for a few-shot prompt `query-N` and `response-N` of each example N. Of a prompt
 to write: `kind`, `use_case`, `language`, `sensitive`, `instruction`, `query-N`, `response-N`, and `text`, the prompt
 itself. A rating has the board's fields for its one answer. All have `comment`, `seconds` and `client_id` besides.
 """
 
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -13,14 +12,12 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _
 
 from annotate.data.text import as_written
-from annotate.forms.board import Board, FormData, Urls, client_id_and_seconds, draft_fields, last
-from annotate.forms.response_keys import ResponseKeys
-from annotate.labeling.few_shot import FewShot
+from annotate.forms.board import Board
+from annotate.forms.task_forms import COMMON_FIELDS, FormData, TaskForm, client_id_and_seconds, last
+from annotate.labeling.few_shot import MOST_PAIRS, FewShot
 from annotate.labeling.submissions import Submission
-from annotate.labeling.task_content import MOST_PAIRS
-from annotate.models import Assignment, JudgmentRevision, Prompt
+from annotate.models import JudgmentRevision, Prompt
 
-COMMON_FIELDS = frozenset({"comment", "seconds", "skip_reason", "skip_note"})
 LEAST_ROWS = 3
 
 
@@ -33,34 +30,10 @@ class Example:
     response: str
 
 
-class TextTask:
+class TextTask(TaskForm):
     """An assignment that is answered in words, with what was entered so far."""
 
-    template: ClassVar[str]
     fields: ClassVar[frozenset[str]] = frozenset({"text"})
-
-    def __init__(self, assignment: Assignment, *, data: FormData | None = None) -> None:
-        self.assignment = assignment
-        # A draft is stored JSON: only what has the shape of a form's fields is taken from it.
-        self.data = data if data is not None else draft_fields(assignment.draft)
-        self.client_id = uuid.uuid4()
-
-    @cached_property
-    def urls(self) -> Urls:
-        return Urls.of(self.assignment)
-
-    @staticmethod
-    def response_keys_of(assignment: Assignment) -> ResponseKeys:
-        """What the assignment's page calls its responses."""
-        return ResponseKeys.of(assignment)
-
-    @cached_property
-    def response_keys(self) -> ResponseKeys:
-        return self.response_keys_of(self.assignment)
-
-    @property
-    def prompt(self) -> Prompt | None:
-        return self.assignment.task.prompt
 
     @property
     def task_instructions(self) -> dict[str, str]:
@@ -69,21 +42,6 @@ class TextTask:
     @property
     def text(self) -> str:
         return self.last("text")
-
-    @property
-    def comment(self) -> str:
-        return self.last("comment")
-
-    @property
-    def seconds(self) -> str:
-        return self.last("seconds")
-
-    @property
-    def skip_note(self) -> str:
-        return self.last("skip_note")
-
-    def last(self, name: str, default: str = "") -> str:
-        return last(self.data, name) if name in self.data else default
 
     @classmethod
     def draft(cls, data: FormData) -> dict[str, list[str]]:
@@ -101,7 +59,7 @@ class TextTask:
 
     @classmethod
     def content(cls, data: FormData) -> dict[str, Any]:
-        """The fields as the content of a revision (see annotate.labeling.task_content)."""
+        """The fields as the content of a revision (see annotate.labeling.task_kinds)."""
         return {"text": last(data, "text")}
 
     @classmethod

@@ -33,7 +33,7 @@ def start(*, labeler: User, project: Project) -> ExamAttempt:
     """Begin an attempt, or go on with the one that is open. Raises NotYours, and Refused when there is none to take."""
     ensure(labeler, Capability.LABEL, project)
     with transaction.atomic():
-        # One at a time, whichever of his pages asks.
+        # One at a time, whichever of their pages asks.
         leases.locked_cursor(labeler=labeler, project=project)
         progress = exam_progress(user=labeler, project=project)
         if progress.open_attempt is not None:
@@ -198,7 +198,7 @@ def waive(*, labeler: User, project: Project, by: User) -> ExamAttempt:
 
 
 def annul(*, labeler: User, project: Project, by: User) -> int:
-    """Let somebody begin the exam anew: what he did so far counts no more. Returns how many attempts that were."""
+    """Annul a labeler's attempts, so that they begin the exam anew; returns how many attempts these were."""
     ensure(by, Capability.MANAGE, project)
     with transaction.atomic():
         leases.locked_cursor(labeler=labeler, project=project)

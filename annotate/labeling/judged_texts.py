@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
+from annotate.labeling import task_kinds
 from annotate.labeling.ordering import Ordering
-from annotate.labeling.rubric import shown
-from annotate.models import Judgment, JudgmentRevision, Response, Task
+from annotate.labeling.rubric import labeled_ratings, translated
+from annotate.labeling.task_kinds import WrittenTurn
+from annotate.models import Judgment, JudgmentRevision, Response
 
-Kind = Task.Kind
 LONGEST_LINE = 140
 
 
@@ -25,15 +25,6 @@ class JudgedResponse:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenTurn:
-    """A text that the labeler wrote or chose: `role` as in a chat, `how` it came about."""
-
-    role: str
-    how: str
-    text: str
-
-
 def is_sensitive(judgment: Judgment) -> bool:
     """Whether what it shows may upset: its prompt does, or the prompt that it wrote."""
     prompt = judgment.task.prompt
@@ -46,19 +37,11 @@ def line(judgment: Judgment) -> str:
     revision = judgment.latest
     if revision is None:
         return ""
-    kind, content = judgment.task.kind, revision.content
-    if kind == Kind.COMPARE:
-        return Ordering.stored(revision.tiers).in_letters(judgment.assignment.presentation)
-    if kind == Kind.RATE:
-        return ", ".join(f"{label} {value:g}" for label, value in _ratings(revision)) or _("No rating")
-    if kind == Kind.CHAT:
-        count = len(content.get("turns", []))
-        return ngettext("%(n)s turn", "%(n)s turns", count) % {"n": count}
-    if is_sensitive(judgment):
+    kind = task_kinds.kind_of(judgment.task)
+    if kind.quotes_text and is_sensitive(judgment):
         return _("Covered: this text may upset.")
-    messages = content.get("messages") or []
-    text = messages[-1]["content"] if messages else content.get("text", "")
-    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+    summary = kind.summary(judgment, revision)
+    return summary if not kind.quotes_text or len(summary) <= LONGEST_LINE else summary[: LONGEST_LINE - 1] + "…"
 
 
 def responses(judgment: Judgment, revision: JudgmentRevision) -> list[JudgedResponse]:
@@ -66,13 +49,13 @@ def responses(judgment: Judgment, revision: JudgmentRevision) -> list[JudgedResp
     presentation = judgment.assignment.presentation
     texts = Response.objects.in_bulk(presentation)
     ranks = Ordering.stored(revision.tiers).ranks()
-    flags = {item["name"]: shown(item["label"]) for item in (revision.rubric.flags if revision.rubric else [])}
+    flags = {item["name"]: translated(item["label"]) for item in (revision.rubric.flags if revision.rubric else [])}
     found = [
         JudgedResponse(
             letter=chr(ord("A") + number),
             text=texts[key].text,
             rank=ranks.get(key),
-            ratings=_ratings(revision, key),
+            ratings=labeled_ratings(revision, key),
             flags=[flags.get(name, name) for name in revision.flags.get(str(key), [])],
             note=revision.notes.get(str(key), ""),
         )
@@ -82,26 +65,5 @@ def responses(judgment: Judgment, revision: JudgmentRevision) -> list[JudgedResp
 
 
 def written(judgment: Judgment, revision: JudgmentRevision) -> list[WrittenTurn]:
-    """What the labeler wrote: a demonstration, a prompt, the turns of a chat. Nothing for the other kinds."""
-    content = revision.content
-    if judgment.task.kind == Kind.DEMONSTRATE:
-        pairs = [
-            turn for query, response in content.get("pairs", []) for turn in (("user", query), ("assistant", response))
-        ]
-        examples = [WrittenTurn(role, _("Example, corrected"), text) for role, text in pairs]
-        return [*examples, WrittenTurn("assistant", _("Written"), content.get("text", ""))]
-    if judgment.task.kind == Kind.WRITE_PROMPT:
-        return [WrittenTurn(turn["role"], _("Written"), turn["content"]) for turn in content.get("messages", [])]
-    if judgment.task.kind == Kind.CHAT:
-        return [
-            WrittenTurn(turn["role"], _("Chosen") if turn.get("offered") else _("Written"), turn["text"])
-            for turn in content.get("turns", [])
-        ]
-    return []
-
-
-def _ratings(revision: JudgmentRevision, key: int | None = None) -> list[tuple[str, float]]:
-    """[(criterion, number)] of one response, or of the only one that was rated."""
-    labels = {item["name"]: shown(item["label"]) for item in (revision.rubric.criteria if revision.rubric else [])}
-    given = revision.ratings.get(str(key), {}) if key is not None else next(iter(revision.ratings.values()), {})
-    return [(labels.get(name, name), value) for name, value in given.items()]
+    """The texts that the revision consists of: a demonstration, a prompt, the turns of a chat."""
+    return task_kinds.kind_of(judgment.task).texts(revision)

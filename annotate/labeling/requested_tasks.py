@@ -1,7 +1,7 @@
-"""Tasks that a manager makes: answers to write, prompts to write, answers to rate, chats to lead. And takes out again.
+"""Tasks that a manager makes of the prompts and responses that are there, and takes out of the queue again.
 
-Comparisons come from models' answers (see annotate.labeling.queue.task_creation); these come from prompts and answers
-that are there.
+Which kinds these are, and what they are made from, is said by annotate.labeling.task_kinds. Comparisons come from
+models' responses instead (see annotate.labeling.queue.task_creation).
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,14 +14,14 @@ from django.utils.translation import gettext as _
 from annotate.data import text
 from annotate.data.pacing import Pace
 from annotate.errors import Refused
+from annotate.labeling import task_kinds
 from annotate.labeling.queue import leases
+from annotate.labeling.task_kinds import MadeFrom
 from annotate.models import Assignment, Project, Prompt, Response, Task, TaskResponse, User
 from annotate.people import audit
 from annotate.people.permissions import Capability, ensure
 
-Kind = Task.Kind
 State = Task.State
-MADE_HERE = (Kind.DEMONSTRATE, Kind.WRITE_PROMPT, Kind.RATE, Kind.CHAT)
 MOST_AT_ONCE = 2_000
 MOST_JUDGMENTS = 50
 LONGEST_INSTRUCTIONS = 20_000
@@ -32,7 +32,7 @@ FILTERS = {"kind": Prompt.Kind.values, "use_case": Prompt.UseCase.values, "split
 class KindCount:
     """The tasks of one kind in a project. `on`: labelers get them."""
 
-    kind: Kind
+    kind: str
     on: bool
     open: int
     complete: int
@@ -41,7 +41,7 @@ class KindCount:
 
     @property
     def label(self) -> str:
-        return str(self.kind.label)
+        return str(task_kinds.get(self.kind).label)
 
 
 def counts(project: Project) -> list[KindCount]:
@@ -68,7 +68,7 @@ def counts(project: Project) -> list[KindCount]:
             withdrawn=row["withdrawn"],
             judgments=row["given"],
         )
-        for kind in Kind
+        for kind in task_kinds.names()
         for row in [found.get(kind, none)]
     ]
 
@@ -86,12 +86,12 @@ def add(
 ) -> int:
     """Queue up to `count` tasks of a kind; returns how many there was something for.
 
-    filters: of the prompts by "kind", "use_case" and "split"; of a prompt to write what is asked for, "split" aside.
-    A prompt that has such a task, or an answer that was rated, isn't asked for again. Raises NotYours and Refused.
+    filters: of the prompts by "kind", "use_case" and "split". Kinds that are made from nothing ask for that kind and
+    use case. A prompt or response that has a task of the kind gets no other. Raises NotYours and Refused.
     """
     ensure(by, Capability.MANAGE, project)
     wanted = {name: value for name, value in (filters or {}).items() if value}
-    _check(project, kind=kind, count=count, judgments=judgments, filters=wanted)
+    made_from = _checked_source(project, kind=kind, count=count, judgments=judgments, filters=wanted)
     instructions = text.as_written(text.checked(instructions, name=_("The instructions"), longest=LONGEST_INSTRUCTIONS))
     task_instructions = {"instructions": instructions} if instructions else {}
     common = {
@@ -101,16 +101,17 @@ def add(
         "slots_free": judgments,
         "priority": priority,
     }
-    if kind == Kind.WRITE_PROMPT:
+    keys: Iterable[int] = range(count)
+    if made_from == MadeFrom.NOTHING:
         task_instructions |= {name: value for name, value in wanted.items() if name != "split"}
-        keys: Iterable[int] = range(count)
+    elif made_from == MadeFrom.RESPONSES:
+        keys = list(_unused_responses(project, kind, wanted).values_list("pk", flat=True)[:count])
     else:
-        rows = _unrated(project, wanted) if kind == Kind.RATE else _unasked(project, kind, wanted)
-        keys = list(rows.values_list("pk", flat=True)[:count])
+        keys = list(_unused_prompts(project, kind, wanted).values_list("pk", flat=True)[:count])
     made, pace = 0, Pace()
     for batch in pace.batches(keys):
         with pace.transaction():
-            made += _add(project, kind, batch, wanted, common | {"task_instructions": task_instructions})
+            made += _add(project, made_from, batch, wanted, common | {"task_instructions": task_instructions})
             leases.raise_epoch(project_id=project.pk)
     if not made:
         raise Refused(_("There is nothing left to make such a task of: choose other prompts, or import some."))
@@ -118,14 +119,16 @@ def add(
     return made
 
 
-def _add(project: Project, kind: str, keys: list[int], wanted: Mapping[str, str], common: Mapping[str, Any]) -> int:
-    """Queue tasks for some prompts or answers, as far as nobody else has meanwhile; how many."""
-    if kind == Kind.WRITE_PROMPT:
+def _add(
+    project: Project, made_from: MadeFrom, keys: list[int], wanted: Mapping[str, str], common: Mapping[str, Any]
+) -> int:
+    """Queue tasks for some prompts or responses, as far as nobody else has meanwhile; returns how many."""
+    if made_from == MadeFrom.NOTHING:
         return len(Task.objects.bulk_create(Task(**common) for _number in keys))
-    if kind != Kind.RATE:
-        prompts = _unasked(project, kind, wanted).filter(pk__in=keys)
+    if made_from == MadeFrom.PROMPTS:
+        prompts = _unused_prompts(project, common["kind"], wanted).filter(pk__in=keys)
         return len(Task.objects.bulk_create(Task(**common, prompt=prompt) for prompt in prompts))
-    responses = list(_unrated(project, wanted).filter(pk__in=keys))
+    responses = list(_unused_responses(project, common["kind"], wanted).filter(pk__in=keys))
     made = Task.objects.bulk_create(Task(**common, prompt_id=response.prompt_id) for response in responses)
     TaskResponse.objects.bulk_create(
         TaskResponse(task=task, response=response, number=0) for task, response in zip(made, responses, strict=True)
@@ -171,8 +174,15 @@ def _is_of_a_chat() -> Q:
     return Q(Exists(Assignment.objects.filter(task=OuterRef("pk"), judgment__chat_turn__isnull=False)))
 
 
-def _check(project: Project, *, kind: str, count: int, judgments: int, filters: Mapping[str, str]) -> None:
-    if kind not in MADE_HERE:
+def kind_choices() -> list[tuple[str, str]]:
+    """(name, label) of the kinds that a manager can have made."""
+    return [(kind.name, str(kind.label)) for kind in task_kinds.registered() if kind.made_from is not None]
+
+
+def _checked_source(project: Project, *, kind: str, count: int, judgments: int, filters: Mapping[str, str]) -> MadeFrom:
+    """What tasks of the kind are made from. Raises Refused (400)."""
+    known = task_kinds.get(kind) if kind in task_kinds.names() else None
+    if known is None or known.made_from is None:
         raise Refused(
             _("Comparisons are made of models' answers: let a model answer prompts, or import answers."), status=400
         )
@@ -183,23 +193,20 @@ def _check(project: Project, *, kind: str, count: int, judgments: int, filters: 
     for name, value in filters.items():
         if value not in FILTERS.get(name, []):
             raise Refused(_("Prompts can't be chosen like that."), status=400)
-    rubric = project.rubric
-    if kind == Kind.RATE and not (rubric and rubric.criteria):
-        raise Refused(_("Rating asks by the project's rubric, which has no criteria yet: write some in the settings."))
+    known.check_project(project)
+    return known.made_from
 
 
-def _unasked(project: Project, kind: str, filters: Mapping[str, str]) -> QuerySet[Prompt]:
+def _unused_prompts(project: Project, kind: str, filters: Mapping[str, str]) -> QuerySet[Prompt]:
     """Prompts that have no task of the kind, oldest first. A chat's own turns were answered in it."""
     asked = Task.objects.filter(prompt=OuterRef("pk"), kind=kind).exclude(state=State.WITHDRAWN)
     prompts = Prompt.objects.filter(~Exists(asked), project=project, opening=None, **filters)
     return prompts.order_by("pk")
 
 
-def _unrated(project: Project, filters: Mapping[str, str]) -> QuerySet[Response]:
-    """Answers that have no task to rate them, oldest first, but for those that people are known to have written."""
-    rated = TaskResponse.objects.filter(response=OuterRef("pk"), task__kind=Kind.RATE).exclude(
-        task__state=State.WITHDRAWN
-    )
+def _unused_responses(project: Project, kind: str, filters: Mapping[str, str]) -> QuerySet[Response]:
+    """Responses that have no task of the kind, oldest first, but for those that people are known to have written."""
+    rated = TaskResponse.objects.filter(response=OuterRef("pk"), task__kind=kind).exclude(task__state=State.WITHDRAWN)
     of_prompts: dict[str, Any] = {f"prompt__{name}": value for name, value in filters.items()}
     responses = Response.objects.filter(~Exists(rated), prompt__project=project, **of_prompts)
     return responses.exclude(author__kind="person").order_by("pk")

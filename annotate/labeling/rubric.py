@@ -1,4 +1,4 @@
-"""What a rubric may ask about each answer, checked before a version of it is stored."""
+"""Criteria and flags of a rubric: checked before a version is stored, and labeled for readers."""
 
 import re
 from typing import Any
@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from annotate.data import text
 from annotate.errors import Refused
+from annotate.models import JudgmentRevision
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MOST = 20
@@ -82,6 +83,14 @@ def _checked_items(items: Any, *, kind: str, keys: set[str]) -> list[dict[str, A
     return items
 
 
-def shown(words: str) -> str:
-    """A label or help as it is read: a preset's in the reader's language, a manager's as he wrote it."""
+def translated(words: str) -> str:
+    """A label or help: a preset's in the reader's language, a manager's own as it was written."""
     return _(words) if words else ""
+
+
+def labeled_ratings(revision: JudgmentRevision, response_id: int | None = None) -> list[tuple[str, float]]:
+    """[(criterion's label, rating)] of one response, or of the first that was rated."""
+    labels = {item["name"]: translated(item["label"]) for item in (revision.rubric.criteria if revision.rubric else [])}
+    rated = revision.ratings
+    ratings = rated.get(str(response_id), {}) if response_id is not None else next(iter(rated.values()), {})
+    return [(labels.get(name, name), value) for name, value in ratings.items()]

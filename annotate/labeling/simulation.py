@@ -1,9 +1,9 @@
-"""Simulated labelers: a judge with a known taste and human-like noise, working through the same queue as people.
+"""Simulated labelers: a scoring function with human-like noise, working through the same queue as people.
 
-They make the loop measurable: what they prefer is known, so it shows whether a policy came to please them. A labeler
-perceives each answer as score / noise plus a Gumbel draw of his own and ranks by that (Plackett-Luce), so he prefers
-one of two answers with the Bradley-Terry probability sigmoid(difference / noise). Their judgments are marked as an
-AI's, and their accounts can't sign in.
+Their preferences are known, so a whole loop can be measured against them. A simulated labeler perceives each response
+as score / noise plus a Gumbel sample and ranks by that (Plackett-Luce): they prefer one of two responses with the
+Bradley-Terry probability sigmoid(difference / noise). Their judgments are marked as an AI's, and their accounts can't
+sign in.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What a labeler hands in, checked against the task and the rubric."""
+"""Submissions of labelers: their shape, and the checks against task and rubric that all kinds of task share."""
 
 import math
 import uuid
@@ -9,9 +9,8 @@ from django.utils.translation import gettext as _
 
 from annotate.data import text
 from annotate.errors import InvalidOrdering, Refused, UnknownResponse
-from annotate.labeling import model_self_identification
 from annotate.labeling.ordering import Ordering
-from annotate.models import Assignment, Judgment, JudgmentRevision, Response, Rubric
+from annotate.models import Assignment, Judgment, JudgmentRevision, Rubric
 
 LONGEST_COMMENT = 20_000
 LONGEST_NOTE = 4_000
@@ -61,8 +60,8 @@ class Receipt:
     revised: bool = False
 
 
-def checked_order(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
-    """What was submitted to a comparison as an unsaved revision without its judgment and number.
+def ordered_revision(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
+    """A submission that orders responses, as an unsaved revision without its judgment, number and content.
 
     Raises InvalidOrdering, UnknownResponse or Refused (400), each with a sentence.
     """
@@ -80,12 +79,11 @@ def checked_order(submission: Submission, *, assignment: Assignment) -> Judgment
     revision.tiers = [list(tier) for tier in ordering.tiers]
     revision.all_unacceptable = submission.all_unacceptable
     revision.margin = submission.margin
-    revision.content = _improvement(submission.content, assignment)
     return revision
 
 
 def common_revision(submission: Submission, *, assignment: Assignment) -> JudgmentRevision:
-    """What a judgment of any kind of task may hold: the rubric's questions, notes, a comment, the time."""
+    """The parts that all kinds of task share (ratings, flags, notes, comment, time) as an unsaved revision."""
     seconds = submission.seconds
     if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
         raise Refused(_("The time spent must be a number of seconds from 0 on."), status=400)
@@ -163,23 +161,3 @@ def _notes(values: Any, assignment: Assignment) -> dict[str, str]:
         if written := text.checked(note, name=_("A note"), longest=LONGEST_NOTE).strip():
             checked[str(response_id)] = written
     return checked
-
-
-def _improvement(content: Any, assignment: Assignment) -> dict[str, Any]:
-    """An answer rewritten. The text as it was shown, or none, is no improvement."""
-    if not content:
-        return {}
-    improved = content.get("improved") if isinstance(content, dict) and set(content) == {"improved"} else None
-    if not isinstance(improved, dict) or set(improved) != {"response", "text"}:
-        raise Refused(_("An improved answer is a text and the answer that it came from."), status=400)
-    if improved["response"] not in assignment.presentation:
-        raise UnknownResponse(_("The improved answer doesn't belong to this task."))
-    written = text.as_written(
-        text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_RESPONSE)
-    )
-    original = Response.objects.values_list("text", flat=True).get(pk=improved["response"])
-    if assignment.project.mask_model_names:
-        written = model_self_identification.unmasked(written, original=original)
-    if not written or text.same_in_substance(written, original):
-        return {}
-    return {"improved": {"response": improved["response"], "text": written}}

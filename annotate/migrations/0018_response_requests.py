@@ -4,6 +4,8 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+import annotate.models.task
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -42,5 +44,22 @@ class Migration(migrations.Migration):
             model_name="responserequest",
             name="responses",
             field=models.ManyToManyField(blank=True, related_name="response_requests", to="annotate.response"),
+        ),
+        migrations.AlterField(
+            model_name="queuecursor",
+            name="kind",
+            field=models.CharField(
+                blank=True,
+                choices=annotate.models.task.task_kind_choices,
+                help_text="The one kind of task wanted for now; empty for any.",
+                max_length=12,
+            ),
+        ),
+        migrations.AlterField(
+            model_name="task",
+            name="kind",
+            field=models.CharField(
+                choices=annotate.models.task.task_kind_choices, default="compare", max_length=12
+            ),
         ),
     ]

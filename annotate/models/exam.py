@@ -7,7 +7,7 @@ from annotate.models.task import Task
 
 
 class ExamAttempt(models.Model):
-    """One go of a labeler at a project's qualification exam, or a manager's word that he needs none (`waived_by`).
+    """A labeler's attempt at a project's qualification exam, or a manager's waiver of it (`waived_by`).
 
     Exam answers are no judgments: they are in no export, no agreement and no training.
     """

@@ -14,7 +14,7 @@ from annotate.models.task import Task
 
 
 class Assignment(models.Model):
-    """A task in the hands of a labeler: leased, shown in his own order, with what he has entered so far."""
+    """A task in the hands of a labeler: leased, with an order of the responses of their own, and a draft."""
 
     class State(models.TextChoices):
         CURRENT = "current", _("Being worked on")

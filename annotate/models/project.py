@@ -158,7 +158,7 @@ class Rubric(models.Model):
 
 
 class Membership(models.Model):
-    """A person's role in a project. Several roles add up; no row means the project doesn't exist for him."""
+    """A person's role in a project. Several roles add up; to a person without one the project doesn't exist."""
 
     class Role(models.TextChoices):
         LABELER = "labeler", _("Labeler")

@@ -1,4 +1,5 @@
 import secrets
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -10,7 +11,17 @@ from annotate.models.project import Project
 from annotate.models.prompt import Prompt
 from annotate.models.response import Response
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 RANDOM_KEY_BITS = 48
+
+
+def task_kind_choices() -> "list[tuple[str, StrOrPromise]]":
+    """(name, label) of every registered kind (see annotate.labeling.task_kinds)."""
+    from annotate.labeling import task_kinds  # models are loaded before it
+
+    return task_kinds.choices()
 
 
 def new_random_key() -> int:
@@ -25,6 +36,8 @@ class Task(ImportableModel):
     """
 
     class Kind(models.TextChoices):
+        """The kinds that Hone comes with; further ones may be registered."""
+
         COMPARE = "compare", _("Compare answers")
         DEMONSTRATE = "demonstrate", _("Write the ideal answer")
         WRITE_PROMPT = "write_prompt", _("Write a prompt")
@@ -38,7 +51,7 @@ class Task(ImportableModel):
         EXAM = "exam", _("Part of the qualification exam")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
-    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.COMPARE)
+    kind = models.CharField(max_length=12, choices=task_kind_choices, default=Kind.COMPARE)
     prompt = models.ForeignKey(Prompt, null=True, blank=True, on_delete=models.PROTECT, related_name="tasks")
     responses = models.ManyToManyField(Response, through="TaskResponse", related_name="tasks")
     judgments_wanted = models.PositiveSmallIntegerField(default=1)
@@ -101,14 +114,14 @@ class TaskResponse(models.Model):
 
 
 class QueueCursor(models.Model):
-    """How far a labeler has come in a project's queue, so that the next claim doesn't walk over his whole history."""
+    """A labeler's position in a project's queue: the next claim starts there and not at the first task."""
 
     labeler = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
     position = models.BigIntegerField()
     kind = models.CharField(
         max_length=12,
-        choices=Task.Kind.choices,
+        choices=task_kind_choices,
         blank=True,
         help_text="The one kind of task wanted for now; empty for any.",
     )

@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class User(AbstractUser):
-    """A person who signs in. What he may do is decided by his memberships, not by flags here."""
+    """A person who signs in. Memberships decide what they may do, not flags here."""
 
     class Theme(models.TextChoices):
         SYSTEM = "system", _("As the system")

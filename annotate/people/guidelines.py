@@ -21,7 +21,7 @@ Change = Literal["same", "added", "removed"]
 
 @dataclass(frozen=True, slots=True)
 class DiffHunk:
-    """A stretch of text within a changed line."""
+    """A run of characters within a line of the comparison."""
 
     change: Change
     text: str
@@ -45,7 +45,7 @@ class Changes:
 
 
 def changes_since_last_work(*, labeler: User, project: Project) -> Changes | None:
-    """What is new since the labeler last handed in or skipped a task there; None where nothing is, or he never did."""
+    """Changes since the labeler last submitted or skipped a task there; None without any, or where they never did."""
     ended = Assignment.objects.filter(labeler=labeler, project=project, ended_at__isnull=False)
     last = ended.exclude(state=Assignment.State.EXPIRED).order_by("-ended_at").values_list("ended_at", flat=True)
     return changes_since(project=project, moment=last.first())

@@ -1,4 +1,4 @@
-"""The keys of the work pages: what there is to do by key, which key does it, and the ones a person chose himself."""
+"""Keyboard shortcuts of the work pages: the actions, their default keys, and the keys that a person chose."""
 
 import re
 from collections.abc import Mapping
@@ -10,24 +10,31 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.errors import Refused
+from annotate.labeling import task_kinds
 from annotate.models import Task, User
 
 COMPARE, RATE = (Task.Kind.COMPARE.value, "exam"), (Task.Kind.RATE.value,)
-ALL = (*Task.Kind.values, "exam")
-SKIPPABLE = tuple(Task.Kind.values)
 OFF = "off"
-"""The key of a deed that has none; stored for the deed of the same name, it switches off all keys."""
+"""In place of a key: an action without one. Stored under this name as well, it switches off all keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyAction:
-    """Something to do by key. `key` as the browser names it (KeyboardEvent.key), letters small; `kinds` of task that
-    have it (form[data-kind] of the work page)."""
+    """An action with a key.
+
+    key:   as the browser names it (KeyboardEvent.key), letters in lower case.
+    only:  the kinds of task that have it, as form[data-kind] of the work page says them; empty for every kind.
+    """
 
     name: str
     key: str
     label: str | Promise
-    kinds: tuple[str, ...] = ALL
+    only: tuple[str, ...] = ()
+    in_exam: bool = True
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return self.only or (*task_kinds.names(), *(["exam"] if self.in_exam else []))
 
 
 KEY_ACTIONS = (
@@ -41,15 +48,15 @@ KEY_ACTIONS = (
     KeyAction("unacceptable", "u", gettext_lazy("All unacceptable"), COMPARE),
     KeyAction("rate", "r", gettext_lazy("Ratings and flags of the response"), COMPARE[:1] + RATE),
     KeyAction("note", "n", gettext_lazy("Note on the response"), COMPARE[:1]),
-    KeyAction("comment", "c", gettext_lazy("Comment on the task"), SKIPPABLE),
+    KeyAction("comment", "c", gettext_lazy("Comment on the task"), in_exam=False),
     KeyAction("improve", "i", gettext_lazy("Improve the best response"), COMPARE[:1]),
     KeyAction("diff", "d", gettext_lazy("Compare two responses word by word"), COMPARE),
     KeyAction("raw", "v", gettext_lazy("Show the text as it was written"), COMPARE + RATE),
     KeyAction("layout", "l", gettext_lazy("Columns, stack, or scrolling together"), COMPARE),
     KeyAction("guidelines", "g", gettext_lazy("Guidelines")),
-    KeyAction("skip", "s", gettext_lazy("Skip"), SKIPPABLE),
-    KeyAction("report", "p", gettext_lazy("Report a problem"), SKIPPABLE),
-    KeyAction("undo", "z", gettext_lazy("Undo the last submit or skip"), SKIPPABLE),
+    KeyAction("skip", "s", gettext_lazy("Skip"), in_exam=False),
+    KeyAction("report", "p", gettext_lazy("Report a problem"), in_exam=False),
+    KeyAction("undo", "z", gettext_lazy("Undo the last submit or skip"), in_exam=False),
     KeyAction("help", "?", gettext_lazy("These keys")),
 )
 _NAMES = {action.name for action in KEY_ACTIONS}
@@ -66,7 +73,7 @@ def switched_off(user: User) -> bool:
 
 
 def key_map(user: User) -> dict[str, str]:
-    """{deed: key}, a person's own before the usual ones. Anything of another shape in the record counts for nothing."""
+    """{action: key}, a person's own before the usual ones. Anything of another shape in the record is ignored."""
     own = user.keys if isinstance(user.keys, dict) else {}
     return {
         action.name: own[action.name] if isinstance(own.get(action.name), str) else action.key for action in KEY_ACTIONS
@@ -74,7 +81,7 @@ def key_map(user: User) -> dict[str, str]:
 
 
 def checked(chosen: Mapping[str, str]) -> dict[str, str]:
-    """What to store of {deed: key}: only what differs from the usual. Raises Refused (400) with a sentence."""
+    """What to store of {action: key}: only what differs from the usual. Raises Refused (400) with a sentence."""
     if unknown := set(chosen) - _NAMES:
         raise Refused(_("There is nothing called %(name)s to do by key.") % {"name": min(unknown)[:40]}, status=400)
     keys = {action.name: _written(chosen.get(action.name, action.key)) for action in KEY_ACTIONS}

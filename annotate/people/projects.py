@@ -12,10 +12,10 @@ from django.utils.translation import ngettext
 
 from annotate.data import text
 from annotate.errors import NotYours, Refused
-from annotate.labeling import queue
+from annotate.labeling import queue, task_kinds
 from annotate.labeling.rubric import checked_criteria, checked_flags
 from annotate.labeling.sensitive_content import marking
-from annotate.models import Guidelines, Membership, Project, Rubric, Task, User
+from annotate.models import Guidelines, Membership, Project, Rubric, User
 from annotate.people import audit
 from annotate.people.permissions import ROLE_CAPABILITIES, Capability, can_create_projects, ensure
 
@@ -163,9 +163,9 @@ def _refuse_unknown(values: dict[str, Any]) -> None:
 
 def _check(project: Project) -> None:
     kinds = project.task_kinds
-    if not isinstance(kinds, list) or not kinds or not all(kind in Task.Kind.values for kind in kinds):
+    if not isinstance(kinds, list) or not kinds or not all(kind in task_kinds.names() for kind in kinds):
         raise Refused(
-            _("The kinds of task are one or more of %(kinds)s.") % {"kinds": ", ".join(Task.Kind.values)}, status=400
+            _("The kinds of task are one or more of %(kinds)s.") % {"kinds": ", ".join(task_kinds.names())}, status=400
         )
     try:
         project.full_clean(validate_unique=False, validate_constraints=False)

@@ -1,7 +1,7 @@
-"""A labeler's home: what waits for him, what he has done, how well it agrees with what is known and with others.
+"""A labeler's progress: open tasks, judgments so far, and agreement with gold orderings and with other labelers.
 
-Nothing here tells one judgment of anybody else's: figures rest on tasks that he has submitted himself and on judgments
-that were submitted, and appear from FEWEST_TASKS tasks on.
+No figure reveals another labeler's judgment: each rests on tasks that this labeler has submitted, and appears from
+FEWEST_TASKS tasks on.
 """
 
 from collections import Counter
@@ -13,9 +13,8 @@ from functools import cached_property
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import TruncDate
 from django.utils import timezone
-from django.utils.translation import ngettext
 
-from annotate.labeling import qualification
+from annotate.labeling import qualification, task_kinds
 from annotate.labeling.ordering import Ordering
 from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Judgment, Project, Task, User
@@ -26,28 +25,22 @@ from annotate.quality.agreement import Share, against_gold, agreement_with_other
 DAYS = 14
 FEWEST_TASKS = 5
 LATEST_JUDGMENTS = 500
-# Beyond this nobody needs to know how many exactly, and counting takes time.
+# Counting stops here: it takes time, and the page says "1000+".
 MOST_COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class OpenTasks:
-    """Tasks of one kind that he could do now; `more` when there are more than were counted."""
+    """Tasks of one kind that the labeler could do now; `more` when there are more than were counted."""
 
-    kind: Task.Kind
+    kind: str
     count: int
     more: bool
 
     @property
     def label(self) -> str:
-        """What they are, to be read after their number."""
-        return {
-            Task.Kind.COMPARE: ngettext("comparison", "comparisons", self.count),
-            Task.Kind.DEMONSTRATE: ngettext("ideal answer to write", "ideal answers to write", self.count),
-            Task.Kind.WRITE_PROMPT: ngettext("prompt to write", "prompts to write", self.count),
-            Task.Kind.RATE: ngettext("answer to rate", "answers to rate", self.count),
-            Task.Kind.CHAT: ngettext("chat to continue", "chats to continue", self.count),
-        }[self.kind]
+        """Their name, to be read after their number."""
+        return task_kinds.get(self.kind).count_label(self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,7 @@ class Day:
 
 
 class LabelerProgress:
-    """Where a labeler is in one project. Each figure is computed when it's first asked for."""
+    """A labeler's progress in one project. Each figure is computed when it is first read."""
 
     def __init__(self, *, labeler: User, project: Project) -> None:
         self.labeler = labeler
@@ -71,7 +64,7 @@ class LabelerProgress:
 
     @cached_property
     def open_tasks(self) -> list[OpenTasks]:
-        """By kind, what the queue would give him. Nothing before the exam is passed."""
+        """What the queue would give the labeler, by kind. Nothing before the exam is passed."""
         if self.project.archived_at is not None or not self.exam.qualified:
             return []
         own = Assignment.objects.filter(task=OuterRef("pk"), labeler=self.labeler)
@@ -88,7 +81,7 @@ class LabelerProgress:
         kinds = list(allowed.order_by().values_list("kind", flat=True)[: MOST_COUNTED + 1])
         more = len(kinds) > MOST_COUNTED
         counted = Counter(kinds[:MOST_COUNTED])
-        return [OpenTasks(kind, counted[kind], more) for kind in Task.Kind if counted[kind]]
+        return [OpenTasks(kind, counted[kind], more) for kind in task_kinds.names() if counted[kind]]
 
     @cached_property
     def returned(self) -> int:
@@ -105,14 +98,14 @@ class LabelerProgress:
 
     @cached_property
     def against_gold(self) -> Share | None:
-        """How far his orderings agree with what is known; None while that rests on too few tasks."""
+        """Agreement with gold orderings; None with fewer than FEWEST_TASKS tasks."""
         rows = self._comparisons().filter(task__gold_tiers__isnull=False).order_by("-pk")
         judged = rows.values_list("latest__tiers", "task__gold_tiers")[:LATEST_JUDGMENTS]
         return _share([against_gold(Ordering.stored(tiers), Ordering.stored(gold)) for tiers, gold in judged])
 
     @cached_property
     def against_peers(self) -> Share | None:
-        """How far his orderings agree with those of whoever submitted the same tasks."""
+        """Agreement with the other labelers of the same tasks; None with fewer than FEWEST_TASKS tasks."""
         own = list(self._comparisons().order_by("-pk").values_list("task", flat=True)[:LATEST_JUDGMENTS])
         orderings: dict[int, dict[int, Ordering]] = {}
         judged = Judgment.objects.filter(task__in=own, latest__isnull=False)
@@ -132,7 +125,7 @@ class LabelerProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class TotalProgress:
-    """What a labeler has done in all his projects. `days` are the last DAYS, the oldest first and today last."""
+    """Judgments of a labeler in all projects. `days` are the last DAYS, the oldest first and today last."""
 
     total: int
     days: list[Day]
@@ -174,7 +167,7 @@ class TotalProgress:
 
 
 def judgments_of(labeler: User) -> QuerySet[Judgment]:
-    """What somebody submitted and didn't take back. A choice within a chat is a part of the chat."""
+    """Judgments that a labeler submitted and didn't withdraw. A choice within a chat is a part of the chat."""
     return Judgment.objects.filter(labeler=labeler, latest__isnull=False, chat_turn=None)
 
 

@@ -1,4 +1,4 @@
-"""What people say about the work: reviewers send judgments back, labelers report tasks, managers settle the reports."""
+"""Review: judgments accepted or returned by reviewers, tasks reported by labelers, reports resolved."""
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -15,9 +15,9 @@ LONGEST_COMMENT = 4_000
 
 
 def send_back(*, judgment: Judgment, by: User, comment: str) -> JudgmentReturn:
-    """Return a judgment to its labeler, who finds it under My work. It counts as it is until he revises it.
+    """Return a judgment to its labeler, who finds it under My work. It counts as it is until they revise it.
 
-    Raises NotYours, and Refused without a comment, for a withdrawn judgment, or for one that waits with him already.
+    Raises NotYours, and Refused without a comment, for a withdrawn judgment, or for one that was returned already.
     """
     ensure(by, Capability.REVIEW, judgment.project)
     comment = text.checked(comment.strip(), name=_("The comment"), longest=LONGEST_COMMENT)
@@ -26,7 +26,7 @@ def send_back(*, judgment: Judgment, by: User, comment: str) -> JudgmentReturn:
     with transaction.atomic():
         now = Judgment.objects.select_for_update(of=("self",), no_key=True).select_related("latest").get(pk=judgment.pk)
         if now.latest is None:
-            raise Refused(_("The labeler has taken this judgment back himself."))
+            raise Refused(_("The labeler has taken this judgment back."))
         if now.returns.filter(revision=now.latest).exists():
             raise Refused(_("This judgment was returned already and waits for its labeler."))
         returned = JudgmentReturn.objects.create(judgment=now, revision=now.latest, reviewer=by, comment=comment)
@@ -35,8 +35,10 @@ def send_back(*, judgment: Judgment, by: User, comment: str) -> JudgmentReturn:
 
 
 def accept(*, judgment: Judgment, by: User) -> JudgmentAcceptance:
-    """Say that a judgment is good as it stands; a second time changes nothing. Raises NotYours, and Refused for a
-    withdrawn judgment or one that waits with its labeler."""
+    """Accept a judgment as it stands; a second time changes nothing.
+
+    Raises NotYours, and Refused for a withdrawn judgment or one that was returned.
+    """
     ensure(by, Capability.REVIEW, judgment.project)
     with transaction.atomic():
         now = Judgment.objects.select_for_update(of=("self",), no_key=True).select_related("latest").get(pk=judgment.pk)

@@ -1,4 +1,4 @@
-"""A labeler's own work in a project: what he submitted and skipped, found again by word and by kind."""
+"""A labeler's own work in a project: submitted and skipped tasks, searched and filtered."""
 
 import json
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One task in the list. `order` is the ranking in the letters that he saw, such as "B > A = D"."""
+    """One task in the list. `order` is the ranking in the letters that the labeler saw, such as "B > A = D"."""
 
     assignment: Assignment
     judgment: Judgment | None
@@ -67,7 +67,7 @@ class Entry:
 
 
 def own_work(*, labeler: User, project: Project, show: Show = Show.ALL, words: str = "") -> QuerySet[Assignment]:
-    """His tasks, the latest first. `words` are looked for, each, in prompts and in what he wrote."""
+    """The labeler's tasks, the latest first. Each of `words` is looked for in prompts and comments."""
     judged = Q(state=State.SUBMITTED, judgment__latest__isnull=False)
     unfinished = Q(state=State.EXPIRED, draft__isnull=False)
     returned = JudgmentReturn.objects.filter(judgment__assignment=OuterRef("pk"), revision=F("judgment__latest"))

@@ -104,7 +104,7 @@ def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
         _("%(name)s no longer has the role “%(role)s” in this project. Work done is kept.")
         % {"name": user.display_name, "role": Membership.Role(role).label},
     )
-    # Whoever took his own manager's role away has no business on this page now.
+    # Managers who removed their own role may not see this page any more.
     if user.pk == request.user.pk:
         return redirect("annotate:home")
     return redirect("annotate:people", request.project.slug)

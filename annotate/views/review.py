@@ -12,8 +12,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import access
 from annotate.errors import Refused
-from annotate.labeling import judged_texts
-from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Report, Task, User
+from annotate.labeling import judged_texts, task_kinds
+from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Report, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality import review as reviewing
 
@@ -53,7 +53,7 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     accepted = JudgmentAcceptance.objects.filter(revision=OuterRef("latest"))
     found = found.annotate(is_returned=Exists(returned), is_accepted=Exists(accepted))
     kind = request.GET.get("kind", "")
-    if kind in Task.Kind.values:
+    if kind in task_kinds.names():
         found = found.filter(task__kind=kind)
     show = Show(request.GET.get("show", "")) if request.GET.get("show", "") in set(Show) else Show.ALL
     found = found.filter(
@@ -72,7 +72,7 @@ def judgments(request: ProjectRequest) -> HttpResponse:
         "labelers": labelers,
         "labeler": wanted,
         "kind": kind,
-        "kinds": Task.Kind.choices,
+        "kinds": task_kinds.choices(),
         "show": show,
         "shows": list(Show),
         "reports": Report.objects.filter(project=request.project, resolved_at=None).select_related(
@@ -103,7 +103,7 @@ def judgment(request: ProjectRequest, judgment_id: int) -> HttpResponse:
         "judgment": item,
         "responses": judged_texts.responses(item, item.latest) if item.latest else [],
         "written": judged_texts.written(item, item.latest) if item.latest else [],
-        "line": judged_texts.line(item) if item.task.kind == Task.Kind.COMPARE else "",
+        "line": judged_texts.line(item) if task_kinds.kind_of(item.task).has_order else "",
         "is_sensitive": judged_texts.is_sensitive(item),
         "acceptance": JudgmentAcceptance.objects.filter(revision=item.latest).select_related("reviewer").first(),
         "returns": item.returns.select_related("reviewer", "revision"),

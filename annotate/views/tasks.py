@@ -9,8 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate.errors import Refused
 from annotate.forms.tasks import KindsForm, NewTasksForm
-from annotate.labeling import requested_tasks
-from annotate.models import Task
+from annotate.labeling import requested_tasks, task_kinds
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.people.projects import edit_project
 
@@ -52,7 +51,7 @@ def kinds(request: ProjectRequest) -> HttpResponse:
 def withdraw(request: ProjectRequest) -> HttpResponse:
     """Take the open tasks of a kind out of the queue, or put withdrawn ones back (`restore`)."""
     kind = request.POST.get("kind", "")
-    if kind not in Task.Kind.values:
+    if kind not in task_kinds.names():
         return _page(request, form=NewTasksForm(), refusal=_("There is no such kind of task."))
     change = requested_tasks.restore if "restore" in request.POST else requested_tasks.withdraw
     changed = change(project=request.project, by=request.user, kind=kind)

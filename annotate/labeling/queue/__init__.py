@@ -1,4 +1,4 @@
-"""The labeling queue: lease a task, keep what was entered, submit it, undo that, skip it, reclaim what nobody finished.
+"""The labeling queue: lease a task, keep its draft, submit it, undo that, skip it, end leases that ran out.
 
 Rules that hold at any moment, on PostgreSQL and on SQLite:
 - A task is never leased to more labelers than it wants judgments. `Task.slots_free` only changes together with an
@@ -7,19 +7,19 @@ Rules that hold at any moment, on PostgreSQL and on SQLite:
 - No judgment that was sent is refused for being late, and a repeated one is the same one.
 - An older draft never takes the place of a newer one.
 
-Locks are taken in the order cursor, assignment, task, project, and nobody waits for a task while he holds another one
-with a higher number, so two requests never wait for each other. The cursor makes a labeler's own requests, from all
-his browser tabs, go one after the other.
+Locks are taken in the order cursor, assignment, task, project, and no transaction waits for a task while it holds
+one with a higher number, so two requests never wait for each other. The cursor serialises a labeler's own requests,
+from all their browser tabs.
 SQLite takes its one write lock at BEGIN (transaction_mode IMMEDIATE), which makes `select_for_update` needless there.
 
-leases.py   who holds what, and for how long
-work.py     what a labeler does with what he holds: drafts, judgments, skipping, undo
-kinds.py    which kind of task a labeler wants for now
-supply.py   new tasks, and how many judgments they want
-arrangement.py  which of them come sooner
+leases.py         who holds which task, and for how long
+work.py           drafts, judgments, skipping, undo
+chosen_kinds.py   the kind of task that a labeler asked for
+task_creation.py  new comparisons, and the number of judgments they want
+reordering.py     the order of comparisons that nobody has judged
 """
 
-from annotate.labeling.queue.kinds import choose_kind, chosen_kind
+from annotate.labeling.queue.chosen_kinds import choose_kind, chosen_kind
 from annotate.labeling.queue.leases import claim_next, lease_ahead, look_ahead, release_expired, release_held
 from annotate.labeling.queue.reordering import MOST_TASKS, movable, reorder
 from annotate.labeling.queue.task_creation import add_comparison, set_overlap

@@ -21,10 +21,10 @@ START, END = -(2**63), 2**63 - 1
 
 
 def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assignment | None:
-    """The task the labeler works on: the one he holds with its lease renewed, else the one ahead, else a new one.
+    """The labeler's current task: the one they hold with its lease renewed, else the one ahead, else a new one.
 
     Leases one more ahead, so that the next page can be made before it is asked for; without `ahead` that is left to
-    `lease_ahead`, which the page asks for while the labeler reads. None when nothing is left for him.
+    `lease_ahead`, which the page asks for while the labeler reads. None when nothing is left.
     """
     if project.archived_at is not None or not is_qualified(user=labeler, project=project):
         return None
@@ -80,7 +80,7 @@ def release_expired(*, now: datetime | None = None) -> int:
 
 
 def release_held(*, labeler: User, project: Project) -> int:
-    """Take back all that a labeler holds in a project, as when he leaves it; returns how many."""
+    """End all leases of a labeler in a project, as when they leave it; returns how many."""
     with transaction.atomic():
         leases = held(labeler=labeler, project=project).select_for_update(of=("self",), no_key=True)
         assignments = list(leases.order_by("task_id"))
@@ -124,7 +124,7 @@ def locked_assignment(*, assignment_id: int, labeler: User, known: Assignment | 
 
 
 def locked_cursor(*, labeler: User, project: Project | int) -> QueueCursor:
-    """The labeler's place in the project's queue, made when he comes first. `project` may be an id."""
+    """The labeler's position in the project's queue, created at their first claim. `project` may be an id."""
     project_id = project if isinstance(project, int) else project.pk
     cursors = QueueCursor.objects.select_for_update(no_key=True)
     cursor, _made = cursors.get_or_create(
@@ -173,7 +173,7 @@ def _renew(assignment: Assignment, *, state: str) -> None:
 
 
 def _lease(*, labeler: User, project: Project, cursor: QueueCursor, state: str, wait: bool) -> Assignment | None:
-    """Take a place of the next task for the labeler, as his current task or the one ahead."""
+    """Lease the next task to the labeler, as the current one or the one ahead."""
     task, had_before = _take_slot(labeler=labeler, project=project, cursor=cursor, wait=wait)
     if task is None:
         return None
@@ -185,7 +185,7 @@ def _lease(*, labeler: User, project: Project, cursor: QueueCursor, state: str, 
         "ended_at": None,
     }
     if had_before:
-        # He let the lease run out: his order and his draft are still there.
+        # Their lease ran out before: the order of the responses and the draft are still there.
         Assignment.objects.filter(task=task, labeler=labeler, state=State.EXPIRED).update(**lease)
         return held(labeler=labeler, project=project).get(task=task)
     seed = secrets.randbits(63)
@@ -197,18 +197,17 @@ def _lease(*, labeler: User, project: Project, cursor: QueueCursor, state: str, 
 
 
 def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bool) -> tuple[Task | None, bool]:
-    """Find the first task with a free place that the labeler hasn't seen, take the place, and tell whether he had the
-    task before and let it run out.
+    """Take a slot of the first task that the labeler hasn't seen; with it, whether a lease of theirs on it ran out.
 
-    The search begins where his last one ended, so it doesn't walk over all he has judged, and once more from the front
-    if nothing is left there. The epoch is read first: whatever comes free after this line leaves another epoch behind.
+    The search begins where the last one ended, so that it skips what was judged, and once more from the front if
+    nothing is left there. The epoch is read first: whatever comes free after this line leaves another epoch behind.
     Tasks that others have locked are passed by; `wait` waits for them when there are no others.
     """
     epoch = Project.objects.values_list("queue_epoch", flat=True).get(pk=project.pk)
     start = cursor.position if cursor.epoch == epoch else START
     if start == END:
         return None, False
-    # His own leases that ran out don't count as seen: he gets those tasks again.
+    # A lease that ran out doesn't count as seen: the labeler gets the task again.
     own = Assignment.objects.filter(task=OuterRef("pk"), labeler=labeler)
     open_tasks = Task.objects.filter(
         ~Exists(own.exclude(state=State.EXPIRED)),

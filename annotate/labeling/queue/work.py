@@ -1,4 +1,4 @@
-"""What a labeler does with a task that he got: keep a draft, submit, take a judgment back, skip."""
+"""Actions on a leased task: keep a draft, submit, withdraw a judgment, skip."""
 
 import uuid
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from annotate.data import text
 from annotate.errors import Refused
-from annotate.labeling import outcomes, task_content
+from annotate.labeling import task_kinds
 from annotate.labeling.queue.leases import State, end, lease_end, locked_assignment, locked_leases
 from annotate.labeling.submissions import Receipt, Submission
 from annotate.models import Assignment, Judgment, JudgmentRevision, Task, User
@@ -95,7 +95,7 @@ def submit(*, assignment_id: int, labeler: User, submission: Submission, known: 
             if earlier is not None:
                 return Receipt(judgment=judgment, revision=earlier, repeated=True, surplus=judgment.surplus)
             number = revisions[0].number + 1
-        revision = task_content.checked(submission, assignment=assignment)
+        revision = task_kinds.checked(submission, assignment=assignment)
         revised = judgment is not None and judgment.latest_id is not None
         if judgment is not None:
             judgment.assignment = assignment
@@ -110,7 +110,7 @@ def submit(*, assignment_id: int, labeler: User, submission: Submission, known: 
         revision.save()
         Judgment.objects.filter(pk=judgment.pk).update(latest=revision)
         judgment.latest = revision
-        outcomes.store(judgment=judgment, revision=revision)
+        task_kinds.kind_of(assignment.task).store(judgment=judgment, revision=revision)
         # What comes in late of this page's drafts is older than this, so it is not taken for a new one.
         Assignment.objects.filter(pk=assignment.pk).update(
             state=State.SUBMITTED, ended_at=timezone.now(), draft=None, draft_version=F("draft_version") + 1_000
@@ -147,7 +147,7 @@ def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Ass
             rubric=judgment.latest.rubric,
         )
         Judgment.objects.filter(pk=judgment.pk).update(latest=None)
-        outcomes.withdraw(judgment=judgment)
+        task_kinds.kind_of(assignment.task).withdraw(judgment=judgment)
         if judgment.surplus:
             assignment.state = State.EXPIRED
         else:

@@ -9,9 +9,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate import access
 from annotate.errors import Refused
-from annotate.forms import task_forms
-from annotate.forms.board import skip_reason
-from annotate.labeling import queue
+from annotate.forms.task_forms import skip_reason
+from annotate.labeling import queue, task_kinds
 from annotate.labeling.sensitive_content import marking
 from annotate.models import Assignment, Judgment, JudgmentRevision
 from annotate.people.permissions import Capability, ProjectRequest, requires
@@ -24,7 +23,7 @@ from annotate.views.work import responses
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     assignment = access.load(request, Assignment, pk=assignment_id)
     try:
-        submission = task_forms.kind_of(assignment).submission(responses.form_data(request, assignment, strict=True))
+        submission = task_kinds.form_class(assignment).submission(responses.form_data(request, assignment, strict=True))
         receipt = queue.submit(
             assignment_id=assignment_id, labeler=request.user, submission=submission, known=assignment
         )
@@ -50,7 +49,7 @@ def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     assignment = access.load(request, Assignment, pk=assignment_id)
     was_skipped = assignment.state == Assignment.State.SKIPPED
     latest = JudgmentRevision.objects.filter(judgment__assignment=assignment, withdrawn=False).last()
-    fields = task_forms.kind_of(assignment).initial_data(latest) if latest is not None else {}
+    fields = task_kinds.form_class(assignment).initial_data(latest) if latest is not None else {}
     try:
         if was_skipped:
             assignment = queue.unskip(assignment_id=assignment_id, labeler=request.user)
@@ -68,7 +67,7 @@ def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         request,
         part="receipt_and_task",
         note=note,
-        form=task_forms.form_of(assignment),
+        form=task_kinds.form_of(assignment),
         **responses.assignment_status(assignment),
     )
     response[responses.TASK_HEADER] = str(assignment.pk)
@@ -136,14 +135,14 @@ def draft(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         receipt = queue.save_draft(
             assignment_id=assignment_id,
             labeler=request.user,
-            draft=task_forms.kind_of(assignment).draft(responses.form_data(request, assignment)),
+            draft=task_kinds.form_class(assignment).draft(responses.form_data(request, assignment)),
             page=request.POST.get("draft_page", ""),
             version=version,
             base=base,
         )
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return responses.draft_reply(receipt, task_forms.response_keys(assignment))
+    return responses.draft_reply(receipt, task_kinds.response_keys(assignment))
 
 
 def _kept(assignment: Assignment) -> dict[str, object]:
@@ -151,7 +150,7 @@ def _kept(assignment: Assignment) -> dict[str, object]:
     return {
         "version": assignment.draft_version,
         "page": assignment.draft_page,
-        "draft": responses.drafted(assignment.draft, task_forms.response_keys(assignment)),
+        "draft": responses.drafted(assignment.draft, task_kinds.response_keys(assignment)),
         "state": assignment.state,
         "judged": judged,
     }

@@ -11,10 +11,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access
 from annotate.errors import Refused
-from annotate.forms import task_forms
-from annotate.forms.board import FormData
 from annotate.forms.chat import ContinueChat
-from annotate.labeling import queue
+from annotate.forms.task_forms import FormData
+from annotate.labeling import queue, task_kinds
 from annotate.labeling.chats import live_responses, turns
 from annotate.models import Assignment, Task
 from annotate.people.permissions import Capability, ProjectRequest, requires
@@ -54,7 +53,7 @@ def candidates(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 
 def _carry_out(request: ProjectRequest, assignment: Assignment) -> FormData | None:
     """Carry out the deed; what the box shall hold afterwards, None for what the draft says."""
-    keys = task_forms.response_keys(assignment)
+    keys = task_kinds.response_keys(assignment)
     fields = responses.form_data(request, assignment)
     written = request.POST.get("text", "")
     arguments: dict[str, Any] = {

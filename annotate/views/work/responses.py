@@ -10,12 +10,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.errors import Refused
-from annotate.forms import task_forms
-from annotate.forms.board import FormData, draft_fields
 from annotate.forms.response_keys import ResponseKeys
-from annotate.labeling import queue
+from annotate.forms.task_forms import FormData, draft_fields
+from annotate.labeling import queue, task_kinds
 from annotate.labeling.qualification import is_qualified
-from annotate.models import Assignment, Judgment, Report, Task
+from annotate.models import Assignment, Judgment, Report
 from annotate.people import keyboard_shortcuts
 from annotate.people.guidelines import changes_since_last_work
 from annotate.people.permissions import Capability, ProjectRequest
@@ -33,29 +32,29 @@ TASK_HEADER = "X-Hone-Task"
 
 def form_data(request: HttpRequest, assignment: Assignment, *, strict: bool = False) -> dict[str, list[str]]:
     """The form's fields, responses by their ids (see forms.response_keys). Raises UnknownResponse if `strict`."""
-    return task_forms.response_keys(assignment).to_ids(dict(request.POST.lists()), strict=strict)
+    return task_kinds.response_keys(assignment).to_ids(dict(request.POST.lists()), strict=strict)
 
 
 def show_next(
     request: ProjectRequest, *, done: Assignment | None = None, note: str = "", warn: bool = False, undo: bool = False
 ) -> HttpResponse:
-    """After a deed, or at the beginning: the next task.
+    """After an action, or at the beginning: the next task.
 
-    To a script the receipt of the deed with the task, or the receipt alone when the script has put the task on the
-    screen already (`shown` names it); else a page, after a deed by redirection, so that a reload repeats nothing.
+    To a script the receipt of the action with the task, or the receipt alone when the script has put the task on the
+    screen already (`shown` names it); else a page, after an action by redirection, so that a reload repeats nothing.
     """
     if request.method == "POST" and not request.htmx:  # type: ignore[attr-defined]
         (messages.warning if warn else messages.success)(request, note)
         back = reverse("annotate:work", args=[request.project.slug])
         return redirect(f"{back}?done={done.pk}" if done is not None and undo else back)
     by_script = request.method == "POST"
-    # The page asks for the one ahead while the labeler reads: he doesn't wait for that here.
+    # The page asks for the one ahead while the labeler reads, so they don't wait for it here.
     assignment = queue.claim_next(labeler=request.user, project=request.project, ahead=not by_script)
     if assignment is None and not is_qualified(user=request.user, project=request.project):
         return _exam_gate(request)
     shown_already = by_script and assignment is not None and request.POST.get("shown") == str(assignment.pk)
     context: dict[str, Any] = {
-        "form": task_forms.form_of(assignment) if assignment is not None and not shown_already else None,
+        "form": task_kinds.form_of(assignment) if assignment is not None and not shown_already else None,
         "shown_already": shown_already,
         "note": note,
         "warn": warn,
@@ -67,7 +66,7 @@ def show_next(
 
 
 def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **context: Any) -> HttpResponse:
-    """The page, or to a script a part of it: `task`, or `answer` (receipt and task)."""
+    """The page, or to a script a part of it: `task`, or `receipt_and_task`."""
     by_script = bool(request.htmx)  # type: ignore[attr-defined]
     context |= {"project": request.project, "may_manage": Capability.MANAGE in request.capabilities}
     context["report_reasons"] = Report.Reason.choices
@@ -92,7 +91,7 @@ def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **co
 
 
 def assignment_status(assignment: Assignment) -> dict[str, Any]:
-    """What is to be said of an earlier task before it is opened again."""
+    """Context of an earlier task: whether it is revised, returned, late or skipped."""
     judgment = Judgment.objects.filter(assignment=assignment, latest__isnull=False).first()
     return {
         "revising": judgment is not None,
@@ -118,7 +117,7 @@ def show_again(
     request: ProjectRequest, assignment: Assignment, fields: FormData | None, *, status: int = 200, refusal: str = ""
 ) -> HttpResponse:
     """A certain task with its form filled in."""
-    form = task_forms.form_of(assignment, data=fields)
+    form = task_kinds.form_of(assignment, data=fields)
     back = request.POST.get("back") or request.GET.get("back", "")
     context = assignment_status(assignment) | {
         "form": form,
@@ -166,7 +165,8 @@ def _progress(request: ProjectRequest, done: int) -> dict[str, Any]:
     total = done + sum(item.count for item in coming)
     text = f"{total}+" if any(item.more for item in coming) else str(total)
     counts = {item.kind: f"{item.count}{'+' if item.more else ''}" for item in open_tasks}
-    kinds = [(kind, kind.label, counts.get(kind, "0")) for kind in Task.Kind if kind in request.project.task_kinds]
+    offered = [kind for kind in task_kinds.registered() if kind.name in request.project.task_kinds]
+    kinds = [(kind.name, kind.label, counts.get(kind.name, "0")) for kind in offered]
     return {
         "progress": {"done": done, "total": total if coming else 0, "total_text": text},
         "kinds": kinds if len(kinds) > 1 else [],

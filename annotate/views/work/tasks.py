@@ -7,8 +7,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from annotate import access
-from annotate.forms import task_forms
-from annotate.labeling import queue
+from annotate.labeling import queue, task_kinds
 from annotate.models import Assignment, Judgment
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.views.work import responses
@@ -38,7 +37,7 @@ def ahead(request: ProjectRequest) -> HttpResponse:
         return HttpResponse(status=204)
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("annotate:work", request.project.slug)
-    response = responses.show(request, part="task", form=task_forms.form_of(assignment))
+    response = responses.show(request, part="task", form=task_kinds.form_of(assignment))
     response[responses.TASK_HEADER] = str(assignment.pk)
     return response
 
@@ -47,11 +46,11 @@ def ahead(request: ProjectRequest) -> HttpResponse:
 @never_cache
 @requires(Capability.LABEL)
 def task(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """A task that the labeler had before, to go on with it or to revise what he said."""
+    """An earlier task of the labeler, to go on with or to revise."""
     assignment = access.load(request, Assignment, pk=assignment_id)
     fields = None
     if assignment.draft is None:
         judgment = Judgment.objects.select_related("latest").filter(assignment=assignment).first()
         if judgment is not None and judgment.latest is not None:
-            fields = task_forms.kind_of(assignment).initial_data(judgment.latest)
+            fields = task_kinds.form_class(assignment).initial_data(judgment.latest)
     return responses.show_again(request, assignment, fields)
