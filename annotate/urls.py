@@ -18,8 +18,7 @@ from annotate.views import (
     review,
     tasks,
 )
-from annotate.views.work import actions, chat, mine, preview
-from annotate.views.work import tasks as work
+from annotate.views.work import actions, chat, mine, preview, task_pages
 
 app_name = "annotate"
 urlpatterns = [
@@ -32,10 +31,10 @@ urlpatterns = [
     path("invitation/<slug:token>/", invitations.invitation, name="invitation"),
     path("p/new/", projects.new, name="new_project"),
     path("p/<slug:slug>/", overview.overview, name="overview"),
-    path("p/<slug:slug>/work/", work.work, name="work"),
-    path("p/<slug:slug>/work/ahead", work.ahead, name="ahead"),
+    path("p/<slug:slug>/work/", task_pages.work, name="work"),
+    path("p/<slug:slug>/work/ahead", task_pages.ahead, name="ahead"),
     path("p/<slug:slug>/work/kind", actions.choose_kind, name="choose_kind"),
-    path("p/<slug:slug>/work/<int:assignment_id>/", work.task, name="task"),
+    path("p/<slug:slug>/work/<int:assignment_id>/", task_pages.task, name="task"),
     path("p/<slug:slug>/work/<int:assignment_id>/submit", actions.submit, name="submit"),
     path("p/<slug:slug>/work/<int:assignment_id>/undo", actions.undo, name="undo"),
     path("p/<slug:slug>/work/<int:assignment_id>/skip", actions.skip, name="skip"),

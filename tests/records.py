@@ -38,7 +38,7 @@ class Records:
     mark: str
     open: dict[str, Assignment]
     judged: Assignment
-    offers: list[Response]
+    candidates: list[Response]
     report: Report
     exam_answer: ExamAnswer
     exam_task: Task
@@ -87,7 +87,7 @@ def make_records(project: Project, owner: User, mark: str) -> Records:
         mark=mark,
         open=opened,
         judged=judged,
-        offers=_offers(opened[Task.Kind.CHAT.value], mark),
+        candidates=_candidates(opened[Task.Kind.CHAT.value], mark),
         report=Report.objects.create(
             assignment=judged, project=project, reason=Report.Reason.BROKEN, note=f"{mark} note"
         ),
@@ -137,7 +137,7 @@ def _assignment(project: Project, owner: User, mark: str, kind: Task.Kind, state
     )
 
 
-def _offers(chat: Assignment, mark: str) -> list[Response]:
+def _candidates(chat: Assignment, mark: str) -> list[Response]:
     prompt = chat.task.prompt
     assert prompt is not None
     request = ResponseRequest.objects.create(
@@ -148,9 +148,9 @@ def _offers(chat: Assignment, mark: str) -> list[Response]:
         state=ResponseRequest.State.FULFILLED,
         requested_by=chat.labeler,
     )
-    offers = make_responses(prompt, f"{mark} offer one", f"{mark} offer two")
-    request.responses.set(offers)
-    return offers
+    candidates = make_responses(prompt, f"{mark} offer one", f"{mark} offer two")
+    request.responses.set(candidates)
+    return candidates
 
 
 def _exam(project: Project, owner: User, mark: str) -> ExamAnswer:

@@ -9,7 +9,7 @@ from annotate import demo
 from annotate.data.imports import import_file
 from annotate.errors import Refused
 from annotate.models import Membership, Project, User
-from annotate.people import people, projects
+from annotate.people import members, projects
 
 SLUG = "demo"
 MANAGER = "manager"
@@ -77,7 +77,7 @@ def _administrator() -> tuple[User, str]:
     """The project's manager, who is the installation's administrator as well: there is no other account yet."""
     _refuse_taken(MANAGER)
     manager = User.objects.create_superuser(MANAGER, first_name="Demo", last_name="Manager")
-    password = people.give_one_time_password(manager)
+    password = members.give_one_time_password(manager)
     manager.save()
     return manager, password
 
@@ -86,7 +86,7 @@ def _add_labelers(project: Project, *, by: User) -> dict[str, str]:
     passwords = {}
     for username in LABELERS:
         _refuse_taken(username)
-        _, password = people.add(project=project, username=username, role=Membership.Role.LABELER, by=by)
+        _, password = members.add(project=project, username=username, role=Membership.Role.LABELER, by=by)
         passwords[username] = password or ""
     return passwords
 

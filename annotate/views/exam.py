@@ -15,7 +15,7 @@ from annotate import access
 from annotate.errors import Refused
 from annotate.forms.exam import ExamBoard
 from annotate.forms.tasks import ExamForm
-from annotate.labeling import exam as domain
+from annotate.labeling import exam as qualification_exam
 from annotate.labeling import qualification
 from annotate.models import ExamAnswer, ExamAttempt, Judgment, Membership, Task, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
@@ -42,16 +42,16 @@ class Examinee:
 def exam(request: ProjectRequest) -> HttpResponse:
     """The item at hand; before an attempt what it is about, after it the result."""
     progress = qualification.exam_progress(user=request.user, project=request.project)
-    if progress.open_attempt is not None and (item := domain.current(progress.open_attempt)) is not None:
+    if progress.open_attempt is not None and (item := qualification_exam.current(progress.open_attempt)) is not None:
         return responses.show(request, form=ExamBoard(item), back="exam")
     last = progress.last
     context = {
         "project": request.project,
         "exam_progress": progress,
-        "count": domain.askable(labeler=request.user, project=request.project).count(),
+        "count": qualification_exam.askable(labeler=request.user, project=request.project).count(),
         "attempt": last,
         "results": _results(last) if last is not None else [],
-        "shows_known": last is not None and domain.may_see_known(last),
+        "shows_known": last is not None and qualification_exam.may_see_known(last),
         "may_manage": Capability.MANAGE in request.capabilities,
     }
     return render(request, "annotate/exam.html", context)
@@ -61,7 +61,7 @@ def exam(request: ProjectRequest) -> HttpResponse:
 @requires(Capability.LABEL)
 def start(request: ProjectRequest) -> HttpResponse:
     try:
-        domain.start(labeler=request.user, project=request.project)
+        qualification_exam.start(labeler=request.user, project=request.project)
     except Refused as refusal:
         messages.error(request, str(refusal))
     return redirect("annotate:exam", request.project.slug)
@@ -76,7 +76,7 @@ def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
     form = ExamBoard(item, data=names.to_ids(sent))
     try:
         submission = ExamBoard.submission(names.to_ids(sent, strict=True))
-        attempt = domain.answer(
+        attempt = qualification_exam.answer(
             answer_id=answer_id,
             labeler=request.user,
             tiers=submission.tiers,
@@ -86,7 +86,7 @@ def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
         if request.htmx:  # type: ignore[attr-defined]
             return responses.refused(request, form.assignment, refusal)
         return responses.show(request, form=form, back="exam", refusal=str(refusal), status=refusal.status)
-    following = domain.current(attempt)
+    following = qualification_exam.current(attempt)
     page = reverse("annotate:exam", args=[request.project.slug])
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect(page)
@@ -114,7 +114,7 @@ def draft(request: ProjectRequest, answer_id: int) -> HttpResponse:
     version = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None
     data = ExamBoard.draft(names.to_ids(dict(request.POST.lists())))
     try:
-        receipt = domain.save_draft(answer_id=item.pk, labeler=request.user, draft=data, version=version)
+        receipt = qualification_exam.save_draft(answer_id=item.pk, labeler=request.user, draft=data, version=version)
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
     return responses.draft_reply(receipt, names)
@@ -146,10 +146,12 @@ def item(request: ProjectRequest, task_id: int) -> HttpResponse:
     task = access.load(request, Task, pk=task_id)
     try:
         if "remove" in request.POST:
-            domain.remove_item(task=task, by=request.user)
+            qualification_exam.remove_item(task=task, by=request.user)
         else:
             own = Judgment.objects.filter(task=task, labeler=request.user, latest__isnull=False).first()
-            domain.add_item(task=task, by=request.user, judgment=own if "judgment" in request.POST else None)
+            qualification_exam.add_item(
+                task=task, by=request.user, judgment=own if "judgment" in request.POST else None
+            )
     except Refused as refusal:
         messages.error(request, str(refusal))
     return redirect("annotate:exam_settings", request.project.slug)
@@ -162,10 +164,10 @@ def examinee(request: ProjectRequest, user_id: int) -> HttpResponse:
     labeler = access.load(request, User, pk=user_id)
     try:
         if "waive" in request.POST:
-            domain.waive(labeler=labeler, project=request.project, by=request.user)
+            qualification_exam.waive(labeler=labeler, project=request.project, by=request.user)
             said = _("%(name)s gets live work now.")
         else:
-            domain.annul(labeler=labeler, project=request.project, by=request.user)
+            qualification_exam.annul(labeler=labeler, project=request.project, by=request.user)
             said = _("%(name)s begins anew.")
     except Refused as refusal:
         messages.error(request, str(refusal))

@@ -16,8 +16,7 @@ from annotate import access
 from annotate.errors import Refused
 from annotate.forms.people import AddAccountForm, InviteForm
 from annotate.models import Invitation, Membership, User
-from annotate.people import invitations
-from annotate.people import people as domain
+from annotate.people import invitations, members
 from annotate.people.permissions import Capability, ProjectRequest, requires
 
 
@@ -66,7 +65,7 @@ def make_account(request: ProjectRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, account_form=form)
     try:
-        user, password = domain.add(project=request.project, by=request.user, **form.cleaned_data)
+        user, password = members.add(project=request.project, by=request.user, **form.cleaned_data)
     except Refused as refusal:
         form.add_error(None, str(refusal))
         return _page(request, account_form=form)
@@ -85,7 +84,7 @@ def make_account(request: ProjectRequest) -> HttpResponse:
 def reset_password(request: ProjectRequest, user_id: int) -> HttpResponse:
     user = access.load(request, User, pk=user_id)
     try:
-        password = domain.reset_password(user=user, project=request.project, by=request.user)
+        password = members.reset_password(user=user, project=request.project, by=request.user)
     except Refused as refusal:
         return _page(request, refusal=refusal)
     return _page(request, told=user, password=password)
@@ -96,7 +95,7 @@ def reset_password(request: ProjectRequest, user_id: int) -> HttpResponse:
 def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
     user, role = access.load(request, User, pk=user_id), request.POST.get("role", "")
     try:
-        domain.remove_role(user=user, project=request.project, role=role, by=request.user)
+        members.remove_role(user=user, project=request.project, role=role, by=request.user)
     except Refused as refusal:
         return _page(request, refusal=refusal)
     messages.success(
@@ -121,7 +120,7 @@ def _page(
     members: dict[int, Member] = {}
     for membership in request.project.memberships.select_related("user").order_by("user__username", "role"):
         person = membership.user
-        may_reset = domain.may_reset_password(user=person, by=request.user)
+        may_reset = members.may_reset_password(user=person, by=request.user)
         members.setdefault(person.pk, Member(person, may_reset)).roles.append(membership)
     context |= {
         "project": request.project,

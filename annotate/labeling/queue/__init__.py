@@ -13,17 +13,17 @@ from all their browser tabs.
 SQLite takes its one write lock at BEGIN (transaction_mode IMMEDIATE), which makes `select_for_update` needless there.
 
 leases.py         who holds which task, and for how long
-work.py           drafts, judgments, skipping, undo
+assignments.py    drafts, judgments, skipping, undo
 chosen_kinds.py   the kind of task that a labeler asked for
 task_creation.py  new comparisons, and the number of judgments they want
 reordering.py     the order of comparisons that nobody has judged
 """
 
+from annotate.labeling.queue.assignments import DraftReceipt, save_draft, skip, submit, unskip, withdraw
 from annotate.labeling.queue.chosen_kinds import choose_kind, chosen_kind
 from annotate.labeling.queue.leases import claim_next, lease_ahead, look_ahead, release_expired, release_held
 from annotate.labeling.queue.reordering import MOST_TASKS, movable, reorder
 from annotate.labeling.queue.task_creation import add_comparison, set_overlap
-from annotate.labeling.queue.work import DraftReceipt, save_draft, skip, submit, unskip, withdraw
 from annotate.labeling.submissions import Receipt, Submission
 
 __all__ = [

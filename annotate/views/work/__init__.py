@@ -1,7 +1,9 @@
-"""Work: the task at hand and the one after it, what becomes of them, and what one has done before.
+"""The pages where labelers work.
 
-showing.py  how a task is shown, as a page or as a fragment
-tasks.py    the pages: the next task, the one ahead, an earlier one
-deeds.py    submit, skip, draft, report, undo
-mine.py     what one has done before
+task_pages.py  the current task, the one ahead, an earlier one
+responses.py   a task rendered as a page or as a fragment
+actions.py     submit, skip, undo, report, draft, choice of a kind
+chat.py        actions within a chat, and its candidates
+mine.py        a labeler's earlier work
+preview.py     Markdown while it is written
 """

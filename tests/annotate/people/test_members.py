@@ -4,12 +4,12 @@ from django.test import Client
 from annotate.errors import NotYours, Refused
 from annotate.labeling import queue
 from annotate.models import Assignment, AuditEvent, Author, Membership, User
-from annotate.people import people
+from annotate.people import members
 from tests.cast import PASSWORD, Cast, make_comparison, make_user
 
 
 def test_an_administrator_makes_an_account_with_a_one_time_password(cast):
-    user, password = people.add(
+    user, password = members.add(
         project=cast.project, username="li.wei", role="labeler", by=cast.admin, full_name="Li Wei", language="zh-hans"
     )
     user.refresh_from_db()
@@ -27,7 +27,7 @@ def test_an_administrator_makes_an_account_with_a_one_time_password(cast):
 
 
 def test_somebody_with_an_account_gets_the_role_and_keeps_the_password(cast):
-    user, password = people.add(project=cast.project, username="OUTSIDER", role="reviewer", by=cast.admin)
+    user, password = members.add(project=cast.project, username="OUTSIDER", role="reviewer", by=cast.admin)
     assert user == cast.outsider
     assert password is None
     assert user.check_password(PASSWORD)
@@ -46,7 +46,7 @@ def test_somebody_with_an_account_gets_the_role_and_keeps_the_password(cast):
 def test_a_wrong_account_says_why_and_is_not_made(cast, username, role, reason):
     before = User.objects.count()
     with pytest.raises(Refused, match=reason):
-        people.add(project=cast.project, username=username, role=role, by=cast.admin)
+        members.add(project=cast.project, username=username, role=role, by=cast.admin)
     assert User.objects.count() == before
 
 
@@ -54,15 +54,15 @@ def test_a_wrong_account_says_why_and_is_not_made(cast, username, role, reason):
 def test_only_managers_deal_with_people(cast, who):
     by = getattr(cast, who)
     with pytest.raises(NotYours):
-        people.add(project=cast.project, username="friend", role="manager", by=by)
+        members.add(project=cast.project, username="friend", role="manager", by=by)
     with pytest.raises(NotYours):
-        people.reset_password(user=cast.second_labeler, project=cast.project, by=by)
+        members.reset_password(user=cast.second_labeler, project=cast.project, by=by)
     with pytest.raises(NotYours):
-        people.remove_role(user=cast.second_labeler, project=cast.project, role="labeler", by=by)
+        members.remove_role(user=cast.second_labeler, project=cast.project, role="labeler", by=by)
 
 
 def test_a_reset_password_is_new_and_must_be_changed(cast):
-    password = people.reset_password(user=cast.labeler, project=cast.project, by=cast.admin)
+    password = members.reset_password(user=cast.labeler, project=cast.project, by=cast.admin)
     cast.labeler.refresh_from_db()
     assert cast.labeler.check_password(password)
     assert cast.labeler.must_change_password
@@ -77,58 +77,58 @@ def test_a_manager_gets_no_way_into_an_account_that_was_somebodys(cast):
     Membership.objects.create(user=cast.admin, project=cast.project, role="labeler")
     for user in (stray, cast.labeler, cast.admin):
         with pytest.raises(NotYours, match="administrator"):
-            people.reset_password(user=user, project=cast.project, by=cast.manager)
+            members.reset_password(user=user, project=cast.project, by=cast.manager)
         user.refresh_from_db()
         assert user.check_password(PASSWORD)
     with pytest.raises(Refused, match="isn't a member"):
-        people.reset_password(user=cast.outsider, project=cast.project, by=cast.manager)
+        members.reset_password(user=cast.outsider, project=cast.project, by=cast.manager)
 
 
 def test_whoever_made_an_account_gives_another_password_until_it_was_signed_in_to(cast):
-    user, _ = people.add(project=cast.project, username="nora", role="labeler", by=cast.admin)
+    user, _ = members.add(project=cast.project, username="nora", role="labeler", by=cast.admin)
     assert user.created_by == cast.admin
     User.objects.filter(pk=user.pk).update(created_by=cast.manager)
     user.refresh_from_db()
-    password = people.reset_password(user=user, project=cast.project, by=cast.manager)
+    password = members.reset_password(user=user, project=cast.project, by=cast.manager)
     assert user.check_password(password)
     Client().login(username="nora", password=password)
     user.refresh_from_db()
     with pytest.raises(NotYours):
-        people.reset_password(user=user, project=cast.project, by=cast.manager)
+        members.reset_password(user=user, project=cast.project, by=cast.manager)
 
 
 @pytest.mark.parametrize("who", ["manager", "labeler"])
 def test_only_administrators_make_accounts(cast, who):
     with pytest.raises(NotYours):
-        people.add(project=cast.project, username="friend", role="labeler", by=getattr(cast, who))
+        members.add(project=cast.project, username="friend", role="labeler", by=getattr(cast, who))
     assert not User.objects.filter(username="friend").exists()
 
 
 def test_nobody_resets_his_own_password_or_a_closed_account(cast):
     with pytest.raises(Refused, match="account page"):
-        people.reset_password(user=cast.manager, project=cast.project, by=cast.manager)
+        members.reset_password(user=cast.manager, project=cast.project, by=cast.manager)
     closed = make_user("closed", is_active=False)
     Membership.objects.create(user=closed, project=cast.project, role="labeler")
     with pytest.raises(Refused, match="closed"):
-        people.reset_password(user=closed, project=cast.project, by=cast.manager)
+        members.reset_password(user=closed, project=cast.project, by=cast.manager)
 
 
 def test_a_labeler_who_is_removed_gives_his_tasks_back(cast: Cast):
     task = make_comparison(cast.project)
     assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
-    people.remove_role(user=cast.labeler, project=cast.project, role="labeler", by=cast.manager)
+    members.remove_role(user=cast.labeler, project=cast.project, role="labeler", by=cast.manager)
     assignment.refresh_from_db()
     assert assignment.state == Assignment.State.EXPIRED
     assert queue.claim_next(labeler=cast.second_labeler, project=cast.project).task == task
     with pytest.raises(Refused, match="doesn't have this role"):
-        people.remove_role(user=cast.labeler, project=cast.project, role="labeler", by=cast.manager)
+        members.remove_role(user=cast.labeler, project=cast.project, role="labeler", by=cast.manager)
 
 
 def test_the_last_manager_stays(cast):
     with pytest.raises(Refused, match="needs a manager"):
-        people.remove_role(user=cast.manager, project=cast.project, role="manager", by=cast.manager)
-    people.add(project=cast.project, username="reviewer", role="manager", by=cast.admin)
-    people.remove_role(user=cast.manager, project=cast.project, role="manager", by=cast.manager)
+        members.remove_role(user=cast.manager, project=cast.project, role="manager", by=cast.manager)
+    members.add(project=cast.project, username="reviewer", role="manager", by=cast.admin)
+    members.remove_role(user=cast.manager, project=cast.project, role="manager", by=cast.manager)
     assert not Membership.objects.filter(user=cast.manager).exists()
 
 
