@@ -55,7 +55,7 @@ def write_data(
     folder: Path, *, prompts: int, rankings: int, demonstrations: int, characters: int | None = None
 ) -> dict[str, Path]:
     """So many rows of each kind, as files by the name of their kind; responses cut to so many characters."""
-    answered = list(_rows(demo.ANSWERS))
+    answered = list(_rows(demo.RESPONSES))
     ranked = [
         row
         | {

@@ -268,7 +268,7 @@ class RowStore:
         return True
 
     def _add_loose_responses(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:
-        """Too few or too many answers to compare: kept as responses of the prompt, and said."""
+        """Too few or too many responses to compare: kept as responses of the prompt, and said."""
         before = len(responses)
         self._responses(row, prompt, responses)
         made = len(responses) - before
@@ -380,7 +380,9 @@ class RowStore:
     def _queued_texts(self, prompts: Iterable[Prompt]) -> set[tuple[int, tuple[str, ...]]]:
         """(prompt, texts) of the comparisons that are there already."""
         tasks = Task.objects.filter(prompt__in=list(prompts), kind=Task.Kind.COMPARE).prefetch_related("responses")
-        return {(task.prompt_id or 0, tuple(sorted(answer.text for answer in task.responses.all()))) for task in tasks}
+        return {
+            (task.prompt_id or 0, tuple(sorted(response.text for response in task.responses.all()))) for task in tasks
+        }
 
     def _make_authors(
         self, rows: Sequence[ImportedRow], prompts: dict[str, Prompt], known: "_KnownResponses", own: OwnRecords

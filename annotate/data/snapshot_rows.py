@@ -153,14 +153,16 @@ def _rows_of(batch: list[Any], snapshot: Snapshot) -> Iterator[tuple[str, dict[s
         row_of = demonstration_row if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS else edit_row
         yield from ((item.prompt.split, row_of(item, project)) for item in batch)
     else:
-        answers = _responses_of_tasks({judgment.task_id for judgment in batch})
+        responses = _responses_of_tasks({judgment.task_id for judgment in batch})
         labelers = User.objects.in_bulk({judgment.labeler_id for judgment in batch})
         comments = Filters.checked(snapshot.filters).comments
         drops_ties = snapshot.kind == Snapshot.Kind.RANKINGS and snapshot.tie_policy == Snapshot.TiePolicy.DROP
         for judgment in batch:
             keep = not drops_ties or len(judgment.latest.tiers) > 1
             labeler = labeler_name(labelers[judgment.labeler_id], project)
-            row = ranking_row(judgment, answers[judgment.task_id], labeler=labeler, comments=comments) if keep else None
+            row = (
+                ranking_row(judgment, responses[judgment.task_id], labeler=labeler, comments=comments) if keep else None
+            )
             yield judgment.task.prompt.split, row
 
 
@@ -187,7 +189,7 @@ def demonstration_row(demonstration: Demonstration, project: Project) -> dict[st
 
 
 def edit_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
-    """An answer that somebody bettered, as a ranking: the edited text above the original."""
+    """A response that somebody bettered, as a ranking: the edited text above the original."""
     edited, original = demonstration.response, demonstration.response.edited_from
     assert original is not None  # `selected` takes edits only
     assert demonstration.assignment is not None
@@ -213,7 +215,9 @@ def edit_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
     }
 
 
-def ranking_row(judgment: Judgment, answers: list[Response], *, labeler: str, comments: bool = False) -> dict[str, Any]:
+def ranking_row(
+    judgment: Judgment, responses: list[Response], *, labeler: str, comments: bool = False
+) -> dict[str, Any]:
     """One judgment's latest revision. Responses stand in the order they were made, which says nothing about them."""
     revision, prompt = judgment.latest, judgment.task.prompt
     assert revision is not None  # `selected` takes judged ones only
@@ -238,7 +242,7 @@ def ranking_row(judgment: Judgment, answers: list[Response], *, labeler: str, co
             _judged_response(
                 response, revision, rank=ranks.get(response.pk), project=judgment.task.project, comments=comments
             )
-            for response in answers
+            for response in responses
         ],
         "task": f"task-{judgment.task_id}",
         "labeler": labeler,
@@ -308,10 +312,10 @@ def _finish_reason(response: Response) -> dict[str, str]:
 
 def _responses_of_tasks(task_ids: set[int]) -> dict[int, list[Response]]:
     links = TaskResponse.objects.filter(task__in=task_ids).select_related("response__author").order_by("task", "number")
-    answers: dict[int, list[Response]] = {task_id: [] for task_id in task_ids}
+    responses: dict[int, list[Response]] = {task_id: [] for task_id in task_ids}
     for link in links:
-        answers[link.task_id].append(link.response)
-    return answers
+        responses[link.task_id].append(link.response)
+    return responses
 
 
 def _time(value: Any) -> datetime | None:

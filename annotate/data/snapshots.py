@@ -98,15 +98,15 @@ def build(snapshot_id: int, progress: Progress | None = None, *, wait: bool = Tr
         snapshot = Snapshot.objects.get(pk=snapshot_id)
         if snapshot.state in (State.READY, State.FAILED) or not wait:
             return snapshot
-        builder.told(snapshot.progress)
+        builder.report_progress(snapshot.progress)
         time.sleep(WAIT_SECONDS)
     return builder.build()
 
 
 def abandoned(*, now: datetime) -> QuerySet[Snapshot]:
     """Snapshots whose builder died, or which nobody began to build a minute after they were requested."""
-    unheard = Q(state=State.PENDING, created_at__lt=now - LEASE)
-    return Snapshot.objects.filter(unheard | Q(state=State.BUILDING) & _lease_is_over(now))
+    unclaimed = Q(state=State.PENDING, created_at__lt=now - LEASE)
+    return Snapshot.objects.filter(unclaimed | Q(state=State.BUILDING) & _lease_is_over(now))
 
 
 class _BuildLost(Exception):
@@ -165,9 +165,9 @@ class _Builder:
         if time.monotonic() - self.reported < REPORT_SECONDS:
             return
         self._change(progress=done, lease_until=timezone.now() + LEASE)
-        self.told(done)
+        self.report_progress(done)
 
-    def told(self, done: float) -> None:
+    def report_progress(self, done: float) -> None:
         """Pass on how far the snapshot is, about once a second."""
         if time.monotonic() - self.reported >= REPORT_SECONDS:
             self.reported = time.monotonic()

@@ -21,16 +21,16 @@ def in_readers_language(sentence: str, *, nested: int = 0) -> str:
     """The sentence in the language that is active, as far as the catalogue knows it."""
     if not sentence:
         return ""
-    exact = gettext(sentence)
-    if exact != sentence or nested > MOST_NESTED:
-        return exact
+    translated = gettext(sentence)
+    if translated != sentence or nested > MOST_NESTED:
+        return translated
     for message, parts, names in _patterns(get_language() or "en"):
         values = _values(sentence, parts)
         if values is not None:
-            said = {
+            translations = {
                 name: in_readers_language(value, nested=nested + 1) for name, value in zip(names, values, strict=True)
             }
-            return gettext(message) % said
+            return gettext(message) % translations
     return sentence
 
 
@@ -42,8 +42,8 @@ def _patterns(language: str) -> list[tuple[str, list[str], list[str]]]:
     for message, _ in catalogue.items():
         if not isinstance(message, str) or not PLACEHOLDER.search(message):
             continue
-        pieces = PLACEHOLDER.split(message)
-        parts, names = [part.replace("%%", "%") for part in pieces[::2]], pieces[1::2]
+        segments = PLACEHOLDER.split(message)
+        parts, names = [part.replace("%%", "%") for part in segments[::2]], segments[1::2]
         if sum(letter.isalpha() for part in parts for letter in part) >= FEWEST_LETTERS:
             found.append((message, parts, names))
     return sorted(found, key=lambda pattern: -sum(map(len, pattern[1])))

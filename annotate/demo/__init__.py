@@ -2,7 +2,7 @@
 
 prompts.jsonl     English prompts of all kinds and use cases of InstructGPT (Ouyang et al. 2022, section 3.2)
 prompts_zh.jsonl  a few in Simplified Chinese, which the small base model can't answer; for projects in that language
-answers.jsonl     four answers each to some of the English prompts by SmolLM2-135M-Instruct, made by
+responses.jsonl   four responses each to some of the English prompts by SmolLM2-135M-Instruct, made by
                   `python -m models_core sample` with the model, settings and seed that each row records
 guidelines.md     what labelers are asked to do
 """
@@ -12,5 +12,5 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 PROMPTS = FOLDER / "prompts.jsonl"
 PROMPTS_ZH = FOLDER / "prompts_zh.jsonl"
-ANSWERS = FOLDER / "answers.jsonl"
+RESPONSES = FOLDER / "responses.jsonl"
 GUIDELINES = FOLDER / "guidelines.md"

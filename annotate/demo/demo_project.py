@@ -1,4 +1,4 @@
-"""Make the demo project: its people, guidelines, rubric, prompts, and a queue of answers to rank."""
+"""Make the demo project: its people, guidelines, rubric, prompts, and a queue of responses to rank."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +44,11 @@ class Demo:
     passwords: dict[str, str]
 
 
-def create(*, prompts: Path = demo.PROMPTS, answers: Path | None = demo.ANSWERS) -> Demo:
+def create(*, prompts: Path = demo.PROMPTS, responses: Path | None = demo.RESPONSES) -> Demo:
     """Make the demo project with everything in it, unless it is there: all or nothing.
 
-    `prompts` is a file of prompts, `answers` one of answers to queue at once. Raises Refused when somebody else has one
-    of its user names, or when a file can't be imported.
+    `prompts` and `responses` are files; the responses are queued as comparisons. Raises Refused when somebody else has
+    one of its user names, or when a file can't be imported.
     """
     with transaction.atomic():
         project = Project.objects.filter(slug=SLUG).first()
@@ -66,7 +66,7 @@ def create(*, prompts: Path = demo.PROMPTS, answers: Path | None = demo.ANSWERS)
             flags=FLAGS,
         )
         passwords = {MANAGER: password} | _add_labelers(project, by=manager)
-        for path in filter(None, (prompts, answers)):
+        for path in filter(None, (prompts, responses)):
             report = import_file(project=project, path=path, by=manager)
             if report.errors:
                 raise Refused(f"{report.summary} {path.name}, {report.errors[0]}", status=400)

@@ -27,8 +27,8 @@ def parse(row: Fields) -> ImportedRow:
     if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
         raise BadRow(_('"history" must be pairs of question and answer'))
     for exchange in history:
-        for role, said in zip(("user", "assistant"), exchange, strict=True):
-            turns.append({"role": role, "content": text_of(said, '"history"')})
+        for role, text in zip(("user", "assistant"), exchange, strict=True):
+            turns.append({"role": role, "content": text_of(text, '"history"')})
     output = row.text("output") if row.values.get("output") is not None else None
     if output is not None and not output.strip():
         raise BadRow(_('"output" is empty'))

@@ -39,18 +39,18 @@ def turns_of(row: Fields, key: str) -> Messages:
     return [_turn(row, key, item, number) for number, item in enumerate(items, start=1)]
 
 
-def answer_of(row: Fields, key: str, prompt: Messages | None) -> tuple[Messages, str]:
-    """(the prompt, the answer) under a key such as "chosen".
+def response_of(row: Fields, key: str, prompt: Messages | None) -> tuple[Messages, str]:
+    """(the prompt, the response) under a key such as "chosen".
 
     It is a text, a turn of the assistant, or turns whose last is the assistant's; those before are the prompt, or where
     the row has one already, go on from it or say it again. Raises BadRow where they say another.
     """
     value = row.values.get(key)
     if not isinstance(value, list | dict):
-        answer = row.text(key)
+        response = row.text(key)
         if prompt is None:
             raise BadRow(_('"prompt" is missing'))
-        return prompt, answer
+        return prompt, response
     turns = [_turn(row, key, row.raw(key), 1)] if isinstance(value, dict) else turns_of(row, key)
     if turns[-1]["role"] != "assistant":
         raise BadRow(_('"%(key)s" must end with an answer of the assistant') % {"key": key})

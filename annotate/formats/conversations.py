@@ -1,7 +1,7 @@
 """Chats whole, as ShareGPT and LLaMA-Factory write them: "conversations" or "messages", with what follows.
 
-- with "chosen" and "rejected": a pair of answers to the chat;
-- with a "label": a rating of the last answer;
+- with "chosen" and "rejected": a pair of responses to the chat;
+- with a "label": a rating of the last response;
 - otherwise a demonstration for every turn of the assistant, all on one side of the split, since they share an opening.
   ShareGPT's assistants are models, mostly unnamed: nobody is claimed to have written them.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats.chat_turns import answer_of, turns_of
+from annotate.formats.chat_turns import response_of, turns_of
 from annotate.formats.rows import (
     Fields,
     ImportedResponse,
@@ -45,7 +45,7 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
     author: WrittenBy = {"model": model, "author_kind": "model" if model else "unknown"}
     if "chosen" in row or "rejected" in row:
         prompt = checked_messages(turns)
-        (_same, chosen), (_same, rejected) = (answer_of(row, name, prompt) for name in ("chosen", "rejected"))
+        (_same, chosen), (_same, rejected) = (response_of(row, name, prompt) for name in ("chosen", "rejected"))
         responses = tuple(ImportedResponse(text=text, rank=rank) for rank, text in ((1, chosen), (2, rejected)))
         # Nobody says who judged; these data sets are judged by models as often as by people.
         return ImportedRow(**common, messages=prompt, responses=responses, ranked=True, judge=_judge(row))
@@ -67,7 +67,7 @@ def _judge(row: Fields) -> str:
 
 
 def _demonstrations(turns: Messages, common: dict[str, Any], author: WrittenBy) -> list[ImportedRow | LeftOut]:
-    """Of every answer in the chat one, with the chat up to it as its prompt."""
+    """Of every response in the chat one, with the chat up to it as its prompt."""
     rows: list[ImportedRow | LeftOut] = []
     opening = None
     for at, turn in enumerate(turns):

@@ -1,6 +1,6 @@
 """Anthropic's HH files: two whole dialogues a row, "\\n\\nHuman: ...\\n\\nAssistant: ...", one chosen, one rejected.
 
-The turns that both share are the prompt, the assistant's last turns the two answers.
+The turns that both share are the prompt, the assistant's last turns the two responses.
 """
 
 import re
@@ -39,7 +39,7 @@ def _turns(dialogue: str, key: str) -> list[dict[str, str]]:
     if before.strip() or not parts:
         raise BadRow(_('"%(key)s" must begin with "\\n\\nHuman:"') % {"key": key})
     turns = [
-        {"role": ROLES[speaker], "content": said.strip()} for speaker, said in zip(parts[::2], parts[1::2], strict=True)
+        {"role": ROLES[speaker], "content": text.strip()} for speaker, text in zip(parts[::2], parts[1::2], strict=True)
     ]
     if turns[-1]["role"] != "assistant" or len(turns) < 2:
         raise BadRow(_('"%(key)s" must end with an answer of the assistant') % {"key": key})

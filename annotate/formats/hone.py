@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.data.pseudonyms import PSEUDONYM
-from annotate.formats.chat_turns import answer_of, prompt_of, turns_of
+from annotate.formats.chat_turns import prompt_of, response_of, turns_of
 from annotate.formats.rows import (
     HIGHEST_RANK,
     LONGEST_LABEL,
@@ -111,14 +111,14 @@ def _margin(row: Fields, responses: int) -> int | None:
 
 def _pair(row: Fields) -> ImportedRow:
     prompt = prompt_of(row) if row.values.get("prompt") not in (None, "") else None
-    chosen_prompt, chosen = answer_of(row, "chosen", prompt)
-    rejected_prompt, rejected = answer_of(row, "rejected", prompt)
+    chosen_prompt, chosen = response_of(row, "chosen", prompt)
+    rejected_prompt, rejected = response_of(row, "rejected", prompt)
     if chosen_prompt != rejected_prompt:
         raise LeftOut(_("the two dialogues part before their last answers"))
     names = _pair_names(row)
     responses = tuple(
-        ImportedResponse(text=answer, rank=rank, **names[rank - 1])
-        for rank, answer in enumerate((chosen, rejected), start=1)
+        ImportedResponse(text=response, rank=rank, **names[rank - 1])
+        for rank, response in enumerate((chosen, rejected), start=1)
     )
     if row.values.get("messages") == row.values.get("chosen"):
         row.ignore("messages")
@@ -188,9 +188,9 @@ def _strength(vote: Fields) -> int | None:
 
 
 def _written(row: Fields, key: str) -> ImportedRow:
-    """A response by itself: with a score or a label a rating of it, otherwise an ideal answer."""
+    """A response by itself: with a score or a label a rating of it, otherwise an ideal response."""
     prompt = prompt_of(row) if row.values.get("prompt") not in (None, "") else None
-    messages, written = answer_of(row, key, prompt)
+    messages, written = response_of(row, key, prompt)
     common = _common(row, messages)
     if any(row.values.get(name) not in (None, "", {}, []) for name in RATING_KEYS):
         response = ImportedResponse(
@@ -291,8 +291,8 @@ def _ranking(row: Fields) -> ImportedRow:
 
 def _is_rating(response: ImportedResponse) -> bool:
     """Whether a judgment of one response says something: without an order it is its ratings, flags or a note."""
-    said = response.ratings or response.flags or response.note or not response.acceptable
-    return response.rank is None and bool(said)
+    is_judged = response.ratings or response.flags or response.note or not response.acceptable
+    return response.rank is None and bool(is_judged)
 
 
 def _response(item: Fields, number: int, *, ranked: bool) -> ImportedResponse:
@@ -353,7 +353,7 @@ def _ratings(row: Fields, key: str) -> dict[str, float]:
 
 
 def _finish_reason(row: Fields) -> str:
-    # "stop" is what samplers call an answer that ended by itself.
+    # "stop" is what samplers call a response that ended by itself.
     return row.choice("finish_reason", Response.FinishReason.choices, aliases={"stop": "eos"}) or "unknown"
 
 

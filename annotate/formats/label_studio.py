@@ -1,4 +1,4 @@
-"""Label Studio's pairwise tasks: a prompt with two answers, and in an export the annotations of each."""
+"""Label Studio's pairwise tasks: a prompt with two responses, and in an export the annotations of each."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ from annotate.formats.chat_turns import prompt_of
 from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, LeftOut, Messages
 
 NAME, LABEL = "label_studio", gettext_noop("Label Studio pairs")
-ANSWERS = ("answer1", "answer2")
+RESPONSE_KEYS = ("answer1", "answer2")
 RANKS = {"left": (1, 2), "right": (2, 1)}
 
 
 def recognises(row: dict[str, Any]) -> bool:
     data = row.get("data", row)
-    return isinstance(data, dict) and {"prompt", *ANSWERS} <= set(data)
+    return isinstance(data, dict) and {"prompt", *RESPONSE_KEYS} <= set(data)
 
 
 def parse(row: Fields) -> list[ImportedRow | LeftOut]:
     """A judgment an annotation; a task without any is one to rank."""
     data = row.within("data", row.values["data"]) if isinstance(row.values.get("data"), dict) else row
     messages = prompt_of(data)
-    texts = [data.text(key) for key in ANSWERS]
+    texts = [data.text(key) for key in RESPONSE_KEYS]
     own_id = row.label("id")
     annotations = row.objects("annotations") if "annotations" in row else []
     if not annotations:

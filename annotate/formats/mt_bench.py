@@ -1,4 +1,4 @@
-"""MT-Bench's questions: the first turn of each is a prompt; the second needs an answer to the first before it."""
+"""MT-Bench's questions: the first turn of each is a prompt; the second needs a response to the first before it."""
 
 from typing import Any
 

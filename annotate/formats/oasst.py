@@ -39,12 +39,12 @@ def parse(row: Fields) -> list[ImportedRow | LeftOut]:
 
 def _below(message: Fields, *, before: Messages, opening: Messages | None) -> Iterator[ImportedRow | LeftOut]:
     """The rankings of a message's replies and of all that follows them."""
-    said = message.text("text")
+    text = message.text("text")
     role = message.label("role")
     message.ignore("parent_id", "lang", "deleted")
     if role == "prompter" and "rank" in message:
         message.leave("rank", _("prompters' messages aren't compared"))
-    turns = [*before, {"role": ROLES.get(role, role), "content": said}]
+    turns = [*before, {"role": ROLES.get(role, role), "content": text}]
     replies = message.objects("replies") if message.values.get("replies") else []
     if role == "prompter":
         prompt = checked_messages(turns)
@@ -57,11 +57,11 @@ def _below(message: Fields, *, before: Messages, opening: Messages | None) -> It
 def _ranking(
     message: Fields, prompt: Messages, opening: Messages, replies: list[Fields]
 ) -> Iterator[ImportedRow | LeftOut]:
-    standing = [reply for reply in replies if not reply.values.get("deleted")]
-    ranked = [reply for reply in standing if isinstance(reply.values.get("rank"), int)]
-    if not standing:
+    kept = [reply for reply in replies if not reply.values.get("deleted")]
+    ranked = [reply for reply in kept if isinstance(reply.values.get("rank"), int)]
+    if not kept:
         return
-    if len(ranked) < 2 or len(standing) > MOST_RESPONSES:
+    if len(ranked) < 2 or len(kept) > MOST_RESPONSES:
         yield LeftOut(_("its replies weren't ranked"))
         return
     yield ImportedRow(
@@ -72,7 +72,7 @@ def _ranking(
         opening=opening if opening != prompt else None,
         ranked=True,
         labeler="Open-Assistant reviewers",
-        responses=tuple(_response(reply) for reply in standing),
+        responses=tuple(_response(reply) for reply in kept),
     )
 
 

@@ -43,7 +43,7 @@ class WrittenBy(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedResponse:
-    """An answer that came with a row.
+    """A response that came with a row.
 
     model: who wrote it, a model or, where author_kind is "person", a person; empty where nobody says. author_kind:
     "model", "person" or "unknown". rank: 1 is best, equal ranks are tied, None was not ranked. score: a judge's number.
@@ -64,7 +64,7 @@ class ImportedResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedRow:
-    """A prompt, perhaps with an ideal answer or with responses, which perhaps somebody has ranked or rated.
+    """A prompt, perhaps with an ideal response or with responses, which perhaps somebody has ranked or rated.
 
     Names who judged or wrote are as in the file; `task` groups the judgments of several labelers on the same responses.
     record_id: what the row calls itself, where `id` is the one that it came from.

@@ -1,4 +1,4 @@
-"""Stack Exchange paired: a question with two answers of people, the first voted higher."""
+"""Stack Exchange paired: a question with two responses of people, the first voted higher."""
 
 from typing import Any
 

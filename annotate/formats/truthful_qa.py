@@ -21,14 +21,14 @@ def parse(row: Fields) -> ImportedRow:
     if not ratings:
         raise LeftOut(_("its rating is no number"))
     model = row.label("model_type")
-    answer = row.text("answer") if "answer" in row else ""
+    response = row.text("answer") if "answer" in row else ""
     return ImportedRow(
         messages=checked_messages(user_turn(row.text("question"))),
         source="InstructGPT TruthfulQA samples",
         judge="ai",
         scale=_("chance from 0 to 1"),
         responses=(
-            ImportedResponse(text=answer, ratings=ratings, model=model, author_kind="model" if model else "unknown"),
+            ImportedResponse(text=response, ratings=ratings, model=model, author_kind="model" if model else "unknown"),
         ),
         rated=True,
     )

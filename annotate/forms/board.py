@@ -172,12 +172,12 @@ class Board(TaskForm):
         options = []
         for stop in stops:
             if stop is None:
-                options.append(Option("tie", "=", spoken=_("Equally good")))
+                options.append(Option("tie", "=", aria_label=_("Equally good")))
                 continue
             key, letter, level = stop
-            spoken = _("%(letter)s: %(margin)s") % {"letter": letter, "margin": level.label}
+            aria_label = _("%(letter)s: %(margin)s") % {"letter": letter, "margin": level.label}
             value = f"{self.response_keys.key(key)}:{level.value}"
-            options.append(Option(value, str(level.value + 1), spoken=spoken, title=spoken))
+            options.append(Option(value, str(level.value + 1), aria_label=aria_label, title=aria_label))
         return radios("preference", options, chosen=self._key_of("preference"))
 
     @property
@@ -191,7 +191,7 @@ class Board(TaskForm):
     @cached_property
     def _rank_options(self) -> list[Option]:
         numbers = [Option(str(number), str(number)) for number in self.ranks]
-        return [*numbers, Option("", "–", spoken=_("Not ranked"), title=_("Not ranked"))]
+        return [*numbers, Option("", "–", aria_label=_("Not ranked"), title=_("Not ranked"))]
 
     @cached_property
     def _flag_options(self) -> list[Option]:
@@ -235,12 +235,12 @@ class Board(TaskForm):
         if high - low < _MOST_STOPS:
             # The best first, as ranks have it.
             numbers = [
-                Option(str(number), str(number), spoken=f"{number}: {meanings[number]}", title=meanings[number])
+                Option(str(number), str(number), aria_label=f"{number}: {meanings[number]}", title=meanings[number])
                 if number in meanings
                 else Option(str(number), str(number))
                 for number in range(high, low - 1, -1)
             ]
-            none = Option("", "–", spoken=_("Not rated"), title=_("Not rated"))
+            none = Option("", "–", aria_label=_("Not rated"), title=_("Not rated"))
             stops = radios(field, [*numbers, none], chosen=value)
         return Rating(
             field=field,

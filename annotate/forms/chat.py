@@ -1,7 +1,7 @@
-"""A chat to continue: the turns so far, the answers to choose from, and one box for what is said next.
+"""A chat to continue: the turns so far, the responses to choose from, and one box for what is said next.
 
-Fields: `text`, `edited_from` (the offered answer that the text began as), `after` (turns that the page showed), and
-`comment`, `seconds`, `client_id`. Deeds within the chat have an address of their own (see views.work.chat).
+Fields: `text`, `edited_from` (the offered response that the text began as), `after` (turns that the page showed), and
+`comment`, `seconds`, `client_id`. Actions within the chat have an address of their own (see views.work.chat).
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ State = ResponseRequest.State
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An answer to choose, by the key that the page calls it."""
+    """A response to choose, by the key that the page calls it."""
 
     key: str
     text: str
@@ -67,13 +67,13 @@ class ContinueChat(TextTask):
 
     @property
     def edited_from(self) -> str:
-        """The offered answer that the text began as; of one that isn't offered any more it says nothing."""
+        """The offered response that the text began as; of one that isn't offered any more it says nothing."""
         origin = last(self.response_keys.to_keys({"edited_from": [self.last("edited_from")]}), "edited_from")
         return origin if origin in {candidate.key for candidate in self.candidates} else ""
 
     @property
     def wanted(self) -> int:
-        """How many live answers are asked for."""
+        """How many live responses are asked for."""
         return self.assignment.project.responses_per_task
 
     @property

@@ -1,4 +1,4 @@
-"""Choices of a form as HTML. A board of nine answers has some three hundred of them, and each passes through here:
+"""Choices of a form as HTML. A board of nine responses has some three hundred of them, and each passes through here:
 a template would take longer over them than over everything else on the page.
 """
 
@@ -15,7 +15,7 @@ class Option:
 
     value: str
     label: str
-    spoken: str = ""
+    aria_label: str = ""
     title: str = ""
 
 
@@ -34,11 +34,11 @@ def _choices(kind: str, name: str, options: Iterable[Option], *, chosen: Contain
     parts = []
     for option in options:
         title = f' title="{escape(option.title)}"' if option.title else ""
-        spoken = f' aria-label="{escape(option.spoken)}"' if option.spoken else ""
-        hidden = ' aria-hidden="true"' if option.spoken else ""
+        aria_label = f' aria-label="{escape(option.aria_label)}"' if option.aria_label else ""
+        hidden = ' aria-hidden="true"' if option.aria_label else ""
         checked = " checked" if option.value in chosen else ""
         parts.append(
-            f'<label{title}><input type="{kind}" name="{name}" value="{escape(option.value)}"{spoken}{checked}>'
+            f'<label{title}><input type="{kind}" name="{name}" value="{escape(option.value)}"{aria_label}{checked}>'
             f"<span{hidden}>{escape(option.label)}</span></label>"
         )
     return mark_safe("".join(parts))  # each part was escaped above

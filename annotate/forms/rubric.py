@@ -90,7 +90,7 @@ def _lines(text: str, *, most: int) -> list[tuple[int, list[str]]]:
 def _anchors(part: str, number: int) -> dict[str, str]:
     """`7: Excellent; 1: Terrible` as {"7": "Excellent", "1": "Terrible"}."""
     anchors = {}
-    for each in filter(None, (piece.strip() for piece in part.split(";"))):
+    for each in filter(None, (entry.strip() for entry in part.split(";"))):
         found = _ANCHOR.fullmatch(each)
         if found is None:
             raise forms.ValidationError(

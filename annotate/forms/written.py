@@ -2,7 +2,7 @@
 
 Fields of a demonstration: `text`, and for a few-shot prompt `query-N` and `response-N` of each example N. Of a prompt
 to write: `kind`, `use_case`, `language`, `sensitive`, `instruction`, `query-N`, `response-N`, and `text`, the prompt
-itself. A rating has the board's fields for its one answer. All have `comment`, `seconds` and `client_id` besides.
+itself. A rating has the board's fields for its one response. All have `comment`, `seconds` and `client_id` besides.
 """
 
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class TextTask(TaskForm):
 
 
 class Demonstrate(TextTask):
-    """Write the ideal answer."""
+    """Write the ideal response."""
 
     template = "annotate/work/demonstrate.html"
 
@@ -166,7 +166,7 @@ class WritePrompt(TextTask):
 
 
 class Rate(Board):
-    """Rate one answer by the rubric: the board with one answer and nothing to order."""
+    """Rate one response by the rubric: the board with one response and nothing to order."""
 
     template = "annotate/work/rate.html"
     tiers = False

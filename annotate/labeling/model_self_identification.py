@@ -1,6 +1,6 @@
-"""Answers that say which model wrote them. A labeler who reads "as an AI trained by X" no longer judges blind.
+"""Responses that say which model wrote them. A labeler who reads "as an AI trained by X" no longer judges blind.
 
-Only an answer that speaks of itself counts: one about OpenAI's history names the company and gives nothing away. What
+Only a response that speaks of itself counts: one about OpenAI's history names the company and gives nothing away. What
 is found is shown to the labeler as a flag, and a project may have the names masked.
 """
 
@@ -214,7 +214,7 @@ _SAYS = tuple(
         rf"{_ANY_NAME}[^。！？\n，]{{0,8}}{_ZH_MADE}了我",
     )
 )
-# Where an answer may speak of itself. Only what stands near is looked at closely, and of it so much at most.
+# Where a response may speak of itself. Only what stands near is looked at closely, and of it so much at most.
 _SELF = re.compile(
     r"\b(?:I\s?(?:am|'m|’m|was|have|'ve|’ve)|my|me|as|you(?:'re|’re| are) talking|soy|je suis|ich bin|sono|eu sou)\b"
     "|我|作为",
@@ -227,9 +227,9 @@ _SENTENCE_END = re.compile(r"[.!?\n。！？]")
 
 
 def names_itself(text: str) -> list[str]:
-    """The names by which an answer gives its writer away, as they stand in it, each once; empty where it doesn't."""
+    """The names by which a response gives its writer away, as they stand in it, each once; empty where it doesn't."""
     text = text[:MAX_MARKDOWN_CHARACTERS]
-    key = "unblinding:2:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    key = "model-self-identification:2:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     found: list[str] | None = cache.get(key)
     if found is None:
         found = _find(text)
@@ -238,12 +238,12 @@ def names_itself(text: str) -> list[str]:
 
 
 def mask_names(text: str) -> str:
-    """The answer with every name that gives it away replaced; any other answer as it is."""
+    """The response with every name that gives it away replaced; any other response as it is."""
     return re.sub(_masking(text), MASK, text, flags=re.IGNORECASE) if names_itself(text) else text
 
 
 def unmasked(written: str, *, original: str) -> str:
-    """What somebody made of a masked answer, with the hidden names put back in their order.
+    """What somebody made of a masked response, with the hidden names put back in their order.
 
     Raises Refused (400) where some were taken out or added, so that nobody knows which is which.
     """
@@ -264,7 +264,7 @@ def unmasked(written: str, *, original: str) -> str:
 
 
 def _masking(text: str) -> str:
-    """The pattern of the names that are hidden in an answer."""
+    """The pattern of the names that are hidden in a response."""
     either = "|".join(re.escape(name) for name in sorted(names_itself(text), key=len, reverse=True))
     return rf"(?<![A-Za-z0-9])(?:{either})(?![A-Za-z0-9])"
 

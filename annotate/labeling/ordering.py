@@ -62,7 +62,7 @@ class Ordering:
         return [pair for tier in self.tiers for pair in combinations(tier, 2)]
 
     def in_letters(self, presentation: Sequence[int]) -> str:
-        """ "B > A = D": A is the answer that the labeler saw first. Empty where nothing is ranked."""
+        """ "B > A = D": A is the response that the labeler saw first. Empty where nothing is ranked."""
         letters = dict(zip(presentation, string.ascii_uppercase, strict=False))
         return " > ".join(" = ".join(sorted(letters.get(key, "?") for key in tier)) for tier in self.tiers)
 

@@ -33,7 +33,7 @@ def items(project: Project) -> QuerySet[Task]:
 
 
 def is_qualified(*, user: User, project: Project) -> bool:
-    """Whether this person may be given live work. Managers, who know the answers, needn't pass."""
+    """Whether this person may be given live work. Managers needn't pass: they know the gold orderings."""
     if project.exam_threshold is None:
         return True
     if counting(user, project).filter(passed=True).exists():

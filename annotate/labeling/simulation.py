@@ -119,7 +119,7 @@ def perceived_ordering(scores: dict[int, float], *, noise: float, generator: np.
 
 
 def score_differences(*, project: Project, score: Judge) -> np.ndarray:
-    """Of every two answers of the project's latest comparisons, shape (pairs,)."""
+    """Of every two responses of the project's latest comparisons, shape (pairs,)."""
     tasks = Task.objects.filter(project=project, kind=Task.Kind.COMPARE).order_by("-pk")[:CALIBRATION_TASKS]
     by_task: dict[int, list[float]] = {}
     texts = TaskResponse.objects.filter(task__in=list(tasks.values_list("pk", flat=True)))
@@ -129,7 +129,7 @@ def score_differences(*, project: Project, score: Judge) -> np.ndarray:
 
 
 def expected_agreement(differences: np.ndarray, *, noise: float) -> float:
-    """The mean chance that two labelers prefer the same answer: p squared plus (1 - p) squared."""
+    """The mean chance that two labelers prefer the same response: p squared plus (1 - p) squared."""
     prefer = 1 / (1 + np.exp(-np.minimum(np.abs(differences) / noise, 700)))
     return float(np.mean(prefer**2 + (1 - prefer) ** 2))
 
@@ -137,7 +137,7 @@ def expected_agreement(differences: np.ndarray, *, noise: float) -> float:
 def calibrated_noise(differences: np.ndarray, *, agreement: float) -> float:
     """The noise at which the expected agreement is `agreement`, by bisection: it falls as the noise grows.
 
-    Raises Refused when no noise gives it: too few answers differ for the judge.
+    Raises Refused when no noise gives it: too few responses differ for the judge.
     """
     if not 0.5 < agreement < 1:
         raise Refused("Labelers agree on more than half and less than all pairs.", status=400)
@@ -161,7 +161,7 @@ def calibrated_noise(differences: np.ndarray, *, agreement: float) -> float:
 
 def _judge(assignment: Assignment, *, score: Judge, noise: float, seed: int, number: int) -> None:
     texts = dict(Response.objects.filter(pk__in=assignment.presentation).values_list("pk", "text"))
-    # Of what is judged and not of row numbers, so that the same answers are ranked the same in another database.
+    # Of what is judged and not of row numbers, so that the same responses are ranked the same in another database.
     digest = hashlib.sha256("\0".join([str(seed), str(number), *sorted(texts.values())]).encode()).digest()
     generator = np.random.default_rng(int.from_bytes(digest[:16], "big"))
     ordering = perceived_ordering(

@@ -25,7 +25,7 @@ class Submission:
     ratings:    {response id: {criterion: number}}; flags: {response id: [flag]}; notes: {response id: text}. Ids may be
                 strings, as JSON has them.
     content:    what the kind of task asks for besides an order; of a comparison nothing, or {"improved": {"response":
-                id, "text": text}}, an answer rewritten.
+                id, "text": text}}, a response rewritten.
     seconds:    time spent, None if not known.
     rubric_id:  the rubric version that was on the page; None means the project's latest.
     """

@@ -62,4 +62,13 @@ class Migration(migrations.Migration):
                 choices=annotate.models.task.task_kind_choices, default="compare", max_length=12
             ),
         ),
+        migrations.AlterField(
+            model_name="user",
+            name="keys",
+            field=models.JSONField(
+                blank=True,
+                default=dict,
+                help_text="Keys that this person chose: {action: key}; the others have their defaults.",
+            ),
+        ),
     ]

@@ -6,7 +6,7 @@ from annotate.models.project import Project
 
 
 class AuditEvent(AppendOnlyModel):
-    """Who did what to what, written in the same transaction as the deed."""
+    """An entry of the audit log, written in the same transaction as the change."""
 
     project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.PROTECT, related_name="audit_events")
     actor = models.ForeignKey(

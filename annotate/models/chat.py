@@ -5,10 +5,10 @@ from annotate.models.response import Response, ResponseRequest
 
 
 class ChatTurn(models.Model):
-    """A turn that a labeler added to an assignment's chat: what the user says next, or an answer chosen or written.
+    """A turn that a labeler added to an assignment's chat: the user's next message, or a response chosen or written.
 
-    An assistant's turn is a response, so that it has an author; `offered` are the answers that it was chosen among, in
-    the order in which they were shown. Turns count from 1 and alternate; taking one back deletes it.
+    An assistant's turn is a response, so that it has an author. `offered` are the ids of the candidates that it was
+    chosen among, in the order in which they were shown. Turns count from 1 and alternate; taking one back deletes it.
     """
 
     class Role(models.TextChoices):

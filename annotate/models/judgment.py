@@ -65,7 +65,7 @@ class Assignment(models.Model):
 
 
 class Judgment(ImportableModel):
-    """What a labeler said of a task. Its content is in revisions; the latest one counts.
+    """A labeler's judgment of a task. Its content is in revisions; the latest one counts.
 
     `latest` is empty while the labeler has taken the judgment back (see queue.withdraw): then nothing of it counts.
     """
@@ -98,9 +98,8 @@ class JudgmentRevision(AppendOnlyModel):
 
     tiers: lists of response ids, best tier first; responses in one tier are tied, absent ones are not ranked.
     ratings: {response id: {criterion name: number}}; flags: {response id: [flag name]}; notes: {response id: text}.
-    content: what a task asks for besides an order. Of a comparison: {"improved": {"response": id, "text": text}}, the
-             best answer as the labeler would have it; an imported one's {"weight": what it counts, "scores": {response
-             id: its judge's number}}, as far as its row said so; of other kinds see annotate.labeling.task_content.
+    content: what a task asks for besides an order (see annotate.labeling.task_kinds, one module a kind). An imported
+             comparison's is {"weight": its weight, "scores": {response id: its judge's score}}, where its row has them.
     """
 
     class Source(models.TextChoices):
@@ -149,7 +148,7 @@ class JudgmentRevision(AppendOnlyModel):
 
 
 class Demonstration(ImportableModel):
-    """An ideal answer to a prompt. Where it began as another response, edited > original is a pair as well."""
+    """An ideal response to a prompt. Where it began as another response, edited > original is a pair as well."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="demonstrations")
     response = models.OneToOneField(Response, on_delete=models.PROTECT, related_name="demonstration")

@@ -18,7 +18,7 @@ def default_task_kinds() -> list[str]:
 
 
 class Project(models.Model):
-    """One question to people: which prompts, how many answers to compare, how often, by which guidelines and rubric."""
+    """A labeling project: its prompts, responses per comparison, judgments per task, guidelines and rubric."""
 
     MIN_RESPONSES, MAX_RESPONSES = 2, 9
 
@@ -134,7 +134,7 @@ class Guidelines(models.Model):
 
 
 class Rubric(models.Model):
-    """One version of what is asked about each answer besides its rank. A judgment points to the version it was made by.
+    """A version of the criteria and flags that each response is judged by besides its rank. A judgment refers to its own.
 
     criteria: [{"name", "label", "min", "max", "help"?}], one rating a response each.
     flags:    [{"name", "label", "help"?}], yes or no per response.

@@ -23,7 +23,7 @@ def split_of(digest: str) -> str:
 
 
 class Prompt(ImportableModel):
-    """A chat that wants an answer: messages [{role, content}], the last one the user's."""
+    """A chat that wants a response: messages [{role, content}], the last one the user's."""
 
     class Kind(models.TextChoices):
         """InstructGPT's three kinds (Ouyang et al. 2022, section 3.2)."""

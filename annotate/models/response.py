@@ -48,7 +48,7 @@ class Author(models.Model):
 
 
 class Response(AppendOnlyModel):
-    """An answer to a prompt. Never changed: an edit is a new response that points to the one it came from."""
+    """A response to a prompt. Never changed: an edit is a new response that points to the one it came from."""
 
     class FinishReason(models.TextChoices):
         EOS = "eos", "Ended by itself"
@@ -84,7 +84,7 @@ class Response(AppendOnlyModel):
 
 
 class ResponseRequest(models.Model):
-    """People's side asks for K answers to a prompt; whoever runs models fulfils it."""
+    """People's side asks for K responses to a prompt; whoever runs models fulfils it."""
 
     class Purpose(models.TextChoices):
         QUEUE = "queue", "Top up the labeling queue"

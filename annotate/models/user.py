@@ -27,7 +27,9 @@ class User(AbstractUser):
         max_length=64, blank=True, help_text="Time zone of the times on the pages; empty follows the browser."
     )
     keys = models.JSONField(
-        default=dict, blank=True, help_text="The keys this person chose himself: {deed: key}; others are as they come."
+        default=dict,
+        blank=True,
+        help_text="Keys that this person chose: {action: key}; the others have their defaults.",
     )
     sensitive_choice = models.CharField(
         max_length=8, choices=SensitiveChoice.choices, blank=True, help_text="Prompts that may upset."

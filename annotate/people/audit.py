@@ -1,4 +1,4 @@
-"""The log of who did what to what. Call it inside the transaction of the deed."""
+"""The audit log. To be called inside the transaction of the change."""
 
 from typing import Any
 

@@ -111,7 +111,7 @@ def position_bias(judgments: Iterable[tuple[Ordering, Sequence[int]]]) -> Share:
 
 
 def against_gold(ordering: Ordering, gold: Ordering) -> tuple[int, int]:
-    """(pairs ordered as known, pairs that the known ordering decides). A tie, or an answer not ranked, is a miss."""
+    """(pairs ordered as known, pairs that the known ordering decides). A tie, or a response not ranked, is a miss."""
     ranks, known = ordering.ranks(), gold.pairs()
     hits = sum(better in ranks and worse in ranks and ranks[better] < ranks[worse] for better, worse in known)
     return hits, len(known)

@@ -54,13 +54,13 @@ def themes() -> list[tuple[str, str]]:
 
 @register.filter
 def names_itself(text: str) -> list[str]:
-    """The names by which an answer gives its model away (see annotate.labeling.model_self_identification)."""
+    """The names by which a response gives its model away (see annotate.labeling.model_self_identification)."""
     return model_self_identification.names_itself(text)
 
 
 @register.filter
 def masked(text: str, wanted: bool) -> str:
-    """An answer without those names where its project wants them masked: {{ text|masked:project.mask_model_names }}."""
+    """A response with those names masked where its project says so: {{ text|masked:project.mask_model_names }}."""
     return model_self_identification.mask_names(text) if wanted else text
 
 

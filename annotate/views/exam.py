@@ -165,14 +165,14 @@ def examinee(request: ProjectRequest, user_id: int) -> HttpResponse:
     try:
         if "waive" in request.POST:
             qualification_exam.waive(labeler=labeler, project=request.project, by=request.user)
-            said = _("%(name)s gets live work now.")
+            message = _("%(name)s gets live work now.")
         else:
             qualification_exam.annul(labeler=labeler, project=request.project, by=request.user)
-            said = _("%(name)s begins anew.")
+            message = _("%(name)s begins anew.")
     except Refused as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, said % {"name": labeler.display_name})
+        messages.success(request, message % {"name": labeler.display_name})
     return redirect("annotate:exam_settings", request.project.slug)
 
 

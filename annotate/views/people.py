@@ -117,16 +117,16 @@ def _page(
     refusal: Refused | None = None,
     **context: Any,
 ) -> HttpResponse:
-    members: dict[int, Member] = {}
+    listed: dict[int, Member] = {}
     for membership in request.project.memberships.select_related("user").order_by("user__username", "role"):
         person = membership.user
         may_reset = members.may_reset_password(user=person, by=request.user)
-        members.setdefault(person.pk, Member(person, may_reset)).roles.append(membership)
+        listed.setdefault(person.pk, Member(person, may_reset)).roles.append(membership)
     context |= {
         "project": request.project,
         "form": form or InviteForm(),
         "account_form": (account_form or AddAccountForm()) if request.user.is_superuser else None,
-        "members": list(members.values()),
+        "members": list(listed.values()),
         "invitations": Invitation.open().filter(project=request.project).select_related("created_by"),
         "refusal": refusal,
     }

@@ -95,7 +95,7 @@ def _page(
     page = Paginator(shown, PAGE).get_page(request.GET.get("page"))
     counts = Prompt.objects.filter(pk__in=[prompt.pk for prompt in page]).annotate(
         # What an unfinished import adds to a prompt isn't there yet.
-        answers=Count("responses", filter=Q(responses__data_import__finished_or=0), distinct=True),
+        response_count=Count("responses", filter=Q(responses__data_import__finished_or=0), distinct=True),
         open_tasks=Count(
             "tasks", filter=Q(tasks__state=Task.State.OPEN, tasks__data_import__finished_or=0), distinct=True
         ),

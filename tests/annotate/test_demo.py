@@ -36,9 +36,9 @@ def test_prompts_cover_every_kind_and_use_case_and_none_is_there_twice() -> None
 
 def test_answers_are_four_a_prompt_of_the_demo_and_record_how_they_were_sampled() -> None:
     known = {row["id"]: row["prompt"] for row in rows(demo.PROMPTS)}
-    answered = rows(demo.ANSWERS)
+    answered = rows(demo.RESPONSES)
     assert len(answered) == 40
-    assert demo.ANSWERS.stat().st_size < 300_000
+    assert demo.RESPONSES.stat().st_size < 300_000
     for row in answered:
         assert row["prompt"] == known[row["id"]]
         assert len(row["responses"]) == 4
@@ -101,6 +101,6 @@ def test_a_broken_prompts_file_makes_nothing(tmp_path: Path) -> None:
     broken = tmp_path / "prompts.jsonl"
     broken.write_text('{"id": "1", "prompt": [{"role": "user", "content": "Hello"}]}\n{"id": "2", "prompt": 3}\n')
     with pytest.raises(Refused, match=r"prompts\.jsonl, line 2"):
-        create(prompts=broken, answers=None)
+        create(prompts=broken, responses=None)
     assert not User.objects.exists()
     assert not Project.objects.exists()

@@ -233,4 +233,4 @@ WITHOUT_A_PAGE = {
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_policy", "rlhf:choose", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
 }
-"""Deeds, parts of pages and data: they answer with one of the pages above, a piece of it, or no page at all."""
+"""Actions, parts of pages and data: they answer with one of the pages above, a piece of it, or no page at all."""

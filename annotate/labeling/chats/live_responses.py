@@ -17,7 +17,7 @@ State = ResponseRequest.State
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseStatus:
-    """What can be expected of live answers.
+    """What can be expected of live responses.
 
     is_there: somebody is there to answer. sentence: how it stands, for the labeler. progress: from 0 to 1, if known.
     waited: seconds since they were asked for. usual: seconds that answers took lately, if any did.
@@ -58,9 +58,9 @@ def latest(assignment: Assignment, messages: Messages) -> ResponseRequest | None
 
 
 def ask(assignment: Assignment, messages: Messages, *, instead_of: int | None = None) -> ResponseRequest:
-    """Ask for as many answers as the project compares, unless they are asked for or there already.
+    """Ask for as many responses as the project compares, unless they are asked for or there already.
 
-    instead_of: the request whose answers are there and don't please; others are asked for in their place.
+    instead_of: the request whose responses are there and don't please; others are asked for in their place.
     """
     request = latest(assignment, messages)
     is_good = request is not None and request.state != State.FAILED
@@ -82,8 +82,8 @@ def ask(assignment: Assignment, messages: Messages, *, instead_of: int | None = 
         if found is None:
             raise
         return found
-    told = {"sender": ResponseRequest, "request_ids": [made.pk]}
-    transaction.on_commit(lambda: signals.responses_requested.send_robust(**told))
+    arguments = {"sender": ResponseRequest, "request_ids": [made.pk]}
+    transaction.on_commit(lambda: signals.responses_requested.send_robust(**arguments))
     return made
 
 

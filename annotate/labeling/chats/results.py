@@ -1,7 +1,7 @@
 """What a finished chat becomes: a demonstration for each of the assistant's turns, and a comparison for each choice.
 
-The demonstration of the last turn is the whole chat with its answer; those before teach how it got there. A choice
-among K live answers is stored as a judged task of its own: the chosen one above the others, which nobody ordered.
+The demonstration of the last turn is the whole chat with its response; those before teach how it got there. A choice
+among K live responses is stored as a judged task of its own: the chosen one above the others, which nobody ordered.
 """
 
 import uuid
@@ -25,11 +25,11 @@ from annotate.models import (
 def store(*, judgment: Judgment, revision: JudgmentRevision) -> None:
     """Make what the chat brings; what an earlier hand-in brought and is gone now is taken back."""
     chat = Chat.of(judgment.assignment)
-    answered = {turn.response_id: turn for turn in chat.turns if turn.role == ChatTurn.Role.ASSISTANT}
+    chosen = {turn.response_id: turn for turn in chat.turns if turn.role == ChatTurn.Role.ASSISTANT}
     active = Demonstration.objects.filter(assignment_id=judgment.assignment_id)
-    active.exclude(response__in=answered).filter(withdrawn_at=None).update(withdrawn_at=timezone.now())
-    for turn in answered.values():
-        assert turn.response is not None  # as every answer has, by a constraint
+    active.exclude(response__in=chosen).filter(withdrawn_at=None).update(withdrawn_at=timezone.now())
+    for turn in chosen.values():
+        assert turn.response is not None  # as every response has, by a constraint
         _demonstrate(turn.response, judgment.assignment)
         if len(turn.offered) > 1:
             _compare(turn, revision)
@@ -49,7 +49,7 @@ def withdraw(*, judgment: Judgment) -> None:
 
 
 def _demonstrate(response: Response, assignment: Assignment) -> None:
-    """An answer that two people chose is one demonstration."""
+    """A response that two people chose is one demonstration."""
     found = Demonstration.objects.filter(response=response).first()
     if found is None:
         Demonstration.objects.create(prompt_id=response.prompt_id, response=response, assignment=assignment)
@@ -58,7 +58,7 @@ def _demonstrate(response: Response, assignment: Assignment) -> None:
 
 
 def _compare(turn: ChatTurn, revision: JudgmentRevision) -> None:
-    """The choice of this turn as a judgment: the chosen answer, and below it the others as equals."""
+    """The choice of this turn as a judgment: the chosen response, and below it the others as equals."""
     if turn.judgment is not None and turn.judgment.latest_id is not None:
         return
     comparison = turn.judgment or _judged_task(turn)
@@ -77,7 +77,7 @@ def _compare(turn: ChatTurn, revision: JudgmentRevision) -> None:
 def _judged_task(turn: ChatTurn) -> Judgment:
     """A complete comparison of what was offered, given to the labeler and judged, all at once."""
     assignment, now = turn.assignment, timezone.now()
-    assert turn.response is not None  # as every answer has, by a constraint
+    assert turn.response is not None  # as every response has, by a constraint
     task = Task.objects.create(
         project=assignment.project,
         prompt_id=turn.response.prompt_id,

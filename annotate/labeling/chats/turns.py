@@ -1,6 +1,6 @@
-"""The turns of a chat task: say something as the user, choose or write the assistant's answer, take a turn back.
+"""The turns of a chat task: say something as the user, choose or write the assistant's response, take a turn back.
 
-Every deed names how many turns its page showed (`after`), so a double click says nothing twice, and a page that is
+Every action names how many turns its page showed (`after`), so a double click says nothing twice, and a page that is
 behind another one is told so.
 """
 
@@ -56,19 +56,19 @@ class Chat:
 
     @cached_property
     def request(self) -> ResponseRequest | None:
-        """The live answers that were asked for to the user's last turn."""
+        """The live responses that were asked for to the user's last turn."""
         return live_responses.latest(self.assignment, self.messages) if self.awaits_response else None
 
     @property
     def candidates(self) -> list[Response]:
-        """Answers to choose from, in an order of the labeler's own that stays."""
+        """Responses to choose from, in an order of the labeler's own that stays."""
         if self.request is None or self.request.state != ResponseRequest.State.FULFILLED:
             return []
         return candidates_of(self.assignment, self.request)
 
 
 def candidates_of(assignment: Assignment, request: ResponseRequest) -> list[Response]:
-    """The different answers of a request, shuffled by the assignment's seed."""
+    """The different responses of a request, shuffled by the assignment's seed."""
     given = list(request.responses.order_by("pk"))
     different = list(
         {response.text.strip(): response for response in reversed(given) if response.text.strip()}.values()
@@ -80,44 +80,44 @@ def candidates_of(assignment: Assignment, request: ResponseRequest) -> list[Resp
 
 def say(*, assignment_id: int, labeler: User, written: str, after: int) -> Chat:
     """What the user says next. Raises Refused, NotYours."""
-    said = _checked(written, name=_("The message"))
+    text_written = _checked(written, name=_("The message"))
     with transaction.atomic():
-        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.USER, said))
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.USER, text_written))
         if len(chat.turns) > after:
             return chat
         if chat.awaits_response:
             raise Refused(_("It is the assistant's turn: choose or write an answer first."))
-        return _added(chat, role=Role.USER, written=said)
+        return _added(chat, role=Role.USER, written=text_written)
 
 
 def write(*, assignment_id: int, labeler: User, written: str, after: int, edited_from: int | None = None) -> Chat:
-    """An answer in the labeler's own words. edited_from: the offered answer that it began as, if it did."""
-    said = _checked(written, name=_("The answer"))
+    """A response in the labeler's own words. edited_from: the offered response that it began as, if it did."""
+    text_written = _checked(written, name=_("The answer"))
     if edited_from is not None:
-        said = _unmasked(said, assignment_id=assignment_id, edited_from=edited_from)
+        text_written = _unmasked(text_written, assignment_id=assignment_id, edited_from=edited_from)
     with transaction.atomic():
-        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.ASSISTANT, said))
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.ASSISTANT, text_written))
         if len(chat.turns) > after:
             return chat
         _ensure_awaits_response(chat)
         candidates = {candidate.pk: candidate for candidate in chat.candidates}
         if edited_from is not None and edited_from not in candidates:
             raise UnknownResponse(_("This answer isn't among those that were offered."))
-        if edited_from is not None and text.same_in_substance(candidates[edited_from].text, said):
+        if edited_from is not None and text.same_in_substance(candidates[edited_from].text, text_written):
             return _picked(chat, candidates[edited_from], list(candidates))
         response = Response.objects.create(
             prompt=live_responses.prompt_of(chat.assignment, chat.messages),
-            text=said,
+            text=text_written,
             author=Author.of(labeler),
             finish_reason=Response.FinishReason.WRITTEN,
             edited_from_id=edited_from,
         )
         # Nothing was chosen among what was offered, so these are no losers.
-        return _added(chat, role=Role.ASSISTANT, written=said, response=response)
+        return _added(chat, role=Role.ASSISTANT, written=text_written, response=response)
 
 
 def pick(*, assignment_id: int, labeler: User, response_id: int, after: int) -> Chat:
-    """One of the offered answers is the best."""
+    """One of the offered responses is the best."""
     with transaction.atomic():
         text_of_it = Response.objects.filter(pk=response_id).values_list("text", flat=True).first() or ""
         repeats = (Role.ASSISTANT, text_of_it)
@@ -144,9 +144,9 @@ def take_back(*, assignment_id: int, labeler: User, after: int) -> Chat:
 
 
 def ask(*, assignment_id: int, labeler: User, after: int, instead_of: int | None = None) -> Chat:
-    """Ask the model for answers to the user's last turn; asked again while it is answering, it is asked once.
+    """Ask the model for responses to the user's last turn; asked again while it is answering, it is asked once.
 
-    instead_of: the request whose answers are there; others take their place.
+    instead_of: the request whose responses are there; others take their place.
     """
     with transaction.atomic():
         chat = _begun(assignment_id=assignment_id, labeler=labeler, after=None)
@@ -158,7 +158,8 @@ def ask(*, assignment_id: int, labeler: User, after: int, instead_of: int | None
 def _begun(*, assignment_id: int, labeler: User, after: int | None, repeats: tuple[str, str] | None = None) -> Chat:
     """The chat, locked, with its lease renewed. Raises Refused when it isn't the chat that the page showed.
 
-    repeats: (role, text) of the turn that is to follow `after` turns; is it there already, the deed was done before.
+    repeats: (role, text) of the turn that is to follow `after` turns; where it is there, this is a
+    repeated request.
     """
     assignment = leases.locked_assignment(assignment_id=assignment_id, labeler=labeler)
     if assignment.task.kind != Task.Kind.CHAT:
@@ -176,11 +177,13 @@ def _begun(*, assignment_id: int, labeler: User, after: int | None, repeats: tup
     return chat
 
 
-def _unmasked(said: str, *, assignment_id: int, edited_from: int) -> str:
-    """What was made of an offered answer, with the names that its page hid, where the project hides any."""
+def _unmasked(text_written: str, *, assignment_id: int, edited_from: int) -> str:
+    """What was made of an offered response, with the names that its page hid, where the project hides any."""
     project = Project.objects.filter(assignments=assignment_id, mask_model_names=True).first()
     offered = Response.objects.filter(pk=edited_from, prompt__project=project).first() if project else None
-    return model_self_identification.unmasked(said, original=offered.text) if offered is not None else said
+    return (
+        model_self_identification.unmasked(text_written, original=offered.text) if offered is not None else text_written
+    )
 
 
 def _ensure_awaits_response(chat: Chat) -> None:
@@ -225,7 +228,7 @@ def _added(
 
 
 def _checked(written: str, *, name: str) -> str:
-    said = text.as_written(text.checked(written, name=name, longest=text.LONGEST_RESPONSE))
-    if not said:
+    text_written = text.as_written(text.checked(written, name=name, longest=text.LONGEST_RESPONSE))
+    if not text_written:
         raise Refused(_("There is nothing written yet."), status=400)
-    return said
+    return text_written

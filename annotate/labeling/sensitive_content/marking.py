@@ -25,7 +25,7 @@ def mark(*, prompt: Prompt, sensitive: bool, by: User) -> bool:
 
 
 def report(*, prompt: Prompt, by: User, reason: str = "") -> bool:
-    """A labeler says that a prompt, or an answer to it, may upset. It is covered from now on; a manager can undo that.
+    """A labeler says that a prompt, or a response to it, may upset. It is covered from now on; a manager can undo that.
 
     False when it was marked already. Raises NotYours, and Refused for a reason that can't be stored.
     """

@@ -1,4 +1,4 @@
-"""manage.py create_demo: a project with people, prompts and answers to rank at once."""
+"""manage.py create_demo: a project with people, prompts and responses to rank at once."""
 
 from typing import Any
 

@@ -162,6 +162,6 @@ def _back_to_mine(request: ProjectRequest, note: str) -> HttpResponse:
     mine = reverse("annotate:mine", args=[request.project.slug])
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect(mine)
-    answer = HttpResponse(status=204)
-    answer["X-Hone-Go"] = mine
-    return answer
+    reply = HttpResponse(status=204)
+    reply["X-Hone-Go"] = mine
+    return reply

@@ -1,4 +1,4 @@
-"""Deeds within a chat: ask for answers, choose or write one, say something as the user, take a turn back."""
+"""Actions within a chat: ask for responses, choose or write one, say something as the user, take a turn back."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from annotate.views.work import responses
 @require_POST
 @requires(Capability.LABEL)
 def chat(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """One deed, named by the button that was pressed; the chat as it is then. What is in the box stays there."""
+    """One action, named by the button that was pressed; the chat as it is then. What is in the box stays there."""
     assignment = access.load(request, Assignment, pk=assignment_id)
     try:
         if assignment.task.kind != Task.Kind.CHAT:
@@ -33,7 +33,7 @@ def chat(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         return responses.refused(request, assignment, refusal)
     if not request.htmx and box is None:  # type: ignore[attr-defined]
         return redirect("annotate:task", request.project.slug, assignment_id)
-    # Read again: the deed has changed its draft.
+    # Read again: the action has changed its draft.
     return responses.show_again(request, access.load(request, Assignment, pk=assignment_id), box)
 
 
@@ -41,7 +41,7 @@ def chat(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @never_cache
 @requires(Capability.LABEL)
 def candidates(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """How it stands with the answers that were asked for, and the answers once they are there."""
+    """The status of the requested responses, and the candidates once they are there."""
     assignment = access.load(request, Assignment, pk=assignment_id)
     if assignment.task.kind != Task.Kind.CHAT:
         return HttpResponse(status=403)
@@ -52,7 +52,7 @@ def candidates(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 
 
 def _carry_out(request: ProjectRequest, assignment: Assignment) -> FormData | None:
-    """Carry out the deed; what the box shall hold afterwards, None for what the draft says."""
+    """Carry out the action. Returns the fields that the box then shows; None for those of the draft."""
     keys = task_kinds.response_keys(assignment)
     fields = responses.form_data(request, assignment)
     written = request.POST.get("text", "")
@@ -76,10 +76,10 @@ def _carry_out(request: ProjectRequest, assignment: Assignment) -> FormData | No
         origin = request.POST.get("edited_from", "")
         turns.write(**arguments, written=written, edited_from=keys.response_id(origin) if origin else None)
     elif action == "say":
-        said = turns.say(**arguments, written=written)
+        chat_after = turns.say(**arguments, written=written)
         # Nobody wants to press a button for this each time; where no model is there, it is said once, on the page.
         if live_responses.response_status(request.project).is_available:
-            turns.ask(assignment_id=assignment.pk, labeler=request.user, after=len(said.turns))
+            turns.ask(assignment_id=assignment.pk, labeler=request.user, after=len(chat_after.turns))
     elif action == "take_back":
         turns.take_back(**arguments)
         return fields
@@ -99,7 +99,7 @@ def _keep_rest(assignment: Assignment, fields: dict[str, list[str]]) -> None:
 
 
 def _box_with(assignment: Assignment, response_id: int, fields: dict[str, list[str]]) -> FormData:
-    """The box with an offered answer in it, to be edited. Raises Refused when something else is in it."""
+    """The box with an offered response in it, to be edited. Raises Refused when something else is in it."""
     candidate = next(
         (candidate for candidate in turns.Chat.of(assignment).candidates if candidate.pk == response_id), None
     )

@@ -106,10 +106,10 @@ def assignment_status(assignment: Assignment) -> dict[str, Any]:
 def refused(request: ProjectRequest, assignment: Assignment, refusal: Refused) -> HttpResponse:
     """Say why, and keep what was entered: a script leaves the form alone, a plain form comes back filled in."""
     if request.htmx:  # type: ignore[attr-defined]
-        answer = HttpResponse(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
+        reply = HttpResponse(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
         # As text: the sentence may quote what was sent.
-        answer["HX-Reswap"], answer["HX-Retarget"] = "textContent", "#refusal"
-        return answer
+        reply["HX-Reswap"], reply["HX-Retarget"] = "textContent", "#refusal"
+        return reply
     return show_again(request, assignment, form_data(request, assignment), refusal=str(refusal), status=refusal.status)
 
 

@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 
 from annotate.errors import NotYours, Refused
 from annotate.models import AuditEvent, Invitation, Membership, User
-from annotate.people import invitations, people
+from annotate.people import invitations, members
 from tests.cast import PASSWORD, Cast, make_user
 
 OWN = "a door of one's own"
@@ -212,7 +212,7 @@ class TestWhoeverHoldsTheLink:
 
 class TestOneTimePasswords:
     def account(self, cast: Cast) -> tuple[User, str]:
-        user, password = people.add(project=cast.project, username="nora", role="labeler", by=cast.admin)
+        user, password = members.add(project=cast.project, username="nora", role="labeler", by=cast.admin)
         assert password is not None
         return user, password
 

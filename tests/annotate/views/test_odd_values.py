@@ -218,7 +218,7 @@ def test_a_choice_of_language_leads_back_to_where_it_was_made(client: Client) ->
     assert answer["Location"] == "/p/kindness/work/?done=3&x=%E4%BD%A0"
 
 
-@pytest.mark.parametrize("deed", ["waive", "annul"])
+@pytest.mark.parametrize("action", ["waive", "annul"])
 def test_a_candidate_with_two_roles_is_one_person(cast: Cast, manager: Client, action: str) -> None:
     for role in ("labeler", "reviewer", "researcher"):
         Membership.objects.get_or_create(user=cast.second_labeler, project=cast.project, role=role)

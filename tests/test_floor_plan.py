@@ -1,0 +1,97 @@
+"""The layout of the packages: few modules at the top, one meaning per module name, a contract that imports nothing."""
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("annotate", "rlhf", "models_core")
+MOST_MODULES = 8
+
+_LAYERS = "one subject, in Django's layers: models, forms, views and what they call"
+SAME_SUBJECT = {
+    "annotate": {
+        **dict.fromkeys(["audit", "exam", "project", "review"], _LAYERS),
+        **dict.fromkeys(["invitations", "keyboard_shortcuts", "notices", "overview", "projects", "rubric"], _LAYERS),
+        "chat": "the kind of task, its model, its form and its views",
+        "hone": "the product's own file format; Django names a template library for its app",
+        "people": "the folder of accounts and roles; the forms and views of that page",
+        "tasks": "the manager's page: its form and its view",
+    },
+    "rlhf": {
+        **dict.fromkeys(["active_learning", "loop", "models", "reports", "runs"], _LAYERS),
+    },
+    "models_core": {},
+}
+
+
+def modules(package: Path) -> list[Path]:
+    found = sorted(package.rglob("*.py"))
+    return [path for path in found if not {"migrations", "__pycache__"} & set(path.relative_to(package).parts)]
+
+
+def repeated_names(package: Path) -> dict[str, list[str]]:
+    """{name: places} of modules and folders that share a base name."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in modules(package):
+        if path.name == "__init__.py" and path.parent != package:
+            places[path.parent.name].append(str(path.parent.relative_to(package)))
+        elif path.name != "__init__.py":
+            places[path.stem].append(str(path.relative_to(package)))
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
+def foreign_imports(folder: Path, own: str) -> Iterator[str]:
+    """ "file: module" of each import that is neither the standard library's nor the folder's own."""
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+                if node.module == own.rpartition(".")[0]:
+                    names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                is_own = name == own or name.startswith(f"{own}.")
+                if not is_own and name.partition(".")[0] not in sys.stdlib_module_names:
+                    yield f"{path.relative_to(folder)}: {name}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_has_few_modules_at_its_top(package: str) -> None:
+    top = sorted(path.name for path in (ROOT / package).glob("*.py") if path.name != "__init__.py")
+    assert len(top) <= MOST_MODULES, top
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_module_name_has_one_meaning(package: str) -> None:
+    repeated = repeated_names(ROOT / package)
+    unexpected = {name: places for name, places in repeated.items() if name not in SAME_SUBJECT[package]}
+    assert unexpected == {}
+    assert set(SAME_SUBJECT[package]) <= set(repeated), "a name that is no longer repeated leaves the list"
+
+
+def test_a_second_meaning_is_found(tmp_path: Path) -> None:
+    for place in ("queue/work.py", "views/work/__init__.py", "views/work/mine.py", "__init__.py"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("")
+    assert repeated_names(tmp_path) == {"work": ["queue/work.py", "views/work"]}
+
+
+def test_the_contract_imports_nothing_but_the_standard_library() -> None:
+    assert list(foreign_imports(ROOT / "models_core" / "contract", "models_core.contract")) == []
+
+
+def test_a_foreign_import_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "import json, torch\n"
+        "from models_core import contract\n"
+        "from models_core.contract.errors import BadInput\n"
+        "from models_core.rl import losses\n"
+        "from models_core import generation\n"
+    )
+    found = ["a.py: torch", "a.py: models_core.rl", "a.py: models_core.generation"]
+    assert list(foreign_imports(tmp_path, "models_core.contract")) == found
