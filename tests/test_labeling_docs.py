@@ -1,22 +1,126 @@
-"""docs/labeling.md claims nothing that no test shows: every test it names is there."""
+"""docs/labeling.md: the tests it names are collected, and each page, key, setting and number in it is the product's."""
 
+import ast
+import json
 import re
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+
+from annotate import navigation
+from annotate.data.imports import import_file
+from annotate.forms.rubric import CriteriaField
+from annotate.labeling import task_kinds
+from annotate.models import Project, Prompt, Snapshot
+from annotate.quality.labeler_progress import FEWEST_TASKS
+from config import settings as settings_module
+from rlhf.runs import live
+from tests.cast import Cast, make_cast
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMED = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)+)`", (ROOT / "docs" / "labeling.md").read_text(encoding="utf-8"))
+PAGE = (ROOT / "docs" / "labeling.md").read_text(encoding="utf-8")
+TEXT = re.sub(r"\s+", " ", PAGE)
+NAMED_TESTS = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)+)`", PAGE)
+CODE = {token for token in re.findall(r"`([^`]+)`", PAGE) if not token.startswith("tests/")}
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    return make_cast()
 
 
 def test_tests_are_named() -> None:
-    assert len(NAMED) >= 18
+    assert len(NAMED_TESTS) >= 18
 
 
-@pytest.mark.parametrize(("file", "names"), NAMED, ids=lambda value: value.rpartition("::")[2])
-def test_a_named_test_is_there(file: str, names: str) -> None:
-    source = (ROOT / file).read_text(encoding="utf-8")
+@pytest.mark.parametrize(("file", "names"), NAMED_TESTS, ids=lambda value: value.rpartition("::")[2])
+def test_a_named_test_is_collected(file: str, names: str) -> None:
+    """A function of that name stands where pytest collects it: in the module, or in the class that is named."""
+    body: list[ast.stmt] = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
     *classes, function = names.strip(":").split("::")
-    assert re.search(rf"^\s*def {function}\(", source, re.MULTILINE), function
     for name in classes:
-        assert re.search(rf"^class {name}\b", source, re.MULTILINE), name
+        (found,) = (node for node in body if isinstance(node, ast.ClassDef) and node.name == name)
+        body = found.body
+    (test,) = (
+        node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function
+    )
+    assert function.startswith("test_")
+    marks = [ast.unparse(decorator) for decorator in test.decorator_list]
+    assert not [mark for mark in marks if re.match(r"pytest\.mark\.(skip|xfail)\b", mark)]
+    assert [node for node in ast.walk(test) if isinstance(node, ast.Assert | ast.With | ast.Call)]
+
+
+def test_all_that_is_set_as_code_is_checked_here() -> None:
+    assert {
+        '"sensitive": true',
+        "HONE_LIVE_DEVICE=cpu",
+        "HONE_LIVE_IDLE",
+        "live",
+        "name | label | 1-7 | help | 7: Excellent; 1: Terrible",
+        "ratings",
+    } == CODE
+
+
+def test_every_kind_of_task_has_a_row_and_the_table_has_no_other() -> None:
+    table = PAGE.partition("## Kinds of task")[2].partition("\n\n")[2].partition("\n\n")[0]
+    kinds = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert [kind.replace("write a prompt", "write_prompt") for kind in kinds] == task_kinds.names()
+
+
+def test_as_many_responses_are_compared() -> None:
+    assert f"ranks {Project.MIN_RESPONSES} to {Project.MAX_RESPONSES} " in TEXT
+
+
+def test_a_criterion_is_written_like_that() -> None:
+    (line,) = (token for token in CODE if "|" in token)
+    assert CriteriaField().clean(line) == [
+        {"name": "name", "label": "label", "min": 1, "max": 7, "help": "help"}
+        | {"anchors": {"7": "Excellent", "1": "Terrible"}}
+    ]
+
+
+def test_the_settings_are_there_and_have_that_effect() -> None:
+    source = Path(settings_module.__file__).read_text(encoding="utf-8")
+    named = {token.partition("=")[0] for token in CODE if token.startswith("HONE_")}
+    assert all(f'"{name}"' in source for name in named)
+    assert settings.HONE_LIVE_IDLE == 15 * 60
+    assert "a quarter of an hour (`HONE_LIVE_IDLE`)" in TEXT
+    assert re.search(r'"HONE_LIVE_DEVICE", default="auto", choices=\[.*"cpu"', source)
+
+
+def test_live_chats_have_a_queue_of_their_own() -> None:
+    assert live.QUEUE == "live"
+
+
+def test_the_export_is_a_kind_of_snapshot() -> None:
+    assert "ratings" in Snapshot.Kind.values
+
+
+def test_a_file_marks_a_prompt_as_upsetting(cast: Cast, tmp_path: Path) -> None:
+    (key,) = (token for token in CODE if "sensitive" in token)
+    row = {"prompt": [{"role": "user", "content": "Something cruel?"}]} | json.loads(f"{{{key}}}")
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    import_file(project=cast.project, path=tmp_path / "rows.jsonl", name="rows.jsonl", by=cast.manager)
+    assert Prompt.objects.get().sensitive
+
+
+def test_figures_of_agreement_begin_with_five_tasks() -> None:
+    assert FEWEST_TASKS == 5
+    assert "from five tasks on" in TEXT
+
+
+def test_the_pages_are_called_so(cast: Cast, client: Client) -> None:
+    """A manager has each page that is set in italics as a tab, or finds it from the page that is named with it."""
+    client.force_login(cast.manager)
+    tasks = client.get(reverse("annotate:tasks", args=["kindness"]))
+    tabs = {str(tab.label) for tab in navigation.tabs_for(request=tasks.wsgi_request, project=cast.project)}
+    assert {name for name in ("Tasks", "My work", "Training") if f"*{name}*" in PAGE} <= tabs
+    assert "(page *Tasks*, *Qualification exam*)" in TEXT
+    content = tasks.content.decode()
+    assert (
+        f'<a class="button" href="{reverse("annotate:exam_settings", args=["kindness"])}">Qualification exam</a>'
+        in content
+    )

@@ -134,7 +134,7 @@ class Guidelines(models.Model):
 
 
 class Rubric(models.Model):
-    """A version of the criteria and flags that each response is judged by besides its rank. A judgment refers to its own.
+    """A version of the criteria and flags that responses are judged by besides their rank. A judgment names its version.
 
     criteria: [{"name", "label", "min", "max", "help"?}], one rating a response each.
     flags:    [{"name", "label", "help"?}], yes or no per response.

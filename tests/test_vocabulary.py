@@ -1,0 +1,175 @@
+"""Names in the packages are the field's: words of an earlier private dialect don't come back.
+
+docs/glossary.md has the terms to use. Only words that no standard term contains are looked for, in the names of
+modules, functions, classes, arguments and attributes; a word counts as a whole part of a name (`told` in `was_told`,
+not in `untold`).
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("annotate", "rlhf", "models_core", "config")
+
+# Each with the term that took its place.
+REPLACED = {
+    # tasks and their pages
+    "answer request": "ResponseRequest",
+    "arrangement": "reordering",
+    "awaits answer": "awaits_response",
+    "content warnings": "sensitive_content",
+    "deed": "action",
+    "deeds": "actions",
+    "face": "form",
+    "faces": "task_forms",
+    "offers": "candidates",
+    "prospect": "response_status",
+    "prospects": "response_status",
+    "standing": "progress",
+    "task content": "task_kinds",
+    "unblinding": "model_self_identification",
+    # runs and the loop
+    "endings": "stop_reasons",
+    "keep alive": "heartbeat",
+    "loop policy": "LoopSettings",
+    "outlook": "queue_summary",
+    "scale answers": "calibration_data",
+    "siblings": "other_seeds",
+    "task choice": "AcquisitionScore",
+    "tend": "reap",
+    "unheard": "queues_without_worker",
+    "wakeups": "signal_handlers",
+    # rewards, preferences and PPO
+    "first head": "head_init",
+    "flat phases": "zero_variance_patience",
+    "format must": "required_pattern",
+    "frontier": "reward_kl_plot",
+    "generalised advantages": "gae",
+    "group normalised": "grpo_advantages",
+    "head start": "head_init",
+    "hear": "build_comparisons",
+    "heard": "ParsedComparisons",
+    "is trusted": "enabled",
+    "judge tries": "judge_retries",
+    "kl ceiling": "max_kl",
+    "leave one out": "rloo_advantages",
+    "length price": "length_penalty_coef",
+    "memory plan": "share_base_weights",
+    "opinions": "head_scores",
+    "penalised rewards": "kl_penalised_rewards",
+    "practice": "EncodedPrompts",
+    "rehearse": "smoke_test",
+    "seen prompts": "reward_train_overlap",
+    "told": "reused_logprobs",
+    "voices": "num_heads",
+    "watching": "evaluation",
+    "worth": "values, shaped_reward or selection_score",
+    # models and generation
+    "chances": "logprobs",
+    "drawing": "sampling",
+    "gated": "swiglu",
+    "hold still": "freeze",
+    "in full": "dequantise",
+    "masses": "exp_sums",
+    "rotate": "apply_rope",
+    "settled": "merge_adapters",
+    "sharpness": "inv_temperature",
+    "spoken": "assistant_positions",
+    "turned": "apply_rope",
+    "widen": "resize",
+    # training and files
+    "agreed": "broadcast",
+    "arrivals": "stream_batches",
+    "farewell": "stop_message",
+    "final rate": "min_lr_ratio",
+    "gathered": "all_gather",
+    "growing file": "resumable_writer",
+    "keep best": "load_best_at_end",
+    "likeness": "text_similarity",
+    "micro batch tokens": "max_tokens_per_forward",
+    "partial file": "partial_output",
+    "replicas": "ddp",
+    "sharding": "fsdp",
+    "surprise": "bits_per_byte",
+}
+# Words whose renaming isn't finished. The list only shrinks.
+STILL_IN_USE: set[str] = set()
+
+
+def words(name: str) -> str:
+    """`LoopPolicy` and `loop_policy` as " loop policy "."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
+    return f" {' '.join(part.lower() for part in parts)} "
+
+
+def identifiers(source: str) -> Iterator[str]:
+    """The names of functions, classes, arguments, variables and attributes in a module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+
+
+def found_in(folder: Path) -> dict[str, list[str]]:
+    """{word: ["file: name", ...]} of the replaced words that occur below a folder."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(folder.rglob("*.py")):
+        if "migrations" in path.parts:
+            continue
+        module = path.relative_to(folder).with_suffix("")
+        names = {*module.parts, *identifiers(path.read_text(encoding="utf-8"))}
+        for name in names:
+            for word in REPLACED:
+                if f" {word} " in words(name):
+                    found.setdefault(word, set()).add(f"{module}: {name}")
+    return {word: sorted(places) for word, places in found.items()}
+
+
+@pytest.fixture(scope="module")
+def in_use() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for package in PACKAGES:
+        for word, places in found_in(ROOT / package).items():
+            found.setdefault(word, []).extend(f"{package}/{place}" for place in places)
+    return found
+
+
+def test_no_replaced_word_is_in_a_name(in_use: dict[str, list[str]]) -> None:
+    unexpected = {f"{word}: say {REPLACED[word]}": places for word, places in in_use.items()}
+    allowed = {f"{word}: say {REPLACED[word]}" for word in STILL_IN_USE}
+    assert {message: places for message, places in unexpected.items() if message not in allowed} == {}
+
+
+def test_the_list_of_words_still_in_use_shrinks(in_use: dict[str, list[str]]) -> None:
+    assert set(in_use) >= STILL_IN_USE, f"take off the list: {sorted(STILL_IN_USE - set(in_use))}"
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("def was_told(): ...", "told"),
+        ("class LoopPolicy: ...", "loop policy"),
+        ("def f(*, first_head): ...", "first head"),
+        ("self.farewell = 1", "farewell"),
+        ("deeds = []", "deeds"),
+        ("try:\n    gathered: int = 1\nfinally: pass", "gathered"),
+    ],
+)
+def test_a_planted_name_is_found(tmp_path: Path, source: str, word: str) -> None:
+    (tmp_path / "planted.py").write_text(source)
+    assert list(found_in(tmp_path)) == [word]
+
+
+def test_a_planted_module_is_found(tmp_path: Path) -> None:
+    (tmp_path / "arrivals").mkdir()
+    (tmp_path / "arrivals" / "reader.py").write_text("untold = surprising = 1")
+    assert found_in(tmp_path) == {"arrivals": ["arrivals/reader: arrivals"]}
