@@ -134,7 +134,7 @@ class Guidelines(models.Model):
 
 
 class Rubric(models.Model):
-    """A version of the criteria and flags that responses are judged by besides their rank. A judgment names its version.
+    """A version of the criteria and flags that responses are judged by besides their rank. A judgment keeps its own.
 
     criteria: [{"name", "label", "min", "max", "help"?}], one rating a response each.
     flags:    [{"name", "label", "help"?}], yes or no per response.

@@ -95,7 +95,9 @@ HANDS: dict[str, tuple[type[Hand], dict[str, Any]]] = {
 def day(transactional_db: None, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> dict[str, Task]:
     """One exam item, and behind it a task of each kind, in this order."""
     monkeypatch.setattr(
-        live_responses, "_forecasts", [lambda *_: ResponseStatus(is_available=True, message="The model is answering.")]
+        live_responses,
+        "_status_sources",
+        [lambda *_: ResponseStatus(is_available=True, message="The model is answering.")],
     )
     known = make_comparison(cast.project, "Which comes first?", texts=("Hen.", "Egg."))
     Task.objects.filter(pk=known.pk).update(gold_tiers=[[key] for key in response_ids(known)])

@@ -130,7 +130,7 @@ class TestLiveAnswers:
         assert turns.ask(**action(assignment), after=0).request == turns.ask(**action(other), after=0).request
 
     def test_without_machines_are_said_not_to_come(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(live_responses, "_forecasts", [])
+        monkeypatch.setattr(live_responses, "_status_sources", [])
         response_status = live_responses.response_status(cast.project)
         assert not response_status.is_available
         assert "Write the answer yourself" in response_status.message

@@ -168,7 +168,7 @@ def test_ids_from_outside_are_neither_taken_nor_confirmed(cast: Cast, labeler: C
 def test_no_page_of_a_chat_holds_an_id(
     cast: Cast, labeler: Client, numbers: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_responses, "_forecasts", [lambda *_: ResponseStatus(is_available=True, message="")])
+    monkeypatch.setattr(live_responses, "_status_sources", [lambda *_: ResponseStatus(is_available=True, message="")])
     edit_project(project=cast.project, by=cast.manager, task_kinds=["chat"])
     Task.objects.create(project=cast.project, kind=Task.Kind.CHAT, prompt=make_prompt(cast.project))
     labeler.get("/p/kindness/work/")

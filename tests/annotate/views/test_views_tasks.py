@@ -199,7 +199,9 @@ class TestAChat:
 
     @pytest.fixture
     def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(live_responses, "_forecasts", [lambda *_: ResponseStatus(is_available=True, message="")])
+        monkeypatch.setattr(
+            live_responses, "_status_sources", [lambda *_: ResponseStatus(is_available=True, message="")]
+        )
 
     def test_without_a_model_is_written(self, cast: Cast, labeler: Client) -> None:
         assignment = self.start(cast)
@@ -241,7 +243,7 @@ class TestAChat:
         self, cast: Cast, labeler: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waiting = ResponseStatus(is_available=True, message="The model is answering.", progress=0.25)
-        monkeypatch.setattr(live_responses, "_forecasts", [lambda *_: waiting])
+        monkeypatch.setattr(live_responses, "_status_sources", [lambda *_: waiting])
         assignment = self.start(cast)
         self.action(labeler, assignment, 0, act="ask", text="")
         candidates = labeler.get(url(assignment, "candidates"), headers=HTMX).content.decode()
