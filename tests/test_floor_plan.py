@@ -1,6 +1,8 @@
 """The layout of the packages: few modules at the top, one meaning per module name, a contract that imports nothing."""
 
 import ast
+import json
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ PACKAGES = ("annotate", "rlhf", "models_core")
 MOST_MODULES = 8
 
 _LAYERS = "one subject, in Django's layers: models, forms, views and what they call"
+_SETTINGS = "a stage or folder, and the settings that it takes"
 SAME_SUBJECT = {
     "annotate": {
         **dict.fromkeys(["audit", "exam", "project", "review"], _LAYERS),
@@ -25,7 +28,10 @@ SAME_SUBJECT = {
     "rlhf": {
         **dict.fromkeys(["active_learning", "loop", "models", "reports", "runs"], _LAYERS),
     },
-    "models_core": {},
+    "models_core": {
+        **dict.fromkeys(["evaluate", "generation", "ppo", "preferences", "pretrain", "sft", "training"], _SETTINGS),
+        "base": "the base classes of a folder: of its settings, of its reward sources",
+    },
 }
 
 
@@ -43,6 +49,10 @@ def repeated_names(package: Path) -> dict[str, list[str]]:
         elif path.name != "__init__.py":
             places[path.stem].append(str(path.relative_to(package)))
     return {name: found for name, found in places.items() if len(found) > 1}
+
+
+# Imported when it is called, by those who have installed it.
+WITHIN_FUNCTIONS = {"processes.py": {"torch"}, "third_party.py": {"huggingface_hub", "regex", "torch", "transformers"}}
 
 
 def foreign_imports(folder: Path, own: str) -> Iterator[str]:
@@ -82,7 +92,27 @@ def test_a_second_meaning_is_found(tmp_path: Path) -> None:
 
 
 def test_the_contract_imports_nothing_but_the_standard_library() -> None:
-    assert list(foreign_imports(ROOT / "models_core" / "contract", "models_core.contract")) == []
+    found: dict[str, set[str]] = defaultdict(set)
+    for line in foreign_imports(ROOT / "models_core" / "contract", "models_core.contract"):
+        file, _colon, module = line.partition(": ")
+        found[file].add(module.partition(".")[0])
+    assert found == WITHIN_FUNCTIONS
+
+
+def test_the_contract_is_imported_without_any_other_package() -> None:
+    """A process of its own imports every module of it, and names what came with them."""
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules(ROOT / "models_core" / "contract")
+    ]
+    code = (
+        "import importlib, json, sys\n"
+        "before = set(sys.modules)\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "came = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(json.dumps(sorted(came - set(sys.stdlib_module_names))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *names], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["models_core"]
 
 
 def test_a_foreign_import_is_found(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Command(BaseCommand):
             catalogue.resolve(settings.HONE_BASE_MODEL, store=settings.HONE_DATA / SHARED)
         imported = settings.HONE_DATA / "prompts.jsonl"
         closed_loop.prompts.write(chosen.taking_part, imported)
-        project = create(prompts=imported, answers=None).project
+        project = create(prompts=imported, responses=None).project
         with demo_services.running():
             rounds = closed_loop.run(project=project, selection=chosen, recipe=recipe, say=self._say)
         self._say("")
