@@ -17,6 +17,7 @@ TABLES = {
     "annotate.Project": "annotate_project",
     "annotate.Prompt": "annotate_prompt",
     "annotate.Response": "annotate_response",
+    "annotate.ResponseRequest": "annotate_answerrequest",
     "annotate.Task": "annotate_task",
     "annotate.User": "annotate_user",
     "rlhf.Iteration": "rlhf_iteration",
@@ -29,7 +30,7 @@ import json, sys, django
 django.setup()
 from django.apps import apps
 from django.test import Client
-from annotate.models import User
+from annotate.models import ResponseRequest, Task, User
 from rlhf.models import LoopPolicy, TrainingRun
 counts = {name: apps.get_model(name).objects.count() for name in sys.argv[1:]}
 client = Client()
@@ -41,6 +42,8 @@ print(json.dumps({
     "pages": {path: client.get(f"/p/kindness/{path}").status_code for path in paths},
     "counts": counts,
     "runs": [[run.stage, run.status] for run in TrainingRun.objects.order_by("pk")],
+    "requested": list(ResponseRequest.objects.order_by("pk", "responses").values_list("pk", "responses")),
+    "instructions": list(Task.objects.order_by("pk").values_list("task_instructions", flat=True)),
     "loops": [[each.sampling, each.reward_config, each.ppo_config] for each in LoopPolicy.objects.order_by("pk")],
     "ppo": [[run.config, run.result["stopped_by"]] for run in TrainingRun.objects.filter(stage="ppo")],
 }))
@@ -54,6 +57,10 @@ def test_a_database_of_an_earlier_version_is_migrated_and_its_pages_open(tmp_pat
             name: earlier.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for name, table in TABLES.items()
         }
         runs = earlier.execute("SELECT stage, status FROM rlhf_trainingrun ORDER BY id").fetchall()
+        requested = earlier.execute(
+            "SELECT answerrequest_id, response_id FROM annotate_answerrequest_responses ORDER BY 1, 2"
+        ).fetchall()
+        instructions = [json.loads(text) for (text,) in earlier.execute("SELECT brief FROM annotate_task ORDER BY id")]
     earlier.close()
     env = os.environ | {"HONE_DATA": str(tmp_path), "DJANGO_SETTINGS_MODULE": "config.settings"}
     env.pop("DATABASE_URL", None)
@@ -71,6 +78,10 @@ def test_a_database_of_an_earlier_version_is_migrated_and_its_pages_open(tmp_pat
     assert found["counts"] == expected
     assert expected["annotate.Judgment"] == 6
     assert found["runs"] == [list(each) for each in runs]
+    assert found["requested"] == [list(each) for each in requested]
+    assert len(requested) == 4
+    assert found["instructions"] == instructions
+    assert {"instructions"} in [set(each) for each in instructions]
     assert found["loops"] == [
         [
             {"temperature": 0.7},

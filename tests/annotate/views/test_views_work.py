@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from annotate.labeling import queue
-from annotate.models import Assignment, Judgment, JudgmentReturn, JudgmentRevision, Report
+from annotate.models import Assignment, Judgment, JudgmentReturn, JudgmentRevision, Report, Rubric
 from annotate.people.projects import edit_project
 from tests.cast import Cast, key_of, keys_of, make_comparison
 
@@ -205,7 +205,7 @@ class TestRefusals:
         ("changes", "sentence"),
         [
             ({}, "Rank at least two answers"),
-            ({"rank-999999": "1"}, "doesn&#x27;t belong to this task"),
+            ({"rank-ANOTHERS": "1"}, "doesn&#x27;t belong to this task"),
             ({"rank-x": "1"}, "doesn&#x27;t belong to this task"),
             ({"client_id": "no-uuid"}, "The form came incomplete."),
             ({"seconds": "soon"}, "The form came incomplete."),
@@ -214,7 +214,11 @@ class TestRefusals:
     def test_show_the_form_again_with_the_sentence_and_all_that_was_entered(
         self, cast: Cast, labeler: Client, changes: dict[str, str], sentence: str
     ) -> None:
-        assignment = hold(cast)
+        assignment = hold(cast, count=3)
+        # A response of a colleague's page, by the key that this page has for it.
+        theirs = queue.claim_next(labeler=cast.second_labeler, project=cast.project)
+        key = key_of(theirs, theirs.presentation[0])
+        changes = {name.replace("ANOTHERS", key): value for name, value in changes.items()}
         fields = ranked(assignment, 3, "", "", "", comment="half-way <b>") | changes
         answer = labeler.post(url(assignment, "submit"), fields)
         page = answer.content.decode()
@@ -231,12 +235,14 @@ class TestRefusals:
             {"margin": "-1"},
             {"seconds": "nan"},
             {"comment": "a\0b"},
-            {"rubric": "999999"},
+            {"rubric": "ELSEWHERES"},
             {"rating-1-x": "1"},
             {"flag-1": "x"},
         ],
     )
     def test_of_what_no_page_sends_are_a_clear_400(self, cast: Cast, labeler: Client, changes: dict[str, str]) -> None:
+        elsewhere = Rubric.objects.create(project=cast.other_project, version=9, criteria=[], flags=[])
+        changes = {name: value.replace("ELSEWHERES", str(elsewhere.pk)) for name, value in changes.items()}
         assignment = hold(cast)
         answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4) | changes)
         assert answer.status_code == 400
