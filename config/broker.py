@@ -73,6 +73,23 @@ def is_answering(data: Path) -> bool:
             return False
 
 
+def is_reachable(url: str) -> bool:
+    """Whether the server at a broker's address answers: the embedded one's, or another's."""
+    from kombu import Connection  # settings import this module, and it is asked for by few
+
+    with Connection(
+        url,
+        connect_timeout=ANSWER_SECONDS,
+        transport_options={"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS},
+    ) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, timeout=ANSWER_SECONDS)
+            return bool(connection.default_channel.client.ping())
+        except Exception:
+            # Whatever a client of any broker raises: it can't be reached.
+            return False
+
+
 def prepare(data: Path) -> list[str]:
     """Write the server's configuration, clear what an earlier server left behind, and return the command to run.
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
+from config import sign_of_life
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 log = logging.getLogger(__name__)
@@ -45,8 +47,7 @@ def job_settings() -> dict[str, Any]:
         "task_default_queue": "default",
         "task_create_missing_queues": True,
         "timezone": "UTC",
-        # In memory: a start tends everything at once anyway, and shelve needs a dbm that not every Python has.
-        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_scheduler": "config.scheduler:Scheduler",
         "beat_schedule": {
             name: {"task": f"rlhf.{name}", "schedule": seconds, "options": {"expires": seconds, "queue": "default"}}
             for name, seconds in [("tend_runs", 15.0), ("tend_loops", 30.0), ("tend_queue", 60.0)]
@@ -59,7 +60,10 @@ app.add_defaults(job_settings)
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """The worker's main process says every few seconds that it is alive and which queues it listens to."""
+    """The worker's main process says every few seconds that it is alive and which queues it listens to.
+
+    It says so in the database to everybody, and by a file to the supervisor of its machine.
+    """
 
     # After the pool: a database connection must not be open when its children are forked.
     requires = {"celery.worker.components:Timer", "celery.worker.components:Pool"}
@@ -69,11 +73,14 @@ class Heartbeat(bootsteps.StartStopStep):
 
         self._beat(worker)
         self._entry = worker.timer.call_repeatedly(workers.BEAT_SECONDS, self._beat, (worker,))
+        sign_of_life.give()
+        self._sign = worker.timer.call_repeatedly(sign_of_life.TOUCH_SECONDS, sign_of_life.give)
 
     def stop(self, worker: Any) -> None:
         from rlhf.runs import workers
 
         self._entry.cancel()
+        self._sign.cancel()
         self._write(workers.leave, name=worker.hostname)
 
     def _beat(self, worker: Any) -> None:

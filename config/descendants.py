@@ -26,6 +26,14 @@ def descendants(process: int) -> list[int]:
     return found
 
 
+def group(process: int) -> int:
+    """The process group that one belongs to, which is the id of its first process; 0 where it has ended."""
+    try:
+        return os.getpgid(process)
+    except ProcessLookupError:
+        return 0
+
+
 def kill(processes: list[int]) -> None:
     for process in processes:
         try:

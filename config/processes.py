@@ -51,7 +51,8 @@ class Program:
     """Something to run. `is_ready` is asked until it answers yes before the next program starts.
 
     `is_answering` is asked all the time from then on, from a thread of its own; a program that is alive and doesn't
-    answer MISSES times in a row is killed with all its group and started again.
+    answer MISSES times in a row is killed and started again. With it goes all its group: at once, or where its children
+    notice and have work to put back, after `children_leave_seconds`.
 
     A program that `ends` has done its work when it is over and isn't started again. Without a `log` it writes where
     the supervisor does.
@@ -68,6 +69,7 @@ class Program:
     """What is said when a program that ends has ended well."""
     ends: bool = False
     is_broker: bool = False
+    children_leave_seconds: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -220,6 +222,8 @@ class Supervisor:
         self._watch_seconds = watch_seconds
         self._watches: dict[_Running, _Watch] = {}
         self._shorten_at = 0.0
+        self._leaving: list[tuple[int, float]] = []
+        """Groups whose first process was killed, with the time until which their others may stay."""
 
     def run(self, *, on_ready: Callable[[], None]) -> None:
         """Returns after a signal asked for the end and every process is gone. Raises NotStarted."""
@@ -275,6 +279,7 @@ class Supervisor:
             elif running.restart_at is not None and time.monotonic() >= running.restart_at:
                 running.start()
         self._restart_the_silent()
+        self._end_those_left()
         self._reap_orphans()
         if time.monotonic() >= self._shorten_at:
             self._shorten_at = time.monotonic() + SHORTEN_SECONDS
@@ -287,9 +292,23 @@ class Supervisor:
         for running, watch in self._watches.items():
             if running.is_alive() and (misses := watch.misses()) >= MISSES:
                 self._say(f"The {running.program.name} hasn't answered {misses} times in a row; it is ended.")
-                running.kill_group()
                 assert running.process is not None
+                if running.program.children_leave_seconds:
+                    until = time.monotonic() + running.program.children_leave_seconds
+                    self._leaving.append((running.process.pid, until))
+                    running.process.kill()
+                else:
+                    running.kill_group()
                 running.process.wait()
+
+    def _end_those_left(self) -> None:
+        """Kill what stays of a silent program's group when its time to leave is over: it is stopped or stuck, too."""
+        now = time.monotonic()
+        over = {group for group, until in self._leaving if now >= until}
+        if over:
+            self._leaving = [(group, until) for group, until in self._leaving if group not in over]
+            left = [process for process in descendants.descendants(os.getpid()) if descendants.group(process) in over]
+            descendants.kill(left)
 
     def _reap_orphans(self) -> None:
         """Adopted processes that have ended wait for us; our own are left for their Popen to ask about."""

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from django.conf import settings
 
-from config import broker
+from config import broker, sign_of_life
 from config.processes import Program
 from models_core.contract import catalogue
 
 DEFAULT_WORKER_PROCESSES = 2
+JOBS_LEAVE_SECONDS = 10.0
+"""A job whose worker was killed saves a checkpoint and is put back in 2.4 s of these."""
 
 
 def all_programs() -> list[Program]:
@@ -76,7 +78,15 @@ def _web() -> Program:
 
 def _scheduler() -> Program:
     command = [sys.executable, "-m", "celery", "-A", "config", "beat", "--loglevel", "WARNING", "--pidfile", ""]
-    return Program(name="scheduler", command=command, log=_log("scheduler"), environment=_environment())
+    sign = _sign_of("scheduler")
+    return Program(
+        name="scheduler",
+        command=command,
+        log=_log("scheduler"),
+        before_start=sign.prepare,
+        is_answering=sign.is_answering,
+        environment=_environment() | sign.environment,
+    )
 
 
 def _worker(queue: str, *, processes: int, name: str = "", environment: dict[str, str] | None = None) -> Program:
@@ -84,11 +94,15 @@ def _worker(queue: str, *, processes: int, name: str = "", environment: dict[str
     name = name or queue
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--queues", queue, "--hostname", f"{name}@%h"]
     command += ["--concurrency", str(processes), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    sign = _sign_of(f"worker-{name}")
     return Program(
         name=f"worker {name}",
         command=command,
         log=_log(f"worker-{name}"),
-        environment=_environment() | (environment or {}),
+        before_start=sign.prepare,
+        is_answering=sign.is_answering,
+        children_leave_seconds=JOBS_LEAVE_SECONDS,
+        environment=_environment() | sign.environment | (environment or {}),
     )
 
 
@@ -108,6 +122,11 @@ def _download(name: str) -> Program:
 
 def _models() -> Path:
     return Path(settings.HONE_DATA) / "models"
+
+
+def _sign_of(name: str) -> sign_of_life.Watched:
+    path = Path(settings.HONE_DATA) / "logs" / f"{name}.alive"
+    return sign_of_life.Watched(path, is_broker_answering=lambda: broker.is_reachable(settings.CELERY_BROKER_URL))
 
 
 def _log(name: str) -> Path:

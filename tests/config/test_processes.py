@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from config import processes, programs
+from config import processes, programs, sign_of_life
 from tests.conftest import ROOT, is_alive, wait_until
 
 # Each writes its process id, and "ended" when it is told to stop, to the file that all share.
@@ -83,7 +83,7 @@ class Supervised:
         return time.monotonic() - started
 
 
-def program(name: str, code: str, **options: bool) -> dict[str, object]:
+def program(name: str, code: str, **options: object) -> dict[str, object]:
     return {"name": name, "code": code.replace("NAME", name), **options}
 
 
@@ -217,6 +217,62 @@ def test_what_stops_answering_is_started_anew_with_its_children(start: Start) ->
     time.sleep(2)
     assert len(supervised.ids("web")) == 2  # the new one answers, and the old one's misses aren't held against it
     supervised.stop()
+
+
+WORKER = (
+    HEAD
+    + """
+import ctypes, pathlib
+# As a worker's pool: one child puts its work back when the worker is gone, the other one is stuck.
+def child(name, on_term):
+    if os.fork(): return
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    signal.signal(signal.SIGTERM, on_term)
+    note(f"{name} is {os.getpid()}")
+    while True: time.sleep(60)
+def put_back(*_):
+    time.sleep(0.5); note("job put back"); os._exit(0)
+child("job", put_back)
+child("stuck", signal.SIG_IGN)
+note(f"NAME is {os.getpid()}")
+while True:
+    pathlib.Path("beat").touch(); time.sleep(0.05)
+"""
+)
+
+
+def test_children_of_a_silent_worker_put_their_work_back(start: Start) -> None:
+    supervised = start(program("worker", WORKER, beat="beat", children_leave_seconds=3.0))
+    supervised.wait_for("worker", "job", "stuck")
+    first, job, stuck = (supervised.ids(name)[0] for name in ("worker", "job", "stuck"))
+    os.kill(first, signal.SIGSTOP)
+    wait_until(lambda: len(supervised.ids("worker")) == 2, what="another worker")
+    wait_until(lambda: not is_alive(stuck), what="the stuck child to be ended")
+    assert not is_alive(first)
+    assert not is_alive(job)
+    assert supervised.events().count("job put back") == 1
+    assert all(map(is_alive, [supervised.ids(name)[1] for name in ("worker", "job", "stuck")]))
+    supervised.stop()
+
+
+def test_a_sign_of_life_counts_for_a_while_and_silence_without_a_broker_does_not(tmp_path: Path) -> None:
+    broker = {"answers": True}
+    watched = sign_of_life.Watched(
+        tmp_path / "logs" / "worker.alive", is_broker_answering=lambda: broker["answers"], silence_seconds=60
+    )
+    watched.prepare()
+    assert not watched.is_answering()
+    watched.path.touch()
+    assert watched.is_answering()
+    os.utime(watched.path, (time.time() - 61, time.time() - 61))
+    assert not watched.is_answering()
+    broker["answers"] = False
+    assert watched.is_answering()
+    # It is back: a worker finds it again within half a minute.
+    broker["answers"] = True
+    assert watched.is_answering()
+    watched.prepare()
+    assert not watched.path.exists()
 
 
 def test_a_short_silence_is_forgiven(start: Start) -> None:

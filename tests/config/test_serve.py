@@ -18,7 +18,7 @@ import pytest
 
 from annotate.data import snapshots
 from annotate.labeling import queue
-from annotate.models import Demonstration, Snapshot
+from annotate.models import AuditEvent, Demonstration, Snapshot
 from config.descendants import descendants
 from rlhf.models import TrainingRun
 from rlhf.runs import workers
@@ -81,9 +81,9 @@ class Served:
         self.process.wait(20)
         return time.monotonic() - started
 
-    def train_without_end(self) -> TrainingRun:
+    def train_without_end(self, *settings: str) -> TrainingRun:
         """A run that is under way: steps are coming in from its process."""
-        queued = self.manage("train", "kindness", "sft", "--set", "epochs=1000", "--set", "save_every=1")
+        queued = self.manage("train", "kindness", "sft", "--set", "epochs=1000", "--set", "save_every=1", *settings)
         assert queued.returncode == 0, queued.stderr
         run = TrainingRun.objects.get(pk=json.loads(queued.stdout.splitlines()[-1])["run"])
         wait_until(lambda: self.is_training(run), seconds=60, what="the run to train")
@@ -171,17 +171,21 @@ def test_a_killed_supervisor_leaves_no_process(served: Served) -> None:
     served.stop(signal.SIGTERM)
 
 
-def test_a_dead_worker_is_started_again(served: Served) -> None:
-    # Its main process is the one whose parent is the supervisor.
-    def worker() -> int | None:
-        for process in descendants(served.process.pid):
-            try:
-                words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"cpu@%h" in words and f"PPid:\t{served.process.pid}\n" in Path(f"/proc/{process}/status").read_text():
+def main_process(served: Served, *words: bytes) -> int | None:
+    """The child of the supervisor with these words in its command."""
+    for process in descendants(served.process.pid):
+        try:
+            command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+            if set(words) <= set(command) and parent_of(process) == served.process.pid:
                 return process
-        return None
+        except OSError:
+            continue
+    return None
+
+
+def test_a_dead_worker_is_started_again(served: Served) -> None:
+    def worker() -> int | None:
+        return main_process(served, b"cpu@%h")
 
     before = worker()
     assert before is not None
@@ -192,6 +196,31 @@ def test_a_dead_worker_is_started_again(served: Served) -> None:
         r"^The worker cpu was ended by SIGKILL.*; starting it again in 0\.5 s\. Its log: .*\.log$", said, re.M
     )
     served.stop(signal.SIGTERM)
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_and_a_scheduler_that_are_stopped_are_replaced_and_the_training_is_kept(served: Served) -> None:
+    run = served.train_without_end("--set", "batch_size=1")  # for longer than they are watched
+    programs = {"worker cpu": (b"cpu@%h",), "scheduler": (b"beat",)}
+    stopped = {name: main_process(served, *words) for name, words in programs.items()}
+    assert None not in stopped.values()
+    training, attempt = run.process_group, run.attempt
+    for process in stopped.values():
+        os.kill(process, signal.SIGSTOP)
+
+    def are_replaced() -> bool:
+        return all(main_process(served, *words) not in (None, stopped[name]) for name, words in programs.items())
+
+    wait_until(are_replaced, seconds=200, what="another worker and scheduler")
+    for name in programs:
+        assert f"The {name} hasn't answered 4 times in a row; it is ended." in served.said.read_text()
+    # The job put its run back with a checkpoint, and the new worker goes on with it.
+    wait_until(lambda: served.is_training(run) and run.process_group != training, seconds=90, what="the run to go on")
+    assert not is_alive(training)
+    # It was handed back, not lost: that is no further attempt.
+    assert run.attempt == attempt
+    assert not AuditEvent.objects.filter(verb="run.lost").exists()
+    assert served.stop(signal.SIGTERM) < 6
 
 
 def test_web_processes_that_stop_answering_are_replaced(served: Served) -> None:
