@@ -25,6 +25,7 @@ from annotate.models import (
     Report,
     Snapshot,
     Task,
+    Upload,
     User,
 )
 from annotate.people.permissions import REFUSALS, Capability, ProjectRequest
@@ -140,6 +141,14 @@ register(
         capability=Capability.MANAGE,
         among=lambda project: Prompt.objects.filter(project=project).select_related("project"),
         missing=gettext_lazy("There is no such prompt in this project."),
+    ),
+)
+register(
+    Upload,
+    Rule(
+        capability=Capability.MANAGE,
+        among=lambda project: Upload.objects.filter(project=project),
+        missing=gettext_lazy("There is no such file in this project."),
     ),
 )
 register(

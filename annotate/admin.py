@@ -240,6 +240,24 @@ class DataImportAdmin(ReadOnlyAdmin):
     list_select_related = ("project", "created_by")
 
 
+@admin.register(models.Upload)
+class UploadAdmin(ReadOnlyAdmin):
+    list_display = (
+        "id",
+        "project",
+        "file_name",
+        "state",
+        "bytes",
+        "attempts",
+        "created_by",
+        "created_at",
+        "finished_at",
+    )
+    search_fields = ("project__name", "file_name", "error")
+    list_filter = ("state",)
+    list_select_related = ("project", "created_by")
+
+
 @admin.register(models.AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "actor", "verb", "subject_type", "subject_id", "project")

@@ -5,5 +5,8 @@ from django.dispatch import Signal
 # snapshot_id: a snapshot waits to be built.
 snapshot_requested = Signal()
 
+# upload_id: a kept file waits to be imported.
+upload_kept = Signal()
+
 # request_ids: primary keys of the ResponseRequest rows to fulfil.
 responses_requested = Signal()

@@ -7,7 +7,10 @@ from pathlib import Path
 
 UMASK = 0o077
 """Of every process that reads the settings, and of the programs it starts."""
-OURS = ("hone.sqlite3*", "secret_key", "serve.lock", "broker", "logs", "models", "runs", "snapshots", "static", "demo")
+OURS = (
+    *("hone.sqlite3*", "secret_key", "serve.lock", "broker", "logs", "models", "runs", "snapshots", "static"),
+    *("uploads", "demo"),
+)
 """What Hone keeps in the data folder; whatever else stands there is somebody's own affair."""
 
 

@@ -30,4 +30,5 @@ class RlhfConfig(AppConfig):
         annotate_notices.register(notices.of_gates)
         live_responses.set_status_source(live_status.of_live_answers)
         signals.snapshot_requested.connect(signal_handlers.build_snapshot)
+        signals.upload_kept.connect(signal_handlers.import_upload)
         signals.responses_requested.connect(signal_handlers.fulfil_requests)

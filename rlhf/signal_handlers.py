@@ -11,6 +11,10 @@ def build_snapshot(*, snapshot_id: int, **kwargs: Any) -> None:
     runs.send("rlhf.build_snapshot", snapshot_id)
 
 
+def import_upload(*, upload_id: int, **kwargs: Any) -> None:
+    runs.send("rlhf.import_upload", upload_id)
+
+
 def fulfil_requests(*, request_ids: list[int], **kwargs: Any) -> None:
     """Who waits in a chat gets a run at once, with a place in its queue; the rest is a worker's affair."""
     requests = ResponseRequest.objects.filter(pk__in=request_ids)

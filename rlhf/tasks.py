@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from annotate.data import import_stages, snapshots
+from annotate.data import import_stages, snapshots, uploads
 from annotate.labeling import queue
 from annotate.models import ResponseRequest
 from rlhf.loop import active_learning, loop, sampling
@@ -37,6 +37,12 @@ def build_snapshot(snapshot_id: int) -> None:
         loop.advance(iteration_id)
 
 
+@shared_task(name="rlhf.import_upload")
+def import_upload(upload_id: int) -> None:
+    """Import a file that was uploaded."""
+    uploads.run(upload_id)
+
+
 @shared_task(name="rlhf.fulfil_requests")
 def fulfil_requests(request_ids: list[int]) -> None:
     """Let the active policy answer what people's side asked for."""
@@ -67,3 +73,6 @@ def tend_queue() -> None:
     sampling.fulfil(ResponseRequest.objects.filter(state=ResponseRequest.State.OPEN).values_list("pk", flat=True))
     for snapshot_id in list(snapshots.abandoned(now=timezone.now()).values_list("pk", flat=True)):
         build_snapshot(snapshot_id)
+    uploads.remove_forgotten(now=timezone.now())
+    for upload_id in uploads.abandoned(now=timezone.now()).values_list("pk", flat=True):
+        runs.send("rlhf.import_upload", upload_id)

@@ -35,6 +35,7 @@ from annotate.models import (
     Response,
     Task,
     TaskResponse,
+    Upload,
     User,
 )
 from annotate.models.data_import import writing
@@ -44,6 +45,10 @@ LEASE = timedelta(seconds=60)
 """An import that has written nothing for so long is taken for dead."""
 WAIT_SECONDS = 0.5
 BATCH = 500
+
+
+class ImportUnderWay(Refused):
+    """Another import into the project is at work."""
 
 
 class ImportLost(Refused):
@@ -80,18 +85,17 @@ class Stage:
             raise ImportLost(self.data_import)
 
 
-def begin(*, project: Project, by: User | None, file_name: str, wait: bool) -> DataImport:
+def begin(*, project: Project, by: User | None, file_name: str, wait: bool, upload: Upload | None = None) -> DataImport:
     """A new import, when no other one into the project is under way; the dead one's rows are removed first.
 
-    Without `wait` raises Refused (409) while another one is at work.
+    Without `wait` raises ImportUnderWay while another one is at work.
     """
-    while (made := _made(project=project, created_by=by, file_name=file_name)) is None:
+    while (made := _made(project=project, created_by=by, file_name=file_name, upload=upload)) is None:
         reap(project=project)
         if DataImport.objects.filter(project=project, state__in=DataImport.UNDER_WAY).exists():
             if not wait:
-                raise Refused(
-                    _("Another file is being imported into this project. Nothing was imported; try again in a minute."),
-                    status=409,
+                raise ImportUnderWay(
+                    _("Another file is being imported into this project. Nothing was imported; try again in a minute.")
                 )
             time.sleep(WAIT_SECONDS)
     return made
@@ -130,8 +134,11 @@ def reap(*, project: Project | None = None, now: datetime | None = None) -> int:
     )
 
 
-def finish(data_import: DataImport, *, token: uuid.UUID | None) -> bool:
-    """Write what a seen import says of prompts that were there before. False where somebody else does, or has."""
+def finish(data_import: DataImport, *, token: uuid.UUID | None, keep_alive: Callable[[], None] = lambda: None) -> bool:
+    """Write what a seen import says of prompts that were there before. False where somebody else does, or has.
+
+    `keep_alive` is called before each transaction.
+    """
     ours = uuid.uuid4()
     held = DataImport.objects.filter(pk=data_import.pk, state=State.APPLYING)
     if held.filter(token=token).update(token=ours, lease_until=timezone.now() + LEASE) != 1:
@@ -140,6 +147,7 @@ def finish(data_import: DataImport, *, token: uuid.UUID | None) -> bool:
     changes = PromptChange.objects.filter(data_import=data_import.pk)
     pace = Pace(largest=BATCH)
     while found := list(changes.order_by("pk")[: pace.size]):
+        keep_alive()
         for batch in pace.batches(found):
             with pace.transaction():
                 if held.update(lease_until=timezone.now() + LEASE) != 1:

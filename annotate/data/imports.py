@@ -13,10 +13,10 @@ What of a row has no place is named in the report by its key, with the number of
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -30,7 +30,7 @@ from annotate.errors import Refused
 from annotate.formats import IMPORTERS, detect, rows_of
 from annotate.formats.files import BadFile
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut
-from annotate.models import Project, User
+from annotate.models import DataImport, Project, Upload, User
 from annotate.people import audit
 from annotate.people.permissions import Capability, ensure
 
@@ -48,6 +48,12 @@ MADE = (
     gettext_noop("judgments"),
 )
 NotKept = Counter[tuple[str, str]]
+Progress = Callable[[int, float], None]
+"""(rows checked, share of them written)"""
+
+
+def nobody_asks(rows: int, done: float) -> None:
+    """How far an import is, where nobody waits for the answer."""
 
 
 @dataclass(kw_only=True)
@@ -102,6 +108,12 @@ class ImportReport:
         plain = {name: value for name, value in vars(self).items() if name != "not_kept"}
         return plain | {"not_kept": [[key, reason, rows] for (key, reason), rows in self.not_kept.most_common()]}
 
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        """What as_json gave."""
+        not_kept = Counter({(key, reason): rows for key, reason, rows in plain["not_kept"]})
+        return cls(**plain | {"not_kept": not_kept, "errors": tuple(plain["errors"])})
+
     def _keys_not_kept(self) -> list[str]:
         """Each key with its rows and the reason, those of most rows first."""
         named = []
@@ -123,12 +135,16 @@ def import_file(
     limit: int | None = None,
     name: str = "",
     wait: bool = True,
+    upload: Upload | None = None,
+    progress: Progress = nobody_asks,
 ) -> ImportReport:
     """Import a file; `by` None means that a command of the operator does it.
 
     language: take only rows in it (en takes en-GB too) and rows that don't say theirs. limit: take the first so many.
     name: the file's name for people, where `path` is an upload's temporary file.
     wait: for another import into the project to end; else it is refused (409) while one is under way.
+    upload: what the file was kept as. progress: called for each row that is checked and each batch that is written,
+    outside of transactions, with the rows checked and the share of them that is written; it may raise to end it all.
     Raises NotYours, and Refused (400) for a file that can't be read at all.
     """
     if by is not None:
@@ -140,9 +156,10 @@ def import_file(
         raise Refused(_("Hone reads the formats auto, %(formats)s.") % {"formats": ", ".join(IMPORTERS)}, status=400)
     try:
         report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
-        _check(path, report, name=name)
+        _check(path, report, name=name, progress=progress)
         if not report.errors:
-            _write(path, report, project=project, by=by, language=language, limit=limit, name=name, wait=wait)
+            data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait, upload=upload)
+            _write(path, report, data_import, language=language, limit=limit, name=name, progress=progress)
     except IntegrityError:
         # Something that a row refers to was taken away by somebody, or made, at the same moment.
         raise Refused(
@@ -155,11 +172,12 @@ def import_file(
     return report
 
 
-def _check(path: Path, report: ImportReport, *, name: str) -> None:
+def _check(path: Path, report: ImportReport, *, name: str, progress: Progress) -> None:
     """Read every row without writing any; fills `read` and the errors."""
     errors: list[str] = []
     for place, row in rows_of(path, report.format, name=name):
         report.read += 1
+        progress(report.read, 0.0)
         if report.read > MOST_ROWS:
             raise BadFile(
                 _("%(file)s has more than %(most_rows)s rows; split it.")
@@ -181,18 +199,19 @@ def _check(path: Path, report: ImportReport, *, name: str) -> None:
 def _write(
     path: Path,
     report: ImportReport,
+    data_import: DataImport,
     *,
-    project: Project,
-    by: User | None,
     language: str,
     limit: int | None,
     name: str,
-    wait: bool,
+    progress: Progress,
 ) -> None:
-    left_out: Counter[str] = Counter()
+    project, left_out, seen = data_import.project, Counter[str](), 0
 
     def sound() -> Iterator[ImportedRow | LeftOut]:
+        nonlocal seen
         for place, row in rows_of(path, report.format, name=name):
+            seen += 1
             if isinstance(row, BadRow):
                 raise BadFile(
                     _("%(file)s changed while it was read (%(place)s).") % {"file": path.name, "place": place}
@@ -213,11 +232,11 @@ def _write(
                 report.not_kept.update(row.not_kept)
                 yield row
 
-    data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait)
     with import_stages.staged(data_import) as stage:
         store = RowStore(project=project, file_name=name)
         pace = Pace(largest=BATCH)
         for batch in pace.batches(wanted()):
+            progress(report.read, min(seen / report.read, 0.999))
             with pace.transaction():
                 stage.renew(rows=len(batch))
                 store.add(batch)
@@ -228,7 +247,7 @@ def _write(
             stage.show(report=report.as_json())
             audit.record(
                 verb="data.imported",
-                actor=by,
+                actor=data_import.created_by,
                 subject=project,
                 project=project,
                 file=name[:200],
@@ -238,7 +257,7 @@ def _write(
             )
             if store.created["tasks"]:
                 Project.objects.filter(pk=project.pk).update(queue_epoch=F("queue_epoch") + 1)
-    import_stages.finish(data_import, token=stage.token)
+    import_stages.finish(data_import, token=stage.token, keep_alive=lambda: progress(report.read, 1.0))
 
 
 def _primary(language: str) -> str:

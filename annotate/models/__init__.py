@@ -12,6 +12,7 @@ from annotate.models.response import Author, Response, ResponseRequest
 from annotate.models.review import JudgmentAcceptance, JudgmentReturn, Report
 from annotate.models.snapshot import Snapshot
 from annotate.models.task import QueueCursor, Task, TaskResponse
+from annotate.models.upload import Upload
 from annotate.models.user import User
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "Snapshot",
     "Task",
     "TaskResponse",
+    "Upload",
     "User",
 ]

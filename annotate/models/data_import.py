@@ -60,6 +60,9 @@ class DataImport(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     file_name = models.CharField(max_length=200)
+    upload = models.ForeignKey(
+        "annotate.Upload", null=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
     state = models.CharField(max_length=8, choices=State.choices, default=State.WRITING)
     token = models.UUIDField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)

@@ -1,8 +1,10 @@
 """The prompts of a project, and files that bring more."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,24 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access
+from annotate.data import uploads
 from annotate.data.imports import ImportReport
 from annotate.data.imports import import_file as import_into
 from annotate.errors import Refused
 from annotate.forms.data_files import ImportForm
 from annotate.labeling.sensitive_content import marking
-from annotate.models import Prompt, Task
+from annotate.models import Prompt, Task, Upload
 from annotate.people.permissions import Capability, ProjectRequest, requires
 
 PAGE = 50
+SHOWN = 5
+SHOWN_FOR = timedelta(days=7)
+"""Results of files that were imported in the background."""
 
 
 @require_safe
@@ -41,6 +48,8 @@ def import_file(request: ProjectRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, form=form, status=400)
     upload = form.cleaned_data["file"]
+    if not uploads.is_small(upload):
+        return _keep(request, form)
     try:
         with _on_disk(upload) as path:
             report = import_into(
@@ -60,6 +69,42 @@ def import_file(request: ProjectRequest) -> HttpResponse:
         return _page(request, form=form, status=400, report=report, file_name=upload.name)
     messages.success(request, f"{upload.name}: {report.summary}")
     return redirect("annotate:prompts", request.project.slug)
+
+
+def _keep(request: ProjectRequest, form: ImportForm) -> HttpResponse:
+    """A large file is imported by a job: no request waits for it."""
+    options = {name: form.cleaned_data[name] for name in ("format", "language", "limit")}
+    try:
+        uploads.keep(project=request.project, by=request.user, file=form.cleaned_data["file"], options=options)
+    except Refused as refusal:
+        form.add_error("file", str(refusal))
+        return _page(request, form=form, status=refusal.status)
+    messages.success(request, _("The file is here and is imported in the background. You may leave this page."))
+    return redirect("annotate:prompts", request.project.slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.MANAGE)
+def imports(request: ProjectRequest) -> HttpResponse:
+    """How far the large files are; or give one up."""
+    if request.method == "POST":
+        number = request.POST.get("cancel", "")
+        upload = access.load(request, Upload, pk=int(number) if re.fullmatch(r"[0-9]{1,15}", number) else 0)
+        uploads.cancel(upload)
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect("annotate:prompts", request.project.slug)
+    return render(request, "annotate/prompts.html#imports", {"project": request.project, **_uploads(request)})
+
+
+def _uploads(request: ProjectRequest) -> dict[str, Any]:
+    """The files that are under way, and the last ones that were dealt with."""
+    shown = request.project.uploads.select_related("created_by").filter(
+        Q(state__in=Upload.UNFINISHED) | Q(finished_at__gt=timezone.now() - SHOWN_FOR)
+    )[:SHOWN]
+    return {
+        "uploads": [(upload, uploads.report_of(upload)) for upload in shown],
+        "unfinished": any(upload.state in Upload.UNFINISHED for upload in shown),
+    }
 
 
 @require_POST
@@ -110,5 +155,6 @@ def _page(
         "split": split,
         "splits": Prompt.Split.choices,
         "may_manage": Capability.MANAGE in request.capabilities,
+        **(_uploads(request) if Capability.MANAGE in request.capabilities else {}),
     }
     return render(request, "annotate/prompts.html", context, status=status)

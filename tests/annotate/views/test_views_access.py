@@ -42,6 +42,7 @@ MAY = {
     "resolve_report": {"manager", "reviewer"},
     "prompts": {"manager", "researcher", "reviewer"},
     "import": {"manager"},
+    "imports": {"manager"},
     "exports": {"manager", "researcher"},
     "download": {"manager", "researcher"},
     "settings": {"manager"},

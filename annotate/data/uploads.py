@@ -1,0 +1,242 @@
+"""Large files on their way into a project: kept when they are uploaded, imported by a job, and cancelled on request.
+
+A file lies in HONE_DATA/uploads/ under a name of its own until it is dealt with. The job holds a lease, which it renews
+about once a second; when it dies, another one begins anew, since an import that didn't finish leaves no row.
+"""
+
+import logging
+import os
+import secrets
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.db import DatabaseError, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from annotate import signals
+from annotate.data import import_stages
+from annotate.data.imports import ImportReport, import_file
+from annotate.errors import Refused
+from annotate.models import DataImport, Project, Upload, User
+from annotate.people.permissions import Capability, ensure
+
+log = logging.getLogger(__name__)
+
+State = Upload.State
+FOLDER = "uploads"
+LEASE = timedelta(seconds=60)
+REPORT_SECONDS = 1.0
+MOST_ATTEMPTS = 3
+FORGOTTEN = timedelta(hours=1)
+"""After which a file that no upload names is taken away: its request ended before the upload was written down."""
+IN_REQUEST_BYTES = 2 * 2**20
+COMPRESSED_BYTES = 64 * 2**10
+COMPRESSED = (b"\x1f\x8b", b"PAR1")
+"""How gzip and Parquet files begin, of which a small one may hold a great deal."""
+
+
+def is_small(file: UploadedFile) -> bool:
+    """Whether a file takes so little time that it is imported while its request waits."""
+    file.seek(0)
+    head = file.read(4)
+    file.seek(0)
+    return (file.size or 0) <= (COMPRESSED_BYTES if head.startswith(COMPRESSED) else IN_REQUEST_BYTES)
+
+
+def keep(*, project: Project, by: User, file: UploadedFile, options: dict[str, Any]) -> Upload:
+    """Keep an uploaded file and ask for its import. options: format, language and limit, as import_file takes them.
+
+    Raises NotYours, and Refused (507) where there is no room for it.
+    """
+    ensure(by, Capability.MANAGE, project)
+    name = (file.name or "file").encode("utf-8", "replace").decode()[:200]
+    relative = f"{FOLDER}/{secrets.token_hex(16)}{Path(name).suffix[:20]}"
+    path = Path(settings.HONE_DATA) / relative
+    try:
+        _write(file, path)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise Refused(
+            _("The file can’t be kept: %(reason)s. Nothing was imported.") % {"reason": error.strerror or error},
+            status=507,
+        ) from None
+    with transaction.atomic():
+        upload = Upload.objects.create(
+            project=project,
+            created_by=by,
+            file_name=name,
+            path=relative,
+            bytes=file.size or 0,
+            options=options,
+            said_in=translation.get_language() or "en",
+        )
+        transaction.on_commit(lambda: _ask_for(upload.pk))
+    return upload
+
+
+def cancel(upload: Upload) -> None:
+    """Nothing of it is imported, unless its rows are seen already: then it is finished."""
+    waiting = Upload.objects.filter(pk=upload.pk, state=State.WAITING)
+    if waiting.update(state=State.CANCELLED, cancel_requested=True, finished_at=timezone.now()):
+        _path(upload).unlink(missing_ok=True)
+    else:
+        Upload.objects.filter(pk=upload.pk, state=State.WORKING).update(cancel_requested=True)
+
+
+def run(upload_id: int) -> None:
+    """Import a kept file, unless another job is at work on it or it is dealt with."""
+    job = _Job.claimed(upload_id)
+    if job is None:
+        return
+    with translation.override(job.upload.said_in):
+        if not job.run():
+            return
+    waiting = Upload.objects.filter(project=job.upload.project_id, state=State.WAITING).exclude(pk=upload_id)
+    if (following := waiting.order_by("pk").values_list("pk", flat=True).first()) is not None:
+        _ask_for(following)
+
+
+def abandoned(*, now: datetime) -> QuerySet[Upload]:
+    """Uploads that wait, or whose job died."""
+    return Upload.objects.filter(_is_free(now)).order_by("pk")
+
+
+def remove_forgotten(*, now: datetime) -> int:
+    """Take away files that no unfinished upload names; returns how many there were."""
+    named = set(Upload.objects.filter(state__in=Upload.UNFINISHED).values_list("path", flat=True))
+    oldest = (now - FORGOTTEN).timestamp()
+    removed = 0
+    for path in (Path(settings.HONE_DATA) / FOLDER).glob("*"):
+        if f"{FOLDER}/{path.name}" not in named and path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+class _Ended(Exception):
+    """The job has to stop: it was cancelled, or taken for dead."""
+
+
+@dataclass(kw_only=True)
+class _Job:
+    """One attempt to import an upload."""
+
+    upload: Upload
+    token: uuid.UUID
+    reported: float = field(default=0.0)
+
+    @classmethod
+    def claimed(cls, upload_id: int) -> "_Job | None":
+        token, now = uuid.uuid4(), timezone.now()
+        free = Upload.objects.filter(_is_free(now), pk=upload_id)
+        values = {"state": State.WORKING, "token": token, "lease_until": now + LEASE, "progress": 0.0}
+        if free.update(**values, rows_checked=0, attempts=F("attempts") + 1) != 1:
+            return None
+        return cls(upload=Upload.objects.select_related("project", "created_by").get(pk=upload_id), token=token)
+
+    def run(self) -> bool:
+        """Whether it is dealt with; it isn't while another import into the project is under way."""
+        shown = DataImport.objects.filter(
+            upload=self.upload, state__in=[DataImport.State.APPLYING, DataImport.State.DONE]
+        )
+        try:
+            if (data_import := shown.first()) is not None:
+                # An earlier job died after the rows were seen.
+                self._end(state=State.DONE, report=data_import.report)
+            elif self.upload.attempts > MOST_ATTEMPTS:
+                self._refuse(
+                    _(
+                        "The import was begun %(times)d times, and each time its process ended. Nothing was imported; "
+                        "split the file, or have it imported by import_data."
+                    )
+                    % {"times": MOST_ATTEMPTS}
+                )
+            else:
+                self._import()
+        except import_stages.ImportUnderWay:
+            self._change(state=State.WAITING, token=None, lease_until=None, attempts=F("attempts") - 1)
+            return False
+        except Refused as reason:
+            self._refuse(str(reason))
+        except _Ended:
+            self._end(state=State.CANCELLED)
+        except DatabaseError:
+            log.exception("Upload %s waits for the database; another job begins when its lease is over", self.upload.pk)
+            return False
+        except Exception:
+            log.exception("Upload %s could not be imported", self.upload.pk)
+            self._refuse(_("Hone failed to read this file. Nothing was imported; the log of the worker says why."))
+        return True
+
+    def _import(self) -> None:
+        if not _path(self.upload).exists():
+            raise Refused(_("The uploaded file isn’t there any more. Nothing was imported; upload it again."))
+        report = import_file(
+            project=self.upload.project,
+            path=_path(self.upload),
+            by=self.upload.created_by,
+            name=self.upload.file_name,
+            wait=False,
+            upload=self.upload,
+            progress=self._report,
+            **self.upload.options,
+        )
+        self._end(state=State.REFUSED if report.errors else State.DONE, report=report.as_json())
+
+    def _report(self, rows: int, done: float) -> None:
+        """Say about once a second that the job is alive, and how far. Raises _Ended."""
+        if time.monotonic() - self.reported < REPORT_SECONDS:
+            return
+        self.reported = time.monotonic()
+        values = {"rows_checked": rows, "progress": done, "lease_until": timezone.now() + LEASE}
+        # Once its rows are seen, it can only be finished.
+        held = self._held() if done >= 1.0 else self._held().filter(cancel_requested=False)
+        if not held.update(**values):
+            raise _Ended
+
+    def _refuse(self, sentence: str) -> None:
+        self._end(state=State.REFUSED, error=sentence)
+
+    def _end(self, **values: Any) -> None:
+        if self._change(**values, token=None, lease_until=None, finished_at=timezone.now()):
+            _path(self.upload).unlink(missing_ok=True)
+
+    def _change(self, **values: Any) -> bool:
+        return self._held().update(**values) == 1
+
+    def _held(self) -> QuerySet[Upload]:
+        return Upload.objects.filter(pk=self.upload.pk, state=State.WORKING, token=self.token)
+
+
+def report_of(upload: Upload) -> ImportReport | None:
+    return ImportReport.from_json(upload.report) if upload.report else None
+
+
+def _is_free(now: datetime) -> Q:
+    return Q(state=State.WAITING) | Q(state=State.WORKING, lease_until__lt=now)
+
+
+def _ask_for(upload_id: int) -> None:
+    signals.upload_kept.send_robust(sender=Upload, upload_id=upload_id)
+
+
+def _path(upload: Upload) -> Path:
+    return Path(settings.HONE_DATA) / upload.path
+
+
+def _write(file: UploadedFile, path: Path) -> None:
+    """On the disk and not only in its cache: a person who saw that it was taken needn't upload it again."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("xb") as kept:
+        for chunk in file.chunks():
+            kept.write(chunk)
+        kept.flush()
+        os.fsync(kept.fileno())

@@ -1,0 +1,57 @@
+"""Files that were uploaded for a project and are too large to be imported within the request."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from annotate.models.project import Project
+
+
+class Upload(models.Model):
+    """A file kept below the data folder until a job has imported it.
+
+    waiting -> working -> done | refused | cancelled      a job that died leaves it to another one, MOST_ATTEMPTS times
+
+    `token` and `lease_until` are of the job at work: every write carries the token.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        WORKING = "working", _("Being imported")
+        DONE = "done", _("Imported")
+        REFUSED = "refused", _("Not imported")
+        CANCELLED = "cancelled", _("Cancelled")
+
+    UNFINISHED = (State.WAITING, State.WORKING)
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="uploads")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    file_name = models.CharField(max_length=200)
+    path = models.CharField(max_length=200, help_text="Below the data folder; the file goes when it is dealt with.")
+    bytes = models.PositiveBigIntegerField()
+    options = models.JSONField(default=dict, help_text="As the form had them: {format, language, limit}")
+    said_in = models.CharField(max_length=10, default="en", help_text="The language of whoever uploaded it.")
+    state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
+    cancel_requested = models.BooleanField(default=False)
+    rows_checked = models.PositiveIntegerField(default=0)
+    progress = models.FloatField(default=0.0, help_text="Of the writing, which begins once every row is checked.")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    token = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    report = models.JSONField(default=dict, help_text="What became of the file: the fields of imports.ImportReport.")
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="upload_project"),
+            models.Index(fields=["id"], condition=Q(state__in=["waiting", "working"]), name="upload_unfinished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"upload {self.pk} of {self.file_name}"
