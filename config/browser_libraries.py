@@ -16,6 +16,9 @@ STATIC = Path(__file__).resolve().parent.parent / "static"
 VENDOR = STATIC / "vendor"
 PINNED = ("package.json", "package-lock.json", ".npmrc")
 FILES = {
+    "diff/libesm/diff/array.js": "diff/array.js",
+    "diff/libesm/diff/base.js": "diff/base.js",
+    "diff/LICENSE": "diff/LICENSE",
     "katex/dist/katex.min.js": "katex/katex.min.js",
     "katex/dist/katex.min.css": "katex/katex.min.css",
     "katex/LICENSE": "katex/LICENSE",

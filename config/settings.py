@@ -217,7 +217,7 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [(name, BASE_DIR / "static" / name) for name in ("hone", "vendor")]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "config.static_files.ModuleStaticFilesStorage"},
 }
 
 # --- log ------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect
 
 from annotate import access
 from annotate.errors import Refused
@@ -91,9 +92,7 @@ def answer(request: ProjectRequest, answer_id: int) -> HttpResponse:
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect(page)
     if following is None:
-        done = HttpResponse(status=204)
-        done["X-Hone-Go"] = page
-        return done
+        return HttpResponseClientRedirect(page)
     response = responses.show(
         request, part="receipt_and_task", form=ExamBoard(following), back="exam", note=_("Saved.")
     )

@@ -1,164 +1,156 @@
 // Curves of a run: one small chart a metric, drawn by uPlot in the page's own colours. While the run goes on htmx swaps the
 // live part of the page every two seconds; each swap is the moment to ask for new numbers.
-(() => {
-  "use strict";
 
-  const section = document.querySelector("[data-metrics]");
-  if (!section || !window.uPlot) return;
+import { request } from "./fragments.js";
 
-  const charts = new Map();
-  const HEIGHT = 176;
-  let asking = false;
+const section = document.querySelector("[data-metrics]");
+const charts = new Map();
+const HEIGHT = 176;
+let asking = false;
 
-  const colour = (name) => {
-    // Custom properties hold light-dark(...): only a computed property has the colour that applies.
-    const probe = document.createElement("span");
-    probe.hidden = true;
-    probe.style.color = `var(${name})`;
-    section.append(probe);
-    const found = getComputedStyle(probe).color;
-    probe.remove();
-    return found;
+const colour = (name) => {
+  // Custom properties hold light-dark(...): only a computed property has the colour that applies.
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  probe.style.color = `var(${name})`;
+  section.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+};
+
+const shown = (value) =>
+  value == null ? "" : Math.abs(value) >= 1e-3 || value === 0 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+
+const describe = (data, at) => interpolate(gettext("step %(n)s: %(value)s"), { n: data[0][at], value: shown(data[1][at]) }, true);
+
+const latest = (data) => describe(data, data[0].length - 1);
+
+const options = (name, width, output) => {
+  const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px sans-serif" };
+  return {
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    padding: [8, 10, 0, 0],
+    cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
+    scales: { x: { time: false } },
+    axes: [{ ...axis, size: 26, values: (_, steps) => steps.map((step) => (Number.isInteger(step) ? step : "")) },
+           { ...axis, size: 54, values: (_, values) => values.map(shown) }],
+    series: [{}, { stroke: colour("--accent"), width: 2, points: { show: false, fill: colour("--accent") } }],
+    hooks: {
+      setCursor: [(chart) => {
+        output.textContent = describe(chart.data, chart.cursor.idx ?? chart.data[0].length - 1);
+      }],
+    },
   };
+};
 
-  const shown = (value) =>
-    value == null ? "" : Math.abs(value) >= 1e-3 || value === 0 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+const draw = (name, words, data) => {
+  const known = charts.get(name);
+  if (known) {
+    known.chart.setData(data);
+    known.output.textContent = latest(data);
+    return;
+  }
+  const figure = document.createElement("figure");
+  const caption = document.createElement("figcaption");
+  const output = document.createElement("output");
+  const plot = document.createElement("div");
+  caption.append(words, output);
+  plot.className = "plot";
+  figure.append(caption, plot);
+  section.append(figure);
+  section.hidden = false;
+  const settings = options(name, Math.max(plot.clientWidth, 200), output);
+  settings.series[1].points.show = data[0].length < 3;
+  charts.set(name, { chart: new uPlot(settings, data, plot), plot, output, data, words });
+  output.textContent = latest(data);
+};
 
-  const told = (data, at) => interpolate(gettext("step %(n)s: %(value)s"), { n: data[0][at], value: shown(data[1][at]) }, true);
+// Score over the root of the divergence: a dot a phase, and larger ones where held-out prompts were measured.
+let frontier = null;
 
-  const latest = (data) => told(data, data[0].length - 1);
+const merged = ({ phases = [[], []], held_out: held = [[], []] }) => uPlot.join([phases, held].map((points) => distinct(points)));
 
-  const options = (name, width, output) => {
-    const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px sans-serif" };
-    return {
-      width,
-      height: HEIGHT,
-      legend: { show: false },
-      padding: [8, 10, 0, 0],
-      cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-      scales: { x: { time: false } },
-      axes: [{ ...axis, size: 26, values: (_, steps) => steps.map((step) => (Number.isInteger(step) ? step : "")) },
-             { ...axis, size: 54, values: (_, values) => values.map(shown) }],
-      series: [{}, { stroke: colour("--accent"), width: 2, points: { show: false, fill: colour("--accent") } }],
-      hooks: {
-        setCursor: [(chart) => {
-          output.textContent = told(chart.data, chart.cursor.idx ?? chart.data[0].length - 1);
-        }],
-      },
-    };
-  };
+// Two points at one place share an x, and uPlot.join keeps one y for each: the later by a hair.
+const distinct = ([xs, ys]) => {
+  let last = -Infinity;
+  return [xs.map((x) => (last = x > last ? x : last + Math.max(Math.abs(last), 1) * 1e-9)), ys];
+};
 
-  const draw = (name, words, data) => {
-    const known = charts.get(name);
-    if (known) {
-      known.chart.setData(data);
-      known.output.textContent = latest(data);
-      return;
-    }
-    const figure = document.createElement("figure");
-    const caption = document.createElement("figcaption");
-    const output = document.createElement("output");
-    const plot = document.createElement("div");
-    caption.append(words, output);
-    plot.className = "plot";
-    figure.append(caption, plot);
-    section.append(figure);
-    section.hidden = false;
-    const settings = options(name, Math.max(plot.clientWidth, 200), output);
-    settings.series[1].points.show = data[0].length < 3;
-    charts.set(name, { chart: new uPlot(settings, data, plot), plot, output, data, words });
-    output.textContent = latest(data);
-  };
-
-  // Score over the root of the divergence: a dot a phase, and larger ones where held-out prompts were measured.
-  let frontier = null;
-
-  const merged = ({ phases = [[], []], held_out: held = [[], []] }) => uPlot.join([phases, held].map((points) => distinct(points)));
-
-  // Two points at one place share an x, and uPlot.join keeps one y for each: the later by a hair.
-  const distinct = ([xs, ys]) => {
-    let last = -Infinity;
-    return [xs.map((x) => (last = x > last ? x : last + Math.max(Math.abs(last), 1) * 1e-9)), ys];
-  };
-
-  const drawFrontier = (points, words) => {
-    const data = merged(points);
-    if (frontier) {
-      frontier.points = points;
-      frontier.chart.setData(data);
-      return;
-    }
-    const figure = document.createElement("figure");
-    const caption = document.createElement("figcaption");
-    const output = document.createElement("output");
-    const plot = document.createElement("div");
-    const key = document.createElement("p");
-    for (const [name, kind] of [["held_out", "held-out"], ["phases", "phases"]]) {
-      if (!points[name]) continue;
-      const entry = document.createElement("span");
-      entry.className = kind;
-      entry.append(words[name]);
-      key.append(entry);
-    }
-    key.className = "key";
-    caption.append(words.frontier, output);
-    plot.className = "plot";
-    figure.append(caption, plot, key);
-    section.prepend(figure);
-    section.hidden = false;
-    const settings = options("frontier", Math.max(plot.clientWidth, 200), output);
-    const dots = (name, size) => ({
-      stroke: colour(name), paths: () => null, points: { show: true, size, width: 1, stroke: colour(name), fill: colour(name) },
-    });
-    settings.series = [{}, dots("--muted", 5), dots("--accent", 8)];
-    settings.axes[0].values = (_, values) => values.map(shown);
-    settings.hooks.setCursor = [(chart) => {
-      const at = chart.cursor.idx;
-      const score = at == null ? null : chart.data[2][at] ?? chart.data[1][at];
-      output.textContent = score == null ? "" : `√KL ${shown(chart.data[0][at])}: ${shown(score)}`;
-    }];
-    frontier = { chart: new uPlot(settings, data, plot), plot, points, words };
-  };
-
-  const redraw = () => {
-    const drawn = [...charts].map(([name, { chart, words }]) => [name, words, chart.data]);
-    const last = frontier;
-    charts.clear();
-    frontier = null;
-    section.replaceChildren();
-    for (const [name, words, data] of drawn) draw(name, words, data);
-    if (last) drawFrontier(last.points, last.words);
-  };
-
-  const refresh = async () => {
-    if (asking) return;
-    asking = true;
-    try {
-      const answer = await fetch(section.dataset.metrics, { headers: { Accept: "application/json" } });
-      if (!answer.ok) return;
-      const { series, words, frontier: points = {} } = await answer.json();
-      for (const [name, data] of Object.entries(series)) draw(name, words[name], data);
-      if (Object.keys(points).length) drawFrontier(points, words);
-    } catch {
-      // The network is away: the next swap asks again.
-    } finally {
-      asking = false;
-    }
-  };
-
-  const resize = () => {
-    for (const { chart, plot } of [...charts.values(), ...(frontier ? [frontier] : [])]) chart.setSize({ width: Math.max(plot.clientWidth, 200), height: HEIGHT });
-  };
-
-  // The log stays open across swaps when a person has opened it.
-  let logWasOpen = false;
-  document.addEventListener("htmx:beforeSwap", () => { logWasOpen = document.getElementById("log")?.open ?? false; });
-  document.addEventListener("htmx:afterSwap", (event) => {
-    const log = document.getElementById("log");
-    if (log && logWasOpen) log.open = true;
-    if (event.detail.target.id === "live" || document.getElementById("live")) refresh();
+const drawFrontier = (points, words) => {
+  const data = merged(points);
+  if (frontier) {
+    frontier.points = points;
+    frontier.chart.setData(data);
+    return;
+  }
+  const figure = document.createElement("figure");
+  const caption = document.createElement("figcaption");
+  const output = document.createElement("output");
+  const plot = document.createElement("div");
+  const key = document.createElement("p");
+  for (const [name, kind] of [["held_out", "held-out"], ["phases", "phases"]]) {
+    if (!points[name]) continue;
+    const entry = document.createElement("span");
+    entry.className = kind;
+    entry.append(words[name]);
+    key.append(entry);
+  }
+  key.className = "key";
+  caption.append(words.frontier, output);
+  plot.className = "plot";
+  figure.append(caption, plot, key);
+  section.prepend(figure);
+  section.hidden = false;
+  const settings = options("frontier", Math.max(plot.clientWidth, 200), output);
+  const dots = (name, size) => ({
+    stroke: colour(name), paths: () => null, points: { show: true, size, width: 1, stroke: colour(name), fill: colour(name) },
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  window.addEventListener("resize", resize);
-  refresh();
-})();
+  settings.series = [{}, dots("--muted", 5), dots("--accent", 8)];
+  settings.axes[0].values = (_, values) => values.map(shown);
+  settings.hooks.setCursor = [(chart) => {
+    const at = chart.cursor.idx;
+    const score = at == null ? null : chart.data[2][at] ?? chart.data[1][at];
+    output.textContent = score == null ? "" : `√KL ${shown(chart.data[0][at])}: ${shown(score)}`;
+  }];
+  frontier = { chart: new uPlot(settings, data, plot), plot, points, words };
+};
+
+const redraw = () => {
+  const drawn = [...charts].map(([name, { chart, words }]) => [name, words, chart.data]);
+  const last = frontier;
+  charts.clear();
+  frontier = null;
+  section.replaceChildren();
+  for (const [name, words, data] of drawn) draw(name, words, data);
+  if (last) drawFrontier(last.points, last.words);
+};
+
+const refresh = async () => {
+  if (asking) return;
+  asking = true;
+  const reply = await request(section.dataset.metrics, { headers: { Accept: "application/json" } });
+  asking = false;
+  if (!reply.ok) return; // the next swap asks again
+  const { series = {}, words = {}, frontier: points = {} } = reply.data;
+  for (const [name, data] of Object.entries(series)) draw(name, words[name], data);
+  if (Object.keys(points).length) drawFrontier(points, words);
+};
+
+const resize = () => {
+  for (const { chart, plot } of [...charts.values(), ...(frontier ? [frontier] : [])]) chart.setSize({ width: Math.max(plot.clientWidth, 200), height: HEIGHT });
+};
+
+// The log stays open across swaps when a person has opened it.
+let logWasOpen = false;
+document.addEventListener("htmx:beforeSwap", () => { logWasOpen = document.getElementById("log")?.open ?? false; });
+document.addEventListener("htmx:afterSwap", (event) => {
+  const log = document.getElementById("log");
+  if (log && logWasOpen) log.open = true;
+  if (event.detail.target.id === "live" || document.getElementById("live")) refresh();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+window.addEventListener("resize", resize);
+refresh();

@@ -28,7 +28,7 @@ class State:
 
 def keys(*presses: str) -> Callable[[Page], None]:
     def press(page: Page) -> None:
-        page.wait_for_function("() => document.readyState === 'complete' && hone.work")
+        page.wait_for_function("() => document.readyState === 'complete' && globalThis.hone")
         for key in presses:
             page.keyboard.press(key)
 
@@ -110,7 +110,7 @@ def open_all(page: Page) -> None:
 
 def start_exam(page: Page) -> None:
     page.locator("main form button.primary").first.click()
-    page.locator("#board, form.board, .answers").first.wait_for()
+    page.locator("#board, form.board, .responses").first.wait_for()
 
 
 STATES: dict[str, list[State]] = {

@@ -37,8 +37,8 @@ def in_sight(page: Page) -> list[str]:
     """The responses of which something shows between head and dock."""
     return page.evaluate(
         """() => {
-            const { from, to } = hone.work.sight();
-            return [...document.querySelectorAll(".answer")].filter((answer) => {
+            const { from, to } = hone.visibleRange();
+            return [...document.querySelectorAll(".response")].filter((answer) => {
                 const { top, bottom, left, right } = answer.getBoundingClientRect();
                 return Math.min(bottom, to) - Math.max(top, from) > 60 && left < innerWidth - 60 && right > 60;
             }).map((answer) => answer.dataset.letter);
@@ -53,7 +53,7 @@ def test_four_long_responses_are_in_sight_with_head_and_dock(cast: Cast, tasks: 
     assert dock["bottom"] <= 720
     assert in_sight(page) == ["A", "B", "C", "D"]
     # Ratings are at the top of each, with what the ends of the scale mean.
-    for part in (".answer .scale", ".answer .ends"):
+    for part in (".response .scale", ".response .ends"):
         assert box(page, part)["bottom"] < dock["top"]
 
 
@@ -78,8 +78,8 @@ def test_a_response_out_of_sight_comes_and_the_head_stays(cast: Cast, tasks: lis
     press(page, "2 1")
     assert in_sight(page) == ["C"]
     assert box(page, ".prompt")["top"] >= 0
-    head = page.evaluate("hone.work.sight().from")
-    assert box(page, '.answer[data-letter="C"]')["top"] >= head
+    head = page.evaluate("hone.visibleRange().from")
+    assert box(page, '.response[data-letter="C"]')["top"] >= head
 
 
 def test_banners_stay_in_sight_wherever_one_reads(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
@@ -109,7 +109,7 @@ def test_what_points_mean_is_in_sight_and_can_be_folded_for_good(cast: Cast, tas
     page = start(sign_in, viewport={"width": 1440, "height": 900})
     expect(page.locator(".scales")).to_contain_text("3 Mostly accurate, little missing")
     expect(page.get_by_text("2 Intermediate")).to_be_visible()
-    expect(page.locator(".answer").first.locator(".ends").first).to_have_text("Extremely helpfulNot helpful at all")
+    expect(page.locator(".response").first.locator(".ends").first).to_have_text("Extremely helpfulNot helpful at all")
     page.get_by_text("What the points mean").click()
     page.reload()
     expect(page.get_by_text("What the points mean")).to_be_visible()
@@ -118,7 +118,7 @@ def test_what_points_mean_is_in_sight_and_can_be_folded_for_good(cast: Cast, tas
 
 def test_best_is_on_the_left_in_ranks_and_in_ratings(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in, **SMALL)
-    answer = page.locator(".answer").first
+    answer = page.locator(".response").first
     assert answer.locator(".ranks .end").text_content() == "best"
     assert answer.locator(".ranks label span").all_text_contents() == ["1", "2", "3", "4", "–"]
     assert answer.locator(".scale").first.locator("label span").all_text_contents() == ["4", "3", "2", "1", "0", "–"]
@@ -135,7 +135,7 @@ def test_on_a_phone_one_response_at_a_time_and_submit_at_hand(cast: Cast, tasks:
         page.locator(".chip", has_text=letter).tap()
         page.wait_for_function(
             """(letter) => {
-                const answer = document.querySelector(`.answer[data-letter="${letter}"]`);
+                const answer = document.querySelector(`.response[data-letter="${letter}"]`);
                 const { left, right } = answer.getBoundingClientRect();
                 return left >= 0 && right <= innerWidth;
             }""",

@@ -130,7 +130,7 @@ def test_prompts_and_answers_on_the_board(transactional_db: None, cast: Cast, si
     while (assignment := queue.claim_next(labeler=cast.labeler, project=cast.project)) is not None:
         visit(page, f"{ADDRESS}/work/")
         answers = assignment.task.responses.values_list("text", flat=True)
-        assert page.locator(".answer").count() == len(answers)
+        assert page.locator(".response").count() == len(answers)
         seen.update(answers)
         judge(assignment, [list(assignment.presentation)])
     assert seen >= set(hostile.TEXTS)

@@ -290,7 +290,7 @@ class TestUndo:
         page.get_by_role("link", name="My work").click()
         page.locator(f'a[href*="/work/{first.pk}/"]').click()
         expect(page.get_by_text("You have submitted this one.")).to_be_visible()
-        page.locator(".answer").nth(0).get_by_role("radio", name="4").click()
+        page.locator(".response").nth(0).get_by_role("radio", name="4").click()
         page.clock.run_for(1_000)
         page.get_by_role("button", name="Save the revision").click()
         expect(page.locator("#messages")).to_contain_text("Saved as a revision")

@@ -156,7 +156,7 @@ def take_the_exam(page: Page, hand: Hand, day: dict[str, Task]) -> None:
     hand.press(page.get_by_role("link", name="Take the exam of Kindness"))
     hand.press(page.get_by_role("button", name="Begin the exam"))
     best, other = response_ids(day["known"])
-    expect(page.locator(".answers")).to_be_visible()
+    expect(page.locator(".responses")).to_be_visible()
     item = ExamAnswer.objects.get(answered_at=None)
     for key, rank in ((key_of(item, best), 1), (key_of(item, other), 2)):
         hand.choose(page.locator(f'input[name="rank-{key}"][value="{rank}"]'))
@@ -232,7 +232,7 @@ def lead_a_chat(page: Page, hand: Hand) -> None:
     hand.press(page.get_by_role("button", name="Ask the model for 4 answers"))
     expect(page.get_by_text("The model is answering.")).to_be_visible()
     model_answers("Hens lay eggs.", "Hens fly far.")
-    expect(page.locator("#offers .offer")).to_have_count(2)
+    expect(page.locator("#candidates .candidate")).to_have_count(2)
     fits(page)
     if isinstance(hand, Keyboard):
         page.keyboard.press("1")
@@ -248,7 +248,7 @@ def lead_a_chat(page: Page, hand: Hand) -> None:
     else:
         hand.press(page.get_by_role("button", name="Say it"))
     model_answers("One a day.", "None.")
-    expect(page.locator("#offers .offer")).to_have_count(2)
+    expect(page.locator("#candidates .candidate")).to_have_count(2)
     hand.press(page.get_by_role("button", name="Edit answer 1"))
     expect(page.locator("#written")).not_to_have_value("")
     hand.write(page.locator("#written"), "!")

@@ -28,18 +28,18 @@ def test_by_mouse_dragging_chips_and_whole_answers(cast: Cast, tasks: list[Any],
     for letter, rank in (("B", 1), ("A", 2)):
         drag(page, chip(page, letter), letter, rank)
     for index, letter, rank in ((3, "D", 2), (2, "C", 4)):
-        drag(page, page.locator(".answer .letter").nth(index), letter, rank)
-    expect(page.locator(".answers > .answer")).to_have_count(4)
+        drag(page, page.locator(".response .letter").nth(index), letter, rank)
+    expect(page.locator(".responses > .response")).to_have_count(4)
     expect(page.locator(f'input[name="rank-{key_of(assignment, d)}"][value="2"]')).to_be_checked()
     page.get_by_role("button", name="Submit").click()
     saved(page)
     assert latest_tiers() == [[b], [a, d], [c]]
     assert on_screen(page) != assignment.pk
     expect(page.get_by_role("heading", name="Rank these 4 answers")).to_be_focused()
-    expect(page.locator(".answer .ranks input:not([value=''])").first).not_to_be_checked()
+    expect(page.locator(".response .ranks input:not([value=''])").first).not_to_be_checked()
     # What was rendered ahead works like what came with the page.
     drag(page, chip(page, "A"), "A", 1)
-    page.locator(".answer").nth(2).get_by_role("radio", name="2").click()
+    page.locator(".response").nth(2).get_by_role("radio", name="2").click()
     expect(tier(page, 2)).to_have_text("C")
 
 
@@ -113,7 +113,7 @@ def test_ratings_flags_and_notes_by_key(cast: Cast, tasks: list[Any], sign_in: S
     press(page, "1 2 ArrowLeft ArrowLeft r 6")  # A and B ranked, back to A, its rating
     expect(page.locator(f'[name="rating-{key_of(assignment, a)}-overall"][value="6"]')).to_be_checked()
     page.get_by_role("checkbox", name="Makes things up").nth(1).check()
-    page.locator(".answer").nth(1).locator(".ranks input:checked").focus()
+    page.locator(".response").nth(1).locator(".ranks input:checked").focus()
     press(page, "n")
     page.keyboard.type("hens can't answer")
     press(page, "Control+Enter Control+Enter")
@@ -143,7 +143,7 @@ def test_the_best_one_improved_is_a_demonstration(cast: Cast, tasks: list[Any], 
     press(page, "2 1 3 3 i")
     editor = page.get_by_label("The answer as it should be")
     expect(editor).to_be_focused()
-    expect(editor).to_have_value(page.locator(".answer").nth(1).locator(".raw pre").text_content() or "")
+    expect(editor).to_have_value(page.locator(".response").nth(1).locator(".raw pre").text_content() or "")
     editor.fill("In boiling water, ten minutes.")
     press(page, "Control+Enter")
     saved(page)
@@ -154,27 +154,10 @@ def test_the_best_one_improved_is_a_demonstration(cast: Cast, tasks: list[Any], 
 def test_two_answers_word_by_word(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
     make_comparison(cast.project, "Eggs?", texts=("Ten minutes in hot water.", "Ten minutes in cold water, slowly."))
     page = start(sign_in)
-    words = page.evaluate("hone.work.diff.pieces('Ten minutes in hot water.', 'Ten minutes in cold water, slowly.')")
-    assert words == [
-        ["same", "Ten minutes in "],
-        ["removed", "hot"],
-        ["added", "cold"],
-        ["same", " water"],
-        ["added", ", slowly"],
-        ["same", "."],
-    ]
-    assert page.evaluate("hone.work.diff.pieces('煮十分钟。', '煮二十分钟。')") == [
-        ["same", "煮"],
-        ["added", "二"],
-        ["same", "十分钟。"],
-    ]
-    assert page.evaluate("hone.work.diff.pieces('', '')") == []
-    # Twenty thousand words against as many others: by line then, and soon.
-    assert page.evaluate("hone.work.diff.pieces('a b\\n'.repeat(20000), 'a c\\n'.repeat(20000)).length") == 2
     press(page, "d")
     dialog = page.get_by_role("dialog", name="Word by word")
     short, long = ["hot"], ["cold", ", slowly"]
-    first_is_short = page.locator(".answer .raw pre").first.text_content() == "Ten minutes in hot water."
+    first_is_short = page.locator(".response .raw pre").first.text_content() == "Ten minutes in hot water."
     expect(dialog.locator("del")).to_have_text(short if first_is_short else long)
     expect(dialog.locator("ins")).to_have_text(long if first_is_short else short)
     # "Ten minutes in ", " water" and "." are the same; "hot", "cold" and ", slowly" are not.
@@ -184,7 +167,7 @@ def test_two_answers_word_by_word(transactional_db: None, cast: Cast, sign_in: S
 def test_views_columns_stack_and_scrolling_together(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
     make_comparison(cast.project, "Eggs?", texts=("one **line**\n\n" * 80, "other\n\n" * 160))
     page = start(sign_in, viewport={"width": 1200, "height": 800})
-    texts = page.locator(".answer .text")
+    texts = page.locator(".response .text")
 
     def full_height() -> bool:
         return page.evaluate("[...document.querySelectorAll('.text')].every(e => e.scrollHeight <= e.clientHeight + 1)")
@@ -203,7 +186,7 @@ def test_views_columns_stack_and_scrolling_together(transactional_db: None, cast
     )
     assert shares[0] == pytest.approx(shares[1], abs=0.01)
     page.reload()
-    expect(page.locator(".answers")).to_have_attribute("data-layout", "panes")
+    expect(page.locator(".responses")).to_have_attribute("data-layout", "panes")
     press(page, "v")
     expect(page.locator(".raw pre", has_text="one **line**")).to_be_visible()
     expect(texts.first.locator(".prose")).to_be_hidden()
@@ -279,7 +262,7 @@ def test_on_a_phone_by_touch_and_nothing_is_wider_than_the_screen(
     page = start(sign_in, **PHONE)
     a, b, c, d = held(cast).presentation
     for index, rank in enumerate((4, 3, 2)):
-        page.locator(".answer").nth(index).get_by_role("radio", name=str(rank)).tap()
+        page.locator(".response").nth(index).get_by_role("radio", name=str(rank)).tap()
     better = page.get_by_role("button", name="D one rank better")
     for _ in range(4):
         better.tap()
@@ -294,7 +277,7 @@ def test_the_original_and_what_changed_stand_beside_the_improved_response(
     cast: Cast, tasks: list[Any], sign_in: SignIn
 ) -> None:
     page = start(sign_in, viewport={"width": 1280, "height": 900})
-    original = page.locator(".answer").nth(1).locator(".raw pre").text_content() or ""
+    original = page.locator(".response").nth(1).locator(".raw pre").text_content() or ""
     press(page, "2 1 3 3 i")
     expect(page.locator("[data-improve=original]")).to_have_text(original)
     editor = page.get_by_label("The answer as it should be")

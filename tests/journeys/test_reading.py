@@ -150,7 +150,7 @@ def test_nothing_that_gets_the_focus_hides_behind_the_dock(transactional_db: Non
     hidden, seen = [], set()
     for _ in range(70):
         page.keyboard.press("Tab")
-        seen.add(page.evaluate("document.activeElement.closest('.answer')?.dataset.letter ?? ''"))
+        seen.add(page.evaluate("document.activeElement.closest('.response')?.dataset.letter ?? ''"))
         if covered := page.evaluate(COVERED):
             hidden.append(covered)
         if page.evaluate("Boolean(document.activeElement.closest('.dock'))"):

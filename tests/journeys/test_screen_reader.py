@@ -116,7 +116,7 @@ def test_names_roles_and_states_of_an_answer(
     expect(page.locator(".chip").first).to_be_attached()
     for key in ("1", "2", "n"):
         page.keyboard.press(key)
-    assert page.locator(".answer").nth(1).aria_snapshot() == tree.strip()
+    assert page.locator(".response").nth(1).aria_snapshot() == tree.strip()
     for name in buttons:  # the key beside it is a shortcut and no part of the name
         expect(page.get_by_role("button", name=name, exact=True)).to_have_attribute("aria-keyshortcuts", KEY)
 

@@ -101,7 +101,7 @@ def test_a_skip_in_the_middle_of_a_draft_says_nothing_of_the_next_task(
     # The draft of the skipped one would have gone out before this one's.
     draft_saved(page)
     assert not [url for url in sent if f"/work/{first.pk}/" in url]
-    page.locator(".answer").first.locator(".ranks input:checked").focus()
+    page.locator(".response").first.locator(".ranks input:checked").focus()
     expect(page.locator("#draft-state")).to_have_text("Draft saved")
     assert not Assignment.objects.get(pk=first.pk).draft
 
@@ -172,7 +172,7 @@ class TestACoveredPrompt:
         expect(page.locator("#refusal")).to_contain_text("covered")
         expect(page.locator(".tiers")).to_be_hidden()
         page.locator(".veil > summary").click()
-        expect(page.locator(".answer").first).to_be_visible()
+        expect(page.locator(".response").first).to_be_visible()
         press(page, "Escape 2 1 3 4 Enter")
         saved(page)
 
@@ -205,10 +205,10 @@ class TestKeysOfWriting:
         press(page, "2 n")
         page.keyboard.type("a note")
         press(page, "Escape")
-        assert page.evaluate("document.activeElement.closest('.answer')?.dataset.letter") == "B"
+        assert page.evaluate("document.activeElement.closest('.response')?.dataset.letter") == "B"
         press(page, "1")  # a rank again, and no part of the note
         expect(page.locator('.tier ul[data-rank="1"] .chip')).to_have_text("B")
-        expect(page.locator(".answer").nth(1).locator(".note textarea")).to_have_value("a note")
+        expect(page.locator(".response").nth(1).locator(".note textarea")).to_have_value("a note")
 
     def test_escape_leaves_the_comment_for_the_board(self, cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
         page = start(sign_in)

@@ -6,6 +6,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
 from annotate import access
 from annotate.errors import Refused
@@ -162,6 +163,4 @@ def _back_to_mine(request: ProjectRequest, note: str) -> HttpResponse:
     mine = reverse("annotate:mine", args=[request.project.slug])
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect(mine)
-    reply = HttpResponse(status=204)
-    reply["X-Hone-Go"] = mine
-    return reply
+    return HttpResponseClientRedirect(mine)

@@ -1,14 +1,19 @@
 // The ranking board. The radio buttons of the form are the truth: keys, drags and buttons set them, the tiers show them.
-"use strict";
 
-hone.work.Board = class {
+import { announce } from "../messages.js";
+import { compare } from "./diff.js";
+import { limitation, markedNodes, openDiff } from "./diff_dialog.js";
+import * as keys from "./keys.js";
+import { Layout, toggleRaw } from "./layout.js";
+
+export class Board {
   static PAUSE = 200; // milliseconds without a letter before the changes of an improved response are shown anew
 
   constructor(task) {
     this.task = task;
     this.form = task.form;
-    this.answers = [...this.form.querySelectorAll(".answer")];
-    this.layout = new hone.work.Layout(this.form);
+    this.responses = [...this.form.querySelectorAll(".response")];
+    this.layout = new Layout(this.form);
     this.lastRanked = null;
     this.fillTiers();
     this.showRanks();
@@ -28,49 +33,49 @@ hone.work.Board = class {
     this.form.addEventListener("focusin", () => this.showRanks());
     this.form.addEventListener("click", (event) => {
       const step = event.target.closest(".step");
-      if (step) this.move(step.closest(".answer"), step.dataset.step === "better" ? -1 : 1);
+      if (step) this.move(step.closest(".response"), step.dataset.step === "better" ? -1 : 1);
       const chip = event.target.closest(".chip");
-      if (chip) this.focus(this.answerOf(chip));
+      if (chip) this.focus(this.responseOf(chip));
     });
   }
 
   // ---- ranks ----
-  answerOf(element) { return this.answers.find((answer) => answer.dataset.id === element.dataset.id); }
+  responseOf(element) { return this.responses.find((response) => response.dataset.id === element.dataset.id); }
 
-  radios(answer) { return [...answer.querySelectorAll(".ranks input")]; }
+  radios(response) { return [...response.querySelectorAll(".ranks input")]; }
 
-  rank(answer) { return this.radios(answer).find((radio) => radio.checked)?.value ?? ""; }
+  rank(response) { return this.radios(response).find((radio) => radio.checked)?.value ?? ""; }
 
-  letters(answers) {
-    return new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(answers.map((answer) => answer.dataset.letter));
+  letters(responses) {
+    return new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(responses.map((response) => response.dataset.letter));
   }
 
-  setRank(answer, rank) {
-    const radio = this.radios(answer).find((candidate) => candidate.value === String(rank));
+  setRank(response, rank) {
+    const radio = this.radios(response).find((candidate) => candidate.value === String(rank));
     if (!radio || radio.checked) return;
     radio.checked = true;
     radio.dispatchEvent(new Event("change", { bubbles: true }));
   }
 
   ranked(radio) {
-    const answer = radio.closest(".answer");
-    this.lastRanked = answer;
+    const response = radio.closest(".response");
+    this.lastRanked = response;
     this.dropPreference();
     this.showRanks();
-    hone.announce(this.sentence(answer));
+    announce(this.sentence(response));
   }
 
   // A key or button of one step. From nowhere, better means last and worse means first.
-  move(answer, by) {
-    const rank = Number(this.rank(answer)) || (by < 0 ? this.answers.length + 1 : 0);
-    if (rank + by >= 1 && rank + by <= this.answers.length) this.setRank(answer, rank + by);
+  move(response, by) {
+    const rank = Number(this.rank(response)) || (by < 0 ? this.responses.length + 1 : 0);
+    if (rank + by >= 1 && rank + by <= this.responses.length) this.setRank(response, rank + by);
   }
 
-  sentence(answer) {
-    const letter = answer.dataset.letter, rank = this.rank(answer);
+  sentence(response) {
+    const letter = response.dataset.letter, rank = this.rank(response);
     if (!rank) return interpolate(gettext("%(letter)s is not ranked."), { letter }, true);
-    const tied = this.answers.filter((other) => other !== answer && this.rank(other) === rank);
-    const left = this.answers.filter((other) => !this.rank(other)).length;
+    const tied = this.responses.filter((other) => other !== response && this.rank(other) === rank);
+    const left = this.responses.filter((other) => !this.rank(other)).length;
     const first = tied.length
       ? interpolate(gettext("%(letter)s is %(rank)s, tied with %(others)s."), { letter, rank, others: this.letters(tied) }, true)
       : interpolate(gettext("%(letter)s is %(rank)s."), { letter, rank }, true);
@@ -81,9 +86,9 @@ hone.work.Board = class {
   // ---- a pair's scale: order and margin in one ----
   preferred(stop) {
     const [better] = stop.value.split(":");
-    for (const answer of this.answers) {
-      const rank = stop.value === "tie" || answer.dataset.id === better ? "1" : "2";
-      this.radios(answer).find((radio) => radio.value === rank).checked = true;
+    for (const response of this.responses) {
+      const rank = stop.value === "tie" || response.dataset.id === better ? "1" : "2";
+      this.radios(response).find((radio) => radio.value === rank).checked = true;
     }
     this.showRanks();
   }
@@ -94,90 +99,90 @@ hone.work.Board = class {
   }
 
   // ---- where one is ----
-  active() { return document.activeElement?.closest?.(".answer") ?? null; }
+  active() { return document.activeElement?.closest?.(".response") ?? null; }
 
-  focus(answer) {
-    const radio = this.radios(answer).find((candidate) => candidate.checked) ?? this.radios(answer)[0];
+  focus(response) {
+    const radio = this.radios(response).find((candidate) => candidate.checked) ?? this.radios(response)[0];
     radio.focus({ preventScroll: true });
-    this.layout.show(answer);
+    this.layout.show(response);
   }
 
   // Where keys go on after a box was left.
-  home(box) { this.focus(box?.closest(".answer") ?? this.nextUnranked() ?? this.answers[0]); }
+  home(box) { this.focus(box?.closest(".response") ?? this.nextUnranked() ?? this.responses[0]); }
 
   nextUnranked(after) {
-    const start = this.answers.indexOf(after) + 1;
-    return [...this.answers.slice(start), ...this.answers.slice(0, start)].find((answer) => !this.rank(answer));
+    const start = this.responses.indexOf(after) + 1;
+    return [...this.responses.slice(start), ...this.responses.slice(0, start)].find((response) => !this.rank(response));
   }
 
   best() {
-    const ranked = this.answers.filter((answer) => this.rank(answer));
+    const ranked = this.responses.filter((response) => this.rank(response));
     return ranked.sort((one, other) => this.rank(one) - this.rank(other))[0];
   }
 
   // ---- the tiers ----
   fillTiers() {
-    this.chips = new Map(this.answers.map((answer) => {
+    this.chips = new Map(this.responses.map((response) => {
       const chip = document.createElement("li");
       chip.className = "chip";
-      chip.dataset.id = answer.dataset.id;
-      chip.textContent = answer.dataset.letter;
-      return [answer, chip];
+      chip.dataset.id = response.dataset.id;
+      chip.textContent = response.dataset.letter;
+      return [response, chip];
     }));
     const mark = (on) => this.form.classList.toggle("dragging", on);
     for (const tier of this.form.querySelectorAll(".tier ul")) {
-      Sortable.create(tier, { group: "answers", animation: 0, onStart: () => mark(true), onEnd: () => mark(false), onAdd: (event) => this.dropped(event.item, tier) });
+      Sortable.create(tier, { group: "responses", animation: 0, onStart: () => mark(true), onEnd: () => mark(false), onAdd: (event) => this.dropped(event.item, tier) });
     }
-    // A whole answer is dragged by its head. What travels is a copy; the answer stays where it is.
-    Sortable.create(this.form.querySelector(".answers"), {
-      group: { name: "answers", pull: "clone", put: false }, sort: false, animation: 0, draggable: ".answer", handle: ".answer > header",
+    // A whole response is dragged by its head. What travels is a copy; the response stays where it is.
+    Sortable.create(this.form.querySelector(".responses"), {
+      group: { name: "responses", pull: "clone", put: false }, sort: false, animation: 0, draggable: ".response", handle: ".response > header",
       filter: "input, label, button", preventOnFilter: false, forceFallback: true, fallbackOnBody: true, fallbackClass: "dragged", fallbackTolerance: 4,
       onStart: () => mark(true),
-      onClone: () => { this.before = new Map(this.answers.map((answer) => [answer, this.rank(answer)])); },
+      onClone: () => { this.before = new Map(this.responses.map((response) => [response, this.rank(response)])); },
       // After Sortable has finished with what it moved.
-      onEnd: ({ item, to }) => { mark(false); setTimeout(() => this.homecoming(item, to)); },
+      onEnd: ({ item, to }) => { mark(false); setTimeout(() => this.putBack(item, to)); },
     });
   }
 
-  // Sortable has put the answer itself into the tier and a copy into its place, and two radio buttons of one name can't
-  // both be chosen: everything goes back as it was, and the answer gets its rank.
-  homecoming(answer, tier) {
-    this.form.querySelector(".answers").replaceChildren(...this.answers);
-    for (const each of this.answers) {
+  // Sortable has put the response itself into the tier and a copy into its place, and two radio buttons of one name can't
+  // both be chosen: everything goes back as it was, and the response gets its rank.
+  putBack(response, tier) {
+    this.form.querySelector(".responses").replaceChildren(...this.responses);
+    for (const each of this.responses) {
       for (const radio of this.radios(each)) radio.checked = radio.value === (this.before?.get(each) ?? "");
     }
-    if (tier.matches(".tier ul")) this.dropped(answer, tier);
+    if (tier.matches(".tier ul")) this.dropped(response, tier);
     else this.showRanks();
   }
 
   dropped(item, tier) {
-    if (!item.classList.contains("chip") && item.parentElement === tier) return; // its homecoming follows
-    const answer = this.answerOf(item);
-    this.setRank(answer, tier.dataset.rank);
+    if (!item.classList.contains("chip") && item.parentElement === tier) return; // its putBack follows
+    const response = this.responseOf(item);
+    this.setRank(response, tier.dataset.rank);
     this.showRanks();
-    this.focus(answer);
+    this.focus(response);
   }
 
   showRanks() {
     const active = this.active();
-    for (const answer of this.answers) {
-      const chip = this.chips.get(answer);
-      const tier = this.form.querySelector(`.tier ul[data-rank="${this.rank(answer)}"]`);
+    for (const response of this.responses) {
+      const chip = this.chips.get(response);
+      const tier = this.form.querySelector(`.tier ul[data-rank="${this.rank(response)}"]`);
       if (chip.parentElement !== tier) tier.append(chip);
-      chip.classList.toggle("active", answer === active);
-      answer.classList.toggle("is-ranked", this.rank(answer) !== "");
+      chip.classList.toggle("active", response === active);
+      response.classList.toggle("is-ranked", this.rank(response) !== "");
     }
   }
 
   // ---- reading aids ----
-  text(answer) { return answer.querySelector(".raw pre").textContent; }
+  text(response) { return response.querySelector(".raw pre").textContent; }
 
   openDiff() {
-    const all = this.answers.map((answer) => ({ letter: answer.dataset.letter, text: this.text(answer) }));
-    const left = this.best() ?? this.answers[0];
+    const all = this.responses.map((response) => ({ letter: response.dataset.letter, text: this.text(response) }));
+    const left = this.best() ?? this.responses[0];
     const active = this.active();
-    const right = active && active !== left ? active : this.answers.find((answer) => answer !== left);
-    hone.work.diff.open(all, left.dataset.letter, right.dataset.letter);
+    const right = active && active !== left ? active : this.responses.find((response) => response !== left);
+    openDiff(all, left.dataset.letter, right.dataset.letter);
   }
 
   // ---- the best one as it should be ----
@@ -186,7 +191,7 @@ hone.work.Board = class {
     if (!details) return; // an exam asks for the order alone
     if (!details.open) {
       const from = this.form.elements.improved_from;
-      if (!from.value) from.value = (this.best() ?? this.active() ?? this.answers[0]).dataset.id;
+      if (!from.value) from.value = (this.best() ?? this.active() ?? this.responses[0]).dataset.id;
       this.bringText();
     }
     this.task.toggle(details, "textarea");
@@ -194,9 +199,9 @@ hone.work.Board = class {
 
   bringText() {
     const area = this.form.elements.improved_text;
-    const answer = this.answers.find((candidate) => candidate.dataset.id === this.form.elements.improved_from.value);
-    const untouched = !area.value.trim() || this.answers.some((candidate) => this.text(candidate) === area.value);
-    if (answer && untouched) area.value = this.text(answer);
+    const response = this.responses.find((candidate) => candidate.dataset.id === this.form.elements.improved_from.value);
+    const untouched = !area.value.trim() || this.responses.some((candidate) => this.text(candidate) === area.value);
+    if (response && untouched) area.value = this.text(response);
     this.showChanges();
   }
 
@@ -204,15 +209,18 @@ hone.work.Board = class {
   showChanges() {
     const panel = this.form.querySelector(".improve[open]");
     if (!panel) return;
-    const answer = this.answers.find((candidate) => candidate.dataset.id === this.form.elements.improved_from.value);
-    const original = answer ? this.text(answer) : "";
+    const response = this.responses.find((candidate) => candidate.dataset.id === this.form.elements.improved_from.value);
+    const original = response ? this.text(response) : "";
     const written = this.form.elements.improved_text.value.replaceAll("\r\n", "\n");
     panel.querySelector("[data-improve=original]").textContent = original;
-    panel.querySelector("[data-improve=changes]").replaceChildren(
-      ...(answer ? hone.work.diff.marked(hone.work.diff.pieces(original, written), ["removed", "added"]) : []));
+    const { unit, parts } = response ? compare(original, written) : { unit: "word", parts: [] };
+    panel.querySelector("[data-improve=changes]").replaceChildren(...markedNodes(parts, ["removed", "added"]));
+    const facts = panel.querySelector("[data-improve=facts]");
+    facts.textContent = limitation(unit);
+    facts.hidden = !facts.textContent;
   }
 
-  // ---- what hone.work asks ----
+  // ---- what the page asks ----
   filled() {
     this.showRanks();
     this.showFlags();
@@ -231,26 +239,26 @@ hone.work.Board = class {
 
   question() {
     if (this.form.elements.all_unacceptable.checked) return "";
-    const unranked = this.answers.filter((answer) => !this.rank(answer));
-    if (this.answers.length - unranked.length < 2) return "";
+    const unranked = this.responses.filter((response) => !this.rank(response));
+    if (this.responses.length - unranked.length < 2) return "";
     if (unranked.length) {
       return interpolate(ngettext("%(letters)s is not ranked. Submit again if you mean it so.", "%(letters)s are not ranked. Submit again if you mean it so.", unranked.length),
         { letters: this.letters(unranked) }, true);
     }
-    const asShown = this.answers.every((answer, index) => this.rank(answer) === String(index + 1));
-    return asShown && this.answers.length > 2 ? gettext("This is exactly the order in which the answers were shown. Submit again if you mean it so.") : "";
+    const asShown = this.responses.every((response, index) => this.rank(response) === String(index + 1));
+    return asShown && this.responses.length > 2 ? gettext("This is exactly the order in which the responses were shown. Submit again if you mean it so.") : "";
   }
 
   // What the server would refuse is said at once, before anything moves on.
   obstacle() {
-    const ranked = this.answers.filter((answer) => this.rank(answer)).length;
+    const ranked = this.responses.filter((response) => this.rank(response)).length;
     return ranked >= 2 || this.form.elements.all_unacceptable.checked ? ""
-      : gettext("Rank at least two answers (equal ones may share a tier), mark all as unacceptable, or skip the task.");
+      : gettext("Rank at least two responses (equal ones may share a tier), mark all as unacceptable, or skip the task.");
   }
 
   // True when the key was meant for the board.
-  key(event, deed) {
-    const answer = this.active() ?? this.nextUnranked() ?? this.answers[0];
+  key(event, action) {
+    const response = this.active() ?? this.nextUnranked() ?? this.responses[0];
     const shown = this.active() !== null;
     const scale = event.target.closest?.(".scale");
     if (scale && /^[0-9]$/.test(event.key)) {
@@ -258,40 +266,38 @@ hone.work.Board = class {
       stop?.click();
       return Boolean(stop);
     }
-    if (hone.work.keys.on && /^[1-9]$/.test(event.key) && Number(event.key) <= this.answers.length) {
-      this.setRank(answer, event.key);
-      this.focus(this.nextUnranked(answer) ?? answer);
+    if (keys.areOn && /^[1-9]$/.test(event.key) && Number(event.key) <= this.responses.length) {
+      this.setRank(response, event.key);
+      this.focus(this.nextUnranked(response) ?? response);
       return true;
     }
     // Within a row of ratings, arrows and space belong to the browser.
     if (scale && event.key.startsWith("Arrow")) return false;
-    const deeds = {
-      clear: () => { this.setRank(answer, ""); this.focus(answer); },
-      next: () => this.step(answer, shown ? 1 : 0),
-      previous: () => this.step(answer, shown ? -1 : 0),
-      better: () => shown && (this.move(answer, -1), this.focus(answer), true),
-      worse: () => shown && (this.move(answer, 1), this.focus(answer), true),
+    const actions = {
+      clear: () => { this.setRank(response, ""); this.focus(response); },
+      next: () => this.step(response, shown ? 1 : 0),
+      previous: () => this.step(response, shown ? -1 : 0),
+      better: () => shown && (this.move(response, -1), this.focus(response), true),
+      worse: () => shown && (this.move(response, 1), this.focus(response), true),
       tie: () => {
-        if (!this.lastRanked || this.lastRanked === answer || !this.rank(this.lastRanked)) return;
-        this.setRank(answer, this.rank(this.lastRanked));
-        this.focus(this.nextUnranked(answer) ?? answer);
+        if (!this.lastRanked || this.lastRanked === response || !this.rank(this.lastRanked)) return;
+        this.setRank(response, this.rank(this.lastRanked));
+        this.focus(this.nextUnranked(response) ?? response);
       },
       unacceptable: () => this.form.elements.all_unacceptable.click(),
-      rate: () => [...answer.querySelectorAll(".scale input:checked, .scale input, .typed input, .flag-list > summary")].at(0)?.focus(),
-      note: () => this.task.toggle(answer.querySelector(".note"), "textarea"),
+      rate: () => [...response.querySelectorAll(".scale input:checked, .scale input, .typed input, .flag-list > summary")].at(0)?.focus(),
+      note: () => this.task.toggle(response.querySelector(".note"), "textarea"),
       improve: () => this.improve(),
       diff: () => this.openDiff(),
-      raw: () => hone.work.toggleRaw(this.form),
+      raw: () => toggleRaw(this.form),
       layout: () => this.layout.next(),
     };
-    if (!Object.hasOwn(deeds, deed)) return false;
-    return deeds[deed]() !== false;
+    if (!Object.hasOwn(actions, action)) return false;
+    return actions[action]() !== false;
   }
 
-  step(answer, by) {
-    const at = this.answers.indexOf(answer);
-    this.focus(this.answers[(at + by + this.answers.length) % this.answers.length]);
+  step(response, by) {
+    const at = this.responses.indexOf(response);
+    this.focus(this.responses[(at + by + this.responses.length) % this.responses.length]);
   }
-};
-
-hone.work.kinds.push({ matches: (form) => form.classList.contains("board"), make: (task) => new hone.work.Board(task) });
+}

@@ -1,8 +1,10 @@
-// How the answers stand: columns, a stack, or panes of the window's height that scroll together. Kept in this browser.
-"use strict";
+// How the responses are laid out: columns, a stack, or panes of the window's height that scroll together. Kept in this browser.
+
+import { announce } from "../messages.js";
+import * as store from "./store.js";
 
 // What is seen of the page between the head that stays and the dock that stays, in pixels from the window's top.
-hone.work.sight = () => {
+export const visibleRange = () => {
   const edge = (selector, side, otherwise) => {
     const found = document.querySelector(selector);
     return found && getComputedStyle(found).position === "sticky" ? found.getBoundingClientRect()[side] : otherwise;
@@ -12,21 +14,21 @@ hone.work.sight = () => {
 };
 
 // Shows each text as it was written, or drawn again.
-hone.work.toggleRaw = (form) => {
+export const toggleRaw = (form) => {
   const shown = form.classList.toggle("as-written");
   for (const details of form.querySelectorAll("details.raw")) details.open = shown;
-  form.querySelector("[data-deed=raw]")?.setAttribute("aria-pressed", String(shown));
+  form.querySelector("[data-action=raw]")?.setAttribute("aria-pressed", String(shown));
 };
 
-hone.work.Layout = class {
+export class Layout {
   static NAMES = ["columns", "stack", "panes"];
-  static ENOUGH = 96; // pixels of an answer, its head and a line or two, by which it counts as in sight
+  static LEAST_IN_SIGHT = 96; // pixels of an response, its head and a line or two, by which it counts as in sight
 
   constructor(form) {
-    this.answers = form.querySelector(".answers");
+    this.responses = form.querySelector(".responses");
     this.select = form.querySelector("[data-layout]");
-    this.texts = [...this.answers.querySelectorAll(".text")];
-    this.set(hone.work.store.get(hone.work.store.name("layout")) ?? "columns");
+    this.texts = [...this.responses.querySelectorAll(".text")];
+    this.set(store.get(store.key("layout")) ?? "columns");
     this.select.addEventListener("change", (event) => {
       event.stopPropagation(); // it is no part of the draft
       this.choose(this.select.value);
@@ -36,7 +38,7 @@ hone.work.Layout = class {
 
   set(name) {
     const known = this.constructor.NAMES.includes(name) ? name : "columns";
-    this.answers.dataset.layout = this.select.value = known;
+    this.responses.dataset.layout = this.select.value = known;
     for (const text of this.texts) {
       if (known === "panes") text.tabIndex = 0;
       else text.removeAttribute("tabindex");
@@ -45,28 +47,28 @@ hone.work.Layout = class {
 
   choose(name) {
     this.set(name);
-    hone.work.store.set(hone.work.store.name("layout"), this.answers.dataset.layout);
+    store.set(store.key("layout"), this.responses.dataset.layout);
   }
 
   next() {
     const names = this.constructor.NAMES;
-    this.choose(names[(names.indexOf(this.answers.dataset.layout) + 1) % names.length]);
-    hone.announce(this.select.selectedOptions[0].textContent);
+    this.choose(names[(names.indexOf(this.responses.dataset.layout) + 1) % names.length]);
+    announce(this.select.selectedOptions[0].textContent);
   }
 
-  // Moves the answers alone, and only when this one is out of sight: prompt and state stay where they are.
-  show(answer) {
-    const { top, bottom, left, right } = answer.getBoundingClientRect();
-    const row = this.answers.getBoundingClientRect();
-    if (left < row.left - 1 || right > row.right + 1) this.answers.scrollBy({ left: left - row.left });
-    const { from, to } = hone.work.sight();
-    const enough = Math.min(this.constructor.ENOUGH, bottom - top);
+  // Moves the responses alone, and only when this one is out of sight: prompt and state stay where they are.
+  show(response) {
+    const { top, bottom, left, right } = response.getBoundingClientRect();
+    const row = this.responses.getBoundingClientRect();
+    if (left < row.left - 1 || right > row.right + 1) this.responses.scrollBy({ left: left - row.left });
+    const { from, to } = visibleRange();
+    const enough = Math.min(this.constructor.LEAST_IN_SIGHT, bottom - top);
     if (bottom < from + enough || top > to - enough) window.scrollBy({ top: top - from - 8 });
   }
 
   // The others go to the same share of their height; the ones that were moved so don't move on others.
   follow(text) {
-    if (this.answers.dataset.layout !== "panes" || (this.led && this.led !== text)) return;
+    if (this.responses.dataset.layout !== "panes" || (this.led && this.led !== text)) return;
     this.led = text;
     clearTimeout(this.rest);
     this.rest = setTimeout(() => { this.led = null; }, 120);
@@ -75,4 +77,4 @@ hone.work.Layout = class {
       if (other !== text) other.scrollTop = share * (other.scrollHeight - other.clientHeight);
     }
   }
-};
+}

@@ -1,78 +1,73 @@
 // What was submitted and has not been acknowledged yet. It is kept in this browser and sent again until the server has
 // it; a submission carries its own id, so that one which arrives twice counts once.
-"use strict";
 
-hone.work.Outbox = class {
+import { Outcome, request } from "../fragments.js";
+import * as store from "./store.js";
+
+export class Outbox {
   static ORPHANED = 15_000; // milliseconds after which the page that wrote an entry is taken to be gone
+  static RETRY = 1_000; // milliseconds before the first retry; doubled for each further one
+  static LONGEST_RETRY = 30_000;
 
-  // tell: {answered(entry, response, text), refused(entry, sentence), waiting(entries), signedOut()}
-  constructor(tell) {
-    this.tell = tell;
-    this.name = hone.work.store.name("outbox");
-    this.entries = [];
-    this.delay = 1_000;
-    const orphaned = this.stored().filter((entry) => Date.now() - entry.at > this.constructor.ORPHANED);
-    this.entries.push(...orphaned.map((entry) => ({ ...entry, left: true })));
-    window.addEventListener("online", () => this.flush());
+  // An entry is {id, url, task, fields: [[name, value], ...], at}; `isLeftOver` says that an earlier page wrote it.
+  // on: {acknowledged(entry, reply), refused(entry, sentence), waiting(entries), signedOut()}
+  constructor(on) {
+    this.on = on;
+    this.key = store.key("outbox");
+    this.delay = this.constructor.RETRY;
+    this.entries = this.stored()
+      .filter((entry) => Date.now() - entry.at > this.constructor.ORPHANED)
+      .map((entry) => ({ ...entry, isLeftOver: true }));
   }
 
-  stored() { return hone.work.store.get(this.name) ?? []; }
+  stored() { return store.get(this.key) ?? []; }
 
   put(entry) {
     this.entries.push(entry);
-    hone.work.store.set(this.name, [...this.stored(), entry]);
+    store.set(this.key, [...this.stored(), entry]);
     return this.flush();
   }
 
   drop(id) {
     this.entries = this.entries.filter((entry) => entry.id !== id);
-    const left = this.stored().filter((entry) => entry.id !== id);
-    if (left.length) hone.work.store.set(this.name, left);
-    else hone.work.store.remove(this.name);
+    const rest = this.stored().filter((entry) => entry.id !== id);
+    if (rest.length) store.set(this.key, rest);
+    else store.remove(this.key);
   }
 
+  // Sends what is there, one after the other in the order of submission.
   async flush() {
     clearTimeout(this.timer);
-    if (this.busy) return;
-    this.busy = true;
+    if (this.isSending) return;
+    this.isSending = true;
     try {
-      while (this.entries.length && await this.send(this.entries[0])) this.delay = 1_000;
+      while (this.entries.length && await this.send(this.entries[0])) this.delay = this.constructor.RETRY;
     } finally {
-      this.busy = false;
+      this.isSending = false;
     }
   }
 
   // True when there is nothing left to do about the entry.
   async send(entry) {
-    let response, text;
-    try {
-      response = await hone.work.request(entry.url, { method: "POST", body: new URLSearchParams(entry.fields) });
-      text = await response.text();
-    } catch {
-      return this.later();
-    }
-    const plain = (response.headers.get("Content-Type") ?? "").startsWith("text/plain");
-    if (response.ok) {
-      this.drop(entry.id);
-      this.tell.answered(entry, response, text);
-      return true;
-    }
-    if (response.status === 401 || (response.status === 403 && !plain)) {
-      this.tell.waiting(this.entries);
-      this.tell.signedOut();
+    const reply = await request(entry.url, { method: "POST", body: new URLSearchParams(entry.fields) });
+    if (reply.outcome === Outcome.UNAVAILABLE) return this.retryLater(reply.retryAfter);
+    if (reply.outcome === Outcome.SIGNED_OUT) {
+      this.on.waiting(this.entries);
+      this.on.signedOut();
       return false;
     }
-    if (response.status >= 500 || response.status === 429 || response.status === 408) return this.later(Number(response.headers.get("Retry-After")) || 0);
     this.drop(entry.id);
-    this.tell.refused(entry, plain ? text : gettext("The server did not take it."));
+    if (reply.ok) this.on.acknowledged(entry, reply);
+    else this.on.refused(entry, reply.sentence || gettext("The server did not take it."));
     return true;
   }
 
   // seconds: how long the server asks to be left alone
-  later(seconds = 0) {
-    this.tell.waiting(this.entries);
-    this.timer = setTimeout(() => this.flush(), Math.max(this.delay, Math.min(seconds, 30) * 1_000));
-    this.delay = Math.min(this.delay * 2, 30_000);
+  retryLater(seconds = 0) {
+    const longest = this.constructor.LONGEST_RETRY;
+    this.on.waiting(this.entries);
+    this.timer = setTimeout(() => this.flush(), Math.max(this.delay, Math.min(seconds * 1_000, longest)));
+    this.delay = Math.min(this.delay * 2, longest);
     return false;
   }
-};
+}

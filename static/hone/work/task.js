@@ -1,20 +1,27 @@
 // A task on the page: its form, its draft, the time spent on it, and what its kind adds.
-"use strict";
 
-hone.work.Task = class {
-  constructor(section, tell) {
+import { Draft } from "./draft.js";
+import { FormFields } from "./form_fields.js";
+import * as keys from "./keys.js";
+
+// crypto.randomUUID is there with HTTPS alone.
+const randomId = () => crypto.randomUUID?.()
+  ?? "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) => (digit ^ (Math.random() * 16 >> digit / 4)).toString(16));
+
+export class Task {
+  // kinds: {class of the form: what its kind of task adds}; on: what a Draft reports
+  constructor(section, kinds, on) {
     this.section = section;
     this.form = section.querySelector("form[data-work]");
     this.id = section.dataset.task;
-    this.tell = tell;
-    this.asked = "";
+    this.lastQuestion = "";
     this.kind = {};
-    hone.work.keys.label(section);
+    keys.label(section);
     if (!this.form) return;
-    this.draft = new hone.work.Draft(this.form, { ...tell, beforeSave: () => this.noteSeconds() });
+    this.draft = this.draftOf(on);
     this.countSeconds();
-    const kind = hone.work.kinds.find((candidate) => candidate.matches(this.form));
-    this.kind = kind ? kind.make(this) : {};
+    const kind = Object.keys(kinds).find((name) => this.form.classList.contains(name));
+    if (kind) this.kind = new kinds[kind](this);
     this.form.addEventListener("change", (event) => {
       // Sortable has a "change" event of its own, in the middle of a drag.
       if (event.target.matches("input, select, textarea")) this.changed();
@@ -22,6 +29,17 @@ hone.work.Task = class {
     this.form.addEventListener("input", () => this.changed());
     this.form.addEventListener("hone:filled", () => this.kind.filled?.());
     this.draft.restore();
+  }
+
+  draftOf(on) {
+    const { draftUrl, draftVersion } = this.form.dataset;
+    return new Draft({
+      fields: new FormFields(this.form),
+      url: draftUrl,
+      version: Number(draftVersion) || 0,
+      isSubmitted: this.form.querySelector("[data-judged]") !== null,
+      on: { ...on, beforeSave: () => this.noteSeconds() },
+    });
   }
 
   // Another task is on the screen from now on; this one may come back, bound to its form as it is.
@@ -35,7 +53,7 @@ hone.work.Task = class {
   enter() {
     if (!this.form || !this.isAway) return;
     this.isAway = false;
-    this.since = performance.now();
+    this.countedUntil = performance.now();
     if (!this.draft.ended) this.draft.check();
   }
 
@@ -50,20 +68,20 @@ hone.work.Task = class {
 
   get refusal() { return this.form.querySelector("#refusal"); }
 
-  get touched() { return Boolean(this.draft?.dirty) || this.edited === true; }
+  get isTouched() { return Boolean(this.draft?.dirty) || this.isEdited === true; }
 
   changed() {
-    this.asked = "";
-    this.edited = true;
+    this.lastQuestion = "";
+    this.isEdited = true;
     this.refusal.textContent = "";
     this.draft.changed();
   }
 
   // What is easily a slip is asked about once; the second time it is meant. True when it may be sent.
-  mayBeSent() {
+  isConfirmed() {
     const question = this.kind.question?.() ?? "";
-    if (!question || this.asked === question) return true;
-    this.asked = question;
+    if (!question || this.lastQuestion === question) return true;
+    this.lastQuestion = question;
     this.refusal.textContent = question;
     return false;
   }
@@ -75,20 +93,31 @@ hone.work.Task = class {
     return { id: this.form.elements.client_id.value, url: this.form.getAttribute("action"), task: this.id, fields, at: Date.now() };
   }
 
+  // What was refused or taken back before it was sent goes on as it was.
+  reopen() {
+    this.isSent = false;
+    this.form.inert = false;
+    this.section.removeAttribute("aria-busy");
+    // Another id: it is no repetition of what was sent.
+    this.form.elements.client_id.value = randomId();
+    this.draft.resume();
+    this.section.querySelector("h1")?.focus();
+  }
+
   // Seconds with this page in sight; a draft that comes back brings its own.
   countSeconds() {
-    this.spent = Number(this.form.elements.seconds.value) || 0;
-    this.since = performance.now();
-    this.inSight = document.visibilityState === "visible";
+    this.seconds = Number(this.form.elements.seconds.value) || 0;
+    this.countedUntil = performance.now();
+    this.isInSight = document.visibilityState === "visible";
   }
 
   noteSeconds() {
     if (!this.form) return;
     const now = performance.now();
-    if (this.inSight && !this.isAway) this.spent += (now - this.since) / 1000;
-    this.since = now;
-    this.inSight = document.visibilityState === "visible";
-    this.form.elements.seconds.value = this.spent.toFixed(1);
+    if (this.isInSight && !this.isAway) this.seconds += (now - this.countedUntil) / 1000;
+    this.countedUntil = now;
+    this.isInSight = document.visibilityState === "visible";
+    this.form.elements.seconds.value = this.seconds.toFixed(1);
   }
 
   // Opens one of the page's folded parts and goes there, or folds it again.
@@ -121,4 +150,4 @@ hone.work.Task = class {
     if (details && !box.value.trim()) details.open = false;
     this.goBack(details, box);
   }
-};
+}

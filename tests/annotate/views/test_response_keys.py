@@ -65,7 +65,7 @@ def test_sorted_keys_tell_nothing_of_the_models(cast: Cast, labeler: Client, num
     for _ in range(TASKS):
         page = labeler.get("/p/kindness/work/").content.decode()
         assert holds_no_id(page)
-        keys = re.findall(r'class="answer" data-id="(\w+)"', page)
+        keys = re.findall(r'class="response" data-id="(\w+)"', page)
         assignment = held(cast)
         assert keys == keys_of(assignment)
         assert len(set(keys)) == 2

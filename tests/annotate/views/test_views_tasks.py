@@ -412,7 +412,7 @@ class TestTheExamsPages:
     ) -> None:
         answer = self.take(labeler, well=False, headers=HTMX)
         assert answer.status_code == 204
-        assert answer["X-Hone-Go"] == "/p/kindness/exam/"
+        assert answer["HX-Redirect"] == "/p/kindness/exam/"
         result = labeler.get("/p/kindness/exam/").content.decode()
         assert "Not passed yet" in result
         assert "used all attempts" in result

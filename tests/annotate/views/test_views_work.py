@@ -48,7 +48,7 @@ class TestTheBoard:
         assignment = hold(cast)
         for _ in range(2):
             page = labeler.get("/p/kindness/work/").content.decode()
-            assert re.findall(r'class="answer" data-id="(\w+)"', page) == keys_of(assignment)
+            assert re.findall(r'class="response" data-id="(\w+)"', page) == keys_of(assignment)
             assert re.findall(r'data-letter="(\w)"', page) == ["A", "B", "C", "D"]
 
     def test_names_no_model_and_preselects_nothing(self, cast: Cast, labeler: Client) -> None:
@@ -503,7 +503,7 @@ class TestMyWork:
         assert "first thought</textarea>" in page
         assert f'name="rank-{key_of(assignment, assignment.presentation[0])}" value="2" checked' in page
         answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4, back="mine"), headers=HTMX)
-        assert (answer.status_code, answer["X-Hone-Go"]) == (204, "/p/kindness/mine/")
+        assert (answer.status_code, answer["HX-Redirect"]) == (200, "/p/kindness/mine/")
         assert latest().number == 2
 
     def test_what_a_reviewer_returned_waits_with_his_comment_until_it_is_revised(
