@@ -27,7 +27,7 @@ def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, si
     assert (project.responses_per_task, project.overlap) == (3, 2)
 
     page.get_by_label("For whom").fill("Nora")
-    page.get_by_role("button", name="Make an invitation").click()
+    page.get_by_role("button", name="Create an invitation").click()
     link = page.locator(".notice .code").inner_text()
     expect(page.get_by_role("row", name=re.compile("Nora"))).to_contain_text("Labeler")
 
@@ -58,9 +58,9 @@ def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, si
     guest.get_by_label("Full name").fill("Nora Berg")
     guest.get_by_label("Password", exact=True).fill("a door of one's own")
     guest.get_by_label("Password, again").fill("a door of one's own")
-    guest.get_by_role("button", name="Make the account").click()
+    guest.get_by_role("button", name="Create the account").click()
     expect(guest.get_by_text("Welcome to Plain English.")).to_be_visible()
-    expect(guest.get_by_role("heading", name="Rank these 3 answers")).to_be_visible()
+    expect(guest.get_by_role("heading", name="Rank these 3 responses")).to_be_visible()
     guest.get_by_role("button", name=re.compile("^Guidelines")).click()
     expect(guest.get_by_text("Short words first.")).to_be_visible()
     assert not User.objects.get(username="nora").must_change_password

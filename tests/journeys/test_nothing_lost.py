@@ -71,16 +71,16 @@ def test_two_windows_know_of_each_other_and_neither_loses_anything(
     press(other, "4")
     expect(other.locator("#choice")).to_contain_text("changed in another window or on another device")
     expect(tier(other, 4)).to_have_text("A")
-    other.get_by_role("button", name="Show the other").click()
+    other.get_by_role("button", name="Show the other version").click()
     expect(tier(other, 1)).to_have_text("A")
-    other.get_by_role("button", name="Go back to what I had here").click()
+    other.get_by_role("button", name="Back to my version").click()
     expect(tier(other, 4)).to_have_text("A")
     draft_saved(other)  # which the page may still say of the draft before
     [first, *_] = held(cast).presentation
     wait_until(lambda: held(cast).draft.get(f"rank-{first}") == ["4"], what="the draft with the fourth rank")
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     expect(tier(page, 4)).to_have_text("A")
-    expect(page.locator("#draft-state")).to_have_text("Brought up to date with your other window.")
+    expect(page.locator("#draft-state")).to_have_text("Updated from your other window.")
 
 
 def test_a_task_submitted_in_another_window_is_said_and_a_second_submit_is_a_revision(
@@ -143,7 +143,7 @@ def test_what_a_closed_window_had_not_sent_is_sent_by_the_next_one(
     page.close()
     assert not Judgment.objects.exists()
     again.goto("/p/kindness/work/")
-    expect(again.locator("#outbox")).to_contain_text("submitted now")
+    expect(again.locator("#outbox")).to_contain_text("has been sent")
     assert JudgmentRevision.objects.get().all_unacceptable
 
 
@@ -289,7 +289,7 @@ class TestUndo:
         expect(undo).to_have_count(0)
         page.get_by_role("link", name="My work").click()
         page.locator(f'a[href*="/work/{first.pk}/"]').click()
-        expect(page.get_by_text("You have submitted this one.")).to_be_visible()
+        expect(page.get_by_text("You have submitted this task.")).to_be_visible()
         page.locator(".response").nth(0).get_by_role("radio", name="4").click()
         page.clock.run_for(1_000)
         page.get_by_role("button", name="Save the revision").click()

@@ -154,7 +154,7 @@ def test_a_first_day(how: str, cast: Cast, day: dict[str, Task], sign_in: SignIn
 
 def take_the_exam(page: Page, hand: Hand, day: dict[str, Task]) -> None:
     hand.press(page.get_by_role("link", name="Take the exam of Kindness"))
-    hand.press(page.get_by_role("button", name="Begin the exam"))
+    hand.press(page.get_by_role("button", name="Start the exam"))
     best, other = response_ids(day["known"])
     expect(page.locator(".responses")).to_be_visible()
     item = ExamAnswer.objects.get(answered_at=None)
@@ -168,18 +168,18 @@ def take_the_exam(page: Page, hand: Hand, day: dict[str, Task]) -> None:
 
 
 def write_the_answer(page: Page, hand: Hand) -> None:
-    expect(page.get_by_role("heading", name="Write the ideal answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Write the ideal response")).to_be_visible()
     # The prompt may upset: nothing of it shows before one agrees.
     expect(page.get_by_text("Name the capital.")).to_be_hidden()
     hand.press(page.locator(".veil > summary"))
     expect(page.get_by_text("Name the capital.")).to_be_visible()
     hand.write(page.locator("#written"), "Tokyo, **of course**")
     expect(page.locator("[data-count-of=written]")).to_have_text("3 words · 20 characters")
-    hand.press(page.get_by_text("How it will look"))
+    hand.press(page.get_by_text("Preview"))
     expect(page.locator(".preview strong")).to_have_text("of course")
     expect(page.locator("#draft-state")).to_have_text("Draft saved")
     hand.press(page.get_by_text("Correct the examples"))
-    hand.press(page.get_by_role("button", name="One more example"))
+    hand.press(page.get_by_role("button", name="Add an example"))
     number = page.locator(".example").count() - 1
     hand.write(page.locator(f'[name="query-{number}"]'), "Chad")
     hand.write(page.locator(f'[name="response-{number}"]'), "N'Djamena")
@@ -203,7 +203,7 @@ def write_a_prompt(page: Page, hand: Hand) -> None:
     hand.write(page.locator("#written"), "egg")
     fits(page)
     submit(page, hand)
-    expect(page.get_by_role("heading", name="Rate this answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Rate this response")).to_be_visible()
     wait_until(lambda: Prompt.objects.filter(source="labelers").exists(), what="the prompt")
     written = FewShot.of(Prompt.objects.get(source="labelers").messages)
     assert written == FewShot(instruction="Say it backwards.", pairs=(("hen", "neh"),), query="egg")
@@ -221,7 +221,7 @@ def rate_an_answer(page: Page, hand: Hand) -> None:
             hand.choose(page.locator(f'input[name$="-{criterion}"][value="{value}"]'))
     fits(page)
     submit(page, hand)
-    expect(page.get_by_role("heading", name="Choose or write the assistant’s answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Choose or write the assistant’s response")).to_be_visible()
     wait_until(lambda: Judgment.objects.filter(task__kind="rate").exists(), what="the rating")
     latest = Judgment.objects.get(task__kind="rate").latest
     assert latest is not None
@@ -229,7 +229,7 @@ def rate_an_answer(page: Page, hand: Hand) -> None:
 
 
 def lead_a_chat(page: Page, hand: Hand) -> None:
-    hand.press(page.get_by_role("button", name="Ask the model for 4 answers"))
+    hand.press(page.get_by_role("button", name="Request 4 responses from the model"))
     expect(page.get_by_text("The model is answering.")).to_be_visible()
     model_answers("Hens lay eggs.", "Hens fly far.")
     expect(page.locator("#candidates .candidate")).to_have_count(2)
@@ -237,22 +237,22 @@ def lead_a_chat(page: Page, hand: Hand) -> None:
     if isinstance(hand, Keyboard):
         page.keyboard.press("1")
     else:
-        hand.press(page.get_by_role("button", name="Choose answer 1"))
+        hand.press(page.get_by_role("button", name="Choose response 1"))
     chosen = page.locator(".chat-turns .turn.assistant .prose").first
     expect(chosen).to_be_visible()
-    expect(page.get_by_role("heading", name="Go on as the user, or hand the chat in")).to_be_visible()
+    expect(page.get_by_role("heading", name="Continue as the user, or submit the chat")).to_be_visible()
     hand.write(page.locator("#written"), "How many?")
     # Enter alone is a line; what is still in the box is not handed in.
     if isinstance(hand, Keyboard):
         page.keyboard.press("Control+Enter")
     else:
-        hand.press(page.get_by_role("button", name="Say it"))
+        hand.press(page.get_by_role("button", name="Send"))
     model_answers("One a day.", "None.")
     expect(page.locator("#candidates .candidate")).to_have_count(2)
-    hand.press(page.get_by_role("button", name="Edit answer 1"))
+    hand.press(page.get_by_role("button", name="Edit response 1"))
     expect(page.locator("#written")).not_to_have_value("")
     hand.write(page.locator("#written"), "!")
-    hand.press(page.get_by_role("button", name="Use my answer"))
+    hand.press(page.get_by_role("button", name="Use my response"))
     expect(page.locator(".chat-turns .turn")).to_have_count(3)
     fits(page)
     submit(page, hand)
@@ -278,10 +278,10 @@ def test_without_javascript_everything_is_a_form(cast: Cast, day: dict[str, Task
         page.locator(f'input[name$="-{criterion}"][value="2"]').check(force=True)
     page.get_by_role("button", name="Submit").click()
     page.locator("#written").fill("Hens lay eggs.")
-    page.get_by_role("button", name="Use my answer").click()
+    page.get_by_role("button", name="Use my response").click()
     page.get_by_role("button", name="Take this turn back").click()
     page.locator("#written").fill("Hens lay eggs.")
-    page.get_by_role("button", name="Use my answer").click()
+    page.get_by_role("button", name="Use my response").click()
     page.get_by_role("button", name="Hand in the chat").click()
     expect(page.get_by_role("heading", name="Nothing to do right now")).to_be_visible()
     assert set(Demonstration.objects.values_list("response__text", flat=True)) == {"Tokyo", "Hens lay eggs."}

@@ -35,7 +35,7 @@ def test_by_mouse_dragging_chips_and_whole_answers(cast: Cast, tasks: list[Any],
     saved(page)
     assert latest_tiers() == [[b], [a, d], [c]]
     assert on_screen(page) != assignment.pk
-    expect(page.get_by_role("heading", name="Rank these 4 answers")).to_be_focused()
+    expect(page.get_by_role("heading", name="Rank these 4 responses")).to_be_focused()
     expect(page.locator(".response .ranks input:not([value=''])").first).not_to_be_checked()
     # What was rendered ahead works like what came with the page.
     drag(page, chip(page, "A"), "A", 1)
@@ -80,10 +80,10 @@ def test_a_partial_order_and_the_order_as_shown_are_asked_about_once(
     page = start(sign_in)
     shown = held(cast).presentation
     assert press(page, "1 2 3 4 Enter") == 5
-    expect(page.locator("#refusal")).to_contain_text("exactly the order in which the answers were shown")
+    expect(page.locator("#refusal")).to_contain_text("exactly the order in which the responses were shown")
     assert not Judgment.objects.exists()
     press(page, "0 Enter")
-    expect(page.locator("#refusal")).to_have_text("D is not ranked. Submit again if you mean it so.")
+    expect(page.locator("#refusal")).to_have_text("D is not ranked. Submit again to confirm.")
     press(page, "Enter")
     saved(page)
     assert latest_tiers() == [[key] for key in shown[:3]]
@@ -94,7 +94,7 @@ def test_too_little_is_said_at_once_and_takes_nothing(cast: Cast, tasks: list[An
     press(page, "3 c")
     page.keyboard.type("the rest is hard to tell, 1 or 2")
     press(page, "Control+Enter")
-    expect(page.get_by_role("alert").filter(has_text="Rank at least two answers")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="Rank at least two responses")).to_be_visible()
     expect(page.locator("#comment")).to_have_value("the rest is hard to tell, 1 or 2")
     expect(tier(page, 3)).to_have_text("A")
     page.get_by_label("All unacceptable").check()
@@ -141,7 +141,7 @@ def test_the_best_one_improved_is_a_demonstration(cast: Cast, tasks: list[Any], 
     page = start(sign_in)
     b = held(cast).presentation[1]
     press(page, "2 1 3 3 i")
-    editor = page.get_by_label("The answer as it should be")
+    editor = page.get_by_label("The ideal response")
     expect(editor).to_be_focused()
     expect(editor).to_have_value(page.locator(".response").nth(1).locator(".raw pre").text_content() or "")
     editor.fill("In boiling water, ten minutes.")
@@ -201,7 +201,7 @@ def test_skip_with_a_reason_and_report_by_keyboard(cast: Cast, tasks: list[Any],
     expect(page.locator("#refusal")).to_contain_text("Reported, thank you.")
     assert Report.objects.get().note == "my neighbour"
     press(page, "Escape s ArrowDown")
-    page.get_by_label("In your words, if you like").first.fill("cut off")
+    page.get_by_label("In your own words (optional)").first.fill("cut off")
     press(page, "Enter")
     expect(page.locator("#receipt .done")).to_have_text("Skipped.")
     assignment.refresh_from_db()
@@ -280,7 +280,7 @@ def test_the_original_and_what_changed_stand_beside_the_improved_response(
     original = page.locator(".response").nth(1).locator(".raw pre").text_content() or ""
     press(page, "2 1 3 3 i")
     expect(page.locator("[data-improve=original]")).to_have_text(original)
-    editor = page.get_by_label("The answer as it should be")
+    editor = page.get_by_label("The ideal response")
     first = original.split()[0].rstrip(".")
     editor.fill(original.replace(first, "Gently"))
     changes = page.locator("[data-improve=changes]")

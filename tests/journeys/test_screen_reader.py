@@ -40,9 +40,9 @@ ENGLISH = [
     Step(key="ArrowDown", heard=["C is 2, tied with A. All ranked."], focus="Rank of answer C, 1 is best: 2"),
     Step(key="ArrowLeft", heard=[], focus="Rank of answer B, 1 is best: 1"),
     Step(key="0", heard=["B is not ranked."], focus="Rank of answer B, 1 is best: Not ranked"),
-    Step(key="Enter", heard=["B is not ranked. Submit again if you mean it so."],
+    Step(key="Enter", heard=["B is not ranked. Submit again to confirm."],
          focus="Rank of answer B, 1 is best: Not ranked"),
-    Step(key="Enter", heard=["Saved. Rank these 3 answers"], focus="heading: Rank these 3 answers"),
+    Step(key="Enter", heard=["Saved. Rank these 3 responses"], focus="heading: Rank these 3 responses"),
 ]  # fmt: skip
 CHINESE = [
     Step(key="2", heard=["A 第 2 名。 2 个未排名。"], focus="回答 B 的名次，1 为最佳: 未排名"),
@@ -73,7 +73,7 @@ TREE = """
   - group
 """
 ENGLISH_TREE = TREE.format(
-    answer="Answer", better="B one rank better", worse="B one rank worse", ranks="Rank of answer B, 1 is best",
+    answer="Response", better="B one rank better", worse="B one rank worse", ranks="Rank of answer B, 1 is best",
     none="Not ranked", note="Note", note_on="Note on answer B",
 )  # fmt: skip
 CHINESE_TREE = TREE.format(

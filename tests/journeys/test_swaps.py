@@ -133,7 +133,7 @@ def test_every_turn_of_a_chat_is_written_without_a_conflict_and_the_comment_stay
     page.get_by_text("Add a comment").click()
     page.locator("#comment").fill("a good chat")
     for number, (said, button) in enumerate(
-        (("Hens lay eggs.", "Use my answer"), ("How many?", "Say it"), ("One a day.", "Use my answer")), start=1
+        (("Hens lay eggs.", "Use my response"), ("How many?", "Send"), ("One a day.", "Use my response")), start=1
     ):
         page.locator("#written").fill(said)
         draft_saved(page)

@@ -103,11 +103,11 @@ test("a stale draft can give way to the newer one, and come back", async () => {
   write("mine");
   await pass(Draft.DELAY);
   await server.reply(receipt(9, { kept: false, conflict: true, draft: { comment: ["theirs"] } }));
-  said.conflicts[0]["Show the other"]();
+  said.conflicts[0]["Show the other version"]();
   assert.equal(fields.text, "theirs");
   assert.deepEqual([server.last.fields.comment, server.last.fields.draft_base], ["theirs", "9"]);
   await server.reply(receipt(10));
-  said.conflicts[1]["Go back to what I had here"]();
+  said.conflicts[1]["Back to my version"]();
   assert.equal(fields.text, "mine");
   assert.deepEqual([server.last.fields.comment, server.last.fields.draft_base], ["mine", "10"]);
 });
@@ -127,7 +127,7 @@ test("after a crash what the server never had is put back and sent", async () =>
   draft.restore();
   assert.equal(fields.text, "unsaved");
   assert.deepEqual([server.last.fields.comment, server.last.fields.draft_version], ["unsaved", "4"]);
-  assert.deepEqual(said.states, ["Brought back what had not been saved yet."]);
+  assert.deepEqual(said.states, ["Unsaved entries restored."]);
 });
 
 test("what a crash left behind doesn't take the place of what came from elsewhere since", async () => {

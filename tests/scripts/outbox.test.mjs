@@ -99,7 +99,7 @@ test("a refusal is said with its reason, and the next one goes out", async () =>
   await server.reply("Rank at least two.", { status: 409, type: "text/plain; charset=utf-8" });
   assert.deepEqual([said.refused, kept(storage), server.last.fields.client_id], [[["1", "Rank at least two."]], ["2"], "2"]);
   await server.reply("<h1>Not found</h1>", { status: 404, type: "text/html" });
-  assert.deepEqual(said.refused[1], ["2", "The server did not take it."]);
+  assert.deepEqual(said.refused[1], ["2", "The server refused it."]);
 });
 
 test("signed out, everything waits until it is flushed again", async () => {

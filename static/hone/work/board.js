@@ -242,11 +242,11 @@ export class Board {
     const unranked = this.responses.filter((response) => !this.rank(response));
     if (this.responses.length - unranked.length < 2) return "";
     if (unranked.length) {
-      return interpolate(ngettext("%(letters)s is not ranked. Submit again if you mean it so.", "%(letters)s are not ranked. Submit again if you mean it so.", unranked.length),
+      return interpolate(ngettext("%(letters)s is not ranked. Submit again to confirm.", "%(letters)s are not ranked. Submit again to confirm.", unranked.length),
         { letters: this.letters(unranked) }, true);
     }
     const asShown = this.responses.every((response, index) => this.rank(response) === String(index + 1));
-    return asShown && this.responses.length > 2 ? gettext("This is exactly the order in which the responses were shown. Submit again if you mean it so.") : "";
+    return asShown && this.responses.length > 2 ? gettext("This is exactly the order in which the responses were shown. Submit again to confirm.") : "";
   }
 
   // What the server would refuse is said at once, before anything moves on.

@@ -40,10 +40,10 @@ export class Draft {
     };
     if (kept.base === this.base) {
       bringBack();
-      this.on.state(gettext("Brought back what had not been saved yet."));
+      this.on.state(gettext("Unsaved entries restored."));
     } else {
       this.on.conflict(gettext("This browser has entries for this task that were never saved, and newer ones came from elsewhere. You see the newer ones."),
-        [gettext("Show those of this browser"), bringBack], [gettext("Keep what I see"), () => this.forget()]);
+        [gettext("Show this browser’s entries"), bringBack], [gettext("Keep what I see"), () => this.forget()]);
     }
   }
 
@@ -130,9 +130,9 @@ export class Draft {
     };
     this.on.conflict(gettext("This task was changed in another window or on another device. You see what you entered here."),
       [gettext("Keep what I see"), () => resolve(null)],
-      [gettext("Show the other"), () => {
+      [gettext("Show the other version"), () => {
         resolve(other.draft ?? {});
-        this.on.conflict(gettext("You see what was entered in the other window."), [gettext("Go back to what I had here"), () => resolve(mine)], [gettext("Keep this"), () => {}]);
+        this.on.conflict(gettext("You see the version of the other window."), [gettext("Back to my version"), () => resolve(mine)], [gettext("Keep this version"), () => {}]);
       }]);
   }
 
@@ -154,7 +154,7 @@ export class Draft {
     if (this.dirty) return this.conflict(now);
     this.base = this.version = now.version;
     this.fields.fill(now.draft ?? {});
-    this.on.state(gettext("Brought up to date with your other window."));
+    this.on.state(gettext("Updated from your other window."));
   }
 
   // Submitted: nothing more is written. `forget` when the server has it.

@@ -58,7 +58,7 @@ export class Outbox {
     }
     this.drop(entry.id);
     if (reply.ok) this.on.acknowledged(entry, reply);
-    else this.on.refused(entry, reply.sentence || gettext("The server did not take it."));
+    else this.on.refused(entry, reply.sentence || gettext("The server refused it."));
     return true;
   }
 

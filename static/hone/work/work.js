@@ -61,7 +61,7 @@ const taskOf = (now) => {
     conflict: ifShown(choose),
     signedOut,
     submittedElsewhere: ifShown(() => choose(gettext("You have submitted this task in another window. What you enter here can still be submitted: it becomes a revision."),
-      [gettext("Go on with the next task"), () => location.assign(place.dataset.work)], [gettext("Stay here"), () => {}])),
+      [gettext("Next task"), () => location.assign(place.dataset.work)], [gettext("Stay here"), () => {}])),
   });
 };
 
@@ -146,7 +146,7 @@ const takeSubmitted = (id) => {
 
 const acknowledged = (entry, reply) => {
   takeSubmitted(entry.id)?.draft.forget();
-  showOutbox(entry.isLeftOver ? gettext("What this browser had kept from before is submitted now.") : "");
+  showOutbox(entry.isLeftOver ? gettext("A submission kept in this browser has been sent.") : "");
   if (reply.redirect) return location.assign(reply.redirect);
   if (outbox.entries.length || entry.isLeftOver) return;
   const receipt = reply.fragment("receipt");
@@ -161,13 +161,13 @@ const refused = (entry, sentence) => {
   const former = takeSubmitted(entry.id);
   showOutbox("");
   showReceipt();
-  if (!former) return choose(interpolate(gettext("What this browser had kept from before was not taken: %(reason)s"), { reason: sentence }, true), [gettext("Good"), () => {}]);
+  if (!former) return choose(interpolate(gettext("A submission kept in this browser was refused: %(reason)s"), { reason: sentence }, true), [gettext("OK"), () => {}]);
   const back = () => {
     bringBack(former);
     task.refusal.textContent = sentence;
   };
   if (task === former || !task.isTouched) back();
-  else choose(interpolate(gettext("The task before this one was not taken: %(reason)s"), { reason: sentence }, true), [gettext("Go back to it"), back]);
+  else choose(interpolate(gettext("The previous task was refused: %(reason)s"), { reason: sentence }, true), [gettext("Go back to it"), back]);
 };
 
 const waiting = (entries) => {
@@ -181,7 +181,7 @@ const waiting = (entries) => {
     outbox.drop(last.id);
     submitted.delete(last.id);
     showOutbox("");
-    showReceipt(receiptLine(gettext("Taken back: it was not sent.")));
+    showReceipt(receiptLine(gettext("Undone: it was not sent.")));
     bringBack(former);
   }));
 };

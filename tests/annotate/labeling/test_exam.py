@@ -243,7 +243,7 @@ def test_known_orders_stay_hidden_while_a_manager_can_let_them_be_asked_again(
         assert not exam.may_see_known(last)
         assert exam.annul(labeler=cast.labeler, project=cast.project, by=cast.manager) == 2, round_of_attempts
         page = client.get("/p/kindness/exam/").content.decode()
-        assert "Begin the exam" in page
+        assert "Start the exam" in page
         assert "Known order:" not in page
 
 

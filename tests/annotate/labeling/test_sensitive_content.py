@@ -1,4 +1,4 @@
-"""Prompts that may upset: who is spared them, who marks them, and what happens to leases then."""
+"""Upsetting prompts: who is spared them, who marks them, and what happens to leases then."""
 
 import pytest
 

@@ -85,7 +85,7 @@ def test_a_managers_home_says_what_waits_for_them(cast: Cast, reported: None) ->
     run_of(cast.project, "failed")
     home = page(cast.manager)
     for said in (
-        "What waits for you",
+        "Open items",
         "1 report from a labeler waits",
         "failed: ",
         "Judgments in 24 hours",
@@ -94,7 +94,7 @@ def test_a_managers_home_says_what_waits_for_them(cast: Cast, reported: None) ->
         assert said in home
     assert "There is no quota." not in home
     home = page(cast.labeler)
-    for hidden in ("What waits for you", "1 report from a labeler waits", "Open tasks"):
+    for hidden in ("Open items", "1 report from a labeler waits", "Open tasks"):
         assert hidden not in home
     assert "There is no quota." in home
 

@@ -151,11 +151,11 @@ class TestThePage:
         edit_project(project=cast.project, by=cast.manager, guidelines="Rank by **kindness** and warmth.")
         client.force_login(cast.labeler)
         page = client.get("/").content.decode()
-        assert "Agrees with others" in page
+        assert "Agreement with others" in page
         assert "100%" in page
         assert page.count("<rect") == 14
         assert "<ins> and warmth</ins>" in page
-        assert "Breaks are fine" in page
+        assert "There is no quota" in page
         assert cast.second_labeler.username not in page
 
     def test_of_one_who_does_not_label_has_no_figures(self, cast: Cast, client: Client) -> None:
@@ -178,7 +178,7 @@ class TestTheGuidelinesPage:
         edit_project(project=cast.project, by=cast.manager, guidelines="Rank by **kindness** alone.")
         client.force_login(cast.labeler)
         page = client.get("/p/kindness/guidelines/").content.decode()
-        assert "What changed since you last worked" in page
+        assert "Changes since you last worked" in page
         assert "<ins> alone</ins>" in page
         edit_project(project=cast.project, by=cast.manager, guidelines="Rank by **warmth** alone.")
         page = client.get("/p/kindness/guidelines/?since=2").content.decode()

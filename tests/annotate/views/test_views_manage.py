@@ -125,7 +125,7 @@ class TestProject:
         manager.post("/p/kindness/settings/", {"archive": "yes"})
         assert "This project is closed" in manager.get("/p/kindness/work/").content.decode()
         manager.post("/p/kindness/settings/", {"archive": "no"})
-        assert "Rank these 4 answers" in manager.get("/p/kindness/work/").content.decode()
+        assert "Rank these 4 responses" in manager.get("/p/kindness/work/").content.decode()
 
 
 def bare(answer: Any) -> str:

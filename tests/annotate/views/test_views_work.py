@@ -93,7 +93,7 @@ class TestTheBoard:
         assert task.prompt is not None
         task.prompt.sensitive = True
         task.prompt.save()
-        assert "may upset" in labeler.get("/p/kindness/work/").content.decode()
+        assert "may be upsetting" in labeler.get("/p/kindness/work/").content.decode()
 
     def test_shows_an_answer_as_text_that_can_do_nothing(self, cast: Cast, labeler: Client) -> None:
         make_comparison(cast.project, texts=("<script>alert(1)</script>", "fine"))
