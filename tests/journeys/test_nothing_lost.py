@@ -278,6 +278,10 @@ class TestUndo:
     ) -> None:
         page = start(sign_in)
         page.clock.install()
+        # The page compares its times: all of them by this clock.
+        with page.expect_response("**/work/ahead"):
+            page.reload()
+        settled(page)
         first = held(cast)
         press(page, "2 1 3 4")
         page.clock.run_for(1_000)

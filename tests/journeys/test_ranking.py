@@ -151,7 +151,7 @@ def test_the_best_one_improved_is_a_demonstration(cast: Cast, tasks: list[Any], 
     assert (response.text, response.edited_from_id) == ("In boiling water, ten minutes.", b)
 
 
-def test_two_answers_word_by_word(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
+def test_two_responses_word_by_word(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
     make_comparison(cast.project, "Eggs?", texts=("Ten minutes in hot water.", "Ten minutes in cold water, slowly."))
     page = start(sign_in)
     press(page, "d")
@@ -162,6 +162,26 @@ def test_two_answers_word_by_word(transactional_db: None, cast: Cast, sign_in: S
     expect(dialog.locator("ins")).to_have_text(long if first_is_short else short)
     # "Ten minutes in ", " water" and "." are the same; "hot", "cold" and ", slowly" are not.
     expect(dialog.locator("#diff-facts")).to_have_text("59% is the same.")
+
+
+def test_two_long_responses_without_a_common_word_freeze_nothing(
+    transactional_db: None, cast: Cast, sign_in: SignIn
+) -> None:
+    texts = tuple(" ".join(f"{letter}{number}" for number in range(9_200))[:60_000] for letter in "xy")
+    make_comparison(cast.project, "Eggs?", texts=texts)
+    page = start(sign_in)
+    milliseconds = page.evaluate(
+        """() => {
+            const before = performance.now();
+            document.querySelector("[data-action=diff]").click();
+            return performance.now() - before;
+        }"""
+    )
+    facts = page.get_by_role("dialog", name="Word by word").locator("#diff-facts")
+    expect(facts).to_have_text(
+        "0% is the same. The texts differ too much for a comparison word by word. Whole lines are compared."
+    )
+    assert milliseconds < 10_000
 
 
 def test_views_columns_stack_and_scrolling_together(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:

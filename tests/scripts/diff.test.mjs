@@ -82,9 +82,9 @@ test("words are counted in texts of any length, soon", () => {
   assert.equal(countWords("Ten minutes, in hot water."), 5);
   assert.equal(countWords("我喜欢喝咖啡。"), 4);
   assert.equal(countWords(""), 0);
-  const long = "word and ".repeat(12_000);
+  const long = "word and ".repeat(60_000);
   let count = 0;
   assert.ok(secondsOf(() => { count = countWords(long); }) < LIMIT);
-  assert.equal(count, 24_000);
+  assert.equal(count, 120_000);
   assert.equal(segments(long).map(({ segment }) => segment).join(""), long);
 });

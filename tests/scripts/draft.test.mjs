@@ -221,9 +221,10 @@ test("once submitted nothing is written any more, whatever is still on its way",
   await pass(Draft.DELAY);
   draft.end();
   await server.reply(receipt(1));
+  draft.forget();
   write("two");
   await pass(60_000);
-  assert.deepEqual([server.requests.length, said.states], [1, []]);
+  assert.deepEqual([server.requests.length, said.states, storage.length], [1, [], 0]);
   draft.resume();
   await pass(Draft.DELAY);
   assert.equal(server.last.fields.comment, "two");
