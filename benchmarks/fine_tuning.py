@@ -121,7 +121,7 @@ def _measure_loss(method: str, *, factor: float, files: Mapping[str, Path], give
         row |= {"training_loss": row.pop("loss"), "adapter_bytes": adapter.stat().st_size if adapter.exists() else None}
     measured = ["--model", tuned, "--data", str(files["held_out"]), "--out", str(given.results / f"{run.name}.json")]
     settings = [value for value in given.set if value.startswith("precision=")]
-    settings += [f"max_length={10 * LONGEST}", "answers=0"]
+    settings += [f"max_length={10 * LONGEST}", "num_generated=0"]
     summary, _ = finished([*COMMAND, "evaluate", *measured, *(f"--set={value}" for value in settings)])
     _store(row | {"held_out_loss": summary["loss"]}, path)
     shutil.rmtree(run, ignore_errors=True)  # a full model each

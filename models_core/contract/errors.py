@@ -26,3 +26,7 @@ class Halted(Exception):
 
 class Diverged(BadInput):
     """Training that cannot continue because a loss or gradient is not finite: the settings are to blame."""
+
+
+class ServerFailed(Exception):
+    """A model server that did not answer usably after all retries."""

@@ -184,8 +184,8 @@ def read(path: str | Path, kind: str, *, unreadable: list[str] | None = None) ->
     return records
 
 
-def place_of(path: str | Path, messages: Messages) -> tuple[int, str] | None:
-    """Line number and id of the first row with this chat, or with one that it is the end of behind the system turn."""
+def find_chat(path: str | Path, messages: Messages) -> tuple[int, str] | None:
+    """Line number and id of the first row whose chat is this one, or ends with it after the system turn."""
     system = messages[:1] if messages and messages[0]["role"] == "system" else ()
     last = messages[len(system) :]
     for number, row in rows(path, unreadable=[]):

@@ -23,7 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from models_core.commands.output.completion_file import Answer
-from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.errors import BadInput, ServerFailed, Stopped
 from models_core.contract.progress import Progress
 from models_core.contract.records import Messages
 from models_core.contract.settings import SampleConfig
@@ -39,10 +39,6 @@ MOST_TOKENS = 10**9
 """Tokens of a response beyond which a server's count is not believed."""
 LOOK = 0.2
 """Seconds between two looks at the stop signal."""
-
-
-class ServerFailed(Exception):
-    """A server that gave no usable answer in all its tries; the message is a sentence for the user."""
 
 
 class _Passing(Exception):

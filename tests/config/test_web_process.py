@@ -24,7 +24,15 @@ def get(path):
 
 statuses = [get(path)[0] for path in ("/healthz", "/accounts/login/", "/admin/login/", "/no/such/page")]
 import rlhf.tasks, rlhf.urls, annotate.urls  # whatever a page or the worker of the queue "default" may import
-heavy = [name for name in ("torch", "transformers", "peft", "safetensors", "gguf") if name in sys.modules]
+import importlib, pkgutil, models_core.contract
+for module in pkgutil.walk_packages(models_core.contract.__path__, "models_core.contract."):
+    importlib.import_module(module.name)
+packages = ("torch", "transformers", "peft", "safetensors", "gguf", "tokenizers", "huggingface_hub", "numpy")
+heavy = [name for name in packages if name in sys.modules]
+heavy += sorted(
+    name for name in sys.modules
+    if name.startswith("models_core.") and not f"{name}.".startswith("models_core.contract.")
+)
 print(json.dumps([statuses, heavy]))
 """
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from models_core.contract.errors import ServerFailed
 from models_core.contract.records import Message
 from models_core.contract.settings import PPOConfig
 from models_core.contract.stopping import StopSignal

@@ -122,14 +122,14 @@ def test_what_the_machine_lacks_is_status_1_and_a_sentence(
     def fail(*_):
         raise error
 
-    monkeypatch.setitem(command_line.COMMANDS, "sample", (fail, "fails"))
+    monkeypatch.setattr(command_line.COMMANDS["sample"], "run", fail)
     status, _, last = run("sample", "--model", model, "--data", prompts, "--out", tmp_path / "out", capsys=capsys)
     assert status == 1
     assert last.startswith(sentence)
 
 
 def test_help_names_every_command_and_every_setting_without_loading_torch():
-    program = "import sys; from models_core.__main__ import parser; text = parser().format_help(); print(text)"
+    program = "import sys; from models_core.cli.parser import build_parser; print(build_parser().format_help())"
     program += "; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0

@@ -205,7 +205,13 @@ def test_a_model_learned_and_measured_in_templates_knows_its_labels(model, revie
     sft.train(settings, model=str(model), **given)
     for predict in ("score", "generate"):
         report = run(
-            tmp_path / "sft", reviews, tmp_path, templates=templates, predict=predict, answers=0, max_new_tokens=24
+            tmp_path / "sft",
+            reviews,
+            tmp_path,
+            templates=templates,
+            predict=predict,
+            num_generated=0,
+            max_new_tokens=24,
         )
         assert report["labels"]["accuracy"] == 1
 
@@ -219,7 +225,7 @@ def test_templates_that_fit_nothing_and_models_that_are_not_asked(model, reviews
 
 def test_only_as_many_answers_are_drawn_as_asked(model, file, tmp_path):
     rows = [("p", "some words here", {}), ("q", "今天天气很好", {}), ("r", "other words there", {"lang": "en"})]
-    report = run(model, file(rows), tmp_path, answers=2)
+    report = run(model, file(rows), tmp_path, num_generated=2)
     assert report["answers"]["rows"] == 2
     assert 0 <= report["answers"]["cut_at_max_new_tokens"] <= 2
     assert "answers" not in run(model, file(rows), tmp_path, num_generated=0)
@@ -342,7 +348,7 @@ def test_evaluate_measures_what_the_run_measured(model, tmp_path, loss_on):
     assert report["tokens"] == sum(len(text) + 1 for text in learned)
     assert report["bytes"] == sum(map(len, learned))
     with pytest.raises(BadInput, match="The row '3' has a prompt longer than max_length"):
-        run(tmp_path / "sft", data, tmp_path, max_length=128, answers=0, long_prompts="refuse")
+        run(tmp_path / "sft", data, tmp_path, max_length=128, num_generated=0, long_prompts="refuse")
 
 
 def test_answers_are_drawn_at_their_own_temperature(model, file, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from models_core import __main__ as command_line
+from models_core.cli.parser import build_parser
 from tests.models_core import recipe_runs
 from tests.models_core.tiny import make_tiny_model
 
@@ -83,9 +84,9 @@ def test_a_flag_that_takes_one_value_is_not_given_two(command, flag, sentence, c
 
 
 def test_every_flag_is_of_one_value_or_of_several():
-    for action in command_line.parser()._actions[-1].choices.values():
+    for action in build_parser()._actions[-1].choices.values():
         for flag in action._actions:
-            assert type(flag).__name__ in ("_Once", "_AppendAction", "_StoreTrueAction", "_HelpAction") or not (
+            assert type(flag).__name__ in ("SingleUse", "_AppendAction", "_StoreTrueAction", "_HelpAction") or not (
                 set(flag.option_strings) - {"--idle", "--device"}
             ), flag.option_strings
 
@@ -110,7 +111,7 @@ def test_rows_too_long_are_said_in_the_last_sentence_with_what_to_set(place, tmp
     data = recipe_runs.write(tmp_path / "rows.jsonl", rows)
     settings = ["--set", "max_length=64", "--set", "precision=fp32", "--device", "cpu"]
     sentence = "2 responses were left out: with their prompts they are longer than max_length (64 tokens), or than the"
-    ways = {"sft": ["--set", "held_out=0"], "evaluate": ["--set", "answers=0", "--set", "max_new_tokens=8"]}
+    ways = {"sft": ["--set", "held_out=0"], "evaluate": ["--set", "num_generated=0", "--set", "max_new_tokens=8"]}
     for command, extra in ways.items():
         files = ["--model", str(place / "model"), "--data", str(data), "--out", str(tmp_path / command)]
         assert command_line.main([command, *files, *settings, *extra]) == 0

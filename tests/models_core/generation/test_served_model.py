@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from models_core import __main__ as command_line
-from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.errors import BadInput, ServerFailed, Stopped
 from models_core.contract.settings import SampleConfig, parse
 from models_core.contract.stopping import StopSignal
 from models_core.generation import served_model
-from models_core.generation.served_model import Server, ServerFailed
+from models_core.generation.served_model import Server
 from tests.models_core import recipe_runs
 
 KEY = "sk-secret-of-the-test"

@@ -6,8 +6,8 @@ import sys
 
 SHAPES = """
 import torch
-from models_core.__main__ import _device
-_device("cpu")
+from models_core.cli.inputs import select_device
+select_device("cpu")
 kernel = torch.ones(64, 64, 3, 3)
 for width in [*range(32, 32 + {shapes}), 32]:
     torch.nn.functional.conv2d(torch.ones(2, 64, 16, width), kernel)
