@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_core.contract import records
-from models_core.contract.prompt_identity import split_by_prompt
+from models_core.contract.prompt_identity import hold_out
 from models_core.contract.records import Ranking
 
 HELD_OUT = 0.2
@@ -45,12 +45,12 @@ def split(path: Path, *, rows: int, choosing: bool = False) -> Split:
     While `choosing` a recipe, other prompts are held out, and what the comparison holds out is not seen at all.
     """
     usable = [ranking for ranking in records.read(path, "rankings") if strict_pairs(ranking)]
-    training, held_out = split_by_prompt(usable, part=HELD_OUT)
+    training, held_out = hold_out(usable, fraction=HELD_OUT)
     if not held_out:
         raise SystemExit(f"{path.name} has too few prompts to hold some out.")
     if choosing:
         # A prompt's place is its hash: beyond the part held out lies the next.
-        training, held_out = split_by_prompt(training, part=HELD_OUT + VALIDATION)
+        training, held_out = hold_out(training, fraction=HELD_OUT + VALIDATION)
     draw = random.Random(0)
     draw.shuffle(training)
     training = training[: rows or None]

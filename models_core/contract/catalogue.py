@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import third_party
+from models_core.contract import atomic_write, third_party
 from models_core.contract.errors import BadInput
 
 Progress = Callable[[str, int, int], None]
@@ -280,9 +280,7 @@ class _Report:
 
     def _write(self) -> None:
         self.written = time.monotonic()
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(self.current.__dict__), encoding="utf-8")
-        partial.replace(self.path)
+        atomic_write.write_json(self.path, self.current.__dict__)
 
 
 def _progress_file(store: Path, name: str) -> Path:

@@ -18,16 +18,15 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import os
 import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import json_lines, processes, setting_differences
+from models_core.contract import atomic_write, json_lines, processes, prompt_identity, setting_differences
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import Settings, renamed
 
@@ -99,6 +98,8 @@ class RunFolder:
             },
             "seed": settings.seed,
         }
+        if stage != "pretrain" and "evaluation" not in data and getattr(settings, "held_out", 0):
+            document["hold_out_version"] = prompt_identity.HOLD_OUT_VERSION
         previous = self._previous()
         if previous is not None:
             self._check_same(previous, document, resume=resume)
@@ -121,7 +122,9 @@ class RunFolder:
             copy = self.path / "data" / _stored_name(name, path)
             if not (copy.exists() and copy.samefile(path)):
                 shutil.copyfile(path, copy)
-        write_json(self.path / "run.json", self._document | {"versions": _versions(), "started": time.time()})
+        atomic_write.write_json(
+            self.path / "run.json", self._document | {"versions": _versions(), "started": time.time()}
+        )
 
     def _previous(self) -> dict[str, Any] | None:
         path = self.path / "run.json"
@@ -140,6 +143,11 @@ class RunFolder:
             result = json.loads((self.path / "result.json").read_text(encoding="utf-8"))
             if result.get("status") == "succeeded":
                 raise BadInput(f"The run in {self.path} is finished; there is nothing to resume.")
+        if previous.get("hold_out_version") != document.get("hold_out_version"):
+            raise BadInput(
+                f"The run in {self.path} was begun by another version of this program, which held out other prompts: "
+                "start a new run with another --out."
+            )
         hashes = {name: entry["sha256"] for name, entry in document["data"].items()}
         before = {name: entry["sha256"] for name, entry in previous.get("data", {}).items()}
         for what, old, new in [
@@ -166,7 +174,7 @@ class RunFolder:
                 row = json_lines.torn_or_whole(line)
                 if row is not None and row.get("step", math.inf) <= step:
                     kept.append(line + "\n")
-            write_text(path, "".join(kept))
+            atomic_write.write_text(path, "".join(kept))
 
     def log(self, step: int, **values: float | str | None) -> None:
         """Append one line of metrics and show it on standard error. A number that is not finite is stored as null."""
@@ -184,12 +192,14 @@ class RunFolder:
         self._total = total
         if not processes.is_main():
             return
-        write_json(self.path / "progress.json", {"done": done, "total": total, "time": time.time()})
+        atomic_write.write_json(self.path / "progress.json", {"done": done, "total": total, "time": time.time()})
 
     def finish(self, *, status: str, metrics: Mapping[str, Any]) -> None:
         """Write result.json. `sha256` covers the files of model/, by name."""
         digest = folder_sha256(self.model) if status == "succeeded" and self.model.is_dir() else None
-        write_json(self.path / "result.json", {"status": status, "metrics": finite(dict(metrics)), "sha256": digest})
+        atomic_write.write_json(
+            self.path / "result.json", {"status": status, "metrics": finite(dict(metrics)), "sha256": digest}
+        )
 
 
 def _result_settings(config: Any) -> Any:
@@ -212,30 +222,6 @@ def finite(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    write_text(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a file of lines whole or not at all. Raises BadInput where its folder cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, "".join(f"{line}\n" for line in lines))
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise BadInput(f"{path} cannot be written ({error.strerror}).") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def file_sha256(path: str | Path) -> str:

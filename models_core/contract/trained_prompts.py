@@ -1,7 +1,7 @@
-"""Which prompts a reward model was trained on: digests of their content, in the model's folder.
+"""The prompts that a reward model was trained on: their digests, in the model's folder.
 
-On a prompt that it has learned from, a reward model's scores are better than elsewhere, and a policy that is trained
-there learns from a judge it will not have. Digests and not prompts: the folder goes places the data may not.
+A reward model scores responses to its training prompts better than others, so a policy must neither be trained nor
+measured on them. The file holds digests only: a model's folder is copied to places where its data must not go.
 """
 
 import hashlib
@@ -10,32 +10,39 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from models_core.contract import atomic_write
+from models_core.contract.prompt_identity import digest
 from models_core.contract.records import Message
 
-FILE = "trained_prompts.txt"
+FILE_NAME = "trained_prompts.txt"
 """One digest a line, sorted."""
-
-
-def digest(messages: Sequence[Message]) -> str:
-    """The same for the same roles and words, whatever the spaces between them."""
-    content = [[message["role"], " ".join(message["content"].split())] for message in messages]
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:32]
-
+EARLIER_LENGTH = 32
+"""Hexadecimal digits of the digests that earlier versions wrote."""
 
 Row = TypeVar("Row", bound=Any)
 
 
-def without(rows: Sequence[Row], known: frozenset[str]) -> list[Row]:
-    """The rows whose prompts ("messages") are not among these digests: what a model may be measured on."""
-    return [row for row in rows if digest(row.messages) not in known]
+def exclude(rows: Sequence[Row], known: frozenset[str]) -> list[Row]:
+    """The rows whose prompts ("messages") are not among the digests `known`."""
+    return [row for row in rows if not contains(known, row.messages)]
+
+
+def contains(known: frozenset[str], messages: Sequence[Message]) -> bool:
+    """Whether a prompt is among the digests of a model, of this version or an earlier one."""
+    return bool(known) and (digest(messages) in known or _earlier_digest(messages) in known)
 
 
 def write(folder: Path, digests: Iterable[str]) -> None:
-    lines = sorted(set(digests))
-    (folder / FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    atomic_write.write_text(folder / FILE_NAME, "".join(f"{line}\n" for line in sorted(set(digests))))
 
 
 def read(folder: str | Path) -> frozenset[str]:
-    """Those of a model; none where it says nothing of them."""
-    path = Path(folder) / FILE
+    """The digests of a model; none where it has no such file."""
+    path = Path(folder) / FILE_NAME
     return frozenset(path.read_text(encoding="utf-8").split()) if path.is_file() else frozenset()
+
+
+def _earlier_digest(messages: Sequence[Message]) -> str:
+    """The digest of earlier versions, which folded white space."""
+    content = [[message["role"], " ".join(message["content"].split())] for message in messages]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:EARLIER_LENGTH]

@@ -1,5 +1,6 @@
 """One file of demonstrations: its rows, those held out, its templates, and an account of what became of every row."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from models_core.contract import records
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import split_by_prompt
+from models_core.contract.prompt_identity import digest, text_digest
 from models_core.contract.records import Demonstration
 from models_core.contract.settings import SFTConfig
 from models_core.demonstrations import mixture
@@ -127,9 +128,7 @@ def read_data_sets(
         account = Account(rows=len(rows), merged_turns=sum(row.merged_turns for row in rows))
         training, held_out = rows, list[Demonstration]()
         if hold_out:
-            training, held_out = split_by_prompt(
-                rows, part=settings.held_out, prompt_of=lambda row: row.messages or row.fields
-            )
+            training, held_out = hold_out(rows, fraction=settings.held_out, digest_of=_prompt_digest)
         sets.append(
             DataSet(
                 path=path,
@@ -142,6 +141,13 @@ def read_data_sets(
             )
         )
     return sets
+
+
+def _prompt_digest(row: Demonstration) -> str:
+    """The digest of a row's prompt, or of the fields that a template makes one from."""
+    if row.messages:
+        return digest(row.messages)
+    return text_digest(json.dumps(row.fields, sort_keys=True, ensure_ascii=False))
 
 
 def read_rows(path: Path, *, templates: TemplateSet | None) -> list[Demonstration]:

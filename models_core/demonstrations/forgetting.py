@@ -6,15 +6,15 @@ the training loss is: lambda = 1 then weighs a rise of the old task's mean loss,
 diagonal sees it, like the new task's loss.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
+from models_core.contract import atomic_write
 from models_core.contract.stopping import StopSignal
 from models_core.demonstrations.examples import Example
 from models_core.demonstrations.token_losses import places, predicting_states
@@ -54,11 +54,8 @@ class ElasticWeights:
         tensors = {f"fisher.{name}": value for name, value in self.fisher.items()}
         tensors |= {f"anchor.{name}": value for name, value in self.anchor.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with atomic_write.replacing(path) as file:
+            file.write(save({name: value.contiguous().cpu() for name, value in tensors.items()}))
 
     @classmethod
     def load(cls, path: Path, *, coef: float, device: torch.device) -> "ElasticWeights":

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from models_core.contract.errors import BadInput
+from models_core.contract.prompt_identity import digest
 from models_core.contract.records import Messages, Ranking
 from models_core.contract.settings import PreferenceSettings
-from models_core.preferences.contradictions import Contradictions, PromptKey, RankingPairs, judge_name, prompt_key
+from models_core.preferences.contradictions import Contradictions, RankingPairs, judge_name
 from models_core.preferences.judgment_weights import JudgmentWeights
 from models_core.preferences.majority import majority_vote
 from models_core.preferences.margins import with_margins
@@ -122,7 +123,7 @@ def _identity(ranking: Ranking) -> tuple[object, ...]:
     tiers = sorted(
         (-1 if response.rank is None else ranks.index(response.rank), response.text) for response in ranking.responses
     )
-    return judge_name(ranking), ranking.is_by_machine, prompt_key(ranking.messages), tuple(tiers)
+    return judge_name(ranking), ranking.is_by_machine, digest(ranking.messages), tuple(tiers)
 
 
 def _without_contradictions(
@@ -152,9 +153,9 @@ def _combined(
 
     The weight of one is the mean of theirs, so a task judged by one labeler counts as much as one judged by several.
     """
-    by_texts: dict[tuple[PromptKey, tuple[str, ...]], list[Comparison]] = {}
+    by_texts: dict[tuple[str, tuple[str, ...]], list[Comparison]] = {}
     for comparison in comparisons:
-        key = prompt_key(comparison.messages), tuple(sorted(comparison.texts))
+        key = digest(comparison.messages), tuple(sorted(comparison.texts))
         by_texts.setdefault(key, []).append(comparison)
     combined: list[Comparison] = []
     for group in by_texts.values():

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from models_core.contract.records import Messages, Ranking
+from models_core.contract.prompt_identity import digest
+from models_core.contract.records import Ranking
 from models_core.preferences.ranking_loss import Pair
 from models_core.preferences.skipped_rows import MAX_NAMED
-
-PromptKey = tuple[tuple[str, str], ...]
 
 
 class RankingPairs(NamedTuple):
@@ -17,19 +16,14 @@ class RankingPairs(NamedTuple):
     pairs: list[Pair]
 
 
-def prompt_key(messages: Messages) -> PromptKey:
-    """A hashable form of a chat."""
-    return tuple((message["role"], message["content"]) for message in messages)
-
-
 class Contradictions:
     """Orders of pairs of texts by judge, over all rankings of a file."""
 
     def __init__(self, rankings: Iterable[RankingPairs]) -> None:
         # (prompt, both texts in alphabetical order) -> judge -> whether the first is better -> ids of rows
-        self._orders: dict[tuple[PromptKey, str, str], dict[str, dict[bool, list[str]]]] = {}
+        self._orders: dict[tuple[str, str, str], dict[str, dict[bool, list[str]]]] = {}
         for ranking, pairs in rankings:
-            prompt = prompt_key(ranking.messages)
+            prompt = digest(ranking.messages)
             for pair in pairs:
                 if pair.target != 1.0:
                     continue
@@ -48,7 +42,7 @@ class Contradictions:
     def is_own(self, ranking: Ranking, pair: Pair) -> bool:
         """Whether the judge of this pair ordered it the other way too."""
         first, second = sorted(ranking.responses[index].text for index in (pair.better, pair.worse))
-        return (prompt_key(ranking.messages), first, second, judge_name(ranking)) in self._own
+        return (digest(ranking.messages), first, second, judge_name(ranking)) in self._own
 
     def own(self) -> list[str]:
         """A text for each pair that one judge ordered both ways: "anna: rows 17, 3"."""

@@ -7,11 +7,10 @@ from typing import Any
 
 from models_core.contract import processes, records, trained_prompts
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import split_by_prompt
+from models_core.contract.prompt_identity import digest, hold_out
 from models_core.contract.records import Answers, Demonstration, Ranking
 from models_core.contract.settings import PreferenceSettings
 from models_core.preferences.comparisons import Comparison, ParsedComparisons, build_comparisons
-from models_core.preferences.contradictions import prompt_key
 from models_core.preferences.demonstrated_rankings import demonstration_comparisons
 from models_core.preferences.encoding import Example, encode_comparisons
 from models_core.preferences.ranking_loss import Pair
@@ -98,7 +97,7 @@ def read(
     skipped, held_out_skipped = SkippedRows(), SkippedRows()
     rankings = _read_rankings(data, settings=settings, skipped=skipped)
     if evaluation is None:
-        rankings, eval_rankings = split_by_prompt(rankings, part=settings.held_out)
+        rankings, eval_rankings = hold_out(rankings, fraction=settings.held_out)
     else:
         eval_rankings = _read_rankings(evaluation, settings=settings, skipped=held_out_skipped)
     held_out_rankings = _drop_trained(
@@ -129,7 +128,7 @@ def read(
             demonstration_rows,
             sample_rows,
             weight=settings.demonstration_pairs,
-            held_out={prompt_key(ranking.messages) for ranking in held_out_rankings},
+            held_out={digest(ranking.messages) for ranking in held_out_rankings},
             skipped=skipped,
         )
     training.comparisons += added
@@ -144,14 +143,14 @@ def read(
 
 
 def _prompt_digests(rankings: Sequence[Ranking]) -> set[str]:
-    return {trained_prompts.digest(ranking.messages) for ranking in rankings}
+    return {digest(ranking.messages) for ranking in rankings}
 
 
 def _drop_trained(
     rankings: list[Ranking], *, trained: frozenset[str], evaluation: str | Path | None, skipped: SkippedRows
 ) -> list[Ranking]:
     """The rankings whose prompts are not trained on; the others are skipped and counted."""
-    kept = trained_prompts.without(rankings, trained)
+    kept = trained_prompts.exclude(rankings, trained)
     if evaluation is not None and rankings and not kept:
         raise BadInput(
             f"{Path(evaluation).name}: the prompts of all {len(rankings)} rankings are trained on, so they cannot "

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
+from models_core.contract.prompt_identity import digest
 from models_core.contract.records import Answers, Demonstration, RankedResponse, Ranking
 from models_core.preferences.comparisons import Comparison
-from models_core.preferences.contradictions import PromptKey, prompt_key
 from models_core.preferences.ranking_loss import Pair
 from models_core.preferences.skipped_rows import SkippedRows
 
@@ -14,19 +14,19 @@ def demonstration_comparisons(
     samples: Sequence[Answers],
     *,
     weight: float,
-    held_out: Collection[PromptKey],
+    held_out: Collection[str],
     skipped: SkippedRows,
 ) -> list[Comparison]:
     """A comparison for each demonstration whose prompt has samples; the samples are not compared with each other.
 
     Prompts in `held_out` are omitted. A demonstration without samples is skipped and counted.
     """
-    texts_of: dict[PromptKey, list[str]] = {}
+    texts_of: dict[str, list[str]] = {}
     for row in samples:
-        texts_of.setdefault(prompt_key(row.messages), []).extend(row.texts)
+        texts_of.setdefault(digest(row.messages), []).extend(row.texts)
     comparisons = []
     for demonstration in demonstrations:
-        key = prompt_key(demonstration.messages)
+        key = digest(demonstration.messages)
         if key in held_out:
             continue
         others = [text for text in dict.fromkeys(texts_of.get(key, [])) if text != demonstration.response]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.contract import trained_prompts
+from models_core.contract import prompt_identity, trained_prompts
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import RewardConfig
 from models_core.contract.stopping import StopSignal
@@ -190,7 +190,7 @@ def train(
     metrics |= assembly.headline(report)
 
     # 8. Save.
-    trained_on = {trained_prompts.digest(comparison.messages) for comparison in judgments.training.comparisons}
+    trained_on = {prompt_identity.digest(comparison.messages) for comparison in judgments.training.comparisons}
     loading.save_reward_model(
         training.run.model,
         network,

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from models_core.contract import processes
+from models_core.contract.atomic_write import write_json, write_lines
 from models_core.contract.records import Ranking
-from models_core.contract.run_folder import finite, write_json, write_lines
+from models_core.contract.run_folder import finite
 from models_core.contract.verdict_messages import VERSION
 from models_core.reward_report import report_tables
 from models_core.reward_report.heldout_judgments import ScoredJudgment, comparison_key, ordered_pairs

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from models_core.contract import json_lines, processes
-from models_core.contract.run_folder import write_text
+from models_core.contract.atomic_write import write_text
 from models_core.modeling import adapters
 from models_core.rl import reward_kl_plot, rollouts, trajectories
 from models_core.rl.actor_critic import ActorCritic

@@ -7,7 +7,7 @@ from typing import Any
 
 from models_core.contract import processes, trained_prompts
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import content, place, split_by_prompt
+from models_core.contract.prompt_identity import digest, hold_out, position
 from models_core.contract.records import Prompt
 from models_core.contract.settings import PPOConfig
 from models_core.modeling import chat, loading
@@ -41,7 +41,7 @@ def drop_trained(prompts: Sequence[Prompt], *, rewards: Sequence[str], settings:
     reward_train_overlap=keep keeps all. Raises BadInput for any overlap where it is refused, and where none is left.
     """
     known = _trained_digests(rewards)
-    new = [prompt for prompt in prompts if trained_prompts.digest(prompt.messages) not in known]
+    new = [prompt for prompt in prompts if not trained_prompts.contains(known, prompt.messages)]
     seen = len(prompts) - len(new)
     overlap = f"{seen} of {len(prompts)} prompts are among those the reward model was trained on"
     if seen and settings.reward_train_overlap == "refuse":
@@ -68,7 +68,7 @@ def drop_trained_from_evaluation(
     """
     if settings.reward_train_overlap == "keep":
         return list(prompts)
-    kept = trained_prompts.without(prompts, _trained_digests(rewards))
+    kept = trained_prompts.exclude(prompts, _trained_digests(rewards))
     if not kept:
         raise BadInput(
             f"All {len(prompts)} evaluation prompts (--eval) are among those the reward model was trained on: give "
@@ -94,18 +94,18 @@ def split(prompts: Sequence[Prompt], *, settings: PPOConfig, evaluation: Sequenc
     """
     if evaluation is not None:
         chosen_prompts = list(evaluation[: settings.eval_prompts])
-        excluded = {content(prompt.messages) for prompt in chosen_prompts}
-        training = [prompt for prompt in prompts if content(prompt.messages) not in excluded]
+        excluded = {digest(prompt.messages) for prompt in chosen_prompts}
+        training = [prompt for prompt in prompts if digest(prompt.messages) not in excluded]
         if not training:
             raise BadInput("Every prompt is also in the evaluation file (--eval): none is left to train on.")
         return PromptSplit(training=training, evaluation=chosen_prompts, is_held_out=True)
-    _, held_out = split_by_prompt(list(prompts), part=settings.held_out)
-    chosen = sorted({content(prompt.messages) for prompt in held_out}, key=place)[: settings.eval_prompts]
+    _, held_out = hold_out(list(prompts), fraction=settings.held_out)
+    chosen = sorted({digest(prompt.messages) for prompt in held_out}, key=position)[: settings.eval_prompts]
     if not chosen:
         return PromptSplit(training=list(prompts), evaluation=list(prompts[:MAX_SHOWN]), is_held_out=False)
-    first = {content(prompt.messages): prompt for prompt in reversed(prompts)}
+    first = {digest(prompt.messages): prompt for prompt in reversed(prompts)}
     excluded = set(chosen)
-    training = [prompt for prompt in prompts if content(prompt.messages) not in excluded]
+    training = [prompt for prompt in prompts if digest(prompt.messages) not in excluded]
     return PromptSplit(training=training, evaluation=[first[text] for text in chosen], is_held_out=True)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from models_core.contract import records
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import place
+from models_core.contract.prompt_identity import position, text_digest
 from models_core.modeling import plain_text
 from models_core.modeling.packing import Group
 
@@ -78,7 +78,7 @@ def split(documents: Sequence[str], *, held_out: float) -> tuple[list[str], list
     """(to learn from, held out): by a hash of the document, so it is on the same side in every corpus and every run."""
     sides: tuple[list[str], list[str]] = ([], [])
     for document in documents:
-        sides[place(document) < held_out].append(document)
+        sides[position(text_digest(document)) < held_out].append(document)
     return sides
 
 

@@ -14,7 +14,7 @@ from annotate.data import snapshots
 from annotate.errors import Refused
 from annotate.models import Project, Prompt, Task
 from annotate.models.prompt import content_hash
-from models_core.contract.prompt_identity import FEWEST_HELD_OUT
+from models_core.contract.prompt_identity import MIN_HELD_OUT_PROMPTS
 from rlhf.models import ModelVersion
 
 Row = dict[str, Any]
@@ -77,7 +77,7 @@ def to_watch(project: Project) -> list[Row]:
     None where they are too few to measure anything: a part of the train prompts is held out then.
     """
     rows = [_row(prompt) for prompt in _of_split(project, Prompt.Split.VALIDATION)]
-    return rows if len(rows) >= FEWEST_HELD_OUT else []
+    return rows if len(rows) >= MIN_HELD_OUT_PROMPTS else []
 
 
 def held_out(project: Project) -> list[Row]:

@@ -49,7 +49,7 @@ def reward_report(
 def _untrained(rows: Sequence[Row], *, rewards: Sequence[str], file: str) -> tuple[list[Row], int]:
     """The rows whose prompts no reward model has learned from, and how many it has. Raises BadInput for none left."""
     known = frozenset[str]().union(*(trained_prompts.read(loading.locate(name)) for name in rewards))
-    kept = trained_prompts.without(rows, known)
+    kept = trained_prompts.exclude(rows, known)
     if rows and not kept:
         raise BadInput(
             f"{file}: the reward model was trained on the prompts of all {len(rows)} rows, so they cannot measure it: "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models_core.commands.output import partial_output
-from models_core.contract.run_folder import write_lines
+from models_core.contract.atomic_write import write_lines
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ Until then its lines are in OUT.partial, after a first one that says what was as
 goes on from there with --resume, where it was asked for the same. OUT "-" is standard output, which has no partial.
 """
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from models_core.commands.output import partial_output
+from models_core.contract import atomic_write
 from models_core.contract.errors import BadInput
 
 STANDARD_OUTPUT = Path("-")
@@ -52,13 +52,9 @@ class GrowingFile:
         if self.out == STANDARD_OUTPUT:
             return
         self._file.close()
-        whole = self.out.with_name(f".{self.out.name}.{os.getpid()}")
-        with self.partial.open("rb") as written, whole.open("wb") as file:
+        with self.partial.open("rb") as written, atomic_write.replacing(self.out) as file:
             written.readline()
             shutil.copyfileobj(written, file)
-            file.flush()
-            os.fsync(file.fileno())
-        whole.replace(self.out)
         self.partial.unlink()
 
     def __enter__(self) -> Self:

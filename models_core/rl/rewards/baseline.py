@@ -5,13 +5,15 @@ in RUN/baseline.jsonl, one line a prompt, and a resumed run reads them. An itera
 once, so that a repeated iteration samples the same.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from models_core.contract import json_lines, processes
-from models_core.contract.prompt_identity import content
+from models_core.contract.prompt_identity import digest
 from models_core.rl.rewards.base import Completion
 
 SEED_OFFSET = 2**31
@@ -39,7 +41,7 @@ class Baseline:
 
     def scores_for(self, completions: Sequence[Completion], *, step: int) -> torch.Tensor:
         """Score of the reference's response to each completion's prompt, fp32: (batch,)."""
-        keys = [content(item.prompt.messages) for item in completions]
+        keys = [digest(item.prompt.messages) for item in completions]
         new = {key: item for key, item in zip(keys, completions, strict=True) if key not in self.scores}
         if new:
             self._add(list(new.items()), step=step)
@@ -55,3 +57,8 @@ class Baseline:
             for (key, _), item, score in zip(new, sampled, scores, strict=True):
                 row = {"step": step, "id": item.prompt.id, "content": key, "response": item.text, "score": score}
                 file.write(json_lines.line(row))
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    """The prompt's digest; a row of an earlier version holds the messages as text."""
+    return str(row["digest"]) if "digest" in row else digest(json.loads(row["content"]))

@@ -8,7 +8,7 @@ import torch
 
 from models_core.commands import evaluate, sample, score
 from models_core.commands.evaluate import win_rate
-from models_core.contract import progress, records, trained_prompts
+from models_core.contract import progress, prompt_identity, records
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.settings import EvaluateConfig, SampleConfig, ScoreConfig
 from models_core.contract.stopping import StopSignal
@@ -210,7 +210,7 @@ def test_an_answer_that_leaves_no_room_for_the_prompt_is_refused(folder, file, t
 @pytest.fixture
 def taught(folder, tmp_path):
     """The reward model, which has learned from the first two prompts."""
-    policy, known = folder / "policy", {trained_prompts.digest(prompt) for prompt in PROMPTS[:2]}
+    policy, known = folder / "policy", {prompt_identity.digest(prompt) for prompt in PROMPTS[:2]}
     model = loading.new_reward_model(policy, device=CPU, dtype=torch.float32, seed=0)
     tokenizer = loading.load_tokenizer(policy)
     loading.save_reward_model(tmp_path / "taught", model, tokenizer, trained_on=known)

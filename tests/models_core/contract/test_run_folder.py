@@ -8,8 +8,9 @@ import re
 import pytest
 import torch
 
+from models_core.contract.atomic_write import write_lines
 from models_core.contract.errors import BadInput
-from models_core.contract.run_folder import RunFolder, finite, folder_sha256, write_lines
+from models_core.contract.run_folder import RunFolder, finite, folder_sha256
 from models_core.contract.settings import SFTConfig
 
 
@@ -65,6 +66,16 @@ def test_a_run_of_an_earlier_version_is_resumed_under_the_new_names_of_settings(
     assert start(tmp_path, data, settings=SFTConfig(warmup_ratio=0.2), resume=True).resumed
     with pytest.raises(BadInput, match=r"warmup_ratio is 0\.2 there, and 0\.3 here"):
         start(tmp_path, data, settings=SFTConfig(warmup_ratio=0.3), resume=True)
+
+
+def test_a_run_that_held_out_other_prompts_is_not_resumed(tmp_path, data):
+    run = start(tmp_path, data)
+    path = run.path / "run.json"
+    document = json.loads(path.read_text())
+    del document["hold_out_version"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(BadInput, match="which held out other prompts: start a new run"):
+        start(tmp_path, data, resume=True)
 
 
 def test_resume_in_an_empty_place_is_a_fresh_start(tmp_path, data):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models_core.contract import trained_prompts
+from models_core.contract import prompt_identity
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import RewardConfig, parse
 from models_core.preferences import dataset
@@ -56,7 +56,7 @@ def test_prompts_on_both_sides_are_counted(tmp_path: Path) -> None:
 
 def test_what_the_model_learned_before_measures_nothing_either(tmp_path: Path) -> None:
     files = {name: write(tmp_path / f"{name}.jsonl", rows) for name, rows in {"a": [good(1)], "b": [good(2)]}.items()}
-    known = frozenset([trained_prompts.digest(good(2)["prompt"])])
+    known = frozenset([prompt_identity.digest(good(2)["prompt"])])
     given: Any = {"data": files["a"], "demonstrations": None, "samples": None}
     with pytest.raises(BadInput, match=r"b.jsonl: the prompts of all 1 rankings are trained on"):
         dataset.read(parse(RewardConfig, {}), **given, evaluation=files["b"], trained=known)

@@ -41,7 +41,7 @@ def test_pairs_of_a_ranking_with_a_tie_and_an_unranked_answer():
     assert judgments.strict_pairs(ranking(ranks=(2, 1, None, 2))) == [(1, 0), (1, 3)]
 
 
-def test_rows_are_split_by_prompt_the_same_way_whatever_number_is_trained_on(rows):
+def test_rows_are_hold_out_the_same_way_whatever_number_is_trained_on(rows):
     whole, few = judgments.split(rows, rows=0), judgments.split(rows, rows=10)
     prompts = [{row.messages[0]["content"] for row in side} for side in (whole.training, whole.held_out)]
     assert len(whole.training) + len(whole.held_out) == 60

@@ -7,7 +7,7 @@ import pytest
 from models_core.commands import evaluate, score
 from models_core.contract import records
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import split_by_prompt
+from models_core.contract.prompt_identity import hold_out
 from models_core.contract.settings import EvaluateConfig, ScoreConfig
 from models_core.contract.stopping import StopSignal
 from tests.models_core import recipe_runs
@@ -76,7 +76,7 @@ def slow_pairs(folder, model, rows, tmp_path):
 
 
 def held_out_of(path):
-    kept = {item.id for item in split_by_prompt(records.read(path, "rankings"), part=0.4)[1]}
+    kept = {item.id for item in hold_out(records.read(path, "rankings"), fraction=0.4)[1]}
     return [item for item in ROWS if item["id"] in kept]
 
 

@@ -1,12 +1,13 @@
 """Which prompts a policy learns on: none that its reward model learned from, none too long, whole groups."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models_core.contract import trained_prompts
+from models_core.contract import prompt_identity, trained_prompts
 from models_core.contract.errors import BadInput
 from models_core.contract.records import Message, Prompt
 from models_core.contract.settings import PPOConfig
@@ -41,16 +42,17 @@ def prompt(text: str) -> Prompt:
 
 def test_a_reward_model_tells_by_digests_which_prompts_it_learned_from(trained: Path) -> None:
     known = trained_prompts.read(trained / "model")
-    assert known == {trained_prompts.digest(recipe_runs.chat(f"say {n}")) for n in range(7)}
-    assert "say" not in (trained / "model" / trained_prompts.FILE).read_text(encoding="utf-8")
+    assert known == {prompt_identity.digest(recipe_runs.chat(f"say {n}")) for n in range(7)}
+    assert "say" not in (trained / "model" / trained_prompts.FILE_NAME).read_text(encoding="utf-8")
     assert json.loads((trained / "result.json").read_text(encoding="utf-8"))["sha256"]
 
 
-def test_content_decides_and_not_the_id_nor_the_spaces() -> None:
-    one = trained_prompts.digest([{"role": "user", "content": "say  1\n"}])
-    assert one == trained_prompts.digest([{"role": "user", "content": "say 1"}])
-    assert one != trained_prompts.digest([{"role": "user", "content": "say 2"}])
-    assert one != trained_prompts.digest([{"role": "system", "content": "say 1"}])
+def test_digests_that_an_earlier_version_wrote_are_known(tmp_path: Path) -> None:
+    earlier = hashlib.sha256(json.dumps([["user", "say 1"]]).encode()).hexdigest()[:32]
+    (tmp_path / trained_prompts.FILE_NAME).write_text(earlier + "\n", encoding="utf-8")
+    known = trained_prompts.read(tmp_path)
+    rows = [prompt("say 1"), prompt("say  1\n"), prompt("say 2")]
+    assert [row.id for row in trained_prompts.exclude(rows, known)] == ["say 2"]
 
 
 def test_what_was_learned_before_stays_known_when_a_reward_model_is_trained_on(
@@ -60,7 +62,7 @@ def test_what_was_learned_before_stays_known_when_a_reward_model_is_trained_on(
     data = recipe_runs.write(tmp_path / "pairs.jsonl", rows)
     run("reward", tmp_path / "run", {}, model=str(trained), data=data)
     known = trained_prompts.read(tmp_path / "run" / "model")
-    assert known == trained_prompts.read(trained / "model") | {trained_prompts.digest(recipe_runs.chat("new"))}
+    assert known == trained_prompts.read(trained / "model") | {prompt_identity.digest(recipe_runs.chat("new"))}
 
 
 @pytest.mark.parametrize(("choice", "kept"), [("skip", 2), ("keep", 5)])

@@ -3,7 +3,7 @@
 import pytest
 
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import split_by_prompt
+from models_core.contract.prompt_identity import hold_out
 from models_core.contract.records import Prompt
 from models_core.contract.settings import PPOConfig, parse
 from models_core.rl.prompts import MAX_SHOWN, split
@@ -20,7 +20,7 @@ def settings(**values):
 def test_a_part_of_the_prompts_is_never_learned_from():
     prompts = rows(200)
     found = split(prompts, settings=settings(held_out=0.2))
-    _, wanted = split_by_prompt(prompts, part=0.2)
+    _, wanted = hold_out(prompts, fraction=0.2)
     assert found.is_held_out
     assert {row.id for row in found.evaluation} == {row.id for row in wanted}
     assert [row.id for row in found.training] == [row.id for row in prompts if row not in wanted]
