@@ -42,7 +42,7 @@ def select_device(name: str) -> "torch.device":
 
     from models_core.training import memory
 
-    memory.keep_few_primitives()
+    memory.limit_primitive_cache()
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: this machine has no GPU that torch can use.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from models_core.cli.commands import catalogue, dpo, evaluate, live, ppo, pretrain, reward, sample, score, sft
@@ -13,9 +12,12 @@ from models_core.contract.stopping import StopSignal
 class Command(Protocol):
     """A module of models_core.cli.commands."""
 
-    HELP: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace, StopSignal], dict[str, Any]]
+    @property
+    def HELP(self) -> str: ...  # noqa: N802
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]: ...
 
 
 COMMANDS: dict[str, Command] = {

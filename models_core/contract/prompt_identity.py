@@ -19,7 +19,7 @@ Row = TypeVar("Row")
 Split = Literal["train", "validation", "test"]
 
 
-def digest(messages: Sequence[Mapping[str, str]]) -> str:
+def digest(messages: Sequence[Mapping[str, Any]]) -> str:
     """SHA-256 of the roles and contents of a chat in hexadecimal; other keys are ignored."""
     canonical = [[message["role"], message["content"]] for message in messages]
     return text_digest(json.dumps(canonical, ensure_ascii=False, separators=(",", ":")))

@@ -98,7 +98,7 @@ class RunFolder:
             },
             "seed": settings.seed,
         }
-        if stage != "pretrain" and "evaluation" not in data and getattr(settings, "held_out", 0):
+        if stage != "pretrain" and "evaluation" not in data and getattr(settings, "held_out", False):
             document["hold_out_version"] = prompt_identity.HOLD_OUT_VERSION
         previous = self._previous()
         if previous is not None:

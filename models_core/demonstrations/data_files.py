@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from models_core.contract import records
+from models_core.contract import prompt_identity, records
 from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import digest, text_digest
 from models_core.contract.records import Demonstration
@@ -128,7 +128,7 @@ def read_data_sets(
         account = Account(rows=len(rows), merged_turns=sum(row.merged_turns for row in rows))
         training, held_out = rows, list[Demonstration]()
         if hold_out:
-            training, held_out = hold_out(rows, fraction=settings.held_out, digest_of=_prompt_digest)
+            training, held_out = prompt_identity.hold_out(rows, fraction=settings.held_out, digest_of=_prompt_digest)
         sets.append(
             DataSet(
                 path=path,

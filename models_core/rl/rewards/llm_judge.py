@@ -17,7 +17,7 @@ from models_core.contract.errors import ServerFailed
 from models_core.contract.records import Message
 from models_core.contract.settings import PPOConfig
 from models_core.contract.stopping import StopSignal
-from models_core.generation.served_model import Server, ServerFailed
+from models_core.generation.served_model import Server
 from models_core.rl.rewards.base import Completion, RewardFailed
 
 GRADE = re.compile(r"(10(\.0+)?|[1-9](\.[0-9]+)?)")
