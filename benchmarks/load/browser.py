@@ -10,6 +10,7 @@ from statistics import quantiles
 from urllib.parse import urlencode
 
 TIMEOUT_SECONDS = 70.0
+UPLOAD_SECONDS = 3_600.0
 NO_ANSWER = 0
 """The status of a request that ended without an answer."""
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
@@ -53,6 +54,7 @@ class Browser:
         self.port, self.times = port, times
         self.source = f"127.0.{1 + number // 250}.{1 + number % 250}"
         self.cookies: dict[str, str] = {}
+        self.timeout = TIMEOUT_SECONDS
         self._connection: http.client.HTTPConnection | None = None
 
     def get(self, path: str, kind: str, *, script: bool = False) -> Answer:
@@ -72,6 +74,8 @@ class Browser:
         )
         heads += f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
         body = heads.encode() + content + f"\r\n--{edge}--\r\n".encode()
+        self.close()
+        self.timeout = UPLOAD_SECONDS
         return self._request("POST", path, kind, body=body, content_type=f"multipart/form-data; boundary={edge}")
 
     def sign_in(self, name: str, password: str) -> Answer:
@@ -105,7 +109,7 @@ class Browser:
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection(
-                    "127.0.0.1", self.port, timeout=TIMEOUT_SECONDS, source_address=(self.source, 0)
+                    "127.0.0.1", self.port, timeout=self.timeout, source_address=(self.source, 0)
                 )
             self._connection.request(method, path, body or None, headers)
             response = self._connection.getresponse()

@@ -123,6 +123,7 @@ def _rows(first: int, count: int, *, judged: int) -> bytes:
 
 def _import(browser: Browser, rows: bytes, name: str) -> None:
     answer = browser.upload("/p/demo/prompts/import", name, rows, {"format": "auto"}, "import")
+    people.succeeded(answer, what=f"The import of {name}")
     print(f"Import of {name}: status {answer.status}", flush=True)
 
 
