@@ -1,8 +1,8 @@
 """Long work on the database in short transactions, so that nobody else waits.
 
-SQLite has one write lock. Whoever waits for it looks again after 1 to 25 ms, later after 50 and 100 ms: a lock that is
-held for HOLD_SECONDS and then left alone for PAUSE_SECONDS is had by everybody within a tenth of a second, and one that
-is taken again at once may be missed for seconds. PostgreSQL locks rows, so there batches are larger and nobody pauses.
+SQLite has one write lock. Whoever is first in line for it looks every 2 ms (see config.sqlite3): a lock that is held for
+HOLD_SECONDS and then left alone for PAUSE_SECONDS is had by one of them, and the next pause is the next one's. PostgreSQL
+locks rows, so there batches are larger and nobody pauses.
 """
 
 import time
@@ -14,7 +14,7 @@ from typing import TypeVar
 from django.db import connection, transaction
 
 HOLD_SECONDS = {"sqlite": 0.04, "postgresql": 0.4}
-PAUSE_SECONDS = {"sqlite": 0.03, "postgresql": 0.0}
+PAUSE_SECONDS = {"sqlite": 0.01, "postgresql": 0.0}
 FIRST_BATCH = 20
 LARGEST_BATCH = 1_000
 

@@ -64,7 +64,8 @@ def capabilities(user: User | AnonymousUser, project: Project) -> frozenset[Capa
         return frozenset()
     if user.is_superuser:
         return frozenset(Capability)
-    roles = Membership.objects.filter(user_id=user.pk, project=project).values_list("role", flat=True)
+    # Unordered: the order of memberships is that of projects' names, which would have to be joined.
+    roles = Membership.objects.filter(user_id=user.pk, project=project).order_by().values_list("role", flat=True)
     return frozenset().union(*(ROLE_CAPABILITIES[role] for role in roles))
 
 

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="the data folder of the Hone that is started")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--model", default="", help="folder of the base model; that of the default settings without it")
-    parser.add_argument("--prompts", type=int, default=100_000, help="imported before the labelers come")
+    parser.add_argument("--prompts", type=int, default=100_000, help="there when the labelers come")
     parser.add_argument("--judgments", type=int, default=12_000, help="of these with a judgment, to train on")
     parser.add_argument("--labelers", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10.0)
@@ -43,14 +43,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _load(hone: service.Service, chosen: argparse.Namespace) -> int:
-    manager_name, names = service.make_people(max(chosen.labelers, 1 if chosen.sign_ins else 0))
-    times, filling = Times(), Times()
-    manager = Browser(chosen.port, filling, number=0)
+    manager_name, names = service.make_people(chosen.labelers)
+    service.fill(prompts=chosen.prompts, judgments=chosen.judgments)
+    times = Times()
+    manager = Browser(chosen.port, times, number=0)
     people.succeeded(manager.sign_in(manager_name, service.PASSWORD), what="The manager's sign-in")
-    if chosen.prompts:
-        _import(manager, _rows(0, chosen.prompts, judged=chosen.judgments), "first.jsonl")
-        print(f"Imported {chosen.prompts} prompts in {filling.seconds['import'][-1]:.0f} s.", flush=True)
-    manager.times = times
     over = threading.Event()
     labelers = [
         people.Labeler(
@@ -74,19 +71,45 @@ def _load(hone: service.Service, chosen: argparse.Namespace) -> int:
             )
         )
     threads = [threading.Thread(target=part, daemon=True) for part in parts]
-    used, began = hone.processor_seconds(), time.monotonic()
+    began = time.monotonic()
     for thread in threads:
         thread.start()
+    cost = _Cost(hone)
+    threading.Timer(chosen.labelers * people.SIGN_IN_GAP + 5, lambda: cost.begin(labelers)).start()
     for at, deed in _deeds(hone, chosen, times, manager_name):
         if at < chosen.minutes * 60:
             time.sleep(max(0.0, began + at - time.monotonic()))
             threading.Thread(target=deed, daemon=True).start()
     time.sleep(max(0.0, began + chosen.minutes * 60 - time.monotonic()))
-    used = hone.processor_seconds() - used
+    cost.end(labelers)
     over.set()
     for thread in threads:
         thread.join(90)
-    return _report(hone, times, labelers, processor=used)
+    return _report(hone, times, labelers, cost)
+
+
+class _Cost:
+    """What the web processes use of the processor for a submit, and for all else that they do meanwhile.
+
+    Counted once everybody has signed in, since hashing a password takes as long as many submits.
+    """
+
+    def __init__(self, hone: service.Service) -> None:
+        self.hone = hone
+        self.sentence = "too short to count what a submit costs"
+        self._used, self._submits = 0.0, 0
+
+    def begin(self, labelers: list[people.Labeler]) -> None:
+        self._used, self._submits = self.hone.processor_seconds(), _submits(labelers)
+
+    def end(self, labelers: list[people.Labeler]) -> None:
+        used, submits = self.hone.processor_seconds() - self._used, _submits(labelers) - self._submits
+        if self._used and submits:
+            self.sentence = f"web processes used {1000 * used / submits:.1f} ms of processor for each of {submits}"
+
+
+def _submits(labelers: list[people.Labeler]) -> int:
+    return sum(len(labeler.acknowledged) for labeler in labelers)
 
 
 def _deeds(
@@ -100,31 +123,28 @@ def _deeds(
         yield 0.1 * length, lambda: _train(boss)
         yield 0.2 * length, lambda: _export(boss)
         yield 0.3 * length, lambda: _set_overlap(boss, 3)
-        rows = _rows(chosen.prompts, chosen.more_prompts, judged=0)
-        yield 0.4 * length, lambda: _import(boss, rows, "second.jsonl")
+        rows = _rows(chosen.more_prompts)
+        yield 0.4 * length, lambda: _import(boss, rows)
     if chosen.stop_web:
         yield 0.5 * length, lambda: _stop_web(hone)
 
 
-def _rows(first: int, count: int, *, judged: int) -> bytes:
-    """Rows of comparisons; `judged` of them with a ranking, and of the rest one in three has no answers yet."""
+def _rows(count: int) -> bytes:
+    """A file of prompts, two in three with answers to compare."""
     lines = []
-    for row in range(first, first + count):
-        answers = [{"text": ANSWER.format(number=n, row=row, minutes=4 + n), "model": "ab"[n]} for n in range(2)]
+    for row in range(count):
         content: dict[str, object] = {"prompt": [{"role": "user", "content": f"How do I boil egg number {row}?"}]}
-        if row - first < judged:
-            ranked = [{**answer, "rank": 1 + (row + n) % 2} for n, answer in enumerate(answers)]
-            content |= {"responses": ranked, "labeler": f"Ann {row % 7}"}
-        elif row % 3:
-            content["responses"] = answers
+        if row % 3:
+            answers = [ANSWER.format(number=number, row=row, minutes=4 + number) for number in range(2)]
+            content["responses"] = [{"text": text, "model": "ab"[number]} for number, text in enumerate(answers)]
         lines.append(json.dumps(content))
     return "\n".join(lines).encode()
 
 
-def _import(browser: Browser, rows: bytes, name: str) -> None:
-    answer = browser.upload("/p/demo/prompts/import", name, rows, {"format": "auto"}, "import")
-    people.succeeded(answer, what=f"The import of {name}")
-    print(f"Import of {name}: status {answer.status}", flush=True)
+def _import(browser: Browser, rows: bytes) -> None:
+    began = time.monotonic()
+    answer = browser.upload("/p/demo/prompts/import", "more.jsonl", rows, {"format": "auto"}, "import")
+    print(f"Import: status {answer.status} after {time.monotonic() - began:.0f} s", flush=True)
 
 
 def _train(browser: Browser) -> None:
@@ -158,14 +178,14 @@ def _stop_web(hone: service.Service) -> None:
     os.kill(stopped, signal.SIGSTOP)
 
 
-def _report(hone: service.Service, times: Times, labelers: list[people.Labeler], *, processor: float) -> int:
+def _report(hone: service.Service, times: Times, labelers: list[people.Labeler], cost: "_Cost") -> int:
     """Print the figures; 1 where something isn't as promised."""
     acknowledged = [client_id for labeler in labelers for client_id in labeler.acknowledged]
     refused = [sentence for labeler in labelers for sentence in labeler.refused]
     wrong = service.differences(acknowledged)
     trouble = hone.trouble()
     print("\n".join(times.table()))
-    print(f"{len(acknowledged)} acknowledged judgments; {processor:.0f} s of processor in web processes")
+    print(f"{len(acknowledged)} acknowledged judgments; {cost.sentence}")
     print("\n".join(f"{what}: {count}" for what, count in wrong.items()))
     print("\n".join([f"{len(refused)} submits refused", *refused[:5]]))
     print("\n".join([f"{len(trouble)} lines of trouble in the logs", *trouble[:20]]))

@@ -26,7 +26,7 @@ class Service:
         own = {"HONE_DATA": str(folder), "HONE_PORT": str(port)} | ({"HONE_BASE_MODEL": model} if model else {})
         os.environ.update(own)  # for this process's own look at the database, too
         os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-        with self.said.open("ab") as said:
+        with self.said.open("wb") as said:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve", "--demo"], cwd=ROOT, stdout=said, stderr=said
             )
@@ -77,6 +77,22 @@ def make_people(labelers: int) -> tuple[str, list[str]]:
         Membership.objects.get_or_create(user=user, project=project, role=role)
         names.append(user.username)
     return names[0], names[1:]
+
+
+def fill(*, prompts: int, judgments: int) -> None:
+    """So many prompts of the demo project, each with two answers to compare and some with a judgment, written at once.
+
+    Unless they are there from an earlier load in the same folder.
+    """
+    from annotate.models import Project, User
+    from tests import volume
+
+    project = Project.objects.get(slug="demo")
+    if project.prompts.count() >= prompts:
+        return
+    volume.add_judgments(project, User.objects.get(username="labeler1"), judgments)
+    for start in range(judgments, prompts, volume.BATCH):
+        volume.add_comparisons(project, range(start, min(start + volume.BATCH, prompts)))
 
 
 def differences(acknowledged: Iterable[str]) -> dict[str, int]:

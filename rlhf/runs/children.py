@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,8 @@ WITHHELD = (
     "REDIS_URL_FILE",
 )
 """Training needs no secrets."""
+LATER = 10
+"""The nice value of what nobody waits for at a page: beside it, a web process gets ten times as much of a core."""
 
 
 def start(arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
@@ -41,6 +44,14 @@ def start(arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
         start_new_session=True,
         **pipes,
     )
+
+
+def give_way(child: subprocess.Popen[bytes]) -> None:
+    """Let people's pages have the processor first. Where the kernel shares it out by sessions, a session gives way too."""
+    with suppress(ProcessLookupError):  # it has ended already
+        os.setpriority(os.PRIO_PGRP, child.pid, LATER)
+    with suppress(OSError):  # another system, or another way of sharing
+        Path(f"/proc/{child.pid}/autogroup").write_text(f"{LATER}\n")
 
 
 def signal_group(group: int, number: signal.Signals) -> None:

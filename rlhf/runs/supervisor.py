@@ -95,6 +95,7 @@ def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.
     """The child in its own session; whatever happens, its whole group is gone afterwards."""
     with files.log.open("ab") as errors, files.output.open("wb") as output:
         child = children.start(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+    children.give_way(child)
     try:
         yield child
     finally:

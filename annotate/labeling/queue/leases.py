@@ -101,7 +101,10 @@ def held(*, labeler: User, project: Project) -> QuerySet[Assignment]:
 def locked_leases(*, labeler: User, project: Project) -> tuple[Assignment | None, Assignment | None]:
     """(current, ahead), locked, so that a lease which is being submitted or taken back isn't handed out again."""
     leases = held(labeler=labeler, project=project).select_for_update(of=("self",), no_key=True)
-    by_state = {assignment.state: assignment for assignment in leases}
+    by_state = {}
+    for assignment in leases.select_related(None).select_related("task", "task__prompt"):
+        assignment.project, assignment.labeler = project, labeler
+        by_state[assignment.state] = assignment
     return by_state.get(State.CURRENT), by_state.get(State.AHEAD)
 
 
@@ -189,7 +192,7 @@ def _lease(*, labeler: User, project: Project, cursor: QueueCursor, state: str, 
         Assignment.objects.filter(task=task, labeler=labeler, state=State.EXPIRED).update(**lease)
         return held(labeler=labeler, project=project).get(task=task)
     seed = secrets.randbits(63)
-    presentation = list(task.task_responses.values_list("response_id", flat=True))
+    presentation = list(task.task_responses.order_by("number").values_list("response_id", flat=True))
     random.Random(seed).shuffle(presentation)
     return Assignment.objects.create(
         task=task, labeler=labeler, project=project, seed=seed, presentation=presentation, **lease

@@ -186,6 +186,23 @@ def kill(run: TrainingRun) -> None:
 
 
 @pytest.mark.usefixtures("nothing_sent")
+def test_a_training_lets_pages_go_first(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 4)
+    own, seen = os.getpriority(os.PRIO_PROCESS, 0), []
+
+    def look(run: TrainingRun) -> None:
+        assert run.process_group is not None
+        seen.append(os.getpriority(os.PRIO_PGRP, run.process_group))
+        autogroup = Path(f"/proc/{run.process_group}/autogroup")
+        seen.append(int(autogroup.read_text().split()[-1]) if autogroup.exists() else 10)
+        runs.request_cancel(run=run, by=cast.manager)
+
+    execute_while(reward_run(cast), look)
+    assert seen == [10, 10]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+@pytest.mark.usefixtures("nothing_sent")
 def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_up(
     cast: Cast, base: ModelVersion
 ) -> None:
