@@ -3,3 +3,8 @@
 Importing this package, `models_core.contract.settings` and `models_core.contract.records` loads the standard library
 alone, so that a web process can read settings and data files without torch.
 """
+
+import logging
+
+# peft imports bitsandbytes where it is installed, which then names a package on standard error that a CPU does without.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -16,6 +16,7 @@ MOST_MODULES = 8
 
 _LAYERS = "one subject, in Django's layers: models, forms, views and what they call"
 _SETTINGS = "a stage or folder, and the settings that it takes"
+_COMMAND = "the command line's module of a command, and what it runs"
 SAME_SUBJECT = {
     "annotate": {
         **dict.fromkeys(["audit", "exam", "project", "review"], _LAYERS),
@@ -29,7 +30,9 @@ SAME_SUBJECT = {
         **dict.fromkeys(["active_learning", "loop", "models", "reports", "runs"], _LAYERS),
     },
     "models_core": {
-        **dict.fromkeys(["evaluate", "generation", "ppo", "preferences", "pretrain", "sft", "training"], _SETTINGS),
+        **dict.fromkeys(["generation", "preferences", "training"], _SETTINGS),
+        **dict.fromkeys(["catalogue", "commands", "dpo", "evaluate", "live", "ppo", "pretrain", "reward"], _COMMAND),
+        **dict.fromkeys(["sample", "score", "sft"], _COMMAND),
         "base": "the base classes of a folder: of its settings, of its reward sources",
     },
 }
@@ -52,7 +55,7 @@ def repeated_names(package: Path) -> dict[str, list[str]]:
 
 
 # Imported when it is called, by those who have installed it.
-WITHIN_FUNCTIONS = {"processes.py": {"torch"}, "third_party.py": {"huggingface_hub", "regex", "torch", "transformers"}}
+WITHIN_FUNCTIONS = {"third_party.py": {"huggingface_hub", "regex", "torch", "transformers"}}
 
 
 def foreign_imports(folder: Path, own: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Long work on the database in short transactions, so that nobody else waits.
 
-SQLite has one write lock. Whoever is first in line for it looks every 2 ms (see config.sqlite3): a lock that is held for
-HOLD_SECONDS and then left alone for PAUSE_SECONDS is had by one of them, and the next pause is the next one's. PostgreSQL
+SQLite has one write lock. The first waiter in line tries every 2 ms (see config.sqlite3): a lock that is held for
+HOLD_SECONDS and then left alone for PAUSE_SECONDS goes to one of them, and in the next pause to the next. PostgreSQL
 locks rows, so there batches are larger and nobody pauses.
 """
 

@@ -47,7 +47,7 @@ def start(arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
 
 
 def give_way(child: subprocess.Popen[bytes]) -> None:
-    """Let people's pages have the processor first. Where the kernel shares it out by sessions, a session gives way too."""
+    """Lower the priority of a child, and of its session where the kernel schedules sessions, below the web's."""
     with suppress(ProcessLookupError):  # it has ended already
         os.setpriority(os.PRIO_PGRP, child.pid, LATER)
     with suppress(OSError):  # another system, or another way of sharing

@@ -1,6 +1,5 @@
 """A base model in four bits, NF4 with double quantisation (Dettmers et al. 2023, arXiv 2305.14314)."""
 
-import logging
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,8 +9,6 @@ from transformers import BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
 from models_core.contract.errors import BadInput
-
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on a CPU it asks for a package that it does without
 
 IN_FULL = ["lm_head", "embed_out", "score"]
 """Layers that are not quantised: heads of either kind."""

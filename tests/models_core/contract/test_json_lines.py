@@ -60,8 +60,8 @@ def test_a_resumed_run_keeps_its_samples_and_baselines(tmp_path):
     folder.rewind(1)
     for path in (folder.metrics, folder.samples, folder.baseline):
         assert path.read_bytes().decode() == json_lines.line(kept)
-    baseline = Baseline(folder.baseline, draw=lambda *_: [], judged=lambda _: torch.zeros(0), seed=0)
-    baseline.restore()
+    baseline = Baseline(folder.baseline, sample=lambda *_: [], score=lambda _: torch.zeros(0), seed=0)
+    baseline.load()
     assert baseline.scores == {TEXT: 1.5}
     assert len(reward_kl_plot.read(folder.metrics).phases) == 1
 
