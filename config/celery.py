@@ -50,7 +50,7 @@ def job_settings() -> dict[str, Any]:
         "beat_scheduler": "config.scheduler:Scheduler",
         "beat_schedule": {
             name: {"task": f"rlhf.{name}", "schedule": seconds, "options": {"expires": seconds, "queue": "default"}}
-            for name, seconds in [("tend_runs", 15.0), ("tend_loops", 30.0), ("tend_queue", 60.0)]
+            for name, seconds in [("reap_runs", 15.0), ("advance_loops", 30.0), ("reap_queue", 60.0)]
         },
     }
 
@@ -81,12 +81,12 @@ class Heartbeat(bootsteps.StartStopStep):
 
         self._entry.cancel()
         self._sign.cancel()
-        self._write(workers.leave, name=worker.hostname)
+        self._write(workers.remove_heartbeat, name=worker.hostname)
 
     def _beat(self, worker: Any) -> None:
         from rlhf.runs import workers
 
-        self._write(workers.beat, name=worker.hostname, queues=sorted(worker.app.amqp.queues.consume_from))
+        self._write(workers.record_heartbeat, name=worker.hostname, queues=sorted(worker.app.amqp.queues.consume_from))
 
     def _write(self, deed: Any, **arguments: Any) -> None:
         from django.db import DatabaseError, connections
@@ -103,7 +103,7 @@ app.steps["worker"].add(Heartbeat)
 
 
 @signals.worker_shutting_down.connect
-def tell_pool_children(**kwargs: Any) -> None:
+def stop_pool_children(**kwargs: Any) -> None:
     """Running jobs are put back at once: a warm shutdown would wait for them to end."""
     from rlhf.runs import stopping
 
@@ -118,7 +118,7 @@ def follow_worker(**kwargs: Any) -> None:
 
 
 @signals.worker_process_init.connect
-def say_goodbye_soon(**kwargs: Any) -> None:
+def shorten_result_wait(**kwargs: Any) -> None:
     """A pool child waits a second, not billiard's thirty, for its last result to be read before it ends.
 
     A worker that was told to stop no longer reads them, so a job that ended just then kept its worker for all of that
@@ -130,7 +130,7 @@ def say_goodbye_soon(**kwargs: Any) -> None:
 
 
 @signals.worker_process_init.connect
-def speak_english(**kwargs: Any) -> None:
+def activate_english(**kwargs: Any) -> None:
     """Workers store English; each page shows it in its reader's language (annotate.data.stored_messages)."""
     from django.utils import translation
 
@@ -138,6 +138,6 @@ def speak_english(**kwargs: Any) -> None:
 
 
 @signals.worker_ready.connect
-def tend_at_once(**kwargs: Any) -> None:
+def reap_at_start(**kwargs: Any) -> None:
     """What a worker left behind at its last end is looked for now, not at the clock's next tick."""
-    app.send_task("rlhf.tend_runs", queue="default")
+    app.send_task("rlhf.reap_runs", queue="default")

@@ -39,7 +39,7 @@ COSTLY = {
     "annotate:answers": Limit(burst=60, interval=2),
     "rlhf:new_run": Limit(burst=20, interval=15),
     "rlhf:sample": Limit(burst=20, interval=15),
-    "rlhf:choose": Limit(burst=20, interval=15),
+    "rlhf:score_tasks": Limit(burst=20, interval=15),
     "rlhf:start_loop": Limit(burst=20, interval=15),
 }
 """POSTs that cost seconds of a processor or start jobs, for each person."""

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from annotate.admin import ReadOnlyAdmin
 from rlhf.models import (
     Iteration,
-    LoopPolicy,
+    LoopSettings,
     ModelVersion,
     Promotion,
     RunInput,
@@ -82,8 +82,8 @@ class IterationAdmin(ReadOnlyAdmin):
     list_select_related = ("project", "started_by")
 
 
-@admin.register(LoopPolicy)
-class LoopPolicyAdmin(ReadOnlyAdmin):
+@admin.register(LoopSettings)
+class LoopSettingsAdmin(ReadOnlyAdmin):
     list_display = ("project", "enabled", "judgments_per_round", "prompts_per_round")
     list_filter = ("enabled",)
     search_fields = ("project__slug", "project__name")

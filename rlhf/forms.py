@@ -13,7 +13,7 @@ from models_core.contract.errors import BadInput
 from models_core.contract.settings import STAGES, Settings, parse
 from rlhf.loop import loop
 from rlhf.loop.sampling import DEFAULT_PROMPTS
-from rlhf.models import LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.models import LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import labels
 from rlhf.runs import launch
 from rlhf.runs.stages import NEEDS
@@ -104,15 +104,15 @@ class RunForm(SettingsForm):
                 queryset=of_kind,
                 required=False,
                 label=RunInput.Role(role).label,
-                empty_label=self._usual(project, stage, role),
+                empty_label=self._default_label(project, stage, role),
             )
         self.others: list[str] = []
         if RunInput.Role.REWARD in self.needs.inputs and versions.filter(kind="reward").count() > 1:
-            self.others.append(RunInput.Role.BESIDE)
-            self.fields[RunInput.Role.BESIDE] = VersionsField(
+            self.others.append(RunInput.Role.ENSEMBLE)
+            self.fields[RunInput.Role.ENSEMBLE] = VersionsField(
                 queryset=versions.filter(kind="reward"),
                 required=False,
-                label=_("Reward models asked beside it"),
+                label=_("Further reward models of the ensemble"),
                 help_text=_("Several together say where they are unsure; all of them are in memory at once."),
                 widget=forms.SelectMultiple(attrs={"size": 3}),
             )
@@ -136,9 +136,9 @@ class RunForm(SettingsForm):
             )
 
     @staticmethod
-    def _usual(project: Project, stage: str, role: str) -> str:
+    def _default_label(project: Project, stage: str, role: str) -> str:
         try:
-            usual = launch.usual_inputs(project, stage, given={})[role]
+            usual = launch.default_inputs(project, stage, given={})[role]
         except launch.Refused:
             return _("None yet: train one first")
         return _("%(model)s, as usual") % {"model": usual.label}
@@ -159,8 +159,8 @@ class RunForm(SettingsForm):
         }
         if self.stage == Stage.REWARD:
             return launch.start_seeds(seeds=self.cleaned_data["seeds"] or 1, **given)
-        beside = list(self.cleaned_data.get(RunInput.Role.BESIDE) or ())
-        return [launch.start(stage=self.stage, beside=beside, **given)]
+        ensemble = list(self.cleaned_data.get(RunInput.Role.ENSEMBLE) or ())
+        return [launch.start(stage=self.stage, ensemble=ensemble, **given)]
 
 
 class _NamedVersions:
@@ -198,11 +198,11 @@ class RoundsForm(forms.Form):
     rounds = forms.IntegerField(label=gettext_lazy("Rounds"), min_value=1, max_value=100, initial=1)
 
 
-class LoopPolicyForm(forms.ModelForm):
+class LoopSettingsForm(forms.ModelForm):
     """When rounds start by themselves, what may stop one, and the settings of their three runs."""
 
     class Meta:
-        model = LoopPolicy
+        model = LoopSettings
         fields = (
             "enabled", "judgments_per_round", "prompts_per_round", "uncertain_first", "random_share", "tasks_scored",
         )  # fmt: skip
@@ -262,7 +262,7 @@ class LoopPolicyForm(forms.ModelForm):
     def is_valid(self) -> bool:
         return all([super().is_valid(), *(form.is_valid() for form in self.stage_forms.values())])
 
-    def save(self, commit: bool = True) -> LoopPolicy:
+    def save(self, commit: bool = True) -> LoopSettings:
         gates = {name: self.cleaned_data[f"gate_{name}"] for name in (*loop.GATES, loop.REPORT_GATE)}
         self.instance.gates = {name: bound for name, bound in gates.items() if bound not in (None, "")}
         for name, form in self.stage_forms.items():

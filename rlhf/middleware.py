@@ -19,7 +19,7 @@ class LateMessagesMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        with outgoing_messages.noting_late() as late:
+        with outgoing_messages.collect_unsent() as late:
             response = self.get_response(request)
         if late:
             sentence = _("The message broker doesn’t answer. What you asked for is kept and begins when it does.")

@@ -1,4 +1,4 @@
-"""The records of machines' side: what was trained, on what, by which settings, and what is in use."""
+"""Database models of training: runs, their inputs and metrics, model versions, and the loop."""
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -10,53 +10,56 @@ from annotate.models import Author, Project, Snapshot, Task
 
 
 class Stage(models.TextChoices):
-    """What a training run does; each is a command of models_core."""
+    """Stages of a run. Each is a command of models_core and has a StageSpec in rlhf.runs.stages."""
 
     PRETRAIN = "pretrain", _("Pretraining")
     SFT = "sft", _("Supervised fine-tuning")
     REWARD = "reward", _("Reward model")
     PPO = "ppo", _("PPO")
-    SAMPLE = "sample", _("Sampling answers")
+    DPO = "dpo", _("DPO")
+    SAMPLE = "sample", _("Sampling responses")
     EVALUATE = "evaluate", _("Evaluation")
-    SCORE = "score", _("Scoring open tasks")
+    SCORE = "score", _("Scoring comparisons")
 
 
 class ModelVersion(models.Model):
-    """A trained model, or a base model as it came. Its folder lies below the data folder and never changes."""
+    """A trained or base model. Its folder, relative to the data folder, is immutable."""
 
     class Kind(models.TextChoices):
         BASE = "base", _("Base model")
         PRETRAINED = "pretrained", _("Pretrained")
         SFT = "sft", _("SFT model")
         REWARD = "reward", _("Reward model")
-        POLICY = "policy", _("PPO policy")
+        POLICY = "policy", _("Policy")
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="model_versions")
     kind = models.CharField(max_length=10, choices=Kind.choices)
-    number = models.PositiveIntegerField(help_text="Counts up per project and kind.")
+    number = models.PositiveIntegerField(help_text="Sequence number per project and kind.")
     author = models.OneToOneField(
         Author,
         null=True,
         blank=True,
         on_delete=models.PROTECT,
         related_name="model_version",
-        help_text="Signs what it writes.",
+        help_text="Author of its responses.",
     )
     parents = models.ManyToManyField("self", symmetrical=False, blank=True, related_name="children")
     base_model = models.CharField(
         max_length=200, blank=True, help_text="Catalogue name, folder or Hub id of a base model."
     )
-    folder = models.CharField(max_length=300, blank=True, help_text="Below the data folder; empty for a base model.")
+    folder = models.CharField(
+        max_length=300, blank=True, help_text="Relative to the data folder; empty for a base model."
+    )
     sha256 = models.CharField(max_length=64, blank=True)
     metrics = models.JSONField(default=dict, blank=True)
     active = models.BooleanField(
-        default=False, help_text="In use: the policy that answers, or the reward model that scores."
+        default=False, help_text="In use: as the policy that generates responses, or as the reward model."
     )
     promoted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     promoted_at = models.DateTimeField(
-        null=True, blank=True, help_text="When it was last put into use; the history is in Promotion."
+        null=True, blank=True, help_text="Time of the last promotion; Promotion has the history."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -64,7 +67,7 @@ class ModelVersion(models.Model):
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(fields=["project", "kind", "number"], name="model_version_number_once"),
-            # One reward model scores, and one of all the models that write answers is the policy.
+            # At most one reward model and one policy (any other kind) are active.
             models.UniqueConstraint(
                 fields=["project"], condition=Q(active=True, kind="reward"), name="model_version_one_active_reward"
             ),
@@ -79,12 +82,12 @@ class ModelVersion(models.Model):
 
     @property
     def label(self) -> str:
-        """Its name on a page."""
+        """Display name."""
         return f"{self.get_kind_display()} {self.number}"
 
 
 class Promotion(models.Model):
-    """A change of the model in use: append-only, so that going back is told from going on."""
+    """A change of the active model. Append-only: the history that a rollback follows."""
 
     class Verb(models.TextChoices):
         PROMOTE = "promote", _("promoted")
@@ -93,7 +96,7 @@ class Promotion(models.Model):
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="promotions")
     verb = models.CharField(max_length=9, choices=Verb.choices, default=Verb.PROMOTE)
     replaced = models.ForeignKey(
-        ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+", help_text="In use until then."
+        ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+", help_text="Active until then."
     )
     by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -106,7 +109,7 @@ class Promotion(models.Model):
 
 
 class TrainingRun(models.Model):
-    """A training job. This row is the truth; a message only wakes a worker. Written by rlhf.runs.runs alone."""
+    """A training job. This row is authoritative: a message only notifies a worker. Written by rlhf.runs.runs alone."""
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Queued")
@@ -120,9 +123,9 @@ class TrainingRun(models.Model):
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_runs")
     stage = models.CharField(max_length=10, choices=Stage.choices)
-    config = models.JSONField(default=dict, help_text="Settings as given; the resolved ones are in the run folder.")
+    config = models.JSONField(default=dict, help_text="Settings as given; run.json has the resolved ones.")
     options = models.JSONField(
-        default=dict, blank=True, help_text="What else was asked for: answers a prompt, how many prompts."
+        default=dict, blank=True, help_text="Other parameters: responses per prompt, number of prompts, corpus."
     )
     seed = models.PositiveBigIntegerField(default=0)
     snapshot = models.ForeignKey(
@@ -131,28 +134,28 @@ class TrainingRun(models.Model):
     inputs = models.ManyToManyField(ModelVersion, through="RunInput", related_name="used_by_runs")
     produced = models.OneToOneField(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="run")
     iteration = models.ForeignKey("Iteration", null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
-    queue = models.CharField(max_length=20, default="cpu", help_text="The worker queue it waits in.")
+    queue = models.CharField(max_length=20, default="cpu", help_text="Worker queue.")
 
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.QUEUED)
     attempt = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=3)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    lease_token = models.UUIDField(
-        null=True, blank=True, help_text="Every write of the worker that holds the run carries it."
-    )
+    lease_token = models.UUIDField(null=True, blank=True, help_text="Fencing token of the worker that holds the run.")
     lease_until = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
-    worker = models.CharField(max_length=200, blank=True, help_text="Host and process that hold or last held it.")
+    worker = models.CharField(max_length=200, blank=True, help_text="Host and process of the current or last worker.")
     process_group = models.PositiveIntegerField(
         null=True, blank=True, help_text="Of the child process, on the worker's host."
     )
 
     progress = models.FloatField(default=0.0, help_text="Between 0 and 1.")
-    activity = models.CharField(max_length=200, blank=True, help_text="What it is doing now, as a phrase.")
-    error = models.TextField(blank=True, help_text="Why it failed, as a sentence.")
-    log = models.TextField(blank=True, help_text="The end of what its process wrote.")
+    activity = models.CharField(
+        max_length=200, blank=True, help_text="Current activity: a message of the catalogue, untranslated."
+    )
+    error = models.TextField(blank=True, help_text="Reason of the failure in English.")
+    log = models.TextField(blank=True, help_text="End of the standard error of its process.")
     result = models.JSONField(default=dict, blank=True)
-    folder = models.CharField(max_length=300, blank=True, help_text="Run folder below the data folder.")
+    folder = models.CharField(max_length=300, blank=True, help_text="Run folder, relative to the data folder.")
 
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -186,15 +189,15 @@ class TrainingRun(models.Model):
 
 
 class RunInput(models.Model):
-    """A model version that a run reads, and as what."""
+    """A model version that a run reads, and its role."""
 
     class Role(models.TextChoices):
-        MODEL = "model", _("Model to start from")
-        REFERENCE = "reference", _("Reference of the KL penalty")
+        MODEL = "model", _("Initial model")
+        REFERENCE = "reference", _("Reference model")
         REWARD = "reward", _("Reward model")
-        AGAINST = "against", _("Model to compare with")
-        PREVIOUS = "previous", _("Reward model before it")
-        BESIDE = "beside", _("Reward model asked beside it")
+        AGAINST = "against", _("Opponent")
+        PREVIOUS = "previous", _("Previous reward model")
+        ENSEMBLE = "ensemble", _("Further reward model of the ensemble")
 
     run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="run_inputs")
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="run_inputs")
@@ -203,9 +206,9 @@ class RunInput(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [
-            models.UniqueConstraint(fields=["run", "role"], condition=~Q(role="beside"), name="run_input_role_once"),
+            models.UniqueConstraint(fields=["run", "role"], condition=~Q(role="ensemble"), name="run_input_role_once"),
             models.UniqueConstraint(
-                fields=["run", "version"], condition=Q(role="beside"), name="run_input_beside_once"
+                fields=["run", "version"], condition=Q(role="ensemble"), name="run_input_ensemble_once"
             ),
         ]
 
@@ -214,7 +217,7 @@ class RunInput(models.Model):
 
 
 class RunMetric(models.Model):
-    """A number that a run reported at a step."""
+    """A metric of a run at a step."""
 
     run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="run_metrics")
     step = models.PositiveIntegerField()
@@ -229,48 +232,48 @@ class RunMetric(models.Model):
         return f"{self.name} {self.value:.4g} at step {self.step} of run {self.run_id}"
 
 
-class LoopPolicy(models.Model):
-    """When a project's loop goes round, what it may not pass, and how its models answer."""
+class LoopSettings(models.Model):
+    """A project's loop: when rounds start, their gates, and the settings of their runs."""
 
-    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="loop_policy")
-    enabled = models.BooleanField(default=False, help_text="Start rounds by itself.")
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="loop_settings")
+    enabled = models.BooleanField(default=False, help_text="Start rounds automatically.")
     judgments_per_round = models.PositiveIntegerField(
         default=200, validators=[MinValueValidator(1)], help_text="New judgments that start a round."
     )
     prompts_per_round = models.PositiveIntegerField(
         default=64,
         validators=[MinValueValidator(1), MaxValueValidator(10_000)],
-        help_text="Prompts the new policy answers for the queue.",
+        help_text="Prompts sampled from the new policy for the queue.",
     )
     gates = models.JSONField(
         default=dict, blank=True, help_text='Bounds between steps, such as {"reward_accuracy": 0.55, "kl": 50}.'
     )
-    sampling = models.JSONField(default=dict, blank=True, help_text="Settings of the sample command.")
+    sampling = models.JSONField(default=dict, blank=True, help_text="Settings of the sample stage.")
     uncertain_first = models.BooleanField(
-        default=False, help_text="Let the comparisons come first that the reward model’s heads agree on least."
+        default=False, help_text="Order the queue by the disagreement of the reward ensemble."
     )
     random_share = models.FloatField(
         default=0.2,
         validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
-        help_text="Share of the comparisons that stay at random places all the same.",
+        help_text="Share of the comparisons that keep a random position.",
     )
     tasks_scored = models.PositiveIntegerField(
         default=300,
         validators=[MinValueValidator(2), MaxValueValidator(2000)],
-        help_text="Comparisons at the front of the queue that are scored each time.",
+        help_text="Comparisons at the front of the queue that a run scores.",
     )
     reward_config = models.JSONField(default=dict, blank=True)
     ppo_config = models.JSONField(default=dict, blank=True)
 
     class Meta:
-        verbose_name_plural = "loop policies"
+        verbose_name = verbose_name_plural = "loop settings"
         constraints = [
             models.CheckConstraint(
-                condition=Q(random_share__gte=0, random_share__lte=1), name="loop_policy_random_share_0_to_1"
+                condition=Q(random_share__gte=0, random_share__lte=1), name="loop_settings_random_share_0_to_1"
             ),
             models.CheckConstraint(
                 condition=Q(judgments_per_round__gte=1, prompts_per_round__gte=1, tasks_scored__gte=2),
-                name="loop_policy_counts_above_0",
+                name="loop_settings_counts_above_0",
             ),
         ]
 
@@ -278,23 +281,23 @@ class LoopPolicy(models.Model):
         return f"loop of {self.project}"
 
     @classmethod
-    def of(cls, project: Project) -> "LoopPolicy":
-        """The project's; the defaults where none was saved."""
+    def of(cls, project: Project) -> "LoopSettings":
+        """The project's settings; unsaved defaults where it has none."""
         return cls.objects.filter(project=project).first() or cls(project=project)
 
 
 class Iteration(models.Model):
-    """One round of the loop: snapshot, reward model, PPO, new answers; and the numbers it came to."""
+    """One round of the loop (snapshot, reward model, PPO, sampling) and its metrics."""
 
     class Step(models.TextChoices):
         SNAPSHOT = "snapshot", _("Freezing the judgments")
         REWARD = "reward", _("Training the reward model")
         PPO = "ppo", _("Training the policy")
-        SAMPLE = "sample", _("Sampling new answers")
+        SAMPLE = "sample", _("Sampling new responses")
         DONE = "done", _("Done")
 
     class State(models.TextChoices):
-        ACTIVE = "active", _("Under way")
+        ACTIVE = "active", _("In progress")
         SUCCEEDED = "succeeded", _("Succeeded")
         STOPPED = "stopped", _("Stopped at a gate")
         FAILED = "failed", _("Failed")
@@ -304,7 +307,7 @@ class Iteration(models.Model):
     number = models.PositiveIntegerField()
     step = models.CharField(max_length=8, choices=Step.choices, default=Step.SNAPSHOT)
     state = models.CharField(max_length=9, choices=State.choices, default=State.ACTIVE)
-    reason = models.TextField(blank=True, help_text="Why it stopped or failed.")
+    reason = models.TextField(blank=True, help_text="Why it stopped or failed, in English.")
     rounds_left = models.PositiveIntegerField(default=0, help_text="Rounds to start after this one.")
     snapshot = models.ForeignKey(Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="iterations")
     reward_version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
@@ -327,32 +330,34 @@ class Iteration(models.Model):
         return f"round {self.number} of {self.project}"
 
 
-class TaskChoice(models.Model):
-    """Why a comparison comes when it does: how little a reward model's heads agreed on it when they were last asked."""
+class AcquisitionScore(models.Model):
+    """Disagreement of the reward ensemble on a comparison, by which the queue was last ordered."""
 
-    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="choice")
-    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="choices")
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="acquisition_score")
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="acquisition_scores")
     disagreement = models.FloatField(
-        help_text="Deviation over the heads of the difference of two answers' scores, averaged over the pairs."
+        help_text="Standard deviation over heads of the score difference of two responses, averaged over pairs."
     )
-    place = models.PositiveIntegerField(help_text="Among those that were scored with it; 1 is the least agreed on.")
+    place = models.PositiveIntegerField(
+        help_text="Rank among the comparisons of its run; 1 is the largest disagreement."
+    )
 
     class Meta:
         ordering = ["run", "place"]
 
     def __str__(self) -> str:
-        return f"task {self.task_id} at place {self.place}"
+        return f"task {self.task_id} at position {self.place}"
 
 
 class WorkerHeartbeat(models.Model):
-    """A worker that said it is alive, and the queues it listens to."""
+    """A live worker and the queues it consumes."""
 
     name = models.CharField(max_length=200, unique=True)
     queues = models.JSONField(default=list)
     host = models.CharField(max_length=200, blank=True)
     process_id = models.PositiveIntegerField(null=True, blank=True)
     capacity = models.JSONField(
-        default=dict, blank=True, help_text="Of its machine: cores, bytes of memory, bytes free for data."
+        default=dict, blank=True, help_text="Its machine: cores, bytes of memory, free bytes of the data folder."
     )
     seen_at = models.DateTimeField()
 

@@ -49,15 +49,15 @@ def fulfil_requests(request_ids: list[int]) -> None:
     sampling.fulfil(request_ids)
 
 
-@shared_task(name="rlhf.tend_runs")
-def tend_runs() -> None:
+@shared_task(name="rlhf.reap_runs")
+def reap_runs() -> None:
     """Every few seconds: find runs whose worker is gone, and wake workers for runs that wait too long."""
     runs.reap()
     runs.resend()
 
 
-@shared_task(name="rlhf.tend_loops")
-def tend_loops() -> None:
+@shared_task(name="rlhf.advance_loops")
+def advance_loops() -> None:
     """Every half minute: go on with rounds whose message was lost, start rounds that are due, order queues anew."""
     for iteration_id in Iteration.objects.filter(state=Iteration.State.ACTIVE).values_list("pk", flat=True):
         loop.advance(iteration_id)
@@ -65,8 +65,8 @@ def tend_loops() -> None:
     active_learning.start_due()
 
 
-@shared_task(name="rlhf.tend_queue")
-def tend_queue() -> None:
+@shared_task(name="rlhf.reap_queue")
+def reap_queue() -> None:
     """Every minute: take back tasks and imports whose lease ran out, and do what no message came for."""
     queue.release_expired()
     import_stages.reap()

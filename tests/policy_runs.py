@@ -47,7 +47,7 @@ def made(project: Project) -> TrainingRun:
             text = ANSWERS[min(step // 5, 2)]
             rows.append(line(step, number, prompt=asked, response=text, finish_reason=reason))
     leave(run, *rows)
-    RunFiles(run).frontier.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    RunFiles(run).reward_kl_plot.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     return run
 
 

@@ -22,7 +22,7 @@ from annotate.models import Project
 from rlhf.demo.recipes import Recipe
 from rlhf.demo.selection import Selection
 from rlhf.loop import loop, prompts, sampling, versions
-from rlhf.models import LoopPolicy, ModelVersion
+from rlhf.models import LoopSettings, ModelVersion
 from rlhf.runs import stages, waiting
 
 ROUNDS = 2
@@ -57,7 +57,7 @@ class RoundNumbers:
 
 def run(*, project: Project, selection: Selection, recipe: Recipe, say: Say) -> list[RoundNumbers]:
     """Sample, then judge, train and sample again, twice. Raises CommandError when a step fails, Refused."""
-    LoopPolicy.objects.create(
+    LoopSettings.objects.create(
         project=project,
         prompts_per_round=recipe.prompts_per_round,
         sampling=recipe.sampling,

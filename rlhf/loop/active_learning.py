@@ -24,7 +24,7 @@ from annotate.models import Project, Prompt, Task, User
 from annotate.people import audit
 from models_core.contract import json_lines
 from rlhf.loop import versions
-from rlhf.models import LoopPolicy, ModelVersion, RunInput, Stage, TaskChoice, TrainingRun
+from rlhf.models import AcquisitionScore, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.runs import Lease
 
@@ -34,17 +34,19 @@ HEADS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlook:
-    """What the queue is like at this moment, in numbers of comparisons that nobody has judged."""
+class QueueSummary:
+    """Numbers of open comparisons without a judgment.
 
-    chosen: int
-    """Those that a reward model has put in their place."""
-    drawn: int
-    """Those that stay at random places: drawn, or of held-out prompts."""
-    waiting: int
-    """The others: not scored yet."""
-    first: list[TaskChoice]
-    """The chosen ones that come first."""
+    scored: ordered by a reward model's disagreement.
+    random: kept at random positions: the random share, and held-out prompts.
+    unscored: the others.
+    first: scores of the next comparisons in the queue.
+    """
+
+    scored: int
+    random: int
+    unscored: int
+    first: list[AcquisitionScore]
 
 
 def start(*, project: Project, by: User | None, tasks: int | None = None) -> TrainingRun:
@@ -53,7 +55,7 @@ def start(*, project: Project, by: User | None, tasks: int | None = None) -> Tra
     Those of other seeds score with it. Raises Refused without any that could disagree, and where there is nothing to
     choose from.
     """
-    policy = LoopPolicy.of(project)
+    policy = LoopSettings.of(project)
     reward = versions.active_reward(project)
     if reward is None:
         raise Refused(_("%(project)s has no reward model in use. Train and promote one first.") % {"project": project})
@@ -68,7 +70,7 @@ def start(*, project: Project, by: User | None, tasks: int | None = None) -> Tra
     wanted = policy.tasks_scored if tasks is None else tasks
     if not 2 <= wanted <= queue.MOST_TASKS:
         raise Refused(_("Choose from 2 to %(most)d tasks.") % {"most": queue.MOST_TASKS}, status=400)
-    if len(list(itertools.islice(_to_choose(project, share=policy.random_share), 2))) < 2:
+    if len(list(itertools.islice(_candidates(project, share=policy.random_share), 2))) < 2:
         raise Refused(_("There are no two open tasks to choose between: all are judged, or left at random."))
     return runs.enqueue(
         project=project,
@@ -76,7 +78,7 @@ def start(*, project: Project, by: User | None, tasks: int | None = None) -> Tra
         config={"long_responses": "null"},
         options={"tasks": wanted, "random_share": policy.random_share},
         inputs={RunInput.Role.MODEL: reward},
-        beside=versions.siblings(reward),
+        ensemble=versions.other_seeds(reward),
         by=by,
     )
 
@@ -84,7 +86,7 @@ def start(*, project: Project, by: User | None, tasks: int | None = None) -> Tra
 def start_due() -> list[TrainingRun]:
     """Start a run in every project that asks for it and where something new calls for it."""
     started = []
-    for policy in LoopPolicy.objects.filter(uncertain_first=True).select_related("project"):
+    for policy in LoopSettings.objects.filter(uncertain_first=True).select_related("project"):
         if (run := start_if_due(policy.project)) is not None:
             started.append(run)
     return started
@@ -107,7 +109,7 @@ def start_if_due(project: Project) -> TrainingRun | None:
 
 def _is_due(project: Project) -> bool:
     reward = versions.active_reward(project)
-    if not LoopPolicy.of(project).uncertain_first or reward is None or not can_disagree(reward):
+    if not LoopSettings.of(project).uncertain_first or reward is None or not can_disagree(reward):
         return False
     of_stage = project.training_runs.order_by("-pk")
     last = of_stage.filter(stage=Stage.SCORE).first()
@@ -121,10 +123,10 @@ def _is_due(project: Project) -> bool:
 
 def can_disagree(reward: ModelVersion) -> bool:
     """Whether a reward model has several heads, or others of its kind beside it."""
-    return int(reward.metrics.get("ensemble") or 1) > 1 or bool(versions.siblings(reward))
+    return int(reward.metrics.get("ensemble") or 1) > 1 or bool(versions.other_seeds(reward))
 
 
-def is_drawn(task_id: int, *, project: Project, share: float) -> bool:
+def is_random(task_id: int, *, project: Project, share: float) -> bool:
     """Whether a task is of the share that stays at random. A larger share holds all that a smaller one does."""
     digest = hmac.digest(project.pseudonym_key.encode(), f"stays at random: {task_id}".encode(), "sha256")
     return int.from_bytes(digest[:8], "big") / 2**64 < share
@@ -133,7 +135,7 @@ def is_drawn(task_id: int, *, project: Project, share: float) -> bool:
 def rows_of(run: TrainingRun) -> list[Row]:
     """The tasks that a run scores, chosen when it begins: the next ones of the queue. Raises Refused without two."""
     tasks = list(
-        itertools.islice(_to_choose(run.project, share=run.options["random_share"]), int(run.options["tasks"]))
+        itertools.islice(_candidates(run.project, share=run.options["random_share"]), int(run.options["tasks"]))
     )
     if len(tasks) < 2:
         raise Refused(_("There are no two open tasks to choose between: all are judged, or left at random."))
@@ -149,10 +151,10 @@ def rows_of(run: TrainingRun) -> list[Row]:
     ]
 
 
-def _to_choose(project: Project, *, share: float) -> Iterator[int]:
+def _candidates(project: Project, *, share: float) -> Iterator[int]:
     """Ids of tasks that may be moved, in the order of the queue."""
     ids = queue.movable(project).filter(prompt__split=Prompt.Split.TRAIN).values_list("pk", flat=True)
-    return (pk for pk in ids if not is_drawn(pk, project=project, share=share))
+    return (pk for pk in ids if not is_random(pk, project=project, share=share))
 
 
 def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
@@ -174,8 +176,8 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
     for batch in pace.batches(enumerate(order, 1)):
         with pace.transaction():
             renew()
-            TaskChoice.objects.bulk_create(
-                [TaskChoice(task_id=pk, run=run, disagreement=urgency[pk], place=place) for place, pk in batch],
+            AcquisitionScore.objects.bulk_create(
+                [AcquisitionScore(task_id=pk, run=run, disagreement=urgency[pk], place=place) for place, pk in batch],
                 update_conflicts=True,
                 unique_fields=["task"],
                 update_fields=["run", "disagreement", "place"],
@@ -192,18 +194,20 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
     }
 
 
-def outlook(project: Project, *, first: int = 20) -> Outlook:
+def queue_summary(project: Project, *, first: int = 20) -> QueueSummary:
     """The queue as its manager may see it."""
-    share = LoopPolicy.of(project).random_share
-    counts = queue.movable(project).aggregate(all=Count("pk"), chosen=Count("pk", filter=Q(choice__isnull=False)))
-    unscored = queue.movable(project).filter(choice=None).values_list("pk", "prompt__split")
-    drawn = sum(
-        split != Prompt.Split.TRAIN or is_drawn(pk, project=project, share=share) for pk, split in unscored.order_by()
+    share = LoopSettings.of(project).random_share
+    counts = queue.movable(project).aggregate(
+        all=Count("pk"), scored=Count("pk", filter=Q(acquisition_score__isnull=False))
     )
-    coming = TaskChoice.objects.filter(task__in=queue.movable(project)).order_by("task__position")
-    return Outlook(
-        chosen=counts["chosen"],
-        drawn=drawn,
-        waiting=counts["all"] - counts["chosen"] - drawn,
+    unscored = queue.movable(project).filter(acquisition_score=None).values_list("pk", "prompt__split")
+    random = sum(
+        split != Prompt.Split.TRAIN or is_random(pk, project=project, share=share) for pk, split in unscored.order_by()
+    )
+    coming = AcquisitionScore.objects.filter(task__in=queue.movable(project)).order_by("task__position")
+    return QueueSummary(
+        scored=counts["scored"],
+        random=random,
+        unscored=counts["all"] - counts["scored"] - random,
         first=list(coming.select_related("task__prompt", "run")[:first]),
     )

@@ -20,7 +20,7 @@ from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from annotate.people import audit
 from rlhf.loop import active_learning, sampling, versions
-from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.models import Iteration, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import stored
 from rlhf.reports.page import verdict_of
 from rlhf.runs import runs
@@ -34,7 +34,7 @@ GATES = {
     "kl": (gettext_lazy("KL divergence of the policy, at most"), "above"),
 }
 """Numbers a round may not pass, with what passing means."""
-PASSED = {
+GATE_MESSAGES = {
     "reward_accuracy": gettext_noop("The reward model’s accuracy of %(value)s is below the gate of %(bound)s."),
     "kl": gettext_noop("The policy’s KL divergence of %(value)s is above the gate of %(bound)s."),
 }
@@ -47,11 +47,6 @@ class ReportGate(TextChoices):
     NONE = "", gettext_lazy("Go on whatever it says")
     NO = "no", gettext_lazy("Stop where it says that the model isn’t good enough")
     UNSURE = "unsure", gettext_lazy("Stop unless it says that the model is good enough")
-
-
-def policy_of(project: Project) -> LoopPolicy:
-    """The project's loop policy; the defaults where none was saved."""
-    return LoopPolicy.of(project)
 
 
 def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
@@ -95,10 +90,10 @@ def advance(iteration_id: int) -> None:
         return
     try:
         with transaction.atomic():
-            MOVES[Step(iteration.step)](iteration)
-    except _Ended:
+            STEP_HANDLERS[Step(iteration.step)](iteration)
+    except _AlreadyMoved:
         return  # somebody else has moved it
-    except _Closing as closing:
+    except _RoundEnded as closing:
         _close(iteration, closing.state, reason=closing.reason, numbers=iteration.numbers)
     except Refused as error:
         _close(iteration, State.FAILED, reason=str(error))
@@ -111,7 +106,7 @@ def why_ended(iteration: Iteration) -> str:
     return in_readers_language(iteration.reason)
 
 
-def fresh_judgments(project: Project) -> int:
+def new_judgments(project: Project) -> int:
     """Judgments given since the last round began, without those that their labelers took back."""
     last = project.iterations.order_by("-number").first()
     judgments = project.judgments.filter(latest__isnull=False)
@@ -121,11 +116,11 @@ def fresh_judgments(project: Project) -> int:
 def start_due() -> list[Iteration]:
     """Start a round in every project whose policy asks for it and that got enough new judgments since the last one."""
     started = []
-    for policy in LoopPolicy.objects.filter(enabled=True).select_related("project"):
+    for policy in LoopSettings.objects.filter(enabled=True).select_related("project"):
         project = policy.project
         if project.iterations.filter(state=State.ACTIVE).exists():
             continue
-        if fresh_judgments(project) >= policy.judgments_per_round:
+        if new_judgments(project) >= policy.judgments_per_round:
             try:
                 started.append(start(project=project, rounds=1, by=None))
             except Refused:
@@ -133,11 +128,11 @@ def start_due() -> list[Iteration]:
     return started
 
 
-class _Ended(Exception):
+class _AlreadyMoved(Exception):
     """The round is not where it was thought to be."""
 
 
-class _Closing(Exception):
+class _RoundEnded(Exception):
     """The round ends here, with a state and a sentence."""
 
     def __init__(self, state: str, reason: str) -> None:
@@ -151,7 +146,7 @@ def _after_snapshot(iteration: Iteration) -> None:
     if snapshot is None or snapshot.state in (Snapshot.State.PENDING, Snapshot.State.BUILDING):
         return
     if snapshot.state == Snapshot.State.FAILED:
-        raise _Closing(State.FAILED, _("Its snapshot could not be made: %(error)s") % {"error": snapshot.error})
+        raise _RoundEnded(State.FAILED, _("Its snapshot could not be made: %(error)s") % {"error": snapshot.error})
     project = iteration.project
     iteration.numbers |= {"judgments": snapshot.rows}
     _move(iteration, to=Step.REWARD)
@@ -162,7 +157,7 @@ def _after_snapshot(iteration: Iteration) -> None:
     runs.enqueue(
         project=project,
         stage=Stage.REWARD,
-        config={"seed": iteration.number} | _heads(project) | policy_of(project).reward_config,
+        config={"seed": iteration.number} | _heads(project) | LoopSettings.of(project).reward_config,
         snapshot=snapshot,
         inputs=inputs,
         iteration=iteration,
@@ -172,7 +167,7 @@ def _after_snapshot(iteration: Iteration) -> None:
 
 def _heads(project: Project) -> dict[str, Any]:
     """Several, where their disagreement is to choose what is labeled next."""
-    return {"ensemble": active_learning.HEADS} if policy_of(project).uncertain_first else {}
+    return {"ensemble": active_learning.HEADS} if LoopSettings.of(project).uncertain_first else {}
 
 
 def _after_reward(iteration: Iteration) -> None:
@@ -191,7 +186,7 @@ def _after_reward(iteration: Iteration) -> None:
     runs.enqueue(
         project=project,
         stage=Stage.PPO,
-        config={"seed": iteration.number} | policy_of(project).ppo_config,
+        config={"seed": iteration.number} | LoopSettings.of(project).ppo_config,
         inputs={Role.MODEL: policy, Role.REFERENCE: versions.reference(policy), Role.REWARD: reward},
         iteration=iteration,
         by=iteration.started_by,
@@ -210,7 +205,7 @@ def _after_ppo(iteration: Iteration) -> None:
     _check_gate(iteration, "kl", iteration.numbers["kl"])
     _move(iteration, to=Step.SAMPLE, policy_version=policy)
     versions.promote(policy, by=iteration.started_by)
-    settings = policy_of(project)
+    settings = LoopSettings.of(project)
     sampling.start(
         project=project,
         version=policy,
@@ -231,7 +226,12 @@ def _after_sample(iteration: Iteration) -> None:
         start(project=iteration.project, rounds=iteration.rounds_left, by=iteration.started_by)
 
 
-MOVES = {Step.SNAPSHOT: _after_snapshot, Step.REWARD: _after_reward, Step.PPO: _after_ppo, Step.SAMPLE: _after_sample}
+STEP_HANDLERS = {
+    Step.SNAPSHOT: _after_snapshot,
+    Step.REWARD: _after_reward,
+    Step.PPO: _after_ppo,
+    Step.SAMPLE: _after_sample,
+}
 
 
 def _ended_run(iteration: Iteration, stage: str) -> TrainingRun | None:
@@ -241,22 +241,22 @@ def _ended_run(iteration: Iteration, stage: str) -> TrainingRun | None:
         return None
     if run.status == TrainingRun.Status.FAILED:
         values = {"stage": run.get_stage_display(), "error": run.error}
-        raise _Closing(State.FAILED, _("Its run failed (%(stage)s): %(error)s") % values)
+        raise _RoundEnded(State.FAILED, _("Its run failed (%(stage)s): %(error)s") % values)
     if run.status == TrainingRun.Status.CANCELLED:
-        raise _Closing(State.CANCELLED, _("Its run was cancelled (%(stage)s).") % {"stage": run.get_stage_display()})
+        raise _RoundEnded(State.CANCELLED, _("Its run was cancelled (%(stage)s).") % {"stage": run.get_stage_display()})
     return run
 
 
 def _check_gate(iteration: Iteration, name: str, value: float | None) -> None:
-    bound = policy_of(iteration.project).gates.get(name)
+    bound = LoopSettings.of(iteration.project).gates.get(name)
     if bound is None:
         return
     if value is None:
-        raise _Closing(State.STOPPED, _("The gate %(gate)s needs a number, and the run has none.") % {"gate": name})
+        raise _RoundEnded(State.STOPPED, _("The gate %(gate)s needs a number, and the run has none.") % {"gate": name})
     passed = value < bound if GATES[name][1] == "below" else value > bound
     if passed:
         measured = {"value": f"{value:.3g}", "bound": f"{bound:g}"}
-        raise _Closing(State.STOPPED, _(PASSED[name]) % measured)
+        raise _RoundEnded(State.STOPPED, _(GATE_MESSAGES[name]) % measured)
 
 
 def _check_report(iteration: Iteration, run: TrainingRun) -> None:
@@ -264,18 +264,18 @@ def _check_report(iteration: Iteration, run: TrainingRun) -> None:
 
     The verdict is kept with the round as data too, so that each reader has it in words of his own (`why_ended`).
     """
-    gate = policy_of(iteration.project).gates.get(REPORT_GATE)
+    gate = LoopSettings.of(iteration.project).gates.get(REPORT_GATE)
     is_ready = run.result.get("ready_for_ppo")
     if (gate == ReportGate.NO and is_ready is False) or (gate == ReportGate.UNSURE and is_ready is not True):
         if (report := stored.load(run)) is not None:
             iteration.numbers |= {"verdict": {name: report["verdict"][name] for name in ("code", "values", "sentence")}}
-        raise _Closing(State.STOPPED, run.result.get("verdict") or gettext_noop("The reward model has no report."))
+        raise _RoundEnded(State.STOPPED, run.result.get("verdict") or gettext_noop("The reward model has no report."))
 
 
 def _move(iteration: Iteration, *, to: str, **values: Any) -> None:
     rows = Iteration.objects.filter(pk=iteration.pk, state=State.ACTIVE, step=iteration.step)
     if rows.update(step=to, numbers=iteration.numbers, **values) != 1:
-        raise _Ended
+        raise _AlreadyMoved
 
 
 def _close(iteration: Iteration, state: str, *, reason: str, **values: Any) -> bool:

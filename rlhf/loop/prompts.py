@@ -21,14 +21,14 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class PromptSelection:
     """Prompts as rows, and what there is to say about the choice."""
 
     rows: list[Row]
     notes: tuple[str, ...] = ()
 
 
-def next_to_answer(project: Project, *, count: int) -> list[Row]:
+def next_for_sampling(project: Project, *, count: int) -> list[Row]:
     """The prompts that wait least for labelers: fewest open comparisons, then fewest comparisons, then oldest.
 
     Test prompts are held out of everything that is trained on, and the turns of a labeler's chat were answered in it.
@@ -50,17 +50,17 @@ def next_to_answer(project: Project, *, count: int) -> list[Row]:
     return rows
 
 
-def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -> Chosen:
+def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -> PromptSelection:
     """Train prompts that no reward model has learned from; where those are fewer than `enough`, all train prompts.
 
     On a prompt it has learned from, a reward model's scores are better than they are elsewhere, and PPO would learn
     from a judge it will not have. Raises Refused when the project has no train prompts.
     """
     train = _of_split(project, Prompt.Split.TRAIN)
-    learned = set[str]().union(*map(_learned_prompts, rewards))
+    learned = set[str]().union(*map(_trained_prompts, rewards))
     rows = [_row(prompt) for prompt in train if prompt.content_hash not in learned]
     if len(rows) >= enough:
-        return Chosen(rows=rows)
+        return PromptSelection(rows=rows)
     everything = [_row(prompt) for prompt in train]
     if not everything:
         raise Refused(_("%(project)s has no train prompts. Import some first.") % {"project": project.name})
@@ -68,10 +68,12 @@ def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -
         "Only %(new)s of %(all)s train prompts are new to the reward model, fewer than the %(enough)s of a batch, "
         "so PPO used all of them."
     )
-    return Chosen(rows=everything, notes=(note % {"new": len(rows), "all": len(everything), "enough": enough},))
+    return PromptSelection(
+        rows=everything, notes=(note % {"new": len(rows), "all": len(everything), "enough": enough},)
+    )
 
 
-def to_watch(project: Project) -> list[Row]:
+def for_evaluation(project: Project) -> list[Row]:
     """The validation prompts, which a policy is measured on while it learns from others.
 
     None where they are too few to measure anything: a part of the train prompts is held out then.
@@ -107,7 +109,7 @@ def _of_split(project: Project, split: str) -> QuerySet[Prompt]:
     return project.prompts.filter(split=split).order_by("pk")
 
 
-def _learned_prompts(reward: ModelVersion) -> set[str]:
+def _trained_prompts(reward: ModelVersion) -> set[str]:
     """Content hashes of the prompts in the rankings that a reward model was trained on."""
     run = getattr(reward, "run", None)
     if run is None or run.snapshot is None:

@@ -13,7 +13,7 @@ from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.models import Author, Project, Prompt, Response, ResponseRequest, User
 from rlhf.loop import prompts, versions
-from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.models import Iteration, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.runs import Lease
 
@@ -96,7 +96,7 @@ def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
 
 def _enqueue(project_id: int, samples: int, taken: list[int], *, queue: str) -> TrainingRun:
     project = Project.objects.get(pk=project_id)
-    mix = LoopPolicy.objects.filter(project=project).values_list("sampling", flat=True).first() or {}
+    mix = LoopSettings.objects.filter(project=project).values_list("sampling", flat=True).first() or {}
     return runs.enqueue(
         project=project,
         stage=Stage.SAMPLE,
@@ -121,7 +121,7 @@ def prompts_of(run: TrainingRun) -> list[prompts.Row]:
     if "requests" in run.options:
         requests = ResponseRequest.objects.filter(pk__in=run.options["requests"])
         return prompts.with_ids(run.project, requests.values_list("prompt_id", flat=True))
-    return prompts.next_to_answer(run.project, count=run.options["prompts"])
+    return prompts.next_for_sampling(run.project, count=run.options["prompts"])
 
 
 def store(run: TrainingRun, lease: Lease, rows: Iterator[dict[str, Any]]) -> dict[str, int]:

@@ -64,7 +64,7 @@ def latest_reward(project: Project) -> ModelVersion | None:
     return active_reward(project) or newest
 
 
-def siblings(reward: ModelVersion) -> list[ModelVersion]:
+def other_seeds(reward: ModelVersion) -> list[ModelVersion]:
     """The reward models that differ from this one in their seed alone: of the same snapshot, model and settings."""
     run = TrainingRun.objects.filter(produced=reward).first()
     if run is None or run.snapshot is None:

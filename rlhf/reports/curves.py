@@ -39,7 +39,7 @@ def series(run: TrainingRun) -> dict[str, list[list[float]]]:
     return {name: [list(column) for column in zip(*thinned[name], strict=True)] for name in sorted(thinned, key=_place)}
 
 
-def frontier(series: Mapping[str, list[list[float]]]) -> dict[str, list[list[float]]]:
+def reward_kl_curve(series: Mapping[str, list[list[float]]]) -> dict[str, list[list[float]]]:
     """Score over the root of the divergence, {name: [roots, scores]} in ascending order; {} where nothing says both.
 
     The curve of Gao, Schulman and Hilton 2022 (2210.10760): it bends down on held-out prompts where a policy has come

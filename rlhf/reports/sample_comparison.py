@@ -26,7 +26,7 @@ class Answer:
 
 
 @dataclass(kw_only=True)
-class Watched:
+class PromptSamples:
     """A prompt and its answers by step."""
 
     turns: list[dict[str, str]]
@@ -42,20 +42,20 @@ class Watched:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SideBySide:
+class SampleComparison:
     """`steps` are the columns, at most MOST_COLUMNS of all the measurements; `rows` hold an answer or None for each."""
 
     steps: list[int]
-    rows: list[tuple[Watched, list[Answer | None]]]
+    rows: list[tuple[PromptSamples, list[Answer | None]]]
     is_held_out: bool
     model_step: int | None  # the step whose weights became the model, where a measurement chose them
 
 
-def side_by_side(run: TrainingRun) -> SideBySide | None:
+def compare_samples(run: TrainingRun) -> SampleComparison | None:
     """The answers of a PPO run, or None where there are none. Lines that can't be read are left out."""
     if run.stage != Stage.PPO:
         return None
-    prompts: dict[str, Watched] = {}
+    prompts: dict[str, PromptSamples] = {}
     steps: set[int] = set()
     is_held_out = False
     try:
@@ -64,7 +64,7 @@ def side_by_side(run: TrainingRun) -> SideBySide | None:
                 row = _row(line)
                 if row is None or (row["id"] not in prompts and len(prompts) == MOST_PROMPTS):
                     continue
-                watched = prompts.setdefault(row["id"], Watched(turns=row["prompt"]))
+                watched = prompts.setdefault(row["id"], PromptSamples(turns=row["prompt"]))
                 answer = _answer(row)
                 watched.by_step[answer.step] = answer
                 steps.add(answer.step)
@@ -76,7 +76,7 @@ def side_by_side(run: TrainingRun) -> SideBySide | None:
     best = run.result.get("best_step")
     shown = _spread(sorted(steps), best=best if best in steps else None)
     rows = [(watched, [watched.by_step.get(step) for step in shown]) for watched in prompts.values()]
-    return SideBySide(steps=shown, rows=rows, is_held_out=is_held_out, model_step=best)
+    return SampleComparison(steps=shown, rows=rows, is_held_out=is_held_out, model_step=best)
 
 
 def _spread(steps: list[int], *, best: int | None) -> list[int]:

@@ -61,7 +61,7 @@ def signal_group(group: int, number: signal.Signals) -> None:
 
 
 @contextmanager
-def sigterm_is_noted() -> Iterator[Callable[[], bool]]:
+def sigterm_noted() -> Iterator[Callable[[], bool]]:
     """While a child works, SIGTERM to this process means: put the run back. Otherwise it ends the process at once."""
     told = False
 

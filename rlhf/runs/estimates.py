@@ -108,7 +108,7 @@ def refuse_impossible(
             % {"needed": filesizeformat(needed.memory), "offered": filesizeformat(offered["memory"])},
             status=400,
         )
-    reserved, taken = reserved_disk(), _promised()
+    reserved, taken = reserved_disk(), _reserved_by_queued_runs()
     free = max(0, offered["disk_free"] - reserved - taken)
     if needed.disk > free:
         raise Refused(
@@ -143,7 +143,7 @@ def refuse_full_disk() -> None:
         )
 
 
-def _promised() -> int:
+def _reserved_by_queued_runs() -> int:
     """Bytes that the runs which wait may still write. Those that run have begun to, which the free space shows."""
     queued = TrainingRun.objects.filter(status=TrainingRun.Status.QUEUED).exclude(stage=Stage.SAMPLE)
     total = 0

@@ -37,7 +37,7 @@ def start(
     by: User | None,
     config: Mapping[str, Any],
     inputs: Mapping[str, ModelVersion] | None = None,
-    beside: Sequence[ModelVersion] = (),
+    ensemble: Sequence[ModelVersion] = (),
     snapshot: Snapshot | None = None,
 ) -> TrainingRun:
     """Queue a run. Inputs that aren't given are the usual ones; without a snapshot one is made of the data as it is.
@@ -52,21 +52,21 @@ def start(
             status=400,
         )
     runs.refuse_too_many(project)
-    chosen = usual_inputs(project, stage, given=inputs or {})
+    chosen = default_inputs(project, stage, given=inputs or {})
     for role, version in chosen.items():
         if (version.kind == ModelVersion.Kind.REWARD) != (role in (Role.REWARD, Role.PREVIOUS)):
             raise Refused(
                 _("%(version)s can't be the %(role)s.") % {"version": version.label, "role": Role(role).label.lower()},
                 status=400,
             )
-    others = [version for version in dict.fromkeys(beside) if version != chosen.get(Role.REWARD)]
-    _check_beside(others, stage=stage)
+    others = [version for version in dict.fromkeys(ensemble) if version != chosen.get(Role.REWARD)]
+    _check_ensemble(others, stage=stage)
     kind = NEEDS[stage].snapshot
     with transaction.atomic():  # a run that is refused leaves no snapshot behind
         if kind and snapshot is None:
             snapshot = snapshots.request(project=project, kind=kind, by=by)
         return runs.enqueue(
-            project=project, stage=stage, config=config, inputs=chosen, beside=others, snapshot=snapshot, by=by
+            project=project, stage=stage, config=config, inputs=chosen, ensemble=others, snapshot=snapshot, by=by
         )
 
 
@@ -103,18 +103,19 @@ def start_seeds(
     return started
 
 
-def _check_beside(others: Sequence[ModelVersion], *, stage: str) -> None:
+def _check_ensemble(others: Sequence[ModelVersion], *, stage: str) -> None:
     if others and Role.REWARD not in NEEDS[stage].inputs:
         raise Refused(_("This stage asks no reward model, so none can be asked beside it."), status=400)
     for version in others:
         if version.kind != ModelVersion.Kind.REWARD:
             raise Refused(
-                _("%(version)s can't be the %(role)s.") % {"version": version.label, "role": Role.BESIDE.label.lower()},
+                _("%(version)s can't be the %(role)s.")
+                % {"version": version.label, "role": Role.ENSEMBLE.label.lower()},
                 status=400,
             )
 
 
-def usual_inputs(project: Project, stage: str, *, given: Mapping[str, ModelVersion]) -> dict[str, ModelVersion]:
+def default_inputs(project: Project, stage: str, *, given: Mapping[str, ModelVersion]) -> dict[str, ModelVersion]:
     """A version for each role the stage has: PPO and comparisons take the active policy, others the SFT model."""
     policy = given.get(Role.MODEL) or versions.active_policy(project)
     found: dict[str, ModelVersion] = {}

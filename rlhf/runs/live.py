@@ -35,14 +35,14 @@ RENEW_SECONDS = 10.0
 LOG_BYTES = 20_000
 LOADING = gettext_noop("loading the model")
 ANSWERING = gettext_noop("writing answers")
-LAST_WORDS = {"responses", "error"}
+FINAL_KEYS = {"responses", "error"}
 CANCELLED: dict[str, Any] = {"state": "cancelled"}
 RELEASED: dict[str, Any] = {"state": "released"}
 
 log = logging.getLogger(__name__)
 
 
-class Gone(Exception):
+class ProcessEnded(Exception):
     """The process ended in the middle of a call; `returncode` says how."""
 
     def __init__(self, returncode: int, *, memory_ran_out: bool = False) -> None:
@@ -51,7 +51,7 @@ class Gone(Exception):
         self.memory_ran_out = memory_ran_out
 
 
-class Answering:
+class LiveProcess:
     """The child that answers. It is started when it is first asked, and again when it has ended."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Answering:
             child.stdin.write(json.dumps(call).encode() + b"\n")
             child.stdin.flush()
         except BrokenPipeError:
-            raise self._gone(child) from None
+            raise self._process_ended(child) from None
         self._memory.look()
         stall = StallDetector(session=child.pid, folders=[])
         while True:
@@ -93,14 +93,14 @@ class Answering:
                 stall.note_output()
             elif stall.is_stalled():
                 children.signal_group(child.pid, signal.SIGKILL)
-                raise self._gone(child)
+                raise self._process_ended(child)
             if said is not None and "responses" in said:
                 self._version = version.pk
-            if said is not None and said.keys() & LAST_WORDS:
+            if said is not None and said.keys() & FINAL_KEYS:
                 return
 
-    def _gone(self, child: subprocess.Popen[bytes]) -> Gone:
-        return Gone(child.wait(), memory_ran_out=self._memory.ran_out())
+    def _process_ended(self, child: subprocess.Popen[bytes]) -> ProcessEnded:
+        return ProcessEnded(child.wait(), memory_ran_out=self._memory.ran_out())
 
     def end(self) -> None:
         """Its memory is free afterwards. A call that is under way is lost."""
@@ -140,7 +140,7 @@ class Answering:
                 return None
             block = os.read(child.stdout.fileno(), 65_536)
             if not block:
-                raise self._gone(child)
+                raise self._process_ended(child)
             self._rest += block
         line, _, self._rest = self._rest.partition(b"\n")
         try:
@@ -150,7 +150,7 @@ class Answering:
         return said if isinstance(said, dict) else None
 
 
-_answering = Answering()
+_live_process = LiveProcess()
 """Of this worker process: a queue's worker has one."""
 
 
@@ -158,10 +158,10 @@ def answer(run: TrainingRun, lease: Lease) -> None:
     """Bring a claimed run to its end, or put it back where this worker is told to stop. Raises LeaseLost, Refused."""
     version = run.run_inputs.select_related("version__project").get(role=RunInput.Role.MODEL).version
     try:
-        said = _last_word(run, lease, version)
-    except Gone as gone:
+        said = _final_reply(run, lease, version)
+    except ProcessEnded as gone:
         return failures.end(
-            lease, returncode=gone.returncode, log=_answering.log_tail(), memory_ran_out=gone.memory_ran_out
+            lease, returncode=gone.returncode, log=_live_process.log_tail(), memory_ran_out=gone.memory_ran_out
         )
     if said == CANCELLED:
         return runs.finish_cancelled(lease)
@@ -173,12 +173,12 @@ def answer(run: TrainingRun, lease: Lease) -> None:
     return runs.succeed(lease, result=counts, register=lambda: None)
 
 
-def _last_word(run: TrainingRun, lease: Lease, version: ModelVersion) -> dict[str, Any]:
+def _final_reply(run: TrainingRun, lease: Lease, version: ModelVersion) -> dict[str, Any]:
     """What the child says last, CANCELLED, or RELEASED. Raises Gone, LeaseLost, Refused."""
     call = _call(run, version)
     try:
         return _follow(call, lease, version)
-    except Gone as gone:
+    except ProcessEnded as gone:
         # It ended by itself, for nobody had asked for long, while this call was on its way.
         if gone.returncode != 0:
             raise
@@ -188,32 +188,32 @@ def _last_word(run: TrainingRun, lease: Lease, version: ModelVersion) -> dict[st
 def _follow(call: Mapping[str, Any], lease: Lease, version: ModelVersion) -> dict[str, Any]:
     renewed = time.monotonic()
     try:
-        with children.sigterm_is_noted() as was_told:
-            for said in _answering.ask(call, version=version):
-                if said is not None and said.keys() & LAST_WORDS:
+        with children.sigterm_noted() as stop_requested:
+            for said in _live_process.ask(call, version=version):
+                if said is not None and said.keys() & FINAL_KEYS:
                     return said
-                if was_told() or worker_is_stopping():
-                    raise _Left(RELEASED)
+                if stop_requested() or worker_is_stopping():
+                    raise _CallAbandoned(RELEASED)
                 try:
                     close_old_connections()
                     if said is not None or time.monotonic() - renewed > RENEW_SECONDS:
-                        runs.renew(lease, **_news(said))
+                        runs.renew(lease, **_row_changes(said))
                         renewed = time.monotonic()
                     if runs.is_cancel_requested(lease):
-                        raise _Left(CANCELLED)
+                        raise _CallAbandoned(CANCELLED)
                 except DatabaseError:
                     # It may be restarting, and the answer isn't there yet.
                     log.exception("Run %s could not be written", lease.run_id)
         raise AssertionError("a call's answer has no end")
     except BaseException as left:
         # What the child would still say to this call is no answer to the next one.
-        _answering.end()
-        if isinstance(left, _Left):
+        _live_process.end()
+        if isinstance(left, _CallAbandoned):
             return left.as_word
         raise
 
 
-class _Left(Exception):
+class _CallAbandoned(Exception):
     """A call is given up before its last word."""
 
     def __init__(self, as_word: dict[str, Any]) -> None:
@@ -224,12 +224,12 @@ class _Left(Exception):
 def _call(run: TrainingRun, version: ModelVersion) -> dict[str, Any]:
     (row,) = sampling.prompts_of(run)
     name = version.base_model or str(settings.HONE_DATA / version.folder)
-    if not _answering.has_loaded(version):
+    if not _live_process.has_loaded(version):
         name = stages.model_argument(version)
     return row | {"model": name, "samples": run.options["samples"], "settings": run.config}
 
 
-def _news(said: Mapping[str, Any] | None) -> dict[str, Any]:
+def _row_changes(said: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a line of the child changes in the run's row."""
     if said is None:
         return {}

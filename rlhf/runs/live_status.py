@@ -18,7 +18,7 @@ USUAL_RUNS = 9
 Status = TrainingRun.Status
 
 
-def of_live_answers(project: Project, request: ResponseRequest | None) -> ResponseStatus:
+def of_live_responses(project: Project, request: ResponseRequest | None) -> ResponseStatus:
     """How it stands with a request, or with one that might be made."""
     is_available = {"default", live.QUEUE} <= workers.listening()
     if request is not None and request.state == ResponseRequest.State.FAILED:

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError as BrokerError
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 1.0
-MOST_WAITING = 1000
+MAX_PENDING = 1000
 """Messages that one process keeps for a broker that doesn't answer; those beyond are left to the scheduler."""
 
 _late: ContextVar[list[str] | None] = ContextVar("late", default=None)
@@ -42,7 +42,7 @@ class Outbox:
                 self._process, self._is_stuck = os.getpid(), False
                 self._waiting.clear()
                 threading.Thread(target=self._run, name="messages to workers", daemon=True).start()
-            if len(self._waiting) >= MOST_WAITING:
+            if len(self._waiting) >= MAX_PENDING:
                 return False
             self._waiting.append((task, arguments, queue, done, result))
             self._changed.notify()
@@ -85,7 +85,7 @@ def send(task: str, *arguments: Any, queue: str) -> None:
 
 
 @contextmanager
-def noting_late() -> Iterator[list[str]]:
+def collect_unsent() -> Iterator[list[str]]:
     """The tasks whose messages the broker didn't take at once, while this block runs."""
     late: list[str] = []
     token = _late.set(late)

@@ -50,7 +50,7 @@ class RunFiles:
         return self.run / "samples.jsonl"
 
     @property
-    def frontier(self) -> Path:
+    def reward_kl_plot(self) -> Path:
         return self.run / "reward_kl.svg"
 
     @property

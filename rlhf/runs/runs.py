@@ -34,7 +34,7 @@ from rlhf.runs import estimates, outgoing_messages, workers
 
 LEASE = timedelta(seconds=60)
 RESEND_AFTER = timedelta(seconds=30)
-UNHEARD_AFTER = timedelta(hours=24)
+NO_WORKER_LIMIT = timedelta(hours=24)
 """A run that no worker could have taken for so long ends as failed."""
 LOG_CHARACTERS = 20_000
 
@@ -67,7 +67,7 @@ def enqueue(
     stage: str,
     config: Mapping[str, Any],
     inputs: Mapping[str, ModelVersion],
-    beside: Sequence[ModelVersion] = (),
+    ensemble: Sequence[ModelVersion] = (),
     by: User | None,
     options: Mapping[str, Any] | None = None,
     snapshot: Snapshot | None = None,
@@ -85,7 +85,7 @@ def enqueue(
         raise Refused(str(error), status=400) from None
     queue = queue or training_queue()
     estimates.refuse_impossible(
-        stage=stage, config=config, queue=queue, models=[*inputs.values(), *beside], snapshot=snapshot
+        stage=stage, config=config, queue=queue, models=[*inputs.values(), *ensemble], snapshot=snapshot
     )
     with transaction.atomic():
         run = TrainingRun.objects.create(
@@ -99,10 +99,10 @@ def enqueue(
             queue=queue,
             created_by=by,
         )
-        read = [*inputs.items(), *((RunInput.Role.BESIDE, version) for version in beside)]
+        read = [*inputs.items(), *((RunInput.Role.ENSEMBLE, version) for version in ensemble)]
         RunInput.objects.bulk_create(RunInput(run=run, version=version, role=role) for role, version in read)
         audit.record(verb="run.queued", actor=by, subject=run, project=project, stage=stage, config=run.config)
-        wake(run)
+        notify_worker(run)
     return run
 
 
@@ -132,7 +132,7 @@ def training_queue() -> str:
     return "gpu" if settings.HONE_GPUS else "cpu"
 
 
-def wake(run: TrainingRun) -> None:
+def notify_worker(run: TrainingRun) -> None:
     """Tell the run's queue after the commit. Without a broker the row waits, and the scheduler tells it later."""
     send("rlhf.execute_run", run.pk, queue=run.queue)
 
@@ -227,7 +227,7 @@ def retry(lease: Lease, *, error: str, activity: str) -> None:
             _end(lease, status=Status.FAILED, activity="", error=error)
         else:
             _put_back(lease, activity=activity)
-            wake(run)
+            notify_worker(run)
 
 
 def release(lease: Lease) -> None:
@@ -237,7 +237,7 @@ def release(lease: Lease) -> None:
         if run is None:
             raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
         _put_back(lease, activity=gettext_noop("stopped with its worker, waits to go on"), attempt=F("attempt") - 1)
-        wake(run)
+        notify_worker(run)
 
 
 def _put_back(lease: Lease, **values: Any) -> None:
@@ -285,7 +285,7 @@ def reap(*, now: datetime | None = None) -> int:
     now = now or timezone.now()
     running = TrainingRun.objects.filter(status=Status.RUNNING).select_related("project")
     # Where the worker was a process of this machine and is gone, there is no need to wait for the lease.
-    silent = Q(lease_until__lt=now) | Q(worker__in=workers.dead_here(running))
+    silent = Q(lease_until__lt=now) | Q(worker__in=workers.dead_local_holders(running))
     return sum(_lose(run) for run in running.filter(silent))
 
 
@@ -310,7 +310,7 @@ def _lose(run: TrainingRun) -> bool:
             send("rlhf.after_run", run.pk)
         else:
             lost.update(status=Status.QUEUED, queued_at=now, activity=gettext_noop("lost its worker, waits to go on"))
-            wake(run)
+            notify_worker(run)
     return True
 
 
@@ -321,16 +321,16 @@ def resend(*, now: datetime | None = None) -> int:
     sent = 0
     for run in waiting.order_by("queued_at"):
         if workers.is_listening(run.queue):
-            wake(run)
+            notify_worker(run)
             sent += 1
-        elif run.queued_at < now - UNHEARD_AFTER:
+        elif run.queued_at < now - NO_WORKER_LIMIT:
             _give_up(run, now=now)
     return sent
 
 
 def _give_up(run: TrainingRun, *, now: datetime) -> None:
     with transaction.atomic():
-        values = {"queue": run.queue, "hours": UNHEARD_AFTER // timedelta(hours=1)}
+        values = {"queue": run.queue, "hours": NO_WORKER_LIMIT // timedelta(hours=1)}
         error = _("No worker listened to the queue %(queue)s for %(hours)s hours.") % values
         queued = TrainingRun.objects.filter(pk=run.pk, status=Status.QUEUED)
         if queued.update(status=Status.FAILED, error=error, finished_at=now, activity="") == 1:

@@ -25,7 +25,7 @@ from rlhf.runs.runs import Lease
 
 Role = RunInput.Role
 Split = Prompt.Split
-KeepAlive = Callable[[], None]
+Heartbeat = Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,27 +66,27 @@ class Command:
     notes: tuple[str, ...] = ()
 
 
-def prepare(run: TrainingRun, files: RunFiles, *, keep_alive: KeepAlive) -> Command:
+def prepare(run: TrainingRun, files: RunFiles, *, heartbeat: Heartbeat) -> Command:
     """Gather the run's data and word its command. Made again for a resumed run, it is the same command with --resume.
 
     `keep_alive` is called while it waits. Raises Refused or BadInput with a sentence, OSError.
     """
     given = list(run.run_inputs.select_related("version__project"))
-    models = {item.role: item.version for item in given if item.role != Role.BESIDE}
-    beside = [item.version for item in given if item.role == Role.BESIDE]
+    models = {item.role: item.version for item in given if item.role != Role.ENSEMBLE}
+    ensemble = [item.version for item in given if item.role == Role.ENSEMBLE]
     arguments = [run.stage]
     notes: list[str] = []
     for role, flag in MODEL_FLAGS.items():
         if role not in models:
             continue
-        together = [models[role], *(beside if models[role].kind == ModelVersion.Kind.REWARD else [])]
+        together = [models[role], *(ensemble if models[role].kind == ModelVersion.Kind.REWARD else [])]
         try:
             arguments += [flag, ",".join(model_argument(version) for version in together)]
         except Refused:
             if role != NEEDS[run.stage].optional:
                 raise
             notes.append("The files of the reward model before it are gone, so it is not measured on new judgments.")
-    data = DATA[run.stage](run, files, keep_alive)
+    data = DATA[run.stage](run, files, heartbeat)
     for flag, path in data.files.items():
         arguments += [flag, str(path)]
     if run.stage == Stage.SAMPLE:
@@ -170,22 +170,22 @@ def _out(run: TrainingRun, files: RunFiles) -> Path:
     return files.path / FILE_STAGES[run.stage] if run.stage in FILE_STAGES else files.run
 
 
-def _sft_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+def _sft_data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> Data:
     return _split_data(
         run,
         files,
-        keep_alive,
+        heartbeat,
         none_held_out=gettext_noop(
             "No demonstration is held out yet, so the loss is measured on a part of the train prompts."
         ),
     )
 
 
-def _reward_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+def _reward_data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> Data:
     data = _split_data(
         run,
         files,
-        keep_alive,
+        heartbeat,
         none_held_out=gettext_noop(
             "No judged prompt is held out yet, so the accuracy is of a part of the train prompts."
         ),
@@ -196,9 +196,9 @@ def _reward_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Da
     )
 
 
-def _split_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive, *, none_held_out: str) -> Data:
+def _split_data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat, *, none_held_out: str) -> Data:
     """Trains on the split's train prompts, measures on its validation and test prompts."""
-    snapshot = _snapshot(run, keep_alive)
+    snapshot = _snapshot(run, heartbeat)
     data = {"--data": _train_rows(snapshot)}
     held_out = files.inputs / "held_out.jsonl"
     _concatenate([snapshots.data_file(snapshot, split) for split in (Split.VALIDATION, Split.TEST)], held_out)
@@ -207,13 +207,13 @@ def _split_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive, *, non
     return Data(files=data, notes=(none_held_out,))
 
 
-def _ppo_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
-    judging = run.run_inputs.filter(role__in=[Role.REWARD, Role.BESIDE]).select_related("version")
+def _ppo_data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> Data:
+    judging = run.run_inputs.filter(role__in=[Role.REWARD, Role.ENSEMBLE]).select_related("version")
     path, notes = files.inputs / "prompts.jsonl", files.inputs / "notes.txt"
     watched = files.inputs / "held_out.jsonl"
     if not path.exists():
         batch_size = parse(PPOConfig, run.config).batch_size
-        prompts.write(prompts.to_watch(run.project), watched)
+        prompts.write(prompts.for_evaluation(run.project), watched)
         chosen = prompts.for_ppo(run.project, rewards=[item.version for item in judging], enough=batch_size)
         notes.write_text("\n".join(chosen.notes), encoding="utf-8")
         prompts.write(chosen.rows, path)
@@ -225,34 +225,34 @@ def _ppo_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
     )
 
 
-def _sample_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+def _sample_data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> Data:
     path = files.inputs / "prompts.jsonl"
     if not path.exists():
         prompts.write(sampling.prompts_of(run), path)
     return Data(files={"--data": path})
 
 
-def _evaluate_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+def _evaluate_data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> Data:
     path = files.inputs / "prompts.jsonl"
     if not path.exists():
         prompts.write(prompts.held_out(run.project), path)
     return Data(files={"--data": path})
 
 
-def _score_data(run: TrainingRun, files: RunFiles, keep_alive: KeepAlive) -> Data:
+def _score_data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> Data:
     path = files.inputs / "tasks.jsonl"
     if not path.exists():
         prompts.write(active_learning.rows_of(run), path)
     return Data(files={"--data": path})
 
 
-def _snapshot(run: TrainingRun, keep_alive: KeepAlive) -> Snapshot:
+def _snapshot(run: TrainingRun, heartbeat: Heartbeat) -> Snapshot:
     """The run's snapshot, made now where no other job has made it yet. Raises Refused when it can't be had whole."""
     snapshot = run.snapshot
     if snapshot is None:
         raise Refused(_("A %(stage)s run needs a snapshot to train on.") % {"stage": run.get_stage_display()})
     if snapshot.state != Snapshot.State.READY:
-        snapshot = snapshots.build(snapshot.pk, lambda _: keep_alive())
+        snapshot = snapshots.build(snapshot.pk, lambda _: heartbeat())
     if snapshot.state != Snapshot.State.READY:
         raise Refused(_("Its snapshot could not be made: %(error)s") % {"error": snapshot.error})
     problems = snapshots.verify(snapshot)
@@ -294,7 +294,7 @@ FILE_STAGES: dict[str, str] = {
     Stage.SCORE: "scores.jsonl",
 }
 """Stages that write one file, whole or not at all, in place of a run folder."""
-DATA: dict[str, Callable[[TrainingRun, RunFiles, KeepAlive], Data]] = {
+DATA: dict[str, Callable[[TrainingRun, RunFiles, Heartbeat], Data]] = {
     Stage.SFT: _sft_data,
     Stage.REWARD: _reward_data,
     Stage.PPO: _ppo_data,

@@ -43,7 +43,7 @@ def execute(run_id: int) -> None:
     if worker_is_stopping():
         return
     end_leftovers()
-    lease = runs.claim(run_id=run_id, worker=workers.holder())
+    lease = runs.claim(run_id=run_id, worker=workers.lease_holder())
     if lease is None:
         return
     run = TrainingRun.objects.select_related("project", "snapshot").get(pk=run_id)
@@ -66,11 +66,11 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
     files.make()
     runs.renew(lease, folder=files.relative, activity=gettext_noop("preparing"))
     estimates.refuse_full_disk()
-    command = stages.prepare(run, files, keep_alive=lambda: runs.renew(lease))
+    command = stages.prepare(run, files, heartbeat=lambda: runs.renew(lease))
     if not stages.is_finished(run, files):
         with child_process(command.arguments, files) as child:
             runs.renew(lease, process_group=child.pid, activity=command.activity)
-            watch = _Watch(child=child, lease=lease, files=files, base_model=command.base_model)
+            watch = _ChildMonitor(child=child, lease=lease, files=files, base_model=command.base_model)
             ending = watch.until_ended()
         if ending == "cancelled":
             return runs.finish_cancelled(lease)
@@ -103,7 +103,7 @@ def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.
         child.wait()
 
 
-class _Watch:
+class _ChildMonitor:
     """The time between a child's start and its end."""
 
     def __init__(self, *, child: subprocess.Popen[bytes], lease: Lease, files: RunFiles, base_model: str) -> None:
@@ -123,10 +123,10 @@ class _Watch:
 
         Raises LeaseLost, and Refused when the disk is nearly full.
         """
-        with children.sigterm_is_noted() as was_told:
+        with children.sigterm_noted() as stop_requested:
             while not self._has_ended():
                 self.memory.look()
-                if was_told() or worker_is_stopping():
+                if stop_requested() or worker_is_stopping():
                     self._stop("released", grace=SHUTDOWN_GRACE_SECONDS)
                 if not self.stopping:
                     estimates.refuse_full_disk()
@@ -194,7 +194,7 @@ def end_leftovers() -> None:
     """End process groups that dead workers of this machine left behind, before another run is claimed here."""
     prefix = workers.host() + "/"
     holders = TrainingRun.objects.filter(process_group__isnull=False, worker__startswith=prefix)
-    dead = set(workers.dead_here(holders))
+    dead = set(workers.dead_local_holders(holders))
     for run in holders.filter(worker__in=dead):
         group = run.process_group
         if group is not None and _is_of_run(group, RunFiles(run).path):

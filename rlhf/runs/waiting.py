@@ -17,7 +17,7 @@ PATIENCE = timedelta(seconds=60)
 
 
 @dataclass
-class RunTeller:
+class RunReporter:
     """Says what changes in a run, a line at a time."""
 
     write: Callable[[str], object]
@@ -27,7 +27,7 @@ class RunTeller:
     def tell(self, run: TrainingRun) -> None:
         """Write a line where there is something new. Raises CommandError when no worker comes."""
         if run.status == TrainingRun.Status.QUEUED:
-            self._tell_unheard(run)
+            self._report_missing_worker(run)
         line = self._line(run)
         if line != self.said.get(run.pk):
             self.said[run.pk] = line
@@ -43,7 +43,7 @@ class RunTeller:
             return f"{name}: failed. {run.error}"
         return f"{name}: {run.get_status_display().lower()}"
 
-    def _tell_unheard(self, run: TrainingRun) -> None:
+    def _report_missing_worker(self, run: TrainingRun) -> None:
         if workers.is_listening(run.queue):
             return
         if run.pk not in self.warned:
@@ -64,10 +64,10 @@ def after_start(run: TrainingRun, *, wait: bool, write: Callable[[str], object])
 
 def for_run(run: TrainingRun, *, write: Callable[[str], object]) -> TrainingRun:
     """Return when the run has ended. Raises CommandError when it failed, was cancelled, or no worker comes."""
-    teller = RunTeller(write)
+    reporter = RunReporter(write)
     while True:
         run.refresh_from_db()
-        teller.tell(run)
+        reporter.tell(run)
         if run.status == TrainingRun.Status.SUCCEEDED:
             return run
         if run.ended:
@@ -77,12 +77,12 @@ def for_run(run: TrainingRun, *, write: Callable[[str], object]) -> TrainingRun:
 
 def for_rounds(first: Iteration, *, rounds: int, write: Callable[[str], object]) -> list[Iteration]:
     """Return the rounds when all have ended well. Raises CommandError when one ended otherwise, or no worker comes."""
-    teller = RunTeller(write)
+    reporter = RunReporter(write)
     numbers = range(first.number, first.number + rounds)
-    return [_for_round(first, number, teller) for number in numbers]
+    return [_wait_for_round(first, number, reporter) for number in numbers]
 
 
-def _for_round(first: Iteration, number: int, teller: RunTeller) -> Iteration:
+def _wait_for_round(first: Iteration, number: int, reporter: RunReporter) -> Iteration:
     said = ""
     began = timezone.now()
     while True:
@@ -97,9 +97,9 @@ def _for_round(first: Iteration, number: int, teller: RunTeller) -> Iteration:
                 line = f"Round {number}: {iteration.get_state_display().lower()}. {iteration.reason}".strip()
             if line != said:
                 said = line
-                teller.write(line)
+                reporter.write(line)
             for run in iteration.runs.order_by("pk"):
-                teller.tell(run)
+                reporter.tell(run)
             if iteration.state == Iteration.State.SUCCEEDED:
                 return iteration
             if iteration.state != Iteration.State.ACTIVE:

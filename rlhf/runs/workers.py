@@ -17,7 +17,7 @@ BEAT_SECONDS = 10.0
 ALIVE = timedelta(seconds=45)
 
 
-class Offered(TypedDict):
+class QueueCapacity(TypedDict):
     """What the workers of a queue have for a run; None where no worker says."""
 
     cores: int | None
@@ -34,12 +34,12 @@ def host() -> str:
     return f"{socket.gethostname()}/{namespace}"
 
 
-def holder() -> str:
+def lease_holder() -> str:
     """The name under which this process holds runs."""
     return f"{host()}/{os.getpid()}"
 
 
-def dead_here(runs: QuerySet[TrainingRun]) -> list[str]:
+def dead_local_holders(runs: QuerySet[TrainingRun]) -> list[str]:
     """Holders of these runs that were processes of this machine and are gone."""
     prefix = host() + "/"
     names = runs.filter(worker__startswith=prefix).values_list("worker", flat=True)
@@ -54,7 +54,7 @@ def _is_alive(process_id: str) -> bool:
     return state not in ("Z", "X")
 
 
-def beat(*, name: str, queues: list[str]) -> None:
+def record_heartbeat(*, name: str, queues: list[str]) -> None:
     """A worker says that it is alive."""
     WorkerHeartbeat.objects.update_or_create(
         name=name,
@@ -68,7 +68,7 @@ def beat(*, name: str, queues: list[str]) -> None:
     )
 
 
-def leave(*, name: str) -> None:
+def remove_heartbeat(*, name: str) -> None:
     """A worker says goodbye."""
     WorkerHeartbeat.objects.filter(name=name).delete()
 
@@ -78,11 +78,11 @@ def listening() -> set[str]:
     return {queue for worker in _alive() for queue in worker.queues}
 
 
-def capacity(queue: str) -> Offered:
+def capacity(queue: str) -> QueueCapacity:
     """The most that one living worker of a queue offers; where there is none, what is known of the disk here."""
     found = [worker.capacity for worker in _alive() if queue in worker.queues and worker.capacity]
     here = machine.disk_free(settings.HONE_DATA)
-    return Offered(
+    return QueueCapacity(
         cores=max((each["cores"] for each in found), default=None),
         memory=max((each["memory"] for each in found if each["memory"] is not None), default=None),
         disk_free=max((each["disk_free"] for each in found), default=here),

@@ -10,9 +10,9 @@ from annotate import access
 from annotate.errors import Refused
 from annotate.people import audit
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from rlhf.forms import LoopPolicyForm, RoundsForm
+from rlhf.forms import LoopSettingsForm, RoundsForm
 from rlhf.loop import loop as rounds
-from rlhf.models import Iteration
+from rlhf.models import Iteration, LoopSettings
 from rlhf.runs import workers
 
 ITERATIONS_SHOWN = 50
@@ -21,7 +21,7 @@ ITERATIONS_SHOWN = 50
 @require_safe
 @requires(Capability.TRAIN)
 def loop(request: ProjectRequest) -> HttpResponse:
-    form = LoopPolicyForm(instance=rounds.policy_of(request.project))
+    form = LoopSettingsForm(instance=LoopSettings.of(request.project))
     return _page(request, form)
 
 
@@ -40,8 +40,8 @@ def start(request: ProjectRequest) -> HttpResponse:
 
 @require_POST
 @requires(Capability.TRAIN)
-def save_policy(request: ProjectRequest) -> HttpResponse:
-    form = LoopPolicyForm(request.POST, instance=rounds.policy_of(request.project))
+def save_settings(request: ProjectRequest) -> HttpResponse:
+    form = LoopSettingsForm(request.POST, instance=LoopSettings.of(request.project))
     if not form.is_valid():
         return _page(request, form, status=400)
     policy = form.save()
@@ -67,7 +67,7 @@ def cancel(request: ProjectRequest, number: int) -> HttpResponse:
     return redirect("rlhf:loop", request.project.slug)
 
 
-def _page(request: ProjectRequest, form: LoopPolicyForm, *, status: int = 200) -> HttpResponse:
+def _page(request: ProjectRequest, form: LoopSettingsForm, *, status: int = 200) -> HttpResponse:
     iterations = list(
         request.project.iterations.order_by("-number")
         .prefetch_related("runs")
@@ -81,8 +81,8 @@ def _page(request: ProjectRequest, form: LoopPolicyForm, *, status: int = 200) -
         "form": form,
         "rounds_form": RoundsForm(),
         "judgments": request.project.judgments.count(),
-        "fresh": rounds.fresh_judgments(request.project),
-        "unheard": sorted({"default"} - workers.listening()) if active else [],
+        "fresh": rounds.new_judgments(request.project),
+        "queues_without_worker": sorted({"default"} - workers.listening()) if active else [],
     }
     is_fragment = request.headers.get("HX-Target") == "rounds"
     return render(request, "rlhf/loop.html#rounds" if is_fragment else "rlhf/loop.html", context, status=status)

@@ -16,7 +16,7 @@ from rlhf.forms import RunForm
 from rlhf.models import Stage, TrainingRun
 from rlhf.reports import curves, labels, stop_reasons, stored
 from rlhf.reports.page import verdict_of
-from rlhf.reports.sample_comparison import side_by_side
+from rlhf.reports.sample_comparison import compare_samples
 from rlhf.runs import launch, live, runs, workers
 from rlhf.runs.run_files import RunFiles
 
@@ -37,7 +37,7 @@ def training(request: ProjectRequest) -> HttpResponse:
         "project": request.project,
         "page": page,
         "stages": launch.LAUNCHABLE,
-        "unheard": _unheard(page.object_list),
+        "queues_without_worker": _queues_without_worker(page.object_list),
         "going": any(not run.ended for run in page.object_list),
         "shows_live": shows_live,
         "live_turns": request.project.training_runs.filter(queue=live.QUEUE).count(),
@@ -74,7 +74,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "project": request.project,
         "run": found,
         "latest": curves.latest(found),
-        "unheard": _unheard([found]),
+        "queues_without_worker": _queues_without_worker([found]),
         "numbers": curves.numbers(found.result),
         "given": [(labels.of_name(name), value) for name, value in (found.config | found.options).items()],
         "notes": found.result.get("notes", []),
@@ -83,32 +83,32 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
     }
     template = _fragment(request, "rlhf/run.html", "live")
     if template == "rlhf/run.html":
-        context |= {"answers": side_by_side(found), "has_picture": RunFiles(found).frontier.is_file()}
+        context |= {"answers": compare_samples(found), "has_picture": RunFiles(found).reward_kl_plot.is_file()}
     return render(request, template, context)
 
 
 @require_safe
 @requires(Capability.TRAIN)
 def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
-    """{"series": {name: [[step, ...], [value, ...]]}, "words": {name: words}, "frontier": ..., "ended": bool}.
+    """{"series": {name: [[step, ...], [value, ...]]}, "words": {name: words}, "reward_kl": ..., "ended": bool}.
 
-    For the curves; see `curves.frontier` for that of PPO.
+    For the curves; see `curves.reward_kl_curve` for that of PPO.
     """
     found = access.load(request, TrainingRun, pk=run_id)
     series = curves.series(found)
     words = {name: labels.in_words(name) for name in series}
     drawn = {}
     if found.stage == Stage.PPO:
-        drawn = {"frontier": curves.frontier(series)}
-        words |= {"frontier": _("Score over √KL"), "phases": _("while it learned"), "held_out": _("held-out prompts")}
+        drawn = {"reward_kl": curves.reward_kl_curve(series)}
+        words |= {"reward_kl": _("Score over √KL"), "phases": _("while it learned"), "held_out": _("held-out prompts")}
     return JsonResponse({"series": series, "words": words, "ended": found.ended, **drawn})
 
 
 @require_safe
 @requires(Capability.TRAIN)
-def frontier_file(request: ProjectRequest, run_id: int) -> FileResponse:
+def reward_kl_plot(request: ProjectRequest, run_id: int) -> FileResponse:
     """reward_kl.svg as the run drew it."""
-    path = RunFiles(access.load(request, TrainingRun, pk=run_id)).frontier
+    path = RunFiles(access.load(request, TrainingRun, pk=run_id)).reward_kl_plot
     try:
         file = path.open("rb")
     except OSError:
@@ -127,7 +127,7 @@ def cancel(request: ProjectRequest, run_id: int) -> HttpResponse:
     return redirect("rlhf:run", request.project.slug, run_id)
 
 
-def _unheard(found: Any) -> list[str]:
+def _queues_without_worker(found: Any) -> list[str]:
     """Queues in which one of these runs waits while no worker listens to them."""
     waiting = {run.queue for run in found if run.status == TrainingRun.Status.QUEUED}
     return sorted(waiting - workers.listening()) if waiting else []

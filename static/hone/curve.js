@@ -99,7 +99,7 @@ const drawFrontier = (points, words) => {
     key.append(entry);
   }
   key.className = "key";
-  caption.append(words.frontier, output);
+  caption.append(words.reward_kl, output);
   plot.className = "plot";
   figure.append(caption, plot, key);
   section.prepend(figure);
@@ -134,7 +134,7 @@ const refresh = async () => {
   const reply = await request(section.dataset.metrics, { headers: { Accept: "application/json" } });
   asking = false;
   if (!reply.ok) return; // the next swap asks again
-  const { series = {}, words = {}, frontier: points = {} } = reply.data;
+  const { series = {}, words = {}, reward_kl: points = {} } = reply.data;
   for (const [name, data] of Object.entries(series)) draw(name, words[name], data);
   if (Object.keys(points).length) drawFrontier(points, words);
 };

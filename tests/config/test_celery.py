@@ -14,7 +14,7 @@ def test_a_pool_child_ends_soon_though_its_worker_reads_no_results_any_more(
     """It happens to about one worker in twenty that is told to stop while it hands out a job."""
     app.control.purge()
     log, answer = tmp_path / "log", tmp_path / "answer"
-    command = [sys.executable, "-m", "celery", "-A", "tests.config.last_words", "worker", "--queues", "default"]
+    command = [sys.executable, "-m", "celery", "-A", "tests.config.result_wait_app", "worker", "--queues", "default"]
     command += ["--concurrency", "1", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     with log.open("wb") as output:
         worker = subprocess.Popen(command, cwd=ROOT, env=process_environment, stdout=output, stderr=output)

@@ -20,7 +20,7 @@ COMMANDS = [
     ("train", "kindness", "sft"),
     ("sample", "kindness"),
     ("loop", "kindness"),
-    ("choose", "kindness"),
+    ("active_learning", "kindness"),
 ]
 
 

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from annotate.models import Project
 from models_core.contract.settings import STAGES
-from rlhf.models import LoopPolicy
+from rlhf.models import LoopSettings
 
 PACKAGES = ("annotate", "config", "models_core", "rlhf")
 DECLARED = (
@@ -45,8 +45,8 @@ def test_of_a_stage(stage: str) -> None:
     assert unread == []
 
 
-@pytest.mark.parametrize("model", [Project, LoopPolicy])
-def test_of_a_project_and_its_loop(model: type[Project | LoopPolicy]) -> None:
+@pytest.mark.parametrize("model", [Project, LoopSettings])
+def test_of_a_project_and_its_loop(model: type[Project | LoopSettings]) -> None:
     fields = [field.name for field in model._meta.concrete_fields if field.name not in RECORDS]
     assert [name for name in fields if not is_read(name)] == []
 

@@ -31,7 +31,7 @@ django.setup()
 from django.apps import apps
 from django.test import Client
 from annotate.models import ResponseRequest, Task, User
-from rlhf.models import LoopPolicy, TrainingRun
+from rlhf.models import LoopSettings, TrainingRun
 counts = {name: apps.get_model(name).objects.count() for name in sys.argv[1:]}
 client = Client()
 client.force_login(User.objects.get(username="manager"))
@@ -44,7 +44,7 @@ print(json.dumps({
     "runs": [[run.stage, run.status] for run in TrainingRun.objects.order_by("pk")],
     "requested": list(ResponseRequest.objects.order_by("pk", "responses").values_list("pk", "responses")),
     "instructions": list(Task.objects.order_by("pk").values_list("task_instructions", flat=True)),
-    "loops": [[each.sampling, each.reward_config, each.ppo_config] for each in LoopPolicy.objects.order_by("pk")],
+    "loops": [[each.sampling, each.reward_config, each.ppo_config] for each in LoopSettings.objects.order_by("pk")],
     "ppo": [[run.config, run.result["stopped_by"]] for run in TrainingRun.objects.filter(stage="ppo")],
 }))
 """

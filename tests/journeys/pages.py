@@ -158,8 +158,8 @@ STATES: dict[str, list[State]] = {
         State("promote", "rlhf:promote", "/p/kindness/models/{candidate}/promote"),
         State("roll-back", "rlhf:roll_back", "/p/kindness/models/{policy}/roll-back"),
         State("loop", "rlhf:loop", "/p/kindness/loop/"),
-        State("choices", "rlhf:choices", "/p/kindness/next/"),
-        State("choices-empty", "rlhf:choices", "/p/blank/next/"),
+        State("choices", "rlhf:active_learning", "/p/kindness/next/"),
+        State("choices-empty", "rlhf:active_learning", "/p/blank/next/"),
         State("loop-empty", "rlhf:loop", "/p/blank/loop/", open_all),
         State("home-of-a-manager", "annotate:home", "/"),
         State("notices", "annotate:notices", "/notices/"),
@@ -229,8 +229,8 @@ WITHOUT_A_PAGE = {
         "annotate:mark_prompt",
         "annotate:download",
     ),
-    *("rlhf:report_file", "rlhf:frontier_file"),
+    *("rlhf:report_file", "rlhf:reward_kl_plot"),
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:start_loop"),
-    *("rlhf:loop_policy", "rlhf:choose", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
+    *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
 }
 """Actions, parts of pages and data: they answer with one of the pages above, a piece of it, or no page at all."""

@@ -49,7 +49,7 @@ class Command(BaseCommand):
                 inputs[RunInput.Role.REWARD] = rewards.pop(0)
             given["inputs"] = inputs
             if options["seeds"] == 1:
-                runs = [launch.start(stage=options["stage"], beside=rewards, **given)]
+                runs = [launch.start(stage=options["stage"], ensemble=rewards, **given)]
             elif options["stage"] != Stage.REWARD:
                 raise CommandError("--seeds is for reward: several reward models together say where they are unsure.")
             else:

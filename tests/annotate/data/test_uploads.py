@@ -178,7 +178,7 @@ def test_one_that_meets_another_import_waits_and_comes_next(cast, manager, sent)
     assert (first.state, first.attempts, first.error) == ("waiting", 0, "")
     DataImport.objects.filter(pk=under_way.pk).update(state="failed")
     sent.clear()
-    tasks.tend_queue()
+    tasks.reap_queue()
     assert [message for message in sent if message[0] == "rlhf.import_upload"] == [
         ("rlhf.import_upload", first.pk),
         ("rlhf.import_upload", second.pk),

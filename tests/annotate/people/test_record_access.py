@@ -64,7 +64,7 @@ NAMING = {
     "download": Address(TRAINING, READ),
     "rlhf:run": Address(TRAINING, READ),
     "rlhf:metrics": Address(TRAINING, READ),
-    "rlhf:frontier_file": Address(TRAINING, READ),
+    "rlhf:reward_kl_plot": Address(TRAINING, READ),
     "rlhf:report": Address(TRAINING, READ),
     "rlhf:report_file": Address(TRAINING, READ),
     "rlhf:cancel_run": Address(TRAINING, WRITE),
@@ -77,8 +77,8 @@ PROJECT_ALONE = {
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
     *("make_account", "choose_kind"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "exports"),
-    *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:choices", "rlhf:choose"),
-    *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_policy"),
+    *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:active_learning", "rlhf:score_tasks"),
+    *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_settings"),
 }
 WITHOUT_A_PROJECT = {
     "home",
@@ -259,7 +259,7 @@ def test_whoever_may_reaches_the_same_records(cast: Cast, people: dict[str, Clie
     for path in paths(name, records, "kindness"):
         for method in sorted(address.methods):
             answer = getattr(people[who], method.lower())(path, {"after": "0", "edit": str(records.candidates[0].pk)})
-            not_there = {"rlhf:frontier_file", "rlhf:report", "rlhf:report_file", "download"}  # no file was written
+            not_there = {"rlhf:reward_kl_plot", "rlhf:report", "rlhf:report_file", "download"}  # no file was written
             reached = {200, 204, 302, 400, 409} | ({404} if name in not_there else set())
             reached |= {403} if name == "chat_candidates" and f"/{records.open['chat'].pk}/" not in path else set()
             # A member has no such role; the labeler himself isn't one who may be managed away.

@@ -15,7 +15,7 @@ from annotate.models import Membership
 from annotate.people import invitations
 from annotate.people.keyboard_shortcuts import KEY_ACTIONS
 from annotate.views.account import AccountForm
-from rlhf.forms import LoopPolicyForm, RoundsForm, RunForm, SampleForm
+from rlhf.forms import LoopSettingsForm, RoundsForm, RunForm, SampleForm
 from tests.annotate.people.test_record_access import NAMING, ROUTES, as_often_as_wanted, paths
 from tests.cast import PASSWORD, Cast
 from tests.records import Records, make_records
@@ -94,9 +94,9 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:sample": [*SampleForm.base_fields],
     "rlhf:promote": ["x"],
     "rlhf:roll_back": ["x"],
-    "rlhf:choose": ["x"],
+    "rlhf:score_tasks": ["x"],
     "rlhf:start_loop": [*RoundsForm.base_fields],
-    "rlhf:loop_policy": [*LoopPolicyForm.base_fields],
+    "rlhf:loop_settings": [*LoopSettingsForm.base_fields],
     "rlhf:cancel_round": ["x"],
 }
 READ_ONLY = {
@@ -113,8 +113,8 @@ READ_ONLY = {
         "review",
         "guidelines",
     ),
-    *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:frontier_file", "rlhf:report"),
-    *("rlhf:report_file", "rlhf:models", "rlhf:choices", "rlhf:loop", "rlhf:model_status"),
+    *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:reward_kl_plot", "rlhf:report"),
+    *("rlhf:report_file", "rlhf:models", "rlhf:active_learning", "rlhf:loop", "rlhf:model_status"),
 }
 QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]
 

@@ -20,7 +20,7 @@ from models_core.modeling import heads, loading
 from models_core.rl.rewards.reward_models import RewardModels
 from rlhf import tasks
 from rlhf.loop import active_learning, loop, versions
-from rlhf.models import LoopPolicy, ModelVersion, TaskChoice, TrainingRun
+from rlhf.models import AcquisitionScore, LoopSettings, ModelVersion, TrainingRun
 from rlhf.runs import runs, supervisor
 from rlhf.runs.runs import Lease, LeaseLost
 from tests.cast import Cast, judge, make_comparison
@@ -59,8 +59,8 @@ def comparisons(cast: Cast, count: int) -> list[Task]:
     return [make_comparison(cast.project, f"Is {number} prime?", texts) for number in range(count)]
 
 
-def policy(cast: Cast, **values: Any) -> LoopPolicy:
-    return LoopPolicy.objects.create(project=cast.project, **values)
+def policy(cast: Cast, **values: Any) -> LoopSettings:
+    return LoopSettings.objects.create(project=cast.project, **values)
 
 
 def order_of(ids: set[int]) -> list[int]:
@@ -86,11 +86,11 @@ def test_a_run_puts_the_queue_in_the_order_of_disagreement(
     free = {
         task.pk
         for task in made
-        if task.prompt.split == "train" and not active_learning.is_drawn(task.pk, project=cast.project, share=0.3)
+        if task.prompt.split == "train" and not active_learning.is_random(task.pk, project=cast.project, share=0.3)
     }
     assert 8 < len(free) < 26
     assert run.result["tasks"] == len(free)
-    chosen = {choice.task_id: choice for choice in TaskChoice.objects.all()}
+    chosen = {choice.task_id: choice for choice in AcquisitionScore.objects.all()}
     assert set(chosen) == free
     assert order_of(free) == sorted(free, key=lambda pk: -chosen[pk].disagreement)
     assert [chosen[pk].place for pk in order_of(free)] == list(range(1, len(free) + 1))
@@ -128,7 +128,7 @@ class TestWhatCanBeAsked:
         with pytest.raises(Refused, match="has no reward model in use"):
             active_learning.start(project=cast.project, by=None)
         with pytest.raises(CommandError, match="has no reward model in use"):
-            call_command("choose", cast.project.slug)
+            call_command("active_learning", cast.project.slug)
 
     def test_one_head_can_not_disagree(self, cast: Cast, reward: ModelVersion) -> None:
         comparisons(cast, 3)
@@ -154,7 +154,7 @@ class TestWhatCanBeAsked:
         comparisons(cast, 30)
         policy(cast, random_share=0.0)
         out = StringIO()
-        call_command("choose", cast.project.slug, "--tasks", "5", stdout=out, stderr=StringIO())
+        call_command("active_learning", cast.project.slug, "--tasks", "5", stdout=out, stderr=StringIO())
         run = TrainingRun.objects.get(pk=json.loads(out.getvalue())["run"])
         rows = active_learning.rows_of(run)
         train = set(Task.objects.filter(prompt__split="train").values_list("pk", flat=True))
@@ -165,13 +165,13 @@ class TestWhatCanBeAsked:
 def test_a_share_of_tasks_stays_at_random_for_ever(cast: Cast) -> None:
     ids = range(1, 4001)
     drawn = {
-        share: {pk for pk in ids if active_learning.is_drawn(pk, project=cast.project, share=share)}
+        share: {pk for pk in ids if active_learning.is_random(pk, project=cast.project, share=share)}
         for share in (0, 0.2, 0.5, 1)
     }
     assert (len(drawn[0]), len(drawn[1])) == (0, 4000)
     assert len(drawn[0.2]) == pytest.approx(800, abs=80)
     assert drawn[0.2] < drawn[0.5]
-    elsewhere = {pk for pk in ids if active_learning.is_drawn(pk, project=cast.other_project, share=0.2)}
+    elsewhere = {pk for pk in ids if active_learning.is_random(pk, project=cast.other_project, share=0.2)}
     assert len(elsewhere & drawn[0.2]) == pytest.approx(160, abs=50)  # nobody can tell without the project's key
 
 
@@ -192,7 +192,7 @@ def test_a_worker_that_lost_the_run_changes_nothing(cast: Cast, reward: ModelVer
     with pytest.raises(LeaseLost):
         active_learning.store(run, Lease(run_id=run.pk, token=uuid.uuid4()), path)
     assert order_of({task.pk for task in made}) == order
-    assert not TaskChoice.objects.exists()
+    assert not AcquisitionScore.objects.exists()
 
 
 @pytest.mark.usefixtures("messages")
@@ -284,7 +284,7 @@ def as_user(name: str, cast: Cast) -> Client:
 
 @pytest.mark.usefixtures("messages")
 class TestThePage:
-    def url(self, project: Project, name: str = "choices") -> str:
+    def url(self, project: Project, name: str = "active_learning") -> str:
         return reverse(f"rlhf:{name}", args=[project.slug])
 
     @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ class TestThePage:
     @pytest.mark.parametrize(("user", "status"), [("labeler", 403), ("outsider", 404)])
     def test_who_may_not_ask(self, cast: Cast, reward: ModelVersion, user: str, status: int) -> None:
         comparisons(cast, 8)
-        assert as_user(user, cast).post(self.url(cast.project, "choose")).status_code == status
+        assert as_user(user, cast).post(self.url(cast.project, "score_tasks")).status_code == status
         assert not TrainingRun.objects.exists()
 
     def test_it_says_how_many_and_why(self, cast: Cast, reward: ModelVersion, tmp_path: Path) -> None:
@@ -305,16 +305,16 @@ class TestThePage:
         policy(cast, random_share=0.4)
         manager = as_user("manager", cast)
         assert "Nothing was put in order yet" in manager.get(self.url(cast.project)).content.decode()
-        answer = manager.post(self.url(cast.project, "choose"))
+        answer = manager.post(self.url(cast.project, "score_tasks"))
         run = TrainingRun.objects.get(stage="score")
         assert answer["Location"] == reverse("rlhf:run", args=[cast.project.slug, run.pk])
         free = [int(row["id"]) for row in active_learning.rows_of(run)]
         lease = runs.claim(run_id=run.pk, worker="a")
         assert lease is not None
         active_learning.store(run, lease, scored(run, tmp_path, {pk: float(pk) for pk in free[:-1]}))
-        outlook = active_learning.outlook(cast.project)
-        assert (outlook.chosen, outlook.drawn, outlook.waiting) == (len(free) - 1, len(made) - len(free), 1)
-        assert [choice.task_id for choice in outlook.first] == sorted(free[:-1], reverse=True)[:20]
+        summary = active_learning.queue_summary(cast.project)
+        assert (summary.scored, summary.random, summary.unscored) == (len(free) - 1, len(made) - len(free), 1)
+        assert [choice.task_id for choice in summary.first] == sorted(free[:-1], reverse=True)[:20]
         page = manager.get(self.url(cast.project)).content.decode()
         assert f"<dd>{len(free) - 1}</dd>" in page
         assert f"{max(free[:-1]):.2f}" in page
@@ -322,5 +322,5 @@ class TestThePage:
     def test_without_several_heads_it_says_what_to_do(self, cast: Cast, base: ModelVersion) -> None:
         manager = as_user("manager", cast)
         assert "No reward model is in use yet" in manager.get(self.url(cast.project)).content.decode()
-        page = manager.post(self.url(cast.project, "choose"), follow=True).content.decode()
+        page = manager.post(self.url(cast.project, "score_tasks"), follow=True).content.decode()
         assert "has no reward model in use" in page

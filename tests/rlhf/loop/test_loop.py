@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 from annotate.models import Response, Task
 from rlhf.loop import versions
-from rlhf.models import Iteration, LoopPolicy, ModelVersion, TrainingRun
+from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
 from tests.cast import Cast
 from tests.conftest import StartWorker
 from tests.rlhf.conftest import SAMPLING, TINY, make_judgments
@@ -16,8 +16,8 @@ from tests.rlhf.conftest import SAMPLING, TINY, make_judgments
 PPO = {**TINY, "episodes": 8, "batch_size": 4, "minibatches": 1, "max_new_tokens": 4, "min_entropy": 0, "min_length": 0}
 
 
-def make_policy(cast: Cast, **values: object) -> LoopPolicy:
-    return LoopPolicy.objects.create(
+def make_policy(cast: Cast, **values: object) -> LoopSettings:
+    return LoopSettings.objects.create(
         project=cast.project, prompts_per_round=3, sampling=SAMPLING, reward_config=TINY, ppo_config=PPO, **values
     )
 

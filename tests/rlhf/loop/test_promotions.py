@@ -105,7 +105,7 @@ def test_the_page_of_models_lists_what_was_in_use_newest_first(
     versions.promote(policies[0], by=cast.researcher)
     versions.roll_back(policies[0], by=cast.researcher)
     said = client.get(url(cast, "models")).content.decode()
-    assert said.index("rolled back to <bdi>Base model 1</bdi>") < said.index("<bdi>PPO policy 1</bdi> put into use")
+    assert said.index("rolled back to <bdi>Base model 1</bdi>") < said.index("<bdi>Policy 1</bdi> put into use")
     assert f"/models/{base.pk}/roll-back" not in said
 
 
@@ -150,5 +150,5 @@ def test_the_history_of_an_older_database_is_what_its_versions_remember(cast: Ca
     previous = versions.previous(second)
     assert previous is not None
     assert previous.number == 1
-    policy = cast.project.loop_policy
-    assert (policy.judgments_per_round, policy.prompts_per_round) == (1, 1)
+    settings = cast.project.loop_settings
+    assert (settings.judgments_per_round, settings.prompts_per_round) == (1, 1)

@@ -17,7 +17,7 @@ from annotate.models import Snapshot
 from models_core.modeling import heads, loading
 from models_core.rl.rewards.reward_models import RewardModels
 from rlhf.loop import active_learning, prompts, versions
-from rlhf.models import ModelVersion, RunInput, TaskChoice, TrainingRun
+from rlhf.models import AcquisitionScore, ModelVersion, RunInput, TrainingRun
 from rlhf.runs import launch, stages, supervisor
 from rlhf.runs.run_files import RunFiles
 from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
@@ -100,7 +100,7 @@ class TestTraining:
             project=cast.project, stage="reward", by=None, config={"seed": 6, "epochs": 2}, snapshot=snapshot
         )
         assert waiting.produced is None
-        assert [versions.siblings(version) for version in seeds] == [[seeds[1]], [seeds[0]]]
+        assert [versions.other_seeds(version) for version in seeds] == [[seeds[1]], [seeds[0]]]
 
     def test_the_form_asks_for_seeds_and_the_command_too(self, cast: Cast, base: ModelVersion) -> None:
         make_judgments(cast, 2)
@@ -126,14 +126,14 @@ class TestPPO:
         prompts_of(cast, 12)
         run = launch.start(
             project=cast.project, stage="ppo", by=cast.manager, config={"batch_size": 2},
-            inputs={RunInput.Role.REWARD: seeds[1]}, beside=[seeds[0], seeds[1], seeds[0]],
+            inputs={RunInput.Role.REWARD: seeds[1]}, ensemble=[seeds[0], seeds[1], seeds[0]],
         )  # fmt: skip
         files = RunFiles(run)
         files.make()
         (files.inputs / "prompts.jsonl").unlink(missing_ok=True)
-        arguments = stages.prepare(run, files, keep_alive=lambda: None).arguments
+        arguments = stages.prepare(run, files, heartbeat=lambda: None).arguments
         assert arguments[arguments.index("--reward") + 1] == f"{folders[1]},{folders[0]}"
-        assert run.run_inputs.filter(role=RunInput.Role.BESIDE).count() == 1
+        assert run.run_inputs.filter(role=RunInput.Role.ENSEMBLE).count() == 1
 
     def test_what_any_of_them_learned_from_is_not_asked(
         self, cast: Cast, seeds: list[ModelVersion], folders: list[Path]
@@ -162,25 +162,25 @@ class TestPPO:
 
     def test_they_are_chosen_in_the_form_and_named_to_the_command(self, cast: Cast, seeds: list[ModelVersion]) -> None:
         client = as_user("manager", cast)
-        assert "Reward models asked beside it" in client.get(url(cast, "new_run", "ppo")).content.decode()
-        data = form_data(cast, "ppo", reward=str(seeds[0].pk), beside=[str(seeds[1].pk)])
+        assert "Further reward models of the ensemble" in client.get(url(cast, "new_run", "ppo")).content.decode()
+        data = form_data(cast, "ppo", reward=str(seeds[0].pk), ensemble=[str(seeds[1].pk)])
         assert client.post(url(cast, "new_run", "ppo"), data).status_code == 302
         call_command(
             "train", cast.project.slug, "ppo", reward="reward-1, reward-2", stdout=StringIO(), stderr=StringIO()
         )
         for run in TrainingRun.objects.filter(stage="ppo"):
             given = {(item.role, item.version) for item in run.run_inputs.all()}
-            assert {("reward", seeds[0]), ("beside", seeds[1])} <= given
+            assert {("reward", seeds[0]), ("ensemble", seeds[1])} <= given
         shown = client.get(url(cast, "run", run.pk)).content.decode()
-        assert "Reward model asked beside it" in shown
+        assert "Further reward model of the ensemble" in shown
 
     def test_only_reward_models_are_asked_and_only_where_one_is(
         self, cast: Cast, base: ModelVersion, seeds: list[ModelVersion]
     ) -> None:
         with pytest.raises(Refused, match="can't be the reward model asked beside it"):
-            launch.start(project=cast.project, stage="ppo", by=None, config={}, beside=[base])
+            launch.start(project=cast.project, stage="ppo", by=None, config={}, ensemble=[base])
         with pytest.raises(Refused, match="This stage asks no reward model"):
-            launch.start(project=cast.project, stage="reward", by=None, config={}, beside=seeds)
+            launch.start(project=cast.project, stage="reward", by=None, config={}, ensemble=seeds)
         with pytest.raises(CommandError, match="There is no model 'reward-9'"):
             call_command("train", cast.project.slug, "ppo", reward="reward-1,reward-9")
         assert not TrainingRun.objects.filter(stage="ppo").exists()
@@ -200,7 +200,7 @@ def test_the_queue_is_put_in_the_order_of_their_disagreement(
     client = as_user("manager", cast)
     assert (
         "1 reward model that differs in its seed alone scores with it."
-        in client.get(url(cast, "choices")).content.decode()
+        in client.get(url(cast, "active_learning")).content.decode()
     )
     run = active_learning.start(project=cast.project, by=cast.manager)
     TrainingRun.objects.filter(pk=run.pk).update(config=run.config | {"precision": "fp32"})
@@ -210,7 +210,7 @@ def test_the_queue_is_put_in_the_order_of_their_disagreement(
     reward_models = RewardModels.load(
         ",".join(map(str, folders)), device=torch.device("cpu"), dtype=torch.float32, max_length=1024, budget=10_000
     )
-    chosen = {choice.task_id: choice.disagreement for choice in TaskChoice.objects.all()}
+    chosen = {choice.task_id: choice.disagreement for choice in AcquisitionScore.objects.all()}
     assert len(chosen) > 3
     for task in made:
         if task.pk in chosen:

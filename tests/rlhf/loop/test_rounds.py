@@ -10,7 +10,7 @@ import pytest
 from annotate.data import pacing
 from annotate.models import Prompt, ResponseRequest, Snapshot, Task
 from rlhf.loop import loop, sampling, versions
-from rlhf.models import Iteration, LoopPolicy, ModelVersion, TrainingRun
+from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
 from rlhf.runs import runs, supervisor
 from tests.cast import Cast
 from tests.rlhf.conftest import SAMPLING, make_judgments, make_prompts
@@ -59,7 +59,7 @@ def test_a_round_moves_once_however_often_it_is_asked(iteration: Iteration, cast
 
 
 def test_a_reward_model_below_the_gate_stops_the_round_before_ppo(iteration: Iteration, cast: Cast) -> None:
-    LoopPolicy.objects.create(project=cast.project, gates={"reward_accuracy": 0.55})
+    LoopSettings.objects.create(project=cast.project, gates={"reward_accuracy": 0.55})
     end(iteration.runs.get(), accuracy=0.52)
     loop.advance(iteration.pk)
     iteration.refresh_from_db()
@@ -75,7 +75,7 @@ def test_a_reward_model_below_the_gate_stops_the_round_before_ppo(iteration: Ite
 def test_a_policy_is_gated_by_what_was_measured_of_the_weights_that_were_kept(
     iteration: Iteration, cast: Cast, base: ModelVersion
 ) -> None:
-    LoopPolicy.objects.create(project=cast.project, gates={"kl": 10})
+    LoopSettings.objects.create(project=cast.project, gates={"kl": 10})
     end(iteration.runs.get(), accuracy=0.7)
     loop.advance(iteration.pk)
     kept = end(iteration.runs.get(stage="ppo"), kl=12.5, eval_kl=4.0, score=3.0, eval_score=2.5, reward=2.0)
@@ -86,7 +86,7 @@ def test_a_policy_is_gated_by_what_was_measured_of_the_weights_that_were_kept(
 
 
 def test_a_policy_that_went_too_far_is_not_put_into_use(iteration: Iteration, cast: Cast, base: ModelVersion) -> None:
-    LoopPolicy.objects.create(project=cast.project, gates={"kl": 10})
+    LoopSettings.objects.create(project=cast.project, gates={"kl": 10})
     end(iteration.runs.get(), accuracy=0.7)
     loop.advance(iteration.pk)
     end(iteration.runs.get(stage="ppo"), kl=12.5)
@@ -110,15 +110,15 @@ def test_a_failed_run_ends_its_round_with_the_reason_and_no_round_follows(iterat
 
 
 def test_rounds_start_by_themselves_when_enough_was_judged(cast: Cast, base: ModelVersion) -> None:
-    policy = LoopPolicy.objects.create(project=cast.project, enabled=True, judgments_per_round=3)
+    policy = LoopSettings.objects.create(project=cast.project, enabled=True, judgments_per_round=3)
     make_judgments(cast, 2)
     assert loop.start_due() == []
-    LoopPolicy.objects.filter(pk=policy.pk).update(judgments_per_round=2)
+    LoopSettings.objects.filter(pk=policy.pk).update(judgments_per_round=2)
     assert [started.number for started in loop.start_due()] == [1]
     assert loop.start_due() == []  # it is under way
     Iteration.objects.update(state="failed")
     assert loop.start_due() == []  # nothing new was judged since
-    assert loop.fresh_judgments(cast.project) == 0
+    assert loop.new_judgments(cast.project) == 0
 
 
 @pytest.mark.django_db(transaction=True)

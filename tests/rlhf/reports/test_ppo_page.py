@@ -29,7 +29,7 @@ def run(cast: Cast) -> TrainingRun:
 
 def test_answers_to_the_same_prompt_stand_side_by_side(cast: Cast, run: TrainingRun) -> None:
     leave(run, *(line(step, number) for step in range(0, 21, 2) for number in range(10)))
-    found = sample_comparison.side_by_side(run)
+    found = sample_comparison.compare_samples(run)
     assert found is not None
     assert (found.steps, len(found.rows), found.is_held_out) == ([0, 6, 14, 20], sample_comparison.MOST_PROMPTS, True)
     watched, cells = found.rows[3]
@@ -49,14 +49,14 @@ def test_the_answers_of_the_step_that_became_the_model_are_always_shown(cast: Ca
     TrainingRun.objects.filter(pk=run.pk).update(result={"best_step": 4})
     run.refresh_from_db()
     leave(run, *(line(step) for step in range(0, 21, 2)))
-    found = sample_comparison.side_by_side(run)
+    found = sample_comparison.compare_samples(run)
     assert found is not None
     assert (found.steps, found.model_step) == ([0, 4, 14, 20], 4)
     shown = as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
     assert shown.count("This is the model.") == 1
     TrainingRun.objects.filter(pk=run.pk).update(result={"best_step": 20})
     run.refresh_from_db()
-    found = sample_comparison.side_by_side(run)
+    found = sample_comparison.compare_samples(run)
     assert found is not None
     assert found.steps == [0, 6, 14, 20]
 
@@ -66,9 +66,9 @@ def test_lines_that_are_no_answers_are_passed_over_and_hostile_ones_are_text(cas
         '{"step": 1, "id"', "[]", "7", line(1, response=None), line(1, prompt="text"), line(1, prompt=[{"role": 3}]),
         line(1) | {"step": "one"}, "NaN",
     ]  # fmt: skip
-    assert sample_comparison.side_by_side(run) is None
+    assert sample_comparison.compare_samples(run) is None
     leave(run, *broken)
-    assert sample_comparison.side_by_side(run) is None
+    assert sample_comparison.compare_samples(run) is None
     hostile = "<script>alert(1)</script>"
     asked = [{"role": "system", "content": hostile}, {"role": "user", "content": hostile}]
     leave(
@@ -85,7 +85,7 @@ def test_lines_that_are_no_answers_are_passed_over_and_hostile_ones_are_text(cas
 def test_other_stages_have_no_answers_to_compare(cast: Cast, run: TrainingRun) -> None:
     leave(run, line(0))
     run.stage = Stage.SFT
-    assert sample_comparison.side_by_side(run) is None
+    assert sample_comparison.compare_samples(run) is None
 
 
 def test_the_chart_has_score_over_the_root_of_the_divergence(cast: Cast, run: TrainingRun) -> None:
@@ -99,22 +99,22 @@ def test_the_chart_has_score_over_the_root_of_the_divergence(cast: Cast, run: Tr
         for step, value in points.items()
     )
     found = as_user("manager", cast).get(url(cast, "metrics", run.pk)).json()
-    assert found["frontier"] == {
+    assert found["reward_kl"] == {
         "phases": [[0.0, 2.0], [0.5, 0.75]], "held_out": [[0.0, 1.5], [0.25, 0.5]],
     }  # fmt: skip
-    assert found["words"]["frontier"] == "Score over √KL"
+    assert found["words"]["reward_kl"] == "Score over √KL"
     TrainingRun.objects.filter(pk=run.pk).update(stage=Stage.SFT)
-    assert "frontier" not in as_user("manager", cast).get(url(cast, "metrics", run.pk)).json()
-    assert curves.frontier({}) == {}
+    assert "reward_kl" not in as_user("manager", cast).get(url(cast, "metrics", run.pk)).json()
+    assert curves.reward_kl_curve({}) == {}
 
 
 @pytest.mark.parametrize(("user", "status"), [("manager", 200), ("labeler", 403), ("outsider", 404)])
 def test_the_picture_is_for_those_who_train(cast: Cast, run: TrainingRun, user: str, status: int) -> None:
-    address = url(cast, "frontier_file", run.pk)
+    address = url(cast, "reward_kl_plot", run.pk)
     assert as_user("manager", cast).get(address).status_code == 404
     assert address not in as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
-    RunFiles(run).frontier.parent.mkdir(parents=True, exist_ok=True)
-    RunFiles(run).frontier.write_text("<svg/>")
+    RunFiles(run).reward_kl_plot.parent.mkdir(parents=True, exist_ok=True)
+    RunFiles(run).reward_kl_plot.write_text("<svg/>")
     assert as_user(user, cast).get(address).status_code == status
     if user == "manager":
         answer = as_user(user, cast).get(address)
@@ -150,7 +150,7 @@ def test_a_function_or_a_server_is_no_reward_of_a_page(cast: Cast, base: ModelVe
     files = RunFiles(run)
     files.make()
     with pytest.raises(Refused, match="names no model"):
-        stages.prepare(run, files, keep_alive=lambda: None)
+        stages.prepare(run, files, heartbeat=lambda: None)
 
 
 def test_a_form_has_no_settings_of_judges() -> None:

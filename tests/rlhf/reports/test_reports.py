@@ -11,7 +11,7 @@ from annotate.models import Judgment, Prompt, Snapshot
 from models_core.contract import verdict_messages
 from models_core.reward_report import verdict
 from rlhf.loop import loop, versions
-from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.models import Iteration, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import charts, page, stored
 from rlhf.runs import launch, stages
 from rlhf.runs.run_files import RunFiles
@@ -202,7 +202,7 @@ def prepared(cast: Cast, base: ModelVersion, version: ModelVersion) -> stages.Co
     )  # fmt: skip
     files = RunFiles(run)
     files.make()
-    return stages.prepare(run, files, keep_alive=lambda: None)
+    return stages.prepare(run, files, heartbeat=lambda: None)
 
 
 def test_the_model_before_is_named_in_the_command(cast: Cast, base: ModelVersion, settings: Any) -> None:
@@ -231,7 +231,7 @@ def test_a_model_before_whose_files_are_gone_stops_no_training(cast: Cast, base:
 def test_a_round_stops_where_the_report_says_so(
     cast: Cast, base: ModelVersion, run: TrainingRun, gate: str, is_ready: bool | None, stops: bool
 ) -> None:
-    LoopPolicy.objects.create(project=cast.project, gates={"reward_report": gate} if gate else {})
+    LoopSettings.objects.create(project=cast.project, gates={"reward_report": gate} if gate else {})
     make_judgments(cast, 2)
     iteration = loop.start(project=cast.project, rounds=1, by=cast.manager)
     Iteration.objects.filter(pk=iteration.pk).update(step=Iteration.Step.REWARD)
@@ -253,7 +253,7 @@ def test_why_a_round_stopped_is_said_in_the_readers_language(cast: Cast, base: M
     english = verdict_messages.sentence(found.code, found.values)
     written = {"ready": False, "code": found.code, "values": found.values, "sentence": english, "findings": []}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"verdict": written}))
-    LoopPolicy.objects.create(project=cast.project, gates={"reward_report": "no"})
+    LoopSettings.objects.create(project=cast.project, gates={"reward_report": "no"})
     make_judgments(cast, 2)
     iteration = loop.start(project=cast.project, rounds=1, by=cast.manager)
     Iteration.objects.filter(pk=iteration.pk).update(step=Iteration.Step.REWARD)
@@ -273,14 +273,14 @@ def test_why_a_round_stopped_is_said_in_the_readers_language(cast: Cast, base: M
 
 
 def test_the_gate_is_chosen_on_the_page_of_the_loop(cast: Cast, base: ModelVersion) -> None:
-    from rlhf.forms import LoopPolicyForm
+    from rlhf.forms import LoopSettingsForm
 
-    form = LoopPolicyForm(instance=LoopPolicy(project=cast.project))
+    form = LoopSettingsForm(instance=LoopSettings(project=cast.project))
     data = {field.html_name: field.value() for group in [form, *form.stage_forms.values()] for field in group}
     data = {name: value for name, value in data.items() if value is not None and value is not False}
     client = as_user("manager", cast)
-    assert client.post(url(cast, "loop_policy"), data | {"gate_reward_report": "maybe"}).status_code == 400
-    assert client.post(url(cast, "loop_policy"), data | {"gate_reward_report": "unsure"}).status_code == 302
-    assert LoopPolicy.objects.get().gates == {"reward_report": "unsure"}
-    assert client.post(url(cast, "loop_policy"), data | {"gate_reward_report": ""}).status_code == 302
-    assert LoopPolicy.objects.get().gates == {}
+    assert client.post(url(cast, "loop_settings"), data | {"gate_reward_report": "maybe"}).status_code == 400
+    assert client.post(url(cast, "loop_settings"), data | {"gate_reward_report": "unsure"}).status_code == 302
+    assert LoopSettings.objects.get().gates == {"reward_report": "unsure"}
+    assert client.post(url(cast, "loop_settings"), data | {"gate_reward_report": ""}).status_code == 302
+    assert LoopSettings.objects.get().gates == {}

@@ -142,7 +142,7 @@ def test_other_projects_count_for_the_site(cast: Cast, base: ModelVersion, setti
 
 
 def test_workers_say_what_their_machine_has(cast: Cast) -> None:
-    workers.beat(name="here", queues=["cpu"])
+    workers.record_heartbeat(name="here", queues=["cpu"])
     found = workers.capacity("cpu")
     assert found["cores"] == machine.capacity(settings.HONE_DATA)["cores"] >= 1
     assert found["memory"] is not None

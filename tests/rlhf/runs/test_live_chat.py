@@ -15,7 +15,7 @@ from annotate.models import Assignment, Demonstration, Response, ResponseRequest
 from annotate.people.projects import edit_project
 from config.descendants import descendants
 from rlhf.loop import prompts, sampling
-from rlhf.models import LoopPolicy, ModelVersion, TrainingRun
+from rlhf.models import LoopSettings, ModelVersion, TrainingRun
 from rlhf.runs import launch, live, runs
 from tests.cast import Cast, make_prompt, make_responses
 from tests.conftest import StartWorker, end, is_alive, wait_until
@@ -30,7 +30,7 @@ SLOW = {**SAMPLING, "max_new_tokens": 64, "batch_invariant": True}
 @pytest.fixture
 def deed(cast: Cast, base: ModelVersion) -> dict[str, object]:
     """A chat task in the labeler's hands, as arguments of what he does with it."""
-    LoopPolicy.objects.create(project=cast.project, sampling={**SAMPLING, "temperature": 2.0})
+    LoopSettings.objects.create(project=cast.project, sampling={**SAMPLING, "temperature": 2.0})
     edit_project(project=cast.project, by=cast.manager, task_kinds=["chat"], responses_per_task=3)
     cast.project.refresh_from_db()
     Task.objects.create(project=cast.project, kind=Task.Kind.CHAT, prompt=make_prompt(cast.project))
@@ -71,7 +71,7 @@ def test_come_from_the_active_policy_through_a_worker_turn_after_turn(
     assert len(chat.turns) == 3
     # Labelers compared them in the chat: nothing of it waits for others, and no model answers its turns by itself.
     assert not Task.objects.filter(project=cast.project, kind="compare").exists()
-    assert [row["id"] for row in prompts.next_to_answer(cast.project, count=9)] == [str(chat.opening.pk)]
+    assert [row["id"] for row in prompts.next_for_sampling(cast.project, count=9)] == [str(chat.opening.pk)]
 
 
 def test_wait_in_a_queue_of_their_own_one_run_a_request(cast: Cast, base: ModelVersion) -> None:
@@ -117,7 +117,7 @@ def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_l
 def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_said_to_have_failed(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
 ) -> None:
-    LoopPolicy.objects.filter(project=cast.project).update(sampling=SLOW)
+    LoopSettings.objects.filter(project=cast.project).update(sampling=SLOW)
     worker = celery_worker_process("default", "live")
 
     request = turns.ask(**deed, after=0).request
@@ -132,7 +132,7 @@ def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_
     wait_until(lambda: ResponseRequest.objects.get(pk=request.pk).state == "failed", what="the chat to be told")
     run.refresh_from_db()
     assert (run.status, run.error) == ("cancelled", "")
-    LoopPolicy.objects.filter(project=cast.project).update(sampling={**SAMPLING, "temperature": 2.0})
+    LoopSettings.objects.filter(project=cast.project).update(sampling={**SAMPLING, "temperature": 2.0})
     turns.ask(**deed, after=0)
     wait_until(lambda: candidates(deed), seconds=60, what="answers after all")
 
@@ -140,7 +140,7 @@ def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_
 def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
 ) -> None:
-    LoopPolicy.objects.filter(project=cast.project).update(sampling=SLOW)
+    LoopSettings.objects.filter(project=cast.project).update(sampling=SLOW)
     worker = celery_worker_process("live")
     turns.ask(**deed, after=0)
     run = TrainingRun.objects.get(queue="live")

@@ -55,6 +55,6 @@ def test_a_stopped_broker_holds_up_no_page(
 
 
 def test_with_a_broker_nothing_is_said(transactional_db: None, broker_process: int) -> None:
-    with outgoing_messages.noting_late() as late:
-        outgoing_messages.send("rlhf.tend_runs", queue="default")
+    with outgoing_messages.collect_unsent() as late:
+        outgoing_messages.send("rlhf.reap_runs", queue="default")
     assert late == []

@@ -118,7 +118,7 @@ def test_a_worker_that_was_a_process_of_this_machine_and_is_gone_needs_no_waitin
 
 
 def test_a_worker_of_this_machine_that_lives_keeps_its_run(queued: Queued) -> None:
-    claimed(queued(), worker=workers.holder())
+    claimed(queued(), worker=workers.lease_holder())
     assert runs.reap() == 0
 
 
@@ -170,7 +170,7 @@ def test_waiting_runs_are_sent_again_where_somebody_listens(queued: Queued, mess
 
 def test_a_run_that_nobody_listened_to_for_a_day_fails_with_the_reason(queued: Queued) -> None:
     run = queued()
-    runs.resend(now=timezone.now() + runs.UNHEARD_AFTER * 2)
+    runs.resend(now=timezone.now() + runs.NO_WORKER_LIMIT * 2)
     assert (reloaded(run).status, reloaded(run).error) == (
         Status.FAILED,
         "No worker listened to the queue cpu for 24 hours.",
@@ -178,7 +178,7 @@ def test_a_run_that_nobody_listened_to_for_a_day_fails_with_the_reason(queued: Q
 
 
 def test_a_heartbeat_that_is_old_is_no_listener(db: None) -> None:
-    workers.beat(name="w@host", queues=["cpu", "default"])
+    workers.record_heartbeat(name="w@host", queues=["cpu", "default"])
     assert workers.listening() == {"cpu", "default"}
     WorkerHeartbeat.objects.update(seen_at=timezone.now() - workers.ALIVE * 2)
     assert workers.listening() == set()

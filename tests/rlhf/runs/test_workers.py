@@ -120,14 +120,14 @@ def test_a_failed_run_holds_nobody_up_and_doubled_messages_do_no_harm(
         app.send_task("rlhf.execute_run", (sampling.pk,), queue="cpu")
     celery_worker_process("default", "cpu", concurrency=2)
     for run in (failing, sampling):
-        runs.wake(run)
+        runs.notify_worker(run)
     wait_for(failing, Status.FAILED)
     wait_for(sampling, Status.SUCCEEDED)
     assert "There are no rankings yet" in failing.error
     assert (sampling.attempt, sampling.result["responses"]) == (1, 4)
     for _ in range(2):
         app.send_task("rlhf.after_run", (sampling.pk,), queue="default")
-        app.send_task("rlhf.tend_queue", queue="default")
+        app.send_task("rlhf.reap_queue", queue="default")
 
 
 @pytest.mark.usefixtures("embedded_broker")

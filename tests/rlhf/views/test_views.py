@@ -11,7 +11,7 @@ from annotate.errors import Refused
 from annotate.models import AuditEvent
 from rlhf.forms import RunForm, SettingsForm
 from rlhf.loop import versions
-from rlhf.models import Iteration, LoopPolicy, ModelVersion, RunMetric, Stage, TrainingRun
+from rlhf.models import Iteration, LoopSettings, ModelVersion, RunMetric, Stage, TrainingRun
 from rlhf.reports import curves
 from rlhf.runs import failures, launch, runs
 from tests.cast import Cast
@@ -63,7 +63,7 @@ def test_what_changes_something_is_refused_to_others(
     run = queued()
     for name, arguments in [
         ("new_run", ["reward"]), ("cancel_run", [run.pk]), ("sample", []), ("promote", [base.pk]),
-        ("roll_back", [base.pk]), ("start_loop", []), ("loop_policy", []), ("cancel_round", [1]),
+        ("roll_back", [base.pk]), ("start_loop", []), ("loop_settings", []), ("cancel_round", [1]),
     ]:  # fmt: skip
         assert as_user(user, cast).post(url(cast, name, *arguments)).status_code == status
     run.refresh_from_db()
@@ -270,21 +270,21 @@ def test_rounds_are_started_once_and_cancelled(cast: Cast, base: ModelVersion) -
 
 
 def test_the_rules_of_the_loop_are_saved_whole_or_not_at_all(cast: Cast, base: ModelVersion) -> None:
-    from rlhf.forms import LoopPolicyForm
+    from rlhf.forms import LoopSettingsForm
 
-    form = LoopPolicyForm(instance=LoopPolicy(project=cast.project))
+    form = LoopSettingsForm(instance=LoopSettings(project=cast.project))
     data = {field.html_name: field.value() for group in [form, *form.stage_forms.values()] for field in group}
     data = {name: value for name, value in data.items() if value is not None and value is not False}
     changed = {"judgments_per_round": 50, "gate_reward_accuracy": "0.6", "ppo_config-set_episodes": "128"}
     client = as_user("manager", cast)
-    assert client.post(url(cast, "loop_policy"), data | changed | {"ppo_config-set_episodes": "0"}).status_code == 400
+    assert client.post(url(cast, "loop_settings"), data | changed | {"ppo_config-set_episodes": "0"}).status_code == 400
     for name in ("judgments_per_round", "prompts_per_round"):
-        refused = client.post(url(cast, "loop_policy"), data | changed | {name: "0"})
+        refused = client.post(url(cast, "loop_settings"), data | changed | {name: "0"})
         assert refused.status_code == 400
         assert "Ensure this value is greater than or equal to 1." in refused.content.decode()
-    assert not LoopPolicy.objects.exists()
-    assert client.post(url(cast, "loop_policy"), data | changed).status_code == 302
-    policy = LoopPolicy.objects.get()
+    assert not LoopSettings.objects.exists()
+    assert client.post(url(cast, "loop_settings"), data | changed).status_code == 302
+    policy = LoopSettings.objects.get()
     assert (policy.judgments_per_round, policy.gates, policy.enabled) == (50, {"reward_accuracy": 0.6}, False)
     assert (policy.reward_config, policy.ppo_config, policy.sampling) == ({}, {"episodes": 128}, {})
 
