@@ -1,16 +1,20 @@
 """What people's side refuses, in sentences for the person who asked. Views show the sentence with the status."""
 
+from typing import Any
+
 
 class Refused(Exception):
     """A request that was understood and not carried out; nothing was changed.
 
-    The message is a sentence for the user, `status` the HTTP status that goes with it.
+    `sentence` is for the user, `status` the HTTP status that goes with it, `message` the same as a stored message for
+    readers of other languages (annotate.data.stored_messages), where the refusal can happen in a job.
     """
 
     status = 409
 
-    def __init__(self, sentence: str, *, status: int | None = None) -> None:
+    def __init__(self, sentence: str, *, status: int | None = None, message: dict[str, Any] | None = None) -> None:
         super().__init__(sentence)
+        self.message = message
         if status is not None:
             self.status = status
 

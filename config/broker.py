@@ -22,7 +22,7 @@ LONGEST_SOCKET_PATH = 106
 PLAIN_PATH = r"[0-9A-Za-z._/-]+"
 TEMPORARY = Path("/tmp")
 ANSWER_SECONDS = 2.0
-LEAVE_SECONDS = 5.0
+STOP_SECONDS = 5.0
 POLL_SECONDS = 0.02
 CONFIGURATION = """\
 # Written at each start.
@@ -64,7 +64,7 @@ def address(data: Path) -> str:
     return f"redis+socket://{socket_path(data)}?virtual_host=1"
 
 
-def is_answering(data: Path) -> bool:
+def is_responding(data: Path) -> bool:
     """Whether a server listens on the folder's socket and has its data loaded."""
     with _client(data) as client:
         try:
@@ -74,7 +74,7 @@ def is_answering(data: Path) -> bool:
 
 
 def is_reachable(url: str) -> bool:
-    """Whether the server at a broker's address answers: the embedded one's, or another's."""
+    """Whether the server at a broker's address responds, embedded or not."""
     from kombu import Connection  # settings import this module, and it is asked for by few
 
     with Connection(
@@ -108,7 +108,7 @@ def prepare(data: Path) -> list[str]:
 
 
 def _client(data: Path) -> Redis:
-    """A client that doesn't try again: no answer is an answer here."""
+    """A client without retries."""
     return Redis(
         unix_socket_path=str(socket_path(data)),
         socket_timeout=ANSWER_SECONDS,
@@ -123,7 +123,7 @@ def _quoted(path: Path) -> str:
 
 
 def _make_private(folder: Path) -> None:
-    """Anybody may write to the temporary folder: somebody else's folder of this name would be a trap."""
+    """The temporary folder is writable for all users: another user's folder of this name is refused."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -133,7 +133,7 @@ def _make_private(folder: Path) -> None:
 def _clear(data: Path, folder: Path, socket: Path) -> None:
     """End a server that an earlier supervisor left behind, by asking it if it answers, and remove its socket."""
     process = _stale_process(folder)
-    if is_answering(data) and _has_left_when_asked(data):
+    if is_responding(data) and _has_left_when_asked(data):
         process = None
     if process is not None:
         os.kill(process, signal.SIGKILL)
@@ -164,7 +164,7 @@ def _stale_process(folder: Path) -> int | None:
 
 def _has_left(process: int) -> bool:
     """Wait for a process that isn't ours to reap."""
-    deadline = time.monotonic() + LEAVE_SECONDS
+    deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
         try:
             os.kill(process, 0)

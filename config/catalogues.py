@@ -1,7 +1,7 @@
 """The catalogues of messages in other languages: `python -m config.catalogues` compiles them for Django to read.
 
 `python -m config.catalogues update` first brings locale/*/LC_MESSAGES/*.po up to what the source says now: new messages
-come in untranslated, and those that nobody says any more go. Babel does the work, so that a machine needs no gettext.
+come in untranslated, and obsolete ones go. Babel does the work, so that a machine needs no gettext.
 """
 
 import argparse
@@ -34,8 +34,8 @@ KEYWORDS = DEFAULT_KEYWORDS | {
 }
 
 
-def said(domain: str) -> Catalog:
-    """Every message that the source of a domain says, untranslated: of Python and templates, or of scripts."""
+def source_messages(domain: str) -> Catalog:
+    """The messages in the source of a domain, untranslated: of Python and templates, or of scripts."""
     catalog = Catalog(project="Hone", charset="utf-8")
     if domain == "djangojs":
         for path in sorted((ROOT / "static" / "hone").rglob("*.js")):
@@ -47,7 +47,7 @@ def said(domain: str) -> Catalog:
                 _add(catalog, "python", path)
     for path in sorted((ROOT / "templates").rglob("*.html")):
         _add(catalog, extract_template, path)
-    for text in [*_words_of_settings(), *verdict_messages.SENTENCES.values()]:
+    for text in [*_setting_messages(), *verdict_messages.SENTENCES.values()]:
         catalog.add(text)
     return catalog
 
@@ -68,10 +68,10 @@ def update() -> int:
         for domain in DOMAINS:
             path = catalogue_path(language, domain)
             catalog = read(language, domain) if path.exists() else Catalog(locale=language, domain=domain)
-            catalog.update(said(domain), no_fuzzy_matching=True)
+            catalog.update(source_messages(domain), no_fuzzy_matching=True)
             catalog.obsolete.clear()
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_written(catalog))
+            path.write_bytes(_po_bytes(catalog))
             untranslated += sum(1 for message in catalog if message.id and not _is_translated(message))
     return untranslated
 
@@ -103,7 +103,7 @@ def extract_template(
     yield from extract_python(io.BytesIO(flat.encode("utf-8")), keywords, comment_tags, {"encoding": "utf-8"})
 
 
-def _written(catalog: Catalog) -> bytes:
+def _po_bytes(catalog: Catalog) -> bytes:
     """As the text of a .po file, in alphabetical order, without dates and places: they would change all the time."""
     buffer = io.BytesIO()
     write_po(buffer, catalog, width=120, no_location=True, omit_header=True, sort_output=True)
@@ -118,8 +118,8 @@ def _add(catalog: Catalog, method: Any, path: Path) -> None:
             catalog.add(message, context=context)
 
 
-def _words_of_settings() -> Iterable[str]:
-    """What forms of runs call each setting and say about it: models_core, which knows no Django, can't mark these."""
+def _setting_messages() -> Iterable[str]:
+    """Labels and help of the settings' form fields: models_core, which imports no Django, can't mark these."""
     for settings in STAGES.values():
         for field in dataclasses.fields(settings):
             yield field.name.replace("_", " ")

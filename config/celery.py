@@ -1,9 +1,9 @@
-"""The Celery application: what wakes workers. The truth about a job is its database row (see rlhf.runs.runs).
+"""The Celery application. A message only notifies a worker: a job's database row is authoritative (rlhf.runs.runs).
 
-celery -A config worker -Q default     snapshots, imports of answers, the loop, the reaper
+celery -A config worker -Q default     snapshots, requests for responses, rounds of the loop, the reaper
 celery -A config worker -Q cpu -c 1    training and sampling, one at a time (gpu: one worker a GPU)
-celery -A config worker -Q live -c 1   live answers in chats, from a model that stays loaded
-celery -A config beat                  the clock
+celery -A config worker -Q live -c 1   live responses in chats, from a model that stays loaded
+celery -A config beat                  the scheduler of the reaper and the loop
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
-from config import sign_of_life
+from config import liveness
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -60,9 +60,9 @@ app.add_defaults(job_settings)
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """The worker's main process says every few seconds that it is alive and which queues it listens to.
+    """The worker's main process records every few seconds that it is alive and which queues it consumes.
 
-    It says so in the database to everybody, and by a file to the supervisor of its machine.
+    In the database for everybody, and in a file for the supervisor of its machine.
     """
 
     # After the pool: a database connection must not be open when its children are forked.
@@ -73,14 +73,14 @@ class Heartbeat(bootsteps.StartStopStep):
 
         self._beat(worker)
         self._entry = worker.timer.call_repeatedly(workers.BEAT_SECONDS, self._beat, (worker,))
-        sign_of_life.give()
-        self._sign = worker.timer.call_repeatedly(sign_of_life.TOUCH_SECONDS, sign_of_life.give)
+        liveness.touch()
+        self._liveness = worker.timer.call_repeatedly(liveness.TOUCH_SECONDS, liveness.touch)
 
     def stop(self, worker: Any) -> None:
         from rlhf.runs import workers
 
         self._entry.cancel()
-        self._sign.cancel()
+        self._liveness.cancel()
         self._write(workers.remove_heartbeat, name=worker.hostname)
 
     def _beat(self, worker: Any) -> None:
@@ -88,11 +88,11 @@ class Heartbeat(bootsteps.StartStopStep):
 
         self._write(workers.record_heartbeat, name=worker.hostname, queues=sorted(worker.app.amqp.queues.consume_from))
 
-    def _write(self, deed: Any, **arguments: Any) -> None:
+    def _write(self, operation: Any, **arguments: Any) -> None:
         from django.db import DatabaseError, connections
 
         try:
-            deed(**arguments)
+            operation(**arguments)
         except DatabaseError:
             log.exception("The worker's heartbeat could not be written")
         finally:
@@ -119,10 +119,10 @@ def follow_worker(**kwargs: Any) -> None:
 
 @signals.worker_process_init.connect
 def shorten_result_wait(**kwargs: Any) -> None:
-    """A pool child waits a second, not billiard's thirty, for its last result to be read before it ends.
+    """A pool child waits one second, not billiard's thirty, for its last result to be read before it exits.
 
-    A worker that was told to stop no longer reads them, so a job that ended just then kept its worker for all of that
-    time, and was killed with it. Nothing hangs on such a result: what came of a job is in the database.
+    A stopping worker reads no results, so a job that ended just then would keep it for all of that time. Nothing
+    depends on such a result: the outcome of a job is in the database.
     """
     from billiard import pool
 
@@ -131,7 +131,7 @@ def shorten_result_wait(**kwargs: Any) -> None:
 
 @signals.worker_process_init.connect
 def activate_english(**kwargs: Any) -> None:
-    """Workers store English; each page shows it in its reader's language (annotate.data.stored_messages)."""
+    """Columns such as `error` are in English; pages word their codes (annotate.data.stored_messages)."""
     from django.utils import translation
 
     translation.activate("en")
@@ -139,5 +139,5 @@ def activate_english(**kwargs: Any) -> None:
 
 @signals.worker_ready.connect
 def reap_at_start(**kwargs: Any) -> None:
-    """What a worker left behind at its last end is looked for now, not at the clock's next tick."""
+    """Runs that the last worker left behind are reaped now, not at the scheduler's next tick."""
     app.send_task("rlhf.reap_runs", queue="default")

@@ -9,7 +9,7 @@ from typing import NoReturn
 from django.core.management import ManagementUtility, get_commands
 
 OWN_APPS = ("config", "annotate", "rlhf")
-MAKE_THEIR_DATABASE = ("serve", "prepare", "demo")
+CREATING_COMMANDS = ("serve", "prepare", "demo")
 NOT_READY = 2
 
 
@@ -27,15 +27,15 @@ def main(argv: list[str]) -> None:
     try:
         utility = ManagementUtility(argv)
         if len(argv) > 1 and not {"--help", "-h"} & set(argv):
-            _look_at_database(argv[1])
+            _check_database(argv[1])
         utility.execute()
     except NotReady as error:
         _refuse(str(error))
     except (DatabaseError, InterfaceError) as error:
-        _refuse(_in_words(error))
+        _refuse(_description(error))
 
 
-def _look_at_database(command: str) -> None:
+def _check_database(command: str) -> None:
     """Before one of Hone's own commands begins: is the database there, prepared, and no newer than this version?"""
     import django
 
@@ -57,7 +57,7 @@ def _look_at_database(command: str) -> None:
             f"The database was made by a newer version of Hone (it has {newer[-1]}). "
             "Nothing was changed; start that version, or another data folder."
         )
-    if command not in MAKE_THEIR_DATABASE and executor.migration_plan(loader.graph.leaf_nodes()):
+    if command not in CREATING_COMMANDS and executor.migration_plan(loader.graph.leaf_nodes()):
         raise NotReady("The database isn't prepared for this version. Run `manage.py prepare` first, then this again.")
 
 
@@ -66,7 +66,7 @@ def _is_replaced(loader: object, app: str, name: str) -> bool:
     return any((app, name) in migration.replaces for migration in replacements.values())
 
 
-def _in_words(error: Exception) -> str:
+def _description(error: Exception) -> str:
     from django.conf import settings
 
     reason = " ".join(str(error).split()) or type(error).__name__
@@ -76,7 +76,7 @@ def _in_words(error: Exception) -> str:
         return f"Another process holds the database ({reason}). Nothing was changed; run this again in a moment."
     place = settings.DATABASES["default"]
     where = place["NAME"] if str(place["ENGINE"]).endswith("sqlite3") else f"{place['HOST']}:{place['PORT'] or 5432}"
-    return f"The database {where} doesn't answer as it should: {reason}."
+    return f"The database {where} doesn't respond as expected: {reason}."
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -10,15 +10,15 @@ FILE_NAME = "serve.lock"
 
 
 class AlreadyRunning(Exception):
-    """Another process serves this data folder; `said` is what it wrote about itself."""
+    """Another process serves this data folder; `owner` is its own description."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
 
 
 @contextmanager
-def data_lock(data: Path, *, saying: str) -> Iterator[None]:
+def data_lock(data: Path, *, owner: str) -> Iterator[None]:
     """Hold the folder for this process. The file stays: removing it would let two processes lock two files."""
     with (data / FILE_NAME).open("a+", encoding="utf-8") as file:
         try:
@@ -27,6 +27,6 @@ def data_lock(data: Path, *, saying: str) -> Iterator[None]:
             file.seek(0)
             raise AlreadyRunning(file.read().strip()) from None
         file.truncate(0)
-        file.write(f"process {os.getpid()}, {saying}\n")
+        file.write(f"process {os.getpid()}, {owner}\n")
         file.flush()
         yield

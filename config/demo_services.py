@@ -15,7 +15,7 @@ from rlhf.runs import workers
 
 QUEUES = {"default", "cpu"}
 START_SECONDS = 120.0
-LEAVE_SECONDS = 10.0
+STOP_SECONDS = 10.0
 POLL_SECONDS = 0.2
 
 
@@ -38,7 +38,7 @@ def running() -> Iterator[None]:
     finally:
         serve.terminate()
         try:
-            serve.wait(LEAVE_SECONDS)
+            serve.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             serve.kill()
             serve.wait()

@@ -1,7 +1,6 @@
-"""The site's own edge: a line in the log for each request, with the browser's address, and the answer to /healthz.
+"""The outermost middleware: the access log, with the browser's address, and /healthz.
 
-That answer needs no host name that the site is reached by, no HTTPS and no database: whoever asks for it asks whether
-this process answers at all.
+/healthz needs no valid host name, no HTTPS and no database: it checks whether this process responds at all.
 """
 
 import logging
@@ -28,10 +27,10 @@ class EdgeMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path == "/healthz":
-            answer = health.alive(request)
-            answer["Content-Length"] = str(len(answer.content))
-            return answer
-        _believe_own_proxies(request)
+            http_response = health.alive(request)
+            http_response["Content-Length"] = str(len(http_response.content))
+            return http_response
+        _trust_own_proxies(request)
         began = time.monotonic()
         response = self.get_response(request)
         if settings.HONE_ACCESS_LOG:
@@ -46,7 +45,7 @@ class EdgeMiddleware:
         return response
 
 
-def _believe_own_proxies(request: HttpRequest) -> None:
+def _trust_own_proxies(request: HttpRequest) -> None:
     """Of several entries in X-Forwarded-Proto the one that our own proxy wrote counts, as for addresses."""
     entries = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_PROTO", "").split(",") if part.strip()]
     if len(entries) > 1 and settings.HONE_PROXIES:

@@ -1,4 +1,4 @@
-"""Answers for load balancers and for people: is the process alive, and has it all it needs to work?"""
+"""Liveness and readiness for load balancers."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,7 +15,7 @@ from kombu import Connection
 from rlhf.models import WorkerHeartbeat
 
 WORKER_SILENCE = timedelta(seconds=60)
-"""A worker that hasn't said anything for this long counts as gone."""
+"""A worker without a heartbeat for so long counts as dead."""
 BROKER_SECONDS = 2
 
 
@@ -26,14 +26,14 @@ class NotReady(Exception):
 @require_safe
 @never_cache
 def alive(request: HttpRequest) -> HttpResponse:
-    """The process answers. Nothing else is asked, so that a database's failure doesn't get the process killed."""
+    """Liveness. Checks nothing else, so that a database's failure doesn't get the process killed."""
     return HttpResponse("ok\n", content_type="text/plain; charset=utf-8")
 
 
 @require_safe
 @never_cache
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 where every part works, else 503; the answer names each part and what is wrong with it."""
+    """Readiness: 200 if every part works, else 503, with the state of each part."""
     parts: dict[str, str] = {}
     failed = False
     for name, check in CHECKS.items():
@@ -49,7 +49,7 @@ def database() -> str:
         with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
             cursor.execute("SELECT 1")
     except Exception:
-        raise NotReady("the database doesn't answer") from None
+        raise NotReady("the database doesn't respond") from None
     return "ok"
 
 
@@ -58,7 +58,7 @@ def migrations() -> str:
         executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
         missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
     except Exception:
-        raise NotReady("the database doesn't answer") from None
+        raise NotReady("the database doesn't respond") from None
     if missing:
         raise NotReady(f"{missing} migrations are missing: run manage.py migrate")
     return "ok"
@@ -72,19 +72,19 @@ def broker() -> str:
             connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
             connection.default_channel.client.ping()
     except Exception:
-        raise NotReady("the broker doesn't answer") from None
+        raise NotReady("the broker doesn't respond") from None
     return "ok"
 
 
 def workers() -> str:
-    """The queues that somebody listens to, with the age of the freshest sign of life."""
+    """The queues that live workers consume, with the age of the newest heartbeat."""
     try:
         now = timezone.now()
         heard = list(WorkerHeartbeat.objects.filter(seen_at__gte=now - WORKER_SILENCE))
     except Exception:
-        raise NotReady("the database doesn't answer") from None
+        raise NotReady("the database doesn't respond") from None
     if not heard:
-        raise NotReady("no worker has been heard of lately")
+        raise NotReady("no worker sent a heartbeat lately")
     age = max(0, round((now - max(beat.seen_at for beat in heard)).total_seconds()))
     queues = sorted({queue for beat in heard for queue in beat.queues})
     return f"ok: {', '.join(queues)}; last heard of {age} s ago"

@@ -1,7 +1,7 @@
 """Everything that Hone runs on one machine, under one supervisor: broker, workers, scheduler, web, model download.
 
 The supervisor starts each program in a process group of its own, so that a Ctrl-C of the terminal reaches nobody but
-the supervisor, which then ends them in order. It starts again what dies, and says so.
+the supervisor, which then ends them in order. It restarts what dies, and logs it.
 """
 
 import os
@@ -28,20 +28,20 @@ READY_SECONDS = 60.0
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 STEADY_SECONDS = 30.0
-"""A program that ran for so long has recovered: its next restart is quick again."""
+"""A program that ran for so long has recovered: its restart delay is reset."""
 
-LEAVE_SECONDS = 3.6
+STOP_SECONDS = 3.6
 """All but the broker. A worker gives its running job 2.4 s of these to save a checkpoint."""
-BROKER_LEAVE_SECONDS = 0.4
+BROKER_STOP_SECONDS = 0.4
 LONGEST_LOG = 5 * 2**20
-SHORTEN_SECONDS = 60.0
+TRUNCATE_SECONDS = 60.0
 WATCH_SECONDS = 5.0
-"""Between two questions whether a program still answers."""
-COMING_UP_SECONDS = 180.0
-"""In which a program that was started anew may be silent."""
-MISSES = 4
-"""Questions in a row without an answer after which it is started anew. Each waits for as long as its own timeout, so
-that a machine that is only slow gets half a minute and more."""
+"""Between two health checks."""
+STARTUP_SECONDS = 180.0
+"""Grace period of a restarted program, in which failed health checks don't count."""
+MAX_MISSES = 4
+"""Failed health checks in a row after which a program is restarted. Each waits for its own timeout, so that a machine
+that is only slow has half a minute and more."""
 
 Say = Callable[[str], None]
 
@@ -50,11 +50,11 @@ Say = Callable[[str], None]
 class Program:
     """Something to run. `is_ready` is asked until it answers yes before the next program starts.
 
-    `is_answering` is asked all the time from then on, from a thread of its own; a program that is alive and doesn't
-    answer MISSES times in a row is killed and started again. With it goes all its group: at once, or where its children
-    notice and have work to put back, after `children_leave_seconds`.
+    `is_responding` is asked continually from then on, in a thread of its own; a program that is alive and doesn't
+    respond MAX_MISSES times in a row is killed and started again. Its process group is killed too: at once, or after
+    `children_stop_seconds` where its children notice and have a run to put back.
 
-    A program that `ends` has done its work when it is over and isn't started again. Without a `log` it writes where
+    A program that `is_one_shot` isn't started again when it has exited. Without a `log` it writes where
     the supervisor does.
     """
 
@@ -62,19 +62,19 @@ class Program:
     command: list[str]
     log: Path | None = None
     is_ready: Callable[[], bool] | None = None
-    is_answering: Callable[[], bool] | None = None
+    is_responding: Callable[[], bool] | None = None
     before_start: Callable[[], object] | None = None
-    said_at_start: str = ""
-    done: str = ""
-    """What is said when a program that ends has ended well."""
-    ends: bool = False
+    start_message: str = ""
+    end_message: str = ""
+    """Message when a one-shot program has succeeded."""
+    is_one_shot: bool = False
     is_broker: bool = False
-    children_leave_seconds: float = 0.0
+    children_stop_seconds: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class NotStarted(Exception):
-    """A program didn't come up: a sentence for the user."""
+    """A program did not become ready; the message is for the user."""
 
 
 class _Running:
@@ -97,7 +97,7 @@ class _Running:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, process_group=0)
             return
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
-        _shorten(self.program.log)
+        _truncate(self.program.log)
         with self.program.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, process_group=0
@@ -118,8 +118,8 @@ class _Running:
         if self.process is not None and self.is_alive():
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def ending(self) -> str:
-        """How it ended, in words, with the last thing it wrote."""
+    def exit_description(self) -> str:
+        """How it ended, with the last line of its log."""
         assert self.process is not None
         status = self.process.returncode
         words = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
@@ -135,11 +135,11 @@ class _Running:
         return delay
 
 
-class _Watch:
-    """Asks one program again and again whether it answers, in a thread, and counts the times in a row that it didn't.
+class _HealthCheck:
+    """Health checks of one program in a thread; counts the failed ones in a row.
 
-    Whoever looks sees the number of misses of the process that runs now: a restart begins at zero, and is given time
-    to come up before its silence counts, or a slow machine would never get it up.
+    The count is that of the current process: a restart begins at zero, and has a grace period, without which a slow
+    machine would never get it up.
     """
 
     def __init__(self, running: _Running, *, wait: float) -> None:
@@ -150,7 +150,7 @@ class _Watch:
         self._up: object = running.process
         """The process that has answered before."""
         self._stopped = threading.Event()
-        threading.Thread(target=self._ask, name=f"watch {running.program.name}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"watch {running.program.name}", daemon=True).start()
 
     def misses(self) -> int:
         return self._missed if self._process is self._running.process else 0
@@ -158,25 +158,25 @@ class _Watch:
     def stop(self) -> None:
         self._stopped.set()
 
-    def _ask(self) -> None:
-        assert self._running.program.is_answering is not None
+    def _run(self) -> None:
+        assert self._running.program.is_responding is not None
         while not self._stopped.wait(self._wait):
             process = self._running.process
             if process is None or process.poll() is not None:
                 continue
-            answered = self._running.program.is_answering()
-            if answered:
+            responded = self._running.program.is_responding()
+            if responded:
                 self._up = process
-            elif self._up is not process and time.monotonic() - self._running.started_at < COMING_UP_SECONDS:
+            elif self._up is not process and time.monotonic() - self._running.started_at < STARTUP_SECONDS:
                 continue
-            self._missed = 0 if answered else (self._missed + 1 if self._process is process else 1)
+            self._missed = 0 if responded else (self._missed + 1 if self._process is process else 1)
             self._process = process
 
 
 class Signals:
     """SIGINT, SIGTERM and SIGHUP become a wish to stop; these and a child's end cut a wait short.
 
-    A handler only notes the wish. The wake-up comes through a pipe that the interpreter writes to, so that a signal
+    A handler only sets a flag. The wait is interrupted through a pipe that the interpreter writes to, so that a signal
     just before a wait isn't slept over.
     """
 
@@ -210,7 +210,7 @@ class Signals:
 
 
 class Supervisor:
-    """Starts programs in their order, watches over them, and ends them: the broker last.
+    """Starts programs in order, restarts those that die, and stops them: the broker last.
 
     Call it from the main thread: the kernel ties a child's parent-death signal to the thread that started it.
     """
@@ -220,10 +220,10 @@ class Supervisor:
         self._say = say
         self._signals = Signals()
         self._watch_seconds = watch_seconds
-        self._watches: dict[_Running, _Watch] = {}
-        self._shorten_at = 0.0
-        self._leaving: list[tuple[int, float]] = []
-        """Groups whose first process was killed, with the time until which their others may stay."""
+        self._watches: dict[_Running, _HealthCheck] = {}
+        self._truncate_at = 0.0
+        self._stopping: list[tuple[int, float]] = []
+        """(process group, time of its SIGKILL) where the first process was killed."""
 
     def run(self, *, on_ready: Callable[[], None]) -> None:
         """Returns after a signal asked for the end and every process is gone. Raises NotStarted."""
@@ -235,14 +235,14 @@ class Supervisor:
                         self._start(running)
                 if not self._signals.stop_asked:
                     self._watches = {
-                        running: _Watch(running, wait=self._watch_seconds)
+                        running: _HealthCheck(running, wait=self._watch_seconds)
                         for running in self._running
-                        if running.program.is_answering
+                        if running.program.is_responding
                     }
                     on_ready()
                 while not self._signals.stop_asked:
                     self._signals.wait(TICK_SECONDS)
-                    self._tend()
+                    self._maintain()
             finally:
                 for watch in self._watches.values():
                     watch.stop()
@@ -250,63 +250,63 @@ class Supervisor:
 
     def _start(self, running: _Running) -> None:
         """Start one and wait until it is ready, unless a signal comes first."""
-        if running.program.said_at_start:
-            self._say(running.program.said_at_start)
+        if running.program.start_message:
+            self._say(running.program.start_message)
         running.start()
         deadline = time.monotonic() + READY_SECONDS
         while running.program.is_ready and not self._signals.stop_asked and not running.program.is_ready():
             if running.has_ended():
-                raise NotStarted(f"{running.ending()}. Its log: {running.program.log}")
+                raise NotStarted(f"{running.exit_description()}. Its log: {running.program.log}")
             if time.monotonic() > deadline:
                 raise NotStarted(
                     f"{running.program.name} isn't ready after {READY_SECONDS:.0f} s. Its log: {running.program.log}"
                 )
             self._signals.wait(0.05)
 
-    def _tend(self) -> None:
-        """Start again what died, once its delay is over."""
+    def _maintain(self) -> None:
+        """Restart what died, once its delay is over; truncate logs; reap orphans."""
         for running in self._running:
             if running.has_ended():
-                if running.program.ends:
+                if running.program.is_one_shot:
                     if running.process and running.process.returncode != 0:
-                        self._say(f"The {running.ending()}.")
-                    elif running.program.done:
-                        self._say(running.program.done)
+                        self._say(f"The {running.exit_description()}.")
+                    elif running.program.end_message:
+                        self._say(running.program.end_message)
                     running.process = None
                 else:
-                    ending, delay = running.ending(), running.plan_restart()
-                    self._say(f"The {ending}; starting it again in {delay:g} s. Its log: {running.program.log}")
+                    description, delay = running.exit_description(), running.plan_restart()
+                    self._say(f"The {description}; starting it again in {delay:g} s. Its log: {running.program.log}")
             elif running.restart_at is not None and time.monotonic() >= running.restart_at:
                 running.start()
-        self._restart_the_silent()
-        self._end_those_left()
+        self._end_unresponsive()
+        self._kill_stopping_groups()
         self._reap_orphans()
-        if time.monotonic() >= self._shorten_at:
-            self._shorten_at = time.monotonic() + SHORTEN_SECONDS
+        if time.monotonic() >= self._truncate_at:
+            self._truncate_at = time.monotonic() + TRUNCATE_SECONDS
             for running in self._running:
                 if running.program.log is not None:
-                    _shorten(running.program.log)
+                    _truncate(running.program.log)
 
-    def _restart_the_silent(self) -> None:
-        """Kill what is alive and doesn't answer, with its children; the next look finds it dead."""
+    def _end_unresponsive(self) -> None:
+        """Kill programs that failed too many health checks, with their process groups; `_maintain` restarts them."""
         for running, watch in self._watches.items():
-            if running.is_alive() and (misses := watch.misses()) >= MISSES:
-                self._say(f"The {running.program.name} hasn't answered {misses} times in a row; it is ended.")
+            if running.is_alive() and (misses := watch.misses()) >= MAX_MISSES:
+                self._say(f"The {running.program.name} failed {misses} health checks in a row and is killed.")
                 assert running.process is not None
-                if running.program.children_leave_seconds:
-                    until = time.monotonic() + running.program.children_leave_seconds
-                    self._leaving.append((running.process.pid, until))
+                if running.program.children_stop_seconds:
+                    until = time.monotonic() + running.program.children_stop_seconds
+                    self._stopping.append((running.process.pid, until))
                     running.process.kill()
                 else:
                     running.kill_group()
                 running.process.wait()
 
-    def _end_those_left(self) -> None:
+    def _kill_stopping_groups(self) -> None:
         """Kill what stays of a silent program's group when its time to leave is over: it is stopped or stuck, too."""
         now = time.monotonic()
-        over = {group for group, until in self._leaving if now >= until}
+        over = {group for group, until in self._stopping if now >= until}
         if over:
-            self._leaving = [(group, until) for group, until in self._leaving if group not in over]
+            self._stopping = [(group, until) for group, until in self._stopping if group not in over]
             left = [process for process in descendants.descendants(os.getpid()) if descendants.group(process) in over]
             descendants.kill(left)
 
@@ -318,33 +318,33 @@ class Supervisor:
                 descendants.reap(process)
 
     def _stop(self) -> None:
-        """Web and scheduler are told first, then workers and download; the broker once all of those are gone."""
+        """SIGTERM to all but the broker, in their order; to the broker once all others have exited."""
         started = time.monotonic()
         others = [running for running in self._running if not running.program.is_broker]
         brokers = [running for running in self._running if running.program.is_broker]
         for running in others:
             running.signal(signal.SIGTERM)
-        self._await_end(others, until=started + LEAVE_SECONDS)
+        self._wait_for_exit(others, until=started + STOP_SECONDS)
         # What is left below the workers, a training process in a session of its own for instance, goes now.
         spared = [broker.process.pid for broker in brokers if broker.process]
         descendants.kill([process for process in descendants.descendants(os.getpid()) if process not in spared])
         for running in brokers:
             running.signal(signal.SIGTERM)
-        self._await_end(brokers, until=time.monotonic() + BROKER_LEAVE_SECONDS)
+        self._wait_for_exit(brokers, until=time.monotonic() + BROKER_STOP_SECONDS)
         descendants.kill(descendants.descendants(os.getpid()))
         for running in self._running:
             if running.process:
                 running.process.wait()
         self._reap_orphans()
 
-    def _await_end(self, group: list[_Running], *, until: float) -> None:
+    def _wait_for_exit(self, group: list[_Running], *, until: float) -> None:
         while any(running.is_alive() for running in group) and (left := until - time.monotonic()) > 0:
             self._signals.wait(min(left, TICK_SECONDS))
         for running in group:
             running.kill_group()
 
 
-def _shorten(log: Path) -> None:
+def _truncate(log: Path) -> None:
     """Keep one old log beside the new one, so that a log never fills a disk.
 
     The file stays the same, as a running program has it open; it writes at the end of it, wherever that is.

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from django.conf import settings
 
-from config import broker, sign_of_life
+from config import broker, liveness
 from config.processes import Program
 from models_core.contract import catalogue
 
 DEFAULT_WORKER_PROCESSES = 2
-JOBS_LEAVE_SECONDS = 10.0
+JOBS_STOP_SECONDS = 10.0
 """A job whose worker was killed saves a checkpoint and is put back in 2.4 s of these."""
 
 
 def all_programs() -> list[Program]:
-    """In the order they start. They are told to stop in the same order, but the broker last."""
+    """In the order in which they start. They are stopped in the same order, but the broker last."""
     programs = [_embedded_broker()] if not settings.REDIS_URL else []
     programs += [
         _web(),
@@ -40,7 +40,7 @@ def listening_address() -> tuple[str, int]:
     return host.strip("[]"), settings.HONE_PORT
 
 
-def is_web_answering() -> bool:
+def is_web_responding() -> bool:
     connection = http.client.HTTPConnection(*listening_address(), timeout=5)
     try:
         connection.request("GET", "/healthz", headers={"Connection": "close"})
@@ -58,8 +58,8 @@ def _embedded_broker() -> Program:
         command=broker.prepare(data),
         log=_log("broker"),
         before_start=lambda: broker.prepare(data),
-        is_ready=lambda: broker.is_answering(data),
-        is_answering=lambda: broker.is_answering(data),
+        is_ready=lambda: broker.is_responding(data),
+        is_responding=lambda: broker.is_responding(data),
         is_broker=True,
     )
 
@@ -70,39 +70,39 @@ def _web() -> Program:
         name="web",
         command=command,
         log=_log("web"),
-        is_ready=is_web_answering,
-        is_answering=is_web_answering,
+        is_ready=is_web_responding,
+        is_responding=is_web_responding,
         environment=_environment(),
     )
 
 
 def _scheduler() -> Program:
     command = [sys.executable, "-m", "celery", "-A", "config", "beat", "--loglevel", "WARNING", "--pidfile", ""]
-    sign = _sign_of("scheduler")
+    liveness_file = _liveness_file("scheduler")
     return Program(
         name="scheduler",
         command=command,
         log=_log("scheduler"),
-        before_start=sign.prepare,
-        is_answering=sign.is_answering,
-        environment=_environment() | sign.environment,
+        before_start=liveness_file.prepare,
+        is_responding=liveness_file.is_responding,
+        environment=_environment() | liveness_file.environment,
     )
 
 
 def _worker(queue: str, *, processes: int, name: str = "", environment: dict[str, str] | None = None) -> Program:
-    """One worker a queue: labelers' small jobs and the answers they wait for are never behind a training."""
+    """One worker per queue: short jobs and live responses never queue behind training."""
     name = name or queue
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--queues", queue, "--hostname", f"{name}@%h"]
     command += ["--concurrency", str(processes), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
-    sign = _sign_of(f"worker-{name}")
+    liveness_file = _liveness_file(f"worker-{name}")
     return Program(
         name=f"worker {name}",
         command=command,
         log=_log(f"worker-{name}"),
-        before_start=sign.prepare,
-        is_answering=sign.is_answering,
-        children_leave_seconds=JOBS_LEAVE_SECONDS,
-        environment=_environment() | sign.environment | (environment or {}),
+        before_start=liveness_file.prepare,
+        is_responding=liveness_file.is_responding,
+        children_stop_seconds=JOBS_STOP_SECONDS,
+        environment=_environment() | liveness_file.environment | (environment or {}),
     )
 
 
@@ -113,9 +113,9 @@ def _download(name: str) -> Program:
         name="download of the base model",
         command=command,
         log=_log("download"),
-        ends=True,
-        said_at_start=f"Fetching the base model {name} in the background; pages show how far it is.",
-        done=f"The base model {name} is here.",
+        is_one_shot=True,
+        start_message=f"Downloading the base model {name} in the background; pages show its progress.",
+        end_message=f"The base model {name} is ready.",
         environment=_environment(),
     )
 
@@ -124,9 +124,9 @@ def _models() -> Path:
     return Path(settings.HONE_DATA) / "models"
 
 
-def _sign_of(name: str) -> sign_of_life.Watched:
+def _liveness_file(name: str) -> liveness.LivenessFile:
     path = Path(settings.HONE_DATA) / "logs" / f"{name}.alive"
-    return sign_of_life.Watched(path, is_broker_answering=lambda: broker.is_reachable(settings.CELERY_BROKER_URL))
+    return liveness.LivenessFile(path, is_broker_responding=lambda: broker.is_reachable(settings.CELERY_BROKER_URL))
 
 
 def _log(name: str) -> Path:

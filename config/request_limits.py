@@ -36,7 +36,6 @@ COSTLY = {
     "annotate:reset_password": Limit(burst=30, interval=10),
     "account_change_password": Limit(burst=8, interval=30),
     "annotate:chat": Limit(burst=60, interval=2),
-    "annotate:answers": Limit(burst=60, interval=2),
     "rlhf:new_run": Limit(burst=20, interval=15),
     "rlhf:sample": Limit(burst=20, interval=15),
     "rlhf:score_tasks": Limit(burst=20, interval=15),
@@ -62,7 +61,7 @@ class RequestLimitsMiddleware:
         page = _page(request)
         length = _content_length(request)
         if length is None:
-            return refusal(request, _("The request doesn’t say how long it is."), status=411, heading=_("Not accepted"))
+            return refusal(request, _("The request has no Content-Length."), status=411, heading=_("Not accepted"))
         if length > ANONYMOUS_BYTES:
             most = _most_bytes(request, page)
             if length > most:

@@ -1,4 +1,4 @@
-"""Signing in, made slow for whoever guesses, and never impossible for a person where they were signed in before.
+"""Sign-in limits: they slow down guessing, and never lock a person out of a browser in which they were signed in.
 
 Before a password is looked at, one is taken from each bucket that the attempt falls into; a right password gives them
 back. An attempt from a browser that carries the signed cookie of an earlier sign-in under that name is counted on its

@@ -1,4 +1,4 @@
-"""When something that the site stands on doesn't answer: 503, a sentence, and a form that can be sent again as it was.
+"""Pages for an unavailable database: 503, a sentence, and a form that can be sent again as it was.
 
 It is the site's handler of exceptions, so that it hears of those of middleware too: who is signed in is asked there.
 """
@@ -37,7 +37,7 @@ def _sign_in_busy(request: HttpRequest) -> HttpResponse:
             bucket.give_back()
     return refusal(
         request,
-        _("More people are signing in than can be answered at once. Try again in a few seconds."),
+        _("Too many people are signing in at once. Try again in a few seconds."),
         status=503,
         heading=_("One moment"),
         retry_after=RETRY_SECONDS,
@@ -47,15 +47,15 @@ def _sign_in_busy(request: HttpRequest) -> HttpResponse:
 def _no_database(request: HttpRequest) -> HttpResponse:
     fields = _fields(request)
     if request.method in ("GET", "HEAD"):
-        sentence = _("The database doesn’t answer at the moment. Nothing is lost; try again in a few seconds.")
+        sentence = _("The database is not available at the moment. Nothing is lost; try again in a few seconds.")
     elif fields is None:
         sentence = _(
-            "The database doesn’t answer at the moment, so nothing was saved. "
+            "The database is not available at the moment, so nothing was saved. "
             "Go back: what you entered is still there. Send it again in a few seconds."
         )
     else:
         sentence = _(
-            "The database doesn’t answer at the moment, so nothing was saved. "
+            "The database is not available at the moment, so nothing was saved. "
             "This page keeps what you entered: send it again in a few seconds."
         )
     return refusal(request, sentence, status=503, heading=_("One moment"), retry_after=RETRY_SECONDS, fields=fields)

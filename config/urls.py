@@ -1,4 +1,4 @@
-"""Every address of the site, by the package that answers it."""
+"""Every URL of the site, by package."""
 
 from allauth.account import views as account
 from django.contrib import admin
@@ -9,7 +9,7 @@ from config import health
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
-    # Of allauth's pages only these: nobody signs himself up, and a manager gives a new password, not an e-mail.
+    # Of allauth's pages only these: there is no sign-up, and a manager gives a new password, not an e-mail.
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/password/change/", account.password_change, name="account_change_password"),

@@ -28,9 +28,9 @@ ARRIVAL_SECONDS = 30.0
 IDLE_SECONDS = 10.0
 """Without a request."""
 SEND_SECONDS = 30.0
-"""In which a client takes each piece of an answer."""
+"""In which a client takes each part of an HTTP response."""
 LINGER_SECONDS = 2.0
-"""Between the end of an answer and the end of its connection, for the client to read it."""
+"""Between the end of an HTTP response and the end of its connection, for the client to read it."""
 GRACE_SECONDS, LEAST_RATE = 15.0, 16 * 2**10
 """A large body has so much time ahead, and then as many bytes a second as this, counted from its beginning."""
 
@@ -86,7 +86,7 @@ class BufferingWorker(ThreadWorker):
     def _await_request(self, conn: Connection) -> None:
         conn.needed, conn.is_large = 0, False
         if conn.parser is not None and (early := conn.parser.unreader.take_buffered()):
-            conn.arrived += early  # of a client that doesn't wait for answers
+            conn.arrived += early  # of a client that pipelines requests
             self.buffered += len(early)
         conn.deadline = time.monotonic() + (ARRIVAL_SECONDS if conn.arrived else IDLE_SECONDS)
         conn.sock.setblocking(False)
@@ -184,7 +184,7 @@ class BufferingWorker(ThreadWorker):
             self._refuse(self.large.popleft(), "503 Service Unavailable")
 
     def _linger(self, conn: Connection) -> None:
-        """Nothing more is sent; what still comes is thrown away, so that the client can read its answer first."""
+        """Nothing more is sent; what still comes is thrown away, so that the client can read the response first."""
         conn.sock.setblocking(False)
         conn.sock.shutdown(socket.SHUT_WR)
         self.lingering[conn.sock.fileno()] = conn, time.monotonic() + LINGER_SECONDS

@@ -28,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (number := _number_of_processes(arguments)) > 1:
             return _launch(sys.argv[1:] if argv is None else argv, number=number)
         result = COMMANDS[arguments.command].run(arguments, stop)
+        _leave_process_group()
+        summary.write(result, arguments, seconds=time.perf_counter() - start)
     except Exception as error:
         return processes.report(failures.report(error))
-    _leave_process_group()
-    summary.write(result, arguments, seconds=time.perf_counter() - start)
     return processes.report(failures.DONE)
 
 

@@ -1,1 +1,1 @@
-"""Machines' side of Hone: training runs, model versions and the closed loop. The only package that sees both others."""
+"""Training runs, model versions and the closed loop. The only package that imports annotate and models_core."""

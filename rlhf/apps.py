@@ -8,14 +8,16 @@ class RlhfConfig(AppConfig):
 
     def ready(self) -> None:
         from annotate import navigation, signals
+        from annotate.data import stored_messages
         from annotate.labeling.chats import live_responses
         from annotate.navigation import Tab
         from annotate.people import notices as annotate_notices
         from annotate.people.permissions import Capability
         from rlhf import signal_handlers
-        from rlhf.runs import access, live_status, notices
+        from rlhf.runs import access, live_status, messages, notices
 
         access.register()
+        stored_messages.register(messages.MESSAGES)
 
         run_pages = ("rlhf:run", "rlhf:new_run")
         navigation.register(

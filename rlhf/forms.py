@@ -1,4 +1,4 @@
-"""Forms of runs and the loop. A stage's settings come from models_core.contract.settings, so each is described once."""
+"""Forms of runs and the loop. The fields of a stage come from its settings class in models_core.contract.settings."""
 
 import dataclasses
 import typing
@@ -8,6 +8,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import STAGES, Settings, parse
@@ -16,7 +17,8 @@ from rlhf.loop.sampling import DEFAULT_PROMPTS
 from rlhf.models import LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import labels
 from rlhf.runs import launch
-from rlhf.runs.stages import NEEDS
+from rlhf.runs.stages import pretrain
+from rlhf.runs.stages.registry import STAGE_SPECS
 
 PREFIX = "set_"
 FIRST_SETTINGS = (
@@ -29,7 +31,7 @@ FIRST_SETTINGS = (
     "max_new_tokens",
     "temperature",
 )
-"""What people change most; the others are folded away."""
+"""Settings that are changed most; the others are folded."""
 MOST_PROMPTS = 10_000
 
 
@@ -52,7 +54,7 @@ def setting_field(setting: "dataclasses.Field[Any]", kind: type) -> forms.Field:
 
 
 class SettingsForm(forms.Form):
-    """The settings of a stage. Only those that differ from their defaults are kept."""
+    """The settings of a stage. `config` has those that differ from their defaults."""
 
     def __init__(self, *args: Any, stage: str, given: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,7 +65,7 @@ class SettingsForm(forms.Form):
             self.initial[PREFIX + setting.name] = (given or {}).get(setting.name, setting.default)
 
     def _shown(self) -> "list[dataclasses.Field[Any]]":
-        """All but those that only the command line has a use for: pages name no server and no function of Python."""
+        """All settings but those for the command line alone, such as servers and Python functions."""
         return [setting for setting in dataclasses.fields(self.settings) if setting.metadata["on_pages"]]
 
     def first_settings(self) -> list[forms.BoundField]:
@@ -83,21 +85,22 @@ class SettingsForm(forms.Form):
         return cleaned
 
     def config(self) -> dict[str, Any]:
-        """The settings that were changed."""
+        """The settings that differ from their defaults."""
         given = {field.name: self.cleaned_data[PREFIX + field.name] for field in self._shown()}
         defaults = {field.name: field.default for field in dataclasses.fields(self.settings)}
         return {name: value for name, value in given.items() if value != defaults[name]}
 
 
 class RunForm(SettingsForm):
-    """What a new run reads, and its settings."""
+    """Inputs and settings of a new run."""
 
     def __init__(self, *args: Any, project: Project, stage: str, **kwargs: Any) -> None:
         super().__init__(*args, stage=stage, **kwargs)
         self.project, self.stage = project, stage
-        self.needs = NEEDS[stage]
+        self.spec = STAGE_SPECS[stage]
+        self.roles = [item.role for item in self.spec.inputs if item.is_on_pages]
         versions = project.model_versions.all()
-        for role in self.needs.inputs:
+        for role in self.roles:
             is_reward = role == RunInput.Role.REWARD
             of_kind = versions.filter(kind="reward") if is_reward else versions.exclude(kind="reward")
             self.fields[role] = VersionField(
@@ -107,13 +110,13 @@ class RunForm(SettingsForm):
                 empty_label=self._default_label(project, stage, role),
             )
         self.others: list[str] = []
-        if RunInput.Role.REWARD in self.needs.inputs and versions.filter(kind="reward").count() > 1:
+        if RunInput.Role.REWARD in self.roles and versions.filter(kind="reward").count() > 1:
             self.others.append(RunInput.Role.ENSEMBLE)
             self.fields[RunInput.Role.ENSEMBLE] = VersionsField(
                 queryset=versions.filter(kind="reward"),
                 required=False,
                 label=_("Further reward models of the ensemble"),
-                help_text=_("Several together say where they are unsure; all of them are in memory at once."),
+                help_text=_("Their disagreement measures uncertainty. All of them are in memory at once."),
                 widget=forms.SelectMultiple(attrs={"size": 3}),
             )
         if stage == Stage.REWARD:
@@ -123,33 +126,46 @@ class RunForm(SettingsForm):
                 min_value=1,
                 max_value=launch.MOST_SEEDS,
                 initial=1,
-                label=_("Models, one for each seed"),
-                help_text=_("Above 1, so many runs on the same data, which together say where they are unsure."),
+                label=_("Number of seeds"),
+                help_text=_(
+                    "Above 1: as many runs on the same data, an ensemble whose disagreement measures uncertainty."
+                ),
             )
-        if self.needs.snapshot:
+        if stage == Stage.PRETRAIN:
+            self.others.append("corpus")
+            self.fields["corpus"] = forms.ChoiceField(
+                required=False,
+                label=_("Corpus"),
+                choices=[("", _("Train prompts and demonstrations of this project")), *_same(pretrain.corpora())],
+                help_text=_("Files (.txt, .jsonl) in the folder %(folder)s of the data folder can be chosen too.")
+                % {"folder": pretrain.FOLDER},
+            )
+        if self.spec.snapshot:
             ready = Snapshot.State.READY
             self.fields["snapshot"] = forms.ModelChoiceField(
-                queryset=project.snapshots.filter(kind=self.needs.snapshot, format="hone", state=ready),
+                queryset=project.snapshots.filter(kind=self.spec.snapshot, format="hone", state=ready),
                 required=False,
                 label=_("Data"),
-                empty_label=_("A new snapshot of the data as it is now"),
+                empty_label=_("A new snapshot of the current data"),
             )
 
     @staticmethod
     def _default_label(project: Project, stage: str, role: str) -> str:
         try:
-            usual = launch.default_inputs(project, stage, given={})[role]
-        except launch.Refused:
+            default = launch.default_inputs(project, stage, given={}).get(role)
+        except Refused:
             return _("None yet: train one first")
-        return _("%(model)s, as usual") % {"model": usual.label}
+        if default is None:
+            return _("The initial model") if role == RunInput.Role.REFERENCE else _("None: a new model")
+        return _("%(model)s (default)") % {"model": default.label}
 
     def input_fields(self) -> list[forms.BoundField]:
-        names = [*self.needs.inputs, *self.others, *(["snapshot"] if self.needs.snapshot else [])]
+        names = [*self.roles, *self.others, *(["snapshot"] if self.spec.snapshot else [])]
         return [self[name] for name in names]
 
     def start(self, *, by: User) -> list[TrainingRun]:
-        """Queue what was asked for. Raises Refused."""
-        chosen = {role: self.cleaned_data[role] for role in self.needs.inputs if self.cleaned_data.get(role)}
+        """Queue the run, or one for each seed. Raises Refused."""
+        chosen = {role: self.cleaned_data[role] for role in self.roles if self.cleaned_data.get(role)}
         given: dict[str, Any] = {
             "project": self.project,
             "by": by,
@@ -160,11 +176,16 @@ class RunForm(SettingsForm):
         if self.stage == Stage.REWARD:
             return launch.start_seeds(seeds=self.cleaned_data["seeds"] or 1, **given)
         ensemble = list(self.cleaned_data.get(RunInput.Role.ENSEMBLE) or ())
-        return [launch.start(stage=self.stage, ensemble=ensemble, **given)]
+        corpus = self.cleaned_data.get("corpus") or ""
+        return [launch.start(stage=self.stage, ensemble=ensemble, corpus=corpus, **given)]
+
+
+def _same(names: list[str]) -> list[tuple[str, str]]:
+    return [(name, name) for name in names]
 
 
 class _NamedVersions:
-    """What a list to choose from calls a version."""
+    """Labels of versions in a select field."""
 
     def label_from_instance(self, version: ModelVersion) -> str:
         name = f" ({version.base_model})" if version.base_model else ""
@@ -181,13 +202,13 @@ class VersionsField(_NamedVersions, forms.ModelMultipleChoiceField):
 
 
 class SampleForm(forms.Form):
-    """Let the policy answer prompts for the queue."""
+    """Sample responses of the policy for the queue."""
 
     prompts = forms.IntegerField(
         label=gettext_lazy("Prompts"), min_value=1, max_value=MOST_PROMPTS, initial=DEFAULT_PROMPTS
     )
     samples = forms.IntegerField(
-        label=gettext_lazy("Answers to each"),
+        label=gettext_lazy("Responses per prompt"),
         min_value=Project.MIN_RESPONSES,
         max_value=Project.MAX_RESPONSES,
         initial=4,
@@ -199,7 +220,7 @@ class RoundsForm(forms.Form):
 
 
 class LoopSettingsForm(forms.ModelForm):
-    """When rounds start by themselves, what may stop one, and the settings of their three runs."""
+    """Loop settings: automatic rounds, gates, and the settings of the three runs of a round."""
 
     class Meta:
         model = LoopSettings
@@ -207,26 +228,27 @@ class LoopSettingsForm(forms.ModelForm):
             "enabled", "judgments_per_round", "prompts_per_round", "uncertain_first", "random_share", "tasks_scored",
         )  # fmt: skip
         labels = {
-            "enabled": gettext_lazy("Start rounds by itself"),
+            "enabled": gettext_lazy("Start rounds automatically"),
             "judgments_per_round": gettext_lazy("New judgments that start a round"),
-            "prompts_per_round": gettext_lazy("Prompts that the new policy answers"),
-            "uncertain_first": gettext_lazy("First what the reward model is least sure of"),
-            "random_share": gettext_lazy("Share that stays at random"),
-            "tasks_scored": gettext_lazy("Comparisons scored each time"),
+            "prompts_per_round": gettext_lazy("Prompts to sample per round"),
+            "uncertain_first": gettext_lazy("Prioritise uncertain comparisons"),
+            "random_share": gettext_lazy("Random share"),
+            "tasks_scored": gettext_lazy("Comparisons scored per run"),
         }
         help_texts = {
             "enabled": "",
             "judgments_per_round": "",
             "prompts_per_round": "",
             "uncertain_first": gettext_lazy(
-                "The loop then trains reward models with several heads, and comparisons come first that the heads "
-                "disagree about."
+                "The loop then trains reward ensembles, and comparisons with a large disagreement come first."
             ),
             "random_share": gettext_lazy(
-                "Between 0 and 1. Judgments of these remain an honest sample, as do those of held-out prompts and gold "
+                "Between 0 and 1. Their judgments are an unbiased sample, like those of held-out prompts and gold "
                 "tasks."
             ),
-            "tasks_scored": gettext_lazy("The next ones of the queue, each time a reward model or new answers come."),
+            "tasks_scored": gettext_lazy(
+                "From the front of the queue, whenever a reward model is promoted or new responses arrive."
+            ),
         }
 
     STAGES = {"reward_config": Stage.REWARD, "ppo_config": Stage.PPO, "sampling": Stage.SAMPLE}
@@ -240,8 +262,8 @@ class LoopSettingsForm(forms.ModelForm):
             )  # fmt: skip
             self.initial[f"gate_{name}"] = self.instance.gates.get(name)
         self.fields[f"gate_{loop.REPORT_GATE}"] = forms.ChoiceField(
-            label=_("Report of the reward model"), required=False, choices=loop.ReportGate.choices,
-            help_text=_("Before PPO begins. With few judgments a report can’t tell."),
+            label=_("Reward model report"), required=False, choices=loop.ReportGate.choices,
+            help_text=_("Checked before PPO. With few judgments the verdict is inconclusive."),
         )  # fmt: skip
         self.initial[f"gate_{loop.REPORT_GATE}"] = self.instance.gates.get(loop.REPORT_GATE, "")
         data = self.data if self.is_bound else None

@@ -1,4 +1,4 @@
-"""Says on the page that what was asked for waits, when the broker didn't take its message."""
+"""Warns on the page when the broker did not accept a request's message."""
 
 from collections.abc import Callable
 
@@ -22,6 +22,6 @@ class LateMessagesMiddleware:
         with outgoing_messages.collect_unsent() as late:
             response = self.get_response(request)
         if late:
-            sentence = _("The message broker doesn’t answer. What you asked for is kept and begins when it does.")
+            sentence = _("The message broker doesn’t respond. Your request is kept and starts when it does.")
             messages.warning(request, sentence)
         return response

@@ -153,6 +153,11 @@ class TrainingRun(models.Model):
         max_length=200, blank=True, help_text="Current activity: a message of the catalogue, untranslated."
     )
     error = models.TextField(blank=True, help_text="Reason of the failure in English.")
+    failure = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Reason of the failure: {code, values}, see annotate.data.stored_messages.",
+    )
     log = models.TextField(blank=True, help_text="End of the standard error of its process.")
     result = models.JSONField(default=dict, blank=True)
     folder = models.CharField(max_length=300, blank=True, help_text="Run folder, relative to the data folder.")
@@ -308,6 +313,9 @@ class Iteration(models.Model):
     step = models.CharField(max_length=8, choices=Step.choices, default=Step.SNAPSHOT)
     state = models.CharField(max_length=9, choices=State.choices, default=State.ACTIVE)
     reason = models.TextField(blank=True, help_text="Why it stopped or failed, in English.")
+    failure = models.JSONField(
+        default=dict, blank=True, help_text="Why it ended: {code, values}, see annotate.data.stored_messages."
+    )
     rounds_left = models.PositiveIntegerField(default=0, help_text="Rounds to start after this one.")
     snapshot = models.ForeignKey(Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="iterations")
     reward_version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")

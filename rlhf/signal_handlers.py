@@ -1,4 +1,4 @@
-"""What people's side asks for becomes a message to a worker."""
+"""Handlers of annotate's signals, which notify workers."""
 
 from typing import Any
 

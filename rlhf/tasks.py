@@ -13,13 +13,13 @@ from rlhf.runs import runs, supervisor
 
 @shared_task(name="rlhf.execute_run")
 def execute_run(run_id: int) -> None:
-    """Claim a run and stay with it to its end."""
+    """Claim a run and execute it."""
     supervisor.execute(run_id)
 
 
 @shared_task(name="rlhf.after_run")
 def after_run(run_id: int) -> None:
-    """Go on with what waited for a run that has ended."""
+    """Continue the round or the queue that waited for a run."""
     run = TrainingRun.objects.get(pk=run_id)
     if run.status in (TrainingRun.Status.FAILED, TrainingRun.Status.CANCELLED):
         sampling.fail_requests(run)
@@ -45,20 +45,20 @@ def import_upload(upload_id: int) -> None:
 
 @shared_task(name="rlhf.fulfil_requests")
 def fulfil_requests(request_ids: list[int]) -> None:
-    """Let the active policy answer what people's side asked for."""
+    """Queue the runs that fulfil requests for responses."""
     sampling.fulfil(request_ids)
 
 
 @shared_task(name="rlhf.reap_runs")
 def reap_runs() -> None:
-    """Every few seconds: find runs whose worker is gone, and wake workers for runs that wait too long."""
+    """Every few seconds: reap runs whose worker is dead, and notify workers again of runs that wait too long."""
     runs.reap()
     runs.resend()
 
 
 @shared_task(name="rlhf.advance_loops")
 def advance_loops() -> None:
-    """Every half minute: go on with rounds whose message was lost, start rounds that are due, order queues anew."""
+    """Every half minute: advance rounds whose message was lost, start rounds and reorderings that are due."""
     for iteration_id in Iteration.objects.filter(state=Iteration.State.ACTIVE).values_list("pk", flat=True):
         loop.advance(iteration_id)
     loop.start_due()

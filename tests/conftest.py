@@ -71,7 +71,7 @@ def embedded_broker() -> Iterator[Path]:
     """The embedded Valkey of the test's data folder, running; settings.CELERY_BROKER_URL already points to it."""
     folder = settings.HONE_DATA
     process = subprocess.Popen(broker.prepare(folder), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    wait_until(lambda: broker.is_answering(folder), what="the embedded broker")
+    wait_until(lambda: broker.is_responding(folder), what="the embedded broker")
     yield broker.socket_path(folder)
     end(process)
 

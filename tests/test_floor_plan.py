@@ -27,6 +27,7 @@ SAME_SUBJECT = {
         "tasks": "the manager's page: its form and its view",
     },
     "rlhf": {
+        "sample": "a command, and the stage that it starts",
         **dict.fromkeys(["active_learning", "loop", "models", "reports", "runs"], _LAYERS),
     },
     "models_core": {

@@ -30,8 +30,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate import signals
+from annotate.data import stored_messages
 from annotate.data.snapshot_card import card
 from annotate.data.snapshot_rows import SPLITS, Filters, rows, selected
+from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
 from annotate.models import Project, Snapshot, User
@@ -79,7 +81,7 @@ def freeze(
     snapshot = _requested(project=project, kind=kind, format=format, filters=filters, tie_policy=tie_policy, by=by)
     snapshot = build(snapshot.pk, progress)
     if snapshot.state != State.READY:
-        raise Refused(snapshot.error)
+        raise Refused(snapshot.error, message=snapshot.failure or None)
     return snapshot
 
 
@@ -133,7 +135,7 @@ class _Builder:
         now = timezone.now()
         free = Q(state__in=states) | Q(state=State.BUILDING) & _lease_is_over(now)
         claimed = Snapshot.objects.filter(free, pk=self.snapshot_id)
-        values = {"state": State.BUILDING, "error": "", "progress": 0.0}
+        values = {"state": State.BUILDING, "error": "", "failure": {}, "progress": 0.0}
         return claimed.update(**values, builder=self.token, lease_until=now + LEASE) == 1
 
     def build(self) -> Snapshot:
@@ -153,7 +155,7 @@ class _Builder:
         except (Refused, OSError) as error:
             return self._failed(_reason(error))
         except BaseException as error:
-            self._failed(f"It stopped with {type(error).__name__}.")
+            self._failed(StoredMessage("job_crashed", {"error": type(error).__name__}).as_json())
             raise
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -181,32 +183,33 @@ class _Builder:
     def _end(self, **values: Any) -> None:
         self._change(finished_at=timezone.now(), builder=None, lease_until=None, **values)
 
-    def _failed(self, reason: str) -> Snapshot:
+    def _failed(self, failure: dict[str, Any]) -> Snapshot:
         """End as failed, and say why even where another builder has begun anew and taken the reason away."""
         ended = {"finished_at": timezone.now(), "builder": None, "lease_until": None}
-        self._rows().update(state=State.FAILED, error=reason, **ended)
+        reason = stored_messages.in_english(failure)
+        self._rows().update(state=State.FAILED, error=reason, failure=failure, **ended)
         snapshot = Snapshot.objects.select_related("project").get(pk=self.snapshot_id)
         if snapshot.state != State.READY:
-            snapshot.state, snapshot.error = State.FAILED, reason
+            snapshot.state, snapshot.error, snapshot.failure = State.FAILED, reason, failure
         return snapshot
 
     def _rows(self) -> QuerySet[Snapshot]:
         return Snapshot.objects.filter(pk=self.snapshot_id, state=State.BUILDING, builder=self.token)
 
 
-def verify(snapshot: Snapshot) -> tuple[str, ...]:
-    """What is wrong with a snapshot's files, in sentences; nothing when every byte is as it was frozen."""
+def verify(snapshot: Snapshot) -> tuple[StoredMessage, ...]:
+    """Problems of a snapshot's files; none when every byte is as it was frozen."""
     if snapshot.state != State.READY:
-        return ("The snapshot isn't ready.",)
+        return (StoredMessage("snapshot_not_ready"),)
     problems = []
     for name, known in snapshot.files.items():
         path = folder_of(snapshot) / name
         if not path.is_file():
-            problems.append(f"{name} is missing.")
+            problems.append(StoredMessage("snapshot_file_missing", {"file": name}))
         elif _sha256(path) != known["sha256"]:
-            problems.append(f"{name} isn't what was frozen.")
+            problems.append(StoredMessage("snapshot_file_changed", {"file": name}))
     if _hash_of(snapshot.files) != snapshot.sha256:
-        problems.append("The list of files isn't what was frozen.")
+        problems.append(StoredMessage("snapshot_list_changed"))
     return tuple(problems)
 
 
@@ -300,9 +303,7 @@ def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str
                 written[split] += 1
     counts["rows"] = written.total()
     if not counts["rows"]:
-        raise Refused(
-            _("There are no %(kind)s yet that match, so there is nothing to freeze.") % {"kind": snapshot.kind}
-        )
+        raise refusal("nothing_to_freeze", kind={"message": snapshot.kind})
     files = {path.name: _file(path, written[split]) for split, path in paths.items()}
     (folder / "README.md").write_text(card(snapshot, files=files, counts=counts), encoding="utf-8")
     manifest = {
@@ -358,9 +359,10 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        if error.errno == errno.ENOSPC:
-            return "The disk is full. Make room and ask for the snapshot again."
-        return f"The files can't be written: {error.strerror or str(error) or type(error).__name__}."
-    return str(error)
+def _reason(error: Refused | OSError) -> dict[str, Any]:
+    if isinstance(error, Refused):
+        return stored_messages.of_exception(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoredMessage("disk_full").as_json()
+    reason = error.strerror or str(error) or type(error).__name__
+    return StoredMessage("files_not_writable", {"reason": reason}).as_json()

@@ -1,65 +1,106 @@
-"""Sentences that a worker stored in English, in the reader's language: with the names and numbers that stand in them.
+"""Messages that a job stores for readers it doesn't know: a code and values, worded when a page shows them.
 
-A worker knows no reader, so it writes the English of a message of the catalogue with its values filled in. Here the
-message is found again by its words, and its translation gets the same values. What the catalogue doesn't know, such as
-the words of a library, stays as it is.
+A worker stores {"code": ..., "values": {...}}; `text` words it in the active language by the message that was
+registered for the code. Values are texts and numbers, and as JSON objects:
+
+    {"code": ..., "values": ...}   a stored message: why a snapshot failed, within why its run did
+    {"message": "..."}             a message of the catalogue: the label of a stage
+    {"bytes": 1024}                a size
+    [...]                          several of these, one after the other
 """
 
-import re
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from django.utils.translation import get_language, gettext, trans_real
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext, gettext_noop, override
 
-PLACEHOLDER = re.compile(r"%\((\w+)\)[sd]")
-FEWEST_LETTERS = 12
-"""A message of hardly more than its values would be found in every sentence."""
-MOST_NESTED = 3
-"""A value may be such a sentence itself: why a snapshot failed, in why a run did."""
+from annotate.errors import Refused
+
+Stored = Mapping[str, Any]
+
+_registered: dict[str, str] = {}
 
 
-def in_readers_language(sentence: str, *, nested: int = 0) -> str:
-    """The sentence in the language that is active, as far as the catalogue knows it."""
-    if not sentence:
+@dataclass(frozen=True)
+class StoredMessage:
+    """A message by its code, with the values for its placeholders (JSON)."""
+
+    code: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return text(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        return {"code": self.code, "values": dict(self.values)}
+
+    @classmethod
+    def parsed(cls, stored: Stored) -> "StoredMessage":
+        return cls(stored["code"], stored["values"])
+
+
+def register(messages: Mapping[str, str]) -> None:
+    """Register {code: message}: messages of the catalogue with %(name)s for each value."""
+    _registered.update(messages)
+
+
+def text(stored: Stored | str) -> str:
+    """A stored message in the active language; empty for {}.
+
+    A plain text, of an earlier version, is returned translated where it is a message of the catalogue itself.
+    """
+    if isinstance(stored, str):
+        return gettext(stored) if stored else ""
+    if not stored:
         return ""
-    translated = gettext(sentence)
-    if translated != sentence or nested > MOST_NESTED:
-        return translated
-    for message, parts, names in _patterns(get_language() or "en"):
-        values = _values(sentence, parts)
-        if values is not None:
-            translations = {
-                name: in_readers_language(value, nested=nested + 1) for name, value in zip(names, values, strict=True)
-            }
-            return gettext(message) % translations
-    return sentence
+    message = _registered.get(stored["code"])
+    if message is None:  # of a later version
+        return str(stored["code"])
+    try:
+        return gettext(message) % {name: _value(value) for name, value in stored["values"].items()}
+    except KeyError:  # a placeholder of another version
+        return str(stored["code"])
 
 
-@lru_cache(maxsize=8)
-def _patterns(language: str) -> list[tuple[str, list[str], list[str]]]:
-    """(message, the words between its values, the names of those) of what has values; those with most words first."""
-    found = []
-    catalogue = trans_real.translation(language)._catalog  # type: ignore[attr-defined]  # Django's own view reads it so
-    for message, _ in catalogue.items():
-        if not isinstance(message, str) or not PLACEHOLDER.search(message):
-            continue
-        segments = PLACEHOLDER.split(message)
-        parts, names = [part.replace("%%", "%") for part in segments[::2]], segments[1::2]
-        if sum(letter.isalpha() for part in parts for letter in part) >= FEWEST_LETTERS:
-            found.append((message, parts, names))
-    return sorted(found, key=lambda pattern: -sum(map(len, pattern[1])))
+def in_english(stored: Stored | str) -> str:
+    """A stored message for logs, commands and the administration."""
+    with override("en"):
+        return text(stored)
 
 
-def _values(sentence: str, parts: list[str]) -> list[str] | None:
-    """What stands between the words, or None for another sentence. Looks once from left to right: texts are hostile."""
-    first, *middle, last = parts
-    if not sentence.startswith(first) or not sentence.endswith(last) or len(sentence) < len(first) + len(last):
-        return None
-    at, end = len(first), len(sentence) - len(last)
-    values = []
-    for part in middle:
-        place = sentence.find(part, at, end)
-        if place < 0:
-            return None
-        values.append(sentence[at:place])
-        at = place + len(part)
-    return [*values, sentence[at:end]]
+def refusal(code: str, *, status: int | None = None, **values: Any) -> Refused:
+    """A Refused of a registered message, which a job can store for every language."""
+    message = StoredMessage(code, values)
+    return Refused(str(message), status=status, message=message.as_json())
+
+
+def of_exception(error: Refused) -> dict[str, Any]:
+    """What to store of a Refused: its message, or its sentence as it is."""
+    return error.message or StoredMessage("as_written", {"sentence": str(error)}).as_json()
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, list):
+        return " ".join(str(_value(item)) for item in value)
+    if not isinstance(value, Mapping):
+        return value
+    if "bytes" in value:
+        return filesizeformat(value["bytes"])
+    return gettext(value["message"]) if "message" in value else text(value)
+
+
+register(
+    {
+        "as_written": "%(sentence)s",
+        "disk_full": gettext_noop("The disk is full. Free some space below the data folder, then start again."),
+        "files_not_writable": gettext_noop("The files can’t be written: %(reason)s."),
+        "job_crashed": gettext_noop("The job stopped with an internal error (%(error)s)."),
+        "nothing_to_freeze": gettext_noop("There are no %(kind)s yet that match, so there is nothing to freeze."),
+        "snapshot_not_ready": gettext_noop("The snapshot isn’t ready."),
+        "snapshot_file_missing": gettext_noop("%(file)s is missing."),
+        "snapshot_file_changed": gettext_noop("%(file)s differs from the frozen file."),
+        "snapshot_list_changed": gettext_noop("The list of files differs from the frozen one."),
+    }
+)

@@ -36,7 +36,12 @@ class Snapshot(models.Model):
         null=True, editable=False, help_text="Token of the builder at work; its writes carry it."
     )
     lease_until = models.DateTimeField(null=True, editable=False, help_text="When a silent builder is taken for dead.")
-    error = models.TextField(blank=True)
+    error = models.TextField(blank=True, help_text="Reason of the failure in English.")
+    failure = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Reason of the failure: {code, values}, see annotate.data.stored_messages.",
+    )
     folder = models.CharField(max_length=200, blank=True, help_text="Below the data folder.")
     files = models.JSONField(default=dict, blank=True, help_text="{file name: {rows, bytes, sha256}}")
     rows = models.PositiveIntegerField(default=0)

@@ -1,5 +1,7 @@
 """What templates ask for: a project's tabs, notices for every page, and untrusted Markdown made safe."""
 
+from typing import Any
+
 from django import template
 from django.conf import settings
 from django.template.context import Context
@@ -94,9 +96,9 @@ def role_name(role: str) -> str:
 
 
 @register.filter
-def translated(sentence: str) -> str:
-    """A sentence that a worker stored in English, in the reader's language where the catalogue knows it."""
-    return stored_messages.in_readers_language(sentence)
+def stored_message(stored: dict[str, Any] | str) -> str:
+    """A message that a job stored, in the reader's language."""
+    return stored_messages.text(stored)
 
 
 @register.filter

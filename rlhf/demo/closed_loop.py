@@ -1,6 +1,6 @@
 """Two rounds of the loop with simulated labelers, measured on prompts that are held out of everything.
 
-Nothing here is a short cut: answers are sampled, models trained and rounds moved on by Celery workers as from a page,
+Nothing here is a short cut: responses are sampled, models trained and rounds advanced by Celery workers as from a page,
 and the simulated labelers claim and submit through the functions that a person's request goes through.
 """
 
@@ -23,12 +23,12 @@ from rlhf.demo.recipes import Recipe
 from rlhf.demo.selection import Selection
 from rlhf.loop import loop, prompts, sampling, versions
 from rlhf.models import LoopSettings, ModelVersion
-from rlhf.runs import stages, waiting
+from rlhf.runs import run_command, waiting
 
 ROUNDS = 2
 JUDGE, LABELERS = "positivity", 2
 SEED = 7
-"""Of the answers to held-out prompts: the same for every model, so that only the model differs."""
+"""Seed of the responses to held-out prompts, the same for every model."""
 
 EXAMPLES = 3
 
@@ -42,9 +42,9 @@ class RoundNumbers:
     judgments:       that its models have learned from, of all rounds so far.
     reward_accuracy: part of the judged pairs that the reward model orders as the labeler did, on prompts it was not
                      trained on; None for the base model.
-    kl:              divergence of the policy from the base model in nats an answer, at the end of PPO.
-    gold_mean:       mean positivity, from -1 to 1, of the answers to held-out prompts.
-    gold_win_rate_vs_base: part of the held-out prompts answered more positively than by the base; a tie is half.
+    kl:              divergence of the policy from the base model in nats per response, at the end of PPO.
+    gold_mean:       mean positivity, from -1 to 1, of the responses to held-out prompts.
+    gold_win_rate_vs_base: share of held-out prompts with a more positive response than the base's; a tie is half.
     """
 
     round: int
@@ -65,7 +65,7 @@ def run(*, project: Project, selection: Selection, recipe: Recipe, say: Say) -> 
         ppo_config=recipe.ppo,
     )
     base = versions.active_policy(project)
-    say(f"Round 0: {base} answers {recipe.prompts_per_round} prompts {project.responses_per_task} times.")
+    say(f"Round 0: {project.responses_per_task} responses of {base} to each of {recipe.prompts_per_round} prompts.")
     first = sampling.start(project=project, by=None, prompt_count=recipe.prompts_per_round, config=recipe.sampling)
     waiting.for_run(first, write=say)
     base_texts = held_out_answers(base, selection, recipe)
@@ -95,21 +95,21 @@ def run(*, project: Project, selection: Selection, recipe: Recipe, say: Say) -> 
 
 
 def held_out_answers(version: ModelVersion, selection: Selection, recipe: Recipe) -> list[str]:
-    """One answer of a model to every held-out prompt, in their order, kept in the data folder. Raises Refused."""
+    """One response of a model to every held-out prompt, in their order, stored in the data folder. Raises Refused."""
     folder = Path(settings.HONE_DATA) / "held_out"
     folder.mkdir(exist_ok=True)
-    questions, answers = folder / "prompts.jsonl", folder / f"{version.kind}-{version.number}.jsonl"
-    prompts.write(selection.held_out, questions)
-    command = [sys.executable, "-m", "models_core", "sample", "--model", stages.model_argument(version)]
-    command += ["--data", str(questions), "--out", str(answers), "--samples", "1", "--seed", str(SEED)]
+    prompts_file, responses_file = folder / "prompts.jsonl", folder / f"{version.kind}-{version.number}.jsonl"
+    prompts.write(selection.held_out, prompts_file)
+    command = [sys.executable, "-m", "models_core", "sample", "--model", run_command.model_argument(version)]
+    command += ["--data", str(prompts_file), "--out", str(responses_file), "--samples", "1", "--seed", str(SEED)]
     for name, value in recipe.sampling.items():
         command += ["--set", f"{name}={value}"]
     environment = os.environ | {"HONE_DATA": str(settings.HONE_DATA), "HONE_PARENT_PID": str(os.getpid())}
     done = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = list(filter(None, done.stderr.strip().split("\n"))) or ["it said nothing"]
-        raise Refused(f"{version} could not answer the held-out prompts: {said[-1]}")
-    with answers.open(encoding="utf-8") as file:
+        lines = list(filter(None, done.stderr.strip().split("\n"))) or ["no message"]
+        raise Refused(f"{version} could not respond to the held-out prompts: {lines[-1]}")
+    with responses_file.open(encoding="utf-8") as file:
         return [json.loads(line)["responses"][0]["text"] for line in file]
 
 
@@ -129,7 +129,7 @@ def win_rate(scores: list[float], others: list[float]) -> float:
 def _judged(done: simulation.Simulation) -> str:
     agreement = done.measured.rate or 0.0
     return (
-        f"{done.labelers} simulated labelers gave {done.judgments} judgments; where two judged the same answers they "
+        f"{done.labelers} simulated labelers gave {done.judgments} judgments; where two judged the same responses they "
         f"agree on {agreement:.0%} of the pairs."
     )
 
@@ -147,7 +147,7 @@ def table(rounds: Sequence[RoundNumbers]) -> Iterator[str]:
 
 
 def _examples(selection: Selection, before: list[str], after: list[str]) -> Iterator[str]:
-    """The first held-out prompts with an answer of the base model and one of the last policy, not chosen by result."""
+    """The first held-out prompts with a response of the base model and of the last policy, not selected by result."""
     for row, *texts in list(zip(selection.held_out, before, after, strict=True))[:EXAMPLES]:
         yield f"Held-out prompt: {_one_line(row['prompt'][-1]['content'])}"
         for name, text in zip(("base", "last policy"), texts, strict=True):

@@ -1,4 +1,4 @@
-"""How much the demo does of everything. docs/experiments.md says how the settings were found."""
+"""Sizes and settings of the demo. docs/experiments.md describes how they were found."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,9 +35,9 @@ PPO = ANSWERS | {
     "minibatches": 4,
     "learning_rate": 5e-4,
     "kl_coef": 0.03,
-    # Few answers end within the limit: a price on that would teach brevity first, and positivity after it.
+    # Few responses end within the limit: a penalty for that would teach brevity before positivity.
     "missing_eos_mode": "none",
-    # The value model has a few hundred answers to learn from: returns are less noisy than what it would fill in.
+    # A value model trained on a few hundred responses is noisier than the returns.
     "gae_lambda": 1.0,
 }
 

@@ -80,7 +80,7 @@ def _sound_rows(path: Path, left_out: Counter[str]) -> Iterator[ImportedRow]:
 
 
 def _unfit(row: ImportedRow) -> str:
-    """Why a prompt doesn't take part, or nothing. A row that doesn't say its language is taken as English."""
+    """Why a prompt doesn't take part, or nothing. A row without a language counts as English."""
     if row.language and row.language.lower().partition("-")[0] != "en":
         return "not English"
     if sum(len(turn["content"]) for turn in row.messages) > LONGEST_PROMPT:

@@ -1,1 +1,1 @@
-"""The closed loop: which model is in use, which prompts it answers, what is labeled next, rounds."""
+"""The closed loop: model versions, prompts, sampling, active learning, rounds."""

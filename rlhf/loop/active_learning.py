@@ -1,9 +1,9 @@
-"""What to label next: open comparisons come sooner the less the heads of the reward model agree on them.
+"""Active learning: open comparisons are ordered by the disagreement of the reward ensemble.
 
-A run scores the next tasks of the queue by an ensemble, and they trade places in the order of its disagreement. A share
-of the tasks is drawn to stay where it is, at random, and so are all held-out prompts' tasks and gold ones: judgments of
-those remain an honest sample of what the policy answers, by which a reward model and its labelers can be measured. The
-draw is a keyed hash of the task, so that it is the same every time, and nobody can tell from a task which it is.
+A run scores the next tasks of the queue, which then exchange positions in the order of disagreement. A random share
+of the tasks keeps its position, and so do all tasks of held-out prompts and gold tasks: their judgments remain an
+unbiased sample of the policy's responses, on which reward models and labelers can be measured. A keyed hash of the
+task draws the share, so that it is the same every time, and no task shows whether it is in it.
 """
 
 import hmac
@@ -18,6 +18,7 @@ from django.db.models import Count, Q
 from django.utils.translation import gettext as _
 
 from annotate.data.pacing import Pace
+from annotate.data.stored_messages import refusal
 from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.models import Project, Prompt, Task, User
@@ -30,7 +31,7 @@ from rlhf.runs.runs import Lease
 
 Row = dict[str, Any]
 HEADS = 5
-"""Of a reward model that the loop trains, where its rules ask for this and don't say how many."""
+"""Ensemble size of the loop's reward models when the loop settings prioritise uncertain comparisons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +51,9 @@ class QueueSummary:
 
 
 def start(*, project: Project, by: User | None, tasks: int | None = None) -> TrainingRun:
-    """Queue a run in which the active reward model scores the next open tasks and puts them in order.
+    """Queue a run in which the active reward ensemble scores the next open tasks and orders them.
 
-    Those of other seeds score with it. Raises Refused without any that could disagree, and where there is nothing to
-    choose from.
+    Reward models of other seeds belong to it. Raises Refused without an ensemble, and for fewer than two tasks.
     """
     policy = LoopSettings.of(project)
     reward = versions.active_reward(project)
@@ -62,8 +62,8 @@ def start(*, project: Project, by: User | None, tasks: int | None = None) -> Tra
     if not can_disagree(reward):
         raise Refused(
             _(
-                "%(reward)s has one head, and one head can't disagree. Train a reward model with the setting "
-                "ensemble=5, or several that differ in their seed alone."
+                "%(reward)s is no ensemble. Train a reward model with the setting ensemble=5, or several that differ "
+                "in their seed alone."
             )
             % {"reward": reward.label}
         )
@@ -71,7 +71,7 @@ def start(*, project: Project, by: User | None, tasks: int | None = None) -> Tra
     if not 2 <= wanted <= queue.MOST_TASKS:
         raise Refused(_("Choose from 2 to %(most)d tasks.") % {"most": queue.MOST_TASKS}, status=400)
     if len(list(itertools.islice(_candidates(project, share=policy.random_share), 2))) < 2:
-        raise Refused(_("There are no two open tasks to choose between: all are judged, or left at random."))
+        raise refusal("too_few_comparisons")
     return runs.enqueue(
         project=project,
         stage=Stage.SCORE,
@@ -84,7 +84,7 @@ def start(*, project: Project, by: User | None, tasks: int | None = None) -> Tra
 
 
 def start_due() -> list[TrainingRun]:
-    """Start a run in every project that asks for it and where something new calls for it."""
+    """Start the runs that are due."""
     started = []
     for policy in LoopSettings.objects.filter(uncertain_first=True).select_related("project"):
         if (run := start_if_due(policy.project)) is not None:
@@ -93,9 +93,8 @@ def start_due() -> list[TrainingRun]:
 
 
 def start_if_due(project: Project) -> TrainingRun | None:
-    """Start a run where the project asks for it and a reward model was promoted, or answers came, since the last one.
-
-    Asked at any time, any number of times: the rows say whether it is due.
+    """Start a run if the project prioritises uncertain comparisons, and a reward model was promoted or responses were
+    sampled since the last one. Idempotent.
     """
     with transaction.atomic():
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
@@ -104,7 +103,7 @@ def start_if_due(project: Project) -> TrainingRun | None:
         try:
             return start(project=project, by=None)
         except Refused:
-            return None  # nothing to choose from yet
+            return None  # fewer than two tasks yet
 
 
 def _is_due(project: Project) -> bool:
@@ -122,23 +121,23 @@ def _is_due(project: Project) -> bool:
 
 
 def can_disagree(reward: ModelVersion) -> bool:
-    """Whether a reward model has several heads, or others of its kind beside it."""
+    """Whether a reward model has several heads, or versions of other seeds."""
     return int(reward.metrics.get("ensemble") or 1) > 1 or bool(versions.other_seeds(reward))
 
 
 def is_random(task_id: int, *, project: Project, share: float) -> bool:
-    """Whether a task is of the share that stays at random. A larger share holds all that a smaller one does."""
+    """Whether a task is in the random share. A larger share is a superset of a smaller one."""
     digest = hmac.digest(project.pseudonym_key.encode(), f"stays at random: {task_id}".encode(), "sha256")
     return int.from_bytes(digest[:8], "big") / 2**64 < share
 
 
 def rows_of(run: TrainingRun) -> list[Row]:
-    """The tasks that a run scores, chosen when it begins: the next ones of the queue. Raises Refused without two."""
+    """The tasks that a run scores, chosen when it begins: the next ones of the queue. Raises Refused for under two."""
     tasks = list(
         itertools.islice(_candidates(run.project, share=run.options["random_share"]), int(run.options["tasks"]))
     )
     if len(tasks) < 2:
-        raise Refused(_("There are no two open tasks to choose between: all are judged, or left at random."))
+        raise refusal("too_few_comparisons")
     found = Task.objects.filter(pk__in=tasks).select_related("prompt").prefetch_related("task_responses__response")
     return [
         {
@@ -152,21 +151,18 @@ def rows_of(run: TrainingRun) -> list[Row]:
 
 
 def _candidates(project: Project, *, share: float) -> Iterator[int]:
-    """Ids of tasks that may be moved, in the order of the queue."""
+    """Ids of tasks that may move, in queue order."""
     ids = queue.movable(project).filter(prompt__split=Prompt.Split.TRAIN).values_list("pk", flat=True)
     return (pk for pk in ids if not is_random(pk, project=project, share=share))
 
 
 def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
-    """Put the scored tasks in order, and keep what each was placed by; returns counts. Raises LeaseLost.
-
-    Done twice it changes nothing more.
-    """
+    """Order the scored tasks and store their scores; returns counts. Idempotent. Raises LeaseLost."""
     rows = json_lines.whole(path)
     urgency = {int(row["id"]): float(row["disagreement"]) for row in rows if row.get("disagreement") is not None}
 
     def renew() -> None:
-        # It locks the run's row: two workers never put the same tasks in order side by side.
+        # It locks the run's row: two workers never order the same tasks concurrently.
         runs.renew(lease)
 
     renew()
@@ -195,7 +191,7 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
 
 
 def queue_summary(project: Project, *, first: int = 20) -> QueueSummary:
-    """The queue as its manager may see it."""
+    """Counts and the first `first` scores, for the manager's page."""
     share = LoopSettings.of(project).random_share
     counts = queue.movable(project).aggregate(
         all=Count("pk"), scored=Count("pk", filter=Q(acquisition_score__isnull=False))

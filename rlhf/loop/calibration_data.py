@@ -1,6 +1,6 @@
-"""Answers that put a reward model's scores on a scale: people's ideal ones at 0, the reference's with deviation 1.
+"""Responses that calibrate a reward model's scores: demonstrations have mean 0, samples of the reference deviation 1.
 
-They are of train prompts, as everything is that a model learns from, and read once: a resumed run has the same files.
+They are of train prompts, and written once: a resumed run has the same files.
 """
 
 from pathlib import Path
@@ -12,12 +12,12 @@ from rlhf.loop import prompts
 from rlhf.models import ModelVersion
 
 FEWEST = 8
-"""Fewer answers than this say little of a mean or a deviation; answers that were learned from stand in for them."""
+"""With fewer responses the mean and deviation are unreliable, and training responses are used instead."""
 MOST = 1024
 
 
 def files(project: Project, *, reference: ModelVersion, folder: Path) -> dict[str, Path]:
-    """{flag: file} of those there are enough of, written into the folder unless they are there."""
+    """{flag: file} of the sets that are large enough, written into the folder unless they exist."""
     rows_of = {"--demonstrations": lambda: _demonstrations(project), "--samples": lambda: _samples(project, reference)}
     found = {}
     for flag, read in rows_of.items():
@@ -40,7 +40,7 @@ def _demonstrations(project: Project) -> list[dict[str, Any]]:
 
 
 def _samples(project: Project, reference: ModelVersion) -> list[dict[str, Any]]:
-    """What the reference wrote itself, an answer a row."""
+    """Samples of the reference, one response per row."""
     if reference.author is None:
         return []
     written = (

@@ -1,9 +1,9 @@
-"""The closed loop: judgments -> snapshot -> reward model -> PPO -> new answers in the queue -> judgments.
+"""The closed loop: judgments -> snapshot -> reward model -> PPO -> sampled responses in the queue -> judgments.
 
-An iteration is one round. `advance` moves it on when the step it waits for has ended; it may be called at any time, any
-number of times, by several workers at once: each move is one conditional update in the transaction that starts the next
-step. Every round's reward model is trained from the SFT or base model on all judgments so far, PPO goes on from the
-active policy, and the reference of its KL penalty stays the SFT or base model.
+An iteration is one round. `advance` starts the next step when the current one has ended. It may be called at any time,
+by several workers at once: each step is one conditional update in the transaction that starts the next run. Every
+round's reward model is trained from the SFT or base model on all judgments so far, PPO continues from the active
+policy, and its reference model stays the SFT or base model.
 """
 
 from typing import Any
@@ -12,10 +12,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import TextChoices
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop
+from django.utils.translation import gettext_lazy
 
-from annotate.data import snapshots
-from annotate.data.stored_messages import in_readers_language
+from annotate.data import snapshots, stored_messages
+from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from annotate.people import audit
@@ -30,31 +30,27 @@ State = Iteration.State
 Role = RunInput.Role
 
 GATES = {
-    "reward_accuracy": (gettext_lazy("Accuracy of the reward model, at least"), "below"),
-    "kl": (gettext_lazy("KL divergence of the policy, at most"), "above"),
+    "reward_accuracy": (gettext_lazy("Minimum accuracy of the reward model"), "below"),
+    "kl": (gettext_lazy("Maximum KL divergence of the policy"), "above"),
 }
-"""Numbers a round may not pass, with what passing means."""
-GATE_MESSAGES = {
-    "reward_accuracy": gettext_noop("The reward model’s accuracy of %(value)s is below the gate of %(bound)s."),
-    "kl": gettext_noop("The policy’s KL divergence of %(value)s is above the gate of %(bound)s."),
-}
+"""{metric: (label, the side of the bound that stops a round)}."""
 REPORT_GATE = "reward_report"
 
 
 class ReportGate(TextChoices):
-    """What the reward model's report may not say, for PPO to begin."""
+    """Verdicts of the reward model's report that stop a round before PPO."""
 
-    NONE = "", gettext_lazy("Go on whatever it says")
-    NO = "no", gettext_lazy("Stop where it says that the model isn’t good enough")
-    UNSURE = "unsure", gettext_lazy("Stop unless it says that the model is good enough")
+    NONE = "", gettext_lazy("None")
+    NO = "no", gettext_lazy("Stop on a negative verdict")
+    UNSURE = "unsure", gettext_lazy("Stop unless the verdict is positive")
 
 
 def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
-    """Start a round, with `rounds - 1` to follow it. Raises Refused when one is under way or nothing is judged yet."""
+    """Start a round, followed by `rounds - 1` more. Raises Refused when one is active or nothing is judged yet."""
     if not 1 <= rounds <= 100:
         raise Refused(_("Choose from 1 to 100 rounds."), status=400)
     if not project.judgments.filter(latest__isnull=False).exists():
-        raise Refused(_("There are no judgments to learn from yet. Rank some answers first."))
+        raise Refused(_("There are no judgments to train on yet. Rank some responses first."))
     versions.base(project)
     number = (project.iterations.order_by("-number").values_list("number", flat=True).first() or 0) + 1
     try:
@@ -64,14 +60,14 @@ def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
             iteration.save(update_fields=["snapshot"])
             audit.record(verb="loop.started", actor=by, subject=iteration, project=project, round=number)
     except IntegrityError:
-        raise Refused(_("A round is under way already. Wait for it or cancel it.")) from None
+        raise Refused(_("A round is in progress. Wait for it or cancel it.")) from None
     return iteration
 
 
 def cancel(*, iteration: Iteration, by: User | None) -> None:
-    """End the round and the run it waits for. Raises Refused when it has ended."""
+    """Cancel the round and its unfinished runs. Raises Refused when it has ended."""
     with transaction.atomic():
-        if not _close(iteration, State.CANCELLED, reason=gettext_noop("Cancelled by hand.")):
+        if not _close(iteration, State.CANCELLED, StoredMessage("round_cancelled")):
             iteration.refresh_from_db()
             raise Refused(
                 _("This round has ended already: %(state)s.") % {"state": iteration.get_state_display().lower()}
@@ -84,7 +80,7 @@ def cancel(*, iteration: Iteration, by: User | None) -> None:
 
 
 def advance(iteration_id: int) -> None:
-    """Move a round on as far as it can go; does nothing when the step it waits for has not ended."""
+    """Start the next step of a round if the current one has ended."""
     iteration = Iteration.objects.select_related("project", "snapshot", "started_by").get(pk=iteration_id)
     if iteration.state != State.ACTIVE:
         return
@@ -93,28 +89,28 @@ def advance(iteration_id: int) -> None:
             STEP_HANDLERS[Step(iteration.step)](iteration)
     except _AlreadyMoved:
         return  # somebody else has moved it
-    except _RoundEnded as closing:
-        _close(iteration, closing.state, reason=closing.reason, numbers=iteration.numbers)
+    except _RoundEnded as ended:
+        _close(iteration, ended.state, ended.reason, numbers=iteration.numbers)
     except Refused as error:
-        _close(iteration, State.FAILED, reason=str(error))
+        _close(iteration, State.FAILED, StoredMessage.parsed(stored_messages.of_exception(error)))
 
 
 def why_ended(iteration: Iteration) -> str:
-    """Why a round stopped or failed, in the reader's language; empty where there is nothing to say."""
+    """Why a round stopped or failed, in the reader's language; empty while it is active or after success."""
     if "verdict" in iteration.numbers:
         return verdict_of(iteration.numbers).text
-    return in_readers_language(iteration.reason)
+    return stored_messages.text(iteration.failure or iteration.reason)
 
 
 def new_judgments(project: Project) -> int:
-    """Judgments given since the last round began, without those that their labelers took back."""
+    """Number of judgments since the last round began, without withdrawn ones."""
     last = project.iterations.order_by("-number").first()
     judgments = project.judgments.filter(latest__isnull=False)
     return (judgments.filter(created_at__gt=last.started_at) if last else judgments).count()
 
 
 def start_due() -> list[Iteration]:
-    """Start a round in every project whose policy asks for it and that got enough new judgments since the last one."""
+    """Start a round in every project whose settings enable it and that has enough new judgments."""
     started = []
     for policy in LoopSettings.objects.filter(enabled=True).select_related("project"):
         project = policy.project
@@ -129,14 +125,14 @@ def start_due() -> list[Iteration]:
 
 
 class _AlreadyMoved(Exception):
-    """The round is not where it was thought to be."""
+    """Another worker has moved the round to its next step."""
 
 
 class _RoundEnded(Exception):
-    """The round ends here, with a state and a sentence."""
+    """The round ends here in a state, for a reason."""
 
-    def __init__(self, state: str, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, state: str, reason: StoredMessage) -> None:
+        super().__init__(state, reason)
         self.state = state
         self.reason = reason
 
@@ -146,7 +142,8 @@ def _after_snapshot(iteration: Iteration) -> None:
     if snapshot is None or snapshot.state in (Snapshot.State.PENDING, Snapshot.State.BUILDING):
         return
     if snapshot.state == Snapshot.State.FAILED:
-        raise _RoundEnded(State.FAILED, _("Its snapshot could not be made: %(error)s") % {"error": snapshot.error})
+        reason = StoredMessage("snapshot_failed", {"error": snapshot.failure or snapshot.error})
+        raise _RoundEnded(State.FAILED, reason)
     project = iteration.project
     iteration.numbers |= {"judgments": snapshot.rows}
     _move(iteration, to=Step.REWARD)
@@ -166,7 +163,7 @@ def _after_snapshot(iteration: Iteration) -> None:
 
 
 def _heads(project: Project) -> dict[str, Any]:
-    """Several, where their disagreement is to choose what is labeled next."""
+    """An ensemble, if its disagreement orders the queue."""
     return {"ensemble": active_learning.HEADS} if LoopSettings.of(project).uncertain_first else {}
 
 
@@ -181,7 +178,7 @@ def _after_reward(iteration: Iteration) -> None:
     policy = versions.active_policy(project)
     _move(iteration, to=Step.PPO, reward_version=reward)
     versions.promote(reward, by=iteration.started_by)
-    # Before PPO, which takes long: labelers go on meanwhile, by what is known now.
+    # Before PPO, which takes long: meanwhile labelers work in the order of the new reward model.
     active_learning.start_if_due(project)
     runs.enqueue(
         project=project,
@@ -199,7 +196,7 @@ def _after_ppo(iteration: Iteration) -> None:
         return
     project, policy = iteration.project, run.produced
     numbers = {name: run.result.get(name) for name in ("kl", "score", "reward", "length")}
-    # What the run measured of the very weights it kept, where it measured: the last phase's may be other ones.
+    # Metrics of the weights that were kept, if they were evaluated: the last iteration's may be of other weights.
     kept = {name: run.result[f"eval_{name}"] for name in ("kl", "score", "length") if f"eval_{name}" in run.result}
     iteration.numbers |= numbers | kept
     _check_gate(iteration, "kl", iteration.numbers["kl"])
@@ -240,10 +237,11 @@ def _ended_run(iteration: Iteration, stage: str) -> TrainingRun | None:
     if run is None or not run.ended:
         return None
     if run.status == TrainingRun.Status.FAILED:
-        values = {"stage": run.get_stage_display(), "error": run.error}
-        raise _RoundEnded(State.FAILED, _("Its run failed (%(stage)s): %(error)s") % values)
+        failed = {"stage": {"message": str(Stage(run.stage).label)}, "error": run.failure or run.error}
+        raise _RoundEnded(State.FAILED, StoredMessage("round_run_failed", failed))
     if run.status == TrainingRun.Status.CANCELLED:
-        raise _RoundEnded(State.CANCELLED, _("Its run was cancelled (%(stage)s).") % {"stage": run.get_stage_display()})
+        cancelled = {"stage": {"message": str(Stage(run.stage).label)}}
+        raise _RoundEnded(State.CANCELLED, StoredMessage("round_run_cancelled", cancelled))
     return run
 
 
@@ -252,24 +250,26 @@ def _check_gate(iteration: Iteration, name: str, value: float | None) -> None:
     if bound is None:
         return
     if value is None:
-        raise _RoundEnded(State.STOPPED, _("The gate %(gate)s needs a number, and the run has none.") % {"gate": name})
+        raise _RoundEnded(State.STOPPED, StoredMessage("gate_without_number", {"gate": name}))
     passed = value < bound if GATES[name][1] == "below" else value > bound
     if passed:
         measured = {"value": f"{value:.3g}", "bound": f"{bound:g}"}
-        raise _RoundEnded(State.STOPPED, _(GATE_MESSAGES[name]) % measured)
+        raise _RoundEnded(State.STOPPED, StoredMessage(f"gate_{name}", measured))
 
 
 def _check_report(iteration: Iteration, run: TrainingRun) -> None:
-    """Stop where the reward model's report says no, or, where the gate asks for that, doesn't say yes.
+    """End the round on a negative verdict, or, if the gate requires it, on any verdict that isn't positive.
 
-    The verdict is kept with the round as data too, so that each reader has it in words of his own (`why_ended`).
+    The verdict is stored with the round as data, so that `why_ended` words it in the reader's language.
     """
     gate = LoopSettings.of(iteration.project).gates.get(REPORT_GATE)
     is_ready = run.result.get("ready_for_ppo")
     if (gate == ReportGate.NO and is_ready is False) or (gate == ReportGate.UNSURE and is_ready is not True):
         if (report := stored.load(run)) is not None:
             iteration.numbers |= {"verdict": {name: report["verdict"][name] for name in ("code", "values", "sentence")}}
-        raise _RoundEnded(State.STOPPED, run.result.get("verdict") or gettext_noop("The reward model has no report."))
+        verdict = run.result.get("verdict")
+        reason = StoredMessage("as_written", {"sentence": verdict}) if verdict else StoredMessage("no_report")
+        raise _RoundEnded(State.STOPPED, reason)
 
 
 def _move(iteration: Iteration, *, to: str, **values: Any) -> None:
@@ -278,7 +278,9 @@ def _move(iteration: Iteration, *, to: str, **values: Any) -> None:
         raise _AlreadyMoved
 
 
-def _close(iteration: Iteration, state: str, *, reason: str, **values: Any) -> bool:
-    """End a round that is under way; False when it has ended already."""
+def _close(iteration: Iteration, state: str, reason: StoredMessage, **values: Any) -> bool:
+    """End an active round; False when it has ended already."""
+    stored = reason.as_json()
+    values |= {"reason": stored_messages.in_english(stored), "failure": stored, "finished_at": timezone.now()}
     rows = Iteration.objects.filter(pk=iteration.pk, state=State.ACTIVE)
-    return rows.update(state=state, reason=reason, finished_at=timezone.now(), **values) == 1
+    return rows.update(state=state, **values) == 1

@@ -1,4 +1,4 @@
-"""What changes when another model is put into use, to be read before it is."""
+"""Effects and warnings of a promotion, shown before it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from rlhf.models import ModelVersion
 from rlhf.reports import curves
 
 FEW_ROWS = 50
-"""A model that learned from fewer rows is put into use only after a warning: nothing general is learned from so few."""
+"""Fewer training rows than this cause a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """`version` takes the place of `current`: what that means, what speaks against it, and both models' numbers."""
+    """A promotion of `version` in place of `current`: effects, warnings, and metrics of both."""
 
     version: ModelVersion
     current: ModelVersion | None
@@ -34,19 +34,19 @@ def change_to(version: ModelVersion) -> Change:
         current=current,
         effects=_effects(version),
         warnings=tuple(_warnings(version)),
-        numbers=_side_by_side(version.metrics, current.metrics if current is not None else {}),
+        numbers=_compare_metrics(version.metrics, current.metrics if current is not None else {}),
     )
 
 
 def _effects(version: ModelVersion) -> tuple[str, ...]:
     if version.kind == ModelVersion.Kind.REWARD:
         return (
-            _("PPO runs, comparisons and the loop take it as the usual reward model."),
-            _("Where uncertain comparisons come first, it decides which those are."),
+            _("PPO, evaluation and the loop use it as the default reward model."),
+            _("If uncertain comparisons are prioritised, it scores them."),
         )
     return (
-        _("Live chats and the next samples come from it."),
-        _("The next PPO run starts from it. Responses that exist keep the model that wrote them."),
+        _("Live chats and the next sampling runs use it."),
+        _("The next PPO run starts from it. Existing responses keep their model."),
     )
 
 
@@ -57,19 +57,19 @@ def _warnings(version: ModelVersion) -> list[str]:
     if rows is not None and rows < FEW_ROWS:
         found.append(
             ngettext(
-                "It learned from %(rows)d row. That is too little to learn anything general.",
-                "It learned from %(rows)d rows. That is too little to learn anything general.",
+                "It was trained on %(rows)d row, too few to generalise.",
+                "It was trained on %(rows)d rows, too few to generalise.",
                 rows,
             )
             % {"rows": rows}
         )
     if run is not None and run.result.get("ready_for_ppo") is False:
-        found.append(_("Its report doesn’t find it good enough for PPO."))
+        found.append(_("The verdict of its report is negative: not good enough for PPO."))
     if run is not None and not curves.headline(version.metrics):
-        found.append(_("Nothing was measured of it."))
+        found.append(_("It has no evaluation metrics."))
     return found
 
 
-def _side_by_side(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+def _compare_metrics(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
     left, right = dict(curves.headline(ours)), dict(curves.headline(theirs))
     return tuple((name, left.get(name, ""), right.get(name, "")) for name in dict.fromkeys([*left, *right]))

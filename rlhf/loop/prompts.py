@@ -1,4 +1,4 @@
-"""Which prompts a model answers: for the labeling queue, while it learns, and when it is measured."""
+"""Selection of prompts: for sampling, PPO and evaluation."""
 
 import json
 import os
@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
-from django.utils.translation import gettext as _
 
 from annotate.data import snapshots
-from annotate.errors import Refused
+from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.models import Project, Prompt, Task
 from annotate.models.prompt import content_hash
 from models_core.contract.prompt_identity import MIN_HELD_OUT_PROMPTS
@@ -22,17 +21,17 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class PromptSelection:
-    """Prompts as rows, and what there is to say about the choice."""
+    """Prompts as rows, and notes on their selection."""
 
     rows: list[Row]
-    notes: tuple[str, ...] = ()
+    notes: tuple[StoredMessage, ...] = ()
 
 
 def next_for_sampling(project: Project, *, count: int) -> list[Row]:
-    """The prompts that wait least for labelers: fewest open comparisons, then fewest comparisons, then oldest.
+    """Prompts with the fewest open comparisons, then the fewest comparisons, then the oldest.
 
-    Test prompts are held out of everything that is trained on, and the turns of a labeler's chat were answered in it.
-    Raises Refused when the project has no others.
+    Without test prompts, which are held out, and turns of chats, which have responses. Raises Refused when there are no
+    others.
     """
     comparisons = Q(tasks__kind=Task.Kind.COMPARE, tasks__data_import__finished_or=0)
     waiting = (
@@ -46,15 +45,15 @@ def next_for_sampling(project: Project, *, count: int) -> list[Row]:
     )
     rows = [_row(prompt) for prompt in waiting]
     if not rows:
-        raise Refused(_("%(project)s has no prompts to answer. Import some first.") % {"project": project.name})
+        raise refusal("no_prompts", project=project.name)
     return rows
 
 
 def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -> PromptSelection:
-    """Train prompts that no reward model has learned from; where those are fewer than `enough`, all train prompts.
+    """Train prompts that no reward model was trained on; if these are fewer than `enough`, all train prompts.
 
-    On a prompt it has learned from, a reward model's scores are better than they are elsewhere, and PPO would learn
-    from a judge it will not have. Raises Refused when the project has no train prompts.
+    On its training prompts a reward model is more accurate than elsewhere, which would bias PPO. Raises Refused when
+    the project has no train prompts.
     """
     train = _of_split(project, Prompt.Split.TRAIN)
     learned = set[str]().union(*map(_trained_prompts, rewards))
@@ -63,30 +62,22 @@ def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -
         return PromptSelection(rows=rows)
     everything = [_row(prompt) for prompt in train]
     if not everything:
-        raise Refused(_("%(project)s has no train prompts. Import some first.") % {"project": project.name})
-    note = _(
-        "Only %(new)s of %(all)s train prompts are new to the reward model, fewer than the %(enough)s of a batch, "
-        "so PPO used all of them."
-    )
-    return PromptSelection(
-        rows=everything, notes=(note % {"new": len(rows), "all": len(everything), "enough": enough},)
-    )
+        raise refusal("no_train_prompts", project=project.name)
+    note = StoredMessage("few_new_prompts", {"new": len(rows), "all": len(everything), "enough": enough})
+    return PromptSelection(rows=everything, notes=(note,))
 
 
 def for_evaluation(project: Project) -> list[Row]:
-    """The validation prompts, which a policy is measured on while it learns from others.
-
-    None where they are too few to measure anything: a part of the train prompts is held out then.
-    """
+    """The validation prompts, for evaluation during PPO; [] if they are too few, so that train prompts are held out."""
     rows = [_row(prompt) for prompt in _of_split(project, Prompt.Split.VALIDATION)]
     return rows if len(rows) >= MIN_HELD_OUT_PROMPTS else []
 
 
 def held_out(project: Project) -> list[Row]:
-    """The test prompts, which nothing is trained on. Raises Refused when there are none."""
+    """The test prompts. Raises Refused when there are none."""
     rows = [_row(prompt) for prompt in _of_split(project, Prompt.Split.TEST)]
     if not rows:
-        raise Refused(_("%(project)s has no test prompts to measure on.") % {"project": project.name})
+        raise refusal("no_test_prompts", project=project.name)
     return rows
 
 
@@ -110,7 +101,7 @@ def _of_split(project: Project, split: str) -> QuerySet[Prompt]:
 
 
 def _trained_prompts(reward: ModelVersion) -> set[str]:
-    """Content hashes of the prompts in the rankings that a reward model was trained on."""
+    """Content hashes of the prompts that a reward model was trained on."""
     run = getattr(reward, "run", None)
     if run is None or run.snapshot is None:
         return set()

@@ -1,4 +1,4 @@
-"""The way back: a model answers prompts, and the answers become comparisons in the labeling queue."""
+"""Sampling: responses of a model become comparisons in the labeling queue."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,9 +6,10 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
 
+from annotate.data import stored_messages
 from annotate.data.pacing import Pace
+from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.models import Author, Project, Prompt, Response, ResponseRequest, User
@@ -20,9 +21,9 @@ from rlhf.runs.runs import Lease
 PROMPTS_A_TRANSACTION = 20
 DEFAULT_PROMPTS = 64
 REQUESTS_A_RUN = 500
-"""What one run takes of the open requests: few enough to claim, and to look up for each answer, in a moment."""
+"""Most open requests of one run: few enough to claim, and to look up for each response, in a short transaction."""
 LIVE_QUEUE = "live"
-"""Of runs that a labeler waits for, see rlhf.runs.live."""
+"""Queue of runs that a labeler waits for, see rlhf.runs.live."""
 
 
 def start(
@@ -35,9 +36,9 @@ def start(
     config: Mapping[str, Any] | None = None,
     iteration: Iteration | None = None,
 ) -> TrainingRun:
-    """Queue a run in which the active policy (or `version`) answers the next prompts, K times each, for the labelers.
+    """Queue a run that samples K responses of the active policy (or `version`) to each of the next prompts.
 
-    Raises Refused for settings out of range and for a reward model, which writes nothing.
+    Raises Refused for settings out of range and for a reward model, which generates nothing.
     """
     version = version or versions.active_policy(project)
     samples = samples or project.responses_per_task
@@ -45,7 +46,7 @@ def start(
     if not Project.MIN_RESPONSES <= samples <= Project.MAX_RESPONSES:
         bounds = f"{Project.MIN_RESPONSES} to {Project.MAX_RESPONSES}"
         raise Refused(
-            _("A comparison takes from %(bounds)s answers, not %(samples)s.") % {"bounds": bounds, "samples": samples},
+            _("A comparison has %(bounds)s responses, not %(samples)s.") % {"bounds": bounds, "samples": samples},
             status=400,
         )
     if prompt_count < 1:
@@ -64,12 +65,12 @@ def start(
 
 
 def _next_seed(project: Project) -> int:
-    """Another one for each run: the same policy asked again shall not repeat itself."""
+    """A new seed for each run: sampling the same policy again must give new responses."""
     return project.training_runs.filter(stage=Stage.SAMPLE).count()
 
 
 def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
-    """Queue runs that answer open requests by the settings of the project's loop. A request is taken once.
+    """Queue runs that fulfil open requests with the project's loop settings. A request is claimed once.
 
     One run takes at most REQUESTS_A_RUN requests of a project and number of answers, in a short transaction; but who
     waits in a chat waits for nobody else's answers and behind no training: a chat's request is a run by itself, in a
@@ -117,7 +118,7 @@ def _take(keys: list[int]) -> list[int]:
 
 
 def prompts_of(run: TrainingRun) -> list[prompts.Row]:
-    """The prompts that a run answers, chosen when it begins. Raises Refused when there are none."""
+    """The prompts of a run, chosen when it begins. Raises Refused when there are none."""
     if "requests" in run.options:
         requests = ResponseRequest.objects.filter(pk__in=run.options["requests"])
         return prompts.with_ids(run.project, requests.values_list("prompt_id", flat=True))
@@ -125,7 +126,7 @@ def prompts_of(run: TrainingRun) -> list[prompts.Row]:
 
 
 def store(run: TrainingRun, lease: Lease, rows: Iterator[dict[str, Any]]) -> dict[str, int]:
-    """Turn rows of sampled answers into responses and comparisons; returns counts. Raises LeaseLost.
+    """Store rows of samples as responses and comparisons; returns counts. Raises LeaseLost.
 
     Every answer is kept. Equal answers to a prompt are compared as one, and a prompt that got a single different answer
     has nothing to compare. Answers that an earlier, interrupted call has stored are passed over.
@@ -134,7 +135,7 @@ def store(run: TrainingRun, lease: Lease, rows: Iterator[dict[str, Any]]) -> dic
     pace = Pace(largest=PROMPTS_A_TRANSACTION)
     for batch in pace.batches(rows):
         with pace.transaction():
-            # Renewing locks the run's row: two workers never store the same answers side by side.
+            # Renewing locks the run's row: two workers never store the same responses concurrently.
             runs.renew(lease)
             for row in batch:
                 _store_row(row, run=run, author=author)
@@ -172,10 +173,7 @@ def _store_row(row: dict[str, Any], *, run: TrainingRun, author: Author) -> None
 
 def _author(version: ModelVersion) -> Author:
     if version.author is None:
-        raise Refused(
-            _("%(version)s is a reward model: it scores answers and writes none.") % {"version": version.label},
-            status=400,
-        )
+        raise refusal("not_a_policy", status=400, version=version.label)
     return version.author
 
 
@@ -185,7 +183,7 @@ def _finish_reason(answer: Mapping[str, Any]) -> str:
 
 
 def _is_for_queue(run: TrainingRun, prompt: Prompt) -> bool:
-    """Whether labelers are to compare the answers: always, but for requests of another purpose alone."""
+    """Whether labelers compare the responses: always, except for requests of other purposes alone."""
     if "requests" not in run.options:
         return True
     requests = ResponseRequest.objects.filter(pk__in=run.options["requests"], prompt=prompt)
@@ -193,10 +191,9 @@ def _is_for_queue(run: TrainingRun, prompt: Prompt) -> bool:
 
 
 def fail_requests(run: TrainingRun) -> None:
-    """Say so to whoever asked for the answers of a run that ended without them."""
-    _end_requests(
-        run, state=ResponseRequest.State.FAILED, error=run.error or gettext_noop("The sampling run was cancelled.")
-    )
+    """End the requests of a run that ended without responses."""
+    error = run.error or stored_messages.in_english(StoredMessage("sampling_cancelled").as_json())
+    _end_requests(run, state=ResponseRequest.State.FAILED, error=error)
 
 
 def _end_requests(run: TrainingRun, **values: Any) -> None:

@@ -1,4 +1,4 @@
-"""Model versions: which there are, where they come from, which is in use."""
+"""Model versions: creation, lineage, promotion."""
 
 from typing import Any
 
@@ -14,7 +14,6 @@ from annotate.people import audit
 from rlhf.models import ModelVersion, Promotion, RunInput, Stage, TrainingRun
 
 Kind = ModelVersion.Kind
-KIND_OF_STAGE = {Stage.SFT: Kind.SFT, Stage.REWARD: Kind.REWARD, Stage.PPO: Kind.POLICY}
 
 
 def base(project: Project, *, name: str = "") -> ModelVersion:
@@ -31,41 +30,41 @@ def base(project: Project, *, name: str = "") -> ModelVersion:
         )
 
 
-def register(run: TrainingRun, *, folder: str, sha256: str, metrics: dict[str, Any]) -> ModelVersion:
-    """Store the model that a run made. Call it in the transaction that ends the run."""
+def register(run: TrainingRun, *, kind: str, folder: str, sha256: str, metrics: dict[str, Any]) -> ModelVersion:
+    """Store the model of a run. Call it in the transaction that ends the run."""
     _lock(run.project)
     version = _create(
         project=run.project,
-        kind=KIND_OF_STAGE[Stage(run.stage)],
+        kind=kind,
         folder=folder,
         sha256=sha256,
         metrics=metrics,
         active=False,
     )
-    # The reward model that was only measured beside it is no parent.
+    # The previous reward model was only evaluated.
     parents = run.run_inputs.exclude(role=RunInput.Role.PREVIOUS)
     version.parents.set(parents.values_list("version", flat=True))
     return version
 
 
 def active_policy(project: Project) -> ModelVersion:
-    """The model that answers."""
+    """The policy in use; the base model until one is promoted."""
     return _policies(project, active=True).first() or base(project)
 
 
 def active_reward(project: Project) -> ModelVersion | None:
-    """The reward model that scores, if any."""
+    """The reward model in use, if any."""
     return project.model_versions.filter(kind=Kind.REWARD, active=True).first()
 
 
 def latest_reward(project: Project) -> ModelVersion | None:
-    """The reward model that scores; where none does, the newest there is."""
+    """The reward model in use, else the newest one."""
     newest = project.model_versions.filter(kind=Kind.REWARD).order_by("-number").first()
     return active_reward(project) or newest
 
 
 def other_seeds(reward: ModelVersion) -> list[ModelVersion]:
-    """The reward models that differ from this one in their seed alone: of the same snapshot, model and settings."""
+    """Reward models that differ from this one in their seed alone: same snapshot, initial model and settings."""
     run = TrainingRun.objects.filter(produced=reward).first()
     if run is None or run.snapshot is None:
         return []
@@ -76,13 +75,13 @@ def other_seeds(reward: ModelVersion) -> list[ModelVersion]:
 
 
 def _recipe(run: TrainingRun) -> tuple[dict[str, Any], list[int]]:
-    """What a run was told but for its seed, and the models it began from."""
+    """Settings of a run without its seed, and its initial models."""
     models = [item.version_id for item in run.run_inputs.all() if item.role == RunInput.Role.MODEL]
     return {name: value for name, value in run.config.items() if name != "seed"}, models
 
 
 def reference(version: ModelVersion) -> ModelVersion:
-    """The SFT or base model that a policy's divergence is measured from: itself, or what its PPO run used."""
+    """The SFT or base model of a policy's KL penalty; any other version itself."""
     if version.kind != Kind.POLICY:
         return version
     inputs = {
@@ -103,10 +102,7 @@ def find(project: Project, name: str) -> ModelVersion:
 
 
 def promote(version: ModelVersion, *, by: User | None) -> None:
-    """Put a version into use: a reward model as the one that scores, any other as the policy that answers.
-
-    Nothing happens where it is in use already.
-    """
+    """Put a version into use, as the reward model or as the policy. Idempotent."""
     with transaction.atomic():
         _lock(version.project)
         version.refresh_from_db()
@@ -118,27 +114,26 @@ def promote(version: ModelVersion, *, by: User | None) -> None:
 
 
 def in_use(version: ModelVersion) -> ModelVersion | None:
-    """The version whose place this one would take."""
+    """The version in use that this one would replace."""
     return _family(version).filter(active=True).exclude(pk=version.pk).first()
 
 
 def previous(version: ModelVersion) -> ModelVersion | None:
-    """What a version in use is rolled back to: what was in use when it was promoted, however it came back later.
+    """The version that a version in use is rolled back to: the one in use when it was promoted.
 
-    Read from the history as a pile: a promotion lays a version on top, going back takes the top one off. So what was
-    rolled back from is never what is offered.
+    The history is a stack: a promotion pushes, a rollback pops. So a rollback never returns to what was rolled back.
     """
-    pile: list[ModelVersion] = []
+    stack: list[ModelVersion] = []
     for change in history(version):
         if change.verb == Promotion.Verb.ROLL_BACK:
-            pile = pile[:-1]
-        if not pile or pile[-1] != change.version:
-            pile.append(change.version)
-    return pile[-2] if len(pile) > 1 and pile[-1] == version else None
+            stack = stack[:-1]
+        if not stack or stack[-1] != change.version:
+            stack.append(change.version)
+    return stack[-2] if len(stack) > 1 and stack[-1] == version else None
 
 
 def history(version: ModelVersion) -> QuerySet[Promotion]:
-    """Changes of what is in use among the version and those it can take the place of, the oldest first."""
+    """Promotions and rollbacks of the version's family, oldest first."""
     return (
         Promotion.objects.filter(version__in=_family(version))
         .select_related("version", "replaced", "by")
@@ -147,7 +142,7 @@ def history(version: ModelVersion) -> QuerySet[Promotion]:
 
 
 def roll_back(version: ModelVersion, *, by: User | None) -> ModelVersion:
-    """Take the active version out of use and the one before it back in. Raises Refused when there is none."""
+    """Replace a version in use by its predecessor. Raises Refused when there is none."""
     with transaction.atomic():
         _lock(version.project)
         version.refresh_from_db()
@@ -182,7 +177,7 @@ def _switch(version: ModelVersion, *, verb: str, by: User | None) -> None:
 
 
 def _family(version: ModelVersion) -> QuerySet[ModelVersion]:
-    """The versions of which one is in use at a time."""
+    """The versions of which one is in use at a time: reward models, or policies."""
     if version.kind == Kind.REWARD:
         return version.project.model_versions.filter(kind=Kind.REWARD)
     return _policies(version.project)

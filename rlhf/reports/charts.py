@@ -16,7 +16,7 @@ STRIP = 120
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A mark on an axis: where it is, and what it says."""
+    """A tick of an axis."""
 
     at: str
     text: str
@@ -53,7 +53,7 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Scores of the answers ranked best and of those ranked last, in the same columns."""
+    """Scores of the responses ranked best and of those ranked last, in the same bins."""
 
     best: Sequence[Bar]
     worst: Sequence[Bar]
@@ -91,7 +91,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Reliability:
                 y=number(_y(row["right"])),
                 low=number(_y(row["low"])),
                 high=number(_y(row["high"])),
-                # The area of a dot says how many pairs it stands for.
+                # The area of a dot is proportional to its number of pairs.
                 radius=number(2.5 + 5.5 * math.sqrt(row["pairs"] / most)),
             )
             for row in bins

@@ -1,5 +1,4 @@
-"""What settings and numbers are called on pages: in words of the reader's language, beside the name that commands and
-files have for them."""
+"""Labels of settings and metrics: words of the reader's language beside the name that commands and files use."""
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -20,10 +19,10 @@ def of_name(name: str) -> SafeString:
     return format_html('{} <code lang="en">{}</code>', words, name)
 
 
-NUMBERS = (
-    gettext_noop("accuracy"),
+METRICS = (
     gettext_noop("accuracy high"),
     gettext_noop("accuracy low"),
+    gettext_noop("accuracy"),
     gettext_noop("approx kl"),
     gettext_noop("baseline score"),
     gettext_noop("best step"),
@@ -34,9 +33,8 @@ NUMBERS = (
     gettext_noop("demonstration rankings"),
     gettext_noop("demonstrations"),
     gettext_noop("disagreement auc"),
+    gettext_noop("divergence loss"),
     gettext_noop("documents"),
-    gettext_noop("dropped equal pairs"),
-    gettext_noop("dropped rankings"),
     gettext_noop("ece"),
     gettext_noop("ended"),
     gettext_noop("ensemble disagreement"),
@@ -51,10 +49,10 @@ NUMBERS = (
     gettext_noop("eval loss"),
     gettext_noop("eval pairs"),
     gettext_noop("eval rankings"),
-    gettext_noop("eval reward"),
     gettext_noop("eval reward start"),
-    gettext_noop("eval score"),
+    gettext_noop("eval reward"),
     gettext_noop("eval score start"),
+    gettext_noop("eval score"),
     gettext_noop("ewc penalty"),
     gettext_noop("fewer examples"),
     gettext_noop("first ratio error"),
@@ -71,45 +69,46 @@ NUMBERS = (
     gettext_noop("missing scores"),
     gettext_noop("newest accuracy"),
     gettext_noop("no template fits"),
-    gettext_noop("old loss"),
     gettext_noop("old loss before"),
+    gettext_noop("old loss"),
     gettext_noop("parameters"),
     gettext_noop("perplexity"),
     gettext_noop("planned steps"),
     gettext_noop("policy loss"),
     gettext_noop("prompts"),
     gettext_noop("ptx loss"),
-    gettext_noop("rankings"),
     gettext_noop("rankings per s"),
+    gettext_noop("rankings"),
     gettext_noop("replay loss"),
     gettext_noop("responses"),
-    gettext_noop("reward"),
     gettext_noop("reward scale"),
     gettext_noop("reward shift"),
+    gettext_noop("reward"),
     gettext_noop("reward/format"),
     gettext_noop("reward/length"),
     gettext_noop("reward/missing eos"),
     gettext_noop("reward/score"),
-    gettext_noop("sampler bias"),
     gettext_noop("sampler bias error"),
+    gettext_noop("sampler bias"),
     gettext_noop("sampler error"),
     gettext_noop("sampler log probs"),
     gettext_noop("sampler value error"),
-    gettext_noop("score"),
     gettext_noop("score std"),
+    gettext_noop("score"),
     gettext_noop("seconds"),
     gettext_noop("steps"),
     gettext_noop("tasks"),
     gettext_noop("tau b"),
-    gettext_noop("tokens"),
     gettext_noop("tokens per s"),
+    gettext_noop("tokens"),
     gettext_noop("too long responses"),
     gettext_noop("top1"),
     gettext_noop("trained parameters"),
-    gettext_noop("truncated"),
     gettext_noop("truncated prompts"),
+    gettext_noop("truncated"),
+    gettext_noop("value clip fraction"),
     gettext_noop("value explained variance"),
     gettext_noop("value loss"),
     gettext_noop("win rate"),
 )
-"""What recipes report at each step and in the end: named here for the catalogue. Settings are named by models_core."""
+"""Metrics of steps and results, for the catalogue. Settings are named by models_core (config.catalogues)."""

@@ -1,4 +1,4 @@
-"""What the page of a report shows: sentences, figures beside each other, groups, charts and examples."""
+"""The page of a report: sentences, metrics with intervals, groups, charts and examples."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ KINDS: dict[str, "StrOrPromise"] = {
     "source": gettext_lazy("Source"),
     "judge": gettext_lazy("Judge"),
     "labeler": gettext_lazy("Labeler"),
-    "policy": gettext_lazy("Model that wrote the answers"),
-    "margin": gettext_lazy("How clear the labeler found it"),
-    "distance": gettext_lazy("Ranks between the two answers"),
+    "policy": gettext_lazy("Model"),
+    "margin": gettext_lazy("Margin"),
+    "distance": gettext_lazy("Rank difference"),
     "confidence": gettext_lazy("Difference of the two scores (logits)"),
     "disagreement": gettext_lazy("Disagreement of the heads"),
 }
@@ -38,7 +38,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Figure:
-    """A share with its interval beside others. `low` and `high` may be None."""
+    """A share with its interval. `low` and `high` may be None."""
 
     name: str
     value: float | None
@@ -72,7 +72,7 @@ class Example:
     """A pair to read. `is_covered`: its prompt may upset."""
 
     prompt: Sequence[Mapping[str, Any]]
-    answers: Sequence[Mapping[str, Any]]
+    responses: Sequence[Mapping[str, Any]]
     confidence: float
     said_by: Sequence[str]
     opposed_by: Sequence[str]
@@ -86,7 +86,7 @@ class Example:
 
 @dataclass(frozen=True)
 class ReportPage:
-    """A report in the reader's language. Without a pair only `verdict` says something."""
+    """A report in the reader's language. Without a pair only `verdict` is filled."""
 
     report: Mapping[str, Any]
     verdict: Sentence
@@ -124,14 +124,14 @@ def page_of(report: Mapping[str, Any], *, project: Project) -> ReportPage:
     names = _labeler_names(project)
     verdict = report["verdict"]
     level = {True: "ok", False: "error", None: "warn"}[verdict["ready"]]
-    said = verdict_of(report)
+    sentence = verdict_of(report)
     findings = [_sentence(item, names) for item in verdict["findings"]]
     if not report["pairs"]:
-        return ReportPage(report=report, verdict=said, level=level, findings=findings)
+        return ReportPage(report=report, verdict=sentence, level=level, findings=findings)
     covered = _covered(project, report["examples"])
     return ReportPage(
         report=report,
-        verdict=said,
+        verdict=sentence,
         level=level,
         findings=[item for item in findings if item.text],
         compared=_compared(report),
@@ -179,7 +179,8 @@ def _compared(report: Mapping[str, Any]) -> list[Figure]:
     """The accuracy, and what it is read against."""
     overall = {"accuracy": report["accuracy"], "low": report["accuracy_low"], "high": report["accuracy_high"]}
     counts = {"pairs": report["pairs"], "prompts": report["prompts"], "small": False}
-    longer = _("The longer answer wins") if report["length"]["rule"] == "longer" else _("The shorter answer wins")
+    is_longer = report["length"]["rule"] == "longer"
+    rule = _("Baseline: longer response wins") if is_longer else _("Baseline: shorter response wins")
     baseline = dict(report["length"]["longer_wins"])
     if report["length"]["rule"] == "shorter":
         baseline |= {
@@ -189,21 +190,21 @@ def _compared(report: Mapping[str, Any]) -> list[Figure]:
         }
     found = [
         _figure(_("This reward model"), overall | counts, "accuracy"),
-        _figure(longer, baseline, "accuracy"),
-        _figure(_("Labelers agree with each other"), report["labelers"]["agreement"], "share"),
+        _figure(rule, baseline, "accuracy"),
+        _figure(_("Inter-labeler agreement"), report["labelers"]["agreement"], "share"),
     ]
     if report["newest"]:
-        found.append(_figure(_("The model before, on judgments new to it"), report["newest"], "accuracy"))
-        found.append(_figure(_("This model, on those of them held out"), report["newest"]["now"], "accuracy"))
+        found.append(_figure(_("Previous model, on new judgments"), report["newest"], "accuracy"))
+        found.append(_figure(_("This model, on the held-out ones of them"), report["newest"]["now"], "accuracy"))
     return found
 
 
 def _group_row(kind: str, row: Mapping[str, Any], names: Mapping[str, str]) -> Figure:
     name = row["name"]
     if row.get("others"):
-        name = _("%(n)s others together") % {"n": row["others"]}
+        name = _("%(n)s others") % {"n": row["others"]}
     elif name is None:
-        name = _("not said")
+        name = _("unspecified")
     elif kind == "language":
         name = language_name(name)
     elif kind == "judge":
@@ -229,7 +230,7 @@ def _figure(name: str, part: Mapping[str, Any], value: str) -> Figure:
 def _example(item: Mapping[str, Any], names: Mapping[str, str], covered: frozenset[str]) -> Example:
     return Example(
         prompt=item["prompt"],
-        answers=[item["preferred"] | {"is_preferred": True}, item["other"]],
+        responses=[item["preferred"] | {"is_preferred": True}, item["other"]],
         confidence=item["confidence"],
         said_by=_voters(item["said_by"], names),
         opposed_by=_voters(item["opposed_by"], names),
@@ -243,7 +244,7 @@ def _voters(voters: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> li
 
 
 def _labeler_names(project: Project) -> dict[str, str]:
-    """Snapshots hold pseudonyms; who may see this page sees the names of the project's labelers elsewhere too."""
+    """Snapshots hold pseudonyms; readers of this page may see the labelers' names elsewhere too."""
     judged = Judgment.objects.filter(project=project).values("labeler")
     people = User.objects.filter(pk__in=judged) | User.objects.filter(
         pk__in=Membership.objects.filter(project=project).values("user")

@@ -1,4 +1,4 @@
-"""What a policy answered to the same prompts as it learned, side by side, as its run left it in samples.jsonl."""
+"""Responses of a policy to the same prompts at several steps of training, from samples.jsonl."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Why a training run ended before its time, in the reader's language, and which weights it left as the model."""
+"""Why a run stopped early, and which weights its model has."""
 
 from typing import TYPE_CHECKING
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 REASONS: dict[str, "StrOrPromise"] = {
-    "max_kl": gettext_lazy("It ended early: the policy had gone further from its reference than allowed."),
-    "min_entropy": gettext_lazy("It ended early: the policy had come to say nearly the same every time."),
-    "min_length": gettext_lazy("It ended early: answers had become nearly empty."),
-    "zero_variance_patience": gettext_lazy("It ended early: all answers scored alike, so there was nothing to learn."),
-    "patience": gettext_lazy("It ended early: the reward on held-out prompts had not been better for too long."),
-    "diverged": gettext_lazy("It ended early: training diverged. A smaller learning rate may help."),
+    "max_kl": gettext_lazy("Stopped early: the KL divergence exceeded max_kl."),
+    "min_entropy": gettext_lazy("Stopped early: the entropy fell below min_entropy."),
+    "min_length": gettext_lazy("Stopped early: the mean response length fell below min_length."),
+    "zero_variance_patience": gettext_lazy("Stopped early: all responses of several iterations had the same score."),
+    "patience": gettext_lazy("Stopped early: the held-out reward did not improve within patience."),
+    "diverged": gettext_lazy("Stopped early: training diverged. A smaller learning rate may help."),
 }
 
 
 def sentence(run: TrainingRun) -> str:
-    """What to say of a run that stopped itself; empty where it didn't."""
+    """Why a run stopped early; empty where it didn't."""
     reason = REASONS.get(str(run.result.get("stopped_by")))
     if reason is None:
         return ""
     step = run.result.get("best_step")
     if isinstance(step, int):
-        kept = _("The model is that of step %(step)s, the best one on held-out prompts.") % {"step": step}
+        kept = _("The model has the weights of step %(step)s, the best on held-out prompts.") % {"step": step}
     else:
-        kept = _("The model is the last one that was still within bounds.")
+        kept = _("The model has the last weights within the bounds.")
     return f"{reason} {kept}"

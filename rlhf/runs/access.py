@@ -1,4 +1,4 @@
-"""Who may load what machines' side keeps of a project: see annotate.access."""
+"""Access rules for runs, model versions and rounds: see annotate.access."""
 
 from django.utils.translation import gettext_lazy
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from django.conf import settings
 
+from models_core.contract.failure_report import FILE_VARIABLE
+
 WITHHELD = (
     "HONE_SECRET_KEY",
     "HONE_SECRET_KEY_FILE",
@@ -29,14 +31,20 @@ LATER = 10
 """The nice value of what nobody waits for at a page: beside it, a web process gets ten times as much of a core."""
 
 
-def start(arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
-    """`python -m models_core` with these arguments; `pipes` are Popen's stdin, stdout and stderr."""
+def start(arguments: Sequence[str], *, failure_file: Path | None = None, **pipes: Any) -> subprocess.Popen[bytes]:
+    """`python -m models_core` with these arguments; `pipes` are Popen's stdin, stdout and stderr.
+
+    `failure_file`: the file for its failure (models_core.contract.failure_report).
+    """
     environment = {name: value for name, value in os.environ.items() if name not in WITHHELD}
     environment |= {
         "HONE_DATA": str(settings.HONE_DATA),
         "HONE_PARENT_PID": str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
     }
+    if failure_file is not None:
+        failure_file.unlink(missing_ok=True)
+        environment[FILE_VARIABLE] = str(failure_file)
     return subprocess.Popen(
         [sys.executable, "-m", "models_core", *arguments],
         cwd=settings.BASE_DIR,
@@ -55,22 +63,22 @@ def give_way(child: subprocess.Popen[bytes]) -> None:
 
 
 def signal_group(group: int, number: signal.Signals) -> None:
-    """To a child and everything it started; nothing happens where they are gone."""
+    """Signal a child and its descendants, if they still run."""
     with suppress(ProcessLookupError):
         os.killpg(group, number)
 
 
 @contextmanager
 def sigterm_noted() -> Iterator[Callable[[], bool]]:
-    """While a child works, SIGTERM to this process means: put the run back. Otherwise it ends the process at once."""
-    told = False
+    """Yield a function that tells whether SIGTERM came. Outside of this block SIGTERM ends the process at once."""
+    received = False
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        told = True
+        nonlocal received
+        received = True
 
     previous = signal.signal(signal.SIGTERM, note)
     try:
-        yield lambda: told
+        yield lambda: received
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -1,4 +1,4 @@
-"""What a run needs of a machine, worked out from its settings and its model before it is queued.
+"""Memory and disk that a run needs, estimated from its settings and models before it is queued.
 
 Memory is a lower bound without activations, so that no run is refused which would have fitted; disk is what the run may
 come to. Bytes a parameter: weights in bf16 2, their fp32 masters 4, AdamW's two moments 8 (Kingma and Ba 2014), so full
@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.template.defaultfilters import filesizeformat
-from django.utils.translation import gettext as _
 
-from annotate.errors import Refused
+from annotate.data.stored_messages import refusal
 from annotate.models import Snapshot
 from models_core.contract import catalogue
 from models_core.contract.settings import STAGES, PPOConfig, Settings, TrainingSettings, parse
@@ -90,61 +88,40 @@ def refuse_impossible(
     parsed = parse(STAGES[stage], config)
     processes = getattr(parsed, "processes", 1)
     if offered["cores"] is not None and processes > offered["cores"]:
-        raise Refused(
-            _("%(processes)d processes are more than the %(cores)d processor cores of the workers’ machine.")
-            % {"processes": processes, "cores": offered["cores"]},
-            status=400,
-        )
+        raise refusal("too_many_processes", status=400, processes=processes, cores=offered["cores"])
     rows = snapshot.rows if snapshot is not None and snapshot.state == Snapshot.State.READY else None
     needed = of(stage=stage, config=config, models=models, rows=rows)
     if needed is None:
         return
     if offered["memory"] is not None and needed.memory > offered["memory"]:
-        raise Refused(
-            _(
-                "This run needs at least %(needed)s of memory, and the workers’ machine has %(offered)s. Take fewer "
-                "processes, a smaller max_length or batch_size, or a method that trains fewer weights, such as lora."
-            )
-            % {"needed": filesizeformat(needed.memory), "offered": filesizeformat(offered["memory"])},
-            status=400,
+        raise refusal(
+            "too_little_memory", status=400, needed={"bytes": needed.memory}, offered={"bytes": offered["memory"]}
         )
-    reserved, taken = reserved_disk(), _reserved_by_queued_runs()
-    free = max(0, offered["disk_free"] - reserved - taken)
+    free = max(0, offered["disk_free"] - reserved_disk() - _reserved_by_queued_runs())
     if needed.disk > free:
-        raise Refused(
-            _(
-                "This run may write %(needed)s (up to %(checkpoints)d checkpoints of %(each)s, and the model), and "
-                "%(free)s of the disk are free for it. Keep fewer checkpoints (keep_checkpoints), or free some space."
-            )
-            % {
-                "needed": filesizeformat(needed.disk),
-                "checkpoints": needed.checkpoints,
-                "each": filesizeformat(needed.checkpoint_bytes),
-                "free": filesizeformat(free),
-            },
+        raise refusal(
+            "too_little_disk",
             status=400,
+            needed={"bytes": needed.disk},
+            checkpoints=needed.checkpoints,
+            each={"bytes": needed.checkpoint_bytes},
+            free={"bytes": free},
         )
 
 
 def reserved_disk() -> int:
-    """Bytes of the disk that no run may take: people's work and the database go on being saved."""
+    """Bytes of the disk reserved for labeling and the database, which no run may use."""
     return int(settings.HONE_RESERVED_DISK_GB * GIB)
 
 
 def refuse_full_disk() -> None:
     """Raise Refused when less than the reserved space is free below the data folder."""
     if (free := machine.disk_free(settings.HONE_DATA)) < reserved_disk():
-        raise Refused(
-            _(
-                "Only %(free)s are free below the data folder, and %(reserved)s of it are kept for people’s work. Free "
-                "some space, then start the run again."
-            )
-            % {"free": filesizeformat(free), "reserved": filesizeformat(reserved_disk())}
-        )
+        raise refusal("disk_nearly_full", free={"bytes": free}, reserved={"bytes": reserved_disk()})
 
 
 def _reserved_by_queued_runs() -> int:
-    """Bytes that the runs which wait may still write. Those that run have begun to, which the free space shows."""
+    """Bytes that queued runs may write. Files of running ones are in the used space already."""
     queued = TrainingRun.objects.filter(status=TrainingRun.Status.QUEUED).exclude(stage=Stage.SAMPLE)
     total = 0
     for run in queued.select_related("snapshot").prefetch_related("run_inputs__version"):

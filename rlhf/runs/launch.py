@@ -1,11 +1,10 @@
-"""Starting a run with what a person left unsaid filled in: which model, which reward model, which snapshot."""
+"""Start runs; inputs and snapshots that aren't given have defaults."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from annotate.data import snapshots
 from annotate.errors import Refused
@@ -13,20 +12,11 @@ from annotate.models import Project, Snapshot, User
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
-from rlhf.runs.stages import NEEDS
-
-if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
+from rlhf.runs.stages import pretrain
+from rlhf.runs.stages.registry import LAUNCHABLE, STAGE_SPECS
 
 Role = RunInput.Role
 
-LAUNCHABLE: dict[str, "StrOrPromise"] = {
-    Stage.SFT: gettext_lazy("Fine-tune on demonstrations"),
-    Stage.REWARD: gettext_lazy("Train a reward model"),
-    Stage.PPO: gettext_lazy("Train the policy by PPO"),
-    Stage.EVALUATE: gettext_lazy("Compare two models"),
-}
-"""Pretraining is not among them: it reads a corpus, which no project holds; its command line is the way to it."""
 MOST_SEEDS = 16
 
 
@@ -39,11 +29,14 @@ def start(
     inputs: Mapping[str, ModelVersion] | None = None,
     ensemble: Sequence[ModelVersion] = (),
     snapshot: Snapshot | None = None,
+    corpus: str = "",
 ) -> TrainingRun:
-    """Queue a run. Inputs that aren't given are the usual ones; without a snapshot one is made of the data as it is.
+    """Queue a run. Inputs that aren't given have the stage's defaults; without a snapshot a new one is requested.
 
-    `beside` are reward models that are asked together with the one among the inputs. Raises Refused where there is
-    nothing to fill in, for inputs of the wrong kind, and for more than the project or a worker's machine may hold.
+    ensemble: further reward models, which score together with the one among the inputs.
+    corpus: for pretraining, a file below HONE_DATA/corpora; without one the texts of the project are the corpus.
+    Raises Refused where there is no default, for inputs of the wrong kind, and beyond the limits of the project or of
+    the workers' machine.
     """
     if stage not in LAUNCHABLE:
         raise Refused(
@@ -61,12 +54,21 @@ def start(
             )
     others = [version for version in dict.fromkeys(ensemble) if version != chosen.get(Role.REWARD)]
     _check_ensemble(others, stage=stage)
-    kind = NEEDS[stage].snapshot
+    if corpus:
+        _check_corpus(corpus, stage=stage)
+    kind = STAGE_SPECS[stage].snapshot
     with transaction.atomic():  # a run that is refused leaves no snapshot behind
         if kind and snapshot is None:
             snapshot = snapshots.request(project=project, kind=kind, by=by)
         return runs.enqueue(
-            project=project, stage=stage, config=config, inputs=chosen, ensemble=others, snapshot=snapshot, by=by
+            project=project,
+            stage=stage,
+            config=config,
+            options={"corpus": corpus} if corpus else {},
+            inputs=chosen,
+            ensemble=others,
+            snapshot=snapshot,
+            by=by,
         )
 
 
@@ -104,8 +106,8 @@ def start_seeds(
 
 
 def _check_ensemble(others: Sequence[ModelVersion], *, stage: str) -> None:
-    if others and Role.REWARD not in NEEDS[stage].inputs:
-        raise Refused(_("This stage asks no reward model, so none can be asked beside it."), status=400)
+    if others and Role.REWARD not in STAGE_SPECS[stage].roles:
+        raise Refused(_("This stage uses no reward model."), status=400)
     for version in others:
         if version.kind != ModelVersion.Kind.REWARD:
             raise Refused(
@@ -116,25 +118,17 @@ def _check_ensemble(others: Sequence[ModelVersion], *, stage: str) -> None:
 
 
 def default_inputs(project: Project, stage: str, *, given: Mapping[str, ModelVersion]) -> dict[str, ModelVersion]:
-    """A version for each role the stage has: PPO and comparisons take the active policy, others the SFT model."""
+    """The versions that a run of the stage reads: the given ones, and defaults. Raises Refused where one is missing."""
     policy = given.get(Role.MODEL) or versions.active_policy(project)
     found: dict[str, ModelVersion] = {}
-    for role in NEEDS[stage].inputs:
-        if role in given:
-            found[role] = given[role]
-        elif role == Role.REWARD:
-            found[role] = _reward(project)
-        elif role == Role.MODEL and stage in (Stage.PPO, Stage.EVALUATE):
-            found[role] = policy
-        else:
-            found[role] = versions.reference(policy)
-    if NEEDS[stage].optional == Role.PREVIOUS and (before := versions.latest_reward(project)) is not None:
-        found[Role.PREVIOUS] = given.get(Role.PREVIOUS, before)
+    for item in STAGE_SPECS[stage].inputs:
+        version = given.get(item.role) or item.default(project, policy)
+        if version is not None:
+            found[item.role] = version
     return found
 
 
-def _reward(project: Project) -> ModelVersion:
-    reward = versions.latest_reward(project)
-    if reward is None:
-        raise Refused(_("%(project)s has no reward model yet. Train one first.") % {"project": project.name})
-    return reward
+def _check_corpus(name: str, *, stage: str) -> None:
+    if stage != Stage.PRETRAIN:
+        raise Refused(_("A corpus is for pretraining."), status=400)
+    pretrain.corpus_path(name)

@@ -1,4 +1,4 @@
-"""What a labeler who wants live answers is told: whether anybody can give them, and how far they are."""
+"""Status of live responses for the labeler of a chat: availability and progress."""
 
 from statistics import median
 
@@ -11,7 +11,7 @@ from annotate.models import Project, ResponseRequest
 from models_core.contract import catalogue
 from rlhf.loop import versions
 from rlhf.models import TrainingRun
-from rlhf.runs import live, stages, workers
+from rlhf.runs import live, run_command, workers
 
 RECENT_RUNS = 50
 USUAL_RUNS = 9
@@ -19,19 +19,19 @@ Status = TrainingRun.Status
 
 
 def of_live_responses(project: Project, request: ResponseRequest | None) -> ResponseStatus:
-    """How it stands with a request, or with one that might be made."""
+    """Status of a request, or of one that could be made."""
     is_available = {"default", live.QUEUE} <= workers.listening()
     if request is not None and request.state == ResponseRequest.State.FAILED:
-        message = _("The model could not answer. Write the answer yourself, or ask again.")
+        message = _("The model could not respond. Write the response yourself, or try again.")
         return ResponseStatus(is_available=is_available, message=message)
     if not is_available:
-        message = _("No model can answer right now: no worker is running. Write the answer yourself.")
+        message = _("No model is available: no worker is running. Write the response yourself.")
         return ResponseStatus(is_available=False, message=message)
     if request is None:
         return ResponseStatus(is_available=True, message="")
     run = _run_of(request)
     waited_seconds = int((timezone.now() - request.created_at).total_seconds())
-    message, progress = _standing(project, run)
+    message, progress = _waiting_status(project, run)
     return ResponseStatus(
         is_available=True,
         message=message,
@@ -41,36 +41,34 @@ def of_live_responses(project: Project, request: ResponseRequest | None) -> Resp
     )
 
 
-def _standing(project: Project, run: TrainingRun | None) -> tuple[str, float | None]:
-    """A sentence for who waits, and how much is done, where that is known."""
+def _waiting_status(project: Project, run: TrainingRun | None) -> tuple[str, float | None]:
+    """A sentence for the labeler, and the progress if it is known."""
     base = versions.active_policy(project).base_model
-    if base in catalogue.MODELS and stages.base_model_activity(base):
-        return _("The base model is still being fetched. You can write the answer meanwhile."), None
+    if base in catalogue.MODELS and run_command.base_model_progress(base) is not None:
+        return _("The base model is being downloaded. You can write the response meanwhile."), None
     if run is None:
-        return _("The model is being woken."), None
-    if run.status == Status.RUNNING and run.activity == live.ANSWERING:
+        return _("Starting the model."), None
+    if run.status == Status.RUNNING and run.activity == live.GENERATING:
         total = run.options["samples"]
         done = round(run.progress * total)
-        said = {"done": done, "total": total}
+        values = {"done": done, "total": total}
         message = ngettext(
-            "The model is writing: %(done)s of %(total)s answer is there.",
-            "The model is writing: %(done)s of %(total)s answers are there.",
+            "Generating: %(done)s of %(total)s response is ready.",
+            "Generating: %(done)s of %(total)s responses are ready.",
             total,
         )
-        return message % said, run.progress or None
+        return message % values, run.progress or None
     if run.status == Status.RUNNING and run.activity == live.LOADING:
-        return _("The model is being loaded. The next turns are quicker."), None
+        return _("Loading the model. The next turns are faster."), None
     waiting = TrainingRun.objects.filter(queue=live.QUEUE, status__in=[Status.QUEUED, Status.RUNNING], pk__lt=run.pk)
     if ahead := waiting.count():
-        message = ngettext(
-            "%(n)s other chat is answered before yours.", "%(n)s other chats are answered before yours.", ahead
-        )
+        message = ngettext("%(n)s other chat is ahead of yours.", "%(n)s other chats are ahead of yours.", ahead)
         return message % {"n": ahead}, None
-    return _("The model is being woken."), None
+    return _("Starting the model."), None
 
 
 def _usual_seconds() -> int | None:
-    """What the last live answers took from being asked for to being there."""
+    """Median seconds of the last live responses, from request to result."""
     ended = TrainingRun.objects.filter(queue=live.QUEUE, status=Status.SUCCEEDED).order_by("-pk")
     times = ended.values_list("created_at", "finished_at")[:USUAL_RUNS]
     seconds = [(finished - created).total_seconds() for created, finished in times if finished is not None]
@@ -78,6 +76,6 @@ def _usual_seconds() -> int | None:
 
 
 def _run_of(request: ResponseRequest) -> TrainingRun | None:
-    """The run that answers it. Looked for by hand: not every database looks into lists."""
+    """The run of a request. Searched in Python: not every database can search JSON lists."""
     recent = TrainingRun.objects.filter(project_id=request.project_id, queue=live.QUEUE).order_by("-pk")
     return next((run for run in recent[:RECENT_RUNS] if request.pk in run.options["requests"]), None)

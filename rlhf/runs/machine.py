@@ -1,4 +1,4 @@
-"""What this machine offers, and what its kernel says about the processes on it. Linux; elsewhere unknown is None."""
+"""Resources of this machine, and its kernel's counters of processes. Linux; elsewhere the unknown is None."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ UNLIMITED = 2**60
 
 
 class Capacity(TypedDict):
-    """What a worker's machine has: processor cores, bytes of memory in all, bytes free below the data folder."""
+    """Resources of a worker's machine: processor cores, bytes of memory, free bytes of the data folder."""
 
     cores: int
     memory: int | None
@@ -49,7 +49,7 @@ def oom_kills() -> int | None:
 
 
 class MemoryWatch:
-    """Tells a process that the kernel ended for lack of memory from one that somebody killed.
+    """Distinguishes a process that the kernel killed for lack of memory from one that was killed otherwise.
 
     `look` while the process lives: a kill that is counted after the last look is most likely the process's own.
     """

@@ -1,4 +1,4 @@
-"""What those who train are told of: runs that ended, and rounds of the loop that wait at a gate."""
+"""Notices for the people who train: runs that ended, and rounds that stopped at a gate or failed."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -7,10 +7,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate.data.stored_messages import in_readers_language
 from annotate.models import User
 from annotate.people.notices import Notice, open_projects
 from annotate.people.permissions import Capability
+from rlhf.loop.loop import why_ended
 from rlhf.models import Iteration, TrainingRun
 
 NEWS_FOR = timedelta(days=14)
@@ -19,7 +19,7 @@ Status = TrainingRun.Status
 
 
 def of_runs(user: User) -> Iterable[Notice]:
-    """Runs that succeeded or failed lately."""
+    """Runs that succeeded or failed within NEWS_FOR."""
     projects = open_projects(user, Capability.TRAIN).in_bulk()
     ended = TrainingRun.objects.filter(
         project__in=projects,
@@ -40,7 +40,7 @@ def of_runs(user: User) -> Iterable[Notice]:
 
 
 def of_gates(user: User) -> Iterable[Notice]:
-    """Rounds that stopped at a gate or failed, where none has begun since."""
+    """Rounds that stopped at a gate or failed and were not followed by another one."""
     projects = open_projects(user, Capability.TRAIN).in_bulk()
     latest: dict[int, Iteration] = {}
     for iteration in Iteration.objects.filter(project__in=projects).order_by("project", "number"):
@@ -53,11 +53,11 @@ def of_gates(user: User) -> Iterable[Notice]:
         said = (
             _("Round %(number)s failed: %(reason)s")
             if has_failed
-            else _("Round %(number)s waits at a gate: %(reason)s")
+            else _("Round %(number)s stopped at a gate: %(reason)s")
         )
         yield Notice(
             project=project,
-            text=said % {"number": iteration.number, "reason": in_readers_language(iteration.reason)},
+            text=said % {"number": iteration.number, "reason": why_ended(iteration)},
             url=reverse("rlhf:loop", args=[project.slug]),
             at=iteration.finished_at or iteration.started_at,
             level="error" if has_failed else "warn",

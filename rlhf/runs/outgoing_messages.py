@@ -1,7 +1,7 @@
-"""Messages to workers, sent from a thread of their own, so that a broker that doesn't answer holds up no page.
+"""Messages to workers, sent from a thread of their own, so that an unresponsive broker delays no page.
 
-A message only wakes a worker: the row that it is about is written already, and the scheduler sends a lost message
-again. So whoever sends one waits for a moment at most, and not at all while earlier ones are stuck.
+A message only notifies a worker: its row is written already, and the scheduler sends a lost message again. So a sender
+waits for WAIT_SECONDS at most, and not at all while earlier messages are stuck.
 """
 
 import logging
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 1.0
 MAX_PENDING = 1000
-"""Messages that one process keeps for a broker that doesn't answer; those beyond are left to the scheduler."""
+"""Messages that one process keeps for an unresponsive broker; the scheduler sends further ones."""
 
 _late: ContextVar[list[str] | None] = ContextVar("late", default=None)
 
 
 class Outbox:
-    """One thread that sends what is put in, in order. A forked child begins with an empty one."""
+    """A thread that sends messages in order. A forked child begins with an empty outbox."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str, tuple[Any, ...], str, threading.Event, list[bool]]] = deque()
@@ -35,7 +35,7 @@ class Outbox:
         self._is_stuck = False
 
     def send(self, task: str, arguments: tuple[Any, ...], *, queue: str) -> bool:
-        """Whether the broker has it by now."""
+        """Returns whether the broker has accepted it."""
         done, result = threading.Event(), [False]
         with self._changed:
             if self._process != os.getpid():
@@ -49,7 +49,11 @@ class Outbox:
             wait = 0.0 if self._is_stuck else WAIT_SECONDS
         if not done.wait(wait):
             self._is_stuck = True
-            log.warning("The broker took no message for %s%s yet; if it never does, it is sent again.", task, arguments)
+            log.warning(
+                "The broker has not accepted the message %s%s yet; the scheduler sends it again if it is lost.",
+                task,
+                arguments,
+            )
         return result[0]
 
     def _run(self) -> None:
@@ -63,13 +67,13 @@ class Outbox:
             except BrokerError as error:
                 self._is_stuck = True
                 log.warning(
-                    "The broker took no message for %s%s (%s); the scheduler will send it again.",
+                    "The broker did not accept the message %s%s (%s); the scheduler sends it again.",
                     task,
                     arguments,
                     error,
                 )
             except Exception:
-                log.exception("A message for %s%s could not be sent", task, arguments)
+                log.exception("The message %s%s could not be sent", task, arguments)
             with self._changed:
                 self._waiting.popleft()
             done.set()
@@ -79,14 +83,14 @@ _outbox = Outbox()
 
 
 def send(task: str, *arguments: Any, queue: str) -> None:
-    """Send a Celery message now; whoever notes late ones hears of it if the broker hasn't got it in a moment."""
+    """Send a Celery message now; `collect_unsent` collects it if the broker has not accepted it in time."""
     if not _outbox.send(task, arguments, queue=queue) and (late := _late.get()) is not None:
         late.append(task)
 
 
 @contextmanager
 def collect_unsent() -> Iterator[list[str]]:
-    """The tasks whose messages the broker didn't take at once, while this block runs."""
+    """Collects the tasks whose messages the broker did not accept at once, in this block."""
     late: list[str] = []
     token = _late.set(late)
     try:

@@ -1,9 +1,10 @@
-"""What a run leaves on disk, read while it is being written.
+"""The files of a run, read while they are being written.
 
 HONE_DATA/runs/ID/inputs/      files made for the run from the database
 HONE_DATA/runs/ID/run/         the run folder of models_core (its contract is described there)
 HONE_DATA/runs/ID/log.txt      standard error of every attempt
 HONE_DATA/runs/ID/output.txt   standard output of the last attempt; its last line is the summary
+HONE_DATA/runs/ID/failure.json why the last attempt failed (models_core.contract.failure_report)
 """
 
 import json
@@ -26,7 +27,7 @@ PROGRESS_LINE = re.compile(r"^(\d{1,12})/(\d{1,12}) \w+$", re.MULTILINE)
 
 
 class RunFiles:
-    """The files of one run. Nothing here trusts that a line or a document is whole."""
+    """The files of one run. Lines and documents may be incomplete."""
 
     def __init__(self, run: TrainingRun) -> None:
         self.path = settings.HONE_DATA / "runs" / str(run.pk)
@@ -62,11 +63,19 @@ class RunFiles:
         return self.path / "output.txt"
 
     @property
+    def failure_file(self) -> Path:
+        return self.path / "failure.json"
+
+    def failure(self) -> dict[str, Any]:
+        """failure.json, or {}."""
+        return document(self.failure_file)
+
+    @property
     def relative(self) -> str:
         return str(self.path.relative_to(settings.HONE_DATA))
 
     def make(self) -> None:
-        """Create the folders. What a killed attempt left before its run.json was written is no run to resume."""
+        """Create the folders. A run folder without run.json, of a killed attempt, is removed."""
         self.inputs.mkdir(parents=True, exist_ok=True)
         if self.run.exists() and not self.is_started:
             shutil.rmtree(self.run)
@@ -81,7 +90,7 @@ class RunFiles:
 
     def result(self) -> dict[str, Any]:
         """result.json, or {}."""
-        return _document(self.run / "result.json")
+        return document(self.run / "result.json")
 
     def summary(self) -> dict[str, Any]:
         """The JSON object on the last line of standard output, or {}."""
@@ -94,10 +103,10 @@ class RunFiles:
         return _tail(self.log)
 
     def progress(self) -> float | None:
-        """Between 0 and 1, or None where the run has not said. Commands without a run folder say it in their log."""
-        document = _document(self.run / "progress.json")
-        done, total = document.get("done"), document.get("total")
-        if not document and (counts := PROGRESS_LINE.findall(self.log_tail())):
+        """Between 0 and 1; None before it is known. Commands without a run folder report it in their log."""
+        reported = document(self.run / "progress.json")
+        done, total = reported.get("done"), reported.get("total")
+        if not reported and (counts := PROGRESS_LINE.findall(self.log_tail())):
             done, total = (int(count) for count in counts[-1])
         if not isinstance(done, int | float) or not isinstance(total, int | float) or total <= 0:
             return None
@@ -134,7 +143,8 @@ def _is_metric(name: str, value: Any) -> bool:
     return is_number and name not in NOT_METRICS
 
 
-def _document(path: Path) -> dict[str, Any]:
+def document(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; {} where there is none."""
     try:
         return _parsed(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):

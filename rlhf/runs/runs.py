@@ -2,12 +2,12 @@
 
     queued -> running -> succeeded | failed | cancelled
     running -> lost -> queued | failed          the worker went silent
-    running -> queued                           the worker was told to stop and put the run back
-    running -> queued | failed                  its process was killed or did nothing any more
+    running -> queued                           the worker is stopping
+    running -> queued | failed                  its process was killed or stalled
 
-The row is the truth and a Celery message only wakes a worker, so messages may be lost, late or doubled. Whoever claims
-a run gets a new lease token, and every later write carries it (fencing): a worker that was taken for dead and comes
-back changes nothing any more. Each change is one conditional update that checks that one row changed.
+The row is authoritative and a Celery message only notifies a worker, so messages may be lost, late or doubled. A claim
+gets a new lease token, and every later write carries it (fencing): a worker that was taken for dead changes nothing any
+more. Each change is one conditional update that checks that one row changed.
 """
 
 import uuid
@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.data.pacing import Pace
+from annotate.data.stored_messages import StoredMessage, in_english
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from annotate.people import audit
@@ -35,19 +36,19 @@ from rlhf.runs import estimates, outgoing_messages, workers
 LEASE = timedelta(seconds=60)
 RESEND_AFTER = timedelta(seconds=30)
 NO_WORKER_LIMIT = timedelta(hours=24)
-"""A run that no worker could have taken for so long ends as failed."""
+"""A run whose queue no worker consumed for so long fails."""
 LOG_CHARACTERS = 20_000
 
 Status = TrainingRun.Status
 
 
 class LeaseLost(Exception):
-    """The run is no longer in the hands of the worker that writes: it was cancelled, reaped or claimed anew."""
+    """The writing worker no longer holds the run: it was cancelled, reaped or claimed again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """The right to write to a running run."""
+    """The exclusive right to write to a running run."""
 
     run_id: int
     token: uuid.UUID
@@ -74,10 +75,10 @@ def enqueue(
     iteration: Iteration | None = None,
     queue: str = "",
 ) -> TrainingRun:
-    """Write a queued run with its inputs ({role: version}) and audit event; a worker is woken after the commit.
+    """Write a queued run with its inputs ({role: version}) and audit event; a worker is notified after the commit.
 
-    `beside` are further reward models, asked together with the one among the inputs.
-    Raises Refused for a setting that the stage doesn't have or take, and for a run that no worker's machine can hold.
+    `ensemble` are further reward models, which score together with the one among the inputs.
+    Raises Refused for an unknown or invalid setting, and for a run that exceeds the workers' machine.
     """
     try:
         parsed = parse(STAGES[stage], config)
@@ -107,9 +108,9 @@ def enqueue(
 
 
 def refuse_too_many(project: Project) -> None:
-    """Raise Refused (429) when as many runs wait or run as the project, or the site, may have at once.
+    """Raise Refused (429) when the project or the site has as many unfinished runs as it may have.
 
-    Chats' turns and the runs of rounds don't count: their number is bounded already.
+    Runs of chats and of rounds don't count: their number is bounded already.
     """
     open_runs = TrainingRun.objects.exclude(status__in=TrainingRun.ENDED).exclude(queue="live").filter(iteration=None)
     most = settings.HONE_RUNS_A_PROJECT
@@ -128,12 +129,12 @@ def refuse_too_many(project: Project) -> None:
 
 
 def training_queue() -> str:
-    """Where runs wait that nobody stands by for."""
+    """The queue of runs that are not live."""
     return "gpu" if settings.HONE_GPUS else "cpu"
 
 
 def notify_worker(run: TrainingRun) -> None:
-    """Tell the run's queue after the commit. Without a broker the row waits, and the scheduler tells it later."""
+    """Send the run's message after the commit. Without a broker the scheduler sends it later."""
     send("rlhf.execute_run", run.pk, queue=run.queue)
 
 
@@ -143,7 +144,7 @@ def send(task: str, *arguments: Any, queue: str = "default") -> None:
 
 
 def claim(*, run_id: int, worker: str, now: datetime | None = None) -> Lease | None:
-    """Take a queued run, or None: somebody else has it, it ended, or it was cancelled. Doubled messages end here."""
+    """Claim a queued run; None if it is held, ended or cancelled, as with doubled messages."""
     now = now or timezone.now()
     lease = Lease(run_id=run_id, token=uuid.uuid4())
     changed = TrainingRun.objects.filter(pk=run_id, status=Status.QUEUED).update(
@@ -157,12 +158,13 @@ def claim(*, run_id: int, worker: str, now: datetime | None = None) -> Lease | N
         process_group=None,
         activity=gettext_noop("starting"),
         error="",
+        failure={},
     )
     return lease if changed == 1 else None
 
 
 def renew(lease: Lease, *, now: datetime | None = None, **values: Any) -> None:
-    """Say that the run is alive, with what else is new: progress, activity, log, process_group. Raises LeaseLost."""
+    """Extend the lease, and write new progress, activity, log or process_group. Raises LeaseLost."""
     now = now or timezone.now()
     if "log" in values:
         values["log"] = values["log"][-LOG_CHARACTERS:]
@@ -184,7 +186,7 @@ def record_metrics(lease: Lease, rows: Iterable[tuple[int, str, float]]) -> None
 
 
 def succeed(lease: Lease, *, result: Mapping[str, Any], register: Callable[[], ModelVersion | None]) -> None:
-    """End the run well; `register` stores the model it made, in the same transaction. Raises LeaseLost."""
+    """End the run as succeeded; `register` stores its model in the same transaction. Raises LeaseLost."""
     with transaction.atomic():
         _end(lease, status=Status.SUCCEEDED, progress=1.0, activity="", result=dict(result))
         version = register()
@@ -192,16 +194,21 @@ def succeed(lease: Lease, *, result: Mapping[str, Any], register: Callable[[], M
             TrainingRun.objects.filter(pk=lease.run_id).update(produced=version)
 
 
-def fail(lease: Lease, *, error: str) -> None:
-    """End the run with the reason, a sentence for its page. Raises LeaseLost."""
+def fail(lease: Lease, reason: StoredMessage) -> None:
+    """End the run as failed. Raises LeaseLost."""
     with transaction.atomic():
-        _end(lease, status=Status.FAILED, activity="", error=error)
+        _end(lease, status=Status.FAILED, activity="", **_failure(reason))
 
 
 def finish_cancelled(lease: Lease) -> None:
-    """End a run whose process has stopped because somebody asked for it. Raises LeaseLost."""
+    """End a cancelled run whose process has stopped. Raises LeaseLost."""
     with transaction.atomic():
         _end(lease, status=Status.CANCELLED, activity="")
+
+
+def _failure(reason: StoredMessage) -> dict[str, Any]:
+    """The columns with the reason of a failure."""
+    return {"error": in_english(reason.as_json()), "failure": reason.as_json()}
 
 
 def _end(lease: Lease, **values: Any) -> None:
@@ -209,34 +216,39 @@ def _end(lease: Lease, **values: Any) -> None:
     send("rlhf.after_run", lease.run_id)
 
 
-def retry(lease: Lease, *, error: str, activity: str) -> None:
-    """Put a run back whose process was interrupted, to go on from its checkpoint; `activity` says so on its page.
+def retry(lease: Lease, reason: StoredMessage, *, activity: str) -> None:
+    """Queue a run again whose process was interrupted, to resume from its checkpoint.
 
-    It counts as an attempt: the last one of `max_attempts` ends the run with `error`. Raises LeaseLost.
+    It counts as an attempt: the last one of `max_attempts` ends the run as failed. Raises LeaseLost.
     """
     with transaction.atomic():
         run = lease.rows().select_related("project").first()
         if run is None:
             raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
         audit.record(
-            verb="run.interrupted", actor=None, subject=run, project=run.project, attempt=run.attempt, error=error
+            verb="run.interrupted",
+            actor=None,
+            subject=run,
+            project=run.project,
+            attempt=run.attempt,
+            error=in_english(reason.as_json()),
         )
         if run.cancel_requested_at is not None:
             _end(lease, status=Status.CANCELLED, activity="")
         elif run.attempt >= run.max_attempts:
-            _end(lease, status=Status.FAILED, activity="", error=error)
+            _end(lease, status=Status.FAILED, activity="", **_failure(reason))
         else:
             _put_back(lease, activity=activity)
             notify_worker(run)
 
 
 def release(lease: Lease) -> None:
-    """Put the run back, to be resumed from its checkpoint: its worker is going away. Not counted as an attempt."""
+    """Queue the run again, to resume from its checkpoint: its worker is stopping. Not counted as an attempt."""
     with transaction.atomic():
         run = lease.rows().first()
         if run is None:
             raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
-        _put_back(lease, activity=gettext_noop("stopped with its worker, waits to go on"), attempt=F("attempt") - 1)
+        _put_back(lease, activity=gettext_noop("stopped with its worker; waiting to resume"), attempt=F("attempt") - 1)
         notify_worker(run)
 
 
@@ -252,7 +264,7 @@ def _put_back(lease: Lease, **values: Any) -> None:
 
 
 def request_cancel(*, run: TrainingRun, by: User | None) -> None:
-    """Cancel a queued run at once; ask the worker of a running one to stop. Raises Refused when it has ended."""
+    """Cancel a queued run at once, or request it of the worker of a running one. Raises Refused when it has ended."""
     now = timezone.now()
     with transaction.atomic():
         rows = TrainingRun.objects.filter(pk=run.pk)
@@ -284,7 +296,7 @@ def reap(*, now: datetime | None = None) -> int:
     """Mark runs whose worker is silent or dead as lost and queue them again, at most `max_attempts` times."""
     now = now or timezone.now()
     running = TrainingRun.objects.filter(status=Status.RUNNING).select_related("project")
-    # Where the worker was a process of this machine and is gone, there is no need to wait for the lease.
+    # The lease of a process of this machine that has exited need not run out.
     silent = Q(lease_until__lt=now) | Q(worker__in=workers.dead_local_holders(running))
     return sum(_lose(run) for run in running.filter(silent))
 
@@ -304,18 +316,18 @@ def _lose(run: TrainingRun) -> bool:
             lost.update(status=Status.CANCELLED, finished_at=now, activity="")
             send("rlhf.after_run", run.pk)
         elif run.attempt >= run.max_attempts:
-            values = {"times": run.attempt, "worker": run.worker}
-            error = _("Its worker went silent %(times)s times; the last one was %(worker)s.") % values
-            lost.update(status=Status.FAILED, finished_at=now, activity="", error=error)
+            reason = StoredMessage("workers_lost", {"times": run.attempt, "worker": run.worker})
+            lost.update(status=Status.FAILED, finished_at=now, activity="", **_failure(reason))
             send("rlhf.after_run", run.pk)
         else:
-            lost.update(status=Status.QUEUED, queued_at=now, activity=gettext_noop("lost its worker, waits to go on"))
+            activity = gettext_noop("lost its worker; waiting to resume")
+            lost.update(status=Status.QUEUED, queued_at=now, activity=activity)
             notify_worker(run)
     return True
 
 
 def resend(*, now: datetime | None = None) -> int:
-    """Wake workers again for runs queued too long; end those that no worker listened to for a day."""
+    """Notify workers again of runs queued too long; fail those whose queue no worker consumed for NO_WORKER_LIMIT."""
     now = now or timezone.now()
     waiting = TrainingRun.objects.filter(status=Status.QUEUED, queued_at__lt=now - RESEND_AFTER)
     sent = 0
@@ -330,8 +342,7 @@ def resend(*, now: datetime | None = None) -> int:
 
 def _give_up(run: TrainingRun, *, now: datetime) -> None:
     with transaction.atomic():
-        values = {"queue": run.queue, "hours": NO_WORKER_LIMIT // timedelta(hours=1)}
-        error = _("No worker listened to the queue %(queue)s for %(hours)s hours.") % values
+        reason = StoredMessage("no_worker", {"queue": run.queue, "hours": NO_WORKER_LIMIT // timedelta(hours=1)})
         queued = TrainingRun.objects.filter(pk=run.pk, status=Status.QUEUED)
-        if queued.update(status=Status.FAILED, error=error, finished_at=now, activity="") == 1:
+        if queued.update(status=Status.FAILED, finished_at=now, activity="", **_failure(reason)) == 1:
             send("rlhf.after_run", run.pk)

@@ -1,8 +1,7 @@
-"""Whether a child process still does its work.
+"""Detection of stalled child processes.
 
-A process may be alive and do nothing: stopped by a signal, waiting on a lock that nobody opens, or on a file system
-that has gone away. Its lease would be renewed for ever. Signs of work are that its files change and that its session
-uses the processor.
+A process may be alive without progress: stopped by a signal, waiting for a lock, or for an unreachable file system. Its
+lease would be renewed for ever. Progress is a change of its files, or processor time of its session.
 """
 
 import time
@@ -18,7 +17,7 @@ MINUTE, HOUR = 60.0, 3600.0
 
 
 class StallDetector:
-    """Looks at a session of processes and the files that it writes, every few seconds."""
+    """Checks a session of processes and the files that it writes, every few seconds."""
 
     def __init__(self, *, session: int, folders: Iterable[Path]) -> None:
         self.session = session
@@ -38,12 +37,12 @@ class StallDetector:
         return is_idle or now - self._wrote > settings.HONE_STALL_HOURS * HOUR
 
     def note_output(self) -> None:
-        """Something came from the process by another way than its files."""
+        """Note output of the process on another way than files."""
         self._wrote = time.monotonic()
 
     def _look(self, now: float) -> None:
         ticks, files = machine.processor_ticks(self.session), self._newest_change()
-        # Where the kernel doesn't say how busy a process is, it counts as busy.
+        # Without processor times of the kernel a process counts as busy.
         if ticks != self._ticks or ticks is None:
             self._ticks, self._worked = ticks, now
         if files != self._files:

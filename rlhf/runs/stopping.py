@@ -1,7 +1,7 @@
-"""Whether this Celery worker has been told to stop: said by its main process, read by its pool children.
+"""Whether this Celery worker is stopping: written by its main process, read by its pool children.
 
-One byte of memory that the children share by fork. The main process writes it in a signal handler, where taking the
-lock of an event or a queue could wait for ever.
+One byte of memory that the children share by fork. The main process writes it in a signal handler, where acquiring the
+lock of an event or a queue could deadlock.
 """
 
 import mmap

@@ -1,8 +1,8 @@
-"""Runs one training run as a child process and stays with it to the end.
+"""Executes a training run in a child process.
 
 The child is `python -m models_core STAGE ...` in a session of its own, never the forked pool worker: CUDA can't be
 initialised after a fork, and an out-of-memory kill must not take the worker. It dies with this process (parent-death
-signal). Here its files are followed, the lease is renewed, and a wish to stop is passed on: SIGTERM, time to save a
+signal). Meanwhile its files are read, the lease is renewed, and a cancellation is passed on: SIGTERM, time to save a
 checkpoint, SIGKILL.
 """
 
@@ -21,10 +21,11 @@ from django.utils.translation import gettext_noop
 from annotate.errors import Refused
 from models_core.contract.errors import BadInput
 from rlhf.models import TrainingRun
-from rlhf.runs import children, estimates, failures, live, runs, stages, workers
+from rlhf.runs import children, estimates, failures, live, run_command, runs, workers
 from rlhf.runs.machine import MemoryWatch
 from rlhf.runs.run_files import RunFiles
 from rlhf.runs.runs import Lease, LeaseLost
+from rlhf.runs.stages.registry import STAGE_SPECS
 from rlhf.runs.stall_detection import StallDetector
 from rlhf.runs.stopping import worker_is_stopping
 
@@ -39,7 +40,7 @@ STOPPED_WITH_CHECKPOINT = 3
 
 
 def execute(run_id: int) -> None:
-    """Claim a run and bring it to an end, or put it back. Does nothing when it can't be claimed."""
+    """Claim a run and bring it to its end, or queue it again. Does nothing when it can't be claimed."""
     if worker_is_stopping():
         return
     end_leftovers()
@@ -49,16 +50,16 @@ def execute(run_id: int) -> None:
     run = TrainingRun.objects.select_related("project", "snapshot").get(pk=run_id)
     try:
         if run.queue == live.QUEUE:
-            live.answer(run, lease)
+            live.execute(run, lease)
         else:
             _supervise(run, lease)
     except LeaseLost:
-        log.warning("Run %s was taken away; nothing of it is written any more.", run_id)
+        log.warning("Lost the lease of run %s; nothing of it is written any more.", run_id)
     except (Refused, BadInput) as error:
-        runs.fail(lease, error=str(error))
+        runs.fail(lease, failures.of_exception(error))
     except Exception as error:
         log.exception("Run %s failed in its worker", run_id)
-        runs.fail(lease, error=failures.of_exception(error))
+        runs.fail(lease, failures.of_exception(error))
 
 
 def _supervise(run: TrainingRun, lease: Lease) -> None:
@@ -66,35 +67,36 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
     files.make()
     runs.renew(lease, folder=files.relative, activity=gettext_noop("preparing"))
     estimates.refuse_full_disk()
-    command = stages.prepare(run, files, heartbeat=lambda: runs.renew(lease))
-    if not stages.is_finished(run, files):
+    command = run_command.prepare(run, files, heartbeat=lambda: runs.renew(lease))
+    if not run_command.is_finished(run, files):
         with child_process(command.arguments, files) as child:
             runs.renew(lease, process_group=child.pid, activity=command.activity)
-            watch = _ChildMonitor(child=child, lease=lease, files=files, base_model=command.base_model)
-            ending = watch.until_ended()
+            monitor = _ChildMonitor(child=child, lease=lease, files=files, base_model=command.base_model)
+            ending = monitor.until_ended()
         if ending == "cancelled":
             return runs.finish_cancelled(lease)
         if ending == "released" or child.returncode == STOPPED_WITH_CHECKPOINT:
             return runs.release(lease)
         if ending == "stalled":
-            return runs.retry(lease, error=failures.STALLED, activity=failures.STALLED_WAITS)
+            return runs.retry(lease, failures.STALLED, activity=failures.STALLED_ACTIVITY)
         if child.returncode != 0:
             return failures.end(
-                lease, returncode=child.returncode, log=files.log_tail(), memory_ran_out=watch.memory.ran_out()
+                lease, returncode=child.returncode, failure=files.failure(), memory_ran_out=monitor.memory.ran_out()
             )
     runs.renew(lease, process_group=None, activity=gettext_noop("storing the result"))
-    result = stages.collect(run, lease, files)
-    runs.succeed(
-        lease, result=result | {"notes": list(command.notes)}, register=lambda: stages.register(run, files, result)
-    )
+    result = STAGE_SPECS[run.stage].collect(run, lease, files)
+    notes = [note.as_json() for note in command.notes]
+    runs.succeed(lease, result=result | {"notes": notes}, register=lambda: run_command.register(run, files, result))
     return None
 
 
 @contextmanager
 def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.Popen[bytes]]:
-    """The child in its own session; whatever happens, its whole group is gone afterwards."""
+    """The child in a session of its own; its process group is killed at the end."""
     with files.log.open("ab") as errors, files.output.open("wb") as output:
-        child = children.start(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+        child = children.start(
+            arguments, failure_file=files.failure_file, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+        )
     children.give_way(child)
     try:
         yield child
@@ -104,7 +106,7 @@ def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.
 
 
 class _ChildMonitor:
-    """The time between a child's start and its end."""
+    """Follows a child from its start to its end."""
 
     def __init__(self, *, child: subprocess.Popen[bytes], lease: Lease, files: RunFiles, base_model: str) -> None:
         self.child = child
@@ -119,7 +121,7 @@ class _ChildMonitor:
         self.memory = MemoryWatch()
 
     def until_ended(self) -> str:
-        """ "ended" by itself, "cancelled", "released" because this worker is told to stop, or "stalled".
+        """ "ended", "cancelled", "released" because this worker is stopping, or "stalled".
 
         Raises LeaseLost, and Refused when the disk is nearly full.
         """
@@ -131,7 +133,7 @@ class _ChildMonitor:
                 if not self.stopping:
                     estimates.refuse_full_disk()
                     if self.stall.is_stalled():
-                        log.warning("The process of run %s does nothing any more and is ended.", self.lease.run_id)
+                        log.warning("The process of run %s has stalled and is killed.", self.lease.run_id)
                         return "stalled"
                 try:
                     close_old_connections()
@@ -148,7 +150,7 @@ class _ChildMonitor:
                 if self.stopping and time.monotonic() > self.kill_at:
                     children.signal_group(self.child.pid, signal.SIGKILL)
         self._report()
-        # A child that finished its work before it saw the signal has ended well all the same.
+        # A child that finished before it saw the signal has succeeded.
         return "ended" if self.child.returncode == 0 or not self.stopping else self.stopping
 
     def _has_ended(self) -> bool:
@@ -159,7 +161,7 @@ class _ChildMonitor:
         return True
 
     def _stop(self, ending: str, *, grace: float) -> None:
-        """Ask the child to save and leave. A worker that goes away doesn't wait for a cancelled run's long grace."""
+        """Ask the child to save and exit. A stopping worker doesn't wait for the long grace of a cancelled run."""
         deadline = time.monotonic() + grace
         if not self.stopping:
             children.signal_group(self.child.pid, signal.SIGTERM)
@@ -174,24 +176,25 @@ class _ChildMonitor:
         seen: dict[str, Any] = {"log": self.files.log_tail()[-runs.LOG_CHARACTERS :]}
         if (progress := self.files.progress()) is not None:
             seen["progress"] = progress
-        if activity := self._activity():
-            seen["activity"] = activity
+        seen |= self._activity()
         changed = {name: value for name, value in seen.items() if self.shown.get(name) != value}
         if changed or rows or time.monotonic() - self.renewed > RENEW_SECONDS:
             runs.renew(self.lease, **changed)
             self.renewed = time.monotonic()
             self.shown |= changed
 
-    def _activity(self) -> str:
+    def _activity(self) -> dict[str, Any]:
         if self.stopping:
-            return gettext_noop("stopping: saving a checkpoint")
+            return {"activity": gettext_noop("stopping: saving a checkpoint")}
         if self.base_model and not self.files.is_started:
-            return stages.base_model_activity(self.base_model)
-        return ""
+            progress = run_command.base_model_progress(self.base_model)
+            if progress is not None:
+                return {"activity": run_command.FETCHING_BASE_MODEL, "progress": progress}
+        return {}
 
 
 def end_leftovers() -> None:
-    """End process groups that dead workers of this machine left behind, before another run is claimed here."""
+    """Kill process groups that dead workers of this machine left behind, before another run is claimed here."""
     prefix = workers.host() + "/"
     holders = TrainingRun.objects.filter(process_group__isnull=False, worker__startswith=prefix)
     dead = set(workers.dead_local_holders(holders))

@@ -1,4 +1,4 @@
-"""Standing by in a terminal while workers work: what the commands' --wait shows."""
+"""Follow runs and rounds in a terminal: the --wait of commands."""
 
 import time
 from collections.abc import Callable
@@ -13,24 +13,24 @@ from rlhf.runs import workers
 
 POLL_SECONDS = 0.5
 PATIENCE = timedelta(seconds=60)
-"""So long a run may wait in a queue that no worker listens to."""
+"""Longest wait in a queue that no worker consumes."""
 
 
 @dataclass
 class RunReporter:
-    """Says what changes in a run, a line at a time."""
+    """Writes a line for each change of a run."""
 
     write: Callable[[str], object]
-    said: dict[int, str] = field(default_factory=dict)
+    reported: dict[int, str] = field(default_factory=dict)
     warned: set[int] = field(default_factory=set)
 
-    def tell(self, run: TrainingRun) -> None:
-        """Write a line where there is something new. Raises CommandError when no worker comes."""
+    def report(self, run: TrainingRun) -> None:
+        """Write a line if something changed. Raises CommandError when no worker comes."""
         if run.status == TrainingRun.Status.QUEUED:
             self._report_missing_worker(run)
         line = self._line(run)
-        if line != self.said.get(run.pk):
-            self.said[run.pk] = line
+        if line != self.reported.get(run.pk):
+            self.reported[run.pk] = line
             self.write(line)
 
     @staticmethod
@@ -48,16 +48,16 @@ class RunReporter:
             return
         if run.pk not in self.warned:
             self.warned.add(run.pk)
-            self.write(f"No worker is listening to the queue {run.queue}; run {run.pk} waits for one.")
+            self.write(f"No worker consumes the queue {run.queue}; run {run.pk} waits for one.")
         if run.queued_at < timezone.now() - PATIENCE:
             raise CommandError(
-                f"No worker listens to the queue {run.queue}. Run {run.pk} stays queued and starts when one does "
+                f"No worker consumes the queue {run.queue}. Run {run.pk} stays queued and starts when one does "
                 f"(celery -A config worker -Q {run.queue}); it can be cancelled on its page."
             )
 
 
 def after_start(run: TrainingRun, *, wait: bool, write: Callable[[str], object]) -> TrainingRun:
-    """Say that a run is queued, and with --wait stay until it has ended. Raises CommandError as `for_run` does."""
+    """Report a queued run, and with `wait` follow it to its end. Raises CommandError as `for_run` does."""
     write(f"Run {run.pk} is queued.")
     return for_run(run, write=write) if wait else run
 
@@ -67,7 +67,7 @@ def for_run(run: TrainingRun, *, write: Callable[[str], object]) -> TrainingRun:
     reporter = RunReporter(write)
     while True:
         run.refresh_from_db()
-        reporter.tell(run)
+        reporter.report(run)
         if run.status == TrainingRun.Status.SUCCEEDED:
             return run
         if run.ended:
@@ -83,7 +83,7 @@ def for_rounds(first: Iteration, *, rounds: int, write: Callable[[str], object])
 
 
 def _wait_for_round(first: Iteration, number: int, reporter: RunReporter) -> Iteration:
-    said = ""
+    reported = ""
     began = timezone.now()
     while True:
         iteration = (
@@ -95,17 +95,17 @@ def _wait_for_round(first: Iteration, number: int, reporter: RunReporter) -> Ite
             line = f"Round {number}: {iteration.get_step_display().lower()}"
             if iteration.state != Iteration.State.ACTIVE:
                 line = f"Round {number}: {iteration.get_state_display().lower()}. {iteration.reason}".strip()
-            if line != said:
-                said = line
+            if line != reported:
+                reported = line
                 reporter.write(line)
             for run in iteration.runs.order_by("pk"):
-                reporter.tell(run)
+                reporter.report(run)
             if iteration.state == Iteration.State.SUCCEEDED:
                 return iteration
             if iteration.state != Iteration.State.ACTIVE:
                 raise CommandError(f"Round {number} did not succeed: {iteration.reason}")
         if not workers.is_listening("default") and timezone.now() - began > PATIENCE:
             raise CommandError(
-                "No worker listens to the queue default, which moves rounds on (celery -A config worker -Q default)."
+                "No worker consumes the queue default, which advances rounds (celery -A config worker -Q default)."
             )
         time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Which workers are alive and what they listen to, and the process a run is held by."""
+"""Live workers, the queues they consume, and the processes that hold leases."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ ALIVE = timedelta(seconds=45)
 
 
 class QueueCapacity(TypedDict):
-    """What the workers of a queue have for a run; None where no worker says."""
+    """Resources of a queue's workers; None where no worker reports them."""
 
     cores: int | None
     memory: int | None
@@ -35,12 +35,12 @@ def host() -> str:
 
 
 def lease_holder() -> str:
-    """The name under which this process holds runs."""
+    """The name of this process in leases."""
     return f"{host()}/{os.getpid()}"
 
 
 def dead_local_holders(runs: QuerySet[TrainingRun]) -> list[str]:
-    """Holders of these runs that were processes of this machine and are gone."""
+    """Lease holders of these runs that were processes of this machine and have exited."""
     prefix = host() + "/"
     names = runs.filter(worker__startswith=prefix).values_list("worker", flat=True)
     return [name for name in names if not _is_alive(name.removeprefix(prefix))]
@@ -55,7 +55,7 @@ def _is_alive(process_id: str) -> bool:
 
 
 def record_heartbeat(*, name: str, queues: list[str]) -> None:
-    """A worker says that it is alive."""
+    """Record that a worker is alive, with its queues and its machine."""
     WorkerHeartbeat.objects.update_or_create(
         name=name,
         defaults={
@@ -69,17 +69,17 @@ def record_heartbeat(*, name: str, queues: list[str]) -> None:
 
 
 def remove_heartbeat(*, name: str) -> None:
-    """A worker says goodbye."""
+    """Remove the heartbeat of a worker that exits."""
     WorkerHeartbeat.objects.filter(name=name).delete()
 
 
 def listening() -> set[str]:
-    """The queues that a living worker listens to."""
+    """Queues that a live worker consumes."""
     return {queue for worker in _alive() for queue in worker.queues}
 
 
 def capacity(queue: str) -> QueueCapacity:
-    """The most that one living worker of a queue offers; where there is none, what is known of the disk here."""
+    """The most that one live worker of a queue offers; without one, the free disk here."""
     found = [worker.capacity for worker in _alive() if queue in worker.queues and worker.capacity]
     here = machine.disk_free(settings.HONE_DATA)
     return QueueCapacity(

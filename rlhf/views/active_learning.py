@@ -1,4 +1,4 @@
-"""What comes to labelers next, and why."""
+"""Labeling order: active learning by the disagreement of the reward ensemble."""
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -15,7 +15,7 @@ from rlhf.models import LoopSettings, Stage
 @require_safe
 @requires(Capability.TRAIN)
 def order(request: ProjectRequest) -> HttpResponse:
-    """How many comparisons were put in order, how many stay at random, and the first ones with their reason."""
+    """Counts of ordered, random and unscored comparisons, and the next ordered ones."""
     project = request.project
     reward = versions.active_reward(project)
     context = {
@@ -38,5 +38,5 @@ def score(request: ProjectRequest) -> HttpResponse:
     except Refused as error:
         messages.error(request, str(error))
         return redirect("rlhf:active_learning", request.project.slug)
-    messages.success(request, _("The reward model is being asked."))
+    messages.success(request, _("The reward model is scoring comparisons."))
     return redirect("rlhf:run", request.project.slug, run.pk)

@@ -1,4 +1,4 @@
-"""The closed loop of a project: start rounds, watch them, say when they start by themselves and what may stop them."""
+"""The closed loop of a project: start and follow rounds, edit the loop settings."""
 
 from django.contrib import messages
 from django.http import HttpResponse

@@ -1,4 +1,4 @@
-"""The models of a project: which there are, which is in use, and let it write."""
+"""Model versions of a project: list, promote, roll back, sample."""
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -47,7 +47,7 @@ def models(request: ProjectRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Capability.TRAIN)
 def promote(request: ProjectRequest, version_id: int) -> HttpResponse:
-    """What would change, and the button that does it."""
+    """Confirmation page of a promotion (GET), and the promotion (POST)."""
     version = access.load(request, ModelVersion, pk=version_id)
     change = promotions.change_to(version)
     if version.active:
@@ -63,7 +63,7 @@ def promote(request: ProjectRequest, version_id: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Capability.TRAIN)
 def roll_back(request: ProjectRequest, version_id: int) -> HttpResponse:
-    """What would change by going back from the version in use, and the button that does it."""
+    """Confirmation page of a rollback (GET), and the rollback (POST)."""
     version = access.load(request, ModelVersion, pk=version_id)
     before = versions.previous(version) if version.active else None
     try:
@@ -78,7 +78,7 @@ def roll_back(request: ProjectRequest, version_id: int) -> HttpResponse:
 
 
 def _is_confirmed(request: ProjectRequest, change: Change) -> bool:
-    """Whether the button was pressed below what would change now: not what would have changed when it was shown."""
+    """Whether the form was sent from a page that showed the current version in use."""
     in_use = str(change.current.pk) if change.current is not None else ""
     return request.method == "POST" and request.POST.get("instead_of") == in_use
 
@@ -98,7 +98,7 @@ def _confirmation(request: ProjectRequest, change: Change, *, goes_back: bool) -
 @require_POST
 @requires(Capability.TRAIN)
 def sample(request: ProjectRequest) -> HttpResponse:
-    """Let the active policy answer the next prompts."""
+    """Queue a sampling run of the active policy."""
     form = SampleForm(request.POST)
     if not form.is_valid():
         messages.error(

@@ -1,4 +1,4 @@
-"""How good a reward model is: the report that its training left, as a page and as it is on disk."""
+"""The report of a reward model, as a page and as JSON."""
 
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import render
@@ -26,7 +26,7 @@ def report(request: ProjectRequest, run_id: int) -> HttpResponse:
 @require_safe
 @requires(Capability.TRAIN)
 def report_file(request: ProjectRequest, run_id: int) -> FileResponse:
-    """report.json itself, for programs."""
+    """report.json as a download."""
     run = access.load(request, TrainingRun, pk=run_id, stage=Stage.REWARD)
     if stored.load(run) is None:
         raise Http404(_("This run left no report that can be read here."))

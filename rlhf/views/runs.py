@@ -1,4 +1,4 @@
-"""Launch runs, follow them, stop them."""
+"""Start, follow and cancel runs."""
 
 from typing import Any
 
@@ -17,8 +17,9 @@ from rlhf.models import Stage, TrainingRun
 from rlhf.reports import curves, labels, stop_reasons, stored
 from rlhf.reports.page import verdict_of
 from rlhf.reports.sample_comparison import compare_samples
-from rlhf.runs import launch, live, runs, workers
+from rlhf.runs import live, runs, workers
 from rlhf.runs.run_files import RunFiles
+from rlhf.runs.stages.registry import LAUNCHABLE
 
 RUNS_A_PAGE = 25
 
@@ -26,7 +27,7 @@ RUNS_A_PAGE = 25
 @require_safe
 @requires(Capability.TRAIN)
 def training(request: ProjectRequest) -> HttpResponse:
-    """The project's runs, newest first, and what can be started. Those of live chats, one a turn, are shown apart."""
+    """The project's runs, newest first, and the stages to start. Runs of live chats are listed apart."""
     shows_live = request.GET.get("show") == live.QUEUE
     found = request.project.training_runs.select_related("produced", "iteration").prefetch_related(
         "run_inputs__version"
@@ -36,7 +37,7 @@ def training(request: ProjectRequest) -> HttpResponse:
     context = {
         "project": request.project,
         "page": page,
-        "stages": launch.LAUNCHABLE,
+        "stages": LAUNCHABLE,
         "queues_without_worker": _queues_without_worker(page.object_list),
         "going": any(not run.ended for run in page.object_list),
         "shows_live": shows_live,
@@ -49,7 +50,7 @@ def training(request: ProjectRequest) -> HttpResponse:
 @requires(Capability.TRAIN)
 def new_run(request: ProjectRequest, stage: str) -> HttpResponse:
     """A form of the stage's inputs and settings."""
-    if stage not in launch.LAUNCHABLE:
+    if stage not in LAUNCHABLE:
         raise Http404(_("There is no such stage."))
     form = RunForm(request.POST or None, project=request.project, stage=stage)
     if request.method == "POST" and form.is_valid():
@@ -61,14 +62,14 @@ def new_run(request: ProjectRequest, stage: str) -> HttpResponse:
             if others:
                 return redirect("rlhf:training", request.project.slug)
             return redirect("rlhf:run", request.project.slug, first.pk)
-    context = {"project": request.project, "form": form, "stage": stage, "title": launch.LAUNCHABLE[stage]}
+    context = {"project": request.project, "form": form, "stage": stage, "title": LAUNCHABLE[stage].title}
     return render(request, "rlhf/new_run.html", context, status=400 if form.errors else 200)
 
 
 @require_safe
 @requires(Capability.TRAIN)
 def run(request: ProjectRequest, run_id: int) -> HttpResponse:
-    """A run's page; while it goes on, htmx asks for its live part again and again."""
+    """A run's page; htmx polls its live part while it runs."""
     found = access.load(request, TrainingRun, pk=run_id)
     context = {
         "project": request.project,
@@ -83,7 +84,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
     }
     template = _fragment(request, "rlhf/run.html", "live")
     if template == "rlhf/run.html":
-        context |= {"answers": compare_samples(found), "has_picture": RunFiles(found).reward_kl_plot.is_file()}
+        context |= {"samples": compare_samples(found), "has_plot": RunFiles(found).reward_kl_plot.is_file()}
     return render(request, template, context)
 
 
@@ -100,19 +101,19 @@ def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
     drawn = {}
     if found.stage == Stage.PPO:
         drawn = {"reward_kl": curves.reward_kl_curve(series)}
-        words |= {"reward_kl": _("Score over √KL"), "phases": _("while it learned"), "held_out": _("held-out prompts")}
+        words |= {"reward_kl": _("Score over √KL"), "phases": _("during training"), "held_out": _("held-out prompts")}
     return JsonResponse({"series": series, "words": words, "ended": found.ended, **drawn})
 
 
 @require_safe
 @requires(Capability.TRAIN)
 def reward_kl_plot(request: ProjectRequest, run_id: int) -> FileResponse:
-    """reward_kl.svg as the run drew it."""
+    """reward_kl.svg as a download."""
     path = RunFiles(access.load(request, TrainingRun, pk=run_id)).reward_kl_plot
     try:
         file = path.open("rb")
     except OSError:
-        raise Http404(_("This run left no such picture.")) from None
+        raise Http404(_("This run has no such plot.")) from None
     return FileResponse(file, as_attachment=True, filename=f"reward-kl-run-{run_id}.svg", content_type="image/svg+xml")
 
 
@@ -128,11 +129,11 @@ def cancel(request: ProjectRequest, run_id: int) -> HttpResponse:
 
 
 def _queues_without_worker(found: Any) -> list[str]:
-    """Queues in which one of these runs waits while no worker listens to them."""
+    """Queues of waiting runs that no worker consumes."""
     waiting = {run.queue for run in found if run.status == TrainingRun.Status.QUEUED}
     return sorted(waiting - workers.listening()) if waiting else []
 
 
 def _fragment(request: HttpRequest, template: str, name: str) -> str:
-    """The page, or the part of it that htmx asked for."""
+    """The page, or the partial that htmx requested."""
     return f"{template}#{name}" if request.headers.get("HX-Target") == name else template

@@ -1,4 +1,4 @@
-"""A notice on every page while the base model is still being fetched."""
+"""A notice on every page while the base model is being downloaded."""
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
@@ -14,7 +14,7 @@ from models_core.contract import catalogue
 @never_cache
 @login_required
 def base_model(request: HttpRequest) -> HttpResponse:
-    """Says how far it is, asks again while it is coming, and is nothing once the model is there."""
+    """Download progress, polled by htmx; empty once the model is there."""
     name = settings.HONE_BASE_MODEL
     if name not in catalogue.MODELS:
         return HttpResponse()

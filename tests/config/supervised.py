@@ -17,7 +17,7 @@ def main(folder: Path, described: list[str]) -> None:
         """With a `beat` it answers while the file of that name is newer than half a second."""
         command = [sys.executable, "-c", code]
         answering = (lambda: is_fresh(folder / beat)) if beat else None
-        return Program(name=name, command=command, log=folder / f"{name}.log", is_answering=answering, **options)
+        return Program(name=name, command=command, log=folder / f"{name}.log", is_responding=answering, **options)
 
     def say(line: str) -> None:
         print(line, flush=True)

@@ -19,7 +19,7 @@ from tests.conftest import end, wait_until
 def running(data: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(broker.prepare(data), stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: broker.is_answering(data), what="the broker")
+        wait_until(lambda: broker.is_responding(data), what="the broker")
         yield process
     finally:
         end(process)

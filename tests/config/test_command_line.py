@@ -70,7 +70,7 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_database_that_cannot_be_reached(tmp_path: Path) -> None:
     result = manage(tmp_path, "sample", "kindness", DATABASE_URL="postgres://ann:hunter2@127.0.0.1:1/hone")
-    refuses(result, r"Hone: The database 127\.0\.0\.1:1 doesn't answer as it should: .*")
+    refuses(result, r"Hone: The database 127\.0\.0\.1:1 doesn't respond as expected: .*")
     assert "hunter2" not in result.stderr
 
 

@@ -39,13 +39,13 @@ def test_a_silent_worker_is_missed(db: None, client: Client, embedded_broker: Pa
     hear_of_a_worker(seconds_ago=300)
     answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["parts"]["workers"] == "no worker has been heard of lately"
+    assert answer.json()["parts"]["workers"] == "no worker sent a heartbeat lately"
 
 
 def test_a_broker_that_is_gone_is_named(db: None, client: Client, settings: object, tmp_path: Path) -> None:
     settings.CELERY_BROKER_URL = f"redis+socket://{tmp_path}/nobody.sock?virtual_host=1"  # type: ignore[attr-defined]
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()["parts"]["broker"]) == (503, "the broker doesn't answer")
+    assert (answer.status_code, answer.json()["parts"]["broker"]) == (503, "the broker doesn't respond")
 
 
 def test_a_missing_migration_is_named(db: None, client: Client) -> None:
@@ -73,7 +73,7 @@ def test_without_a_database_the_process_is_alive_but_not_ready(
         assert client.get("/healthz").status_code == 200
         answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["parts"]["database"] == "the database doesn't answer"
+    assert answer.json()["parts"]["database"] == "the database doesn't respond"
     assert "disk" not in answer.content.decode()
 
 

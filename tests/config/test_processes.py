@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from config import processes, programs, sign_of_life
+from config import liveness, processes, programs
 from tests.conftest import ROOT, is_alive, wait_until
 
 # Each writes its process id, and "ended" when it is told to stop, to the file that all share.
@@ -154,7 +154,9 @@ def test_what_dies_is_started_again_later_each_time_and_said(start: Start) -> No
 
 def test_a_program_that_ends_is_not_started_again(start: Start) -> None:
     supervised = start(
-        program("download", HEAD + 'note(f"download is {os.getpid()}"); print("no index"); sys.exit(2)', ends=True),
+        program(
+            "download", HEAD + 'note(f"download is {os.getpid()}"); print("no index"); sys.exit(2)', is_one_shot=True
+        ),
         program("web", POLITE),
     )
     wait_until(lambda: "The download ended with status 2 (no index)." in supervised.said(), what="the word about it")
@@ -169,9 +171,9 @@ def test_only_sentences_reach_the_terminal(start: Start) -> None:
         program(
             "download",
             HEAD + 'print("converting: 50%|#####     |\\r{}")',
-            ends=True,
-            said_at_start="Fetching the model.",
-            done="The model is here.",
+            is_one_shot=True,
+            start_message="Fetching the model.",
+            end_message="The model is here.",
         ),
     )
     wait_until(lambda: "The model is here." in supervised.said(), what="the word about it")
@@ -242,7 +244,7 @@ while True:
 
 
 def test_children_of_a_silent_worker_put_their_work_back(start: Start) -> None:
-    supervised = start(program("worker", WORKER, beat="beat", children_leave_seconds=3.0))
+    supervised = start(program("worker", WORKER, beat="beat", children_stop_seconds=3.0))
     supervised.wait_for("worker", "job", "stuck")
     first, job, stuck = (supervised.ids(name)[0] for name in ("worker", "job", "stuck"))
     os.kill(first, signal.SIGSTOP)
@@ -255,22 +257,22 @@ def test_children_of_a_silent_worker_put_their_work_back(start: Start) -> None:
     supervised.stop()
 
 
-def test_a_sign_of_life_counts_for_a_while_and_silence_without_a_broker_does_not(tmp_path: Path) -> None:
+def test_a_liveness_counts_for_a_while_and_silence_without_a_broker_does_not(tmp_path: Path) -> None:
     broker = {"answers": True}
-    watched = sign_of_life.Watched(
-        tmp_path / "logs" / "worker.alive", is_broker_answering=lambda: broker["answers"], silence_seconds=60
+    watched = liveness.LivenessFile(
+        tmp_path / "logs" / "worker.alive", is_broker_responding=lambda: broker["answers"], silence_seconds=60
     )
     watched.prepare()
-    assert not watched.is_answering()
+    assert not watched.is_responding()
     watched.path.touch()
-    assert watched.is_answering()
+    assert watched.is_responding()
     os.utime(watched.path, (time.time() - 61, time.time() - 61))
-    assert not watched.is_answering()
+    assert not watched.is_responding()
     broker["answers"] = False
-    assert watched.is_answering()
+    assert watched.is_responding()
     # It is back: a worker finds it again within half a minute.
     broker["answers"] = True
-    assert watched.is_answering()
+    assert watched.is_responding()
     watched.prepare()
     assert not watched.path.exists()
 
@@ -294,7 +296,7 @@ def test_a_log_is_shortened_while_its_program_writes(tmp_path: Path, monkeypatch
     with log.open("ab") as file:
         file.write(b"x" * (processes.LONGEST_LOG + 1))
         file.flush()
-        processes._shorten(log)
+        processes._truncate(log)
         file.write(b"a new line\n")
     assert log.read_bytes() == b"a new line\n"
     assert log.with_name("web.log.old").stat().st_size == processes.LONGEST_LOG + 1

@@ -44,7 +44,7 @@ def test_a_script_gets_the_sentence_alone(client: Client, cast: Cast) -> None:
     with no_database():
         answer = client.post(f"/p/{cast.project.slug}/work/preview", {"text": "a"}, HTTP_HX_REQUEST="true")
     assert (answer.status_code, answer["Content-Type"]) == (503, "text/plain; charset=utf-8")
-    assert answer.content.decode().startswith("The database doesn’t answer at the moment, so nothing was saved.")
+    assert answer.content.decode().startswith("The database is not available at the moment, so nothing was saved.")
 
 
 def test_a_form_can_be_sent_again_as_it_was(client: Client, cast: Cast) -> None:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from django.conf import settings
 from annotate.labeling import queue
 from annotate.labeling.queue import Submission
 from annotate.models import Prompt
+from models_core.contract.settings import STAGES
 from rlhf.loop import versions
-from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.models import ModelVersion, RunInput, RunMetric, Stage, TrainingRun
+from rlhf.reports import labels
 from rlhf.runs import runs
 from tests.cast import Cast, cast, make_prompt, make_responses
 
@@ -57,6 +60,14 @@ def queued(cast: Cast, base: ModelVersion) -> Callable[..., TrainingRun]:
         return runs.enqueue(**{**arguments, **values})  # type: ignore[arg-type]
 
     return queue_run
+
+
+def assert_labeled(run: TrainingRun) -> None:
+    """Every number that a run reports has a label on its page."""
+    numbers = {name for name, value in run.result.items() if isinstance(value, int | float)}
+    steps = set(RunMetric.objects.filter(run=run).values_list("name", flat=True))
+    known = {*labels.METRICS, *(field.name.replace("_", " ") for stage in STAGES.values() for field in fields(stage))}
+    assert {name.replace("_", " ") for name in numbers | steps} - known == set()
 
 
 def make_prompts(cast: Cast, count: int) -> list[Prompt]:

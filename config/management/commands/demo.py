@@ -27,17 +27,17 @@ from models_core.contract.errors import BadInput
 from rlhf.demo import closed_loop, selection
 from rlhf.demo.recipes import FULL, QUICK, Recipe
 
-SHARED = "models"
+MODEL_STORE = "models"
 """The store of base models: linked, so that the demo doesn't fetch one again."""
-ELSEWHERE = ("DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE")
+SERVER_VARIABLES = ("DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE")
 """Servers with real data, which the demo leaves alone."""
 
 
 class Command(BaseCommand):
     help = (
-        "Closes the loop without a browser: samples answers, lets simulated labelers judge them, trains a reward model "
-        "and a policy, samples again; two rounds. Works in HONE_DATA/demo, which it empties first. The last line is "
-        "one JSON object."
+        "Closes the loop without a browser: samples responses, lets simulated labelers judge them, trains a reward "
+        "model and a policy, samples again; two rounds. Works in HONE_DATA/demo, which it empties first. The last "
+        "line is one JSON object."
     )
     requires_system_checks: list[str] = []
 
@@ -82,7 +82,7 @@ class Command(BaseCommand):
             raise Refused(f"{settings.HONE_DATA} holds projects already; the demo wants an empty data folder.")
         self._say(chosen.summary)
         if settings.HONE_BASE_MODEL in catalogue.MODELS:
-            catalogue.resolve(settings.HONE_BASE_MODEL, store=settings.HONE_DATA / SHARED)
+            catalogue.resolve(settings.HONE_BASE_MODEL, store=settings.HONE_DATA / MODEL_STORE)
         imported = settings.HONE_DATA / "prompts.jsonl"
         closed_loop.prompts.write(chosen.taking_part, imported)
         project = create(prompts=imported, responses=None).project
@@ -103,7 +103,7 @@ def start_in(data: Path) -> NoReturn:
     """Empty the demo's folder and become the same command with it as HONE_DATA, without any server of the real data."""
     data.mkdir(exist_ok=True)
     try:
-        with data_lock(data, saying="the demo"):
+        with data_lock(data, owner="the demo"):
             for entry in data.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
@@ -111,10 +111,10 @@ def start_in(data: Path) -> NoReturn:
                     entry.unlink()
     except AlreadyRunning:
         raise CommandError(f"A demo is running already in {data}.") from None
-    models = settings.HONE_DATA / SHARED
+    models = settings.HONE_DATA / MODEL_STORE
     models.mkdir(exist_ok=True)
-    (data / SHARED).symlink_to(models)
-    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE} | {
+    (data / MODEL_STORE).symlink_to(models)
+    environment = {name: value for name, value in os.environ.items() if name not in SERVER_VARIABLES} | {
         "HONE_DATA": str(data)
     }
     os.execve(sys.executable, [sys.executable, *sys.argv, "--here"], environment)

@@ -26,10 +26,10 @@ class Command(BaseCommand):
     def handle(self, *, demo: bool, without: list[str], **options: Any) -> None:
         address = "http://{}:{}".format(*listening_address())
         try:
-            with data_lock(settings.HONE_DATA, saying=address):
+            with data_lock(settings.HONE_DATA, owner=address):
                 self._serve(address=address, demo=demo, without=without)
         except AlreadyRunning as other:
-            raise CommandError(f"Hone is already running with this data folder ({other.said}).") from None
+            raise CommandError(f"Hone is already running with this data folder ({other.owner}).") from None
         except (BrokerError, NotStarted) as error:
             raise CommandError(f"Hone can't start: {error}") from None
         except KeyboardInterrupt:
@@ -60,7 +60,7 @@ class Command(BaseCommand):
 
 
 def refuse_taken_port() -> None:
-    """Say so at once instead of letting the web process fail again and again."""
+    """Refuse a port in use at once: otherwise the web process would fail repeatedly."""
     host = settings.HONE_HOST.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

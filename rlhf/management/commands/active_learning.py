@@ -1,4 +1,4 @@
-"""manage.py choose PROJECT: let the comparisons come first that the reward model's heads agree on least."""
+"""manage.py active_learning PROJECT: order the queue by the disagreement of the reward ensemble."""
 
 import json
 from typing import Any
@@ -13,14 +13,14 @@ from rlhf.runs import waiting
 
 class Command(BaseCommand):
     help = (
-        "Score the next open comparisons by the active reward model, and let those come first that its heads agree on "
-        "least. The last line is one JSON object."
+        "Score the next open comparisons by the active reward ensemble and order them by its disagreement. The last "
+        "line is one JSON object."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug of the project")
-        parser.add_argument("--tasks", type=int, help="how many; what the loop's rules say by default")
-        parser.add_argument("--wait", action="store_true", help="stay until the queue is in order")
+        parser.add_argument("--tasks", type=int, help="number of comparisons; the loop settings' by default")
+        parser.add_argument("--wait", action="store_true", help="wait until the queue is ordered")
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = arguments.project(options["project"])

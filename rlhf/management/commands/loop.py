@@ -1,4 +1,4 @@
-"""manage.py loop PROJECT: snapshot -> reward model -> PPO -> new answers in the queue, once or several times."""
+"""manage.py loop PROJECT: rounds of snapshot -> reward model -> PPO -> sampling."""
 
 import json
 import time
@@ -15,13 +15,14 @@ from rlhf.runs import waiting
 
 class Command(BaseCommand):
     help = (
-        "Go round the loop: learn from the judgments and let the new policy answer. The last line is one JSON object."
+        "Run rounds of the loop: train on the judgments and sample responses of the new policy. The last line is one "
+        "JSON object."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug of the project")
-        parser.add_argument("--rounds", type=int, default=1, help="rounds, one after the other (%(default)s)")
-        parser.add_argument("--wait", action="store_true", help="stay until all rounds have ended")
+        parser.add_argument("--rounds", type=int, default=1, help="number of rounds (%(default)s)")
+        parser.add_argument("--wait", action="store_true", help="wait for the end of all rounds")
 
     def handle(self, *args: Any, **options: Any) -> None:
         began = time.monotonic()

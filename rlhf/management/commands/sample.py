@@ -1,4 +1,4 @@
-"""manage.py sample PROJECT: let the active policy answer the next prompts, and queue its answers for the labelers."""
+"""manage.py sample PROJECT: sample responses of the active policy to the next prompts, as comparisons."""
 
 import json
 from typing import Any
@@ -12,18 +12,21 @@ from rlhf.runs import waiting
 
 
 class Command(BaseCommand):
-    help = "Let the active policy answer the next prompts and queue the comparisons. The last line is one JSON object."
+    help = (
+        "Sample responses of the active policy to the next prompts and queue the comparisons. The last line is one "
+        "JSON object."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug of the project")
         parser.add_argument(
-            "--prompts", type=int, default=sampling.DEFAULT_PROMPTS, help="how many prompts (%(default)s)"
+            "--prompts", type=int, default=sampling.DEFAULT_PROMPTS, help="number of prompts (%(default)s)"
         )
-        parser.add_argument("--samples", type=int, help="answers to each; the project's K by default")
+        parser.add_argument("--samples", type=int, help="responses per prompt; the project's K by default")
         parser.add_argument(
             "--model", help="another model than the active policy (policy-3, or a catalogue name, folder or Hub id)"
         )
-        parser.add_argument("--wait", action="store_true", help="stay until the answers are in the queue")
+        parser.add_argument("--wait", action="store_true", help="wait until the responses are in the queue")
         arguments.add_settings(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

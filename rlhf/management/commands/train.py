@@ -11,25 +11,34 @@ from rlhf.loop import versions
 from rlhf.management import arguments
 from rlhf.models import ModelVersion, RunInput, Stage
 from rlhf.runs import launch, waiting
+from rlhf.runs.stages import pretrain
+from rlhf.runs.stages.registry import LAUNCHABLE
 
 
 class Command(BaseCommand):
-    help = "Train a model on a project's data: sft, reward, ppo; or evaluate one. The last line is one JSON object."
+    help = "Train a model on a project's data, or evaluate one. The last line is one JSON object."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug of the project")
-        parser.add_argument("stage", choices=[str(stage) for stage in launch.LAUNCHABLE])
-        parser.add_argument("--model", help="start from this model (policy-3, or a catalogue name, folder or Hub id)")
-        parser.add_argument("--reference", help="for ppo: the model that the divergence is measured from")
+        parser.add_argument("stage", choices=[str(stage) for stage in LAUNCHABLE])
+        parser.add_argument("--model", help="initial model (policy-3, or a catalogue name, folder or Hub id)")
+        parser.add_argument("--reference", help="for ppo and dpo: the reference model of the KL penalty")
         parser.add_argument(
-            "--reward", help="for ppo and evaluate: the reward model (reward-2), or several, parted by commas"
+            "--reward", help="for ppo and evaluate: the reward model (reward-2), or several, separated by commas"
         )
-        parser.add_argument("--against", help="for evaluate: the model to compare with")
+        parser.add_argument("--against", help="for evaluate: the opponent")
         parser.add_argument(
-            "--seeds", type=int, default=1, help="for reward: so many models, which differ in their seed"
+            "--seeds", type=int, default=1, help="for reward: number of models that differ in their seed alone"
         )
-        parser.add_argument("--snapshot", type=int, help="id of the snapshot to train on; without it a new one is made")
-        parser.add_argument("--wait", action="store_true", help="stay until the run has ended")
+        parser.add_argument("--snapshot", type=int, help="id of the snapshot to train on; a new one by default")
+        parser.add_argument(
+            "--corpus",
+            default="",
+            metavar="FILE",
+            help=f"for pretrain: a .txt or .jsonl file in HONE_DATA/{pretrain.FOLDER}; by default the project's train "
+            "prompts and demonstrations",
+        )
+        parser.add_argument("--wait", action="store_true", help="wait for the end of the run")
         arguments.add_settings(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -49,9 +58,9 @@ class Command(BaseCommand):
                 inputs[RunInput.Role.REWARD] = rewards.pop(0)
             given["inputs"] = inputs
             if options["seeds"] == 1:
-                runs = [launch.start(stage=options["stage"], ensemble=rewards, **given)]
+                runs = [launch.start(stage=options["stage"], ensemble=rewards, corpus=options["corpus"], **given)]
             elif options["stage"] != Stage.REWARD:
-                raise CommandError("--seeds is for reward: several reward models together say where they are unsure.")
+                raise CommandError("--seeds is for reward: an ensemble of reward models measures uncertainty.")
             else:
                 runs = launch.start_seeds(seeds=options["seeds"], **given)
         except Refused as error:

@@ -140,9 +140,9 @@ def test_a_changed_or_missing_file_is_noticed(cast):
     (folder / "README.md").unlink()
     (folder / "README.md").write_text("other")
     (folder / "rankings.test.jsonl").unlink()
-    assert set(snapshots.verify(snapshot)) == {
+    assert {str(problem) for problem in snapshots.verify(snapshot)} == {
         "rankings.test.jsonl is missing.",
-        "README.md isn't what was frozen.",
+        "README.md differs from the frozen file.",
     }
 
 
@@ -347,7 +347,7 @@ def test_a_full_disk_is_a_reason_and_leaves_no_rest(cast, data_folder, monkeypat
     monkeypatch.setattr(snapshots, "_sync", full)
     with pytest.raises(Refused, match="The disk is full"):
         freeze(cast)
-    assert Snapshot.objects.get().error == "The disk is full. Make room and ask for the snapshot again."
+    assert Snapshot.objects.get().error == "The disk is full. Free some space below the data folder, then start again."
     assert list((data_folder / "snapshots").iterdir()) == []
     monkeypatch.undo()
     assert snapshots.build(Snapshot.objects.get().pk).state == "ready"

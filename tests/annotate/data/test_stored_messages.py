@@ -1,62 +1,72 @@
-"""Sentences that a worker stored in English, read in Chinese."""
+"""Messages that a job stored by their code, read in the language of whoever opens the page."""
 
-import time
+import ast
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import translation
 
-from annotate.data.stored_messages import in_readers_language
-from rlhf.loop.loop import PASSED
+from annotate.data import stored_messages
+from annotate.data.stored_messages import StoredMessage, refusal, text
+from annotate.errors import Refused
 from rlhf.runs import failures
 
 
-def in_chinese(sentence: str) -> str:
+def in_chinese(stored: Any) -> str:
     with translation.override("zh-hans"):
-        return in_readers_language(sentence)
+        return text(stored)
 
 
 @pytest.mark.parametrize(
-    ("stored", "read"),
+    ("message", "read"),
     [
-        ("Cancelled by hand.", "已手动取消。"),
-        (
-            failures.of_signal(11),
-            "其进程在每次尝试中都被信号 11（Segmentation fault）终止。内核没有报告内存不足。",
-        ),
-        (failures.of_child(returncode=7, log=""), "进程以退出状态 7 结束，没有给出任何说明。"),
+        (StoredMessage("gate_kl", {"value": "12.5", "bound": "10"}), "策略的 KL 散度为 12.5，高于关卡值 10。"),
         (failures.of_exception(OSError("no such disk")), "无法读取或写入文件：no such disk。"),
-        (PASSED["kl"] % {"value": "12.5", "bound": "10"}, "策略的 KL 散度为 12.5，高于关卡值 10。"),
-        ("fetching the base model, 43%", "正在下载基础模型，43%"),
-        # A value that is a sentence, or a name, of the catalogue's own.
+        # Values that look like placeholders or like markup stay what they are.
+        (failures.of_exception(OSError("%(error)s <b>")), "无法读取或写入文件：%(error)s <b>。"),
+        # A value that is a message itself, and one of the catalogue.
         (
-            "Its run failed (Reward model): Its process ended with exit status 7 and said nothing.",
-            "其运行失败（奖励模型）：进程以退出状态 7 结束，没有给出任何说明。",
-        ),
-        # What nobody has translated stays, and so do values that look like placeholders or like markup.
-        ("There is no model folder /no/where.", "There is no model folder /no/where."),
-        (
-            (
-                "Its process was ended by signal %(number)s (<b>) in each of its attempts. "
-                "The kernel reports no lack of memory."
+            StoredMessage(
+                "as_written",
+                {"sentence": [{"message": "Reward model"}, failures.of_exception(OSError("x")).as_json()]},
             ),
-            "其进程在每次尝试中都被信号 %(number)s（<b>）终止。内核没有报告内存不足。",
+            "奖励模型 无法读取或写入文件：x。",
         ),
-        ("", ""),
+        (StoredMessage("as_written", {"sentence": {"bytes": 2048}}), "2.0\xa0KB"),
     ],
-)
-def test_is_translated_with_its_values(stored: str, read: str) -> None:
-    assert in_chinese(stored) == read
+)  # fmt: skip
+def test_is_worded_in_the_readers_language(message: StoredMessage, read: str) -> None:
+    assert in_chinese(message.as_json()) == read
 
 
-def test_stays_as_it_is_for_who_reads_english() -> None:
-    sentence = failures.of_child(returncode=7, log="")
-    with translation.override("en"):
-        assert in_readers_language(sentence) == sentence
+def test_rows_of_earlier_versions_and_of_later_ones_still_show() -> None:
+    assert in_chinese("There is no model folder /no/where.") == "There is no model folder /no/where."
+    assert in_chinese("") == in_chinese({}) == ""
+    assert text({"code": "of a later version", "values": {}}) == "of a later version"
+    assert text({"code": "gate_kl", "values": {"value": "1"}}) == "gate_kl"
 
 
-def test_a_long_hostile_text_takes_no_time() -> None:
-    sentence = "Its worker went silent " + " times; the last one was" * 20_000
-    in_chinese("so that the catalogue is read")
-    start = time.process_time()
-    assert in_chinese(sentence) == sentence
-    assert time.process_time() - start < 0.5
+def test_a_refusal_is_a_sentence_now_and_a_message_for_later() -> None:
+    with translation.override("zh-hans"):
+        error = refusal("disk_nearly_full", status=507, free={"bytes": 1024}, reserved={"bytes": 2**30})
+    assert error.status == 507
+    assert stored_messages.of_exception(error) == error.message
+    assert text(error.message or "").startswith("Only 1.0\xa0KB are free below the data folder, and 1.0\xa0GB of it")
+    assert text(stored_messages.of_exception(Refused("Said once."))) == "Said once."
+
+
+def test_every_code_in_the_source_has_a_message() -> None:
+    codes = set()
+    for package in ("annotate", "rlhf"):
+        for path in (Path(settings.BASE_DIR) / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+                    first = node.args[0]
+                    if node.func.id in ("StoredMessage", "refusal") and isinstance(first, ast.Constant):
+                        codes.add(first.value)
+    codes |= set(failures.CODES.values()) | {"gate_kl", "gate_reward_accuracy"}
+    assert len(codes) > 40
+    assert codes - stored_messages._registered.keys() == set()
+    assert stored_messages._registered.keys() - codes == set()

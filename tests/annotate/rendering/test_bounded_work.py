@@ -18,7 +18,7 @@ import annotate
 import config
 import rlhf
 from annotate import rendering
-from annotate.data import stored_messages, text
+from annotate.data import text
 from annotate.labeling import model_self_identification
 from annotate.people import guidelines
 from annotate.rendering import highlighting, markup
@@ -69,9 +69,8 @@ def formatted(written: str) -> str:
         model_self_identification._find,
         model_self_identification._SELF.findall,
         lambda written: text.checked_object({"a": written}, name="A", longest=200_000),
-        stored_messages.in_readers_language,
     ],
-    ids=("markdown", "plain", "names", "self", "draft", "sentence"),
+    ids=("markdown", "plain", "names", "self", "draft"),
 )
 def test_every_shape_is_done_soon(work: Callable[[str], Any]) -> None:
     assert too_slow(work) == {}

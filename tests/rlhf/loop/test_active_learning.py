@@ -137,11 +137,11 @@ class TestWhatCanBeAsked:
             active_learning.start(project=cast.project, by=None)
 
     def test_where_all_is_judged_or_random_there_is_nothing_to_choose(self, cast: Cast, reward: ModelVersion) -> None:
-        with pytest.raises(Refused, match="no two open tasks"):
+        with pytest.raises(Refused, match="Fewer than two open comparisons"):
             active_learning.start(project=cast.project, by=None)
         comparisons(cast, 8)
         policy(cast, random_share=1.0)
-        with pytest.raises(Refused, match="no two open tasks"):
+        with pytest.raises(Refused, match="Fewer than two open comparisons"):
             active_learning.start(project=cast.project, by=None)
 
     def test_no_more_are_asked_about_than_a_transaction_bears(self, cast: Cast, reward: ModelVersion) -> None:
@@ -270,7 +270,11 @@ def test_the_loop_trains_several_heads_and_asks_them_before_ppo_begins(
     lease = runs.claim(run_id=run.pk, worker="a")
     assert lease is not None
     result = {"accuracy": 0.7, "ensemble": wanted}
-    runs.succeed(lease, result=result, register=lambda: versions.register(run, folder="x", sha256="", metrics=result))
+    runs.succeed(
+        lease,
+        result=result,
+        register=lambda: versions.register(run, kind="reward", folder="x", sha256="", metrics=result),
+    )
     loop.advance(iteration.pk)
     stages = list(TrainingRun.objects.order_by("pk").values_list("stage", flat=True))
     assert stages == ["reward", "score", "ppo"]
@@ -304,7 +308,7 @@ class TestThePage:
         made = comparisons(cast, 30)
         policy(cast, random_share=0.4)
         manager = as_user("manager", cast)
-        assert "Nothing was put in order yet" in manager.get(self.url(cast.project)).content.decode()
+        assert "The queue is not ordered yet" in manager.get(self.url(cast.project)).content.decode()
         answer = manager.post(self.url(cast.project, "score_tasks"))
         run = TrainingRun.objects.get(stage="score")
         assert answer["Location"] == reverse("rlhf:run", args=[cast.project.slug, run.pk])

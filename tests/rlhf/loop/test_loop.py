@@ -11,7 +11,7 @@ from rlhf.loop import versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
 from tests.cast import Cast
 from tests.conftest import StartWorker
-from tests.rlhf.conftest import SAMPLING, TINY, make_judgments
+from tests.rlhf.conftest import SAMPLING, TINY, assert_labeled, make_judgments
 
 PPO = {**TINY, "episodes": 8, "batch_size": 4, "minibatches": 1, "max_new_tokens": 4, "min_entropy": 0, "min_length": 0}
 
@@ -57,3 +57,5 @@ def test_two_rounds_from_judgments_to_new_tasks_of_the_new_policy(
     assert answers.count() == 3 * cast.project.responses_per_task
     assert Task.objects.filter(responses__in=answers, state=Task.State.OPEN).exists()
     assert not TrainingRun.objects.exclude(status="succeeded").exists()
+    for run in TrainingRun.objects.all():
+        assert_labeled(run)

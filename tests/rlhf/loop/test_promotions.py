@@ -88,8 +88,8 @@ def test_a_model_of_one_demonstration_is_put_into_use_after_a_page_that_says_so(
     page = client.get(url(cast, "promote", tuned.pk))
     said = page.content.decode()
     assert "It learned from 1 row. That is too little to learn anything general." in said
-    assert "Nothing was measured of it." in said
-    assert "It takes the place of <bdi>Base model 1</bdi>." in said
+    assert "It has no evaluation metrics." in said
+    assert "It replaces <bdi>Base model 1</bdi>." in said
 
     # A press of a button that was never on that page changes nothing, nor does one below what is out of date.
     for posted in ({}, {"instead_of": str(tuned.pk)}, {"instead_of": "nonsense"}):
@@ -119,7 +119,7 @@ def test_a_reward_model_of_which_the_report_says_no_comes_with_a_warning(
         project=cast.project, stage="reward", status="succeeded", produced=reward, result={"ready_for_ppo": False}
     )
     said = client.get(url(cast, "promote", reward.pk)).content.decode()
-    assert "Its report doesn’t find it good enough for PPO." in said
+    assert "The verdict of its report is negative: not good enough for PPO." in said
     assert client.post(url(cast, "promote", reward.pk), {"instead_of": ""}).status_code == 302
     assert versions.active_reward(cast.project) == reward
 

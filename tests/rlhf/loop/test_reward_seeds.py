@@ -18,7 +18,7 @@ from models_core.modeling import heads, loading
 from models_core.rl.rewards.reward_models import RewardModels
 from rlhf.loop import active_learning, prompts, versions
 from rlhf.models import AcquisitionScore, ModelVersion, RunInput, TrainingRun
-from rlhf.runs import launch, stages, supervisor
+from rlhf.runs import launch, run_command, supervisor
 from rlhf.runs.run_files import RunFiles
 from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
 from tests.rlhf.conftest import make_judgments
@@ -67,7 +67,7 @@ def prompts_of(cast: Cast, count: int) -> None:
 def ended(run: TrainingRun, folder: Path) -> ModelVersion:
     """As a worker leaves the run."""
     with transaction.atomic():
-        version = versions.register(run, folder=folder.name, sha256="", metrics={"accuracy": 0.7})
+        version = versions.register(run, kind="reward", folder=folder.name, sha256="", metrics={"accuracy": 0.7})
     TrainingRun.objects.filter(pk=run.pk).update(status="succeeded", produced=version)
     return version
 
@@ -131,7 +131,7 @@ class TestPPO:
         files = RunFiles(run)
         files.make()
         (files.inputs / "prompts.jsonl").unlink(missing_ok=True)
-        arguments = stages.prepare(run, files, heartbeat=lambda: None).arguments
+        arguments = run_command.prepare(run, files, heartbeat=lambda: None).arguments
         assert arguments[arguments.index("--reward") + 1] == f"{folders[1]},{folders[0]}"
         assert run.run_inputs.filter(role=RunInput.Role.ENSEMBLE).count() == 1
 
@@ -177,9 +177,9 @@ class TestPPO:
     def test_only_reward_models_are_asked_and_only_where_one_is(
         self, cast: Cast, base: ModelVersion, seeds: list[ModelVersion]
     ) -> None:
-        with pytest.raises(Refused, match="can't be the reward model asked beside it"):
+        with pytest.raises(Refused, match="can't be the further reward model of the ensemble"):
             launch.start(project=cast.project, stage="ppo", by=None, config={}, ensemble=[base])
-        with pytest.raises(Refused, match="This stage asks no reward model"):
+        with pytest.raises(Refused, match="This stage uses no reward model"):
             launch.start(project=cast.project, stage="reward", by=None, config={}, ensemble=seeds)
         with pytest.raises(CommandError, match="There is no model 'reward-9'"):
             call_command("train", cast.project.slug, "ppo", reward="reward-1,reward-9")

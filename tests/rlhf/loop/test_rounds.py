@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from annotate.data import pacing
+from annotate.data.stored_messages import StoredMessage
 from annotate.models import Prompt, ResponseRequest, Snapshot, Task
 from rlhf.loop import loop, sampling, versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
 from rlhf.runs import runs, supervisor
+from rlhf.runs.stages.registry import STAGE_SPECS
 from tests.cast import Cast
 from tests.rlhf.conftest import SAMPLING, make_judgments, make_prompts
 
@@ -41,7 +43,9 @@ def end(run: TrainingRun, **result: Any) -> ModelVersion:
     runs.succeed(
         lease,
         result=result,
-        register=lambda: versions.register(run, folder=f"runs/{run.pk}/run/model", sha256="", metrics=result),
+        register=lambda: versions.register(
+            run, kind=STAGE_SPECS[run.stage].kind or "", folder=f"runs/{run.pk}/run/model", sha256="", metrics=result
+        ),
     )
     return run.project.model_versions.get(run=run)
 
@@ -102,10 +106,11 @@ def test_a_policy_that_went_too_far_is_not_put_into_use(iteration: Iteration, ca
 def test_a_failed_run_ends_its_round_with_the_reason_and_no_round_follows(iteration: Iteration) -> None:
     lease = runs.claim(run_id=iteration.runs.get().pk, worker="somewhere/1/2")
     assert lease is not None
-    runs.fail(lease, error="The disk is full.")
+    runs.fail(lease, StoredMessage("as_written", {"sentence": "The disk is full."}))
     loop.advance(iteration.pk)
     iteration.refresh_from_db()
-    assert (iteration.state, iteration.reason) == ("failed", "Its run failed (Reward model): The disk is full.")
+    reason = "A run of the round failed (Reward model): The disk is full."
+    assert (iteration.state, iteration.reason) == ("failed", reason)
     assert Iteration.objects.count() == 1
 
 
@@ -181,7 +186,7 @@ def test_answers_whose_run_failed_say_why(cast: Cast, base: ModelVersion) -> Non
     (run,) = sampling.fulfil([request.pk])
     lease = runs.claim(run_id=run.pk, worker="somewhere/1/2")
     assert lease is not None
-    runs.fail(lease, error="The disk is full.")
+    runs.fail(lease, StoredMessage("as_written", {"sentence": "The disk is full."}))
     run.refresh_from_db()
     sampling.fail_requests(run)
     request.refresh_from_db()

@@ -28,7 +28,7 @@ def test_score_over_the_divergence_comes_first_and_answers_can_be_compared(
     assert "Score over √KL" in figure.inner_text()
     assert [entry.inner_text() for entry in figure.locator(".key span").all()] == [
         "held-out prompts",
-        "while it learned",
+        "during training",
     ]
     assert page.locator(".curves canvas").count() == 1 + 6
     box = figure.locator(".u-over").bounding_box()
@@ -42,7 +42,7 @@ def test_score_over_the_divergence_comes_first_and_answers_can_be_compared(
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     with page.expect_download() as download:
-        page.get_by_role("link", name="Score over √KL as a file (SVG)").click()
+        page.get_by_role("link", name="Score over √KL (SVG)").click()
     assert download.value.suggested_filename == f"reward-kl-run-{run.pk}.svg"
 
 

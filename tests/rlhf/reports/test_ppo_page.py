@@ -10,8 +10,9 @@ from annotate.models import Prompt
 from rlhf.forms import SettingsForm
 from rlhf.models import ModelVersion, RunMetric, Stage, TrainingRun
 from rlhf.reports import curves, sample_comparison, stop_reasons
-from rlhf.runs import launch, stages
+from rlhf.runs import launch, run_command
 from rlhf.runs.run_files import RunFiles
+from rlhf.runs.stages.registry import STAGE_SPECS
 from tests.cast import Cast, make_prompt
 from tests.policy_runs import leave, line
 from tests.rlhf.views.test_views import as_user, url
@@ -39,8 +40,8 @@ def test_answers_to_the_same_prompt_stand_side_by_side(cast: Cast, run: Training
         ("answer 3 at 20", 2.0, 1.5),
     ]  # fmt: skip
     shown = as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
-    assert "How its answers changed" in shown
-    for part in ("Question 3?", "At the beginning", "Step 14", "answer 3 at 14", "score 1.40"):
+    assert "Responses during training" in shown
+    for part in ("Question 3?", "Before training", "Step 14", "answer 3 at 14", "score 1.40"):
         assert part in shown
     assert "answer 3 at 4" not in shown
 
@@ -53,7 +54,7 @@ def test_the_answers_of_the_step_that_became_the_model_are_always_shown(cast: Ca
     assert found is not None
     assert (found.steps, found.model_step) == ([0, 4, 14, 20], 4)
     shown = as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
-    assert shown.count("This is the model.") == 1
+    assert shown.count("Selected model") == 1
     TrainingRun.objects.filter(pk=run.pk).update(result={"best_step": 20})
     run.refresh_from_db()
     found = sample_comparison.compare_samples(run)
@@ -126,10 +127,10 @@ def test_the_picture_is_for_those_who_train(cast: Cast, run: TrainingRun, user: 
 @pytest.mark.parametrize("setting", list(stop_reasons.REASONS))
 def test_a_run_that_stopped_itself_says_why_and_which_model_it_left(cast: Cast, run: TrainingRun, setting: str) -> None:
     run.result = {"stopped_by": setting, "stopped_early": "in English"}
-    assert stop_reasons.sentence(run).endswith(" The model is the last one that was still within bounds.")
+    assert stop_reasons.sentence(run).endswith(" The model has the last weights within the bounds.")
     run.result["best_step"] = 15
     run.save()
-    sentence = f"{stop_reasons.REASONS[setting]} The model is that of step 15, the best one on held-out prompts."
+    sentence = f"{stop_reasons.REASONS[setting]} The model has the weights of step 15, the best on held-out prompts."
     assert sentence in as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
 
 
@@ -150,7 +151,7 @@ def test_a_function_or_a_server_is_no_reward_of_a_page(cast: Cast, base: ModelVe
     files = RunFiles(run)
     files.make()
     with pytest.raises(Refused, match="names no model"):
-        stages.prepare(run, files, heartbeat=lambda: None)
+        run_command.prepare(run, files, heartbeat=lambda: None)
 
 
 def test_a_form_has_no_settings_of_judges() -> None:
@@ -176,11 +177,11 @@ def test_the_policy_is_measured_on_validation_prompts(cast: Cast, base: ModelVer
     files = RunFiles(run)
     shutil.rmtree(files.path, ignore_errors=True)
     files.make()
-    given = stages.DATA["ppo"](run, files, lambda: None).files
+    given = STAGE_SPECS["ppo"].data(run, files, lambda: None).files
     asked = {flag: [json.loads(row)["id"] for row in path.read_text().splitlines()] for flag, path in given.items()}
     assert asked == {"--data": [str(pk) for pk in ids[:6]], "--eval": [str(pk) for pk in ids[6:11]]}
 
     Prompt.objects.filter(pk=ids[10]).update(split="test")
     shutil.rmtree(files.path)
     files.make()
-    assert list(stages.DATA["ppo"](run, files, lambda: None).files) == ["--data"]
+    assert list(STAGE_SPECS["ppo"].data(run, files, lambda: None).files) == ["--data"]

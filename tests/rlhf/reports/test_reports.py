@@ -13,7 +13,7 @@ from models_core.reward_report import verdict
 from rlhf.loop import loop, versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import charts, page, stored
-from rlhf.runs import launch, stages
+from rlhf.runs import launch, run_command
 from rlhf.runs.run_files import RunFiles
 from tests import reports
 from tests.cast import Cast
@@ -67,7 +67,7 @@ def test_the_page_says_what_the_report_says(cast: Cast, run: TrainingRun) -> Non
         assert finding["sentence"] in shown
     assert f"{100 * report['accuracy']:.1f}%" in shown
     assert "<bdi>kindness/policy-1</bdi>" in shown
-    assert "When it was made it was right in 74%" in shown
+    assert "Its accuracy on its own held-out pairs was 74%" in shown
     assert "<strong>Ten</strong> minutes" in shown
     sent = client.get(url(cast, "report_file", run.pk))
     assert b"".join(sent.streaming_content) == path.read_bytes()  # type: ignore[attr-defined]
@@ -189,11 +189,11 @@ def test_a_reward_model_is_measured_beside_the_one_in_use(cast: Cast, base: Mode
     versions.promote(old, by=None)
     third = launch.start(project=cast.project, stage=Stage.REWARD, by=cast.manager, config={})
     assert third.run_inputs.get(role="previous").version == old
-    made = versions.register(third, folder="runs/3/run/model", sha256="", metrics={})
+    made = versions.register(third, kind="reward", folder="runs/3/run/model", sha256="", metrics={})
     assert list(made.parents.all()) == [base]
 
 
-def prepared(cast: Cast, base: ModelVersion, version: ModelVersion) -> stages.Command:
+def prepared(cast: Cast, base: ModelVersion, version: ModelVersion) -> run_command.Command:
     make_judgments(cast, 3)
     snapshot = Snapshot.objects.filter(project=cast.project).first()
     run = launch.start(
@@ -202,7 +202,7 @@ def prepared(cast: Cast, base: ModelVersion, version: ModelVersion) -> stages.Co
     )  # fmt: skip
     files = RunFiles(run)
     files.make()
-    return stages.prepare(run, files, heartbeat=lambda: None)
+    return run_command.prepare(run, files, heartbeat=lambda: None)
 
 
 def test_the_model_before_is_named_in_the_command(cast: Cast, base: ModelVersion, settings: Any) -> None:
@@ -217,7 +217,7 @@ def test_a_model_before_whose_files_are_gone_stops_no_training(cast: Cast, base:
     version = ModelVersion.objects.create(project=cast.project, kind="reward", number=1, folder="models/no-such")
     command = prepared(cast, base, version)
     assert "--previous" not in command.arguments
-    assert any("reward model before it are gone" in str(note) for note in command.notes)
+    assert any(note.code == "previous_reward_model_missing" for note in command.notes)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from annotate.data.stored_messages import StoredMessage
 from rlhf.models import TrainingRun
 from rlhf.runs import runs
 from tests.browser import SignIn
@@ -36,7 +37,7 @@ def test_a_run_is_followed_to_its_end_without_reloading(sign_in: SignIn, queued:
     page = sign_in("manager", color_scheme=scheme)
     page.wait_for_url(lambda address: "login" not in address)
     page.goto(f"/p/{cast.project.slug}/runs/{run.pk}/")
-    expect(page.get_by_text("No worker is listening to the queue")).to_be_visible()
+    expect(page.get_by_text("No worker consumes the queue")).to_be_visible()
     page.evaluate("window.stayed = true")
 
     lease = runs.claim(run_id=run.pk, worker="somewhere/1/2")
@@ -53,7 +54,7 @@ def test_a_run_is_followed_to_its_end_without_reloading(sign_in: SignIn, queued:
     expect(page.locator(".curves output")).to_have_text("step 40: 0.025", timeout=SECONDS)
     expect(page.get_by_text("40/100 answers")).to_be_visible()  # an opened log stays open
 
-    runs.fail(lease, error="The disk is full.")
+    runs.fail(lease, StoredMessage("as_written", {"sentence": "The disk is full."}))
     expect(page.get_by_role("alert")).to_have_text("The disk is full.", timeout=SECONDS)
     assert page.evaluate("window.stayed") is True
     asked: list[str] = []

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from annotate.data.stored_messages import StoredMessage
 from annotate.labeling import queue
 from annotate.labeling.chats import live_responses, turns
 from annotate.models import Assignment, Demonstration, Response, ResponseRequest, Task
@@ -165,23 +166,23 @@ def test_how_far_they_are_is_said(cast: Cast, deed: dict[str, object], monkeypat
         request.refresh_from_db()
         return live_responses.response_status(cast.project, request)
 
-    assert said().message == "1 other chat is answered before yours."
+    assert said().message == "1 other chat is ahead of yours."
     assert (said().waited_seconds, said().usual_seconds) == (0, None)
     lease = runs.claim(run_id=before.pk, worker="w")
     assert lease is not None
     TrainingRun.objects.filter(pk=before.pk).update(created_at=timezone.now() - timedelta(seconds=7))
     runs.succeed(lease, result={}, register=lambda: None)
-    assert (said().message, said().usual_seconds) == ("The model is being woken.", 7)
+    assert (said().message, said().usual_seconds) == ("Starting the model.", 7)
     lease = runs.claim(run_id=run.pk, worker="w")
     assert lease is not None
-    assert said().message == "The model is being woken."
+    assert said().message == "Starting the model."
     runs.renew(lease, activity=live.LOADING)
-    assert said().message == "The model is being loaded. The next turns are quicker."
-    runs.renew(lease, activity=live.ANSWERING, progress=2 / 3)
-    assert (said().message, said().progress) == ("The model is writing: 2 of 3 answers are there.", 2 / 3)
-    runs.fail(lease, error="No memory.")
+    assert said().message == "Loading the model. The next turns are faster."
+    runs.renew(lease, activity=live.GENERATING, progress=2 / 3)
+    assert (said().message, said().progress) == ("Generating: 2 of 3 responses are ready.", 2 / 3)
+    runs.fail(lease, StoredMessage("out_of_memory"))
     sampling.fail_requests(TrainingRun.objects.get(pk=run.pk))
-    assert "ask again" in said().message
+    assert "try again" in said().message
 
 
 def candidates(deed: dict[str, object]) -> list[Response]:
@@ -197,7 +198,7 @@ def other_chats_request(cast: Cast) -> ResponseRequest:
 def is_answering(run: TrainingRun) -> bool:
     run.refresh_from_db()
     assert not run.ended, run.error
-    return run.activity == live.ANSWERING
+    return run.activity == live.GENERATING
 
 
 def answering_process(worker: subprocess.Popen[bytes]) -> int:

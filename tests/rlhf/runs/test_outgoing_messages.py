@@ -47,7 +47,7 @@ def test_a_stopped_broker_holds_up_no_page(
     assert max(took) < outgoing_messages.WAIT_SECONDS + 4  # a machine that has much else to do
     assert sum(took[1:]) < 3 * outgoing_messages.WAIT_SECONDS + 4
     said = client.get(page).content.decode()
-    assert "The message broker doesn’t answer. What you asked for is kept and begins when it does." in said
+    assert "The message broker doesn’t respond. Your request is kept and starts when it does." in said
     assert Snapshot.objects.count() == 4
     os.kill(broker_process, signal.SIGCONT)
     queue = Redis(unix_socket_path=str(embedded_broker), db=1)

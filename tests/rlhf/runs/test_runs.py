@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
 from annotate.models import AuditEvent
 from rlhf.models import RunMetric, TrainingRun, WorkerHeartbeat
@@ -70,7 +71,7 @@ def test_a_stale_token_writes_nothing(queued: Queued) -> None:
         lambda: runs.renew(stale, progress=0.5),
         lambda: runs.record_metrics(stale, [(1, "loss", 9.0)]),
         lambda: runs.succeed(stale, result={}, register=lambda: None),
-        lambda: runs.fail(stale, error="x"),
+        lambda: runs.fail(stale, StoredMessage("out_of_memory")),
         lambda: runs.finish_cancelled(stale),
         lambda: runs.release(stale),
         lambda: runs.is_cancel_requested(stale),
@@ -173,7 +174,7 @@ def test_a_run_that_nobody_listened_to_for_a_day_fails_with_the_reason(queued: Q
     runs.resend(now=timezone.now() + runs.NO_WORKER_LIMIT * 2)
     assert (reloaded(run).status, reloaded(run).error) == (
         Status.FAILED,
-        "No worker listened to the queue cpu for 24 hours.",
+        "No worker consumed the queue cpu for 24 hours.",
     )
 
 

@@ -8,11 +8,12 @@ import pytest
 from annotate.data import imports, snapshots
 from annotate.models import Prompt, Response, Snapshot
 from rlhf.models import ModelVersion, TrainingRun
-from rlhf.runs import launch, stages, supervisor
+from rlhf.runs import launch, supervisor
 from rlhf.runs.run_files import RunFiles
+from rlhf.runs.stages.registry import STAGE_SPECS
 from tests.cast import Cast
 from tests.models_core import recipe_runs
-from tests.rlhf.conftest import TINY, make_judgments
+from tests.rlhf.conftest import TINY, assert_labeled, make_judgments
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("embedded_broker")]
 
@@ -44,6 +45,7 @@ def test_fine_tuning_learns_from_the_train_prompts_and_is_measured_on_the_others
     assert 0 < in_training < 30
     assert result["eval_loss"] > 0
     assert ModelVersion.objects.get(run=run).metrics["eval_loss"] == result["eval_loss"]
+    assert_labeled(run)
 
 
 def test_where_no_prompt_is_held_out_yet_the_run_says_what_it_measures_on(
@@ -53,11 +55,9 @@ def test_where_no_prompt_is_held_out_yet_the_run_says_what_it_measures_on(
     run = sft_run(cast, snapshot)
     files = RunFiles(run)
     files.make()
-    command = stages.DATA["sft"](run, files, lambda: None)
+    command = STAGE_SPECS["sft"].data(run, files, lambda: None)
     assert list(command.files) == ["--data"]
-    assert command.notes == (
-        "No demonstration is held out yet, so the loss is measured on a part of the train prompts.",
-    )
+    assert [note.code for note in command.notes] == ["no_held_out_demonstration"]
     assert json.loads(command.files["--data"].read_text().splitlines()[0])["response"].startswith("ab")
 
 
@@ -70,7 +70,7 @@ def test_a_reward_model_is_given_the_answers_that_put_its_scores_on_a_scale(
     run = launch.start(project=cast.project, stage="reward", by=cast.manager, config=dict(TINY), snapshot=judgments)
     files = RunFiles(run)
     files.make()
-    assert not {"--demonstrations", "--samples"} & set(stages.DATA["reward"](run, files, lambda: None).files)
+    assert not {"--demonstrations", "--samples"} & set(STAGE_SPECS["reward"].data(run, files, lambda: None).files)
 
     snapshot_of(cast, tmp_path, count=40)
     train = Prompt.objects.filter(project=cast.project, split="train", demonstrations__isnull=False)
@@ -79,7 +79,7 @@ def test_a_reward_model_is_given_the_answers_that_put_its_scores_on_a_scale(
     second = launch.start(project=cast.project, stage="reward", by=cast.manager, config=dict(TINY), snapshot=judgments)
     files = RunFiles(second)
     files.make()
-    given = stages.DATA["reward"](second, files, lambda: None).files
+    given = STAGE_SPECS["reward"].data(second, files, lambda: None).files
     rows = {
         flag: list(map(json.loads, given[flag].read_text().splitlines())) for flag in ("--demonstrations", "--samples")
     }
@@ -88,7 +88,7 @@ def test_a_reward_model_is_given_the_answers_that_put_its_scores_on_a_scale(
     assert {row["prompt"][0]["content"] for row in rows["--samples"]} == asked
     assert {answer["text"] for row in rows["--samples"] for answer in row["responses"]} == {"sampled"}
     Response.objects.create(prompt=train[0], text="later", author=base.author)
-    assert "later" not in stages.DATA["reward"](second, files, lambda: None).files["--samples"].read_text()
+    assert "later" not in STAGE_SPECS["reward"].data(second, files, lambda: None).files["--samples"].read_text()
 
 
 def test_ppo_is_told_to_keep_prompts_that_its_reward_model_knows_where_others_are_too_few(
@@ -101,7 +101,7 @@ def test_ppo_is_told_to_keep_prompts_that_its_reward_model_knows_where_others_ar
     trained = launch.start(project=cast.project, stage="reward", by=cast.manager, config=dict(TINY), snapshot=judgments)
     files = RunFiles(trained)
     files.make()
-    stages.DATA["reward"](trained, files, lambda: None)
+    STAGE_SPECS["reward"].data(trained, files, lambda: None)
     reward = ModelVersion.objects.create(project=cast.project, kind="reward", number=1, folder="runs/0/run/model")
     TrainingRun.objects.filter(pk=trained.pk).update(produced=reward)
     found = {}
@@ -120,6 +120,6 @@ def test_ppo_is_told_to_keep_prompts_that_its_reward_model_knows_where_others_ar
         )  # fmt: skip
         own = RunFiles(run)
         own.make()
-        data = stages.DATA["ppo"](run, own, lambda: None)
+        data = STAGE_SPECS["ppo"].data(run, own, lambda: None)
         found[batch_size] = (len(data.files["--data"].read_text().splitlines()), data.settings, bool(data.notes))
     assert found == {1: (1, {}, False), 64: (4, {"reward_train_overlap": "keep"}, True)}

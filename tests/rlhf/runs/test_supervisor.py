@@ -209,7 +209,7 @@ def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_
     make_judgments(cast, 6)
     run = execute_while(reward_run(cast, save_every=1), kill)
     assert (run.status, run.attempt, run.error, run.lease_token) == (Status.QUEUED, 1, "", None)
-    assert run.activity == failures.INTERRUPTED_WAITS
+    assert run.activity == failures.INTERRUPTED_ACTIVITY
     steps = [int(path.name[5:]) for path in (RunFiles(run).run / "checkpoints").glob("step-*")]
     assert max(steps) >= 1
 
@@ -219,7 +219,7 @@ def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_
     run = execute_while(run, kill)
     assert (run.status, run.attempt) == (Status.FAILED, 3)
     assert run.error == (
-        "Its process was ended by signal 9 (Killed) in each of its attempts. The kernel reports no lack of memory."
+        "Its process was ended by signal 9 (Killed) in each attempt. The kernel reports no lack of memory."
     )
     interrupted = AuditEvent.objects.filter(verb="run.interrupted", subject_id=str(run.pk))
     assert [event.detail["attempt"] for event in interrupted.order_by("pk")] == [1, 2, 3]
@@ -252,7 +252,7 @@ def test_a_child_that_the_kernel_ends_for_lack_of_memory_fails_at_once_and_says_
     run = reward_run(cast)
     supervisor.execute(run.pk)
     run.refresh_from_db()
-    assert (run.status, run.attempt, run.error) == (Status.FAILED, 1, failures.OUT_OF_MEMORY)
+    assert (run.status, run.attempt, run.failure) == (Status.FAILED, 1, failures.OUT_OF_MEMORY.as_json())
 
 
 @pytest.mark.usefixtures("nothing_sent")
@@ -268,7 +268,7 @@ def test_a_stopped_child_is_ended_and_goes_on_from_its_checkpoint(
         os.killpg(group_of(run), signal.SIGSTOP)
 
     run = execute_while(reward_run(cast), stop)
-    assert (run.status, run.attempt, run.activity) == (Status.QUEUED, 1, failures.STALLED_WAITS)
+    assert (run.status, run.attempt, run.activity) == (Status.QUEUED, 1, failures.STALLED_ACTIVITY)
     assert is_gone(groups[0])
 
 
@@ -284,7 +284,7 @@ def test_a_run_is_neither_begun_nor_goes_on_when_the_disk_is_nearly_full(
 
     run = execute_while(run, fill)
     assert run.status == Status.FAILED
-    assert re.fullmatch(r"Only .* are free below the data folder, and 976\.6\sTB of it are kept .*", run.error), (
+    assert re.fullmatch(r"Only .* are free below the data folder, and 976\.6\sTB of it are reserved .*", run.error), (
         run.error
     )
     assert RunMetric.objects.filter(run=run).exists()
@@ -331,7 +331,7 @@ def test_a_model_is_registered_with_its_hash_and_another_attempt_registers_no_se
     supervisor.execute(ppo.pk)
     ppo.refresh_from_db()
     assert ppo.status == Status.FAILED
-    assert "are not those it was stored with" in ppo.error
+    assert "differ from those that were stored" in ppo.error
 
 
 def test_a_model_that_is_missing_fails_the_run_with_its_name(queued: Queued, cast: Cast, base: ModelVersion) -> None:
@@ -365,15 +365,16 @@ def test_bad_input_is_told_in_the_words_of_the_recipe(queued: Queued, cast: Cast
     supervisor.execute(run.pk)
     run.refresh_from_db()
     assert run.status == Status.FAILED
-    assert run.error.startswith("max_new_tokens 120 leaves no room for a prompt within 128 tokens")
+    assert run.failure["code"] == "process_message"
+    assert run.error.startswith("Its process reported: max_new_tokens 120 leaves no room for a prompt")
 
 
 def test_a_project_without_prompts_or_judgments_says_what_to_do(queued: Queued, cast: Cast, base: ModelVersion) -> None:
     for run, reason in [
-        (queued(), "Kindness has no prompts to answer. Import some first."),
+        (queued(), "Kindness has no prompts to sample from. Import some first."),
         (
             reward_run(cast),
-            "Its snapshot could not be made: There are no rankings yet that match, so there is nothing to freeze.",
+            "The snapshot could not be built: There are no rankings yet that match, so there is nothing to freeze.",
         ),
     ]:
         supervisor.execute(run.pk)
@@ -390,7 +391,7 @@ def test_a_full_disk_is_named_whether_the_worker_or_the_child_meets_it(queued: Q
     partial.symlink_to("/dev/full")
     supervisor.execute(run.pk)
     run.refresh_from_db()
-    assert (run.status, run.error) == (Status.FAILED, failures.DISK_FULL)
+    assert (run.status, run.failure["code"]) == (Status.FAILED, "disk_full")
 
     run = queued()
     files = RunFiles(run)
@@ -398,7 +399,7 @@ def test_a_full_disk_is_named_whether_the_worker_or_the_child_meets_it(queued: Q
     files.output.symlink_to("/dev/full")
     supervisor.execute(run.pk)
     run.refresh_from_db()
-    assert (run.status, run.error) == (Status.FAILED, failures.DISK_FULL)
+    assert (run.status, run.failure["code"]) == (Status.FAILED, "disk_full")
 
 
 def test_secrets_stay_with_the_worker(
@@ -420,14 +421,21 @@ def test_secrets_stay_with_the_worker(
 
 
 @pytest.mark.parametrize(
-    ("returncode", "log", "sentence"),
+    ("failure", "code", "sentence"),
     [
-        (1, "Traceback\nMemoryError\n", failures.OUT_OF_MEMORY),
-        (1, "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried 99 bytes", failures.OUT_OF_MEMORY),
-        (1, "OSError: [Errno 28] No space left on device", failures.DISK_FULL),
-        (2, "step 1\nrankings.jsonl, line 3: not valid JSON.\n\n", "rankings.jsonl, line 3: not valid JSON."),
-        (1, "", "Its process ended with exit status 1 and said nothing."),
+        ({"code": "out_of_memory", "message": "Out of memory: ..."}, "out_of_memory", "Out of memory. Reduce"),
+        ({"code": "disk_full", "message": "No space left"}, "disk_full", "The disk is full."),
+        (
+            {"code": "bad_input", "message": "rankings.jsonl, line 3: not valid JSON. MemoryError"},
+            "process_message",
+            "Its process reported: rankings.jsonl, line 3: not valid JSON. MemoryError",
+        ),
+        ({"code": "of a later version", "message": "Odd."}, "process_message", "Its process reported: Odd."),
+        ({"code": ["no"], "message": None}, "ended_silently", "Its process ended with exit status 1 and without"),
+        ({}, "ended_silently", "Its process ended with exit status 1 and without"),
     ],
 )
-def test_how_a_child_ended_becomes_a_sentence(returncode: int, log: str, sentence: str) -> None:
-    assert failures.of_child(returncode=returncode, log=log).startswith(sentence)
+def test_a_failure_of_the_child_is_known_by_its_code(failure: dict[str, Any], code: str, sentence: str) -> None:
+    message = failures.of_child(returncode=1, failure=failure)
+    assert message.code == code
+    assert str(message).startswith(sentence)

@@ -136,9 +136,9 @@ def test_waiting_where_nobody_listens_says_so_and_gives_up(
 ) -> None:
     make_prompts(cast, 2)
     monkeypatch.setattr(waiting, "PATIENCE", waiting.timedelta(seconds=0.2))
-    with pytest.raises(CommandError, match=r"No worker listens to the queue cpu\. Run .* stays queued"):
+    with pytest.raises(CommandError, match=r"No worker consumes the queue cpu\. Run .* stays queued"):
         call_command("sample", cast.project.slug, "--wait")
-    assert "No worker is listening to the queue cpu" in capsys.readouterr().err
+    assert "No worker consumes the queue cpu" in capsys.readouterr().err
     assert TrainingRun.objects.get().status == Status.QUEUED
 
 
@@ -148,7 +148,7 @@ def test_without_a_broker_the_run_is_queued_all_the_same(
 ) -> None:
     make_prompts(cast, 2)
     command = (
-        "from rlhf import sampling; from annotate.models import Project;"
+        "from rlhf.loop import sampling; from annotate.models import Project;"
         "sampling.start(project=Project.objects.get(slug='kindness'), by=None)"
     )
     ended = subprocess.run(

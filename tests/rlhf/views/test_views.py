@@ -7,6 +7,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
+from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
 from annotate.models import AuditEvent
 from rlhf.forms import RunForm, SettingsForm
@@ -83,16 +84,19 @@ def test_a_failed_run_is_read_in_chinese_with_its_settings_and_numbers(queued: A
     cast.manager.__class__.objects.filter(pk=cast.manager.pk).update(language="zh-hans")
     client = as_user("manager", cast)
     pages = []
-    for error in (failures.of_child(returncode=7, log=""), "There is no model folder /no/where."):
+    for reason in (
+        failures.of_exception(OSError("no such disk")),
+        failures.of_child(returncode=2, failure={"message": "There is no model folder /no/where."}),
+    ):
         run = queued()
         lease = runs.claim(run_id=run.pk, worker="w/1/2")
         assert lease is not None
         runs.record_metrics(lease, [(2, "gradient_norm", 0.5)])
-        runs.fail(lease, error=error)
+        runs.fail(lease, reason)
         pages.append(client.get(url(cast, "run", run.pk)).content.decode())
     known, unknown = pages
-    assert "进程以退出状态 7 结束，没有给出任何说明。" in known
-    assert '运行失败。以下为进程给出的英文说明： <bdi lang="en">There is no model folder /no/where.</bdi>' in unknown
+    assert "无法读取或写入文件：no such disk。" in known
+    assert "There is no model folder /no/where." in unknown
     assert '<dt>最多新词元数 <code lang="en">max_new_tokens</code></dt><dd>4</dd>' in known
     assert "<dt>梯度范数</dt><dd>0.5</dd>" in known
     form = client.get(url(cast, "new_run", "reward")).content.decode()
@@ -104,11 +108,11 @@ def test_runs_of_live_chats_are_listed_apart(queued: Any, cast: Cast) -> None:
     page = as_user("manager", cast).get(url(cast, "training")).content.decode()
     assert url(cast, "run", training.pk) in page
     assert url(cast, "run", turn.pk) not in page
-    assert '<a href="?show=live">1 turn answered in live chats</a>' in page
+    assert '<a href="?show=live">1 live chat turn</a>' in page
     page = as_user("manager", cast).get(url(cast, "training") + "?show=live").content.decode()
     assert url(cast, "run", training.pk) not in page
     assert url(cast, "run", turn.pk) in page
-    assert "A labeler asked for these" in as_user("manager", cast).get(url(cast, "run", turn.pk)).content.decode()
+    assert "Responses for a live chat." in as_user("manager", cast).get(url(cast, "run", turn.pk)).content.decode()
 
 
 def test_the_list_is_looked_at_again_while_a_run_goes_on(queued: Any, cast: Cast) -> None:
@@ -169,7 +173,7 @@ def test_a_run_is_followed_as_a_page_as_a_fragment_and_as_numbers(queued: Any, c
     run = queued()
     client = as_user("researcher", cast)
     page = client.get(url(cast, "run", run.pk)).content.decode()
-    assert "No worker is listening to the queue" in page
+    assert "No worker consumes the queue" in page
     assert 'hx-trigger="every 2s"' in page
     assert '<noscript><meta http-equiv="refresh"' in page
 
@@ -189,7 +193,7 @@ def test_a_run_is_followed_as_a_page_as_a_fragment_and_as_numbers(queued: Any, c
         "ended": False,
     }
 
-    runs.fail(lease, error="rankings.jsonl, line 3: <b>not</b> valid JSON.")
+    runs.fail(lease, StoredMessage("process_message", {"message": "rankings.jsonl, line 3: <b>not</b> valid JSON."}))
     page = client.get(url(cast, "run", run.pk)).content.decode()
     assert "line 3: &lt;b&gt;not&lt;/b&gt; valid JSON." in page
     assert 'hx-trigger="every' not in page.split('id="live"')[1]
@@ -249,23 +253,23 @@ def test_sample_by_button(cast: Cast, base: ModelVersion) -> None:
     run = TrainingRun.objects.get()
     assert (run.stage, run.options, list(run.inputs.all())) == ("sample", {"samples": 3, "prompts": 5}, [base])
     said = client.post(url(cast, "sample"), {"prompts": 5, "samples": 1}, follow=True).content.decode()
-    assert "Answers to each:" in said
+    assert "Responses per prompt:" in said
     assert TrainingRun.objects.count() == 1
 
 
 def test_rounds_are_started_once_and_cancelled(cast: Cast, base: ModelVersion) -> None:
     client = as_user("manager", cast)
     said = client.post(url(cast, "start_loop"), {"rounds": 1}, follow=True).content.decode()
-    assert "There are no judgments to learn from yet. Rank some answers first." in said
+    assert "There are no judgments to train on yet. Rank some responses first." in said
     make_judgments(cast, 2)
     client.post(url(cast, "start_loop"), {"rounds": 2})
     said = client.post(url(cast, "start_loop"), {"rounds": 1}, follow=True).content.decode()
-    assert "A round is under way already" in said
+    assert "A round is in progress." in said
     iteration = Iteration.objects.get()
     assert (iteration.number, iteration.rounds_left, iteration.started_by) == (1, 1, cast.manager)
     client.post(url(cast, "cancel_round", 1))
     iteration.refresh_from_db()
-    assert (iteration.state, iteration.reason) == ("cancelled", "Cancelled by hand.")
+    assert (iteration.state, iteration.reason) == ("cancelled", "Cancelled manually.")
     assert "has ended already" in client.post(url(cast, "cancel_round", 1), follow=True).content.decode()
 
 
@@ -291,7 +295,7 @@ def test_the_rules_of_the_loop_are_saved_whole_or_not_at_all(cast: Cast, base: M
 
 def test_the_rules_say_what_stops_a_round(cast: Cast, base: ModelVersion) -> None:
     said = as_user("manager", cast).get(url(cast, "loop")).content.decode()
-    assert "A round stops at the first gate whose bound it fails to keep" in said
+    assert "A round stops at the first gate that it fails" in said
 
 
 def test_labeler_weights_that_cannot_be_read_are_refused_where_they_are_entered(cast: Cast, base: ModelVersion) -> None:
@@ -307,8 +311,8 @@ def test_labeler_weights_that_cannot_be_read_are_refused_where_they_are_entered(
 def test_the_command_names_the_stages_that_there_are(cast: Cast, base: ModelVersion) -> None:
     with pytest.raises(CommandError) as caught:
         call_command("train", cast.project.slug, "nostage")
-    assert "'nostage' (choose from 'sft', 'reward', 'ppo', 'evaluate')" in str(caught.value)
-    with pytest.raises(Refused, match="no stage 'score' to start; there are sft, reward, ppo, evaluate"):
+    assert "'nostage' (choose from 'pretrain', 'sft', 'reward', 'ppo', 'dpo', 'evaluate')" in str(caught.value)
+    with pytest.raises(Refused, match="no stage 'score' to start; there are pretrain, sft, reward, ppo, dpo, evaluate"):
         launch.start(project=cast.project, stage=Stage.SCORE, by=None, config={})
 
 
@@ -328,16 +332,16 @@ def test_the_notice_of_the_base_model_shows_how_far_it_is_and_goes(cast: Cast, s
     with (store / ".smollm2-135m-instruct.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         said = client.get(address).content.decode()
-    assert "The base model is still coming, 43%" in said
+    assert "Downloading the base model, 43%" in said
     assert 'hx-trigger="every 2s"' in said
-    assert "could not be fetched: The fetch was interrupted." in client.get(address).content.decode()
+    assert "could not be downloaded: The fetch was interrupted." in client.get(address).content.decode()
     progress.unlink()
 
 
 def test_admin_shows_runs_and_models_and_changes_none(queued: Any, cast: Cast) -> None:
     run = queued()
     client = as_user("admin", cast)
-    for model in ("trainingrun", "modelversion", "runmetric", "iteration", "looppolicy", "workerheartbeat"):
+    for model in ("trainingrun", "modelversion", "runmetric", "iteration", "loopsettings", "workerheartbeat"):
         assert client.get(reverse(f"admin:rlhf_{model}_changelist"), {"q": "kind"}).status_code == 200
         assert client.get(reverse(f"admin:rlhf_{model}_add")).status_code == 403
     assert client.get(reverse("admin:rlhf_trainingrun_change", args=[run.pk])).status_code == 200

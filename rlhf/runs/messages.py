@@ -1,0 +1,86 @@
+"""The messages that a training job stores by their code, see annotate.data.stored_messages."""
+
+from django.utils.translation import gettext_noop
+
+MESSAGES = {
+    # Inputs of a run.
+    "no_reward_model": gettext_noop("%(project)s has no reward model yet. Train one first."),
+    "run_without_snapshot": gettext_noop("The run has no snapshot to train on."),
+    "snapshot_failed": gettext_noop("The snapshot could not be built: %(error)s"),
+    "snapshot_damaged": gettext_noop("%(snapshot)s is damaged: %(problems)s"),
+    "snapshot_without_train_rows": gettext_noop("%(snapshot)s has no rows of train prompts to train on."),
+    "not_a_model": gettext_noop(
+        "%(name)s names no model. Python functions and servers are rewards for the command line alone."
+    ),
+    "model_files_missing": gettext_noop("The files of %(version)s are missing: there is no folder %(folder)s."),
+    "model_files_changed": gettext_noop(
+        "The files of %(version)s in %(folder)s differ from those that were stored (SHA-256)."
+    ),
+    "no_prompts": gettext_noop("%(project)s has no prompts to sample from. Import some first."),
+    "no_train_prompts": gettext_noop("%(project)s has no train prompts. Import some first."),
+    "no_test_prompts": gettext_noop("%(project)s has no test prompts to evaluate on."),
+    "no_corpus": gettext_noop("There is no .txt or .jsonl file %(name)s in %(folder)s."),
+    "too_few_comparisons": gettext_noop(
+        "Fewer than two open comparisons can be ordered: the others are judged, or keep a random position."
+    ),
+    "not_a_policy": gettext_noop("%(version)s is a reward model: it scores responses and generates none."),
+    # Notes of a run.
+    "no_held_out_demonstration": gettext_noop(
+        "No demonstration is held out yet, so the loss is measured on a part of the train prompts."
+    ),
+    "no_held_out_judgment": gettext_noop(
+        "No judgment is held out yet, so the accuracy is measured on a part of the train prompts."
+    ),
+    "few_new_prompts": gettext_noop(
+        "Only %(new)s of %(all)s train prompts are new to the reward model, fewer than a batch of %(enough)s, so PPO "
+        "used all of them."
+    ),
+    "previous_reward_model_missing": gettext_noop(
+        "The files of the previous reward model are missing, so it was not measured on new judgments."
+    ),
+    "trained_on_project_texts": gettext_noop("The corpus was the project’s train prompts and their demonstrations."),
+    # Resources.
+    "too_many_processes": gettext_noop(
+        "%(processes)s processes are more than the %(cores)s processor cores of the workers’ machine."
+    ),
+    "too_little_memory": gettext_noop(
+        "This run needs at least %(needed)s of memory, and the workers’ machine has %(offered)s. Reduce the number of "
+        "processes, max_length or batch_size, or use a method that trains fewer weights, such as lora."
+    ),
+    "too_little_disk": gettext_noop(
+        "This run may write %(needed)s (up to %(checkpoints)s checkpoints of %(each)s, and the model), and %(free)s of "
+        "the disk are free for it. Keep fewer checkpoints (keep_checkpoints), or free some space."
+    ),
+    "disk_nearly_full": gettext_noop(
+        "Only %(free)s are free below the data folder, and %(reserved)s of it are reserved for labeling. Free some "
+        "space, then start the run again."
+    ),
+    # Failures of a run.
+    "out_of_memory": gettext_noop(
+        "Out of memory. Reduce batch_size, max_tokens_per_forward or max_length, or use a machine with more memory."
+    ),
+    "stalled": gettext_noop(
+        "Its process stopped making progress in each attempt and was ended. The end of the log says where."
+    ),
+    "killed": gettext_noop(
+        "Its process was killed (signal 9) in each attempt. This system doesn’t say whether it ran out of memory."
+    ),
+    "ended_by_signal": gettext_noop(
+        "Its process was ended by signal %(number)s (%(name)s) in each attempt. The kernel reports no lack of memory."
+    ),
+    "ended_silently": gettext_noop("Its process ended with exit status %(status)s and without a message."),
+    "process_message": gettext_noop("Its process reported: %(message)s"),
+    "file_error": gettext_noop("A file could not be read or written: %(error)s."),
+    "internal_error": gettext_noop("Internal error (%(error)s). The worker’s log has the details."),
+    "workers_lost": gettext_noop("Its worker went silent %(times)s times; the last one was %(worker)s."),
+    "no_worker": gettext_noop("No worker consumed the queue %(queue)s for %(hours)s hours."),
+    "sampling_cancelled": gettext_noop("The sampling run was cancelled."),
+    # Ends of a round.
+    "round_cancelled": gettext_noop("Cancelled manually."),
+    "round_run_failed": gettext_noop("A run of the round failed (%(stage)s): %(error)s"),
+    "round_run_cancelled": gettext_noop("A run of the round was cancelled (%(stage)s)."),
+    "gate_without_number": gettext_noop("The gate %(gate)s needs a metric that the run did not report."),
+    "gate_reward_accuracy": gettext_noop("The reward model’s accuracy of %(value)s is below the gate of %(bound)s."),
+    "gate_kl": gettext_noop("The policy’s KL divergence of %(value)s is above the gate of %(bound)s."),
+    "no_report": gettext_noop("The reward model has no report."),
+}

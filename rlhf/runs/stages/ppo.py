@@ -1,0 +1,56 @@
+"""PPO: a policy trained against a reward model."""
+
+import json
+
+from django.utils.translation import gettext_lazy, gettext_noop
+
+from annotate.data.stored_messages import StoredMessage
+from models_core.contract.settings import PPOConfig, parse
+from rlhf.loop import prompts
+from rlhf.models import ModelVersion, Stage, TrainingRun
+from rlhf.runs.run_files import RunFiles
+from rlhf.runs.stages.spec import (
+    Heartbeat,
+    Role,
+    StageData,
+    StageInput,
+    StageSpec,
+    active_policy,
+    reference_of_policy,
+    reward_model,
+)
+
+
+def data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> StageData:
+    """Train prompts that are new to the reward models if there are enough, and validation prompts to measure on."""
+    rewards = run.run_inputs.filter(role__in=[Role.REWARD, Role.ENSEMBLE]).select_related("version")
+    path, notes = files.inputs / "prompts.jsonl", files.inputs / "notes.json"
+    held_out = files.inputs / "held_out.jsonl"
+    if not path.exists():
+        batch_size = parse(PPOConfig, run.config).batch_size
+        prompts.write(prompts.for_evaluation(run.project), held_out)
+        chosen = prompts.for_ppo(run.project, rewards=[item.version for item in rewards], enough=batch_size)
+        notes.write_text(json.dumps([note.as_json() for note in chosen.notes]), encoding="utf-8")
+        prompts.write(chosen.rows, path)
+    stored = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else []
+    evaluation = {"--eval": held_out} if held_out.exists() and held_out.stat().st_size else {}
+    return StageData(
+        files={"--data": path} | evaluation,
+        notes=tuple(StoredMessage.parsed(note) for note in stored),
+        # With the note, prompts that the reward model was trained on are kept on purpose.
+        settings={"reward_train_overlap": "keep"} if stored else {},
+    )
+
+
+SPEC = StageSpec(
+    stage=Stage.PPO,
+    title=gettext_lazy("Train policy (PPO)"),
+    activity=gettext_noop("training against the reward model"),
+    inputs=(
+        StageInput(role=Role.MODEL, default=active_policy),
+        StageInput(role=Role.REFERENCE, default=reference_of_policy),
+        StageInput(role=Role.REWARD, default=reward_model),
+    ),
+    data=data,
+    kind=ModelVersion.Kind.POLICY,
+)
