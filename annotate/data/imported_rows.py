@@ -223,7 +223,7 @@ class RowStore:
     def _compare_with_own(self, row: ImportedRow, record: OwnRecord) -> None:
         """An export may be older than what is here."""
         if record.withdrawn and row.demonstration is not None:
-            self._note("response", _("the answer was withdrawn here"))
+            self._note("response", _("the response was withdrawn here"))
         elif record.withdrawn:
             self._note("responses", _("the judgment was withdrawn here"))
         elif record.is_other_revision(row):

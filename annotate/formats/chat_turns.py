@@ -53,7 +53,7 @@ def response_of(row: Fields, key: str, prompt: Messages | None) -> tuple[Message
         return prompt, response
     turns = [_turn(row, key, row.raw(key), 1)] if isinstance(value, dict) else turns_of(row, key)
     if turns[-1]["role"] != "assistant":
-        raise BadRow(_('"%(key)s" must end with an answer of the assistant') % {"key": key})
+        raise BadRow(_('"%(key)s" must end with a response of the assistant') % {"key": key})
     before = turns[:-1]
     if not before:
         if prompt is None:

@@ -53,7 +53,7 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
         label = row.flag("label")
         response = ImportedResponse(text=turns[-1]["content"], ratings={"label": 1.0 if label else 0.0}, **author)
         if turns[-1]["role"] != "assistant":
-            raise LeftOut(_("its last turn isn't an answer"))
+            raise LeftOut(_("its last turn isn't a response"))
         return ImportedRow(
             **common, messages=checked_messages(turns[:-1]), responses=(response,), rated=True, judge=_judge(row)
         )
@@ -74,7 +74,7 @@ def _demonstrations(turns: Messages, common: dict[str, Any], author: WrittenBy) 
         if turn["role"] != "assistant" or not at:
             continue
         if not turn["content"].strip():
-            rows.append(LeftOut(_("an answer is empty")))
+            rows.append(LeftOut(_("a response is empty")))
             continue
         prompt = checked_messages(turns[:at])
         opening = opening or prompt

@@ -23,7 +23,7 @@ def recognises(row: dict[str, Any]) -> bool:
 def parse(row: Fields) -> ImportedRow:
     chosen, rejected = (_turns(row.text(key), key) for key in ("chosen", "rejected"))
     if chosen[:-1] != rejected[:-1]:
-        raise LeftOut(_("the two dialogues part before their last answers"))
+        raise LeftOut(_("the two dialogues part before their last responses"))
     if chosen[-1] == rejected[-1]:
         raise LeftOut(_("the two dialogues are the same"))
     responses = tuple(
@@ -42,5 +42,5 @@ def _turns(dialogue: str, key: str) -> list[dict[str, str]]:
         {"role": ROLES[speaker], "content": text.strip()} for speaker, text in zip(parts[::2], parts[1::2], strict=True)
     ]
     if turns[-1]["role"] != "assistant" or len(turns) < 2:
-        raise BadRow(_('"%(key)s" must end with an answer of the assistant') % {"key": key})
+        raise BadRow(_('"%(key)s" must end with a response of the assistant') % {"key": key})
     return turns

@@ -114,7 +114,7 @@ def _pair(row: Fields) -> ImportedRow:
     chosen_prompt, chosen = response_of(row, "chosen", prompt)
     rejected_prompt, rejected = response_of(row, "rejected", prompt)
     if chosen_prompt != rejected_prompt:
-        raise LeftOut(_("the two dialogues part before their last answers"))
+        raise LeftOut(_("the two dialogues part before their last responses"))
     names = _pair_names(row)
     responses = tuple(
         ImportedResponse(text=response, rank=rank, **names[rank - 1])
@@ -265,7 +265,7 @@ def _ranking(row: Fields) -> ImportedRow:
     messages = prompt_of(row)
     items = row.raw("responses")
     if not isinstance(items, list) or not items:
-        raise BadRow(_('"responses" must be a list of answers'))
+        raise BadRow(_('"responses" must be a list of responses'))
     if len(items) > MOST_RESPONSES:
         raise BadRow(_("more than %(most_responses)s responses") % {"most_responses": MOST_RESPONSES})
     if not all(isinstance(item, dict | str) for item in items):

@@ -19,7 +19,7 @@ def parse(row: Fields) -> ImportedRow:
     if not isinstance(turns, list) or not turns:
         raise BadRow(_('"turns" must be a list of texts'))
     if turns[1:]:
-        row.leave("turns", _("a later turn, which needs an answer to the one before"))
+        row.leave("turns", _("a later turn, which needs a response to the one before"))
     return ImportedRow(
         messages=checked_messages(user_turn(text_of(turns[0], '"turns"'))),
         id=row.label("question_id"),

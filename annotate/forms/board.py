@@ -71,9 +71,9 @@ class ControlLabels:
         return cls(
             better=_("%(letter)s one rank better") % with_letter,
             worse=_("%(letter)s one rank worse") % with_letter,
-            ranks=_("Rank of answer %(letter)s, 1 is best") % with_letter,
-            flags=_("What is true of answer %(letter)s") % with_letter,
-            note=_("Note on answer %(letter)s") % with_letter,
+            ranks=_("Rank of response %(letter)s, 1 is best") % with_letter,
+            flags=_("What is true of response %(letter)s") % with_letter,
+            note=_("Note on response %(letter)s") % with_letter,
         )
 
 
@@ -297,7 +297,7 @@ def _submission(data: FormData) -> Submission:
     for name, values in data.items():
         kind, _dash, rest = name.partition("-")
         if kind == "rank":
-            ranks[_number(rest, _("An answer"))] = _number(values[-1], _("A rank")) if values[-1] else None
+            ranks[_number(rest, _("A response"))] = _number(values[-1], _("A rank")) if values[-1] else None
         elif kind == "rating" and values[-1]:
             response_id, _dash, criterion = rest.partition("-")
             ratings.setdefault(response_id, {})[criterion] = _number(values[-1], _("A rating"), negative=True)
@@ -312,7 +312,7 @@ def _submission(data: FormData) -> Submission:
     improved = {}
     if last(data, "improved_from") and last(data, "improved_text").strip():
         improved = {
-            "response": _number(last(data, "improved_from"), _("An answer")),
+            "response": _number(last(data, "improved_from"), _("A response")),
             "text": last(data, "improved_text"),
         }
     return Submission(
@@ -335,7 +335,7 @@ def _preference(stop: str, pair: list[int]) -> tuple[dict[int, int | None], int]
     if stop == "tie":
         return dict.fromkeys(pair, 1), 0
     better, _colon, margin = stop.partition(":")
-    better_id = _number(better, _("An answer"))
+    better_id = _number(better, _("A response"))
     return {key: 1 if key == better_id else 2 for key in {*pair, better_id}}, _number(margin, _("A margin"))
 
 

@@ -64,5 +64,5 @@ class SnapshotForm(forms.Form):
         choices=Prompt.Split.choices,
         initial=Prompt.Split.values,
         widget=forms.CheckboxSelectMultiple,
-        help_text=gettext_lazy("A prompt and all its answers are on one side for ever."),
+        help_text=gettext_lazy("A prompt and all its responses are on one side for ever."),
     )

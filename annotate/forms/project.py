@@ -28,14 +28,14 @@ class ProjectForm(forms.Form):
         validators=[
             RegexValidator(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", _("A language tag is such as en or zh-hans."))
         ],
-        help_text=_("Of the prompts and answers, as a tag such as en or zh-hans."),
+        help_text=_("Of the prompts and responses, as a tag such as en or zh-hans."),
     )
     responses_per_task = forms.IntegerField(
-        label=_("Answers to rank at once (K)"),
+        label=_("Responses to rank at once (K)"),
         min_value=Project.MIN_RESPONSES,
         max_value=Project.MAX_RESPONSES,
         initial=4,
-        help_text=_("2 to 9. K answers make K(K-1)/2 comparisons. Applies to tasks made from now on."),
+        help_text=_("2 to 9. K responses make K(K-1)/2 comparisons. Applies to tasks made from now on."),
     )
     overlap = forms.IntegerField(
         label=_("Judgments a task (overlap)"),
@@ -52,15 +52,15 @@ class ProjectForm(forms.Form):
         help_text=_("A task that nobody touched for this long goes to somebody else. Late work is kept."),
     )
     margin_input = forms.ChoiceField(
-        label=_("How much better, of two answers"),
+        label=_("How much better, of two responses"),
         choices=Project.MarginInput.choices,
         initial=Project.MarginInput.LEVELS,
-        help_text=_("Asked where a task has two answers: Llama 2's levels, or order and strength on one scale."),
+        help_text=_("Asked where a task has two responses: Llama 2's levels, or order and strength on one scale."),
     )
     mask_model_names = forms.BooleanField(
         label=_("Mask model names"),
         required=False,
-        help_text=_("In answers that say which model wrote them. Such answers are flagged in any case."),
+        help_text=_("In responses that say which model wrote them. Such responses are flagged in any case."),
     )
     sensitive_rule = forms.ChoiceField(
         label=_("Prompts that may upset are given to"),
@@ -75,13 +75,13 @@ class ProjectForm(forms.Form):
         max_length=LONGEST_GUIDELINES,
         strip=False,
         widget=forms.Textarea(attrs={"rows": 12}),
-        help_text=_("What makes one answer better than another here. Markdown. Each change makes a new version."),
+        help_text=_("What makes one response better than another here. Markdown. Each change makes a new version."),
     )
     preset = forms.ChoiceField(
         label=_("Rubric"),
         required=False,
         choices=[("", _("As written below")), *((key, preset[0]) for key, preset in PRESETS.items())],
-        help_text=_("What is asked about each answer besides its rank. A preset takes the place of the lines below."),
+        help_text=_("What is asked about each response besides its rank. A preset takes the place of the lines below."),
     )
     criteria = CriteriaField(
         label=_("Criteria"),

@@ -41,7 +41,7 @@ class ResponseKeys:
     def response_id(self, key: str) -> int:
         """Raises UnknownResponse for what is none of the keys, an id among it."""
         if key not in self._ids:
-            raise UnknownResponse(_("The form names an answer that doesn't belong to this task."))
+            raise UnknownResponse(_("The form names a response that doesn't belong to this task."))
         return self._ids[key]
 
     def to_ids(self, fields: Fields, *, strict: bool = False) -> dict[str, list[str]]:
@@ -85,5 +85,5 @@ def _translated(fields: Fields, names: Mapping[str, str], *, strict: bool) -> di
             translated[name] = list(values)
             continue
         if strict:
-            raise UnknownResponse(_("The form names an answer that doesn't belong to this task."))
+            raise UnknownResponse(_("The form names a response that doesn't belong to this task."))
     return translated

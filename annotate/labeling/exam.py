@@ -104,7 +104,7 @@ def answer(*, answer_id: int, labeler: User, tiers: Any, all_unacceptable: bool 
         given = _own_answer(answer_id, labeler)
         ordering = Ordering.validated(tiers, given.presentation)
         if len(ordering) < 2 and not all_unacceptable:
-            raise InvalidOrdering(_("Rank at least two answers, or mark all as unacceptable."))
+            raise InvalidOrdering(_("Rank at least two responses, or mark all as unacceptable."))
         hits, total = against_gold(ordering, Ordering.stored(given.gold_tiers))
         ExamAnswer.objects.filter(pk=given.pk, answered_at=None).update(
             tiers=[list(tier) for tier in ordering.tiers],
@@ -144,7 +144,7 @@ def add_item(*, task: Task, by: User, judgment: Judgment | None = None) -> Task:
         raise Refused(_("This judgment isn't one of this task."), status=400)
     tiers = judgment.latest.tiers if judgment is not None and judgment.latest is not None else task.gold_tiers
     if not tiers or not Ordering.stored(tiers).pairs():
-        raise Refused(_("The exam asks for a known ordering that prefers at least one answer to another."))
+        raise Refused(_("The exam asks for a known ordering that prefers at least one response to another."))
     if items(task.project).count() >= MOST_ITEMS:
         raise Refused(_("An exam has at most %(count)d items.") % {"count": MOST_ITEMS})
     with transaction.atomic():

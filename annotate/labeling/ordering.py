@@ -25,17 +25,17 @@ class Ordering:
         isn't among `response_ids`.
         """
         if not isinstance(tiers, list | tuple) or not all(isinstance(tier, list | tuple) for tier in tiers):
-            raise InvalidOrdering(_("An ordering is a list of tiers, each a list of answers."))
+            raise InvalidOrdering(_("An ordering is a list of tiers, each a list of responses."))
         if not all(tiers):
             raise InvalidOrdering(_("A tier of the ordering is empty."))
         ids = [response_id for tier in tiers for response_id in tier]
         if not all(isinstance(response_id, int) and not isinstance(response_id, bool) for response_id in ids):
-            raise InvalidOrdering(_("Answers in an ordering are named by their numbers."))
+            raise InvalidOrdering(_("Responses in an ordering are named by their numbers."))
         if strangers := set(ids) - set(response_ids):
-            raise UnknownResponse(_("Answer %(number)s doesn't belong to this task.") % {"number": min(strangers)})
+            raise UnknownResponse(_("Response %(number)s doesn't belong to this task.") % {"number": min(strangers)})
         if len(set(ids)) != len(ids):
             twice = next(response_id for response_id in ids if ids.count(response_id) > 1)
-            raise InvalidOrdering(_("Answer %(number)s stands in the ordering twice.") % {"number": twice})
+            raise InvalidOrdering(_("Response %(number)s stands in the ordering twice.") % {"number": twice})
         return cls(tuple(tuple(tier) for tier in tiers))
 
     @classmethod

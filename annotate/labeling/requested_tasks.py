@@ -184,7 +184,8 @@ def _checked_source(project: Project, *, kind: str, count: int, judgments: int, 
     known = task_kinds.get(kind) if kind in task_kinds.names() else None
     if known is None or known.made_from is None:
         raise Refused(
-            _("Comparisons are made of models' answers: let a model answer prompts, or import answers."), status=400
+            _("Comparisons are made of models' responses: let a model respond to prompts, or import responses."),
+            status=400,
         )
     if not 1 <= count <= MOST_AT_ONCE:
         raise Refused(_("Make from 1 to %(most)d tasks at once.") % {"most": MOST_AT_ONCE}, status=400)

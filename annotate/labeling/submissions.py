@@ -68,13 +68,13 @@ def ordered_revision(submission: Submission, *, assignment: Assignment) -> Judgm
     ordering = Ordering.validated(submission.tiers, assignment.presentation)
     if len(ordering) < 2 and not submission.all_unacceptable:
         raise InvalidOrdering(
-            _("Rank at least two answers (equal ones may share a tier), mark all as unacceptable, or skip the task.")
+            _("Rank at least two responses (equal ones may share a tier), mark all as unacceptable, or skip the task.")
         )
     if submission.margin is not None:
         if submission.margin not in JudgmentRevision.Margin.values:
             raise Refused(_("A margin is a whole number from 0 (negligible) to 3 (significant)."), status=400)
         if len(assignment.presentation) != 2:
-            raise Refused(_("A margin is asked for only where two answers are compared."), status=400)
+            raise Refused(_("A margin is asked for only where two responses are compared."), status=400)
     revision = common_revision(submission, assignment=assignment)
     revision.tiers = [list(tier) for tier in ordering.tiers]
     revision.all_unacceptable = submission.all_unacceptable
@@ -113,11 +113,11 @@ def _rubric(submission: Submission, assignment: Assignment) -> Rubric | None:
 
 def _per_response(values: Any, assignment: Assignment) -> dict[int, Any]:
     if not isinstance(values, dict):
-        raise Refused(_("Ratings, flags and notes are given per answer."), status=400)
+        raise Refused(_("Ratings, flags and notes are given per response."), status=400)
     result = {}
     for key, value in values.items():
         if not str(key).isdecimal() or int(key) not in assignment.presentation:
-            raise UnknownResponse(_("A rating, flag or note names an answer that doesn't belong to this task."))
+            raise UnknownResponse(_("A rating, flag or note names a response that doesn't belong to this task."))
         result[int(key)] = value
     return result
 
@@ -127,7 +127,7 @@ def _ratings(values: Any, assignment: Assignment, rubric: Rubric | None) -> dict
     checked = {}
     for response_id, ratings in _per_response(values, assignment).items():
         if not isinstance(ratings, dict):
-            raise Refused(_("Ratings of an answer are given per criterion."), status=400)
+            raise Refused(_("Ratings of a response are given per criterion."), status=400)
         for name, value in ratings.items():
             criterion = criteria.get(name)
             if criterion is None:
@@ -149,7 +149,7 @@ def _flags(values: Any, assignment: Assignment, rubric: Rubric | None) -> dict[s
     checked = {}
     for response_id, names in _per_response(values, assignment).items():
         if not isinstance(names, list | tuple) or not all(name in known for name in names):
-            raise Refused(_("An answer has a flag that the rubric doesn't know."), status=400)
+            raise Refused(_("A response has a flag that the rubric doesn't know."), status=400)
         if names:
             checked[str(response_id)] = sorted(set(names), key=known.index)
     return checked

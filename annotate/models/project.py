@@ -34,7 +34,7 @@ class Project(models.Model):
 
     class MarginInput(models.TextChoices):
         LEVELS = "levels", _("Four levels beside the ranks")
-        SLIDER = "slider", _("One scale from the first answer to the second")
+        SLIDER = "slider", _("One scale from the first response to the second")
 
     slug = models.SlugField(unique=True, max_length=60)
     name = models.CharField(max_length=120)

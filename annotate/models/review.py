@@ -47,10 +47,10 @@ class Report(models.Model):
     """A labeler says that something is wrong with a task. The task goes on until somebody who manages it has looked."""
 
     class Reason(models.TextChoices):
-        BROKEN = "broken", _("The prompt or an answer is broken")
+        BROKEN = "broken", _("The prompt or a response is broken")
         PERSONAL = "personal", _("It shows somebody's personal data")
         HARMFUL = "harmful", _("It is harmful or against the law")
-        UNBLINDED = "unblinded", _("An answer gives away who wrote it")
+        UNBLINDED = "unblinded", _("A response gives away who wrote it")
         OTHER = "other", _("Something else")
 
     assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="reports")

@@ -12,7 +12,7 @@ class Snapshot(models.Model):
     class Kind(models.TextChoices):
         RANKINGS = "rankings", _("Rankings")
         DEMONSTRATIONS = "demonstrations", _("Demonstrations")
-        RATINGS = "ratings", _("Ratings of single answers")
+        RATINGS = "ratings", _("Ratings of single responses")
         PROMPTS = "prompts", _("Prompts")
 
     class TiePolicy(models.TextChoices):

@@ -38,10 +38,10 @@ class Task(ImportableModel):
     class Kind(models.TextChoices):
         """The kinds that Hone comes with; further ones may be registered."""
 
-        COMPARE = "compare", _("Compare answers")
-        DEMONSTRATE = "demonstrate", _("Write the ideal answer")
+        COMPARE = "compare", _("Compare responses")
+        DEMONSTRATE = "demonstrate", _("Write the ideal response")
         WRITE_PROMPT = "write_prompt", _("Write a prompt")
-        RATE = "rate", _("Rate one answer")
+        RATE = "rate", _("Rate one response")
         CHAT = "chat", _("Continue a chat")
 
     class State(models.TextChoices):

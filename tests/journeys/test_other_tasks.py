@@ -1,4 +1,4 @@
-"""A labeler's first day: the exam, then an answer to write, a prompt to write, an answer to rate and a chat to lead.
+"""A labeler's first day: the exam, then a response to write, a prompt to write, a response to rate and a chat to lead.
 
 The same day by mouse, by keyboard alone and on a phone.
 """

@@ -34,14 +34,14 @@ class Step:
 
 
 ENGLISH = [
-    Step(key="2", heard=["A is 2. 2 not ranked."], focus="Rank of answer B, 1 is best: Not ranked"),
-    Step(key="1", heard=["B is 1. 1 not ranked."], focus="Rank of answer C, 1 is best: Not ranked"),
-    Step(key="t", heard=["C is 1, tied with B. All ranked."], focus="Rank of answer C, 1 is best: 1"),
-    Step(key="ArrowDown", heard=["C is 2, tied with A. All ranked."], focus="Rank of answer C, 1 is best: 2"),
-    Step(key="ArrowLeft", heard=[], focus="Rank of answer B, 1 is best: 1"),
-    Step(key="0", heard=["B is not ranked."], focus="Rank of answer B, 1 is best: Not ranked"),
+    Step(key="2", heard=["A is 2. 2 not ranked."], focus="Rank of response B, 1 is best: Not ranked"),
+    Step(key="1", heard=["B is 1. 1 not ranked."], focus="Rank of response C, 1 is best: Not ranked"),
+    Step(key="t", heard=["C is 1, tied with B. All ranked."], focus="Rank of response C, 1 is best: 1"),
+    Step(key="ArrowDown", heard=["C is 2, tied with A. All ranked."], focus="Rank of response C, 1 is best: 2"),
+    Step(key="ArrowLeft", heard=[], focus="Rank of response B, 1 is best: 1"),
+    Step(key="0", heard=["B is not ranked."], focus="Rank of response B, 1 is best: Not ranked"),
     Step(key="Enter", heard=["B is not ranked. Submit again to confirm."],
-         focus="Rank of answer B, 1 is best: Not ranked"),
+         focus="Rank of response B, 1 is best: Not ranked"),
     Step(key="Enter", heard=["Saved. Rank these 3 responses"], focus="heading: Rank these 3 responses"),
 ]  # fmt: skip
 CHINESE = [
@@ -73,8 +73,8 @@ TREE = """
   - group
 """
 ENGLISH_TREE = TREE.format(
-    answer="Response", better="B one rank better", worse="B one rank worse", ranks="Rank of answer B, 1 is best",
-    none="Not ranked", note="Note", note_on="Note on answer B",
+    answer="Response", better="B one rank better", worse="B one rank worse", ranks="Rank of response B, 1 is best",
+    none="Not ranked", note="Note", note_on="Note on response B",
 )  # fmt: skip
 CHINESE_TREE = TREE.format(
     answer="回答", better="B 上升一名", worse="B 下降一名", ranks="回答 B 的名次，1 为最佳",

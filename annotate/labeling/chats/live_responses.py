@@ -42,7 +42,7 @@ def set_status_source(source: StatusSource) -> None:
 def response_status(project: Project, request: ResponseRequest | None = None) -> ResponseStatus:
     """The status of a request, or of one that might be made."""
     if not _status_sources:
-        return ResponseStatus(is_available=False, message=_("No model is set up here. Write the answer yourself."))
+        return ResponseStatus(is_available=False, message=_("No model is set up here. Write the response yourself."))
     return _status_sources[0](project, request)
 
 

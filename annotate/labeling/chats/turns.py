@@ -86,13 +86,13 @@ def say(*, assignment_id: int, labeler: User, written: str, after: int) -> Chat:
         if len(chat.turns) > after:
             return chat
         if chat.awaits_response:
-            raise Refused(_("It is the assistant's turn: choose or write an answer first."))
+            raise Refused(_("It is the assistant's turn: choose or write a response first."))
         return _added(chat, role=Role.USER, written=text_written)
 
 
 def write(*, assignment_id: int, labeler: User, written: str, after: int, edited_from: int | None = None) -> Chat:
     """A response in the labeler's own words. edited_from: the offered response that it began as, if it did."""
-    text_written = _checked(written, name=_("The answer"))
+    text_written = _checked(written, name=_("The response"))
     if edited_from is not None:
         text_written = _unmasked(text_written, assignment_id=assignment_id, edited_from=edited_from)
     with transaction.atomic():
@@ -102,7 +102,7 @@ def write(*, assignment_id: int, labeler: User, written: str, after: int, edited
         _ensure_awaits_response(chat)
         candidates = {candidate.pk: candidate for candidate in chat.candidates}
         if edited_from is not None and edited_from not in candidates:
-            raise UnknownResponse(_("This answer isn't among those that were offered."))
+            raise UnknownResponse(_("This response isn't among those that were offered."))
         if edited_from is not None and text.same_in_substance(candidates[edited_from].text, text_written):
             return _picked(chat, candidates[edited_from], list(candidates))
         response = Response.objects.create(
@@ -127,7 +127,7 @@ def pick(*, assignment_id: int, labeler: User, response_id: int, after: int) -> 
         _ensure_awaits_response(chat)
         candidates = {candidate.pk: candidate for candidate in chat.candidates}
         if response_id not in candidates:
-            raise UnknownResponse(_("This answer isn't among those that were offered."))
+            raise UnknownResponse(_("This response isn't among those that were offered."))
         return _picked(chat, candidates[response_id], list(candidates))
 
 
@@ -188,7 +188,9 @@ def _unmasked(text_written: str, *, assignment_id: int, edited_from: int) -> str
 
 def _ensure_awaits_response(chat: Chat) -> None:
     if not chat.awaits_response:
-        raise Refused(_("The chat has an answer to this already. Say something as the user, or take the answer back."))
+        raise Refused(
+            _("The chat has a response to this already. Say something as the user, or take the response back.")
+        )
 
 
 def _picked(chat: Chat, response: Response, candidates: Sequence[int]) -> Chat:

@@ -22,9 +22,9 @@ def content(_submission: Submission, assignment: Assignment) -> dict[str, Any]:
     chat = Chat.of(assignment)
     if chat.awaits_response:
         raise Refused(
-            _("A chat ends with an answer: choose or write one, or take back the last turn.")
+            _("A chat ends with a response: choose or write one, or take back the last turn.")
             if chat.turns
-            else _("Choose or write an answer first, or skip the task."),
+            else _("Choose or write a response first, or skip the task."),
             status=400,
         )
     turns = [

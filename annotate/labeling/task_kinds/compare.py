@@ -26,11 +26,11 @@ def content(submission: Submission, assignment: Assignment) -> dict[str, Any]:
         return {}
     improved = given.get("improved") if isinstance(given, dict) and set(given) == {"improved"} else None
     if not isinstance(improved, dict) or set(improved) != {"response", "text"}:
-        raise Refused(_("An improved answer is a text and the answer that it came from."), status=400)
+        raise Refused(_("An improved response is a text and the response that it came from."), status=400)
     if improved["response"] not in assignment.presentation:
-        raise UnknownResponse(_("The improved answer doesn't belong to this task."))
+        raise UnknownResponse(_("The improved response doesn't belong to this task."))
     written = text.as_written(
-        text.checked(improved["text"], name=_("The improved answer"), longest=text.LONGEST_RESPONSE)
+        text.checked(improved["text"], name=_("The improved response"), longest=text.LONGEST_RESPONSE)
     )
     original = Response.objects.values_list("text", flat=True).get(pk=improved["response"])
     if assignment.project.mask_model_names:

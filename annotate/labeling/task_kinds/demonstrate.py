@@ -22,9 +22,9 @@ from annotate.models.prompt import content_hash
 
 def content(submission: Submission, assignment: Assignment) -> dict[str, Any]:
     given = content_fields(submission.content, required={"text"}, optional={"pairs"})
-    written = text.as_written(text.checked(given["text"], name=_("The answer"), longest=text.LONGEST_RESPONSE))
+    written = text.as_written(text.checked(given["text"], name=_("The response"), longest=text.LONGEST_RESPONSE))
     if not written:
-        raise Refused(_("Write the answer first, or skip the task."), status=400)
+        raise Refused(_("Write the response first, or skip the task."), status=400)
     pairs = _changed_pairs(given.get("pairs"), assignment)
     return {"text": written} | ({"pairs": pairs} if pairs else {})
 
@@ -79,7 +79,7 @@ def texts(revision: JudgmentRevision) -> list[WrittenTurn]:
 KIND = TaskKind(
     name=Task.Kind.DEMONSTRATE,
     label=Task.Kind.DEMONSTRATE.label,
-    count_label=lambda count: ngettext("ideal answer to write", "ideal answers to write", count),
+    count_label=lambda count: ngettext("ideal response to write", "ideal responses to write", count),
     form=Demonstrate,
     content=content,
     store=store,

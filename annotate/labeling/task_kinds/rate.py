@@ -22,7 +22,7 @@ def content(submission: Submission, assignment: Assignment) -> dict[str, Any]:
     if missing:
         raise Refused(_("Still to rate: %(criteria)s.") % {"criteria": ", ".join(missing)}, status=400)
     if not (given or submission.flags or submission.notes or submission.comment.strip()):
-        raise Refused(_("Say something about the answer, or skip the task."), status=400)
+        raise Refused(_("Say something about the response, or skip the task."), status=400)
     return {}
 
 
@@ -39,7 +39,7 @@ def summary(_judgment: Judgment, revision: JudgmentRevision) -> str:
 KIND = TaskKind(
     name=Task.Kind.RATE,
     label=Task.Kind.RATE.label,
-    count_label=lambda count: ngettext("answer to rate", "answers to rate", count),
+    count_label=lambda count: ngettext("response to rate", "responses to rate", count),
     form=Rate,
     content=content,
     summary=summary,

@@ -104,9 +104,9 @@ def _box_with(assignment: Assignment, response_id: int, fields: dict[str, list[s
         (candidate for candidate in turns.Chat.of(assignment).candidates if candidate.pk == response_id), None
     )
     if candidate is None:
-        raise Refused(_("This answer isn't among those that were offered."), status=400)
+        raise Refused(_("This response isn't among those that were offered."), status=400)
     if fields.get("text", [""])[-1].strip() not in ("", candidate.text.strip()):
-        raise Refused(_("Something is written in the box already. Clear it first, then edit this answer."))
+        raise Refused(_("Something is written in the box already. Clear it first, then edit this response."))
     return {**fields, "text": [candidate.text], "edited_from": [str(response_id)]}
 
 

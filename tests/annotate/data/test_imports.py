@@ -207,7 +207,7 @@ def test_hh_dialogues_part_at_the_last_answer(imported):
     assert (report.format, report.created["judgments"]) == ("hh", 1)
     assert report.left_out == {
         "the two dialogues are the same": 1,
-        "the two dialogues part before their last answers": 1,
+        "the two dialogues part before their last responses": 1,
     }
     prompt = Prompt.objects.get()
     assert [(turn["role"], turn["content"]) for turn in prompt.messages] == [
@@ -264,7 +264,7 @@ def test_two_turns_of_one_speaker_are_joined(imported):
         ),
         (json.dumps({**PAIR, "rejected": 5}), 'line 2: "rejected" must be text'),
         (json.dumps({**PAIR, "rejected": None}), 'line 2: "rejected" is missing'),
-        (json.dumps({**RANKING, "responses": []}), 'line 2: "responses" must be a list of answers'),
+        (json.dumps({**RANKING, "responses": []}), 'line 2: "responses" must be a list of responses'),
         (
             json.dumps({**RANKING, "responses": [{"text": "a", "rank": 1}]}),
             "line 2: a ranking needs at least two responses",

@@ -164,7 +164,7 @@ def test_an_older_export_does_not_bring_back_what_was_withdrawn_or_revised(worke
     assert rankings.not_kept["revision", "the judgment is here in another"] == 1
     # The improved answer went with the revision; so did its edit.
     assert rankings.not_kept["responses", "the judgment was withdrawn here"] == 1
-    assert demonstrations.not_kept["response", "the answer was withdrawn here"] == 2
+    assert demonstrations.not_kept["response", "the response was withdrawn here"] == 2
 
 
 def test_another_project_with_the_same_numbers_gets_every_row(worked, tmp_path):

@@ -47,7 +47,7 @@ class TestTurns:
         with pytest.raises(Refused, match="assistant's turn"):
             turns.say(**action(assignment), written="Hello?", after=2)
         turns.write(**action(assignment), written="Five.", after=2)
-        with pytest.raises(Refused, match="an answer to this already"):
+        with pytest.raises(Refused, match="a response to this already"):
             turns.write(**action(assignment), written="Six.", after=3)
 
     def test_said_twice_by_a_double_click_are_said_once(self, assignment: Assignment) -> None:
@@ -133,7 +133,7 @@ class TestLiveAnswers:
         monkeypatch.setattr(live_responses, "_status_sources", [])
         response_status = live_responses.response_status(cast.project)
         assert not response_status.is_available
-        assert "Write the answer yourself" in response_status.message
+        assert "Write the response yourself" in response_status.message
 
     def test_are_chosen_only_among_what_was_offered(self, assignment: Assignment) -> None:
         answered(assignment, "A", "B")
@@ -175,11 +175,11 @@ class TestAFinishedChat:
         assert (comparison.task.state, comparison.task.judgments_given) == ("complete", 1)
 
     def test_has_to_end_with_an_answer(self, assignment: Assignment) -> None:
-        with pytest.raises(Refused, match="Choose or write an answer first"):
+        with pytest.raises(Refused, match="Choose or write a response first"):
             hand_in(assignment)
         turns.write(**action(assignment), written="Eight.", after=0)
         turns.say(**action(assignment), written="And soft?", after=1)
-        with pytest.raises(Refused, match="ends with an answer"):
+        with pytest.raises(Refused, match="ends with a response"):
             hand_in(assignment)
 
     def test_undone_takes_everything_back_and_keeps_the_turns(self, cast: Cast, assignment: Assignment) -> None:

@@ -89,7 +89,7 @@ class TestOneKind:
     def test_and_how_far_one_is_stand_above_the_work(self, cast: Cast, labeler: Client) -> None:
         page = labeler.get("/p/kindness/work/").content.decode()
         assert "of 4" in page
-        assert "Compare answers (2)" in page
+        assert "Compare responses (2)" in page
         labeler.post("/p/kindness/work/kind", {"kind": "demonstrate"})
         assert "of 2" in labeler.get("/p/kindness/work/").content.decode()
 

@@ -47,7 +47,7 @@ class TestWhatWaits:
             ("compare", 3, False),
             ("demonstrate", 1, False),
         ]
-        assert [item.label for item in progress(cast).open_tasks] == ["comparisons", "ideal answer to write"]
+        assert [item.label for item in progress(cast).open_tasks] == ["comparisons", "ideal response to write"]
         assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
         assert assignment is not None
         queue.skip(assignment_id=assignment.pk, labeler=cast.labeler)

@@ -54,7 +54,7 @@ def test_the_list_says_what_each_judgment_of_each_kind_says(judgments: dict[str,
     page = reviewer.get("/p/kindness/review/").content.decode()
     for said in ("B &gt; A = C &gt; D", "Overall quality 6", "Like **this**.", "Why is the sky blue?"):
         assert said in page
-    for kind in ("Compare answers", "Rate one answer", "Write the ideal answer", "Write a prompt"):
+    for kind in ("Compare responses", "Rate one response", "Write the ideal response", "Write a prompt"):
         assert f'<td class="nowrap">{kind}</td>' in page
     assert "None" not in page
 

@@ -89,7 +89,7 @@ class TestDemonstrating:
         assignment = hold(cast, Task.Kind.DEMONSTRATE, make_prompt(cast.project))
         answer = labeler.post(url(assignment, "submit"), fields(text=" ", comment="Hard to say"))
         assert answer.status_code == 400
-        assert "Write the answer first" in answer.content.decode()
+        assert "Write the response first" in answer.content.decode()
         assert "Hard to say</textarea>" in answer.content.decode()
 
     def test_of_few_shots_shows_pairs_and_takes_changed_ones(self, cast: Cast, labeler: Client) -> None:
@@ -436,7 +436,7 @@ class TestTheExamsPages:
         assert labeler.get(f"/p/kindness/exam/{item.pk}/draft").json()["draft"] == {rank: ["2"]}
         refused = labeler.post(f"/p/kindness/exam/{item.pk}/submit", fields(**{rank: "1"}))
         assert refused.status_code == 400
-        assert "Rank at least two answers" in refused.content.decode()
+        assert "Rank at least two responses" in refused.content.decode()
 
     def test_are_not_for_others_to_answer(self, cast: Cast, labeler: Client, client: Client, items: None) -> None:
         labeler.post("/p/kindness/exam/start")

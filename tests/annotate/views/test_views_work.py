@@ -204,7 +204,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("changes", "sentence"),
         [
-            ({}, "Rank at least two answers"),
+            ({}, "Rank at least two responses"),
             ({"rank-ANOTHERS": "1"}, "doesn&#x27;t belong to this task"),
             ({"rank-x": "1"}, "doesn&#x27;t belong to this task"),
             ({"client_id": "no-uuid"}, "The form came incomplete."),
@@ -255,7 +255,7 @@ class TestRefusals:
         assert answer["HX-Retarget"] == "#refusal"
         assert answer["HX-Reswap"] == "textContent"
         assert answer["Content-Type"].startswith("text/plain")
-        assert answer.content.decode().startswith("Rank at least two answers")
+        assert answer.content.decode().startswith("Rank at least two responses")
 
     def test_anothers_assignment_stays_his(self, cast: Cast, client: Client) -> None:
         assignment = hold(cast)
