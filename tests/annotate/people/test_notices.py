@@ -55,7 +55,7 @@ def test_finished_runs_and_gates_reach_those_who_train(cast: Cast) -> None:
     run_of(cast.project, "succeeded", finished_at=timezone.now() - timedelta(days=30))
     first = {"state": "stopped", "reason": "Cancelled by hand.", "finished_at": timezone.now()}
     Iteration.objects.create(project=cast.project, number=1, **first)
-    assert texts(cast.researcher)[0] == "Round 1 waits at a gate: Cancelled by hand."
+    assert texts(cast.researcher)[0] == "Round 1 stopped at a gate: Cancelled by hand."
     said = " | ".join(texts(cast.researcher))
     assert said.count("succeeded") == said.count("failed") == 1
     assert texts(cast.reviewer) == texts(cast.labeler) == []
