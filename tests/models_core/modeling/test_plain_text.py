@@ -153,7 +153,7 @@ def test_texts_come_back_from_their_tokens(kind, text):
     name, tokenizer = kind
     (ids,) = corpus.encode([text], tokenizer, ends=False)
     assert control(tokenizer, ids) == []
-    (group,) = list(ptx._of_texts([f"{text}ab"], tokenizer)) or [None]
+    (group,) = list(ptx._windows([f"{text}ab"], tokenizer)) or [None]
     assert control(tokenizer, [*group.prompt, *group.responses[0]]) == []
     if name != "wordpiece":  # which loses case of any text
         assert solid(tokenizer.decode(ids)) == solid(text)

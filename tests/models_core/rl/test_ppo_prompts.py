@@ -65,11 +65,12 @@ def test_what_was_learned_before_stays_known_when_a_reward_model_is_trained_on(
     assert known == trained_prompts.read(trained / "model") | {prompt_identity.digest(recipe_runs.chat("new"))}
 
 
-@pytest.mark.parametrize(("choice", "kept"), [("skip", 2), ("keep", 5)])
+@pytest.mark.parametrize(("choice", "kept"), [("skip", 3), ("keep", 5)])
 def test_prompts_that_were_learned_from_are_left_out_and_counted(choice: str, kept: int, trained: Path) -> None:
+    """Another space makes another prompt, as in the labeling database."""
     given = [prompt(text) for text in ("say 0", "other", "say 3", "say  3", "more")]
     found, seen = prompts.drop_trained(given, rewards=[str(trained)], settings=PPOConfig(reward_train_overlap=choice))
-    assert (len(found), seen) == (kept, 3)
+    assert (len(found), seen) == (kept, 2)
     assert [each.id for each in found if not each.id.startswith("say")] == ["other", "more"]
 
 

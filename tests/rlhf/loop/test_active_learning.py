@@ -133,7 +133,7 @@ class TestWhatCanBeAsked:
     def test_one_head_can_not_disagree(self, cast: Cast, reward: ModelVersion) -> None:
         comparisons(cast, 3)
         ModelVersion.objects.filter(pk=reward.pk).update(metrics={"accuracy": 0.7})
-        with pytest.raises(Refused, match="one head, and one head can't disagree"):
+        with pytest.raises(Refused, match="is no ensemble"):
             active_learning.start(project=cast.project, by=None)
 
     def test_where_all_is_judged_or_random_there_is_nothing_to_choose(self, cast: Cast, reward: ModelVersion) -> None:

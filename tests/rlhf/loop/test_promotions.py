@@ -87,7 +87,7 @@ def test_a_model_of_one_demonstration_is_put_into_use_after_a_page_that_says_so(
     )
     page = client.get(url(cast, "promote", tuned.pk))
     said = page.content.decode()
-    assert "It learned from 1 row. That is too little to learn anything general." in said
+    assert "It was trained on 1 row, too few to generalise." in said
     assert "It has no evaluation metrics." in said
     assert "It replaces <bdi>Base model 1</bdi>." in said
 
