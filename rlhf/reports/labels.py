@@ -81,6 +81,7 @@ METRICS = (
     gettext_noop("rankings"),
     gettext_noop("replay loss"),
     gettext_noop("responses"),
+    gettext_noop("reward margin"),
     gettext_noop("reward scale"),
     gettext_noop("reward shift"),
     gettext_noop("reward"),

@@ -214,7 +214,7 @@ def test_what_stops_answering_is_started_anew_with_its_children(start: Start) ->
     os.kill(first, signal.SIGSTOP)
     wait_until(lambda: len(supervised.ids("web")) == 2, what="another web")
     assert not is_alive(first)
-    assert "The web hasn't answered 4 times in a row; it is ended.\n" in supervised.said()
+    assert "The web failed 4 health checks in a row and is killed.\n" in supervised.said()
     assert re.search(r"^The web was ended by SIGKILL.*; starting it again in 0\.5 s", supervised.said(), re.M)
     time.sleep(2)
     assert len(supervised.ids("web")) == 2  # the new one answers, and the old one's misses aren't held against it
@@ -287,7 +287,7 @@ def test_a_short_silence_is_forgiven(start: Start) -> None:
         os.kill(web, signal.SIGCONT)
         time.sleep(0.8)
     assert is_alive(web)
-    assert "hasn't answered" not in supervised.said()
+    assert "health checks" not in supervised.said()
     supervised.stop()
 
 

@@ -213,7 +213,7 @@ def test_a_worker_and_a_scheduler_that_are_stopped_are_replaced_and_the_training
 
     wait_until(are_replaced, seconds=200, what="another worker and scheduler")
     for name in programs:
-        assert f"The {name} hasn't answered 4 times in a row; it is ended." in served.said.read_text()
+        assert f"The {name} failed 4 health checks in a row and is killed." in served.said.read_text()
     # The job put its run back with a checkpoint, and the new worker goes on with it.
     wait_until(lambda: served.is_training(run) and run.process_group != training, seconds=90, what="the run to go on")
     assert not is_alive(training)
@@ -240,7 +240,7 @@ def test_web_processes_that_stop_answering_are_replaced(served: Served) -> None:
     for process in stopped:
         os.kill(process, signal.SIGSTOP)
     wait_until(lambda: is_replaced(stopped), seconds=200, what="other web processes")
-    assert "The web hasn't answered 4 times in a row; it is ended." in served.said.read_text()
+    assert "The web failed 4 health checks in a row and is killed." in served.said.read_text()
     assert served.stop(signal.SIGTERM) < 6
 
 

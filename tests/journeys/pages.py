@@ -131,6 +131,7 @@ STATES: dict[str, list[State]] = {
         State("overview-empty", "annotate:overview", "/p/blank/"),
         State("prompts", "annotate:prompts", "/p/kindness/prompts/", open_all),
         State("prompts-empty", "annotate:prompts", "/p/blank/prompts/"),
+        State("imports", "annotate:imports", "/p/kindness/prompts/imports"),
         State("prompts-broken-file", "annotate:import", "/p/blank/prompts/", import_badly, complains=" 400 "),
         State("exports", "annotate:exports", "/p/kindness/exports/"),
         State("exports-empty", "annotate:exports", "/p/blank/exports/"),

@@ -115,7 +115,7 @@ class World:
             is_running = status == TrainingRun.Status.RUNNING
             run = TrainingRun.objects.create(
                 project=project, stage=Stage.REWARD, status=status, progress=0.42 if is_running else 0,
-                activity="learning from judgments" if is_running else "", created_by=self.cast.manager,
+                activity="training on judgments" if is_running else "", created_by=self.cast.manager,
                 lease_token="00000000-0000-0000-0000-000000000000" if is_running else None,
                 lease_until=timezone.now() if is_running else None, config={"epochs": 2}, folder="runs/7",
                 error="Memory ran out." if status == "failed" else "", log="step 1\nstep 2\n",

@@ -35,12 +35,12 @@ def test_an_empty_tier_is_refused():
 
 
 def test_an_answer_given_twice_is_refused():
-    with pytest.raises(InvalidOrdering, match="Answer 2 stands in the ordering twice"):
+    with pytest.raises(InvalidOrdering, match="Response 2 stands in the ordering twice"):
         Ordering.validated([[2, 1], [2]], [1, 2])
 
 
 def test_an_answer_of_another_task_is_refused():
-    with pytest.raises(UnknownResponse, match="Answer 3"):
+    with pytest.raises(UnknownResponse, match="Response 3"):
         Ordering.validated([[1], [3]], [1, 2])
 
 

@@ -76,7 +76,8 @@ NAMING = {
 PROJECT_ALONE = {
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
     *("make_account", "choose_kind"),
-    *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "exports"),
+    *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
+    "exports",
     *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:active_learning", "rlhf:score_tasks"),
     *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_settings"),
 }

@@ -88,6 +88,7 @@ FIELDS: dict[str, list[str]] = {
     "remove_role": ["role"],
     "mark_prompt": ["sensitive"],
     "import": [*ImportForm.base_fields],
+    "imports": ["cancel"],
     "exports": [*SnapshotForm.base_fields],
     "rlhf:new_run": [],
     "rlhf:cancel_run": ["x"],

@@ -48,7 +48,7 @@ def test_the_recipes_learn_at_these_rates(tmp_path: Path) -> None:
         "reward": {"batch_size": 1, "held_out": 0},
     }
     for stage, files in given.items():
-        settings = values[stage] | {"epochs": 1, "learning_rate": 0.01, "warmup": 0.3}
+        settings = values[stage] | {"epochs": 1, "learning_rate": 0.01, "warmup_ratio": 0.3}
         run(stage, tmp_path / stage, settings, **files)
         found = [row["learning_rate"] for row in metrics(tmp_path / stage)]
         usual: dict[str, Any] = {"steps": len(found), "peak": 0.01, "warmup": 0.3}

@@ -207,7 +207,13 @@ def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_
     cast: Cast, base: ModelVersion
 ) -> None:
     make_judgments(cast, 6)
-    run = execute_while(reward_run(cast, save_every=1), kill)
+
+    def kill_after_a_checkpoint(run: TrainingRun) -> None:
+        folder = RunFiles(run).run / "checkpoints"
+        wait_until(lambda: any(folder.glob("step-*")), seconds=60, what="the first checkpoint")
+        kill(run)
+
+    run = execute_while(reward_run(cast, save_every=1), kill_after_a_checkpoint)
     assert (run.status, run.attempt, run.error, run.lease_token) == (Status.QUEUED, 1, "", None)
     assert run.activity == failures.INTERRUPTED_ACTIVITY
     steps = [int(path.name[5:]) for path in (RunFiles(run).run / "checkpoints").glob("step-*")]

@@ -159,5 +159,5 @@ def test_without_a_broker_the_run_is_queued_all_the_same(
         timeout=120,
     )
     assert ended.returncode == 0, ended.stderr
-    assert "The broker took no message" in ended.stderr
+    assert "The broker did not accept the message" in ended.stderr
     assert TrainingRun.objects.get().status == Status.QUEUED
