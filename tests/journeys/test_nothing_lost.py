@@ -155,11 +155,11 @@ def test_a_slow_network_shows_the_next_task_at_once_and_a_refusal_brings_the_las
     first = held(cast)
     waiting: list[Route] = []
     page.route("**/submit", lambda route: waiting.append(route))
-    press(page, "2 1 3 4 Enter")
+    with page.expect_request("**/submit"):
+        press(page, "2 1 3 4 Enter")
     page.wait_for_function(f"() => document.getElementById('work').dataset.task !== '{first.pk}'")
     expect(page.locator("#receipt")).to_have_text("Saving…")
-    while not waiting:
-        page.wait_for_timeout(20)
+    wait_until(lambda: page.wait_for_timeout(20) or waiting, what="the submit to be held back")
     waiting[0].fulfill(status=409, content_type="text/plain", body="Not now.")
     page.wait_for_function(f"() => document.getElementById('work').dataset.task === '{first.pk}'")
     expect(page.locator("#refusal")).to_have_text("Not now.")
