@@ -45,6 +45,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     early_config.stash[FOLDER] = folder
     os.environ["HONE_DATA"] = str(folder)
     os.environ["HONE_ALLOWED_HOSTS"] = "127.0.0.1,localhost,testserver"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # As many workers as processor cores: two threads each would spend their time waiting for each other.
+        os.environ["OMP_NUM_THREADS"] = "1"
     if url_of_controller:
         os.environ["DATABASE_URL"] = url_of_controller
     elif early_config.known_args_namespace.database == "postgresql":

@@ -47,6 +47,7 @@ ODD = [
 ]
 __all__ = ["as_often_as_wanted"]
 
+LONG_FORM = 15
 TRIPPING = ["9" * 30, "NaN", "²", "\0", "[[1]]"]
 WORK = ["client_id", "seconds", "comment", "rubric", "margin", "preference", "improved_from", "improved_text", "text"]
 WORK += ["rank-1", "rank-", "rating-1-x", "rating-", "flag-1", "note-1", "all_unacceptable", "back", "shown"]
@@ -150,12 +151,16 @@ def fields_of(name: str, records: Records) -> list[str]:
 
 
 def posts(names: list[str], *, one_by_one: bool) -> Iterator[dict[str, str]]:
-    """Each value in every field, and those that number parsers trip over in each field alone."""
+    """Each value in every field, and those that number parsers trip over in each field alone.
+
+    The fields of a long form are alike, so that each gets one of those values in turn.
+    """
     for odd in ODD:
         yield dict.fromkeys(names, odd)
-    for name in names if one_by_one else []:
+    for place, name in enumerate(names if one_by_one else []):
         others = {"after": "0"} if name in CHAT and name != "after" else {}
-        yield from (others | {name: odd} for odd in TRIPPING)
+        values = TRIPPING if len(names) <= LONG_FORM else [TRIPPING[place % len(TRIPPING)]]
+        yield from (others | {name: odd} for odd in values)
 
 
 def check(answer: Any, said: str) -> None:
