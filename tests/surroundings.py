@@ -45,9 +45,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     early_config.stash[FOLDER] = folder
     os.environ["HONE_DATA"] = str(folder)
     os.environ["HONE_ALLOWED_HOSTS"] = "127.0.0.1,localhost,testserver"
+    # Threads of OpenMP that wait for each other spin, and tests share their cores with servers, browsers and workers.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # As many workers as processor cores: two threads each would spend their time waiting for each other.
-        os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ["OMP_NUM_THREADS"] = "1"  # there are as many workers as processor cores
     if url_of_controller:
         os.environ["DATABASE_URL"] = url_of_controller
     elif early_config.known_args_namespace.database == "postgresql":
