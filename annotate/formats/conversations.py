@@ -2,8 +2,8 @@
 
 - with "chosen" and "rejected": a pair of responses to the chat;
 - with a "label": a rating of the last response;
-- otherwise a demonstration for every turn of the assistant, all on one side of the split, since they share an opening.
-  ShareGPT's assistants are models, mostly unnamed: nobody is claimed to have written them.
+- otherwise a demonstration for every turn of the assistant, all on one side of the split, since they share an opening,
+  and a prompt where the user has the last turn. ShareGPT's assistants are models, mostly unnamed: nobody is claimed to have written them.
 """
 
 from collections.abc import Sequence
@@ -36,34 +36,39 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
     turns = turns_of(row, key)
     if "system" in row and turns[0]["role"] != "system":
         turns.insert(0, {"role": "system", "content": row.text("system")})
-    model = row.label("model") or row.label("generator")
     common: dict[str, Any] = {
         "id": row.label("id"),
         "language": row.label("lang", longest=10),
         "source": row.label("source") or None,
     }
-    author: WrittenBy = {"model": model, "author_kind": "model" if model else "unknown"}
     if "chosen" in row or "rejected" in row:
         prompt = checked_messages(turns)
         (_same, chosen), (_same, rejected) = (response_of(row, name, prompt) for name in ("chosen", "rejected"))
         responses = tuple(ImportedResponse(text=text, rank=rank) for rank, text in ((1, chosen), (2, rejected)))
         # Nobody says who judged; these data sets are judged by models as often as by people.
-        return ImportedRow(**common, messages=prompt, responses=responses, ranked=True, judge=_judge(row))
+        return ImportedRow(**common, **_judge(row), messages=prompt, responses=responses, ranked=True)
+    model = row.label("model") or row.label("generator")
+    author: WrittenBy = {"model": model, "author_kind": "model" if model else "unknown"}
     if "label" in row:
         label = row.flag("label")
         response = ImportedResponse(text=turns[-1]["content"], ratings={"label": 1.0 if label else 0.0}, **author)
         if turns[-1]["role"] != "assistant":
             raise LeftOut(_("its last turn isn't a response"))
         return ImportedRow(
-            **common, messages=checked_messages(turns[:-1]), responses=(response,), rated=True, judge=_judge(row)
+            **common, **_judge(row), messages=checked_messages(turns[:-1]), responses=(response,), rated=True
         )
     demonstrations = _demonstrations(turns, common, author)
     return demonstrations or [ImportedRow(**common, messages=checked_messages(turns))]
 
 
-def _judge(row: Fields) -> str:
-    judge = row.label("judge")
-    return "human" if judge in ("", "human") else "ai"
+def _judge(row: Fields) -> dict[str, str]:
+    """Who judged: two judges of the same responses are two judgments."""
+    judge = row.label("judge") or "human"
+    return {
+        "labeler": row.label("labeler"),
+        "judge": "human" if judge == "human" else "ai",
+        "judge_name": "" if judge in ("human", "ai") else judge,
+    }
 
 
 def _demonstrations(turns: Messages, common: dict[str, Any], author: WrittenBy) -> list[ImportedRow | LeftOut]:
@@ -88,4 +93,7 @@ def _demonstrations(turns: Messages, common: dict[str, Any], author: WrittenBy) 
                 author_kind=author["author_kind"],
             )
         )
+    if opening is not None and turns[-1]["role"] == "user":
+        # What was asked last and nobody responded to is a prompt, as a chat without any response is.
+        rows.append(ImportedRow(**common, messages=checked_messages(turns), opening=opening))
     return rows

@@ -48,8 +48,9 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# What may open, close or go on in JSON: a string as a whole, or a sign outside of strings.
-TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
+# What may open, close or go on in JSON: a string as a whole, or a sign outside of strings. A string that doesn't end is
+# one token to the end, and possessive: looked at again from each quote in it, 64 KB would take half a minute.
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?P<end>")?|[\[\]{},]', re.DOTALL)
 Row = dict[str, Any] | BadRow
 
 
@@ -254,12 +255,10 @@ def _items(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
         _check_size(size, path)
         pending += block.removeprefix(codecs.BOM_UTF8) if size == len(block) else block
         while match := TOKEN.search(pending, at):
-            # A string that goes on behind what was read matches only as its inside would: wait for its end.
-            quote = pending.find(b'"', at, match.start())
-            if quote >= 0:
-                break
-            at = match.end()
             sign = pending[match.start() : match.start() + 1]
+            if sign == b'"' and match["end"] is None:
+                break  # it goes on behind what was read
+            at = match.end()
             if sign == b'"':
                 continue
             if closed:

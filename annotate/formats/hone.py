@@ -300,6 +300,13 @@ def _response(item: Fields, number: int, *, ranked: bool) -> ImportedResponse:
         raise BadRow(
             _("response %(number)s has no rank where others have one (null means not ranked)") % {"number": number}
         )
+    if not ranked:
+        # Without a judgment there is no place for what was said of it: the report names it.
+        return ImportedResponse(
+            text=item.text("text", name=f"text of response {number}"),
+            finish_reason=_finish_reason(item),
+            **_author(item),
+        )
     return ImportedResponse(
         text=item.text("text", name=f"text of response {number}"),
         rank=_rank(item.raw("rank"), number),

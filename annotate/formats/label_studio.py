@@ -28,10 +28,12 @@ def parse(row: Fields) -> list[ImportedRow | LeftOut]:
     if not annotations:
         responses = tuple(ImportedResponse(text=text) for text in texts)
         return [ImportedRow(messages=messages, id=own_id, source="Label Studio", responses=responses)]
-    return [_judged(annotation, messages, texts, own_id) for annotation in annotations]
+    return [_judged(annotation, messages, texts, own_id, number) for number, annotation in enumerate(annotations, 1)]
 
 
-def _judged(annotation: Fields, messages: Messages, texts: list[str], own_id: str) -> ImportedRow | LeftOut:
+def _judged(
+    annotation: Fields, messages: Messages, texts: list[str], own_id: str, number: int
+) -> ImportedRow | LeftOut:
     if annotation.flag("was_cancelled"):
         annotation.ignore(*annotation.values)
         return LeftOut(_("the annotator skipped it"))
@@ -51,7 +53,8 @@ def _judged(annotation: Fields, messages: Messages, texts: list[str], own_id: st
         id=own_id,
         task=own_id or "label studio",
         source="Label Studio",
-        labeler=f"annotator {labeler}" if labeler else "",
+        # Of a task's unnamed annotators each is a person of their own.
+        labeler=f"annotator {labeler}" if labeler else f"annotation {annotation.label('id') or number}",
         seconds=seconds,
         timestamp=timestamp,
         ranked=True,

@@ -52,13 +52,18 @@ def add(
     if role not in Membership.Role.values:
         raise Refused(_("There is no role %(role)r.") % {"role": role}, status=400)
     username = User.normalize_username(username.strip())
+    same_name = User.objects.filter(username__iexact=username)
+    user, password = same_name.first(), None
+    if user is None:
+        # Before the transaction: hashing takes longer than anybody may hold SQLite's write lock.
+        user, password = _new_account(username=username, full_name=full_name, language=language, by=by)
+    elif not user.is_active:
+        raise Refused(_("The account %(username)s is closed.") % {"username": user.username})
     with transaction.atomic():
-        user = User.objects.filter(username__iexact=username).first()
-        password = None
-        if user is None:
-            user, password = _new_account(username=username, full_name=full_name, language=language, by=by)
-        elif not user.is_active:
-            raise Refused(_("The account %(username)s is closed.") % {"username": user.username})
+        if password is not None:
+            if same_name.exists():
+                raise Refused(_("Somebody has this user name already. Choose another one."))
+            user.save()
         try:
             with transaction.atomic():
                 membership = Membership.objects.create(user=user, project=project, role=role)
@@ -99,8 +104,8 @@ def reset_password(*, user: User, project: Project, by: User) -> str:
             _("Whoever has a new password of %(name)s can sign in as them, so an administrator has to make it.")
             % {"name": user.display_name}
         )
+    password = give_one_time_password(user)  # before the transaction, as in `add`
     with transaction.atomic():
-        password = give_one_time_password(user)
         user.save(update_fields=["password", "must_change_password", "one_time_until"])
         audit.record(verb="password.reset", actor=by, subject=user, project=project, username=user.username)
     return password
@@ -127,6 +132,7 @@ def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
 
 
 def _new_account(*, username: str, full_name: str, language: str, by: User) -> tuple[User, str]:
+    """The account, not saved yet, and its one-time password."""
     user = new_user(username=username, full_name=full_name, language=language)
     user.created_by = by
     password = give_one_time_password(user)
@@ -134,5 +140,4 @@ def _new_account(*, username: str, full_name: str, language: str, by: User) -> t
         user.full_clean()
     except ValidationError as error:
         raise Refused(" ".join(error.messages), status=400) from None
-    user.save()
     return user, password

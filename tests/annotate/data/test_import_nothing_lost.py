@@ -50,6 +50,57 @@ def test_two_models_that_judged_the_same_pair_are_two_judgments(imported):
     assert imported([{**PAIR, "judge": "claude"}]).duplicates == 1
 
 
+CHAT = [{"from": "human", "value": "Name a fruit."}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversations": CHAT, "chosen": "An apple.", "rejected": "A stone."},
+        {"messages": [*PROMPT, {"role": "assistant", "content": "An apple."}], "label": True},
+        {"prompt": PROMPT, "completion": "An apple.", "score": 4},
+        {"prompt": PROMPT, "responses": [{"text": "An apple.", "rank": 1}, {"text": "A stone.", "rank": 2}]},
+    ],
+    ids=["pair of a chat", "label of a chat", "score", "ranking"],
+)
+def test_judges_and_labelers_of_the_same_responses_are_a_judgment_each(imported, row):
+    """In every format that names who judged."""
+    by = [{"judge": "gpt-4"}, {"judge": "claude"}, {"labeler": "ann"}, {"labeler": "ben"}]
+    report = imported([{"id": "p", **row, **who} for who in by])
+    assert (report.created["judgments"], report.duplicates, report.not_kept) == (4, 0, {})
+    assert sorted(revision.content.get("judge", "") for revision in JudgmentRevision.objects.all()) == [
+        "", "", "claude", "gpt-4"
+    ]  # fmt: skip
+
+
+def test_annotations_that_name_no_annotator_are_a_judgment_each(imported):
+    result = [{"type": "pairwise", "value": {"selected": "left"}}]
+    data = {"prompt": "Name a fruit.", "answer1": "An apple.", "answer2": "A stone."}
+    annotations = [{"result": result}, {"result": result}, {"id": 7, "result": result}]
+    report = imported([{"id": 1, "data": data, "annotations": annotations}])
+    assert (report.created["tasks"], report.created["judgments"], report.duplicates) == (1, 3, 0)
+
+
+def test_what_is_said_of_responses_that_nobody_ranked_is_named(imported):
+    said = {"score": 0.5, "note": "Vague.", "acceptable": False, "flags": ["rude"], "ratings": {"help": 3}}
+    report = imported([{"prompt": PROMPT, "responses": [{"text": "a", **said}, {"text": "b"}]}])
+    assert report.created["tasks"] == 1
+    assert report.not_kept == {(f"responses.{key}", ""): 1 for key in said}
+
+
+def test_the_writer_of_a_pair_of_a_chat_is_named_where_nobody_knows_which_it_is(imported):
+    report = imported([{"conversations": CHAT, "chosen": "a", "rejected": "b", "model": "m", "generator": "n"}])
+    assert report.not_kept == {("model", ""): 1, ("generator", ""): 1}
+
+
+def test_what_is_asked_last_in_a_chat_is_a_prompt(imported):
+    answered = [*CHAT, {"from": "gpt", "value": "An apple."}]
+    report = imported([{"conversations": [*answered, {"from": "human", "value": "Another."}]}])
+    assert (report.created["prompts"], report.created["demonstrations"]) == (2, 1)
+    asked = Prompt.objects.get(opening__isnull=False)
+    assert [turn["content"] for turn in asked.messages] == ["Name a fruit.", "An apple.", "Another."]
+
+
 def test_values_of_another_type_are_read_where_nothing_is_lost(imported):
     responses = [{"text": "a", "rank": "1", "score": "4.5"}, {"text": "b", "rank": 2, "score": "high"}]
     row = {"id": 1, "prompt": PROMPT, "responses": responses, "seconds": "12", "use_case": "Open question"}
@@ -293,6 +344,13 @@ def test_an_array_is_read_item_by_item_across_blocks(imported, monkeypatch):
     monkeypatch.setattr(files, "BLOCK", 7)
     rows = [{"prompt": f'Question {n}: ", [{{ \\ "'} for n in range(20)]
     assert imported(json.dumps(rows, indent=1), name="a.json").created["prompts"] == 20
+
+
+def test_a_string_that_goes_on_over_blocks_is_one_item(imported, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK", 5)
+    texts = ['"' * 40, "\\" * 41, ',"],[{' * 9]
+    assert imported(json.dumps([{"prompt": text} for text in texts]), name="a.json").created["prompts"] == 3
+    assert sorted(prompt.question for prompt in Prompt.objects.all()) == sorted(texts)
 
 
 def _records(project) -> list[dict]:

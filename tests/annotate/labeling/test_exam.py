@@ -239,7 +239,10 @@ def test_known_orders_stay_hidden_while_a_manager_can_let_them_be_asked_again(
         last = [take(cast, well=1) for _ in range(cast.project.exam_attempts)][-1]
         page = client.get("/p/kindness/exam/").content.decode()
         assert "used all attempts" in page
+        assert "6 of 12 pairs in the known order" in page
         assert "Known order:" not in page
+        # Of one task, "0 of 6" is the known order turned round.
+        assert " of 6 pairs" not in page
         assert not exam.may_see_known(last)
         assert exam.annul(labeler=cast.labeler, project=cast.project, by=cast.manager) == 2, round_of_attempts
         page = client.get("/p/kindness/exam/").content.decode()

@@ -1,11 +1,12 @@
 import pytest
+from django.db import connection
 from django.test import Client
 
 from annotate.errors import NotYours, Refused
 from annotate.labeling import queue
 from annotate.models import Assignment, AuditEvent, Author, Membership, User
-from annotate.people import members
-from tests.cast import PASSWORD, Cast, make_comparison, make_user
+from annotate.people import invitations, members
+from tests.cast import PASSWORD, Cast, make_cast, make_comparison, make_user
 
 
 def test_an_administrator_makes_an_account_with_a_one_time_password(cast):
@@ -95,6 +96,37 @@ def test_whoever_made_an_account_gives_another_password_until_it_was_signed_in_t
     user.refresh_from_db()
     with pytest.raises(NotYours):
         members.reset_password(user=user, project=cast.project, by=cast.manager)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_password_is_hashed_within_a_transaction(monkeypatch):
+    """It takes a good part of a second, for which SQLite's one write lock would be held."""
+    cast, in_transaction = make_cast(), []
+    set_password = User.set_password
+
+    def noted(user, password):
+        in_transaction.append(connection.in_atomic_block)
+        set_password(user, password)
+
+    monkeypatch.setattr(User, "set_password", noted)
+    members.add(project=cast.project, username="nora", role="labeler", by=cast.admin)
+    members.reset_password(user=cast.labeler, project=cast.project, by=cast.admin)
+    _, token = invitations.invite(project=cast.project, by=cast.manager, roles=["labeler"])
+    invitations.open_account(token=token, username="ben", password="a door of one's own")
+    assert in_transaction == [False, False, False]
+
+
+def test_a_name_that_is_taken_meanwhile_is_said(cast, monkeypatch):
+    make = members.give_one_time_password
+
+    def made_meanwhile(user):
+        make_user("Nora")
+        return make(user)
+
+    monkeypatch.setattr(members, "give_one_time_password", made_meanwhile)
+    with pytest.raises(Refused, match="Somebody has this user name already"):
+        members.add(project=cast.project, username="nora", role="labeler", by=cast.admin)
+    assert not Membership.objects.filter(user__username__iexact="nora").exists()
 
 
 @pytest.mark.parametrize("who", ["manager", "labeler"])

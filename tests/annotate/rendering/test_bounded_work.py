@@ -19,6 +19,7 @@ import config
 import rlhf
 from annotate import rendering
 from annotate.data import text
+from annotate.formats import files
 from annotate.labeling import model_self_identification
 from annotate.people import guidelines
 from annotate.rendering import highlighting, markup
@@ -26,6 +27,8 @@ from tests import adversarial
 
 LONGEST = 0.05
 """Seconds of processor time."""
+# As many brackets as make a reader of files count them.
+DEEP = "[" * (files.MOST_DEPTH + 1)
 # What happens once in a process: compiling the lexers, importing an encoding.
 for name in highlighting.LANGUAGES.values():
     highlighting.lexer_of(name)
@@ -69,8 +72,10 @@ def formatted(written: str) -> str:
         model_self_identification._find,
         model_self_identification._SELF.findall,
         lambda written: text.checked_object({"a": written}, name="A", longest=200_000),
+        lambda written: files.parsed_json(DEEP + written),
+        lambda written: files.parsed_json(f'{DEEP}"{written}'),
     ],
-    ids=("markdown", "plain", "names", "self", "draft"),
+    ids=("markdown", "plain", "names", "self", "draft", "row of a file", "open string of a file"),
 )
 def test_every_shape_is_done_soon(work: Callable[[str], Any]) -> None:
     assert too_slow(work) == {}

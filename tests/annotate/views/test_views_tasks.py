@@ -404,6 +404,7 @@ class TestTheExamsPages:
         result = labeler.get("/p/kindness/exam/").content.decode()
         assert "Passed" in result
         assert "100%" in result
+        assert "<span>6 of 6 pairs</span>" in result
         assert "Known order:" in result
         assert "Live?" in page_of(labeler)
 
@@ -423,7 +424,8 @@ class TestTheExamsPages:
         edit_project(project=cast.project, by=cast.manager, exam_attempts=2)
         self.take(labeler, well=False)
         result = labeler.get("/p/kindness/exam/").content.decode()
-        assert "0 of 6 pairs" in result
+        assert "0 of 12 pairs in the known order" in result
+        assert "<span>0 of 6 pairs</span>" not in result
         assert "Known order:" not in result
 
     def test_keep_drafts_and_refuse_what_is_no_order(self, cast: Cast, labeler: Client, items: None) -> None:
