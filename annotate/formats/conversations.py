@@ -3,7 +3,8 @@
 - with "chosen" and "rejected": a pair of responses to the chat;
 - with a "label": a rating of the last response;
 - otherwise a demonstration for every turn of the assistant, all on one side of the split, since they share an opening,
-  and a prompt where the user has the last turn. ShareGPT's assistants are models, mostly unnamed: nobody is claimed to have written them.
+  and a prompt where the user has the last turn. ShareGPT's assistants are models, mostly unnamed: nobody is claimed to
+  have written them.
 """
 
 from collections.abc import Sequence

@@ -17,12 +17,15 @@ def add_settings(parser: CommandParser) -> None:
 
 
 def settings(options: dict[str, Any]) -> dict[str, str]:
-    """{key: value} of --set. Raises CommandError for one without an equals sign."""
-    pairs = [item.partition("=") for item in options["set"]]
-    for key, sign, _ in pairs:
+    """{key: value} of --set. Raises CommandError for one without an equals sign, and for a key that comes twice."""
+    found: dict[str, str] = {}
+    for key, sign, value in (item.partition("=") for item in options["set"]):
         if not sign or not key:
             raise CommandError(f"--set takes KEY=VALUE, not {key!r}.")
-    return {key: value for key, _, value in pairs}
+        if key in found:
+            raise CommandError(f"The setting {key} is given twice: which of the two is meant?")
+        found[key] = value
+    return found
 
 
 def project(slug: str) -> Project:

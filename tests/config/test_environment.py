@@ -59,6 +59,37 @@ def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path, variables
     assert (result.returncode, result.stdout, result.stderr) == (2, "", line + "\n")
 
 
+@pytest.mark.parametrize(
+    ("variables", "header"),
+    [
+        ({"HONE_HTTPS": "1"}, "max-age=31536000"),
+        ({"HONE_HTTPS": "1", "HONE_HSTS": "subdomains"}, "max-age=31536000; includeSubDomains"),
+        ({"HONE_HTTPS": "1", "HONE_HSTS": "preload"}, "max-age=31536000; includeSubDomains; preload"),
+        ({"HONE_HTTPS": "1", "HONE_HSTS": "off"}, "None"),
+        ({"HONE_HSTS": "preload"}, "None"),
+    ],
+)
+def test_what_browsers_are_told_to_remember_is_a_setting(
+    tmp_path: Path, variables: dict[str, str], header: str
+) -> None:
+    """Nobody's other hosts are bound, and nobody is put on a list for months, unless they say so."""
+    program = (
+        "import django; django.setup(); from django.http import HttpResponse; from django.test import RequestFactory; "
+        "from django.middleware.security import SecurityMiddleware as Middleware; "
+        "asked = RequestFactory().get('/', secure=True); "
+        "print(Middleware(lambda request: HttpResponse())(asked).headers.get('Strict-Transport-Security'))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HONE_DATA": str(tmp_path / "data"), **variables}
+        | {"DJANGO_SETTINGS_MODULE": "config.settings"},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.stdout.strip(), result.stderr) == (header, "")
+
+
 def test_no_setting_at_all_starts(tmp_path: Path) -> None:
     result = start_with(tmp_path)
     assert (result.returncode, result.stderr) == (0, "")

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from annotate.data import snapshots
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
-from annotate.management.arguments import BAD_INPUT, add_project, project_named
+from annotate.management.arguments import BAD_INPUT, add_project, project_named, refuse_repeated_flags
 from annotate.models import Prompt, Snapshot
 
 
@@ -17,6 +17,7 @@ class Command(BaseCommand):
     help = "Freeze a project's data as a snapshot and copy it to PATH: a folder, or one file if PATH has a suffix."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        refuse_repeated_flags(parser)
         add_project(parser)
         parser.add_argument("--format", choices=list(EXPORTERS), required=True)
         parser.add_argument(

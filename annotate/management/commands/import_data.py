@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from annotate.data.imports import import_file
 from annotate.errors import Refused
 from annotate.formats import IMPORTERS
-from annotate.management.arguments import BAD_INPUT, add_project, project_named
+from annotate.management.arguments import BAD_INPUT, add_project, project_named, refuse_repeated_flags
 
 
 def whole_number(value: str) -> int:
@@ -21,6 +21,7 @@ class Command(BaseCommand):
     help = "Import prompts, demonstrations, rankings or answers from a file: all of it, or nothing if a row is broken."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        refuse_repeated_flags(parser)
         add_project(parser)
         parser.add_argument("file", metavar="FILE")
         parser.add_argument("--format", choices=["auto", *IMPORTERS], default="auto")

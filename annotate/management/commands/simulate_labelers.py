@@ -6,13 +6,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
 from annotate.labeling.simulation import HUMAN_AGREEMENT, JUDGES, simulate
-from annotate.management.arguments import add_project, project_named
+from annotate.management.arguments import add_project, project_named, refuse_repeated_flags
 
 
 class Command(BaseCommand):
     help = "Let simulated labelers judge the open tasks, through the same queue as people and about as consistently."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        refuse_repeated_flags(parser)
         add_project(parser)
         parser.add_argument("--judge", choices=list(JUDGES), default="positivity")
         parser.add_argument("--labelers", type=int, default=2)

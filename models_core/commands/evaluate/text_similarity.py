@@ -14,7 +14,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import Tokenizer
 from sacrebleu.metrics import BLEU, CHRF
 
-from models_core.commands.evaluate.label_accuracy import folded, normalised
+from models_core.commands.evaluate.label_accuracy import folded
 
 HAN = r"\p{Script=Han}"
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ーｰ々〆\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -24,6 +24,11 @@ WORD = regex.compile(
     rf"|(?:(?![{UNSPACED}])[\p{{L}}\p{{N}}])(?:(?![{UNSPACED}])[\p{{L}}\p{{M}}\p{{N}}])*"
     r"|(?=\p{Extended_Pictographic}|\p{Regional_Indicator})\X"
 )
+MEANT = r"(?![`|~])\p{S}|(?<=[\w#])#|(?<=\d)%|(?<!\w)-(?=\.?\d)|(?<=\b[a-z])-(?![\w-])"
+"""Signs that make another answer: symbols (+, =, $, emoji), C#, 50%, -5 and the grade A-. Of those that Markdown uses
+none is."""
+PUNCTUATION = regex.compile(rf"(?!{MEANT})(?:[^\w\s]|_)")
+AROUND_SIGNS = regex.compile(r"\s*([^\w\s])\s*")
 ROUGE = ("rouge1", "rouge2", "rougeL")
 BLEU_TOKENS = {"zh": "zh"} | dict.fromkeys(("yue", "ja", "th", "lo", "km", "my"), "char")
 """sacrebleu's tokenizer of a language; `13a`, that of the WMT campaigns, for all others.
@@ -58,14 +63,16 @@ def figures(answers: Sequence[str], references: Sequence[str], languages: Sequen
 def exact_match(answers: Sequence[str], references: Sequence[str]) -> float:
     """Part of the answers that are their reference but for case, punctuation and spacing.
 
-    Texts of nothing but signs (emoji, "+") are compared as they are.
+    Signs that mean something count: 5 is not -5, nor C++ C#. Texts of nothing but signs are compared as they are.
     """
     pairs = zip(answers, references, strict=True)
     return sum(_plain(answer) == _plain(reference) for answer, reference in pairs) / len(answers)
 
 
 def _plain(text: str) -> str:
-    return normalised(text) or folded(text)
+    written = folded(text).replace("\u2212", "-")
+    words = " ".join(PUNCTUATION.sub(" ", written).split())
+    return AROUND_SIGNS.sub(r"\1", words) or written
 
 
 def code(name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
+from annotate.management.arguments import refuse_repeated_flags
 from rlhf.loop import active_learning
 from rlhf.management import arguments
 from rlhf.runs import waiting
@@ -18,6 +19,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        refuse_repeated_flags(parser)
         parser.add_argument("project", help="slug of the project")
         parser.add_argument("--tasks", type=int, help="number of comparisons; the loop settings' by default")
         parser.add_argument("--wait", action="store_true", help="wait until the queue is ordered")

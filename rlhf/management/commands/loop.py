@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
+from annotate.management.arguments import refuse_repeated_flags
 from rlhf.loop import loop
 from rlhf.management import arguments
 from rlhf.models import Iteration
@@ -20,6 +21,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        refuse_repeated_flags(parser)
         parser.add_argument("project", help="slug of the project")
         parser.add_argument("--rounds", type=int, default=1, help="number of rounds (%(default)s)")
         parser.add_argument("--wait", action="store_true", help="wait for the end of all rounds")

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.errors import Refused
+from annotate.management.arguments import refuse_repeated_flags
 from annotate.models import Project, Snapshot
 from rlhf.loop import versions
 from rlhf.management import arguments
@@ -19,6 +20,7 @@ class Command(BaseCommand):
     help = "Train a model on a project's data, or evaluate one. The last line is one JSON object."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        refuse_repeated_flags(parser)
         parser.add_argument("project", help="slug of the project")
         parser.add_argument("stage", choices=[str(stage) for stage in LAUNCHABLE])
         parser.add_argument("--model", help="initial model (policy-3, or a catalogue name, folder or Hub id)")

@@ -68,6 +68,31 @@ def test_what_is_not_there_is_said(cast, tmp_path):
         call_command("export_data", "kindness", "--format", "hone", "--out", str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("import_data kindness a.jsonl --language en --language zh", "--language"),
+        ("import_data kindness a.jsonl --limit 5 --limit 6", "--limit"),
+        ("export_data kindness --format hone --format trl --out a", "--format"),
+        ("export_data kindness --kind ratings --kind rankings --format hone --out a", "--kind"),
+        ("simulate_labelers kindness --seed 1 --seed 1", "--seed"),
+        ("train kindness sft --model a --model b", "--model"),
+        ("sample kindness --prompts 1 --prompts 2", "--prompts"),
+        ("loop kindness --rounds 1 --rounds 2", "--rounds"),
+        ("active_learning kindness --tasks 1 --tasks 2", "--tasks"),
+    ],
+)
+def test_a_flag_that_takes_one_value_is_not_given_two(command, flag):
+    with pytest.raises(CommandError, match=f"{flag} is given twice, and one is read"):
+        call_command(*command.split())
+
+
+def test_a_setting_of_a_run_is_not_given_twice(cast):
+    for command in ("train kindness sft", "sample kindness"):
+        with pytest.raises(CommandError, match="The setting seed is given twice: which of the two is meant"):
+            call_command(*command.split(), "--set", "seed=1", "--set", "seed=2")
+
+
 def test_a_place_that_cannot_be_written_is_said(cast, pairs, tmp_path):
     call_command("import_data", "kindness", str(pairs))
     (tmp_path / "file").write_text("")

@@ -404,6 +404,21 @@ def test_averages_are_those_of_scikit_learn():
     assert found["accuracy"] == pytest.approx(4 / 6)
 
 
+@pytest.mark.parametrize(
+    ("answer", "reference", "same"),
+    [
+        *((one, other, False) for one, other in (("-5", "5"), ("C++", "C#"), ("c", "C++"), ("A+", "A-"), ("A", "a-"))),
+        *((one, other, False) for one, other in (("x+1", "x-1"), ("50%", "50"), ("$5", "5"), ("a = b", "a b"))),
+        *((one, other, False) for one, other in (("Fine 😀", "Fine 😢"), ("-0.5", "0.5"), ("1 -2", "-1 2"))),
+        *((one, other, True) for one, other in (("C++.", "c++"), ("It's -5!", "it's \u22125"), ("x + 1", "X+1"))),
+        *((one, other, True) for one, other in (("**Paris**", "Paris."), ("`a`", "A"), ("well-known", "well known"))),
+        *((one, other, True) for one, other in (("- a\n- b", "a b"), ("# Title", "title"), ("50 - 3", "50 3"))),
+    ],
+)
+def test_exact_match_tells_signs_that_mean_something_from_punctuation(answer, reference, same):
+    assert text_similarity.exact_match([answer], [reference]) == same
+
+
 def test_signs_alone_are_compared_as_they_are():
     assert text_similarity.exact_match(["😀", "+", "The cat!"], ["😢", "-", "the cat"]) == pytest.approx(1 / 3)
 
