@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 RANDOM_KEY_BITS = 48
 
 
-def task_kind_choices() -> "list[tuple[str, StrOrPromise]]":
-    """(name, label) of every registered kind (see annotate.labeling.task_kinds)."""
-    from annotate.labeling import task_kinds  # models are loaded before it
+task_kind_labels: "dict[str, StrOrPromise]" = {}
+"""{name: label} of every registered kind, kept by annotate.labeling.task_kinds: models come below it."""
 
-    return task_kinds.choices()
+
+def task_kind_choices() -> "list[tuple[str, StrOrPromise]]":
+    """(name, label) of every registered kind, as fields take them."""
+    return list(task_kind_labels.items())
 
 
 def new_random_key() -> int:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from annotate.errors import Refused
 from annotate.labeling.submissions import Submission, common_revision, ordered_revision
 from annotate.models import Assignment, Judgment, JudgmentRevision, Project, Task
+from annotate.models.task import task_kind_choices, task_kind_labels
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -100,11 +101,12 @@ def register(kind: TaskKind) -> None:
     if not 0 < len(kind.name) <= LONGEST_NAME:
         raise ValueError(f"the name of a task kind has 1 to {LONGEST_NAME} characters: {kind.name!r}")
     _kinds[kind.name] = kind
+    task_kind_labels[kind.name] = kind.label
 
 
 def unregister(name: str) -> None:
     """Forget a kind, as a test does with one of its own."""
-    del _kinds[name]
+    del _kinds[name], task_kind_labels[name]
 
 
 def registered() -> list[TaskKind]:
@@ -117,8 +119,8 @@ def names() -> list[str]:
 
 
 def choices() -> list[tuple[str, "StrOrPromise"]]:
-    """(name, label) of every kind, as fields of models and forms take them."""
-    return [(kind.name, kind.label) for kind in _kinds.values()]
+    """(name, label) of every kind, as fields of forms take them."""
+    return task_kind_choices()
 
 
 def get(name: str) -> TaskKind:
