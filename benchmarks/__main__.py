@@ -11,6 +11,7 @@
 `python -m benchmarks load --folder FOLDER` what many people at once notice of training, import and export,
 `python -m benchmarks win_rate --prompts FILE --text FILE --folder FOLDER` what a gold reward gains by PPO,
 `python -m benchmarks overoptimization --prompts FILE --folder FOLDER` what it loses by too much of it.
+`python -m benchmarks aggregation --data annotations.jsonl` which consensus of labelers predicts a held-out vote.
 """
 
 import argparse
@@ -33,6 +34,7 @@ COMPARISONS = {
     "win_rate": "win_rate",
     "load": "load.command",
     "overoptimization": "overoptimization.command",
+    "aggregation": "aggregation",
 }
 """Modules by their names on the command line, loaded when asked for: one of them loads torch."""
 

@@ -15,11 +15,11 @@ nothing of eta. A ranking of m responses is broken into all its pairs, which is 
 Soufiani, Chen, Parkes and Xia 2013); each pair weighs 2 / m, so that the ranking counts as the m - 1 choices that it
 consists of.
 
-`estimate` maximises the likelihood of eta and t with the strengths integrated out, s ~ N(0, SPREAD^2), and priors on
-eta (Beta) and t (normal). Chen et al. maximise over the strengths too; where each response has two or three judgments
-its strength then fits their noise, and every eta goes to 1 (Neyman and Scott 1948). The integral is over the distance
-of one pair at a time, by Gauss-Hermite quadrature: exact for pairs, a composite likelihood (Varin, Reid and Firth 2011)
-for longer rankings.
+`estimate` maximises the likelihood of eta and t with the strengths integrated out, s ~ N(0, spread^2), and priors on
+eta (Beta), t (normal) and the spread, which is the best of a few (SPREADS). Chen et al. maximise over the strengths
+too; where each response has two or three judgments its strength then fits their noise, and every eta goes to 1 (Neyman
+and Scott 1948). The integral is over the distance of one pair at a time, by Gauss-Hermite quadrature: exact for pairs,
+a composite likelihood (Varin, Reid and Firth 2011) for longer rankings.
 
 `strengths` are the posterior mode for known eta and t: the prior keeps the strength of a response that always wins
 finite. Its EM iterates over who followed the strengths in which comparison, with a Newton step in each M-step.
@@ -35,8 +35,10 @@ import numpy as np
 
 from annotate.quality.aggregation.votes import Consensus, Judgments, Tiers
 
-SPREAD = 1.5
-"""Standard deviation of the strengths of a task's responses, by the prior."""
+SPREADS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+"""Standard deviations of the strengths of a task's responses that are tried: small where responses are much alike."""
+TYPICAL_SPREAD, SPREAD_OF_SPREAD = 2.0, 0.5
+"""Median and logarithmic deviation of the spread's log-normal prior."""
 FOLLOWED, REVERSED = 8.0, 2.0
 """Comparisons that each labeler has by the prior: a reliability of 0.8 where nothing is known."""
 TYPICAL = FOLLOWED / (FOLLOWED + REVERSED)
@@ -45,9 +47,9 @@ ITERATIONS = 300
 TOLERANCE = 1e-6
 TIE_TOLERANCE = 1e-4
 LONGEST_STEP = 2.0
-_NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
-DISTANCES = _NODES * SPREAD * 2**0.5
-"""Quadrature nodes of the distance of two responses, whose prior is N(0, 2 SPREAD^2)."""
+NEGLIGIBLE = 0.05
+"""A smaller distance is a tie: it makes a preference of at most 51.2 to 48.8."""
+NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +57,13 @@ class CrowdBT:
     """What was learned of the labelers of a project.
 
     reliability: eta of each labeler who shared a pair with another one. comparisons: how many each was estimated from.
-    tie: the parameter t.
+    tie: the parameter t. spread: the standard deviation of strengths within a task.
     """
 
     reliability: Mapping[int, float] = field(default_factory=dict)
     comparisons: Mapping[int, int] = field(default_factory=dict)
     tie: float = TIE_MEAN
+    spread: float = TYPICAL_SPREAD
 
     @property
     def mean_reliability(self) -> float:
@@ -90,18 +93,8 @@ def estimate(tasks: Iterable[Judgments]) -> CrowdBT:
     votes = _SharedVotes.of(tasks)
     if not len(votes.pair):
         return PLAIN
-    reliability, tie = np.full(len(votes.labelers), TYPICAL), TIE_MEAN
-    for _ in range(ITERATIONS):
-        new_reliability, new_tie = votes.step(reliability, tie)
-        done = np.abs(new_reliability - reliability).max() < TOLERANCE and abs(new_tie - tie) < TIE_TOLERANCE
-        reliability, tie = new_reliability, new_tie
-        if done:
-            break
-    return CrowdBT(
-        reliability={key: float(eta) for key, eta in zip(votes.labelers, reliability, strict=True)},
-        comparisons=dict(votes.counted),
-        tie=float(tie),
-    )
+    _, model = max((votes.fitted(spread) for spread in SPREADS), key=lambda found: found[0])
+    return model
 
 
 def strengths(tasks: Sequence[Judgments], model: CrowdBT = PLAIN) -> list[dict[int, float]]:
@@ -133,18 +126,23 @@ def _ordered(strength: Mapping[int, float], model: CrowdBT) -> Consensus:
     tiers: list[list[int]] = []
     for response_id in sorted(strength, key=lambda key: (-round(strength[key], 6), key)):
         distance = strength[tiers[-1][0]] - strength[response_id] if tiers else 0.0
-        if tiers and (distance / 2 < model.tie or distance < 10 * TOLERANCE):
+        if tiers and (distance / 2 < model.tie or distance < NEGLIGIBLE):
             tiers[-1].append(response_id)
         else:
             tiers.append([response_id])
     ordered: Tiers = tuple(tuple(sorted(tier)) for tier in tiers)
     rank = {response_id: number for number, tier in enumerate(ordered) for response_id in tier}
-    agreeing = [_agreement(strength[i] - strength[j], rank[j] - rank[i], model) for i, j in combinations(strength, 2)]
+    agreeing = [
+        agreement_probability(strength[i] - strength[j], rank[j] - rank[i], model) for i, j in combinations(strength, 2)
+    ]
     return Consensus(ordered, fmean(agreeing)) if agreeing else Consensus((), 0.0)
 
 
-def _agreement(distance: float, relation: int, model: CrowdBT) -> float:
-    """Probability that a labeler of the mean reliability says the same as the consensus of two responses."""
+def agreement_probability(distance: float, relation: int, model: CrowdBT) -> float:
+    """Probability that a labeler of the mean reliability says of two responses what `relation` says.
+
+    distance: s_i - s_j. relation: above 0 for i > j, below 0 for j > i, 0 for a tie.
+    """
     first, second, tied = (float(part) for part in _outcomes(np.array(distance), model.tie))
     if relation == 0:
         return tied
@@ -216,17 +214,37 @@ class _SharedVotes:
             counted=counted,
         )
 
-    def step(self, reliability: np.ndarray, tie: float) -> tuple[np.ndarray, float]:
-        """One iteration of EM: (reliabilities, tie parameter). Inner arrays are (votes, nodes) or (pairs, nodes)."""
-        first, second, tied = _outcomes(DISTANCES, tie)
+    def fitted(self, spread: float) -> tuple[float, CrowdBT]:
+        """The model of this spread, and the logarithm of its posterior density."""
+        reliability, tie = np.full(len(self.labelers), TYPICAL), TIE_MEAN
+        for _ in range(ITERATIONS):
+            density, new_reliability, new_tie = self.step(reliability, tie, spread=spread)
+            done = np.abs(new_reliability - reliability).max() < TOLERANCE and abs(new_tie - tie) < TIE_TOLERANCE
+            reliability, tie = new_reliability, new_tie
+            if done:
+                break
+        etas = zip(self.labelers, reliability.tolist(), strict=True)
+        return density, CrowdBT(reliability=dict(etas), comparisons=dict(self.counted), tie=tie, spread=spread)
+
+    def step(self, reliability: np.ndarray, tie: float, *, spread: float) -> tuple[float, np.ndarray, float]:
+        """One iteration of EM: (log density before it, reliabilities, tie parameter).
+
+        Inner arrays are (votes, nodes) or (pairs, nodes). The distance of two responses is N(0, 2 spread^2).
+        """
+        first, second, tied = _outcomes(NODES * spread * 2**0.5, tie)
         follows = np.stack([tied, first, second])[self.outcome]  # outcome -1 takes the last row
         reverses = np.stack([tied, second, first])[self.outcome]
         eta = reliability[self.labeler][:, None]
         likelihood = eta * follows + (1 - eta) * reverses
         # E-step: the distance of each pair, and whether each vote followed it.
-        log_posterior = np.add.reduceat(np.log(likelihood), self.starts) + np.log(NODE_WEIGHTS)
-        posterior = np.exp(log_posterior - log_posterior.max(axis=1, keepdims=True))
-        posterior /= posterior.sum(axis=1, keepdims=True)
+        log_posterior = np.add.reduceat(np.log(likelihood), self.starts) + np.log(NODE_WEIGHTS / NODE_WEIGHTS.sum())
+        largest = log_posterior.max(axis=1, keepdims=True)
+        posterior = np.exp(log_posterior - largest)
+        marginal = posterior.sum(axis=1, keepdims=True)
+        posterior /= marginal
+        density = (self.weight[self.starts] * (np.log(marginal) + largest)[:, 0]).sum() + _log_prior(
+            reliability, tie, spread
+        )
         of_vote = posterior[self.pair]
         followed = (of_vote * eta * follows / likelihood).sum(axis=1)
         # M-step: eta in closed form, t by one Newton step.
@@ -235,7 +253,14 @@ class _SharedVotes:
         new = right / (FOLLOWED + REVERSED + np.bincount(self.labeler, strict, size))
         slope = (self.weight * ((self.outcome == 0) - of_vote @ tied)).sum() - (tie - TIE_MEAN) / TIE_SPREAD**2
         curvature = (self.weight * (of_vote @ (tied * (1 - tied)))).sum() + 1 / TIE_SPREAD**2
-        return new, tie + float(np.clip(slope / curvature, -1, 1))
+        return float(density), new, tie + float(np.clip(slope / curvature, -1, 1))
+
+
+def _log_prior(reliability: np.ndarray, tie: float, spread: float) -> float:
+    of_reliability = (FOLLOWED * np.log(reliability) + REVERSED * np.log(1 - reliability)).sum()
+    of_tie = -((tie - TIE_MEAN) ** 2) / (2 * TIE_SPREAD**2)
+    of_spread = -(np.log(spread / TYPICAL_SPREAD) ** 2) / (2 * SPREAD_OF_SPREAD**2)
+    return float(of_reliability + of_tie + of_spread)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +312,7 @@ class _State:
     strength: np.ndarray
     reliability: np.ndarray
     tie: float
+    spread: float
     moved: float = np.inf
 
     @classmethod
@@ -296,6 +322,7 @@ class _State:
             strength=np.zeros((len(comparisons.responses), most)),
             reliability=np.array([model.of(labeler) for labeler in comparisons.labelers])[comparisons.labeler],
             tie=model.tie,
+            spread=model.spread,
         )
 
     def next(self, data: _Comparisons) -> "_State":
@@ -318,10 +345,10 @@ class _State:
         slope = data.weight * ((2 * followed - 1) - (first - second)) / 2
         curvature = data.weight * ((first + second) - (first - second) ** 2) / 4
         tasks, most = self.strength.shape
-        gradient = -self.strength / SPREAD**2
+        gradient = -self.strength / self.spread**2
         np.add.at(gradient, (data.task, data.first), slope)
         np.add.at(gradient, (data.task, data.second), -slope)
-        hessian = np.tile(np.eye(most) / SPREAD**2, (tasks, 1, 1))
+        hessian = np.tile(np.eye(most) / self.spread**2, (tasks, 1, 1))
         np.add.at(hessian, (data.task, data.first, data.first), curvature)
         np.add.at(hessian, (data.task, data.second, data.second), curvature)
         np.add.at(hessian, (data.task, data.first, data.second), -curvature)

@@ -7,9 +7,10 @@ import pytest
 
 from annotate.labeling.ordering import Ordering
 from annotate.quality.aggregation import crowd_bt
-from annotate.quality.aggregation.crowd_bt import FOLLOWED, REVERSED, SPREAD, TIE_MEAN, TIE_SPREAD, CrowdBT
+from annotate.quality.aggregation.crowd_bt import FOLLOWED, REVERSED, TIE_MEAN, TIE_SPREAD, CrowdBT
 
 Task = dict[int, Ordering]
+SPREAD = 1.5
 A, B, C, D = 1, 2, 3, 4
 
 
@@ -27,7 +28,7 @@ def outcome_probability(distance: float, outcome: int, *, eta: float, tie: float
 
 
 def log_posterior(strength: dict[int, float], judgments: Task, model: CrowdBT) -> float:
-    total = -sum(value**2 for value in strength.values()) / (2 * SPREAD**2)
+    total = -sum(value**2 for value in strength.values()) / (2 * model.spread**2)
     for labeler, ordering in judgments.items():
         for pairs, outcome in ((ordering.pairs(), 1), (ordering.ties(), 0)):
             for i, j in pairs:
@@ -40,10 +41,10 @@ def log_posterior(strength: dict[int, float], judgments: Task, model: CrowdBT) -
 
 class TestStrengths:
     def test_of_perfect_labelers_without_ties_are_those_of_regularised_bradley_terry(self) -> None:
-        """The values are of choix 0.4.1: opt_pairwise(5, wins, alpha=1 / (2 * SPREAD**2), tol=1e-12)."""
+        """The values are of choix 0.4.1: opt_pairwise(5, wins, alpha=1 / (2 * 1.5**2), tol=1e-12)."""
         wins = [(0, 1), (0, 1), (1, 0), (0, 2), (1, 2), (2, 3), (3, 2), (2, 3), (3, 4), (0, 4), (1, 4), (4, 3)]
         judgments = {number: Ordering(((better,), (worse,))) for number, (better, worse) in enumerate(wins)}
-        model = CrowdBT(reliability=dict.fromkeys(judgments, 1.0), tie=-60.0)
+        model = CrowdBT(reliability=dict.fromkeys(judgments, 1.0), tie=-60.0, spread=1.5)
         (found,) = crowd_bt.strengths([judgments], model)
         expected = [1.108602, 0.660483, -0.377171, -0.674641, -0.717273]
         assert [found[item] for item in range(5)] == pytest.approx(expected, abs=1e-6)
@@ -100,7 +101,7 @@ class TestConsensus:
     def test_a_tie_is_the_consensus_where_it_is_the_most_probable_outcome(self) -> None:
         reliability = {ord(name): 0.95 for name in "abcd"}
         judgments = task(**{name: [[A, B], [C]] for name in "abcd"})
-        few_ties, many_ties = (CrowdBT(reliability=reliability, tie=tie) for tie in (-1.0, 3.0))
+        few_ties, many_ties = (CrowdBT(reliability=reliability, tie=tie) for tie in (-1.0, 6.0))
         assert crowd_bt.consensus([judgments], few_ties)[0].tiers == ((A, B), (C,))
         assert crowd_bt.consensus([judgments], many_ties)[0].tiers == ((A, B, C),)
 
@@ -135,8 +136,8 @@ class TestEstimate:
         """Against a plain sum over a fine grid of distances, which knows no quadrature and no EM."""
         tasks = simulated(tasks=60, reliabilities=[0.95, 0.8, 0.6])
         model = crowd_bt.estimate(tasks)
-        distances = np.linspace(-16, 16, 801)
-        density = np.exp(-(distances**2) / (4 * SPREAD**2))
+        distances = np.linspace(-30, 30, 1501)
+        density = np.exp(-(distances**2) / (4 * model.spread**2))
 
         def log_marginal(eta: dict[int, float], tie: float) -> float:
             prior = sum(FOLLOWED * math.log(e) + REVERSED * math.log(1 - e) for e in eta.values())
