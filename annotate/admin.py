@@ -170,6 +170,29 @@ class JudgmentAdmin(ReadOnlyAdmin):
     inlines = (RevisionInline,)
 
 
+@admin.register(models.TaskConsensus)
+class TaskConsensusAdmin(ReadOnlyAdmin):
+    list_display = ("task", "project", "method", "confidence", "judgments", "computed_at")
+    search_fields = ("task__id",)
+    list_filter = ("method", "project")
+    list_select_related = ("task", "project")
+
+
+@admin.register(models.LabelerReliability)
+class LabelerReliabilityAdmin(ReadOnlyAdmin):
+    list_display = ("labeler", "project", "reliability", "comparisons", "computed_at")
+    search_fields = ("labeler__username",)
+    list_filter = ("project",)
+    list_select_related = ("labeler", "project")
+
+
+@admin.register(models.AggregationEstimate)
+class AggregationEstimateAdmin(ReadOnlyAdmin):
+    list_display = ("project", "tie", "spread", "judgments", "computed_at")
+    search_fields = ("project__slug",)
+    list_select_related = ("project",)
+
+
 @admin.register(models.Demonstration)
 class DemonstrationAdmin(ReadOnlyAdmin):
     list_display = ("id", "prompt", "response", "withdrawn_at", "created_at")

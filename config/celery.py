@@ -50,7 +50,12 @@ def job_settings() -> dict[str, Any]:
         "beat_scheduler": "config.scheduler:Scheduler",
         "beat_schedule": {
             name: {"task": f"rlhf.{name}", "schedule": seconds, "options": {"expires": seconds, "queue": "default"}}
-            for name, seconds in [("reap_runs", 15.0), ("advance_loops", 30.0), ("reap_queue", 60.0)]
+            for name, seconds in [
+                ("reap_runs", 15.0),
+                ("advance_loops", 30.0),
+                ("reap_queue", 60.0),
+                ("refresh_consensus", 60.0),
+            ]
         },
     }
 

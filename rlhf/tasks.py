@@ -6,6 +6,7 @@ from django.utils import timezone
 from annotate.data import import_stages, snapshots, uploads
 from annotate.labeling import queue
 from annotate.models import ResponseRequest
+from annotate.quality import consensus
 from rlhf.loop import active_learning, loop, sampling
 from rlhf.models import Iteration, Stage, TrainingRun
 from rlhf.runs import runs, supervisor
@@ -76,3 +77,9 @@ def reap_queue() -> None:
     uploads.remove_forgotten(now=timezone.now())
     for upload_id in uploads.abandoned(now=timezone.now()).values_list("pk", flat=True):
         runs.send("rlhf.import_upload", upload_id)
+
+
+@shared_task(name="rlhf.refresh_consensus")
+def refresh_consensus() -> None:
+    """Every minute: the consensus of the tasks that were judged since, and the reliabilities where they are due."""
+    consensus.refresh_due()

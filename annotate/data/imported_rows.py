@@ -290,7 +290,8 @@ class RowStore:
             task, stored, judged_by = shared
             task.judgments_given += 1
             task.judgments_wanted = task.judgments_given
-            task.save(update_fields=["judgments_given", "judgments_wanted"])
+            task.consensus_stale_at = self.now
+            task.save(update_fields=["judgments_given", "judgments_wanted", "consensus_stale_at"])
             stored = _in_order(stored, row.responses)
         else:
             stored = self._responses(row, prompt, responses)
@@ -302,6 +303,7 @@ class RowStore:
                 judgments_given=1,
                 slots_free=0,
                 state=Task.State.COMPLETE,
+                consensus_stale_at=self.now,
             )
             judged_by = set()
             self._shared_tasks[key] = (task, stored, judged_by)

@@ -57,6 +57,13 @@ class ProjectForm(forms.Form):
         initial=Project.MarginInput.LEVELS,
         help_text=_("Asked where a task has two responses: Llama 2's levels, or order and strength on one scale."),
     )
+    consensus_method = forms.ChoiceField(
+        label=_("Consensus of several judgments"),
+        required=False,
+        choices=Project.ConsensusMethod.choices,
+        initial=Project.ConsensusMethod.CROWD_BT,
+        help_text=_("How the judgments of a task become one order. The judgments themselves are kept as they are."),
+    )
     mask_model_names = forms.BooleanField(
         label=_("Mask model names"),
         required=False,
@@ -107,8 +114,9 @@ class ProjectForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if not cleaned.get("sensitive_rule"):
-            cleaned.pop("sensitive_rule", None)
+        for name in ("sensitive_rule", "consensus_method"):
+            if not cleaned.get(name):
+                cleaned.pop(name, None)
         if preset := cleaned.pop("preset", ""):
             _label, criteria, flags = PRESETS[preset]
             cleaned["criteria"], cleaned["flags"] = (

@@ -2,6 +2,7 @@
 
 from annotate.models.audit import AuditEvent
 from annotate.models.chat import ChatTurn
+from annotate.models.consensus import AggregationEstimate, LabelerReliability, TaskConsensus
 from annotate.models.data_import import DataImport, PromptChange
 from annotate.models.exam import ExamAnswer, ExamAttempt
 from annotate.models.invitation import Invitation
@@ -16,6 +17,7 @@ from annotate.models.upload import Upload
 from annotate.models.user import User
 
 __all__ = [
+    "AggregationEstimate",
     "Assignment",
     "AuditEvent",
     "Author",
@@ -30,6 +32,7 @@ __all__ = [
     "JudgmentAcceptance",
     "JudgmentReturn",
     "JudgmentRevision",
+    "LabelerReliability",
     "Membership",
     "Project",
     "Prompt",
@@ -41,6 +44,7 @@ __all__ = [
     "Rubric",
     "Snapshot",
     "Task",
+    "TaskConsensus",
     "TaskResponse",
     "Upload",
     "User",

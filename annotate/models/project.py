@@ -36,6 +36,13 @@ class Project(models.Model):
         LEVELS = "levels", _("Four levels beside the ranks")
         SLIDER = "slider", _("One scale from the first response to the second")
 
+    class ConsensusMethod(models.TextChoices):
+        """How several judgments of a task become one order (annotate.quality.aggregation)."""
+
+        CROWD_BT = "crowd_bt", _("Weighted by reliability (Crowd-BT)")
+        MAJORITY = "majority", _("Majority of each pair (Copeland)")
+        BORDA = "borda", _("Mean rank (Borda)")
+
     slug = models.SlugField(unique=True, max_length=60)
     name = models.CharField(max_length=120)
     description = models.CharField(max_length=500, blank=True)
@@ -77,6 +84,12 @@ class Project(models.Model):
     )
     mask_model_names = models.BooleanField(
         default=False, help_text="Replace the names of models and their makers in answers that are being judged."
+    )
+    consensus_method = models.CharField(
+        max_length=10,
+        choices=ConsensusMethod.choices,
+        default=ConsensusMethod.CROWD_BT,
+        help_text="How several judgments of a task become one order.",
     )
     queue_epoch = models.PositiveBigIntegerField(
         default=0,

@@ -74,6 +74,9 @@ class Task(ImportableModel):
         help_text='What is asked for besides: {"instructions", "kind", "use_case"}, each optional.',
     )
     state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
+    consensus_stale_at = models.DateTimeField(
+        null=True, editable=False, help_text="When a judgment changed that the stored consensus does not know."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -91,6 +94,11 @@ class Task(ImportableModel):
                 fields=["project", "position"], condition=Q(state="open", slots_free__gt=0), name="task_queue"
             ),
             models.Index(fields=["project", "state"], name="task_project_state"),
+            models.Index(
+                fields=["project", "consensus_stale_at"],
+                condition=Q(consensus_stale_at__isnull=False),
+                name="task_consensus_stale",
+            ),
         ]
 
     def __str__(self) -> str:

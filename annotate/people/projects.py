@@ -15,9 +15,10 @@ from annotate.errors import NotYours, Refused
 from annotate.labeling import queue, task_kinds
 from annotate.labeling.rubric import checked_criteria, checked_flags
 from annotate.labeling.sensitive_content import marking
-from annotate.models import Guidelines, Membership, Project, Rubric, User
+from annotate.models import Guidelines, Membership, Project, Rubric, Task, User
 from annotate.people import audit
 from annotate.people.permissions import ROLE_CAPABILITIES, Capability, can_create_projects, ensure
+from annotate.quality import consensus
 
 FIELDS = (
     "name",
@@ -28,6 +29,7 @@ FIELDS = (
     "task_kinds",
     "lease_minutes",
     "margin_input",
+    "consensus_method",
     "mask_model_names",
     "sensitive_rule",
     "exam_threshold",
@@ -98,6 +100,8 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
     # After the change, in transactions of their own. Unchanged, too: it goes on with what was interrupted.
     if "overlap" in changes:
         queue.set_overlap(project=project, overlap=proposed.overlap)
+    if "consensus_method" in changed:
+        consensus.mark_stale(Task.objects.filter(project=now, judgments_given__gt=0))
     if "sensitive_rule" in changed:
         marking.apply_rule(now)
     return Project.objects.get(pk=project.pk)

@@ -45,7 +45,9 @@ def withdraw(*, judgment: Judgment) -> None:
             continue
         _revise(comparison, withdrawn=True, rubric=comparison.latest.rubric)
         Judgment.objects.filter(pk=comparison.pk).update(latest=None)
-        Task.objects.filter(pk=comparison.task_id).update(state=Task.State.WITHDRAWN, judgments_given=0)
+        Task.objects.filter(pk=comparison.task_id).update(
+            state=Task.State.WITHDRAWN, judgments_given=0, consensus_stale_at=timezone.now()
+        )
 
 
 def _demonstrate(response: Response, assignment: Assignment) -> None:
@@ -71,7 +73,9 @@ def _compare(turn: ChatTurn, revision: JudgmentRevision) -> None:
         content={"chat": turn.assignment_id},
     )
     Judgment.objects.filter(pk=comparison.pk).update(latest=latest)
-    Task.objects.filter(pk=comparison.task_id).update(state=Task.State.COMPLETE, judgments_given=1)
+    Task.objects.filter(pk=comparison.task_id).update(
+        state=Task.State.COMPLETE, judgments_given=1, consensus_stale_at=timezone.now()
+    )
 
 
 def _judged_task(turn: ChatTurn) -> Judgment:

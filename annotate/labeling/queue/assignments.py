@@ -110,6 +110,8 @@ def submit(*, assignment_id: int, labeler: User, submission: Submission, known: 
         revision.save()
         Judgment.objects.filter(pk=judgment.pk).update(latest=revision)
         judgment.latest = revision
+        if revised or judgment.surplus:  # a counted one has marked its task already
+            Task.objects.filter(pk=assignment.task_id).update(consensus_stale_at=timezone.now())
         task_kinds.kind_of(assignment.task).store(judgment=judgment, revision=revision)
         # What comes in late of this page's drafts is older than this, so it is not taken for a new one.
         Assignment.objects.filter(pk=assignment.pk).update(
@@ -147,6 +149,7 @@ def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Ass
             rubric=judgment.latest.rubric,
         )
         Judgment.objects.filter(pk=judgment.pk).update(latest=None)
+        Task.objects.filter(pk=assignment.task_id).update(consensus_stale_at=timezone.now())
         task_kinds.kind_of(assignment.task).withdraw(judgment=judgment)
         if judgment.surplus:
             assignment.state = State.EXPIRED
@@ -209,6 +212,7 @@ def _count_judgment(assignment: Assignment) -> bool:
     enough = Q(state=Task.State.OPEN, judgments_given__gte=F("judgments_wanted") - 1)
     counted: dict[str, Any] = {
         "judgments_given": F("judgments_given") + 1,
+        "consensus_stale_at": timezone.now(),
         "state": Case(When(enough, then=Value(Task.State.COMPLETE)), default=F("state")),
     }
     if assignment.state in Assignment.HELD:
