@@ -62,7 +62,7 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
     return demonstrations or [ImportedRow(**common, messages=checked_messages(turns))]
 
 
-def _judge(row: Fields) -> dict[str, str]:
+def _judge(row: Fields) -> dict[str, Any]:
     """Who judged: two judges of the same responses are two judgments."""
     judge = row.label("judge") or "human"
     return {
