@@ -18,7 +18,10 @@ from markdown_it.token import Token
 LONGEST_INLINE = 600
 LONGEST_DISPLAY = 4_000
 MOST_LINES = 80
-_ENVIRONMENT = re.compile(r"\\begin\{((?:align|aligned|equation|gather|multline|cases|[bBpvV]?matrix)\*?)\}")
+_ENVIRONMENT = re.compile(
+    r"\\begin\{((?:align(?:ed|at|edat)?|split|equation|gather(?:ed)?|multline|d?r?cases|d?array|subarray|CD"
+    r"|(?:small|[bBpvV])?matrix)\*?)\}"
+)
 
 
 def add_mathematics(parser: MarkdownIt) -> None:

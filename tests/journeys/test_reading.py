@@ -65,6 +65,28 @@ def test_a_page_without_formulas_loads_nothing_for_them(transactional_db: None, 
     assert page.evaluate("typeof katex") == "undefined"
 
 
+def test_numbers_of_lists_are_whole_on_the_side_where_their_text_begins(
+    transactional_db: None, cast: Cast, sign_in: SignIn
+) -> None:
+    items = "\n".join(f"{number}. مرحبا بكم" for number in (8, 1986, 123456789))
+    page = guidelines(cast, sign_in, f"{items}\n\n---\n\n{items.replace('مرحبا بكم', 'Hello')}")
+    edges = page.locator(".prose li").evaluate_all(
+        """(items) => items.map((item) => {
+            const mark = item.querySelector(".marker").getBoundingClientRect();
+            const prose = item.closest(".prose").getBoundingClientRect();
+            const text = document.createRange();
+            text.selectNodeContents(item.querySelector("p").lastChild);
+            const written = text.getBoundingClientRect();
+            return {
+                whole: mark.left >= prose.left - 1 && mark.right <= prose.right + 1,
+                before: mark.right <= written.left + 6, after: mark.left >= written.right - 6,
+            };
+        })"""
+    )
+    assert edges == [{"whole": True, "before": side == "left", "after": side == "right"}
+                     for side in ("right",) * 3 + ("left",) * 3]  # fmt: skip
+
+
 def test_code_is_copied_by_one_button(transactional_db: None, cast: Cast, sign_in: SignIn) -> None:
     page = guidelines(cast, sign_in, TEXT, permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy the code").click()

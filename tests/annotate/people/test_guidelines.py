@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from annotate.labeling import queue
@@ -108,3 +109,12 @@ class TestSinceOneLastWorked:
         assert first is not None
         back = Guidelines.objects.create(project=cast.project, version=2, text=first.text)
         assert guidelines.between(first, back) is None
+
+
+def test_lines_that_their_author_wrapped_are_one_on_the_page(cast: Cast, client: Client) -> None:
+    edit_project(project=cast.project, by=cast.manager, guidelines="Rank by\nkindness.\n\nThen by\nlength.")
+    make_comparison(cast.project)
+    client.force_login(cast.labeler)
+    for page in ("guidelines", "work"):
+        shown = client.get(f"/p/kindness/{page}/").content.decode()
+        assert '<p dir="auto">Rank by kindness.</p>\n<p dir="auto">Then by length.</p>' in shown

@@ -97,6 +97,21 @@ def test_latex_is_found_and_money_is_not(text: str, html: str) -> None:
     assert undirected(markdown(text)).strip() == html
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("align", "align*", "aligned", "split", "alignat", "alignat*", "alignedat", "array", "darray", "subarray"),
+        *("cases", "dcases", "rcases", "drcases", "equation", "equation*", "gather", "gather*", "gathered", "CD"),
+        *("matrix", "pmatrix", "bmatrix*", "Vmatrix", "smallmatrix"),
+    ],
+)
+def test_every_environment_that_is_drawn_is_found_in_a_sentence_and_alone(name: str) -> None:
+    source = rf"\begin{{{name}}}a_1*b_2*c\end{{{name}}}"
+    span = f'<span class="math display">{source}</span>'
+    assert undirected(markdown(f"so {source} holds")) == f"<p>so {span} holds</p>\n"
+    assert undirected(markdown(source)) == f"<p>{span}</p>\n"
+
+
 def test_what_no_page_can_carry_is_replaced() -> None:
     assert undirected(markdown("a\0b\ud800c\udc00 \U0001f600")) == "<p>a\ufffdb\ufffdc\ufffd \U0001f600</p>\n"
 

@@ -296,6 +296,9 @@ def test_the_rules_of_the_loop_are_saved_whole_or_not_at_all(cast: Cast, base: M
 def test_the_rules_say_what_stops_a_round(cast: Cast, base: ModelVersion) -> None:
     said = as_user("manager", cast).get(url(cast, "loop")).content.decode()
     assert "A round stops at the first gate that it fails" in said
+    cast.manager.language = "zh-hans"
+    cast.manager.save()
+    assert "一轮在未满足界限的第一个门槛处停止" in as_user("manager", cast).get(url(cast, "loop")).content.decode()
 
 
 def test_labeler_weights_that_cannot_be_read_are_refused_where_they_are_entered(cast: Cast, base: ModelVersion) -> None:
