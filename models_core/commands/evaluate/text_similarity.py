@@ -28,7 +28,7 @@ MEANT = r"(?![`|~])\p{S}|(?<=[\w#])#|(?<=\d)%|(?<!\w)-(?=\.?\d)|(?<=\b[a-z])-(?!
 """Signs that make another answer: symbols (+, =, $, emoji), C#, 50%, -5 and the grade A-. Of those that Markdown uses
 none is."""
 PUNCTUATION = regex.compile(rf"(?!{MEANT})(?:[^\w\s]|_)")
-AROUND_SIGNS = regex.compile(r"\s*([^\w\s])\s*")
+AROUND_SIGNS = regex.compile(r" ?([^\w\s]) ?")
 ROUGE = ("rouge1", "rouge2", "rougeL")
 BLEU_TOKENS = {"zh": "zh"} | dict.fromkeys(("yue", "ja", "th", "lo", "km", "my"), "char")
 """sacrebleu's tokenizer of a language; `13a`, that of the WMT campaigns, for all others.
