@@ -12,7 +12,7 @@ from models_core.contract.records import Answers, Demonstration, Ranking
 from models_core.contract.settings import PreferenceSettings
 from models_core.preferences.comparisons import Comparison, ParsedComparisons, build_comparisons
 from models_core.preferences.demonstrated_rankings import demonstration_comparisons
-from models_core.preferences.encoding import Example, encode_comparisons
+from models_core.preferences.encoding import Example, encode_comparisons, with_mean_weight_one
 from models_core.preferences.ranking_loss import Pair
 from models_core.preferences.skipped_rows import SkippedRows
 
@@ -62,7 +62,7 @@ class PreferenceData:
             raise BadInput(self.training.no_pair_sentence())
         if self.held_out.rankings and not held_out:
             processes.log_main(f"There is nothing to evaluate on: {self.held_out.no_pair_sentence()}")
-        return training, held_out
+        return with_mean_weight_one(training), held_out
 
     def report(self) -> dict[str, Any]:
         """For result.json."""

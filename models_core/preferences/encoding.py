@@ -2,7 +2,8 @@
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 from models_core.contract.errors import BadInput
@@ -97,6 +98,15 @@ def encode_comparisons(
             )
         )
     return [Example(Group(item.prompt, item.responses), item.comparisons) for item in builders.values()]
+
+
+def with_mean_weight_one(examples: Sequence[Example]) -> list[Example]:
+    """The examples with the comparisons' weights divided by their mean: weights leave the learning rate alone."""
+    mean = fmean([item.weight for example in examples for item in example.comparisons])
+    return [
+        replace(example, comparisons=[replace(item, weight=item.weight / mean) for item in example.comparisons])
+        for example in examples
+    ]
 
 
 class _ExampleBuilder:

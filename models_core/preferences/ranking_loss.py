@@ -101,7 +101,7 @@ class RankedPairs:
 
 
 def ranking_loss(scores: torch.Tensor, pairs: PairBatch) -> torch.Tensor:
-    """K-wise pairwise loss summed over rankings: (..., responses) -> (...,). Divide by the sum of ranking weights.
+    """K-wise pairwise loss summed over rankings: (..., responses) -> (...,). Divide by the number of rankings.
 
     Per ranking the mean over its pairs of -log sigmoid(r_better - r_worse - margin): Ouyang et al. 2022, equation 1,
     with the margin of Llama 2 (Touvron et al. 2023, equation 2). A tie is the cross-entropy with target 0.5, minimal

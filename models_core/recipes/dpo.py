@@ -175,10 +175,10 @@ def accumulate(
 ) -> dict[str, float]:
     """Add the gradient of one minibatch; returns its loss, its accuracy and its mean margin of implicit rewards.
 
-    The loss is divided by the minibatch's weight before each backward pass, so the cut into micro-batches changes
-    nothing.
+    The loss is divided by the minibatch's rankings before each backward pass, so the cut into micro-batches changes
+    nothing. By their number and not their weight: a minibatch of light rankings has a small gradient.
     """
-    total_weight = sum(item.example.weight for item in minibatch)
+    num_rankings = sum(len(item.example.comparisons) for item in minibatch)
     sums = torch.zeros(4, dtype=torch.float64)
     sharing = sharing_for(network, settings.prefix_sharing)
     costs = [item.example.group.cost(sharing) for item in minibatch]
@@ -194,7 +194,7 @@ def accumulate(
         loss, log_probs = gradient_cache.backward(
             network,
             [item.example.group for item in members],
-            partial(_scaled_loss, rewards_of, pairs, share.weight / total_weight),
+            partial(_scaled_loss, rewards_of, pairs, share.weight / num_rankings),
             budget=budget,
             sharing=sharing,
             device=device,

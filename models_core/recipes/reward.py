@@ -220,10 +220,11 @@ def accumulate(
 ) -> tuple[float, float]:
     """Add the gradient of one minibatch; returns its loss and its accuracy over ordered pairs.
 
-    The loss is divided by the minibatch's weight before each backward pass, so the cut into micro-batches changes
-    nothing. The loss of an ensemble is the mean over its heads.
+    The loss is divided by the minibatch's rankings before each backward pass, so the cut into micro-batches changes
+    nothing. By their number and not their weight: a minibatch of light rankings has a small gradient. The loss of an
+    ensemble is the mean over its heads.
     """
-    total_weight = sum(example.weight for example in minibatch)
+    num_rankings = sum(len(example.comparisons) for example in minibatch)
     loss_sum, num_correct, num_pairs = 0.0, 0.0, 0.0
     sharing = sharing_for(network, settings.prefix_sharing)
     costs = [example.group.cost(sharing) for example in minibatch]
@@ -239,7 +240,7 @@ def accumulate(
             partial(
                 scaled_loss,
                 pairs=bootstrapped(pairs, members, settings=settings),
-                factor=share.weight / total_weight,
+                factor=share.weight / num_rankings,
             ),
             budget=budget,
             sharing=sharing,

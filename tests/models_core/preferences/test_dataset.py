@@ -47,6 +47,13 @@ def test_a_part_of_the_prompts_is_held_out_with_all_their_rows(tmp_path: Path) -
     assert judgments.report()["held_out_prompts_also_learned"] == 0
 
 
+def test_weights_of_the_training_side_have_the_mean_one(tmp_path: Path) -> None:
+    rows = [good(1, weight=4.0), good(2, weight=0.5), good(2, labeler="ben", weight=1.5), good(3, weight=0.0)]
+    training, held_out = encoded(read(tmp_path, rows, evaluation=[good(9, weight=5.0)]))
+    assert [[item.weight for item in example.comparisons] for example in training] == [[2.0], [0.25, 0.75]]
+    assert [example.weight for example in held_out] == [5.0]
+
+
 def test_prompts_on_both_sides_are_counted(tmp_path: Path) -> None:
     judgments = read(tmp_path, [good(1), good(2)], evaluation=[good(2), good(3)])
     assert judgments.report()["held_out_prompts_also_learned"] == 1

@@ -63,7 +63,6 @@ def gradients(network: Any) -> dict[str, torch.Tensor]:
 def of_explicit_pairs(network: Any, tokenizer: Any) -> tuple[float, dict[str, torch.Tensor]]:
     """Both sides of every pair computed anew, one row at a time, by the model's own forward pass."""
     total = torch.zeros((), dtype=torch.float64)
-    weight_sum = 0.0
 
     def logit(row: Ranking, text: str) -> torch.Tensor:
         ids = [*chat.encode_prompt(tokenizer, row.messages, max_tokens=500), *chat.encode_response(tokenizer, text)]
@@ -82,8 +81,7 @@ def of_explicit_pairs(network: Any, tokenizer: Any) -> tuple[float, dict[str, to
                     sign = 1 if (one.rank or 0) < (other.rank or 0) else -1
                     losses.append(-functional.logsigmoid(sign * difference - (row.margin or 0.0)))
         total = total + row.weight * torch.stack(losses).mean()
-        weight_sum += row.weight
-    loss = total / weight_sum
+    loss = total / len(rankings())
     loss.backward()
     return loss.item(), gradients(network)
 
@@ -113,6 +111,23 @@ def test_loss_and_gradient_are_those_of_explicit_pairs(
     rtol, atol = (0, 1e-10) if network.config.model_type == "gpt2" else (1e-4, 1e-6)
     for name, gradient in explicit[1].items():
         torch.testing.assert_close(found[name], gradient, rtol=rtol, atol=atol, msg=name)
+
+
+def test_a_minibatch_of_one_light_ranking_has_a_small_loss_and_gradient(base: Path) -> None:
+    tokenizer, found = loading.load_tokenizer(base), []
+    for weight in (1.0, 0.25):
+        network = fresh(base)
+        row = better("yes", "no", id="1", prompt="short", weight=weight)
+        config = parse(RewardConfig, {})
+        comparisons = build_comparisons([row], settings=config, skipped=SkippedRows()).comparisons
+        minibatch = encode_comparisons(
+            comparisons, tokenizer=tokenizer, settings=config, max_length=512, skipped=SkippedRows()
+        )
+        loss, _ = reward.accumulate(network, minibatch, settings=config, device=CPU, stop=StopSignal())
+        found.append((loss, gradients(network)["score.weight"]))
+    (whole, gradient), (quarter, quarter_gradient) = found
+    assert quarter == pytest.approx(whole / 4, rel=1e-6)
+    torch.testing.assert_close(quarter_gradient, gradient / 4, rtol=1e-6, atol=1e-9)
 
 
 def test_scores_with_and_without_sharing_are_equal(base: Path) -> None:
