@@ -1,5 +1,6 @@
-"""`python -m benchmarks [engine] [queue]`: measure, say it in a table, and end with one JSON line.
+"""`python -m benchmarks [engine]`: measure, say it in a table, and end with one JSON line.
 
+`python -m benchmarks queue --tasks N --labelers M` what a submit with the next task costs,
 `python -m benchmarks pretraining --data corpus.txt` compares a pretrained model with what counting alone can do,
 `python -m benchmarks methods --data demonstrations.jsonl` the fine-tuning methods with each other,
 `python -m benchmarks rollouts` sampling with transformers' generate,
@@ -19,10 +20,11 @@ import json
 import sys
 from importlib import import_module
 
-from benchmarks import engine, labeling_queue
+from benchmarks import engine
 
-PARTS = {"queue": labeling_queue.measure, "engine": engine.measure}
+PARTS = {"engine": engine.measure}
 COMPARISONS = {
+    "queue": "labeling_queue",
     "pretraining": "pretraining",
     "methods": "fine_tuning",
     "rollouts": "rollouts",

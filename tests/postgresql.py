@@ -40,6 +40,10 @@ class PostgresServer:
         cls._run(folder, "pg_ctl", "start", "--pgdata", "data", "--log", "server.log", "--wait", "--options", options)
         return cls(folder=folder, url=f"postgres://hone@{quote(str(folder), safe='')}/postgres")
 
+    @property
+    def process_id(self) -> int:
+        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+
     def stop(self) -> None:
         self._run(self.folder, "pg_ctl", "stop", "--pgdata", "data", "--mode", "immediate")
 

@@ -40,12 +40,12 @@ class Service:
 
     def web_processes(self) -> list[int]:
         """gunicorn's workers."""
-        web = [child for child in _children(self.process.pid) if "gunicorn" in _command(child)]
-        return [worker for master in web for worker in _children(master)]
+        web = [child for child in children(self.process.pid) if "gunicorn" in _command(child)]
+        return [worker for master in web for worker in children(master)]
 
     def processor_seconds(self) -> float:
         """What the web processes that run now have used of the processor."""
-        return sum(_processor_seconds(process) for process in self.web_processes())
+        return processor_seconds(self.web_processes())
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -116,10 +116,16 @@ def differences(acknowledged: Iterable[str]) -> dict[str, int]:
     }
 
 
-def _children(process: int) -> list[int]:
+def children(process: int) -> list[int]:
+    """The processes that this one started and that run now."""
     return [
         int(child) for tasks in Path(f"/proc/{process}/task").glob("*/children") for child in tasks.read_text().split()
     ]
+
+
+def processor_seconds(processes: Iterable[int]) -> float:
+    """What these processes have used of the processor."""
+    return sum(map(_processor_seconds, processes))
 
 
 def _command(process: int) -> str:
