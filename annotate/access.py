@@ -91,7 +91,8 @@ register(
     Assignment,
     Rule(
         capability=Capability.LABEL,
-        among=lambda project: Assignment.objects.filter(project=project).select_related("task__prompt", "project"),
+        # Of the project's own manager, which gives them the project as it is and doesn't read it again.
+        among=lambda project: project.assignments.select_related("task__prompt"),
         owner=lambda assignment: assignment.labeler_id,
         refusal=gettext_lazy("This task was given to somebody else."),
         missing=gettext_lazy("There is no such task in this project."),

@@ -19,7 +19,15 @@ task_creation.py  new comparisons, and the number of judgments they want
 reordering.py     the order of comparisons that nobody has judged
 """
 
-from annotate.labeling.queue.assignments import DraftReceipt, save_draft, skip, submit, unskip, withdraw
+from annotate.labeling.queue.assignments import (
+    DraftReceipt,
+    save_draft,
+    skip,
+    submit,
+    submit_and_claim,
+    unskip,
+    withdraw,
+)
 from annotate.labeling.queue.chosen_kinds import choose_kind, chosen_kind
 from annotate.labeling.queue.leases import claim_next, lease_ahead, look_ahead, release_expired, release_held
 from annotate.labeling.queue.reordering import MOST_TASKS, movable, reorder
@@ -45,6 +53,7 @@ __all__ = [
     "set_overlap",
     "skip",
     "submit",
+    "submit_and_claim",
     "unskip",
     "withdraw",
 ]

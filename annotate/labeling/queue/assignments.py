@@ -13,7 +13,19 @@ from django.utils.translation import gettext as _
 from annotate.data import text
 from annotate.errors import Refused
 from annotate.labeling import task_kinds
-from annotate.labeling.queue.leases import State, end, lease_end, locked_assignment, locked_leases
+from annotate.labeling.queue.leases import (
+    State,
+    claim_next,
+    end,
+    is_given_work,
+    lease_end,
+    lease_next,
+    locked_assignment,
+    locked_cursor,
+    locked_leases,
+    locked_work,
+    renew,
+)
 from annotate.labeling.submissions import Receipt, Submission
 from annotate.models import Assignment, Judgment, JudgmentRevision, Task, User
 
@@ -77,46 +89,71 @@ def save_draft(
         return DraftReceipt(version=assignment.draft_version, kept=True, expired=expired)
 
 
-def submit(*, assignment_id: int, labeler: User, submission: Submission, known: Assignment | None = None) -> Receipt:
+def submit(*, assignment_id: int, labeler: User, submission: Submission) -> Receipt:
     """Store a judgment, or a revision of one that was given before.
 
     A repeated `client_id` gives the first receipt again. After the lease ran out the judgment takes a free place of the
     task again, or is kept beyond the overlap (`surplus`) when others have taken them all.
-    `known` is the assignment, if it was just read with its task and project.
     Raises Refused (404), NotYours, UnknownResponse, InvalidOrdering; the draft stays as it was.
     """
     with transaction.atomic():
-        assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler, known=known)
-        judgment = Judgment.objects.filter(assignment=assignment).first()
-        number = 1
-        if judgment is not None:
-            revisions = judgment.revisions.order_by("-number")
-            earlier = revisions.filter(client_id=submission.client_id).first()
-            if earlier is not None:
-                return Receipt(judgment=judgment, revision=earlier, repeated=True, surplus=judgment.surplus)
-            number = revisions[0].number + 1
-        revision = task_kinds.checked(submission, assignment=assignment)
-        revised = judgment is not None and judgment.latest_id is not None
-        if judgment is not None:
-            judgment.assignment = assignment
-        if judgment is None:
-            judgment = Judgment(
-                assignment=assignment, task_id=assignment.task_id, labeler=labeler, project_id=assignment.project_id
-            )
-        if not revised:
-            judgment.surplus = not _count_judgment(assignment)
-            judgment.save()
-        revision.judgment, revision.number = judgment, number
-        revision.save()
-        Judgment.objects.filter(pk=judgment.pk).update(latest=revision)
-        judgment.latest = revision
-        if revised or judgment.surplus:  # a counted one has marked its task already
-            Task.objects.filter(pk=assignment.task_id).update(consensus_stale_at=timezone.now())
-        task_kinds.kind_of(assignment.task).store(judgment=judgment, revision=revision)
-        # What comes in late of this page's drafts is older than this, so it is not taken for a new one.
-        Assignment.objects.filter(pk=assignment.pk).update(
-            state=State.SUBMITTED, ended_at=timezone.now(), draft=None, draft_version=F("draft_version") + 1_000
+        return _submitted(locked_assignment(assignment_id=assignment_id, labeler=labeler), submission)
+
+
+def submit_and_claim(*, assignment: Assignment, submission: Submission) -> tuple[Receipt, Assignment | None]:
+    """`submit`, and what `claim_next` gives then without one more ahead: in one transaction, since all that it locks is
+    locked already. `assignment` is the labeler's own, just read with its task and project."""
+    labeler, project = assignment.labeler, assignment.project
+    following = None
+    with transaction.atomic():
+        cursor = locked_cursor(labeler=labeler, project=project)
+        submitted, following = locked_work(assignment)
+        receipt = _submitted(submitted, submission)
+        if following is not None:
+            renew(following, state=State.CURRENT)
+        elif is_given_work(labeler=labeler, project=project):
+            # Without waiting for tasks that others have locked: the one that was judged is locked here.
+            following = lease_next(labeler=labeler, project=project, cursor=cursor, state=State.CURRENT, wait=False)
+    if following is None:
+        following = claim_next(labeler=labeler, project=project, ahead=False)
+    return receipt, following
+
+
+def _submitted(assignment: Assignment, submission: Submission) -> Receipt:
+    """Store what was submitted of a locked assignment."""
+    judgment: Judgment | None = getattr(assignment, "judgment", None)
+    number = 1
+    if judgment is not None:
+        revisions = judgment.revisions.order_by("-number")
+        earlier = revisions.filter(client_id=submission.client_id).first()
+        if earlier is not None:
+            return Receipt(judgment=judgment, revision=earlier, repeated=True, surplus=judgment.surplus)
+        number = revisions[0].number + 1
+    revision = task_kinds.checked(submission, assignment=assignment)
+    revised = judgment is not None and judgment.latest_id is not None
+    if judgment is not None:
+        judgment.assignment = assignment
+    if judgment is None:
+        judgment = Judgment(
+            assignment=assignment,
+            task_id=assignment.task_id,
+            labeler=assignment.labeler,
+            project_id=assignment.project_id,
         )
+    if not revised:
+        judgment.surplus = not _count_judgment(assignment)
+        judgment.save()
+    revision.judgment, revision.number = judgment, number
+    revision.save(force_insert=True)
+    Judgment.with_unfinished.filter(pk=judgment.pk).update(latest=revision)
+    judgment.latest = revision
+    if revised or judgment.surplus:  # a counted one has marked its task already
+        Task.objects.filter(pk=assignment.task_id).update(consensus_stale_at=timezone.now())
+    task_kinds.kind_of(assignment.task).store(judgment=judgment, revision=revision)
+    # What comes in late of this page's drafts is older than this, so it is not taken for a new one.
+    Assignment.objects.filter(pk=assignment.pk).update(
+        state=State.SUBMITTED, ended_at=timezone.now(), draft=None, draft_version=F("draft_version") + 1_000
+    )
     return Receipt(judgment=judgment, revision=revision, repeated=False, surplus=judgment.surplus, revised=revised)
 
 
@@ -208,7 +245,7 @@ def unskip(*, assignment_id: int, labeler: User) -> Assignment:
 
 def _count_judgment(assignment: Assignment) -> bool:
     """Count a first judgment towards its task. False if it came late and no place is left."""
-    task = Task.objects.filter(pk=assignment.task_id)
+    task = Task.with_unfinished.filter(pk=assignment.task_id)
     enough = Q(state=Task.State.OPEN, judgments_given__gte=F("judgments_wanted") - 1)
     counted: dict[str, Any] = {
         "judgments_given": F("judgments_given") + 1,

@@ -26,7 +26,7 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
     Leases one more ahead, so that the next page can be made before it is asked for; without `ahead` that is left to
     `lease_ahead`, which the page asks for while the labeler reads. None when nothing is left.
     """
-    if project.archived_at is not None or not is_qualified(user=labeler, project=project):
+    if not is_given_work(labeler=labeler, project=project):
         return None
     with transaction.atomic():
         cursor = locked_cursor(labeler=labeler, project=project)
@@ -34,28 +34,28 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
         if current is None and following is not None:
             current, following = following, None
         if current is not None:
-            _renew(current, state=State.CURRENT)
+            renew(current, state=State.CURRENT)
         else:
-            current = _lease(labeler=labeler, project=project, cursor=cursor, state=State.CURRENT, wait=True)
+            current = lease_next(labeler=labeler, project=project, cursor=cursor, state=State.CURRENT, wait=True)
         if following is not None:
-            _renew(following, state=State.AHEAD)
+            renew(following, state=State.AHEAD)
         elif ahead and current is not None:
             # Not worth waiting for, and the current task may be locked by now.
-            _lease(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False)
+            lease_next(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False)
         return current
 
 
 def lease_ahead(*, labeler: User, project: Project) -> Assignment | None:
     """The task after the current one, leased now if it wasn't. None without a current task, or when nothing is left."""
-    if project.archived_at is not None or not is_qualified(user=labeler, project=project):
+    if not is_given_work(labeler=labeler, project=project):
         return None
     with transaction.atomic():
         cursor = locked_cursor(labeler=labeler, project=project)
         current, following = locked_leases(labeler=labeler, project=project)
         if following is not None:
-            _renew(following, state=State.AHEAD)
+            renew(following, state=State.AHEAD)
         elif current is not None:
-            following = _lease(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False)
+            following = lease_next(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False)
         return following
 
 
@@ -92,10 +92,15 @@ def release_held(*, labeler: User, project: Project) -> int:
 # ---- for the other modules of the queue: all inside their transaction --------------------------------------------
 
 
+def is_given_work(*, labeler: User, project: Project) -> bool:
+    """Whether the queue gives this labeler anything at all."""
+    return project.archived_at is None and is_qualified(user=labeler, project=project)
+
+
 def held(*, labeler: User, project: Project) -> QuerySet[Assignment]:
-    return Assignment.objects.filter(labeler=labeler, project=project, state__in=Assignment.HELD).select_related(
-        "task", "task__prompt", "project"
-    )
+    # A lease that is out has no end yet: by this the index of a labeler's history finds it at once, however long it is.
+    leases = Assignment.objects.filter(labeler=labeler, project=project, ended_at=None, state__in=Assignment.HELD)
+    return leases.select_related("task", "task__prompt", "project")
 
 
 def locked_leases(*, labeler: User, project: Project) -> tuple[Assignment | None, Assignment | None]:
@@ -120,22 +125,38 @@ def locked_assignment(*, assignment_id: int, labeler: User, known: Assignment | 
     if known.labeler_id != labeler.pk:
         raise NotYours(_("This task was given to somebody else."))
     locked_cursor(labeler=labeler, project=known.project_id)
-    assignment = Assignment.objects.select_for_update(no_key=True).get(pk=known.pk)
+    locked = Assignment.objects.select_for_update(of=("self",), no_key=True).select_related("judgment")
+    assignment = locked.get(pk=known.pk)
     # What is read here of the task and the project doesn't change, or is changed by updates that look again.
     assignment.task, assignment.project, assignment.labeler = known.task, known.project, labeler
     return assignment
 
 
+def locked_work(known: Assignment) -> tuple[Assignment, Assignment | None]:
+    """This assignment, locked as by `locked_assignment`, and another one that its labeler holds, the current before the
+    one ahead. The cursor is locked already. All leases are locked before any task, as everywhere."""
+    lease = Q(labeler=known.labeler_id, project=known.project_id, ended_at=None, state__in=Assignment.HELD)
+    locked = Assignment.objects.select_for_update(of=("self",), no_key=True).select_related("task__prompt", "judgment")
+    found = {}
+    for assignment in locked.filter(Q(pk=known.pk) | lease).order_by():
+        assignment.project, assignment.labeler = known.project, known.labeler
+        found[assignment.state if assignment.pk != known.pk else ""] = assignment
+    return found[""], found.get(State.CURRENT) or found.get(State.AHEAD)
+
+
 def locked_cursor(*, labeler: User, project: Project | int) -> QueueCursor:
-    """The labeler's position in the project's queue, created at their first claim. `project` may be an id."""
+    """The labeler's position in the project's queue, created at their first claim. `project` may be an id.
+
+    `queue_epoch` is the project's, read before anything else: what comes free later leaves another one behind.
+    """
     project_id = project if isinstance(project, int) else project.pk
-    cursors = QueueCursor.objects.select_for_update(no_key=True)
-    cursor, _made = cursors.get_or_create(
-        # No epoch is negative: it looks at the whole queue.
-        labeler=labeler,
-        project_id=project_id,
-        defaults={"position": START, "epoch": 0},
-    )
+    cursors = QueueCursor.objects.filter(labeler=labeler, project_id=project_id).order_by()
+    locked = cursors.select_for_update(of=("self",), no_key=True).annotate(queue_epoch=F("project__queue_epoch"))
+    if (cursor := locked.first()) is None:
+        QueueCursor.objects.get_or_create(
+            labeler=labeler, project_id=project_id, defaults={"position": START, "epoch": 0}
+        )
+        cursor = locked.get()
     return cursor
 
 
@@ -165,17 +186,14 @@ def lease_end(project: Project) -> datetime:
     return timezone.now() + timedelta(minutes=project.lease_minutes)
 
 
-# ---- here only ---------------------------------------------------------------------------------------------------
-
-
-def _renew(assignment: Assignment, *, state: str) -> None:
+def renew(assignment: Assignment, *, state: str) -> None:
     opened = {"opened_at": timezone.now()} if state == State.CURRENT and assignment.opened_at is None else {}
     for name, value in {"state": state, "lease_until": lease_end(assignment.project), **opened}.items():
         setattr(assignment, name, value)
     assignment.save(update_fields=["state", "lease_until", *opened])
 
 
-def _lease(*, labeler: User, project: Project, cursor: QueueCursor, state: str, wait: bool) -> Assignment | None:
+def lease_next(*, labeler: User, project: Project, cursor: QueueCursor, state: str, wait: bool) -> Assignment | None:
     """Lease the next task to the labeler, as the current one or the one ahead."""
     task, had_before = _take_slot(labeler=labeler, project=project, cursor=cursor, wait=wait)
     if task is None:
@@ -203,10 +221,10 @@ def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bo
     """Take a slot of the first task that the labeler hasn't seen; with it, whether a lease of theirs on it ran out.
 
     The search begins where the last one ended, so that it skips what was judged, and once more from the front if
-    nothing is left there. The epoch is read first: whatever comes free after this line leaves another epoch behind.
+    nothing is left there.
     Tasks that others have locked are passed by; `wait` waits for them when there are no others.
     """
-    epoch = Project.objects.values_list("queue_epoch", flat=True).get(pk=project.pk)
+    epoch = cursor.queue_epoch  # type: ignore[attr-defined]  # annotated by locked_cursor
     start = cursor.position if cursor.epoch == epoch else START
     if start == END:
         return None, False

@@ -23,11 +23,15 @@ from annotate.views.work import responses
 @requires(Capability.LABEL)
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     assignment = access.load(request, Assignment, pk=assignment_id)
+    assignment.labeler = request.user
+    from_mine = request.POST.get("back") == "mine"
+    shows_next, following = bool(request.htmx) and not from_mine, None  # type: ignore[attr-defined]
     try:
         submission = task_kinds.form_class(assignment).submission(responses.form_data(request, assignment, strict=True))
-        receipt = queue.submit(
-            assignment_id=assignment_id, labeler=request.user, submission=submission, known=assignment
-        )
+        if shows_next:
+            receipt, following = queue.submit_and_claim(assignment=assignment, submission=submission)
+        else:
+            receipt = queue.submit(assignment_id=assignment_id, labeler=request.user, submission=submission)
     except Refused as refusal:
         return responses.refused(request, assignment, refusal)
     if receipt.repeated:
@@ -38,9 +42,10 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         note = _("Saved. Your time for this task had run out and others have judged it: yours is kept beside theirs.")
     else:
         note = _("Saved.")
-    if request.POST.get("back") == "mine":
+    if from_mine:
         return _back_to_mine(request, note)
-    return responses.show_next(request, done=assignment, note=note, warn=receipt.surplus, undo=not receipt.revised)
+    said = {"done": assignment, "note": note, "warn": receipt.surplus, "undo": not receipt.revised}
+    return responses.show_claimed(request, following, **said) if shows_next else responses.show_next(request, **said)
 
 
 @require_POST

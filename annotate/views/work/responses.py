@@ -41,18 +41,31 @@ def form_data(request: HttpRequest, assignment: Assignment, *, strict: bool = Fa
 def show_next(
     request: ProjectRequest, *, done: Assignment | None = None, note: str = "", warn: bool = False, undo: bool = False
 ) -> HttpResponse:
-    """After an action, or at the beginning: the next task.
+    """After an action, or at the beginning: the next task (see show_claimed).
 
-    To a script the receipt of the action with the task, or the receipt alone when the script has put the task on the
-    screen already (`shown` names it); else a page, after an action by redirection, so that a reload repeats nothing.
+    To a browser without scripts after an action by redirection, so that a reload repeats nothing.
     """
     if request.method == "POST" and not request.htmx:  # type: ignore[attr-defined]
         (messages.warning if warn else messages.success)(request, note)
         back = reverse("annotate:work", args=[request.project.slug])
         return redirect(f"{back}?done={done.pk}" if done is not None and undo else back)
+    # A script asks for the one ahead while the labeler reads, so they don't wait for it here.
+    assignment = queue.claim_next(labeler=request.user, project=request.project, ahead=request.method != "POST")
+    return show_claimed(request, assignment, done=done, note=note, warn=warn, undo=undo)
+
+
+def show_claimed(
+    request: ProjectRequest,
+    assignment: Assignment | None,
+    *,
+    done: Assignment | None = None,
+    note: str = "",
+    warn: bool = False,
+    undo: bool = False,
+) -> HttpResponse:
+    """The labeler's current task: after an action to a script the receipt with the task, or the receipt alone when the
+    script has put the task on the screen already (`shown` names it); else a page."""
     by_script = request.method == "POST"
-    # The page asks for the one ahead while the labeler reads, so they don't wait for it here.
-    assignment = queue.claim_next(labeler=request.user, project=request.project, ahead=not by_script)
     if assignment is None and not is_qualified(user=request.user, project=request.project):
         return _exam_gate(request)
     shown_already = by_script and assignment is not None and request.POST.get("shown") == str(assignment.pk)
