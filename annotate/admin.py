@@ -263,6 +263,14 @@ class DataImportAdmin(ReadOnlyAdmin):
     list_select_related = ("project", "created_by")
 
 
+@admin.register(models.OverlapChange)
+class OverlapChangeAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "overlap", "state", "tasks_changed", "tasks_in_all", "created_at", "finished_at")
+    search_fields = ("project__name",)
+    list_filter = ("state",)
+    list_select_related = ("project",)
+
+
 @admin.register(models.Upload)
 class UploadAdmin(ReadOnlyAdmin):
     list_display = (

@@ -8,5 +8,8 @@ snapshot_requested = Signal()
 # upload_id: a kept file waits to be imported.
 upload_kept = Signal()
 
+# change_id: a change of the overlap waits to be carried into the tasks.
+overlap_changed = Signal()
+
 # request_ids: primary keys of the ResponseRequest rows to fulfil.
 responses_requested = Signal()

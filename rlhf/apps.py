@@ -33,4 +33,5 @@ class RlhfConfig(AppConfig):
         live_responses.set_status_source(live_status.of_live_responses)
         signals.snapshot_requested.connect(signal_handlers.build_snapshot)
         signals.upload_kept.connect(signal_handlers.import_upload)
+        signals.overlap_changed.connect(signal_handlers.change_overlap)
         signals.responses_requested.connect(signal_handlers.fulfil_requests)

@@ -15,6 +15,10 @@ def import_upload(*, upload_id: int, **kwargs: Any) -> None:
     runs.send("rlhf.import_upload", upload_id)
 
 
+def change_overlap(*, change_id: int, **kwargs: Any) -> None:
+    runs.send("rlhf.change_overlap", change_id)
+
+
 def fulfil_requests(*, request_ids: list[int], **kwargs: Any) -> None:
     """Who waits in a chat gets a run at once, with a place in its queue; the rest is a worker's affair."""
     requests = ResponseRequest.objects.filter(pk__in=request_ids)

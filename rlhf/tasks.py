@@ -44,6 +44,12 @@ def import_upload(upload_id: int) -> None:
     uploads.run(upload_id)
 
 
+@shared_task(name="rlhf.change_overlap")
+def change_overlap(change_id: int) -> None:
+    """Carry a change of the overlap into the tasks that there are."""
+    queue.run_overlap_change(change_id)
+
+
 @shared_task(name="rlhf.fulfil_requests")
 def fulfil_requests(request_ids: list[int]) -> None:
     """Queue the runs that fulfil requests for responses."""
@@ -77,6 +83,8 @@ def reap_queue() -> None:
     uploads.remove_forgotten(now=timezone.now())
     for upload_id in uploads.abandoned(now=timezone.now()).values_list("pk", flat=True):
         runs.send("rlhf.import_upload", upload_id)
+    for change_id in queue.abandoned_overlap_changes(now=timezone.now()).values_list("pk", flat=True):
+        runs.send("rlhf.change_overlap", change_id)
 
 
 @shared_task(name="rlhf.refresh_consensus")

@@ -12,7 +12,7 @@ from annotate.models.prompt import Prompt
 from annotate.models.response import Author, Response, ResponseRequest
 from annotate.models.review import JudgmentAcceptance, JudgmentReturn, Report
 from annotate.models.snapshot import Snapshot
-from annotate.models.task import QueueCursor, Task, TaskResponse
+from annotate.models.task import OverlapChange, QueueCursor, Task, TaskResponse
 from annotate.models.upload import Upload
 from annotate.models.user import User
 
@@ -34,6 +34,7 @@ __all__ = [
     "JudgmentRevision",
     "LabelerReliability",
     "Membership",
+    "OverlapChange",
     "Project",
     "Prompt",
     "PromptChange",

@@ -142,3 +142,43 @@ class QueueCursor(models.Model):
 
     def __str__(self) -> str:
         return f"cursor of {self.labeler_id} in {self.project_id}"
+
+
+class OverlapChange(models.Model):
+    """A new number of judgments that the project's comparisons want, on its way into the tasks that there are.
+
+    waiting -> working -> done          a job that died leaves it to another one, which changes the rest
+    waiting | working -> replaced       by a newer change
+
+    `token` and `lease_until` are of the job at work: each of its transactions carries the token.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        WORKING = "working", _("Being applied")
+        DONE = "done", _("Applied")
+        REPLACED = "replaced", _("Replaced by a newer change")
+
+    UNFINISHED = (State.WAITING, State.WORKING)
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="overlap_changes")
+    overlap = models.PositiveSmallIntegerField()
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    tasks_changed = models.PositiveIntegerField(default=0)
+    tasks_in_all = models.PositiveIntegerField(null=True, help_text="To be changed; empty until they were counted.")
+    token = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project"], condition=Q(state__in=["waiting", "working"]), name="overlap_change_one_at_a_time"
+            )
+        ]
+        indexes = [models.Index(fields=["project", "-id"], name="overlap_change_project")]
+
+    def __str__(self) -> str:
+        return f"overlap {self.overlap} of {self.project_id}"

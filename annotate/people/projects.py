@@ -67,8 +67,8 @@ def create_project(*, by: User, name: str, slug: str = "", **values: Any) -> Pro
 def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
     """Apply changes: any of FIELDS, "guidelines", "criteria", "flags", "archived". What stays the same is no change.
 
-    A new overlap applies to the comparisons that there are (see queue.set_overlap); guidelines and rubric get a new
-    version. Returns the project as it is.
+    A new overlap applies to the comparisons that there are (see queue.set_overlap), and is refused where fewer people
+    may judge; guidelines and rubric get a new version. Returns the project as it is.
     """
     ensure(by, Capability.MANAGE, project)
     versioned = {key: changes.pop(key) for key in _VERSIONED if key in changes}
@@ -79,6 +79,18 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
     for key, value in changes.items():
         setattr(proposed, key, value)
     _check(proposed)
+    if proposed.overlap > max(before.overlap, people := count_people_who_judge(project)):
+        raise Refused(
+            ngettext(
+                "%(overlap)d judgments a task need as many labelers, and %(people)d person may judge here: invite more "
+                "first.",
+                "%(overlap)d judgments a task need as many labelers, and %(people)d people may judge here: invite more "
+                "first.",
+                people,
+            )
+            % {"overlap": proposed.overlap, "people": people},
+            status=400,
+        )
     with transaction.atomic():
         now = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         changed: dict[str, Any] = {
@@ -94,12 +106,13 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
         now.save(update_fields=[*(key for key in changed if key in FIELDS), "archived_at"])
         if "task_kinds" in changed:
             Project.objects.filter(pk=now.pk).update(queue_epoch=F("queue_epoch") + 1)
+        planned = queue.plan_overlap_change(project=now, overlap=now.overlap) if "overlap" in changed else None
         changed |= _new_versions(project=now, by=by, **versioned)
         if changed:
             audit.record(verb="project.edited", actor=by, subject=now, project=now, changes=changed)
-    # After the change, in transactions of their own. Unchanged, too: it goes on with what was interrupted.
-    if "overlap" in changes:
-        queue.set_overlap(project=project, overlap=proposed.overlap)
+    # After the change, in transactions of their own.
+    if planned is not None:
+        queue.begin_overlap_change(planned)
     if "consensus_method" in changed:
         consensus.mark_stale(Task.objects.filter(project=now, judgments_given__gt=0))
     if "sensitive_rule" in changed:
@@ -109,9 +122,7 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
 
 def overlap_warning(project: Project) -> str:
     """A sentence where a task wants more judgments than there are people to give them; else nothing."""
-    roles = [role for role, granted in ROLE_CAPABILITIES.items() if Capability.LABEL in granted]
-    members = Membership.objects.filter(project=project, role__in=roles, user__is_active=True)
-    people = members.aggregate(people=Count("user", distinct=True))["people"]
+    people = count_people_who_judge(project)
     if people >= project.overlap:
         return ""
     return ngettext(
@@ -121,6 +132,14 @@ def overlap_warning(project: Project) -> str:
         "until more are invited.",
         people,
     ) % {"overlap": project.overlap, "people": people}
+
+
+def count_people_who_judge(project: Project) -> int:
+    """The members who may be given tasks."""
+    roles = [role for role, granted in ROLE_CAPABILITIES.items() if Capability.LABEL in granted]
+    members = Membership.objects.filter(project=project, role__in=roles, user__is_active=True)
+    people: int = members.aggregate(people=Count("user", distinct=True))["people"]
+    return people
 
 
 _VERSIONED: dict[str, Any] = {"guidelines": "", "criteria": (), "flags": ()}

@@ -1,5 +1,7 @@
 """A project's settings and guidelines, and a new project."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -12,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotate.errors import Refused
 from annotate.forms.project import ProjectForm
 from annotate.labeling.sensitive_content import visibility
-from annotate.models import Guidelines, User
+from annotate.models import Guidelines, OverlapChange, User
 from annotate.people.guidelines import between, changes_since_last_work
 from annotate.people.permissions import Capability, ProjectRequest, can_create_projects, requires
 from annotate.people.projects import create_project, edit_project, overlap_warning
@@ -42,6 +44,8 @@ def new(request: HttpRequest) -> HttpResponse:
 def settings(request: ProjectRequest) -> HttpResponse:
     if "archive" in request.POST:
         return _archive(request, closed=request.POST["archive"] == "yes")
+    if request.htmx and request.method != "POST":  # type: ignore[attr-defined]
+        return render(request, "annotate/settings.html#overlap", _overlap(request))
     form = ProjectForm.of(request.project, request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -54,12 +58,22 @@ def settings(request: ProjectRequest) -> HttpResponse:
                 messages.warning(request, warning)
             return redirect("annotate:settings", request.project.slug)
     context = {
-        "project": request.project,
         "form": form,
+        **_overlap(request),
         "guidelines": request.project.guidelines,
         "rubric": request.project.rubric,
     }
     return render(request, "annotate/settings.html", context, status=400 if form.errors else 200)
+
+
+def _overlap(request: ProjectRequest) -> dict[str, Any]:
+    """The last change of the overlap, for the fragment that says how far it is."""
+    change = request.project.overlap_changes.exclude(state=OverlapChange.State.REPLACED).first()
+    return {
+        "project": request.project,
+        "overlap_change": change,
+        "under_way": change is not None and change.state in OverlapChange.UNFINISHED,
+    }
 
 
 def _archive(request: ProjectRequest, *, closed: bool) -> HttpResponse:

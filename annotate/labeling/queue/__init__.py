@@ -15,7 +15,8 @@ SQLite takes its one write lock at BEGIN (transaction_mode IMMEDIATE), which mak
 leases.py         who holds which task, and for how long
 assignments.py    drafts, judgments, skipping, undo
 chosen_kinds.py   the kind of task that a labeler asked for
-task_creation.py  new comparisons, and the number of judgments they want
+task_creation.py  new comparisons
+overlap.py        the number of judgments that they want
 reordering.py     the order of comparisons that nobody has judged
 """
 
@@ -30,8 +31,15 @@ from annotate.labeling.queue.assignments import (
 )
 from annotate.labeling.queue.chosen_kinds import choose_kind, chosen_kind
 from annotate.labeling.queue.leases import claim_next, lease_ahead, look_ahead, release_expired, release_held
+from annotate.labeling.queue.overlap import (
+    abandoned_overlap_changes,
+    begin_overlap_change,
+    plan_overlap_change,
+    run_overlap_change,
+    set_overlap,
+)
 from annotate.labeling.queue.reordering import MOST_TASKS, movable, reorder
-from annotate.labeling.queue.task_creation import add_comparison, set_overlap
+from annotate.labeling.queue.task_creation import add_comparison
 from annotate.labeling.submissions import Receipt, Submission
 
 __all__ = [
@@ -39,16 +47,20 @@ __all__ = [
     "DraftReceipt",
     "Receipt",
     "Submission",
+    "abandoned_overlap_changes",
     "add_comparison",
+    "begin_overlap_change",
     "choose_kind",
     "chosen_kind",
     "claim_next",
     "lease_ahead",
     "look_ahead",
     "movable",
+    "plan_overlap_change",
     "release_expired",
     "release_held",
     "reorder",
+    "run_overlap_change",
     "save_draft",
     "set_overlap",
     "skip",

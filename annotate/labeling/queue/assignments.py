@@ -109,9 +109,11 @@ def submit_and_claim(*, assignment: Assignment, submission: Submission) -> tuple
         cursor = locked_cursor(labeler=labeler, project=project)
         submitted, following = locked_work(assignment)
         receipt = _submitted(submitted, submission)
+        if not is_given_work(labeler=labeler, project=project):
+            return receipt, None
         if following is not None:
             renew(following, state=State.CURRENT)
-        elif is_given_work(labeler=labeler, project=project):
+        else:
             # Without waiting for tasks that others have locked: the one that was judged is locked here.
             following = lease_next(labeler=labeler, project=project, cursor=cursor, state=State.CURRENT, wait=False)
     if following is None:

@@ -1,5 +1,7 @@
 """What becomes of a task: submitted, skipped, reported, kept as a draft, taken back."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect
@@ -44,7 +46,7 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         note = _("Saved.")
     if from_mine:
         return _back_to_mine(request, note)
-    said = {"done": assignment, "note": note, "warn": receipt.surplus, "undo": not receipt.revised}
+    said: dict[str, Any] = {"done": assignment, "note": note, "warn": receipt.surplus, "undo": not receipt.revised}
     return responses.show_claimed(request, following, **said) if shows_next else responses.show_next(request, **said)
 
 

@@ -4,11 +4,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from annotate.data import pacing
 from annotate.data.imports import import_file
 from annotate.errors import InvalidOrdering, NotYours, Refused, UnknownResponse
 from annotate.labeling import queue
-from annotate.labeling.queue import task_creation
 from annotate.models import Assignment, Judgment, JudgmentRevision, Task
 from annotate.people.projects import edit_project
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
@@ -368,25 +366,6 @@ def test_a_raised_overlap_leaves_alone_what_came_judged_and_tasks_of_other_kinds
     written.refresh_from_db()
     assert (imported.state, imported.judgments_wanted) == ("complete", 1)
     assert (written.state, written.judgments_wanted, written.slots_free) == ("open", 1, 1)
-
-
-def test_an_interrupted_change_of_the_overlap_is_finished_when_it_is_saved_again(cast, monkeypatch):
-    tasks = [make_comparison(cast.project, f"Question {number}") for number in range(6)]
-    monkeypatch.setattr(pacing, "FIRST_BATCH", 2)
-    want, calls = task_creation._want, []
-
-    def killed(*arguments):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return want(*arguments)
-
-    monkeypatch.setattr(task_creation, "_want", killed)
-    with pytest.raises(KeyboardInterrupt):
-        edit_project(project=cast.project, by=cast.manager, overlap=2)
-    assert Task.objects.filter(judgments_wanted=2, slots_free=2).count() == 2
-    edit_project(project=cast.project, by=cast.manager, overlap=2)
-    assert Task.objects.filter(judgments_wanted=2, slots_free=2).count() == len(tasks)
 
 
 def test_leases_beyond_a_lowered_overlap_do_not_free_places_when_they_end(cast):

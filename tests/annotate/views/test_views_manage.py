@@ -36,14 +36,20 @@ def manager(cast: Cast, client: Client) -> Client:
 
 
 class TestProject:
-    def test_says_when_a_task_wants_more_judgments_than_there_are_people(self, cast: Cast, manager: Client) -> None:
+    def test_refuses_more_judgments_a_task_than_people_may_give_and_says_when_there_are_fewer_later(
+        self, cast: Cast, manager: Client
+    ) -> None:
         """Two labelers, a reviewer and the manager may judge."""
-        for overlap, times in (("4", 0), ("50", 1)):
-            saved = manager.post(f"/p/{cast.project.slug}/settings/", PROJECT | {"overlap": overlap}, follow=True)
-            sentence = f"Each comparison wants {overlap} judgments, and 4 people can give one each"
-            assert Project.objects.get(pk=cast.project.pk).overlap == int(overlap)
-            assert saved.content.decode().count(sentence) == times
-            assert manager.get(f"/p/{cast.project.slug}/").content.decode().count(sentence) == times
+        assert manager.post("/p/kindness/settings/", PROJECT | {"overlap": "4"}).status_code == 302
+        refused = manager.post("/p/kindness/settings/", PROJECT | {"overlap": "5"})
+        assert refused.status_code == 400
+        sentence = "5 judgments a task need as many labelers, and 4 people may judge here: invite more first."
+        assert refused.content.decode().count(sentence) == 1
+        assert Project.objects.get(pk=cast.project.pk).overlap == 4
+        warning = "Each comparison wants 4 judgments, and 3 people can give one each"
+        for times in (0, 1):
+            assert manager.get("/p/kindness/").content.decode().count(warning) == times
+            Membership.objects.filter(user=cast.labeler).delete()
 
     def test_opens_with_all_that_was_entered(self, cast: Cast, manager: Client) -> None:
         fields = PROJECT | {"criteria": "warmth | Warmth | 1-7 | How warm it is", "flags": "rude | Is rude"}
