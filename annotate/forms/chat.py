@@ -18,8 +18,9 @@ from annotate.forms.task_forms import FormData, last
 from annotate.forms.written import TextTask
 from annotate.labeling.chats import live_responses
 from annotate.labeling.chats.turns import Chat
+from annotate.labeling.model_self_identification import mask_names
 from annotate.labeling.submissions import Submission
-from annotate.models import Assignment, ChatTurn, JudgmentRevision, Prompt, ResponseRequest
+from annotate.models import Assignment, Author, JudgmentRevision, Prompt, Response, ResponseRequest
 
 State = ResponseRequest.State
 
@@ -30,6 +31,15 @@ class Candidate:
 
     key: str
     text: str
+
+
+@dataclass(frozen=True)
+class ShownTurn:
+    """A turn of the chat so far: its text as this project shows it, and whether it was chosen among responses."""
+
+    role: str
+    text: str
+    chosen: bool
 
 
 class ContinueChat(TextTask):
@@ -57,9 +67,23 @@ class ContinueChat(TextTask):
     def prompt(self) -> Prompt:
         return self.chat.opening
 
-    @property
-    def turns(self) -> tuple[ChatTurn, ...]:
-        return self.chat.turns
+    @cached_property
+    def turns(self) -> list[ShownTurn]:
+        """Models' names are hidden, where the project hides them, in what a model wrote and in what began as that."""
+        hiding: set[int | None] = set()
+        if self.assignment.project.mask_model_names:
+            written = Response.objects.filter(pk__in=[turn.response_id for turn in self.chat.turns if turn.response_id])
+            hiding = set(
+                written.exclude(author__kind=Author.Kind.PERSON, edited_from=None).values_list("pk", flat=True)
+            )
+        return [
+            ShownTurn(
+                role=turn.role,
+                text=mask_names(turn.text) if turn.response_id in hiding else turn.text,
+                chosen=bool(turn.offered),
+            )
+            for turn in self.chat.turns
+        ]
 
     @property
     def after(self) -> int:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from annotate.forms.board import Board
 from annotate.forms.response_keys import ResponseKeys
 from annotate.forms.task_forms import FormData, Urls
+from annotate.labeling.model_self_identification import mask_names
 from annotate.labeling.ordering import Ordering
 from annotate.models import Assignment, ExamAnswer, Response
 
@@ -60,6 +61,10 @@ class ExamBoard(Board):
         return Ordering.stored(self.item.gold_tiers).in_letters(self.item.presentation)
 
     @cached_property
-    def texts(self) -> list[tuple[str, Response]]:
-        responses = Response.objects.in_bulk(self.item.presentation)
-        return [(letter, responses[key]) for key, letter in self._letters]
+    def texts(self) -> list[tuple[str, str]]:
+        """(letter, response) as the board showed them."""
+        responses, masked = Response.objects.in_bulk(self.item.presentation), self.assignment.project.mask_model_names
+        return [
+            (letter, mask_names(responses[key].text) if masked else responses[key].text)
+            for key, letter in self._letters
+        ]

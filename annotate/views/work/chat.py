@@ -15,6 +15,7 @@ from annotate.forms.chat import ContinueChat
 from annotate.forms.task_forms import FormData
 from annotate.labeling import queue, task_kinds
 from annotate.labeling.chats import live_responses, turns
+from annotate.labeling.model_self_identification import mask_names
 from annotate.models import Assignment, Task
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.views.work import responses
@@ -105,9 +106,11 @@ def _box_with(assignment: Assignment, response_id: int, fields: dict[str, list[s
     )
     if candidate is None:
         raise Refused(_("This response isn't among those that were offered."), status=400)
-    if fields.get("text", [""])[-1].strip() not in ("", candidate.text.strip()):
+    # As the page shows it; `turns.write` puts the names back.
+    shown = mask_names(candidate.text) if assignment.project.mask_model_names else candidate.text
+    if fields.get("text", [""])[-1].strip() not in ("", shown.strip()):
         raise Refused(_("Something is written in the box already. Clear it first, then edit this response."))
-    return {**fields, "text": [candidate.text], "edited_from": [str(response_id)]}
+    return {**fields, "text": [shown], "edited_from": [str(response_id)]}
 
 
 def _number(text: str) -> int:

@@ -239,6 +239,33 @@ class TestAChat:
         assert chosen.tiers == [[first], [second]]
         assert Demonstration.objects.latest("pk").response.edited_from_id == third
 
+    def test_hides_names_of_models_wherever_it_shows_their_responses(
+        self, cast: Cast, labeler: Client, model: None
+    ) -> None:
+        """Offered, opened to be edited and left as it was shown, chosen, and edited."""
+        edit_project(project=cast.project, by=cast.manager, mask_model_names=True)
+        assignment = self.start(cast)
+        said, pages = "I am ChatGPT, made by OpenAI. Eight.", []
+        for after, edit in ((0, lambda text: text), (2, lambda text: text.replace("Eight", "Nine"))):
+            self.action(labeler, assignment, after, act="ask", text="")
+            first, _second = self.answer_all(said, "Seven.")
+            pages.append(labeler.get(url(assignment, "candidates"), headers=HTMX).content.decode())
+            key = key_of(assignment, first)
+            box = self.action(labeler, assignment, after, edit=key).content.decode()
+            shown = re.search(r"<textarea[^>]*>\n([^<]*)</textarea>", box)
+            assert shown is not None
+            assert shown[1] == "I am ▇▇▇, made by ▇▇▇. Eight."
+            self.action(labeler, assignment, after, act="write", text=edit(shown[1]), edited_from=key)
+            self.action(labeler, assignment, after + 1, act="say", text="And now?")
+            pages += [box, page_of(labeler)]
+        assert [turn.text for turn in assignment.chat_turns.filter(role="assistant")] == [
+            said,
+            said.replace("Eight", "Nine"),
+        ]
+        assert [bool(turn.offered) for turn in assignment.chat_turns.filter(role="assistant")] == [True, False]
+        assert "I am ▇▇▇, made by ▇▇▇. Nine." in pages[-1]
+        assert not any(name in page for page in pages for name in ("ChatGPT", "OpenAI"))
+
     def test_says_how_it_stands_while_answers_are_on_their_way(
         self, cast: Cast, labeler: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -407,6 +434,17 @@ class TestTheExamsPages:
         assert "<span>6 of 6 pairs</span>" in result
         assert "Known order:" in result
         assert "Live?" in page_of(labeler)
+
+    def test_hide_names_of_models_in_the_result_too(self, cast: Cast, labeler: Client) -> None:
+        for number in range(2):
+            task = make_comparison(cast.project, f"Known {number}?", ("I am ChatGPT. In water.", "Slowly."))
+            Task.objects.filter(pk=task.pk).update(gold_tiers=[[key] for key in response_ids(task)])
+            exam.add_item(task=Task.objects.get(pk=task.pk), by=cast.manager)
+        edit_project(project=cast.project, by=cast.manager, exam_threshold=0.75, mask_model_names=True)
+        self.take(labeler, well=True)
+        result = labeler.get("/p/kindness/exam/").content.decode()
+        assert "I am ▇▇▇. In water." in result
+        assert "ChatGPT" not in result
 
     def test_answer_scripts_with_the_next_item_and_then_the_result(
         self, cast: Cast, labeler: Client, items: None
