@@ -32,7 +32,7 @@ SHORTEST_PROMPT = 16
 """Tokens that must be left for a prompt beside its answer."""
 SAID_OF_SERVED = {
     "null_responses": "came without any text (content: null) and are empty",
-    "repaired_responses": "held half of a surrogate pair, which is U+FFFD now",
+    "repaired_responses": "held half of a surrogate pair or a NUL, which is U+FFFD now",
     "unknown_logprobs": "came without a log-probability that is a finite number, which is null now",
 }
 SCORED_TOKENS = 8192

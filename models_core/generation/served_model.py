@@ -288,7 +288,7 @@ def _read_answer(row: Any) -> Answer:
     counted = (row.get("usage") or {}).get("completion_tokens")
     is_count = isinstance(counted, int) and not isinstance(counted, bool) and 0 <= counted < MOST_TOKENS
     return Answer(
-        text=whole.replace("\0", ""),
+        text=whole,
         finish_reason=reason if reason in ("stop", "length") else "unknown",
         logprob=None if entries is None else _sum_of(entries),
         tokens=max(0, counted - (reason == "stop")) if is_count else len(entries or []),
@@ -301,14 +301,14 @@ def _sum_of(entries: Any) -> float | None:
     """The log-probability of a whole response, None where one of its tokens has none that is a finite number."""
     try:
         total = sum(float(entry["logprob"]) for entry in entries)
-    except (OverflowError, TypeError, ValueError):
+    except (LookupError, OverflowError, TypeError, ValueError):
         return None
     return total if math.isfinite(total) else None
 
 
 def repaired(text: str) -> str:
-    """A text with U+FFFD for each half of a surrogate pair, which no UTF-8 file can hold; whole pairs are joined."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    """A text with U+FFFD for NUL and each half of a surrogate pair, which no row can hold; whole pairs are joined."""
+    return text.replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _first_model(row: Any) -> str:

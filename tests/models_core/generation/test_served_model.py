@@ -266,6 +266,7 @@ HOSTILE = {
     "half": (
         '{"choices": [{"message": {"content": "a\\ud83d b\\ude00"}, "finish_reason": "stop"}]}', "a\ufffd b\ufffd"
     ),
+    "NUL": ('{"choices": [{"message": {"content": "a\\u0000b"}, "logprobs": {"content": [{}]}}]}', "a\ufffdb"),
     "infinite": (
         '{"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{"logprob": -Infinity}]}}]}', "a"
     ),
@@ -286,9 +287,9 @@ def test_what_no_file_can_hold_is_repaired_said_and_counted(fake, tmp_path, caps
     assert command_line.main([*argv, "--device", "cpu"]) == 0
     said = capsys.readouterr()
     summary = json.loads(said.out.strip().split("\n")[-1])
-    assert (summary["null_responses"], summary["repaired_responses"], summary["unknown_logprobs"]) == (1, 1, 5)
+    assert (summary["null_responses"], summary["repaired_responses"], summary["unknown_logprobs"]) == (1, 2, 6)
     assert "1 responses came without any text (content: null) and are empty." in said.err
-    assert "1 responses held half of a surrogate pair, which is U+FFFD now." in said.err
+    assert "2 responses held half of a surrogate pair or a NUL, which is U+FFFD now." in said.err
     assert [row.texts for row in records.read(out, "answers")] == [(text,) for _, text in HOSTILE.values()]
     assert all(json.loads(line)["responses"][0]["logprob"] is None for line in out.read_text().strip().split("\n"))
 
