@@ -6,6 +6,7 @@ import json
 import os
 import tracemalloc
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,10 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.management import call_command
 
+from annotate import formats
 from annotate.data import imports, pacing, snapshots
 from annotate.data.imports import import_file
 from annotate.errors import Refused
 from annotate.formats import files
+from annotate.formats.rows import BadRow, LeftOut
 from annotate.models import Author, Demonstration, Judgment, JudgmentRevision, Prompt, Response, Task
 from annotate.people.projects import create_project
 from tests.cast import Cast, make_prompt
@@ -71,6 +74,14 @@ def test_judges_and_labelers_of_the_same_responses_are_a_judgment_each(imported,
     assert sorted(revision.content.get("judge", "") for revision in JudgmentRevision.objects.all()) == [
         "", "", "claude", "gpt-4"
     ]  # fmt: skip
+
+
+def test_ids_and_judges_of_a_file_are_in_its_export(cast, imported):
+    imported([{**PAIR, "judge": "gpt-4"}, {**PAIR, "id": "q", "labeler": "ann"}])
+    snapshot = snapshots.freeze(project=cast.project, kind="rankings")
+    lines = [snapshots.data_file(snapshot, split).read_text() for split in ("train", "validation", "test")]
+    rows = sorted(map(json.loads, filter(None, "".join(lines).split("\n"))), key=lambda row: row["source_id"])
+    assert [(row["source_id"], row["judge"]) for row in rows] == [("p", "gpt-4"), ("q", "human")]
 
 
 def test_annotations_that_name_no_annotator_are_a_judgment_each(imported):
@@ -462,6 +473,50 @@ def test_every_export_loads_with_datasets(cast, full_project, tmp_path, format, 
         rows = {"prompts": 17, "demonstrations": 12, "rankings": 2, "ratings": 1}[kind]
         assert len(loaded) == rows
         assert loaded[0]["prompt"][-1]["role"] == "user"
+
+
+REAL = {
+    "annotations.jsonl": "hone ranked",
+    "ratings.jsonl": "hone rated",
+    "rankings.jsonl": "hone ranked",
+    "demonstrations_multiturn.jsonl": "hone demonstration",
+    "original/alpaca_en_demo.json": "alpaca demonstration",
+    "original/alpaca_eval_annotations.json": "alpaca_eval ranked",
+    "original/alpaca_eval_model_outputs.json": "alpaca demonstration",
+    "original/alpaca_zh_demo.json": "alpaca demonstration",
+    "original/fastchat_sharegpt.json": "conversations demonstration",
+    "original/hh_harmless_base.jsonl": "hh ranked",
+    "original/hh_harmless_base.jsonl.gz": "hh ranked",
+    "original/instructgpt_truthful_qa_samples.csv": "truthful_qa rated",
+    "original/labelstudio_export.json": "label_studio ranked",
+    "original/labelstudio_import_tasks.json": "label_studio responses",
+    "original/llamafactory_dpo_en_demo.json": "conversations ranked",
+    "original/llamafactory_dpo_zh_demo.json": "conversations ranked",
+    "original/llamafactory_kto_en_demo.json": "conversations rated",
+    "original/llamafactory_v1_sft_demo.jsonl": "conversations demonstration",
+    "original/medicalgpt_dpo_zh.jsonl": "conversations ranked",
+    "original/mt_bench_question.jsonl": "mt_bench prompt",
+    "original/oasst_trees.jsonl": "oasst ranked",
+    "original/open_instruct_human_eval.csv": "open_instruct ranked",
+    "original/pandalm_testset.json": "pandalm ranked",
+    "original/sharegpt_zh.jsonl": "conversations demonstration",
+    "original/stack_exchange_paired.json": "stack_exchange ranked",
+}
+
+
+def _what(row) -> str:
+    said = [("ranked", row.ranked), ("rated", row.rated), ("demonstration", row.demonstration is not None)]
+    return next((name for name, is_it in said if is_it), "responses" if row.responses else "prompt")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data isn't there")
+@pytest.mark.parametrize("name", REAL)
+def test_every_real_file_is_read_as_what_it_holds(name):
+    found = formats.detect(SHARED / name)
+    rows = list(islice(formats.rows_of(SHARED / name, found), 30))
+    assert [str(row) for _place, row in rows if isinstance(row, BadRow)] == []
+    read = [item for _place, row in rows if isinstance(row, list) for item in row if not isinstance(item, LeftOut)]
+    assert {f"{found} {_what(row)}" for row in read} == {REAL[name]}
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data isn't there")
