@@ -40,9 +40,10 @@ test: setup  ## Run every test: on SQLite, and those that use the database on Po
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST)
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --database postgresql $(PYTEST)
 
-check: setup  ## Style, types, import contracts, migrations, deployment checks
+check: setup  ## Style of code and templates, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/djlint templates --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run

@@ -140,7 +140,9 @@ const refresh = async () => {
 };
 
 const resize = () => {
-  for (const { chart, plot } of [...charts.values(), ...(frontier ? [frontier] : [])]) chart.setSize({ width: Math.max(plot.clientWidth, 200), height: HEIGHT });
+  for (const { chart, plot } of [...charts.values(), ...(frontier ? [frontier] : [])]) {
+    chart.setSize({ width: Math.max(plot.clientWidth, 200), height: HEIGHT });
+  }
 };
 
 // The log stays open across swaps when a person has opened it.

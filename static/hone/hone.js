@@ -29,7 +29,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 
 const failure = (status, sentence) => {
   if (sentence && (status < 500 || status === 503)) return sentence;
-  if (outcomeOf(status, false) === Outcome.SIGNED_OUT) return gettext("That isn’t allowed, or you were signed out meanwhile. What you entered is still on this page: sign in again in another tab, then send it again.");
+  if (outcomeOf(status, false) === Outcome.SIGNED_OUT) {
+    return gettext(
+      "That isn’t allowed, or you were signed out meanwhile. "
+      + "What you entered is still on this page: sign in again in another tab, then send it again.",
+    );
+  }
   if (status === 404) return gettext("That no longer exists. What you entered is still on this page.");
   return interpolate(gettext("The server could not answer (%(status)s). What you entered is still on this page: send it again in a moment."), { status }, true);
 };

@@ -57,17 +57,16 @@ const widths = new ResizeObserver((entries) => entries.forEach((entry) => mindWi
 // ---- LaTeX ----
 let loading = null;
 const load = () => {
-  loading ??= new Promise((resolve, reject) => {
-    const { katex, katexStyle } = document.querySelector("script[data-katex]").dataset;
-    const style = document.createElement("link");
-    style.rel = "stylesheet";
-    style.href = katexStyle;
-    const script = document.createElement("script");
-    script.src = katex;
-    script.onload = resolve;
-    script.onerror = reject;
-    document.head.append(style, script);
-  });
+  if (loading) return loading;
+  const { katex, katexStyle } = document.querySelector("script[data-katex]").dataset;
+  const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: katexStyle });
+  const script = Object.assign(document.createElement("script"), { src: katex });
+  // Both: without its style sheet a formula is measured wider than it is, and gets a line of its own.
+  loading = Promise.all([style, script].map((part) => new Promise((resolve, reject) => {
+    part.onload = resolve;
+    part.onerror = reject;
+  })));
+  document.head.append(style, script);
   return loading;
 };
 

@@ -131,7 +131,10 @@ export class Board {
     }));
     const mark = (on) => this.form.classList.toggle("dragging", on);
     for (const tier of this.form.querySelectorAll(".tier ul")) {
-      Sortable.create(tier, { group: "responses", animation: 0, onStart: () => mark(true), onEnd: () => mark(false), onAdd: (event) => this.dropped(event.item, tier) });
+      Sortable.create(tier, {
+        group: "responses", animation: 0, onStart: () => mark(true), onEnd: () => mark(false),
+        onAdd: (event) => this.dropped(event.item, tier),
+      });
     }
     // A whole response is dragged by its head. What travels is a copy; the response stays where it is.
     Sortable.create(this.form.querySelector(".responses"), {
@@ -242,8 +245,12 @@ export class Board {
     const unranked = this.responses.filter((response) => !this.rank(response));
     if (this.responses.length - unranked.length < 2) return "";
     if (unranked.length) {
-      return interpolate(ngettext("%(letters)s is not ranked. Submit again to confirm.", "%(letters)s are not ranked. Submit again to confirm.", unranked.length),
-        { letters: this.letters(unranked) }, true);
+      const sentence = ngettext(
+        "%(letters)s is not ranked. Submit again to confirm.",
+        "%(letters)s are not ranked. Submit again to confirm.",
+        unranked.length,
+      );
+      return interpolate(sentence, { letters: this.letters(unranked) }, true);
     }
     const asShown = this.responses.every((response, index) => this.rank(response) === String(index + 1));
     return asShown && this.responses.length > 2 ? gettext("This is exactly the order in which the responses were shown. Submit again to confirm.") : "";

@@ -132,7 +132,11 @@ export class Draft {
       [gettext("Keep what I see"), () => resolve(null)],
       [gettext("Show the other version"), () => {
         resolve(other.draft ?? {});
-        this.on.conflict(gettext("You see the version of the other window."), [gettext("Back to my version"), () => resolve(mine)], [gettext("Keep this version"), () => {}]);
+        this.on.conflict(
+          gettext("You see the version of the other window."),
+          [gettext("Back to my version"), () => resolve(mine)],
+          [gettext("Keep this version"), () => {}],
+        );
       }]);
   }
 

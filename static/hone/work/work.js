@@ -60,8 +60,14 @@ const taskOf = (now) => {
     }),
     conflict: ifShown(choose),
     signedOut,
-    submittedElsewhere: ifShown(() => choose(gettext("You have submitted this task in another window. What you enter here can still be submitted: it becomes a revision."),
-      [gettext("Next task"), () => location.assign(place.dataset.work)], [gettext("Stay here"), () => {}])),
+    submittedElsewhere: ifShown(() => choose(
+      gettext(
+        "You have submitted this task in another window. "
+        + "What you enter here can still be submitted: it becomes a revision.",
+      ),
+      [gettext("Next task"), () => location.assign(place.dataset.work)],
+      [gettext("Stay here"), () => {}],
+    )),
   });
 };
 
@@ -161,7 +167,10 @@ const refused = (entry, sentence) => {
   const former = takeSubmitted(entry.id);
   showOutbox("");
   showReceipt();
-  if (!former) return choose(interpolate(gettext("A submission kept in this browser was refused: %(reason)s"), { reason: sentence }, true), [gettext("OK"), () => {}]);
+  if (!former) {
+    const refused = gettext("A submission kept in this browser was refused: %(reason)s");
+    return choose(interpolate(refused, { reason: sentence }, true), [gettext("OK"), () => {}]);
+  }
   const back = () => {
     bringBack(former);
     task.refusal.textContent = sentence;
@@ -171,9 +180,12 @@ const refused = (entry, sentence) => {
 };
 
 const waiting = (entries) => {
-  showOutbox(interpolate(ngettext(
+  const kept = ngettext(
     "No connection. %(n)s submission is kept in this browser and is sent as soon as the server answers.",
-    "No connection. %(n)s submissions are kept in this browser and are sent as soon as the server answers.", entries.length), { n: entries.length }, true), "warn");
+    "No connection. %(n)s submissions are kept in this browser and are sent as soon as the server answers.",
+    entries.length,
+  );
+  showOutbox(interpolate(kept, { n: entries.length }, true), "warn");
   const last = entries.at(-1);
   const former = last && submitted.get(last.id);
   if (!former) return;

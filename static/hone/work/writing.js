@@ -14,7 +14,11 @@ function showLength(box) {
   const n = countWords(box.value);
   const characters = [...box.value].length;
   const inWords = interpolate(ngettext("%(n)s word", "%(n)s words", n), { n: n.toLocaleString(document.documentElement.lang) }, true);
-  const inCharacters = interpolate(ngettext("%(n)s character", "%(n)s characters", characters), { n: characters.toLocaleString(document.documentElement.lang) }, true);
+  const inCharacters = interpolate(
+    ngettext("%(n)s character", "%(n)s characters", characters),
+    { n: characters.toLocaleString(document.documentElement.lang) },
+    true,
+  );
   output.textContent = `${inWords} · ${inCharacters}`;
 }
 
@@ -92,7 +96,9 @@ export class Rating {
   }
 
   obstacle() {
-    const left = this.scales().filter((each) => !each.querySelector("input:checked")?.value).map((each) => each.querySelector("legend").firstChild.textContent.trim());
+    const left = this.scales()
+      .filter((each) => !each.querySelector("input:checked")?.value)
+      .map((each) => each.querySelector("legend").firstChild.textContent.trim());
     return left.length ? interpolate(gettext("Still to rate: %(criteria)s."), { criteria: left.join(", ") }, true) : "";
   }
 }
