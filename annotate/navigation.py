@@ -1,9 +1,10 @@
-"""Which tabs a project's pages show to whom, and which notices every page asks for.
+"""A project's pages in four groups, which of them somebody sees, and which notices every page asks for.
 
-Other apps register their own in `ready()`.
+Other apps register their own pages in `ready()`.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
@@ -17,18 +18,29 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 
+class Group(Enum):
+    """What a page is for, in the order in which pages show the groups."""
+
+    LABEL = gettext_lazy("Label")
+    DATA = gettext_lazy("Data")
+    MODELS = gettext_lazy("Models")
+    PROJECT = gettext_lazy("Project")
+
+
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A tab of a project: a URL name that takes the project's slug, shown to those who hold the capability.
+    """A page of a project: a URL name that takes the project's slug, shown to those who hold the capability.
 
-    `also` names further URLs whose pages belong to the tab, such as the page of one run.
+    `also` names further URLs whose pages belong to it, such as the page of one run.
     """
 
     label: "StrOrPromise"
     url_name: str
     capability: Capability
+    group: Group
     also: tuple[str, ...] = ()
     position: int = 50
+    """Among the pages of its group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +50,20 @@ class ShownTab:
     current: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ShownGroup:
+    name: str
+    """Of its element in the page."""
+    label: "StrOrPromise"
+    tabs: list[ShownTab]
+
+
 _tabs: dict[str, Tab] = {}
 _banners: list[str] = []
 
 
 def register(tab: Tab) -> None:
-    """Add a tab; a second tab of the same URL takes the first one's place."""
+    """Add a page; a second one of the same URL takes the first one's place."""
     _tabs[tab.url_name] = tab
 
 
@@ -53,19 +73,28 @@ def register_banner(url_name: str) -> None:
         _banners.append(url_name)
 
 
-def tabs_for(*, request: HttpRequest, project: Project) -> list[ShownTab]:
-    """The tabs this person sees, the one being looked at marked."""
+def groups_for(*, request: HttpRequest, project: Project) -> list[ShownGroup]:
+    """The pages that this person sees, in their groups, the one being looked at marked."""
     view_name = request.resolver_match.view_name if request.resolver_match else ""
     granted = capabilities(request.user, project)
-    return [
-        ShownTab(
-            label=tab.label,
-            url=reverse(tab.url_name, args=[project.slug]),
-            current=view_name == tab.url_name or view_name in tab.also,
+    seen = sorted((tab for tab in _tabs.values() if tab.capability in granted), key=lambda tab: tab.position)
+    groups = [
+        ShownGroup(
+            name=group.name.lower(),
+            label=group.value,
+            tabs=[
+                ShownTab(
+                    label=tab.label,
+                    url=reverse(tab.url_name, args=[project.slug]),
+                    current=view_name == tab.url_name or view_name in tab.also,
+                )
+                for tab in seen
+                if tab.group is group
+            ],
         )
-        for tab in sorted(_tabs.values(), key=lambda tab: tab.position)
-        if tab.capability in granted
+        for group in Group
     ]
+    return [group for group in groups if group.tabs]
 
 
 def banner_urls() -> list[str]:
@@ -73,27 +102,43 @@ def banner_urls() -> list[str]:
 
 
 for _tab in (
-    Tab(gettext_lazy("Overview"), "annotate:overview", Capability.SEE_DATA, position=10),
-    Tab(gettext_lazy("Work"), "annotate:work", Capability.LABEL, also=("annotate:exam",), position=20),
-    Tab(gettext_lazy("My work"), "annotate:mine", Capability.LABEL, also=("annotate:task",), position=25),
-    Tab(gettext_lazy("Guidelines"), "annotate:guidelines", Capability.VIEW, position=30),
+    Tab(gettext_lazy("Work"), "annotate:work", Capability.LABEL, Group.LABEL, also=("annotate:exam",), position=10),
+    Tab(gettext_lazy("My work"), "annotate:mine", Capability.LABEL, Group.LABEL, also=("annotate:task",), position=20),
+    Tab(gettext_lazy("Guidelines"), "annotate:guidelines", Capability.VIEW, Group.LABEL, position=30),
+    Tab(
+        gettext_lazy("Prompts"),
+        "annotate:prompts",
+        Capability.SEE_DATA,
+        Group.DATA,
+        also=("annotate:import",),
+        position=10,
+    ),
     Tab(
         gettext_lazy("Tasks"),
         "annotate:tasks",
         Capability.MANAGE,
+        Group.DATA,
         also=("annotate:task_kinds", "annotate:withdraw_tasks", "annotate:exam_settings"),
-        position=42,
+        position=20,
     ),
-    Tab(gettext_lazy("Prompts"), "annotate:prompts", Capability.SEE_DATA, also=("annotate:import",), position=40),
-    Tab(gettext_lazy("Review"), "annotate:review", Capability.REVIEW, also=("annotate:review_judgment",), position=35),
-    Tab(gettext_lazy("Exports"), "annotate:exports", Capability.EXPORT, position=45),
+    Tab(
+        gettext_lazy("Review"),
+        "annotate:review",
+        Capability.REVIEW,
+        Group.DATA,
+        also=("annotate:review_judgment",),
+        position=30,
+    ),
+    Tab(gettext_lazy("Snapshots"), "annotate:exports", Capability.EXPORT, Group.DATA, position=40),
+    Tab(gettext_lazy("Overview"), "annotate:overview", Capability.SEE_DATA, Group.PROJECT, position=10),
     Tab(
         gettext_lazy("People"),
         "annotate:people",
         Capability.MANAGE,
+        Group.PROJECT,
         also=("annotate:reset_password", "annotate:make_account"),
-        position=80,
+        position=20,
     ),
-    Tab(gettext_lazy("Settings"), "annotate:settings", Capability.MANAGE, position=90),
+    Tab(gettext_lazy("Settings"), "annotate:settings", Capability.MANAGE, Group.PROJECT, position=30),
 ):
     register(_tab)

@@ -10,7 +10,7 @@ class RlhfConfig(AppConfig):
         from annotate import navigation, signals
         from annotate.data import stored_messages
         from annotate.labeling.chats import live_responses
-        from annotate.navigation import Tab
+        from annotate.navigation import Group, Tab
         from annotate.people import notices as annotate_notices
         from annotate.people.permissions import Capability
         from rlhf import signal_handlers
@@ -19,14 +19,12 @@ class RlhfConfig(AppConfig):
         access.register()
         stored_messages.register(messages.MESSAGES)
 
-        run_pages = ("rlhf:run", "rlhf:new_run")
-        navigation.register(
-            Tab(gettext_lazy("Training"), "rlhf:training", Capability.TRAIN, also=run_pages, position=50)
-        )
-        navigation.register(Tab(gettext_lazy("Models"), "rlhf:models", Capability.TRAIN, position=55))
-        navigation.register(
-            Tab(gettext_lazy("Loop"), "rlhf:loop", Capability.TRAIN, also=("rlhf:active_learning",), position=60)
-        )
+        for label, url_name, also, position in (
+            (gettext_lazy("Runs"), "rlhf:training", ("rlhf:run", "rlhf:new_run", "rlhf:report"), 10),
+            (gettext_lazy("Registry"), "rlhf:models", ("rlhf:promote", "rlhf:roll_back"), 20),
+            (gettext_lazy("Loop"), "rlhf:loop", ("rlhf:active_learning",), 30),
+        ):
+            navigation.register(Tab(label, url_name, Capability.TRAIN, Group.MODELS, also=also, position=position))
         navigation.register_banner("rlhf:model_status")
         annotate_notices.register(notices.of_runs)
         annotate_notices.register(notices.of_gates)

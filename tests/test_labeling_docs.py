@@ -116,8 +116,9 @@ def test_the_pages_are_called_so(cast: Cast, client: Client) -> None:
     """A manager has each page that is set in italics as a tab, or finds it from the page that is named with it."""
     client.force_login(cast.manager)
     tasks = client.get(reverse("annotate:tasks", args=["kindness"]))
-    tabs = {str(tab.label) for tab in navigation.tabs_for(request=tasks.wsgi_request, project=cast.project)}
-    assert {name for name in ("Tasks", "My work", "Training") if f"*{name}*" in PAGE} <= tabs
+    groups = navigation.groups_for(request=tasks.wsgi_request, project=cast.project)
+    tabs = {str(tab.label) for group in groups for tab in group.tabs}
+    assert {name for name in ("Tasks", "My work", "Runs") if f"*{name}*" in PAGE} <= tabs
     assert "(page *Tasks*, *Qualification exam*)" in TEXT
     content = tasks.content.decode()
     assert (

@@ -23,7 +23,7 @@ class ImportForm(forms.Form):
     format = forms.ChoiceField(
         label=gettext_lazy("Format"),
         choices=[
-            ("auto", gettext_lazy("Find out by itself")),
+            ("auto", gettext_lazy("Detect automatically")),
             *((name, gettext_lazy(module.LABEL)) for name, module in IMPORTERS.items()),
         ],
         initial="auto",
@@ -31,10 +31,10 @@ class ImportForm(forms.Form):
     language = forms.CharField(
         required=False,
         max_length=10,
-        label=gettext_lazy("Only the language"),
+        label=gettext_lazy("Language"),
         help_text=gettext_lazy("Such as en. Rows that don’t say theirs are taken."),
     )
-    limit = forms.IntegerField(required=False, min_value=1, label=gettext_lazy("At most so many rows"))
+    limit = forms.IntegerField(required=False, min_value=1, label=gettext_lazy("Maximum number of rows"))
 
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
@@ -57,12 +57,12 @@ class SnapshotForm(forms.Form):
         choices=Snapshot.TiePolicy.choices,
         initial=Snapshot.TiePolicy.KEEP,
         label=gettext_lazy("Ties"),
-        help_text=gettext_lazy("Of rankings."),
+        help_text=gettext_lazy("Applies to rankings."),
     )
     splits = forms.MultipleChoiceField(
         label=gettext_lazy("Splits"),
         choices=Prompt.Split.choices,
         initial=Prompt.Split.values,
         widget=forms.CheckboxSelectMultiple,
-        help_text=gettext_lazy("A prompt and all its responses are on one side for ever."),
+        help_text=gettext_lazy("A prompt and all its responses stay in one split."),
     )

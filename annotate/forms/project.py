@@ -38,7 +38,7 @@ class ProjectForm(forms.Form):
         help_text=_("2 to 9. K responses make K(K-1)/2 comparisons. Applies to tasks made from now on."),
     )
     overlap = forms.IntegerField(
-        label=_("Judgments a task (overlap)"),
+        label=_("Judgments per task (overlap)"),
         min_value=1,
         max_value=50,
         initial=1,
@@ -52,7 +52,7 @@ class ProjectForm(forms.Form):
         help_text=_("A task that nobody touched for this long goes to somebody else. Late work is kept."),
     )
     margin_input = forms.ChoiceField(
-        label=_("How much better, of two responses"),
+        label=_("Strength of preference (two responses)"),
         choices=Project.MarginInput.choices,
         initial=Project.MarginInput.LEVELS,
         help_text=_("Asked where a task has two responses: Llama 2's levels, or order and strength on one scale."),

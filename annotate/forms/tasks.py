@@ -13,10 +13,10 @@ ANY = [("", _("Any"))]
 
 
 class NewTasksForm(forms.Form):
-    kind = forms.ChoiceField(label=_("What labelers do"), choices=requested_tasks.kind_choices)
+    kind = forms.ChoiceField(label=_("Kind of task"), choices=requested_tasks.kind_choices)
     count = forms.IntegerField(label=_("How many tasks"), min_value=1, max_value=MOST_AT_ONCE, initial=20)
     judgments = forms.IntegerField(
-        label=_("Labelers a task"),
+        label=_("Labelers per task"),
         min_value=1,
         max_value=MOST_JUDGMENTS,
         initial=1,
@@ -25,13 +25,13 @@ class NewTasksForm(forms.Form):
     prompt_kind = forms.ChoiceField(label=_("Kind of prompt"), required=False, choices=[*ANY, *Prompt.Kind.choices])
     use_case = forms.ChoiceField(label=_("Use case"), required=False, choices=[*ANY, *Prompt.UseCase.choices])
     split = forms.ChoiceField(
-        label=_("Side of the split"),
+        label=_("Split"),
         required=False,
         choices=[*ANY, *Prompt.Split.choices],
-        help_text=_("A prompt that is still to be written falls on a side by itself."),
+        help_text=_("A new prompt is assigned to a split by its content."),
     )
     instructions = forms.CharField(
-        label=_("What is asked for besides"),
+        label=_("Additional instructions"),
         required=False,
         max_length=LONGEST_INSTRUCTIONS,
         strip=False,

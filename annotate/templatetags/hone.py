@@ -1,4 +1,4 @@
-"""What templates ask for: a project's tabs, notices for every page, and untrusted Markdown made safe."""
+"""What templates ask for: a project's pages, notices for every page, and untrusted Markdown made safe."""
 
 from typing import Any
 
@@ -22,8 +22,9 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def project_tabs(context: Context, project: Project) -> list[navigation.ShownTab]:
-    return navigation.tabs_for(request=context["request"], project=project)
+def project_pages(context: Context, project: Project) -> list[navigation.ShownGroup]:
+    """The pages of a project that the reader may open, in groups."""
+    return navigation.groups_for(request=context["request"], project=project)
 
 
 @register.simple_tag

@@ -50,8 +50,6 @@ document.addEventListener("htmx:sendError", (event) => {
   showNotice(gettext("The server can’t be reached. What you entered is still on this page: send it again when the connection is back."), "error");
 });
 
-// On a narrow screen the tabs scroll: begin at the current one.
-document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 
 // Colours change at once: nothing on the page has to be loaded again, or is lost.
 document.addEventListener("click", (event) => {

@@ -18,7 +18,7 @@ def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, si
     page.get_by_role("link", name="New project").click()
     page.get_by_label("Name", exact=True).fill("Plain English")
     page.get_by_label("Responses to rank at once (K)").fill("3")
-    page.get_by_label("Judgments a task (overlap)").fill("2")
+    page.get_by_label("Judgments per task (overlap)").fill("2")
     page.get_by_label("Guidelines").fill("Short words first.")
     page.get_by_label("Rubric").select_option("helpsteer2")
     page.get_by_role("button", name="Open project").click()

@@ -15,6 +15,7 @@ from annotate.labeling.chats.live_responses import ResponseStatus
 from annotate.models import Assignment, Author, ExamAnswer, JudgmentRevision, Prompt, Response, ResponseRequest, Task
 from annotate.people.projects import edit_project
 from tests.cast import Cast, key_of, keys_of, make_prompt
+from tests.markup import markup
 
 HTMX = {"HX-Request": "true", "HX-Target": "work"}
 TASKS = 48
@@ -65,7 +66,7 @@ def test_sorted_keys_tell_nothing_of_the_models(cast: Cast, labeler: Client, num
     for _ in range(TASKS):
         page = labeler.get("/p/kindness/work/").content.decode()
         assert holds_no_id(page)
-        keys = re.findall(r'class="response" data-id="(\w+)"', page)
+        keys = re.findall(r'class="response" data-id="(\w+)"', markup(page))
         assignment = held(cast)
         assert keys == keys_of(assignment)
         assert len(set(keys)) == 2

@@ -25,6 +25,7 @@ from annotate.models import (
 )
 from annotate.people.projects import edit_project
 from tests.cast import Cast, judge, key_of, keys_of, make_comparison, make_prompt, make_responses, response_ids
+from tests.markup import markup
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -96,7 +97,7 @@ class TestDemonstrating:
         prompt = Prompt.objects.create(project=cast.project, messages=FEW_SHOT.messages, kind="few_shot")
         assignment = hold(cast, Task.Kind.DEMONSTRATE, prompt)
         page = page_of(labeler)
-        assert page.count("<li><div") == 2
+        assert markup(page).count("<li><div") == 2
         assert re.findall(r'name="(?:query|response)-\d" [^>]*>\n([^<]+)<', page) == ["France", "Paris", "Peru", "Lima"]
         assert "Query" in page
         shown = {"query-0": "France", "response-0": "Paris", "query-1": "Chad", "response-1": "N'Djamena"}
@@ -110,7 +111,7 @@ class TestDemonstrating:
         for messages, kind in ((FEW_SHOT.messages, "few_shot"), ([{"role": "user", "content": "Cruel?"}], "plain")):
             prompt = Prompt.objects.create(project=cast.project, messages=messages, kind=kind, sensitive=True)
             assignment = hold(cast, Task.Kind.DEMONSTRATE, prompt)
-            assert '<details class="veil"><summary>' in page_of(labeler)
+            assert '<details class="veil"><summary>' in markup(page_of(labeler))
             queue.skip(assignment_id=assignment.pk, labeler=cast.labeler)
 
     def test_afterwards_is_changed_under_my_work(self, cast: Cast, labeler: Client) -> None:
@@ -132,7 +133,7 @@ class TestWritingAPrompt:
     def test_asks_for_what_the_brief_says(self, cast: Cast, labeler: Client) -> None:
         task_instructions = {"instructions": "A cookery site.", "kind": "user_based", "use_case": "brainstorming"}
         assignment = hold(cast, Task.Kind.WRITE_PROMPT, task_instructions=task_instructions)
-        page = page_of(labeler)
+        page = markup(page_of(labeler))
         assert 'name="kind" value="user_based" checked' in page
         assert '<option value="brainstorming" selected>' in page
         assert 'name="language" maxlength="10" value="en"' in page

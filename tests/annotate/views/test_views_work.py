@@ -11,6 +11,7 @@ from annotate.labeling import queue
 from annotate.models import Assignment, Judgment, JudgmentReturn, JudgmentRevision, Report, Rubric
 from annotate.people.projects import edit_project
 from tests.cast import Cast, key_of, keys_of, make_comparison
+from tests.markup import markup
 
 HTMX = {"HX-Request": "true", "HX-Target": "work"}
 
@@ -48,7 +49,7 @@ class TestTheBoard:
         assignment = hold(cast)
         for _ in range(2):
             page = labeler.get("/p/kindness/work/").content.decode()
-            assert re.findall(r'class="response" data-id="(\w+)"', page) == keys_of(assignment)
+            assert re.findall(r'class="response" data-id="(\w+)"', markup(page)) == keys_of(assignment)
             assert re.findall(r'data-letter="(\w)"', page) == ["A", "B", "C", "D"]
 
     def test_names_no_model_and_preselects_nothing(self, cast: Cast, labeler: Client) -> None:
@@ -60,7 +61,7 @@ class TestTheBoard:
 
     def test_is_a_plain_form_whose_every_deed_has_an_address(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
-        page = labeler.get("/p/kindness/work/").content.decode()
+        page = markup(labeler.get("/p/kindness/work/"))
         assert f'method="post" action="{url(assignment, "submit")}"' in page
         for action in ("skip", "report"):
             assert f'formaction="{url(assignment, action)}" hx-post="{url(assignment, action)}"' in page
@@ -127,7 +128,7 @@ class TestSubmit:
         answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 1, 2, 2), headers=HTMX)
         fragment = answer.content.decode()
         assert answer.status_code == 200
-        assert f'<section id="work" aria-label="Work" data-task="{ahead.pk}"' in fragment
+        assert f'<section id="work" aria-label="Work" data-task="{ahead.pk}"' in markup(fragment)
         assert url(ahead, "submit") in fragment
         assert url(assignment, "undo") in fragment
         assert answer["X-Hone-Task"] == str(ahead.pk)
@@ -367,9 +368,7 @@ class TestTheTaskAhead:
         ahead = queue.look_ahead(labeler=cast.labeler, project=cast.project)
         assert ahead is not None
         assert answer["X-Hone-Task"] == str(ahead.pk)
-        assert (
-            answer.content.decode().strip().startswith(f'<section id="work" aria-label="Work" data-task="{ahead.pk}"')
-        )
+        assert markup(answer).startswith(f'<section id="work" aria-label="Work" data-task="{ahead.pk}"')
 
     def test_is_nothing_when_nothing_is_left(self, cast: Cast, labeler: Client) -> None:
         hold(cast, count=1)

@@ -16,6 +16,7 @@ from rlhf.models import Iteration, LoopSettings, ModelVersion, RunMetric, Stage,
 from rlhf.reports import curves
 from rlhf.runs import failures, launch, runs
 from tests.cast import Cast
+from tests.markup import markup
 from tests.rlhf.conftest import make_judgments
 
 pytestmark = pytest.mark.django_db
@@ -93,11 +94,11 @@ def test_a_failed_run_is_read_in_chinese_with_its_settings_and_numbers(queued: A
         assert lease is not None
         runs.record_metrics(lease, [(2, "gradient_norm", 0.5)])
         runs.fail(lease, reason)
-        pages.append(client.get(url(cast, "run", run.pk)).content.decode())
+        pages.append(markup(client.get(url(cast, "run", run.pk))))
     known, unknown = pages
     assert "无法读取或写入文件：no such disk。" in known
     assert "There is no model folder /no/where." in unknown
-    assert '<dt>最多新词元数 <code lang="en">max_new_tokens</code></dt><dd>4</dd>' in known
+    assert '<dt>最多新词元数<code lang="en">max_new_tokens</code></dt><dd>4</dd>' in known
     assert "<dt>梯度范数</dt><dd>0.5</dd>" in known
     form = client.get(url(cast, "new_run", "reward")).content.decode()
     assert '批大小 <code lang="en">batch_size</code>' in form
@@ -108,7 +109,7 @@ def test_runs_of_live_chats_are_listed_apart(queued: Any, cast: Cast) -> None:
     page = as_user("manager", cast).get(url(cast, "training")).content.decode()
     assert url(cast, "run", training.pk) in page
     assert url(cast, "run", turn.pk) not in page
-    assert '<a href="?show=live">1 live chat turn</a>' in page
+    assert '<a href="?show=live">1 live chat turn</a>' in markup(page)
     page = as_user("manager", cast).get(url(cast, "training") + "?show=live").content.decode()
     assert url(cast, "run", training.pk) not in page
     assert url(cast, "run", turn.pk) in page
@@ -175,7 +176,7 @@ def test_a_run_is_followed_as_a_page_as_a_fragment_and_as_numbers(queued: Any, c
     page = client.get(url(cast, "run", run.pk)).content.decode()
     assert "No worker consumes the queue" in page
     assert 'hx-trigger="every 2s"' in page
-    assert '<noscript><meta http-equiv="refresh"' in page
+    assert '<noscript><meta http-equiv="refresh"' in markup(page)
 
     lease = runs.claim(run_id=run.pk, worker="w/1/2")
     assert lease is not None

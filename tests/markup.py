@@ -1,0 +1,10 @@
+"""A page's markup without the line ends and spaces beside its tags, which follow the layout of the templates."""
+
+import re
+from typing import Any
+
+
+def markup(page: Any) -> str:
+    """Of a response or a text. Spaces inside texts stay; those of a textarea or a pre are not what was sent."""
+    source = page if isinstance(page, str) else page.content.decode()
+    return re.sub(r" ?(</?[a-zA-Z!][^>]*>) ?", r"\1", re.sub(r"\s+", " ", source)).strip()
