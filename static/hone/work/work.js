@@ -30,7 +30,7 @@ let fetching = null; // while it is on its way
 let shownAt = 0;
 
 const section = () => document.getElementById("work");
-const title = () => section().querySelector("h1")?.textContent ?? "";
+const title = () => section().querySelector("h1")?.textContent.trim() ?? "";
 
 const choose = (sentence, ...options) => {
   // The focus would stay on a button that is out of sight, and keys pressed before the browser notices would be lost.
@@ -225,7 +225,7 @@ const undo = async (url) => {
   showReceipt(...receipt.childNodes);
   frame.showDone(Number(receipt.dataset.done));
   show(back);
-  announce(document.querySelector("#receipt .done")?.textContent ?? "");
+  announce(document.querySelector("#receipt .done")?.textContent.trim() ?? "");
 };
 
 // ---- events ----

@@ -35,7 +35,7 @@ def test_names_may_repeat_but_addresses_do_not(cast):
     [
         ({"responses_per_task": 1}, "Answers a task"),
         ({"responses_per_task": 10}, "Answers a task"),
-        ({"overlap": 0}, "Judgments per task"),
+        ({"overlap": 0}, "Judgments a task"),
         ({"gold_rate": 0.5}, "no setting 'gold_rate'"),
         ({"name": ""}, "Name"),
         ({"task_kinds": []}, "kinds of task"),
