@@ -9,6 +9,7 @@ from annotate.forms.rubric import PRESETS, CriteriaField
 from annotate.labeling.rubric import checked_criteria
 from annotate.people.projects import edit_project
 from tests.cast import Cast, make_comparison
+from tests.markup import markup
 
 LINE = "truth | Truth | 0-4 | As far as you know | 4: True; 0: False"
 
@@ -55,8 +56,8 @@ def test_the_ends_stand_under_the_scale_and_every_point_above_the_responses(cast
     make_comparison(cast.project)
     client = Client()
     client.force_login(cast.labeler, backend="django.contrib.auth.backends.ModelBackend")
-    page = client.get("/p/kindness/work/").content.decode()
+    page = markup(client.get("/p/kindness/work/"))
     assert page.count('<div class="ends" aria-hidden="true"><span>True</span><span>False</span></div>') == 4
     assert page.count('<div class="ends" aria-hidden="true"><span>best</span><span>worst</span></div>') == 4
-    assert "<strong>1</strong> In part" in page
+    assert "<strong>1</strong>In part" in page
     assert 'aria-label="1: In part"' in page

@@ -15,6 +15,7 @@ from annotate.labeling.submissions import Submission
 from annotate.labeling.task_kinds import MadeFrom, TaskKind, WrittenTurn
 from annotate.models import Assignment, Demonstration, Judgment, JudgmentRevision, Project, Task
 from tests.cast import Cast, make_prompt
+from tests.markup import markup
 
 pytestmark = pytest.mark.django_db
 
@@ -90,7 +91,7 @@ def test_a_manager_has_its_tasks_made(cast: Cast, assignment: Assignment) -> Non
 
 def test_a_labeler_sees_how_many_wait_and_gets_its_form(cast: Cast, assignment: Assignment) -> None:
     labeler = signed_in(cast, "labeler")
-    assert "<strong>1</strong> translation<" in labeler.get("/").content.decode()
+    assert "<strong>1</strong>translation<" in markup(labeler.get("/"))
     page = labeler.get("/p/kindness/work/")
     assert isinstance(page.context["form"], Translation)
     assert "Translate a prompt (1)" in page.content.decode()

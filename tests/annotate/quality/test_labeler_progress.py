@@ -11,6 +11,7 @@ from annotate.models import Judgment, Project, Prompt, Task, User
 from annotate.people.projects import edit_project
 from annotate.quality.labeler_progress import Day, LabelerProgress, TotalProgress
 from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
+from tests.markup import tags_closed
 
 pytestmark = pytest.mark.django_db
 
@@ -150,7 +151,7 @@ class TestThePage:
         judge_all(cast, cast.second_labeler)
         edit_project(project=cast.project, by=cast.manager, guidelines="Rank by **kindness** and warmth.")
         client.force_login(cast.labeler)
-        page = client.get("/").content.decode()
+        page = tags_closed(client.get("/"))
         assert "Agreement with others" in page
         assert "100%" in page
         assert page.count("<rect") == 14
@@ -177,11 +178,11 @@ class TestTheGuidelinesPage:
         judge_all(cast, cast.labeler)
         edit_project(project=cast.project, by=cast.manager, guidelines="Rank by **kindness** alone.")
         client.force_login(cast.labeler)
-        page = client.get("/p/kindness/guidelines/").content.decode()
+        page = tags_closed(client.get("/p/kindness/guidelines/"))
         assert "Changes since you last worked" in page
         assert "<ins> alone</ins>" in page
         edit_project(project=cast.project, by=cast.manager, guidelines="Rank by **warmth** alone.")
-        page = client.get("/p/kindness/guidelines/?since=2").content.decode()
+        page = tags_closed(client.get("/p/kindness/guidelines/?since=2"))
         assert "<del>kindness</del><ins>warmth</ins>" in page
         assert client.get("/p/kindness/guidelines/?since=9&version=x").status_code == 200
 
