@@ -96,6 +96,11 @@ class Project(models.Model):
         editable=False,
         help_text="Raised when tasks appear or reopen, so that labelers look at the whole queue again.",
     )
+    reopened_count = models.PositiveBigIntegerField(
+        default=0,
+        editable=False,
+        help_text="Raised when a place of one task comes free again, so that labelers look at that task alone.",
+    )
     pseudonym_key = models.CharField(max_length=64, default=new_pseudonym_key, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

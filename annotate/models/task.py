@@ -77,6 +77,11 @@ class Task(ImportableModel):
     consensus_stale_at = models.DateTimeField(
         null=True, editable=False, help_text="When a judgment changed that the stored consensus does not know."
     )
+    reopened = models.PositiveBigIntegerField(
+        null=True,
+        editable=False,
+        help_text="The project's reopened_count when a place came free again for the last time.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -92,6 +97,11 @@ class Task(ImportableModel):
             models.Index(fields=["data_import"], condition=Q(data_import__isnull=False), name="task_data_import"),
             models.Index(
                 fields=["project", "position"], condition=Q(state="open", slots_free__gt=0), name="task_queue"
+            ),
+            models.Index(
+                fields=["project", "reopened"],
+                condition=Q(state="open", slots_free__gt=0, reopened__isnull=False),
+                name="task_reopened",
             ),
             models.Index(fields=["project", "state"], name="task_project_state"),
             models.Index(
@@ -136,6 +146,9 @@ class QueueCursor(models.Model):
         help_text="The one kind of task wanted for now; empty for any.",
     )
     epoch = models.PositiveBigIntegerField(help_text="The project's queue_epoch that the position belongs to.")
+    reopened_seen = models.PositiveBigIntegerField(
+        default=0, help_text="The project's reopened_count up to which tasks before the position were looked at again."
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["labeler", "project"], name="queue_cursor_once")]

@@ -115,7 +115,14 @@ def submit_and_claim(*, assignment: Assignment, submission: Submission) -> tuple
             renew(following, state=State.CURRENT)
         else:
             # Without waiting for tasks that others have locked: the one that was judged is locked here.
-            following = lease_next(labeler=labeler, project=project, cursor=cursor, state=State.CURRENT, wait=False)
+            following = lease_next(
+                labeler=labeler,
+                project=project,
+                cursor=cursor,
+                state=State.CURRENT,
+                wait=False,
+                after=assignment.task,
+            )
     if following is None:
         following = claim_next(labeler=labeler, project=project, ahead=False)
     return receipt, following

@@ -18,6 +18,8 @@ from annotate.models import Assignment, Project, QueueCursor, Task, User
 State = Assignment.State
 # Positions before and behind every task's (they fit in 64 bits, see Task.position).
 START, END = -(2**63), 2**63 - 1
+MOST_LOOKED_AT = 500
+"""Tasks among which one of another prompt than the last one's is looked for."""
 
 
 def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assignment | None:
@@ -33,15 +35,17 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
         current, following = locked_leases(labeler=labeler, project=project)
         if current is None and following is not None:
             current, following = following, None
+        lease: dict[str, Any] = {"labeler": labeler, "project": project, "cursor": cursor}
         if current is not None:
             renew(current, state=State.CURRENT)
         else:
-            current = lease_next(labeler=labeler, project=project, cursor=cursor, state=State.CURRENT, wait=True)
+            last = _last_task(labeler=labeler, project=project)
+            current = lease_next(**lease, state=State.CURRENT, wait=True, after=last)
         if following is not None:
             renew(following, state=State.AHEAD)
         elif ahead and current is not None:
             # Not worth waiting for, and the current task may be locked by now.
-            lease_next(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False)
+            lease_next(**lease, state=State.AHEAD, wait=False, after=current.task)
         return current
 
 
@@ -55,7 +59,9 @@ def lease_ahead(*, labeler: User, project: Project) -> Assignment | None:
         if following is not None:
             renew(following, state=State.AHEAD)
         elif current is not None:
-            following = lease_next(labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False)
+            following = lease_next(
+                labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False, after=current.task
+            )
         return following
 
 
@@ -135,23 +141,28 @@ def locked_assignment(*, assignment_id: int, labeler: User, known: Assignment | 
 def locked_work(known: Assignment) -> tuple[Assignment, Assignment | None]:
     """This assignment, locked as by `locked_assignment`, and another one that its labeler holds, the current before the
     one ahead. The cursor is locked already. All leases are locked before any task, as everywhere."""
-    lease = Q(labeler=known.labeler_id, project=known.project_id, ended_at=None, state__in=Assignment.HELD)
     locked = Assignment.objects.select_for_update(of=("self",), no_key=True).select_related("task__prompt", "judgment")
-    found = {}
-    for assignment in locked.filter(Q(pk=known.pk) | lease).order_by():
+    leases = locked.filter(labeler=known.labeler_id, project=known.project_id, ended_at=None)
+    found = {lease.pk: lease for lease in leases.filter(state__in=Assignment.HELD).order_by()}
+    # Not held any more where it comes late, or is a revision. Not in one query: SQLite would read all assignments.
+    own = found.pop(known.pk, None) or locked.get(pk=known.pk)
+    for assignment in (own, *found.values()):
         assignment.project, assignment.labeler = known.project, known.labeler
-        found[assignment.state if assignment.pk != known.pk else ""] = assignment
-    return found[""], found.get(State.CURRENT) or found.get(State.AHEAD)
+    by_state = {lease.state: lease for lease in found.values()}
+    return own, by_state.get(State.CURRENT) or by_state.get(State.AHEAD)
 
 
 def locked_cursor(*, labeler: User, project: Project | int) -> QueueCursor:
     """The labeler's position in the project's queue, created at their first claim. `project` may be an id.
 
-    `queue_epoch` is the project's, read before anything else: what comes free later leaves another one behind.
+    `queue_epoch` and `reopened_count` are the project's, read before anything else: what comes free later leaves
+    others behind.
     """
     project_id = project if isinstance(project, int) else project.pk
     cursors = QueueCursor.objects.filter(labeler=labeler, project_id=project_id).order_by()
-    locked = cursors.select_for_update(of=("self",), no_key=True).annotate(queue_epoch=F("project__queue_epoch"))
+    locked = cursors.select_for_update(of=("self",), no_key=True).annotate(
+        queue_epoch=F("project__queue_epoch"), reopened_count=F("project__reopened_count")
+    )
     if (cursor := locked.first()) is None:
         QueueCursor.objects.get_or_create(
             labeler=labeler, project_id=project_id, defaults={"position": START, "epoch": 0}
@@ -174,12 +185,20 @@ def end(assignment: Assignment, *, state: str, **values: Any) -> None:
     leases = task.assignments.filter(state__in=Assignment.HELD).count()
     free = max(0, task.judgments_wanted - task.judgments_given - leases)
     Task.objects.filter(pk=task.pk).filter(~Q(slots_free=free)).update(slots_free=free)
-    raise_epoch(project_id=assignment.project_id)
+    _reopen(task)
 
 
 def raise_epoch(*, project_id: int) -> None:
     """Let every labeler look at the whole queue again: tasks appeared or places came free."""
     Project.objects.filter(pk=project_id).update(queue_epoch=F("queue_epoch") + 1)
+
+
+def _reopen(task: Task) -> None:
+    """Let every labeler who has come past this task look at it again, and at no other."""
+    projects = Project.objects.filter(pk=task.project_id)
+    projects.update(reopened_count=F("reopened_count") + 1)
+    # The project is locked now, so the number is this task's own, and whoever sees it sees the task as it is.
+    Task.with_unfinished.filter(pk=task.pk).update(reopened=projects.values_list("reopened_count", flat=True).get())
 
 
 def lease_end(project: Project) -> datetime:
@@ -193,9 +212,12 @@ def renew(assignment: Assignment, *, state: str) -> None:
     assignment.save(update_fields=["state", "lease_until", *opened])
 
 
-def lease_next(*, labeler: User, project: Project, cursor: QueueCursor, state: str, wait: bool) -> Assignment | None:
-    """Lease the next task to the labeler, as the current one or the one ahead."""
-    task, had_before = _take_slot(labeler=labeler, project=project, cursor=cursor, wait=wait)
+def lease_next(
+    *, labeler: User, project: Project, cursor: QueueCursor, state: str, wait: bool, after: Task | None
+) -> Assignment | None:
+    """Lease the next task to the labeler, as the current one or the one ahead. `after` is the one that they had before:
+    a task of another prompt comes next, if there is one."""
+    task = _take_slot(labeler=labeler, project=project, cursor=cursor, wait=wait, after=after)
     if task is None:
         return None
     now = timezone.now()
@@ -205,9 +227,8 @@ def lease_next(*, labeler: User, project: Project, cursor: QueueCursor, state: s
         "opened_at": now if state == State.CURRENT else None,
         "ended_at": None,
     }
-    if had_before:
+    if Assignment.objects.filter(task=task, labeler=labeler, state=State.EXPIRED).update(**lease):
         # Their lease ran out before: the order of the responses and the draft are still there.
-        Assignment.objects.filter(task=task, labeler=labeler, state=State.EXPIRED).update(**lease)
         return held(labeler=labeler, project=project).get(task=task)
     seed = secrets.randbits(63)
     presentation = list(task.task_responses.order_by("number").values_list("response_id", flat=True))
@@ -217,47 +238,72 @@ def lease_next(*, labeler: User, project: Project, cursor: QueueCursor, state: s
     )
 
 
-def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bool) -> tuple[Task | None, bool]:
-    """Take a slot of the first task that the labeler hasn't seen; with it, whether a lease of theirs on it ran out.
+def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bool, after: Task | None) -> Task | None:
+    """Take a slot of the first task that the labeler hasn't seen, or whose lease of theirs ran out.
 
-    The search begins where the last one ended, so that it skips what was judged, and once more from the front if
-    nothing is left there.
+    The search begins with what came free again in tasks that the labeler has come past, goes on where the last one
+    ended, so that it skips what was judged, and begins once more from the front if nothing is left there.
     Tasks that others have locked are passed by; `wait` waits for them when there are no others.
     """
-    epoch = cursor.queue_epoch  # type: ignore[attr-defined]  # annotated by locked_cursor
+    epoch, reopened_count = cursor.queue_epoch, cursor.reopened_count  # type: ignore[attr-defined]  # see locked_cursor
     start = cursor.position if cursor.epoch == epoch else START
-    if start == END:
-        return None, False
-    # A lease that ran out doesn't count as seen: the labeler gets the task again.
-    own = Assignment.objects.filter(task=OuterRef("pk"), labeler=labeler)
-    open_tasks = Task.objects.filter(
-        ~Exists(own.exclude(state=State.EXPIRED)),
-        project=project,
-        state=Task.State.OPEN,
-        slots_free__gt=0,
-        kind__in=[cursor.kind] if cursor.kind in project.task_kinds else project.task_kinds,
-    )
-    candidates = (
-        visibility.allowed_tasks(open_tasks, labeler=labeler, project=project)
-        .annotate(had_before=Exists(own))
-        .select_related("prompt")
-        .order_by("position")
-    )
-    task = None
-    for after in dict.fromkeys((start, START)):
-        unlocked = candidates.filter(position__gt=after).select_for_update(skip_locked=True, of=("self",), no_key=True)
-        if (task := unlocked.first()) is not None:
-            break
+    candidates = _candidates(labeler=labeler, project=project, cursor=cursor)
+    searches = [candidates.filter(position__gt=place) for place in dict.fromkeys((start, START)) if start != END]
+    reopened = start != START and cursor.reopened_seen < reopened_count
+    if reopened:
+        again = {"reopened__gt": cursor.reopened_seen, "position__lte": start}
+        searches.insert(0, candidates.filter(**again))
+    unlocked = [search.select_for_update(skip_locked=True, of=("self",), no_key=True) for search in searches]
+    found = ((number, task) for number, search in enumerate(unlocked) if (task := search.first()) is not None)
+    number, task = next(found, (len(searches), None))
     # What is left is locked by others, who may not take its last place: wait for it instead of saying there is nothing.
-    while task is None and (locked := candidates.values_list("pk", flat=True).first()) is not None:
-        if not wait:
-            return None, False
-        task = candidates.filter(pk=locked).select_for_update(of=("self",), no_key=True).first()
+    for search in searches if task is None else []:
+        while task is None and (locked := search.values_list("pk", flat=True).first()) is not None:
+            if not wait:
+                return None
+            task = search.filter(pk=locked).select_for_update(of=("self",), no_key=True).first()
+    came_again = reopened and number == 0 and task is not None
+    position = END if task is None else task.position
+    if task is not None and after is not None and task.prompt_id is not None and task.prompt_id == after.prompt_id:
+        others = (_of_another_prompt(search, task) for search in searches)
+        if (other := next(filter(None, others), None)) is not None:
+            # The one of the same prompt is the first of the next search.
+            position, task = position - 1, other
     if task is not None:
         taken = Task.objects.filter(pk=task.pk, state=Task.State.OPEN, slots_free__gt=0)
         if taken.update(slots_free=F("slots_free") - 1) != 1:
             raise RuntimeError(f"task {task.pk} lost its free place while it was locked")
         task.slots_free -= 1
-    cursor.position, cursor.epoch = (END if task is None else task.position), epoch
-    cursor.save(update_fields=["position", "epoch"])
-    return task, task is not None and task.had_before
+    if not came_again:
+        cursor.position, cursor.epoch, cursor.reopened_seen = position, epoch, reopened_count
+        cursor.save(update_fields=["position", "epoch", "reopened_seen"])
+    return task
+
+
+def _of_another_prompt(search: QuerySet[Task], task: Task) -> Task | None:
+    """The first of the next MOST_LOOKED_AT tasks that has another prompt and that nobody has locked."""
+    coming = search.values_list("pk", "prompt")[:MOST_LOOKED_AT]
+    others = search.filter(pk__in=[number for number, prompt in coming if prompt != task.prompt_id])
+    return others.select_for_update(skip_locked=True, of=("self",), no_key=True).first()
+
+
+def _last_task(*, labeler: User, project: Project) -> Task | None:
+    """The one that the labeler submitted or skipped last."""
+    ended = Assignment.objects.filter(labeler=labeler, project=project, ended_at__isnull=False)
+    last = ended.filter(state__in=[State.SUBMITTED, State.SKIPPED]).order_by("-ended_at").select_related("task").first()
+    return None if last is None else last.task
+
+
+def _candidates(*, labeler: User, project: Project, cursor: QueueCursor) -> QuerySet[Task]:
+    """The tasks that the labeler may be given, in the order of the queue."""
+    # A lease that ran out doesn't count as seen: the labeler gets the task again.
+    seen = Assignment.objects.filter(task=OuterRef("pk"), labeler=labeler).exclude(state=State.EXPIRED)
+    open_tasks = Task.objects.filter(
+        ~Exists(seen),
+        project=project,
+        state=Task.State.OPEN,
+        slots_free__gt=0,
+        kind__in=[cursor.kind] if cursor.kind in project.task_kinds else project.task_kinds,
+    )
+    allowed = visibility.allowed_tasks(open_tasks, labeler=labeler, project=project)
+    return allowed.select_related("prompt").order_by("position")
