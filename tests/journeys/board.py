@@ -29,7 +29,7 @@ def start(sign_in: SignIn, **options: Any) -> Page:
 
 def settled(page: Page) -> None:
     """A submit sooner after a task appeared would be taken for the end of a double click."""
-    page.wait_for_function("() => hone.acceptsSubmit()")
+    page.wait_for_function("() => globalThis.hone?.acceptsSubmit()")
 
 
 def held(cast: Cast) -> Assignment:
