@@ -129,6 +129,31 @@ def test_values_of_another_type_are_read_where_nothing_is_lost(imported):
     assert "responses.score (1 row): not a number" in report.summary
 
 
+def test_a_margin_of_three_responses_is_named(imported):
+    responses = [{"text": text, "rank": rank} for rank, text in enumerate("abc", start=1)]
+    report = imported([{"prompt": PROMPT, "responses": responses, "margin": 2}])
+    assert report.created["judgments"] == 1
+    assert report.not_kept == {("margin", "only a comparison of two has one"): 1}
+
+
+@pytest.mark.parametrize("written", ["Open QA", "open_qa", "open-qa", "Open question"])
+def test_a_use_case_is_read_however_it_is_written(imported, written):
+    assert imported([{"prompt": PROMPT, "use_case": written}]).not_kept == {}
+    assert Prompt.objects.get().use_case == "open_qa"
+
+
+def test_a_side_that_is_another_than_the_prompts_is_named(imported):
+    report = imported([{"prompt": PROMPT, "split": side} for side in ("train", "validation", "test")])
+    assert report.not_kept == {("split", "the side is decided by the prompt's content"): 2}
+
+
+def test_pairs_of_plain_texts_are_read(imported):
+    report = imported([{"prompt": "Name a fruit.", "chosen": "An apple.", "rejected": "A stone."}])
+    assert (report.created["judgments"], report.not_kept) == (1, {})
+    revision = JudgmentRevision.objects.get()
+    assert [Response.objects.get(pk=tier[0]).text for tier in revision.tiers] == ["An apple.", "A stone."]
+
+
 def test_a_known_prompt_gets_the_mark_that_it_may_upset(imported):
     imported([{"id": 1, "prompt": PROMPT}])
     report = imported([{"id": 1, "prompt": PROMPT, "sensitive": True}])
