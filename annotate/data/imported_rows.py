@@ -228,6 +228,8 @@ class RowStore:
             self._note("responses", _("the judgment was withdrawn here"))
         elif record.is_other_revision(row):
             self._note("revision", _("the judgment is here in another"))
+        elif record.is_other_order(row):
+            self._note("responses", _("the judgment is here with another order"))
 
     def _compare_split(self, row: ImportedRow, prompt: Prompt) -> None:
         if row.split and row.split != prompt.split:

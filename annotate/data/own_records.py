@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from django.db.models import Q
 
@@ -26,13 +27,17 @@ def names_record(identifier: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnRecord:
-    """A judgment, edit or demonstration. person: as exports call whoever judged or wrote; revision: the latest."""
+    """A judgment, edit or demonstration. person: as exports call whoever judged or wrote; revision: the latest.
+
+    places: {text: its tier, None where it wasn't ranked} of an order, None where two of the texts are equal.
+    """
 
     prompt_id: int | None
     person: str
     texts: frozenset[str]
     withdrawn: bool
     revision: int | None = None
+    places: dict[str, int | None] | None = None
 
     def is_of(self, row: ImportedRow, prompt: Prompt) -> bool:
         texts = {row.demonstration} if row.demonstration is not None else {item.text for item in row.responses}
@@ -41,6 +46,19 @@ class OwnRecord:
 
     def is_other_revision(self, row: ImportedRow) -> bool:
         return None not in (row.revision, self.revision) and row.revision != self.revision
+
+    def is_other_order(self, row: ImportedRow) -> bool:
+        """Whether the row, such as one that was edited in its file, orders the responses otherwise."""
+        if self.places is None or not row.ranked:
+            return False
+        both = [(item.rank, self.places.get(item.text)) for item in row.responses]
+        if any((rank is None) != (place is None) for rank, place in both):
+            return True
+        ranked = [(rank, place) for rank, place in both if rank is not None and place is not None]
+        return any(
+            (rank < other_rank) != (place < other_place) or (rank == other_rank) != (place == other_place)
+            for (rank, place), (other_rank, other_place) in combinations(ranked, 2)
+        )
 
 
 class OwnRecords:
@@ -74,18 +92,21 @@ class OwnRecords:
     def _add_judgments(self, chosen: Q) -> None:
         found = Judgment.objects.filter(chosen, project=self._project).exclude(data_import=import_under_way() or 0)
         judgments = list(found.select_related("task", "labeler", "latest"))
-        texts: dict[int, set[str]] = defaultdict(set)
+        texts: dict[int, dict[int, str]] = defaultdict(dict)
         links = TaskResponse.objects.filter(task__in={judgment.task_id for judgment in judgments})
-        for task_id, text in links.values_list("task", "response__text"):
-            texts[task_id].add(text)
+        for task_id, response_id, text in links.values_list("task", "response", "response__text"):
+            texts[task_id][response_id] = text
         for judgment in judgments:
-            latest = judgment.latest
+            latest, compared = judgment.latest, texts[judgment.task_id]
+            tiers = {key: number for number, tier in enumerate(latest.tiers if latest else []) for key in tier}
+            places = {text: tiers.get(key) for key, text in compared.items()}
             record = OwnRecord(
                 prompt_id=judgment.task.prompt_id,
                 person=labeler_name(judgment.labeler, self._project),
-                texts=frozenset(texts[judgment.task_id]),
+                texts=frozenset(compared.values()),
                 withdrawn=latest is None,
                 revision=latest.number if latest is not None else None,
+                places=places if len(places) == len(compared) else None,
             )
             self._known[f"judgment-{judgment.pk}"].append(record)
             if latest is not None and (came_as := latest.content.get("id")):

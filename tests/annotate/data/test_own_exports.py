@@ -167,6 +167,21 @@ def test_an_older_export_does_not_bring_back_what_was_withdrawn_or_revised(worke
     assert demonstrations.not_kept["response", "the response was withdrawn here"] == 2
 
 
+def test_an_order_that_was_edited_in_the_file_is_named(worked, tmp_path):
+    """The judgment here stays as it is: nobody is claimed to have thought again."""
+    path = exported(tmp_path, "hone")["rankings"]
+    rows = [json.loads(line) for line in path.read_text().split("\n") if line]
+    judged = [row for row in rows if row["id"].startswith("judgment-")]
+    for row in judged:
+        ranked = sorted((item for item in row["responses"] if item["rank"]), key=lambda item: item["rank"])
+        ranked[0]["rank"], ranked[-1]["rank"] = ranked[-1]["rank"], ranked[0]["rank"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = {model: model.objects.count() for model in MODELS}
+    report = import_file(project=worked.project, path=path, by=worked.manager)
+    assert report.not_kept == {("responses", "the judgment is here with another order"): len(judged)}
+    assert {model: model.objects.count() for model in MODELS} == before
+
+
 def test_another_project_with_the_same_numbers_gets_every_row(worked, tmp_path):
     """A number alone is no identity: the other project's judgment of that number is of other people and texts."""
     path = exported(tmp_path, "hone")["rankings"]
