@@ -148,6 +148,14 @@ class RunForm(SettingsForm):
                 label=_("Data"),
                 empty_label=_("A new snapshot of the current data"),
             )
+        if self.spec.snapshot == Snapshot.Kind.RANKINGS:
+            self.others.append("aggregation")
+            self.fields["aggregation"] = forms.ChoiceField(
+                required=False,
+                label=_("Several judgments of a task"),
+                choices=Snapshot.Aggregation.choices,
+                help_text=_("Of a new snapshot; one that is chosen under Data has a mode already."),
+            )
 
     @staticmethod
     def _default_label(project: Project, stage: str, role: str) -> str:
@@ -163,6 +171,11 @@ class RunForm(SettingsForm):
         names = [*self.roles, *self.others, *(["snapshot"] if self.spec.snapshot else [])]
         return [self[name] for name in names]
 
+    def _aggregation(self) -> str:
+        """Empty where each judgment is taken as it is, and for stages that learn from none."""
+        chosen = self.cleaned_data.get("aggregation") or ""
+        return "" if chosen == Snapshot.Aggregation.RAW else chosen
+
     def start(self, *, by: User) -> list[TrainingRun]:
         """Queue the run, or one for each seed. Raises Refused."""
         chosen = {role: self.cleaned_data[role] for role in self.roles if self.cleaned_data.get(role)}
@@ -172,6 +185,7 @@ class RunForm(SettingsForm):
             "config": self.config(),
             "inputs": chosen,
             "snapshot": self.cleaned_data.get("snapshot"),
+            "aggregation": self._aggregation(),
         }
         if self.stage == Stage.REWARD:
             return launch.start_seeds(seeds=self.cleaned_data["seeds"] or 1, **given)
@@ -225,11 +239,13 @@ class LoopSettingsForm(forms.ModelForm):
     class Meta:
         model = LoopSettings
         fields = (
-            "enabled", "judgments_per_round", "prompts_per_round", "uncertain_first", "random_share", "tasks_scored",
+            "enabled", "judgments_per_round", "aggregation", "prompts_per_round", "uncertain_first",
+            "random_share", "tasks_scored",
         )  # fmt: skip
         labels = {
             "enabled": gettext_lazy("Start rounds automatically"),
             "judgments_per_round": gettext_lazy("New judgments that start a round"),
+            "aggregation": gettext_lazy("Several judgments of a task"),
             "prompts_per_round": gettext_lazy("Prompts to sample per round"),
             "uncertain_first": gettext_lazy("Prioritise uncertain comparisons"),
             "random_share": gettext_lazy("Random share"),
@@ -238,6 +254,7 @@ class LoopSettingsForm(forms.ModelForm):
         help_texts = {
             "enabled": "",
             "judgments_per_round": "",
+            "aggregation": gettext_lazy("What the reward model of a round learns from."),
             "prompts_per_round": "",
             "uncertain_first": gettext_lazy(
                 "The loop then trains reward ensembles, and comparisons with a large disagreement come first."

@@ -245,6 +245,12 @@ class LoopSettings(models.Model):
     judgments_per_round = models.PositiveIntegerField(
         default=200, validators=[MinValueValidator(1)], help_text="New judgments that start a round."
     )
+    aggregation = models.CharField(
+        max_length=9,
+        choices=Snapshot.Aggregation.choices,
+        default=Snapshot.Aggregation.RAW,
+        help_text="Of several judgments of a task, in the snapshot of a round.",
+    )
     prompts_per_round = models.PositiveIntegerField(
         default=64,
         validators=[MinValueValidator(1), MaxValueValidator(10_000)],

@@ -19,7 +19,7 @@ _SETTINGS = "a stage or folder, and the settings that it takes"
 _COMMAND = "the command line's module of a command, and what it runs"
 SAME_SUBJECT = {
     "annotate": {
-        **dict.fromkeys(["audit", "exam", "project", "review"], _LAYERS),
+        **dict.fromkeys(["audit", "consensus", "exam", "project", "review"], _LAYERS),
         **dict.fromkeys(["invitations", "keyboard_shortcuts", "notices", "overview", "projects", "rubric"], _LAYERS),
         "chat": "the kind of task, its model, its form and its views",
         "hone": "the product's own file format; Django names a template library for its app",

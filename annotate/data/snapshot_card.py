@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from annotate.data.snapshot_aggregation import Aggregation
 from annotate.formats import EXPORTERS
 from annotate.models import Snapshot
 
@@ -39,7 +40,27 @@ FORMATS = {
 }
 
 
-def card(snapshot: Snapshot, *, files: Mapping[str, Mapping[str, Any]], counts: Mapping[str, int]) -> str:
+AGGREGATIONS = {
+    "raw": "none, each record is a judgment as it was given.",
+    "weighted": (
+        "each judgment has the weight of its labeler's reliability, 2 eta - 1 of Crowd-BT and at least 0, times the "
+        "weight that it came with; the mean over all records is 1. manifest.json names the reliabilities."
+    ),
+    "consensus": (
+        "each record is the consensus of a task's judgments ({method}) in place of the judgments; its weight is its "
+        "`confidence`, the probability that one more labeler agrees on a pair, scaled to the mean 1. An edit weighs as "
+        "a certain consensus."
+    ),
+}
+
+
+def card(
+    snapshot: Snapshot,
+    *,
+    files: Mapping[str, Mapping[str, Any]],
+    counts: Mapping[str, int],
+    aggregation: Aggregation,
+) -> str:
     """Markdown. It holds no time and no number of the snapshot, so that equal data gives equal bytes."""
     project = snapshot.project
     lines = [
@@ -68,6 +89,7 @@ def card(snapshot: Snapshot, *, files: Mapping[str, Mapping[str, Any]], counts: 
             if snapshot.tie_policy == Snapshot.TiePolicy.KEEP
             else f"judgments that prefer nothing were left out ({left_out:,}); ties in the others are equal ranks"
         )
+        lines.append(f"- **Aggregation**: {AGGREGATIONS[aggregation.mode].format(method=aggregation.method)}")
         lines.append(f"- **Ties**: {policy}.")
         if snapshot.format == "trl":
             lines[-1] = f"- **Ties**: {_ties_in_pairs(counts)}"

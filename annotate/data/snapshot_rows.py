@@ -17,6 +17,7 @@ from django.utils.dateparse import parse_datetime
 
 from annotate.data.imported_rows import UNACCEPTABLE
 from annotate.data.pseudonyms import author_name, labeler_name
+from annotate.data.snapshot_aggregation import RAW, Aggregation, TaskResult
 from annotate.errors import Refused
 from annotate.labeling.ordering import Ordering
 from annotate.models import (
@@ -74,21 +75,23 @@ class Filters:
 class Selection:
     """Records of one kind that become rows, by key, in their order, as they stood at one moment.
 
-    records: where they are read, with what a row is made of. revisions: of judgments the keys of their latest
-    revisions, beside `keys`; of others empty.
+    records: where they are read, with what a row is made of. revisions, tasks, labelers: of judgments the keys of their
+    latest revisions, tasks and labelers, beside `keys`; of others empty.
     """
 
     records: QuerySet[Any]
     keys: "array[int]"
     revisions: "array[int]"
+    tasks: "array[int]"
+    labelers: "array[int]"
 
     @classmethod
     def of(cls, chosen: QuerySet[Any], *, records: QuerySet[Any]) -> Self:
-        # 16 bytes a row, so that a million rows fit: fetched whole, which ends the statement.
-        names = ("pk", "latest_id") if chosen.model is Judgment else ("pk",)
+        # 32 bytes a row, so that a million rows fit: fetched whole, which ends the statement.
+        names = ("pk", "latest_id", "task_id", "labeler_id") if chosen.model is Judgment else ("pk",)
         columns = [array("q", column) for column in zip(*chosen.order_by("pk").values_list(*names), strict=True)]
-        keys, revisions, *_ = [*columns, array("q"), array("q")]
-        return cls(records=records, keys=keys, revisions=revisions)
+        keys, revisions, tasks, labelers = [*columns, *(array("q") for _ in range(4))][:4]
+        return cls(records=records, keys=keys, revisions=revisions, tasks=tasks, labelers=labelers)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -135,14 +138,43 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     return judged, Selection.of(edits, records=related)
 
 
-def rows(snapshot: Snapshot, selections: tuple[Selection, ...] = ()) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """(split, contract row) of every selected record; None instead of a row that the tie policy leaves out."""
+def rows(
+    snapshot: Snapshot, selections: tuple[Selection, ...] = (), aggregation: Aggregation = RAW
+) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """(split, contract row) of every selected record; None instead of a row that the tie policy leaves out.
+
+    In the mode `consensus` the judgments of a task are one row.
+    """
     for selection in selections or selected(snapshot):
+        if selection.revisions and aggregation.mode == Snapshot.Aggregation.CONSENSUS:
+            yield from _consensus_rows(snapshot, aggregation)
+            continue
         for page in selection.pages():
-            yield from _rows_of(page, snapshot)
+            yield from _rows_of(page, snapshot, aggregation)
 
 
-def _rows_of(batch: list[Any], snapshot: Snapshot) -> Iterator[tuple[str, dict[str, Any] | None]]:
+def _consensus_rows(snapshot: Snapshot, aggregation: Aggregation) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    drops_ties = snapshot.tie_policy == Snapshot.TiePolicy.DROP
+    ids = sorted(aggregation.tasks)
+    for start in range(0, len(ids), BATCH):
+        tasks = list(
+            Task.objects.filter(pk__in=ids[start : start + BATCH])
+            .select_related("prompt__opening", "project")
+            .order_by("pk")
+        )
+        responses = _responses_of_tasks({task.pk for task in tasks})
+        for task in tasks:
+            assert task.prompt is not None  # as every comparison has, by a constraint
+            result = aggregation.tasks[task.pk]
+            keep = not drops_ties or len(result.consensus.tiers) > 1
+            weight = aggregation.weight_of_task(task.pk)
+            row = consensus_row(task, responses[task.pk], result, weight=weight) if keep else None
+            yield task.prompt.split, row
+
+
+def _rows_of(
+    batch: list[Any], snapshot: Snapshot, aggregation: Aggregation
+) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """The rows of some records of one kind."""
     project = snapshot.project
     if not batch:
@@ -150,8 +182,12 @@ def _rows_of(batch: list[Any], snapshot: Snapshot) -> Iterator[tuple[str, dict[s
     if isinstance(batch[0], Prompt):
         yield from ((prompt.split, prompt_row(prompt)) for prompt in batch)
     elif isinstance(batch[0], Demonstration):
-        row_of = demonstration_row if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS else edit_row
-        yield from ((item.prompt.split, row_of(item, project)) for item in batch)
+        if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
+            yield from ((item.prompt.split, demonstration_row(item, project)) for item in batch)
+        else:
+            weights = [aggregation.weight(item.assignment.labeler_id, None) for item in batch]
+            edits = zip(batch, weights, strict=True)
+            yield from ((item.prompt.split, edit_row(item, project, weight=weight)) for item, weight in edits)
     else:
         responses = _responses_of_tasks({judgment.task_id for judgment in batch})
         labelers = User.objects.in_bulk({judgment.labeler_id for judgment in batch})
@@ -160,8 +196,11 @@ def _rows_of(batch: list[Any], snapshot: Snapshot) -> Iterator[tuple[str, dict[s
         for judgment in batch:
             keep = not drops_ties or len(judgment.latest.tiers) > 1
             labeler = labeler_name(labelers[judgment.labeler_id], project)
+            weight = aggregation.weight(judgment.labeler_id, judgment.latest.content.get("weight"))
             row = (
-                ranking_row(judgment, responses[judgment.task_id], labeler=labeler, comments=comments) if keep else None
+                ranking_row(judgment, responses[judgment.task_id], labeler=labeler, weight=weight, comments=comments)
+                if keep
+                else None
             )
             yield judgment.task.prompt.split, row
 
@@ -188,7 +227,7 @@ def demonstration_row(demonstration: Demonstration, project: Project) -> dict[st
     }
 
 
-def edit_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
+def edit_row(demonstration: Demonstration, project: Project, *, weight: float | None) -> dict[str, Any]:
     """A response that somebody bettered, as a ranking: the edited text above the original."""
     edited, original = demonstration.response, demonstration.response.edited_from
     assert original is not None  # `selected` takes edits only
@@ -209,6 +248,7 @@ def edit_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
         "task": f"edit-{demonstration.pk}",
         "labeler": project.pseudonym(demonstration.assignment.labeler_id),
         "judge": JudgmentRevision.Source.HUMAN.value,
+        **({"weight": weight} if weight is not None else {}),
         "revision": 1,
         "prompt_id": f"prompt-{demonstration.prompt_id}",
         **_origin(demonstration.prompt),
@@ -216,7 +256,7 @@ def edit_row(demonstration: Demonstration, project: Project) -> dict[str, Any]:
 
 
 def ranking_row(
-    judgment: Judgment, responses: list[Response], *, labeler: str, comments: bool = False
+    judgment: Judgment, responses: list[Response], *, labeler: str, weight: float | None, comments: bool = False
 ) -> dict[str, Any]:
     """One judgment's latest revision. Responses stand in the order they were made, which says nothing about them."""
     revision, prompt = judgment.latest, judgment.task.prompt
@@ -226,7 +266,7 @@ def ranking_row(
     content = revision.content
     rubric = revision.rubric.version if revision.rubric is not None else content.get("rubric")
     optional = {
-        "weight": content.get("weight"),
+        "weight": weight,
         "margin": revision.margin,
         "scale": content.get("scale"),
         "seconds": revision.seconds,
@@ -251,6 +291,47 @@ def ranking_row(
         "revision": revision.number,
         "prompt_id": f"prompt-{prompt.pk}",
         **_origin(prompt),
+    }
+
+
+def consensus_row(task: Task, responses: list[Response], result: TaskResult, *, weight: float) -> dict[str, Any]:
+    """The consensus of a task's judgments, as a ranking without a labeler."""
+    prompt = task.prompt
+    assert prompt is not None  # as every comparison has, by a constraint
+    ranks = Ordering(result.consensus.tiers).ranks()
+    return {
+        "id": f"consensus-{task.pk}",
+        "prompt": prompt.messages,
+        "responses": [
+            _consensus_response(response, result, rank=ranks.get(response.pk), project=task.project)
+            for response in responses
+        ],
+        "task": f"task-{task.pk}",
+        "judge": result.judge,
+        "weight": weight,
+        **({"margin": result.margin} if result.margin is not None else {}),
+        "judgments": result.judgments,
+        "confidence": round(result.consensus.confidence, 6),
+        "prompt_id": f"prompt-{prompt.pk}",
+        **_origin(prompt),
+    }
+
+
+def _consensus_response(
+    response: Response, result: TaskResult, *, rank: int | None, project: Project
+) -> dict[str, Any]:
+    """What the labelers agree on about one response: flags more probable than not, and the most probable ratings."""
+    labels = result.labels.get(str(response.pk), {})
+    flags = [name for name, probability in labels.get("flags", {}).items() if probability > 0.5]
+    ratings = {name: value for name, (value, _probability) in labels.get("ratings", {}).items()}
+    return {
+        "text": response.text,
+        "rank": rank,
+        **_author(response.author, project),
+        "acceptable": UNACCEPTABLE not in flags,
+        **({"ratings": ratings} if ratings else {}),
+        **({"flags": others} if (others := [name for name in flags if name != UNACCEPTABLE]) else {}),
+        **_finish_reason(response),
     }
 
 

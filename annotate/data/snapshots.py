@@ -30,7 +30,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate import signals
-from annotate.data import stored_messages
+from annotate.data import snapshot_aggregation, stored_messages
 from annotate.data.snapshot_card import card
 from annotate.data.snapshot_rows import SPLITS, Filters, rows, selected
 from annotate.data.stored_messages import StoredMessage, refusal
@@ -57,12 +57,21 @@ def request(
     format: str = "hone",
     filters: Mapping[str, Any] | None = None,
     tie_policy: str = Snapshot.TiePolicy.KEEP,
+    aggregation: str = Snapshot.Aggregation.RAW,
 ) -> Snapshot:
     """Ask for a snapshot; a job builds it. `by` None means that Hone itself or its operator asks.
 
-    filters: see snapshot_rows.Filters. Raises NotYours, and Refused (400) for a wrong value.
+    filters: see snapshot_rows.Filters. aggregation: see snapshot_aggregation. Raises NotYours, and Refused (400) for a
+    wrong value.
     """
-    snapshot = _requested(project=project, kind=kind, format=format, filters=filters, tie_policy=tie_policy, by=by)
+    asked: dict[str, Any] = {
+        "kind": kind,
+        "format": format,
+        "filters": filters,
+        "tie_policy": tie_policy,
+        "aggregation": aggregation,
+    }
+    snapshot = _requested(project=project, by=by, **asked)
     transaction.on_commit(lambda: signals.snapshot_requested.send_robust(sender=Snapshot, snapshot_id=snapshot.pk))
     return snapshot
 
@@ -75,10 +84,18 @@ def freeze(
     format: str = "hone",
     filters: Mapping[str, Any] | None = None,
     tie_policy: str = Snapshot.TiePolicy.KEEP,
+    aggregation: str = Snapshot.Aggregation.RAW,
     progress: Progress | None = None,
 ) -> Snapshot:
     """Request and build at once. Raises Refused when it fails, with the reason that the snapshot also keeps."""
-    snapshot = _requested(project=project, kind=kind, format=format, filters=filters, tie_policy=tie_policy, by=by)
+    asked: dict[str, Any] = {
+        "kind": kind,
+        "format": format,
+        "filters": filters,
+        "tie_policy": tie_policy,
+        "aggregation": aggregation,
+    }
+    snapshot = _requested(project=project, by=by, **asked)
     snapshot = build(snapshot.pk, progress)
     if snapshot.state != State.READY:
         raise Refused(snapshot.error, message=snapshot.failure or None)
@@ -247,7 +264,14 @@ def file_name(snapshot: Snapshot, split: str) -> str:
 
 
 def _requested(
-    *, project: Project, kind: str, format: str, filters: Mapping[str, Any] | None, tie_policy: str, by: User | None
+    *,
+    project: Project,
+    kind: str,
+    format: str,
+    filters: Mapping[str, Any] | None,
+    tie_policy: str,
+    aggregation: str,
+    by: User | None,
 ) -> Snapshot:
     if by is not None:
         ensure(by, Capability.EXPORT, project)
@@ -255,6 +279,7 @@ def _requested(
         (kind, Snapshot.Kind.values, "kind"),
         (format, list(EXPORTERS), "format"),
         (tie_policy, Snapshot.TiePolicy.values, "tie policy"),
+        (aggregation, Snapshot.Aggregation.values, "aggregation"),
     ):
         if value not in allowed:
             raise Refused(
@@ -262,6 +287,12 @@ def _requested(
                 status=400,
             )
     Filters.checked(filters or {})
+    if aggregation != Snapshot.Aggregation.RAW and kind != Snapshot.Kind.RANKINGS:
+        raise Refused(_("Only rankings are weighted or reduced to a consensus."), status=400)
+    if aggregation == Snapshot.Aggregation.WEIGHTED and not EXPORTERS[format].has_weights:
+        raise Refused(
+            _("The format %(format)s has no place for weights.") % {"format": EXPORTERS[format].label}, status=400
+        )
     with transaction.atomic():
         snapshot = Snapshot.objects.create(
             project=project,
@@ -269,6 +300,7 @@ def _requested(
             format=format,
             filters=dict(filters or {}),
             tie_policy=tie_policy,
+            aggregation=aggregation,
             created_by=by,
         )
         audit.record(
@@ -282,6 +314,7 @@ def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str
     exporter = EXPORTERS[snapshot.format]
     splits = Filters.checked(snapshot.filters).splits
     selections = selected(snapshot)
+    aggregation = snapshot_aggregation.prepared(snapshot, selections, heartbeat=lambda: report(0.0))
     expected = sum(len(selection) for selection in selections)
     counts: Counter[str] = Counter(rows=0)
     written: Counter[str] = Counter()
@@ -290,7 +323,7 @@ def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str
         writers = {
             split: open_files.enter_context(exporter.open(path, kind=snapshot.kind)) for split, path in paths.items()
         }
-        for number, (split, row) in enumerate(rows(snapshot, selections), start=1):
+        for number, (split, row) in enumerate(rows(snapshot, selections, aggregation), start=1):
             report(number / expected)
             if row is None:
                 counts["left_out_ties"] += 1
@@ -305,13 +338,16 @@ def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str
     if not counts["rows"]:
         raise refusal("nothing_to_freeze", kind={"message": snapshot.kind})
     files = {path.name: _file(path, written[split]) for split, path in paths.items()}
-    (folder / "README.md").write_text(card(snapshot, files=files, counts=counts), encoding="utf-8")
+    (folder / "README.md").write_text(
+        card(snapshot, files=files, counts=counts, aggregation=aggregation), encoding="utf-8"
+    )
     manifest = {
         "project": snapshot.project.slug,
         "kind": snapshot.kind,
         "format": snapshot.format,
         "filters": snapshot.filters,
         "tie_policy": snapshot.tie_policy,
+        "aggregation": aggregation.description(),
         "counts": dict(sorted(counts.items())),
         "files": files,
     }

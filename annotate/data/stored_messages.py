@@ -98,6 +98,9 @@ register(
         "files_not_writable": gettext_noop("The files can’t be written: %(reason)s."),
         "job_crashed": gettext_noop("The job stopped with an internal error (%(error)s)."),
         "nothing_to_freeze": gettext_noop("There are no %(kind)s yet that match, so there is nothing to freeze."),
+        "weights_sum_to_zero": gettext_noop(
+            "The weights of these judgments sum to 0, so nothing can be learned from them: take each judgment as it is."
+        ),
         "snapshot_not_ready": gettext_noop("The snapshot isn’t ready."),
         "snapshot_file_missing": gettext_noop("%(file)s is missing."),
         "snapshot_file_changed": gettext_noop("%(file)s differs from the frozen file."),

@@ -44,6 +44,7 @@ class RowExporter(ABC):
     name: ClassVar[str]
     label: ClassVar[str]
     suffix: ClassVar[str] = ".jsonl"
+    has_weights: ClassVar[bool] = True
 
     @abstractmethod
     def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:

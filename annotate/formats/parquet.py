@@ -51,6 +51,8 @@ JUDGED = pa.schema(
         ("comment", pa.string()),
         ("rubric", pa.int32()),
         ("revision", pa.int32()),
+        ("judgments", pa.int32()),
+        ("confidence", pa.float64()),
         *OF_PROMPT,
     ]
 )

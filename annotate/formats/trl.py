@@ -22,6 +22,7 @@ def _answer(text: str) -> list[dict[str, str]]:
 
 class TRLExporter(RowExporter):
     name, label = "trl", gettext_noop("TRL pairs")
+    has_weights = False
 
     def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:
         prompt = {"prompt": row["prompt"]}

@@ -59,6 +59,13 @@ class SnapshotForm(forms.Form):
         label=gettext_lazy("Ties"),
         help_text=gettext_lazy("Applies to rankings."),
     )
+    aggregation = forms.ChoiceField(
+        choices=Snapshot.Aggregation.choices,
+        initial=Snapshot.Aggregation.RAW,
+        required=False,
+        label=gettext_lazy("Several judgments of a task"),
+        help_text=gettext_lazy("Of rankings. Weights have the mean 1 over the snapshot."),
+    )
     splits = forms.MultipleChoiceField(
         label=gettext_lazy("Splits"),
         choices=Prompt.Split.choices,

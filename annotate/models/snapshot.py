@@ -19,6 +19,13 @@ class Snapshot(models.Model):
         KEEP = "keep", _("Keep ties as equal ranks")
         DROP = "drop", _("Leave out rankings in which all are tied")
 
+    class Aggregation(models.TextChoices):
+        """What becomes of several judgments of a task in a snapshot of rankings (see data.snapshot_aggregation)."""
+
+        RAW = "raw", _("Each judgment as it is")
+        WEIGHTED = "weighted", _("Each judgment, weighted by its labeler’s reliability")
+        CONSENSUS = "consensus", _("One consensus per task")
+
     class State(models.TextChoices):
         PENDING = "pending", _("Waiting")
         BUILDING = "building", _("Being made")
@@ -30,6 +37,7 @@ class Snapshot(models.Model):
     format = models.CharField(max_length=20, default="hone")
     filters = models.JSONField(default=dict, blank=True, help_text="What was asked for: time bounds, sources, splits.")
     tie_policy = models.CharField(max_length=4, choices=TiePolicy.choices, default=TiePolicy.KEEP)
+    aggregation = models.CharField(max_length=9, choices=Aggregation.choices, default=Aggregation.RAW)
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
     progress = models.FloatField(default=0.0)
     builder = models.UUIDField(

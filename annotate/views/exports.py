@@ -33,6 +33,7 @@ def exports(request: ProjectRequest) -> HttpResponse:
             kind=wanted["kind"],
             format=wanted["format"],
             tie_policy=wanted["tie_policy"],
+            aggregation=wanted["aggregation"] or Snapshot.Aggregation.RAW,
             filters={"splits": splits} if set(splits) != set(Prompt.Split.values) else {},
             by=request.user,
         )

@@ -56,7 +56,9 @@ def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
     try:
         with transaction.atomic():
             iteration = Iteration.objects.create(project=project, number=number, rounds_left=rounds - 1, started_by=by)
-            iteration.snapshot = snapshots.request(project=project, kind=Snapshot.Kind.RANKINGS, by=by)
+            iteration.snapshot = snapshots.request(
+                project=project, kind=Snapshot.Kind.RANKINGS, by=by, aggregation=LoopSettings.of(project).aggregation
+            )
             iteration.save(update_fields=["snapshot"])
             audit.record(verb="loop.started", actor=by, subject=iteration, project=project, round=number)
     except IntegrityError:

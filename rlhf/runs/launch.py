@@ -29,10 +29,12 @@ def start(
     inputs: Mapping[str, ModelVersion] | None = None,
     ensemble: Sequence[ModelVersion] = (),
     snapshot: Snapshot | None = None,
+    aggregation: str = "",
     corpus: str = "",
 ) -> TrainingRun:
     """Queue a run. Inputs that aren't given have the stage's defaults; without a snapshot a new one is requested.
 
+    aggregation: of several judgments of a task in the new snapshot (Snapshot.Aggregation); empty for each as it is.
     ensemble: further reward models, which score together with the one among the inputs.
     corpus: for pretraining, a file below HONE_DATA/corpora; without one the texts of the project are the corpus.
     Raises Refused where there is no default, for inputs of the wrong kind, and beyond the limits of the project or of
@@ -57,9 +59,12 @@ def start(
     if corpus:
         _check_corpus(corpus, stage=stage)
     kind = STAGE_SPECS[stage].snapshot
+    _check_aggregation(aggregation, kind=kind, snapshot=snapshot)
     with transaction.atomic():  # a run that is refused leaves no snapshot behind
         if kind and snapshot is None:
-            snapshot = snapshots.request(project=project, kind=kind, by=by)
+            snapshot = snapshots.request(
+                project=project, kind=kind, by=by, aggregation=aggregation or Snapshot.Aggregation.RAW
+            )
         return runs.enqueue(
             project=project,
             stage=stage,
@@ -80,6 +85,7 @@ def start_seeds(
     config: Mapping[str, Any],
     inputs: Mapping[str, ModelVersion] | None = None,
     snapshot: Snapshot | None = None,
+    aggregation: str = "",
 ) -> list[TrainingRun]:
     """Queue so many runs of `reward` that differ in their seed alone: of one snapshot, from one model.
 
@@ -100,9 +106,23 @@ def start_seeds(
                     config={**config, **seed},
                     inputs=inputs,
                     snapshot=first.snapshot if first else snapshot,
+                    aggregation="" if first else aggregation,
                 )
             )
     return started
+
+
+def _check_aggregation(aggregation: str, *, kind: str, snapshot: Snapshot | None) -> None:
+    if not aggregation:
+        return
+    if kind != Snapshot.Kind.RANKINGS:
+        raise Refused(_("Only training on judgments weights them or reduces them to a consensus."), status=400)
+    if snapshot is not None and snapshot.aggregation != aggregation:
+        raise Refused(
+            _("%(snapshot)s has another mode: %(mode)s. Choose that, or a new snapshot.")
+            % {"snapshot": str(snapshot), "mode": Snapshot.Aggregation(snapshot.aggregation).label},
+            status=400,
+        )
 
 
 def _check_ensemble(others: Sequence[ModelVersion], *, stage: str) -> None:

@@ -32,6 +32,12 @@ class Command(BaseCommand):
         )
         parser.add_argument("--comments", action="store_true", help="Labelers' comments and notes come along.")
         parser.add_argument("--ties", choices=Snapshot.TiePolicy.values, default=Snapshot.TiePolicy.KEEP)
+        parser.add_argument(
+            "--aggregation",
+            choices=Snapshot.Aggregation.values,
+            default=Snapshot.Aggregation.RAW,
+            help="Of rankings: each judgment (raw), weighted by its labeler's reliability, or one consensus per task.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = project_named(options["project"])
@@ -44,6 +50,7 @@ class Command(BaseCommand):
                 kind=options["kind"],
                 format=options["format"],
                 tie_policy=options["ties"],
+                aggregation=options["aggregation"],
                 filters=filters,
             )
             copied = snapshots.copy_out(snapshot, Path(options["out"]))

@@ -21,27 +21,41 @@ class TaskVotes:
     orderings: dict[int, Ordering] = field(default_factory=dict)
     votes: dict[tuple[Subject, int], dict[int, Any]] = field(default_factory=dict)
 
-    def add(self, judgment: Mapping[str, Any]) -> None:
-        """A judgment with the COLUMNS below."""
-        labeler, responses = judgment["labeler"], judgment["assignment__presentation"]
-        self.orderings[labeler] = Ordering.stored(judgment["latest__tiers"])
-        flags = judgment["latest__flags"]
-        asked = {flag["name"] for flag in judgment["latest__rubric__flags"] or ()} | {UNACCEPTABLE}
+    def add(
+        self,
+        *,
+        labeler: int,
+        presentation: Iterable[int],
+        tiers: Iterable[Iterable[int]],
+        flags: Mapping[str, list[str]],
+        ratings: Mapping[str, Mapping[str, Any]],
+        all_unacceptable: bool,
+        rubric_flags: Iterable[Mapping[str, Any]] | None,
+    ) -> None:
+        """A judgment: what its latest revision holds."""
+        self.orderings[labeler] = Ordering.stored(tiers)
+        asked = {flag["name"] for flag in rubric_flags or ()} | {UNACCEPTABLE}
         asked |= {name for names in flags.values() for name in names}
-        for response_id in responses:
+        for response_id in presentation:
             given = set(flags.get(str(response_id), ()))
-            if judgment["latest__all_unacceptable"]:
+            if all_unacceptable:
                 given.add(UNACCEPTABLE)
             for name in asked:
                 self.votes.setdefault((("flags", name), response_id), {})[labeler] = name in given
-            for name, value in judgment["latest__ratings"].get(str(response_id), {}).items():
+            for name, value in ratings.get(str(response_id), {}).items():
                 self.votes.setdefault((("ratings", name), response_id), {})[labeler] = value
 
 
-COLUMNS = (
-    "task", "labeler", "assignment__presentation", "latest__tiers", "latest__flags", "latest__ratings",
-    "latest__all_unacceptable", "latest__rubric__flags",
-)  # fmt: skip
+COLUMNS = {
+    "labeler": "labeler",
+    "presentation": "assignment__presentation",
+    "tiers": "latest__tiers",
+    "flags": "latest__flags",
+    "ratings": "latest__ratings",
+    "all_unacceptable": "latest__all_unacceptable",
+    "rubric_flags": "latest__rubric__flags",
+}
+"""Where a query for judgments finds the arguments of TaskVotes.add."""
 
 
 def of_tasks(task_ids: Iterable[int], *, batch: int = 500) -> Iterator[tuple[int, TaskVotes]]:
@@ -50,7 +64,7 @@ def of_tasks(task_ids: Iterable[int], *, batch: int = 500) -> Iterator[tuple[int
     for start in range(0, len(ids), batch):
         some = ids[start : start + batch]
         found = {task_id: TaskVotes() for task_id in some}
-        rows = Judgment.objects.filter(task__in=some, latest__isnull=False).order_by("pk").values(*COLUMNS)
-        for row in list(rows):
-            found[row["task"]].add(row)
+        rows = Judgment.objects.filter(task__in=some, latest__isnull=False).order_by("pk")
+        for task_id, *values in list(rows.values_list("task", *COLUMNS.values())):
+            found[task_id].add(**dict(zip(COLUMNS, values, strict=True)))
         yield from found.items()

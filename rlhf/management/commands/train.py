@@ -34,6 +34,13 @@ class Command(BaseCommand):
         )
         parser.add_argument("--snapshot", type=int, help="id of the snapshot to train on; a new one by default")
         parser.add_argument(
+            "--aggregation",
+            choices=Snapshot.Aggregation.values,
+            default="",
+            help="for reward and dpo: each judgment as it is (raw, the default), weighted by its labeler's reliability "
+            "(weighted), or one consensus per task (consensus)",
+        )
+        parser.add_argument(
             "--corpus",
             default="",
             metavar="FILE",
@@ -50,6 +57,7 @@ class Command(BaseCommand):
             "by": None,
             "config": arguments.settings(options),
             "snapshot": self.snapshot(project, options["snapshot"]),
+            "aggregation": options["aggregation"],
         }
         roles = [role for role in ("model", "reference", "against") if options[role]]
         try:

@@ -1,0 +1,219 @@
+"""The judgments of a snapshot of rankings weighted by their labelers' reliability, or reduced to a consensus per task.
+
+Reliabilities are estimated from the snapshot's own judgments, as they stood when its keys were read: equal data gives
+equal bytes, whatever estimate is stored when. The weights of a snapshot's rows have the mean 1.
+
+    weighted   a judgment's weight is its own times 2 eta - 1 of its labeler, at least 0, divided by the mean
+    consensus  a row a task in place of its judgments; its weight is its confidence, divided by the mean
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from annotate.data.pseudonyms import labeler_name
+from annotate.data.stored_messages import refusal
+from annotate.models import Demonstration, JudgmentRevision, Project, Snapshot, User
+from annotate.quality import consensus as stored_consensus
+from annotate.quality.aggregation.task_votes import TaskVotes
+from annotate.quality.aggregation.votes import Consensus
+from annotate.quality.consensus import LATEST_TASKS, Estimates
+
+if TYPE_CHECKING:
+    from annotate.data.snapshot_rows import Selection
+
+Mode = Snapshot.Aggregation
+BATCH = 500
+DIGITS = 6
+COLUMNS = {
+    "presentation": "judgment__assignment__presentation",
+    "tiers": "tiers",
+    "flags": "flags",
+    "ratings": "ratings",
+    "all_unacceptable": "all_unacceptable",
+    "rubric_flags": "rubric__flags",
+}
+"""Where a query for revisions finds the arguments of TaskVotes.add."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """What the judgments of a task come to.
+
+    labels: as TaskConsensus has them. judge: who judged, if all say the same; else a human. margin: the mean of those
+    who order the responses as the consensus does, rounded.
+    """
+
+    consensus: Consensus
+    labels: Mapping[str, Any]
+    judgments: int
+    judge: str
+    margin: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregation:
+    """How the rows of a snapshot are made of its judgments.
+
+    tasks: in the mode `consensus`, what each task comes to. mean: of the weights before they are divided by it.
+    """
+
+    mode: str = Mode.RAW
+    method: str = ""
+    estimates: Estimates = field(default_factory=Estimates)
+    names: Mapping[int, str] = field(default_factory=dict)
+    tasks: Mapping[int, TaskResult] = field(default_factory=dict)
+    mean: float = 1.0
+
+    def weight(self, labeler: int, own: float | None) -> float | None:
+        """Of a judgment that came with the weight `own`, or of an edit; None says nothing, which is 1."""
+        if self.mode == Mode.RAW:
+            return own
+        return round(self._unscaled(labeler, own) / self.mean, DIGITS)
+
+    def _unscaled(self, labeler: int, own: float | None) -> float:
+        by_reliability = self.estimates.crowd_bt.weight(labeler) if self.mode == Mode.WEIGHTED else 1.0
+        return (1.0 if own is None else own) * by_reliability
+
+    def weight_of_task(self, task_id: int) -> float:
+        return round(self.tasks[task_id].consensus.confidence / self.mean, DIGITS)
+
+    def description(self) -> dict[str, Any]:
+        """For the manifest."""
+        if self.mode == Mode.RAW:
+            return {"mode": str(self.mode)}
+        model = self.estimates.crowd_bt
+        return {
+            "mode": str(self.mode),
+            **({"method": self.method} if self.method else {}),
+            "reliability": {
+                self.names[labeler]: {
+                    "reliability": round(reliability, DIGITS),
+                    "comparisons": model.comparisons[labeler],
+                    "weight": round(model.weight(labeler), DIGITS),
+                }
+                for labeler, reliability in sorted(
+                    model.reliability.items(), key=lambda item: (-item[1], self.names[item[0]])
+                )
+            },
+        }
+
+
+RAW = Aggregation()
+
+
+def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbeat: Callable[[], None]) -> Aggregation:
+    """Estimate what the rows need. Raises Refused where all weights are 0."""
+    if snapshot.aggregation == Mode.RAW:
+        return RAW
+    judged, *edits = selections
+    drops_ties = snapshot.tie_policy == Snapshot.TiePolicy.DROP
+    counts = Counter(judged.tasks)
+    shared = sorted(task for task, count in counts.items() if count > 1)[-LATEST_TASKS:]
+    estimates = Estimates.from_votes(votes for _, votes, _ in _tasks(judged, set(shared), heartbeat=heartbeat))
+    editors = [labeler for selection in edits for labeler in _editors(selection)]
+    labelers = User.objects.in_bulk(set(judged.labelers) | set(editors))
+    found = Aggregation(
+        mode=snapshot.aggregation,
+        estimates=estimates,
+        names={key: labeler_name(user, snapshot.project) for key, user in labelers.items()},
+    )
+    weights = [found._unscaled(labeler, None) for labeler in editors]
+    if snapshot.aggregation == Mode.WEIGHTED:
+        for _, _, rows in _tasks(judged, None, heartbeat=heartbeat):
+            weights += [
+                found._unscaled(row["labeler"], row["content"].get("weight"))
+                for row in rows
+                if not drops_ties or len(row["tiers"]) > 1
+            ]
+        return _scaled(found, weights)
+    tasks = dict(_results(judged, project=snapshot.project, estimates=estimates, heartbeat=heartbeat))
+    results = [result.consensus for result in tasks.values()]
+    weights += [result.confidence for result in results if not drops_ties or len(result.tiers) > 1]
+    return _scaled(found, weights, method=snapshot.project.consensus_method, tasks=tasks)
+
+
+def _scaled(aggregation: Aggregation, weights: list[float], **values: Any) -> Aggregation:
+    if weights and not any(weights):
+        raise refusal("weights_sum_to_zero")
+    given = {name: getattr(aggregation, name) for name in ("mode", "estimates", "names")}
+    return Aggregation(**given, **values, mean=fmean(weights) if weights else 1.0)
+
+
+def _results(
+    judged: "Selection", *, project: Project, estimates: Estimates, heartbeat: Callable[[], None]
+) -> Iterator[tuple[int, TaskResult]]:
+    batch: list[tuple[int, TaskVotes, list[dict[str, Any]]]] = []
+
+    def computed() -> Iterator[tuple[int, TaskResult]]:
+        orders = stored_consensus.orders(
+            [votes for _, votes, _ in batch], method=project.consensus_method, estimates=estimates
+        )
+        for (task_id, votes, rows), order in zip(batch, orders, strict=True):
+            labels = stored_consensus.labels(votes, estimates=estimates)
+            judges = {row["content"].get("judge") or row["source"] for row in rows}
+            yield (
+                task_id,
+                TaskResult(
+                    consensus=order,
+                    labels=labels,
+                    judgments=len(votes.orderings),
+                    judge=judges.pop() if len(judges) == 1 else JudgmentRevision.Source.HUMAN.value,
+                    margin=_margin(rows, order),
+                ),
+            )
+
+    for item in _tasks(judged, None, heartbeat=heartbeat):
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield from computed()
+            batch = []
+    yield from computed()
+
+
+def _margin(rows: list[dict[str, Any]], order: Consensus) -> int | None:
+    same = [
+        row["margin"]
+        for row in rows
+        if row["margin"] is not None and [sorted(tier) for tier in row["tiers"]] == [list(tier) for tier in order.tiers]
+    ]
+    return round(fmean(same)) if same else None
+
+
+def _tasks(
+    judged: "Selection", only: set[int] | None, *, heartbeat: Callable[[], None]
+) -> Iterator[tuple[int, TaskVotes, list[dict[str, Any]]]]:
+    """(task, its votes, its revisions) of the selected judgments, in the order of tasks, read by pages of revisions."""
+    places = [place for place, task in enumerate(judged.tasks) if only is None or task in only]
+    places.sort(key=lambda place: (judged.tasks[place], judged.keys[place]))
+    start = 0
+    while start < len(places):
+        end = min(start + BATCH, len(places))
+        while end < len(places) and judged.tasks[places[end]] == judged.tasks[places[end - 1]]:
+            end += 1
+        page = places[start:end]
+        heartbeat()
+        revisions = JudgmentRevision.objects.filter(pk__in=[judged.revisions[place] for place in page])
+        names = ("pk", "content", "margin", "source")
+        found = {row["pk"]: row for row in list(revisions.order_by().values(*names, *COLUMNS.values()))}
+        tasks: dict[int, tuple[TaskVotes, list[dict[str, Any]]]] = {}
+        for place in page:
+            row, labeler = found[judged.revisions[place]], judged.labelers[place]
+            votes, rows = tasks.setdefault(judged.tasks[place], (TaskVotes(), []))
+            votes.add(labeler=labeler, **{name: row[column] for name, column in COLUMNS.items()})
+            rows.append({**row, "labeler": labeler})
+        for task_id, (votes, rows) in tasks.items():
+            yield task_id, votes, rows
+        start = end
+
+
+def _editors(edits: "Selection") -> list[int]:
+    """Who made each edit."""
+    found: list[int] = []
+    keys = edits.keys.tolist()
+    for start in range(0, len(keys), BATCH):
+        some = Demonstration.objects.filter(pk__in=keys[start : start + BATCH]).order_by()
+        found += some.values_list("assignment__labeler", flat=True)
+    return found
