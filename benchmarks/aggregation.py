@@ -33,6 +33,7 @@ from annotate.labeling.ordering import Ordering
 from annotate.quality.aggregation import crowd_bt
 from annotate.quality.aggregation.crowd_bt import CrowdBT
 from annotate.quality.aggregation.votes import pair_votes
+from models_core.contract import json_lines
 
 FOLDS, RESAMPLES = 10, 10_000
 A, B = 0, 1
@@ -64,8 +65,7 @@ def main(arguments: list[str]) -> int:
 def read(path: Path) -> dict[str, tuple[list[str], list[Pair]]]:
     """{source: (names of labelers, pairs)}; a labeler's number is the place of the name."""
     sources: dict[str, tuple[list[str], list[Pair]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in json_lines.whole(path):
         names, pairs = sources.setdefault(row["source"], ([], []))
         pair: Pair = {}
         for vote in row["votes"]:
