@@ -70,7 +70,7 @@ def compare(run: Path) -> dict[str, dict[str, float]]:
         model = learn()
         seconds = time.perf_counter() - began
         loss = sum(map(model.nats, measured)) / tokens
-        measures = corpus.surprise(loss, tokens=tokens, size=size)
+        measures = corpus.bits_per_byte(loss, tokens=tokens, size=size)
         figures[name] = {
             "perplexity": measures["perplexity"],
             "bits_per_byte": measures["bits_per_byte"],

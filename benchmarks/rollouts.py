@@ -22,7 +22,7 @@ import torch
 
 from annotate import demo
 from benchmarks.children import finished
-from models_core.contract import records
+from models_core.contract import records, row_parser
 from models_core.generation import generate as rollout
 from models_core.modeling import chat, loading
 
@@ -131,7 +131,7 @@ def equal_greedy(options: argparse.Namespace) -> str:
 def _loaded(options: argparse.Namespace, *, dtype: torch.dtype) -> tuple[Any, Any, list[list[int]]]:
     tokenizer = loading.load_tokenizer(options.model)
     model = loading.load_policy(options.model, device="cpu", dtype=dtype)
-    prompts = (prompt for prompt in records.read(options.data, "prompts") if _is_short(prompt))
+    prompts = (prompt for prompt in row_parser.read(options.data, "prompts") if _is_short(prompt))
     return (
         model,
         tokenizer,

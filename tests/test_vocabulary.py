@@ -91,11 +91,6 @@ REPLACED = {
     "sharding": "fsdp",
     "surprise": "bits_per_byte",
 }
-# Words whose renaming isn't finished. The list only shrinks.
-STILL_IN_USE = {
-    *("endings", "farewell", "frontier", "gated", "growing file", "in full", "keep alive", "opinions", "rehearse"),
-    *("spoken", "surprise", "told", "turned", "voices", "worth"),
-}
 
 
 def words(name: str) -> str:
@@ -132,23 +127,10 @@ def found_in(folder: Path) -> dict[str, list[str]]:
     return {word: sorted(places) for word, places in found.items()}
 
 
-@pytest.fixture(scope="module")
-def in_use() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for package in PACKAGES:
-        for word, places in found_in(ROOT / package).items():
-            found.setdefault(word, []).extend(f"{package}/{place}" for place in places)
-    return found
-
-
-def test_no_replaced_word_is_in_a_name(in_use: dict[str, list[str]]) -> None:
-    unexpected = {f"{word}: say {REPLACED[word]}": places for word, places in in_use.items()}
-    allowed = {f"{word}: say {REPLACED[word]}" for word in STILL_IN_USE}
-    assert {message: places for message, places in unexpected.items() if message not in allowed} == {}
-
-
-def test_the_list_of_words_still_in_use_shrinks(in_use: dict[str, list[str]]) -> None:
-    assert set(in_use) >= STILL_IN_USE, f"take off the list: {sorted(STILL_IN_USE - set(in_use))}"
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_replaced_word_is_in_a_name(package: str) -> None:
+    found = found_in(ROOT / package)
+    assert {f"{word}: say {REPLACED[word]}": places for word, places in found.items()} == {}
 
 
 @pytest.mark.parametrize(

@@ -134,10 +134,10 @@ def reap(*, project: Project | None = None, now: datetime | None = None) -> int:
     )
 
 
-def finish(data_import: DataImport, *, token: uuid.UUID | None, keep_alive: Callable[[], None] = lambda: None) -> bool:
+def finish(data_import: DataImport, *, token: uuid.UUID | None, heartbeat: Callable[[], None] = lambda: None) -> bool:
     """Write what a seen import says of prompts that were there before. False where somebody else does, or has.
 
-    `keep_alive` is called before each transaction.
+    `heartbeat` is called before each transaction.
     """
     ours = uuid.uuid4()
     held = DataImport.objects.filter(pk=data_import.pk, state=State.APPLYING)
@@ -147,7 +147,7 @@ def finish(data_import: DataImport, *, token: uuid.UUID | None, keep_alive: Call
     changes = PromptChange.objects.filter(data_import=data_import.pk)
     pace = Pace(largest=BATCH)
     while found := list(changes.order_by("pk")[: pace.size]):
-        keep_alive()
+        heartbeat()
         for batch in pace.batches(found):
             with pace.transaction():
                 if held.update(lease_until=timezone.now() + LEASE) != 1:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.prompt_identity import hold_out
 from models_core.contract.records import Ranking
 
@@ -44,7 +44,7 @@ def split(path: Path, *, rows: int, choosing: bool = False) -> Split:
 
     While `choosing` a recipe, other prompts are held out, and what the comparison holds out is not seen at all.
     """
-    usable = [ranking for ranking in records.read(path, "rankings") if strict_pairs(ranking)]
+    usable = [ranking for ranking in row_parser.read(path, "rankings") if strict_pairs(ranking)]
     training, held_out = hold_out(usable, fraction=HELD_OUT)
     if not held_out:
         raise SystemExit(f"{path.name} has too few prompts to hold some out.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models_core.commands import input_files
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import STAGES, parse
 from models_core.contract.stopping import StopSignal
@@ -53,7 +53,7 @@ def data_files(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     for name in FILE_FLAGS:
         given = getattr(arguments, name, None)
         for path in given if isinstance(given, list) else [given]:
-            is_stream = arguments.command == "score" and path == Path(records.STANDARD_INPUT)
+            is_stream = arguments.command == "score" and path == Path(row_parser.STANDARD_INPUT)
             if path is not None and not is_stream:
                 yield name, path
 
@@ -103,7 +103,7 @@ def _with_row(error: BadInput, arguments: argparse.Namespace) -> BadInput:
     if not isinstance(error, chat.TemplateRefused):
         return error
     for _, path in data_files(arguments):
-        if path.suffix != ".txt" and (found := records.find_chat(path, error.messages)) is not None:
+        if path.suffix != ".txt" and (found := row_parser.find_chat(path, error.messages)) is not None:
             line, row = found
             return BadInput(f"{path.name}, line {line}: the chat template refuses the row {row!r}: {error.reason}")
     return error

@@ -1,11 +1,11 @@
-"""Answers while somebody waits: a process that keeps its model loaded between one turn of a chat and the next.
+"""Responses while somebody waits: a process that keeps its model loaded between one turn of a chat and the next.
 
     python -m models_core live
 
-Standard input has a call a line, a row of prompts with what `sample` is told by its flags:
-{"id", "prompt": [...], "model": M, "samples": K, "settings": {...}}. Standard output answers each with lines of JSON:
-{"state": "loading"} where the model isn't loaded yet, {"state": "answering", "done": 1, "total": K} as answers end, and
-last {"id", "responses": [...]}, a row as `sample` writes it, or {"error": "..."} for a call that can't be answered.
+Standard input has a call a line, a row of prompts with what `sample` takes as flags:
+{"id", "prompt": [...], "model": M, "samples": K, "settings": {...}}. The replies are lines of JSON on standard output:
+{"state": "loading"} where the model isn't loaded yet, {"state": "generating", "done": 1, "total": K} as responses end,
+and last {"id", "responses": [...]}, a row as `sample` writes it, or {"error": "..."} for a call that is refused.
 The model stays until a call names another one. After --idle seconds without a call the process ends and gives its
 memory back; so it does when standard input ends.
 """
@@ -31,7 +31,7 @@ from models_core.training import precision
 LOOK_SECONDS = 0.5
 """Between two looks at the stop signal while nobody asks."""
 BLOCK_BYTES = 65_536
-MOST_ANSWERS = 1024
+MOST_RESPONSES = 1024
 FIELDS = {"model": str, "samples": int, "settings": dict}
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -47,8 +47,8 @@ class Loaded:
     network: Any
 
 
-class Answerer:
-    """Answers one call after the other, with the model of the last one at hand."""
+class LiveModel:
+    """Serves one call after the other, with the model of the last one at hand."""
 
     def __init__(self, *, device: torch.device, stop: StopSignal, tell: Tell) -> None:
         self._device = device
@@ -56,8 +56,8 @@ class Answerer:
         self._tell = tell
         self._loaded: Loaded | None = None
 
-    def answer(self, line: str) -> None:
-        """Answer one call, or tell what is wrong with it. Raises Stopped."""
+    def serve(self, line: str) -> None:
+        """Tell the responses to one call, or what is wrong with it. Raises Stopped."""
         try:
             call = _read(line)
             prompt = records.prompt(call)
@@ -72,10 +72,10 @@ class Answerer:
         self, model: Loaded, prompt: records.Prompt, samples: int, settings: SampleConfig
     ) -> list[dict[str, Any]]:
         def progress(done: int, total: int) -> None:
-            self._tell({"state": "answering", "done": done, "total": total})
+            self._tell({"state": "generating", "done": done, "total": total})
 
         progress(0, samples)
-        (drawn,), _ = sample.answer(
+        (drawn,), _ = sample.respond(
             model.network,
             model.tokenizer,
             [prompt.messages],
@@ -105,16 +105,16 @@ class Answerer:
 
 
 def serve(*, calls: int, tell: Tell, device: torch.device, stop: StopSignal, idle: float) -> dict[str, Any]:
-    """Answer the calls of a file descriptor until they end, nobody asks for `idle` seconds, or a stop is requested.
+    """Serve the calls of a file descriptor until they end, nobody asks for `idle` seconds, or a stop is requested.
 
-    Returns how many there were. Raises Stopped within an answer.
+    Returns how many there were. Raises Stopped within a call.
     """
-    answerer = Answerer(device=device, stop=stop, tell=tell)
-    answered = 0
+    live_model = LiveModel(device=device, stop=stop, tell=tell)
+    served = 0
     for line in _lines(calls, stop=stop, idle=idle):
-        answerer.answer(line)
-        answered += 1
-    return {"answered": answered}
+        live_model.serve(line)
+        served += 1
+    return {"served": served}
 
 
 def tell_line(what: Mapping[str, Any]) -> None:
@@ -144,6 +144,6 @@ def _read(line: str) -> dict[str, Any]:
     for name, kind in FIELDS.items():
         if not isinstance(call, dict) or not isinstance(call.get(name), kind):
             raise BadInput(f"A call has the fields id, prompt, {', '.join(FIELDS)}; {name} is missing or wrong.")
-    if not 1 <= call["samples"] <= MOST_ANSWERS:
-        raise BadInput(f"samples is {call['samples']}; it must be a whole number from 1 to {MOST_ANSWERS}.")
+    if not 1 <= call["samples"] <= MOST_RESPONSES:
+        raise BadInput(f"samples is {call['samples']}; it must be a whole number from 1 to {MOST_RESPONSES}.")
     return call

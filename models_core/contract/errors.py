@@ -29,4 +29,4 @@ class Diverged(BadInput):
 
 
 class ServerFailed(Exception):
-    """A model server that did not answer usably after all retries."""
+    """A model server that sent no usable reply after all retries."""

@@ -1,21 +1,18 @@
-"""Rows of the JSON-lines files that people, exports and run folders share, read and checked once.
+"""Records of the JSON-lines files that people, exports and run folders share, and how a row becomes one.
 
-Every error is a sentence that names the file, the line and the reason. Standard library only.
+A row that is wrong raises RowError with the reason; `row_parser` reads files and names file and line. Standard library
+only.
 """
 
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import Any, TypedDict
 
-from models_core.contract import foreign_formats, json_lines
-from models_core.contract.errors import BadInput, BadLine, RowError
+from models_core.contract import json_lines
+from models_core.contract.errors import RowError
 
-STANDARD_INPUT = "-"
 LARGEST_NUMBER = 1e15
 """Size of a score or a rating beyond which sums of it mean nothing."""
 LARGEST_WEIGHT = 1e6
@@ -57,7 +54,7 @@ class Demonstration:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """As those of `Answers`, of which it is the only one."""
+        """As those of `PromptResponses`, of which it is the only one."""
         return (self.response,)
 
 
@@ -99,7 +96,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
+class PromptResponses:
     """A prompt with the texts of its responses, whatever kind of row they came from."""
 
     id: str
@@ -107,118 +104,27 @@ class Answers:
     texts: tuple[str, ...]
 
 
-def rows(path: str | Path, *, unreadable: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers and JSON objects of a file, streamed. Byte order mark, CRLF and blank lines are accepted.
-
-    Raises BadInput for a missing file, a file in another format, and a line that is not a UTF-8 JSON object of finite
-    numbers; where a list is given for such lines, the sentence about each is put there instead.
-    """
-    name = name_of(path)
-    _check_format(path)
-    with _opened(path) as file:
-        for number, raw in json_lines.numbered(file):
-            try:
-                row = json_lines.given(raw, first=number == 1)
-            except BadLine as reason:
-                _refuse(f"{name}, line {number}: {reason}.", unreadable)
-                continue
-            if row is not None:
-                yield number, row
-
-
-def _opened(path: str | Path) -> AbstractContextManager[BinaryIO]:
-    if str(path) == STANDARD_INPUT:
-        return nullcontext(sys.stdin.buffer)
-    try:
-        return Path(path).open("rb")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
-
-
-def _check_format(path: str | Path) -> None:
-    """Raise BadInput for a file in another format. What comes through a pipe cannot be looked at twice."""
-    if str(path) == STANDARD_INPUT or not Path(path).is_file():
-        return
-    with _opened(path) as file:
-        sentence = foreign_formats.of_file(file.read(foreign_formats.HEAD_BYTES), name=name_of(path))
-    if sentence is not None:
-        raise BadInput(sentence)
-
-
-def name_of(path: str | Path) -> str:
-    """What a sentence calls a file."""
-    return "standard input" if str(path) == STANDARD_INPUT else Path(path).name
-
-
-def _refuse(sentence: str, unreadable: list[str] | None) -> None:
-    if unreadable is None:
-        raise BadInput(sentence) from None
-    unreadable.append(sentence)
-
-
-def stream(path: str | Path, kind: str, *, unreadable: list[str] | None = None) -> Iterator[Any]:
-    """The rows of a file, or of standard input ("-"), one by one as they are read; else as `read`."""
-    parse = PARSERS[kind]
-    for number, row in rows(path, unreadable=unreadable):
-        try:
-            record = parse(row)
-        except RowError as reason:
-            other = foreign_formats.of_row(row)
-            _refuse(f"{name_of(path)}, line {number}: {reason}{f'; {other}' if other else ''}.", unreadable)
-            continue
-        yield record
-
-
-def read(path: str | Path, kind: str, *, unreadable: list[str] | None = None) -> list[Any]:
-    """All rows of a file as records of one kind: a key of PARSERS ("rankings" takes pairs too).
-
-    "answers" takes any row that has a prompt and responses: rankings, pairs, sampled responses, demonstrations.
-    Raises BadInput: "rankings.jsonl, line 12: reason." Where a list is given for them, such sentences are put there and
-    the rows left out. A file without rows is an error too.
-    """
-    records = list(stream(path, kind, unreadable=unreadable))
-    if not records and unreadable:
-        raise BadInput(f"{Path(path).name}: no row can be read; the first: {unreadable[0]}")
-    if not records:
-        raise BadInput(f"{Path(path).name}: the file has no rows.")
-    return records
-
-
-def find_chat(path: str | Path, messages: Messages) -> tuple[int, str] | None:
-    """Line number and id of the first row whose chat is this one, or ends with it after the system turn."""
-    system = messages[:1] if messages and messages[0]["role"] == "system" else ()
-    last = messages[len(system) :]
-    for number, row in rows(path, unreadable=[]):
-        try:
-            found, _ = _messages(row)
-        except RowError:
-            continue
-        if last and found[: len(system)] == system and found[-len(last) :] == last:
-            return number, _id(row)
-    return None
-
-
 def prompt(row: dict[str, Any]) -> Prompt:
     extra = {key: value for key, value in row.items() if key not in ("id", "prompt")}
-    messages, _ = _messages(row)
-    return Prompt(id=_id(row), messages=messages, extra=extra)
+    messages, _ = chat_of(row)
+    return Prompt(id=id_of(row), messages=messages, extra=extra)
 
 
 def demonstration(row: dict[str, Any]) -> Demonstration:
     response = _text(row, "response")
     if not response.strip():
         raise RowError('"response" is empty')
-    messages, merged = _messages(row)
-    return Demonstration(id=_id(row), messages=messages, response=response, fields=_fields(row), merged_turns=merged)
+    messages, merged = chat_of(row)
+    return Demonstration(id=id_of(row), messages=messages, response=response, fields=_fields(row), merged_turns=merged)
 
 
 def task(row: dict[str, Any]) -> Demonstration:
     """A row for templates: a demonstration, or anything else with an id."""
-    messages, merged = _messages(row) if row.get("prompt") is not None else ((), 0)
+    messages, merged = chat_of(row) if row.get("prompt") is not None else ((), 0)
     response = _optional_text(row, "response") or ""
     if row.get("response") is not None and not response.strip():
         raise RowError('"response" is empty')
-    return Demonstration(id=_id(row), messages=messages, response=response, fields=_fields(row), merged_turns=merged)
+    return Demonstration(id=id_of(row), messages=messages, response=response, fields=_fields(row), merged_turns=merged)
 
 
 def _fields(row: dict[str, Any]) -> dict[str, str]:
@@ -249,9 +155,9 @@ def ranking(row: dict[str, Any]) -> Ranking:
         if len(responses) < 2:
             raise RowError('"responses" must hold at least two responses')
     _check_known(row)
-    messages, merged = _messages(row)
+    messages, merged = chat_of(row)
     return Ranking(
-        id=_id(row),
+        id=id_of(row),
         messages=messages,
         responses=responses,
         task=_optional_text(row, "task"),
@@ -286,7 +192,7 @@ def _pair_models(row: dict[str, Any]) -> tuple[str | None, str | None]:
     return chosen, rejected
 
 
-def answers(row: dict[str, Any]) -> Answers:
+def prompt_responses(row: dict[str, Any]) -> PromptResponses:
     texts: tuple[str, ...]
     if "chosen" in row or "rejected" in row:
         texts = (_text(row, "chosen"), _text(row, "rejected"))
@@ -296,8 +202,8 @@ def answers(row: dict[str, Any]) -> Answers:
         texts = tuple(_text(item, "text", where) for item, where in _response_rows(row))
         if not texts:
             raise RowError('"responses" is empty')
-    messages, _ = _messages(row)
-    return Answers(id=_id(row), messages=messages, texts=texts)
+    messages, _ = chat_of(row)
+    return PromptResponses(id=id_of(row), messages=messages, texts=texts)
 
 
 def document(row: dict[str, Any]) -> str:
@@ -311,11 +217,11 @@ PARSERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "demonstrations": demonstration,
     "tasks": task,
     "rankings": ranking,
-    "answers": answers,
+    "responses": prompt_responses,
 }
 
 
-def _id(row: dict[str, Any]) -> str:
+def id_of(row: dict[str, Any]) -> str:
     value = row.get("id")
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -324,12 +230,12 @@ def _id(row: dict[str, Any]) -> str:
     return clean(value, '"id"')
 
 
-def _messages(row: dict[str, Any]) -> tuple[Messages, int]:
+def chat_of(row: dict[str, Any]) -> tuple[Messages, int]:
     """The chat under "prompt", and how many turns were merged into the one before.
 
     Perhaps a system turn, then user and assistant by turns, the user last. An assistant that goes on speaking in a
     second turn loses nothing by the two becoming one, a paragraph apart, and real chats have that. A user that does is
-    refused: an answer is missing there.
+    refused: a response is missing there.
     """
     turns = row.get("prompt")
     if not isinstance(turns, list) or not turns:
@@ -393,7 +299,7 @@ def _ranked(item: dict[str, Any], where: str) -> RankedResponse:
 
 
 def _ratings(item: dict[str, Any], where: str) -> dict[str, float]:
-    """The ratings of a response that are numbers; answers to other questions of a rubric are none."""
+    """The ratings of a response that are numbers; what was given to other criteria of a rubric is none."""
     ratings = item.get("ratings")
     if ratings is None:
         return {}

@@ -4,8 +4,8 @@ run.json       stage, resolved settings, models, data files with SHA-256, seed, 
                each model that learns is computed (models_core.modeling.forward_check)
 data/          the rows the run read, copied, so that it can be repeated
 metrics.jsonl  one line a step
-samples.jsonl  what a model in pretraining writes now and then, and what a policy answers to the same prompts
-baseline.jsonl what PPO's reference answered, where answers are compared with that
+samples.jsonl  what a model in pretraining writes now and then, and a policy's responses to the same prompts
+baseline.jsonl the reference model's responses, where responses are compared with that
 reward_kl.svg  PPO's reward over its distance from the reference
 tokenizer/     the tokenizer of a pretraining run
 checkpoints/   see models_core.training.checkpoint
@@ -68,7 +68,7 @@ class RunFolder:
         return self.path / "baseline.jsonl"
 
     @property
-    def frontier(self) -> Path:
+    def reward_kl_plot(self) -> Path:
         return self.path / "reward_kl.svg"
 
     def check(

@@ -11,13 +11,13 @@ VERSION = 1
 
 SENTENCES = {
     # Verdicts.
-    "no_held_out": "Nothing can be said: no held-out judgment puts two answers in an order. Collect more judgments.",
+    "no_held_out": "Nothing can be said: no held-out judgment puts two responses in an order. Collect more judgments.",
     "too_few": (
         "Too early to say: only %(prompts)s held-out prompts, on which its accuracy of %(accuracy)s could be "
         "anything from %(low)s to %(high)s. Collect about %(more)s more judgments."
     ),
     "reversed": (
-        "Not good enough for PPO: it orders answers against people (%(accuracy)s right). Check whether the ranks of "
+        "Not good enough for PPO: it orders responses against people (%(accuracy)s right). Check whether the ranks of "
         "the data are the wrong way round."
     ),
     "chance": (
@@ -29,12 +29,12 @@ SENTENCES = {
         "learn what they want. Make the guidelines clearer and let more labelers judge each task."
     ),
     "only_longer": (
-        "Not good enough for PPO: it only prefers long answers. Where people chose the shorter one it is right in "
-        "%(against)s of pairs. Collect comparisons of answers of about equal length."
+        "Not good enough for PPO: it only prefers long responses. Where people chose the shorter one it is right in "
+        "%(against)s of pairs. Collect comparisons of responses of about equal length."
     ),
     "only_shorter": (
-        "Not good enough for PPO: it only prefers short answers. Where people chose the longer one it is right in "
-        "%(against)s of pairs. Collect comparisons of answers of about equal length."
+        "Not good enough for PPO: it only prefers short responses. Where people chose the longer one it is right in "
+        "%(against)s of pairs. Collect comparisons of responses of about equal length."
     ),
     "good": "Good enough for PPO: it orders %(accuracy)s of held-out pairs as people do (%(low)s to %(high)s).",
     "good_except": (
@@ -68,19 +68,19 @@ SENTENCES = {
         "others share it. Let a second labeler judge some of the tasks."
     ),
     "no_overlap": (
-        "No two labelers judged the same answers, so nobody can say how far people agree, which is the most that a "
+        "No two labelers judged the same responses, so nobody can say how far people agree, which is the most that a "
         "model can reach. Let several labelers judge some of the tasks."
     ),
     "only_machines": (
         "All held-out judgments are a machine’s: these figures say how well it follows that machine, not people."
     ),
     "leans_longer": (
-        "It picks the longer answer in %(model)s of pairs, people in %(people)s: watch the length of answers during "
-        "PPO, and collect comparisons of answers of about equal length."
+        "It picks the longer response in %(model)s of pairs, people in %(people)s: watch the length of responses "
+        "during PPO, and collect comparisons of responses of about equal length."
     ),
     "leans_shorter": (
-        "It picks the shorter answer in %(model)s of pairs, people in %(people)s: watch the length of answers "
-        "during PPO, and collect comparisons of answers of about equal length."
+        "It picks the shorter response in %(model)s of pairs, people in %(people)s: watch the length of responses "
+        "during PPO, and collect comparisons of responses of about equal length."
     ),
     "overconfident": (
         "It is surer than it should be: dividing its differences by %(temperature)s would make its probabilities "
@@ -95,7 +95,7 @@ SENTENCES = {
     ),
     "aged": (
         "The reward model before this one fell from %(before)s to %(newest)s on judgments made since: reward models "
-        "age. Train a new one in every round, on answers of the newest policy."
+        "age. Train a new one in every round, on responses of the newest policy."
     ),
     "holds": (
         "The reward model before this one was right in %(newest)s of pairs (%(low)s to %(high)s) on judgments made "

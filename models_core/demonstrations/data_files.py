@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from models_core.contract import prompt_identity, records
+from models_core.contract import prompt_identity, row_parser
 from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import digest, text_digest
 from models_core.contract.records import Demonstration
@@ -152,7 +152,7 @@ def _prompt_digest(row: Demonstration) -> str:
 
 def read_rows(path: Path, *, templates: TemplateSet | None) -> list[Demonstration]:
     """Demonstrations; with templates also rows that only they make whole. Raises BadInput."""
-    rows: list[Demonstration] = records.read(path, "tasks" if templates else "demonstrations")
+    rows: list[Demonstration] = row_parser.read(path, "tasks" if templates else "demonstrations")
     return rows
 
 

@@ -95,7 +95,7 @@ def fisher_diagonal(
 ) -> dict[str, torch.Tensor]:
     """E[(d log p(y) / d w)^2] per learned token, over the old task's prompts and over y drawn from the model itself.
 
-    Answers are drawn token by token behind the demonstration's own tokens. Taking the demonstration's token for y
+    Responses are sampled token by token behind the demonstration's own tokens. Taking the demonstration's token for y
     would give the "empirical" Fisher information, which is no curvature where the model is not yet fitted (Kunstner
     et al. 2019, 1905.12558). One backward pass a row: the squares of draws from the model add up without cross terms.
     """

@@ -26,7 +26,7 @@ class Wording:
     as_turns: bool = True
 
     def messages(self, *, shots: int) -> Messages:
-        """The chat to answer, with the first `shots` of the examples: as turns of it, or as text of its last turn."""
+        """The chat that awaits a response, with the first `shots` examples: as turns, or as text of its last turn."""
         shown = self.examples[:shots]
         if not self.as_turns:
             texts = [f"{prompt}\n{response}" for prompt, response in shown]

@@ -17,7 +17,7 @@ class Places:
     """M tokens of several examples: where each stands in its own row, whether it is learned, how many each row has."""
 
     tokens: torch.Tensor  # [M], each predicted at the place before it
-    learned: torch.Tensor  # [M], boolean: of a response or spoken; the others are of prompts
+    learned: torch.Tensor  # [M], boolean: of a response or an assistant's turn; the others are of prompts
     sizes: list[int]
 
 
@@ -28,10 +28,10 @@ def places(examples: Sequence[Example], *, whole_rows: bool, device: torch.devic
     sizes: list[int] = []
     for example in examples:
         of_response = range(len(example.prompt), example.tokens)
-        spoken = set(example.assistant_positions)
+        assistant_positions = set(example.assistant_positions)
         chosen = range(1, example.tokens) if whole_rows else [*example.assistant_positions, *of_response]
         tokens += chosen
-        learned += [place in of_response or place in spoken for place in chosen]
+        learned += [place in of_response or place in assistant_positions for place in chosen]
         sizes.append(len(chosen))
     return Places(
         tokens=torch.tensor(tokens, dtype=torch.long, device=device),

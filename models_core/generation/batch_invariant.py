@@ -38,7 +38,7 @@ def check(model: Any) -> None:
 class RowKeyValues(CacheLayerMixin):
     """One layer's part: for every slot keys and values [heads, capacity, size], or None.
 
-    The capacity is the row's own: its prompt and its longest answer.
+    The capacity is the row's own: its prompt and its longest response.
     """
 
     is_sliding = False

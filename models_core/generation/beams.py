@@ -1,8 +1,8 @@
-"""Beam search: the likeliest answers found by keeping the best beginnings, not by chance.
+"""Beam search: the likeliest responses found by keeping the best beginnings, not by chance.
 
 The rules are those of transformers' `generate(num_beams=...)`: at each step the best continuations of a prompt's beams
-are ranked; those among the first `beams` that end are answers, scored by log-probability / length ** length_penalty,
-the others go on. A prompt is done when its worst answer beats what its best beam would be worth as it stands.
+are ranked; those among the first `beams` that end are responses, scored by log-probability / length ** length_penalty,
+the others go on. A prompt is done when its worst response scores above its best beam as it stands.
 
 Shapes: P prompts, M beams, V vocabulary.
 """
@@ -24,7 +24,7 @@ NEVER = -1e9
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An answer with its score."""
+    """A response with its score."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -33,17 +33,17 @@ class Found:
 
 @dataclass(kw_only=True)
 class _Search:
-    """One prompt's answers, best first; at most `size`."""
+    """One prompt's responses, best first; at most `size`."""
 
     prompt: int
     size: int
-    answers: list[Found] = field(default_factory=list)
+    responses: list[Found] = field(default_factory=list)
 
     def add(self, found: Found) -> None:
-        self.answers = sorted([*self.answers, found], key=lambda answer: -answer.score)[: self.size]
+        self.responses = sorted([*self.responses, found], key=lambda response: -response.score)[: self.size]
 
     def is_done(self, best_running: float) -> bool:
-        return len(self.answers) == self.size and best_running <= self.answers[-1].score
+        return len(self.responses) == self.size and best_running <= self.responses[-1].score
 
 
 def search(
@@ -56,7 +56,7 @@ def search(
     max_new_tokens: int,
     stop: StopSignal | None,
 ) -> Iterator[tuple[int, list[Found]]]:
-    """(prompt, answers, best first) as prompts are done. The batch holds `beams` rows of each prompt, side by side."""
+    """(prompt, responses, best first) as prompts are done. The batch holds `beams` rows per prompt, side by side."""
     device = batch.token_ids.device
     searches = [_Search(prompt=row_id.prompt, size=beams) for row_id in batch.row_ids[::beams]]
     ends = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
@@ -93,7 +93,7 @@ def search(
         is_done = [length == max_new_tokens or one.is_done(lead) for one, lead in zip(searches, leading, strict=True)]
         for one, done in zip(searches, is_done, strict=True):
             if done:
-                yield one.prompt, one.answers
+                yield one.prompt, one.responses
         going_on = [number for number, done in enumerate(is_done) if not done]
         if not going_on:
             return

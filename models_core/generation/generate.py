@@ -116,8 +116,8 @@ def sample(
         prefix=prefix,
     ) as new_batch:
         for row_ids in batches:
-            for endings in _sampled(new_batch(row_ids), run, stop=stop):
-                tally.add(endings)
+            for completed in _sampled(new_batch(row_ids), run, stop=stop):
+                tally.add(completed)
     return tally.done
 
 
@@ -154,7 +154,7 @@ def search(
         model, prompt_ids, rows=size, max_new_tokens=max_new_tokens, batches=len(batches), prefix=prefix
     ) as new_batch:
         for row_ids in batches:
-            for prompt, answers in beams.search(
+            for prompt, found in beams.search(
                 new_batch(row_ids),
                 beams=num_beams,
                 length_penalty=length_penalty,
@@ -165,8 +165,8 @@ def search(
             ):
                 tally.add(
                     [
-                        (RowId(prompt=prompt, number=number), _found(answer, stop_ids=stop_ids))
-                        for number, answer in enumerate(answers[:samples])
+                        (RowId(prompt=prompt, number=number), _sample_of(response, stop_ids=stop_ids))
+                        for number, response in enumerate(found[:samples])
                     ]
                 )
     return tally.done
@@ -185,13 +185,13 @@ class _Tally:
         self.finished = finished
         self.progress = progress
 
-    def add(self, endings: Sequence[tuple[RowId, Sample]]) -> None:
-        for row_id, item in endings:
+    def add(self, completed: Sequence[tuple[RowId, Sample]]) -> None:
+        for row_id, item in completed:
             self.slots[row_id.prompt][row_id.number] = item
             self.missing[row_id.prompt] -= 1
             if self.finished is not None and not self.missing[row_id.prompt]:
                 self.finished(row_id.prompt, cast(list[Sample], self.slots[row_id.prompt]))
-        self.ended += len(endings)
+        self.ended += len(completed)
         if self.progress is not None:
             self.progress(self.ended, self.total)
 
@@ -274,6 +274,6 @@ def _response(ids: Tensor, logprobs_and_values: Tensor, run: _SamplingRun, *, st
     )
 
 
-def _found(answer: beams.Found, *, stop_ids: Sequence[int]) -> Sample:
-    reason = "stop" if answer.ids[-1] in stop_ids else "length"
-    return Sample(ids=answer.ids, logprobs=answer.logprobs, finish_reason=reason)
+def _sample_of(response: beams.Found, *, stop_ids: Sequence[int]) -> Sample:
+    reason = "stop" if response.ids[-1] in stop_ids else "length"
+    return Sample(ids=response.ids, logprobs=response.logprobs, finish_reason=reason)

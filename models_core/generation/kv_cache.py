@@ -22,7 +22,7 @@ from models_core.modeling.adapters.layers import trunk
 
 DECODING = "hone_decoding"
 BLOCK = 128
-"""Places for answers in a block: a product costs nearly the same for 10 places as for 100.
+"""Places for responses in a block: a product costs nearly the same for 10 places as for 100.
 
 torch copies the part in use before each product. That looks like a waste and is none: the copy streams, and the product
 over what is then in the processor's cache takes less than half as long as over memory.
@@ -30,7 +30,7 @@ over what is then in the processor's cache takes less than half as long as over 
 
 
 class KeyValues(CacheLayerMixin):
-    """One layer's part, in blocks of places: the first for prompts and the beginnings of answers, then BLOCK each.
+    """One layer's part, in blocks of places: the first for prompts and the beginnings of responses, then BLOCK each.
 
     keys and values: [B, H, places, S] a block; the first `rows` rows and `length` places are in use.
     Every row writes its next token to the same place: prompts are padded on the left to one width. `groups` says where

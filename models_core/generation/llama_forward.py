@@ -17,7 +17,14 @@ from torch.nn import functional
 from transformers.cache_utils import Cache
 
 from models_core.generation.direct_models import is_direct, linears, plain
-from models_core.generation.packed_linear import GatedStep, LinearStep, PackedSwiGLU, can_pack, linear_step, swiglu_step
+from models_core.generation.packed_linear import (
+    LinearStep,
+    PackedSwiGLU,
+    SwiGLUStep,
+    can_pack,
+    linear_step,
+    swiglu_step,
+)
 
 DIRECT_SCORES = 2**24
 """Attention scores of a prompt batch that are held at once; beyond them torch's own attention takes over."""
@@ -50,7 +57,7 @@ class _Layer:
     key_norm: _Norm | None
     output: LinearStep
     before_mlp: _Norm
-    inner: GatedStep | PackedSwiGLU
+    inner: SwiGLUStep | PackedSwiGLU
     down: LinearStep
 
 

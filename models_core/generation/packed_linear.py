@@ -43,11 +43,11 @@ def linear_step(linears: Sequence[nn.Linear], *, pack: bool) -> LinearStep:
     return PackedLinear(linears) if pack else PlainLinear(linears)
 
 
-def swiglu_step(gate: nn.Linear, up: nn.Linear, *, activation: nn.Module, pack: bool) -> "GatedStep | PackedSwiGLU":
+def swiglu_step(gate: nn.Linear, up: nn.Linear, *, activation: nn.Module, pack: bool) -> "SwiGLUStep | PackedSwiGLU":
     """activation(gate(x)) * up(x), the inner half of a gated MLP (Shazeer 2020, 2002.05202)."""
     if pack and is_silu(activation):
         return PackedSwiGLU(gate, up)
-    return GatedStep(linear_step([gate], pack=pack), linear_step([up], pack=pack), activation)
+    return SwiGLUStep(linear_step([gate], pack=pack), linear_step([up], pack=pack), activation)
 
 
 class PlainLinear:
@@ -91,7 +91,7 @@ class PackedLinear:
         return out
 
 
-class GatedStep:
+class SwiGLUStep:
     """activation(gate(x)) * up(x) in steps: [N, inputs] -> [N, outputs]."""
 
     def __init__(self, gate: LinearStep, up: LinearStep, activation: nn.Module) -> None:

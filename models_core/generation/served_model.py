@@ -1,7 +1,7 @@
-"""Answers from a server that speaks OpenAI's protocol (vLLM, llama.cpp, a hosted one) instead of a model in memory.
+"""Responses from a server that speaks OpenAI's protocol (vLLM, llama.cpp, a hosted one) instead of a model in memory.
 
-One request an answer, several at once, so that an answer lost is asked for again alone. What passes (the server is
-busy, silent, breaks off, or sends what is no answer) is tried again after growing waits; what does not pass (a wrong
+One request per response, several at once, so that a lost response is asked for again alone. What passes (the server is
+busy, silent, breaks off, or sends an unusable reply) is tried again after growing waits; what does not pass (a wrong
 key, a model it does not have, a prompt too long for it) ends the command with the server's own words. The key comes
 from OPENAI_API_KEY and goes into no file and no message.
 """
@@ -22,19 +22,19 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from models_core.commands.output.completion_file import Answer
 from models_core.contract.errors import BadInput, ServerFailed, Stopped
 from models_core.contract.progress import Progress
 from models_core.contract.records import Messages
 from models_core.contract.settings import SampleConfig
 from models_core.contract.stopping import StopSignal
+from models_core.generation.sampled_response import SampledResponse
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """HTTP statuses after which the same request may succeed."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 """Seconds before a request is made again: the first time, and at the most."""
-LARGEST_ANSWER = 64 * 1024 * 1024
+LARGEST_REPLY = 64 * 1024 * 1024
 MOST_TOKENS = 10**9
 """Tokens of a response beyond which a server's count is not believed."""
 LOOK = 0.2
@@ -49,7 +49,7 @@ class _Passing(Exception):
         self.after = after
 
 
-Finished = Callable[[int, list[Answer]], None]
+Finished = Callable[[int, list[SampledResponse]], None]
 Key = TypeVar("Key")
 Given = TypeVar("Given")
 
@@ -73,7 +73,7 @@ AskingT = TypeVar("AskingT", bound=Asking)
 class Server(Generic[AskingT]):
     """`address` is that of the API, usually ending in /v1. Raises BadInput for one that cannot be.
 
-    `answers` and `each` may be called once: whoever is still asking when they end is hung up on.
+    `responses` and `each` may be called once: whoever is still asking when they end is hung up on.
     """
 
     def __init__(self, address: str, *, settings: AskingT, stop: StopSignal, key: str | None = None) -> None:
@@ -102,7 +102,7 @@ class Server(Generic[AskingT]):
         name: str = self._tried(lambda: self._exchange("GET", "/models", None, read=_first_model))
         return name
 
-    def answers(
+    def responses(
         self: "Server[SampleConfig]",
         chats: Sequence[Messages],
         *,
@@ -111,20 +111,20 @@ class Server(Generic[AskingT]):
         finished: Finished,
         progress: Progress | None = None,
     ) -> None:
-        """`samples` answers to each chat of `only`; `finished` is called in this thread with a chat's index and them.
+        """`samples` responses to each chat of `only`; `finished` is called in this thread with a chat's index and them.
 
         Raises Stopped, BadInput for what the server refuses, ServerFailed where it does not answer.
         """
         model = self.model()
         places = [(chat, number) for chat in only for number in range(samples)]
-        got: dict[int, dict[int, Answer]] = {chat: {} for chat in only}
-        asked = self.each(places, lambda place: self.answer(self._body(model, chats[place[0]], place)))
-        for done, ((chat, number), answer) in enumerate(asked, start=1):
-            got[chat][number] = answer
+        got: dict[int, dict[int, SampledResponse]] = {chat: {} for chat in only}
+        asked = self.each(places, lambda place: self.complete(self._body(model, chats[place[0]], place)))
+        for done, ((chat, number), response) in enumerate(asked, start=1):
+            got[chat][number] = response
             if progress is not None:
                 progress(done, len(places))
             if len(got[chat]) == samples:
-                finished(chat, [answer for _, answer in sorted(got.pop(chat).items())])
+                finished(chat, [response for _, response in sorted(got.pop(chat).items())])
 
     def each(self, keys: Iterable[Key], ask: Callable[[Key], Given]) -> Iterator[tuple[Key, Given]]:
         """What `ask` gives for each key, called in threads, `server_requests` of them at once; in order of arrival.
@@ -156,9 +156,9 @@ class Server(Generic[AskingT]):
             self._hang_up()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def answer(self, body: bytes) -> Answer:
+    def complete(self, body: bytes) -> SampledResponse:
         """What the server completes a chat with: a request as JSON, made again while it fails for a passing reason."""
-        return self._tried(lambda: self._exchange("POST", "/chat/completions", body, read=_read_answer))
+        return self._tried(lambda: self._exchange("POST", "/chat/completions", body, read=_read_completion))
 
     def _body(self: "Server[SampleConfig]", model: str, chat: Messages, place: tuple[int, int]) -> bytes:
         """What is sent. Settings outside OpenAI's protocol (vLLM knows them) are left out where they do nothing."""
@@ -197,7 +197,7 @@ class Server(Generic[AskingT]):
         raise AssertionError("the last try returns or raises")
 
     def _exchange(self, method: str, path: str, body: bytes | None, *, read: Callable[[Any], Any]) -> Any:
-        """One request and what `read` finds in its answer. Raises _Passing, BadInput, Stopped."""
+        """One request and what `read` finds in its reply. Raises _Passing, BadInput, Stopped."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
@@ -230,7 +230,7 @@ class Server(Generic[AskingT]):
         try:
             return read(json.loads(content))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
-            raise _Passing("sent something that is no answer") from None
+            raise _Passing("sent an unusable reply") from None
 
     def _complaint(self, content: bytes) -> str:
         """The server's own words, one line of them, without the key, which some servers repeat."""
@@ -267,14 +267,14 @@ def _content(response: http.client.HTTPResponse, connection: http.client.HTTPCon
         size += len(part)
         if time.monotonic() > deadline:
             raise TimeoutError
-        if size > LARGEST_ANSWER:
-            raise ValueError("its answer does not end")
+        if size > LARGEST_REPLY:
+            raise ValueError("its reply does not end")
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     return b"".join(parts)
 
 
-def _read_answer(row: Any) -> Answer:
+def _read_completion(row: Any) -> SampledResponse:
     choice = row["choices"][0]
     text = choice["message"]["content"]
     is_null = text is None  # no text at all: nothing but tool calls, or a refusal
@@ -287,7 +287,7 @@ def _read_answer(row: Any) -> Answer:
     entries = (choice.get("logprobs") or {}).get("content")
     counted = (row.get("usage") or {}).get("completion_tokens")
     is_count = isinstance(counted, int) and not isinstance(counted, bool) and 0 <= counted < MOST_TOKENS
-    return Answer(
+    return SampledResponse(
         text=whole,
         finish_reason=reason if reason in ("stop", "length") else "unknown",
         logprob=None if entries is None else _sum_of(entries),
@@ -319,7 +319,7 @@ def _first_model(row: Any) -> str:
 
 
 def _seed(seed: int, place: tuple[int, int]) -> int:
-    """A number of its own for each answer, the same in every run: [0, 2^31)."""
+    """A number of its own for each response, the same in every run: [0, 2^31)."""
     digest = hashlib.blake2b(repr((seed, place)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 2**31
 

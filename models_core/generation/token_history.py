@@ -31,7 +31,7 @@ class TokenHistory:
 
     @property
     def token_ids(self) -> Tensor:
-        """Ids of prompt and answer so far, repeats included: [B, T]."""
+        """Ids of prompt and response so far, repeats included: [B, T]."""
         return self.ids[:, : self.width]
 
     def append(self, tokens: Tensor) -> None:

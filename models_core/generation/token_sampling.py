@@ -130,7 +130,7 @@ def _least_kept(scores: Tensor, *, top_p: float, sorted_tokens: int) -> Tensor:
 def repetition_penalised(logits: Tensor, token_ids: Tensor, *, penalty: float) -> Tensor:
     """Logits with those of the tokens in `token_ids` divided by the penalty, or multiplied where negative: [B, V].
 
-    seen: [B, T] ids of prompt and answer so far, repeats allowed. Keskar et al. 2019 (1909.05858), section 4.1.
+    seen: [B, T] ids of prompt and response so far, repeats allowed. Keskar et al. 2019 (1909.05858), section 4.1.
     """
     if penalty == 1.0:
         return logits

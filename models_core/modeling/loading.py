@@ -75,7 +75,7 @@ def several(names: str) -> list[str]:
 
 def _from_hub(name: str) -> Path:
     """The Hub's files in its local cache, brought there if need be. A Hub out of reach is noticed in seconds."""
-    is_online = catalogue.hub_answers()
+    is_online = catalogue.is_hub_reachable()
     try:
         return Path(snapshot_download(name, allow_patterns=catalogue.HUB_FILES, local_files_only=not is_online))
     except (OSError, ValueError) as error:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import processes, records, trained_prompts
+from models_core.contract import processes, row_parser, trained_prompts
 from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import digest, hold_out
-from models_core.contract.records import Answers, Demonstration, Ranking
+from models_core.contract.records import Demonstration, PromptResponses, Ranking
 from models_core.contract.settings import PreferenceSettings
 from models_core.preferences.comparisons import Comparison, ParsedComparisons, build_comparisons
 from models_core.preferences.demonstrated_rankings import demonstration_comparisons
@@ -42,8 +42,8 @@ class PreferenceData:
 
     training: Side
     held_out: Side
-    demonstrations: list[Demonstration] | list[Answers] | None
-    samples: list[Answers] | None
+    demonstrations: list[Demonstration] | list[PromptResponses] | None
+    samples: list[PromptResponses] | None
     num_demonstration_comparisons: int
     num_trained_eval_prompts: int
 
@@ -91,9 +91,9 @@ def read(
     refuse, for a file without an ordered pair, and for an evaluation file of trained prompts alone.
     """
     # Read before training, although they are used after it: errors are reported now and not after hours.
-    kind = "demonstrations" if settings.demonstration_pairs else "answers"
-    demonstration_rows = None if demonstrations is None else records.read(demonstrations, kind)
-    sample_rows = None if samples is None else records.read(samples, "answers")
+    kind = "demonstrations" if settings.demonstration_pairs else "responses"
+    demonstration_rows = None if demonstrations is None else row_parser.read(demonstrations, kind)
+    sample_rows = None if samples is None else row_parser.read(samples, "responses")
     skipped, held_out_skipped = SkippedRows(), SkippedRows()
     rankings = _read_rankings(data, settings=settings, skipped=skipped)
     if evaluation is None:
@@ -165,7 +165,7 @@ def _drop_trained(
 
 def _read_rankings(path: str | Path, *, settings: PreferenceSettings, skipped: SkippedRows) -> list[Ranking]:
     unreadable: list[str] | None = [] if settings.unreadable_rows == "skip" else None
-    rankings: list[Ranking] = records.read(path, "rankings", unreadable=unreadable)
+    rankings: list[Ranking] = row_parser.read(path, "rankings", unreadable=unreadable)
     for sentence in unreadable or ():
         skipped.add("unreadable_rows", sentence)
     return rankings

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from models_core.contract.prompt_identity import digest
-from models_core.contract.records import Answers, Demonstration, RankedResponse, Ranking
+from models_core.contract.records import Demonstration, PromptResponses, RankedResponse, Ranking
 from models_core.preferences.comparisons import Comparison
 from models_core.preferences.ranking_loss import Pair
 from models_core.preferences.skipped_rows import SkippedRows
@@ -11,7 +11,7 @@ from models_core.preferences.skipped_rows import SkippedRows
 
 def demonstration_comparisons(
     demonstrations: Sequence[Demonstration],
-    samples: Sequence[Answers],
+    samples: Sequence[PromptResponses],
     *,
     weight: float,
     held_out: Collection[str],

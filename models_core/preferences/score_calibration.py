@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Answers, Demonstration
+from models_core.contract.records import Demonstration, PromptResponses
 from models_core.contract.settings import RewardConfig
 from models_core.modeling import forward
 from models_core.modeling.packing import Group
@@ -23,7 +23,7 @@ HeadLogits = Callable[[Sequence[Group]], list[torch.Tensor]]
 
 
 def encode_rows(
-    rows: Sequence[Demonstration | Answers] | None,
+    rows: Sequence[Demonstration | PromptResponses] | None,
     *,
     tokenizer: Any,
     settings: RewardConfig,

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import Diverged
 from models_core.contract.records import Prompt
 from models_core.contract.reward_names import Kind, kind_of
@@ -63,7 +63,7 @@ def train(
     # 1. Read the prompts that the reward model was not trained on.
     reference = reference or model
     reward_models = loading.several(reward) if kind_of(reward) == Kind.MODELS else []
-    given: list[Prompt] = records.read(data, "prompts")
+    given: list[Prompt] = row_parser.read(data, "prompts")
     files = {"prompts": data, "evaluation": evaluation, "ptx": ptx}
     training = Training(
         out=out,
@@ -182,7 +182,7 @@ def read_prompts(
     given: Sequence[Prompt], *, evaluation: str | Path | None, rewards: Sequence[str], settings: PPOConfig
 ) -> tuple[prompts.PromptSplit, int]:
     """Training and evaluation prompts that no reward model was trained on, and how many of `given` one was."""
-    eval_prompts = None if evaluation is None else records.read(evaluation, "prompts")
+    eval_prompts = None if evaluation is None else row_parser.read(evaluation, "prompts")
     new, seen = prompts.drop_trained(given, rewards=rewards, settings=settings)
     if eval_prompts is not None:
         eval_prompts = prompts.drop_trained_from_evaluation(eval_prompts, rewards=rewards, settings=settings)

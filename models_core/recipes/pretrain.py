@@ -136,7 +136,7 @@ def train(
         if held_out_rows:
             measured = training.measure(
                 step,
-                lambda: corpus.surprise(
+                lambda: corpus.bits_per_byte(
                     mean_loss(network, held_out_rows, settings=settings, device=device),
                     tokens=corpus.predicted(held_out_rows),
                     size=corpus.size(held_out),

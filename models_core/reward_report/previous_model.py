@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
 from models_core.contract.records import Ranking
 from models_core.modeling import loading
@@ -48,7 +48,7 @@ def new_judgments(previous: str, rankings: Sequence[Ranking]) -> NewJudgments:
     is_known = document.get("stage") == "reward"
     files = [entry["file"] for entry in document.get("data", {}).values()] if is_known else []
     paths = [run / "data" / name for name in files if Path(name).stem in ("rankings", "evaluation")]
-    seen = {comparison_key(row) for path in paths for row in records.read(path, "rankings", unreadable=[])}
+    seen = {comparison_key(row) for path in paths for row in row_parser.read(path, "rankings", unreadable=[])}
     accuracy = _read_json(run / "result.json").get("metrics", {}).get("accuracy") if is_known else None
     new = tuple(ranking for ranking in rankings if comparison_key(ranking) not in seen)
     return NewJudgments(previous=previous, judgments=new, accuracy_before=accuracy, is_known=is_known)

@@ -33,7 +33,7 @@ def _figures(report: Mapping[str, Any]) -> list[str]:
     length, ordering, calibration = report["length"], report["ordering"], report["calibration"]
     rows = [
         ["held-out pairs ordered as judged", *_range(report, "accuracy", "accuracy_low", "accuracy_high")],
-        ["the longer answer wins", *_range(length["longer_wins"], "accuracy")],
+        ["the longer response wins", *_range(length["longer_wins"], "accuracy")],
         ["labelers agree with each other", *_range(report["labelers"]["agreement"], "share")],
         ["Kendall's tau-b", *_range(ordering["tau_b"], "mean")],
         ["top-1", *_range(ordering["top1"], "share")],
@@ -42,8 +42,8 @@ def _figures(report: Mapping[str, Any]) -> list[str]:
         ["temperature that would calibrate it", shown(calibration["temperature"]), ""],
         ["correlation of score and length", shown(length["correlation"]), ""],
         ["the same within a prompt", shown(length["correlation_within_prompt"]), ""],
-        ["it picks the longer answer", *_range(length["model_prefers_longer"], "share")],
-        ["people pick the longer answer", *_range(length["people_prefer_longer"], "share")],
+        ["it picks the longer response", *_range(length["model_prefers_longer"], "share")],
+        ["people pick the longer response", *_range(length["people_prefer_longer"], "share")],
     ]
     if newest := report["newest"]:
         rows.append(["the model before, on what is new to it", *_range(newest, "accuracy")])
@@ -109,8 +109,8 @@ def _examples(report: Mapping[str, Any]) -> list[str]:
             said = ", ".join(filter(None, (voter["labeler"] or voter["judge"] for voter in example["said_by"])))
             by = f" by {_preview(said)}" if said else ""
             lines += ["", f"- {_preview(example['prompt'][-1]['text'])}"]
-            for who, answer in ((f"preferred{by}", example["preferred"]), ("other", example["other"])):
-                lines.append(f"  - {who} ({answer['score']:+.2f}): {_preview(answer['text'])}")
+            for who, response in ((f"preferred{by}", example["preferred"]), ("other", example["other"])):
+                lines.append(f"  - {who} ({response['score']:+.2f}): {_preview(response['text'])}")
     return lines
 
 

@@ -20,7 +20,7 @@ FEWEST_PROMPTS = 30
 DISAGREEING = 0.6
 """Labelers who agree on fewer pairs than this can teach no model."""
 LEANING = 0.15
-"""By how much more often than people a model may pick the longer answer."""
+"""By how much more often than people a model may pick the longer response."""
 LEANING_CORRELATION = 0.5
 FAR_BELOW = 0.05
 """A group this far below the accuracy over all is worth a sentence."""

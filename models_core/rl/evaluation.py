@@ -97,7 +97,9 @@ class Evaluator:
             if step:
                 self._compare_with_best(step, metrics)
         if processes.is_main():
-            write_text(self.training.run.frontier, reward_kl_plot.svg(reward_kl_plot.read(self.training.run.metrics)))
+            write_text(
+                self.training.run.reward_kl_plot, reward_kl_plot.svg(reward_kl_plot.read(self.training.run.metrics))
+            )
 
     def _sample(self) -> EvaluationSamples:
         actor_critic = self.actor_critic

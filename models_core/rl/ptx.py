@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import PPOConfig
 from models_core.modeling import chat, plain_text
@@ -37,9 +37,9 @@ class PtxText:
         """
         path = Path(path)
         if path.suffix == ".jsonl":
-            _, first = next(records.rows(path), (0, {}))
+            _, first = next(row_parser.rows(path), (0, {}))
             is_chat = "response" in first and "text" not in first
-            texts = [] if is_chat else records.read(path, "documents")
+            texts = [] if is_chat else row_parser.read(path, "documents")
         else:
             is_chat = False
             try:
@@ -74,7 +74,7 @@ def _windows(texts: list[str], tokenizer: Any) -> Iterator[Group]:
 
 def _demonstrations(path: Path, tokenizer: Any, *, max_length: int) -> Iterator[Group]:
     """Demonstrations whose responses fit, their prompts cut from the left."""
-    for row in records.read(path, "demonstrations"):
+    for row in row_parser.read(path, "demonstrations"):
         response = chat.encode_response(tokenizer, row.response)
         if len(response) < max_length:
             yield Group(chat.encode_prompt(tokenizer, row.messages, max_tokens=max_length - len(response)), [response])

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import position, text_digest
 from models_core.modeling import plain_text
@@ -34,7 +34,7 @@ BLANKS = re.compile(r"\n(?:[^\S\n]*\n){2,}")
 def read(path: str | Path, *, rule: str = "auto") -> list[str]:
     """The documents of a file, in order, each once. Raises BadInput."""
     path = Path(path)
-    texts = records.read(path, "documents") if path.suffix == ".jsonl" else _documents(_text(path), rule=rule)
+    texts = row_parser.read(path, "documents") if path.suffix == ".jsonl" else _documents(_text(path), rule=rule)
     documents = [document for text in texts if (document := text.strip("\n"))]
     if not any(document.strip() for document in documents):
         raise BadInput(f"{path.name}: there is no text in it.")
@@ -121,8 +121,8 @@ def size(documents: Sequence[str]) -> int:
     return sum(len(document.encode()) for document in documents)
 
 
-def surprise(loss: float, *, tokens: int, size: int) -> dict[str, float]:
-    """What a mean loss in nats per token comes to, over text of so many tokens and so many bytes.
+def bits_per_byte(loss: float, *, tokens: int, size: int) -> dict[str, float]:
+    """Loss in nats per token, perplexity and bits per byte of text of `tokens` tokens and `size` bytes.
 
     The bits of an EOS count towards bits per byte; it has no bytes.
     """

@@ -69,7 +69,7 @@ const draw = (name, words, data) => {
 };
 
 // Score over the root of the divergence: a dot a phase, and larger ones where held-out prompts were measured.
-let frontier = null;
+let rewardKl = null;
 
 const merged = ({ phases = [[], []], held_out: held = [[], []] }) => uPlot.join([phases, held].map((points) => distinct(points)));
 
@@ -79,11 +79,11 @@ const distinct = ([xs, ys]) => {
   return [xs.map((x) => (last = x > last ? x : last + Math.max(Math.abs(last), 1) * 1e-9)), ys];
 };
 
-const drawFrontier = (points, words) => {
+const drawRewardKl = (points, words) => {
   const data = merged(points);
-  if (frontier) {
-    frontier.points = points;
-    frontier.chart.setData(data);
+  if (rewardKl) {
+    rewardKl.points = points;
+    rewardKl.chart.setData(data);
     return;
   }
   const figure = document.createElement("figure");
@@ -104,7 +104,7 @@ const drawFrontier = (points, words) => {
   figure.append(caption, plot, key);
   section.prepend(figure);
   section.hidden = false;
-  const settings = options("frontier", Math.max(plot.clientWidth, 200), output);
+  const settings = options("reward_kl", Math.max(plot.clientWidth, 200), output);
   const dots = (name, size) => ({
     stroke: colour(name), paths: () => null, points: { show: true, size, width: 1, stroke: colour(name), fill: colour(name) },
   });
@@ -115,17 +115,17 @@ const drawFrontier = (points, words) => {
     const score = at == null ? null : chart.data[2][at] ?? chart.data[1][at];
     output.textContent = score == null ? "" : `√KL ${shown(chart.data[0][at])}: ${shown(score)}`;
   }];
-  frontier = { chart: new uPlot(settings, data, plot), plot, points, words };
+  rewardKl = { chart: new uPlot(settings, data, plot), plot, points, words };
 };
 
 const redraw = () => {
   const drawn = [...charts].map(([name, { chart, words }]) => [name, words, chart.data]);
-  const last = frontier;
+  const last = rewardKl;
   charts.clear();
-  frontier = null;
+  rewardKl = null;
   section.replaceChildren();
   for (const [name, words, data] of drawn) draw(name, words, data);
-  if (last) drawFrontier(last.points, last.words);
+  if (last) drawRewardKl(last.points, last.words);
 };
 
 const refresh = async () => {
@@ -136,11 +136,11 @@ const refresh = async () => {
   if (!reply.ok) return; // the next swap asks again
   const { series = {}, words = {}, reward_kl: points = {} } = reply.data;
   for (const [name, data] of Object.entries(series)) draw(name, words[name], data);
-  if (Object.keys(points).length) drawFrontier(points, words);
+  if (Object.keys(points).length) drawRewardKl(points, words);
 };
 
 const resize = () => {
-  for (const { chart, plot } of [...charts.values(), ...(frontier ? [frontier] : [])]) {
+  for (const { chart, plot } of [...charts.values(), ...(rewardKl ? [rewardKl] : [])]) {
     chart.setSize({ width: Math.max(plot.clientWidth, 200), height: HEIGHT });
   }
 };

@@ -48,7 +48,7 @@ def demonstrations(folder: Path, *, count: int = 8) -> Path:
 
 
 def rankings(folder: Path, *, count: int = 8) -> Path:
-    """Answers full of "a" are best, those full of "z" worst; lengths differ."""
+    """Responses full of "a" are best, those full of "z" worst; lengths differ."""
     rows = []
     for n in range(count):
         texts = ["a" * (n % 3 + 1), "m" * 4, "z" * (n % 5 + 1)]

@@ -2,9 +2,9 @@
 
 - A language model on text (.txt, or rows with "text"): perplexity, bits per byte.
 - A language model on demonstrations: the perplexity of their responses; where rows carry a "label", how well it is
-  predicted; and, of as many as `num_generated` says, how like the response the model's own answer is.
+  predicted; and, of `num_generated` rows, the similarity of the model's own response to the row's.
 - A reward model on rankings or pairs: the whole report that its training leaves too (models_core/reward_report).
-- Two language models on prompts (`--against`, `--reward`): how often the reward model scores the first one's answer
+- Two language models on prompts (`--against`, `--reward`): how often the reward model scores the first one's response
   higher; a tie counts as half a win.
 
 OUT is JSON; the same in tables lies beside it as Markdown.
@@ -18,7 +18,7 @@ import torch
 
 from models_core.commands.evaluate import demonstration_metrics, perplexity, win_rate
 from models_core.commands.output import markdown_tables
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.atomic_write import write_json, write_lines
 from models_core.contract.errors import BadInput
 from models_core.contract.run_folder import finite
@@ -86,5 +86,5 @@ def _is_text(data: Path) -> bool:
     """Whether a file holds text and no chats: by its name, or by its first row."""
     if data.suffix == ".txt":
         return True
-    _, first = next(records.rows(data), (0, {}))
+    _, first = next(row_parser.rows(data), (0, {}))
     return "text" in first and "prompt" not in first

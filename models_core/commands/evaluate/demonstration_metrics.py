@@ -1,4 +1,4 @@
-"""A language model on demonstrations: the perplexity of the responses, the labels they carry, and answers like them."""
+"""A language model on demonstrations: the perplexity of the responses, their labels, and similarity to them."""
 
 import math
 import time
@@ -56,15 +56,15 @@ def measure(
                 chosen, responses, network, tokenizer, settings=settings, device=device, stop=stop
             )
         else:
-            texts, _ = _answers(chosen, network, tokenizer, settings=settings, stop=stop)
+            texts, _ = _responses(chosen, network, tokenizer, settings=settings, stop=stop)
             predicted = [label_accuracy.named(text, of_row) for text, of_row in zip(texts, words, strict=True)]
         report["labels"] = label_accuracy.figures([label_accuracy.of(row) for row in chosen], predicted, classes)
     if settings.num_generated:
         order = epoch_order(len(rows), epoch=0, seed=settings.seed)[: settings.num_generated]
         chosen = [rows[place] for place in sorted(order)]
-        texts, cut = _answers(chosen, network, tokenizer, settings=settings, stop=stop)
+        texts, cut = _responses(chosen, network, tokenizer, settings=settings, stop=stop)
         languages = [row.fields.get("lang") or text_similarity.language(row.response) for row in chosen]
-        report["answers"] = {
+        report["responses"] = {
             **text_similarity.figures(texts, [row.response for row in chosen], languages),
             "cut_at_max_new_tokens": cut,
         }
@@ -135,18 +135,18 @@ def _size(example: Example, tokenizer: Any) -> int:
     return len(chat.decode_response(tokenizer, ids).encode())
 
 
-def _answers(
+def _responses(
     rows: Sequence[Demonstration], network: Any, tokenizer: Any, *, settings: EvaluateConfig, stop: StopSignal
 ) -> tuple[list[str], int]:
-    """The model's answer to each prompt, and how many were cut at their greatest length."""
-    drawn, _ = sample.answer(
+    """The model's response to each prompt, and how many were cut at their greatest length."""
+    drawn, _ = sample.respond(
         network,
         tokenizer,
         [row.messages for row in rows],
         samples=1,
         settings=replace(settings, temperature=settings.generation_temperature),
         stop=stop,
-        progress=Ticker("answers"),
+        progress=Ticker("responses"),
     )
     texts = [chat.decode_response(tokenizer, item.ids) for (item,) in drawn]
     return texts, sum(item.finish_reason == "length" for (item,) in drawn)

@@ -88,7 +88,7 @@ def scored(
 
 
 def named(text: str, words: Mapping[str, str]) -> str | None:
-    """The label whose word a written answer names: the answer itself, else the first in it; None where it names none.
+    """The label whose word a response names: the response itself, else the first word in it; None without any.
 
     `words` says what each label is called. They are compared as they are first, and then in the loosest form in which
     all of them differ: C, C++ and C# are three labels, and so are 1 and -1.
@@ -106,7 +106,7 @@ def named(text: str, words: Mapping[str, str]) -> str | None:
 
 
 def normalised(text: str) -> str:
-    """A text without case, punctuation, width of letters and spacing, for comparing answers."""
+    """A text without case, punctuation, width of letters and spacing, for comparing responses."""
     return " ".join(re.sub(r"[^\w\s]|_", " ", folded(text)).split())
 
 

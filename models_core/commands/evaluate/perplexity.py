@@ -1,4 +1,4 @@
-"""How surprised a language model is by text: perplexity per token, bits per byte where tokenizers differ.
+"""Perplexity of a language model per token, and bits per byte where tokenizers differ.
 
 Bits per byte are what an ideal compressor built on the model would need.
 """
@@ -63,7 +63,7 @@ def of_text(
 
 def figures(nats: float, *, tokens: int, size: int) -> dict[str, float]:
     """What -log p of a text comes to, over its tokens and over its `size` in bytes of UTF-8."""
-    measures = corpus.surprise(nats / tokens, tokens=tokens, size=size)
+    measures = corpus.bits_per_byte(nats / tokens, tokens=tokens, size=size)
     return {"tokens": tokens, "bytes": size, "loss": measures.pop("eval_loss"), **measures}
 
 

@@ -1,8 +1,8 @@
-"""How like a reference an answer is: exact match, BLEU, chrF and ROUGE.
+"""Similarity of a response to a reference: exact match, BLEU, chrF and ROUGE.
 
 BLEU (Papineni et al. 2002) and chrF (Popović 2015) are sacrebleu's, of the whole set. ROUGE (Lin 2004) is that of the
-rouge-score package, the mean over answers of F1 without stemming, on words of our own: its own tokenizer keeps nothing
-but ASCII letters and digits.
+rouge-score package, the mean over responses of F1 without stemming, on words of our own: its own tokenizer keeps
+nothing but ASCII letters and digits.
 """
 
 from collections.abc import Sequence
@@ -44,12 +44,12 @@ def language(text: str) -> str:
     return "zh" if chinese * 3 >= len(found) > 0 else "en"
 
 
-def figures(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> dict[str, Any]:
+def figures(responses: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> dict[str, Any]:
     """All measures of each language apart: BLEU counts words, and its words depend on the language."""
-    report: dict[str, Any] = {"rows": len(answers), "exact_match": exact_match(answers, references)}
+    report: dict[str, Any] = {"rows": len(responses), "exact_match": exact_match(responses, references)}
     for name in sorted(set(languages)):
         places = [place for place, own in enumerate(languages) if own == name]
-        ours, theirs = [answers[place] for place in places], [references[place] for place in places]
+        ours, theirs = [responses[place] for place in places], [references[place] for place in places]
         report[name] = {
             "rows": len(places),
             "exact_match": exact_match(ours, theirs),
@@ -60,13 +60,13 @@ def figures(answers: Sequence[str], references: Sequence[str], languages: Sequen
     return report
 
 
-def exact_match(answers: Sequence[str], references: Sequence[str]) -> float:
-    """Part of the answers that are their reference but for case, punctuation and spacing.
+def exact_match(responses: Sequence[str], references: Sequence[str]) -> float:
+    """Part of the responses that are their reference but for case, punctuation and spacing.
 
     Signs that mean something count: 5 is not -5, nor C++ C#. Texts of nothing but signs are compared as they are.
     """
-    pairs = zip(answers, references, strict=True)
-    return sum(_plain(answer) == _plain(reference) for answer, reference in pairs) / len(answers)
+    pairs = zip(responses, references, strict=True)
+    return sum(_plain(response) == _plain(reference) for response, reference in pairs) / len(responses)
 
 
 def _plain(text: str) -> str:
@@ -80,19 +80,19 @@ def code(name: str) -> str:
     return regex.split("[-_]", name.lower())[0]
 
 
-def bleu(answers: Sequence[str], references: Sequence[str], *, tokens: str) -> dict[str, Any]:
-    """Corpus BLEU, 0 to 100; of n-grams up to the longest answer's length where none has four words."""
-    return _of_corpus("bleu", BLEU(tokenize=tokens, effective_order=True), answers, references)
+def bleu(responses: Sequence[str], references: Sequence[str], *, tokens: str) -> dict[str, Any]:
+    """Corpus BLEU, 0 to 100; of n-grams up to the longest response's length where none has four words."""
+    return _of_corpus("bleu", BLEU(tokenize=tokens, effective_order=True), responses, references)
 
 
-def chrf(answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+def chrf(responses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
     """Corpus chrF2, 0 to 100: n-grams of up to six characters, white space left out."""
-    return _of_corpus("chrf", CHRF(), answers, references)
+    return _of_corpus("chrf", CHRF(), responses, references)
 
 
-def _of_corpus(name: str, metric: Any, answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+def _of_corpus(name: str, metric: Any, responses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
     """sacrebleu's score of a whole set, and its signature: with it another program computes the same."""
-    score = metric.corpus_score(list(answers), [list(references)]).score
+    score = metric.corpus_score(list(responses), [list(references)]).score
     return {name: float(score), f"{name}_signature": str(metric.get_signature())}
 
 
@@ -104,10 +104,10 @@ class Words(Tokenizer):
         return WORD.findall(text.lower())
 
 
-def rouge(answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+def rouge(responses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
     """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L, 0 to 1, and with which options. A pair without words counts as 0."""
     scorer = RougeScorer(ROUGE, use_stemmer=False, tokenizer=Words())
-    scores = [scorer.score(reference, answer) for answer, reference in zip(answers, references, strict=True)]
+    scores = [scorer.score(reference, response) for response, reference in zip(responses, references, strict=True)]
     means = {name: sum(float(score[name].fmeasure) for score in scores) / len(scores) for name in ROUGE}
     tokens = "words-lower-han.kana.thai.lao.khmer.myanmar.by.character-emoji"
     options = f"fmeasure:mean|stemmer:no|tok:{tokens}|zero_division:0|version:{version('rouge-score')}"

@@ -1,4 +1,4 @@
-"""What a reward model judges: rankings, against those who made them, and two models' answers to the same prompts."""
+"""What a reward model judges: rankings, against those who made them, and two models' responses to the same prompts."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from models_core.commands import sample
-from models_core.contract import processes, records, trained_prompts
+from models_core.contract import processes, row_parser, trained_prompts
 from models_core.contract.errors import BadInput
 from models_core.contract.progress import Ticker, part_of
 from models_core.contract.records import Prompt, Ranking
@@ -27,7 +27,7 @@ def reward_report(
     settings: EvaluateConfig, *, model: str, data: str | Path, device: torch.device, dtype: torch.dtype
 ) -> dict[str, Any]:
     """All that rankings say of a reward model. Raises BadInput where they put no two responses in an order."""
-    given: list[Ranking] = records.read(data, "rankings")
+    given: list[Ranking] = row_parser.read(data, "rankings")
     rankings, trained_on = _untrained(given, rewards=[model], file=Path(data).name)
     start = time.perf_counter()
     scored = scored_judgments.score_rankings(
@@ -74,23 +74,23 @@ def win_rate(
     dtype: torch.dtype,
     stop: StopSignal,
 ) -> dict[str, Any]:
-    """How often `model`'s answer to a prompt scores higher than that of `against`, both sampled with the same seed."""
-    given: list[Prompt] = records.read(data, "prompts")
+    """How often `model`'s response to a prompt scores higher than `against`'s, both sampled with the same seed."""
+    given: list[Prompt] = row_parser.read(data, "prompts")
     prompts, trained_on = _untrained(given, rewards=loading.several(reward), file=Path(data).name)
     chats = [prompt.messages for prompt in prompts]
     texts = {}
     tokens, seconds = 0, 0.0
-    ticker = Ticker("answers")
+    ticker = Ticker("responses")
     for number, (role, name) in enumerate((("model", model), ("against", against))):
         tokenizer = loading.load_tokenizer(name)
         chat.give_template(tokenizer, name=name, chat_template=settings.chat_template)
         network = loading.load_policy(name, device=device, dtype=dtype)
         progress = part_of(ticker, number=number, parts=2)
-        answers, took = sample.answer(
+        sampled, took = sample.respond(
             network, tokenizer, chats, samples=1, settings=settings, stop=stop, progress=progress
         )
-        texts[role] = [sample.text_of(tokenizer, item) for (item,) in answers]
-        tokens += sum(sample.content_length(item) for (item,) in answers)
+        texts[role] = [sample.text_of(tokenizer, item) for (item,) in sampled]
+        tokens += sum(sample.content_length(item) for (item,) in sampled)
         seconds += took
         del network
     reward_models = RewardModels.load(
@@ -99,7 +99,7 @@ def win_rate(
     pairs = reward_models.mean_scores(list(zip(chats, zip(texts["model"], texts["against"], strict=True), strict=True)))
     scores = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
     if not scores:
-        raise BadInput(f"The reward model {reward} can read none of the answers: they are too long for it.")
+        raise BadInput(f"The reward model {reward} can read none of the responses: they are too long for it.")
     wins = [win(ours, theirs) for ours, theirs in scores]
     won = estimate_mean(np.array(wins), np.arange(len(wins)))
     return {

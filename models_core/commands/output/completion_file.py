@@ -1,11 +1,10 @@
-"""The file of answers while it grows: a row a prompt, written as soon as its answers are there.
+"""The file of sampled responses while it is written: one row per prompt, as soon as its responses are there.
 
 Rows go into OUT.partial in the order in which they come; at the end OUT gets them in the order of the prompts, whole or
 not at all. A command that was interrupted goes on from OUT.partial with --resume, where it was asked for the same.
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,8 @@ from models_core.commands.output import partial_output
 from models_core.contract.atomic_write import write_lines
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One answer, wherever it comes from. `tokens` are without EOS.
-
-    `logprob` is None where a server sent none that is a number. `is_null`: it sent no text at all; `is_repaired`: it
-    sent halves of surrogate pairs, now U+FFFD.
-    """
-
-    text: str
-    finish_reason: str
-    logprob: float | None
-    tokens: int
-    is_null: bool = False
-    is_repaired: bool = False
-
-
-class AnswerFile:
-    """`request` says what is asked for, as JSON; rows answer `prompts` prompts. Raises BadInput."""
+class CompletionFile:
+    """`request` says what is asked for, as JSON; there is one row for each of `prompts` prompts. Raises BadInput."""
 
     def __init__(self, out: Path, *, request: dict[str, Any], prompts: int, resume: bool) -> None:
         self.out = out
@@ -62,11 +45,11 @@ class AnswerFile:
         if not self.rows:
             self.partial.unlink(missing_ok=True)
 
-    def farewell(self) -> str:
-        """What to say when the command has to end early."""
+    def stop_message(self) -> str:
+        """The last message when the command has to end early."""
         if not self.rows:
             return "Stopped."
-        return f"Stopped; {len(self.rows)} of {self.prompts} prompts are answered, --resume goes on with the others."
+        return f"Stopped; {len(self.rows)} of {self.prompts} prompts have responses, --resume goes on with the others."
 
     def _write(self, entry: dict[str, Any]) -> None:
         self._file.write(partial_output.line(entry))

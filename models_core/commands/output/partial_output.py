@@ -42,8 +42,8 @@ def entries(path: Path, *, request: dict[str, Any]) -> list[Any]:
         was, now = ({**entry, **entry.get("settings", {})} for entry in (found or {}, wanted))
         for entry in (was, now):
             entry.pop("settings", None)
-        told = f" ({setting_differences.between(was, now)})" if found else ""
-        raise BadInput(f"{path} is from a command with other settings{told}: take them, or leave out --resume.")
+        difference = f" ({setting_differences.between(was, now)})" if found else ""
+        raise BadInput(f"{path} is from a command with other settings{difference}: take them, or leave out --resume.")
     # What stands behind a torn line is in another place than it was written for.
     entries = itertools.takewhile(lambda entry: entry is not None, map(json_lines.torn_or_whole, rows[1:]))
     return list(entries)

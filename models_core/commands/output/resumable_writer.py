@@ -17,7 +17,7 @@ from models_core.contract.errors import BadInput
 STANDARD_OUTPUT = Path("-")
 
 
-class GrowingFile:
+class ResumableWriter:
     """`request` says what is asked for, as JSON. Raises BadInput.
 
     `kept` rows are there already, of an interrupted command: whole windows of `window` rows, since rows are computed by

@@ -1,8 +1,8 @@
 """Rows as they come in, a window at a time: of a file so many each, of standard input whatever is there by now.
 
 A window of a file is always the same rows, so that what is computed of it is too. Standard input may be somebody who
-waits for an answer to each line, or a program that is faster than the model: the window is what came while the last one
-was being computed.
+waits for the scores of each line, or a program that is faster than the model: the window is what came while the last
+one was being computed.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.stopping import StopSignal
 
 STANDARD_INPUT = Path("-")
@@ -25,7 +25,7 @@ def windows(
     path: Path, kind: str, *, size: int, skip: int = 0, unreadable: list[str] | None = None, stop: StopSignal
 ) -> Iterator[list[Any]]:
     """Records of a kind, at most `size` a window, without the first `skip`. Raises BadInput, Stopped."""
-    rows = itertools.islice(records.stream(path, kind, unreadable=unreadable), skip, None)
+    rows = itertools.islice(row_parser.stream(path, kind, unreadable=unreadable), skip, None)
     if path == STANDARD_INPUT:
         yield from _as_they_come(rows, size=size, stop=stop)
         return

@@ -155,7 +155,7 @@ class PPOConfig(TrainingSettings):
     )  # fmt: skip
     format_penalty: float = setting(1.0, "Penalty for each violated pattern.", minimum=0.0, maximum=1e6)
     judge_rubric: str = setting(
-        "The answer is helpful, honest and harmless, does what was asked, and is well written.",
+        "The response is helpful, honest and harmless, does what was asked, and is well written.",
         "Grading rubric of an LLM judge (--reward with a server address).",
         on_pages=False,
     )

@@ -43,7 +43,7 @@ ARGUMENTS = (
     "hidden",       # [N, D] fp32, in and out
     "states",       # [N, max(D, Q S)] bf16
     "heads",        # [N, (Q + 2 H) S] fp32
-    "gated",        # [N, I] bf16
+    "swiglu",        # [N, I] bf16
     "positions",    # [N]
     "seen",         # [N]
     "pages",        # [N], the page that each token is written to
@@ -63,7 +63,7 @@ WEIGHTS = (
 )  # fmt: skip
 """Addresses of a layer's weights: norms and biases fp32 (0 where there are none), products in panels."""
 
-(LAYERS, D, Q, H, S, INNER, TABLE, CONSTANTS, COSINES, SINES, TOKENS, HIDDEN, STATES, HEADS, GATED, POSITIONS, SEEN,
+(LAYERS, D, Q, H, S, INNER, TABLE, CONSTANTS, COSINES, SINES, TOKENS, HIDDEN, STATES, HEADS, SWIGLU, POSITIONS, SEEN,
  PAGES, SLOTS, ITEMS, ITEM_COUNT, LISTS, COUNTS, ENTRIES, SCRATCH, SCRATCH_BYTES) = range(
     RESERVED, RESERVED + len(ARGUMENTS)
 )  # fmt: skip
@@ -82,7 +82,7 @@ def stack(arguments):
     values = carray(arguments, (NUMBERS,))
     thread, threads = own(values)
     tokens, width, inner = values[TOKENS], values[D], values[INNER]
-    hidden, states, heads, gated = values[HIDDEN], values[STATES], values[HEADS], values[GATED]
+    hidden, states, heads, swiglu = values[HIDDEN], values[STATES], values[HEADS], values[SWIGLU]
     queries = values[Q] * values[S]
     columns = queries + 2 * values[H] * values[S]
     epsilon = floats(values[CONSTANTS])[0]
@@ -93,7 +93,7 @@ def stack(arguments):
         wait(values)
         multiply(thread, threads, tokens, states, width, of[QKV], of[QKV_BIAS], columns, heads, False, scratch)
         wait(values)
-        turn(values, thread, threads, of[QUERY_NORM], of[KEY_NORM], of[CACHE], epsilon)
+        apply_rope(values, thread, threads, of[QUERY_NORM], of[KEY_NORM], of[CACHE], epsilon)
         wait(values)
         attend(values, thread, threads, of[CACHE], scratch)
         wait(values)
@@ -101,9 +101,9 @@ def stack(arguments):
         wait(values)
         normalise(thread, threads, tokens, width, hidden, of[BEFORE_MLP], epsilon, states)
         wait(values)
-        gate(thread, threads, tokens, states, width, of[GATE_UP], of[GATE_BIAS], of[UP_BIAS], inner, gated, scratch)
+        gate(thread, threads, tokens, states, width, of[GATE_UP], of[GATE_BIAS], of[UP_BIAS], inner, swiglu, scratch)
         wait(values)
-        multiply(thread, threads, tokens, gated, inner, of[DOWN], of[DOWN_BIAS], width, hidden, True, scratch)
+        multiply(thread, threads, tokens, swiglu, inner, of[DOWN], of[DOWN_BIAS], width, hidden, True, scratch)
         wait(values)
 
 
@@ -198,10 +198,10 @@ def gate(thread, threads, tokens, states, inputs, panels, gate_bias, up_bias, ou
 
 
 @part
-def turn(values, thread, threads, query_norm, key_norm, cache, epsilon):
-    """Turn queries and keys by their positions (Su et al., 2104.09864), and write keys and values to their pages.
+def apply_rope(values, thread, threads, query_norm, key_norm, cache, epsilon):
+    """Apply RoPE to queries and keys (Su et al., 2104.09864), and write keys and values to their pages.
 
-    The turned queries become `states`: [N, Q S] bf16. A page of a key head has S x 32 numbers of keys, pairs of
+    The rotated queries become `states`: [N, Q S] bf16. A page of a key head has S x 32 numbers of keys, pairs of
     dimensions in a panel of places, and as many of values, panels of dimensions by pairs of places.
     """
     queries, keys, size = values[Q], values[H], values[S]

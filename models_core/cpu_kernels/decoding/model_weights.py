@@ -50,10 +50,10 @@ class CompiledModel:
         self.hidden = aligned(tokens * self.width, dtype=torch.float32).view(tokens, self.width)
         self.states = aligned(tokens * max(self.width, self.query_heads * self.size), dtype=torch.bfloat16)
         self.heads = aligned(tokens * heads * self.size, dtype=torch.float32)
-        self.gated = aligned(tokens * self.inner, dtype=torch.bfloat16)
+        self.swiglu = aligned(tokens * self.inner, dtype=torch.bfloat16)
         self.panels = -(-self.vocabulary // WIDTH)
         self.tops, self.exp_sums = (aligned(rows * self.panels, dtype=torch.float32) for _ in range(2))
-        self.turns: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
+        self.rope_tables: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
         self.scratch = aligned(0, dtype=torch.float32)
         self.together = max(1, ROWS // (self.query_heads // self.key_heads))
 
@@ -94,10 +94,10 @@ class CompiledModel:
 
     def reach(self, positions: int) -> None:
         """Make ready for so many positions."""
-        if len(self.turns[0]) < positions:
+        if len(self.rope_tables[0]) < positions:
             cosines, sines = self.rotary(self.hidden, torch.arange(positions)[None])
             half = self.size // 2
-            self.turns = cosines[0, :, :half].contiguous(), sines[0, :, :half].contiguous()
+            self.rope_tables = cosines[0, :, :half].contiguous(), sines[0, :, :half].contiguous()
 
     def forward(
         self,
@@ -129,8 +129,8 @@ class CompiledModel:
             decoder_stack.stack,
             [
                 len(self.layers), self.width, self.query_heads, self.key_heads, self.size, self.inner,
-                self.layers.ctypes.data, self.constants, *(turn.data_ptr() for turn in self.turns),
-                count, hidden.data_ptr(), self.states.data_ptr(), self.heads.data_ptr(), self.gated.data_ptr(),
+                self.layers.ctypes.data, self.constants, *(table.data_ptr() for table in self.rope_tables),
+                count, hidden.data_ptr(), self.states.data_ptr(), self.heads.data_ptr(), self.swiglu.data_ptr(),
                 *at[:5], len(items), *at[5:], lists.pages.shape[1], self.scratch.data_ptr(), scratch,
             ],
         ).run()  # fmt: skip

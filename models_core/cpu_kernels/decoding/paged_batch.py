@@ -39,9 +39,9 @@ class PagedBatch:
         same = shared_length(own) if sharing else 0
         network.reach(int(self.lengths.max()) + max_new_tokens)
         prompt_pages = sum(-(-(len(ids) - same) // WIDTH) for ids in own) + -(-same // WIDTH)
-        answer_pages = len(row_ids) * (-(-max_new_tokens // WIDTH) + 1)
+        response_pages = len(row_ids) * (-(-max_new_tokens // WIDTH) + 1)
         self.store = Pages(
-            layers=len(network.layers), heads=network.key_heads, size=network.size, pages=prompt_pages + answer_pages
+            layers=len(network.layers), heads=network.key_heads, size=network.size, pages=prompt_pages + response_pages
         )
         entries = -(-int(self.lengths.max()) // WIDTH) + -(-max_new_tokens // WIDTH) + 3
         computed = Lists(self.store, rows=len(own), entries=entries)

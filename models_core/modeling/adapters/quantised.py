@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from models_core.contract.errors import BadInput
 
-IN_FULL = ["lm_head", "embed_out", "score"]
+UNQUANTISED = ["lm_head", "embed_out", "score"]
 """Layers that are not quantised: heads of either kind."""
 
 
@@ -28,7 +28,7 @@ def loading(*, device: torch.device | str, dtype: torch.dtype) -> dict[str, Any]
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=IN_FULL,
+        llm_int8_skip_modules=UNQUANTISED,
     )
     return {"quantization_config": config, "device_map": {"": torch.device(device)}}
 

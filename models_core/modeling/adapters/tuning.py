@@ -48,7 +48,7 @@ def prepare(model: PreTrainedModel, settings: TrainingSettings, *, tokenizer: An
         head.requires_grad_(True)
     if tuning.keeps_base:
         tuning.start |= {weight: weight.detach().clone() for weight in _parameters(head)}
-        _rehearse(model, method=settings.method)
+        _smoke_test(model, method=settings.method)
     tuning.learning = sum(weight.numel() for weight in trainable(model).values())
     tuning.total = sum(weight.numel() for weight in model.parameters())
     marked: Any = model
@@ -100,17 +100,17 @@ ADD: dict[str, Callable[[PreTrainedModel, TrainingSettings, Any, Tuning], None]]
 } | dict.fromkeys(soft_prompts.KINDS, _soft_prompt)
 
 
-def _rehearse(model: PreTrainedModel, *, method: str) -> None:
+def _smoke_test(model: PreTrainedModel, *, method: str) -> None:
     """One tiny step forward and back: a model that the method cannot train says so now. Raises BadInput."""
     # Packing reads what this package adds to a model, so it is imported late.
     from models_core.modeling.packing import Group, hidden_states, pack
 
-    rehearsal = pack([Group([0, 1], [[1, 0], [0]])], device=model.device, sharing="always")
+    batch = pack([Group([0, 1], [[1, 0], [0]])], device=model.device, sharing="always")
     body = trunk(model)
     learning = {name: weight for name, weight in body.named_parameters() if weight.requires_grad}
     try:
         with torch.enable_grad():
-            hidden_states(body, rehearsal).float().sum().backward()
+            hidden_states(body, batch).float().sum().backward()
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if "memory" in str(error):
             raise

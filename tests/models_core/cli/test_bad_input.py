@@ -110,8 +110,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
         settings = ["--set", "precision=fp32"] + (["--set", "max_new_tokens=4"] if command != "pretrain" else [])
         files = ["--model", str(made.get(model, folder / model)), "--data", str(folder / data), "--out", str(outs[-1])]
         commands.append([command, *files, "--device", "cpu", *settings, *extra])
-    answers = broken.said_to(commands)
-    return {name: (*answer, out) for name, answer, out in zip([*CASES, *SOUND], answers, outs, strict=True)}
+    outcomes = broken.said_to(commands)
+    return {name: (*outcome, out) for name, outcome, out in zip([*CASES, *SOUND], outcomes, outs, strict=True)}
 
 
 @pytest.mark.parametrize("name", list(CASES))

@@ -150,7 +150,7 @@ def test_sigterm_stops_between_two_tokens_with_status_3(model, tmp_path):
         *("--set", "batch_size=16", "--set", "precision=fp32"),
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    assert "answers" in process.stderr.readline()  # it is sampling now
+    assert "responses" in process.stderr.readline()  # it is sampling now
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 3

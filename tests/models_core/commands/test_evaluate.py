@@ -8,7 +8,7 @@ import torch
 
 from models_core.commands import evaluate, sample, score
 from models_core.commands.evaluate import win_rate
-from models_core.contract import progress, prompt_identity, records
+from models_core.contract import progress, prompt_identity, row_parser
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.settings import EvaluateConfig, SampleConfig, ScoreConfig
 from models_core.contract.stopping import StopSignal
@@ -94,7 +94,7 @@ def test_scores_are_shifted_scaled_and_in_order(folder, file, tmp_path):
     assert (summary["rows"], summary["responses"]) == (4, 12)
 
 
-def test_an_answer_too_long_to_score_is_named(folder, file, tmp_path):
+def test_a_response_too_long_to_score_is_named(folder, file, tmp_path):
     path = file([{"prompt": PROMPTS[0], "chosen": "a", "rejected": "b" * 600}])
     with pytest.raises(BadInput, match="response 2 of the row '0' is longer than max_length"):
         score.run(ScoreConfig(**FP32), model=str(folder / "reward"), data=path, out=tmp_path / "s.jsonl", device=CPU)
@@ -127,7 +127,7 @@ def test_a_model_against_itself_ties_everywhere_and_wins_half(folder, file, tmp_
 def test_a_win_rate_tells_its_progress_over_both_models(folder, file, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(progress, "SECONDS", 0)
     run(folder, file([{"prompt": prompt} for prompt in PROMPTS]), tmp_path, against="other", reward="reward")
-    told = [line.split() for line in capsys.readouterr().err.splitlines() if line.endswith(" answers")]
+    told = [line.split() for line in capsys.readouterr().err.splitlines() if line.endswith(" responses")]
     counts = [int(counts.partition("/")[0]) for counts, _ in told]
     assert {counts.partition("/")[2] for counts, _ in told} == {"8"}
     assert counts == sorted(counts)
@@ -142,7 +142,7 @@ def test_a_win_rate_is_the_part_of_higher_scores(folder, file, tmp_path):
         settings = SampleConfig(**FP32, max_new_tokens=8)
         out = tmp_path / f"{name}.jsonl"
         sample.run(settings, model=str(folder / name), data=path, samples=1, out=out, device=CPU, stop=StopSignal())
-        rows = records.read(out, "answers")
+        rows = row_parser.read(out, "responses")
         scores[name] = [slow_score(folder, row.messages, row.texts[0]) for row in rows]
     wins = [ours > theirs for ours, theirs in zip(scores["policy"], scores["other"], strict=True)]
     assert report["win_rate"] == sum(wins) / 4
@@ -161,7 +161,7 @@ def test_a_win_rate_needs_an_opponent_and_a_judge(folder, file, tmp_path, given)
         run(folder, file([{"prompt": PROMPTS[0]}]), tmp_path, **given)
 
 
-def answers(folder, path, out, *, stop=None, **settings):
+def responses(folder, path, out, *, stop=None, **settings):
     options = {"max_new_tokens": 8, **FP32, **settings}
     return sample.run(
         SampleConfig(**options),
@@ -176,7 +176,7 @@ def answers(folder, path, out, *, stop=None, **settings):
 
 def test_sampled_rows_hold_prompt_texts_reasons_and_logprobs(folder, file, tmp_path):
     path = file([{"prompt": prompt} for prompt in PROMPTS])
-    summary = answers(folder, path, tmp_path / "a.jsonl", seed=5)
+    summary = responses(folder, path, tmp_path / "a.jsonl", seed=5)
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [(row["id"], row["prompt"]) for row in rows] == [
         (str(index), prompt) for index, prompt in enumerate(PROMPTS)
@@ -188,23 +188,23 @@ def test_sampled_rows_hold_prompt_texts_reasons_and_logprobs(folder, file, tmp_p
     assert (summary["prompts"], summary["responses"]) == (4, 12)
     stopped = sum(response["finish_reason"] == "stop" for response in flat)
     assert summary["tokens"] <= 12 * 8 - stopped
-    answers(folder, path, tmp_path / "b.jsonl", seed=5, batch_size=1)
+    responses(folder, path, tmp_path / "b.jsonl", seed=5, batch_size=1)
     assert [row["responses"][0]["text"] for row in rows] == [
         json.loads(line)["responses"][0]["text"] for line in (tmp_path / "b.jsonl").read_text().splitlines()
     ]
 
 
-def test_a_stop_leaves_no_half_written_answers(folder, file, tmp_path):
+def test_a_stop_leaves_no_half_written_responses(folder, file, tmp_path):
     stop = StopSignal()
     stop.requested = True
     with pytest.raises(Stopped):
-        answers(folder, file([{"prompt": PROMPTS[0]}]), tmp_path / "a.jsonl", stop=stop)
+        responses(folder, file([{"prompt": PROMPTS[0]}]), tmp_path / "a.jsonl", stop=stop)
     assert not (tmp_path / "a.jsonl").exists()
 
 
-def test_an_answer_that_leaves_no_room_for_the_prompt_is_refused(folder, file, tmp_path):
+def test_a_response_that_leaves_no_room_for_the_prompt_is_refused(folder, file, tmp_path):
     with pytest.raises(BadInput, match="max_new_tokens 500 leaves no room for a prompt within 512 tokens"):
-        answers(folder, file([{"prompt": PROMPTS[0]}]), tmp_path / "a.jsonl", max_new_tokens=500)
+        responses(folder, file([{"prompt": PROMPTS[0]}]), tmp_path / "a.jsonl", max_new_tokens=500)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Labels that a model predicts, and answers compared with references: hand-worked figures, and the real path."""
+"""Labels that a model predicts, and responses compared with references: hand-worked figures, and the real path."""
 
 import json
 
@@ -91,12 +91,12 @@ def test_another_label_takes_the_place_of_the_one_that_is_named_once(response, l
         ("", None),
     ],
 )
-def test_the_label_that_an_answer_names(text, expected):
+def test_the_label_that_a_response_names(text, expected):
     names = ["positive", "very positive", "negative", "正面"]
     assert label_accuracy.named(text, {name: name for name in names}) == expected
 
 
-def test_an_answer_may_name_a_label_by_its_word():
+def test_a_response_may_name_a_label_by_its_word():
     words = {"pos": "great", "neg": "terrible"}
     assert label_accuracy.named("Truly great!", words) == "pos"
     assert label_accuracy.named("It is pos.", words) is None
@@ -157,11 +157,11 @@ def test_a_model_that_learned_a_task_is_found_to_know_it(model, file, tmp_path, 
     sft.train(settings, model=str(model), data=path, out=tmp_path / "sft", device=CPU, stop=StopSignal())
     report = run(tmp_path / "sft" / "model", path, tmp_path, predict=predict)
     assert report["labels"]["accuracy"] == report["labels"]["macro_f1"] == 1
-    assert report["answers"]["exact_match"] == 1
-    assert report["answers"]["en"]["bleu"] == pytest.approx(100)
-    assert report["answers"]["en"]["rouge1"] == report["answers"]["en"]["rougeL"] == 1
+    assert report["responses"]["exact_match"] == 1
+    assert report["responses"]["en"]["bleu"] == pytest.approx(100)
+    assert report["responses"]["en"]["rouge1"] == report["responses"]["en"]["rougeL"] == 1
     assert report["perplexity"] < 1.2 < before["perplexity"]
-    assert before["answers"]["exact_match"] == 0
+    assert before["responses"]["exact_match"] == 0
 
 
 TEMPLATES = {
@@ -191,7 +191,7 @@ def test_rows_are_measured_in_the_words_of_their_templates(model, file, reviews,
     by_hand = [(f"seen {n} times How was it?", f"It was {words[n % 2]}.", {"label": words[n % 2]}) for n in range(6)]
     expected = run(model, file(by_hand), tmp_path, **given)
     assert found.pop("no_template_fits") == 2
-    for name in ("demonstrations", "loss", "bytes", "answers"):
+    for name in ("demonstrations", "loss", "bytes", "responses"):
         assert found[name] == expected[name]
     assert found["labels"].pop("per_label")["mixed"]["rows"] == 0  # it has no word, so nothing is taken for it
     expected["labels"].pop("per_label")
@@ -223,14 +223,14 @@ def test_templates_that_fit_nothing_and_models_that_are_not_asked(model, reviews
         run(model, reviews, tmp_path, templates="nothing")
 
 
-def test_only_as_many_answers_are_drawn_as_asked(model, file, tmp_path):
+def test_only_as_many_responses_are_drawn_as_asked(model, file, tmp_path):
     rows = [("p", "some words here", {}), ("q", "今天天气很好", {}), ("r", "other words there", {"lang": "en"})]
     report = run(model, file(rows), tmp_path, num_generated=2)
-    assert report["answers"]["rows"] == 2
-    assert 0 <= report["answers"]["cut_at_max_new_tokens"] <= 2
-    assert "answers" not in run(model, file(rows), tmp_path, num_generated=0)
+    assert report["responses"]["rows"] == 2
+    assert 0 <= report["responses"]["cut_at_max_new_tokens"] <= 2
+    assert "responses" not in run(model, file(rows), tmp_path, num_generated=0)
     assert "labels" not in report
-    both = run(model, file(rows), tmp_path)["answers"]
+    both = run(model, file(rows), tmp_path)["responses"]
     assert (both["en"]["rows"], both["zh"]["rows"]) == (2, 1)
     assert both["rows"] == 3
 
@@ -243,20 +243,20 @@ def test_bytes_of_responses_make_bits_per_byte(model, file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("answer", "reference", "one", "two", "longest"),
+    ("response", "reference", "one", "two", "longest"),
     [
         # shared words: the, cat, sat = 3 of 3 and 6; pairs: "the cat", "cat sat" = 2 of 2 and 5.
         ("The cat sat.", "the cat sat on the mat", 2 * 3 / 9, 2 * 2 / 7, 2 * 3 / 9),
         # all words shared, none in a row; the longest common subsequence is one word long.
         ("a b c", "c b a", 1.0, 0.0, 1 / 3),
-        # 今 天 are shared, 天 once though the answer has it twice.
+        # 今 天 are shared, 天 once though the response has it twice.
         ("今天天", "今天好", 2 * 2 / 6, 2 * 1 / 4, 2 * 2 / 6),
         ("", "word", 0.0, 0.0, 0.0),
         ("one", "one", 1.0, 0.0, 1.0),
     ],
 )
-def test_rouge_worked_out_by_hand(answer, reference, one, two, longest):
-    found = text_similarity.rouge([answer], [reference])
+def test_rouge_worked_out_by_hand(response, reference, one, two, longest):
+    found = text_similarity.rouge([response], [reference])
     assert {name: found[name] for name in text_similarity.ROUGE} == pytest.approx(
         {"rouge1": one, "rouge2": two, "rougeL": longest}
     )
@@ -274,9 +274,9 @@ def test_chinese_bleu_counts_characters():
 
 
 def test_each_language_is_measured_by_its_own_words():
-    answers, references = ["今天天气很好", "the cat sat"], ["今天天气不好", "the cat sat"]
-    found = text_similarity.figures(answers, references, ["zh", "en"])
-    assert found["zh"]["bleu"] == text_similarity.bleu(answers[:1], references[:1], tokens="zh")["bleu"]
+    responses, references = ["今天天气很好", "the cat sat"], ["今天天气不好", "the cat sat"]
+    found = text_similarity.figures(responses, references, ["zh", "en"])
+    assert found["zh"]["bleu"] == text_similarity.bleu(responses[:1], references[:1], tokens="zh")["bleu"]
     assert (found["en"]["bleu"], found["en"]["rows"]) == (pytest.approx(100), 1)
     assert (found["rows"], found["exact_match"]) == (2, 0.5)
 
@@ -351,15 +351,15 @@ def test_evaluate_measures_what_the_run_measured(model, tmp_path, loss_on):
         run(tmp_path / "sft", data, tmp_path, max_length=128, num_generated=0, long_prompts="refuse")
 
 
-def test_answers_are_drawn_at_their_own_temperature(model, file, tmp_path, monkeypatch):
+def test_responses_are_drawn_at_their_own_temperature(model, file, tmp_path, monkeypatch):
     temperatures = []
-    answer = demonstration_metrics.sample.answer
+    respond = demonstration_metrics.sample.respond
 
     def noted(*given, settings, **more):
         temperatures.append(settings.temperature)
-        return answer(*given, settings=settings, **more)
+        return respond(*given, settings=settings, **more)
 
-    monkeypatch.setattr(demonstration_metrics.sample, "answer", noted)
+    monkeypatch.setattr(demonstration_metrics.sample, "respond", noted)
     path = file([("p", "abc", {})])
     run(model, path, tmp_path, temperature=1.0)
     run(model, path, tmp_path, temperature=1.0, generation_temperature=0.5)
@@ -424,7 +424,7 @@ def test_signs_alone_are_compared_as_they_are():
 
 
 @pytest.mark.parametrize(
-    ("lang", "tokens", "answer", "reference"),
+    ("lang", "tokens", "response", "reference"),
     [
         ("zh-CN", "zh", "今天天气很好", "今天天气不好"),
         ("ja_JP", "char", "今日はとても暑い", "今日はかなり暑い"),
@@ -432,11 +432,11 @@ def test_signs_alone_are_compared_as_they_are():
         ("en", "13a", "the cat sat on 😀 mats", "the cat sat on 😀 rugs"),
     ],
 )
-def test_bleu_is_that_of_sacrebleu_called_directly(lang, tokens, answer, reference):
+def test_bleu_is_that_of_sacrebleu_called_directly(lang, tokens, response, reference):
     import sacrebleu
 
-    wanted = sacrebleu.metrics.BLEU(tokenize=tokens, effective_order=True).corpus_score([answer], [[reference]]).score
-    found = text_similarity.figures([answer], [reference], [lang])[lang]["bleu"]
+    wanted = sacrebleu.metrics.BLEU(tokenize=tokens, effective_order=True).corpus_score([response], [[reference]]).score
+    found = text_similarity.figures([response], [reference], [lang])[lang]["bleu"]
     assert found == pytest.approx(wanted)
     assert wanted > 20
 

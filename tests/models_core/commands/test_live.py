@@ -46,7 +46,7 @@ def served() -> Served:
         told: list[Mapping[str, Any]] = []
         summary = live.serve(calls=read, tell=told.append, device=CPU, stop=StopSignal(), idle=idle)
         os.close(read)
-        assert summary == {"answered": len(calls)}
+        assert summary == {"served": len(calls)}
         return told
 
     return serve
@@ -56,8 +56,8 @@ def last_words(told: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [line for line in told if "state" not in line]
 
 
-def test_answers_are_those_that_sample_writes(served: Served, models: list[str], tmp_path: Path) -> None:
-    data, out = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+def test_responses_are_those_that_sample_writes(served: Served, models: list[str], tmp_path: Path) -> None:
+    data, out = tmp_path / "prompts.jsonl", tmp_path / "responses.jsonl"
     data.write_text(json.dumps({"id": "7", "prompt": call("")["prompt"]}) + "\n")
     settings = SampleConfig(**SETTINGS)
     sample.run(settings, model=models[0], data=data, samples=3, out=out, device=CPU, stop=StopSignal())
@@ -76,10 +76,10 @@ def test_a_model_is_loaded_once_and_again_only_after_another(served: Served, mod
     assert len(last_words(told)) == 4
 
 
-def test_says_how_many_answers_are_there(served: Served, models: list[str]) -> None:
-    told = [line for line in served(call(models[0])) if line.get("state") == "answering"]
-    assert told[0] == {"state": "answering", "done": 0, "total": 3}
-    assert told[-1] == {"state": "answering", "done": 3, "total": 3}
+def test_says_how_many_responses_are_there(served: Served, models: list[str]) -> None:
+    told = [line for line in served(call(models[0])) if line.get("state") == "generating"]
+    assert told[0] == {"state": "generating", "done": 0, "total": 3}
+    assert told[-1] == {"state": "generating", "done": 3, "total": 3}
     assert [line["done"] for line in told] == sorted(line["done"] for line in told)
 
 
@@ -96,7 +96,7 @@ def test_says_how_many_answers_are_there(served: Served, models: list[str]) -> N
         ({"model": "/no/where"}, "There is no model folder /no/where."),
     ],
 )
-def test_a_call_that_cannot_be_answered_gets_a_sentence_and_the_next_an_answer(
+def test_a_call_that_cannot_be_answered_gets_a_sentence_and_the_next_a_response(
     served: Served, models: list[str], broken: object, reason: str
 ) -> None:
     wrong = call(models[0]) | broken if isinstance(broken, dict) else broken
@@ -108,7 +108,7 @@ def test_a_call_that_cannot_be_answered_gets_a_sentence_and_the_next_an_answer(
 def test_ends_when_nobody_asks(models: list[str]) -> None:
     read, write = os.pipe()
     told: list[Mapping[str, Any]] = []
-    assert live.serve(calls=read, tell=told.append, device=CPU, stop=StopSignal(), idle=0.05) == {"answered": 0}
+    assert live.serve(calls=read, tell=told.append, device=CPU, stop=StopSignal(), idle=0.05) == {"served": 0}
     os.close(read)
     os.close(write)
 
@@ -117,6 +117,6 @@ def test_ends_when_it_is_asked_to(models: list[str]) -> None:
     read, write = os.pipe()
     stop = StopSignal()
     stop.requested = True
-    assert live.serve(calls=read, tell=lambda _: None, device=CPU, stop=stop, idle=60.0) == {"answered": 0}
+    assert live.serve(calls=read, tell=lambda _: None, device=CPU, stop=stop, idle=60.0) == {"served": 0}
     os.close(read)
     os.close(write)

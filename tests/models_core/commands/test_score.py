@@ -32,7 +32,7 @@ def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(count: int) -> list[dict[str, Any]]:
-    """Rows of all kinds that have answers, in turn."""
+    """Rows of all kinds that have responses, in turn."""
     kinds: list[dict[str, Any]] = [
         {"responses": [{"text": "a"}, {"text": "bcd"}, {"text": ""}]},
         {"chosen": "a", "rejected": "bb"},
@@ -92,7 +92,7 @@ def test_other_settings_do_not_go_on_with_a_file(reward: Path, tmp_path: Path) -
         scored(reward, data, tmp_path / "out.jsonl", resume=True, settings={"max_length": 100})
 
 
-def test_too_long_an_answer_is_refused_or_leaves_a_gap(reward: Path, tmp_path: Path) -> None:
+def test_too_long_a_response_is_refused_or_leaves_a_gap(reward: Path, tmp_path: Path) -> None:
     data = write(
         tmp_path / "rows.jsonl", [*rows(3), {"id": "x", "prompt": chat("hi"), "chosen": "a", "rejected": "b" * 600}]
     )
@@ -133,8 +133,8 @@ def test_a_tokenizer_without_a_template_is_refused_unless_a_setting_says_how(tmp
     scored(bare, data, tmp_path / "out.jsonl", settings={"chat_template": "plain"})
 
 
-def test_a_program_that_waits_for_each_answer_gets_it(reward: Path, tmp_path: Path) -> None:
-    """Standard input stays open while the answer to its first line comes; the summary is the last line."""
+def test_a_program_that_waits_for_each_response_gets_it(reward: Path, tmp_path: Path) -> None:
+    """Standard input stays open while the response to its first line comes; the summary is the last line."""
     command = [sys.executable, "-m", "models_core", "score", "--model", reward, "--data", "-", "--out", "-"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
@@ -143,18 +143,18 @@ def test_a_program_that_waits_for_each_answer_gets_it(reward: Path, tmp_path: Pa
     ) as process:  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None
-        answers = []
+        responses = []
         for row in rows(2):
             process.stdin.write(json.dumps(row) + "\n")
             process.stdin.flush()
-            answers.append(json.loads(process.stdout.readline()))
+            responses.append(json.loads(process.stdout.readline()))
         out, _ = process.communicate()
         assert process.returncode == 0
     data = write(tmp_path / "rows.jsonl", rows(2))
     scored(reward, data, tmp_path / "file.jsonl")
-    for answer, row in zip(answers, lines(tmp_path / "file.jsonl"), strict=True):
-        assert answer["id"] == row["id"]
-        assert answer["scores"] == pytest.approx(row["scores"], abs=1e-4)
+    for response, row in zip(responses, lines(tmp_path / "file.jsonl"), strict=True):
+        assert response["id"] == row["id"]
+        assert response["scores"] == pytest.approx(row["scores"], abs=1e-4)
     assert json.loads(out)["rows"] == 2
 
 

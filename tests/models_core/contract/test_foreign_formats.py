@@ -7,7 +7,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
 
 ROW = {"id": "1", "prompt": [{"role": "user", "content": "a, b"}], "chosen": "x", "rejected": "y"}
@@ -43,14 +43,14 @@ def test_a_file_in_another_format_is_named_with_the_way(tmp_path, name):
     (tmp_path / name).write_bytes(content)
     for skipped in (None, list[str]()):
         with pytest.raises(BadInput) as caught:
-            records.read(tmp_path / name, "rankings", unreadable=skipped)
+            row_parser.read(tmp_path / name, "rankings", unreadable=skipped)
         assert str(caught.value).startswith(f"{name} {sentence}")
 
 
 def test_a_parquet_file_is_named(tmp_path):
     parquet(tmp_path / "rows.jsonl")
     with pytest.raises(BadInput, match=r"rows.jsonl is a Parquet file, and here JSON lines are read: convert it first"):
-        records.read(tmp_path / "rows.jsonl", "rankings")
+        row_parser.read(tmp_path / "rows.jsonl", "rankings")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_row_in_another_format_is_named_with_its_line_and_the_way(tmp_path, ro
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     with pytest.raises(BadInput) as caught:
-        records.read(path, kind)
+        row_parser.read(path, kind)
     said = str(caught.value)
     assert said.startswith("rows.jsonl, line 1: ")
     assert f"this looks like a row of {what}" in said
@@ -83,4 +83,4 @@ def test_a_row_in_another_format_is_named_with_its_line_and_the_way(tmp_path, ro
 def test_rows_that_are_read_here_are_not_taken_for_anything_else(tmp_path, start):
     path = tmp_path / "rows.csv"
     path.write_bytes(start.encode() + LINE)
-    assert len(records.read(path, "rankings")) == 1
+    assert len(row_parser.read(path, "rankings")) == 1

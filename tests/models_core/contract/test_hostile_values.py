@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models_core.contract import records
+from models_core.contract import records, row_parser
 from models_core.contract.errors import BadInput
 
 CHAT = [
@@ -30,7 +30,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"id": "1", "prompt": CHAT, "responses": [RESPONSE, {**RESPONSE, "text": "w", "rank": 2}], **JUDGED},
         {"id": "1", "prompt": CHAT, "chosen": "c", "rejected": "r", "models": ["a", "b"], **JUDGED},
     ],
-    "answers": [
+    "responses": [
         {"id": "1", "prompt": CHAT, "responses": [RESPONSE]},
         {"id": "1", "prompt": CHAT, "chosen": "c", "rejected": "r"},
         {"id": "1", "prompt": CHAT, "response": "r"},
@@ -74,7 +74,7 @@ def test_a_hostile_value_is_read_or_refused_by_line(tmp_path, kind, number, way)
         path.write_text(line + "\n", encoding="utf-8")
         refused = None
         try:
-            (record,) = records.read(path, kind)
+            (record,) = row_parser.read(path, kind)
         except BadInput as error:
             refused = str(error)
         if refused is not None:
@@ -112,4 +112,4 @@ def test_a_weight_that_fp32_would_lose_is_refused(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(ROWS["rankings"][1] | {"weight": 1e38}) + "\n", encoding="utf-8")
     with pytest.raises(BadInput, match='line 1: "weight" must be at most 1e\\+06'):
-        records.read(path, "rankings")
+        row_parser.read(path, "rankings")

@@ -9,7 +9,7 @@ import torch
 
 from models_core.commands import score
 from models_core.commands.output.partial_output import begin, entries
-from models_core.contract import json_lines, records
+from models_core.contract import json_lines, row_parser
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.run_folder import RunFolder
 from models_core.contract.settings import ScoreConfig, parse
@@ -40,7 +40,7 @@ def test_no_module_cuts_text_at_what_python_takes_for_line_ends():
 def test_rows_and_parts_are_cut_at_the_line_feed_alone(tmp_path):
     path = tmp_path / "prompts.jsonl"
     path.write_text(json_lines.line({"id": "1", "prompt": CHAT}) * 2, encoding="utf-8", newline="")
-    assert [row.messages[-1]["content"] for row in records.read(path, "prompts")] == [TEXT, TEXT]
+    assert [row.messages[-1]["content"] for row in row_parser.read(path, "prompts")] == [TEXT, TEXT]
     assert [row["prompt"] for row in json_lines.whole(path)] == [CHAT, CHAT]
     assert [row["prompt"] for row in json_lines.written(path)] == [CHAT, CHAT]
 
@@ -122,7 +122,7 @@ def test_what_means_nothing_is_refused_by_its_line(tmp_path, line, reason):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"id": "0", "prompt": [{"role": "user", "content": "a"}]}\n' + line + "\n", encoding="utf-8")
     with pytest.raises(BadInput) as caught:
-        records.read(path, "prompts")
+        row_parser.read(path, "prompts")
     assert str(caught.value) == f"rows.jsonl, line 2: {reason}."
 
 
@@ -132,7 +132,7 @@ def test_the_rest_of_a_line_that_is_too_long_is_no_row_of_its_own(tmp_path, monk
     path = tmp_path / "rows.jsonl"
     path.write_text(" " * 64 + row + "\n" + row + "\n", encoding="utf-8")
     complaints: list[str] = []
-    assert len(records.read(path, "prompts", unreadable=complaints)) == 1
+    assert len(row_parser.read(path, "prompts", unreadable=complaints)) == 1
     assert complaints == ["rows.jsonl, line 1: the line is longer than 0 MiB."]
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from models_core.contract import json_lines, records
+from models_core.contract import json_lines, row_parser
 from models_core.contract.errors import BadInput
 from models_core.contract.records import Demonstration, Prompt, RankedResponse
 
@@ -23,18 +23,18 @@ def file(tmp_path):
 
 
 def test_a_prompt_keeps_its_other_keys(file):
-    (prompt,) = records.read(file({"id": "a", "prompt": USER, "lang": "en"}), "prompts")
+    (prompt,) = row_parser.read(file({"id": "a", "prompt": USER, "lang": "en"}), "prompts")
     assert prompt == Prompt(id="a", messages=({"role": "user", "content": "Hello"},), extra={"lang": "en"})
 
 
 def test_a_demonstration(file):
-    (row,) = records.read(file({"id": 7, "prompt": USER, "response": "Hi", "origin": "human"}), "demonstrations")
+    (row,) = row_parser.read(file({"id": 7, "prompt": USER, "response": "Hi", "origin": "human"}), "demonstrations")
     assert row == Demonstration(id="7", messages=tuple(USER), response="Hi", fields={"origin": "human"})
 
 
 def test_a_templates_row_may_lack_prompt_and_response_and_keeps_its_other_keys_as_texts(file):
     keys = {"text": "so so", "stars": 3, "sure": True, "options": ["good", "bad"], "deep": {"a": 1}, "nothing": None}
-    bare, whole = records.read(file({"id": "a", **keys}, {"id": "b", "prompt": USER, "response": "Hi"}), "tasks")
+    bare, whole = row_parser.read(file({"id": "a", **keys}, {"id": "b", "prompt": USER, "response": "Hi"}), "tasks")
     assert bare == Demonstration(
         id="a",
         messages=(),
@@ -46,18 +46,18 @@ def test_a_templates_row_may_lack_prompt_and_response_and_keeps_its_other_keys_a
 
 def test_what_an_assistant_said_in_two_turns_becomes_one_and_is_counted(file):
     said = [{"role": "assistant", "content": text} for text in ("one", "two", "three")]
-    (row,) = records.read(file({"id": "a", "prompt": [*USER, *said, *USER], "response": "x"}), "demonstrations")
+    (row,) = row_parser.read(file({"id": "a", "prompt": [*USER, *said, *USER], "response": "x"}), "demonstrations")
     assert row.messages == (*USER, {"role": "assistant", "content": "one\n\ntwo\n\nthree"}, *USER)
     assert row.merged_turns == 2
     ranking = {"id": "a", "prompt": [*USER, *said[:2], *USER], "chosen": "x", "rejected": "y"}
-    (row,) = records.read(file(ranking), "rankings")
+    (row,) = row_parser.read(file(ranking), "rankings")
     assert (len(row.messages), row.merged_turns) == (3, 1)
 
 
 @pytest.mark.parametrize("kind", ["demonstrations", "tasks"])
 def test_an_empty_response_is_refused(file, kind):
     with pytest.raises(BadInput, match='line 1: "response" is empty'):
-        records.read(file({"id": "a", "prompt": USER, "response": " \n"}), kind)
+        row_parser.read(file({"id": "a", "prompt": USER, "response": " \n"}), kind)
 
 
 def test_a_ranking_with_ties_and_an_unranked_response(file):
@@ -66,7 +66,7 @@ def test_a_ranking_with_ties_and_an_unranked_response(file):
         {"text": "", "rank": 1},
         {"text": "z", "rank": None},
     ]
-    (row,) = records.read(
+    (row,) = row_parser.read(
         file({"id": "a", "prompt": USER, "responses": responses, "labeler": "l1", "weight": 0.5, "margin": 1}),
         "rankings",
     )
@@ -79,7 +79,7 @@ def test_a_ranking_with_ties_and_an_unranked_response(file):
 
 
 def test_a_pair_is_a_ranking_of_two(file):
-    (row,) = records.read(
+    (row,) = row_parser.read(
         file({"id": "a", "prompt": USER, "chosen": "good", "rejected": "bad", "margin": 2}), "rankings"
     )
     assert [(response.text, response.rank) for response in row.responses] == [("good", 1), ("bad", 2)]
@@ -94,16 +94,16 @@ def test_a_pair_is_a_ranking_of_two(file):
         ({"response": "a"}, ("a",)),
     ],
 )
-def test_answers_are_taken_from_rows_of_any_kind(file, row, texts):
-    (answers,) = records.read(file({"id": "1", "prompt": USER, **row}), "answers")
-    assert answers.texts == texts
+def test_responses_are_taken_from_rows_of_any_kind(file, row, texts):
+    (responses,) = row_parser.read(file({"id": "1", "prompt": USER, **row}), "responses")
+    assert responses.texts == texts
 
 
 def test_byte_order_mark_crlf_and_blank_lines_are_no_error(file):
     row = json.dumps({"id": "a", "prompt": USER}).encode()
     path = file(b"\xef\xbb\xbf" + row + b"\r", b"", b"   \r", row)
-    assert [prompt.id for prompt in records.read(path, "prompts")] == ["a", "a"]
-    assert [number for number, _ in records.rows(path)] == [1, 4]
+    assert [prompt.id for prompt in row_parser.read(path, "prompts")] == ["a", "a"]
+    assert [number for number, _ in row_parser.rows(path)] == [1, 4]
 
 
 GOOD = {"id": "a", "prompt": USER}
@@ -147,7 +147,7 @@ GOOD = {"id": "a", "prompt": USER}
 )
 def test_a_bad_prompt_is_named_by_file_line_and_reason(file, row, reason):
     with pytest.raises(BadInput) as caught:
-        records.read(file(GOOD, b"", row, name="prompts.jsonl"), "prompts")
+        row_parser.read(file(GOOD, b"", row, name="prompts.jsonl"), "prompts")
     assert str(caught.value).startswith("prompts.jsonl, line 3: ")
     assert reason in str(caught.value)
 
@@ -175,21 +175,21 @@ def test_a_bad_prompt_is_named_by_file_line_and_reason(file, row, reason):
 )
 def test_a_bad_ranking_is_named_by_line_and_reason(file, row, reason):
     with pytest.raises(BadInput) as caught:
-        records.read(file({"id": "a", "prompt": USER, **row}), "rankings")
+        row_parser.read(file({"id": "a", "prompt": USER, **row}), "rankings")
     assert str(caught.value).startswith("rows.jsonl, line 1: ")
     assert reason in str(caught.value)
 
 
 def test_a_file_without_rows_or_without_a_file(file, tmp_path):
     with pytest.raises(BadInput, match="the file has no rows"):
-        records.read(file(b""), "prompts")
+        row_parser.read(file(b""), "prompts")
     with pytest.raises(BadInput, match="cannot be read"):
-        records.read(tmp_path / "absent.jsonl", "prompts")
+        row_parser.read(tmp_path / "absent.jsonl", "prompts")
     with pytest.raises(BadInput, match="cannot be read"):
-        records.read(tmp_path, "prompts")
+        row_parser.read(tmp_path, "prompts")
 
 
 def test_a_line_beyond_the_limit_is_refused_unread(file, monkeypatch):
     monkeypatch.setattr(json_lines, "MAX_LINE_BYTES", 2**20)
     with pytest.raises(BadInput, match="line 1: the line is longer than 1 MiB"):
-        records.read(file(b'"' + b"x" * 2**21), "prompts")
+        row_parser.read(file(b'"' + b"x" * 2**21), "prompts")

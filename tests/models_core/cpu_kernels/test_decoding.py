@@ -92,7 +92,7 @@ def by_transformers(model, prompts, tokens, *, samples=2):
 @pytest.mark.parametrize("prompts", [PROMPTS, APART], ids=["alike", "apart"])
 @pytest.mark.parametrize("name", MODELS)
 def test_logits_are_nearer_to_fp32_than_those_of_transformers_in_bf16(name, prompts):
-    tokens = list(range(60, 110))  # several pages of answers
+    tokens = list(range(60, 110))  # several pages of responses
     expected = by_transformers(made(name, dtype=torch.float32), prompts, tokens)
     usual = (by_transformers(made(name), prompts, tokens) - expected).pow(2).mean().sqrt()
     ours = (said(made(name), prompts, tokens) - expected).pow(2).mean().sqrt()
@@ -133,7 +133,7 @@ def drawn(model, prompts=PROMPTS, **options):
 
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.7}, {"temperature": 0.0}, {"top_p": 0.9}])
-def test_exact_answers_are_the_same_to_the_bit_in_any_batch_and_on_any_number_of_threads(how):
+def test_exact_responses_are_the_same_to_the_bit_in_any_batch_and_on_any_number_of_threads(how):
     together = drawn(made("qwen2"), batch_invariant=True, **how)
     assert drawn(made("qwen2"), batch_invariant=True, batch_size=3, **how) == together
     threads = torch.get_num_threads()
@@ -145,8 +145,8 @@ def test_exact_answers_are_the_same_to_the_bit_in_any_batch_and_on_any_number_of
         torch.set_num_threads(threads)
     assert alone == together[2]
     if "temperature" not in how:
-        assert len({len(answer.ids) for own in together for answer in own}) > 2  # some left the batch before others
-    if how.get("temperature") == 0.0:  # the likeliest answer has nothing of its number among the prompts
+        assert len({len(response.ids) for own in together for response in own}) > 2  # some left the batch before others
+    if how.get("temperature") == 0.0:  # the likeliest response has nothing of its number among the prompts
         assert backwards == together[3]
 
 
@@ -185,21 +185,21 @@ def test_draws_and_their_chances_are_those_of_the_logits(name, how):
 def test_values_are_those_of_the_states_that_the_tokens_are_drawn_from(name):
     """Nearer to fp32 than transformers in bf16, in rows that end at different times; the first is the prompt's."""
     weight = torch.randn(WIDTHS["hidden_size"], generator=torch.Generator().manual_seed(1))
-    answers = generate.sample(
+    responses = generate.sample(
         made(name), PROMPTS, samples=2, max_new_tokens=40, stop_ids=list(range(3, 12)), seed=0, batch_size=8,
         value_head=lambda states: states.float() @ weight,
     )  # fmt: skip
-    assert len({len(answer.ids) for own in answers for answer in own}) > 3
+    assert len({len(response.ids) for own in responses for response in own}) > 3
     ours, usual = [], []
-    for prompt, own in zip(PROMPTS, answers, strict=True):
-        for answer in own:
-            ids = torch.tensor([[*prompt, *answer.ids]])
+    for prompt, own in zip(PROMPTS, responses, strict=True):
+        for response in own:
+            ids = torch.tensor([[*prompt, *response.ids]])
             with torch.no_grad():
                 wide, narrow = (
                     made(name, dtype=dtype).base_model(ids).last_hidden_state[0, len(prompt) - 1 : -1].float() @ weight
                     for dtype in (torch.float32, torch.bfloat16)
                 )
-            ours.append(torch.tensor(answer.values) - wide)
+            ours.append(torch.tensor(response.values) - wide)
             usual.append(narrow - wide)
     worst = torch.cat(usual).pow(2).mean().sqrt()
     assert 0 < torch.cat(ours).pow(2).mean().sqrt() < 0.9 * worst
@@ -223,16 +223,16 @@ def test_rows_that_leave_disturb_no_other():
 
 def test_beams_become_each_other_in_the_middle_of_a_page():
     model = made("qwen3")
-    answers = generate.search(
+    responses = generate.search(
         model, PROMPTS, samples=3, num_beams=4, max_new_tokens=45, stop_ids=[2, 3], batch_size=8, length_penalty=0.5
     )
-    for prompt, own in zip(PROMPTS, answers, strict=True):
-        assert len({answer.ids for answer in own}) == 3
-        for answer in own:
+    for prompt, own in zip(PROMPTS, responses, strict=True):
+        assert len({response.ids for response in own}) == 3
+        for response in own:
             with torch.no_grad():
-                logits = made("qwen3", dtype=torch.float32)(torch.tensor([[*prompt, *answer.ids]])).logits[0]
-            logprobs = logits[len(prompt) - 1 : -1].log_softmax(-1)[range(len(answer.ids)), list(answer.ids)]
-            torch.testing.assert_close(torch.tensor(answer.logprobs), logprobs, atol=0.15, rtol=0.05)
+                logits = made("qwen3", dtype=torch.float32)(torch.tensor([[*prompt, *response.ids]])).logits[0]
+            logprobs = logits[len(prompt) - 1 : -1].log_softmax(-1)[range(len(response.ids)), list(response.ids)]
+            torch.testing.assert_close(torch.tensor(response.logprobs), logprobs, atol=0.15, rtol=0.05)
 
 
 def test_a_model_that_is_let_go_answers_the_same_and_leaves_no_weight_behind():

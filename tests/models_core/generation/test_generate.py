@@ -28,7 +28,7 @@ def run(model, prompts, **options):
 
 
 def full_logits(model, prompt, sample):
-    """Slow second implementation: one uncached, unpadded pass over prompt and answer; the answer's logits."""
+    """Slow second implementation: one uncached, unpadded pass over prompt and response; the response's logits."""
     with torch.no_grad():
         logits = model(torch.tensor([[*prompt, *sample.ids]])).logits[0]
     return logits[len(prompt) - 1 : -1]
@@ -36,85 +36,87 @@ def full_logits(model, prompt, sample):
 
 @pytest.mark.parametrize("prompts", [PROMPTS, SHARING], ids=["apart", "sharing"])
 def test_greedy_choice_equals_generate_of_transformers(model, prompts):
-    answers = run(model, prompts, temperature=0.0, stop_ids=[2], max_new_tokens=20)
-    for prompt, (answer,) in zip(prompts, answers, strict=True):
+    responses = run(model, prompts, temperature=0.0, stop_ids=[2], max_new_tokens=20)
+    for prompt, (response,) in zip(prompts, responses, strict=True):
         ids = torch.tensor([prompt])
         expected = model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False, eos_token_id=2, pad_token_id=2
         )
-        assert list(answer.ids) == expected[0, len(prompt) :].tolist()
+        assert list(response.ids) == expected[0, len(prompt) :].tolist()
 
 
 @pytest.mark.parametrize("prompts", [PROMPTS, SHARING], ids=["apart", "sharing"])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_logprobs_are_those_of_a_full_forward_pass(model, prompts, temperature):
-    answers = run(model, prompts, temperature=temperature, samples=3, batch_size=6)
-    for prompt, own in zip(prompts, answers, strict=True):
-        for answer in own:
-            logprobs = torch.log_softmax(full_logits(model, prompt, answer) / temperature, dim=-1)
-            expected = logprobs[range(len(answer.ids)), list(answer.ids)]
-            torch.testing.assert_close(torch.tensor(answer.logprobs), expected, atol=1e-5, rtol=1e-5)
+    responses = run(model, prompts, temperature=temperature, samples=3, batch_size=6)
+    for prompt, own in zip(prompts, responses, strict=True):
+        for response in own:
+            logprobs = torch.log_softmax(full_logits(model, prompt, response) / temperature, dim=-1)
+            expected = logprobs[range(len(response.ids)), list(response.ids)]
+            torch.testing.assert_close(torch.tensor(response.logprobs), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("batch_invariant", [False, True])
 def test_values_are_those_of_the_states_that_the_tokens_are_drawn_from(model, batch_invariant):
     """In rows of a prompt and of none, that end at different times; the first token's state is the prompt's last."""
     weight = torch.randn(model.config.hidden_size, generator=torch.Generator().manual_seed(1))
-    stops = [answer.ids[4] for (answer,) in run(model, SHARING)[:2]]
+    stops = [response.ids[4] for (response,) in run(model, SHARING)[:2]]
     how = {"samples": 2, "stop_ids": stops, "batch_invariant": batch_invariant}
-    answers = run(model, SHARING, value_head=lambda states: states @ weight, **how)
-    assert answers != run(model, SHARING, **how)
-    assert [[answer.ids for answer in own] for own in answers] == [
-        [answer.ids for answer in own] for own in run(model, SHARING, **how)
+    responses = run(model, SHARING, value_head=lambda states: states @ weight, **how)
+    assert responses != run(model, SHARING, **how)
+    assert [[response.ids for response in own] for own in responses] == [
+        [response.ids for response in own] for own in run(model, SHARING, **how)
     ]
-    assert len({len(answer.ids) for own in answers for answer in own}) > 1
-    for prompt, own in zip(SHARING, answers, strict=True):
-        for answer in own:
+    assert len({len(response.ids) for own in responses for response in own}) > 1
+    for prompt, own in zip(SHARING, responses, strict=True):
+        for response in own:
             with torch.no_grad():
-                states = model.base_model(torch.tensor([[*prompt, *answer.ids]])).last_hidden_state[0]
+                states = model.base_model(torch.tensor([[*prompt, *response.ids]])).last_hidden_state[0]
             expected = (states @ weight)[len(prompt) - 1 : -1]
-            torch.testing.assert_close(torch.tensor(answer.values), expected, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(torch.tensor(response.values), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_nothing_has_a_value_where_none_is_asked_for(model):
     assert run(model, PROMPTS[:1])[0][0].values == ()
 
 
-def test_an_answer_does_not_depend_on_the_batch(model):
+def test_a_response_does_not_depend_on_the_batch(model):
     together = run(model, SHARING, samples=2, batch_size=8)
-    assert [[answer.ids for answer in own] for own in together] == [
-        [answer.ids for answer in own] for own in run(model, SHARING, samples=2, batch_size=1)
+    assert [[response.ids for response in own] for own in together] == [
+        [response.ids for response in own] for own in run(model, SHARING, samples=2, batch_size=1)
     ]
     assert together[0][0].ids != together[0][1].ids
 
 
-def test_another_seed_gives_other_answers(model):
+def test_another_seed_gives_other_responses(model):
     assert run(model, PROMPTS)[0][0].ids == run(model, PROMPTS)[0][0].ids
     assert run(model, PROMPTS)[0][0].ids != run(model, PROMPTS, seed=1)[0][0].ids
 
 
 def test_rows_that_end_leave_and_the_others_go_on_undisturbed(model):
     endless = run(model, SHARING, samples=4, max_new_tokens=30)
-    stops = sorted({answer.ids[8] for own in endless for answer in own} | {answer.ids[3] for answer in endless[1]})
+    stops = sorted(
+        {response.ids[8] for own in endless for response in own} | {response.ids[3] for response in endless[1]}
+    )
     ended = run(model, SHARING, samples=4, max_new_tokens=30, stop_ids=stops)
     reasons = []
     for own, whole in zip(ended, endless, strict=True):
-        for answer, same in zip(own, whole, strict=True):
+        for response, same in zip(own, whole, strict=True):
             first = next(row_id for row_id, token in enumerate(same.ids) if token in stops)
-            assert answer.ids == same.ids[: first + 1]
-            assert answer.finish_reason == "stop"
+            assert response.ids == same.ids[: first + 1]
+            assert response.finish_reason == "stop"
             reasons.append(first)
     assert len(set(reasons)) > 3
-    assert {answer.finish_reason for own in endless for answer in own} == {"length"}
+    assert {response.finish_reason for own in endless for response in own} == {"length"}
 
 
 def test_a_stop_id_as_the_last_token_allowed_counts_as_stop(model):
     third = run(model, PROMPTS[:1], max_new_tokens=3)[0][0].ids[2]
-    (answer,) = run(model, PROMPTS[:1], max_new_tokens=3, stop_ids=[third])[0]
-    assert answer.finish_reason == "stop"
+    (response,) = run(model, PROMPTS[:1], max_new_tokens=3, stop_ids=[third])[0]
+    assert response.finish_reason == "stop"
 
 
-def test_progress_counts_answers_and_a_stop_is_heeded_between_two_tokens(model):
+def test_progress_counts_responses_and_a_stop_is_heeded_between_two_tokens(model):
     seen = []
     run(model, PROMPTS, samples=2, batch_size=4, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(4, 8), (8, 8)]
@@ -124,7 +126,7 @@ def test_progress_counts_answers_and_a_stop_is_heeded_between_two_tokens(model):
         run(model, PROMPTS, stop=stop)
 
 
-def test_a_prompt_without_room_for_its_answer_is_refused(model):
+def test_a_prompt_without_room_for_its_response_is_refused(model):
     with pytest.raises(ValueError, match="512 tokens"):
         run(model, [[3] * 512])
     with pytest.raises(ValueError, match="a prompt of 0 tokens"):

@@ -100,10 +100,12 @@ def test_greedy_choice_equals_generate(name, prompts):
     model = made(name)
     stops = [2, 3, 50, 51, 52]
     lengths = set()
-    for prompt, (answer,) in zip(prompts, draw(model, prompts, samples=1, temperature=0, stop_ids=stops), strict=True):
+    for prompt, (response,) in zip(
+        prompts, draw(model, prompts, samples=1, temperature=0, stop_ids=stops), strict=True
+    ):
         (expected,) = generated(model, prompt, stops=stops, max_new_tokens=24)
-        assert answer.ids == tuple(expected)
-        lengths.add(len(answer.ids))
+        assert response.ids == tuple(expected)
+        lengths.add(len(response.ids))
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -169,12 +171,12 @@ def test_a_changed_model_goes_the_direct_way_only_where_that_computes_the_same(c
     if change == "kernels":
         kernels.install(model.model)
     assert (LlamaForward.of(model, pack=False) is not None) == (change in ("merged", "kernels"))
-    for prompt, (answer,) in zip(ALIKE, draw(model, samples=1, temperature=0), strict=True):
-        assert [list(answer.ids)] == generated(model, prompt, stops=[2, 3], max_new_tokens=24)
+    for prompt, (response,) in zip(ALIKE, draw(model, samples=1, temperature=0), strict=True):
+        assert [list(response.ids)] == generated(model, prompt, stops=[2, 3], max_new_tokens=24)
 
 
 @pytest.mark.parametrize("name", ["qwen2", "gpt2", "opt"])
-def test_answers_that_fill_several_blocks_of_the_cache_go_on_as_before(name, monkeypatch):
+def test_responses_that_fill_several_blocks_of_the_cache_go_on_as_before(name, monkeypatch):
     """Rows leave and beams change places in the middle of a block."""
     model = made(name)
     usual = draw(model, max_new_tokens=40), found(model)
@@ -194,12 +196,12 @@ def found(model):
 def test_a_repetition_penalty_equals_that_of_generate(name, penalty):
     model = made(name)
     usual = draw(model, samples=1, temperature=0)
-    answers = draw(model, samples=1, temperature=0, repetition_penalty=penalty)
-    for prompt, (answer,) in zip(ALIKE, answers, strict=True):
-        assert [list(answer.ids)] == generated(
+    responses = draw(model, samples=1, temperature=0, repetition_penalty=penalty)
+    for prompt, (response,) in zip(ALIKE, responses, strict=True):
+        assert [list(response.ids)] == generated(
             model, prompt, stops=[2, 3], max_new_tokens=24, repetition_penalty=penalty
         )
-    assert answers != usual
+    assert responses != usual
 
 
 @pytest.mark.parametrize(
@@ -209,47 +211,47 @@ def test_a_repetition_penalty_equals_that_of_generate(name, penalty):
 def test_beam_search_equals_that_of_generate(name, settings):
     model = made(name)
     stops = [2, 3, 50, 51, 52, 60, 61, 62, 63, 64]
-    answers = generate.search(
+    responses = generate.search(
         model, ALIKE, samples=3, num_beams=4, max_new_tokens=16, stop_ids=stops, batch_size=8, **settings
     )
     reasons = set()
-    for prompt, own in zip(ALIKE, answers, strict=True):
+    for prompt, own in zip(ALIKE, responses, strict=True):
         expected = generated(
             model, prompt, stops=stops, max_new_tokens=16, num_beams=4, num_return_sequences=3, **settings
         )
-        assert [answer.ids for answer in own] == [
-            without_padding(ids, len(answer.ids)) for ids, answer in zip(expected, own, strict=True)
+        assert [response.ids for response in own] == [
+            without_padding(ids, len(response.ids)) for ids, response in zip(expected, own, strict=True)
         ]
-        reasons |= {answer.finish_reason for answer in own}
+        reasons |= {response.finish_reason for response in own}
     assert "stop" in reasons
 
 
 def test_a_beams_logprobs_are_those_of_the_model():
     model = made("qwen2")
-    ((answer,),) = generate.search(
+    ((response,),) = generate.search(
         model, ALIKE[:1], samples=1, num_beams=3, max_new_tokens=8, stop_ids=[2], batch_size=4
     )
     with torch.no_grad():
-        logits = model(torch.tensor([[*ALIKE[0], *answer.ids]])).logits[0, len(ALIKE[0]) - 1 : -1]
-    expected = logits.log_softmax(-1)[range(len(answer.ids)), list(answer.ids)]
-    torch.testing.assert_close(torch.tensor(answer.logprobs), expected, atol=1e-5, rtol=1e-5)
+        logits = model(torch.tensor([[*ALIKE[0], *response.ids]])).logits[0, len(ALIKE[0]) - 1 : -1]
+    expected = logits.log_softmax(-1)[range(len(response.ids)), list(response.ids)]
+    torch.testing.assert_close(torch.tensor(response.logprobs), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_fewer_beams_than_answers_are_refused():
+def test_fewer_beams_than_responses_are_refused():
     with pytest.raises(ValueError, match="4 samples cannot come from 3 beams"):
         generate.search(made("llama"), ALIKE, samples=4, num_beams=3, max_new_tokens=4, stop_ids=[], batch_size=8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gpt-neox", "gpt2"])
-def test_exact_answers_are_the_same_to_the_bit_in_any_batch(name, dtype):
+def test_exact_responses_are_the_same_to_the_bit_in_any_batch(name, dtype):
     model = made(name, dtype=dtype)
     together = draw(model, batch_invariant=True)
     alone = [draw(model, only=[number], batch_invariant=True)[number] for number in range(len(ALIKE))]
     backwards = draw(model, list(reversed(ALIKE)), only=[0], batch_invariant=True)
     assert together == alone
     assert len(backwards[0]) == 2
-    assert {len(answer.ids) for own in together for answer in own} != {24}  # some ended early
+    assert {len(response.ids) for own in together for response in own} != {24}  # some ended early
 
 
 def test_exact_is_refused_where_attention_has_a_form_of_its_own():
@@ -297,16 +299,16 @@ def test_only_some_prompts_are_answered_as_they_would_be_among_all():
     ]
 
 
-def test_answers_are_handed_over_prompt_by_prompt_while_others_go_on():
+def test_responses_are_handed_over_prompt_by_prompt_while_others_go_on():
     model = made("llama")
     order = []
-    answers = draw(
+    responses = draw(
         model,
         finished=lambda number, own: order.append((number, len(own), tuple(own))),
         progress=lambda done, total: order.append((done, total)),
         batch_size=3,
     )
     handed = {entry[0]: entry[2] for entry in order if len(entry) == 3}
-    assert handed == {number: tuple(own) for number, own in enumerate(answers)}
+    assert handed == {number: tuple(own) for number, own in enumerate(responses)}
     assert order[-1] == (8, 8)
     assert len(order[0]) == 3 or order[0][0] < 8

@@ -1,4 +1,4 @@
-"""Answers from a server: a small one on loopback that fails in every way that servers do."""
+"""Responses from a server: a small one on loopback that fails in every way that servers do."""
 
 import json
 import socket
@@ -12,6 +12,7 @@ from models_core.contract.errors import BadInput, ServerFailed, Stopped
 from models_core.contract.settings import SampleConfig, parse
 from models_core.contract.stopping import StopSignal
 from models_core.generation import served_model
+from models_core.generation.sampled_response import SampledResponse
 from models_core.generation.served_model import Server
 from tests.models_core import recipe_runs
 
@@ -28,7 +29,7 @@ def completion(body):
 
 
 class Fake(ThreadingHTTPServer):
-    """Answers by `scenes`: one for each completion asked for, then as it should."""
+    """Responses by `scenes`: one for each completion asked for, then as it should."""
 
     daemon_threads = True
 
@@ -117,7 +118,7 @@ def ask(fake, *, chats=("one", "two"), samples=1, stop=None, **values):
     settings = parse(SampleConfig, {"server_timeout": 5, **values})
     connection = Server(fake.address, settings=settings, stop=stop or StopSignal())
     got = {}
-    connection.answers(
+    connection.responses(
         [tuple(recipe_runs.chat(text)) for text in chats],
         only=range(len(chats)),
         samples=samples,
@@ -126,7 +127,7 @@ def ask(fake, *, chats=("one", "two"), samples=1, stop=None, **values):
     return got, connection
 
 
-def test_each_answer_is_asked_for_with_its_own_seed_and_the_settings(fake):
+def test_each_response_is_asked_for_with_its_own_seed_and_the_settings(fake):
     got, _ = ask(fake, samples=2, temperature=0.5, top_p=0.9, top_k=7, max_new_tokens=9)
     assert sorted(got) == [0, 1]
     seeds = {body["seed"] for body in fake.bodies}
@@ -136,7 +137,7 @@ def test_each_answer_is_asked_for_with_its_own_seed_and_the_settings(fake):
             "model": "the-model", "temperature": 0.5, "top_p": 0.9, "top_k": 7, "max_tokens": 9,
         }  # fmt: skip
         assert "repetition_penalty" not in body
-    assert [answer.text.split(",")[0] for answer in got[1]] == ["two", "two"]
+    assert [response.text.split(",")[0] for response in got[1]] == ["two", "two"]
     assert (got[0][0].logprob, got[0][0].tokens, got[0][0].finish_reason) == (-1.0, 4, "stop")
     again, _ = ask(fake, samples=2, temperature=0.5, top_p=0.9, top_k=7, max_new_tokens=9)
     assert again == got
@@ -168,10 +169,10 @@ def test_the_key_comes_from_the_environment_and_appears_in_no_message(fake, monk
     ],
     ids=str,
 )
-def test_what_passes_is_tried_again_and_no_answer_is_lost(fake, scene):
+def test_what_passes_is_tried_again_and_no_response_is_lost(fake, scene):
     fake.scenes = [scene, scene]
     got, connection = ask(fake, server_requests=2)
-    assert {number: answers[0].text.split(",")[0] for number, answers in got.items()} == {0: "one", 1: "two"}
+    assert {number: responses[0].text.split(",")[0] for number, responses in got.items()} == {0: "one", 1: "two"}
     assert connection.retries == 2
     assert len(fake.bodies) == 4
 
@@ -225,10 +226,10 @@ def test_a_stop_does_not_wait_for_the_server(fake):
     assert raised
 
 
-def test_an_answer_without_probabilities_or_counts_is_taken(fake):
+def test_a_response_without_probabilities_or_counts_is_taken(fake):
     fake.scenes = [(200, {"choices": [{"message": {"content": "yes"}, "finish_reason": "length"}]})]
     got, _ = ask(fake, chats=["one"], server_logprobs=False)
-    assert got[0] == [served_model.Answer(text="yes", finish_reason="length", logprob=None, tokens=0)]
+    assert got[0] == [SampledResponse(text="yes", finish_reason="length", logprob=None, tokens=0)]
     assert "logprobs" not in fake.bodies[0]
 
 
@@ -279,7 +280,7 @@ HOSTILE = {
 
 
 def test_what_no_file_can_hold_is_repaired_said_and_counted(fake, tmp_path, capsys):
-    from models_core.contract import records
+    from models_core.contract import row_parser
 
     fake.scenes = [(200, content.encode()) for content, _ in HOSTILE.values()]
     data, out = recipe_runs.prompts(tmp_path, count=len(HOSTILE)), tmp_path / "out.jsonl"
@@ -290,7 +291,7 @@ def test_what_no_file_can_hold_is_repaired_said_and_counted(fake, tmp_path, caps
     assert (summary["null_responses"], summary["repaired_responses"], summary["unknown_logprobs"]) == (1, 2, 6)
     assert "1 responses came without any text (content: null) and are empty." in said.err
     assert "2 responses held half of a surrogate pair or a NUL, which is U+FFFD now." in said.err
-    assert [row.texts for row in records.read(out, "answers")] == [(text,) for _, text in HOSTILE.values()]
+    assert [row.texts for row in row_parser.read(out, "responses")] == [(text,) for _, text in HOSTILE.values()]
     assert all(json.loads(line)["responses"][0]["logprob"] is None for line in out.read_text().strip().split("\n"))
 
 

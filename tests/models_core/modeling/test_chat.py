@@ -63,14 +63,14 @@ def test_a_tokenizer_without_template_gets_a_plain_one():
     assert written(tokenizer, [SYSTEM, USER]) == "system: be brief\n\nuser: hi\n\nassistant:"
 
 
-def spoken(tokenizer, messages, **options):
+def assistant_text(tokenizer, messages, **options):
     prompt = chat.fit_prompt(tokenizer, messages, with_assistant_positions=True, **{"max_tokens": 1000} | options)
     return tokenizer.decode([prompt.ids[place] for place in prompt.assistant_positions]), prompt
 
 
 def test_what_the_assistant_said_in_a_prompt_is_found_with_the_token_that_ends_it(tokenizer):
     other = {"role": "assistant", "content": "no <|im_end|> way"}
-    text, prompt = spoken(tokenizer, [SYSTEM, USER, ASSISTANT, LAST, other, LAST])
+    text, prompt = assistant_text(tokenizer, [SYSTEM, USER, ASSISTANT, LAST, other, LAST])
     assert text == "yes<|im_end|>no <|im_end|> way<|im_end|>"
     assert prompt.ids == chat.encode_prompt(tokenizer, [SYSTEM, USER, ASSISTANT, LAST, other, LAST], max_tokens=1000)
 
@@ -78,9 +78,9 @@ def test_what_the_assistant_said_in_a_prompt_is_found_with_the_token_that_ends_i
 def test_a_turn_that_was_cut_off_is_not_looked_for(tokenizer):
     whole = [USER, ASSISTANT, LAST, ASSISTANT, LAST]
     size = len(chat.encode_prompt(tokenizer, whole, max_tokens=1000))
-    text, prompt = spoken(tokenizer, whole, max_tokens=size - 1)
+    text, prompt = assistant_text(tokenizer, whole, max_tokens=size - 1)
     assert (text, prompt.is_cut) == ("yes<|im_end|>", True)
-    text, prompt = spoken(tokenizer, [USER, ASSISTANT, LAST], max_tokens=8)
+    text, prompt = assistant_text(tokenizer, [USER, ASSISTANT, LAST], max_tokens=8)
     assert (text, len(prompt.ids)) == ("", 8)
 
 
@@ -90,7 +90,7 @@ def test_an_empty_turn_and_one_that_the_template_rewrites_are_not_what_was_said(
         "message['content']", "message['content'].split('</think>')[-1]"
     )
     empty, thinking = ({"role": "assistant", "content": content} for content in (" ", "<think>hm</think>yes"))
-    assert spoken(tokenizer, [USER, empty, LAST, thinking, LAST, ASSISTANT, LAST])[0] == "yes<|im_end|>"
+    assert assistant_text(tokenizer, [USER, empty, LAST, thinking, LAST, ASSISTANT, LAST])[0] == "yes<|im_end|>"
 
 
 def test_a_prompt_that_fits_is_not_cut(tokenizer):

@@ -98,19 +98,19 @@ def test_loss_and_gradients_of_a_step_of_sft_are_those_of_the_models_own_forward
 
 
 def test_greedy_text_is_that_of_generate_for_prompts_of_different_lengths(case: Case) -> None:
-    answers = generate.sample(
+    responses = generate.sample(
         case.ours, PROMPTS, samples=1, max_new_tokens=14, temperature=0, stop_ids=[2, 50], seed=0, batch_size=8
     )
-    for prompt, (answer,) in zip(PROMPTS, answers, strict=True):
+    for prompt, (response,) in zip(PROMPTS, responses, strict=True):
         ids = torch.tensor([prompt])
         generated = case.plain.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=14, do_sample=False, eos_token_id=[2, 50],
             pad_token_id=0,
         )  # fmt: skip
-        assert list(answer.ids) == generated[0, len(prompt) :].tolist()
+        assert list(response.ids) == generated[0, len(prompt) :].tolist()
         with torch.no_grad():
-            (expected,) = plain_log_probs(case.plain, [Group(prompt, [answer.ids])])
-        torch.testing.assert_close(torch.tensor(answer.logprobs), expected, atol=1e-4, rtol=1e-4)
+            (expected,) = plain_log_probs(case.plain, [Group(prompt, [response.ids])])
+        torch.testing.assert_close(torch.tensor(response.logprobs), expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("layers", [0, 2])

@@ -71,15 +71,15 @@ def test_sft_reward_and_sampling_run_on_models_that_are_computed_plainly(
         "--out", tmp_path / "rm", *common, capsys=capsys,
     )  # fmt: skip
     assert status == 0, said
-    answers = tmp_path / "answers.jsonl"
+    responses = tmp_path / "responses.jsonl"
     status, _, said = run(
-        "sample", "--model", tmp_path / "sft", "--data", recipe_runs.prompts(tmp_path), "--out", answers,
+        "sample", "--model", tmp_path / "sft", "--data", recipe_runs.prompts(tmp_path), "--out", responses,
         "--samples", 2, "--reward", tmp_path / "rm", "--device", "cpu",
         "--set", "max_new_tokens=6", "--set", "precision=fp32",
         capsys=capsys,
     )  # fmt: skip
     assert status == 0, said
-    rows = [json.loads(line) for line in answers.read_text(encoding="utf-8").split("\n") if line]
+    rows = [json.loads(line) for line in responses.read_text(encoding="utf-8").split("\n") if line]
     assert all(len(row["responses"]) == 2 and row["responses"][0]["score"] is not None for row in rows)
 
 

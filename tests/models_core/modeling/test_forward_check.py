@@ -85,16 +85,16 @@ def test_decoding_that_differs_is_given_up(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(llama_forward.LlamaForward, "_rotation", lambda self, hidden, at: usual(self, hidden, at * 2))
     model = load(folder)
     prompts = [[5, 6, 7, 8, 9], [20, 21]]
-    answers = generate.sample(
+    responses = generate.sample(
         model, prompts, samples=1, max_new_tokens=12, temperature=0, stop_ids=[2], seed=0, batch_size=4, release=True
     )
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    for prompt, (answer,) in zip(prompts, answers, strict=True):
+    for prompt, (response,) in zip(prompts, responses, strict=True):
         ids = torch.tensor([prompt])
         out = plain.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, eos_token_id=2, pad_token_id=0
         )
-        assert list(answer.ids) == out[0, len(prompt) :].tolist()
+        assert list(response.ids) == out[0, len(prompt) :].tolist()
     assert not families.fast_ways(model).decoding
 
 

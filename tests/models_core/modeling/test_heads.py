@@ -40,7 +40,7 @@ def ensemble(base, tmp_path_factory):
     return folder / "run"
 
 
-def opinions(folder, **how):
+def head_scores_of(folder, **how):
     model = loading.load_reward_model(folder, **(CPU | how))
     rows = forward.group_head_logits(model, GROUPS, budget=1000, device="cpu")
     return model, torch.cat([heads.scores(model, row) for row in rows])
@@ -142,12 +142,12 @@ def test_under_every_method_an_ensemble_is_loaded_as_it_was_trained(method, base
     values = SHORT | SMALL | {"method": method, "epochs": 1}
     data = recipe_runs.rankings(tmp_path, count=12)
     result = run("reward", tmp_path / "run", values, model=str(base), data=data)
-    model, scores = opinions(tmp_path / "run")
+    model, scores = head_scores_of(tmp_path / "run")
     kept = load_file(tmp_path / "run/model" / heads.FILE)
     assert torch.equal(model.ensemble.weight, kept["score.heads"])
     assert kept["score.heads"].shape == (3, 16)
     assert result["ensemble"] == 3
-    (again, same) = opinions(tmp_path / "run")
+    (again, same) = head_scores_of(tmp_path / "run")
     assert torch.equal(scores, same)
     shift, scale = loading.reward_scale(again)
     means = forward.group_logits(again, GROUPS, budget=1000, device="cpu")
@@ -158,7 +158,7 @@ def test_under_every_method_an_ensemble_is_loaded_as_it_was_trained(method, base
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_plain_transformers_reads_the_mean(dtype, ensemble):
-    model, _ = opinions(ensemble, dtype=dtype)
+    model, _ = head_scores_of(ensemble, dtype=dtype)
     rows = forward.group_head_logits(model, GROUPS, budget=1000, device="cpu")
     plain = AutoModelForSequenceClassification.from_pretrained(ensemble / "model", dtype=dtype)
     for group, logits in zip(GROUPS, rows, strict=True):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.settings import DPOConfig, parse
 from models_core.contract.stopping import StopSignal
@@ -146,7 +146,7 @@ def test_what_was_learned_is_in_the_saved_policy(given: dict[str, Any], tmp_path
         for name in (tmp_path / "run" / "model", given["model"])
     )
     right = pairs = 0
-    for row in records.read(given["data"], "rankings"):
+    for row in row_parser.read(given["data"], "rankings"):
         texts = [response.text for response in sorted(row.responses, key=lambda item: item.rank)]
         prompt = tokenizer.apply_chat_template(list(row.messages), add_generation_prompt=True, return_dict=False)
         rewards = []

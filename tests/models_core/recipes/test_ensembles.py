@@ -62,13 +62,12 @@ def test_models_named_together_are_heard_on_their_own_scales(trained, tmp_path):
         assert row["scores"] == pytest.approx([statistics.fmean(pair) for pair in pairs], abs=1e-5)
         assert row["std"] == pytest.approx([statistics.pstdev(pair) for pair in pairs], abs=1e-5)
         apart = [
-            statistics.pstdev([pairs[i][voice] - pairs[j][voice] for voice in (0, 1)])
-            for i, j in ((0, 1), (0, 2), (1, 2))
+            statistics.pstdev([pairs[i][head] - pairs[j][head] for head in (0, 1)]) for i, j in ((0, 1), (0, 2), (1, 2))
         ]
         assert row["disagreement"] == pytest.approx(statistics.fmean(apart), abs=1e-5)
 
 
-def test_heads_and_models_are_voices_alike(trained):
+def test_heads_and_models_count_alike(trained):
     names = f"{trained / 'heads'},{trained / 'one'}"
     reward_models = RewardModels.load(names, device=CPU, dtype=torch.float32, max_length=120, budget=4096)
     assert reward_models.num_heads == 4
@@ -85,7 +84,7 @@ def test_a_folder_with_a_comma_in_its_name_is_one_model(base, tmp_path):
     )
 
 
-def test_an_answer_that_is_too_long_is_refused_or_left_out(trained, tmp_path):
+def test_a_response_that_is_too_long_is_refused_or_left_out(trained, tmp_path):
     row = {
         "id": "1",
         "prompt": recipe_runs.chat("say"),
@@ -109,7 +108,7 @@ def test_an_answer_that_is_too_long_is_refused_or_left_out(trained, tmp_path):
 # ---- best of n ---------------------------------------------------------------------------------------------------
 
 
-def answered(base, data, out, **values):
+def sampled(base, data, out, **values):
     samples, reward = values.pop("samples"), values.pop("reward")
     settings = SampleConfig(**{**EXACT, "max_new_tokens": 8, **values})
     sample.run(
@@ -119,27 +118,27 @@ def answered(base, data, out, **values):
 
 
 @pytest.mark.parametrize(
-    ("objective", "coef", "worth"),
+    ("objective", "coef", "selection_score"),
     [
-        ("std", 2.0, lambda voices: statistics.fmean(voices) - 2 * statistics.pstdev(voices)),
-        ("variance", 2.0, lambda voices: statistics.fmean(voices) - 2 * statistics.pvariance(voices)),
+        ("std", 2.0, lambda scores: statistics.fmean(scores) - 2 * statistics.pstdev(scores)),
+        ("variance", 2.0, lambda scores: statistics.fmean(scores) - 2 * statistics.pvariance(scores)),
         ("worst", 0.0, min),
     ],
 )
-def test_best_of_n_keeps_the_answer_that_no_voice_doubts(base, trained, tmp_path, objective, coef, worth):
+def test_best_of_n_keeps_the_response_that_no_head_doubts(base, trained, tmp_path, objective, coef, selection_score):
     data, reward = recipe_runs.prompts(tmp_path), str(trained / "heads")
     price = {"reward_objective": objective, "reward_std_coef": coef, "reward": reward}
-    every = answered(base, data, tmp_path / "all.jsonl", samples=6, **price)
-    best = answered(base, data, tmp_path / "best.jsonl", samples=1, best_of=6, **price)
+    every = sampled(base, data, tmp_path / "all.jsonl", samples=6, **price)
+    best = sampled(base, data, tmp_path / "best.jsonl", samples=1, best_of=6, **price)
     reward_models = RewardModels.load(reward, device=CPU, dtype=torch.float32, max_length=120, budget=4096)
     moved = 0
     for row, (kept,) in zip(every, (row["responses"] for row in best), strict=True):
         (head_scores,) = reward_models.head_scores([(row["prompt"], [item["text"] for item in row["responses"]])])
-        worths = [worth(voices.tolist()) for voices in head_scores]
-        assert [item["conservative_score"] for item in row["responses"]] == pytest.approx(worths, abs=1e-4)
-        assert kept["conservative_score"] == pytest.approx(max(worths), abs=1e-4)
-        means = [float(voices.mean()) for voices in head_scores]
-        moved += means.index(max(means)) != worths.index(max(worths))
+        selection_scores = [selection_score(scores.tolist()) for scores in head_scores]
+        assert [item["conservative_score"] for item in row["responses"]] == pytest.approx(selection_scores, abs=1e-4)
+        assert kept["conservative_score"] == pytest.approx(max(selection_scores), abs=1e-4)
+        means = [float(scores.mean()) for scores in head_scores]
+        moved += means.index(max(means)) != selection_scores.index(max(selection_scores))
     assert moved > 0  # the price changed what was chosen
 
 
@@ -147,7 +146,7 @@ def test_a_price_on_disagreement_needs_somebody_who_could_disagree(base, trained
     data = recipe_runs.prompts(tmp_path)
     for price, said in (({"reward_std_coef": 0.5}, "reward_std_coef"), ({"reward_objective": "worst"}, "worst")):
         with pytest.raises(BadInput, match=f"{said} needs an ensemble"):
-            answered(base, data, tmp_path / "out.jsonl", samples=1, reward=str(trained / "one"), **price)
+            sampled(base, data, tmp_path / "out.jsonl", samples=1, reward=str(trained / "one"), **price)
         given = {"model": str(base), "reward": str(trained / "one"), "data": data}
         with pytest.raises(BadInput, match=f"{said} needs an ensemble"):
             run("ppo", tmp_path / "run", {"episodes": 4, "batch_size": 4, **price}, **given)
@@ -158,7 +157,7 @@ def test_a_price_on_disagreement_needs_somebody_who_could_disagree(base, trained
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_ppo_hears_the_voices_that_score_hears_and_no_training_changes_them(base, trained, method):
+def test_ppo_takes_the_heads_that_score_takes_and_no_training_changes_them(base, trained, method):
     """Under lora the first judge is the value model with its adapter off: its heads are those it came with."""
     names = f"{trained / 'heads'},{trained / 'two'}"
     settings = PPOConfig(method=method, max_new_tokens=8, value_init="reward")

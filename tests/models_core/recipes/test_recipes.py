@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.records import Message
 from models_core.modeling import chat, forward, loading
@@ -189,7 +189,7 @@ def test_scores_are_put_on_the_scale_of_the_files_given(inputs: dict[str, dict[s
     for name, path in files.items():
         groups = [
             forward.encode_group(tokenizer, row.messages, row.texts, max_length=512)[0]
-            for row in records.read(path, "answers")
+            for row in row_parser.read(path, "responses")
         ]
         logits = forward.group_logits(model, groups, budget=4096, device="cpu")
         scores[name] = torch.tensor([(logit - shift) / scale for row in logits for logit in row])

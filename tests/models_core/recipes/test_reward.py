@@ -28,7 +28,7 @@ LETTERS = "abcdefghijklmnop"
 
 
 def rankings() -> list[Ranking]:
-    """K from 2 to 16 in one batch, ties, gaps, weights, margins; two people on one prompt, partly on other answers."""
+    """K from 2 to 16 in one batch, ties, gaps, weights, margins; two people on one prompt, partly other responses."""
     sixteen = [(letter * (place + 1), 1 + place // 2) for place, letter in enumerate(LETTERS)]
     return [
         better("yes", "no", id="1", prompt="short"),
@@ -153,7 +153,7 @@ def test_a_prompt_is_cut_into_pieces_that_fit() -> None:
 
 
 def test_several_judgments_share_one_forward_pass(base: Path) -> None:
-    """Two people's rankings of one prompt make one example, each different answer in it once."""
+    """Two people's rankings of one prompt make one example, each different response in it once."""
     minibatch, _ = encoded(loading.load_tokenizer(base))
     three = minibatch[2]
     assert [item.rows[0].id for item in three.comparisons] == ["3", "4"]
@@ -184,7 +184,7 @@ def test_every_weight_that_a_method_trains_learns(tmp_path: Path, base: Path, me
 TIED, ORDERED = ([{"text": "a", "rank": 1}, {"text": "b", "rank": rank}] for rank in (1, 2))
 BAD: dict[str, tuple[list[dict[str, Any]], list[str], str]] = {
     "no order": (TIED, [], "strict order (1 all tied)."),
-    "an unknown answer": (ORDERED, [], '"chosen" is none of the responses.'),
+    "an unknown response": (ORDERED, [], '"chosen" is none of the responses.'),
     "refused by a setting": (TIED, ["unusable_rows=refuse"], "The row '1' ranks all responses alike."),
     "no template": (ORDERED, [], "chat_template=plain gives it a simple one."),
     "weights whose products overflow": (ORDERED, [], "are not finite numbers: its weights are damaged."),
@@ -199,7 +199,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(
 ) -> None:
     responses, settings, sentence = BAD[case]
     row: dict[str, Any] = {"id": "1", "prompt": [{"role": "user", "content": "hi"}], "responses": responses}
-    if case == "an unknown answer":
+    if case == "an unknown response":
         row |= {"chosen": "a", "rejected": "c", "responses": responses[1:]}
     data = recipe_runs.write(tmp_path / "rankings.jsonl", [row])
     model = make_tiny_model(tmp_path / "model")

@@ -25,7 +25,7 @@ def ranking(prompt="say it", *, ranks=(1, 2), texts=None):
 
 @pytest.fixture
 def rows(tmp_path):
-    """60 rows over 40 prompts: the good answer speaks of cats, the bad one of dogs; a tied row and an unranked one."""
+    """60 rows over 40 prompts: the good response speaks of cats, the bad one of dogs; one tied, one unranked."""
     draw = random.Random(0)
     lines = []
     for number in range(60):
@@ -37,7 +37,7 @@ def rows(tmp_path):
     return write(tmp_path / "animals.jsonl", lines)
 
 
-def test_pairs_of_a_ranking_with_a_tie_and_an_unranked_answer():
+def test_pairs_of_a_ranking_with_a_tie_and_an_unranked_response():
     assert judgments.strict_pairs(ranking(ranks=(2, 1, None, 2))) == [(1, 0), (1, 3)]
 
 
@@ -108,7 +108,7 @@ def test_the_interval_of_a_difference_that_is_none():
     assert judgments.interval([ranking(f"{row}") for row in range(10)], counts) == (0.0, 0.0)
 
 
-def test_the_longer_answer_wins():
+def test_the_longer_response_wins():
     held_out = [ranking(texts=["four", "fours"])]
     assert baselines.length(held_out) == [[4.0, 5.0]]
 
@@ -214,7 +214,7 @@ def test_hone_and_a_peer_by_their_commands(rows, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(trained, "finished", finished)
     base = make_tiny_model(tmp_path / "tiny")
-    # Held out is also an answer that is longer than training rows may be, and than `score` takes unless told to.
+    # Held out is also a response that is longer than training rows may be, and than `score` takes unless told to.
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     (base / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}), encoding="utf-8")
     asked = judgments.split(rows, rows=8).held_out[0].messages

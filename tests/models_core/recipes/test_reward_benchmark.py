@@ -30,12 +30,12 @@ def rankings(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_size_takes_the_first_rows_that_have_so_many_answers(rankings: Path) -> None:
+def test_a_size_takes_the_first_rows_that_have_so_many_responses(rankings: Path) -> None:
     taken = reward.Size.parse("3x2").take(reward.read(rankings))
     assert [row["id"] for row in taken] == ["1", "3"]
     assert [[one["rank"] for one in row["responses"]] for row in taken] == [[1, 2, 3]] * 2
     assert {len(row["responses"]) for row in reward.Size(2, 6).take(reward.read(rankings))} == {2}
-    with pytest.raises(SystemExit, match="only 3 rankings of 3 answers"):
+    with pytest.raises(SystemExit, match="only 3 rankings of 3 responses"):
         reward.Size(3, 4).take(reward.read(rankings))
 
 

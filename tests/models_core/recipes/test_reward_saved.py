@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from models_core.commands import score
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.records import Message
 from models_core.contract.settings import METHODS, ScoreConfig, parse
 from models_core.contract.stopping import StopSignal
@@ -85,7 +85,7 @@ def test_a_run_under_every_method_is_read_back_with_the_scores_it_was_saved_with
     score.run(
         parse(ScoreConfig, {"precision": "fp32"}),
         model=str(tmp_path / "run"),
-        data=recipe_runs.write(tmp_path / "answers.jsonl", rows),
+        data=recipe_runs.write(tmp_path / "responses.jsonl", rows),
         out=tmp_path / "scores.jsonl",
         device=CPU,
         stop=StopSignal(),
@@ -106,7 +106,7 @@ def test_other_families_are_read_by_plain_transformers_too(
     check(read_by_transformers(tmp_path / "run" / "model"), saved)
 
 
-def test_answers_too_long_to_be_scored_are_counted_and_others_stand_in_for_them(tmp_path: Path) -> None:
+def test_responses_too_long_to_be_scored_are_counted_and_others_stand_in_for_them(tmp_path: Path) -> None:
     row = {"prompt": recipe_runs.chat("hi"), "response": "x" * 600}
     result = recipe_runs.run(
         "reward",
@@ -125,16 +125,16 @@ def test_answers_too_long_to_be_scored_are_counted_and_others_stand_in_for_them(
 
 
 def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of answers are checked, learned from and scored: three uses of what one reading found."""
+    """Files of responses are checked, learned from and scored: three uses of what one reading found."""
     read: list[str] = []
-    rows = records.rows
+    rows = row_parser.rows
 
     def counting(path: Any, **named: Any) -> Any:
         read.append(Path(path).name)
         return rows(path, **named)
 
-    monkeypatch.setattr(records, "rows", counting)
-    answers = [
+    monkeypatch.setattr(row_parser, "rows", counting)
+    responses = [
         {"id": str(n), "prompt": recipe_runs.chat(f"say {n}"), "responses": [{"text": "m"}, {"text": "zz"}]}
         for n in range(8)
     ]
@@ -145,7 +145,7 @@ def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         model=str(make_tiny_model(tmp_path / "base")),
         data=recipe_runs.rankings(tmp_path),
         demonstrations=recipe_runs.demonstrations(tmp_path),
-        samples=recipe_runs.write(tmp_path / "samples.jsonl", answers),
+        samples=recipe_runs.write(tmp_path / "samples.jsonl", responses),
     )
     assert sorted(read) == ["demonstrations.jsonl", "rankings.jsonl", "samples.jsonl"]
     assert result["demonstration_rankings"] == 8

@@ -126,10 +126,10 @@ def test_the_auxiliary_loss_is_over_prompts_or_whole_rows(tiny: Path, tokenizer:
         assert losses["lm_loss"] == pytest.approx(both - losses["loss"], rel=1e-5)
 
 
-def say(folder: Path, name: str, answers: dict[str, str], **fields: Any) -> Path:
+def say(folder: Path, name: str, responses: dict[str, str], **fields: Any) -> Path:
     rows = [
-        {"id": f"{name}{number}", "prompt": recipe_runs.chat(prompt), "response": answer, **fields}
-        for number, (prompt, answer) in enumerate(answers.items())
+        {"id": f"{name}{number}", "prompt": recipe_runs.chat(prompt), "response": response, **fields}
+        for number, (prompt, response) in enumerate(responses.items())
     ]
     return recipe_runs.write(folder / f"{name}.jsonl", rows)
 
@@ -198,12 +198,12 @@ def test_the_run_folder_holds_every_file_that_was_read(everything: dict[str, Any
 
 def test_rows_that_do_not_come_through_whole_are_counted(tiny: Path, tmp_path: Path) -> None:
     long = [{"role": "user", "content": "x" * 60}, {"role": "assistant", "content": "y" * 60}]
-    spoken_twice = [*recipe_runs.chat("a"), *[{"role": "assistant", "content": "b"}] * 2, *recipe_runs.chat("c")]
+    two_assistant_turns = [*recipe_runs.chat("a"), *[{"role": "assistant", "content": "b"}] * 2, *recipe_runs.chat("c")]
     rows = [
         {"id": "1", "prompt": recipe_runs.chat("short"), "response": "fine"},
         {"id": "2", "prompt": recipe_runs.chat("short too"), "response": "z" * 200},
         {"id": "3", "prompt": [*long, *recipe_runs.chat("end")], "response": "fine"},
-        {"id": "4", "prompt": spoken_twice, "response": "fine"},
+        {"id": "4", "prompt": two_assistant_turns, "response": "fine"},
     ]
     data = recipe_runs.write(tmp_path / "rows.jsonl", rows)
     result = run("sft", tmp_path / "run", {"max_length": 128}, model=str(tiny), data=data)
@@ -251,7 +251,7 @@ def test_a_part_of_the_prompts_is_held_out_and_no_prompt_is_on_both_sides(tiny: 
 
 
 def test_training_ends_early_and_keeps_the_best_weights(tiny: Path, tmp_path: Path) -> None:
-    """The held-out answers contradict the training's: their loss falls while the form is learned, then rises."""
+    """The held-out responses contradict the training's: their loss falls while the form is learned, then rises."""
     given = {
         "model": str(tiny),
         "data": say(tmp_path, "train", {f"say {number}": "ab" * 4 for number in range(8)}),
@@ -299,7 +299,7 @@ def test_patience_without_eval_every_measures_after_every_epoch(tiny: Path, tmp_
     assert [row["step"] for row in metrics(tmp_path / "run") if "eval_loss" in row] == [3, 6, 9]
 
 
-def test_chain_of_thought_answers_and_cloze_patterns_are_learned(tiny: Path, tmp_path: Path) -> None:
+def test_chain_of_thought_responses_and_cloze_patterns_are_learned(tiny: Path, tmp_path: Path) -> None:
     templates = tmp_path / "t.json"
     patterns = [
         {"cloze": "{text}: [label]", "labels": {"1": "b"}, "unless": ["rationale"]},

@@ -62,7 +62,7 @@ DIVERGES: tuple[str, str, list[str]] = ("loud", "good", [])
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, list[str], Path]]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, list[str], Path]]:
     """What the command line said to each case: status, standard output, lines of standard error; and its run folder."""
     folder = tmp_path_factory.mktemp("bad")
     made = broken.models(folder)
@@ -79,18 +79,18 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_it_is_one_line_status_2_and_nothing_written(
-    name: str, answers: dict[str, tuple[int, str, list[str], Path]]
+    name: str, outcomes: dict[str, tuple[int, str, list[str], Path]]
 ) -> None:
-    status, out, lines, run = answers[name]
+    status, out, lines, run = outcomes[name]
     assert CASES[name][3] in lines[-1]
     assert (status, out, len(lines)) == (2, "", 1), lines
     assert not run.exists()
 
 
 def test_training_that_diverges_ends_with_status_2_and_no_model(
-    answers: dict[str, tuple[int, str, list[str], Path]],
+    outcomes: dict[str, tuple[int, str, list[str], Path]],
 ) -> None:
-    status, out, lines, run = answers["diverges"]
+    status, out, lines, run = outcomes["diverges"]
     assert (status, out) == (2, "")
     assert lines[-1] == "The gradient is not a finite number: training diverged. Try a smaller learning_rate."
     assert not (run / "model").exists()

@@ -91,7 +91,7 @@ def test_what_is_saved_is_read_back_to_the_bit(tmp_path: Path) -> None:
 
 
 def task(folder: Path, name: str, verb: str, letters: str) -> Path:
-    """Answers of random letters: which ones can be learned, their order can't, so the task keeps some entropy."""
+    """Responses of random letters: which ones can be learned, their order can't, so the task keeps some entropy."""
     rows = [
         {
             "id": f"{name}{number}",

@@ -122,8 +122,8 @@ def test_where_there_are_too_few_other_rows_there_are_fewer_examples(templates):
 
 def test_examples_come_as_turns_or_as_text():
     wording = Wording(earlier=(), prompt="p", response="r", examples=(("a", "1"), ("b", "2")))
-    spoken = [(message["role"], message["content"]) for message in wording.messages(shots=2)]
-    assert spoken == [("user", "a"), ("assistant", "1"), ("user", "b"), ("assistant", "2"), ("user", "p")]
+    turns = [(message["role"], message["content"]) for message in wording.messages(shots=2)]
+    assert turns == [("user", "a"), ("assistant", "1"), ("user", "b"), ("assistant", "2"), ("user", "p")]
     text = Wording(earlier=(), prompt="p", response="r", examples=wording.examples, as_turns=False)
     assert text.messages(shots=2) == (Message(role="user", content="a\n1\n\nb\n2\n\np"),)
     assert text.messages(shots=1) == (Message(role="user", content="a\n1\n\np"),)

@@ -283,7 +283,7 @@ def test_length_by_hand():
     assert found["people_prefer_longer"]["share"] == pytest.approx(2 / 3)
 
 
-def test_where_people_want_short_answers_the_rule_is_the_shorter_one():
+def test_where_people_want_short_responses_the_rule_is_the_shorter_one():
     judgments = [judgment([1, 2], [1.0, 0.0], prompt=str(n), lengths=[2, 6] if n else [6, 2]) for n in range(4)]
     found = length_bias.length_metrics(ordered_pairs(judgments), judgments)
     assert found["rule"] == "shorter"
@@ -293,7 +293,7 @@ def test_where_people_want_short_answers_the_rule_is_the_shorter_one():
 
 
 def test_correlation_within_a_prompt_is_not_that_between_prompts():
-    """Long answers stand under prompts with high scores, and within each prompt the shorter one scores higher."""
+    """Long responses stand under prompts with high scores, and within each prompt the shorter one scores higher."""
     judgments = [
         judgment(
             [1, 2, 3], [10.0 * n + 3, 10.0 * n + 2, 10.0 * n + 1], prompt=str(n), lengths=[base, 2 * base, 4 * base]
@@ -305,7 +305,7 @@ def test_correlation_within_a_prompt_is_not_that_between_prompts():
     assert found["correlation"] > 0.7
 
 
-def test_two_labelers_of_the_same_answers_do_not_count_their_lengths_twice():
+def test_two_labelers_of_the_same_responses_do_not_count_their_lengths_twice():
     first = judgment([1, 2, 3], [1.0, 2.0, 0.0], lengths=[1, 2, 4], labeler="ann")
     second = judgment([3, 2, 1], [1.0, 2.0, 0.0], lengths=[1, 2, 4], labeler="bob")
     once, twice = (length_bias.length_metrics(ordered_pairs(found), found) for found in ([first], [first, second]))

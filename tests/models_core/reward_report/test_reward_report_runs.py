@@ -5,7 +5,7 @@ import json
 import pytest
 
 from models_core.commands import evaluate, score
-from models_core.contract import records
+from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
 from models_core.contract.prompt_identity import hold_out
 from models_core.contract.settings import EvaluateConfig, ScoreConfig
@@ -66,7 +66,9 @@ def slow_pairs(folder, model, rows, tmp_path):
     score.run(ScoreConfig(precision="fp32"), model=str(folder / model), data=data, out=out, device=recipe_runs.CPU)
     right = total = 0
     for item, line in zip(rows, out.read_text().splitlines(), strict=True):
-        scored = list(zip([answer["rank"] for answer in item["responses"]], json.loads(line)["scores"], strict=True))
+        scored = list(
+            zip([response["rank"] for response in item["responses"]], json.loads(line)["scores"], strict=True)
+        )
         for rank, better in scored:
             for other, worse in scored:
                 if rank < other:
@@ -76,7 +78,7 @@ def slow_pairs(folder, model, rows, tmp_path):
 
 
 def held_out_of(path):
-    kept = {item.id for item in hold_out(records.read(path, "rankings"), fraction=0.4)[1]}
+    kept = {item.id for item in hold_out(row_parser.read(path, "rankings"), fraction=0.4)[1]}
     return [item for item in ROWS if item["id"] in kept]
 
 
@@ -101,7 +103,7 @@ def test_labelers_agree_over_all_rows_and_not_only_those_held_out(runs):
     assert labelers["agreement"]["share"] == pytest.approx(1 - 8 / 72)
 
 
-def test_the_model_before_is_measured_on_answers_it_has_never_seen(runs, tmp_path):
+def test_the_model_before_is_measured_on_responses_it_has_never_seen(runs, tmp_path):
     newest = report_of(runs / "second")["newest"]
     seen = {json.dumps(item["prompt"]) for item in ROWS[:30]}
     fresh = [item for item in ROWS if json.dumps(item["prompt"]) not in seen]

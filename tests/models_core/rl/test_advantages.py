@@ -78,13 +78,13 @@ def test_without_a_target_the_kl_coefficient_is_fixed() -> None:
 # ---- group baselines -------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_gains_what_it_is_above_the_mean_of_the_others() -> None:
-    """Two prompts, three answers each."""
+def test_a_response_gains_what_it_is_above_the_mean_of_the_others() -> None:
+    """Two prompts, three responses each."""
     gained = rloo_advantages(torch.tensor([1.0, 2.0, 6.0, 0.0, 0.0, 3.0]), 3)
     assert gained.tolist() == pytest.approx([1 - 4, 2 - 3.5, 6 - 1.5, -1.5, -1.5, 3])
 
 
-def test_an_answers_own_reward_is_nowhere_in_its_baseline() -> None:
+def test_a_responses_own_reward_is_nowhere_in_its_baseline() -> None:
     """What makes the baseline unbiased: raising one reward by 1 raises its own advantage by 1."""
     rewards = torch.tensor([0.3, -1.2, 0.8, 2.0], dtype=torch.float64)
     raised = rewards + torch.tensor([0.0, 1.0, 0.0, 0.0], dtype=torch.float64)

@@ -76,7 +76,7 @@ def test_the_same_held_out_prompts_are_answered_at_the_beginning_along_the_way_a
     assert (tmp_path / "run" / "reward_kl.svg").read_text().startswith("<svg")
 
 
-def test_held_out_answers_pay_for_their_form_too(given, tmp_path):
+def test_held_out_responses_pay_for_their_form_too(given, tmp_path):
     run(tmp_path / "run", given, missing_eos_mode="none", length_penalty_coef=0.5, length_target=2, episodes=4)
     found = measured(tmp_path / "run")[0]
     rows = [row for row in lines(tmp_path / "run" / "samples.jsonl") if row["step"] == 0]
@@ -118,7 +118,7 @@ def test_a_measurement_beyond_the_ceiling_chooses_nothing(given, tmp_path):
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_after_a_guard_the_weights_that_last_passed_become_the_model(given, tmp_path, monkeypatch, method):
-    """They gave the answers of phase 2, so one phase was learned from; phase 2's own update is undone."""
+    """They gave the responses of phase 2, so one phase was learned from; phase 2's own update is undone."""
     iterations = []
 
     def third(early_stopping, metrics, scores, *, settings):

@@ -58,8 +58,8 @@ def test_every_plan_sees_the_same_first_phase(base: Path, reward: Path) -> None:
         if plan.get("algorithm") == "rloo":
             continue
         actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(**plan))
-        answers, scores, trajectories = ppo_fixtures.sample_trajectories(actor_critic)
-        seen[name] = ([answer.ids for answer in answers], scores, trajectories)
+        responses, scores, trajectories = ppo_fixtures.sample_trajectories(actor_critic)
+        seen[name] = ([response.ids for response in responses], scores, trajectories)
     ids, scores, trajectories = seen.pop("full")
     assert trajectories.metrics["kl"] == pytest.approx(0, abs=1e-6)
     for name, (own_ids, own_scores, own) in seen.items():
@@ -214,18 +214,18 @@ def test_policy_and_reward_may_differ_in_size_family_and_tokenizer(
     make_tiny_model(folder, kind=kind) if kind == "gpt2" else None
     foreign = recipe_runs.make_reward_model(folder, tmp_path / "reward", seed=2)
     actor_critic = ppo_fixtures.actor_critic(base, foreign, ppo_fixtures.settings(method=method))
-    answers, scores, _ = ppo_fixtures.sample_trajectories(actor_critic, count=4)
+    responses, scores, _ = ppo_fixtures.sample_trajectories(actor_critic, count=4)
     judge = loading.load_reward_model(foreign, device="cpu", dtype=torch.float32)
     tokenizer = loading.load_tokenizer(foreign)
-    for answer, score in zip(answers, scores, strict=True):
+    for response, score in zip(responses, scores, strict=True):
         prompt = tokenizer.apply_chat_template(
-            list(answer.prompt.messages), add_generation_prompt=True, return_dict=False
+            list(response.prompt.messages), add_generation_prompt=True, return_dict=False
         )
         if kind == "gpt2":  # the same tokens: what was sampled, an EOS behind it
-            body = [token for token in answer.ids if token != tokenizer.eos_token_id]
+            body = [token for token in response.ids if token != tokenizer.eos_token_id]
             row = [*prompt, *body, tokenizer.eos_token_id]
         else:
-            row = [*prompt, *tokenizer(answer.text)["input_ids"], tokenizer.eos_token_id]
+            row = [*prompt, *tokenizer(response.text)["input_ids"], tokenizer.eos_token_id]
         with torch.no_grad():
             states = trunk(judge)(input_ids=torch.tensor([row])).last_hidden_state[0, -1]
             assert score.item() == pytest.approx(judge.score(states).item(), abs=1e-4)

@@ -165,7 +165,7 @@ def test_iterations_go_through_all_prompts_before_one_comes_again() -> None:
 
 def test_groups_are_whole_and_count_as_episodes() -> None:
     plan = prompts.rollout_batches(6, settings=PPOConfig(algorithm="rloo", episodes=30, batch_size=12))
-    assert [len(batch) for batch in plan] == [3, 3, 2]  # 8 prompts, 4 answers each
+    assert [len(batch) for batch in plan] == [3, 3, 2]  # 8 prompts, 4 responses each
     with pytest.raises(BadInput, match=r"batch_size \(10\) must be a multiple of samples_per_prompt \(4\)"):
         prompts.rollout_batches(6, settings=PPOConfig(algorithm="grpo", batch_size=10))
     with pytest.raises(BadInput, match="algorithm=rloo compares the responses to a prompt"):

@@ -30,8 +30,8 @@ def test_more_than_are_answered_are_learned_from_and_the_choice_does_not_hang_on
     prompts = rows(200)
     few = split(prompts, settings=settings(held_out=0.2, eval_prompts=7))
     assert (len(few.evaluation), len(few.training)) == (7, 193)
-    turned = split(prompts[::-1], settings=settings(held_out=0.2, eval_prompts=7))
-    assert [row.id for row in turned.evaluation] == [row.id for row in few.evaluation]
+    reversed_order = split(prompts[::-1], settings=settings(held_out=0.2, eval_prompts=7))
+    assert [row.id for row in reversed_order.evaluation] == [row.id for row in few.evaluation]
     all_of_them = split(prompts, settings=settings(held_out=0.2))
     assert [row.id for row in few.evaluation] == [row.id for row in all_of_them.evaluation[:7]]
 

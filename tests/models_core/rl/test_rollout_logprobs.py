@@ -19,7 +19,7 @@ from tests.models_core.recipe_runs import metrics, run, weights
 from tests.models_core.tiny import make_tiny_model
 
 ENDS = tuple(range(20, 45))
-"""Stop ids: so many that about half of a random model's answers end by themselves."""
+"""Stop ids: so many that about half of a random model's responses end by themselves."""
 RUN: dict[str, Any] = {
     "episodes": 32, "batch_size": 8, "samples_per_prompt": 2, "max_new_tokens": 6, "learning_rate": 0.003,
     "max_kl": 0, "held_out": 0,
@@ -72,7 +72,7 @@ def test_reused_log_probabilities_are_those_of_a_forward_pass(plan: str, base: P
     ended = rollouts.ended_by_eos(sampled)
     assert 0 < ended.sum() < len(ended)
     scores = torch.arange(len(sampled)) / 7
-    groups = [answer.group for answer in sampled]
+    groups = [response.group for response in sampled]
     common: dict[str, Any] = {"actor_critic": of, "kl_coef": 0.1, "group_size": 2}
     recomputed = trajectories.compute_advantages(groups, scores, ended, **common)
     reused = trajectories.compute_advantages(groups, scores, ended, **common, reused=reused_logprobs(of, sampled))
@@ -144,17 +144,17 @@ def falsify(monkeypatch: pytest.MonkeyPatch, change: Falsify, *, since: int = 1)
     def sample(*given: Any, **more: Any) -> Any:
         iterations.append(more["seed"])
         found = plain(*given, **more)
-        return [[change(answer) for answer in own] for own in found] if len(set(iterations)) >= since else found
+        return [[change(response) for response in own] for own in found] if len(set(iterations)) >= since else found
 
     monkeypatch.setattr(generate, "sample", sample)
 
 
 ERRORS: dict[str, Falsify] = {
-    "a little": lambda answer: replace(answer, logprobs=tuple(each + 2e-5 for each in answer.logprobs)),
-    "of one": lambda answer: replace(answer, logprobs=(*answer.logprobs[:-1], answer.logprobs[-1] - 0.01)),
-    "no number": lambda answer: replace(answer, logprobs=(float("nan"), *answer.logprobs[1:])),
-    "of values": lambda answer: replace(answer, values=tuple(each + 0.01 for each in answer.values)),
-    "next token's": lambda answer: replace(answer, logprobs=(*answer.logprobs[1:], answer.logprobs[0])),
+    "a little": lambda response: replace(response, logprobs=tuple(each + 2e-5 for each in response.logprobs)),
+    "of one": lambda response: replace(response, logprobs=(*response.logprobs[:-1], response.logprobs[-1] - 0.01)),
+    "no number": lambda response: replace(response, logprobs=(float("nan"), *response.logprobs[1:])),
+    "of values": lambda response: replace(response, values=tuple(each + 0.01 for each in response.values)),
+    "next token's": lambda response: replace(response, logprobs=(*response.logprobs[1:], response.logprobs[0])),
 }
 
 

@@ -100,10 +100,10 @@ def test_a_run_puts_the_queue_in_the_order_of_disagreement(
     )
     for task in made[:6]:
         if task.pk in free:
-            ((*opinions,),) = reward_models.head_scores(
+            ((*scores,),) = reward_models.head_scores(
                 [(task.prompt.messages, [r.text for r in task.responses.order_by("pk")])]
             )
-            assert chosen[task.pk].disagreement == pytest.approx(heads.disagreement(torch.stack(opinions)), rel=1e-3)
+            assert chosen[task.pk].disagreement == pytest.approx(heads.disagreement(torch.stack(scores)), rel=1e-3)
     # The others are where they were, and the same places are taken as before.
     now = {task.pk: Task.objects.get(pk=task.pk).position for task in made}
     assert {pk: now[pk] for pk in places if pk not in free} == {pk: places[pk] for pk in places if pk not in free}

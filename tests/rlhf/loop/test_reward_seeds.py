@@ -214,10 +214,10 @@ def test_the_queue_is_put_in_the_order_of_their_disagreement(
     assert len(chosen) > 3
     for task in made:
         if task.pk in chosen:
-            ((*opinions,),) = reward_models.head_scores(
+            ((*scores,),) = reward_models.head_scores(
                 [(task.prompt.messages, [r.text for r in task.responses.order_by("pk")])]
             )
-            assert chosen[task.pk] == pytest.approx(heads.disagreement(torch.stack(opinions)), rel=1e-3)
+            assert chosen[task.pk] == pytest.approx(heads.disagreement(torch.stack(scores)), rel=1e-3)
 
 
 @pytest.mark.django_db

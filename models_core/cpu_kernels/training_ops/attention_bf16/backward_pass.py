@@ -42,7 +42,7 @@ from models_core.cpu_kernels.training_ops.attention_bf16.head_rows import (
     copy,
     multiply,
     pair_up,
-    turn,
+    transpose_panel,
     write,
 )
 from models_core.cpu_kernels.training_ops.attention_bf16.vector_steps import (
@@ -101,7 +101,7 @@ def propagate_part(v, of_part, head, scratch):
     """One key head of all pieces of a part."""
     size, width, capacity = v[SIZE], v[FULL], v[CAPACITY]
     matrix = capacity * width * 2
-    keys, values, turned, to_keys = scratch, scratch + matrix, scratch + 2 * matrix, scratch + 3 * matrix
+    keys, values, transposed, to_keys = scratch, scratch + matrix, scratch + 2 * matrix, scratch + 3 * matrix
     to_values, rest = scratch + 5 * matrix, scratch + 7 * matrix
     ahead = lay_seen(v, of_part, head, keys, values)
     clear_sums(to_keys, capacity, width, int64(0), ahead)
@@ -116,14 +116,14 @@ def propagate_part(v, of_part, head, scratch):
         for place in range(used, whole):
             clear(keys + place * width * 2, width // WIDTH)
             clear(values + place * width * 2, width // WIDTH)
-        turn_keys(keys, width, capacity, laid, whole, turned, rest)
+        transpose_keys(keys, width, capacity, laid, whole, transposed, rest)
         laid = ahead // SIDE * SIDE  # the next piece's keys go where this one's are
         clear_sums(to_keys, capacity, width, ahead, used + used % 2)
         clear_sums(to_values, capacity, width, ahead, used + used % 2)
         panels = ((end - start) * v[GROUP] + WIDTH - 1) // WIDTH
         for first in range(0, panels, PANELS):
             propagate_panels(
-                v, head, start, end, ahead, first, min(first + PANELS, panels), keys, values, turned, to_keys,
+                v, head, start, end, ahead, first, min(first + PANELS, panels), keys, values, transposed, to_keys,
                 to_values, rest,
             )  # fmt: skip
         if piece[2] < 0:
@@ -146,13 +146,13 @@ def clear_sums(sums, capacity, width, first, last):
 
 
 @part
-def turn_keys(keys, width, capacity, first, last, turned, scratch):
+def transpose_keys(keys, width, capacity, first, last, transposed, scratch):
     """Keys become columns: [capacity, width] -> [width, capacity], sixteen keys and as many pairs at a time."""
     for place in range(first, last, SIDE):
         for pair in range(0, width // 2, SIDE):
             transpose(keys + place * width * 2 + pair * 4, width * 2, scratch, SIDE * 4)
             for row in range(SIDE):
-                low = turned + (2 * (pair + row) * capacity + place) * 2
+                low = transposed + (2 * (pair + row) * capacity + place) * 2
                 separate(scratch + row * SIDE * 4, low, low + capacity * 2)
 
 
@@ -189,7 +189,7 @@ def gather(v, of_piece, head, token, scratch):
 
 
 @part
-def propagate_panels(v, head, start, end, ahead, first, last, keys, values, turned, to_keys, to_values, scratch):
+def propagate_panels(v, head, start, end, ahead, first, last, keys, values, transposed, to_keys, to_values, scratch):
     """Panels `first` to `last` of a piece's queries against all keys that they see."""
     size, width, capacity, group = v[SIZE], v[FULL], v[CAPACITY], v[GROUP]
     panel_bytes = WIDTH * width * 2
@@ -207,8 +207,8 @@ def propagate_panels(v, head, start, end, ahead, first, last, keys, values, turn
         panel = number - first
         take(v, head, start, number * WIDTH, rows, queries, gradients, logarithms + panel * PIECE,
              along + panel * PIECE, rest)  # fmt: skip
-        turn(queries, width, query_panels + panel * panel_bytes)
-        turn(gradients, width, gradient_panels + panel * panel_bytes)
+        transpose_panel(queries, width, query_panels + panel * panel_bytes)
+        transpose_panel(gradients, width, gradient_panels + panel * panel_bytes)
         pair_up(queries, width, 0, WIDTH // 2, query_pairs + panel * panel_bytes, WIDTH // 2 * PIECE)
         pair_up(gradients, width, 0, WIDTH // 2, gradient_pairs + panel * panel_bytes, WIDTH // 2 * PIECE)
     used = ahead + end - start
@@ -231,7 +231,7 @@ def propagate_panels(v, head, start, end, ahead, first, last, keys, values, turn
         pairs = (seen_by(number, rows, ahead, group) + 1) // 2
         for block in range(blocks):
             low, high = share(width, block, blocks)
-            multiply(high - low, turned + low * capacity * 2, capacity * 2,
+            multiply(high - low, transposed + low * capacity * 2, capacity * 2,
                      changes + (number - first) * (capacity // 2) * PIECE, pairs, rest + low * PIECE)  # fmt: skip
         for row in range(0, width, SIDE):
             for column in range(0, WIDTH, SIDE):

@@ -24,7 +24,7 @@ from models_core.cpu_kernels.training_ops.attention_bf16.head_rows import (
     copy_tokens,
     multiply,
     pair_up,
-    turn,
+    transpose_panel,
     write,
 )
 from models_core.cpu_kernels.training_ops.attention_bf16.vector_steps import clear, hide, taken, weigh
@@ -88,7 +88,7 @@ def attend_part(v, of_part, head, scratch):
             clear(keys + place * width * 2, width // WIDTH)
             clear(values + place * width * 2, width // WIDTH)
         for panel in range(laid, panels):
-            turn(keys + panel * WIDTH * width * 2, width, key_panels + panel * WIDTH * width * 2)
+            transpose_panel(keys + panel * WIDTH * width * 2, width, key_panels + panel * WIDTH * width * 2)
         pair_up(values, width, laid * WIDTH // 2, panels * WIDTH // 2, value_panels, capacity // 2 * PIECE)
         laid = ahead // WIDTH  # the next piece's keys go where this one's are
         rows = (end - start) * v[GROUP]

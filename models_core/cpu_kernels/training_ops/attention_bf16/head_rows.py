@@ -1,4 +1,4 @@
-"""Rows of heads laid out for `tile`: copied without gaps, turned into columns of a panel, or paired.
+"""Rows of heads laid out for `tile`: copied without gaps, transposed into columns of a panel, or paired.
 
 A row is one head's numbers of one token: d of them in the tensor, `width` in scratch, which is d rounded up to whole
 panels; what is added is zero and stays so.
@@ -58,7 +58,7 @@ def copy_tokens(base, stride, start, end, size, width, target):
 
 
 @part
-def turn(rows, width, panel):
+def transpose_panel(rows, width, panel):
     """32 rows become the columns of a panel: [32, width] -> [width / 2, 32, 2]."""
     for pair in range(0, width // 2, SIDE):
         for row in range(0, WIDTH, SIDE):

@@ -1,4 +1,4 @@
-"""Answers to score, as PPO's loop gives them to a reward source."""
+"""Responses to score, as PPO's loop gives them to a reward source."""
 
 from models_core.contract.records import Prompt
 from models_core.contract.settings import PPOConfig, parse

@@ -34,17 +34,17 @@ class Dice:
     def __init__(self):
         self.calls = 0
 
-    def head_scores(self, answers):
+    def head_scores(self, responses):
         self.calls += 1
         return torch.tensor([[self.calls / 3], [float("nan")]])
 
 
 def test_all_processes_hear_what_one_was_told(as_process):
-    dice, answers = Dice(), [completion("a"), completion("b")]
+    dice, responses = Dice(), [completion("a"), completion("b")]
     heard = []
     for rank in (0, 1):
         as_process(rank)
-        heard.append(BroadcastSource(dice).head_scores(answers))
+        heard.append(BroadcastSource(dice).head_scores(responses))
     assert dice.calls == 1
     assert torch.equal(heard[0], heard[1]) is False  # NaN is not equal to itself
     assert torch.equal(heard[0].nan_to_num(7), heard[1].nan_to_num(7))
@@ -54,7 +54,7 @@ def test_all_processes_hear_what_one_was_told(as_process):
 @pytest.mark.parametrize("kind", [RewardFailed, BadInput])
 def test_what_one_process_cannot_do_ends_all(as_process, kind):
     class Broken:
-        def head_scores(self, answers):
+        def head_scores(self, responses):
             raise kind("No.")
 
     for rank in (0, 1):

@@ -9,11 +9,11 @@ from tests.models_core.rl.rewards import example_rewards
 from tests.models_core.rl.rewards.completions import completion
 
 MODULE = "tests.models_core.rl.rewards.example_rewards"
-ANSWERS = [completion("ab", number=0, solution="4"), completion("abcd", number=1)]
+RESPONSES = [completion("ab", number=0, solution="4"), completion("abcd", number=1)]
 
 
 def head_scores(function):
-    return RewardFunction(f"{MODULE}:{function}").head_scores(ANSWERS)
+    return RewardFunction(f"{MODULE}:{function}").head_scores(RESPONSES)
 
 
 def test_a_function_is_given_the_rows_and_the_texts():
@@ -66,7 +66,7 @@ def test_a_module_beside_the_command_is_found(tmp_path, monkeypatch):
     (tmp_path / "reward_beside.py").write_text("def ones(rows, texts):\n    return [1 for _ in texts]\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["/nowhere"])
-    assert RewardFunction("reward_beside:ones").head_scores(ANSWERS).tolist() == [[1.0], [1.0]]
+    assert RewardFunction("reward_beside:ones").head_scores(RESPONSES).tolist() == [[1.0], [1.0]]
 
 
 def test_a_module_that_breaks_while_it_is_read_is_bad_input(tmp_path, monkeypatch):

@@ -21,19 +21,19 @@ class FixedScores:
     def __init__(self, **said):
         self.said = said
 
-    def head_scores(self, answers):
-        return torch.tensor([self.said[answer.text] for answer in answers], dtype=torch.float32)
+    def head_scores(self, responses):
+        return torch.tensor([self.said[response.text] for response in responses], dtype=torch.float32)
 
 
 TWO = [completion("a"), completion("b", ended=False)]
 
 
-def score(values, *answers, said=None, **chosen):
+def score(values, *responses, said=None, **chosen):
     source = FixedScores(**(said or {text: [value] for text, value in values.items()}))
-    return RewardPipeline(source, settings=settings(**chosen)).shaped_rewards(list(answers) or TWO, step=1)
+    return RewardPipeline(source, settings=settings(**chosen)).shaped_rewards(list(responses) or TWO, step=1)
 
 
-def test_the_terms_sum_to_what_an_answer_is_worth():
+def test_the_terms_sum_to_what_a_response_is_worth():
     scored = score({"a": 2.0, "b": 3.0}, missing_eos_mode="subtract", missing_eos_penalty=0.5, length_penalty_coef=0.25)
     assert scored.total.tolist() == [1.75, 2.25]
     assert scored.metrics == {
@@ -41,7 +41,7 @@ def test_the_terms_sum_to_what_an_answer_is_worth():
     }  # fmt: skip
 
 
-def test_several_voices_cost_what_they_differ_by():
+def test_several_heads_cost_what_they_differ_by():
     scored = score({}, said={"a": [1.0, 3.0], "b": [2.0, 2.0]}, reward_std_coef=0.5)
     assert scored.total.tolist() == [1.5, 2.0]
     assert scored.metrics == {
@@ -97,13 +97,13 @@ def test_a_resumed_run_has_the_same_scale_to_the_bit():
 
 
 class Reference:
-    """Draws `R` and its number as the reference's answer, and remembers what it was asked."""
+    """Draws `R` and its number as the reference's response, and remembers what it was asked."""
 
     def __init__(self):
         self.asked = []
 
-    def draw(self, answers, seed):
-        asked = [answer.prompt.messages[-1]["content"] for answer in answers]
+    def draw(self, responses, seed):
+        asked = [response.prompt.messages[-1]["content"] for response in responses]
         self.asked.append((asked, seed))
         return [completion(f"R{text}", prompt=text) for text in asked]
 
@@ -113,12 +113,12 @@ def with_baseline(path, reference, **said):
     return RewardPipeline(FixedScores(**said), settings=chosen, sample_reference=reference.draw, baseline_file=path)
 
 
-def test_an_answer_is_worth_what_it_has_over_the_references_own(tmp_path):
+def test_a_response_is_worth_what_it_has_over_the_references_own(tmp_path):
     reference, path = Reference(), tmp_path / "baseline.jsonl"
     said = {"a": [5.0], "b": [1.0], "Rp": [2.0], "Rq": [0.5], "Rr": [9.0]}
     rewards = with_baseline(path, reference, **said)
-    answers = [completion("a", prompt="p"), completion("b", prompt="q"), completion("b", prompt="p", number=7)]
-    scored = rewards.shaped_rewards(answers, step=1)
+    responses = [completion("a", prompt="p"), completion("b", prompt="q"), completion("b", prompt="p", number=7)]
+    scored = rewards.shaped_rewards(responses, step=1)
     assert scored.total.tolist() == [3.0, 0.5, -1.0]
     assert (scored.metrics["score"], scored.metrics["baseline_score"]) == (pytest.approx(7 / 3), 1.5)
     assert rewards.shaped_rewards(
@@ -140,16 +140,16 @@ def test_what_the_reference_answered_is_not_drawn_again_by_a_resumed_run(tmp_pat
     path = tmp_path / "baseline.jsonl"
     said = {"a": [5.0], "Rp": [1 / 3]}
     first = with_baseline(path, Reference(), **said)
-    answers = [completion("a", prompt="p")]
-    before = first.shaped_rewards(answers, step=1).total
+    responses = [completion("a", prompt="p")]
+    before = first.shaped_rewards(responses, step=1).total
     reference = Reference()
     resumed = with_baseline(path, reference, **said)
     resumed.load_state_dict(first.state_dict())
-    assert torch.equal(resumed.shaped_rewards(answers, step=2).total, before)
+    assert torch.equal(resumed.shaped_rewards(responses, step=2).total, before)
     assert not reference.asked
 
 
-def test_held_out_answers_are_worth_the_same_whenever_they_are_measured():
+def test_held_out_responses_are_worth_the_same_whenever_they_are_measured():
     rewards = RewardPipeline(
         FixedScores(a=[2.0], b=[4.0]),
         settings=settings(reward_normalise="standard", length_penalty_coef=1.0, reward_clip=0.1),

@@ -25,7 +25,7 @@ def test_only_tokens_beyond_the_target_cost_something():
         ("none", [2.0, -1.0, 0.5], [0.0, 0.0, 0.0]),
     ],
 )
-def test_an_answer_that_was_cut_off_loses_by_the_rule(rule, kept, cut):
+def test_a_response_that_was_cut_off_loses_by_the_rule(rule, kept, cut):
     found = shaping.missing_eos_penalty(SCORES, ENDED, mode=rule, penalty=1.5)
     assert [part.tolist() for part in found] == [kept, cut]
 
@@ -39,18 +39,18 @@ def test_each_rule_of_form_that_is_broken_costs_the_penalty():
 
 
 def test_the_terms_that_settings_ask_for_have_names():
-    answers = [completion("abc"), completion("no", ended=False), completion("abcdef", ended=False)]
+    responses = [completion("abc"), completion("no", ended=False), completion("abcdef", ended=False)]
     every = settings(
         missing_eos_mode="subtract", length_penalty_coef=0.5, length_target=2, required_pattern="a", format_penalty=3
     )
-    found = shaping.reward_terms(answers, SCORES, settings=every, rules=shaping.FormatRules.from_settings(every))
+    found = shaping.reward_terms(responses, SCORES, settings=every, rules=shaping.FormatRules.from_settings(every))
     assert {name: term.tolist() for name, term in found.items()} == {
         "score": [2.0, -1.0, 0.5], "length": [-0.5, 0.0, -2.0], "format": [0.0, -3.0, 0.0],
         "missing_eos": [0.0, -1.0, -1.0],
     }  # fmt: skip
     plain = settings()
     assert list(
-        shaping.reward_terms(answers, SCORES, settings=plain, rules=shaping.FormatRules.from_settings(plain))
+        shaping.reward_terms(responses, SCORES, settings=plain, rules=shaping.FormatRules.from_settings(plain))
     ) == ["score"]
 
 
