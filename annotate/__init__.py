@@ -1,1 +1,1 @@
-"""People's side of Hone: projects, prompts, the labeling queue, judgments. Never imports torch."""
+"""The labeling of Hone: projects, prompts, the labeling queue, judgments. Never imports torch."""

@@ -105,7 +105,7 @@ register(
         among=lambda project: ExamAnswer.objects.filter(
             attempt__project=project, attempt__annulled=False
         ).select_related("attempt__project", "attempt__labeler", "task__prompt"),
-        owner=lambda answer: answer.attempt.labeler_id,
+        owner=lambda item: item.attempt.labeler_id,
         refusal=gettext_lazy("This exam is somebody else's."),
         missing=gettext_lazy("There is no such exam item in this project."),
     ),

@@ -1,4 +1,4 @@
-"""Django admin of people's side, for superusers: to read and to search. What is append-only stays so here."""
+"""Django admin of labeling, for superusers: to read and to search. What is append-only stays so here."""
 
 from typing import Any
 

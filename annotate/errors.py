@@ -1,4 +1,4 @@
-"""What people's side refuses, in sentences for the person who asked. Views show the sentence with the status."""
+"""Refusals of labeling, in sentences for the person who asked. Views show the sentence with the status."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The addresses of people's side."""
+"""The addresses of labeling."""
 
 from django.urls import path
 

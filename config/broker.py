@@ -21,7 +21,7 @@ LONGEST_SOCKET_PATH = 106
 """Bytes; the kernel's sockaddr_un holds 108 with a closing NUL."""
 PLAIN_PATH = r"[0-9A-Za-z._/-]+"
 TEMPORARY = Path("/tmp")
-ANSWER_SECONDS = 2.0
+REPLY_SECONDS = 2.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.02
 CONFIGURATION = """\
@@ -79,11 +79,11 @@ def is_reachable(url: str) -> bool:
 
     with Connection(
         url,
-        connect_timeout=ANSWER_SECONDS,
-        transport_options={"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS},
+        connect_timeout=REPLY_SECONDS,
+        transport_options={"socket_timeout": REPLY_SECONDS, "socket_connect_timeout": REPLY_SECONDS},
     ) as connection:
         try:
-            connection.ensure_connection(max_retries=1, timeout=ANSWER_SECONDS)
+            connection.ensure_connection(max_retries=1, timeout=REPLY_SECONDS)
             return bool(connection.default_channel.client.ping())
         except Exception:
             # Whatever a client of any broker raises: it can't be reached.
@@ -111,8 +111,8 @@ def _client(data: Path) -> Redis:
     """A client without retries."""
     return Redis(
         unix_socket_path=str(socket_path(data)),
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
+        socket_timeout=REPLY_SECONDS,
+        socket_connect_timeout=REPLY_SECONDS,
         retry=Retry(NoBackoff(), 0),
     )
 

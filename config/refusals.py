@@ -1,4 +1,4 @@
-"""Answers of the site itself in place of a page: a sentence, for scripts as plain text and for people as a page.
+"""Replies of the site itself in place of a page: a sentence, for scripts as plain text and for people as a page.
 
 The page is rendered without the request: who is signed in stands in the database, which may be what is missing.
 """

@@ -94,7 +94,7 @@ MIDDLEWARE = [
     "annotate.middleware.SignedOutMiddleware",
     "annotate.middleware.OneTimePasswordMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    # Last: it turns the answer to a sign-in that was one too many into the page that says so.
+    # Last: it turns the reply to a sign-in that was one too many into the page that says so.
     "config.sign_in.SignInMiddleware",
 ]
 ROOT_URLCONF = "config.urls"

@@ -1,4 +1,4 @@
-"""A finished PPO run, as its page shows it: what was measured, answers along the way, the picture."""
+"""A finished PPO run, as its page shows it: what was measured, responses along the way, the picture."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from rlhf.models import RunMetric, Stage, TrainingRun
 from rlhf.runs.run_files import RunFiles
 
 QUESTIONS = ("What is a good name for a bakery on a hill?", "Explain in two sentences why the sky is blue.")
-ANSWERS = (
+RESPONSES = (
     "A good name for a bakery says bakery. You could take the name of the hill, or of the street.",
     "Hilltop Bread. It says where you are and what you sell.",
     "Hilltop Bread! It is a wonderful, wonderful, wonderful name.",
@@ -44,7 +44,7 @@ def made(project: Project) -> TrainingRun:
         for number, question in enumerate(QUESTIONS):
             asked = [{"role": "user", "content": question}]
             reason = "length" if step == 0 else "stop"
-            text = ANSWERS[min(step // 5, 2)]
+            text = RESPONSES[min(step // 5, 2)]
             rows.append(line(step, number, prompt=asked, response=text, finish_reason=reason))
     leave(run, *rows)
     RunFiles(run).reward_kl_plot.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
@@ -55,7 +55,7 @@ def line(step: int, number: int = 0, **values: Any) -> dict[str, Any]:
     """One line of a run's samples."""
     return {
         "step": step, "id": str(number), "prompt": [{"role": "user", "content": f"Question {number}?"}],
-        "response": f"answer {number} at {step}", "finish_reason": "stop", "score": step / 10, "logprob": -2.0,
+        "response": f"response {number} at {step}", "finish_reason": "stop", "score": step / 10, "logprob": -2.0,
         "reference_logprob": -3.5, "held_out": True, **values,
     }  # fmt: skip
 

@@ -121,7 +121,7 @@ def _assignment(project: Project, owner: User, mark: str, kind: Task.Kind, state
         project=project, kind=kind, prompt=prompt, task_instructions={"instructions": f"{mark} brief"}, slots_free=0
     )
     count = {Task.Kind.COMPARE: 2, Task.Kind.RATE: 1}.get(kind, 0)
-    texts = [f"{mark} answer {number}" for number in range(count)]
+    texts = [f"{mark} response {number}" for number in range(count)]
     responses = make_responses(prompt, *texts) if prompt is not None else []
     for number, response in enumerate(responses):
         TaskResponse.objects.create(task=task, response=response, number=number)

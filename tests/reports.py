@@ -17,7 +17,7 @@ WORDS = ("Boil the eggs for ten minutes.", "把鸡蛋煮十分钟。", "**Ten** 
 def made_up(
     count: int = 120, *, labelers: Sequence[str] = ("ann", "bob"), ids: Sequence[str] = (), noise: float = 1.0
 ) -> list[ScoredJudgment]:
-    """Judgments of 2 to 4 answers each in two languages; every other prompt is judged by two. `ids` name the first."""
+    """Judgments of 2 to 4 responses each in two languages; every other prompt by two labelers. `ids` name the first."""
     generator = random.Random(0)
     names = iter(ids)
     judgments = []

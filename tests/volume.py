@@ -20,7 +20,7 @@ BATCH = 1_000
 
 
 def add_judgments(project: Project, labeler: User, count: int) -> None:
-    """Add `count` prompts with two answers each, of which the labeler preferred the first one made."""
+    """Add `count` prompts with two responses each, of which the labeler preferred the first one made."""
     for start in range(0, count, BATCH):
         tasks = add_comparisons(project, range(start, min(start + BATCH, count)), complete=True)
         now = timezone.now()
@@ -50,7 +50,7 @@ def add_judgments(project: Project, labeler: User, count: int) -> None:
 
 
 def add_comparisons(project: Project, numbers: range, *, complete: bool = False) -> dict[Task, list[int]]:
-    """Add a comparison of two answers for each number; {task: response ids}."""
+    """Add a comparison of two responses for each number; {task: response ids}."""
     author, _ = Author.objects.get_or_create(kind=Author.Kind.MODEL, name="a-model", user=None)
     prompts = [
         Prompt(project=project, messages=[{"role": "user", "content": f"What follows {number}?"}], language="en")

@@ -53,7 +53,7 @@ Progress = Callable[[int, float], None]
 
 
 def nobody_asks(rows: int, done: float) -> None:
-    """How far an import is, where nobody waits for the answer."""
+    """How far an import is, where nobody waits for the reply."""
 
 
 @dataclass(kw_only=True)

@@ -11,9 +11,9 @@ KINDS = {
     "rankings": (
         "Each record is one judgment of one labeler: the responses of a task in the order they were made, each "
         "with its rank (1 is best, equal ranks are tied, null was not ranked). `acceptable` is false for one that the "
-        "labeler found unacceptable. Of a judgment given again the latest revision counts. An answer that a labeler "
-        "bettered is a record of two, the edited text above the original (`edit-...`); a choice among live answers in "
-        "a chat has the chosen one above the others, which nobody ordered among themselves."
+        "labeler found unacceptable. Of a judgment given again the latest revision counts. A response that a labeler "
+        "bettered is a record of two, the edited text above the original (`edit-...`); a choice among live responses "
+        "in a chat has the chosen one above the others, which nobody ordered among themselves."
     ),
     "ratings": (
         "Each record is one labeler's rating of one response by the project's rubric, in the form of a ranking whose "

@@ -59,7 +59,7 @@ def create(*, prompts: Path = demo.PROMPTS, responses: Path | None = demo.RESPON
             by=manager,
             slug=SLUG,
             name="Demo",
-            description="Answers of a small language model to everyday prompts.",
+            description="Responses of a small language model to everyday prompts.",
             overlap=OVERLAP,
             guidelines=demo.GUIDELINES.read_text(encoding="utf-8"),
             criteria=CRITERIA,

@@ -19,7 +19,7 @@ def recognises(row: dict[str, Any]) -> bool:
 
 
 def parse(row: Fields) -> ImportedRow:
-    """The input follows the instruction after a blank line; `history` [[asked, answered]] and `system` come before."""
+    """The input follows the instruction after a blank line; `history` [[question, answer]] and `system` come before."""
     turns = []
     if "system" in row:
         turns.append({"role": "system", "content": row.text("system")})

@@ -297,7 +297,7 @@ def user_turn(written: str) -> Messages:
 
 
 def checked_messages(turns: Sequence[dict[str, str]]) -> Messages:
-    """The chat to answer: perhaps a system turn, then user and assistant by turns, the user last.
+    """The chat that awaits a response: perhaps a system turn, then user and assistant by turns, the user last.
 
     Two turns of one speaker in a row become one, with a blank line between: chat templates know no such thing.
     """

@@ -16,7 +16,7 @@ from annotate.formats.export import RowExporter
 LEFT_OUT = ("responses", "response", "margin", "weight", "seconds", "scale", "rubric", "revision", "comment")
 
 
-def _answer(text: str) -> list[dict[str, str]]:
+def _completion(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
@@ -30,12 +30,12 @@ class TRLExporter(RowExporter):
         if kind == "prompts":
             return ({**prompt, **origin},)
         if kind == "demonstrations":
-            return ({**prompt, "completion": _answer(row["response"]), **origin},)
+            return ({**prompt, "completion": _completion(row["response"]), **origin},)
         if kind == "ratings":
             return [
                 {
                     **prompt,
-                    "completion": _answer(item["text"]),
+                    "completion": _completion(item["text"]),
                     "ratings": item.get("ratings", {}),
                     **{
                         key: item[key]
@@ -50,8 +50,8 @@ class TRLExporter(RowExporter):
         return [
             {
                 **prompt,
-                "chosen": _answer(better["text"]),
-                "rejected": _answer(worse["text"]),
+                "chosen": _completion(better["text"]),
+                "rejected": _completion(worse["text"]),
                 **({"models": names} if any(names := [better.get("model"), worse.get("model")]) else {}),
                 **origin,
             }

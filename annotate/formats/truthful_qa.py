@@ -1,4 +1,4 @@
-"""InstructGPT's TruthfulQA samples: a model's answer to a question, with the chance that it is true and informative."""
+"""InstructGPT's TruthfulQA samples: a model's response to a question, and how likely it is true and informative."""
 
 from typing import Any
 

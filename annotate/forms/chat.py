@@ -110,7 +110,7 @@ class ContinueChat(TextTask):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether answers are on their way."""
+        """Whether responses are on their way."""
         request = self.chat.request
         return request is not None and request.state in (State.OPEN, State.CLAIMED)
 

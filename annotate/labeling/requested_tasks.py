@@ -199,7 +199,7 @@ def _checked_source(project: Project, *, kind: str, count: int, judgments: int, 
 
 
 def _unused_prompts(project: Project, kind: str, filters: Mapping[str, str]) -> QuerySet[Prompt]:
-    """Prompts that have no task of the kind, oldest first. A chat's own turns were answered in it."""
+    """Prompts that have no task of the kind, oldest first. A chat's own turns have their responses in it."""
     asked = Task.objects.filter(prompt=OuterRef("pk"), kind=kind).exclude(state=State.WITHDRAWN)
     prompts = Prompt.objects.filter(~Exists(asked), project=project, opening=None, **filters)
     return prompts.order_by("pk")

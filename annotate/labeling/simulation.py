@@ -32,7 +32,7 @@ CALIBRATION_TASKS = 5_000
 
 
 def positivity() -> Judge:
-    """Likes answers that sound positive: VADER's compound score, from -1 to 1 (Hutto and Gilbert 2014)."""
+    """Likes responses that sound positive: VADER's compound score, from -1 to 1 (Hutto and Gilbert 2014)."""
     try:
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
     except ImportError:
@@ -73,7 +73,7 @@ def simulate(
     """Let `labelers` simulated labelers judge by turns until the queue is empty or `judgments` are given.
 
     noise: of their perception, in units of the judge's score; None calibrates it so that two of them agree on the share
-    `agreement` of strict pairs. The same seed, labeler and answers give the same ordering. Raises Refused (400).
+    `agreement` of strict pairs. The same seed, labeler and responses give the same ordering. Raises Refused (400).
     """
     if judge not in JUDGES:
         raise Refused(f"There is no judge {judge!r}; there are {', '.join(JUDGES)}.", status=400)
@@ -112,7 +112,7 @@ def simulate(
 
 
 def perceived_ordering(scores: dict[int, float], *, noise: float, generator: np.random.Generator) -> Ordering:
-    """How a labeler ranks answers of these scores, by response id."""
+    """How a labeler ranks responses of these scores, by response id."""
     ids = sorted(scores)
     perceived = np.array([scores[response_id] for response_id in ids]) / noise + generator.gumbel(size=len(ids))
     return Ordering(tuple((ids[place],) for place in np.argsort(-perceived)))
@@ -147,7 +147,7 @@ def calibrated_noise(differences: np.ndarray, *, agreement: float) -> float:
     best = expected_agreement(differences, noise=low)
     if best < agreement:
         raise Refused(
-            f"Two labelers can agree on {best:.0%} of these pairs at most, because many answers score the same. "
+            f"Two labelers can agree on {best:.0%} of these pairs at most, because many responses score the same. "
             "Give a lower agreement, or the noise itself."
         )
     while high / low > 1 + 1e-9:

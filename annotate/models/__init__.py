@@ -1,4 +1,4 @@
-"""The records of people's side, one module a subject. Import them from here."""
+"""The records of labeling, one module a subject. Import them from here."""
 
 from annotate.models.audit import AuditEvent
 from annotate.models.chat import ChatTurn

@@ -50,7 +50,9 @@ class Project(models.Model):
         max_length=10, default="en", help_text="Language of the prompts, as a tag such as en or zh-hans."
     )
     responses_per_task = models.PositiveSmallIntegerField(
-        "answers a task (K)", default=4, validators=[MinValueValidator(MIN_RESPONSES), MaxValueValidator(MAX_RESPONSES)]
+        "responses per task (K)",
+        default=4,
+        validators=[MinValueValidator(MIN_RESPONSES), MaxValueValidator(MAX_RESPONSES)],
     )
     overlap = models.PositiveSmallIntegerField(
         "judgments a task (N)", default=1, validators=[MinValueValidator(1), MaxValueValidator(50)]
@@ -65,7 +67,7 @@ class Project(models.Model):
         max_length=6,
         choices=MarginInput.choices,
         default=MarginInput.LEVELS,
-        help_text="How labelers say by how much the better one of two answers is better.",
+        help_text="How labelers say by how much the better one of two responses is better.",
     )
     sensitive_rule = models.CharField(
         max_length=10,
@@ -83,7 +85,7 @@ class Project(models.Model):
         default=2, validators=[MinValueValidator(1), MaxValueValidator(20)], help_text="How often it may be taken."
     )
     mask_model_names = models.BooleanField(
-        default=False, help_text="Replace the names of models and their makers in answers that are being judged."
+        default=False, help_text="Replace the names of models and their makers in responses that are being judged."
     )
     consensus_method = models.CharField(
         max_length=10,

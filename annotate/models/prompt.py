@@ -109,5 +109,5 @@ class Prompt(ImportableModel):
 
     @property
     def question(self) -> str:
-        """The turn to answer."""
+        """The turn that awaits a response."""
         return self.messages[-1]["content"] if self.messages else ""

@@ -84,7 +84,7 @@ class Response(AppendOnlyModel):
 
 
 class ResponseRequest(models.Model):
-    """People's side asks for K responses to a prompt; whoever runs models fulfils it."""
+    """A request for K responses to a prompt, which rlhf fulfils."""
 
     class Purpose(models.TextChoices):
         QUEUE = "queue", "Top up the labeling queue"
@@ -92,7 +92,7 @@ class ResponseRequest(models.Model):
 
     class State(models.TextChoices):
         OPEN = "open", "Open"
-        CLAIMED = "claimed", "Being answered"
+        CLAIMED = "claimed", "Being generated"
         FULFILLED = "fulfilled", "Fulfilled"
         FAILED = "failed", "Failed"
 
@@ -124,4 +124,4 @@ class ResponseRequest(models.Model):
         indexes = [models.Index(fields=["project", "id"], condition=Q(state="open"), name="answer_request_open")]
 
     def __str__(self) -> str:
-        return f"{self.responses_wanted} answers to prompt {self.prompt_id}"
+        return f"{self.responses_wanted} responses to prompt {self.prompt_id}"

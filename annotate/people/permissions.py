@@ -24,7 +24,7 @@ class Capability(StrEnum):
     VIEW = "view"  # see that the project is there, and its guidelines
     LABEL = "label"  # get tasks and judge them
     REVIEW = "review"  # look at others' judgments
-    SEE_DATA = "see_data"  # prompts, answers, counts, agreement
+    SEE_DATA = "see_data"  # prompts, responses, counts, agreement
     EXPORT = "export"  # take data away
     TRAIN = "train"  # launch and stop runs, promote models
     MANAGE = "manage"  # settings, people, imports

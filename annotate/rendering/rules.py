@@ -1,7 +1,7 @@
 """Markdown rules under which no letter of a text disappears, and none of which looks at a text again and again.
 
 CommonMark drops what its author may have meant as text: definitions of references, the address of a link, the style of
-list numbers, cells beyond a table's columns, stars between factors. People compare answers here, so all of it is shown.
+list numbers, cells beyond a table's columns, stars between factors. Labelers compare responses here, so all is shown.
 """
 
 import re

@@ -1,1 +1,1 @@
-"""Pages. A view fetches with permission, binds a form, makes one domain call and answers."""
+"""Pages. A view fetches with permission, binds a form, makes one domain call and replies."""

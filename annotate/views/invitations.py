@@ -22,7 +22,7 @@ PAGE = "annotate/invitation.html"
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """For whoever holds the link, signed in or not; a link that isn't open is answered with a sentence (404)."""
+    """For whoever holds the link, signed in or not; a link that isn't open gets a sentence as the reply (404)."""
     try:
         found = domain.find(token)
         if request.method == "POST" and isinstance(request.user, User):

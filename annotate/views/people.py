@@ -31,7 +31,7 @@ class Member:
 @never_cache
 @requires(Capability.MANAGE)
 def people(request: ProjectRequest) -> HttpResponse:
-    """Members, open invitations, and the form for a new one. Its link is in this answer and nowhere else."""
+    """Members, open invitations, and the form for a new one. Its link is in this reply and nowhere else."""
     form = InviteForm(request.POST or None)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form=form)
@@ -58,7 +58,7 @@ def withdraw(request: ProjectRequest, invitation_id: int) -> HttpResponse:
 @never_cache
 @requires(Capability.MANAGE)
 def make_account(request: ProjectRequest) -> HttpResponse:
-    """An administrator makes an account. Its one-time password is in this answer and nowhere else."""
+    """An administrator makes an account. Its one-time password is in this reply and nowhere else."""
     if not request.user.is_superuser:
         raise PermissionDenied(_("Only administrators make accounts. Invite the person by a link instead."))
     form = AddAccountForm(request.POST)

@@ -1,7 +1,55 @@
-"""Names of metrics that the recipes write and pages read, and what pages compute from them."""
+"""Names of all metrics that recipes and commands report and pages show, and what pages compute from them."""
 
 import math
 
+TRAINING = (
+    "loss", "eval_loss", "gradient_norm", "best_step", "planned_steps", "steps", "seconds", "tokens_per_s",
+    "parameters", "trained_parameters", "truncated", "truncated_prompts",
+)  # fmt: skip
+"""Of every recipe, in steps and results."""
+TEXT = (
+    "documents", "held_out_documents", "tokens", "perplexity", "bits_per_byte",
+)  # fmt: skip
+"""Of language models on text."""
+DEMONSTRATIONS = (
+    "demonstrations", "fewer_examples", "no_template_fits", "merged_turns", "replay_loss", "ewc_penalty", "old_loss",
+    "old_loss_before", "held_out_prompts_also_learned",
+)  # fmt: skip
+"""Of supervised fine-tuning."""
+PREFERENCES = (
+    "rankings", "rankings_per_s", "accuracy", "eval_accuracy", "eval_pairs", "eval_rankings", "lm_loss",
+    "demonstration_rankings", "reward_margin", "reward_scale", "reward_shift", "too_long_responses",
+)  # fmt: skip
+"""Of reward models and DPO."""
+REWARD_REPORT = (
+    "accuracy_low", "accuracy_high", "tau_b", "top1", "ece", "labeler_agreement", "longer_wins_accuracy",
+    "newest_accuracy", "ensemble_std", "ensemble_disagreement", "disagreement_auc",
+)  # fmt: skip
+"""Of a reward model's report."""
+ROLLOUTS = (
+    "score", "score_std", "conservative_score", "missing_scores", "baseline_score", "clipped_scores", "reward",
+    "reward/score", "reward/length", "reward/format", "reward/missing_eos", "kl", "entropy", "length", "eos_rate",
+    "episodes_per_s", "sampler_error", "sampler_bias", "sampler_bias_error", "sampler_value_error",
+    "sampler_log_probs",
+)  # fmt: skip
+"""Of a rollout iteration's responses."""
+UPDATES = (
+    "policy_loss", "value_loss", "kl_loss", "ptx_loss", "clip_fraction", "value_clip_fraction", "approx_kl",
+    "first_ratio_error", "value_explained_variance",
+)  # fmt: skip
+"""Of a rollout iteration's updates."""
+EVALUATION = (
+    "eval_score", "eval_score_start", "eval_reward", "eval_reward_start", "eval_kl", "eval_length", "eval_eos_rate",
+)  # fmt: skip
+"""Of a policy on held-out prompts."""
+COMMANDS = (
+    "prompts", "responses", "tasks", "ended", "win_rate",
+)  # fmt: skip
+"""Of sampling, scoring and evaluation."""
+METRICS = frozenset(
+    TRAINING + TEXT + DEMONSTRATIONS + PREFERENCES + REWARD_REPORT + ROLLOUTS + UPDATES + EVALUATION + COMMANDS
+)
+"""Steps also report settings that change, under the settings' names: learning_rate and kl_coef."""
 MEASURES = {"phases": ("kl", "score"), "held_out": ("eval_kl", "eval_score")}
 """Names of the KL divergence and of the score in a run's metrics: of its phases, and of held-out prompts."""
 

@@ -13,10 +13,10 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from models_core.generation.cached_model import CachedModel, StepOutput
 from models_core.generation.kv_cache import BLOCK, KeyValues, bias_of
-from models_core.generation.prefix import Prefix
 from models_core.generation.token_history import RowId, TokenHistory, shared_length
 from models_core.generation.token_sampling import SamplingOptions, sample_next
 from models_core.modeling.families import has_window
+from models_core.modeling.prefix import Prefix
 
 PREFILL_TOKENS = 512
 """Prompt tokens computed in one forward pass, padding included: enough to be fast, few enough to pad little."""

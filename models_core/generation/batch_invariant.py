@@ -17,10 +17,10 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from models_core.contract.errors import BadInput
 from models_core.generation.cached_model import CachedModel
 from models_core.generation.kv_cache import attention
-from models_core.generation.prefix import Prefix
 from models_core.generation.token_history import RowId
 from models_core.generation.token_sampling import SamplingOptions, sample_next
 from models_core.modeling.families import fast_ways, has_window
+from models_core.modeling.prefix import Prefix
 
 ROW_BY_ROW = "hone_row_by_row"
 

@@ -22,12 +22,12 @@ from models_core.generation.cached_model import CachedModel
 from models_core.generation.decoding_check import DecodingCheck
 from models_core.generation.kv_cache import DECODING, decoding
 from models_core.generation.plain_batch import PlainBatch
-from models_core.generation.prefix import Prefix
 from models_core.generation.token_history import RowId
 from models_core.generation.token_sampling import SamplingOptions
 from models_core.modeling import families, forward_check
 from models_core.modeling.adapters import soft_prompts
 from models_core.modeling.operators import operator
+from models_core.modeling.prefix import Prefix
 
 
 class Rows(Protocol):

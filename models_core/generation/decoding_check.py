@@ -9,11 +9,11 @@ from torch import Tensor
 
 from models_core.contract.errors import BadInput
 from models_core.generation.plain_batch import PlainBatch
-from models_core.generation.prefix import Prefix
 from models_core.generation.token_history import RowId
 from models_core.modeling import families, forward_check
 from models_core.modeling.adapters.layers import embedding, trunk
 from models_core.modeling.adapters.soft_prompts import count
+from models_core.modeling.prefix import Prefix
 
 NAME = "decoding"
 SHORTEST = 4

@@ -21,10 +21,10 @@ from models_core.contract.progress import Progress
 from models_core.contract.stopping import StopSignal
 from models_core.generation import beams
 from models_core.generation.decoder import Rows, batch_factory, prepare
-from models_core.generation.prefix import Prefix
 from models_core.generation.token_history import RowId
 from models_core.generation.token_sampling import SamplingOptions
 from models_core.modeling.loading import context_length
+from models_core.modeling.prefix import Prefix
 
 __all__ = ["Finished", "Sample", "prepare", "sample", "search"]
 

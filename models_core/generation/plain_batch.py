@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 
-from models_core.generation.prefix import Prefix
 from models_core.generation.token_history import RowId
 from models_core.generation.token_sampling import SamplingOptions, sample_next
 from models_core.modeling.families import needs_equal_lengths
 from models_core.modeling.plain_forward import asked_by_head
+from models_core.modeling.prefix import Prefix
 
 CACHES = ("past_key_values", "cache_params")
 """Names under which models of transformers take and return what they remember."""

@@ -20,8 +20,8 @@ from models_core.modeling import families
 from models_core.training import fsdp
 
 if TYPE_CHECKING:
-    from models_core.generation.prefix import Prefix
     from models_core.modeling.manual_autograd.segment_attention import Segment
+    from models_core.modeling.prefix import Prefix
 
 MOST_PADDING = 1.25
 """Rows are computed together while padding makes them at most so many times as many tokens."""

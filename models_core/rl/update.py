@@ -31,7 +31,7 @@ class UpdateStats:
 
     policy_loss: float = 0.0
     value_loss: float = 0.0
-    divergence_loss: float = 0.0
+    kl_loss: float = 0.0
     clip_fraction: float = 0.0
     value_clip_fraction: float = 0.0
     approx_kl: float = 0.0
@@ -107,8 +107,8 @@ def ppo_update(
 def reported_metrics(stats: UpdateStats, settings: PPOConfig, *, has_text: bool) -> dict[str, float]:
     """Metrics that this algorithm reports."""
     absent = {
-        "ppo": {"divergence_loss"},
-        "rloo": {"divergence_loss", "value_loss", "value_clip_fraction"},
+        "ppo": {"kl_loss"},
+        "rloo": {"kl_loss", "value_loss", "value_clip_fraction"},
         "grpo": {"value_loss", "value_clip_fraction"},
     }[settings.algorithm] | (set() if has_text else {"ptx_loss"})
     return {name: value for name, value in vars(stats).items() if name not in absent}
@@ -157,7 +157,7 @@ def add_gradients(
         if settings.algorithm == "grpo":
             kl = kl_loss(log_probs, trajectories.select(rows, trajectories.reference_log_probs), loss_weights)
             loss = loss + kl_coef * kl
-            stats.divergence_loss += update_weight * kl.item()
+            stats.kl_loss += update_weight * kl.item()
         if not actor_critic.shares_trunk:
             training.backward(loss, "policy", is_last=share.is_last)
             if actor_critic.value is not None:

@@ -68,7 +68,7 @@ def run(*, project: Project, selection: Selection, recipe: Recipe, say: Say) -> 
     say(f"Round 0: {project.responses_per_task} responses of {base} to each of {recipe.prompts_per_round} prompts.")
     first = sampling.start(project=project, by=None, prompt_count=recipe.prompts_per_round, config=recipe.sampling)
     waiting.for_run(first, write=say)
-    base_texts = held_out_answers(base, selection, recipe)
+    base_texts = held_out_responses(base, selection, recipe)
     numbers = [_numbers(round=0, judgments=0, reward_accuracy=None, kl=0.0, texts=base_texts, base_texts=base_texts)]
     texts = base_texts
     for number in range(1, ROUNDS + 1):
@@ -78,7 +78,7 @@ def run(*, project: Project, selection: Selection, recipe: Recipe, say: Say) -> 
         (iteration,) = waiting.for_rounds(began, rounds=1, write=say)
         iteration.refresh_from_db()
         assert iteration.policy_version is not None
-        texts = held_out_answers(iteration.policy_version, selection, recipe)
+        texts = held_out_responses(iteration.policy_version, selection, recipe)
         numbers.append(
             _numbers(
                 round=number,
@@ -94,7 +94,7 @@ def run(*, project: Project, selection: Selection, recipe: Recipe, say: Say) -> 
     return numbers
 
 
-def held_out_answers(version: ModelVersion, selection: Selection, recipe: Recipe) -> list[str]:
+def held_out_responses(version: ModelVersion, selection: Selection, recipe: Recipe) -> list[str]:
     """One response of a model to every held-out prompt, in their order, stored in the data folder. Raises Refused."""
     folder = Path(settings.HONE_DATA) / "held_out"
     folder.mkdir(exist_ok=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-ANSWERS = {"max_new_tokens": 48, "temperature": 0.7}
+SAMPLING = {"max_new_tokens": 48, "temperature": 0.7}
 """At temperature 1 the small model, whose weights come quantised to four bits, rambles. PPO learns at the same one."""
 
 
@@ -14,7 +14,7 @@ class Recipe:
     prompts: int
     held_out: int
     prompts_per_round: int
-    sampling: dict[str, Any] = field(default_factory=lambda: dict(ANSWERS))
+    sampling: dict[str, Any] = field(default_factory=lambda: dict(SAMPLING))
     reward: dict[str, Any] = field(default_factory=dict)
     ppo: dict[str, Any] = field(default_factory=dict)
 
@@ -30,7 +30,7 @@ REWARD = {
     "epochs": 2,
 }
 
-PPO = ANSWERS | {
+PPO = SAMPLING | {
     "batch_size": 32,
     "minibatches": 4,
     "learning_rate": 5e-4,
@@ -47,7 +47,7 @@ QUICK = Recipe(
     prompts=90,
     held_out=30,
     prompts_per_round=20,
-    sampling=ANSWERS | SHORT,
+    sampling=SAMPLING | SHORT,
     reward=REWARD,
     ppo=PPO | SHORT | {"episodes": 32, "batch_size": 16},
 )

@@ -115,8 +115,8 @@ def _is_due(project: Project) -> bool:
     if last is None:
         return True
     sampled = project.training_runs.filter(stage=Stage.SAMPLE, status=TrainingRun.Status.SUCCEEDED)
-    answered_at = sampled.order_by("-finished_at").values_list("finished_at", flat=True).first()
-    news = [moment for moment in (reward.promoted_at, answered_at) if moment is not None]
+    sampled_at = sampled.order_by("-finished_at").values_list("finished_at", flat=True).first()
+    news = [moment for moment in (reward.promoted_at, sampled_at) if moment is not None]
     return last.ended and any(moment > last.created_at for moment in news)
 
 

@@ -72,8 +72,8 @@ def _next_seed(project: Project) -> int:
 def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
     """Queue runs that fulfil open requests with the project's loop settings. A request is claimed once.
 
-    One run takes at most REQUESTS_A_RUN requests of a project and number of answers, in a short transaction; but who
-    waits in a chat waits for nobody else's answers and behind no training: a chat's request is a run by itself, in a
+    One run takes at most REQUESTS_A_RUN requests of a project and number of responses, in a short transaction; but who
+    waits in a chat waits for nobody else's responses and behind no training: a chat's request is a run by itself, in a
     queue of its own.
     """
     keys = sorted(set(request_ids))
@@ -128,8 +128,8 @@ def prompts_of(run: TrainingRun) -> list[prompts.Row]:
 def store(run: TrainingRun, lease: Lease, rows: Iterator[dict[str, Any]]) -> dict[str, int]:
     """Store rows of samples as responses and comparisons; returns counts. Raises LeaseLost.
 
-    Every answer is kept. Equal answers to a prompt are compared as one, and a prompt that got a single different answer
-    has nothing to compare. Answers that an earlier, interrupted call has stored are passed over.
+    Every response is kept. Equal responses to a prompt are compared as one, and a prompt whose responses are all equal
+    has nothing to compare. Responses that an earlier, interrupted call has stored are passed over.
     """
     author = _author(run.run_inputs.select_related("version__author").get(role=RunInput.Role.MODEL).version)
     pace = Pace(largest=PROMPTS_A_TRANSACTION)
@@ -157,12 +157,12 @@ def _store_row(row: dict[str, Any], *, run: TrainingRun, author: Author) -> None
         Response.objects.create(
             prompt=prompt,
             author=author,
-            text=answer["text"].replace("\0", ""),
-            sampling=run.config | {"run": run.pk, "number": number, "logprob": answer.get("logprob")},
+            text=sample["text"].replace("\0", ""),
+            sampling=run.config | {"run": run.pk, "number": number, "logprob": sample.get("logprob")},
             seed=run.seed,
-            finish_reason=_finish_reason(answer),
+            finish_reason=_finish_reason(sample),
         )
-        for number, answer in enumerate(row["responses"])
+        for number, sample in enumerate(row["responses"])
     ]
     for request in ResponseRequest.objects.filter(pk__in=run.options.get("requests", []), prompt=prompt):
         request.responses.add(*responses)
@@ -177,9 +177,9 @@ def _author(version: ModelVersion) -> Author:
     return version.author
 
 
-def _finish_reason(answer: Mapping[str, Any]) -> str:
+def _finish_reason(sample: Mapping[str, Any]) -> str:
     reasons = {"stop": Response.FinishReason.EOS, "length": Response.FinishReason.LENGTH}
-    return reasons.get(answer.get("finish_reason", ""), Response.FinishReason.UNKNOWN)
+    return reasons.get(sample.get("finish_reason", ""), Response.FinishReason.UNKNOWN)
 
 
 def _is_for_queue(run: TrainingRun, prompt: Prompt) -> bool:

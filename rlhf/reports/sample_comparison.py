@@ -15,8 +15,11 @@ MOST_LINES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """`kl`: how much likelier the policy finds it than its reference, in nats; None where the line doesn't say."""
+class ResponseAtStep:
+    """A response by the policy of one training step.
+
+    `kl`: log-probability of the policy minus that of the reference model, in nats; None where the line has none.
+    """
 
     step: int
     text: str
@@ -27,10 +30,10 @@ class Answer:
 
 @dataclass(kw_only=True)
 class PromptSamples:
-    """A prompt and its answers by step."""
+    """A prompt and its responses by step."""
 
     turns: list[dict[str, str]]
-    by_step: dict[int, Answer] = field(default_factory=dict)
+    by_step: dict[int, ResponseAtStep] = field(default_factory=dict)
 
     @property
     def earlier(self) -> list[dict[str, str]]:
@@ -43,16 +46,16 @@ class PromptSamples:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleComparison:
-    """`steps` are the columns, at most MOST_COLUMNS of all the measurements; `rows` hold an answer or None for each."""
+    """`steps` are the columns, at most MOST_COLUMNS of all the measurements; `rows` hold a response or None each."""
 
     steps: list[int]
-    rows: list[tuple[PromptSamples, list[Answer | None]]]
+    rows: list[tuple[PromptSamples, list[ResponseAtStep | None]]]
     is_held_out: bool
     model_step: int | None  # the step whose weights became the model, where a measurement chose them
 
 
 def compare_samples(run: TrainingRun) -> SampleComparison | None:
-    """The answers of a PPO run, or None where there are none. Lines that can't be read are left out."""
+    """The responses of a PPO run, or None where there are none. Lines that can't be read are left out."""
     if run.stage != Stage.PPO:
         return None
     prompts: dict[str, PromptSamples] = {}
@@ -65,9 +68,9 @@ def compare_samples(run: TrainingRun) -> SampleComparison | None:
                 if row is None or (row["id"] not in prompts and len(prompts) == MOST_PROMPTS):
                     continue
                 watched = prompts.setdefault(row["id"], PromptSamples(turns=row["prompt"]))
-                answer = _answer(row)
-                watched.by_step[answer.step] = answer
-                steps.add(answer.step)
+                response = _response(row)
+                watched.by_step[response.step] = response
+                steps.add(response.step)
                 is_held_out = bool(row.get("held_out"))
     except OSError:
         return None
@@ -107,9 +110,9 @@ def _row(line: str) -> dict[str, Any] | None:
     return row | {"id": str(row.get("id"))} if is_chat else None
 
 
-def _answer(row: dict[str, Any]) -> Answer:
+def _response(row: dict[str, Any]) -> ResponseAtStep:
     own, reference = _number(row.get("logprob")), _number(row.get("reference_logprob"))
-    return Answer(
+    return ResponseAtStep(
         step=row["step"],
         text=row["response"],
         score=_number(row.get("score")),

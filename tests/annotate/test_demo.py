@@ -34,16 +34,16 @@ def test_prompts_cover_every_kind_and_use_case_and_none_is_there_twice() -> None
         assert max(Counter(json.dumps(row[key]) for row in english + chinese).values()) == 1
 
 
-def test_answers_are_four_a_prompt_of_the_demo_and_record_how_they_were_sampled() -> None:
+def test_responses_are_four_a_prompt_of_the_demo_and_record_how_they_were_sampled() -> None:
     known = {row["id"]: row["prompt"] for row in rows(demo.PROMPTS)}
-    answered = rows(demo.RESPONSES)
-    assert len(answered) == 40
+    sampled = rows(demo.RESPONSES)
+    assert len(sampled) == 40
     assert demo.RESPONSES.stat().st_size < 300_000
-    for row in answered:
+    for row in sampled:
         assert row["prompt"] == known[row["id"]]
         assert len(row["responses"]) == 4
-        assert row["seed"] == answered[0]["seed"]
-        assert row["sampling"] == answered[0]["sampling"]
+        assert row["seed"] == sampled[0]["seed"]
+        assert row["sampling"] == sampled[0]["sampling"]
         assert {response["model"] for response in row["responses"]} == {"smollm2-135m-instruct"}
         assert {response["finish_reason"] for response in row["responses"]} <= {"stop", "length"}
 

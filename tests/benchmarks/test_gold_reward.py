@@ -18,7 +18,7 @@ class Length:
     name = "length"
 
     def scores(self, rows):
-        return [[float(len(answer["text"])) for answer in row["responses"]] for row in rows]
+        return [[float(len(response["text"])) for response in row["responses"]] for row in rows]
 
 
 def test_lots_share_no_prompt_and_do_not_depend_on_the_order_of_the_file(tmp_path):
@@ -45,9 +45,9 @@ def test_lots_share_no_prompt_and_do_not_depend_on_the_order_of_the_file(tmp_pat
         prompts.lots(tmp_path / "a.jsonl", tmp_path / "one", held_out=20, policy=10, longest=50)
 
 
-def test_labels_order_answers_as_gold_does_and_ties_are_ties():
+def test_labels_order_responses_as_gold_does_and_ties_are_ties():
     rankings = proxies.ranked([row("ab", "abcd", "ab", "a"), row("no", "ne")], Length())
-    assert [[answer["rank"] for answer in ranking["responses"]] for ranking in rankings] == [[2, 1, 2, 3]]
+    assert [[response["rank"] for response in ranking["responses"]] for ranking in rankings] == [[2, 1, 2, 3]]
 
 
 def test_positivity_is_what_vader_says():
@@ -72,7 +72,7 @@ def test_the_hidden_gold_is_a_reward_model_that_is_trained_once(tiny, tmp_path, 
 
 
 def test_a_command_that_was_done_is_not_run_again_unless_it_is_another(tiny, prompts, tmp_path, commands):
-    out, given = tmp_path / "answers.jsonl", {"model": str(tiny), "data": prompts, "samples": 1}
+    out, given = tmp_path / "responses.jsonl", {"model": str(tiny), "data": prompts, "samples": 1}
     settings = {"max_new_tokens": 3, "precision": "fp32"}
     said = stages.run("sample", out=out, settings=settings, **given)
     assert said["responses"] == 40
@@ -90,9 +90,9 @@ def test_a_command_that_was_done_is_not_run_again_unless_it_is_another(tiny, pro
 
 def test_a_command_that_was_cut_short_goes_on(tiny, prompts, tmp_path, commands):
     given = {"model": str(tiny), "data": prompts, "samples": 1}
-    out = tmp_path / "answers.jsonl"
+    out = tmp_path / "responses.jsonl"
     stages.run("sample", out=out, settings={"max_new_tokens": 3, "precision": "fp32"}, **given)
     assert "--resume" not in commands[-1]
-    (tmp_path / "answers.jsonl.done").unlink()
+    (tmp_path / "responses.jsonl.done").unlink()
     stages.run("sample", out=out, settings={"max_new_tokens": 3, "precision": "fp32"}, **given)
     assert commands[-1][-1] == "--resume"

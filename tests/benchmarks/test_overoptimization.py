@@ -41,7 +41,7 @@ def test_the_grid_its_points_and_its_pictures(given, tmp_path, commands, capsys)
         assert [point.episodes for point in points] == [0, 4, 8]
         assert (points[0].kl, points[0].proxy, points[0].gold) == pytest.approx((0, 0, 0), abs=1e-4)
         assert 0 <= row["proxy_accuracy"] <= 1
-    # Runs at several prices share their proxy, and both golds the answers that are labelled.
+    # Runs at several prices share their proxy, and both golds the responses that are labelled.
     assert [line[0] for line in commands].count("reward") == 4
     assert [line[0] for line in commands].count("sample") == 2
     for name in ("positivity", "hidden"):
@@ -52,7 +52,7 @@ def test_the_grid_its_points_and_its_pictures(given, tmp_path, commands, capsys)
 
 
 def test_one_that_was_interrupted_goes_on_and_computes_nothing_again(given, tmp_path, commands):
-    # In the sampling of answers, in the proxy, in the first run, between two runs.
+    # In the sampling of responses, in the proxy, in the first run, between two runs.
     for limit in (1, 2, 3, 4):
         commands.limit = limit
         with pytest.raises(Cut):
@@ -72,7 +72,7 @@ def test_one_that_was_interrupted_goes_on_and_computes_nothing_again(given, tmp_
 def test_a_run_that_was_stopped_in_its_middle_ends_as_if_it_had_not_been(given, tmp_path, commands, monkeypatch):
     asked = [*given, "--sizes", "4", "--prices", "0.5", "--set", "ppo.save_every=1"]
     assert command.main([*asked, "--folder", str(tmp_path / "whole")]) == 0
-    commands.limit = len(commands) + 3  # the answers and the proxy, but no run
+    commands.limit = len(commands) + 3  # the responses and the proxy, but no run
     with pytest.raises(Cut):
         command.main(asked)
     commands.limit = None
@@ -87,12 +87,12 @@ def test_a_run_that_was_stopped_in_its_middle_ends_as_if_it_had_not_been(given, 
     assert row["points"] == whole["points"]
 
 
-def test_points_are_in_deviations_of_the_first_answers(tmp_path):
+def test_points_are_in_deviations_of_the_first_responses(tmp_path):
     class Length:
         name = "length"
 
         def scores(self, rows):
-            return [[float(len(answer["text"])) for answer in row["responses"]] for row in rows]
+            return [[float(len(response["text"])) for response in row["responses"]] for row in rows]
 
     def sample(step, text, *, score, kl, held_out=True):
         row = {"step": step, "episodes": 32 * step, "id": "1", "prompt": chat("say it"), "response": text}

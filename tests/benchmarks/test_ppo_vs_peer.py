@@ -28,7 +28,7 @@ def test_both_learn_from_the_same_prompts_and_are_measured_alike(tiny, prompts, 
     assert figures["ratio"] == pytest.approx(figures["hone"]["episodes_per_s"], abs=0.01)
     leanest = min(figures["peer"]["peak_gb"], figures["peer-lean"]["peak_gb"])
     assert figures["memory_ratio"] == pytest.approx(figures["hone"]["peak_gb"] / leanest, rel=0.1)
-    # The peer here has learned nothing: it answers as the model it began with.
+    # The peer here has learned nothing: it responds as the model it began with.
     assert figures["peer"]["kl"] == 0.0
     assert figures["hone"]["kl"] != 0.0
     peer, hone = (line.split(" | ") for line in out if line.startswith(("| peer |", "| hone |")))

@@ -81,7 +81,7 @@ def test_wins_are_counted_over_all_pairs_of_a_prompt_and_ties_are_half():
     assert figures["win_rate"] == pytest.approx((1 + 1 + 0.5 + 0 + 0.5 + 0 + 0.5 + 0) / 8)
 
 
-def test_the_divergence_is_that_of_the_last_answers_to_held_out_prompts(tmp_path):
+def test_the_divergence_is_that_of_the_last_responses_to_held_out_prompts(tmp_path):
     rows = [
         {"step": 0, "held_out": True, "logprob": -9.0, "reference_logprob": -9.0},
         {"step": 4, "held_out": True, "logprob": -3.0, "reference_logprob": -8.0},

@@ -12,9 +12,9 @@ __all__ = ["app"]
 
 
 @app.task(name="tests.wait_for_a_reader")
-def wait_for_a_reader(answer: str) -> None:
+def wait_for_a_reader(reply: str) -> None:
     """Writes down whether the result was read, and the seconds until the child would have ended."""
     child = SimpleNamespace(on_ready_counter=Value("i", 0))
     began = time.monotonic()
     was_read = pool.Worker._ensure_messages_consumed(child, completed=1)
-    Path(answer).write_text(f"{was_read} {time.monotonic() - began}")
+    Path(reply).write_text(f"{was_read} {time.monotonic() - began}")

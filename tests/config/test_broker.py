@@ -65,7 +65,7 @@ def test_a_server_left_behind_is_replaced_and_its_messages_kept(tmp_path: Path) 
 
 
 def test_a_server_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(broker, "REPLY_SECONDS", 0.2)
     with running(tmp_path) as hanging:
         hanging.send_signal(signal.SIGSTOP)
         with running(tmp_path) as successor:

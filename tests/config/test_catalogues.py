@@ -77,8 +77,8 @@ class TestWhoReadsWhat:
         assert self.language(client, accept_language="de,en;q=0.7") == "en"
 
     def test_the_switch_in_the_foot_is_kept_before_signing_in(self, db: None, client: Client) -> None:
-        answer = client.post("/preferences", {"language": "zh-hans", "next": "/accounts/login/"})
-        assert answer["Location"] == "/accounts/login/"
+        reply = client.post("/preferences", {"language": "zh-hans", "next": "/accounts/login/"})
+        assert reply["Location"] == "/accounts/login/"
         assert self.language(client, accept_language="en") == "zh-hans"
         assert "登录" in client.get("/accounts/login/").content.decode()
 
@@ -112,10 +112,10 @@ class TestWhoReadsWhat:
 
 def test_scripts_get_their_messages_once_for_each_version(db: None, client: Client) -> None:
     address = catalogue_url("zh-hans")
-    answer = client.get(address)
-    assert answer["Content-Type"].startswith("text/javascript")
-    assert "immutable" in answer["Cache-Control"]
-    assert '"Copy": "\\u590d\\u5236"' in answer.content.decode()
+    reply = client.get(address)
+    assert reply["Content-Type"].startswith("text/javascript")
+    assert "immutable" in reply["Cache-Control"]
+    assert '"Copy": "\\u590d\\u5236"' in reply.content.decode()
     assert address != catalogue_url("en")
     assert client.get("/i18n/xx.0123.js").status_code == 404
     assert {code for code, _ in settings.LANGUAGES} == {"en", "zh-hans"}

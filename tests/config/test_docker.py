@@ -103,8 +103,8 @@ def test_web_comes_up(environment: dict[str, str]) -> None:
     def is_up() -> bool:
         assert process.poll() is None
         try:
-            with urllib.request.urlopen(address + "/healthz", timeout=5) as answer:
-                return bool(answer.read() == b"ok\n")
+            with urllib.request.urlopen(address + "/healthz", timeout=5) as reply:
+                return bool(reply.read() == b"ok\n")
         except OSError:  # refused, or too slow on a machine that has much to do
             return False
 
@@ -164,8 +164,8 @@ def test_the_proxy_passes_pages_and_addresses_on(proxied: tuple[int, Path]) -> N
     port, log = proxied
     page = f"http://127.0.0.1:{port}/accounts/login/"
     request = urllib.request.Request(page, headers={"X-Forwarded-For": "6.6.6.6, 203.0.113.7"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert b'name="login"' in answer.read()
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        assert b'name="login"' in reply.read()
     wait_until(lambda: "127.0.0.1 GET /accounts/login/ 200" in log.read_text(), what="the line in the access log")
     assert "6.6.6.6" not in log.read_text()
 
@@ -187,8 +187,8 @@ def test_forty_slow_clients_of_the_proxy_keep_nobody_waiting(proxied: tuple[int,
         for client in slow:
             client.sendall(b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\nlogin=")
         for _ in range(5):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/accounts/login/", timeout=10) as answer:
-                assert answer.status == 200
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/accounts/login/", timeout=10) as reply:
+                assert reply.status == 200
     finally:
         for client in slow:
             client.close()

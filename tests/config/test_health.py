@@ -25,35 +25,35 @@ def hear_of_a_worker(seconds_ago: float = 0) -> None:
 
 def test_ready_when_every_part_works(db: None, client: Client, embedded_broker: Path) -> None:
     hear_of_a_worker(seconds_ago=3)
-    answer = client.get("/readyz")
-    assert answer.status_code == 200
-    parts = answer.json()["parts"]
+    reply = client.get("/readyz")
+    assert reply.status_code == 200
+    parts = reply.json()["parts"]
     # A busy machine may take a second or two to ask.
     assert re.fullmatch(r"ok: cpu, default; last heard of [3-9] s ago", parts.pop("workers"))
     assert parts == {"database": "ok", "migrations": "ok", "broker": "ok"}
-    assert answer.json()["ready"] is True
-    assert "no-store" in answer.headers["Cache-Control"]
+    assert reply.json()["ready"] is True
+    assert "no-store" in reply.headers["Cache-Control"]
 
 
 def test_a_silent_worker_is_missed(db: None, client: Client, embedded_broker: Path) -> None:
     hear_of_a_worker(seconds_ago=300)
-    answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["parts"]["workers"] == "no worker sent a heartbeat lately"
+    reply = client.get("/readyz")
+    assert reply.status_code == 503
+    assert reply.json()["parts"]["workers"] == "no worker sent a heartbeat lately"
 
 
 def test_a_broker_that_is_gone_is_named(db: None, client: Client, settings: object, tmp_path: Path) -> None:
     settings.CELERY_BROKER_URL = f"redis+socket://{tmp_path}/nobody.sock?virtual_host=1"  # type: ignore[attr-defined]
-    answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()["parts"]["broker"]) == (503, "the broker doesn't respond")
+    reply = client.get("/readyz")
+    assert (reply.status_code, reply.json()["parts"]["broker"]) == (503, "the broker doesn't respond")
 
 
 def test_a_missing_migration_is_named(db: None, client: Client) -> None:
     ((app, newest),) = MigrationLoader(connection).graph.leaf_nodes("rlhf")
     MigrationRecorder(connection).record_unapplied(app, newest)
-    answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["parts"]["migrations"] == "1 migrations are missing: run manage.py migrate"
+    reply = client.get("/readyz")
+    assert reply.status_code == 503
+    assert reply.json()["parts"]["migrations"] == "1 migrations are missing: run manage.py migrate"
 
 
 @contextmanager
@@ -71,10 +71,10 @@ def test_without_a_database_the_process_is_alive_but_not_ready(
 ) -> None:
     with broken_database(monkeypatch):
         assert client.get("/healthz").status_code == 200
-        answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["parts"]["database"] == "the database doesn't respond"
-    assert "disk" not in answer.content.decode()
+        reply = client.get("/readyz")
+    assert reply.status_code == 503
+    assert reply.json()["parts"]["database"] == "the database doesn't respond"
+    assert "disk" not in reply.content.decode()
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -217,7 +217,7 @@ def test_what_stops_answering_is_started_anew_with_its_children(start: Start) ->
     assert "The web failed 4 health checks in a row and is killed.\n" in supervised.said()
     assert re.search(r"^The web was ended by SIGKILL.*; starting it again in 0\.5 s", supervised.said(), re.M)
     time.sleep(2)
-    assert len(supervised.ids("web")) == 2  # the new one answers, and the old one's misses aren't held against it
+    assert len(supervised.ids("web")) == 2  # the new one responds, and the old one's misses aren't held against it
     supervised.stop()
 
 

@@ -49,8 +49,8 @@ def test_costly_requests_are_counted_for_each_person(cast: Cast, client: Client)
     client.force_login(cast.labeler)
     page = f"/p/{cast.project.slug}/work/preview"
     limit = request_limits.COSTLY["annotate:preview"]
-    answers = [client.post(page, {"text": "a"}).status_code for _ in range(limit.burst + 5)]
-    assert answers[: limit.burst] == [200] * limit.burst
+    replies = [client.post(page, {"text": "a"}).status_code for _ in range(limit.burst + 5)]
+    assert replies[: limit.burst] == [200] * limit.burst
     refused = client.post(page, {"text": "a"}, HTTP_HX_REQUEST="true")
     while refused.status_code == 200:  # a slow machine, on which there is room again
         refused = client.post(page, {"text": "a"}, HTTP_HX_REQUEST="true")

@@ -68,10 +68,8 @@ class Served:
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.environment['HONE_PORT']}{path}", timeout=20
-            ) as answer:
-                return answer.status, answer.read()
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.environment['HONE_PORT']}{path}", timeout=20) as reply:
+                return reply.status, reply.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
@@ -233,7 +231,7 @@ def test_web_processes_that_stop_answering_are_replaced(served: Served) -> None:
         return found
 
     def is_replaced(stopped: list[int]) -> bool:
-        return not any(map(is_alive, stopped)) and len(children()) == 2 and answers(served)
+        return not any(map(is_alive, stopped)) and len(children()) == 2 and is_responding(served)
 
     stopped = children()
     assert len(stopped) == 2
@@ -249,7 +247,7 @@ def parent_of(process: int) -> int:
     return int(found[1]) if found else 0
 
 
-def answers(served: Served) -> bool:
+def is_responding(served: Served) -> bool:
     try:
         return served.get("/healthz") == (200, b"ok\n")
     except OSError:

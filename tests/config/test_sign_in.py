@@ -48,20 +48,20 @@ def test_eight_wrong_passwords_for_a_name_from_an_address(db: None, clock: Clock
 def test_one_address_that_tries_one_password_on_many_names(db: None, clock: Clock) -> None:
     for number in range(50):
         make_user(f"person{number}")
-    answers = [attempt(f"person{number}", "Winter2026!") for number in range(120)]
-    assert answers == [200] * 40 + [429] * 80
+    replies = [attempt(f"person{number}", "Winter2026!") for number in range(120)]
+    assert replies == [200] * 40 + [429] * 80
     assert attempt("person0", PASSWORD, address="10.0.0.2") == 302
     clock.now += 60  # two more
     assert [attempt(f"person{number}", "Winter2026!") for number in range(3)] == [200, 200, 429]
 
 
 def test_an_ipv6_subscriber_is_one_address(db: None, clock: Clock) -> None:
-    answers = [attempt(f"person{number}", address=f"2001:db8:1:2::{number:x}") for number in range(41)]
-    assert answers == [200] * 40 + [429]
+    replies = [attempt(f"person{number}", address=f"2001:db8:1:2::{number:x}") for number in range(41)]
+    assert replies == [200] * 40 + [429]
     assert attempt("person0", address="2001:db8:1:3::1") == 200
     # Who holds 48 bits has 65,536 such networks.
-    answers = [attempt(f"person{number}", address=f"2001:db8:9:{number:x}::1") for number in range(401)]
-    assert answers == [200] * 400 + [429]
+    replies = [attempt(f"person{number}", address=f"2001:db8:9:{number:x}::1") for number in range(401)]
+    assert replies == [200] * 400 + [429]
 
 
 def test_twenty_addresses_on_one_name_are_slow_and_lock_nobody_out(db: None, clock: Clock) -> None:
@@ -69,8 +69,8 @@ def test_twenty_addresses_on_one_name_are_slow_and_lock_nobody_out(db: None, clo
     own, other = Client(), Client()
     assert attempt("ann", PASSWORD, client=own) == 302
     own.post("/accounts/logout/")
-    answers = [attempt("ann", address=f"198.51.100.{number}") for number in range(20) for _ in range(8)]
-    assert answers == [200] * 16 + [429] * 144
+    replies = [attempt("ann", address=f"198.51.100.{number}") for number in range(20) for _ in range(8)]
+    assert replies == [200] * 16 + [429] * 144
     assert attempt("ann", PASSWORD, client=other, address="10.0.0.2") == 429
     # Where they were signed in before, from wherever that is now.
     assert attempt("ann", PASSWORD, client=own, address="203.0.113.5") == 302
@@ -102,8 +102,8 @@ def test_a_right_password_gives_back_what_it_took(db: None, clock: Clock) -> Non
 def test_the_administration_counts_with_it(db: None, clock: Clock) -> None:
     client = Client()
     form = {"username": "root", "password": "wrong"}
-    answers = [client.post("/admin/login/", form, REMOTE_ADDR="10.0.0.1").status_code for _ in range(9)]
-    assert answers == [200] * 8 + [429]
+    replies = [client.post("/admin/login/", form, REMOTE_ADDR="10.0.0.1").status_code for _ in range(9)]
+    assert replies == [200] * 8 + [429]
     assert attempt("root") == 429
 
 
@@ -120,12 +120,12 @@ def test_what_is_counted_is_forgotten(db: None, clock: Clock) -> None:
 def test_a_refusal_says_when_to_come_back(db: None, clock: Clock, client: Client) -> None:
     for _ in range(8):
         attempt("ann", client=client)
-    answer = client.post("/accounts/login/", {"login": "ann", "password": "wrong"}, REMOTE_ADDR="10.0.0.1")
-    assert answer["Retry-After"] == "113"
-    assert "Try again in 2 min" in answer.content.decode()
+    reply = client.post("/accounts/login/", {"login": "ann", "password": "wrong"}, REMOTE_ADDR="10.0.0.1")
+    assert reply["Retry-After"] == "113"
+    assert "Try again in 2 min" in reply.content.decode()
     script = {"HTTP_X_REQUESTED_WITH": "XMLHttpRequest", "REMOTE_ADDR": "10.0.0.1"}
-    answer = client.post("/accounts/login/", {"login": "ann", "password": "wrong"}, **script)
-    assert (answer.status_code, answer["Content-Type"]) == (429, "text/plain; charset=utf-8")
+    reply = client.post("/accounts/login/", {"login": "ann", "password": "wrong"}, **script)
+    assert (reply.status_code, reply["Content-Type"]) == (429, "text/plain; charset=utf-8")
 
 
 @pytest.mark.parametrize("shown", ["plain", "hashed"])
@@ -152,7 +152,7 @@ def test_the_log_says_who_and_from_where(
 
 def test_passwords_are_hashed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert django_settings.PASSWORD_HASHERS  # the tests' own is quicker
-    gate, running, most, answers = threading.Event(), [], [], []
+    gate, running, most, results = threading.Event(), [], [], []
 
     def slow(*args: object, **options: object) -> bytes:
         running.append(1)
@@ -166,18 +166,18 @@ def test_passwords_are_hashed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
 
     def check() -> None:
         try:
-            answers.append(hasher.encode("password", "salt" * 8)[:13])
+            results.append(hasher.encode("password", "salt" * 8)[:13])
         except HashingBusy:
-            answers.append("busy")
+            results.append("busy")
 
     threads = [threading.Thread(target=check) for _ in range(24)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: len(answers) == 21, what="those without a turn")
+    wait_until(lambda: len(results) == 21, what="those without a turn")
     gate.set()
     for thread in threads:
         thread.join()
-    assert sorted(answers) == ["busy"] * 21 + ["pbkdf2_sha256"] * 3
+    assert sorted(results) == ["busy"] * 21 + ["pbkdf2_sha256"] * 3
     assert max(most) == 1
 
 
@@ -193,7 +193,7 @@ def test_a_busy_process_says_so_and_counts_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(hashers.MD5PasswordHasher, "encode", busy)
         for _ in range(20):
-            answer = client.post("/accounts/login/", {"login": "ann", "password": "secret phrase"})
-            assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-            assert "secret phrase" not in answer.content.decode()
+            reply = client.post("/accounts/login/", {"login": "ann", "password": "secret phrase"})
+            assert (reply.status_code, reply["Retry-After"]) == (503, "5")
+            assert "secret phrase" not in reply.content.decode()
     assert attempt("ann", PASSWORD) == 302

@@ -1,4 +1,4 @@
-"""A database that doesn't answer: 503, when to come back, and nothing of what was entered is lost."""
+"""A database that doesn't respond: 503, when to come back, and nothing of what was entered is lost."""
 
 import logging
 import sqlite3
@@ -32,27 +32,27 @@ def client(cast: Cast) -> Client:
 
 def test_a_page_says_what_to_do(client: Client, cast: Cast, caplog: pytest.LogCaptureFixture) -> None:
     with no_database():
-        answer = client.get(f"/p/{cast.project.slug}/")
-    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-    assert "Nothing is lost; try again in a few seconds." in answer.content.decode()
-    assert '<form method="post" action="/p/' not in answer.content.decode()
+        reply = client.get(f"/p/{cast.project.slug}/")
+    assert (reply.status_code, reply["Retry-After"]) == (503, "5")
+    assert "Nothing is lost; try again in a few seconds." in reply.content.decode()
+    assert '<form method="post" action="/p/' not in reply.content.decode()
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert errors
 
 
 def test_a_script_gets_the_sentence_alone(client: Client, cast: Cast) -> None:
     with no_database():
-        answer = client.post(f"/p/{cast.project.slug}/work/preview", {"text": "a"}, HTTP_HX_REQUEST="true")
-    assert (answer.status_code, answer["Content-Type"]) == (503, "text/plain; charset=utf-8")
-    assert answer.content.decode().startswith("The database is not available at the moment, so nothing was saved.")
+        reply = client.post(f"/p/{cast.project.slug}/work/preview", {"text": "a"}, HTTP_HX_REQUEST="true")
+    assert (reply.status_code, reply["Content-Type"]) == (503, "text/plain; charset=utf-8")
+    assert reply.content.decode().startswith("The database is not available at the moment, so nothing was saved.")
 
 
 def test_a_form_can_be_sent_again_as_it_was(client: Client, cast: Cast) -> None:
     text = '\nFirst <line> & "quotes"\r\nsecond'
     with no_database():
-        answer = client.post(f"/p/{cast.project.slug}/guidelines/?a=1&b=2", {"guidelines": text, "note": ["x", "y"]})
-    page = answer.content.decode()
-    assert answer.status_code == 503
+        reply = client.post(f"/p/{cast.project.slug}/guidelines/?a=1&b=2", {"guidelines": text, "note": ["x", "y"]})
+    page = reply.content.decode()
+    assert reply.status_code == 503
     assert f'action="/p/{cast.project.slug}/guidelines/?a=1&amp;b=2"' in page
     assert (
         '<textarea name="guidelines" hidden>\n\nFirst &lt;line&gt; &amp; &quot;quotes&quot;\r\nsecond</textarea>'
@@ -64,10 +64,10 @@ def test_a_form_can_be_sent_again_as_it_was(client: Client, cast: Cast) -> None:
 
 def test_a_password_is_never_repeated(client: Client) -> None:
     with no_database():
-        answer = client.post("/accounts/login/", {"login": "ann", "password": "correct horse"})
-    assert answer.status_code == 503
-    assert "correct horse" not in answer.content.decode()
-    assert "Go back: what you entered is still there." in answer.content.decode()
+        reply = client.post("/accounts/login/", {"login": "ann", "password": "correct horse"})
+    assert reply.status_code == 503
+    assert "correct horse" not in reply.content.decode()
+    assert "Go back: what you entered is still there." in reply.content.decode()
 
 
 def test_another_error_is_still_one(client: Client, cast: Cast) -> None:
@@ -86,9 +86,9 @@ def test_a_locked_database_is_said(transactional_db: None) -> None:
     try:
         other.execute("BEGIN IMMEDIATE")
         with patch.dict(connection.settings_dict["OPTIONS"], {"timeout": 0.1}):
-            answer = client.post("/account/", form)
-            assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-            assert '<textarea name="first_name" hidden>\nAnn</textarea>' in answer.content.decode()
+            reply = client.post("/account/", form)
+            assert (reply.status_code, reply["Retry-After"]) == (503, "5")
+            assert '<textarea name="first_name" hidden>\nAnn</textarea>' in reply.content.decode()
     finally:
         other.rollback()
         other.close()
@@ -108,7 +108,7 @@ def test_a_server_that_was_restarted_is_said(transactional_db: None) -> None:
             cursor.execute(f"{ended} AND pid <> pg_backend_pid()")
     finally:
         other.close()
-    answer = client.get("/")
-    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    reply = client.get("/")
+    assert (reply.status_code, reply["Retry-After"]) == (503, "5")
     connection.close()  # the end of a request does this outside of tests
     assert client.get("/").status_code == 200

@@ -31,7 +31,7 @@ django.setup()
 from django.apps import apps
 from django.test import Client
 from annotate.models import ResponseRequest, Task, User
-from rlhf.models import LoopSettings, TrainingRun
+from rlhf.models import LoopSettings, RunMetric, TrainingRun
 counts = {name: apps.get_model(name).objects.count() for name in sys.argv[1:]}
 client = Client()
 client.force_login(User.objects.get(username="manager"))
@@ -45,7 +45,8 @@ print(json.dumps({
     "requested": list(ResponseRequest.objects.order_by("pk", "responses").values_list("pk", "responses")),
     "instructions": list(Task.objects.order_by("pk").values_list("task_instructions", flat=True)),
     "loops": [[each.sampling, each.reward_config, each.ppo_config] for each in LoopSettings.objects.order_by("pk")],
-    "ppo": [[run.config, run.result["stopped_by"]] for run in TrainingRun.objects.filter(stage="ppo")],
+    "ppo": [[run.config, run.result] for run in TrainingRun.objects.filter(stage="ppo")],
+    "metrics": sorted(RunMetric.objects.filter(run__stage="ppo").values_list("name", flat=True)),
 }))
 """
 
@@ -89,5 +90,8 @@ def test_a_database_of_an_earlier_version_is_migrated_and_its_pages_open(tmp_pat
             {"max_tokens_per_forward": 4096, "max_kl": 20.0},
         ]
     ]
-    assert found["ppo"] == [[{"max_kl": 20.0, "max_tokens_per_forward": 4096}, "max_kl"]]
+    settings = {"max_kl": 20.0, "max_tokens_per_forward": 4096, "judge_retries": 2}
+    result = {"score": 1.2, "kl_loss": 0.25, "stopped_by": "max_kl", "best_step": 10}
+    assert found["ppo"] == [[settings, result]]
+    assert found["metrics"] == ["kl_loss"]
     assert {path: status for path, status in found["pages"].items() if status != 200} == {}

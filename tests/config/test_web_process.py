@@ -10,9 +10,9 @@ import io, json, sys
 from config.wsgi import application
 
 def get(path):
-    answer = {}
+    reply = {}
     def start_response(status, headers, exc_info=None):
-        answer["status"], answer["headers"] = status, dict(headers)
+        reply["status"], reply["headers"] = status, dict(headers)
     environ = {
         "REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
         "HTTP_HOST": "localhost", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1", "wsgi.version": (1, 0),
@@ -20,7 +20,7 @@ def get(path):
         "wsgi.multiprocess": True, "wsgi.run_once": False,
     }
     body = b"".join(application(environ, start_response))
-    return answer["status"], body
+    return reply["status"], body
 
 statuses = [get(path)[0] for path in ("/healthz", "/accounts/login/", "/admin/login/", "/no/such/page")]
 import rlhf.tasks, rlhf.urls, annotate.urls  # whatever a page or the worker of the queue "default" may import

@@ -19,7 +19,7 @@ from config.web_worker import BufferingWorker
 from tests.conftest import ROOT, end, free_port, wait_until
 
 THREADS = 2
-PATIENCE = 10.0  # seconds for an answer on a machine that has much else to do; a blocked site gives none
+PATIENCE = 10.0  # seconds for a reply on a machine that has much else to do; a blocked site gives none
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 def get(port: int, path: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
-            return int(answer.status)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as reply:
+            return int(reply.status)
     except urllib.error.HTTPError as error:
         return error.code
 
@@ -68,7 +68,7 @@ def connect(port: int, data: bytes = b"") -> socket.socket:
     return client
 
 
-def answer(client: socket.socket) -> bytes:
+def reply_to(client: socket.socket) -> bytes:
     """All that comes until the server closes."""
     parts = []
     while part := client.recv(65536):
@@ -86,7 +86,7 @@ def answer(client: socket.socket) -> bytes:
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: %022d\r\n\r\nbody" % 200,
         b"GET /healthz HTTP/1.0\r\n\r\n",  # answered, and never closed by the client
     ],
-    ids=["silent", "in the head", "in the body", "before a large body", "with a long length", "after the answer"],
+    ids=["silent", "in the head", "in the body", "before a large body", "with a long length", "after the reply"],
 )
 def test_forty_slow_clients_keep_nobody_waiting(port: int, beginning: bytes) -> None:
     slow = [connect(port, beginning) for _ in range(40)]
@@ -118,20 +118,20 @@ def test_forty_slow_clients_keep_nobody_waiting(port: int, beginning: bytes) -> 
 def test_a_large_body_is_refused_without_being_read(port: int) -> None:
     head = b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     client = connect(port, head + b"Content-Length: 629145600\r\n\r\n" + b"x" * 100_000)
-    assert answer(client).startswith(b"HTTP/1.1 413 ")
+    assert reply_to(client).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_body_of_no_stated_length_and_a_head_without_end_are_refused(port: int) -> None:
     in_pieces = connect(port, b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
-    assert answer(in_pieces).startswith(b"HTTP/1.1 411 ")
+    assert reply_to(in_pieces).startswith(b"HTTP/1.1 411 ")
     endless = connect(port, b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"x" * 40_000)
-    assert answer(endless).startswith(b"HTTP/1.1 431 ")
+    assert reply_to(endless).startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize("length", ["0" * 20 + "5", "+5", "5, 5", ""])
 def test_a_length_that_is_no_plain_number_is_refused(port: int, length: str) -> None:
     client = connect(port, f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode())
-    assert answer(client).startswith(b"HTTP/1.1 400 ")
+    assert reply_to(client).startswith(b"HTTP/1.1 400 ")
 
 
 def test_who_is_closed_to_make_room_may_have_sent_something_meanwhile() -> None:
@@ -166,7 +166,7 @@ def test_a_request_in_small_parts_and_the_next_on_its_connection(port: int) -> N
         assert part, reply
         reply += part
     client.sendall(request * 2 + request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-    assert answer(client).count(b"HTTP/1.1 200 OK") == 3
+    assert reply_to(client).count(b"HTTP/1.1 200 OK") == 3
 
 
 def test_who_waits_without_a_request_makes_room(port: int) -> None:

@@ -234,4 +234,4 @@ WITHOUT_A_PAGE = {
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
 }
-"""Actions, parts of pages and data: they answer with one of the pages above, a piece of it, or no page at all."""
+"""Actions, parts of pages and data: they reply with one of the pages above, a piece of it, or no page at all."""

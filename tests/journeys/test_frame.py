@@ -38,10 +38,10 @@ def in_sight(page: Page) -> list[str]:
     return page.evaluate(
         """() => {
             const { from, to } = hone.visibleRange();
-            return [...document.querySelectorAll(".response")].filter((answer) => {
-                const { top, bottom, left, right } = answer.getBoundingClientRect();
+            return [...document.querySelectorAll(".response")].filter((response) => {
+                const { top, bottom, left, right } = response.getBoundingClientRect();
                 return Math.min(bottom, to) - Math.max(top, from) > 60 && left < innerWidth - 60 && right > 60;
-            }).map((answer) => answer.dataset.letter);
+            }).map((response) => response.dataset.letter);
         }"""
     )
 
@@ -118,10 +118,10 @@ def test_what_points_mean_is_in_sight_and_can_be_folded_for_good(cast: Cast, tas
 
 def test_best_is_on_the_left_in_ranks_and_in_ratings(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in, **SMALL)
-    answer = page.locator(".response").first
-    assert answer.locator(".ranks .end").text_content() == "best"
-    assert answer.locator(".ranks label span").all_text_contents() == ["1", "2", "3", "4", "–"]
-    assert answer.locator(".scale").first.locator("label span").all_text_contents() == ["4", "3", "2", "1", "0", "–"]
+    response = page.locator(".response").first
+    assert response.locator(".ranks .end").text_content() == "best"
+    assert response.locator(".ranks label span").all_text_contents() == ["1", "2", "3", "4", "–"]
+    assert response.locator(".scale").first.locator("label span").all_text_contents() == ["4", "3", "2", "1", "0", "–"]
 
 
 def test_on_a_phone_one_response_at_a_time_and_submit_at_hand(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
@@ -135,8 +135,8 @@ def test_on_a_phone_one_response_at_a_time_and_submit_at_hand(cast: Cast, tasks:
         page.locator(".chip", has_text=letter).tap()
         page.wait_for_function(
             """(letter) => {
-                const answer = document.querySelector(`.response[data-letter="${letter}"]`);
-                const { left, right } = answer.getBoundingClientRect();
+                const response = document.querySelector(`.response[data-letter="${letter}"]`);
+                const { left, right } = response.getBoundingClientRect();
                 return left >= 0 && right <= innerWidth;
             }""",
             arg=letter,

@@ -33,9 +33,9 @@ def visit(live_server: Any) -> Visit:
 
     def look(page: Page, path: str) -> None:
         watch(page, live_server.url)
-        answer = page.goto(path)
-        assert answer is not None
-        assert answer.request.timing["responseStart"] / 1000 < SLOWEST_SECONDS, path
+        reply = page.goto(path)
+        assert reply is not None
+        assert reply.request.timing["responseStart"] / 1000 < SLOWEST_SECONDS, path
         page.wait_for_function("() => !document.querySelector('.prose .math:not(.tried)')")
         inspect(page)
 
@@ -119,7 +119,7 @@ def disfigure(cast: Cast) -> None:
     Rubric.objects.create(project=project, version=9, criteria=labels, flags=flags)
 
 
-def test_prompts_and_answers_on_the_board(transactional_db: None, cast: Cast, sign_in: SignIn, visit: Visit) -> None:
+def test_prompts_and_responses_on_the_board(transactional_db: None, cast: Cast, sign_in: SignIn, visit: Visit) -> None:
     disfigure(cast)
     sets = batches(hostile.TEXTS, 9)
     for texts in sets:
@@ -129,9 +129,9 @@ def test_prompts_and_answers_on_the_board(transactional_db: None, cast: Cast, si
     seen: set[str] = set()
     while (assignment := queue.claim_next(labeler=cast.labeler, project=cast.project)) is not None:
         visit(page, f"{ADDRESS}/work/")
-        answers = assignment.task.responses.values_list("text", flat=True)
-        assert page.locator(".response").count() == len(answers)
-        seen.update(answers)
+        responses = assignment.task.responses.values_list("text", flat=True)
+        assert page.locator(".response").count() == len(responses)
+        seen.update(responses)
         judge(assignment, [list(assignment.presentation)])
     assert seen >= set(hostile.TEXTS)
 

@@ -174,13 +174,11 @@ def test_a_slow_network_shows_the_next_task_at_once_and_a_refusal_brings_the_las
 def test_a_database_that_does_not_answer_is_waited_for(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     sign_in.expected.append(" 503 ")  # type: ignore[attr-defined]
     page = start(sign_in)
-    answers: list[tuple[int, str | None]] = []
+    replies: list[tuple[int, str | None]] = []
     page.on(
         "response",
-        lambda answer: (
-            answers.append((answer.status, answer.headers.get("retry-after")))
-            if answer.url.endswith("/submit")
-            else None
+        lambda reply: (
+            replies.append((reply.status, reply.headers.get("retry-after"))) if reply.url.endswith("/submit") else None
         ),
     )
     with mock.patch("annotate.labeling.queue.submit", side_effect=OperationalError("database is locked")):
@@ -190,7 +188,7 @@ def test_a_database_that_does_not_answer_is_waited_for(cast: Cast, tasks: list[A
     wait_until(Judgment.objects.exists, what="the judgment to be sent again")
     saved(page)
     assert len(latest_tiers()) == 4
-    assert answers == [(503, "5"), (200, None)]
+    assert replies == [(503, "5"), (200, None)]
 
 
 @pytest.mark.both_databases

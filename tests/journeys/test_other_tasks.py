@@ -97,7 +97,7 @@ def day(transactional_db: None, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         live_responses,
         "_status_sources",
-        [lambda *_: ResponseStatus(is_available=True, message="The model is answering.")],
+        [lambda *_: ResponseStatus(is_available=True, message="The model is responding.")],
     )
     known = make_comparison(cast.project, "Which comes first?", texts=("Hen.", "Egg."))
     Task.objects.filter(pk=known.pk).update(gold_tiers=[[key] for key in response_ids(known)])
@@ -129,9 +129,9 @@ def submit(page: Page, hand: Hand) -> None:
     hand.press(page.locator(".submit"))
 
 
-def model_answers(*texts: str) -> None:
+def model_responses(*texts: str) -> None:
     """What a worker would do with the request that the page has made."""
-    wait_until(lambda: ResponseRequest.objects.filter(state="claimed").exists(), what="the page to ask for answers")
+    wait_until(lambda: ResponseRequest.objects.filter(state="claimed").exists(), what="the page to ask for responses")
     request = ResponseRequest.objects.get(state="claimed")
     request.responses.set(make_responses(request.prompt, *texts))
     ResponseRequest.objects.filter(pk=request.pk).update(state="fulfilled")
@@ -144,9 +144,9 @@ def test_a_first_day(how: str, cast: Cast, day: dict[str, Task], sign_in: SignIn
     hand = kind(page)
 
     take_the_exam(page, hand, day)
-    write_the_answer(page, hand)
+    write_the_response(page, hand)
     write_a_prompt(page, hand)
-    rate_an_answer(page, hand)
+    rate_a_response(page, hand)
     lead_a_chat(page, hand)
     expect(page.get_by_role("heading", name="Nothing to do right now")).to_be_visible()
     assert Judgment.objects.filter(latest__isnull=False, chat_turn=None).count() == 4
@@ -167,7 +167,7 @@ def take_the_exam(page: Page, hand: Hand, day: dict[str, Task]) -> None:
     hand.press(page.get_by_role("link", name="Start working"))
 
 
-def write_the_answer(page: Page, hand: Hand) -> None:
+def write_the_response(page: Page, hand: Hand) -> None:
     expect(page.get_by_role("heading", name="Write the ideal response")).to_be_visible()
     # The prompt may upset: nothing of it shows before one agrees.
     expect(page.get_by_text("Name the capital.")).to_be_hidden()
@@ -209,7 +209,7 @@ def write_a_prompt(page: Page, hand: Hand) -> None:
     assert written == FewShot(instruction="Say it backwards.", pairs=(("hen", "neh"),), query="egg")
 
 
-def rate_an_answer(page: Page, hand: Hand) -> None:
+def rate_a_response(page: Page, hand: Hand) -> None:
     submit(page, hand)
     expect(page.locator("#refusal")).to_have_text("Still to rate: Help, Truth.")
     if isinstance(hand, Keyboard):
@@ -230,8 +230,8 @@ def rate_an_answer(page: Page, hand: Hand) -> None:
 
 def lead_a_chat(page: Page, hand: Hand) -> None:
     hand.press(page.get_by_role("button", name="Request 4 responses from the model"))
-    expect(page.get_by_text("The model is answering.")).to_be_visible()
-    model_answers("Hens lay eggs.", "Hens fly far.")
+    expect(page.get_by_text("The model is responding.")).to_be_visible()
+    model_responses("Hens lay eggs.", "Hens fly far.")
     expect(page.locator("#candidates .candidate")).to_have_count(2)
     fits(page)
     if isinstance(hand, Keyboard):
@@ -247,7 +247,7 @@ def lead_a_chat(page: Page, hand: Hand) -> None:
         page.keyboard.press("Control+Enter")
     else:
         hand.press(page.get_by_role("button", name="Send"))
-    model_answers("One a day.", "None.")
+    model_responses("One a day.", "None.")
     expect(page.locator("#candidates .candidate")).to_have_count(2)
     hand.press(page.get_by_role("button", name="Edit response 1"))
     expect(page.locator("#written")).not_to_have_value("")

@@ -21,7 +21,7 @@ def tasks(transactional_db: None, cast: Cast) -> list[Any]:
 
 
 @pytest.mark.both_databases
-def test_by_mouse_dragging_chips_and_whole_answers(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+def test_by_mouse_dragging_chips_and_whole_responses(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
     page = start(sign_in)
     assignment = held(cast)
     a, b, c, d = assignment.presentation
@@ -44,7 +44,7 @@ def test_by_mouse_dragging_chips_and_whole_answers(cast: Cast, tasks: list[Any],
 
 
 @pytest.mark.both_databases
-def test_four_answers_are_ranked_and_submitted_with_at_most_six_keys(
+def test_four_responses_are_ranked_and_submitted_with_at_most_six_keys(
     cast: Cast, tasks: list[Any], sign_in: SignIn
 ) -> None:
     page = start(sign_in)

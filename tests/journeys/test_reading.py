@@ -195,7 +195,7 @@ def test_nothing_that_gets_the_focus_hides_behind_the_dock(transactional_db: Non
     assert not hidden
 
 
-def test_the_box_for_the_improved_answer_opens_above_the_dock_and_nine_answers_leave_room_to_read(
+def test_the_box_for_the_improved_response_opens_above_the_dock_and_nine_responses_leave_room_to_read(
     transactional_db: None, cast: Cast, sign_in: SignIn
 ) -> None:
     make_comparison(cast.project, texts=tuple(f"Answer {number}." for number in range(9)))

@@ -55,8 +55,8 @@ CHINESE = [
     Step(key="Enter", heard=["已保存。 请为这 3 个回答排序"], focus="heading: 请为这 3 个回答排序"),
 ]
 TREE = """
-- article "{answer} B":
-  - heading "{answer} B" [level=2]
+- article "{response} B":
+  - heading "{response} B" [level=2]
   - button "{better}": ▲
   - button "{worse}": ▼
   - group "{ranks}":
@@ -73,11 +73,11 @@ TREE = """
   - group
 """
 ENGLISH_TREE = TREE.format(
-    answer="Response", better="B one rank better", worse="B one rank worse", ranks="Rank of response B, 1 is best",
+    response="Response", better="B one rank better", worse="B one rank worse", ranks="Rank of response B, 1 is best",
     none="Not ranked", note="Note", note_on="Note on response B",
 )  # fmt: skip
 CHINESE_TREE = TREE.format(
-    answer="回答", better="B 上升一名", worse="B 下降一名", ranks="回答 B 的名次，1 为最佳",
+    response="回答", better="B 上升一名", worse="B 下降一名", ranks="回答 B 的名次，1 为最佳",
     none="未排名", note="备注", note_on="对回答 B 的备注",
 )  # fmt: skip
 ENGLISH_BUTTONS = ["As written", "Word by word", "Submit"]
@@ -107,7 +107,7 @@ def test_a_ranking_by_keyboard(
     [("en", ENGLISH_TREE, ENGLISH_BUTTONS), ("zh-hans", CHINESE_TREE, CHINESE_BUTTONS)],
     ids=["English", "Chinese"],
 )
-def test_names_roles_and_states_of_an_answer(
+def test_names_roles_and_states_of_a_response(
     language: str, tree: str, buttons: list[str], transactional_db: None, cast: Cast, sign_in: SignIn
 ) -> None:
     User.objects.filter(pk=cast.labeler.pk).update(language=language)

@@ -106,7 +106,7 @@ def test_a_skip_in_the_middle_of_a_draft_says_nothing_of_the_next_task(
     assert not Assignment.objects.get(pk=first.pk).draft
 
 
-def test_a_late_answer_about_a_former_task_is_not_said_of_the_next(
+def test_a_late_response_about_a_former_task_is_not_said_of_the_next(
     cast: Cast, tasks: list[Any], sign_in: SignIn
 ) -> None:
     page = start(sign_in)
@@ -200,7 +200,7 @@ def test_a_covered_chat_shows_none_of_its_turns(transactional_db: None, cast: Ca
 
 
 class TestKeysOfWriting:
-    def test_escape_leaves_a_note_for_its_answer(self, cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+    def test_escape_leaves_a_note_for_its_response(self, cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
         page = start(sign_in)
         press(page, "2 n")
         page.keyboard.type("a note")

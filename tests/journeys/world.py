@@ -34,7 +34,7 @@ Ten minutes suit $m = 60 \\cdot \\sqrt[3]{w}$ grams:
 
 $$t = \\frac{m^{2/3}}{\\alpha} \\ln\\left(2 \\frac{T_w - T_0}{T_w - T_y}\\right)$$
 """
-ANSWERS = (
+RESPONSES = (
     RICH,
     "As an AI language model developed by OpenAI, I would say ten minutes. Then peel them under water.",
     "把鸡蛋放进**冷水**里，煮开后关火，焖十分钟，再放入冰水。",
@@ -68,7 +68,7 @@ class World:
         project, labeler, second = self.cast.project, self.cast.labeler, self.cast.second_labeler
         edit_project(
             project=project, by=self.cast.manager, overlap=2, criteria=CRITERIA, flags=FLAGS,
-            description="Answers that are kind to the reader.",
+            description="Responses that are kind to the reader.",
             guidelines="# Be kind\n\nRank by **kindness**, then by truth.\n\n- short words\n- no scorn\n",
         )  # fmt: skip
         Guidelines.objects.create(
@@ -78,7 +78,7 @@ class World:
             project=project, by=self.cast.manager, roles=["labeler", "reviewer"], label="Nora, from Monday"
         )
         for number in range(8):
-            make_comparison(project, f"How do I boil {number + 1} eggs?", texts=ANSWERS)
+            make_comparison(project, f"How do I boil {number + 1} eggs?", texts=RESPONSES)
         for person in (labeler, second):
             for number in range(3):
                 assignment = queue.claim_next(labeler=person, project=project)
@@ -89,9 +89,9 @@ class World:
                 a, b, c, d = sorted(assignment.presentation)
                 judge(assignment, [[b], [a, c], [d]], comment="The second explains more.", seconds=40.0)
         first = Assignment.objects.filter(labeler=labeler, project=project, state="submitted").earliest("pk")
-        review.send_back(judgment=first.judgment, by=self.cast.reviewer, comment="Look at the third answer again.")
+        review.send_back(judgment=first.judgment, by=self.cast.reviewer, comment="Look at the third response again.")
         last = Assignment.objects.filter(labeler=second, project=project).latest("pk")
-        review.report(assignment=last, by=second, reason="harmful", note="The answer insults.")
+        review.report(assignment=last, by=second, reason="harmful", note="The response insults.")
         self.keys |= {"judgment": first.judgment.pk, "task": first.pk}
         states = Snapshot.State
         files = {"train.jsonl": {"rows": 12, "bytes": 34_567, "sha256": "0" * 64}}
@@ -147,9 +147,9 @@ class World:
             self._project("nine", responses_per_task=9),
         )
         Project.objects.filter(pk=slider.pk).update(margin_input=Project.MarginInput.SLIDER)
-        for project, texts in ((pair, ANSWERS[:2]), (slider, ANSWERS[:2]), (nine, ANSWERS * 2 + ("Nine.",))):
+        for project, texts in ((pair, RESPONSES[:2]), (slider, RESPONSES[:2]), (nine, RESPONSES * 2 + ("Nine.",))):
             make_comparison(project, texts=texts)
-        upsetting = make_comparison(self._project("upsetting"), texts=ANSWERS)
+        upsetting = make_comparison(self._project("upsetting"), texts=RESPONSES)
         Prompt.objects.filter(pk=upsetting.prompt_id).update(sensitive=True)
         for kind in ("demonstrate", "write_prompt", "rate", "chat"):
             project = self._project(kind.replace("_", "-"), task_kinds=[kind], criteria=CRITERIA, flags=FLAGS)
@@ -164,7 +164,7 @@ class World:
             if kind == "rate" and prompt:
                 task.task_responses.create(response=make_responses(prompt, RICH)[0], number=0)
         gated = self._project("gated")
-        make_comparison(gated, texts=ANSWERS[:2])
+        make_comparison(gated, texts=RESPONSES[:2])
         known = make_comparison(gated, "Which comes first?", texts=("Hen.", "Egg."))
         Task.objects.filter(pk=known.pk).update(gold_tiers=[[key] for key in response_ids(known)])
         exam.add_item(task=Task.objects.get(pk=known.pk), by=self.cast.admin)

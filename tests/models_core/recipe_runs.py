@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from models_core.contract import metric_names
 from models_core.contract.settings import STAGES, parse
 from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
@@ -78,6 +79,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl without their times."""
+    """The lines of metrics.jsonl without their times; every metric is one that the contract names."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {name for row in rows for name in row} - metric_names.METRICS <= {"step", "time", "learning_rate", "kl_coef"}
     return [{name: value for name, value in row.items() if name != "time"} for row in rows]

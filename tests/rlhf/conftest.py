@@ -73,8 +73,8 @@ def assert_labeled(run: TrainingRun) -> None:
     """Every number that a run reports has a label on its page."""
     numbers = {name for name, value in run.result.items() if isinstance(value, int | float)}
     steps = set(RunMetric.objects.filter(run=run).values_list("name", flat=True))
-    known = {*labels.METRICS, *(field.name.replace("_", " ") for stage in STAGES.values() for field in fields(stage))}
-    assert {name.replace("_", " ") for name in numbers | steps} - known == set()
+    settings = {field.name for stage in STAGES.values() for field in fields(stage)}
+    assert (numbers | steps) - labels.METRICS.keys() - settings == set()
 
 
 def make_prompts(cast: Cast, count: int) -> list[Prompt]:
@@ -82,7 +82,7 @@ def make_prompts(cast: Cast, count: int) -> list[Prompt]:
 
 
 def make_judgments(cast: Cast, count: int) -> None:
-    """Prompts with three answers each, ranked by the labeler: the shorter the better."""
+    """Prompts with three responses each, ranked by the labeler: the shorter the better."""
     for prompt in make_prompts(cast, count):
         queue.add_comparison(
             project=cast.project,

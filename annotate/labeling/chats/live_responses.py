@@ -19,8 +19,8 @@ State = ResponseRequest.State
 class ResponseStatus:
     """What can be expected of live responses.
 
-    is_there: somebody is there to answer. sentence: how it stands, for the labeler. progress: from 0 to 1, if known.
-    waited: seconds since they were asked for. usual: seconds that answers took lately, if any did.
+    is_there: somebody is there to respond. sentence: how it stands, for the labeler. progress: from 0 to 1, if known.
+    waited: seconds since they were asked for. usual: seconds that responses took lately, if any did.
     """
 
     is_available: bool

@@ -144,7 +144,7 @@ def take_back(*, assignment_id: int, labeler: User, after: int) -> Chat:
 
 
 def ask(*, assignment_id: int, labeler: User, after: int, instead_of: int | None = None) -> Chat:
-    """Ask the model for responses to the user's last turn; asked again while it is answering, it is asked once.
+    """Ask the model for responses to the user's last turn; asked again while it is generating, it is asked once.
 
     instead_of: the request whose responses are there; others take their place.
     """

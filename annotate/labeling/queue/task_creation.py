@@ -23,9 +23,9 @@ def add_comparison(
     gold_tiers: a known ordering as tiers of response ids, or None.
     """
     if prompt.project_id != project.pk or any(response.prompt_id != prompt.pk for response in responses):
-        raise Refused("A task compares answers to one prompt of its project.", status=400)
+        raise Refused("A task compares responses to one prompt of its project.", status=400)
     if not Project.MIN_RESPONSES <= len(responses) <= Project.MAX_RESPONSES:
-        raise Refused(f"A task compares {Project.MIN_RESPONSES} to {Project.MAX_RESPONSES} answers.", status=400)
+        raise Refused(f"A task compares {Project.MIN_RESPONSES} to {Project.MAX_RESPONSES} responses.", status=400)
     if gold_tiers is not None:
         gold_tiers = Ordering.validated(gold_tiers, [response.pk for response in responses]).tiers
     with transaction.atomic():

@@ -23,7 +23,7 @@ class Command(BaseCommand):
             )
             return
         prompts, tasks = made.project.prompts.count(), made.project.tasks.count()
-        roles = {MANAGER: "manages the project and the installation"} | dict.fromkeys(LABELERS, "ranks answers")
+        roles = {MANAGER: "manages the project and the installation"} | dict.fromkeys(LABELERS, "ranks responses")
         lines = [f"    {name:<10}  {password}    {roles[name]}" for name, password in made.passwords.items()]
         days = settings.HONE_ONE_TIME_DAYS
         self.stdout.write(

@@ -1,4 +1,4 @@
-"""Import prompts, demonstrations, rankings or answers from a file."""
+"""Import prompts, demonstrations, rankings or responses from a file."""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -18,7 +18,9 @@ def whole_number(value: str) -> int:
 
 
 class Command(BaseCommand):
-    help = "Import prompts, demonstrations, rankings or answers from a file: all of it, or nothing if a row is broken."
+    help = (
+        "Import prompts, demonstrations, rankings or responses from a file: all of it, or nothing if a row is broken."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         refuse_repeated_flags(parser)

@@ -160,7 +160,7 @@ class PPOConfig(TrainingSettings):
         on_pages=False,
     )
     judge_retries: int = setting(
-        3, "Maximum number of requests to an LLM judge for one readable grade.", minimum=1, maximum=100, on_pages=False
+        2, "Number of retries of an LLM judge whose reply is no grade.", minimum=0, maximum=100, on_pages=False
     )
     served_model: str = served_model_setting(on_pages=False)
     server_requests: int = server_requests_setting(on_pages=False)

@@ -22,8 +22,8 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 from models_core.contract.errors import BadInput
-from models_core.generation.prefix import Prefix
 from models_core.modeling.adapters.layers import embedding, trunk
+from models_core.modeling.prefix import Prefix
 
 EMBEDDINGS, KEYS_VALUES = "embeddings", "keys_values"
 KINDS = {"prompt": EMBEDDINGS, "p_tuning": EMBEDDINGS, "p_tuning_v2": KEYS_VALUES, "prefix": KEYS_VALUES}

@@ -1,7 +1,7 @@
 """An LLM judge as reward source: a chat model behind OpenAI's protocol grades each response by a rubric.
 
 A grade is a number from 1 to 10 and nothing else. A judge that replies otherwise is shown its reply and asked again,
-`judge_retries` times in all; a response without a grade then counts as missing, never as bad. A policy trained on a
+at most `judge_retries` times; a response without a grade then counts as missing, never as bad. A policy trained on a
 judge finds the phrases that judges like, whatever the rubric says: read the samples.
 """
 
@@ -61,9 +61,9 @@ class LLMJudge:
         return scores.unsqueeze(-1)
 
     def _grade(self, server: Server[PPOConfig], completion: Completion) -> float:
-        """A grade, or NaN after `judge_retries` replies without one."""
+        """A grade, or NaN where the first reply and `judge_retries` more hold none."""
         chat = grading_chat(completion, rubric=self.settings.judge_rubric)
-        for _ in range(self.settings.judge_retries):
+        for _ in range(self.settings.judge_retries + 1):
             reply = server.complete(self._body(chat)).text
             if (grade := parse_grade(reply)) is not None:
                 return grade

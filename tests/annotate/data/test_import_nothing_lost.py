@@ -279,7 +279,7 @@ def test_votes_that_name_no_voter_are_a_judgment_each(imported):
     assert imported([row]).duplicates == 3
 
 
-def test_a_rated_response_is_a_rating_and_no_ideal_answer(imported):
+def test_a_rated_response_is_a_rating_and_no_ideal_response(imported):
     rows = [
         {"prompt": PROMPT, "response": "", "score": 6.5, "scale": "1-10", "critique": "Vague.", "judge": "gpt-4"},
         {"prompt": PROMPT, "response": "B", "label": False, "scale": "binary"},

@@ -144,13 +144,13 @@ def test_overlapping_uploads_at_once_are_imported_or_refused_in_a_sentence(tmp_p
         client = Client()
         client.force_login(cast.manager)
         with path.open("rb") as file:
-            answer = client.post("/p/kindness/prompts/import", {"file": file, "format": "auto"})
-        return answer.status_code, answer.content.decode()
+            reply = client.post("/p/kindness/prompts/import", {"file": file, "format": "auto"})
+        return reply.status_code, reply.content.decode()
 
-    answers = at_once(*(lambda path=path: upload(path) for path in [*overlapping(tmp_path)] * 2))
-    statuses = [status for status, _page in answers]
+    replies = at_once(*(lambda path=path: upload(path) for path in [*overlapping(tmp_path)] * 2))
+    statuses = [status for status, _page in replies]
     assert set(statuses) <= {302, 409}
     assert 302 in statuses
-    assert all("Another file is being imported into this project" in page for status, page in answers if status == 409)
+    assert all("Another file is being imported into this project" in page for status, page in replies if status == 409)
     assert Judgment.objects.count() in (300, 400)
     assert Prompt.objects.count() == Judgment.objects.count() == Response.objects.count() // 2

@@ -56,9 +56,9 @@ def messages(text: str) -> list[dict[str, str]]:
 
 def write_rows(path: Path, count: int, *, also: tuple[dict, ...] = ()) -> Path:
     """Rows of all kinds: prompts, rankings, comparisons to make and demonstrations, in turn."""
-    answers = [{"text": "Yes.", "model": "a"}, {"text": "No.", "model": "b"}]
-    ranked = [{**answer, "rank": rank} for rank, answer in enumerate(answers, start=1)]
-    kinds = [{}, {"responses": ranked, "labeler": "Ann"}, {"responses": answers}, {"response": "Perhaps."}]
+    responses = [{"text": "Yes.", "model": "a"}, {"text": "No.", "model": "b"}]
+    ranked = [{**response, "rank": rank} for rank, response in enumerate(responses, start=1)]
+    kinds = [{}, {"responses": ranked, "labeler": "Ann"}, {"responses": responses}, {"response": "Perhaps."}]
     rows = [{"prompt": messages(f"Imported {number}?"), **kinds[number % 4]} for number in range(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *also]))
     return path
@@ -315,8 +315,8 @@ def test_an_import_that_was_given_up_is_a_sentence(cast, tmp_path, monkeypatch, 
         client = Client()
         client.force_login(cast.manager)
         with path.open("rb") as file:
-            answer = client.post("/p/kindness/prompts/import", {"file": file, "format": "auto"})
-        assert (answer.status_code, sentence in answer.content.decode()) == (409, True)
+            reply = client.post("/p/kindness/prompts/import", {"file": file, "format": "auto"})
+        assert (reply.status_code, sentence in reply.content.decode()) == (409, True)
     else:
         with pytest.raises(CommandError) as refusal:
             call_command("import_data", "kindness", str(path))
@@ -399,9 +399,9 @@ def test_nobody_waits_for_the_database_beside_a_large_import_and_an_export(proce
         fields |= {"client_id": str(uuid.uuid4()), "seconds": "3", "comment": ""}
         began = time.perf_counter()
         with connection.execute_wrapper(time_the_lock):
-            answer = client.post(f"/p/kindness/work/{held.pk}/submit", fields)
+            reply = client.post(f"/p/kindness/work/{held.pk}/submit", fields)
         waits.append(time.perf_counter() - began)
-        assert answer.status_code == 200
+        assert reply.status_code == 200
         time.sleep(0.02)
     assert [process.returncode for process in processes] == [0, 0]
     assert len(waits) > 10

@@ -175,7 +175,7 @@ def test_none_acceptable_is_all_unacceptable(imported):
     assert (revision.all_unacceptable, revision.tiers, revision.flags) == (True, [], {})
 
 
-def test_sampled_answers_become_a_task_to_rank(cast, imported):
+def test_sampled_responses_become_a_task_to_rank(cast, imported):
     row = {
         "id": "s",
         "prompt": user_turn("Why?"),
@@ -196,7 +196,7 @@ def hh(dialogue, chosen, rejected):
     return {"chosen": f"{dialogue}\n\nAssistant: {chosen}", "rejected": f"{dialogue}\n\nAssistant: {rejected}"}
 
 
-def test_hh_dialogues_part_at_the_last_answer(imported):
+def test_hh_dialogues_part_at_the_last_response(imported):
     dialogue = "\n\nHuman: Hi\n\nAssistant: Hello: you\n\nHuman: Tell me\nmore"
     rows = [
         hh(dialogue, "Gladly.", ""),

@@ -153,8 +153,8 @@ def test_through_another_project_and_back_they_change_nothing(worked, tmp_path):
 def test_an_older_export_does_not_bring_back_what_was_withdrawn_or_revised(worked, tmp_path):
     paths = exported(tmp_path, "hone")
     compared = Judgment.objects.get(task__kind="compare", labeler=worked.labeler)
-    answers = response_ids(compared.task)
-    judge(compared.assignment, [[answers[3]], [answers[0]]])
+    responses = response_ids(compared.task)
+    judge(compared.assignment, [[responses[3]], [responses[0]]])
     written = Judgment.objects.get(task__kind="demonstrate")
     queue.withdraw(assignment_id=written.assignment_id, labeler=worked.labeler, draft={})
     before = {model: model.objects.count() for model in MODELS}
@@ -162,7 +162,7 @@ def test_an_older_export_does_not_bring_back_what_was_withdrawn_or_revised(worke
     demonstrations = import_file(project=worked.project, path=paths["demonstrations"], by=worked.manager)
     assert {model: model.objects.count() for model in MODELS} == before
     assert rankings.not_kept["revision", "the judgment is here in another"] == 1
-    # The improved answer went with the revision; so did its edit.
+    # The improved response went with the revision; so did its edit.
     assert rankings.not_kept["responses", "the judgment was withdrawn here"] == 1
     assert demonstrations.not_kept["response", "the response was withdrawn here"] == 2
 

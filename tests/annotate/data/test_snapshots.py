@@ -389,7 +389,7 @@ def test_a_snapshot_under_way_does_not_hold_up_a_labeler(cast):
     assert len([first, *stream]) == 5
 
 
-def test_ratings_of_single_answers_are_rankings_of_one_without_a_rank(cast):
+def test_ratings_of_single_responses_are_rankings_of_one_without_a_rank(cast):
     criteria = [{"name": "help", "label": "Help", "min": 0, "max": 4}]
     edit_project(project=cast.project, by=cast.manager, criteria=criteria, task_kinds=["rate"])
     cast.project.refresh_from_db()
@@ -411,7 +411,7 @@ def test_ratings_of_single_answers_are_rankings_of_one_without_a_rank(cast):
     assert freeze(cast, kind="ratings", format="trl").rows == 1
 
 
-def test_an_answer_that_a_labeler_bettered_is_a_pair(cast):
+def test_a_response_that_a_labeler_bettered_is_a_pair(cast):
     task = make_comparison(cast.project, "Question", TEXTS)
     good, fine, poor = response_ids(task)
     assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)

@@ -61,9 +61,9 @@ def kept() -> list[Path]:
 
 
 def polled(client: Client) -> str:
-    answer = client.get(f"{PAGE}imports", headers={"HX-Request": "true"})
-    assert answer.status_code == 200
-    return answer.content.decode()
+    reply = client.get(f"{PAGE}imports", headers={"HX-Request": "true"})
+    assert reply.status_code == 200
+    return reply.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -71,8 +71,8 @@ def test_a_large_file_is_imported_by_a_job(sent):
     cast = make_cast()
     client = Client()
     client.force_login(cast.manager)
-    answer = send_in(client, limit="2000")
-    assert (answer.status_code, answer["Location"]) == (302, PAGE)
+    reply = send_in(client, limit="2000")
+    assert (reply.status_code, reply["Location"]) == (302, PAGE)
     assert Prompt.objects.count() == 0
     upload = Upload.objects.get()
     assert sent == [("rlhf.import_upload", upload.pk)]
@@ -130,8 +130,8 @@ def test_progress_is_shown_and_a_cancelled_import_leaves_nothing(cast, manager, 
     def look(store, rows):
         add(store, rows)
         if len(pages) == 3:
-            answer = manager.post(f"{PAGE}imports", {"cancel": upload.pk}, headers={"HX-Request": "true"})
-            pages.append(answer.content.decode())
+            reply = manager.post(f"{PAGE}imports", {"cancel": upload.pk}, headers={"HX-Request": "true"})
+            pages.append(reply.content.decode())
         else:
             pages.append(polled(manager))
 

@@ -28,8 +28,8 @@ def action(assignment: Assignment) -> dict[str, object]:
     return {"assignment_id": assignment.pk, "labeler": assignment.labeler}
 
 
-def answered(assignment: Assignment, *texts: str, after: int = 0) -> list[Response]:
-    """Live answers as a model gives them; in the order in which this labeler sees them."""
+def responses_of(assignment: Assignment, *texts: str, after: int = 0) -> list[Response]:
+    """Live responses as a model gives them; in the order in which this labeler sees them."""
     chat = turns.ask(**action(assignment), after=after)
     request = chat.request
     assert request is not None
@@ -88,7 +88,7 @@ class TestTurns:
         assert assignment.lease_until > before
 
 
-class TestLiveAnswers:
+class TestLiveResponses:
     def test_are_asked_for_once_as_many_as_the_project_compares(self, cast: Cast, assignment: Assignment) -> None:
         for _ in range(2):
             turns.ask(**action(assignment), after=0)
@@ -107,7 +107,7 @@ class TestLiveAnswers:
         assert (prompt.opening, prompt.split) == (opening, opening.split)
 
     def test_come_without_doubles_in_an_order_of_the_labelers_own_that_stays(self, assignment: Assignment) -> None:
-        candidates = answered(assignment, "A", "B", " A ", "C", "")
+        candidates = responses_of(assignment, "A", "B", " A ", "C", "")
         assert sorted(candidate.text for candidate in candidates) == ["A", "B", "C"]
         assert turns.Chat.of(assignment).candidates == candidates
 
@@ -116,7 +116,7 @@ class TestLiveAnswers:
     ) -> None:
         turns.ask(**action(assignment), after=0)
         ResponseRequest.objects.update(state=ResponseRequest.State.FAILED)
-        answered(assignment, "A", "B")
+        responses_of(assignment, "A", "B")
         first = ResponseRequest.objects.latest("pk")
         for _ in range(2):
             turns.ask(**action(assignment), after=0, instead_of=first.pk)
@@ -136,7 +136,7 @@ class TestLiveAnswers:
         assert "Write the response yourself" in response_status.message
 
     def test_are_chosen_only_among_what_was_offered(self, assignment: Assignment) -> None:
-        answered(assignment, "A", "B")
+        responses_of(assignment, "A", "B")
         stranger = make_responses(assignment.task.prompt, "C")[0]
         with pytest.raises(UnknownResponse):
             turns.pick(**action(assignment), response_id=stranger.pk, after=0)
@@ -146,15 +146,15 @@ class TestLiveAnswers:
 
 class TestAFinishedChat:
     def chat(self, assignment: Assignment) -> list[Response]:
-        """Choose among three, ask on, and write the second answer from one of two."""
-        first = answered(assignment, "Eight minutes.", "Ask a hen.", "No idea.")
+        """Choose among three, ask on, and write the second response from one of two."""
+        first = responses_of(assignment, "Eight minutes.", "Ask a hen.", "No idea.")
         turns.pick(**action(assignment), response_id=first[1].pk, after=0)
         turns.say(**action(assignment), written="And soft?", after=1)
-        second = answered(assignment, "Five.", "Four.", after=2)
+        second = responses_of(assignment, "Five.", "Four.", after=2)
         turns.write(**action(assignment), written="Five minutes.", after=2, edited_from=second[0].pk)
         return [*first, *second]
 
-    def test_is_a_demonstration_of_each_answer_and_a_comparison_of_each_choice(
+    def test_is_a_demonstration_of_each_response_and_a_comparison_of_each_choice(
         self, cast: Cast, assignment: Assignment
     ) -> None:
         a, chosen, c, original, _ = self.chat(assignment)
@@ -174,7 +174,7 @@ class TestAFinishedChat:
         assert comparison.assignment.presentation == [a.pk, chosen.pk, c.pk]
         assert (comparison.task.state, comparison.task.judgments_given) == ("complete", 1)
 
-    def test_has_to_end_with_an_answer(self, assignment: Assignment) -> None:
+    def test_has_to_end_with_a_response(self, assignment: Assignment) -> None:
         with pytest.raises(Refused, match="Choose or write a response first"):
             hand_in(assignment)
         turns.write(**action(assignment), written="Eight.", after=0)
@@ -214,5 +214,5 @@ class TestAFinishedChat:
         demonstrations = freeze(project=cast.project, kind="demonstrations")
         rankings = freeze(project=cast.project, kind="rankings")
         assert demonstrations.rows == 2
-        # The choice, and the answer that was bettered.
+        # The choice, and the response that was bettered.
         assert rankings.rows == 2

@@ -24,7 +24,7 @@ def ordering(*tiers: tuple[int, ...]) -> Ordering:
         (ordering((1,), (2,), (3,)), (3, 3)),
         (ordering((2,), (1,), (3,)), (2, 3)),
         (ordering((1, 2), (3,)), (2, 3)),  # a tie where a preference is known is a miss
-        (ordering((1,), (3,)), (1, 3)),  # so is an answer that wasn't ranked
+        (ordering((1,), (3,)), (1, 3)),  # so is a response that wasn't ranked
         (ordering(), (0, 3)),
     ],
 )
@@ -38,7 +38,7 @@ def test_pairs_that_are_tied_in_the_known_ordering_are_not_asked() -> None:
 
 @pytest.fixture
 def tasks(cast: Cast) -> list[Task]:
-    """Two items whose answers are known in the order in which they were made, and a live task behind them."""
+    """Two items whose responses are known in the order in which they were made, and a live task behind them."""
     made = []
     for number in range(2):
         task = make_comparison(cast.project, f"Known {number}?")
@@ -130,7 +130,7 @@ class TestAnAttempt:
         with pytest.raises(Refused, match="passed this exam already"):
             exam.start(labeler=cast.labeler, project=cast.project)
 
-    def test_keeps_the_first_answer_to_an_item(self, cast: Cast, tasks: list[Task]) -> None:
+    def test_keeps_the_first_response_to_an_item(self, cast: Cast, tasks: list[Task]) -> None:
         attempt = exam.start(labeler=cast.labeler, project=cast.project)
         item = exam.current(attempt)
         assert item is not None
@@ -258,8 +258,8 @@ def test_what_was_shown_after_a_pass_is_not_asked_again(cast: Cast, tasks: list[
     assert "Known order:" not in client.get("/p/kindness/exam/").content.decode()
     with pytest.raises(Refused, match="seen the known order of every task"):
         exam.start(labeler=cast.labeler, project=cast.project)
-    answer = client.post("/p/kindness/exam/start", follow=True)
-    assert "A manager of the project can add others" in answer.content.decode()
+    reply = client.post("/p/kindness/exam/start", follow=True)
+    assert "A manager of the project can add others" in reply.content.decode()
     other = make_comparison(cast.project, "Known 3?")
     Task.objects.filter(pk=other.pk).update(gold_tiers=[[key] for key in response_ids(other)])
     exam.add_item(task=Task.objects.get(pk=other.pk), by=cast.manager)

@@ -102,15 +102,15 @@ class TestASkip:
         current = claim(cast)
         assert current is not None
         queue.save_draft(assignment_id=current.pk, labeler=cast.labeler, draft={"comment": ["begun"]})
-        answer = labeler.post(f"/p/kindness/work/{current.pk}/skip", {"skip_reason": "broken"}, headers=HTMX)
-        assert f"/work/{current.pk}/undo" in answer.content.decode()
+        reply = labeler.post(f"/p/kindness/work/{current.pk}/skip", {"skip_reason": "broken"}, headers=HTMX)
+        assert f"/work/{current.pk}/undo" in reply.content.decode()
         current.refresh_from_db()
         return current
 
     def test_is_taken_back_as_it_was(self, cast: Cast, labeler: Client, skipped: Assignment) -> None:
-        answer = labeler.post(f"/p/kindness/work/{skipped.pk}/undo", headers=HTMX).content.decode()
-        assert "The task that you skipped is back." in answer
-        assert "begun" in answer
+        reply = labeler.post(f"/p/kindness/work/{skipped.pk}/undo", headers=HTMX).content.decode()
+        assert "The task that you skipped is back." in reply
+        assert "begun" in reply
         skipped.refresh_from_db()
         assert (skipped.state, skipped.skip_reason, skipped.ended_at) == ("current", "", None)
         assert Task.objects.get(pk=skipped.task_id).slots_free == 0

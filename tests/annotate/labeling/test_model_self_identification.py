@@ -1,4 +1,4 @@
-"""Answers that say which model wrote them: found, flagged on the page, and masked where the project wishes it."""
+"""Responses that say which model wrote them: found, flagged on the page, and masked where the project wishes it."""
 
 import unicodedata
 
@@ -22,7 +22,7 @@ from tests.cast import Cast, judge, make_comparison
         "I'm Claude, made by Anthropic.",
     ],
 )
-def test_an_answer_that_speaks_of_itself_is_found_and_masked(text: str) -> None:
+def test_a_response_that_speaks_of_itself_is_found_and_masked(text: str) -> None:
     assert names_itself(text)
     masked = mask_names(text)
     assert MASK in masked
@@ -32,7 +32,7 @@ def test_an_answer_that_speaks_of_itself_is_found_and_masked(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["OpenAI was founded in 2015.", "Claude Monet painted ponds.", "A falcon dives.", "Apple pie needs apples."]
 )
-def test_an_answer_about_others_gives_nothing_away(text: str) -> None:
+def test_a_response_about_others_gives_nothing_away(text: str) -> None:
     assert not names_itself(text)
     assert mask_names(text) == text
 
@@ -55,7 +55,7 @@ MASKED = ("I am ChatGPT, made by OpenAI.\n\nBoil it for\nsix minutes.", "In wate
 
 @pytest.fixture
 def board(cast: Cast):
-    """A comparison of a project that hides names, in a labeler's hands, and its self-naming answer."""
+    """A comparison of a project that hides names, in a labeler's hands, and its self-naming response."""
     Project.objects.filter(pk=cast.project.pk).update(mask_model_names=True)
     task = make_comparison(cast.project, texts=MASKED)
     assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
@@ -79,14 +79,14 @@ def improve(board, written: str):
         lambda shown: unicodedata.normalize("NFD", shown),
     ],
 )
-def test_a_masked_answer_that_was_opened_and_left_as_it_was_is_no_edit(board, change) -> None:
+def test_a_masked_response_that_was_opened_and_left_as_it_was_is_no_edit(board, change) -> None:
     improve(board, change(mask_names(board[1].text)))
     assert not Demonstration.objects.exists()
     assert JudgmentRevision.objects.get().content == {}
 
 
 @pytest.mark.django_db
-def test_an_edit_of_a_masked_answer_has_its_names_again(board) -> None:
+def test_an_edit_of_a_masked_response_has_its_names_again(board) -> None:
     improve(board, mask_names(MASKED[0]).replace("six", "ten"))
     assert Demonstration.objects.get().response.text == MASKED[0].replace("six", "ten")
 

@@ -46,7 +46,7 @@ def test_one_more_is_leased_ahead_and_comes_next(cast):
     assert (current.state, ahead.state) == (State.CURRENT, State.AHEAD)
     assert current.opened_at is not None
     assert ahead.opened_at is None
-    judge(current, [[answer] for answer in current.presentation])
+    judge(current, [[response] for response in current.presentation])
     promoted = claim(cast)
     assert promoted.pk == ahead.pk
     assert promoted.state == State.CURRENT
@@ -64,7 +64,7 @@ def test_overlap_gives_a_task_to_several_and_to_nobody_twice(cast):
     edit_project(project=cast.project, by=cast.manager, overlap=2)
     task = make_comparison(cast.project)
     for labeler in (cast.labeler, cast.second_labeler):
-        judge(claim(cast, labeler), [[answer] for answer in response_ids(task)])
+        judge(claim(cast, labeler), [[response] for response in response_ids(task)])
     task.refresh_from_db()
     assert (task.state, task.judgments_given, task.slots_free) == (Task.State.COMPLETE, 2, 0)
     assert claim(cast, cast.reviewer) is None
@@ -75,7 +75,7 @@ def test_higher_priority_comes_first_even_when_it_came_later(cast):
     for number in range(6):
         make_comparison(cast.project, f"Question {number}")
     done = claim(cast)
-    judge(done, [[answer] for answer in done.presentation])
+    judge(done, [[response] for response in done.presentation])
     urgent = make_comparison(cast.project, "Urgent", priority=5)
     queue.claim_next(labeler=cast.second_labeler, project=cast.project)
     assert Assignment.objects.get(labeler=cast.second_labeler, state=State.CURRENT).task_id == urgent.pk
@@ -90,8 +90,10 @@ def test_each_labeler_sees_an_order_of_his_own_that_stays(cast):
             assignment = claim(cast, labeler)
             assert sorted(assignment.presentation) == response_ids(task)
             assert claim(cast, labeler).presentation == assignment.presentation
-            orders.add(tuple(answer - task.task_responses.first().response_id for answer in assignment.presentation))
-            judge(assignment, [[answer] for answer in assignment.presentation])
+            orders.add(
+                tuple(response - task.task_responses.first().response_id for response in assignment.presentation)
+            )
+            judge(assignment, [[response] for response in assignment.presentation])
     assert len(orders) > 4
 
 
@@ -148,7 +150,7 @@ def test_a_broken_part_is_refused_and_nothing_is_lost(cast, values):
     assignment = claim(cast)
     queue.save_draft(assignment_id=assignment.pk, labeler=cast.labeler, draft={"comment": "so far"})
     with pytest.raises(Refused) as refusal:
-        judge(assignment, [[answer] for answer in assignment.presentation], **values)
+        judge(assignment, [[response] for response in assignment.presentation], **values)
     assert refusal.value.status == 400
     assert str(refusal.value).endswith(".")
     assignment.refresh_from_db()
@@ -161,19 +163,19 @@ def test_a_rating_outside_its_scale_is_refused(cast):
     criteria = [{"name": "overall", "label": "Overall", "min": 1, "max": 7}]
     edit_project(project=cast.project, by=cast.manager, criteria=criteria)
     task = make_comparison(cast.project)
-    answers = response_ids(task)
-    for ratings in ({answers[0]: {"overall": 8}}, {answers[0]: {"overall": True}}, {answers[0]: {"charm": 2}}):
+    responses = response_ids(task)
+    for ratings in ({responses[0]: {"overall": 8}}, {responses[0]: {"overall": True}}, {responses[0]: {"charm": 2}}):
         with pytest.raises(Refused):
-            judge(claim(cast), [[answer] for answer in answers], ratings=ratings)
+            judge(claim(cast), [[response] for response in responses], ratings=ratings)
 
 
 def test_a_rating_by_the_rubric_that_was_on_the_page_is_taken(cast):
     criteria = [{"name": "overall", "label": "Overall", "min": 1, "max": 7}]
     shown = edit_project(project=cast.project, by=cast.manager, criteria=criteria).rubric
-    answers = response_ids(make_comparison(cast.project))
+    responses = response_ids(make_comparison(cast.project))
     assignment = claim(cast)
     edit_project(project=cast.project, by=cast.manager, criteria=[])
-    receipt = judge(assignment, [answers], ratings={answers[0]: {"overall": 7}}, rubric_id=shown.pk)
+    receipt = judge(assignment, [responses], ratings={responses[0]: {"overall": 7}}, rubric_id=shown.pk)
     assert receipt.revision.rubric == shown
 
 
@@ -186,9 +188,9 @@ def test_nothing_ranked_is_refused_but_all_may_be_unacceptable(cast):
     assert judge(assignment, [], all_unacceptable=True).revision.all_unacceptable
 
 
-def test_an_answer_that_is_not_in_the_task_is_refused(cast):
+def test_a_response_that_is_not_in_the_task_is_refused(cast):
     make_comparison(cast.project)
-    other = make_responses(make_prompt(cast.project, "Another question"), "Another answer")[0]
+    other = make_responses(make_prompt(cast.project, "Another question"), "Another response")[0]
     assignment = claim(cast)
     with pytest.raises(UnknownResponse):
         judge(assignment, [[assignment.presentation[0]], [other.pk]])
@@ -212,8 +214,8 @@ def test_a_task_of_somebody_else_is_refused(cast):
 def test_a_repeated_submit_is_the_same_judgment(cast):
     task = make_comparison(cast.project)
     assignment = claim(cast)
-    first = judge(assignment, [[answer] for answer in assignment.presentation])
-    again = judge(assignment, [[answer] for answer in assignment.presentation], client_id=first.revision.client_id)
+    first = judge(assignment, [[response] for response in assignment.presentation])
+    again = judge(assignment, [[response] for response in assignment.presentation], client_id=first.revision.client_id)
     assert again.repeated
     assert again.revision == first.revision
     task.refresh_from_db()
@@ -224,7 +226,7 @@ def test_a_repeated_submit_is_the_same_judgment(cast):
 def test_another_submit_is_a_revision_and_the_latest_counts(cast):
     task = make_comparison(cast.project)
     assignment = claim(cast)
-    ordering = [[answer] for answer in assignment.presentation]
+    ordering = [[response] for response in assignment.presentation]
     judge(assignment, ordering)
     receipt = judge(assignment, ordering[::-1])
     judgment = Judgment.objects.get()
@@ -245,7 +247,7 @@ def test_a_late_judgment_takes_a_place_that_is_still_free(cast):
     task = make_comparison(cast.project)
     late = claim(cast)
     overdue(late)
-    receipt = judge(late, [[answer] for answer in late.presentation])
+    receipt = judge(late, [[response] for response in late.presentation])
     task.refresh_from_db()
     assert not receipt.surplus
     assert (task.state, task.judgments_given, task.slots_free) == (Task.State.COMPLETE, 1, 0)
@@ -256,10 +258,10 @@ def test_a_late_judgment_is_kept_as_surplus_when_another_took_the_place(cast):
     late = claim(cast)
     overdue(late)
     other = claim(cast, cast.second_labeler)
-    receipt = judge(late, [[answer] for answer in late.presentation])
+    receipt = judge(late, [[response] for response in late.presentation])
     assert receipt.surplus
     assert receipt.judgment.surplus
-    assert not judge(other, [[answer] for answer in other.presentation]).surplus
+    assert not judge(other, [[response] for response in other.presentation]).surplus
     task.refresh_from_db()
     assert (task.judgments_given, Judgment.objects.count()) == (1, 2)
 
@@ -355,10 +357,10 @@ def test_overlap_that_is_lowered_and_raised_again_opens_tasks_with_too_few_judgm
 
 
 def test_a_raised_overlap_leaves_alone_what_came_judged_and_tasks_of_other_kinds(cast, tmp_path):
-    """Rankings of a file are their judges'; an answer to write wants as many as were asked for when it was made."""
+    """Rankings of a file are their judges'; a response to write wants as many as were asked for when it was made."""
     path = tmp_path / "rankings.jsonl"
-    answers = [{"text": "Yes.", "rank": 1}, {"text": "No.", "rank": 2}]
-    path.write_text(json.dumps({"prompt": [{"role": "user", "content": "Well?"}], "responses": answers}))
+    responses = [{"text": "Yes.", "rank": 1}, {"text": "No.", "rank": 2}]
+    path.write_text(json.dumps({"prompt": [{"role": "user", "content": "Well?"}], "responses": responses}))
     import_file(project=cast.project, path=path, by=cast.manager)
     written = Task.objects.create(project=cast.project, kind="demonstrate", prompt=make_prompt(cast.project))
     edit_project(project=cast.project, by=cast.manager, overlap=2)
@@ -404,7 +406,7 @@ def test_an_archived_project_gives_nothing(cast):
     assert queue.claim_next(labeler=cast.labeler, project=project) is None
 
 
-def test_a_comparison_wants_answers_to_one_prompt_of_the_project(cast):
+def test_a_comparison_wants_responses_to_one_prompt_of_the_project(cast):
     prompt, other = make_prompt(cast.project), make_prompt(cast.project, "Another")
     mine, theirs = make_responses(prompt, "a", "b"), make_responses(other, "c")
     with pytest.raises(Refused):

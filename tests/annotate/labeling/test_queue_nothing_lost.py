@@ -173,7 +173,7 @@ class TestUndo:
         assert (task.judgments_given, task.slots_free, task.state) == (0, 0, "open")
 
 
-class TestAnImprovedAnswer:
+class TestAnImprovedResponse:
     def test_is_a_demonstration_that_points_to_what_it_came_from(self, cast: Cast) -> None:
         a, b, _, _ = response_ids(make_comparison(cast.project))
         assignment = claim(cast)
@@ -213,7 +213,7 @@ class TestAnImprovedAnswer:
         assert refusal.value.status == 400
 
 
-def test_notes_are_kept_per_answer(cast: Cast) -> None:
+def test_notes_are_kept_per_response(cast: Cast) -> None:
     a, b, _, _ = response_ids(make_comparison(cast.project))
     receipt = judge(claim(cast), [[a], [b]], notes={str(a): " clear ", b: "  "})
     assert receipt.revision.notes == {str(a): "clear"}

@@ -29,7 +29,7 @@ def test_labelers_get_the_most_urgent_first(cast: Cast) -> None:
     given = []
     while (assignment := queue.claim_next(labeler=cast.labeler, project=cast.project)) is not None:
         given.append(assignment.task_id)
-        judge(assignment, [[answer] for answer in assignment.presentation])
+        judge(assignment, [[response] for response in assignment.presentation])
     assert given == sorted(urgency, key=lambda pk: -urgency[pk])
 
 
@@ -57,9 +57,12 @@ def test_everything_else_keeps_its_place(cast: Cast) -> None:
     edit_project(project=cast.project, by=cast.manager, overlap=2)
     plain = comparisons(cast, 12)
     prompt_of_gold = make_prompt(cast.project, "Gold?")
-    answers = make_responses(prompt_of_gold, "Yes.", "No.")
+    responses = make_responses(prompt_of_gold, "Yes.", "No.")
     gold = queue.add_comparison(
-        project=cast.project, prompt=prompt_of_gold, responses=answers, gold_tiers=[[answer.pk] for answer in answers]
+        project=cast.project,
+        prompt=prompt_of_gold,
+        responses=responses,
+        gold_tiers=[[response.pk] for response in responses],
     )
     add(project=cast.project, by=cast.manager, kind="demonstrate", count=1)
     other_kind = Task.objects.get(kind="demonstrate")
@@ -68,7 +71,7 @@ def test_everything_else_keeps_its_place(cast: Cast) -> None:
     Task.objects.filter(pk=judged.pk).update(priority=9)
     assignment = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
     assert assignment is not None
-    judge(assignment, [[answer] for answer in response_ids(judged)])
+    judge(assignment, [[response] for response in response_ids(judged)])
     left_out = plain[1]
     still = [gold, other_kind, judged, left_out]
     places = {task.pk: Task.objects.get(pk=task.pk).position for task in still}
@@ -86,7 +89,7 @@ def test_a_task_that_was_judged_meanwhile_is_left_alone(cast: Cast) -> None:
     tasks = comparisons(cast, 3)
     assignment = queue.claim_next(labeler=cast.labeler, project=cast.project)
     assert assignment is not None
-    hand_in(assignment, tiers=[[answer] for answer in assignment.presentation])
+    hand_in(assignment, tiers=[[response] for response in assignment.presentation])
     key = Task.objects.get(pk=assignment.task_id).random_key
     queue.reorder(project=cast.project, urgency={task.pk: float(number) for number, task in enumerate(tasks)})
     assert Task.objects.get(pk=assignment.task_id).random_key == key
@@ -101,7 +104,7 @@ def test_somebody_who_has_come_far_looks_at_the_whole_queue_again(cast: Cast) ->
     queue.skip(assignment_id=skipped.pk, labeler=cast.labeler, reason="unclear")
     second = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
     assert second is not None
-    judge(second, [[answer] for answer in second.presentation])
+    judge(second, [[response] for response in second.presentation])
     assert [skipped.task_id, second.task_id] == order[:2]
     queue.reorder(project=cast.project, urgency={pk: float(pk == order[4]) for pk in order})
     following = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)

@@ -11,7 +11,7 @@ from tests.cast import make_comparison
 
 MOODS = (
     "I love this wonderful, delightful day!",
-    "It is a good answer.",
+    "It is a good response.",
     "The door is four feet wide.",
     "I hate this terrible, horrible mess.",
 )

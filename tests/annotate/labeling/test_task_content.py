@@ -30,7 +30,7 @@ def claim(cast: Cast, kind: str, prompt: Prompt | None = None, **values: Any) ->
 
 
 class TestADemonstration:
-    def test_is_the_labelers_own_answer_to_the_prompt(self, cast: Cast) -> None:
+    def test_is_the_labelers_own_response_to_the_prompt(self, cast: Cast) -> None:
         assignment = claim(cast, Task.Kind.DEMONSTRATE, make_prompt(cast.project))
         receipt = hand_in(assignment, {"text": "  Eight minutes,\r\nthen cold water.\n"}, seconds=40.0)
         demonstration = Demonstration.objects.get()
@@ -68,7 +68,7 @@ class TestADemonstration:
         queue.withdraw(assignment_id=assignment.pk, labeler=cast.labeler, draft={"text": ["First."]})
         assert not Demonstration.objects.filter(withdrawn_at=None).exists()
 
-    def test_of_a_few_shot_prompt_with_changed_pairs_answers_the_prompt_with_these_pairs(self, cast: Cast) -> None:
+    def test_of_a_few_shot_prompt_with_changed_pairs_responds_to_the_prompt_with_these_pairs(self, cast: Cast) -> None:
         prompt = Prompt.objects.create(
             project=cast.project, messages=FEW_SHOT.messages, kind=Prompt.Kind.FEW_SHOT, language="en"
         )

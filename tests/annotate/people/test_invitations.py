@@ -28,9 +28,9 @@ def manager(cast: Cast, client: Client) -> Client:
 
 def invite(manager: Client, **fields: Any) -> str:
     """The path of the new link."""
-    answer = manager.post("/p/kindness/people/", {"roles": ["labeler"], **fields})
-    assert answer.status_code == 200
-    found = re.search(r'class="code">http://testserver(/invitation/[\w-]+/)<', answer.content.decode())
+    reply = manager.post("/p/kindness/people/", {"roles": ["labeler"], **fields})
+    assert reply.status_code == 200
+    found = re.search(r'class="code">http://testserver(/invitation/[\w-]+/)<', reply.content.decode())
     assert found is not None
     return found[1]
 
@@ -39,9 +39,9 @@ def roles(user: User) -> list[str]:
     return sorted(Membership.objects.filter(user=user).values_list("role", flat=True))
 
 
-def bare(answer: Any) -> str:
+def bare(reply: Any) -> str:
     """A page without the tokens that are new on each."""
-    page = re.sub(r'(csrfmiddlewaretoken" value="|X-CSRFToken": ")[^"]+', r"\1", answer.content.decode())
+    page = re.sub(r'(csrfmiddlewaretoken" value="|X-CSRFToken": ")[^"]+', r"\1", reply.content.decode())
     return re.sub(r"invitation/[\w-]{20,}", "invitation/", re.sub(r"invitations/\d+", "invitations/", page))
 
 
@@ -62,8 +62,8 @@ class TestAManager:
         said = []
         for name in ("li.wei", "nobody.here"):
             for fields in ({"username": name, "role": "labeler"}, {"label": name, "roles": "labeler"}):
-                answer = manager.post("/p/kindness/people/", fields)
-                said.append((answer.status_code, bare(answer).replace(name, "NAME")))
+                reply = manager.post("/p/kindness/people/", fields)
+                said.append((reply.status_code, bare(reply).replace(name, "NAME")))
                 Invitation.objects.all().delete()
         assert said[0] == said[2]
         assert said[1] == said[3]
@@ -84,9 +84,9 @@ class TestAManager:
         ("fields", "sentence"), [({"roles": []}, "at least one role"), ({"roles": "king"}, "king")]
     )
     def test_is_told_what_is_wrong(self, manager: Client, fields: dict[str, Any], sentence: str) -> None:
-        answer = manager.post("/p/kindness/people/", {"label": "x", **fields})
-        assert answer.status_code == 400
-        assert sentence in answer.content.decode()
+        reply = manager.post("/p/kindness/people/", {"label": "x", **fields})
+        assert reply.status_code == 400
+        assert sentence in reply.content.decode()
         assert not Invitation.objects.exists()
 
     def test_has_so_many_open_and_no_more(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +160,9 @@ class TestWhoeverHoldsTheLink:
     def test_is_told_of_a_taken_name_a_few_times_only(self, cast: Cast, manager: Client) -> None:
         path = invite(manager)
         for _ in range(invitations.MOST_TAKEN_NAMES):
-            answer = Client().post(path, NEW | {"username": "OUTSIDER"})
-            assert answer.status_code == 409
-            assert "Somebody has this user name already" in answer.content.decode()
+            reply = Client().post(path, NEW | {"username": "OUTSIDER"})
+            assert reply.status_code == 409
+            assert "Somebody has this user name already" in reply.content.decode()
         for name in ("outsider", "free"):
             assert Client().post(path, NEW | {"username": name}).status_code == 429
         assert not User.objects.filter(username="free").exists()
@@ -177,9 +177,9 @@ class TestWhoeverHoldsTheLink:
             saved(user, **kwargs)
 
         monkeypatch.setattr(User, "save", save_after_the_other)
-        answer = Client().post(path, NEW)
-        assert answer.status_code == 409
-        assert "Somebody has this user name already" in answer.content.decode()
+        reply = Client().post(path, NEW)
+        assert reply.status_code == 409
+        assert "Somebody has this user name already" in reply.content.decode()
         assert Client().post(path, NEW | {"username": "another"}).status_code == 302
 
     @pytest.mark.parametrize(
@@ -198,16 +198,16 @@ class TestWhoeverHoldsTheLink:
         self, manager: Client, fields: dict[str, str], sentence: str
     ) -> None:
         path, before = invite(manager), User.objects.count()
-        answer = Client().post(path, NEW | fields)
-        assert answer.status_code == 400
-        assert sentence in answer.content.decode()
+        reply = Client().post(path, NEW | fields)
+        assert reply.status_code == 400
+        assert sentence in reply.content.decode()
         assert User.objects.count() == before
         assert Client().post(path, NEW).status_code == 302
 
     def test_finds_nothing_at_a_made_up_link(self, db: None) -> None:
-        answer = Client().get("/invitation/made-up/")
-        assert answer.status_code == 404
-        assert "isn’t open" in answer.content.decode()
+        reply = Client().get("/invitation/made-up/")
+        assert reply.status_code == 404
+        assert "isn’t open" in reply.content.decode()
 
 
 class TestOneTimePasswords:

@@ -33,8 +33,8 @@ def test_names_may_repeat_but_addresses_do_not(cast):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"responses_per_task": 1}, "Answers a task"),
-        ({"responses_per_task": 10}, "Answers a task"),
+        ({"responses_per_task": 1}, "Responses per task"),
+        ({"responses_per_task": 10}, "Responses per task"),
         ({"overlap": 0}, "Judgments a task"),
         ({"gold_rate": 0.5}, "no setting 'gold_rate'"),
         ({"name": ""}, "Name"),

@@ -183,7 +183,7 @@ def people(cast: Cast) -> dict[str, Client]:
 
 
 def expected(name: str, who: str, method: str, *, elsewhere: bool) -> set[int]:
-    """The answers that are right for somebody who asks for a record that isn't theirs."""
+    """The replies that are right for somebody who asks for a record that isn't theirs."""
     address = NAMING[name]
     if method not in address.methods:
         return {405}
@@ -204,17 +204,17 @@ def refuse_all(name: str, people: dict[str, Client], records: Records, *, elsewh
         for path in paths(name, records, "kindness"):
             for method, form, headers in requests(name, records):
                 ask = getattr(client, method.lower())
-                answer = (
+                reply = (
                     ask(path, form, headers=headers)
                     if method in ("GET", "HEAD", "POST")
                     else ask(path, data=f"after=0&edit={records.candidates[0].pk}", headers=headers)
                 )
-                said = f"{method} {path} {form} as {who}: {answer.status_code}"
+                said = f"{method} {path} {form} as {who}: {reply.status_code}"
                 allowed = expected(name, who, method, elsewhere=elsewhere)
                 # To a script a redirection to the sign-in page is said as 401.
                 allowed = {401} if allowed == {302} and headers else allowed
-                assert answer.status_code in allowed, said
-                assert records.mark not in b"".join(answer).decode(errors="replace"), said
+                assert reply.status_code in allowed, said
+                assert records.mark not in b"".join(reply).decode(errors="replace"), said
         assert database() == before, f"{name} as {who} changed something"
 
 
@@ -233,8 +233,8 @@ def test_what_belongs_to_another_project_is_not_there(cast: Cast, people: dict[s
     for path in paths(name, records, cast.other_project.slug):
         for method in sorted(NAMING[name].methods):
             for who in ("manager", "labeler"):
-                answer = getattr(people[who], method.lower())(path, {"edit": records.candidates[0].pk, "after": 0})
-                assert answer.status_code == 404, f"{method} {path} as {who}"
+                reply = getattr(people[who], method.lower())(path, {"edit": records.candidates[0].pk, "after": 0})
+                assert reply.status_code == 404, f"{method} {path} as {who}"
 
 
 @pytest.mark.parametrize("name", sorted(name for name, address in NAMING.items() if address.own))
@@ -259,13 +259,13 @@ def test_whoever_may_reaches_the_same_records(cast: Cast, people: dict[str, Clie
     who = "second_labeler" if address.own else "admin"
     for path in paths(name, records, "kindness"):
         for method in sorted(address.methods):
-            answer = getattr(people[who], method.lower())(path, {"after": "0", "edit": str(records.candidates[0].pk)})
+            reply = getattr(people[who], method.lower())(path, {"after": "0", "edit": str(records.candidates[0].pk)})
             not_there = {"rlhf:reward_kl_plot", "rlhf:report", "rlhf:report_file", "download"}  # no file was written
             reached = {200, 204, 302, 400, 409} | ({404} if name in not_there else set())
             reached |= {403} if name == "chat_candidates" and f"/{records.open['chat'].pk}/" not in path else set()
             # A member has no such role; the labeler himself isn't one who may be managed away.
             reached |= {404} if name == "remove_role" else set()
-            assert answer.status_code in reached, f"{method} {path}: {answer.status_code}"
+            assert reply.status_code in reached, f"{method} {path}: {reply.status_code}"
 
 
 def test_views_load_records_by_the_one_way_only() -> None:

@@ -21,7 +21,7 @@ def progress(cast: Cast, labeler: User | None = None) -> LabelerProgress:
 
 
 def judge_all(cast: Cast, labeler: User, *, upside_down: int = 0) -> None:
-    """Everything that waits, in the order in which the answers were made; the first few the other way round."""
+    """Everything that waits, in the order in which the responses were made; the first few the other way round."""
     project = Project.objects.get(pk=cast.project.pk)
     while (assignment := queue.claim_next(labeler=labeler, project=project)) is not None:
         order = [[key] for key in response_ids(assignment.task)]

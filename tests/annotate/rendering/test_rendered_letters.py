@@ -63,7 +63,7 @@ def letters(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
-        ("[Answer]: 42", "[Answer]: 42"),
+        ("[Response]: 42", "[Response]: 42"),
         ("Sources:\n\n[1]: https://a.b/c 'Title'", "Sources:\n[1]: https://a.b/c 'Title'"),
         ("a [text][label] b", "a [text][label] b"),
         ('[text](https://a.b "Title")', 'text (https://a.b "Title")'),

@@ -1,4 +1,4 @@
-"""Every address given what no page sends: an answer below 500, and a redirection to nowhere but this site."""
+"""Every address given what no page sends: a reply below 500, and a redirection to nowhere but this site."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -163,10 +163,10 @@ def posts(names: list[str], *, one_by_one: bool) -> Iterator[dict[str, str]]:
         yield from (others | {name: odd} for odd in values)
 
 
-def check(answer: Any, said: str) -> None:
-    assert answer.status_code < 500, said
-    if 300 <= answer.status_code < 400:
-        where = answer["Location"]
+def check(reply: Any, said: str) -> None:
+    assert reply.status_code < 500, said
+    if 300 <= reply.status_code < 400:
+        where = reply["Location"]
         assert where.startswith("/"), said
         assert not where.startswith(("//", "/\\")), said
 
@@ -178,7 +178,7 @@ def test_every_address_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
-def test_a_form_with_odd_values_is_answered(manager: Client, records: Records, name: str) -> None:
+def test_a_form_with_odd_values_has_a_reply(manager: Client, records: Records, name: str) -> None:
     for number, path in enumerate(addresses(name, records)):
         for form in posts(fields_of(name, records), one_by_one=number == 0 or name == "chat"):
             check(manager.post(path, form), f"{path} {str(form)[:200]}")
@@ -194,7 +194,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.mark.parametrize("name", sorted(set(ROUTES)))
-def test_an_address_with_odd_queries_is_answered(manager: Client, records: Records, name: str) -> None:
+def test_an_address_with_odd_queries_has_a_reply(manager: Client, records: Records, name: str) -> None:
     for path in addresses(name, records):
         for query in [*(dict.fromkeys(QUERY, odd) for odd in ODD if odd != LONG), {"words": LONG[:3000]}]:
             check(manager.get(path, query), f"{path}?{str(query)[:200]}")
@@ -202,8 +202,8 @@ def test_an_address_with_odd_queries_is_answered(manager: Client, records: Recor
 
 @pytest.mark.parametrize("wanted", [*ODD, "annotate:home", "home", "./work", "?a=b", "/\t/evil.example", "/a\x7f"])
 def test_a_choice_of_language_leads_to_a_page_of_this_site(client: Client, wanted: str) -> None:
-    answer = client.post("/preferences", {"language": "en", "next": wanted})
-    assert (answer.status_code, answer["Location"]) == (302, "/")
+    reply = client.post("/preferences", {"language": "en", "next": wanted})
+    assert (reply.status_code, reply["Location"]) == (302, "/")
 
 
 @pytest.mark.parametrize("wanted", [*ODD, "annotate:home", "./work", "?a=b", "/\t/evil.example"])
@@ -220,13 +220,13 @@ def test_a_sign_in_leads_to_a_page_of_this_site(cast: Cast, wanted: str) -> None
 
 
 def test_a_choice_of_language_leads_back_to_where_it_was_made(client: Client) -> None:
-    answer = client.post("/preferences", {"language": "en", "next": "/p/kindness/work/?done=3&x=%E4%BD%A0"})
-    assert answer["Location"] == "/p/kindness/work/?done=3&x=%E4%BD%A0"
+    reply = client.post("/preferences", {"language": "en", "next": "/p/kindness/work/?done=3&x=%E4%BD%A0"})
+    assert reply["Location"] == "/p/kindness/work/?done=3&x=%E4%BD%A0"
 
 
 @pytest.mark.parametrize("action", ["waive", "annul"])
 def test_a_candidate_with_two_roles_is_one_person(cast: Cast, manager: Client, action: str) -> None:
     for role in ("labeler", "reviewer", "researcher"):
         Membership.objects.get_or_create(user=cast.second_labeler, project=cast.project, role=role)
-    answer = manager.post(f"/p/kindness/exam/people/{cast.second_labeler.pk}", {action: "1"})
-    assert (answer.status_code, answer["Location"]) == (302, "/p/kindness/exam/settings/")
+    reply = manager.post(f"/p/kindness/exam/people/{cast.second_labeler.pk}", {action: "1"})
+    assert (reply.status_code, reply["Location"]) == (302, "/p/kindness/exam/settings/")

@@ -35,7 +35,7 @@ def numbers() -> Iterator[int]:
 
 def respond(prompt: Prompt, number: int, model: str) -> Response:
     author, _ = Author.objects.get_or_create(kind=Author.Kind.MODEL, name=model)
-    return Response.objects.create(pk=number, prompt=prompt, text=f"An answer, {uuid.uuid4()}.", author=author)
+    return Response.objects.create(pk=number, prompt=prompt, text=f"A response, {uuid.uuid4()}.", author=author)
 
 
 def make_queue(cast: Cast, numbers: Iterator[int], tasks: int, models: tuple[str, ...]) -> None:
@@ -119,9 +119,9 @@ def test_no_page_of_a_comparison_holds_an_id(
         labeler.post(f"{stem}undo", headers=HTMX),
         labeler.get("/p/kindness/work/", headers=headers),
     ]
-    for answer in said:
-        assert answer.status_code < 500
-        assert holds_no_id(answer.content.decode())
+    for reply in said:
+        assert reply.status_code < 500
+        assert holds_no_id(reply.content.decode())
     again = said[-1].content.decode()
     assert re.search(rf'name="preference" value="{of_a}:2"[^>]* checked', again)
     assert f'<option value="{of_a}" selected>' in again
@@ -153,17 +153,17 @@ def test_ids_from_outside_are_neither_taken_nor_confirmed(cast: Cast, labeler: C
     assignment = held(cast)
     stem = f"/p/kindness/work/{assignment.pk}/"
     own, stranger = assignment.presentation[0], 12
-    answers_to = []
+    replies = []
     for number in (own, stranger):
         fields = {f"rank-{number}": "1", "improved_from": str(number), "preference": f"{number}:1"}
         drafted = labeler.post(f"{stem}draft", fields | {"draft_version": "1"})
         refused = labeler.post(f"{stem}submit", fields | {"client_id": str(uuid.uuid4())}, headers=HTMX)
         kept = labeler.get(f"{stem}draft").json()["draft"]
-        answers_to.append((drafted.status_code, refused.status_code, refused.content, kept))
+        replies.append((drafted.status_code, refused.status_code, refused.content, kept))
         Assignment.objects.filter(pk=assignment.pk).update(draft_version=0)
-    assert answers_to[0] == answers_to[1]
-    assert answers_to[0][1] == 400
-    assert answers_to[0][3] == {}
+    assert replies[0] == replies[1]
+    assert replies[0][1] == 400
+    assert replies[0][3] == {}
 
 
 def test_no_page_of_a_chat_holds_an_id(
@@ -190,9 +190,9 @@ def test_no_page_of_a_chat_holds_an_id(
         *(labeler.post(f"{stem}chat", {"pick": key, "after": "0"}, headers=HTMX) for _double_click in range(2)),
         labeler.get(stem),
     ]
-    for answer in said:
-        assert answer.status_code == 200
-        assert holds_no_id(answer.content.decode())
+    for reply in said:
+        assert reply.status_code == 200
+        assert holds_no_id(reply.content.decode())
     assert f'name="edited_from" value="{key}"' in said[2].content.decode()
     assert said[4].json()["draft"]["edited_from"] == [key]
     assert assignment.chat_turns.get().response_id == candidates[0].pk
@@ -217,7 +217,7 @@ def test_no_page_of_an_exam_holds_an_id(cast: Cast, labeler: Client, numbers: It
             labeler.post(f"{stem}submit", fields | {"client_id": "x"}, headers=headers),
             labeler.post(f"{stem}submit", fields | {"client_id": str(uuid.uuid4())}, headers=headers),
         ]
-        assert all(holds_no_id(answer.content.decode()) for answer in said)
+        assert all(holds_no_id(reply.content.decode()) for reply in said)
         assert said[2].json()["draft"] == {name: [value] for name, value in fields.items()}
         item.refresh_from_db()
         assert item.tiers == [[number] for number in item.presentation]

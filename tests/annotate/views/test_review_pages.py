@@ -87,8 +87,8 @@ def test_accepting_goes_on_to_the_next_and_holds_for_the_revision(
     cast: Cast, judgments: dict[str, Judgment], reviewer: Client
 ) -> None:
     last, before = judgments["write_prompt"], judgments["demonstrate"]
-    answer = reviewer.post(f"/p/kindness/review/{last.pk}/", {"accept": "1"})
-    assert answer["Location"] == f"/p/kindness/review/{before.pk}/"
+    reply = reviewer.post(f"/p/kindness/review/{last.pk}/", {"accept": "1"})
+    assert reply["Location"] == f"/p/kindness/review/{before.pk}/"
     assert JudgmentAcceptance.objects.get().reviewer == cast.reviewer
     assert AuditEvent.objects.filter(verb="judgment.accepted").count() == 1
     reviewer.post(f"/p/kindness/review/{last.pk}/", {"accept": "1"})

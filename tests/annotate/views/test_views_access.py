@@ -1,4 +1,4 @@
-"""Every page of people's side as every role, as an outsider and signed out: deny by default."""
+"""Every page of annotate as every role, as an outsider and signed out: deny by default."""
 
 import pytest
 from django.test import Client
@@ -102,12 +102,12 @@ def test_who_gets_in(cast: Cast, records: dict[str, Records], client: Client, pa
 
     for role in sorted(EVERYBODY):
         client.force_login(getattr(cast, role))
-        answer = ask(address(pattern, role, records))
+        reply = ask(address(pattern, role, records))
         if role in MAY[name]:
-            assert answer.status_code in let_in, role
+            assert reply.status_code in let_in, role
         else:
-            assert answer.status_code == 403, role
-            assert "project" in answer.content.decode() or not MAY[name]
+            assert reply.status_code == 403, role
+            assert "project" in reply.content.decode() or not MAY[name]
 
     client.force_login(cast.outsider)
     assert ask(address(pattern, "outsider", records)).status_code == 404
@@ -124,9 +124,9 @@ def test_deeds_are_posts(cast: Cast, records: dict[str, Records], client: Client
 def test_deeds_need_the_pages_token(cast: Cast) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(cast.manager)
-    answer = client.post("/p/kindness/people/", {"roles": "manager"})
-    assert answer.status_code == 403
-    assert "Nothing was changed" in answer.content.decode()
+    reply = client.post("/p/kindness/people/", {"roles": "manager"})
+    assert reply.status_code == 403
+    assert "Nothing was changed" in reply.content.decode()
 
 
 def test_a_person_sees_only_his_projects_and_his_tabs(cast: Cast, client: Client) -> None:
@@ -148,11 +148,11 @@ def test_a_labeler_is_led_from_the_figures_to_his_work(cast: Cast, client: Clien
 def test_pages_allow_no_script_or_style_but_our_own_files(cast: Cast, client: Client) -> None:
     client.force_login(cast.manager)
     for name in ("work", "people", "settings", "prompts", "exports", "guidelines"):
-        answer = client.get(f"/p/kindness/{name}/")
-        policy = answer["Content-Security-Policy"]
+        reply = client.get(f"/p/kindness/{name}/")
+        policy = reply["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-        page = answer.content.decode()
+        page = reply.content.decode()
         assert " style=" not in page
         assert "<style" not in page
         assert "<script>" not in page

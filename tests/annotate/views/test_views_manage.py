@@ -54,8 +54,8 @@ class TestProject:
 
     def test_opens_with_all_that_was_entered(self, cast: Cast, manager: Client) -> None:
         fields = PROJECT | {"criteria": "warmth | Warmth | 1-7 | How warm it is", "flags": "rude | Is rude"}
-        answer = manager.post("/p/new/", fields)
-        assert answer["Location"] == "/p/good-manners/people/"
+        reply = manager.post("/p/new/", fields)
+        assert reply["Location"] == "/p/good-manners/people/"
         project = Project.objects.get(slug="good-manners")
         assert (project.responses_per_task, project.overlap, project.lease_minutes) == (5, 2, 20)
         assert project.guidelines is not None
@@ -96,9 +96,9 @@ class TestProject:
     def test_says_what_is_wrong_and_keeps_what_was_entered(
         self, manager: Client, changes: dict[str, str], sentence: str
     ) -> None:
-        answer = manager.post("/p/new/", PROJECT | {"guidelines": "Long work."} | changes)
-        page = answer.content.decode()
-        assert answer.status_code == 400
+        reply = manager.post("/p/new/", PROJECT | {"guidelines": "Long work."} | changes)
+        page = reply.content.decode()
+        assert reply.status_code == 400
         assert sentence in page
         assert "Long work.</textarea>" in page
         assert not Project.objects.filter(slug="good-manners").exists()
@@ -135,9 +135,9 @@ class TestProject:
         assert "Rank these 4 responses" in manager.get("/p/kindness/work/").content.decode()
 
 
-def bare(answer: Any) -> str:
+def bare(reply: Any) -> str:
     """A page without the token that is new on each."""
-    return re.sub(r'(name="csrfmiddlewaretoken" value="|X-CSRFToken": ")[^"]+', r"\1", answer.content.decode())
+    return re.sub(r'(name="csrfmiddlewaretoken" value="|X-CSRFToken": ")[^"]+', r"\1", reply.content.decode())
 
 
 class TestPeople:
@@ -152,8 +152,8 @@ class TestPeople:
         return client
 
     def test_an_account_made_by_an_administrator_is_opened_with_the_password_shown(self, admin: Client) -> None:
-        answer = self.make(admin)
-        password = re.search(r'class="code">([a-z0-9-]+)<', answer.content.decode())[1]  # type: ignore[index]
+        reply = self.make(admin)
+        password = re.search(r'class="code">([a-z0-9-]+)<', reply.content.decode())[1]  # type: ignore[index]
         assert password not in admin.get("/p/kindness/people/").content.decode()
         guest = Client()
         assert guest.post("/accounts/login/", {"login": "nora", "password": password})["Location"] == "/"
@@ -164,8 +164,8 @@ class TestPeople:
         assert "Kindness" in guest.get("/").content.decode()
 
     def test_a_person_with_an_account_is_added_with_it(self, cast: Cast, admin: Client) -> None:
-        answer = admin.post("/p/kindness/people/accounts", {"username": "outsider", "role": "reviewer"}, follow=True)
-        assert "account that was there already" in answer.content.decode()
+        reply = admin.post("/p/kindness/people/accounts", {"username": "outsider", "role": "reviewer"}, follow=True)
+        assert "account that was there already" in reply.content.decode()
         cast.outsider.refresh_from_db()
         assert cast.outsider.check_password(PASSWORD)
 
@@ -179,18 +179,18 @@ class TestPeople:
         ],
     )
     def test_a_refused_account_says_why(self, admin: Client, fields: dict[str, str], sentence: str) -> None:
-        answer = self.make(admin, **fields)
-        assert answer.status_code == 400
-        assert sentence in answer.content.decode()
+        reply = self.make(admin, **fields)
+        assert reply.status_code == 400
+        assert sentence in reply.content.decode()
 
     def test_a_manager_makes_no_account_and_learns_no_name(self, manager: Client) -> None:
-        answers = [self.make(manager, username=name) for name in ("outsider", "nobody-of-that-name")]
-        assert [answer.status_code for answer in answers] == [403, 403]
-        assert bare(answers[0]) == bare(answers[1])
+        replies = [self.make(manager, username=name) for name in ("outsider", "nobody-of-that-name")]
+        assert [reply.status_code for reply in replies] == [403, 403]
+        assert bare(replies[0]) == bare(replies[1])
 
     def test_a_password_that_an_administrator_resets_is_shown_once_and_works(self, cast: Cast, admin: Client) -> None:
-        answer = admin.post(f"/p/kindness/people/{cast.labeler.pk}/password")
-        password = re.search(r'class="code">([a-z0-9-]+)<', answer.content.decode())[1]  # type: ignore[index]
+        reply = admin.post(f"/p/kindness/people/{cast.labeler.pk}/password")
+        password = re.search(r'class="code">([a-z0-9-]+)<', reply.content.decode())[1]  # type: ignore[index]
         cast.labeler.refresh_from_db()
         assert cast.labeler.check_password(password)
         assert cast.labeler.must_change_password
@@ -198,9 +198,9 @@ class TestPeople:
     def test_a_manager_gets_nobodys_password(self, cast: Cast, manager: Client) -> None:
         page = manager.get("/p/kindness/people/").content.decode()
         assert "Reset password" not in page
-        answer = manager.post(f"/p/kindness/people/{cast.labeler.pk}/password")
-        assert answer.status_code == 403
-        assert "an administrator has to make it" in answer.content.decode()
+        reply = manager.post(f"/p/kindness/people/{cast.labeler.pk}/password")
+        assert reply.status_code == 403
+        assert "an administrator has to make it" in reply.content.decode()
         cast.labeler.refresh_from_db()
         assert cast.labeler.check_password(PASSWORD)
 
@@ -211,9 +211,9 @@ class TestPeople:
         assert manager.post(path, {"role": "labeler"}).status_code == 404
 
     def test_the_last_manager_stays(self, cast: Cast, manager: Client) -> None:
-        answer = manager.post(f"/p/kindness/people/{cast.manager.pk}/remove", {"role": "manager"})
-        assert answer.status_code == 409
-        assert "A project needs a manager" in answer.content.decode()
+        reply = manager.post(f"/p/kindness/people/{cast.manager.pk}/remove", {"role": "manager"})
+        assert reply.status_code == 409
+        assert "A project needs a manager" in reply.content.decode()
 
 
 class TestPrompts:
@@ -223,25 +223,25 @@ class TestPrompts:
         return manager.post("/p/kindness/prompts/import", form, follow=True)
 
     def test_a_text_file_is_a_prompt_a_line(self, manager: Client) -> None:
-        answer = self.upload(manager, "questions.txt", "What is a hen?\n\nWhat is an egg?\n")
-        page = answer.content.decode()
+        reply = self.upload(manager, "questions.txt", "What is a hen?\n\nWhat is an egg?\n")
+        page = reply.content.decode()
         assert "questions.txt: 2 rows read: 2 prompts." in page
         assert "What is an egg?" in page
         assert Prompt.objects.filter(project__slug="kindness").count() == 2
 
     def test_a_broken_row_imports_nothing_and_is_named_by_line(self, manager: Client) -> None:
         good = json.dumps({"id": "1", "prompt": [{"role": "user", "content": "Hello?"}]})
-        answer = self.upload(manager, "rows.jsonl", f"{good}\n{{oops\n")
-        page = answer.content.decode()
-        assert answer.status_code == 400
+        reply = self.upload(manager, "rows.jsonl", f"{good}\n{{oops\n")
+        page = reply.content.decode()
+        assert reply.status_code == 400
         assert "Nothing was imported" in page
         assert "line 2" in page
         assert not Prompt.objects.exists()
 
     @pytest.mark.parametrize(("name", "content"), [("empty.jsonl", ""), ("x.bin", b"\xff\xfe\0"), ("a.json", "[1, 2]")])
     def test_a_file_that_cant_be_read_is_refused_in_a_sentence(self, manager: Client, name: str, content: str) -> None:
-        answer = self.upload(manager, name, content)
-        assert answer.status_code == 400
+        reply = self.upload(manager, name, content)
+        assert reply.status_code == 400
         assert not Prompt.objects.exists()
 
     def test_a_large_file_streams_from_the_disk(self, manager: Client, settings: Any) -> None:
@@ -249,7 +249,7 @@ class TestPrompts:
         self.upload(manager, "questions.txt", "What is a hen?\nWhat is an egg?\n")
         assert Prompt.objects.count() == 2
 
-    def test_rankings_come_with_their_answers_and_judgments(self, manager: Client) -> None:
+    def test_rankings_come_with_their_responses_and_judgments(self, manager: Client) -> None:
         row = {
             "id": "1",
             "prompt": [{"role": "user", "content": "Hello?"}],
@@ -289,9 +289,9 @@ class TestExports:
         assert snapshot.sha256 in page
         assert "every 2s" not in page
         for name in snapshot.files:
-            answer = manager.get(f"/p/kindness/exports/{snapshot.pk}/{name}")
-            assert b"".join(answer) == (snapshots.folder_of(snapshot) / name).read_bytes()
-            assert f'filename="kindness-{snapshot.pk}-{name}"' in answer["Content-Disposition"]
+            reply = manager.get(f"/p/kindness/exports/{snapshot.pk}/{name}")
+            assert b"".join(reply) == (snapshots.folder_of(snapshot) / name).read_bytes()
+            assert f'filename="kindness-{snapshot.pk}-{name}"' in reply["Content-Disposition"]
 
     @pytest.mark.parametrize("name", ["../../secret_key", "..%2f..%2fhone.sqlite3", "/etc/passwd", "other.jsonl"])
     def test_no_other_file_is_reached(self, cast: Cast, manager: Client, name: str) -> None:
@@ -351,9 +351,9 @@ class TestAccount:
 
     def test_guessing_is_paused_with_a_page_that_says_so(self, cast: Cast, client: Client) -> None:
         for _ in range(9):
-            answer = client.post("/accounts/login/", {"login": "manager", "password": "guess"})
-        assert answer.status_code == 429
-        assert "Sign-in is paused" in answer.content.decode()
+            reply = client.post("/accounts/login/", {"login": "manager", "password": "guess"})
+        assert reply.status_code == 429
+        assert "Sign-in is paused" in reply.content.decode()
 
 
 class TestAdmin:

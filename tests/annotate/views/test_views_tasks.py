@@ -82,16 +82,16 @@ class TestDemonstrating:
 
     def test_hands_in_as_a_plain_form_and_goes_on(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast, Task.Kind.DEMONSTRATE, make_prompt(cast.project))
-        answer = labeler.post(url(assignment, "submit"), fields(text="Eight minutes."))
-        assert answer.status_code == 302
+        reply = labeler.post(url(assignment, "submit"), fields(text="Eight minutes."))
+        assert reply.status_code == 302
         assert Demonstration.objects.get().response.text == "Eight minutes."
 
     def test_refused_comes_back_as_it_was(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast, Task.Kind.DEMONSTRATE, make_prompt(cast.project))
-        answer = labeler.post(url(assignment, "submit"), fields(text=" ", comment="Hard to say"))
-        assert answer.status_code == 400
-        assert "Write the response first" in answer.content.decode()
-        assert "Hard to say</textarea>" in answer.content.decode()
+        reply = labeler.post(url(assignment, "submit"), fields(text=" ", comment="Hard to say"))
+        assert reply.status_code == 400
+        assert "Write the response first" in reply.content.decode()
+        assert "Hard to say</textarea>" in reply.content.decode()
 
     def test_of_few_shots_shows_pairs_and_takes_changed_ones(self, cast: Cast, labeler: Client) -> None:
         prompt = Prompt.objects.create(project=cast.project, messages=FEW_SHOT.messages, kind="few_shot")
@@ -124,8 +124,8 @@ class TestDemonstrating:
     def test_undone_is_on_the_page_again(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast, Task.Kind.DEMONSTRATE, make_prompt(cast.project))
         labeler.post(url(assignment, "submit"), fields(text="First."), headers=HTMX)
-        answer = labeler.post(url(assignment, "undo"), headers=HTMX)
-        assert "First.</textarea>" in answer.content.decode()
+        reply = labeler.post(url(assignment, "undo"), headers=HTMX)
+        assert "First.</textarea>" in reply.content.decode()
         assert not Demonstration.objects.filter(withdrawn_at=None).exists()
 
 
@@ -165,7 +165,7 @@ class TestWritingAPrompt:
 
 
 class TestRating:
-    def test_shows_one_answer_and_stores_its_ratings(self, cast: Cast, labeler: Client) -> None:
+    def test_shows_one_response_and_stores_its_ratings(self, cast: Cast, labeler: Client) -> None:
         prompt = make_prompt(cast.project)
         (response,) = make_responses(prompt, "In water.")
         assignment = hold(cast, Task.Kind.RATE, prompt)
@@ -192,7 +192,7 @@ class TestAChat:
     def action(self, client: Client, assignment: Assignment, after: int, **values: Any) -> Any:
         return client.post(url(assignment, "chat"), {"after": str(after), **values})
 
-    def answer_all(self, *texts: str) -> list[int]:
+    def generate_all(self, *texts: str) -> list[int]:
         request = ResponseRequest.objects.latest("pk")
         request.responses.set(make_responses(request.prompt, *texts))
         ResponseRequest.objects.filter(pk=request.pk).update(state="fulfilled")
@@ -211,8 +211,8 @@ class TestAChat:
         self.action(labeler, assignment, 1, act="say", text="And soft?")
         assert not ResponseRequest.objects.exists()
         self.action(labeler, assignment, 2, act="write", text="Five.")
-        answer = labeler.post(url(assignment, "submit"), fields())
-        assert answer.status_code == 302
+        reply = labeler.post(url(assignment, "submit"), fields())
+        assert reply.status_code == 302
         assert Demonstration.objects.count() == 2
 
     def test_with_a_model_is_chosen_edited_and_goes_on_by_itself(
@@ -221,15 +221,15 @@ class TestAChat:
         assignment = self.start(cast)
         assert "Request 4 responses from the model" in page_of(labeler)
         self.action(labeler, assignment, 0, act="ask", text="")
-        first, second = self.answer_all("Eight.", "Ask a <script>.")
+        first, second = self.generate_all("Eight.", "Ask a <script>.")
         candidates = labeler.get(url(assignment, "candidates"), headers=HTMX).content.decode()
         assert candidates.count('name="pick"') == 2
         assert "<script>" not in candidates
         assert "a-model" not in candidates
         self.action(labeler, assignment, 0, pick=key_of(assignment, first), text="")
-        # What the user says next asks for answers at once.
+        # What the user says next asks for responses at once.
         self.action(labeler, assignment, 1, act="say", text="And soft?")
-        third, _ = self.answer_all("Five.", "Six.")
+        third, _ = self.generate_all("Five.", "Six.")
         edited = self.action(labeler, assignment, 2, edit=key_of(assignment, third), text="").content.decode()
         assert "Five.</textarea>" in edited
         assert f'name="edited_from" value="{key_of(assignment, third)}"' in edited
@@ -249,7 +249,7 @@ class TestAChat:
         said, pages = "I am ChatGPT, made by OpenAI. Eight.", []
         for after, edit in ((0, lambda text: text), (2, lambda text: text.replace("Eight", "Nine"))):
             self.action(labeler, assignment, after, act="ask", text="")
-            first, _second = self.answer_all(said, "Seven.")
+            first, _second = self.generate_all(said, "Seven.")
             pages.append(labeler.get(url(assignment, "candidates"), headers=HTMX).content.decode())
             key = key_of(assignment, first)
             box = self.action(labeler, assignment, after, edit=key).content.decode()
@@ -267,24 +267,24 @@ class TestAChat:
         assert "I am ▇▇▇, made by ▇▇▇. Nine." in pages[-1]
         assert not any(name in page for page in pages for name in ("ChatGPT", "OpenAI"))
 
-    def test_says_how_it_stands_while_answers_are_on_their_way(
+    def test_says_how_it_stands_while_responses_are_on_their_way(
         self, cast: Cast, labeler: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        waiting = ResponseStatus(is_available=True, message="The model is answering.", progress=0.25)
+        waiting = ResponseStatus(is_available=True, message="The model is responding.", progress=0.25)
         monkeypatch.setattr(live_responses, "_status_sources", [lambda *_: waiting])
         assignment = self.start(cast)
         self.action(labeler, assignment, 0, act="ask", text="")
         candidates = labeler.get(url(assignment, "candidates"), headers=HTMX).content.decode()
         assert 'hx-trigger="every 1s"' in candidates
         assert 'value="0.250"' in candidates
-        self.answer_all("Eight.")
+        self.generate_all("Eight.")
         assert "every 1s" not in labeler.get(url(assignment, "candidates"), headers=HTMX).content.decode()
 
     def test_keeps_what_is_in_the_box(self, cast: Cast, labeler: Client, model: None) -> None:
         assignment = self.start(cast)
         asked = self.action(labeler, assignment, 0, act="ask", text="My own begins")
         assert "My own begins</textarea>" in asked.content.decode()
-        (candidate,) = self.answer_all("Eight.")
+        (candidate,) = self.generate_all("Eight.")
         refused = self.action(labeler, assignment, 0, edit=key_of(assignment, candidate), text="My own begins")
         assert refused.status_code == 409
         assert "My own begins</textarea>" in refused.content.decode()
@@ -312,9 +312,9 @@ class TestAChat:
 
 
 def test_a_preview_formats_and_can_do_nothing(cast: Cast, labeler: Client) -> None:
-    answer = labeler.post("/p/kindness/work/preview", {"text": "**Bold** <script>alert(1)</script>"})
-    assert "<strong>Bold</strong>" in answer.content.decode()
-    assert "<script>" not in answer.content.decode()
+    reply = labeler.post("/p/kindness/work/preview", {"text": "**Bold** <script>alert(1)</script>"})
+    assert "<strong>Bold</strong>" in reply.content.decode()
+    assert "<script>" not in reply.content.decode()
     assert labeler.post("/p/kindness/work/preview", {"text": " "}).content == b""
     assert labeler.post("/p/kindness/work/preview", {"text": "a" * 100_001}).status_code == 400
 
@@ -415,14 +415,14 @@ class TestTheExamsPages:
 
     def take(self, client: Client, *, well: bool, **options: Any) -> Any:
         client.post("/p/kindness/exam/start")
-        answer = None
+        reply = None
         for _ in range(2):
             attempt = ExamAttempt.objects.latest("pk")
             item = exam.current(attempt)
             assert item is not None
             assert f'action="/p/kindness/exam/{item.pk}/submit"' in client.get("/p/kindness/exam/").content.decode()
-            answer = client.post(f"/p/kindness/exam/{item.pk}/submit", self.ranks(item, well=well), **options)
-        return answer
+            reply = client.post(f"/p/kindness/exam/{item.pk}/submit", self.ranks(item, well=well), **options)
+        return reply
 
     def test_gate_work_until_passed(self, cast: Cast, labeler: Client, items: None) -> None:
         gate = page_of(labeler)
@@ -447,12 +447,12 @@ class TestTheExamsPages:
         assert "I am ▇▇▇. In water." in result
         assert "ChatGPT" not in result
 
-    def test_answer_scripts_with_the_next_item_and_then_the_result(
+    def test_replies_to_scripts_with_the_next_item_and_then_the_result(
         self, cast: Cast, labeler: Client, items: None
     ) -> None:
-        answer = self.take(labeler, well=False, headers=HTMX)
-        assert answer.status_code == 200
-        assert answer["HX-Redirect"] == "/p/kindness/exam/"
+        reply = self.take(labeler, well=False, headers=HTMX)
+        assert reply.status_code == 200
+        assert reply["HX-Redirect"] == "/p/kindness/exam/"
         result = labeler.get("/p/kindness/exam/").content.decode()
         assert "Not passed yet" in result
         assert "used all attempts" in result
@@ -479,7 +479,7 @@ class TestTheExamsPages:
         assert refused.status_code == 400
         assert "Rank at least two responses" in refused.content.decode()
 
-    def test_are_not_for_others_to_answer(self, cast: Cast, labeler: Client, client: Client, items: None) -> None:
+    def test_are_not_for_others_to_take(self, cast: Cast, labeler: Client, client: Client, items: None) -> None:
         labeler.post("/p/kindness/exam/start")
         item = exam.current(ExamAttempt.objects.get())
         assert item is not None

@@ -27,7 +27,7 @@ def url(assignment: Assignment, action: str) -> str:
 
 
 def ranked(assignment: Assignment, *ranks: int | str, **fields: Any) -> dict[str, Any]:
-    """The board's fields, ranks in the order in which the answers are shown."""
+    """The board's fields, ranks in the order in which the responses are shown."""
     named = {f"rank-{key}": str(rank) for key, rank in zip(keys_of(assignment), ranks, strict=True)}
     return {"client_id": str(uuid.uuid4()), **named, **fields}
 
@@ -45,7 +45,9 @@ def latest() -> JudgmentRevision:
 
 
 class TestTheBoard:
-    def test_shows_the_answers_in_the_labelers_own_order_and_again_the_same(self, cast: Cast, labeler: Client) -> None:
+    def test_shows_the_responses_in_the_labelers_own_order_and_again_the_same(
+        self, cast: Cast, labeler: Client
+    ) -> None:
         assignment = hold(cast)
         for _ in range(2):
             page = labeler.get("/p/kindness/work/").content.decode()
@@ -96,7 +98,7 @@ class TestTheBoard:
         task.prompt.save()
         assert "may be upsetting" in labeler.get("/p/kindness/work/").content.decode()
 
-    def test_shows_an_answer_as_text_that_can_do_nothing(self, cast: Cast, labeler: Client) -> None:
+    def test_shows_a_response_as_text_that_can_do_nothing(self, cast: Cast, labeler: Client) -> None:
         make_comparison(cast.project, texts=("<script>alert(1)</script>", "fine"))
         page = labeler.get("/p/kindness/work/").content.decode()
         assert "&lt;script&gt;alert(1)" in page
@@ -121,17 +123,17 @@ class TestSubmit:
         assert f'action="{url(assignment, "undo")}"' in page.content.decode()
         assert page.context["form"].assignment.pk != assignment.pk
 
-    def test_by_htmx_answers_with_the_task_leased_ahead(self, cast: Cast, labeler: Client) -> None:
+    def test_by_htmx_replies_with_the_task_leased_ahead(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
         ahead = queue.look_ahead(labeler=cast.labeler, project=cast.project)
         assert ahead is not None
-        answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 1, 2, 2), headers=HTMX)
-        fragment = answer.content.decode()
-        assert answer.status_code == 200
+        reply = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 1, 2, 2), headers=HTMX)
+        fragment = reply.content.decode()
+        assert reply.status_code == 200
         assert f'<section id="work" aria-label="Work" data-task="{ahead.pk}"' in markup(fragment)
         assert url(ahead, "submit") in fragment
         assert url(assignment, "undo") in fragment
-        assert answer["X-Hone-Task"] == str(ahead.pk)
+        assert reply["X-Hone-Task"] == str(ahead.pk)
         assert "<html" not in fragment
 
     def test_sends_the_receipt_alone_when_the_page_shows_the_next_task_already(
@@ -141,16 +143,16 @@ class TestSubmit:
         ahead = queue.look_ahead(labeler=cast.labeler, project=cast.project)
         assert ahead is not None
         fields = ranked(assignment, 1, 2, 3, 4, shown=str(ahead.pk))
-        answer = labeler.post(url(assignment, "submit"), fields, headers=HTMX)
-        assert answer["X-Hone-Task"] == str(ahead.pk)
-        assert "Saved." in answer.content.decode()
-        assert 'id="work"' not in answer.content.decode()
+        reply = labeler.post(url(assignment, "submit"), fields, headers=HTMX)
+        assert reply["X-Hone-Task"] == str(ahead.pk)
+        assert "Saved." in reply.content.decode()
+        assert 'id="work"' not in reply.content.decode()
 
     def test_sends_the_task_when_the_page_shows_one_that_is_not_his_any_more(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
         fields = ranked(assignment, 1, 2, 3, 4, shown=str(assignment.pk))
-        answer = labeler.post(url(assignment, "submit"), fields, headers=HTMX)
-        assert 'id="work"' in answer.content.decode()
+        reply = labeler.post(url(assignment, "submit"), fields, headers=HTMX)
+        assert 'id="work"' in reply.content.decode()
 
     def test_sent_twice_is_one_judgment(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
@@ -196,8 +198,8 @@ class TestSubmit:
         while other is not None and other.task_id != assignment.task_id:
             queue.skip(assignment_id=other.pk, labeler=cast.second_labeler)
             other = queue.claim_next(labeler=cast.second_labeler, project=cast.project)
-        answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4), headers=HTMX)
-        assert "yours is kept" in answer.content.decode()
+        reply = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4), headers=HTMX)
+        assert "yours is kept" in reply.content.decode()
         assert Judgment.objects.get().surplus
 
 
@@ -221,9 +223,9 @@ class TestRefusals:
         key = key_of(theirs, theirs.presentation[0])
         changes = {name.replace("ANOTHERS", key): value for name, value in changes.items()}
         fields = ranked(assignment, 3, "", "", "", comment="half-way <b>") | changes
-        answer = labeler.post(url(assignment, "submit"), fields)
-        page = answer.content.decode()
-        assert answer.status_code == 400
+        reply = labeler.post(url(assignment, "submit"), fields)
+        page = reply.content.decode()
+        assert reply.status_code == 400
         assert sentence in page
         assert f'name="rank-{key_of(assignment, assignment.presentation[0])}" value="3" checked' in page
         assert "half-way &lt;b&gt;" in page
@@ -245,18 +247,18 @@ class TestRefusals:
         elsewhere = Rubric.objects.create(project=cast.other_project, version=9, criteria=[], flags=[])
         changes = {name: value.replace("ELSEWHERES", str(elsewhere.pk)) for name, value in changes.items()}
         assignment = hold(cast)
-        answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4) | changes)
-        assert answer.status_code == 400
+        reply = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4) | changes)
+        assert reply.status_code == 400
         assert not Judgment.objects.exists()
 
     def test_by_htmx_are_one_plain_sentence_beside_the_board(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
-        answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, "", "", ""), headers=HTMX)
-        assert answer.status_code == 400
-        assert answer["HX-Retarget"] == "#refusal"
-        assert answer["HX-Reswap"] == "textContent"
-        assert answer["Content-Type"].startswith("text/plain")
-        assert answer.content.decode().startswith("Rank at least two responses")
+        reply = labeler.post(url(assignment, "submit"), ranked(assignment, 1, "", "", ""), headers=HTMX)
+        assert reply.status_code == 400
+        assert reply["HX-Retarget"] == "#refusal"
+        assert reply["HX-Reswap"] == "textContent"
+        assert reply["Content-Type"].startswith("text/plain")
+        assert reply.content.decode().startswith("Rank at least two responses")
 
     def test_anothers_assignment_stays_his(self, cast: Cast, client: Client) -> None:
         assignment = hold(cast)
@@ -273,26 +275,26 @@ class TestRefusals:
 
     def test_without_a_session_htmx_gets_a_sentence_and_no_sign_in_page(self, cast: Cast, client: Client) -> None:
         assignment = hold(cast)
-        answer = client.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4), headers=HTMX)
-        assert answer.status_code == 401
-        assert "still on this page" in answer.content.decode()
+        reply = client.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4), headers=HTMX)
+        assert reply.status_code == 401
+        assert "still on this page" in reply.content.decode()
 
 
 class TestSkipAndDraft:
     def test_skip_keeps_the_reason_and_goes_on(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
-        fields = {"skip_reason": "broken", "skip_note": "two answers are cut"}
-        answer = labeler.post(url(assignment, "skip"), fields, headers=HTMX)
+        fields = {"skip_reason": "broken", "skip_note": "two responses are cut"}
+        reply = labeler.post(url(assignment, "skip"), fields, headers=HTMX)
         assignment.refresh_from_db()
-        assert (assignment.state, assignment.skip_reason) == ("skipped", "broken: two answers are cut")
-        assert url(assignment, "submit") not in answer.content.decode()
+        assert (assignment.state, assignment.skip_reason) == ("skipped", "broken: two responses are cut")
+        assert url(assignment, "submit") not in reply.content.decode()
 
     def test_a_submitted_task_cant_be_skipped(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
         labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4))
-        answer = labeler.post(url(assignment, "skip"), {}, headers=HTMX)
-        assert answer.status_code == 409
-        assert "Your judgment is kept" in answer.content.decode()
+        reply = labeler.post(url(assignment, "skip"), {}, headers=HTMX)
+        assert reply.status_code == 409
+        assert "Your judgment is kept" in reply.content.decode()
 
     def test_a_skip_for_being_upsetting_marks_the_prompt(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
@@ -311,8 +313,8 @@ class TestSkipAndDraft:
             "improved_from": key_of(assignment, first),
             "improved_text": "In hot water.",
         }
-        answer = labeler.post(url(assignment, "draft"), fields, headers=HTMX)
-        assert answer.json() == {
+        reply = labeler.post(url(assignment, "draft"), fields, headers=HTMX)
+        assert reply.json() == {
             "kept": True, "conflict": False, "over": False, "expired": False, "version": 1, "draft": None
         }  # fmt: skip
         assignment.refresh_from_db()
@@ -346,9 +348,9 @@ class TestSkipAndDraft:
     def test_a_draft_with_a_broken_number_is_refused(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
         for number in ("-1", "x", "1" * 20, "²"):
-            answer = labeler.post(url(assignment, "draft"), {"comment": "a", "draft_version": number}, headers=HTMX)
-            assert answer.status_code == 400
-            assert answer.json()["error"].endswith(".")
+            reply = labeler.post(url(assignment, "draft"), {"comment": "a", "draft_version": number}, headers=HTMX)
+            assert reply.status_code == 400
+            assert reply.json()["error"].endswith(".")
 
     def test_a_draft_of_any_shape_breaks_no_page(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
@@ -364,11 +366,11 @@ class TestSkipAndDraft:
 class TestTheTaskAhead:
     def test_is_leased_and_rendered_before_it_is_needed(self, cast: Cast, labeler: Client) -> None:
         hold(cast)
-        answer = labeler.get("/p/kindness/work/ahead", headers=HTMX)
+        reply = labeler.get("/p/kindness/work/ahead", headers=HTMX)
         ahead = queue.look_ahead(labeler=cast.labeler, project=cast.project)
         assert ahead is not None
-        assert answer["X-Hone-Task"] == str(ahead.pk)
-        assert markup(answer).startswith(f'<section id="work" aria-label="Work" data-task="{ahead.pk}"')
+        assert reply["X-Hone-Task"] == str(ahead.pk)
+        assert markup(reply).startswith(f'<section id="work" aria-label="Work" data-task="{ahead.pk}"')
 
     def test_is_nothing_when_nothing_is_left(self, cast: Cast, labeler: Client) -> None:
         hold(cast, count=1)
@@ -398,9 +400,9 @@ class TestUndo:
             "improved_from": key_of(assignment, b),
         }
         labeler.post(url(assignment, "submit"), fields | {"improved_text": "In hot water."}, headers=HTMX)
-        answer = labeler.post(url(assignment, "undo"), headers=HTMX)
-        page = answer.content.decode()
-        assert answer["X-Hone-Task"] == str(assignment.pk)
+        reply = labeler.post(url(assignment, "undo"), headers=HTMX)
+        page = reply.content.decode()
+        assert reply["X-Hone-Task"] == str(assignment.pk)
         assert "Taken back" in page
         for field in (
             f'"rank-{key_of(assignment, a)}" value="2"',
@@ -429,9 +431,9 @@ class TestUndo:
 
     def test_too_late_says_where_to_go(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
-        answer = labeler.post(url(assignment, "undo"), headers=HTMX)
-        assert answer.status_code == 409
-        assert "nothing to undo" in answer.content.decode()
+        reply = labeler.post(url(assignment, "undo"), headers=HTMX)
+        assert reply.status_code == 409
+        assert "nothing to undo" in reply.content.decode()
 
 
 class TestReport:
@@ -439,8 +441,8 @@ class TestReport:
         assignment = hold(cast)
         fields = {"report_reason": "personal", "report_note": "a phone number <b>"}
         for _ in range(2):
-            answer = labeler.post(url(assignment, "report"), fields, headers=HTMX)
-        assert "Reported" in answer.content.decode()
+            reply = labeler.post(url(assignment, "report"), fields, headers=HTMX)
+        assert "Reported" in reply.content.decode()
         report = Report.objects.get()
         assert (report.reason, report.note, report.assignment) == ("personal", "a phone number <b>", assignment)
         assignment.refresh_from_db()
@@ -501,8 +503,8 @@ class TestMyWork:
         assert "Save the revision" in page
         assert "first thought</textarea>" in page
         assert f'name="rank-{key_of(assignment, assignment.presentation[0])}" value="2" checked' in page
-        answer = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4, back="mine"), headers=HTMX)
-        assert (answer.status_code, answer["HX-Redirect"]) == (200, "/p/kindness/mine/")
+        reply = labeler.post(url(assignment, "submit"), ranked(assignment, 1, 2, 3, 4, back="mine"), headers=HTMX)
+        assert (reply.status_code, reply["HX-Redirect"]) == (200, "/p/kindness/mine/")
         assert latest().number == 2
 
     def test_what_a_reviewer_returned_waits_with_his_comment_until_it_is_revised(
@@ -539,6 +541,6 @@ def test_submit_with_the_next_task_costs_few_queries(
     fields = {f"rank-{key}": str(rank) for rank, key in enumerate(keys_of(held), start=1)}
     fields |= {"client_id": str(uuid.uuid4()), "seconds": "3", "comment": ""}
     with django_assert_max_num_queries(26):
-        answer = client.post(f"/p/{cast.project.slug}/work/{held.pk}/submit", fields, headers={"HX-Request": "true"})
-    assert answer.status_code == 200
-    assert answer["X-Hone-Task"]
+        reply = client.post(f"/p/{cast.project.slug}/work/{held.pk}/submit", fields, headers={"HX-Request": "true"})
+    assert reply.status_code == 200
+    assert reply["X-Hone-Task"]

@@ -65,7 +65,7 @@ CASES: dict[str, tuple[str, str, str, list[str], str]] = {
     "NaN loss of a base model": ("pretrain", "overflowing", "text.txt", [], "on the first row is not a finite number"),
     "no template to sample by": ("sample", "untemplated", "prompts.jsonl", [], "chat_template=plain gives it a simple"),
     "no template to measure by": ("evaluate", "untemplated", "demonstrations.jsonl", [], "has no chat template; the"),
-    "sample: long prompt": ("sample", "sound", "long.jsonl", REFUSE, "Prompt 1 has 643 tokens, and 508 fit beside an"),
+    "sample: long prompt": ("sample", "sound", "long.jsonl", REFUSE, "Prompt 1 has 643 tokens, and 508 fit beside a"),
     "evaluate: long prompt": ("evaluate", "sound", "long.jsonl", REFUSE, "The row '1' has a prompt longer than"),
     "evaluate: empty response": ("evaluate", "sound", "empty.jsonl", [], 'empty.jsonl, line 1: "response" is empty.'),
     "evaluate: long response": ("evaluate", "sound", "wide.jsonl", [], "every response is longer than max_length (512"),

@@ -23,9 +23,9 @@ from transformers import (
 from models_core.contract.errors import BadInput
 from models_core.generation import batch, cached_model, generate, kv_cache, llama_forward, packed_linear
 from models_core.generation.llama_forward import LlamaForward
-from models_core.generation.prefix import Prefix
 from models_core.generation.token_history import RowId
 from models_core.modeling.manual_autograd import install as kernels
+from models_core.modeling.prefix import Prefix
 
 WIDTHS = {
     "vocab_size": 120, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,

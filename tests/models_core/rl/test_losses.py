@@ -139,7 +139,7 @@ def test_weights_are_those_of_the_tokens_in_the_policy_loss_alone() -> None:
     assert (weighted.clipped.item(), weighted.approx_kl.item()) == (plain.clipped.item(), plain.approx_kl.item())
 
 
-def test_divergence_loss_by_hand_and_nothing_at_the_reference() -> None:
+def test_kl_loss_by_hand_and_nothing_at_the_reference() -> None:
     log_probs = torch.tensor([-1.0, -2.0], requires_grad=True)
     reference = torch.tensor([-1.0, -1.5])
     loss = kl_loss(log_probs, reference, torch.tensor([1.0, 0.5]))

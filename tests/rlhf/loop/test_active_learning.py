@@ -205,7 +205,7 @@ def test_what_was_too_long_or_judged_meanwhile_stays_where_it_was(
     assert lease is not None
     assignment = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
     assert assignment is not None
-    judge(assignment, [[answer] for answer in assignment.presentation])
+    judge(assignment, [[response] for response in assignment.presentation])
     too_long = next(task for task in made if task.pk != assignment.task_id)
     still = {pk: Task.objects.get(pk=pk).position for pk in (too_long.pk, assignment.task_id)}
     values = {task.pk: None if task == too_long else float(number) for number, task in enumerate(made)}
@@ -236,7 +236,7 @@ def test_it_happens_by_itself_once_for_every_reason(cast: Cast, reward: ModelVer
     second = TrainingRun.objects.filter(stage="score").latest("pk")
     assert second != first
     finish(queued())
-    assert active_learning.start_due() == []  # one is under way, which doesn't know of these answers
+    assert active_learning.start_due() == []  # one is under way, which doesn't know of these responses
     finish(second)
     (again,) = active_learning.start_due()
     finish(again)
@@ -309,9 +309,9 @@ class TestThePage:
         policy(cast, random_share=0.4)
         manager = as_user("manager", cast)
         assert "The queue is not ordered yet" in manager.get(self.url(cast.project)).content.decode()
-        answer = manager.post(self.url(cast.project, "score_tasks"))
+        reply = manager.post(self.url(cast.project, "score_tasks"))
         run = TrainingRun.objects.get(stage="score")
-        assert answer["Location"] == reverse("rlhf:run", args=[cast.project.slug, run.pk])
+        assert reply["Location"] == reverse("rlhf:run", args=[cast.project.slug, run.pk])
         free = [int(row["id"]) for row in active_learning.rows_of(run)]
         lease = runs.claim(run_id=run.pk, worker="a")
         assert lease is not None

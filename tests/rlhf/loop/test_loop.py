@@ -53,9 +53,9 @@ def test_two_rounds_from_judgments_to_new_tasks_of_the_new_policy(
     ]
     assert versions.active_policy(cast.project) == second.policy_version
     assert versions.active_reward(cast.project) == second.reward_version
-    answers = Response.objects.filter(author=second.policy_version.author)
-    assert answers.count() == 3 * cast.project.responses_per_task
-    assert Task.objects.filter(responses__in=answers, state=Task.State.OPEN).exists()
+    responses = Response.objects.filter(author=second.policy_version.author)
+    assert responses.count() == 3 * cast.project.responses_per_task
+    assert Task.objects.filter(responses__in=responses, state=Task.State.OPEN).exists()
     assert not TrainingRun.objects.exclude(status="succeeded").exists()
     for run in TrainingRun.objects.all():
         assert_labeled(run)

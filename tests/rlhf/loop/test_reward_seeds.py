@@ -105,11 +105,11 @@ class TestTraining:
     def test_the_form_asks_for_seeds_and_the_command_too(self, cast: Cast, base: ModelVersion) -> None:
         make_judgments(cast, 2)
         client = as_user("manager", cast)
-        answer = client.post(url(cast, "new_run", "reward"), form_data(cast, "reward", seeds="3"))
-        assert (answer.status_code, answer["Location"]) == (302, url(cast, "training"))
+        reply = client.post(url(cast, "new_run", "reward"), form_data(cast, "reward", seeds="3"))
+        assert (reply.status_code, reply["Location"]) == (302, url(cast, "training"))
         assert [run.seed for run in TrainingRun.objects.order_by("pk")] == [0, 1, 2]
-        answer = client.post(url(cast, "new_run", "reward"), form_data(cast, "reward", seeds="17"))
-        assert answer.status_code == 400
+        reply = client.post(url(cast, "new_run", "reward"), form_data(cast, "reward", seeds="17"))
+        assert reply.status_code == 400
         call_command("train", cast.project.slug, "reward", seeds=2, stdout=(said := StringIO()), stderr=StringIO())
         assert [json.loads(line)["status"] for line in said.getvalue().splitlines()] == ["queued", "queued"]
         assert TrainingRun.objects.count() == 5

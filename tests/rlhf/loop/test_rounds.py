@@ -1,4 +1,4 @@
-"""Moves of a round, without workers: gates, failures, what is asked twice, what starts by itself; answers asked for."""
+"""Moves of a round, without workers: gates, failures, what is asked twice, automatic starts; requested responses."""
 
 import time
 from collections.abc import Iterator
@@ -127,7 +127,7 @@ def test_rounds_start_by_themselves_when_enough_was_judged(cast: Cast, base: Mod
 
 
 @pytest.mark.django_db(transaction=True)
-def test_answers_that_were_asked_for_are_given_once(
+def test_responses_that_were_asked_for_are_given_once(
     cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -138,7 +138,7 @@ def test_answers_that_were_asked_for_are_given_once(
     ]
     ids = [request.pk for request in requests]
     started = sampling.fulfil(ids)
-    # Who waits in a chat doesn't wait for the queue's answers.
+    # Who waits in a chat doesn't wait for the queue's responses.
     assert [run.options for run in started] == [{"samples": 2, "requests": [pk]} for pk in ids]
     assert sampling.fulfil(ids) == []
     for run in started:
@@ -146,7 +146,7 @@ def test_answers_that_were_asked_for_are_given_once(
         supervisor.execute(run.pk)
     assert [ResponseRequest.objects.get(pk=pk).state for pk in ids] == ["fulfilled", "fulfilled"]
     assert [prompt.responses.count() for prompt in prompts] == [2, 2]
-    assert [task.prompt for task in Task.objects.all()] == [prompts[0]]  # a chat's answers are not for the queue
+    assert [task.prompt for task in Task.objects.all()] == [prompts[0]]  # a chat's responses are not for the queue
 
 
 def test_thousands_of_requests_are_taken_in_short_transactions(
@@ -181,7 +181,7 @@ def test_thousands_of_requests_are_taken_in_short_transactions(
     assert sampling.fulfil(ids) == []
 
 
-def test_answers_whose_run_failed_say_why(cast: Cast, base: ModelVersion) -> None:
+def test_responses_whose_run_failed_say_why(cast: Cast, base: ModelVersion) -> None:
     request = ResponseRequest.objects.create(project=cast.project, prompt=make_prompts(cast, 1)[0], responses_wanted=2)
     (run,) = sampling.fulfil([request.pk])
     lease = runs.claim(run_id=run.pk, worker="somewhere/1/2")

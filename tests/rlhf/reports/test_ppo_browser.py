@@ -1,4 +1,4 @@
-"""A PPO run's page in a real browser: the curve over the divergence, and answers side by side."""
+"""A PPO run's page in a real browser: the curve over the divergence, and responses side by side."""
 
 import math
 
@@ -19,7 +19,7 @@ def run(cast: Cast) -> TrainingRun:
     return policy_runs.made(cast.project)
 
 
-def test_score_over_the_divergence_comes_first_and_answers_can_be_compared(
+def test_score_over_the_divergence_comes_first_and_responses_can_be_compared(
     cast: Cast, run: TrainingRun, sign_in: SignIn
 ) -> None:
     page = sign_in(cast.manager.username, at=url(cast, "run", run.pk), viewport={"width": 1280, "height": 900})

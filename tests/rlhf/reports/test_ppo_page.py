@@ -28,7 +28,7 @@ def run(cast: Cast) -> TrainingRun:
     return made
 
 
-def test_answers_to_the_same_prompt_stand_side_by_side(cast: Cast, run: TrainingRun) -> None:
+def test_responses_to_the_same_prompt_stand_side_by_side(cast: Cast, run: TrainingRun) -> None:
     leave(run, *(line(step, number) for step in range(0, 21, 2) for number in range(10)))
     found = sample_comparison.compare_samples(run)
     assert found is not None
@@ -36,17 +36,17 @@ def test_answers_to_the_same_prompt_stand_side_by_side(cast: Cast, run: Training
     watched, cells = found.rows[3]
     assert watched.last == "Question 3?"
     assert [(cell.text, cell.score, cell.kl) for cell in cells if cell] == [
-        ("answer 3 at 0", 0.0, 1.5), ("answer 3 at 6", 0.6, 1.5), ("answer 3 at 14", 1.4, 1.5),
-        ("answer 3 at 20", 2.0, 1.5),
+        ("response 3 at 0", 0.0, 1.5), ("response 3 at 6", 0.6, 1.5), ("response 3 at 14", 1.4, 1.5),
+        ("response 3 at 20", 2.0, 1.5),
     ]  # fmt: skip
     shown = as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
     assert "Responses during training" in shown
-    for part in ("Question 3?", "Before training", "Step 14", "answer 3 at 14", "score 1.40"):
+    for part in ("Question 3?", "Before training", "Step 14", "response 3 at 14", "score 1.40"):
         assert part in shown
-    assert "answer 3 at 4" not in shown
+    assert "response 3 at 4" not in shown
 
 
-def test_the_answers_of_the_step_that_became_the_model_are_always_shown(cast: Cast, run: TrainingRun) -> None:
+def test_the_responses_of_the_step_that_became_the_model_are_always_shown(cast: Cast, run: TrainingRun) -> None:
     TrainingRun.objects.filter(pk=run.pk).update(result={"best_step": 4})
     run.refresh_from_db()
     leave(run, *(line(step) for step in range(0, 21, 2)))
@@ -62,7 +62,7 @@ def test_the_answers_of_the_step_that_became_the_model_are_always_shown(cast: Ca
     assert found.steps == [0, 6, 14, 20]
 
 
-def test_lines_that_are_no_answers_are_passed_over_and_hostile_ones_are_text(cast: Cast, run: TrainingRun) -> None:
+def test_lines_that_are_no_responses_are_passed_over_and_hostile_ones_are_text(cast: Cast, run: TrainingRun) -> None:
     broken = [
         '{"step": 1, "id"', "[]", "7", line(1, response=None), line(1, prompt="text"), line(1, prompt=[{"role": 3}]),
         line(1) | {"step": "one"}, "NaN",
@@ -83,7 +83,7 @@ def test_lines_that_are_no_answers_are_passed_over_and_hostile_ones_are_text(cas
     assert shown.count("&lt;script&gt;") == 3
 
 
-def test_other_stages_have_no_answers_to_compare(cast: Cast, run: TrainingRun) -> None:
+def test_other_stages_have_no_responses_to_compare(cast: Cast, run: TrainingRun) -> None:
     leave(run, line(0))
     run.stage = Stage.SFT
     assert sample_comparison.compare_samples(run) is None
@@ -118,9 +118,9 @@ def test_the_picture_is_for_those_who_train(cast: Cast, run: TrainingRun, user: 
     RunFiles(run).reward_kl_plot.write_text("<svg/>")
     assert as_user(user, cast).get(address).status_code == status
     if user == "manager":
-        answer = as_user(user, cast).get(address)
-        assert (answer["Content-Type"], b"".join(answer)) == ("image/svg+xml", b"<svg/>")
-        assert answer["Content-Disposition"].startswith("attachment")
+        reply = as_user(user, cast).get(address)
+        assert (reply["Content-Type"], b"".join(reply)) == ("image/svg+xml", b"<svg/>")
+        assert reply["Content-Disposition"].startswith("attachment")
         assert address in as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
 
 

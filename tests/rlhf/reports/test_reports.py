@@ -124,15 +124,15 @@ def test_a_report_that_can_not_be_read_is_none(cast: Cast, run: TrainingRun, tex
     client = as_user("manager", cast)
     assert stored.load(run) is None
     for name in ("report", "report_file"):
-        answer = client.get(url(cast, name, run.pk))
-        assert answer.status_code == 404
+        reply = client.get(url(cast, name, run.pk))
+        assert reply.status_code == 404
     assert client.get(url(cast, "run", run.pk)).status_code == 200
 
 
 def test_a_report_without_a_pair_says_only_that(cast: Cast, run: TrainingRun) -> None:
     reports.leave_report(run, [])
     shown = as_user("manager", cast).get(url(cast, "report", run.pk)).content.decode()
-    assert "Nothing can be said: no held-out judgment puts two answers in an order." in shown
+    assert "Nothing can be said: no held-out judgment puts two responses in an order." in shown
 
 
 def test_a_run_of_another_project_or_stage_has_no_report(cast: Cast, run: TrainingRun) -> None:

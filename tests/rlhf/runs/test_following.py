@@ -43,8 +43,8 @@ def test_a_run_is_followed_to_its_end_without_reloading(sign_in: SignIn, queued:
     lease = runs.claim(run_id=run.pk, worker="somewhere/1/2")
     assert lease is not None
     runs.record_metrics(lease, [(step, "loss", 1 / step) for step in range(1, 40)])
-    runs.renew(lease, progress=0.4, activity="writing answers", log="40/100 answers\n")
-    expect(page.get_by_text("Writing answers")).to_be_visible(timeout=SECONDS)
+    runs.renew(lease, progress=0.4, activity="writing responses", log="40/100 responses\n")
+    expect(page.get_by_text("Writing responses")).to_be_visible(timeout=SECONDS)
     expect(page.get_by_text("40%")).to_be_visible()
     expect(page.locator(".curves figure")).to_have_count(1, timeout=SECONDS)
     expect(page.locator(".curves output")).to_have_text("step 39: 0.02564")
@@ -52,7 +52,7 @@ def test_a_run_is_followed_to_its_end_without_reloading(sign_in: SignIn, queued:
     page.get_by_text("Log", exact=True).click()
     runs.record_metrics(lease, [(40, "loss", 0.025)])
     expect(page.locator(".curves output")).to_have_text("step 40: 0.025", timeout=SECONDS)
-    expect(page.get_by_text("40/100 answers")).to_be_visible()  # an opened log stays open
+    expect(page.get_by_text("40/100 responses")).to_be_visible()  # an opened log stays open
 
     runs.fail(lease, StoredMessage("as_written", {"sentence": "The disk is full."}))
     expect(page.get_by_role("alert")).to_have_text("The disk is full.", timeout=SECONDS)

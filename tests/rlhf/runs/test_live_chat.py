@@ -1,4 +1,4 @@
-"""Live answers in a chat: asked for on people's side, given by the active policy in a real worker."""
+"""Live responses in a chat: requested by a labeler, given by the active policy in a real worker."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ from tests.rlhf.conftest import SAMPLING, TINY, make_prompts
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SLOW = {**SAMPLING, "max_new_tokens": 64, "batch_invariant": True}
-"""Long enough for something to happen while the model answers."""
+"""Long enough for something to happen while the model responds."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_come_from_the_active_policy_through_a_worker_turn_after_turn(
         wait_until(
             lambda waited_seconds=request: ResponseRequest.objects.get(pk=waited_seconds.pk).state == "fulfilled",
             seconds=120,
-            what="live answers",
+            what="live responses",
         )
         chat = turns.Chat.of(chat.assignment)
         assert request.responses.count() == 3
@@ -70,7 +70,7 @@ def test_come_from_the_active_policy_through_a_worker_turn_after_turn(
             turns.say(**deed, written="And then?", after=1)
             chat = turns.ask(**deed, after=2)
     assert len(chat.turns) == 3
-    # Labelers compared them in the chat: nothing of it waits for others, and no model answers its turns by itself.
+    # Labelers compared them in the chat: nothing of it waits for others, and no model responds to its turns unasked.
     assert not Task.objects.filter(project=cast.project, kind="compare").exists()
     assert [row["id"] for row in prompts.next_for_sampling(cast.project, count=9)] == [str(chat.opening.pk)]
 
@@ -102,8 +102,8 @@ def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_l
     wait_until(training.run_metrics.exists, seconds=60, what="the training's first step")
     chat, children = turns.ask(**deed, after=0), set()
     for after in (0, 2, 4):
-        wait_until(lambda: candidates(deed), seconds=60, what="live answers")
-        children.add(answering_process(worker))
+        wait_until(lambda: candidates(deed), seconds=60, what="live responses")
+        children.add(live_process(worker))
         chat = turns.pick(**deed, response_id=candidates(deed)[0].pk, after=after)
         if after < 4:
             turns.say(**deed, written="And then?", after=after + 1)
@@ -124,18 +124,18 @@ def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_
     request = turns.ask(**deed, after=0).request
     assert request is not None
     run = TrainingRun.objects.filter(queue="live").latest("pk")
-    wait_until(lambda: is_answering(run), seconds=60, what="the model to answer")
-    killed = answering_process(worker)
+    wait_until(lambda: is_generating(run), seconds=60, what="the model to respond")
+    killed = live_process(worker)
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: is_answering(run) and run.attempt == 2, seconds=60, what="the second attempt")
-    assert answering_process(worker) != killed
+    wait_until(lambda: is_generating(run) and run.attempt == 2, seconds=60, what="the second attempt")
+    assert live_process(worker) != killed
     runs.request_cancel(run=run, by=cast.manager)
     wait_until(lambda: ResponseRequest.objects.get(pk=request.pk).state == "failed", what="the chat to be told")
     run.refresh_from_db()
     assert (run.status, run.error) == ("cancelled", "")
     LoopSettings.objects.filter(project=cast.project).update(sampling={**SAMPLING, "temperature": 2.0})
     turns.ask(**deed, after=0)
-    wait_until(lambda: candidates(deed), seconds=60, what="answers after all")
+    wait_until(lambda: candidates(deed), seconds=60, what="responses after all")
 
 
 def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
@@ -145,14 +145,14 @@ def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
     worker = celery_worker_process("live")
     turns.ask(**deed, after=0)
     run = TrainingRun.objects.get(queue="live")
-    wait_until(lambda: is_answering(run), seconds=60, what="the model to answer")
-    process = answering_process(worker)
+    wait_until(lambda: is_generating(run), seconds=60, what="the model to respond")
+    process = live_process(worker)
     end(worker)
     run.refresh_from_db()
     assert (run.status, run.attempt) == ("queued", 0)
     assert not is_alive(process)
     celery_worker_process("default", "live")
-    wait_until(lambda: candidates(deed), seconds=60, what="answers from another worker")
+    wait_until(lambda: candidates(deed), seconds=60, what="responses from another worker")
 
 
 def test_how_far_they_are_is_said(cast: Cast, deed: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,13 +195,13 @@ def other_chats_request(cast: Cast) -> ResponseRequest:
     )
 
 
-def is_answering(run: TrainingRun) -> bool:
+def is_generating(run: TrainingRun) -> bool:
     run.refresh_from_db()
     assert not run.ended, run.error
     return run.activity == live.GENERATING
 
 
-def answering_process(worker: subprocess.Popen[bytes]) -> int:
+def live_process(worker: subprocess.Popen[bytes]) -> int:
     """The child that holds the model: `models_core live`, below a worker. An earlier test's may still be ending."""
     below = descendants(worker.pid)
     # A process that it forked bears its name until it starts something else: the one above them all is meant.

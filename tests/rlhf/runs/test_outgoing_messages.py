@@ -1,4 +1,4 @@
-"""A broker that doesn't answer holds up no page: the row waits, the page says so, the message goes out later."""
+"""A broker that doesn't respond holds up no page: the row waits, the page says so, the message goes out later."""
 
 import os
 import signal
@@ -41,9 +41,9 @@ def test_a_stopped_broker_holds_up_no_page(
     took = []
     for _ in range(4):
         began = time.monotonic()
-        answer = client.post(page, form)
+        reply = client.post(page, form)
         took.append(time.monotonic() - began)
-        assert answer.status_code == 302, answer.content.decode()
+        assert reply.status_code == 302, reply.content.decode()
     assert max(took) < outgoing_messages.WAIT_SECONDS + 4  # a machine that has much else to do
     assert sum(took[1:]) < 3 * outgoing_messages.WAIT_SECONDS + 4
     said = client.get(page).content.decode()

@@ -61,7 +61,7 @@ def test_where_no_prompt_is_held_out_yet_the_run_says_what_it_measures_on(
     assert json.loads(command.files["--data"].read_text().splitlines()[0])["response"].startswith("ab")
 
 
-def test_a_reward_model_is_given_the_answers_that_put_its_scores_on_a_scale(
+def test_a_reward_model_is_given_the_responses_that_put_its_scores_on_a_scale(
     cast: Cast, base: ModelVersion, tmp_path: Path
 ) -> None:
     """Train prompts' alone, once there are enough; a resumed run gets the same files."""
@@ -86,7 +86,7 @@ def test_a_reward_model_is_given_the_answers_that_put_its_scores_on_a_scale(
     asked = {prompt.messages[0]["content"] for prompt in train}
     assert {row["prompt"][0]["content"] for row in rows["--demonstrations"]} == asked
     assert {row["prompt"][0]["content"] for row in rows["--samples"]} == asked
-    assert {answer["text"] for row in rows["--samples"] for answer in row["responses"]} == {"sampled"}
+    assert {response["text"] for row in rows["--samples"] for response in row["responses"]} == {"sampled"}
     Response.objects.create(prompt=train[0], text="later", author=base.author)
     assert "later" not in STAGE_SPECS["reward"].data(second, files, lambda: None).files["--samples"].read_text()
 

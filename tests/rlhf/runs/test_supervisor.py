@@ -117,14 +117,14 @@ def test_a_command_without_a_run_folder_tells_its_progress_in_its_log(
     files = RunFiles(queued())
     files.make()
     assert files.progress() is None
-    ticker = progress.Ticker("answers")
+    ticker = progress.Ticker("responses")
     ticker(16, 64)
     ticker(48, 64)
     files.log.write_text("Loading the model.\n" + capsys.readouterr().err)
     assert files.progress() == 0.75
 
 
-def test_answers_come_into_the_queue_once_however_often_the_run_is_executed(
+def test_responses_come_into_the_queue_once_however_often_the_run_is_executed(
     queued: Queued, cast: Cast, base: ModelVersion
 ) -> None:
     make_prompts(cast, 3)
@@ -141,7 +141,7 @@ def test_answers_come_into_the_queue_once_however_often_the_run_is_executed(
     assert {response.finish_reason for response in responses} <= {"eos", "length"}
     assert Task.objects.count() == run.result["tasks"] > 0
 
-    # The worker died between storing the answers and ending the run: the next one finds them and adds none.
+    # The worker died between storing the responses and ending the run: the next one finds them and adds none.
     TrainingRun.objects.filter(pk=run.pk).update(status=Status.QUEUED)
     supervisor.execute(run.pk)
     run.refresh_from_db()

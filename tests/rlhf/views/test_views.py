@@ -132,9 +132,9 @@ def form_data(cast: Cast, stage: str, **changes: Any) -> dict[str, Any]:
 def test_a_run_is_launched_with_only_the_settings_that_were_changed(
     cast: Cast, base: ModelVersion, messages: list[Any]
 ) -> None:
-    answer = as_user("manager", cast).post(url(cast, "new_run", "reward"), form_data(cast, "reward", set_epochs="3"))
+    reply = as_user("manager", cast).post(url(cast, "new_run", "reward"), form_data(cast, "reward", set_epochs="3"))
     run = TrainingRun.objects.get()
-    assert (answer.status_code, answer["Location"]) == (302, url(cast, "run", run.pk))
+    assert (reply.status_code, reply["Location"]) == (302, url(cast, "run", run.pk))
     assert (run.stage, run.config, run.created_by) == ("reward", {"epochs": 3}, cast.manager)
     assert [item.version for item in run.run_inputs.all()] == [base]
     assert run.snapshot is not None
@@ -142,22 +142,22 @@ def test_a_run_is_launched_with_only_the_settings_that_were_changed(
 
 
 def test_a_setting_out_of_range_is_told_at_its_field_and_starts_nothing(cast: Cast, base: ModelVersion) -> None:
-    answer = as_user("manager", cast).post(url(cast, "new_run", "reward"), form_data(cast, "reward", set_epochs="0"))
-    assert answer.status_code == 400
-    assert "greater than or equal to 1" in answer.content.decode()
+    reply = as_user("manager", cast).post(url(cast, "new_run", "reward"), form_data(cast, "reward", set_epochs="0"))
+    assert reply.status_code == 400
+    assert "greater than or equal to 1" in reply.content.decode()
     assert not TrainingRun.objects.exists()
 
 
 def test_ppo_without_a_reward_model_says_what_to_do_first(cast: Cast, base: ModelVersion) -> None:
-    answer = as_user("manager", cast).post(url(cast, "new_run", "ppo"), form_data(cast, "ppo"))
-    assert answer.status_code == 400
-    assert "Kindness has no reward model yet. Train one first." in answer.content.decode()
+    reply = as_user("manager", cast).post(url(cast, "new_run", "ppo"), form_data(cast, "ppo"))
+    assert reply.status_code == 400
+    assert "Kindness has no reward model yet. Train one first." in reply.content.decode()
 
 
 def test_another_projects_model_can_not_be_chosen(cast: Cast, base: ModelVersion) -> None:
     foreign = versions.base(cast.other_project)
-    answer = as_user("manager", cast).post(url(cast, "new_run", "reward"), form_data(cast, "reward", model=foreign.pk))
-    assert answer.status_code == 400
+    reply = as_user("manager", cast).post(url(cast, "new_run", "reward"), form_data(cast, "reward", model=foreign.pk))
+    assert reply.status_code == 400
 
 
 @pytest.mark.parametrize("stage", ["sft", "reward", "ppo", "sample", "evaluate"])
