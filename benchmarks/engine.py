@@ -1,7 +1,7 @@
 """How fast models_core is on the base model: each command as its user runs it, read from its last line.
 
-The rates leave out loading, probing, tokenising and saving, as every command's do. Prompts and answers are those of the
-demo project; the rank of an answer is its place in the file, which changes no speed.
+The rates leave out loading, probing, tokenising and saving, as every command's do. Prompts and responses are those of
+the demo project; the rank of a response is its place in the file, which changes no speed.
 """
 
 import json
@@ -16,16 +16,16 @@ from annotate import demo
 from benchmarks.children import finished
 
 BASE = "smollm2-135m-instruct"
-ANSWERS, RANKINGS, DEMONSTRATIONS, EPISODES, NEW_TOKENS = 64, 16, 48, 64, 64
+RESPONSES, RANKINGS, DEMONSTRATIONS, EPISODES, NEW_TOKENS = 64, 16, 48, 64, 64
 
 
 def measure() -> Iterator[tuple[str, float, str]]:
     """(what, figure, unit) of sampling, SFT, reward training and PPO."""
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
-        files = write_data(Path(folder), prompts=ANSWERS, rankings=RANKINGS, demonstrations=DEMONSTRATIONS)
+        files = write_data(Path(folder), prompts=RESPONSES, rankings=RANKINGS, demonstrations=DEMONSTRATIONS)
         out = Path(folder)
-        sampled = _run("sample", data=files["prompts"], out=out / "answers.jsonl", max_new_tokens=NEW_TOKENS)
-        yield f"sample: {ANSWERS} answers of {NEW_TOKENS} tokens", sampled["tokens_per_s"], "tokens/s"
+        sampled = _run("sample", data=files["prompts"], out=out / "responses.jsonl", max_new_tokens=NEW_TOKENS)
+        yield f"sample: {RESPONSES} responses of {NEW_TOKENS} tokens", sampled["tokens_per_s"], "tokens/s"
         tuned = _run("sft", data=files["demonstrations"], out=out / "sft", epochs=1)
         yield f"sft: {DEMONSTRATIONS} demonstrations", tuned["tokens_per_s"], "tokens/s"
         reward = _run("reward", data=files["rankings"], out=out / "reward", held_out=0, epochs=1)
@@ -55,7 +55,7 @@ def write_data(
     folder: Path, *, prompts: int, rankings: int, demonstrations: int, characters: int | None = None
 ) -> dict[str, Path]:
     """So many rows of each kind, as files by the name of their kind; responses cut to so many characters."""
-    answered = list(_rows(demo.RESPONSES))
+    sampled_rows = list(_rows(demo.RESPONSES))
     ranked = [
         row
         | {
@@ -63,11 +63,11 @@ def write_data(
                 {"text": each["text"][:characters], "rank": rank} for rank, each in enumerate(row["responses"], 1)
             ]
         }
-        for row in answered[:rankings]
+        for row in sampled_rows[:rankings]
     ]
     demonstrated = [
         {"id": f"{row['id']}-{number}", "prompt": row["prompt"], "response": each["text"][:characters]}
-        for row in answered
+        for row in sampled_rows
         for number, each in enumerate(row["responses"])
     ][:demonstrations]
     asked = list(islice(_rows(demo.PROMPTS), prompts))

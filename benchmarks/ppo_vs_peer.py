@@ -7,7 +7,7 @@ holds four networks; Hone's default trains LoRA, with the reference as the same 
 all). The peer runs twice: as its trainer comes, with gradient checkpointing, which takes less memory, and without it,
 which is faster. Hone is compared with the faster in speed and with the leaner in memory.
 
-Both results are then measured by one program on further prompts: mean score, and nats of divergence an answer.
+Both results are then measured by one program on further prompts: mean score, and nats of divergence a response.
 
 ENV is an environment of its own: `python -m venv ENV && ENV/bin/pip install torch==2.13.0 trl==1.12.0 datasets peft`.
 """
@@ -130,9 +130,9 @@ def chosen(path: Path) -> list[dict[str, Any]]:
 
 
 def measured(model: str, prompts: Path, *, reference: str, options: argparse.Namespace) -> dict[str, float]:
-    """Mean score of a policy's answers, and its divergence from the reference in nats an answer, at temperature 1.
+    """Mean score of a policy's responses, and its divergence from the reference in nats a response, at temperature 1.
 
-    Answers are sampled and read in fp32, which says the same of weights that were saved in bf16.
+    Responses are sampled and read in fp32, which says the same of weights that were saved in bf16.
     """
     import torch
 
@@ -156,12 +156,12 @@ def measured(model: str, prompts: Path, *, reference: str, options: argparse.Nam
         batch_size=len(ids),
     )
     nats = 0.0
-    for prompt, (answer,) in zip(ids, sampled, strict=True):
-        packed = pack([Group(prompt, [list(answer.ids)])])
+    for prompt, (response,) in zip(ids, sampled, strict=True):
+        packed = pack([Group(prompt, [list(response.ids)])])
         with torch.no_grad():
             own, theirs = (forward.response_log_probs(network, packed).double().sum() for network in (policy, frozen))
         nats += float(own - theirs)
-    texts = [chat.decode_response(tokenizer, answer.ids) for (answer,) in sampled]
+    texts = [chat.decode_response(tokenizer, response.ids) for (response,) in sampled]
     reward_models = RewardModels.load(options.reward, **how, max_length=2048, budget=2048)
     scores = reward_models.mean_scores([(messages, [text]) for messages, text in zip(chats, texts, strict=True)])
     known = [score for own_scores in scores for score in own_scores if score is not None]

@@ -1,8 +1,8 @@
 """Reward training beside that of TRL: `python -m benchmarks reward --peer ENV/bin/python --data rankings.jsonl`.
 
-Both train the same model on the same rankings of K answers, in child processes and by turns: a machine is noisy, and
+Both train the same model on the same rankings of K responses, in child processes and by turns: a machine is noisy, and
 only figures of one sitting compare. The peer learns from the K (K - 1) / 2 pairs of a ranking one by one, in bf16,
-eight pairs a step; Hone computes every answer once. Rates are whole rankings a second of training alone. With
+eight pairs a step; Hone computes every response once. Rates are whole rankings a second of training alone. With
 `--held-out` both then say how many pairs of other rankings they put in the right order.
 
 The share is what Hone's products in linear layers, forward and back, would take at the rate this machine multiplies
@@ -35,22 +35,22 @@ SIDE, TRIES = 2048, 8
 
 @dataclass(frozen=True)
 class Size:
-    """So many answers to each prompt, in so many rankings."""
+    """So many responses to each prompt, in so many rankings."""
 
-    answers: int
+    responses: int
     rankings: int
 
     @classmethod
     def parse(cls, text: str) -> "Size":
-        answers, _, rankings = text.partition("x")
-        return cls(int(answers), int(rankings))
+        responses, _, rankings = text.partition("x")
+        return cls(int(responses), int(rankings))
 
     def take(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The first rows that have so many answers, cut to them."""
-        fitting = [row for row in rows if len(row["responses"]) >= self.answers][: self.rankings]
+        """The first rows that have so many responses, cut to them."""
+        fitting = [row for row in rows if len(row["responses"]) >= self.responses][: self.rankings]
         if len(fitting) < self.rankings:
-            raise SystemExit(f"There are only {len(fitting)} rankings of {self.answers} answers.")
-        return [row | {"responses": row["responses"][: self.answers]} for row in fitting]
+            raise SystemExit(f"There are only {len(fitting)} rankings of {self.responses} responses.")
+        return [row | {"responses": row["responses"][: self.responses]} for row in fitting]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     figures = {"matmul_gflops": round(matmul_rate() / 1e9)}
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
         for size in options.sizes:
-            name = f"k{size.answers}"
+            name = f"k{size.responses}"
             figures |= {f"{name}_{key}": value for key, value in compare(options, size, Path(folder) / name).items()}
     print(json.dumps(figures))
     return 0
@@ -97,7 +97,7 @@ def compare(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, 
         for who, command in commands.items():
             line = command(options, size, data=data, model=model, out=folder / f"{who}-{number}")
             readings[who].append(reading(*finished(line), rankings=size.rankings))
-            print(f"K={size.answers} {who:<5} {readings[who][-1]}", flush=True)
+            print(f"K={size.responses} {who:<5} {readings[who][-1]}", flush=True)
     best = {who: max(taken, key=lambda one: one.rankings_per_s) for who, taken in readings.items()}
     tokens = computed_tokens(rows, model=model, settings=parse(RewardConfig, hone_settings(options)))
     share = 6 * linear_weights(model) * tokens / best["hone"].seconds / matmul_rate()
@@ -108,11 +108,11 @@ def compare(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, 
             f"{who}_gb": round(max(each.gigabytes for each in readings[who]), 2),
             f"{who}_accuracy": one.accuracy,
         }
-    print(f"K={size.answers}: {tokens} tokens computed, products at {share:.0%} of the machine's rate for large ones")
+    print(f"K={size.responses}: {tokens} tokens computed, products at {share:.0%} of the machine's rate for large ones")
     if "peer" in best:
         figures["ratio"] = round(best["hone"].rankings_per_s / best["peer"].rankings_per_s, 1)
         figures["memory_ratio"] = round(figures["hone_gb"] / figures["peer_gb"], 3)
-        print(f"K={size.answers}: {figures['ratio']} times as fast in {figures['memory_ratio']:.0%} of the memory")
+        print(f"K={size.responses}: {figures['ratio']} times as fast in {figures['memory_ratio']:.0%} of the memory")
     return figures
 
 

@@ -1,10 +1,10 @@
 """Sampling beside transformers' `generate`: tokens a second and memory, on the same prompts, in one sitting.
 
     python -m benchmarks rollouts [--data prompts.jsonl] [--model M] [--rows 64] [--new 64] [--runs 3]
-    python -m benchmarks rollouts --greedy     also compare the likeliest answers of both, in fp32
+    python -m benchmarks rollouts --greedy     also compare the likeliest responses of both, in fp32
 
-Each run is a process of its own, as a user's command is, and the two engines take turns. No answer ends early, so that
-both make the same number of steps: temperature 1, nothing cut off, bf16. The time is that of sampling, prompts
+Each run is a process of its own, as a user's command is, and the two engines take turns. No response ends early, so
+that both make the same number of steps: temperature 1, nothing cut off, bf16. The time is that of sampling, prompts
 included; loading and tokenising are left out. Keep the machine quiet.
 """
 
@@ -33,17 +33,17 @@ Engine = Callable[[Any, Any, list[list[int]], int], list[list[int]]]
 
 
 def ours(model: Any, tokenizer: Any, prompts: list[list[int]], new: int, *, temperature: float = 1.0) -> Any:
-    answers = rollout.sample(
+    responses = rollout.sample(
         model, prompts, samples=1, max_new_tokens=new, temperature=temperature, seed=0, batch_size=len(prompts),
         stop_ids=[] if temperature else [tokenizer.eos_token_id], release=temperature > 0,
     )  # fmt: skip
-    return [list(answer.ids) for (answer,) in answers]
+    return [list(response.ids) for (response,) in responses]
 
 
 def generate(model: Any, tokenizer: Any, prompts: list[list[int]], new: int, *, temperature: float = 1.0) -> Any:
     """transformers' own loop: padded on the left, drawing from all tokens, or greedy at temperature 0.
 
-    Drawn answers never end early, greedy ones at EOS: to keep `generate` from it takes EOS out of the distribution.
+    Drawn responses never end early, greedy ones at EOS: to keep `generate` from it takes EOS out of the distribution.
     """
     width = max(map(len, prompts))
     padded = [[tokenizer.eos_token_id] * (width - len(ids)) + ids for ids in prompts]
@@ -69,9 +69,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, default=demo.PROMPTS, metavar="FILE", help="prompts")
     parser.add_argument("--model", default=BASE, metavar="M")
     parser.add_argument("--rows", type=int, default=64)
-    parser.add_argument("--new", type=int, default=64, help="tokens of each answer")
+    parser.add_argument("--new", type=int, default=64, help="tokens of each response")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--greedy", action="store_true", help="compare greedy answers in fp32 too")
+    parser.add_argument("--greedy", action="store_true", help="compare greedy responses in fp32 too")
     parser.add_argument("--engine", choices=list(ENGINES), help="measure this one alone, in this process")
     options = parser.parse_args(arguments)
     if options.engine:
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
         print(f"{engine:<12}{figures[engine]['tokens_per_s']:>8.0f} tokens/s{figures[engine]['peak_mb']:>8.0f} MB")
     figures["ratio"] = round(figures["ours"]["tokens_per_s"] / figures["generate"]["tokens_per_s"], 2)
     if options.greedy:
-        figures["equal_greedy_answers"] = equal_greedy(options)
+        figures["equal_greedy_responses"] = equal_greedy(options)
     print(json.dumps(figures))
     return 0
 
@@ -107,19 +107,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.engine == "ours":
         rollout.prepare(model)  # as the sample command does while it loads
     start = time.perf_counter()
-    answers = ENGINES[options.engine](model, tokenizer, prompts, options.new)
+    responses = ENGINES[options.engine](model, tokenizer, prompts, options.new)
     seconds = time.perf_counter() - start
     return {
         "rows": len(prompts),
         "new_tokens": options.new,
         "threads": torch.get_num_threads(),
-        "tokens_per_s": round(sum(map(len, answers)) / seconds, 1),
+        "tokens_per_s": round(sum(map(len, responses)) / seconds, 1),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 
 def equal_greedy(options: argparse.Namespace) -> str:
-    """How many rows have the same likeliest answer in both engines, fp32."""
+    """How many rows have the same likeliest response in both engines, fp32."""
     model, tokenizer, prompts = _loaded(options, dtype=torch.float32)
     mine = ours(model, tokenizer, prompts, options.new, temperature=0.0)
     padded = generate(model, tokenizer, prompts, options.new, temperature=0.0)

@@ -34,7 +34,7 @@ parser.add_argument(
 options = parser.parse_args()
 
 
-def answer(text):
+def assistant_turn(text):
     return [{"role": "assistant", "content": text}]
 
 
@@ -45,7 +45,7 @@ def lines(path):
 
 def pairs(path):
     return [
-        {"prompt": row["prompt"], "chosen": answer(row["chosen"]), "rejected": answer(row["rejected"])}
+        {"prompt": row["prompt"], "chosen": assistant_turn(row["chosen"]), "rejected": assistant_turn(row["rejected"])}
         for row in lines(path)
     ]
 
@@ -93,7 +93,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 def score(prompt, response):
-    ids = tokenizer.apply_chat_template([*prompt, *answer(response)], return_dict=False)
+    ids = tokenizer.apply_chat_template([*prompt, *assistant_turn(response)], return_dict=False)
     return model(torch.tensor([ids])).logits.item()
 
 

@@ -1,8 +1,8 @@
 """What people would gain by a run of PPO: `python -m benchmarks win_rate --prompts FILE --text FILE --folder FOLDER`.
 
-A gold reward, how positive an answer sounds, stands for people. A reward model learns it from labelled answers, a
+A gold reward, how positive a response sounds, stands for people. A reward model learns it from labelled responses, a
 policy learns from the reward model (or, with --reward gold, from the gold reward itself), and the gold reward says how
-often the policy's answers to held-out prompts are better than the SFT model's, at what divergence per answer. With
+often the policy's responses to held-out prompts are better than the SFT model's, at what divergence per response. With
 PPO-ptx besides: how much of that gain is left, and how well both still predict held-out text.
 
 Everything is made by the commands of models_core, in FOLDER, and what is there is not made again: a benchmark that was
@@ -56,8 +56,8 @@ ON_GOLD: Mapping[str, Any] = {"kl_coef": 0.02, "gae_lambda": 1.0, "value_init": 
 """Of `ppo` where the policy learns from the gold reward: its scores spread over a third of the proxy's range, and it is
 no model that a value model could start from. What forecasts it as little as a fresh head does is no ground for a lambda
 below 1."""
-ANSWERS, REWARD_ANSWERS = 4, 8
-"""Answers of each model to a held-out prompt, all pairs of which are compared, and to a prompt of the reward model."""
+RESPONSES, REWARD_RESPONSES = 4, 8
+"""Of each model to a held-out prompt, all pairs of which are compared, and to a prompt of the reward model."""
 SAMPLE_SEED = 1000
 GOAL_WIN_RATE, GOAL_KL, GOAL_GAIN, GOAL_PERPLEXITY = 0.85, 12.0, 0.9, 1.03
 
@@ -68,7 +68,7 @@ class Start:
 
     lots: prompts.Lots
     reward: str
-    answers: Scores  # gold scores of the SFT model's answers to the held-out prompts
+    responses: Scores  # gold scores of the SFT model's responses to the held-out prompts
     facts: Mapping[str, Any]
     learned_text: Path | None
     held_out_text: Path | None
@@ -121,19 +121,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def prepared(options: argparse.Namespace, settings: Settings) -> Start:
-    """Prompts, the SFT model's answers, a reward model that learned the gold reward from them, and its perplexity."""
+    """Prompts, the SFT model's responses, a reward model that learned the gold reward from them, and its perplexity."""
     folder, gold = options.folder, Positivity()
     sizes = {"held_out": options.held_out, "policy": options.policy_prompts, "longest": options.longest}
     lots = prompts.lots(options.prompts, folder, **sizes, choosing=options.choosing)
-    before = _answers(options.model, lots.held_out, out=folder / "sft.answers.jsonl", seed=0, settings=settings)
+    before = _responses(options.model, lots.held_out, out=folder / "sft.responses.jsonl", seed=0, settings=settings)
     facts: dict[str, Any] = {}
     reward = GOLD_FUNCTION
     if options.reward == "proxy":
-        labelled = proxies.answers(
+        labelled = proxies.responses(
             lots.rewards,
-            out=folder / "rewards.answers.jsonl",
+            out=folder / "rewards.responses.jsonl",
             model=options.model,
-            samples=REWARD_ANSWERS,
+            samples=REWARD_RESPONSES,
             settings={**settings["sample"], "seed": SAMPLE_SEED - 1},
         )
         rankings = proxies.ranked(labelled, gold)
@@ -168,12 +168,12 @@ def measured(kind: str, seed: int, *, start: Start, options: argparse.Namespace,
         given["ptx"] = start.learned_text
     own |= {"seed": seed, "eval_prompts": options.held_out}
     summary = stages.run("ppo", out=run, settings=own, model=options.model, reward=start.reward, **given)
-    answers = _answers(
-        str(run), start.lots.held_out, out=options.folder / f"{name}.answers.jsonl", seed=seed + 1, settings=settings
+    responses = _responses(
+        str(run), start.lots.held_out, out=options.folder / f"{name}.responses.jsonl", seed=seed + 1, settings=settings
     )
-    scores = Positivity().scores(answers)
+    scores = Positivity().scores(responses)
     row = {name: summary[name] for name in ("episodes", "episodes_per_s", "seconds", "peak_gb", "stopped_early")}
-    row |= {"kl": divergence(run), **win_rate(scores, start.answers), **start.facts}
+    row |= {"kl": divergence(run), **win_rate(scores, start.responses), **start.facts}
     row["gold"] = fmean(score for own in scores for score in own)
     if start.held_out_text is not None:
         out = options.folder / f"{name}.text.json"
@@ -185,7 +185,7 @@ def measured(kind: str, seed: int, *, start: Start, options: argparse.Namespace,
 
 
 def win_rate(ours: Scores, theirs: Scores) -> dict[str, float | None]:
-    """How often an answer of ours is better than one of theirs to the same prompt; a tie counts as half a win.
+    """How often a response of ours is better than one of theirs to the same prompt; a tie counts as half a win.
 
     The interval is a bootstrap over prompts.
     """
@@ -202,7 +202,7 @@ def win_rate(ours: Scores, theirs: Scores) -> dict[str, float | None]:
 
 
 def divergence(run: Path) -> float:
-    """Nats by which the run's last policy leaves its reference, per answer to a held-out prompt."""
+    """Nats by which the run's last policy leaves its reference, per response to a held-out prompt."""
     sampled = [row for row in stages.read(run / "samples.jsonl") if row["held_out"]]
     last = max(row["step"] for row in sampled)
     return fmean(row["logprob"] - row["reference_logprob"] for row in sampled if row["step"] == last)
@@ -246,9 +246,9 @@ def verdict(rows: Sequence[Row]) -> dict[str, Any]:
     return figures
 
 
-def _answers(model: str, held_out: Path, *, out: Path, seed: int, settings: Settings) -> list[Row]:
+def _responses(model: str, held_out: Path, *, out: Path, seed: int, settings: Settings) -> list[Row]:
     own = {**settings["sample"], "seed": SAMPLE_SEED + seed}
-    return proxies.answers(held_out, out=out, model=model, samples=ANSWERS, settings=own)
+    return proxies.responses(held_out, out=out, model=model, samples=RESPONSES, settings=own)
 
 
 def _perplexity(model: str, text: Path, *, out: Path, of: Settings) -> float:

@@ -2,6 +2,6 @@
 
 golds.py    what is liked: positivity, or a hidden reward model trained on people's preferences
 prompts.py  three lots of prompts that share none: the reward model's, the policy's, those that are measured on
-proxies.py  answers, their labels by the gold reward, and what a reward model learns of them
+proxies.py  responses, their labels by the gold reward, and what a reward model learns of them
 stages.py   the commands of models_core that all this is made with, none of them run twice
 """

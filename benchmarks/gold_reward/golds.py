@@ -1,7 +1,7 @@
 """Gold rewards: they stand for the people whose taste a reward model learns, and say what it really came to.
 
-`positivity` is what anybody would guess from a few answers: words that sound positive. `hidden` nobody would: a reward
-model trained on real preferences, whose judgments alone the others see (Gao et al. 2022, 2210.10760, section 2).
+`positivity` is what anybody would guess from a few responses: words that sound positive. `hidden` nobody would: a
+reward model trained on real preferences, whose judgments alone the others see (Gao et al. 2022, 2210.10760, section 2).
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from benchmarks.gold_reward import stages
 from benchmarks.gold_reward.stages import Row
 
 Scores = list[list[float]]
-"""One number for each answer of each row."""
+"""One number for each response of each row."""
 
 
 class Gold(Protocol):
@@ -23,7 +23,7 @@ class Gold(Protocol):
     def name(self) -> str: ...
 
     def scores(self, rows: Sequence[Row]) -> Scores:
-        """Of the answers of rows that have {"id", "prompt", "responses": [{"text"}]}."""
+        """Of the responses of rows that have {"id", "prompt", "responses": [{"text"}]}."""
         ...
 
 
@@ -31,7 +31,7 @@ class Positivity:
     name = "positivity"
 
     def scores(self, rows: Sequence[Row]) -> Scores:
-        texts = [[answer["text"] for answer in row["responses"]] for row in rows]
+        texts = [[response["text"] for response in row["responses"]] for row in rows]
         return [positivity([row] * len(own), own) for row, own in zip(rows, texts, strict=True)]
 
 
@@ -48,7 +48,7 @@ class Hidden:
         taught = stages.write_rows(self.folder / "pairs.jsonl", stages.read(self.pairs)[: self.rows or None])
         reward = self.folder / "model"
         stages.run("reward", out=reward, settings=self.settings, model=self.model, data=taught)
-        # No two sets of answers share a file, and the same answers are never scored twice.
+        # No two sets of responses share a file, and the same responses are never scored twice.
         place = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
         asked = stages.write_rows(self.folder / "asked" / f"{place}.jsonl", rows)
         out = self.folder / "asked" / f"{place}.scores"

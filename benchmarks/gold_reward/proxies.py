@@ -1,4 +1,4 @@
-"""Reward models that learn a gold reward from labelled answers, as a real one learns from people."""
+"""Reward models that learn a gold reward from labelled responses, as a real one learns from people."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ USUAL = {"trunk_layers": 6, "head_scale": 0.1, "learning_rate": 2e-4, "batch_siz
 """The recipe that found the taste for positive words in a few hundred rankings (docs/experiments.md)."""
 
 
-def answers(prompts: Path, *, out: Path, model: str, samples: int, settings: Mapping[str, Any]) -> list[Row]:
-    """What a model answers, {"id", "prompt", "responses"} a prompt."""
+def responses(prompts: Path, *, out: Path, model: str, samples: int, settings: Mapping[str, Any]) -> list[Row]:
+    """A model's responses, {"id", "prompt", "responses"} per prompt."""
     stages.run("sample", out=out, settings=settings, model=model, data=prompts, samples=samples)
     return stages.read(out)
 
@@ -23,7 +23,7 @@ def ranked(rows: Sequence[Row], gold: Gold) -> list[dict[str, Any]]:
     rankings = []
     for row, scores in zip(rows, gold.scores(rows), strict=True):
         order = sorted(set(scores), reverse=True)
-        texts = (answer["text"] for answer in row["responses"])
+        texts = (response["text"] for response in row["responses"])
         responses = [{"text": text, "rank": order.index(score) + 1} for text, score in zip(texts, scores, strict=True)]
         if len(order) > 1:
             rankings.append({"id": row["id"], "prompt": row["prompt"], "responses": responses})

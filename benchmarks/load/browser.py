@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 TIMEOUT_SECONDS = 70.0
 UPLOAD_SECONDS = 3_600.0
-NO_ANSWER = 0
-"""The status of a request that ended without an answer."""
+NO_REPLY = 0
+"""The status of a request that ended without a reply."""
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 
 
@@ -31,7 +31,7 @@ class Times:
 
     def table(self) -> list[str]:
         """A line for each kind of request, in milliseconds."""
-        lines = [f"{'':<28}{'requests':>9}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}  statuses (0: no answer)"]
+        lines = [f"{'':<28}{'requests':>9}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}  statuses (0: no reply)"]
         for kind, seconds in sorted(self.seconds.items()):
             cuts = quantiles(seconds, n=100, method="inclusive") if len(seconds) > 1 else seconds * 99
             figures = "".join(f"{1000 * value:>8.0f}" for value in (cuts[49], cuts[94], cuts[98], max(seconds)))
@@ -41,14 +41,14 @@ class Times:
 
 
 @dataclass
-class Answer:
+class Reply:
     status: int
     headers: dict[str, str]
     text: str
 
 
 class Browser:
-    """One person's, at an address of their own on the loopback network. A request without an answer has status 0."""
+    """One person's, at an address of their own on the loopback network. A request without a reply has status 0."""
 
     def __init__(self, port: int, times: Times, *, number: int = 1) -> None:
         self.port, self.times = port, times
@@ -57,14 +57,14 @@ class Browser:
         self.timeout = TIMEOUT_SECONDS
         self._connection: http.client.HTTPConnection | None = None
 
-    def get(self, path: str, kind: str, *, script: bool = False) -> Answer:
+    def get(self, path: str, kind: str, *, script: bool = False) -> Reply:
         return self._request("GET", path, kind, body=b"", script=script)
 
-    def post(self, path: str, fields: dict[str, str], kind: str, *, script: bool = False) -> Answer:
+    def post(self, path: str, fields: dict[str, str], kind: str, *, script: bool = False) -> Reply:
         body = urlencode({"csrfmiddlewaretoken": self.cookies.get("csrftoken", ""), **fields}).encode()
         return self._request("POST", path, kind, body=body, script=script)
 
-    def upload(self, path: str, name: str, content: bytes, fields: dict[str, str], kind: str) -> Answer:
+    def upload(self, path: str, name: str, content: bytes, fields: dict[str, str], kind: str) -> Reply:
         """Post a form with a file in the field `file`."""
         edge = "edge-of-a-part"
         fields = {"csrfmiddlewaretoken": self.cookies.get("csrftoken", ""), **fields}
@@ -78,7 +78,7 @@ class Browser:
         self.timeout = UPLOAD_SECONDS
         return self._request("POST", path, kind, body=body, content_type=f"multipart/form-data; boundary={edge}")
 
-    def sign_in(self, name: str, password: str) -> Answer:
+    def sign_in(self, name: str, password: str) -> Reply:
         page = "/accounts/login/"
         token = TOKEN.search(self.get(page, "sign-in page").text)
         fields = {"login": name, "password": password, "csrfmiddlewaretoken": token[1] if token else ""}
@@ -93,19 +93,19 @@ class Browser:
         body: bytes,
         script: bool = False,
         content_type: str = "application/x-www-form-urlencoded",
-    ) -> Answer:
+    ) -> Reply:
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         headers |= {"Content-Type": content_type} if method == "POST" else {}
         headers |= {"HX-Request": "true"} if script else {}
         began = time.perf_counter()
-        answer = self._answer(method, path, body, headers)
-        if answer.status == NO_ANSWER and time.perf_counter() - began < 0.5:
+        reply = self._reply(method, path, body, headers)
+        if reply.status == NO_REPLY and time.perf_counter() - began < 0.5:
             # The server closed a connection that was idle just as it was used: every browser sends again.
-            answer = self._answer(method, path, body, headers)
-        self.times.add(kind, answer.status, time.perf_counter() - began)
-        return answer
+            reply = self._reply(method, path, body, headers)
+        self.times.add(kind, reply.status, time.perf_counter() - began)
+        return reply
 
-    def _answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    def _reply(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Reply:
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection(
@@ -116,13 +116,13 @@ class Browser:
             text = response.read().decode()
         except (OSError, http.client.HTTPException):
             self.close()
-            return Answer(status=NO_ANSWER, headers={}, text="")
+            return Reply(status=NO_REPLY, headers={}, text="")
         for line in response.headers.get_all("Set-Cookie") or []:
             name, _, rest = line.partition("=")
             self.cookies[name] = rest.partition(";")[0]
         if response.will_close:
             self.close()
-        return Answer(status=response.status, headers=dict(response.headers), text=text)
+        return Reply(status=response.status, headers=dict(response.headers), text=text)
 
     def close(self) -> None:
         if self._connection is not None:

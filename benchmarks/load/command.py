@@ -12,11 +12,11 @@ from pathlib import Path
 from benchmarks.load import people, service
 from benchmarks.load.browser import Browser, Times
 
-ANSWER = """Put the eggs in **cold water**, bring it to the boil, then:
+RESPONSE = """Put the eggs in **cold water**, bring it to the boil, then:
 
 1. take the pot off the heat
 2. wait {minutes} minutes
-3. cool them in `ice water`; answer {number} of question {row}
+3. cool them in `ice water`; response {number} of question {row}
 """
 
 
@@ -130,21 +130,21 @@ def _deeds(
 
 
 def _rows(count: int) -> bytes:
-    """A file of prompts, two in three with answers to compare."""
+    """A file of prompts, two in three with responses to compare."""
     lines = []
     for row in range(count):
         content: dict[str, object] = {"prompt": [{"role": "user", "content": f"How do I boil egg number {row}?"}]}
         if row % 3:
-            answers = [ANSWER.format(number=number, row=row, minutes=4 + number) for number in range(2)]
-            content["responses"] = [{"text": text, "model": "ab"[number]} for number, text in enumerate(answers)]
+            responses = [RESPONSE.format(number=number, row=row, minutes=4 + number) for number in range(2)]
+            content["responses"] = [{"text": text, "model": "ab"[number]} for number, text in enumerate(responses)]
         lines.append(json.dumps(content))
     return "\n".join(lines).encode()
 
 
 def _import(browser: Browser, rows: bytes) -> None:
     began = time.monotonic()
-    answer = browser.upload("/p/demo/prompts/import", "more.jsonl", rows, {"format": "auto"}, "import")
-    print(f"Import: status {answer.status} after {time.monotonic() - began:.0f} s", flush=True)
+    reply = browser.upload("/p/demo/prompts/import", "more.jsonl", rows, {"format": "auto"}, "import")
+    print(f"Import: status {reply.status} after {time.monotonic() - began:.0f} s", flush=True)
 
 
 def _train(browser: Browser) -> None:
@@ -153,8 +153,8 @@ def _train(browser: Browser) -> None:
 
     form = SettingsForm(stage="reward")
     fields = {name: str(value) for name, value in form.initial.items() if value is not False}
-    answer = browser.post("/p/demo/training/new/reward", fields | {"seeds": "1"}, "start of a training run")
-    print(f"Reward model: status {answer.status}", flush=True)
+    reply = browser.post("/p/demo/training/new/reward", fields | {"seeds": "1"}, "start of a training run")
+    print(f"Reward model: status {reply.status}", flush=True)
 
 
 def _export(browser: Browser) -> None:
@@ -168,8 +168,8 @@ def _set_overlap(browser: Browser, overlap: int) -> None:
 
     form = ProjectForm.of(Project.objects.get(slug="demo"))
     fields = {bound.html_name: str(bound.value() or "") for bound in form if bound.value() is not False}
-    answer = browser.post("/p/demo/settings/", fields | {"overlap": str(overlap)}, "change of the overlap")
-    print(f"Overlap: status {answer.status}", flush=True)
+    reply = browser.post("/p/demo/settings/", fields | {"overlap": str(overlap)}, "change of the overlap")
+    print(f"Overlap: status {reply.status}", flush=True)
 
 
 def _stop_web(hone: service.Service) -> None:

@@ -6,7 +6,7 @@ import threading
 import uuid
 from dataclasses import dataclass, field
 
-from benchmarks.load.browser import Answer, Browser
+from benchmarks.load.browser import Browser, Reply
 
 THINK_SECONDS = (1.0, 3.0)
 SIGN_IN_GAP = 1.0
@@ -18,7 +18,7 @@ MANAGER_PAGES = ("", "tasks/", "prompts/", "people/", "review/", "exports/", "tr
 
 @dataclass
 class Labeler:
-    """Ranks tasks at random; what was answered with a receipt is in `acknowledged`, by the browser's client ids."""
+    """Ranks tasks at random; what got a receipt is in `acknowledged`, by the browser's client ids."""
 
     name: str
     password: str
@@ -39,7 +39,7 @@ class Labeler:
             page = self._submit(page, over)
 
     def _submit(self, page: str, over: threading.Event) -> str:
-        """Submit the task on the page; the next page. Sent again until it is answered, as browsers do with Hone."""
+        """Submit the task on the page; the next page. Sent again until it gets a reply, as browsers do with Hone."""
         task = TASK.search(page)
         assert task is not None
         keys = list(dict.fromkeys(RANKS.findall(page)))
@@ -48,12 +48,12 @@ class Labeler:
         fields = {f"rank-{key}": str(rank) for rank, key in enumerate(keys, start=1)}
         fields |= {"client_id": client_id, "seconds": "2", "comment": ""}
         while True:
-            answer = self.browser.post(f"/p/demo/work/{task[1]}/submit", fields, "submit with next", script=True)
-            if answer.status == 200:
+            reply = self.browser.post(f"/p/demo/work/{task[1]}/submit", fields, "submit with next", script=True)
+            if reply.status == 200:
                 self.acknowledged.append(client_id)
-                return answer.text
-            if 400 <= answer.status < 500:
-                self.refused.append(f"{answer.status}: {answer.text[:120]}")
+                return reply.text
+            if 400 <= reply.status < 500:
+                self.refused.append(f"{reply.status}: {reply.text[:120]}")
                 return ""
             if over.wait(2.0):
                 return ""
@@ -75,14 +75,14 @@ def look_round(browser: Browser, over: threading.Event) -> None:
 
 
 def sign_in_again_and_again(browser: Browser, name: str, password: str, over: threading.Event) -> None:
-    """As fast as it is answered, each time as a browser that was never here."""
+    """As fast as replies come, each time as a browser that was never here."""
     while not over.is_set():
         browser.cookies.clear()
         browser.sign_in(name, password)
 
 
-def succeeded(answer: Answer, *, what: str) -> Answer:
-    """The answer, if it is a page or leads to one. Raises SystemExit."""
-    if answer.status not in (200, 302):
-        raise SystemExit(f"{what} was answered with {answer.status}: {answer.text[:500]}")
-    return answer
+def succeeded(reply: Reply, *, what: str) -> Reply:
+    """The reply, if it is a page or leads to one. Raises SystemExit."""
+    if reply.status not in (200, 302):
+        raise SystemExit(f"{what} got the status {reply.status}: {reply.text[:500]}")
+    return reply

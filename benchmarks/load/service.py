@@ -80,7 +80,7 @@ def make_people(labelers: int) -> tuple[str, list[str]]:
 
 
 def fill(*, prompts: int, judgments: int) -> None:
-    """So many prompts of the demo project, each with two answers to compare and some with a judgment, written at once.
+    """So many prompts of the demo project, each with two responses to compare, some with a judgment, at once.
 
     Unless they are there from an earlier load in the same folder.
     """

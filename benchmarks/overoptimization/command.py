@@ -1,11 +1,11 @@
 """How far one can optimise against a reward model: `python -m benchmarks overoptimization --prompts FILE --folder F`.
 
 A gold reward stands for people. Proxies learn it from labels of several numbers of rankings; PPO runs against each of
-them at several prices of divergence, and at several points of every run the answers to held-out prompts get their gold
-and their proxy reward. Where the gold one falls while the other rises, the run optimises against its reward model's
-mistakes (Gao et al. 2022, 2210.10760). The golds:
+them at several prices of divergence, and at several points of every run the responses to held-out prompts get their
+gold and their proxy reward. Where the gold one falls while the other rises, the run optimises against its reward
+model's mistakes (Gao et al. 2022, 2210.10760). The golds:
 
-  positivity  how positive an answer sounds; every size at every price
+  positivity  how positive a response sounds; every size at every price
   hidden      a reward model trained on people's preferences (--hidden FILE); the sizes of --hidden-sizes
 
 Everything is made by the commands of models_core, in FOLDER, and what is there is not made again: an experiment that
@@ -52,7 +52,7 @@ USUAL: Settings = {
 }
 """Of the stages; `hidden` is the gold reward model. Nothing stops a run: what lies past the peak is looked for."""
 SAMPLES = 4
-"""Answers to each prompt that proxies learn from."""
+"""Responses to each prompt that proxies learn from."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -166,9 +166,9 @@ def proxy(
     for number, (name, file) in enumerate((("rewards", lots.rewards), ("held-out", lots.held_out))):
         labels[name] = options.folder / gold.name / f"{name}.rankings.jsonl"
         if not labels[name].exists():
-            rows = proxies.answers(
+            rows = proxies.responses(
                 file,
-                out=options.folder / f"{name}.answers.jsonl",
+                out=options.folder / f"{name}.responses.jsonl",
                 model=options.model,
                 samples=SAMPLES,
                 settings={**settings["sample"], "seed": number},
@@ -194,7 +194,7 @@ def fits(rows: Sequence[Row]) -> dict[int, Fit | None]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line a run, and the law of each size. Rewards in deviations of the SFT model's answers."""
+    """A line a run, and the law of each size. Rewards in deviations of the SFT model's responses."""
     lines = [
         "| gold | rankings | proxy right | price | seed | KL at the end | proxy | gold | best gold, at KL |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",

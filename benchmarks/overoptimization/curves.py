@@ -1,7 +1,7 @@
 """Gold and proxy reward on the way of a run, and the law that they follow.
 
-Rewards are counted in standard deviations of the SFT model's answers and from their mean: then gold and proxy share an
-axis, as in Gao et al. 2022, and every curve begins at 0.
+Rewards are counted in standard deviations of the SFT model's responses and from their mean: then gold and proxy share
+an axis, as in Gao et al. 2022, and every curve begins at 0.
 """
 
 import math
@@ -19,7 +19,7 @@ from benchmarks.gold_reward.golds import Gold
 
 @dataclass(frozen=True)
 class Point:
-    """Means over the answers to the held-out prompts after so many episodes; `kl` is in nats an answer."""
+    """Means over the responses to the held-out prompts after so many episodes; `kl` is in nats a response."""
 
     episodes: int
     kl: float
@@ -49,7 +49,7 @@ class Fit:
 
 
 def measured(run: Path, gold: Gold) -> list[Point]:
-    """The points of a run, from the answers to held-out prompts that it left in samples.jsonl."""
+    """The points of a run, from the responses to held-out prompts that it left in samples.jsonl."""
     rows = [row for row in stages.read(run / "samples.jsonl") if row["held_out"]]
     asked = [{"id": row["id"], "prompt": row["prompt"], "responses": [{"text": row["response"]}]} for row in rows]
     golds = [score for (score,) in gold.scores(asked)]

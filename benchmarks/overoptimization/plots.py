@@ -32,8 +32,8 @@ def draw(rows: Sequence[Row], fits: Mapping[int, Fit | None], *, folder: Path, g
             own = [row for row in rows if row["size"] == size]
             _panel(panel, own, colours=colours, fit=fits.get(size))
             panel.set_title(f"{size} rankings, proxy right {own[0]['proxy_accuracy']:.0%}")
-        panels[0].set_ylabel("reward, deviations of the SFT model's answers")
-        figure.supxlabel("sqrt(KL to the SFT model), nats an answer", fontsize=9)
+        panels[0].set_ylabel("reward, deviations of the SFT model's responses")
+        figure.supxlabel("sqrt(KL to the SFT model), nats a response", fontsize=9)
         entries = _legend(colours)
         columns = min(len(entries), ENTRIES * len(sizes))
         figure.legend(handles=entries, loc="outside upper center", ncols=columns, frameon=False)

@@ -1,1 +1,1 @@
-"""How well reward models order held-out answers: Hone's recipe beside TRL's, a linear model and answers' length."""
+"""How well reward models order held-out responses: Hone's recipe beside TRL's, a linear model and responses' length."""

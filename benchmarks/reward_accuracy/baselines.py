@@ -1,4 +1,4 @@
-"""What costs nothing: the length of an answer, and a linear model of its words."""
+"""What costs nothing: the length of a response, and a linear model of its words."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def length(held_out: Sequence[Ranking]) -> Scores:
 def words(training: Sequence[Ranking], held_out: Sequence[Ranking]) -> Scores:
     """Logistic regression on differences of TF-IDF vectors of words and pairs of words; each ranking counts once.
 
-    A score is the linear function that the differences are fitted with (Bradley-Terry), so K answers are ordered too.
+    A score is the linear function that the differences are fitted with (Bradley-Terry), so K responses are ordered too.
     Its strength of regularisation is scikit-learn's default; nothing was tuned on the held-out rows.
     """
     from scipy import sparse

@@ -3,7 +3,7 @@
 Of every file of rankings or pairs, a fifth of the prompts is held out by their hash. On the other prompts' rows each
 model learns; the held-out rows are the same for all, and so is what counts as right. The models:
 
-  length      the longer answer wins
+  length      the longer response wins
   words       logistic regression on TF-IDF of words and pairs of words
   hone        `models_core reward`, its default settings or those of --set
   hone-pairs  the same on one pair of each ranking, which is what trl gets (on rows that are pairs: no difference)
@@ -118,7 +118,7 @@ def learned(rows: Split, *, model: str, seed: int, settings: dict[str, str], opt
 
 
 def described(rows: Split, result: Trained) -> dict[str, Any]:
-    """What the table needs of a result: right answers and pairs of every held-out ranking, and whose they are."""
+    """What the table needs of a result: right pairs and all pairs of every held-out ranking, and whose they are."""
     counts = right(rows.held_out, result.scores)
     return {
         "training_rows": len(rows.training),

@@ -98,8 +98,8 @@ def right(held_out: Sequence[Ranking], scores: Sequence[Sequence[float]]) -> NDA
 def interval(held_out: Sequence[Ranking], counts: NDArray[np.float64]) -> tuple[float, float]:
     """95% percentile interval of sum(right) / sum(pairs) under resampling of prompts, by a fixed seed.
 
-    `counts` are those of `right`, or their mean over seeds, or a difference of two models' right answers with the same
-    pairs. All judgments of a prompt stay together: they share its answers and are not independent.
+    `counts` are those of `right`, or their mean over seeds, or a difference of two models' right pairs with the same
+    pairs. All judgments of a prompt stay together: they share its responses and are not independent.
     """
     prompts = [json.dumps(ranking.messages, sort_keys=True) for ranking in held_out]
     place = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
