@@ -35,7 +35,7 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Who reaches the records of one kind.
+    """Access rule for the records of one kind.
 
     capability: what one needs in the project. among: the project's records, with what pages need of them.
     missing: the sentence where there is no such record.

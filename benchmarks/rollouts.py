@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _apart(engine: str, arguments: list[str]) -> dict[str, Any]:
-    """What a process that measures this engine alone says in its last line."""
+    """The last line of a process that measures this engine alone."""
     result, _ = finished([sys.executable, "-m", "benchmarks", "rollouts", *arguments, "--engine", engine])
     return result
 

@@ -20,7 +20,7 @@ def change_overlap(*, change_id: int, **kwargs: Any) -> None:
 
 
 def fulfil_requests(*, request_ids: list[int], **kwargs: Any) -> None:
-    """Who waits in a chat gets a run at once, with a place in its queue; the rest is a worker's affair."""
+    """A chat's request gets a run at once, with a place in its queue; a worker fulfils the others."""
     requests = ResponseRequest.objects.filter(pk__in=request_ids)
     awaited = set(requests.filter(purpose=ResponseRequest.Purpose.CHAT).values_list("pk", flat=True))
     sampling.fulfil(awaited)

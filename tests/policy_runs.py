@@ -18,7 +18,7 @@ RESPONSES = (
 
 
 def made(project: Project) -> TrainingRun:
-    """A run of 16 phases that was measured four times, was best at the third, and passed its ceiling."""
+    """A run of 16 iterations that was measured four times, was best at the third, and passed its ceiling."""
     run = TrainingRun.objects.create(
         project=project,
         stage=Stage.PPO,

@@ -157,7 +157,7 @@ def finish(data_import: DataImport, *, token: uuid.UUID | None, heartbeat: Calla
 
 
 def _apply(changes: list[PromptChange]) -> None:
-    """Each field by itself: whoever marked a prompt as upsetting meanwhile did so for good."""
+    """Each field on its own: a prompt that was marked as upsetting meanwhile stays so."""
     upsetting = [change.prompt_id for change in changes if change.sensitive]
     Prompt.with_unfinished.filter(pk__in=upsetting).update(sensitive=True)
     named = [Prompt(pk=change.prompt_id, external_id=change.external_id) for change in changes if change.external_id]

@@ -432,7 +432,7 @@ Signature = tuple[str, str]
 
 
 def _signature(kind: str, name: str) -> Signature:
-    """Who wrote a text, as a file says it: (kind of author, name)."""
+    """The author of a text in a file: (kind of author, name)."""
     return kind, name[:200]
 
 
@@ -470,7 +470,7 @@ class _KnownResponses:
 
 
 def _brought(row: ImportedRow, ids: Sequence[int]) -> dict[str, object]:
-    """What an imported judgment says besides an order, for JudgmentRevision.content."""
+    """An imported judgment without its order, for JudgmentRevision.content."""
     scores = {str(pk): item.score for pk, item in zip(ids, row.responses, strict=True) if item.score is not None}
     said = {"id": row.id, "judge": row.judge_name, "scale": row.scale, "timestamp": row.timestamp, "rubric": row.rubric}
     brought: dict[str, object] = {} if row.weight is None else {"weight": row.weight}

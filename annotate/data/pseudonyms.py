@@ -20,5 +20,5 @@ def labeler_name(labeler: User, project: Project) -> str:
 
 
 def author_name(author: Author, project: Project) -> str:
-    """Who wrote a text, as exports say it: a person with an account here by a pseudonym."""
+    """The author of a text in exports: a person with an account here by a pseudonym."""
     return author.name if author.user_id is None else project.pseudonym(author.user_id)

@@ -97,7 +97,7 @@ def card(
 
 
 def _ties_in_pairs(counts: Mapping[str, int]) -> str:
-    """What pairs can't say, and how much of it there was."""
+    """Content of judgments that pairs can't hold, and how much of it there was."""
     tied, unranked = counts.get("left_out_tied_pairs", 0), counts.get("left_out_unranked_responses", 0)
     whole = counts.get("left_out_ties", 0)
     return (

@@ -338,7 +338,7 @@ def _consensus_response(
 def _judged_response(
     response: Response, revision: JudgmentRevision, *, rank: int | None, project: Project, comments: bool
 ) -> dict[str, Any]:
-    """What a judgment says of one of its responses."""
+    """A judgment's content on one of its responses."""
     key = str(response.pk)
     flags = [flag for flag in revision.flags.get(key, []) if flag != UNACCEPTABLE]
     optional = {
@@ -358,7 +358,7 @@ def _judged_response(
 
 
 def _origin(prompt: Prompt) -> dict[str, Any]:
-    """What every row says of its prompt, so that it is the same prompt wherever it is imported."""
+    """The prompt's fields of every row, so that it is the same prompt wherever it is imported."""
     return {
         "lang": prompt.language,
         "source": prompt.source,
@@ -377,7 +377,7 @@ def _source_id(original: str) -> dict[str, str]:
 
 
 def _author(author: Author, project: Project, *, name: str = "model", kind: bool = False) -> dict[str, str]:
-    """Who wrote a text, if that is known: a model by its name, a person as a pseudonym, or as the name of an import."""
+    """The author of a text, if known: a model by its name, a person as a pseudonym, or as the name of an import."""
     if author.kind == Author.Kind.UNKNOWN:
         return {} if author.name.startswith("imported: ") else {"author": author.name}
     if author.kind == Author.Kind.MODEL:

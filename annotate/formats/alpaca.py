@@ -1,7 +1,7 @@
 """Alpaca: instruction, input and output, each row a demonstration; without an output, a prompt.
 
-Who wrote the output is known where "generator" names a model. The data sets of this shape are mostly a model's texts,
-so without a name nobody is claimed to have written them.
+The author of the output is known where "generator" names a model. The data sets of this shape are mostly a model's
+texts, so without a name nobody is claimed to have written them.
 """
 
 from typing import Any

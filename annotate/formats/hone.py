@@ -57,7 +57,7 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
 
 
 def _common(row: Fields, messages: Messages) -> dict[str, Any]:
-    """What a row of any kind says of its prompt."""
+    """The prompt of a row of any kind."""
     own_id = row.label("id")
     opening = checked_messages(turns_of(row, "opening")) if "opening" in row else None
     split = row.choice("split", Prompt.Split.choices, aliases={"dev": "validation", "valid": "validation"})
@@ -77,7 +77,7 @@ def _common(row: Fields, messages: Messages) -> dict[str, Any]:
 
 
 def _judged(row: Fields) -> dict[str, Any]:
-    """What a row says of whoever judged. The contract knows human and ai; a judge of another name is a machine's."""
+    """The judge of a row. The contract knows human and ai; a judge of another name is a machine's."""
     judge = row.label("judge") or "human"
     rubric, revision = row.number("rubric", low=1, high=2**31 - 1), row.number("revision", low=1, high=2**31 - 1)
     return {
@@ -128,7 +128,7 @@ def _pair(row: Fields) -> ImportedRow:
 
 
 def _pair_names(row: Fields) -> list[WrittenBy]:
-    """Who wrote the two responses of a pair, where "models" says so in a list of two."""
+    """The authors of a pair's two responses, where "models" lists two."""
     names = row.values.get("models")
     if names is None or not isinstance(names, list) or len(names) != 2:
         return [{}, {}]
@@ -142,7 +142,7 @@ def _model(name: str) -> WrittenBy:
 
 
 def _votes(row: Fields) -> list[ImportedRow | LeftOut]:
-    """A judgment a voter on two responses. Who skipped said nothing of them."""
+    """One judgment per voter on two responses; a skip is no judgment."""
     common = _common(row, prompt_of(row))
     names = _pair_names(row)
     texts = [row.text(key) for key in ("response_a", "response_b")]
@@ -188,7 +188,7 @@ def _strength(vote: Fields) -> int | None:
 
 
 def _written(row: Fields, key: str) -> ImportedRow:
-    """A response by itself: with a score or a label a rating of it, otherwise an ideal response."""
+    """A single response: with a score or a label a rating of it, otherwise an ideal response."""
     prompt = prompt_of(row) if row.values.get("prompt") not in (None, "") else None
     messages, written = response_of(row, key, prompt)
     common = _common(row, messages)
@@ -218,7 +218,7 @@ def _written(row: Fields, key: str) -> ImportedRow:
 
 
 def _given_ratings(row: Fields) -> dict[str, float]:
-    """What a row without a list of responses says a response is worth: a score, or a label that is true or false."""
+    """The value of the response of a row without a list: a score, or a label that is true or false."""
     ratings = _ratings(row, "ratings")
     for key in ("score", "rating"):
         if key in row and (value := row.number(key)) is not None:
@@ -238,7 +238,7 @@ def _given_ratings(row: Fields) -> dict[str, float]:
 
 
 def _author(row: Fields) -> WrittenBy:
-    """Who wrote a text, as far as the row says: {"model": the name, "author_kind"}.
+    """The author of a text, as far as the row names one: {"model": the name, "author_kind"}.
 
     `origin` is human or the name of a model. A name alone under `author` is a person's only where it is a pseudonym of
     Hone's exports; otherwise nobody is claimed.
@@ -360,7 +360,7 @@ def _ratings(row: Fields, key: str) -> dict[str, float]:
 
 
 def _finish_reason(row: Fields) -> str:
-    # "stop" is what samplers call a response that ended by itself.
+    # "stop" is what samplers call a response that ended with EOS.
     return row.choice("finish_reason", Response.FinishReason.choices, aliases={"stop": "eos"}) or "unknown"
 
 

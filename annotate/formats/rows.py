@@ -35,7 +35,7 @@ class LeftOut(Exception):
 
 
 class WrittenBy(TypedDict, total=False):
-    """Who wrote a text, as the fields of a response."""
+    """The author of a text, as the fields of a response."""
 
     model: str
     author_kind: str
@@ -215,7 +215,7 @@ class Fields:
         return [self.within(key, item) for item in items]
 
     def within(self, key: str, value: dict[str, Any]) -> "Fields":
-        """An object inside this one, read by itself; what it holds is named with the key before it."""
+        """An object inside this one, read on its own; what it holds is named with the key before it."""
         self._read.add(key)
         # A tree, such as replies to replies, has one name for a key at any depth.
         path = f"{self.path}{shown_key(key)}."

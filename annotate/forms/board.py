@@ -72,7 +72,7 @@ class ControlLabels:
             better=_("%(letter)s one rank better") % with_letter,
             worse=_("%(letter)s one rank worse") % with_letter,
             ranks=_("Rank of response %(letter)s, 1 is best") % with_letter,
-            flags=_("What is true of response %(letter)s") % with_letter,
+            flags=_("Flags of response %(letter)s") % with_letter,
             note=_("Note on response %(letter)s") % with_letter,
         )
 

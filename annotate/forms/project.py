@@ -74,7 +74,7 @@ class ProjectForm(forms.Form):
         required=False,
         choices=Project.SensitiveRule.choices,
         initial=Project.SensitiveRule.WARN,
-        help_text=_("The guidelines page says so too. Whoever opted out never gets them."),
+        help_text=_("The guidelines page says so too. Labelers who opted out never get them."),
     )
     guidelines = forms.CharField(
         label=_("Guidelines"),
@@ -82,13 +82,13 @@ class ProjectForm(forms.Form):
         max_length=LONGEST_GUIDELINES,
         strip=False,
         widget=forms.Textarea(attrs={"rows": 12}),
-        help_text=_("What makes one response better than another here. Markdown. Each change makes a new version."),
+        help_text=_("Criteria of a better response. Markdown. Each change makes a new version."),
     )
     preset = forms.ChoiceField(
         label=_("Rubric"),
         required=False,
         choices=[("", _("As written below")), *((key, preset[0]) for key, preset in PRESETS.items())],
-        help_text=_("What is asked about each response besides its rank. A preset takes the place of the lines below."),
+        help_text=_("Criteria and flags of each response besides its rank. A preset replaces the lines below."),
     )
     criteria = CriteriaField(
         label=_("Criteria"),

@@ -117,7 +117,7 @@ class WritePrompt(TextTask):
         meanings = {
             Prompt.Kind.PLAIN: _("Any task that comes to your mind; the more different ones, the better."),
             Prompt.Kind.FEW_SHOT: _("An instruction with several examples of a query and its response."),
-            Prompt.Kind.USER_BASED: _("What somebody would ask who uses the product that the brief describes."),
+            Prompt.Kind.USER_BASED: _("A request by a user of the product in the brief."),
         }
         return [(kind.value, str(kind.label), meanings[kind]) for kind in Prompt.Kind]
 

@@ -35,11 +35,9 @@ def checked_criteria(criteria: Any) -> list[dict[str, Any]]:
 def _check_anchors(item: dict[str, Any], scale: range) -> None:
     anchors = item.get("anchors", {})
     if not isinstance(anchors, dict) or not set(anchors) <= {str(point) for point in scale}:
-        raise Refused(
-            _("What points of %(label)s mean is said of points of its scale.") % {"label": item["label"]}, status=400
-        )
+        raise Refused(_("Meanings of %(label)s are for points of its scale.") % {"label": item["label"]}, status=400)
     for meaning in anchors.values():
-        if not text.checked(meaning, name=_("What a point means"), longest=LONGEST_ANCHOR).strip():
+        if not text.checked(meaning, name=_("Meaning of a point"), longest=LONGEST_ANCHOR).strip():
             raise Refused(_("A point of %(label)s has no meaning.") % {"label": item["label"]}, status=400)
 
 

@@ -91,7 +91,7 @@ class DataImport(models.Model):
 
 
 class PromptChange(models.Model):
-    """What an import says of a prompt that was there before it: kept until the import is seen, then written."""
+    """An import's changes to a prompt that was there before it: kept until the import is seen, then written."""
 
     data_import = models.ForeignKey(DataImport, on_delete=models.CASCADE, related_name="prompt_changes")
     prompt = models.ForeignKey("annotate.Prompt", on_delete=models.CASCADE, related_name="+")

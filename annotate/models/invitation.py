@@ -49,7 +49,7 @@ class Invitation(models.Model):
 
     @classmethod
     def open(cls) -> "QuerySet[Invitation]":
-        """Those that can still be accepted."""
+        """Invitations that can still be accepted."""
         return cls.objects.filter(accepted_at=None, withdrawn_at=None, expires_at__gt=timezone.now())
 
     @property

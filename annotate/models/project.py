@@ -23,7 +23,7 @@ class Project(models.Model):
     MIN_RESPONSES, MAX_RESPONSES = 2, 9
 
     class SensitiveRule(models.TextChoices):
-        """What the project does with prompts that may upset. Whoever opted out never gets them.
+        """Handling of prompts that may upset. Labelers who opted out never get them.
 
         See annotate.labeling.sensitive_content.
         """

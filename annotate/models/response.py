@@ -11,7 +11,8 @@ from annotate.models.user import User
 
 
 class Author(models.Model):
-    """Who wrote a text: a person, with or without an account here, a model (all this side knows of models), or one of
+    """The author of a text: a person, with or without an account here, a model (all this side knows of models), or one
+    of
     the two that a file doesn't tell."""
 
     class Kind(models.TextChoices):
@@ -51,7 +52,7 @@ class Response(AppendOnlyModel):
     """A response to a prompt. Never changed: an edit is a new response that points to the one it came from."""
 
     class FinishReason(models.TextChoices):
-        EOS = "eos", "Ended by itself"
+        EOS = "eos", "Ended with EOS"
         LENGTH = "length", "Cut at the length limit"
         WRITTEN = "written", "Written by a person"
         UNKNOWN = "unknown", "Not known"

@@ -1,4 +1,4 @@
-"""What people say about the work itself: a judgment sent back by a reviewer, a task reported by a labeler."""
+"""Feedback about the work: a judgment sent back by a reviewer, a task reported by a labeler."""
 
 from django.conf import settings
 from django.db import models

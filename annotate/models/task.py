@@ -71,7 +71,7 @@ class Task(ImportableModel):
     task_instructions = models.JSONField(
         default=dict,
         blank=True,
-        help_text='What is asked for besides: {"instructions", "kind", "use_case"}, each optional.',
+        help_text='Instructions: {"instructions", "kind", "use_case"}, each optional.',
     )
     state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
     consensus_stale_at = models.DateTimeField(

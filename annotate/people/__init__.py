@@ -1,1 +1,1 @@
-"""Who works where: accounts, projects, roles, invitations, notices, and each person's own keys."""
+"""Accounts, projects, roles, invitations, notices, and each person's own keys."""

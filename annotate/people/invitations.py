@@ -1,6 +1,6 @@
 """Invitations: how a manager brings people into a project without learning who has an account here.
 
-A manager gets a link and passes it on. Whoever opens it signs in with an account they have, or makes one by choosing a
+A manager gets a link and passes it on. The holder signs in with an account they have, or makes one by choosing a
 user name and a password. That a name is taken is told to the holder of a link alone, and not often.
 """
 

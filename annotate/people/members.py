@@ -101,7 +101,7 @@ def reset_password(*, user: User, project: Project, by: User) -> str:
         raise Refused(_("The account %(username)s is closed.") % {"username": user.username})
     if not may_reset_password(user=user, by=by):
         raise NotYours(
-            _("Whoever has a new password of %(name)s can sign in as them, so an administrator has to make it.")
+            _("A new password lets its holder sign in as %(name)s, so an administrator has to make it.")
             % {"name": user.display_name}
         )
     password = give_one_time_password(user)  # before the transaction, as in `add`

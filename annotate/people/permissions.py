@@ -1,4 +1,4 @@
-"""Who may do what. Views, commands and tests all read it here; what isn't granted is refused."""
+"""Permissions of roles. Views, commands and tests all read it here; what isn't granted is refused."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -90,7 +90,7 @@ def projects_for(user: User | AnonymousUser, capability: Capability) -> QuerySet
 
 
 def can_create_projects(user: User | AnonymousUser) -> bool:
-    """Whoever manages a project already may open another."""
+    """A manager of a project may open another."""
     return projects_for(user, Capability.MANAGE).exists() or bool(user.is_active and user.is_superuser)
 
 

@@ -20,7 +20,7 @@ RESAMPLES = 2_000
 FEW_TASKS = 10
 Z_95 = 1.959963984540054
 
-# Who gave which ordering of one task.
+# The orderings of one task by labeler.
 JudgedTask = Mapping[int, Ordering]
 
 

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 ZONE_COOKIE = "zone"
-"""What the browser says its time zone is (static/hone/hone.js); used where the account names none."""
+"""The browser's time zone (static/hone/hone.js); used where the account names none."""
 
 
 @cache

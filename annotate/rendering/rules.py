@@ -287,7 +287,7 @@ def _table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
 
 def _list_markers(state: StateCore) -> None:
-    """The numbers of a list as they were written: 01., 2), 1986. A browser counts on from the first by itself."""
+    """The numbers of a list as they were written: 01., 2), 1986. A browser counts on from the first."""
     tokens: list[Token] = []
     for index, token in enumerate(state.tokens):
         tokens.append(token)

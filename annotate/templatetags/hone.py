@@ -92,7 +92,7 @@ def document(text: str) -> SafeString:
 
 @register.filter
 def role_name(role: str) -> str:
-    """Who speaks in a turn of a chat."""
+    """The speaker of a turn of a chat."""
     return {"user": _("User"), "assistant": _("Assistant"), "system": _("System")}.get(role, role)
 
 

@@ -69,7 +69,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "entries": [entry for entry in entries if entry.project.archived_at is None],
         "closed": [entry for entry in entries if entry.project.archived_at is not None],
         "progress": progress,
-        # Whoever looks after projects and labels nothing finds no encouragement to label more.
+        # A manager who labels nothing finds no encouragement to label more.
         "progress_shown": progress is not None and (progress.total > 0 or not sees),
         "may_create": can_create_projects(user),
     }

@@ -1,4 +1,4 @@
-"""Who is at work: each in a thread with a browser of their own, until the end is called."""
+"""Simulated people: each in a thread with a browser of their own, until the end is called."""
 
 import random
 import re

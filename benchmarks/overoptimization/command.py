@@ -1,15 +1,15 @@
 """How far one can optimise against a reward model: `python -m benchmarks overoptimization --prompts FILE --folder F`.
 
 A gold reward stands for people. Proxies learn it from labels of several numbers of rankings; PPO runs against each of
-them at several prices of divergence, and at several points of every run the responses to held-out prompts get their
+them at several KL coefficients, and at several points of every run the responses to held-out prompts get their
 gold and their proxy reward. Where the gold one falls while the other rises, the run optimises against its reward
 model's mistakes (Gao et al. 2022, 2210.10760). The golds:
 
-  positivity  how positive a response sounds; every size at every price
+  positivity  how positive a response sounds; every size at every KL coefficient
   hidden      a reward model trained on people's preferences (--hidden FILE); the sizes of --hidden-sizes
 
 Everything is made by the commands of models_core, in FOLDER, and what is there is not made again: an experiment that
-was interrupted goes on, and one can grow by sizes, prices, seeds and golds. Every run appends a line to
+was interrupted goes on, and one can grow by sizes, KL coefficients, seeds and golds. Every run appends a line to
 FOLDER/results.jsonl; table and pictures are of all of them. Prompts of proxies, policies and measurements are disjoint.
 """
 
@@ -74,11 +74,11 @@ def main(arguments: Sequence[str]) -> int:
         sizes = options.sizes if name == "positivity" else options.hidden_sizes
         used = {stage: values for stage, values in _texts(settings).items() if stage != "hidden" or name == "hidden"}
         for size in sizes:
-            for price in options.prices:
+            for kl_coef in options.kl_coefs:
                 for seed in options.seeds:
-                    key = {"gold": name, "size": size, "kl_coef": price, "seed": seed, "settings": used}
+                    key = {"gold": name, "size": size, "kl_coef": kl_coef, "seed": seed, "settings": used}
                     if not results.has(path, key):
-                        row = measured(gold, size, price, seed, lots=lots, options=options, settings=settings)
+                        row = measured(gold, size, kl_coef, seed, lots=lots, options=options, settings=settings)
                         results.append(path, key | row)
     rows = results.read(path)
     print(table(rows))
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="smollm2-135m-instruct", metavar="M", help="the SFT model")
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 128, 512], metavar="N", help="rankings of proxies")
     parser.add_argument("--hidden-sizes", type=int, nargs="+", default=[128], metavar="N", help="the same, hidden gold")
-    parser.add_argument("--prices", type=float, nargs="+", default=[0.0, 0.05, 0.2], metavar="X", help="kl_coef")
+    parser.add_argument("--kl-coefs", type=float, nargs="+", default=[0.0, 0.05, 0.2], metavar="X", help="kl_coef")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")
     parser.add_argument("--held-out", type=int, default=96, metavar="N", help="prompts to measure on")
     parser.add_argument("--policy-prompts", type=int, default=400, metavar="N")
@@ -130,21 +130,21 @@ def _gold(name: str, options: argparse.Namespace, settings: Settings) -> Gold:
 def measured(
     gold: Gold,
     size: int,
-    price: float,
+    kl_coef: float,
     seed: int,
     *,
     lots: prompts.Lots,
     options: argparse.Namespace,
     settings: Settings,
 ) -> dict[str, Any]:
-    """One run of the grid: its proxy, which the runs at other prices share, its policy, and the points on its way."""
+    """One run of the grid: its proxy, shared by runs at other KL coefficients, its policy, and its points."""
     summary = proxy(gold, size, lots=lots, options=options, settings=settings)
     folder = options.folder / gold.name
-    run = folder / f"run-{size}-{price:g}-{seed}"
+    run = folder / f"run-{size}-{kl_coef:g}-{seed}"
     policy = stages.run(
         "ppo",
         out=run,
-        settings={**settings["ppo"], "kl_coef": price, "seed": seed, "eval_prompts": options.held_out},
+        settings={**settings["ppo"], "kl_coef": kl_coef, "seed": seed, "eval_prompts": options.held_out},
         model=options.model,
         reward=str(folder / f"proxy-{size}" / "model"),
         data=lots.policy,
@@ -196,7 +196,7 @@ def fits(rows: Sequence[Row]) -> dict[int, Fit | None]:
 def table(rows: Sequence[Row]) -> str:
     """A line a run, and the law of each size. Rewards in deviations of the SFT model's responses."""
     lines = [
-        "| gold | rankings | proxy right | price | seed | KL at the end | proxy | gold | best gold, at KL |",
+        "| gold | rankings | proxy right | KL coefficient | seed | KL at the end | proxy | gold | best gold, at KL |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in sorted(rows, key=lambda row: (row["gold"] != GOLDS[0], row["size"], row["kl_coef"], row["seed"])):
@@ -219,7 +219,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """What the laws say, for the last line."""
+    """The fitted laws, for the last line."""
     figures: dict[str, Any] = {}
     for name in GOLDS:
         for size, fit in fits([row for row in rows if row["gold"] == name]).items():

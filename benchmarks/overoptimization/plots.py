@@ -23,8 +23,8 @@ ENTRIES = 3
 def draw(rows: Sequence[Row], fits: Mapping[int, Fit | None], *, folder: Path, gold: str) -> list[Path]:
     """Draw all runs with one gold reward; `fits` are by the proxy's size. The same rows give the same bytes of SVG."""
     sizes = sorted({row["size"] for row in rows})
-    prices = sorted({row["kl_coef"] for row in rows})
-    colours = {price: COLOURS[number % len(COLOURS)] for number, price in enumerate(prices)}
+    kl_coefs = sorted({row["kl_coef"] for row in rows})
+    colours = {kl_coef: COLOURS[number % len(COLOURS)] for number, kl_coef in enumerate(kl_coefs)}
     with rc_context({"svg.hashsalt": "hone", "font.size": 9}):
         figure = Figure(figsize=(PANEL * len(sizes) + 0.4, PANEL + 0.6), layout="constrained")
         panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
@@ -61,9 +61,9 @@ def _panel(panel: Axes, rows: Sequence[Row], *, colours: Mapping[float, str], fi
 
 
 def _legend(colours: Mapping[float, str]) -> list[Line2D]:
-    prices = [Line2D([], [], color=colour, label=f"price {price:g}") for price, colour in colours.items()]
+    kl_coefs = [Line2D([], [], color=colour, label=f"kl_coef {value:g}") for value, colour in colours.items()]
     return [
-        *prices,
+        *kl_coefs,
         Line2D([], [], color="#333333", marker="o", markersize=3, label="gold"),
         Line2D([], [], color="#333333", linestyle="--", label="proxy"),
         Line2D([], [], color="#888888", linewidth=2, alpha=0.6, label="fit to gold"),

@@ -1,4 +1,4 @@
-"""Whoever waits longest for SQLite's one write lock is the next to have it, of the threads of a process.
+"""The thread that waits longest for SQLite's one write lock is the next to have it, within a process.
 
 SQLite itself gives the lock to whoever asks at the right moment, and its waiters sleep for up to 100 ms between two
 looks: beside many short transactions some wait for seconds while others never wait. Here the threads of a process stand

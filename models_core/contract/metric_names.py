@@ -50,8 +50,8 @@ METRICS = frozenset(
     TRAINING + TEXT + DEMONSTRATIONS + PREFERENCES + REWARD_REPORT + ROLLOUTS + UPDATES + EVALUATION + COMMANDS
 )
 """Steps also report settings that change, under the settings' names: learning_rate and kl_coef."""
-MEASURES = {"phases": ("kl", "score"), "held_out": ("eval_kl", "eval_score")}
-"""Names of the KL divergence and of the score in a run's metrics: of its phases, and of held-out prompts."""
+MEASURES = {"iterations": ("kl", "score"), "held_out": ("eval_kl", "eval_score")}
+"""Names of the KL divergence and of the score in a run's metrics: of rollout iterations, and of held-out prompts."""
 
 
 def root(kl: float) -> float:

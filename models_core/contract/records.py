@@ -182,7 +182,7 @@ def _check_known(row: dict[str, Any]) -> None:
 
 
 def _pair_models(row: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Who wrote the chosen and the rejected response of a pair, where "models" says so."""
+    """The models that wrote the chosen and the rejected response of a pair, where "models" names them."""
     models = row.get("models")
     if models is None:
         return None, None

@@ -78,7 +78,7 @@ class DataSet:
         return Source(passes=list(zip(*encoded, strict=True)), weight=self.weight)
 
     def held_out_examples(self, encoder: Encoder) -> list[Example]:
-        """The rows that are measured on, each in one wording. Those that do not fit are left out."""
+        """The rows that are measured on, each in one wording. Rows that do not fit are left out."""
         encoded = [
             self._encoded(row, encoder, draws=[f"held out/{place}"])[0] for place, row in enumerate(self.held_out)
         ]

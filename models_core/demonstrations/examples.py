@@ -1,4 +1,4 @@
-"""Demonstrations as tokens, with the places that are learned."""
+"""Demonstrations as tokens, with the positions that the loss is over."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from models_core.modeling.packing import Group
 
 
 class Example(NamedTuple):
-    """A row as token ids. Its response is learned; of its prompt, the places `assistant_positions` (loss_on=all)."""
+    """A row as token ids. The loss is over the response and, with loss_on=all, the prompt's `assistant_positions`."""
 
     prompt: list[int]
     response: list[int]
@@ -24,7 +24,7 @@ class Example(NamedTuple):
         return len(self.prompt) + len(self.response)
 
     @property
-    def learned(self) -> int:
+    def loss_tokens(self) -> int:
         """How many tokens its loss is over."""
         return len(self.assistant_positions) + len(self.response)
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from models_core.contract import atomic_write
 from models_core.contract.stopping import StopSignal
 from models_core.demonstrations.examples import Example
-from models_core.demonstrations.token_losses import places, predicting_states
+from models_core.demonstrations.token_losses import loss_positions, predicting_states
 from models_core.modeling.adapters import trainable
 from models_core.modeling.ops import head_log_probs
 
@@ -105,7 +105,7 @@ def fisher_diagonal(
     tokens = 0
     for example in examples:
         stop.check()
-        at = places([example], whole_rows=False, device=device)
+        at = loss_positions([example], whole_rows=False, device=device)
         states, _ = predicting_states(network, [example], at, device=device)
         head = network.get_output_embeddings()
         drawn = _drawn(states.detach(), head, generator)
@@ -114,7 +114,7 @@ def fisher_diagonal(
             if weight.grad is not None:
                 fisher[name] += weight.grad.float() ** 2
                 weight.grad = None
-        tokens += example.learned
+        tokens += example.loss_tokens
     return {name: total / tokens for name, total in fisher.items()}
 
 

@@ -1,7 +1,7 @@
 """Rows in flight: their prompts computed, their caches, and the step that brings every row one token further.
 
 Shapes: B rows, T positions in use, V vocabulary. Prompts are padded on the left to one width, so that every row's next
-token has the same place.
+token has the same slot.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from models_core.modeling.prefix import Prefix
 PREFILL_TOKENS = 512
 """Prompt tokens computed in one forward pass, padding included: enough to be fast, few enough to pad little."""
 GROUP = 32
-"""Rows that attend together, from the first place that any of them sees on."""
+"""Rows that attend together, from the first slot that any of them sees on."""
 
 
 class Batch:
@@ -51,14 +51,14 @@ class Batch:
         slots = torch.tensor(sources, device=device)
         lengths = torch.tensor([len(ids) for ids in own], device=device)[slots]
         virtual, self.shift = (prefix.length, prefix.shift) if prefix else (0, 0)
-        # A window counts places, and in a prompt batch there is padding between a shared beginning and a row's own.
+        # A window counts slots, and in a prompt batch there is padding between a shared beginning and a row's own.
         self.same = 0 if has_window(network.model.config) else shared_length(own)
         self.shared = virtual + self.same
         self.width = virtual + int(lengths.max())
         self.first_block = self.width + min(max_new_tokens, BLOCK)
         capacity = self.width + max_new_tokens
         columns = torch.arange(capacity, device=device)
-        self.starts = self.width - virtual - lengths  # the first place of each row
+        self.starts = self.width - virtual - lengths  # the first slot of each row
         seen = columns >= self.starts[:, None]
         self.mask, self.bias = seen.long(), bias_of(seen)
         self.positions = self.shift + lengths  # of the next token of each row
@@ -158,7 +158,7 @@ class Batch:
 
 
 def _contiguous(padding: Tensor, *, shared: int, width: int) -> Tensor:
-    """Which place comes where when the padding between the shared places and a row's own moves to the left.
+    """Which slot comes where when the padding between the shared slots and a row's own moves to the left.
 
     padding: [prompts], how much there is -> [prompts, width]; what the padding itself becomes does not matter.
     """

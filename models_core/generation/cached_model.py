@@ -41,7 +41,7 @@ class CachedModel:
             self.fast.release(self.model)
 
     def read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> StepOutput:
-        """Where the last column leads: ids and positions [B, t], mask [B, places in the cache + t]."""
+        """Where the last column leads: ids and positions [B, t], mask [B, slots in the cache + t]."""
         if self.fast is not None:
             return self._output(self.fast, self.fast.read(ids, mask, positions, cache))
         placed = {"position_ids": positions} if self.takes_positions else {}

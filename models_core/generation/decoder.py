@@ -2,7 +2,7 @@
 
 decoder       the fast way, an operator. By default PyTorch: a Llama-shaped model's weights directly (llama_forward.py),
               any other model through its own forward (cached_model.py), keys and values written in place (batch.py),
-              each row by itself where rows must not depend on their batch (batch_invariant.py). Compiled kernels may
+              each row alone where rows must not depend on their batch (batch_invariant.py). Compiled kernels may
               take its place.
 PlainBatch    every model that the fast way does not know, or computes differently: transformers' own forward and cache
 """
@@ -60,7 +60,7 @@ class Beams(Rows, Protocol):
 
     @property
     def logits(self) -> Tensor:
-        """Those of the next token: [B, V]."""
+        """Logits of the next token: [B, V]."""
 
     def reindex(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was."""
@@ -156,7 +156,7 @@ def batch_factory(
                         return
             if batch_invariant:
                 invariant.check(model)
-            forward_check.say_plain(model)
+            forward_check.log_plain_forward(model)
             yield lambda row_ids: PlainBatch(model, prompts, row_ids, prefix=prefix)
     finally:
         model.train(was_training)

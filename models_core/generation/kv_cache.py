@@ -2,9 +2,9 @@
 
 transformers' own cache grows by concatenation: every decode step copies all of it. And its attention kernels are made
 for many queries; for one query a row, on a CPU, two plain matrix products take a third of the time (bf16, 64 rows, 120
-places: 0.6 ms a layer instead of 2.1). Rows attend in groups of like length, over their own places alone.
+slots: 0.6 ms a layer instead of 2.1). Rows attend in groups of like length, over their own slots alone.
 
-Shapes: B rows, H key heads, G query heads a key head, S head size, T places in use, C capacity.
+Shapes: B rows, H key heads, G query heads a key head, S head size, T slots in use, C capacity.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from models_core.modeling.adapters.layers import trunk
 
 DECODING = "hone_decoding"
 BLOCK = 128
-"""Places for responses in a block: a product costs nearly the same for 10 places as for 100.
+"""Slots for responses in a block: a product costs nearly the same for 10 slots as for 100.
 
 torch copies the part in use before each product. That looks like a waste and is none: the copy streams, and the product
 over what is then in the processor's cache takes less than half as long as over memory.
@@ -30,33 +30,33 @@ over what is then in the processor's cache takes less than half as long as over 
 
 
 class KeyValues(CacheLayerMixin):
-    """One layer's part, in blocks of places: the first for prompts and the beginnings of responses, then BLOCK each.
+    """One layer's part, in blocks of slots: the first for prompts and the beginnings of responses, then BLOCK each.
 
-    keys and values: [B, H, places, S] a block; the first `rows` rows and `length` places are in use.
-    Every row writes its next token to the same place: prompts are padded on the left to one width. `groups` says where
-    the rows' own places begin: (first row, last row, first place of any of them).
+    keys and values: [B, H, slots, S] a block; the first `rows` rows and `length` slots are in use.
+    Every row writes its next token to the same slot: prompts are padded on the left to one width. `groups` says where
+    the rows' own slots begin: (first row, last row, first slot of any of them).
     """
 
     is_sliding = False
 
     def __init__(self, like: Any, *, rows: int, width: int, first: int) -> None:
-        """`rows` prompts in `width` of the `first` places. `like`: a layer of transformers with content."""
+        """`rows` prompts in `width` of the `first` slots. `like`: a layer of transformers with content."""
         super().__init__()
         self.rows = rows
         self.length = width
-        self.places = 0
+        self.slots = 0
         self.groups: Sequence[tuple[int, int, int]] = [(0, rows, 0)]
         self.like = like.keys[:0], like.values[:0]
         self.keys_blocks: list[Tensor] = []
         self.values_blocks: list[Tensor] = []
         self._grow(first)
 
-    def _grow(self, places: int) -> None:
+    def _grow(self, slots: int) -> None:
         """One more block."""
-        self.places += places
-        # Zeros, not whatever the memory held: a masked place is multiplied by weight 0, and 0 x NaN is NaN.
+        self.slots += slots
+        # Zeros, not whatever the memory held: a masked slot is multiplied by weight 0, and 0 x NaN is NaN.
         for blocks, like in ((self.keys_blocks, self.like[0]), (self.values_blocks, self.like[1])):
-            blocks.append(like.new_zeros(self.rows, like.shape[1], places, like.shape[3]))
+            blocks.append(like.new_zeros(self.rows, like.shape[1], slots, like.shape[3]))
 
     def fill(self, prompts: Any, *, source: Tensor, rows: Tensor, columns: Tensor) -> None:
         """Copy computed prompts into rows, up against the prompts' width.
@@ -82,11 +82,11 @@ class KeyValues(CacheLayerMixin):
 
     def append(self, keys: Tensor, values: Tensor) -> None:
         """Write the new token of every row: both [B, H, S]."""
-        if self.length == self.places:
+        if self.length == self.slots:
             self._grow(BLOCK)
-        place = self.length - self.places  # from the last block's end
-        self.keys_blocks[-1][: self.rows, :, place] = keys
-        self.values_blocks[-1][: self.rows, :, place] = values
+        slot = self.length - self.slots  # from the last block's end
+        self.keys_blocks[-1][: self.rows, :, slot] = keys
+        self.values_blocks[-1][: self.rows, :, slot] = values
         self.length += 1
 
     def attend(self, query: Tensor, *, bias: Tensor, scaling: float) -> Tensor:
@@ -99,11 +99,11 @@ class KeyValues(CacheLayerMixin):
         return torch.cat(parts).flatten(1)
 
     def _in_use(self, first: int, last: int, start: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Blocks of keys and of values of some rows, from a place of the first block on, without empty places."""
+        """Blocks of keys and of values of some rows, from a slot of the first block on, without empty slots."""
         both = []
         for blocks in (self.keys_blocks, self.values_blocks):
             parts = [block[first:last] for block in blocks]
-            parts[-1] = parts[-1][:, :, : parts[-1].shape[2] - (self.places - self.length)]
+            parts[-1] = parts[-1][:, :, : parts[-1].shape[2] - (self.slots - self.length)]
             parts[0] = parts[0][:, :, start:]
             both.append(parts)
         return both[0], both[1]
@@ -137,7 +137,7 @@ class KeyValues(CacheLayerMixin):
 def attention(
     query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], *, bias: Tensor | None, scaling: float
 ) -> Tensor:
-    """query: [B, H * G, S], blocks of keys and of values: [B, H, places, S] -> [B, H, G, S].
+    """query: [B, H * G, S], blocks of keys and of values: [B, H, slots, S] -> [B, H, G, S].
 
     bias: [B, 1, 1, T]. The softmax is taken in fp32 or wider.
     """

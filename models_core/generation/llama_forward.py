@@ -4,7 +4,7 @@ Its linear steps (packed_linear.py) and its attention (the cache that a step is 
 transformers' own module tree spends as long on bookkeeping, masks and unfused norms as on the products themselves.
 Prompts are computed end to end without padding between them, but for attention.
 
-Shapes: N tokens, B rows, W columns of a prompt batch, T places seen, D width, S head size, V vocabulary.
+Shapes: N tokens, B rows, W columns of a prompt batch, T positions seen, D width, S head size, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -108,8 +108,8 @@ class LlamaForward:
         return self.norm(hidden)
 
     def read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """What the head reads after the last column: [B, D]; ids and positions [B, W], mask [B, T], T = W + places in
-        the cache.
+        """What the head reads after the last column: [B, D]; ids and positions [B, W], mask [B, T], T = W +
+        slots in the cache.
 
         Padding is on the left. The cache gets keys and values of every column, zeros where there is padding.
         """
@@ -141,15 +141,15 @@ class LlamaForward:
     def _heads(self, layer: _Layer, hidden: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries, rotated keys and values of every token: [N, heads, S] each."""
         heads = layer.query_key_value(layer.before_attention(hidden)).view(len(hidden), -1, self.size)
-        rotated, value = heads[:, : -self.key_heads], heads[:, -self.key_heads :]
+        query_key, value = heads[:, : -self.key_heads], heads[:, -self.key_heads :]
         if layer.query_norm is not None and layer.key_norm is not None:
-            rotated = torch.cat(
-                (layer.query_norm(rotated[:, : self.query_heads]), layer.key_norm(rotated[:, self.query_heads :])),
+            query_key = torch.cat(
+                (layer.query_norm(query_key[:, : self.query_heads]), layer.key_norm(query_key[:, self.query_heads :])),
                 dim=1,
             )
         cosines, sines = rotation
-        rotated = torch.addcmul(rotated * cosines, rotated.roll(self.size // 2, -1), sines)
-        return rotated[:, : self.query_heads], rotated[:, self.query_heads :], value
+        query_key = torch.addcmul(query_key * cosines, query_key.roll(self.size // 2, -1), sines)
+        return query_key[:, : self.query_heads], query_key[:, self.query_heads :], value
 
     def _attended(self, query: Tensor, keys: Tensor, values: Tensor, allowed: Tensor) -> Tensor:
         """query: [B, query heads, W, S], keys and values: [B, key heads, T, S], allowed: [B, W, T] -> as query."""
@@ -172,10 +172,10 @@ def _through(layer: _Layer, hidden: Tensor, attended: Tensor) -> Tensor:
 
 
 def _causal(mask: Tensor, width: int) -> Tensor:
-    """Which of the T places each of the last `width` may see: [B, T] -> [B, width, T]. Padding sees itself."""
-    places = torch.arange(mask.shape[1], device=mask.device)
-    own = places[-width:, None]
-    return (mask.bool()[:, None] & (places <= own)) | (places == own)
+    """Which of the T positions each of the last `width` may see: [B, T] -> [B, width, T]. Padding sees itself."""
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    own = positions[-width:, None]
+    return (mask.bool()[:, None] & (positions <= own)) | (positions == own)
 
 
 def _layer(layer: Any, *, pack: bool) -> _Layer:

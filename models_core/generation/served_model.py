@@ -116,13 +116,13 @@ class Server(Generic[AskingT]):
         Raises Stopped, BadInput for what the server refuses, ServerFailed where it does not answer.
         """
         model = self.model()
-        places = [(chat, number) for chat in only for number in range(samples)]
+        keys = [(chat, number) for chat in only for number in range(samples)]
         got: dict[int, dict[int, SampledResponse]] = {chat: {} for chat in only}
-        asked = self.each(places, lambda place: self.complete(self._body(model, chats[place[0]], place)))
+        asked = self.each(keys, lambda key: self.complete(self._body(model, chats[key[0]], key)))
         for done, ((chat, number), response) in enumerate(asked, start=1):
             got[chat][number] = response
             if progress is not None:
-                progress(done, len(places))
+                progress(done, len(keys))
             if len(got[chat]) == samples:
                 finished(chat, [response for _, response in sorted(got.pop(chat).items())])
 
@@ -160,7 +160,7 @@ class Server(Generic[AskingT]):
         """What the server completes a chat with: a request as JSON, made again while it fails for a passing reason."""
         return self._tried(lambda: self._exchange("POST", "/chat/completions", body, read=_read_completion))
 
-    def _body(self: "Server[SampleConfig]", model: str, chat: Messages, place: tuple[int, int]) -> bytes:
+    def _body(self: "Server[SampleConfig]", model: str, chat: Messages, key: tuple[int, int]) -> bytes:
         """What is sent. Settings outside OpenAI's protocol (vLLM knows them) are left out where they do nothing."""
         settings = self.settings
         values: dict[str, Any] = {
@@ -169,7 +169,7 @@ class Server(Generic[AskingT]):
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
-            "seed": _seed(settings.seed, place),
+            "seed": _seed(settings.seed, key),
         }
         if settings.server_logprobs:
             values["logprobs"] = True
@@ -318,9 +318,9 @@ def _first_model(row: Any) -> str:
     return repaired(name)
 
 
-def _seed(seed: int, place: tuple[int, int]) -> int:
+def _seed(seed: int, key: tuple[int, int]) -> int:
     """A number of its own for each response, the same in every run: [0, 2^31)."""
-    digest = hashlib.blake2b(repr((seed, place)).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(repr((seed, key)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 2**31
 
 

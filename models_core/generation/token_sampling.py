@@ -89,9 +89,9 @@ def _inverted(weights: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def _search(weights: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each row's running sum passes its aim, and how far into that place the aim is: both [B, 1].
+    """Where each row's running sum passes its aim, and how far into that token the aim is: both [B, 1].
 
-    Never a place of weight 0: the aim is kept within [0, total) against rounding.
+    Never a token of weight 0: the aim is kept within [0, total) against rounding.
     """
     cumulative = weights.cumsum(dim=-1)
     total = cumulative[:, -1:]

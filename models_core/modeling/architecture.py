@@ -98,21 +98,21 @@ def _shrink_residual(model: PreTrainedModel, *, layers: int) -> None:
 
 
 def add_dropout(model: PreTrainedModel, rate: float) -> None:
-    """Dropout of the embedding and of everything added to the residual, in training mode only (GPT-2's places).
+    """Dropout of the embedding and of everything added to the residual, in training mode only (where GPT-2 has it).
 
     By hooks, for whatever shape the model has: transformers' Llama knows none but attention's. The configuration stays
-    as it is, so the model that is saved has none. Raises BadInput for a model in which the places are not found.
+    as it is, so the model that is saved has none. Raises BadInput for a model in which no such layer is found.
     """
     if not rate:
         return
-    places = [module for name, module in trunk(model).named_modules() if name.rsplit(".", 1)[-1] in RESIDUAL]
-    if not places:
-        raise BadInput(f"Dropout finds no place in a {type(model).__name__}; set dropout=0.")
+    modules = [module for name, module in trunk(model).named_modules() if name.rsplit(".", 1)[-1] in RESIDUAL]
+    if not modules:
+        raise BadInput(f"Dropout finds no layer in a {type(model).__name__}; set dropout=0.")
 
     def dropped(module: nn.Module, _: Any, output: Tensor) -> Tensor:
         return functional.dropout(output, rate, training=module.training)
 
-    for module in [model.get_input_embeddings(), *places]:
+    for module in [model.get_input_embeddings(), *modules]:
         module.register_forward_hook(dropped)
 
 

@@ -82,8 +82,8 @@ class TemplateRefused(BadInput):
 
     def __init__(self, messages: Sequence[Message], reason: str) -> None:
         words = " ".join(messages[0]["content"].split()) if messages else ""
-        beginning = f'the {messages[0]["role"]} turn "{words[:60]}"' if messages else "nothing"
-        super().__init__(f"The chat template refuses the chat that begins with {beginning}: {reason}")
+        prefix = f'the {messages[0]["role"]} turn "{words[:60]}"' if messages else "nothing"
+        super().__init__(f"The chat template refuses the chat that begins with {prefix}: {reason}")
         self.messages, self.reason = tuple(messages), reason
 
 
@@ -176,7 +176,7 @@ def fit_prompt(
     return EncodedPrompt(
         ids=ids[gone:],
         is_cut=is_cut,
-        assistant_positions=[place - gone for place in assistant_positions if place > gone],
+        assistant_positions=[position - gone for position in assistant_positions if position > gone],
     )
 
 
@@ -185,7 +185,7 @@ def _rendered(
 ) -> tuple[list[int], list[int]]:
     """Token ids of the chat template's text, and the positions in them of what the assistant said.
 
-    What a message spells like an added token stays plain text: SEAM marks the place before the template sees it.
+    What a message spells like an added token stays plain text: SEAM marks the position before the template sees it.
     Nobody ends their turn and speaks as the assistant by typing "<|im_end|>". OPEN and CLOSE go through the template in
     the same way. A turn that a template rewrites so that it loses one of them (reasoning is taken out of earlier turns)
     is not what was said and is left out of the positions.
@@ -208,7 +208,7 @@ def _rendered(
             continue
         tokens = plain_text.encode(tokenizer, part, spelled=seams) if part else []
         if closed:
-            assistant_positions += (len(ids) + place for place in _ending(tokenizer, tokens))
+            assistant_positions += (len(ids) + position for position in _ending(tokenizer, tokens))
         if opened is not None and piece == CLOSE:
             assistant_positions += range(opened, len(ids) + len(tokens))
         closed = opened is not None and piece == CLOSE
@@ -220,9 +220,9 @@ def _rendered(
 
 def _ending(tokenizer: Any, tokens: Sequence[int]) -> list[int]:
     """Where in the tokens behind a turn its end is, if only white space comes before it."""
-    for place, number in enumerate(tokens):
+    for position, number in enumerate(tokens):
         if number in (end_id(tokenizer), tokenizer.eos_token_id):
-            return [place]
+            return [position]
         if tokenizer.decode([number]).strip():
             return []
     return []
@@ -235,8 +235,8 @@ def _marked(tokenizer: Any, message: Message, *, with_assistant_positions: bool)
     is_assistant = message["role"] == "assistant"
     added = plain_text.of(tokenizer)
     content = message["content"]
-    places = added.spellings(content, turns(tokenizer).tokens if is_assistant else added.ids)
-    borders = [0, *places, len(content)]
+    positions = added.spellings(content, turns(tokenizer).tokens if is_assistant else added.ids)
+    borders = [0, *positions, len(content)]
     content = SEAM.join(content[start:end] for start, end in itertools.pairwise(borders))
     if with_assistant_positions and is_assistant and (said := content.strip()):
         before, _, after = content.partition(said)

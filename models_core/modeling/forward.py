@@ -1,4 +1,4 @@
-"""What a model says of responses that are there already: as token groups, a prompt computed once for all of its own.
+"""Log-probabilities and values of given responses: as token groups, a prompt computed once for all of its own.
 
 A reward model has one logit for each, at its EOS; a language model the log-probability of each of their tokens.
 """

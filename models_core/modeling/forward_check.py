@@ -20,7 +20,7 @@ ROWS = (29, 18, 11)
 """Tokens of the rows that are computed both ways."""
 FOUND = "forward_check"
 """Attribute of a trunk: what the comparison found."""
-SAID = "plain_way_said"
+LOGGED = "plain_forward_logged"
 TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 """By the numbers of the model: how large the difference may be beside the thing itself. Thirty layers in bf16 come to
 0.02 by rounding alone; a window or a scale that is left out, to several tenths."""
@@ -68,12 +68,12 @@ def note(trunk: Any, what: str, *, apart: float, dtype: torch.dtype, seconds: fl
     return is_same
 
 
-def say_plain(model: Any) -> None:
-    """Say once of a model that it takes the plain way, and why."""
+def log_plain_forward(model: Any) -> None:
+    """Log once per model that it takes the plain forward, and why."""
     trunk = getattr(model, model.base_model_prefix, model)
-    if getattr(trunk, SAID, False):
+    if getattr(trunk, LOGGED, False):
         return
-    setattr(trunk, SAID, True)
+    setattr(trunk, LOGGED, True)
     reasons = ", ".join(families.fast_ways(model).reasons) or "rows longer than its window"
     processes.log_main(
         f"A {type(model).__name__} is computed by transformers' own forward, which takes longer: the faster way does "
@@ -82,7 +82,7 @@ def say_plain(model: Any) -> None:
 
 
 def report(model: Any) -> dict[str, Any]:
-    """What run.json says of a model: which way it is computed, and how far the fast ways are from transformers'."""
+    """A model's entry in run.json: which way it is computed, and how far the fast ways are from transformers'."""
     ways = families.fast_ways(model)
     trunk = getattr(model, model.base_model_prefix, model)
     return {

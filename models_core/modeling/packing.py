@@ -77,7 +77,7 @@ class Layout:
 
     @cached_property
     def segments(self) -> list[Segment]:
-        """The segments by their places in the long row."""
+        """The segments by their positions in the long row."""
         ends = list(itertools.accumulate(self.sizes))
         spans = [(end - size, end) for size, end in zip(self.sizes, ends, strict=True)]
         return [
@@ -193,14 +193,14 @@ def _add(layout: Layout, *, size: int, prefixes: tuple[int, ...]) -> None:
 
 
 def hidden_states(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = None) -> torch.Tensor:
-    """The trunk's last hidden states of every token of the long row, or of those at the places `rows`: [rows, D].
+    """The trunk's last hidden states of every token of the long row, or of those at the positions `rows`: [rows, D].
 
     Where only some are wanted, the last layer leaves the others out once all have been attended to. Where a model has
     learned virtual tokens, they take the first positions, and every token sees them.
     """
     check(trunk)
     if not is_packed(trunk, packed):
-        forward_check.say_plain(trunk)
+        forward_check.log_plain_forward(trunk)
         states = plain_forward.hidden_states(trunk, packed.ids, packed.layout.segments, prefix=learned_prefix(trunk))
         return states if rows is None else states[rows]
     return _of_long_row(trunk, packed, rows=rows)

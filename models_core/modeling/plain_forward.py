@@ -41,18 +41,18 @@ def hidden_states(trunk: Any, ids: Tensor, segments: Sequence["Segment"], *, pre
     # Processes that share a model's layers gather them as often as each other, so they compute all rows at once.
     most = float("inf") if is_split else 1.0 if needs_equal else MOST_PADDING
     found: list[Tensor] = []
-    places = torch.empty(ids.shape[1], dtype=torch.long)
+    positions = torch.empty(ids.shape[1], dtype=torch.long)
     offset = 0
     for chunk in _together(lengths, most=most):
         width = max(lengths[row] for row in chunk)
         for number, row in enumerate(chunk):
             column = offset + number * width
             for start, end in rows[row]:
-                places[start:end] = torch.arange(column, column + end - start)
+                positions[start:end] = torch.arange(column, column + end - start)
                 column += end - start
         found.append(_states(trunk, [_taken(ids, rows[row]) for row in chunk], width=width, prefix=prefix))
         offset += len(chunk) * width
-    return torch.cat(found)[places.to(ids.device)]
+    return torch.cat(found)[positions.to(ids.device)]
 
 
 def _rows(segments: Sequence["Segment"]) -> list[list[tuple[int, int]]]:

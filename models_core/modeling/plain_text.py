@@ -41,7 +41,7 @@ class AddedTokens:
         self._copies: dict[tuple[frozenset[str], bool], Tokenizer] = {}
 
     def spellings(self, text: str, names: Collection[str]) -> list[int]:
-        """Places in a text, each inside a spelling of one of these tokens; every spelling has one.
+        """Positions in a text, each inside a spelling of one of these tokens; every spelling has one.
 
         It is the second character's, or the only one's where the token has no more.
         """
@@ -52,7 +52,7 @@ class AddedTokens:
         found = {
             start + (length > 1)
             for first, lengths in by_first.items()
-            for start in _places(text, first)
+            for start in _positions(text, first)
             for length in lengths
             if text[start : start + length] in wanted
         }
@@ -75,7 +75,7 @@ class AddedTokens:
         return list(self._copies[key].encode(text, add_special_tokens=False).ids)
 
     def _copy(self, names: frozenset[str], is_first: bool) -> Tokenizer:
-        """The tokenizer with these tokens renamed, also where its model has them: a model may find them by itself."""
+        """The tokenizer with these tokens renamed, also where its model has them: a model may find them on its own."""
         assert self.backend is not None
         document = json.loads(self.backend.to_str())
         model = document["model"]
@@ -113,7 +113,7 @@ def of(tokenizer: Any) -> AddedTokens:
 
 
 def encode(tokenizer: Any, text: str, *, spelled: Sequence[int]) -> list[int]:
-    """Token ids of a text whose tokens count, but for those spelled at these places; see `AddedTokens.spellings`.
+    """Token ids of a text whose tokens count, but for those spelled at these positions; see `AddedTokens.spellings`.
 
     What stands between two tokens that count, and has a spelling in it, is tokenised without any added token.
     """
@@ -126,17 +126,17 @@ def encode(tokenizer: Any, text: str, *, spelled: Sequence[int]) -> list[int]:
         pieces = [text[start:end] for start, end in itertools.pairwise(borders) if end > start]
         return [number for piece in pieces for number in tokenizer(piece, add_special_tokens=False)["input_ids"]]
     characters = list(text)
-    for place in spelled:
-        characters[place] = MASK
+    for position in spelled:
+        characters[position] = MASK
     encoding = tokenizer("".join(characters), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     numbers, offsets = encoding["input_ids"], encoding["offset_mapping"]
     counts = set(added.ids.values())
-    cuts = [place for place, number in enumerate(numbers) if number in counts]
+    cuts = [position for position, number in enumerate(numbers) if number in counts]
     found: list[int] = []
     token = character = 0
     for cut in [*cuts, len(numbers)]:
         end = offsets[cut][0] if cut < len(numbers) else len(text)
-        if any(character <= place < end for place in spelled):
+        if any(character <= position < end for position in spelled):
             found += added.plain(text[character:end], added.ids, is_first=character == 0)
         else:
             found += numbers[token:cut]
@@ -158,12 +158,12 @@ def encode_documents(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     ]
 
 
-def _places(text: str, character: str) -> list[int]:
-    places, start = [], text.find(character)
+def _positions(text: str, character: str) -> list[int]:
+    positions, start = [], text.find(character)
     while start >= 0:
-        places.append(start)
+        positions.append(start)
         start = text.find(character, start + 1)
-    return places
+    return positions
 
 
 def _renamed(name: str, names: Collection[str]) -> str:

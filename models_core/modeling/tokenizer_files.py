@@ -51,7 +51,7 @@ def _embeddings(path: Path) -> int | None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, one line of it, as the end of a sentence."""
+    """One line of an error's message, as the end of a sentence."""
     lines = [" ".join(line.split()) for line in str(error).split("\n") if line.strip()]
     text = lines[0] if lines else type(error).__name__
     if isinstance(error, KeyError):

@@ -31,7 +31,7 @@ from models_core.training import corpus, ddp, distributed, schedule
 from models_core.training.batching import micro_batches, minibatches
 from models_core.training.loop import Training
 
-FRESH_RATE, CONTINUED_RATE = 6e-3, 1e-4
+NEW_MODEL_RATE, CONTINUED_RATE = 6e-3, 1e-4
 SAMPLED_DOCUMENTS = 3
 SAMPLE_PROMPT = 12
 """Tokens of a document's beginning that a sample goes on from."""
@@ -88,9 +88,9 @@ def train(
     # 3. Choose the weights that learn.
     network = adapters.prepare(network, settings, tokenizer=encoder)
     architecture.add_dropout(network, settings.dropout)
-    peak = settings.learning_rate or (FRESH_RATE if model is None else CONTINUED_RATE)
-    is_fresh = model is None
-    by_muon = settings.optimizer == "muon" or (settings.optimizer == "auto" and is_fresh and not training.is_sharded)
+    peak = settings.learning_rate or (NEW_MODEL_RATE if model is None else CONTINUED_RATE)
+    is_new = model is None
+    by_muon = settings.optimizer == "muon" or (settings.optimizer == "auto" and is_new and not training.is_sharded)
     optimizer = training.optimizer(
         "model", network, learning_rate=peak, muon=architecture.hidden_matrices(network) if by_muon else ()
     )

@@ -26,7 +26,7 @@ from models_core.demonstrations.eval_loss import mean_loss
 from models_core.demonstrations.examples import Encoder, Example
 from models_core.demonstrations.forgetting import ElasticWeights
 from models_core.demonstrations.mixture import Step
-from models_core.demonstrations.token_losses import places, token_losses
+from models_core.demonstrations.token_losses import loss_positions, token_losses
 from models_core.modeling import adapters, chat, loading
 from models_core.training import ddp, distributed, schedule
 from models_core.training.loop import Training
@@ -195,17 +195,17 @@ def accumulate(
     changes nothing.
     """
     examples = [*step.new, *step.replayed]
-    learned_new, learned_old = (sum(example.learned for example in part) for part in (step.new, step.replayed))
+    new_tokens, replayed_tokens = (sum(example.loss_tokens for example in part) for part in (step.new, step.replayed))
     of_lm = sum(language_model_tokens(example, settings) for example in examples)
     sums = torch.zeros(3, dtype=torch.float64)
     lengths = [example.tokens for example in examples]
     for share in distributed.micro_batches_for_rank(lengths, budget=settings.max_tokens_per_forward):
         stop.check()
         members = [examples[position] for position in share.rows]
-        at = places(members, whole_rows=settings.lm_coef > 0, device=device)
+        at = loss_positions(members, whole_rows=settings.lm_coef > 0, device=device)
         losses = token_losses(network, members, at, device=device)
-        in_lm = torch.ones_like(at.learned) if settings.lm_scope == "row" else ~at.learned
-        weights = at.learned / (learned_new + learned_old)
+        in_lm = torch.ones_like(at.loss_mask) if settings.lm_scope == "row" else ~at.loss_mask
+        weights = at.loss_mask / (new_tokens + replayed_tokens)
         if settings.lm_coef and of_lm:
             weights = weights + settings.lm_coef * in_lm / of_lm
         losses = losses * share.weight
@@ -213,24 +213,24 @@ def accumulate(
         is_new = torch.tensor([position < len(step.new) for position in share.rows], device=device)
         is_new = is_new.repeat_interleave(torch.tensor(at.sizes, device=device))
         with torch.no_grad():
-            parts = [losses * (at.learned & is_new), losses * (at.learned & ~is_new), losses * in_lm]
+            parts = [losses * (at.loss_mask & is_new), losses * (at.loss_mask & ~is_new), losses * in_lm]
             sums += torch.stack([part.sum() for part in parts]).double().cpu()
     new, replayed, lm = distributed.all_reduce_sum(sums.to(device)).tolist()
     return (
-        {"loss": new / learned_new}
-        | ({"replay_loss": replayed / learned_old} if learned_old else {})
+        {"loss": new / new_tokens}
+        | ({"replay_loss": replayed / replayed_tokens} if replayed_tokens else {})
         | ({"lm_loss": lm / of_lm} if settings.lm_coef and of_lm else {})
     )
 
 
 def language_model_tokens(example: Example, settings: SFTConfig) -> int:
     """Tokens of a row that the auxiliary loss is over; its first is predicted by nothing."""
-    return example.tokens - 1 - (example.learned if settings.lm_scope == "prompt" else 0)
+    return example.tokens - 1 - (example.loss_tokens if settings.lm_scope == "prompt" else 0)
 
 
 def check_loss(network: Any, example: Example, *, name: str, device: torch.device) -> None:
     """Raise BadInput where the model's loss is no number before a single step was taken."""
-    at = places([example], whole_rows=False, device=device)
+    at = loss_positions([example], whole_rows=False, device=device)
     with torch.no_grad():
         loss = token_losses(network, [example], at, device=device).sum()
     if not torch.isfinite(loss):
@@ -254,5 +254,5 @@ def measure_old(
 
 
 def forgotten(before: float | None, after: float | None) -> Mapping[str, float | None]:
-    """What result.json says of the old task."""
+    """The old task's entries in result.json."""
     return {} if before is None else {"old_loss_before": before, "old_loss": after}

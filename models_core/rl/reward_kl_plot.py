@@ -17,9 +17,9 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48
 TICKS = 5
 STYLE = (
     "svg{background:#fff;color:#222;font:13px sans-serif}text{fill:currentColor}"
-    ".grid{stroke:#ddd}.phases{fill:#6b7280;opacity:.55}.held{fill:none;stroke:#1d4ed8;stroke-width:2}.dot{fill:#1d4ed8}"
+    ".grid{stroke:#ddd}.iterations{fill:#6b7280;opacity:.55}.held{fill:none;stroke:#1d4ed8;stroke-width:2}.dot{fill:#1d4ed8}"
     "@media(prefers-color-scheme:dark){svg{background:#16181d;color:#e5e7eb}.grid{stroke:#363a43}"
-    ".phases{fill:#9ca3af}.held{stroke:#93b4ff}.dot{fill:#93b4ff}}"
+    ".iterations{fill:#9ca3af}.held{stroke:#93b4ff}.dot{fill:#93b4ff}}"
 )
 
 
@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
 
 class RewardKLPoints(NamedTuple):
-    phases: list[Point]
+    iterations: list[Point]
     held_out: list[Point]
 
 
@@ -46,7 +46,7 @@ def read(metrics: Path) -> RewardKLPoints:
 
 def svg(curves: RewardKLPoints) -> str:
     """The plot: a dot a rollout iteration, a line through the evaluations. For light and dark pages."""
-    points = [*curves.phases, *curves.held_out]
+    points = [*curves.iterations, *curves.held_out]
     if not points:
         points = [Point(0.0, 0.0)]
     right = max(point.root_kl for point in points) or 1.0
@@ -74,7 +74,7 @@ def svg(curves: RewardKLPoints) -> str:
     for root_kl in _ticks(0.0, right):
         x, _ = place(Point(root_kl, low))
         parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{root_kl:g}</text>')
-    parts += [f'<circle class="phases" cx="{x}" cy="{y}" r="3"/>' for x, y in map(place, curves.phases)]
+    parts += [f'<circle class="iterations" cx="{x}" cy="{y}" r="3"/>' for x, y in map(place, curves.iterations)]
     parts += _line([place(point) for point in curves.held_out])
     middle = (LEFT + WIDTH - RIGHT) / 2
     legend = '<tspan class="dot">line: held-out prompts</tspan>, dots: rollout iterations'

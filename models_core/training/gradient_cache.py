@@ -19,7 +19,7 @@ from models_core.training import ddp
 LossFunction = Callable[[Tensor], Tensor]
 """[responses, heads] -> scalar"""
 ScoreFunction = Callable[[Any, Packed], Tensor]
-"""What a network says of packed responses: [responses, heads]"""
+"""A network's outputs for packed responses: [responses, heads]"""
 
 
 def cut(group: Group, *, budget: int, sharing: str = "auto") -> list[Group]:

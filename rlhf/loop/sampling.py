@@ -72,9 +72,9 @@ def _next_seed(project: Project) -> int:
 def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
     """Queue runs that fulfil open requests with the project's loop settings. A request is claimed once.
 
-    One run takes at most REQUESTS_A_RUN requests of a project and number of responses, in a short transaction; but who
-    waits in a chat waits for nobody else's responses and behind no training: a chat's request is a run by itself, in a
-    queue of its own.
+    One run takes at most REQUESTS_A_RUN requests of a project and number of responses, in a short transaction; but
+    a chat's request waits for nobody else's responses and behind no training: a chat's request is a run of its own, in
+    a queue of its own.
     """
     keys = sorted(set(request_ids))
     groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
@@ -110,7 +110,7 @@ def _enqueue(project_id: int, samples: int, taken: list[int], *, queue: str) -> 
 
 
 def _take(keys: list[int]) -> list[int]:
-    """Those of the requests that were still open; they are this call's now. Inside a transaction."""
+    """Claim the requests that are still open; returns their keys. Inside a transaction."""
     rows = ResponseRequest.objects.filter(pk__in=keys, state=ResponseRequest.State.OPEN)
     taken = list(rows.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
     ResponseRequest.objects.filter(pk__in=taken).update(state=ResponseRequest.State.CLAIMED)

@@ -112,4 +112,4 @@ METRICS = {
     "ended": gettext_noop("ended"),
     "win_rate": gettext_noop("win rate"),
 }
-"""Labels of `metric_names.METRICS`. Those of settings are in the catalogue by models_core (config.catalogues)."""
+"""Labels of `metric_names.METRICS`. Settings' names are in the catalogue by models_core (config.catalogues)."""

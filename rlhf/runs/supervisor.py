@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
 RENEW_SECONDS = 10.0
 CANCEL_GRACE_SECONDS = 120.0
-"""Longer than one phase plus saving a checkpoint: rollouts look for the signal between tokens."""
+"""Longer than one rollout iteration plus saving a checkpoint: rollouts look for the signal between tokens."""
 SHUTDOWN_GRACE_SECONDS = 2.4
 STOPPED_WITH_CHECKPOINT = 3
 

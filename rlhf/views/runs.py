@@ -101,7 +101,11 @@ def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
     drawn = {}
     if found.stage == Stage.PPO:
         drawn = {"reward_kl": curves.reward_kl_curve(series)}
-        words |= {"reward_kl": _("Score over √KL"), "phases": _("during training"), "held_out": _("held-out prompts")}
+        words |= {
+            "reward_kl": _("Score over √KL"),
+            "iterations": _("during training"),
+            "held_out": _("held-out prompts"),
+        }
     return JsonResponse({"series": series, "words": words, "ended": found.ended, **drawn})
 
 

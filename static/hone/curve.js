@@ -68,10 +68,10 @@ const draw = (name, words, data) => {
   output.textContent = latest(data);
 };
 
-// Score over the root of the divergence: a dot a phase, and larger ones where held-out prompts were measured.
+// Score over the root of the divergence: a dot per rollout iteration, larger ones for held-out prompts.
 let rewardKl = null;
 
-const merged = ({ phases = [[], []], held_out: held = [[], []] }) => uPlot.join([phases, held].map((points) => distinct(points)));
+const merged = ({ iterations = [[], []], held_out: held = [[], []] }) => uPlot.join([iterations, held].map((points) => distinct(points)));
 
 // Two points at one place share an x, and uPlot.join keeps one y for each: the later by a hair.
 const distinct = ([xs, ys]) => {
@@ -91,7 +91,7 @@ const drawRewardKl = (points, words) => {
   const output = document.createElement("output");
   const plot = document.createElement("div");
   const key = document.createElement("p");
-  for (const [name, kind] of [["held_out", "held-out"], ["phases", "phases"]]) {
+  for (const [name, kind] of [["held_out", "held-out"], ["iterations", "iterations"]]) {
     if (!points[name]) continue;
     const entry = document.createElement("span");
     entry.className = kind;

@@ -19,7 +19,7 @@ def given(tiny, prompts, tmp_path, vowels):
     pairs = [{"id": str(n), "prompt": chat(f"say {n}"), "chosen": "aaaa", "rejected": "z"} for n in range(12)]
     hidden = write(tmp_path / "pairs.jsonl", pairs)
     files = ["--prompts", str(prompts), "--hidden", str(hidden), "--folder", str(tmp_path / "made")]
-    grid = ["--sizes", "4", "8", "--prices", "0", "0.5", "--hidden-sizes", "4", "--plots", str(tmp_path / "plots")]
+    grid = ["--sizes", "4", "8", "--kl-coefs", "0", "0.5", "--hidden-sizes", "4", "--plots", str(tmp_path / "plots")]
     sizes = ["--held-out", "6", "--policy-prompts", "8", "--model", str(tiny)]
     return [*files, *grid, *sizes, *tiny_options("hidden.precision=fp32", "hidden.epochs=1", "ppo.eval_every=1")]
 
@@ -41,7 +41,7 @@ def test_the_grid_its_points_and_its_pictures(given, tmp_path, commands, capsys)
         assert [point.episodes for point in points] == [0, 4, 8]
         assert (points[0].kl, points[0].proxy, points[0].gold) == pytest.approx((0, 0, 0), abs=1e-4)
         assert 0 <= row["proxy_accuracy"] <= 1
-    # Runs at several prices share their proxy, and both golds the responses that are labelled.
+    # Runs at several KL coefficients share their proxy, and both golds the responses that are labelled.
     assert [line[0] for line in commands].count("reward") == 4
     assert [line[0] for line in commands].count("sample") == 2
     for name in ("positivity", "hidden"):
@@ -70,7 +70,7 @@ def test_one_that_was_interrupted_goes_on_and_computes_nothing_again(given, tmp_
 
 
 def test_a_run_that_was_stopped_in_its_middle_ends_as_if_it_had_not_been(given, tmp_path, commands, monkeypatch):
-    asked = [*given, "--sizes", "4", "--prices", "0.5", "--set", "ppo.save_every=1"]
+    asked = [*given, "--sizes", "4", "--kl-coefs", "0.5", "--set", "ppo.save_every=1"]
     assert command.main([*asked, "--folder", str(tmp_path / "whole")]) == 0
     commands.limit = len(commands) + 3  # the responses and the proxy, but no run
     with pytest.raises(Cut):

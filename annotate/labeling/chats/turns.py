@@ -79,7 +79,7 @@ def candidates_of(assignment: Assignment, request: ResponseRequest) -> list[Resp
 
 
 def say(*, assignment_id: int, labeler: User, written: str, after: int) -> Chat:
-    """What the user says next. Raises Refused, NotYours."""
+    """Add the user's next turn. Raises Refused, NotYours."""
     text_written = _checked(written, name=_("The message"))
     with transaction.atomic():
         chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.USER, text_written))

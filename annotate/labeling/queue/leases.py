@@ -1,4 +1,4 @@
-"""Who holds which task, and for how long."""
+"""Leases: which labeler holds which task, and for how long."""
 
 import random
 import secrets

@@ -39,19 +39,19 @@ def measure(
 
     Raises BadInput, Stopped.
     """
-    asked = eval_prompts.read(Path(data), templates=templates, settings=settings)
-    rows, classes = asked.rows, asked.classes
+    evaluated = eval_prompts.read(Path(data), templates=templates, settings=settings)
+    rows, classes = evaluated.rows, evaluated.classes
     tokenizer = loading.load_tokenizer(model)
     chat.give_template(tokenizer, name=model, chat_template=settings.chat_template)
     network = loading.load_policy(model, device=device, dtype=dtype)
     report = _perplexity(rows, network, tokenizer, settings=settings, file=Path(data).name, device=device, stop=stop)
-    if asked.no_template_fits:
-        report["no_template_fits"] = asked.no_template_fits
+    if evaluated.no_template_fits:
+        report["no_template_fits"] = evaluated.no_template_fits
     labelled = [place for place, row in enumerate(rows) if label_accuracy.of(row) is not None]
     if labelled:
-        chosen, words = [rows[place] for place in labelled], [asked.words[place] for place in labelled]
+        chosen, words = [rows[place] for place in labelled], [evaluated.words[place] for place in labelled]
         if settings.predict == "score":
-            responses = [asked.responses[place] for place in labelled]
+            responses = [evaluated.responses[place] for place in labelled]
             predicted = label_accuracy.scored(
                 chosen, responses, network, tokenizer, settings=settings, device=device, stop=stop
             )
@@ -110,7 +110,7 @@ def _perplexity(
     seconds = time.perf_counter() - began
     if not math.isfinite(loss):
         raise BadInput(NOT_FINITE)
-    tokens = sum(example.learned for example in examples)
+    tokens = sum(example.loss_tokens for example in examples)
     return {
         "demonstrations": len(examples),
         "too_long_responses": happened["too_long_responses"],

@@ -1,4 +1,4 @@
-"""What a language model is asked when it is measured: demonstrations as they are, or rows that templates word.
+"""The prompts that a language model is evaluated on: demonstrations as they are, or rows that templates word.
 
 A template draws its words from the row, so it also says what the response would be under another label, and what a
 label is called in it. Rows are worded as `sft` words its held-out ones under the same seed, but without worked
@@ -19,7 +19,7 @@ from models_core.demonstrations.templates import Template, read_templates, templ
 
 
 @dataclass(kw_only=True)
-class Questions:
+class EvalPrompts:
     """Rows to measure on. By label, `responses[i]` is what row i's response would be, `words[i]` what it is called."""
 
     classes: list[str]
@@ -29,30 +29,30 @@ class Questions:
     no_template_fits: int = 0
 
 
-def read(path: Path, *, templates: str | None, settings: EvaluateConfig) -> Questions:
+def read(path: Path, *, templates: str | None, settings: EvaluateConfig) -> EvalPrompts:
     """Raises BadInput: for rows that are none, labels that cannot be, and templates that fit no row."""
     template_set = None if templates is None else read_templates(template_file(templates))
     given = read_rows(path, templates=template_set)
-    asked = Questions(classes=label_accuracy.classes(given, given=settings.labels))
+    found = EvalPrompts(classes=label_accuracy.classes(given, given=settings.labels))
     for place, row in enumerate(given):
         if template_set is None:
-            asked.rows.append(row)
-            asked.responses.append(
-                {label: label_accuracy.candidate(row, label, asked.classes) for label in asked.classes}
+            found.rows.append(row)
+            found.responses.append(
+                {label: label_accuracy.candidate(row, label, found.classes) for label in found.classes}
             )
-            asked.words.append({label: label for label in asked.classes})
+            found.words.append({label: label for label in found.classes})
             continue
         template = drawn_template(row, templates=template_set, draw=f"{settings.seed}/0/held out/{place}")
         if template is None:
-            asked.no_template_fits += 1
+            found.no_template_fits += 1
             continue
-        words = _words(template, asked.classes)
-        asked.rows.append(_worded(row, template))
-        asked.responses.append({label: _worded(_relabelled(row, label), template).response for label in words})
-        asked.words.append(words)
-    if not asked.rows:
-        raise BadInput(f"{path.name}: no row can be measured on; {asked.no_template_fits} rows that no template fits.")
-    return asked
+        words = _words(template, found.classes)
+        found.rows.append(_worded(row, template))
+        found.responses.append({label: _worded(_relabelled(row, label), template).response for label in words})
+        found.words.append(words)
+    if not found.rows:
+        raise BadInput(f"{path.name}: no row can be measured on; {found.no_template_fits} rows that no template fits.")
+    return found
 
 
 def _worded(row: Demonstration, template: Template) -> Demonstration:

@@ -56,12 +56,12 @@ class PagedBatch:
 
     @property
     def states(self) -> Tensor:
-        """What the head reads to say what comes next: the last hidden states, fp32 [B, D]."""
+        """The last hidden states, which the head reads: fp32 [B, D]."""
         return self.network.normalised(self.hidden)
 
     @property
     def logits(self) -> Tensor:
-        """Those of the next token: fp32 [B, V]."""
+        """Logits of the next token: fp32 [B, V]."""
         return self.network.logits(self.hidden)
 
     @property

@@ -52,7 +52,7 @@ def _normalise(arguments):
 
 @kernel
 def _gradients(arguments):
-    """With u = x scale: dx = scale (w g - u mean(w g u)), dw = sum over rows of g u, each thread's by itself."""
+    """With u = x scale: dx = scale (w g - u mean(w g u)), dw = sum over rows of g u, per thread."""
     v = carray(arguments, (SIZE,))
     thread, threads = own(v)
     width, padded, beside = v[WIDTH], v[PADDED], v[BESIDE]
@@ -115,7 +115,7 @@ def normalise(
 def gradients(
     gradient: Tensor, states: Tensor, weight: Tensor, scales: Tensor, *, beside: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Those of the states, plus `beside`, the one that came another way, and of the weight: [N, D], fp32 [D]."""
+    """Gradients of the states, plus `beside`, the one that came another way, and of the weight: [N, D], fp32 [D]."""
     width, padded, scratch = _scratch(states)
     to_states, to_weight = torch.empty_like(states), torch.empty(torch.get_num_threads(), width)
     straight = 0 if beside is None else beside.data_ptr()

@@ -19,7 +19,7 @@ SIZE = RESERVED + 13
 
 
 @kernel
-def _rotate(arguments):
+def _apply_rope(arguments):
     """A token's angles are widened once for all of its heads; loops that write one array become vectors."""
     v = carray(arguments, (SIZE,))
     thread, threads = own(v)
@@ -45,10 +45,10 @@ def _rotate(arguments):
                 to_other[place] = narrow(wide(other[place]) * cosines[place] + wide(one[place]) * sines[place])
 
 
-KERNELS = (_rotate,)
+KERNELS = (_apply_rope,)
 
 
-def rotate(states: Tensor, cosine: Tensor, sine: Tensor, *, direction: int) -> Tensor:
+def _rotate_pairs(states: Tensor, cosine: Tensor, sine: Tensor, *, direction: int) -> Tensor:
     """[1, N, heads, d] by angles [1, N, 1, d / 2], forwards (1) or back (-1); the numbers of a head lie together."""
     _, tokens, heads, size = states.shape
     out = torch.empty(states.shape, dtype=states.dtype)
@@ -56,7 +56,7 @@ def rotate(states: Tensor, cosine: Tensor, sine: Tensor, *, direction: int) -> T
     places = [states.data_ptr(), 2 * states.stride(1), 2 * states.stride(2)]
     for angles in (cosine, sine):
         places += [angles.data_ptr(), 2 * angles.stride(1)]
-    Call(_rotate, [*places, out.data_ptr(), tokens, heads, size // 2, direction, scratch.data_ptr()]).run()
+    Call(_apply_rope, [*places, out.data_ptr(), tokens, heads, size // 2, direction, scratch.data_ptr()]).run()
     return out
 
 
@@ -72,9 +72,9 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         ctx.save_for_backward(cosine, sine)
-        return rotate(states, cosine, sine, direction=1)
+        return _rotate_pairs(states, cosine, sine, direction=1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         gradient = gradient if gradient.stride(-1) == 1 else gradient.contiguous()
-        return rotate(gradient, *ctx.saved_tensors, direction=-1), None, None
+        return _rotate_pairs(gradient, *ctx.saved_tensors, direction=-1), None, None

@@ -57,7 +57,7 @@ def product(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def gradients(gradient: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """Those of gate and up."""
+    """Gradients of gate and up."""
     to_gate, to_up = torch.empty_like(gate), torch.empty_like(up)
     memory = [tensor.data_ptr() for tensor in (gradient, to_gate, to_up)]
     Call(_gradients, [gate.data_ptr(), up.data_ptr(), gate.numel(), 0, *memory]).run()

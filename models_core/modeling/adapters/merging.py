@@ -16,7 +16,7 @@ from models_core.modeling.adapters.soft_prompts import VirtualTokens
 from models_core.modeling.adapters.storage import stored_variant
 
 EXACT = "exact_weights"
-"""Attribute of a settled model: weights in fp32 that its own are the rounded copies of, by name."""
+"""Attribute of a merged model: weights in fp32 that its own are the rounded copies of, by name."""
 
 
 LEARNED = "learned_weights"
@@ -44,7 +44,7 @@ def merge_adapters(model: PreTrainedModel) -> PreTrainedModel:
         del body.peft_config
     for part in body.modules():
         if isinstance(part, VirtualTokens):
-            part.settle()
+            part.merge_encoder()
     setattr(model, EXACT, {} if _dtype(model).itemsize >= 4 else exact)
     return model
 

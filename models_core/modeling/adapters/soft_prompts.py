@@ -43,11 +43,11 @@ class VirtualTokens(nn.Module):
     table: Tensor
     origin: Tensor | None
 
-    def __init__(self, table: Tensor, *, encoder: nn.Module | None = None, is_fresh: bool) -> None:
+    def __init__(self, table: Tensor, *, encoder: nn.Module | None = None, is_new: bool) -> None:
         super().__init__()
         self.table = nn.Parameter(table, requires_grad=False)
         self.encoder = encoder
-        self.register_buffer("origin", None if is_fresh else table.clone(), persistent=False)
+        self.register_buffer("origin", None if is_new else table.clone(), persistent=False)
         self.off = False
 
     @property
@@ -72,7 +72,7 @@ class VirtualTokens(nn.Module):
         return self.table + made
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def merge_encoder(self) -> None:
         """Keep the result, drop the network that made it."""
         table = self.current()
         if table is not None:
@@ -102,7 +102,7 @@ def count(model: Any) -> int:
 
 
 def add(model: PreTrainedModel, *, method: str, tokens: int, tokenizer: Any) -> None:
-    """Virtual tokens for one of the four methods. Those that a model has already are trained on.
+    """Virtual tokens for one of the four methods; a model's own are trained on.
 
     Raises BadInput where the model cannot have them.
     """
@@ -123,7 +123,7 @@ def add(model: PreTrainedModel, *, method: str, tokens: int, tokenizer: Any) -> 
             "prefix and p_tuning_v2 can."
         )
     table = table.detach().to(torch.promote_types(table.dtype, torch.float32), copy=True)
-    virtual = VirtualTokens(table, encoder=_encoder(method, table), is_fresh=held is None)
+    virtual = VirtualTokens(table, encoder=_encoder(method, table), is_new=held is None)
     if held is not None and held.kind != virtual.kind:
         virtual.origin = table.clone()
     body.virtual_tokens = virtual.to(table.device)

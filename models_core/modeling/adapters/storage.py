@@ -154,7 +154,7 @@ def _attach(model: PreTrainedModel, description: dict[str, Any], tensors: dict[s
         bottleneck.add(model, inner=int(description["bottleneck"]["width"]))
     if "virtual_tokens" in description:
         tensors["virtual_tokens.table"] = table = _fitted(tensors["virtual_tokens.table"], model)
-        body.virtual_tokens = VirtualTokens(table.clone().to(model.device), is_fresh=False)
+        body.virtual_tokens = VirtualTokens(table.clone().to(model.device), is_new=False)
     wanted = {name for name in body.state_dict() if is_added(name)}
     if missing := wanted - tensors.keys():
         raise ValueError(f"it lacks {min(missing)}")

@@ -107,7 +107,7 @@ def _smoke_test(model: PreTrainedModel, *, method: str) -> None:
 
     batch = pack([Group([0, 1], [[1, 0], [0]])], device=model.device, sharing="always")
     body = trunk(model)
-    learning = {name: weight for name, weight in body.named_parameters() if weight.requires_grad}
+    trainable = {name: weight for name, weight in body.named_parameters() if weight.requires_grad}
     try:
         with torch.enable_grad():
             hidden_states(body, batch).float().sum().backward()
@@ -116,8 +116,8 @@ def _smoke_test(model: PreTrainedModel, *, method: str) -> None:
             raise
         reason = str(error).strip().split("\n")[0]
         raise BadInput(f"The method {method} cannot run on a {type(model).__name__}: {reason}.") from error
-    untouched = [name for name, weight in learning.items() if weight.grad is None]
-    for weight in learning.values():
+    untouched = [name for name, weight in trainable.items() if weight.grad is None]
+    for weight in trainable.values():
         weight.grad = None
     if untouched:
         raise BadInput(f"The method {method} cannot run on a {type(model).__name__}: it never uses {untouched[0]}.")
@@ -137,7 +137,7 @@ def adapter_off(model: Any) -> Iterator[None]:
     if not isinstance(tuning, Tuning) or not tuning.keeps_base:
         raise TypeError("this model's own weights have been trained: there is nothing to switch off")
     peft_layers = [layer for _, layer in merging.merging_layers(model)]
-    learned = {weight: weight.data for weight in tuning.start}
+    trained = {weight: weight.data for weight in tuning.start}
     try:
         _switch(peft_layers, tuning.switches, off=True)
         for weight, value in tuning.start.items():
@@ -145,7 +145,7 @@ def adapter_off(model: Any) -> Iterator[None]:
         yield
     finally:
         _switch(peft_layers, tuning.switches, off=False)
-        for weight, value in learned.items():
+        for weight, value in trained.items():
             weight.data = value
 
 
@@ -162,7 +162,7 @@ def trainable(model: Any) -> dict[str, nn.Parameter]:
 
 
 def trainable_parameters(model: Any) -> int:
-    """How many numbers learn in a prepared model, or learned, where it is settled since."""
+    """How many numbers learn in a prepared model, or learned, where they are merged since."""
     tuning: Tuning = model.tuning
     return tuning.learning
 

@@ -25,15 +25,15 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         ctx.save_for_backward(cosine, sine)
-        return _rotated(states, cosine, sine, direction=1)
+        return _apply_rope(states, cosine, sine, direction=1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         cosine, sine = ctx.saved_tensors
-        return _rotated(gradient, cosine, sine, direction=-1), None, None
+        return _apply_rope(gradient, cosine, sine, direction=-1), None, None
 
 
-def _rotated(states: Tensor, cosine: Tensor, sine: Tensor, *, direction: int) -> Tensor:
+def _apply_rope(states: Tensor, cosine: Tensor, sine: Tensor, *, direction: int) -> Tensor:
     """[1, N, heads, d] by angles [1, N, 1, d / 2], forwards (1) or back (-1)."""
     first, second = states.chunk(2, dim=-1)
     output = torch.empty_like(states, memory_format=torch.contiguous_format)

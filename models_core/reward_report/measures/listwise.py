@@ -22,13 +22,13 @@ def listwise_metrics(judgments: Sequence[ScoredJudgment]) -> dict[str, Any]:
     usable = [index for index, (ranks, _) in enumerate(orders) if len(set(ranks)) > 1]
     taus = [tau_b(*orders[index]) for index in usable]
     tops = [top1(*orders[index]) for index in usable]
-    chances = [ranks.count(min(ranks)) / len(ranks) for ranks, _ in (orders[index] for index in usable)]
+    probabilities = [ranks.count(min(ranks)) / len(ranks) for ranks, _ in (orders[index] for index in usable)]
     sizes = [len(ranks) for ranks, _ in (orders[index] for index in usable)]
     figures = {"counted": "judgments"}
     return {
         "tau_b": estimate_mean(np.array(taus), prompts[usable], bounds=(-1.0, 1.0)).figures(name="mean", **figures),
         "top1": estimate_mean(np.array(tops), prompts[usable]).figures(name="share", **figures),
-        "top1_of_chance": float(np.mean(chances)) if chances else None,
+        "top1_of_chance": float(np.mean(probabilities)) if probabilities else None,
         "most_responses": max(sizes, default=0),
     }
 

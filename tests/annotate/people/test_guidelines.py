@@ -1,4 +1,4 @@
-"""What changed in the guidelines since one last worked: lines, words, and who is told."""
+"""Changes of the guidelines since a labeler last worked: lines, words, and notices."""
 
 import time
 from datetime import timedelta

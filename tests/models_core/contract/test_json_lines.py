@@ -63,7 +63,7 @@ def test_a_resumed_run_keeps_its_samples_and_baselines(tmp_path):
     baseline = Baseline(folder.baseline, sample=lambda *_: [], score=lambda _: torch.zeros(0), seed=0)
     baseline.load()
     assert baseline.scores == {TEXT: 1.5}
-    assert len(reward_kl_plot.read(folder.metrics).phases) == 1
+    assert len(reward_kl_plot.read(folder.metrics).iterations) == 1
 
 
 @pytest.fixture(scope="module")

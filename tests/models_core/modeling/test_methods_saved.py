@@ -38,7 +38,7 @@ def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Any:
 
 
 def saved(base: Path, run: Path, method: str, *, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Save a settled policy as a run does; returns what it computes."""
+    """Save a merged policy as a run does; returns what it computes."""
     model = adapters.merge_adapters(prepared(base, method, dtype=dtype))
     loading.save_policy(run / "model", model, loading.load_tokenizer(base))
     (run / "run.json").write_text("{}")
@@ -142,10 +142,10 @@ def test_another_method_on_top_keeps_the_first_ones_part(first: str, further: st
             torch.testing.assert_close(states(model), before, rtol=1e-5, atol=1e-5)
     after = states(model)
     model = adapters.merge_adapters(model)
-    settled = states(model)
-    torch.testing.assert_close(settled, after, rtol=1e-4, atol=1e-5)
+    merged = states(model)
+    torch.testing.assert_close(merged, after, rtol=1e-4, atol=1e-5)
     loading.save_policy(tmp_path / "second" / "model", model, loading.load_tokenizer(base))
-    assert torch.equal(states(load(tmp_path / "second" / "model")), settled)
+    assert torch.equal(states(load(tmp_path / "second" / "model")), merged)
 
 
 def test_keys_and_values_do_not_become_embeddings_again(base: Path, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_dropout_works_while_training_alone_and_is_not_saved(text, tmp_path):
         assert torch.equal(model.eval()(ids).logits, before)
         model.train()
         assert not torch.allclose(model(ids).logits, model(ids).logits)
-    with pytest.raises(BadInput, match="Dropout finds no place"):
+    with pytest.raises(BadInput, match="Dropout finds no layer"):
         architecture.add_dropout(_without_places(), 0.1)
 
 

@@ -63,7 +63,7 @@ def test_the_final_response_alone_is_learned_or_all_the_assistant_said(tokenizer
     every = encoded(tokenizer, CONVERSATION, "f", loss_on="all")
     assert learned(tokenizer, every) == "abc<|im_end|>de<|im_end|>f<|im_end|>"
     assert every.prompt == last.prompt == chat.encode_prompt(tokenizer, CONVERSATION, max_tokens=512)
-    assert (last.learned, every.learned) == (2, 2 + 4 + 3)
+    assert (last.loss_tokens, every.loss_tokens) == (2, 2 + 4 + 3)
     assert last.content == len("say 1abcsay 2de3f")
 
 

@@ -118,7 +118,7 @@ def test_a_measurement_beyond_the_ceiling_chooses_nothing(given, tmp_path):
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_after_a_guard_the_weights_that_last_passed_become_the_model(given, tmp_path, monkeypatch, method):
-    """They gave the responses of phase 2, so one phase was learned from; phase 2's own update is undone."""
+    """They gave the responses of iteration 2, so one iteration was learned from; iteration 2's own update is undone."""
     iterations = []
 
     def third(early_stopping, metrics, scores, *, settings):
@@ -184,7 +184,7 @@ def test_measuring_changes_nothing_of_what_is_learned(given, tmp_path, method):
 
 
 def test_what_a_killed_run_was_writing_of_its_baseline_is_drawn_again(given, tmp_path):
-    """It had a prompt's line of a phase that was not saved, and half of the next line."""
+    """It had a prompt's line of an iteration that was not saved, and half of the next line."""
     values = {"reward_baseline": True, "save_every": 1}
     run(tmp_path / "whole", given, **values)
     with pytest.raises(Stopped):
@@ -251,7 +251,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_to_the_same_bits(given, tmp_
 
 def test_a_source_that_fails_on_the_way_leaves_a_checkpoint_that_goes_on(given, tmp_path):
     given = given | {"reward": f"{MODULE}:breaks"}
-    failing.update(calls=0, after=4)  # the rehearsal, the beginning, two phases
+    failing.update(calls=0, after=4)  # the smoke test, the beginning, two iterations
     with pytest.raises(RewardFailed, match="returned nan for response 1 of 4"):
         run(tmp_path / "halves", given, eval_every=0)
     assert checkpoint.latest(tmp_path / "halves" / "checkpoints").step == 2

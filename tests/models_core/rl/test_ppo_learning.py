@@ -238,7 +238,7 @@ def test_demonstrations_can_be_the_text_and_the_loss_is_on_their_responses(base:
 
 @pytest.mark.parametrize("algorithm", ["ppo", "rloo", "grpo"])
 def test_a_prompt_computed_once_for_its_responses_changes_nothing(algorithm: str, base: Path, reward: Path) -> None:
-    """The same phase with every response beside a prompt of its own."""
+    """The same iteration with every response beside a prompt of its own."""
     actor_critic = wide(base, reward, algorithm=algorithm, samples_per_prompt=4, value_init="head")
     _, _, together = ppo_fixtures.sample_trajectories(actor_critic, count=2)
     assert [len(prompt_group.rows) for prompt_group in together.prompt_groups] == [4, 4]

@@ -1,4 +1,4 @@
-"""Memory plans: the same first phase under each, fewer weights under some, and refusals in words."""
+"""Memory plans: the same first iteration under each, fewer weights under some, and refusals in words."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def weights_in_memory(of: ActorCritic) -> int:
     return sum(found.values())
 
 
-def test_every_plan_sees_the_same_first_phase(base: Path, reward: Path) -> None:
+def test_every_plan_sees_the_same_first_iteration(base: Path, reward: Path) -> None:
     seen = {}
     for name, plan in PLANS.items():
         if plan.get("algorithm") == "rloo":

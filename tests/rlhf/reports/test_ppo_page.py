@@ -101,7 +101,7 @@ def test_the_chart_has_score_over_the_root_of_the_divergence(cast: Cast, run: Tr
     )
     found = as_user("manager", cast).get(url(cast, "metrics", run.pk)).json()
     assert found["reward_kl"] == {
-        "phases": [[0.0, 2.0], [0.5, 0.75]], "held_out": [[0.0, 1.5], [0.25, 0.5]],
+        "iterations": [[0.0, 2.0], [0.5, 0.75]], "held_out": [[0.0, 1.5], [0.25, 0.5]],
     }  # fmt: skip
     assert found["words"]["reward_kl"] == "Score over √KL"
     TrainingRun.objects.filter(pk=run.pk).update(stage=Stage.SFT)

@@ -82,7 +82,7 @@ def gradients(
     gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, logarithms: Tensor,
     *, segments: Sequence[tuple[int, int, tuple[Span, ...]]], scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Those of queries, keys and values, in their shapes; `gradient` is that of the output: [1, N, heads, d]."""
+    """Gradients of queries, keys and values, in their shapes; `gradient` is that of the output: [1, N, heads, d]."""
     work = plan(tuple(segments))
     tokens, size = query.shape[2:]
     gradient = gradient if gradient.stride(-1) == 1 else gradient.contiguous()

@@ -90,14 +90,14 @@ def test_a_judge_that_is_gone_is_named_with_the_reason(fake):  # noqa: F811
         judge(fake, server_retries=1).head_scores(RESPONSES)
 
 
-def test_a_judge_is_asked_in_phase_after_phase(fake):  # noqa: F811
+def test_a_judge_is_asked_in_iteration_after_iteration(fake):  # noqa: F811
     one = judge(fake)
     fake.scenes = says("1", "2", "3", "4", "5", "6")
     assert [one.head_scores(RESPONSES)[:, 0].tolist() for _ in range(2)] == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
 
 def test_a_policy_learns_from_a_judge(fake, tmp_path):  # noqa: F811
-    """One grade as a smoke test, then eight prompts that are shown, a phase of four, and the eight again."""
+    """One grade as a smoke test, then eight prompts that are shown, an iteration of four, and the eight again."""
     grades = ["5", *["2", "4"] * 4, "1", "3", "x", "6", "5", *["8", "10"] * 4]
     fake.scenes = says(*grades)
     model = make_tiny_model(tmp_path / "tiny")

@@ -56,7 +56,7 @@ def test_scores_are_clipped_and_the_clipped_ones_counted():
 
 
 @pytest.mark.parametrize("rule", ["scale", "standard"])
-def test_scores_are_put_on_the_scale_of_all_phases_so_far(rule):
+def test_scores_are_put_on_the_scale_of_all_iterations_so_far(rule):
     rewards = RewardPipeline(FixedScores(a=[2.0], b=[4.0], c=[9.0], d=[1.0]), settings=settings(reward_normalise=rule))
     shift = {"scale": 0, "standard": 1}[rule]
     first = rewards.shaped_rewards([completion("a"), completion("b")], step=1)
