@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from models_core.contract.errors import BadInput
 from models_core.demonstrations.examples import Example
-from models_core.demonstrations.token_losses import places, token_losses
+from models_core.demonstrations.token_losses import loss_positions, token_losses
 from models_core.generation import generate
 from models_core.modeling import families, forward, loading
 from models_core.modeling.adapters.layers import stack
@@ -80,7 +80,7 @@ def test_log_probabilities_are_those_of_the_models_own_forward(case: Case, group
 
 def test_loss_and_gradients_of_a_step_of_sft_are_those_of_the_models_own_forward(case: Case) -> None:
     examples = [Example(prompt, response, [], 0) for prompt, response in rows(GROUPS)]
-    at = places(examples, whole_rows=False, device=CPU)
+    at = loss_positions(examples, whole_rows=False, device=CPU)
     for model in (case.ours, case.plain):
         model.zero_grad()
     loss = token_losses(case.ours, examples, at, device=CPU).mean()

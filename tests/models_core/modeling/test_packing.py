@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models_core.demonstrations.examples import Example
-from models_core.demonstrations.token_losses import places, token_losses
+from models_core.demonstrations.token_losses import loss_positions, token_losses
 from models_core.modeling import packing
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.loading import load_policy
@@ -102,10 +102,10 @@ def test_losses_in_what_rows_begin_with_count_once_for_each(model: Any) -> None:
     """An auxiliary loss is over prompts too: a place of the shared beginning is learned by every row."""
     rows = [Example([*ALIKE, 5], [6, 7], [4, 9], 0), Example([*ALIKE, 8], [9], [8], 0)]
     for whole_rows in (False, True):
-        at = places(rows, whole_rows=whole_rows, device=torch.device("cpu"))
+        at = loss_positions(rows, whole_rows=whole_rows, device=torch.device("cpu"))
         together = token_losses(model, rows, at, device=torch.device("cpu")).split(at.sizes)
         for row, losses in zip(rows, together, strict=True):
-            alone = places([row], whole_rows=whole_rows, device=torch.device("cpu"))
+            alone = loss_positions([row], whole_rows=whole_rows, device=torch.device("cpu"))
             expected = token_losses(model, [row], alone, device=torch.device("cpu"))
             torch.testing.assert_close(losses, expected, rtol=0, atol=1e-10)
 

@@ -12,7 +12,7 @@ from models_core.contract.settings import SFTConfig
 from models_core.contract.stopping import StopSignal
 from models_core.demonstrations.examples import Example
 from models_core.demonstrations.forgetting import ElasticWeights, fisher_diagonal
-from models_core.demonstrations.token_losses import places, token_losses
+from models_core.demonstrations.token_losses import loss_positions, token_losses
 from models_core.modeling import loading
 from models_core.modeling.adapters import trainable
 from models_core.recipes import sft
@@ -31,7 +31,7 @@ def test_the_fisher_information_is_the_expected_square_of_the_gradient(tiny: Pat
     network: Any = loading.load_policy(tiny, device="cpu", dtype=torch.float32)
     example = Example([5, 6, 7], [8], [], 4)
     draws = fisher_diagonal(network, [example] * 300, weights=trainable(network), seed=0, device=CPU, stop=StopSignal())
-    at = places([example], whole_rows=False, device=CPU)
+    at = loss_positions([example], whole_rows=False, device=CPU)
     names, weights = zip(*trainable(network).items(), strict=True)
     exact = {name: torch.zeros_like(weight) for name, weight in trainable(network).items()}
     for token in range(network.config.vocab_size):
