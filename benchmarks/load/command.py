@@ -76,10 +76,10 @@ def _load(hone: service.Service, chosen: argparse.Namespace) -> int:
         thread.start()
     cost = _Cost(hone)
     threading.Timer(chosen.labelers * people.SIGN_IN_GAP + 5, lambda: cost.begin(labelers)).start()
-    for at, deed in _deeds(hone, chosen, times, manager_name):
+    for at, action in _actions(hone, chosen, times, manager_name):
         if at < chosen.minutes * 60:
             time.sleep(max(0.0, began + at - time.monotonic()))
-            threading.Thread(target=deed, daemon=True).start()
+            threading.Thread(target=action, daemon=True).start()
     time.sleep(max(0.0, began + chosen.minutes * 60 - time.monotonic()))
     cost.end(labelers)
     over.set()
@@ -112,7 +112,7 @@ def _submits(labelers: list[people.Labeler]) -> int:
     return sum(len(labeler.acknowledged) for labeler in labelers)
 
 
-def _deeds(
+def _actions(
     hone: service.Service, chosen: argparse.Namespace, times: Times, manager_name: str
 ) -> Iterator[tuple[float, Callable[[], None]]]:
     """(seconds after the beginning, what is done then), beside the labelers."""

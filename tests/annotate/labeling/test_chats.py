@@ -202,9 +202,9 @@ class TestAFinishedChat:
         turns.take_back(**action(assignment), after=3)
         turns.write(**action(assignment), written="Six minutes.", after=2)
         hand_in(assignment)
-        standing = Demonstration.objects.filter(withdrawn_at=None)
-        assert {item.response.text for item in standing} >= {"Six minutes."}
-        assert "Five minutes." not in {item.response.text for item in standing}
+        kept = Demonstration.objects.filter(withdrawn_at=None)
+        assert {item.response.text for item in kept} >= {"Six minutes."}
+        assert "Five minutes." not in {item.response.text for item in kept}
         assert Judgment.objects.filter(task__kind=Task.Kind.COMPARE).count() == 1
 
     def test_reaches_the_files_that_models_learn_from(self, cast: Cast, assignment: Assignment) -> None:

@@ -116,12 +116,12 @@ def test_who_gets_in(cast: Cast, records: dict[str, Records], client: Client, pa
 
 
 @pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.name in POST_ONLY], ids=lambda pattern: pattern.name)
-def test_deeds_are_posts(cast: Cast, records: dict[str, Records], client: Client, pattern: URLPattern) -> None:
+def test_actions_are_posts(cast: Cast, records: dict[str, Records], client: Client, pattern: URLPattern) -> None:
     client.force_login(cast.manager)
     assert client.get(address(pattern, "manager", records)).status_code == 405
 
 
-def test_deeds_need_the_pages_token(cast: Cast) -> None:
+def test_actions_need_the_pages_token(cast: Cast) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(cast.manager)
     reply = client.post("/p/kindness/people/", {"roles": "manager"})

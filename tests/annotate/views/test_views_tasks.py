@@ -294,7 +294,7 @@ class TestAChat:
     @pytest.mark.parametrize(
         "values", [{"act": "sing"}, {"act": "say", "after": "x"}, {"pick": "1"}, {"edit": "1"}, {"pick": "one"}, {}]
     )
-    def test_takes_no_other_deeds(self, cast: Cast, labeler: Client, values: dict[str, str]) -> None:
+    def test_takes_no_other_actions(self, cast: Cast, labeler: Client, values: dict[str, str]) -> None:
         assignment = self.start(cast)
         assert labeler.post(url(assignment, "chat"), {"after": "0", **values}).status_code == 400
         assert not assignment.chat_turns.exists()

@@ -61,7 +61,7 @@ class TestTheBoard:
         chosen = re.findall(r'name="rank-\w+" value="(\d*)"[^>]* checked', page)
         assert chosen == ["", "", "", ""]
 
-    def test_is_a_plain_form_whose_every_deed_has_an_address(self, cast: Cast, labeler: Client) -> None:
+    def test_is_a_plain_form_whose_every_action_has_an_address(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
         page = markup(labeler.get("/p/kindness/work/"))
         assert f'method="post" action="{url(assignment, "submit")}"' in page

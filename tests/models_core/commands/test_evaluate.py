@@ -127,9 +127,9 @@ def test_a_model_against_itself_ties_everywhere_and_wins_half(folder, file, tmp_
 def test_a_win_rate_tells_its_progress_over_both_models(folder, file, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(progress, "SECONDS", 0)
     run(folder, file([{"prompt": prompt} for prompt in PROMPTS]), tmp_path, against="other", reward="reward")
-    told = [line.split() for line in capsys.readouterr().err.splitlines() if line.endswith(" responses")]
-    counts = [int(counts.partition("/")[0]) for counts, _ in told]
-    assert {counts.partition("/")[2] for counts, _ in told} == {"8"}
+    progress_lines = [line.split() for line in capsys.readouterr().err.splitlines() if line.endswith(" responses")]
+    counts = [int(counts.partition("/")[0]) for counts, _ in progress_lines]
+    assert {counts.partition("/")[2] for counts, _ in progress_lines} == {"8"}
     assert counts == sorted(counts)
     assert {4, 8} <= set(counts)
 

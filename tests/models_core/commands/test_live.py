@@ -35,7 +35,7 @@ Served = Callable[..., list[Mapping[str, Any]]]
 
 @pytest.fixture
 def served() -> Served:
-    """What is told to these calls, all of them written before the first is read; then their end."""
+    """What is replies to these calls, all of them written before the first is read; then their end."""
 
     def serve(*calls: object, idle: float = 60.0) -> list[Mapping[str, Any]]:
         read, write = os.pipe()
@@ -43,17 +43,17 @@ def served() -> Served:
             write, b"".join((one if isinstance(one, bytes) else json.dumps(one).encode()) + b"\n" for one in calls)
         )
         os.close(write)
-        told: list[Mapping[str, Any]] = []
-        summary = live.serve(calls=read, tell=told.append, device=CPU, stop=StopSignal(), idle=idle)
+        replies: list[Mapping[str, Any]] = []
+        summary = live.serve(calls=read, tell=replies.append, device=CPU, stop=StopSignal(), idle=idle)
         os.close(read)
         assert summary == {"served": len(calls)}
-        return told
+        return replies
 
     return serve
 
 
-def last_words(told: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [line for line in told if "state" not in line]
+def last_words(replies: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [line for line in replies if "state" not in line]
 
 
 def test_responses_are_those_that_sample_writes(served: Served, models: list[str], tmp_path: Path) -> None:
@@ -70,17 +70,17 @@ def test_responses_are_those_that_sample_writes(served: Served, models: list[str
 
 def test_a_model_is_loaded_once_and_again_only_after_another(served: Served, models: list[str]) -> None:
     first, second = models
-    told = served(call(first), call(first, "And then?"), call(second), call(first))
-    assert [line for line in told if line == LOADING] == [LOADING] * 3
-    assert told[0] == LOADING
-    assert len(last_words(told)) == 4
+    replies = served(call(first), call(first, "And then?"), call(second), call(first))
+    assert [line for line in replies if line == LOADING] == [LOADING] * 3
+    assert replies[0] == LOADING
+    assert len(last_words(replies)) == 4
 
 
 def test_says_how_many_responses_are_there(served: Served, models: list[str]) -> None:
-    told = [line for line in served(call(models[0])) if line.get("state") == "generating"]
-    assert told[0] == {"state": "generating", "done": 0, "total": 3}
-    assert told[-1] == {"state": "generating", "done": 3, "total": 3}
-    assert [line["done"] for line in told] == sorted(line["done"] for line in told)
+    replies = [line for line in served(call(models[0])) if line.get("state") == "generating"]
+    assert replies[0] == {"state": "generating", "done": 0, "total": 3}
+    assert replies[-1] == {"state": "generating", "done": 3, "total": 3}
+    assert [line["done"] for line in replies] == sorted(line["done"] for line in replies)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_a_call_that_cannot_be_answered_gets_a_sentence_and_the_next_a_response(
 
 def test_ends_when_nobody_asks(models: list[str]) -> None:
     read, write = os.pipe()
-    told: list[Mapping[str, Any]] = []
-    assert live.serve(calls=read, tell=told.append, device=CPU, stop=StopSignal(), idle=0.05) == {"served": 0}
+    replies: list[Mapping[str, Any]] = []
+    assert live.serve(calls=read, tell=replies.append, device=CPU, stop=StopSignal(), idle=0.05) == {"served": 0}
     os.close(read)
     os.close(write)
 

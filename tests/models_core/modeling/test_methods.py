@@ -136,7 +136,7 @@ def test_trained_weights_cannot_be_turned_off(method: str, base: Path) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_settled_model_computes_the_same(method: str, base: Path) -> None:
+def test_a_merged_model_computes_the_same(method: str, base: Path) -> None:
     model = prepared(base, method)
     learned = states(model)
     model = adapters.merge_adapters(model)

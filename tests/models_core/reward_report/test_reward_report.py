@@ -72,15 +72,15 @@ def test_pairs_are_those_in_a_strict_order_that_were_read():
 def test_accuracy_is_that_of_a_loop_over_all_pairs():
     judgments = some(60)
     right = total = 0.0
-    told = set()
+    shown = set()
     for item in judgments:
         for one, other in itertools.permutations(range(len(item.logits)), 2):
             if item.ranking.responses[one].rank < item.ranking.responses[other].rank:
                 total += 1
-                told.add(item.ranking.messages[0]["content"])
+                shown.add(item.ranking.messages[0]["content"])
                 right += (item.logits[one] > item.logits[other]) + 0.5 * (item.logits[one] == item.logits[other])
     found = pair_accuracy.accuracy(ordered_pairs(judgments))
-    assert (found.value, found.count, found.prompts) == (pytest.approx(right / total), total, len(told))
+    assert (found.value, found.count, found.prompts) == (pytest.approx(right / total), total, len(shown))
 
 
 def test_the_interval_resamples_prompts_and_not_their_pairs():

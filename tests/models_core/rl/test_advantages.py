@@ -92,7 +92,7 @@ def test_a_responses_own_reward_is_nowhere_in_its_baseline() -> None:
     assert difference.tolist() == pytest.approx([-1 / 3, 1, -1 / 3, -1 / 3])
 
 
-def test_group_normalised_rewards_have_mean_0_and_deviation_1_within_each_prompt() -> None:
+def test_grpo_advantages_have_mean_0_and_deviation_1_within_each_prompt() -> None:
     gained = grpo_advantages(torch.tensor([1.0, 2.0, 6.0, 10.0, 10.0, 10.0]), 3)
     mean, deviation = 3.0, ((4 + 1 + 9) / 2) ** 0.5
     assert gained.tolist() == pytest.approx([(value - mean) / deviation for value in (1, 2, 6)] + [0, 0, 0], abs=1e-5)

@@ -100,7 +100,7 @@ def test_the_model_is_the_policy_that_earned_most_on_held_out_prompts(given, tmp
     assert again["eval_reward_start"] == pytest.approx(result["eval_reward"], abs=1e-5)
 
 
-def test_without_keep_best_the_last_weights_are_saved(given, tmp_path):
+def test_without_load_best_at_end_the_last_weights_are_saved(given, tmp_path):
     best = run(tmp_path / "best", given, eval_every=1, learning_rate=0.1)
     last = run(tmp_path / "last", given, eval_every=1, learning_rate=0.1, load_best_at_end=False)
     assert "best_step" not in last

@@ -222,7 +222,7 @@ def test_the_queue_is_put_in_the_order_of_their_disagreement(
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("nothing_sent")
-def test_one_without_siblings_is_told_so(cast: Cast, seeds: list[ModelVersion]) -> None:
+def test_one_without_other_seeds_says_so(cast: Cast, seeds: list[ModelVersion]) -> None:
     versions.promote(seeds[0], by=cast.manager)
     TrainingRun.objects.filter(produced=seeds[1]).update(config={"epochs": 5})
     make_comparison(cast.project, "Is 5 prime?", ("Yes.", "No."))

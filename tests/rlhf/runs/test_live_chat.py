@@ -29,8 +29,8 @@ SLOW = {**SAMPLING, "max_new_tokens": 64, "batch_invariant": True}
 
 
 @pytest.fixture
-def deed(cast: Cast, base: ModelVersion) -> dict[str, object]:
-    """A chat task in the labeler's hands, as arguments of what he does with it."""
+def chat_of_labeler(cast: Cast, base: ModelVersion) -> dict[str, object]:
+    """A chat task in the labeler's hands, as arguments of the actions on it."""
     LoopSettings.objects.create(project=cast.project, sampling={**SAMPLING, "temperature": 2.0})
     edit_project(project=cast.project, by=cast.manager, task_kinds=["chat"], responses_per_task=3)
     cast.project.refresh_from_db()
@@ -41,17 +41,17 @@ def deed(cast: Cast, base: ModelVersion) -> dict[str, object]:
 
 
 @pytest.mark.usefixtures("embedded_broker")
-def test_with_nobody_to_give_them_the_labeler_is_told_to_write(cast: Cast, deed: dict[str, object]) -> None:
-    chat = turns.ask(**deed, after=0)
+def test_with_nobody_to_give_them_the_labeler_is_told_to_write(cast: Cast, chat_of_labeler: dict[str, object]) -> None:
+    chat = turns.ask(**chat_of_labeler, after=0)
     assert "no worker is running" in live_responses.response_status(cast.project, chat.request).message
-    assert turns.write(**deed, written="Eight minutes.", after=0).turns[0].text == "Eight minutes."
+    assert turns.write(**chat_of_labeler, written="Eight minutes.", after=0).turns[0].text == "Eight minutes."
 
 
 def test_come_from_the_active_policy_through_a_worker_turn_after_turn(
-    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
+    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, chat_of_labeler: dict[str, object]
 ) -> None:
     celery_worker_process("default", "live")
-    chat = turns.ask(**deed, after=0)
+    chat = turns.ask(**chat_of_labeler, after=0)
     for after in (0, 2):
         request = chat.request
         assert request is not None
@@ -65,10 +65,10 @@ def test_come_from_the_active_policy_through_a_worker_turn_after_turn(
         assert request.responses.count() == 3
         assert {candidate.author for candidate in chat.candidates} == {base.author}
         assert {candidate.prompt for candidate in chat.candidates} == {request.prompt}
-        chat = turns.pick(**deed, response_id=chat.candidates[0].pk, after=after)
+        chat = turns.pick(**chat_of_labeler, response_id=chat.candidates[0].pk, after=after)
         if after == 0:
-            turns.say(**deed, written="And then?", after=1)
-            chat = turns.ask(**deed, after=2)
+            turns.say(**chat_of_labeler, written="And then?", after=1)
+            chat = turns.ask(**chat_of_labeler, after=2)
     assert len(chat.turns) == 3
     # Labelers compared them in the chat: nothing of it waits for others, and no model responds to its turns unasked.
     assert not Task.objects.filter(project=cast.project, kind="compare").exists()
@@ -89,7 +89,7 @@ def test_wait_in_a_queue_of_their_own_one_run_a_request(cast: Cast, base: ModelV
 
 
 def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_loaded(
-    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
+    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, chat_of_labeler: dict[str, object]
 ) -> None:
     """The training never ends; a chat of three turns does, and its model is loaded once."""
     for prompt in make_prompts(cast, 8):
@@ -100,14 +100,14 @@ def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_l
     celery_worker_process("default", "cpu")
     worker = celery_worker_process("live")
     wait_until(training.run_metrics.exists, seconds=60, what="the training's first step")
-    chat, children = turns.ask(**deed, after=0), set()
+    chat, children = turns.ask(**chat_of_labeler, after=0), set()
     for after in (0, 2, 4):
-        wait_until(lambda: candidates(deed), seconds=60, what="live responses")
+        wait_until(lambda: candidates(chat_of_labeler), seconds=60, what="live responses")
         children.add(live_process(worker))
-        chat = turns.pick(**deed, response_id=candidates(deed)[0].pk, after=after)
+        chat = turns.pick(**chat_of_labeler, response_id=candidates(chat_of_labeler)[0].pk, after=after)
         if after < 4:
-            turns.say(**deed, written="And then?", after=after + 1)
-            turns.ask(**deed, after=after + 2)
+            turns.say(**chat_of_labeler, written="And then?", after=after + 1)
+            turns.ask(**chat_of_labeler, after=after + 2)
     assert len(chat.turns) == 5
     assert len(children) == 1
     training.refresh_from_db()
@@ -116,12 +116,12 @@ def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_l
 
 
 def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_said_to_have_failed(
-    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
+    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, chat_of_labeler: dict[str, object]
 ) -> None:
     LoopSettings.objects.filter(project=cast.project).update(sampling=SLOW)
     worker = celery_worker_process("default", "live")
 
-    request = turns.ask(**deed, after=0).request
+    request = turns.ask(**chat_of_labeler, after=0).request
     assert request is not None
     run = TrainingRun.objects.filter(queue="live").latest("pk")
     wait_until(lambda: is_generating(run), seconds=60, what="the model to respond")
@@ -134,16 +134,16 @@ def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_
     run.refresh_from_db()
     assert (run.status, run.error) == ("cancelled", "")
     LoopSettings.objects.filter(project=cast.project).update(sampling={**SAMPLING, "temperature": 2.0})
-    turns.ask(**deed, after=0)
-    wait_until(lambda: candidates(deed), seconds=60, what="responses after all")
+    turns.ask(**chat_of_labeler, after=0)
+    wait_until(lambda: candidates(chat_of_labeler), seconds=60, what="responses after all")
 
 
 def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
-    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, deed: dict[str, object]
+    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, chat_of_labeler: dict[str, object]
 ) -> None:
     LoopSettings.objects.filter(project=cast.project).update(sampling=SLOW)
     worker = celery_worker_process("live")
-    turns.ask(**deed, after=0)
+    turns.ask(**chat_of_labeler, after=0)
     run = TrainingRun.objects.get(queue="live")
     wait_until(lambda: is_generating(run), seconds=60, what="the model to respond")
     process = live_process(worker)
@@ -152,13 +152,15 @@ def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
     assert (run.status, run.attempt) == ("queued", 0)
     assert not is_alive(process)
     celery_worker_process("default", "live")
-    wait_until(lambda: candidates(deed), seconds=60, what="responses from another worker")
+    wait_until(lambda: candidates(chat_of_labeler), seconds=60, what="responses from another worker")
 
 
-def test_how_far_they_are_is_said(cast: Cast, deed: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_far_they_are_is_said(
+    cast: Cast, chat_of_labeler: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("rlhf.runs.workers.listening", lambda: {"default", "live"})
     (before,) = sampling.fulfil([other_chats_request(cast).pk])
-    request = turns.ask(**deed, after=0).request
+    request = turns.ask(**chat_of_labeler, after=0).request
     (run,) = TrainingRun.objects.filter(queue="live").exclude(pk=before.pk)
 
     def said() -> live_responses.ResponseStatus:
@@ -185,8 +187,8 @@ def test_how_far_they_are_is_said(cast: Cast, deed: dict[str, object], monkeypat
     assert "try again" in said().message
 
 
-def candidates(deed: dict[str, object]) -> list[Response]:
-    return turns.Chat.of(Assignment.objects.get(pk=deed["assignment_id"])).candidates
+def candidates(chat_of_labeler: dict[str, object]) -> list[Response]:
+    return turns.Chat.of(Assignment.objects.get(pk=chat_of_labeler["assignment_id"])).candidates
 
 
 def other_chats_request(cast: Cast) -> ResponseRequest:

@@ -41,7 +41,7 @@ def reward_run(cast: Cast, **config: object) -> TrainingRun:
     return launch.start(project=cast.project, stage="reward", by=cast.manager, config={**LONG, **config})
 
 
-def execute_while(run: TrainingRun, deed: Callable[[TrainingRun], None]) -> TrainingRun:
+def execute_while(run: TrainingRun, action: Callable[[TrainingRun], None]) -> TrainingRun:
     """Supervise a run here, and do something in another thread once its child has reported a further step."""
     steps = RunMetric.objects.filter(run=run)
     before = steps.order_by("-step").values_list("step", flat=True).first() or 0
@@ -53,7 +53,7 @@ def execute_while(run: TrainingRun, deed: Callable[[TrainingRun], None]) -> Trai
     def act() -> None:
         try:
             wait_until(has_gone_on, seconds=60, what="the first step")
-            deed(TrainingRun.objects.get(pk=run.pk))
+            action(TrainingRun.objects.get(pk=run.pk))
         finally:
             connection.close()
 
