@@ -16,7 +16,7 @@ PASSWORD = "correct horse battery staple"
 
 @dataclass(frozen=True, kw_only=True)
 class Cast:
-    """A project with one person a role, and an outsider who manages a project of his own."""
+    """A project with one person a role, and an outsider who manages a project of their own."""
 
     project: Project
     manager: User

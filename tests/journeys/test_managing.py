@@ -1,4 +1,4 @@
-"""A manager's first hour: open a project, invite a labeler who chooses his password, import prompts."""
+"""A manager's first hour: open a project, invite a labeler who chooses their password, import prompts."""
 
 import re
 from pathlib import Path

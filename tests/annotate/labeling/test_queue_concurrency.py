@@ -1,4 +1,4 @@
-"""Many labelers at once, each with a real connection of his own: nothing is given twice, nothing is left over."""
+"""Many labelers at once, each with a real connection of their own: nothing is given twice, nothing is left over."""
 
 import threading
 import uuid

@@ -96,7 +96,7 @@ def test_a_task_that_was_judged_meanwhile_is_left_alone(cast: Cast) -> None:
 
 
 def test_somebody_who_has_come_far_looks_at_the_whole_queue_again(cast: Cast) -> None:
-    """The place that the urgent task gets lies behind him: there was one that he skipped."""
+    """The place that the urgent task gets lies behind them: there was one that they skipped."""
     comparisons(cast, 5)
     order = in_queue(cast)
     skipped = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)

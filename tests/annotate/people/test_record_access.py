@@ -263,7 +263,7 @@ def test_whoever_may_reaches_the_same_records(cast: Cast, people: dict[str, Clie
             not_there = {"rlhf:reward_kl_plot", "rlhf:report", "rlhf:report_file", "download"}  # no file was written
             reached = {200, 204, 302, 400, 409} | ({404} if name in not_there else set())
             reached |= {403} if name == "chat_candidates" and f"/{records.open['chat'].pk}/" not in path else set()
-            # A member has no such role; the labeler himself isn't one who may be managed away.
+            # A member has no such role; the labeler isn't one who may be managed away.
             reached |= {404} if name == "remove_role" else set()
             assert reply.status_code in reached, f"{method} {path}: {reply.status_code}"
 
