@@ -31,7 +31,7 @@ class Example:
 
 
 class TextTask(TaskForm):
-    """An assignment that is answered in words, with what was entered so far."""
+    """An assignment whose judgment is a text, with what was entered so far."""
 
     fields: ClassVar[frozenset[str]] = frozenset({"text"})
 

@@ -25,7 +25,7 @@ WORD = regex.compile(
     r"|(?=\p{Extended_Pictographic}|\p{Regional_Indicator})\X"
 )
 MEANT = r"(?![`|~])\p{S}|(?<=[\w#])#|(?<=\d)%|(?<!\w)-(?=\.?\d)|(?<=\b[a-z])-(?![\w-])"
-"""Signs that make another answer: symbols (+, =, $, emoji), C#, 50%, -5 and the grade A-. Of those that Markdown uses
+"""Signs that make another response: symbols (+, =, $, emoji), C#, 50%, -5 and the grade A-. Of those that Markdown uses
 none is."""
 PUNCTUATION = regex.compile(rf"(?!{MEANT})(?:[^\w\s]|_)")
 AROUND_SIGNS = regex.compile(r" ?([^\w\s]) ?")

@@ -405,7 +405,7 @@ def test_averages_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize(
-    ("answer", "reference", "same"),
+    ("response", "reference", "same"),
     [
         *((one, other, False) for one, other in (("-5", "5"), ("C++", "C#"), ("c", "C++"), ("A+", "A-"), ("A", "a-"))),
         *((one, other, False) for one, other in (("x+1", "x-1"), ("50%", "50"), ("$5", "5"), ("a = b", "a b"))),
@@ -415,8 +415,8 @@ def test_averages_are_those_of_scikit_learn():
         *((one, other, True) for one, other in (("- a\n- b", "a b"), ("# Title", "title"), ("50 - 3", "50 3"))),
     ],
 )
-def test_exact_match_tells_signs_that_mean_something_from_punctuation(answer, reference, same):
-    assert text_similarity.exact_match([answer], [reference]) == same
+def test_exact_match_tells_signs_that_mean_something_from_punctuation(response, reference, same):
+    assert text_similarity.exact_match([response], [reference]) == same
 
 
 def test_signs_alone_are_compared_as_they_are():
