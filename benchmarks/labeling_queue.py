@@ -131,7 +131,7 @@ def _measured(
 
 
 class _Labeler:
-    """One who ranks what comes; `acknowledged` has the browser's ids of what was answered with a receipt."""
+    """One who ranks what comes; `acknowledged` has the browser's ids of what got a receipt."""
 
     def __init__(self, browser: Browser, session: str) -> None:
         self.browser = browser
@@ -157,11 +157,11 @@ class _Labeler:
         fields = {f"rank-{key}": str(rank) for rank, key in enumerate(random.sample(keys, len(keys)), start=1)}
         fields |= {f"rating-{key}-overall": "5" for key in keys}
         fields |= {"client_id": str(uuid.uuid4()), "seconds": "41.5", "comment": ""}
-        answer = self.browser.post(f"/p/{PROJECT}/work/{task[1]}/submit", fields, KIND, script=True)
-        if answer.status != 200:
-            raise SystemExit(f"A submit was answered with {answer.status}: {answer.text[:500]}")
+        reply = self.browser.post(f"/p/{PROJECT}/work/{task[1]}/submit", fields, KIND, script=True)
+        if reply.status != 200:
+            raise SystemExit(f"A submit got the status {reply.status}: {reply.text[:500]}")
         self.acknowledged.append(fields["client_id"])
-        return answer.text
+        return reply.text
 
 
 @contextmanager
