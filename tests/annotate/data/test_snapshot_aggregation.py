@@ -15,7 +15,7 @@ from annotate.errors import Refused
 from annotate.models import LabelerReliability, Snapshot, Task, TaskConsensus, User
 from annotate.people.projects import edit_project
 from annotate.quality import consensus
-from models_core.contract import records
+from models_core.contract import row_parser
 from tests.annotate.quality.test_consensus import judged
 from tests.cast import Cast, make_comparison, make_user
 
@@ -90,7 +90,7 @@ def test_weights_follow_the_reliabilities_and_have_the_mean_one(cast: Cast, thir
     )
     # What training reads is the same file.
     path = snapshots.data_file(snapshot, "train")
-    assert {ranking.weight for ranking in records.read(path, "rankings")} <= {row["weight"] for row in rows}
+    assert {ranking.weight for ranking in row_parser.read(path, "rankings")} <= {row["weight"] for row in rows}
 
 
 def test_the_reliabilities_are_those_that_the_job_stores(cast: Cast, tasks: list[Task]) -> None:

@@ -41,7 +41,7 @@ def backwards(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ('rlhf', '0010_failures'),
+        ('rlhf', '0011_loop_aggregation'),
     ]
 
     operations = [migrations.RunPython(forwards, backwards)]
