@@ -36,8 +36,18 @@ class AccountForm(forms.ModelForm):
             required=False,
         )
         self.fields["theme"].label = _("Colours")
-        self.fields["sensitive_choice"].label = _("Prompts that may upset")
-        self.fields["sensitive_choice"].help_text = ""
+        # Shorter than the model's labels, which a narrow page cuts off: what they share stands below.
+        choice = User.SensitiveChoice
+        self.fields["sensitive_choice"] = forms.ChoiceField(
+            label=_("Prompts that may upset"),
+            choices=[
+                (choice.WARNED, _("Where everybody gets them")),
+                (choice.WILLING, _("Also where only volunteers get them")),
+                (choice.NEVER, choice.NEVER.label),
+            ],
+            help_text=_("Always after a warning; each project decides who gets them."),
+            required=False,
+        )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
