@@ -117,9 +117,19 @@ class Board(TaskForm):
         return self.assignment.project.rubric
 
     @cached_property
+    def written_texts(self) -> list[str]:
+        """The responses' texts as they were written, in the order in which they are shown."""
+        texts = dict(Response.objects.filter(pk__in=self.assignment.presentation).values_list("pk", "text"))
+        return [texts[number] for number in self.assignment.presentation]
+
+    def shown(self, text: str) -> str:
+        """A response's text as the project lets labelers see it."""
+        return mask_names(text) if self.assignment.project.mask_model_names else text
+
+    @cached_property
     def responses(self) -> list[ResponseCard]:
-        responses = Response.objects.in_bulk(self.assignment.presentation)
-        return [self._card(responses[key], letter) for key, letter in self._letters]
+        letters = zip(self._letters, self.written_texts, strict=False)
+        return [self._card(response_id, letter, text) for (response_id, letter), text in letters]
 
     @property
     def scales(self) -> list[Rating]:
@@ -204,26 +214,25 @@ class Board(TaskForm):
         """The value of a field that names a response, as the page names it."""
         return last(self.response_keys.to_keys({name: [self.last(name)]}), name)
 
-    def _card(self, response: Response, letter: str) -> ResponseCard:
-        rank = self.last(f"rank-{response.pk}")
+    def _card(self, response_id: int, letter: str, text: str) -> ResponseCard:
+        rank = self.last(f"rank-{response_id}")
         rank = rank if rank in {str(number) for number in self.ranks} else ""
-        masked = self.assignment.project.mask_model_names
-        key = self.response_keys.key(response.pk)
-        flagged = self.data.get(f"flag-{response.pk}") or []
+        key = self.response_keys.key(response_id)
+        flagged = self.data.get(f"flag-{response_id}") or []
         return ResponseCard(
             id=key,
             letter=letter,
             labels=ControlLabels.of(letter, get_language() or ""),
-            text=mask_names(response.text) if masked else response.text,
-            names_itself=bool(names_itself(response.text)),
+            text=self.shown(text),
+            names_itself=bool(names_itself(text)),
             rank=rank,
             ranks=radios(f"rank-{key}", self._rank_options, chosen=rank),
             ratings=[
-                self._rating(response.pk, criterion) for criterion in (self.rubric.criteria if self.rubric else [])
+                self._rating(response_id, criterion) for criterion in (self.rubric.criteria if self.rubric else [])
             ],
             flags=checkboxes(f"flag-{key}", self._flag_options, chosen=flagged),
             flags_open=bool(flagged) or len(self._flag_options) <= _MOST_OPEN_FLAGS,
-            note=self.last(f"note-{response.pk}"),
+            note=self.last(f"note-{response_id}"),
         )
 
     def _rating(self, response_id: int, criterion: dict[str, Any]) -> Rating:

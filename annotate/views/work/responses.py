@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,6 +21,7 @@ from annotate.people.guidelines import changes_since_last_work
 from annotate.people.permissions import Capability, ProjectRequest
 from annotate.quality import review
 from annotate.quality.labeler_progress import LabelerProgress
+from annotate.views.work import untouched_board
 
 # What the work page's scripts import, for the browser to fetch at once instead of import by import.
 MODULES = (
@@ -29,6 +31,8 @@ MODULES = (
     *("hone/work/writing.js", "vendor/diff/array.js", "vendor/diff/base.js"),
 )
 PAGE = "annotate/work/page.html"
+# What a page says of an earlier task besides its form.
+OF_EARLIER_TASKS = ("refusal", "back", "revising", "returned_with", "late", "skipped")
 # Names the task that a fragment holds, for the script that decides whether it is the one on the screen.
 TASK_HEADER = "X-Hone-Task"
 
@@ -103,7 +107,16 @@ def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **co
             "key_actions": keyboard_shortcuts.KEY_ACTIONS,
             "modules": MODULES,
         }
-    return render(request, f"{PAGE}#{part}" if by_script else PAGE, context, status=status)
+    if not by_script:
+        return render(request, PAGE, context, status=status)
+    if status == 200 and not any(context.get(name) for name in OF_EARLIER_TASKS):
+        shown = {name: context[name] for name in ("project", "may_manage", "report_reasons")}
+        html = untouched_board.rendered(request, context.get("form"), template=f"{PAGE}#task", context=shown)
+        if html and part == "receipt_and_task":
+            html = render_to_string(f"{PAGE}#receipt", context, request) + html
+        if html:
+            return HttpResponse(html)
+    return render(request, f"{PAGE}#{part}", context, status=status)
 
 
 def assignment_status(assignment: Assignment) -> dict[str, Any]:
