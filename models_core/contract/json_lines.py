@@ -76,7 +76,7 @@ def given(raw: bytes, *, first: bool) -> dict[str, Any] | None:
     if "\0" in text:
         raise BadLine("contains a NUL byte")
     try:
-        row = json.loads(text, parse_int=_whole, parse_constant=_no_constant, object_pairs_hook=_once)
+        row = json.loads(text, parse_int=_whole, parse_constant=_no_constant, object_pairs_hook=keys_once)
     except json.JSONDecodeError as error:
         raise BadLine(f"not valid JSON ({error.msg.lower()} at column {error.colno})") from None
     except RecursionError:
@@ -108,7 +108,8 @@ def _no_constant(name: str) -> None:
     raise BadLine(f"{name} is not a JSON number")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a file from outside. Raises BadLine for a key that stands twice and a number out of bounds."""
     row = dict(pairs)
     if len(row) < len(pairs):
         seen: set[str] = set()

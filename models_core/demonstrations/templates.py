@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models_core.contract.errors import BadInput, RowError
+from models_core.contract import json_lines
+from models_core.contract.errors import BadInput, BadLine, RowError
 from models_core.contract.records import Demonstration, clean
 
 BUILT_IN = Path(__file__).with_name("builtin")
@@ -86,11 +87,13 @@ def read_templates(path: Path) -> TemplateSet:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BadInput(f"{path.name}: a template file of more than {LARGEST_FILE // 2**20} MiB is not read.")
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=json_lines.keys_once)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path.name}: not valid JSON ({error}).") from None
+    except BadLine as reason:
+        raise BadInput(f"{path.name}: {reason}.") from None
     try:
         return _template_set(document, name=path.stem)
     except (_Wrong, RowError) as reason:

@@ -200,6 +200,8 @@ def test_the_built_in_sets_are_these_and_no_other():
         ({"templates": [{"prompt": "a"}], "exemplars": "both"}, '"exemplars" must be "turns" or "text"'),
         ({"templates": [{"prompt": "a", "labels": {"x": ""}}]}, '"labels" must give a word for every label'),
         ({"templates": [{"prompt": "a", "unless": "x"}]}, '"unless" must be a list of fields'),
+        ('{"templates": [{"prompt": "a"}], "templates": []}', 'the key "templates" stands twice in one object'),
+        ('{"templates": [{"prompt": "a", "labels": {"x": "b", "x": "c"}}]}', 'the key "x" stands twice in one object'),
     ],
 )
 def test_a_bad_file_is_one_sentence(document, reason, tmp_path):
