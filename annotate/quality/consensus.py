@@ -38,6 +38,38 @@ DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConsensusView:
+    """A task's consensus beside one of its judgments, whose letters its line has.
+
+    others: (judgment, its line) of the task's other judgments. is_stale: a judgment came since.
+    """
+
+    stored: TaskConsensus
+    line: str
+    others: list[tuple[Judgment, str]]
+    is_stale: bool
+
+    @classmethod
+    def beside(cls, judgment: Judgment) -> "ConsensusView | None":
+        """None before the job has computed it, and for tasks whose responses are not ordered."""
+        stored = TaskConsensus.objects.filter(task=judgment.task_id).exclude(tiers=[]).first()
+        if stored is None:
+            return None
+        presentation = judgment.assignment.presentation
+        others = Judgment.objects.filter(task=judgment.task_id, latest__isnull=False).exclude(pk=judgment.pk)
+        return cls(
+            stored=stored,
+            line=Ordering.stored(stored.tiers).in_letters(presentation),
+            others=[
+                (other, Ordering.stored(other.latest.tiers).in_letters(presentation))
+                for other in others.select_related("labeler", "latest").order_by("pk")
+                if other.latest is not None
+            ],
+            is_stale=judgment.task.consensus_stale_at is not None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimates:
     """What the consensus of a task is computed with."""
 

@@ -9,7 +9,18 @@ from statistics import fmean, median
 from django.db.models import Count, Max, Q, QuerySet
 
 from annotate.labeling.ordering import Ordering
-from annotate.models import Assignment, Demonstration, Judgment, Membership, Project, Prompt, Response, Task, User
+from annotate.models import (
+    Assignment,
+    Demonstration,
+    Judgment,
+    LabelerReliability,
+    Membership,
+    Project,
+    Prompt,
+    Response,
+    Task,
+    User,
+)
 from annotate.quality.agreement import (
     JudgedTask,
     Share,
@@ -39,7 +50,10 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """One labeler's work. per_hour and median_seconds are None where no time is known; they leave out pauses."""
+    """One labeler's work. per_hour and median_seconds are None where no time is known; they leave out pauses.
+
+    reliability: as the job last stored it, see quality.consensus; None where the labeler shared no comparison.
+    """
 
     labeler: User
     judgments: int
@@ -48,6 +62,7 @@ class Pace:
     median_seconds: float | None
     per_hour: float | None
     agreement: Share | None
+    reliability: LabelerReliability | None
 
 
 class ProjectOverview:
@@ -99,6 +114,9 @@ class ProjectOverview:
         members = Membership.objects.filter(project=self.project, role=Membership.Role.LABELER).values("user")
         users = User.objects.filter(Q(pk__in=members) | Q(pk__in=[*done, *skipped]))
         agreements = agreement_with_others(self._judged_tasks)
+        reliabilities = {
+            row.labeler_id: row for row in LabelerReliability.objects.filter(project=self.project, comparisons__gt=0)
+        }
         paces = [
             Pace(
                 labeler=user,
@@ -108,6 +126,7 @@ class ProjectOverview:
                 median_seconds=median(seconds) if (seconds := self._seconds.get(user.pk)) else None,
                 per_hour=3600 / mean if seconds and (mean := fmean(seconds)) > 0 else None,
                 agreement=agreements.get(user.pk),
+                reliability=reliabilities.get(user.pk),
             )
             for user in users
         ]

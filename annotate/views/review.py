@@ -16,6 +16,7 @@ from annotate.labeling import judged_texts, task_kinds
 from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Report, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality import review as reviewing
+from annotate.quality.consensus import ConsensusView
 
 PAGE = 25
 MOST_REPORTS = 50
@@ -104,6 +105,7 @@ def judgment(request: ProjectRequest, judgment_id: int) -> HttpResponse:
         "responses": judged_texts.responses(item, item.latest) if item.latest else [],
         "written": judged_texts.written(item, item.latest) if item.latest else [],
         "line": judged_texts.line(item) if task_kinds.kind_of(item.task).has_order else "",
+        "consensus": ConsensusView.beside(item) if item.latest else None,
         "is_sensitive": judged_texts.is_sensitive(item),
         "acceptance": JudgmentAcceptance.objects.filter(revision=item.latest).select_related("reviewer").first(),
         "returns": item.returns.select_related("reviewer", "revision"),

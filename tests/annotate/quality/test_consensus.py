@@ -2,7 +2,9 @@
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from annotate.labeling import queue
 from annotate.models import (
@@ -222,3 +224,31 @@ def test_the_job_ends_when_its_time_is_over_and_goes_on(cast: Cast, monkeypatch:
     for number in range(3):
         judged(pair(cast.project, number), cast.labeler, "A > B")
     assert [consensus.refresh_due(seconds=0) for _ in range(4)] == [1, 1, 1, 0]
+
+
+def test_reviewers_read_the_consensus_beside_a_judgment(cast: Cast, third: User, client: Client) -> None:
+    task = make_comparison(cast.project, "Question?", ("One.", "Two.", "Three."))
+    judged(task, cast.labeler, "A > B > C")
+    judged(task, cast.second_labeler, "A > B > C")
+    judged(task, third, "B > A > C")
+    edit_project(project=cast.project, by=cast.manager, consensus_method="majority")
+    consensus.refresh_due()
+    client.force_login(cast.manager)
+    address = reverse("annotate:review_judgment", args=[cast.project.slug, task.judgments.get(labeler=third).pk])
+    page = " ".join(client.get(address).content.decode().split())
+    assert "<strong>A &gt; B &gt; C</strong> · confidence 61% · from 3 judgments" in page
+    assert "Majority of each pair (Copeland), computed" in page
+    assert page.count("</a>: A &gt; B &gt; C") == 2
+    assert "A judgment came since" not in page
+    judged(task, cast.reviewer, "C > B > A")
+    assert "A judgment came since" in client.get(address).content.decode()
+
+
+def test_the_overview_has_the_reliability_and_says_what_it_means(cast: Cast, third: User, client: Client) -> None:
+    LabelerReliability.objects.create(
+        project=cast.project, labeler=third, reliability=0.914, comparisons=12, computed_at=cast.project.created_at
+    )
+    client.force_login(cast.manager)
+    page = " ".join(client.get(reverse("annotate:overview", args=[cast.project.slug])).content.decode().split())
+    assert "0.91 <small> 12 comparisons </small>" in page
+    assert "1 always follows it, 0.5 orders at random." in page

@@ -55,7 +55,7 @@ def test_the_number_of_queries_does_not_grow_with_the_labelers(cast, django_asse
         if assignment:
             judge(assignment, [assignment.presentation])
     overview = ProjectOverview(cast.project)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         assert overview.counts
         assert overview.labelers
         assert overview.agreement
