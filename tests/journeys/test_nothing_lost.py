@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
 from annotate.labeling import queue
-from annotate.models import Assignment, Judgment, JudgmentRevision
+from annotate.models import Assignment, Judgment, JudgmentRevision, Project
 from tests.browser import SignIn
 from tests.cast import PASSWORD, Cast, make_comparison
 from tests.conftest import wait_until
@@ -221,6 +221,19 @@ def test_signed_out_in_between_one_signs_in_on_top_of_the_work_and_it_goes_on(
     expect(dialog).to_be_hidden()
     saved(page)
     assert len(latest_tiers()) == 4
+
+
+def test_a_short_lease_is_renewed_while_the_page_is_only_read(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+    Project.objects.filter(pk=cast.project.pk).update(lease_minutes=1)
+    page = start(sign_in)
+    page.clock.install()
+    with page.expect_response("**/work/ahead"):
+        page.reload()
+    first = held(cast)
+    Assignment.objects.filter(pk=first.pk).update(lease_until=timezone.now() + timedelta(seconds=5))
+    with page.expect_response("**/draft"):
+        page.clock.run_for(21_000)
+    assert Assignment.objects.get(pk=first.pk).lease_until > timezone.now() + timedelta(seconds=30)
 
 
 @pytest.mark.both_databases

@@ -18,8 +18,10 @@ import { Chat, Rating, Text } from "./writing.js";
 
 const KINDS = { board: Board, rate: Rating, chat: Chat, written: Text }; // by the class of the form; the first that fits
 const PAUSE = 350; // milliseconds after a task appeared in which a second submit is taken for the end of a double click
-const KEEP_ALIVE = 5 * 60_000; // milliseconds after which a task that is only being read renews its lease
 const place = document.querySelector(".workplace");
+const PRESENCE = 5 * 60_000; // milliseconds after its last sign for which a person is taken to be reading
+// Milliseconds after which a task that is only being read renews its lease: twice before a short one runs out.
+const KEEP_ALIVE = Math.min(PRESENCE, (Number(place.dataset.leaseMinutes) * 60_000) / 3);
 const bar = document.getElementById("outbox");
 const draftState = document.getElementById("draft-state");
 const submitted = new Map(); // submission's id -> the task it came from
@@ -309,7 +311,7 @@ window.addEventListener("pagehide", () => task?.draft?.save({ keepalive: true })
 let lastSign = Date.now();
 for (const name of ["pointermove", "keydown", "scroll"]) document.addEventListener(name, () => { lastSign = Date.now(); }, { passive: true, capture: true });
 setInterval(() => {
-  if (task?.draft && !task.isSent && document.visibilityState === "visible" && Date.now() - lastSign < KEEP_ALIVE) {
+  if (task?.draft && !task.isSent && document.visibilityState === "visible" && Date.now() - lastSign < PRESENCE) {
     task.draft.dirty = true;
     task.draft.save();
   }

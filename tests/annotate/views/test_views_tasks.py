@@ -12,6 +12,7 @@ from annotate.labeling import exam, queue, requested_tasks
 from annotate.labeling.chats import live_responses
 from annotate.labeling.chats.live_responses import ResponseStatus
 from annotate.labeling.few_shot import FewShot
+from annotate.labeling.queue import leases
 from annotate.models import (
     Assignment,
     Demonstration,
@@ -51,6 +52,7 @@ def hold(cast: Cast, kind: str, prompt: Prompt | None = None, **values: Any) -> 
     task = Task.objects.create(project=cast.project, kind=kind, prompt=prompt, **values)
     if kind == Task.Kind.RATE and prompt is not None:
         task.task_responses.create(response=prompt.responses.get(), number=0)
+    leases.raise_epoch(project_id=cast.project.pk)
     assignment = queue.claim_next(labeler=cast.labeler, project=Project.objects.get(pk=cast.project.pk))
     assert assignment is not None
     return assignment
@@ -432,7 +434,7 @@ class TestTheExamsPages:
         result = labeler.get("/p/kindness/exam/").content.decode()
         assert "Passed" in result
         assert "100%" in result
-        assert "<span>6 of 6 pairs</span>" in result
+        assert "<span>6 of 6 pairs</span>" in markup(result)
         assert "Known order:" in result
         assert "Live?" in page_of(labeler)
 
