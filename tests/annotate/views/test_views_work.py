@@ -540,7 +540,7 @@ def test_submit_with_the_next_task_costs_few_queries(
     assert held is not None
     fields = {f"rank-{key}": str(rank) for rank, key in enumerate(keys_of(held), start=1)}
     fields |= {"client_id": str(uuid.uuid4()), "seconds": "3", "comment": ""}
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(19):
         reply = client.post(f"/p/{cast.project.slug}/work/{held.pk}/submit", fields, headers={"HX-Request": "true"})
     assert reply.status_code == 200
     assert reply["X-Hone-Task"]
