@@ -112,7 +112,8 @@ def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbe
     drops_ties = snapshot.tie_policy == Snapshot.TiePolicy.DROP
     counts = Counter(judged.tasks)
     shared = sorted(task for task, count in counts.items() if count > 1)[-LATEST_TASKS:]
-    estimates = Estimates.from_votes(votes for _, votes, _ in _tasks(judged, set(shared), heartbeat=heartbeat))
+    of_shared = (votes for _, votes, _ in _tasks(judged, set(shared), heartbeat=heartbeat))
+    estimates = Estimates.from_votes(of_shared, heartbeat=heartbeat)
     editors = [labeler for selection in edits for labeler in _editors(selection)]
     labelers = User.objects.in_bulk(set(judged.labelers) | set(editors))
     found = Aggregation(

@@ -7,7 +7,7 @@ where that moves them, it marks the tasks that they bear on. No judgment is ever
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from annotate.quality.aggregation.task_votes import MOST_CATEGORIES, Subject, Ta
 from annotate.quality.aggregation.votes import Consensus
 
 Method = Project.ConsensusMethod
-LATEST_TASKS = 20_000
+LATEST_TASKS = 2_000
 """Estimates rest on the latest tasks that two or more labelers judged, at most so many."""
 GROWTH = 1.05
 """Estimates are renewed when there are so many times as many judgments."""
@@ -107,7 +107,7 @@ class Estimates:
         )
 
     @classmethod
-    def from_votes(cls, tasks: Iterable[TaskVotes]) -> "Estimates":
+    def from_votes(cls, tasks: Iterable[TaskVotes], *, heartbeat: Callable[[], None] = lambda: None) -> "Estimates":
         """Estimated from tasks; those with one judgment say nothing."""
         orderings: list[dict[int, Ordering]] = []
         items: dict[Subject, list[dict[int, Any]]] = {}
@@ -117,7 +117,7 @@ class Estimates:
                 if len(votes) > 1:
                     items.setdefault(subject, []).append(votes)
         return cls(
-            crowd_bt=crowd_bt.estimate(orderings),
+            crowd_bt=crowd_bt.estimate(orderings, heartbeat=heartbeat),
             labels={
                 subject: dawid_skene.estimate(votes)
                 for subject, votes in sorted(items.items())

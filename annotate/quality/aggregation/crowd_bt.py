@@ -26,7 +26,7 @@ finite. Its EM iterates over who followed the strengths in which comparison, wit
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
@@ -85,15 +85,22 @@ PLAIN = CrowdBT()
 """Nothing learned yet: every labeler is taken for typical."""
 
 
-def estimate(tasks: Iterable[Judgments]) -> CrowdBT:
+def estimate(tasks: Iterable[Judgments], *, heartbeat: Callable[[], None] = lambda: None) -> CrowdBT:
     """Reliabilities and the tie parameter, by EM, out of the pairs of responses that two or more labelers ordered.
 
+    `heartbeat` is called in each iteration: thousands of long rankings take a minute.
     A pair with one vote says nothing of its labeler, and labelers who shared no pair are not in the result.
     """
     votes = _SharedVotes.of(tasks)
     if not len(votes.pair):
         return PLAIN
-    _, model = max((votes.fitted(spread) for spread in SPREADS), key=lambda found: found[0])
+    best, model = -np.inf, PLAIN
+    found = PLAIN
+    for spread in SPREADS:
+        # From the last spread's solution, which is near.
+        density, found = votes.fitted(spread, start=found, heartbeat=heartbeat)
+        if density > best:
+            best, model = density, found
     return model
 
 
@@ -214,10 +221,11 @@ class _SharedVotes:
             counted=counted,
         )
 
-    def fitted(self, spread: float) -> tuple[float, CrowdBT]:
+    def fitted(self, spread: float, *, start: CrowdBT, heartbeat: Callable[[], None]) -> tuple[float, CrowdBT]:
         """The model of this spread, and the logarithm of its posterior density."""
-        reliability, tie = np.full(len(self.labelers), TYPICAL), TIE_MEAN
+        reliability, tie = np.array([start.of(labeler) for labeler in self.labelers]), start.tie
         for _ in range(ITERATIONS):
+            heartbeat()
             density, new_reliability, new_tie = self.step(reliability, tie, spread=spread)
             done = np.abs(new_reliability - reliability).max() < TOLERANCE and abs(new_tie - tie) < TIE_TOLERANCE
             reliability, tie = new_reliability, new_tie
