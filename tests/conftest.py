@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.utils import translation
 
 from config import broker
 from tests import open_cursors
@@ -64,6 +65,13 @@ def end(process: subprocess.Popen[bytes], *, seconds: float = 15.0) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(autouse=True)
+def no_language_left_active() -> Iterator[None]:
+    """A request activates its language for the thread, and the next test runs in the same one."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")
