@@ -181,7 +181,7 @@ def test_a_database_that_does_not_answer_is_waited_for(cast: Cast, tasks: list[A
             replies.append((reply.status, reply.headers.get("retry-after"))) if reply.url.endswith("/submit") else None
         ),
     )
-    with mock.patch("annotate.labeling.queue.submit", side_effect=OperationalError("database is locked")):
+    with mock.patch("annotate.labeling.queue.submit_and_claim", side_effect=OperationalError("database is locked")):
         press(page, "2 1 3 4 Enter")
         expect(page.locator("#outbox")).to_contain_text("1 submission is kept in this browser")
         assert not Judgment.objects.exists()
