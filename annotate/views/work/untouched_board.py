@@ -58,7 +58,8 @@ def rendered(request: ProjectRequest, form: TaskForm | None, *, template: str, c
 def _pieces(request: ProjectRequest, form: Board, template: str, context: Mapping[str, Any]) -> Pieces:
     project = form.assignment.project
     shown = (project.pk, project.slug, project.margin_input, project.mask_model_names)
-    key = (template, get_language(), *shown, form.rubric and form.rubric.pk, form.count, context.get("may_manage"))
+    rubric = form.rubric and (form.rubric.pk, repr((form.rubric.criteria, form.rubric.flags)))
+    key = (template, get_language(), *shown, rubric, form.count, context.get("may_manage"))
     with _lock:
         pieces = _kept.get(key)
     if pieces is None:

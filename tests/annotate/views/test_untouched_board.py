@@ -25,12 +25,12 @@ def both_ways(client: Client, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str
     joined: list[str] = []
     way = untouched_board.rendered
 
-    def told(*arguments: object, **named: object) -> str:
+    def recorded(*arguments: object, **named: object) -> str:
         html = way(*arguments, **named)  # type: ignore[arg-type]
         joined.append(html)
         return html
 
-    monkeypatch.setattr(untouched_board, "rendered", told)
+    monkeypatch.setattr(untouched_board, "rendered", recorded)
     by_pieces = ahead(client)
     monkeypatch.setattr(untouched_board, "rendered", lambda *arguments, **named: "")
     return by_pieces, ahead(client), [html for html in joined if html]
@@ -56,6 +56,22 @@ def test_is_the_same_to_the_letter(
         assert len(pieces) == 1
         assert joined == by_template
         monkeypatch.undo()
+
+
+def test_a_rubric_that_was_changed_in_place_is_the_one_shown(
+    cast: Cast, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rubric = Rubric.objects.create(project=cast.project, version=2, criteria=CRITERIA, flags=[])
+    for question in ("A?", "B?", "C?"):
+        make_comparison(cast.project, question, TEXTS)
+    client.force_login(cast.labeler)
+    client.get("/p/kindness/work/")
+    assert "Helpful to a beginner" not in ahead(client)
+    Rubric.objects.filter(pk=rubric.pk).update(criteria=[CRITERIA[0] | {"label": "Helpful to a beginner"}])
+    joined, by_template, pieces = both_ways(client, monkeypatch)
+    assert len(pieces) == 1
+    assert "Helpful to a beginner" in joined
+    assert joined == by_template
 
 
 def test_texts_that_look_like_anything_stay_themselves(
