@@ -7,10 +7,12 @@ from django.db.models import Q
 
 def rename_role(apps, schema_editor):
     apps.get_model("rlhf", "RunInput").objects.filter(role="beside").update(role="ensemble")
+    schema_editor.connection.check_constraints()  # PostgreSQL alters no table with checks pending
 
 
 def restore_role(apps, schema_editor):
     apps.get_model("rlhf", "RunInput").objects.filter(role="ensemble").update(role="beside")
+    schema_editor.connection.check_constraints()
 
 
 class Migration(migrations.Migration):

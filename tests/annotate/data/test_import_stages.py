@@ -405,7 +405,9 @@ def test_nobody_waits_for_the_database_beside_a_large_import_and_an_export(proce
         time.sleep(0.02)
     assert [process.returncode for process in processes] == [0, 0]
     assert len(waits) > 10
-    print(f"submits: {summary(waits)}\nwaits for the write lock: {summary(locks)}")
+    print(f"submits: {summary(waits)}")
+    if locks:  # PostgreSQL has no lock that a transaction begins with
+        print(f"waits for the write lock: {summary(locks)}")
     # By the clock, on a machine that may be busy with ten other things: below the 20 s after which SQLite gives up.
     assert max(waits) < 15.0
 
