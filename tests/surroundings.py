@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On PostgreSQL: what uses a database, and of the browser's journeys only those that are marked for it."""
+    """On PostgreSQL: what uses a database and is not marked as alike on any; of journeys what is marked for it."""
     if config.getoption("database") != "postgresql":
         return
     kept, left_out = [], []
@@ -81,6 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             getattr(item, "fixturenames", ())
         )
         is_meant = not item.get_closest_marker("browser") or item.get_closest_marker("both_databases")
+        is_meant = is_meant and not item.get_closest_marker("any_database")
         (kept if uses_database and is_meant else left_out).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)

@@ -157,6 +157,7 @@ def test_ctrl_c_ends_a_running_job_within_six_seconds_and_the_next_start_goes_on
     assert served.stop(signal.SIGTERM) < 6
 
 
+@pytest.mark.any_database
 def test_a_killed_supervisor_leaves_no_process(served: Served) -> None:
     run = served.train_without_end()
     processes = descendants(served.process.pid)
@@ -181,6 +182,7 @@ def main_process(served: Served, *words: bytes) -> int | None:
     return None
 
 
+@pytest.mark.any_database
 def test_a_dead_worker_is_started_again(served: Served) -> None:
     def worker() -> int | None:
         return main_process(served, b"cpu@%h")
@@ -197,6 +199,7 @@ def test_a_dead_worker_is_started_again(served: Served) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.any_database
 def test_a_worker_and_a_scheduler_that_are_stopped_are_replaced_and_the_training_is_kept(served: Served) -> None:
     run = served.train_without_end("--set", "batch_size=1")  # for longer than they are watched
     programs = {"worker cpu": (b"cpu@%h",), "scheduler": (b"beat",)}
@@ -221,6 +224,7 @@ def test_a_worker_and_a_scheduler_that_are_stopped_are_replaced_and_the_training
     assert served.stop(signal.SIGTERM) < 6
 
 
+@pytest.mark.any_database
 def test_web_processes_that_stop_answering_are_replaced(served: Served) -> None:
     def children() -> list[int]:
         found = []
@@ -272,6 +276,7 @@ def test_a_taken_port_is_said_at_once(tmp_path: Path, process_environment: dict[
     )
 
 
+@pytest.mark.any_database
 def test_a_training_on_thousands_of_judgments_runs_beside_exports_and_a_labeler(served: Served, people: Cast) -> None:
     """Snapshots report their progress, and their builders meet, while others write: none finds it locked."""
     volume.add_judgments(people.project, people.labeler, JUDGMENTS)
