@@ -37,8 +37,8 @@ $(STAMPS)/catalogues: $(wildcard locale/*/LC_MESSAGES/*.po) config/catalogues.py
 
 test: setup  ## Run every test: on SQLite, and those that use the database on PostgreSQL again
 	@$(BIN)/python -m tests.machine
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(PYTEST)
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal --database postgresql $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --database postgresql $(PYTEST)
 
 check: setup  ## Style of code and templates, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .

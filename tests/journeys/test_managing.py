@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from annotate.models import Project, Prompt, User
 from tests.browser import SignIn
 from tests.cast import PASSWORD, Cast, make_comparison
+from tests.journeys.board import settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -61,6 +62,7 @@ def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, si
     guest.get_by_role("button", name="Create the account").click()
     expect(guest.get_by_text("Welcome to Plain English.")).to_be_visible()
     expect(guest.get_by_role("heading", name="Rank these 3 responses")).to_be_visible()
+    settled(guest)  # its buttons act when the page's modules are loaded
     guest.get_by_role("button", name=re.compile("^Guidelines")).click()
     expect(guest.get_by_text("Short words first.")).to_be_visible()
     assert not User.objects.get(username="nora").must_change_password
