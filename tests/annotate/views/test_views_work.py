@@ -178,7 +178,8 @@ class TestSubmit:
             assert "Which one is better, and by how much?" in page
             assert not re.search(r'name="preference"[^>]* checked', page)
             a, b = assignment.presentation
-            value = preference.replace("a:", f"{key_of(assignment, a)}:").replace("b:", f"{key_of(assignment, b)}:")
+            letter, _, size = preference.partition(":")
+            value = f"{key_of(assignment, a if letter == 'a' else b)}:{size}" if size else preference
             labeler.post(url(assignment, "submit"), ranked(assignment, "", "", preference=value))
             assert latest().tiers == {"b>a": [[b], [a]], "a>b": [[a], [b]], "a=b": [[a, b]]}[tiers]
             assert latest().margin == margin
