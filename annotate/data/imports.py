@@ -23,7 +23,7 @@ from django.db.models import F
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from annotate.data import import_stages
+from annotate.data import import_stages, language_guess
 from annotate.data.imported_rows import RowStore
 from annotate.data.pacing import Pace
 from annotate.errors import Refused
@@ -237,6 +237,8 @@ def _write(
         pace = Pace(largest=BATCH)
         for batch in pace.batches(wanted()):
             progress(report.read, min(seen / report.read, 0.999))
+            if not all(row.language for row in batch):
+                language_guess.load()
             with pace.transaction():
                 stage.renew(rows=len(batch))
                 store.add(batch)

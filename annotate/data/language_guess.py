@@ -62,9 +62,13 @@ def _scripts(text: str) -> dict[str, int]:
     return counts
 
 
+def load() -> None:
+    """Load what the first guess would load, which takes about half a second: before a transaction, not within it."""
+    _identifier()
+
+
 @lru_cache(maxsize=1)
 def _identifier() -> Any:
-    """Loaded when first asked for: it takes more than a second."""
     from py3langid import langid
 
     identifier = langid.LanguageIdentifier.from_modelpath(

@@ -5,6 +5,7 @@ HOLD_SECONDS and then left alone for PAUSE_SECONDS goes to one of them, and in t
 locks rows, so there batches are larger and nobody pauses.
 """
 
+import gc
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ class Pace:
         # SQLite works in this thread. Its processor time is the same on a busy machine, where small batches would only
         # make more of them; PostgreSQL works elsewhere.
         clock = time.thread_time if connection.vendor == "sqlite" else time.perf_counter
-        with transaction.atomic():
+        with _no_garbage_collection(), transaction.atomic():
             # After BEGIN: waiting for others is no reason for smaller batches.
             began = clock()
             yield
@@ -59,3 +60,15 @@ class Pace:
         self._ended_at = time.perf_counter()
         fitting = int(self._count * HOLD_SECONDS[connection.vendor] / max(taken, 1e-6))
         self.size = max(1, min(fitting, 2 * self.size, self.largest))
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A full collection takes up to half a second in a large process; it waits until others may have the lock."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

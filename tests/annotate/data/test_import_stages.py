@@ -1,5 +1,6 @@
 """An import of any size: unseen until it is whole, in transactions so short that nobody waits, gone when it dies."""
 
+import gc
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from annotate.data import import_stages, imports, pacing, snapshots
+from annotate.data import import_stages, imports, language_guess, pacing, snapshots
 from annotate.data.imports import import_file
 from annotate.errors import Refused
 from annotate.labeling import queue, requested_tasks
@@ -463,6 +464,24 @@ def test_batches_grow_and_shrink_with_the_time_they_take(db, monkeypatch):
         with pace.transaction():
             now[0] += len(batch) * (0.0001 if len(sizes) < 6 else 0.001)
     assert sizes == [20, 40, 80, 100, 100, 100, 40, 20]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_garbage_is_collected_and_no_language_loaded_while_others_wait(cast, tmp_path, monkeypatch):
+    """Either takes up to half a second: seen as waits of as long for the write lock."""
+    within, add = [], imports.RowStore.add
+    language_guess._identifier.cache_clear()
+
+    def record(store, rows):
+        within.append((gc.isenabled(), language_guess._identifier.cache_info().currsize))
+        add(store, rows)
+
+    monkeypatch.setattr(imports.RowStore, "add", record)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "How long do eggs take to boil in a small pot?"}\n', encoding="utf-8")
+    import_file(project=cast.project, path=path, by=cast.manager)
+    assert within == [(False, 1)]
+    assert gc.isenabled()
 
 
 @pytest.mark.django_db(transaction=True)
