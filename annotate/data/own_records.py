@@ -8,12 +8,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 from django.db.models import Q
 
 from annotate.data.pseudonyms import author_name, labeler_name
 from annotate.formats.rows import ImportedRow
+from annotate.labeling.ordering import Ordering
 from annotate.models import Demonstration, Judgment, Project, Prompt, TaskResponse
 from annotate.models.data_import import import_under_way
 
@@ -51,14 +51,9 @@ class OwnRecord:
         """Whether the row, such as one that was edited in its file, orders the responses otherwise."""
         if self.places is None or not row.ranked:
             return False
-        both = [(item.rank, self.places.get(item.text)) for item in row.responses]
-        if any((rank is None) != (place is None) for rank, place in both):
-            return True
-        ranked = [(rank, place) for rank, place in both if rank is not None and place is not None]
-        return any(
-            (rank < other_rank) != (place < other_place) or (rank == other_rank) != (place == other_place)
-            for (rank, place), (other_rank, other_place) in combinations(ranked, 2)
-        )
+        ranks = dict(enumerate(item.rank for item in row.responses))
+        places = dict(enumerate(self.places.get(item.text) for item in row.responses))
+        return Ordering.from_ranks(ranks) != Ordering.from_ranks(places)
 
 
 class OwnRecords:

@@ -9,7 +9,7 @@ equal bytes, whatever estimate is stored when. The weights of a snapshot's rows 
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from annotate.data.pseudonyms import labeler_name
 from annotate.data.stored_messages import refusal
 from annotate.models import Demonstration, JudgmentRevision, Project, Snapshot, User
 from annotate.quality import consensus as stored_consensus
+from annotate.quality.aggregation import task_votes
 from annotate.quality.aggregation.task_votes import TaskVotes
 from annotate.quality.aggregation.votes import Consensus
 from annotate.quality.consensus import LATEST_TASKS, Estimates
@@ -27,15 +28,7 @@ if TYPE_CHECKING:
 Mode = Snapshot.Aggregation
 BATCH = 500
 DIGITS = 6
-COLUMNS = {
-    "presentation": "judgment__assignment__presentation",
-    "tiers": "tiers",
-    "flags": "flags",
-    "ratings": "ratings",
-    "all_unacceptable": "all_unacceptable",
-    "rubric_flags": "rubric__flags",
-}
-"""Where a query for revisions finds the arguments of TaskVotes.add."""
+COLUMNS = task_votes.columns(judgment="judgment__")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +132,7 @@ def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbe
 def _scaled(aggregation: Aggregation, weights: list[float], **values: Any) -> Aggregation:
     if weights and not any(weights):
         raise refusal("weights_sum_to_zero")
-    given = {name: getattr(aggregation, name) for name in ("mode", "estimates", "names")}
-    return Aggregation(**given, **values, mean=fmean(weights) if weights else 1.0)
+    return replace(aggregation, **values, mean=fmean(weights) if weights else 1.0)
 
 
 def _results(

@@ -46,25 +46,25 @@ class TaskVotes:
                 self.votes.setdefault((("ratings", name), response_id), {})[labeler] = value
 
 
-COLUMNS = {
-    "labeler": "labeler",
-    "presentation": "assignment__presentation",
-    "tiers": "latest__tiers",
-    "flags": "latest__flags",
-    "ratings": "latest__ratings",
-    "all_unacceptable": "latest__all_unacceptable",
-    "rubric_flags": "latest__rubric__flags",
-}
-"""Where a query for judgments finds the arguments of TaskVotes.add."""
+def columns(*, judgment: str = "", revision: str = "") -> dict[str, str]:
+    """Where a query finds what TaskVotes.add takes besides the labeler, by its paths to judgment and revision."""
+    return {
+        "presentation": f"{judgment}assignment__presentation",
+        "tiers": f"{revision}tiers",
+        "flags": f"{revision}flags",
+        "ratings": f"{revision}ratings",
+        "all_unacceptable": f"{revision}all_unacceptable",
+        "rubric_flags": f"{revision}rubric__flags",
+    }
 
 
 def of_tasks(task_ids: Iterable[int], *, batch: int = 500) -> Iterator[tuple[int, TaskVotes]]:
     """(task id, votes) of tasks, in the order of the ids; without a judgment that counts the votes are empty."""
-    ids = list(task_ids)
+    ids, found_at = list(task_ids), columns(revision="latest__")
     for start in range(0, len(ids), batch):
         some = ids[start : start + batch]
         found = {task_id: TaskVotes() for task_id in some}
         rows = Judgment.objects.filter(task__in=some, latest__isnull=False).order_by("pk")
-        for task_id, *values in list(rows.values_list("task", *COLUMNS.values())):
-            found[task_id].add(**dict(zip(COLUMNS, values, strict=True)))
+        for task_id, labeler, *values in list(rows.values_list("task", "labeler", *found_at.values())):
+            found[task_id].add(labeler=labeler, **dict(zip(found_at, values, strict=True)))
         yield from found.items()
