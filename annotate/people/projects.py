@@ -67,8 +67,8 @@ def create_project(*, by: User, name: str, slug: str = "", **values: Any) -> Pro
 def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
     """Apply changes: any of FIELDS, "guidelines", "criteria", "flags", "archived". What stays the same is no change.
 
-    A new overlap applies to the comparisons that there are (see queue.set_overlap), and is refused where fewer people
-    may judge; guidelines and rubric get a new version. Returns the project as it is.
+    A new overlap applies to the comparisons that there are (see queue.plan_overlap_change), and is refused where fewer
+    people may judge; guidelines and rubric get a new version. Returns the project as it is.
     """
     ensure(by, Capability.MANAGE, project)
     versioned = {key: changes.pop(key) for key in _VERSIONED if key in changes}

@@ -36,7 +36,6 @@ from annotate.labeling.queue.overlap import (
     begin_overlap_change,
     plan_overlap_change,
     run_overlap_change,
-    set_overlap,
 )
 from annotate.labeling.queue.reordering import MOST_TASKS, movable, reorder
 from annotate.labeling.queue.task_creation import add_comparison
@@ -62,7 +61,6 @@ __all__ = [
     "reorder",
     "run_overlap_change",
     "save_draft",
-    "set_overlap",
     "skip",
     "submit",
     "submit_and_claim",

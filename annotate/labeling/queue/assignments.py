@@ -142,7 +142,7 @@ def _submitted(assignment: Assignment, submission: Submission) -> Receipt:
     revised = judgment is not None and judgment.latest_id is not None
     if judgment is not None:
         judgment.assignment = assignment
-    if judgment is None:
+    else:
         judgment = Judgment(
             assignment=assignment,
             task_id=assignment.task_id,

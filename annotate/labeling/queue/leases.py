@@ -119,13 +119,10 @@ def locked_leases(*, labeler: User, project: Project) -> tuple[Assignment | None
     return by_state.get(State.CURRENT), by_state.get(State.AHEAD)
 
 
-def locked_assignment(*, assignment_id: int, labeler: User, known: Assignment | None = None) -> Assignment:
-    """The labeler's own assignment, locked until the transaction ends. Raises Refused (404) or NotYours (403).
-
-    `known` is the same one as it was read a moment ago, with its task and project, which then aren't read again.
-    """
+def locked_assignment(*, assignment_id: int, labeler: User) -> Assignment:
+    """The labeler's own assignment, locked until the transaction ends. Raises Refused (404) or NotYours (403)."""
     related = Assignment.objects.select_related("task", "task__prompt", "project")
-    known = known if known is not None else related.filter(pk=assignment_id).first()
+    known = related.filter(pk=assignment_id).first()
     if known is None:
         raise Refused(_("There is no such task."), status=404)
     if known.labeler_id != labeler.pk:

@@ -29,21 +29,14 @@ RESTART_SECONDS = 2.0
 """Between two times at which labelers look at the whole queue again while a change is under way."""
 
 
-def set_overlap(*, project: Project, overlap: int) -> OverlapChange:
+def plan_overlap_change(*, project: Project, overlap: int) -> OverlapChange:
     """Make `overlap` the number of judgments that comparisons want; the change takes the place of an earlier one.
 
     An open task that has enough already is complete, and a complete one that has too few is open again, but for those
     that came judged, by a file or out of a chat. Leases that are out stay good. The other kinds of task are made with
-    a number of their own, and keep it.
+    a number of their own, and keep it. What is planned is carried out, whoever dies; `begin_overlap_change` follows
+    after the caller's transaction.
     """
-    with transaction.atomic():
-        change = plan_overlap_change(project=project, overlap=overlap)
-    begin_overlap_change(change)
-    return change
-
-
-def plan_overlap_change(*, project: Project, overlap: int) -> OverlapChange:
-    """The first half of `set_overlap`, in the caller's transaction: what is planned is carried out, whoever dies."""
     # Locks the project, so that of two changes at once one is the newer.
     Project.objects.filter(pk=project.pk).update(overlap=overlap)
     earlier = OverlapChange.objects.filter(project=project, state__in=OverlapChange.UNFINISHED)
@@ -52,7 +45,7 @@ def plan_overlap_change(*, project: Project, overlap: int) -> OverlapChange:
 
 
 def begin_overlap_change(change: OverlapChange) -> None:
-    """The second half: the first tasks now, the rest by a job."""
+    """Carry out a planned change: the first tasks now, the rest by a job."""
     run_overlap_change(change.pk, most=AT_ONCE)
     change.refresh_from_db()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Count
 
 from annotate.labeling import queue
@@ -92,6 +92,12 @@ def test_nobody_is_sent_away_while_a_wanted_task_is_only_locked_by_others():
     assert (Task.objects.get().slots_free, Assignment.objects.count()) == (0, 8)
 
 
+def set_overlap(project: Project, overlap: int) -> None:
+    with transaction.atomic():
+        change = queue.plan_overlap_change(project=project, overlap=overlap)
+    queue.begin_overlap_change(change)
+
+
 def test_claims_of_several_tasks_never_wait_for_each_other():
     """Everybody takes one task and looks for a second while overlaps change, which locks all tasks in a row."""
     project, labelers = make_project(overlap=12, labelers=8)
@@ -99,7 +105,7 @@ def test_claims_of_several_tasks_never_wait_for_each_other():
         make_comparison(project, f"Question {number}")
     for overlap in (9, 12, 10, 11):
         claims = [lambda labeler=labeler: queue.claim_next(labeler=labeler, project=project) for labeler in labelers]
-        changes = [lambda overlap=overlap: queue.set_overlap(project=project, overlap=overlap)]
+        changes = [lambda overlap=overlap: set_overlap(project, overlap)]
         assert all(at_once([*claims[:4], *changes, *claims[4:]])[:4])
         for labeler in labelers:
             queue.release_held(labeler=labeler, project=project)
@@ -152,7 +158,7 @@ def test_overlap_changed_while_people_claim_never_gives_too_many():
     for number in range(4):
         make_comparison(project, f"Question {number}")
     claims = [lambda labeler=labeler: queue.claim_next(labeler=labeler, project=project) for labeler in labelers]
-    at_once([*claims[:3], lambda: queue.set_overlap(project=project, overlap=2), *claims[3:]])
+    at_once([*claims[:3], lambda: set_overlap(project, 2), *claims[3:]])
     for task in Task.objects.all():
         held = task.assignments.filter(state__in=Assignment.HELD).count()
         assert task.slots_free == max(0, 2 - held)
