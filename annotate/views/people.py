@@ -75,7 +75,7 @@ def make_account(request: ProjectRequest) -> HttpResponse:
             _("%(name)s is added and signs in with the account that was there already.") % {"name": user.display_name},
         )
         return redirect("annotate:people", request.project.slug)
-    return _page(request, told=user, password=password)
+    return _page(request, account=user, password=password)
 
 
 @require_POST
@@ -87,7 +87,7 @@ def reset_password(request: ProjectRequest, user_id: int) -> HttpResponse:
         password = members.reset_password(user=user, project=request.project, by=request.user)
     except Refused as refusal:
         return _page(request, refusal=refusal)
-    return _page(request, told=user, password=password)
+    return _page(request, account=user, password=password)
 
 
 @require_POST
