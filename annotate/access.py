@@ -132,7 +132,7 @@ register(
     Task,
     Rule(
         capability=Capability.MANAGE,
-        among=lambda project: Task.objects.filter(project=project).select_related("project"),
+        among=lambda project: Task.objects.filter(project=project).select_related("project", "prompt"),
         missing=gettext_lazy("There is no such task in this project."),
     ),
 )

@@ -271,6 +271,13 @@ class OverlapChangeAdmin(ReadOnlyAdmin):
     list_select_related = ("project",)
 
 
+@admin.register(models.ProjectFigures)
+class ProjectFiguresAdmin(ReadOnlyAdmin):
+    list_display = ("project", "computed_at", "count_seconds")
+    search_fields = ("project__name",)
+    list_select_related = ("project",)
+
+
 @admin.register(models.Upload)
 class UploadAdmin(ReadOnlyAdmin):
     list_display = (

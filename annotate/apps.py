@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class AnnotateConfig(AppConfig):
@@ -6,9 +7,11 @@ class AnnotateConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from annotate.data.text_search import search_index
         from annotate.labeling import task_kinds
         from annotate.labeling.task_kinds import chat, compare, demonstrate, rate, write_prompt
 
         # In the order in which pages list them.
         for module in (compare, demonstrate, write_prompt, rate, chat):
             task_kinds.register(module.KIND)
+        post_migrate.connect(search_index.ensure_triggers, sender=self)

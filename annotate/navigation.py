@@ -118,7 +118,7 @@ for _tab in (
         "annotate:tasks",
         Capability.MANAGE,
         Group.DATA,
-        also=("annotate:task_kinds", "annotate:withdraw_tasks", "annotate:exam_settings"),
+        also=("annotate:manage_task", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:exam_settings"),
         position=20,
     ),
     Tab(
@@ -139,6 +139,13 @@ for _tab in (
         also=("annotate:reset_password", "annotate:make_account"),
         position=20,
     ),
-    Tab(gettext_lazy("Settings"), "annotate:settings", Capability.MANAGE, Group.PROJECT, position=30),
+    Tab(
+        gettext_lazy("Settings"),
+        "annotate:settings",
+        Capability.MANAGE,
+        Group.PROJECT,
+        also=("annotate:copy_project",),
+        position=30,
+    ),
 ):
     register(_tab)

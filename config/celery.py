@@ -55,6 +55,8 @@ def job_settings() -> dict[str, Any]:
                 ("advance_loops", 30.0),
                 ("reap_queue", 60.0),
                 ("refresh_consensus", 60.0),
+                ("index_texts", 20.0),
+                ("count_projects", 60.0),
             ]
         },
     }

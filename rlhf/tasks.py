@@ -4,9 +4,10 @@ from celery import shared_task
 from django.utils import timezone
 
 from annotate.data import import_stages, snapshots, uploads
+from annotate.data.text_search import search_index
 from annotate.labeling import queue
 from annotate.models import ResponseRequest
-from annotate.quality import consensus
+from annotate.quality import consensus, project_figures
 from rlhf.loop import active_learning, loop, sampling
 from rlhf.models import Iteration, Stage, TrainingRun
 from rlhf.runs import runs, supervisor
@@ -91,3 +92,15 @@ def reap_queue() -> None:
 def refresh_consensus() -> None:
     """Every minute: the consensus of the tasks that were judged since, and the reliabilities where they are due."""
     consensus.refresh_due()
+
+
+@shared_task(name="rlhf.index_texts")
+def index_texts() -> None:
+    """Every 20 seconds: the words of the prompts and responses that were written since, for the search."""
+    search_index.index_due()
+
+
+@shared_task(name="rlhf.count_projects")
+def count_projects() -> None:
+    """Every minute: the counts of large projects in which something changed."""
+    project_figures.refresh_due()

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.forms.rubric import PRESETS, CriteriaField, FlagsField
 from annotate.models import Project
+from annotate.people.project_templates import ProjectTemplate
 from annotate.people.projects import LONGEST_GUIDELINES
 
 
@@ -43,6 +44,13 @@ class ProjectForm(forms.Form):
         max_value=50,
         initial=1,
         help_text=_("How many labelers judge the same task. A change applies to open tasks at once."),
+    )
+    weekly_judgments = forms.IntegerField(
+        label=_("Judgments planned per week"),
+        required=False,
+        min_value=1,
+        max_value=10_000_000,
+        help_text=_("The dashboard compares the week with it. Empty: no plan."),
     )
     lease_minutes = forms.IntegerField(
         label=_("Minutes to hold a task"),
@@ -127,6 +135,26 @@ class ProjectForm(forms.Form):
             self.errors.pop("flags", None)
         return cleaned
 
+    @classmethod
+    def of_template(cls, template: ProjectTemplate) -> "ProjectForm":
+        """A new project's form, filled in."""
+        return cls(initial=template.values())
+
     @property
     def changes(self) -> dict[str, Any]:
         return self.cleaned_data
+
+
+class CopyForm(forms.Form):
+    """What a copy of a project takes with it besides settings, guidelines and rubric."""
+
+    name = forms.CharField(max_length=120, label=_("Name of the copy"))
+    exam = forms.BooleanField(
+        label=_("With the qualification exam"),
+        required=False,
+        initial=True,
+        help_text=_("Its comparisons with their known orders. Attempts stay behind."),
+    )
+    people = forms.BooleanField(
+        label=_("With the people"), required=False, initial=True, help_text=_("Everybody in the roles that they have.")
+    )

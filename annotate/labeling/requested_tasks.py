@@ -5,10 +5,9 @@ models' responses instead (see annotate.labeling.queue.task_creation).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from annotate.data import text
@@ -26,51 +25,6 @@ MOST_AT_ONCE = 2_000
 MOST_JUDGMENTS = 50
 LONGEST_INSTRUCTIONS = 20_000
 FILTERS = {"kind": Prompt.Kind.values, "use_case": Prompt.UseCase.values, "split": Prompt.Split.values}
-
-
-@dataclass(frozen=True, kw_only=True)
-class KindCount:
-    """The tasks of one kind in a project. `on`: labelers get them."""
-
-    kind: str
-    on: bool
-    open: int
-    complete: int
-    withdrawn: int
-    judgments: int
-
-    @property
-    def label(self) -> str:
-        return str(task_kinds.get(self.kind).label)
-
-
-def counts(project: Project) -> list[KindCount]:
-    """Every kind of task, also those that there are none of."""
-    grouped = (
-        Task.objects.filter(project=project)
-        .order_by()
-        .values("kind")
-        .annotate(
-            open=Count("pk", filter=Q(state=State.OPEN)),
-            complete=Count("pk", filter=Q(state=State.COMPLETE)),
-            withdrawn=Count("pk", filter=Q(state=State.WITHDRAWN)),
-            given=Sum("judgments_given"),
-        )
-    )
-    found = {row["kind"]: row for row in grouped}
-    none = {"open": 0, "complete": 0, "withdrawn": 0, "given": 0}
-    return [
-        KindCount(
-            kind=kind,
-            on=kind in project.task_kinds,
-            open=row["open"],
-            complete=row["complete"],
-            withdrawn=row["withdrawn"],
-            judgments=row["given"],
-        )
-        for kind in task_kinds.names()
-        for row in [found.get(kind, none)]
-    ]
 
 
 def add(

@@ -7,6 +7,7 @@ from annotate.models.data_import import DataImport, PromptChange
 from annotate.models.exam import ExamAnswer, ExamAttempt
 from annotate.models.invitation import Invitation
 from annotate.models.judgment import Assignment, Demonstration, Judgment, JudgmentRevision
+from annotate.models.listing import ProjectFigures, PromptToIndex
 from annotate.models.project import Guidelines, Membership, Project, Rubric
 from annotate.models.prompt import Prompt
 from annotate.models.response import Author, Response, ResponseRequest
@@ -36,8 +37,10 @@ __all__ = [
     "Membership",
     "OverlapChange",
     "Project",
+    "ProjectFigures",
     "Prompt",
     "PromptChange",
+    "PromptToIndex",
     "QueueCursor",
     "Report",
     "Response",

@@ -93,6 +93,12 @@ class Project(models.Model):
         default=ConsensusMethod.CROWD_BT,
         help_text="How several judgments of a task become one order.",
     )
+    weekly_judgments = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Judgments planned per week; empty: no plan.",
+    )
     queue_epoch = models.PositiveBigIntegerField(
         default=0,
         editable=False,

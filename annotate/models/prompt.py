@@ -82,6 +82,8 @@ class Prompt(ImportableModel):
         ]
         indexes = [
             models.Index(fields=["project", "split"], name="prompt_project_split"),
+            models.Index(fields=["project", "use_case"], name="prompt_project_use_case"),
+            models.Index(fields=["project", "language"], name="prompt_project_language"),
             models.Index(fields=["data_import"], condition=Q(data_import__isnull=False), name="prompt_data_import"),
         ]
 

@@ -104,6 +104,8 @@ class Task(ImportableModel):
                 name="task_reopened",
             ),
             models.Index(fields=["project", "state"], name="task_project_state"),
+            models.Index(fields=["project", "-id"], name="task_project_newest"),
+            models.Index(fields=["project", "kind", "state"], name="task_project_kind"),
             models.Index(
                 fields=["project", "consensus_stale_at"],
                 condition=Q(consensus_stale_at__isnull=False),

@@ -34,6 +34,7 @@ FIELDS = (
     "sensitive_rule",
     "exam_threshold",
     "exam_attempts",
+    "weekly_judgments",
 )
 # Besides the fields: "guidelines" (Markdown), "criteria" and "flags" (of the rubric), "archived" (true or false).
 LONGEST_GUIDELINES = 200_000

@@ -103,6 +103,25 @@ def stored_message(stored: dict[str, Any] | str) -> str:
 
 
 @register.filter
-def percent(share: float | None, digits: int = 0) -> str:
-    """0.726 -> "73%"; nothing known -> a dash."""
-    return "–" if share is None else f"{100 * share:.{digits}f}%"
+def percent(share: float | str | None, digits: int = 0) -> str:
+    """0.726 -> "73%"; nothing known, or no such thing -> a dash."""
+    return "–" if share is None or isinstance(share, str) else f"{100 * share:.{digits}f}%"
+
+
+@register.filter
+def count(number: int | None) -> str:
+    """12345 -> "12 345", with a space that keeps the digits together; nothing known -> a dash."""
+    return "–" if number is None else f"{number:,}".replace(",", "\u202f")
+
+
+@register.filter
+def points(difference: float) -> str:
+    """A difference of two shares: 0.012 -> "+1.2 points"."""
+    sign = "+" if difference >= 0 else "−"
+    return _("%(n)s points") % {"n": f"{sign}{abs(100 * difference):.1f}"}
+
+
+@register.filter
+def unlocalized(number: float | None) -> str:
+    """A number as scripts read it, whatever the language writes decimals with; nothing where there is none."""
+    return "" if number is None else f"{number:.6g}" if isinstance(number, float) else str(number)

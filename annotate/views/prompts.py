@@ -10,7 +10,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
-from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -27,6 +26,7 @@ from annotate.forms.data_files import ImportForm
 from annotate.labeling.sensitive_content import marking
 from annotate.models import Prompt, Task, Upload
 from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.quality import project_figures
 
 PAGE = 50
 SHOWN = 5
@@ -133,12 +133,15 @@ def _on_disk(upload: UploadedFile) -> Iterator[Path]:
 def _page(
     request: ProjectRequest, *, form: ImportForm, status: int = 200, report: ImportReport | None = None, **context: Any
 ) -> HttpResponse:
-    split = request.GET.get("split", "")
+    split, before = request.GET.get("split", ""), request.GET.get("before", "")
     shown = Prompt.objects.filter(project=request.project).order_by("-pk")
     if split in Prompt.Split.values:
         shown = shown.filter(split=split)
-    page = Paginator(shown, PAGE).get_page(request.GET.get("page"))
-    counts = Prompt.objects.filter(pk__in=[prompt.pk for prompt in page]).annotate(
+    if re.fullmatch(r"[0-9]{1,18}", before):
+        shown = shown.filter(pk__lt=int(before))
+    keys = list(shown.values_list("pk", flat=True)[: PAGE + 1])
+    figures = project_figures.of(request.project)
+    counts = Prompt.objects.filter(pk__in=keys[:PAGE]).annotate(
         # What an unfinished import adds to a prompt isn't there yet.
         response_count=Count("responses", filter=Q(responses__data_import__finished_or=0), distinct=True),
         open_tasks=Count(
@@ -150,8 +153,10 @@ def _page(
         "project": request.project,
         "form": form,
         "report": report,
-        "page": page,
         "rows": counts.order_by("-pk"),
+        "before": before,
+        "next": keys[PAGE - 1] if len(keys) > PAGE else None,
+        "shown_count": None if figures is None else figures.splits.get(split, 0) if split else figures.prompts,
         "split": split,
         "splits": Prompt.Split.choices,
         "may_manage": Capability.MANAGE in request.capabilities,

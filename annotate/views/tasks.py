@@ -1,17 +1,29 @@
-"""A manager's page of tasks: which kinds labelers get, how many there are, and new ones."""
+"""A manager's pages of tasks: the list with its filters, one task, new tasks, and which kinds labelers get."""
+
+import re
+from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from annotate import access
+from annotate.data.text_search import search_index
 from annotate.errors import Refused
 from annotate.forms.tasks import KindsForm, NewTasksForm
-from annotate.labeling import requested_tasks, task_kinds
+from annotate.labeling import judged_texts, requested_tasks, task_kinds
+from annotate.labeling.task_list import task_listing
+from annotate.labeling.task_list.task_filters import FILTERS, TaskFilters
+from annotate.models import Judgment, Task
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.people.projects import edit_project
+from annotate.quality import project_figures
+
+MOST_JUDGMENTS_SHOWN = 50
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -32,6 +44,26 @@ def tasks(request: ProjectRequest) -> HttpResponse:
     if form.cleaned_data["kind"] not in request.project.task_kinds:
         messages.warning(request, _("Labelers don't get this kind yet: switch it on."))
     return redirect("annotate:tasks", request.project.slug)
+
+
+@require_safe
+@requires(Capability.MANAGE)
+def one(request: ProjectRequest, task_id: int) -> HttpResponse:
+    """One task: its prompt, responses with their authors, and judgments."""
+    task = access.load(request, Task, pk=task_id)
+    judgments = list(
+        Judgment.objects.filter(task=task, latest__isnull=False)
+        .select_related("latest__rubric", "labeler", "task__prompt", "assignment")
+        .order_by("pk")[:MOST_JUDGMENTS_SHOWN]
+    )
+    context = {
+        "project": request.project,
+        "task": task,
+        "responses": task.task_responses.select_related("response__author").order_by("number"),
+        "judgments": [(judgment, judged_texts.line(judgment)) for judgment in judgments],
+        "consensus": getattr(task, "consensus", None),
+    }
+    return render(request, "annotate/task.html", context)
 
 
 @require_POST
@@ -62,10 +94,38 @@ def withdraw(request: ProjectRequest) -> HttpResponse:
 
 
 def _page(request: ProjectRequest, *, form: NewTasksForm, refusal: str = "") -> HttpResponse:
-    context = {
-        "project": request.project,
-        "form": form,
-        "counts": requested_tasks.counts(request.project),
-        "refusal": refusal,
+    context: dict[str, Any] = {"project": request.project, "form": form, "refusal": refusal, **_list(request)}
+    if request.htmx and request.htmx.target == "task-list":  # type: ignore[attr-defined]
+        return render(request, "annotate/tasks.html#list", context)
+    figures = project_figures.of(request.project)
+    context |= {
+        "figures": figures,
+        "counts": project_figures.kind_counts(request.project, figures),
+        "is_behind": bool(context["filters"].search) and search_index.is_behind(),
     }
     return render(request, "annotate/tasks.html", context, status=400 if refusal or form.errors else 200)
+
+
+def _list(request: ProjectRequest) -> dict[str, Any]:
+    """The page of tasks that the address asks for, and its filters."""
+    filters = TaskFilters.of(request.project, request.GET.dict())
+    before = request.GET.get("before", "")
+    start = int(before) if re.fullmatch(r"[0-9]{1,18}", before) else None
+    page = task_listing.page(filters, before=start)
+    parameters = filters.parameters
+    chips = [
+        (chip, _query({key: value for key, value in parameters.items() if key != chip.name})) for chip in filters.chips
+    ]
+    return {
+        "filters": filters,
+        "page": page,
+        "start": start,
+        "chips": chips,
+        "fields": [(each, each.choices(request.project), filters.chosen.get(each.name, "")) for each in FILTERS],
+        "first_url": _query(parameters),
+        "next_url": _query({**parameters, "before": str(page.before)}) if page.before is not None else "",
+    }
+
+
+def _query(parameters: dict[str, str]) -> str:
+    return "?" + urlencode(parameters)

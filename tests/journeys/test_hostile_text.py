@@ -178,10 +178,13 @@ def test_prompts_imports_and_exports(
             project=cast.project, kind=Snapshot.Kind.PROMPTS, format="hone", state="failed", error=text * 9
         )
     page = sign_in("manager")
-    for number in range(1, 5):
-        visit(page, f"{ADDRESS}/prompts/?page={number}")
+    address = f"{ADDRESS}/prompts/"
+    while address:
+        visit(page, address)
         page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
         inspect(page)
+        older = page.locator("nav.pages a[rel=next]")
+        address = f"{ADDRESS}/prompts/{older.get_attribute('href')}" if older.count() else ""
     visit(page, f"{ADDRESS}/exports/")
     sign_in.expected.append(" 400 ")  # type: ignore[attr-defined]
     for name, rows in (

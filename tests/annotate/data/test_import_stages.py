@@ -24,7 +24,7 @@ from django.utils import timezone
 from annotate.data import import_stages, imports, language_guess, pacing, snapshots
 from annotate.data.imports import import_file
 from annotate.errors import Refused
-from annotate.labeling import queue, requested_tasks
+from annotate.labeling import queue
 from annotate.labeling.chats.live_responses import prompt_of
 from annotate.models import (
     Assignment,
@@ -40,6 +40,7 @@ from annotate.models import (
 )
 from annotate.models.data_import import writing
 from annotate.models.prompt import content_hash
+from annotate.quality import project_figures
 from tests import volume
 from tests.cast import Cast, keys_of, make_cast
 from tests.conftest import ROOT, wait_until
@@ -73,7 +74,7 @@ def seen(cast: Cast) -> dict[str, int]:
         "judgments": cast.project.judgments.count(),
         "demonstrations": Demonstration.objects.filter(prompt__project=cast.project).count(),
         "responses": Response.objects.filter(prompt__project=cast.project).count(),
-        "open": sum(kind.open for kind in requested_tasks.counts(cast.project)),
+        "open": project_figures.count(cast.project).tasks_open,
     }
 
 

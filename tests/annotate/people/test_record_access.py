@@ -54,6 +54,7 @@ NAMING = {
     "exam_answer": Address(LABELING, WRITE, own=True),
     "exam_draft": Address(LABELING, BOTH, own=True),
     "exam_item": Address(MANAGING, WRITE),
+    "manage_task": Address(MANAGING, READ),
     "exam_examinee": Address(MANAGING, WRITE),
     "review_judgment": Address(REVIEWING, BOTH),
     "resolve_report": Address(REVIEWING, WRITE),
@@ -75,7 +76,7 @@ NAMING = {
 # Addresses of a project that name no record of it.
 PROJECT_ALONE = {
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
-    *("make_account", "choose_kind"),
+    *("make_account", "choose_kind", "copy_project"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
     "exports",
     *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:active_learning", "rlhf:score_tasks"),

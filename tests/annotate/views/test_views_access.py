@@ -34,6 +34,7 @@ MAY = {
     "exam_item": {"manager"},
     "exam_examinee": {"manager"},
     "tasks": {"manager"},
+    "manage_task": {"manager"},
     "task_kinds": {"manager"},
     "withdraw_tasks": {"manager"},
     "mark_prompt": {"manager"},
@@ -46,6 +47,7 @@ MAY = {
     "exports": {"manager", "researcher"},
     "download": {"manager", "researcher"},
     "settings": {"manager"},
+    "copy_project": {"manager"},
     "people": {"manager"},
     "make_account": set(),
     "withdraw_invitation": {"manager"},
@@ -58,6 +60,7 @@ POST_ONLY = {
     *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),
     *("chat", "choose_kind", "preview", "exam_start", "exam_answer", "exam_item", "exam_examinee"),
     *("task_kinds", "withdraw_tasks", "mark_prompt", "make_account", "withdraw_invitation"),
+    "copy_project",
 }
 # Let in, a request without the fields of its form ends in one of these.
 LET_IN = {200, 204, 302, 400, 409}

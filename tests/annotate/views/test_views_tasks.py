@@ -25,6 +25,7 @@ from annotate.models import (
     Task,
 )
 from annotate.people.projects import edit_project
+from annotate.quality import project_figures
 from tests.cast import Cast, judge, key_of, keys_of, make_comparison, make_prompt, make_responses, response_ids
 from tests.markup import markup
 
@@ -358,7 +359,9 @@ class TestTasksPage:
         self.add(manager, kind="rate", count="3")
         self.add(manager, kind="chat")
         self.add(manager, kind="write_prompt", count="4", prompt_kind="few_shot", use_case="chat")
-        counts = {row.kind: row.open for row in requested_tasks.counts(cast.project)}
+        counts = {
+            row.kind: row.open for row in project_figures.kind_counts(cast.project, project_figures.count(cast.project))
+        }
         assert counts == {"compare": 1, "rate": 3, "chat": 1, "write_prompt": 4, "demonstrate": 0}
         assert Task.objects.filter(kind="write_prompt").first().task_instructions == {
             "kind": "few_shot",

@@ -1,0 +1,128 @@
+"""The index of prompts by the words in them and in their responses.
+
+Triggers note the prompt of every text that is written or removed (PromptToIndex); a job reads those prompts and writes
+their words, so that neither an import nor a submit waits for it. The index is no table of Django's: an FTS5 table on
+SQLite, a tsvector with a GIN index on PostgreSQL, both made by the migration 0027.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from annotate.data.pacing import Pace
+from annotate.data.text_search import search_words
+from annotate.data.text_search.search_words import Term
+from annotate.models import Prompt, PromptToIndex, Response, Task
+
+TABLE = "annotate_promptwords"
+SECONDS = 20.0
+"""Of work in one run of the job; the next one goes on."""
+BATCH = 200
+READ_AT_ONCE = 2_000
+TRIGGERS = {
+    f"annotate_{table}_{event.lower()}_to_index": (
+        f"CREATE TRIGGER IF NOT EXISTS annotate_{table}_{event.lower()}_to_index AFTER {event} ON annotate_{table} "
+        f"BEGIN INSERT INTO annotate_prompttoindex (prompt_number) VALUES ({row}.{column}); END"
+    )
+    for table, column in (("prompt", "id"), ("response", "prompt_id"))
+    for event, row in (("INSERT", "NEW"), ("DELETE", "OLD"))
+}
+"""SQLite's; a migration that alters these tables makes them anew without their triggers."""
+
+
+def ensure_triggers(**_kwargs: object) -> None:
+    """After every migration: put back the triggers that SQLite lost with a table that was made anew."""
+    if connection.vendor != "sqlite":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' OR name = %s", [TABLE])
+        there = {name for (name,) in cursor.fetchall()}
+        if TABLE not in there:
+            return
+        for name, statement in TRIGGERS.items():
+            if name not in there:
+                cursor.execute(statement)
+
+
+def index_due(*, seconds: float = SECONDS) -> int:
+    """The job: index what was written since, for so long; how many prompts were indexed."""
+    end, indexed, pace = time.monotonic() + seconds, 0, Pace(largest=BATCH)
+    for batch in pace.batches(_waiting()):
+        numbers = sorted({number for _, number in batch})
+        found = _words_of(numbers)
+        with pace.transaction():
+            _write(numbers, found)
+            PromptToIndex.objects.filter(pk__in=[key for key, _ in batch]).delete()
+        indexed += len(found)
+        if time.monotonic() > end:
+            break
+    return indexed
+
+
+def is_behind() -> bool:
+    """Whether texts wait to be indexed."""
+    return PromptToIndex.objects.exists()
+
+
+def prompts_with(terms: Iterable[Term], *, most: int) -> list[int]:
+    """At most so many prompts, of any project, that have all the terms."""
+    condition, values = _matches(list(terms))
+    key = "rowid" if connection.vendor == "sqlite" else "prompt_id"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {key} FROM {TABLE} WHERE {condition} LIMIT %s", [*values, most])
+        return [number for (number,) in cursor.fetchall()]
+
+
+def having(tasks: QuerySet[Task], terms: Iterable[Term]) -> QuerySet[Task]:
+    """The tasks whose prompt, or a response to it, has all the terms."""
+    condition, values = _matches(list(terms))
+    key = "rowid" if connection.vendor == "sqlite" else "prompt_id"
+    where = f"EXISTS (SELECT 1 FROM {TABLE} WHERE {TABLE}.{key} = annotate_task.prompt_id AND {condition})"
+    return tasks.extra(where=[where], params=values)
+
+
+def _matches(terms: list[Term]) -> tuple[str, list[Any]]:
+    if connection.vendor == "sqlite":
+        return f"{TABLE} MATCH %s", [search_words.for_sqlite(terms)]
+    return f"{TABLE}.words @@ %s::tsquery", [search_words.for_postgresql(terms)]
+
+
+def _waiting() -> Iterator[tuple[int, int]]:
+    """(row, prompt) of what waits, the oldest first. What is read was written: rows that come meanwhile stay."""
+    last = 0
+    while rows := list(
+        PromptToIndex.objects.filter(pk__gt=last).order_by("pk").values_list("pk", "prompt_number")[:READ_AT_ONCE]
+    ):
+        yield from rows
+        last = rows[-1][0]
+
+
+def _words_of(numbers: list[int]) -> dict[int, list[str]]:
+    """{prompt: its words}; prompts that are gone are left out. Rows of unfinished imports are indexed as well."""
+    texts: dict[int, list[str]] = defaultdict(list)
+    for number, messages in Prompt.with_unfinished.filter(pk__in=numbers).values_list("pk", "messages"):
+        # The last turn first: it is what is asked, and long chats are cut.
+        texts[number] += [message["content"] for message in reversed(messages)]
+    responses = Response.with_unfinished.filter(prompt__in=list(texts)).order_by("pk")
+    for number, text in responses.values_list("prompt", "text"):
+        texts[number].append(text)
+    return {number: search_words.words(found) for number, found in texts.items()}
+
+
+def _write(numbers: list[int], found: dict[int, list[str]]) -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.executemany(f"DELETE FROM {TABLE} WHERE rowid = %s", [[number] for number in numbers])
+            rows = [(number, " ".join(words)) for number, words in found.items()]
+            cursor.executemany(f"INSERT INTO {TABLE} (rowid, words) VALUES (%s, %s)", rows)
+            return
+        cursor.execute(f"DELETE FROM {TABLE} WHERE prompt_id = ANY(%s)", [numbers])
+        cursor.executemany(
+            f"INSERT INTO {TABLE} (prompt_id, words) VALUES (%s, array_to_tsvector(%s))"
+            f" ON CONFLICT (prompt_id) DO UPDATE SET words = excluded.words",
+            list(found.items()),
+        )

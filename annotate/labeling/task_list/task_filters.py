@@ -1,0 +1,284 @@
+"""Filters of the list of tasks, as an address keeps them: ?state=open&language=zh&q=eggs.
+
+A filter is a condition on tasks, and a probe that asks an index for the few tasks it lets through, if they are few.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from annotate.data.text_search import search_index, search_words
+from annotate.labeling import task_kinds
+from annotate.models import (
+    Author,
+    Judgment,
+    Membership,
+    Project,
+    Prompt,
+    Response,
+    Task,
+    TaskConsensus,
+    TaskResponse,
+    User,
+)
+
+FEW = 1_000
+"""A filter that lets no more tasks through is asked first, and the others are applied to those."""
+LONGEST_VALUE = 200
+CONFIDENCE = {"low": (0.0, 0.6), "middle": (0.6, 0.8), "high": (0.8, 1.01)}
+LATEST = 300
+"""Tasks whose languages and authors are offered."""
+
+Choices = Sequence[tuple[str, Any]]
+Keys = Iterable[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """One filter. `choices` are (value, label); a filter with `free` takes any text, and offers its choices.
+
+    condition: a task query narrowed by the value. probe: tasks that the value lets through, in no order and not more
+    than asked for; None where no index finds them.
+    """
+
+    name: str
+    label: Any
+    condition: Callable[[QuerySet[Task], Project, str], QuerySet[Task]]
+    choices: Callable[[Project], Choices]
+    probe: Callable[[Project, str, int], Keys] | None = None
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A filter that is on."""
+
+    name: str
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class TaskFilters:
+    """The filters of one address."""
+
+    project: Project
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    search: str = ""
+
+    @classmethod
+    def of(cls, project: Project, given: Mapping[str, str]) -> "TaskFilters":
+        """Those of a query string; what isn't a filter, or no value of it, is left out."""
+        chosen = {}
+        for each in FILTERS:
+            value = given.get(each.name, "").strip()[:LONGEST_VALUE]
+            if value and (each.free or value in {key for key, _label in each.choices(project)}):
+                chosen[each.name] = value
+        return cls(project, chosen, given.get("q", "").strip()[:LONGEST_VALUE])
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """As an address has them."""
+        return dict(self.chosen) | ({"q": self.search} if self.search else {})
+
+    @property
+    def chips(self) -> list[Chip]:
+        found = [Chip("q", str(_("Text")), self.search)] if self.search else []
+        for each in FILTERS:
+            if value := self.chosen.get(each.name):
+                labels = dict(each.choices(self.project))
+                found.append(Chip(each.name, str(each.label), str(labels.get(value, value))))
+        return found
+
+    @cached_property
+    def terms(self) -> list[search_words.Term]:
+        return search_words.terms(self.search)
+
+    @property
+    def task_number(self) -> int | None:
+        """A search for #17 is for that task."""
+        found = re.fullmatch(r"#\s*([0-9]{1,18})", self.search)
+        return int(found[1]) if found else None
+
+    def apply(self, tasks: QuerySet[Task]) -> QuerySet[Task]:
+        for each in FILTERS:
+            if value := self.chosen.get(each.name):
+                tasks = each.condition(tasks, self.project, value)
+        if self.task_number is not None:
+            return tasks.filter(pk=self.task_number)
+        if self.search:
+            return search_index.having(tasks, self.terms) if self.terms else tasks.none()
+        return tasks
+
+    @cached_property
+    def few(self) -> list[int] | None:
+        """Tasks among which all are that the filters let through; None where each lets more than FEW through."""
+        if self.task_number is not None:
+            return [self.task_number]
+        if self.terms:
+            prompts = search_index.prompts_with(self.terms, most=FEW + 1)
+            if (found := _of_prompts(self.project, prompts)) is not None:
+                return found
+        for each in FILTERS:
+            if each.probe is not None and (value := self.chosen.get(each.name)):
+                found = list(each.probe(self.project, value, FEW + 1))
+                if len(found) <= FEW:
+                    return found
+        return None
+
+
+def _of_prompts(project: Project, prompts: list[int]) -> list[int] | None:
+    """The tasks of some prompts; None where they are not few."""
+    if len(prompts) > FEW:
+        return None
+    found = list(_tasks(project).filter(prompt__in=prompts).values_list("pk", flat=True)[: FEW + 1])
+    return found if len(found) <= FEW else None
+
+
+def _tasks(project: Project) -> QuerySet[Task]:
+    return Task.objects.filter(project=project).order_by()
+
+
+def _numbers(rows: QuerySet[Any], most: int, name: str = "pk") -> Keys:
+    keys: list[int] = list(rows.order_by().values_list(name, flat=True)[:most])
+    return keys
+
+
+def _by_prompt(name: str) -> Callable[[Project, str, int], Keys]:
+    def probe(project: Project, value: str, most: int) -> Keys:
+        prompts = list(_numbers(Prompt.objects.filter(project=project, **{name: value}), most))
+        found = _of_prompts(project, prompts)
+        return range(most) if found is None else found
+
+    return probe
+
+
+def _authors(value: str) -> list[int]:
+    return list(Author.objects.filter(name__iexact=value).values_list("pk", flat=True)[:50])
+
+
+def _with_author(tasks: QuerySet[Task], _project: Project, value: str) -> QuerySet[Task]:
+    by = TaskResponse.objects.filter(task=OuterRef("pk"), response__author__in=_authors(value))
+    return tasks.filter(Exists(by))
+
+
+def _probe_author(project: Project, value: str, most: int) -> Keys:
+    responses = list(_numbers(Response.objects.filter(author__in=_authors(value)), most))
+    if len(responses) >= most:
+        return range(most)
+    return _numbers(TaskResponse.objects.filter(response__in=responses, task__project=project), most, "task")
+
+
+def _judged_by(tasks: QuerySet[Task], project: Project, value: str) -> QuerySet[Task]:
+    by = Judgment.objects.filter(task=OuterRef("pk"), labeler=int(value), project=project, latest__isnull=False)
+    return tasks.filter(Exists(by))
+
+
+def _probe_labeler(project: Project, value: str, most: int) -> Keys:
+    return _numbers(Judgment.objects.filter(labeler=int(value), project=project, latest__isnull=False), most, "task")
+
+
+def _confidence(value: str) -> dict[str, float]:
+    low, high = CONFIDENCE[value]
+    return {"confidence__gte": low, "confidence__lt": high}
+
+
+def _probe_confidence(project: Project, value: str, most: int) -> Keys:
+    return _numbers(TaskConsensus.objects.filter(project=project, **_confidence(value)), most, "task")
+
+
+_PRIORITY = {"raised": Q(priority__gt=0), "normal": Q(priority=0), "lowered": Q(priority__lt=0)}
+
+
+def _languages(project: Project) -> Choices:
+    found = {project.language, *_latest(project).values_list("prompt__language", flat=True)}
+    return [(name, name) for name in sorted(filter(None, found))]
+
+
+def _author_names(project: Project) -> Choices:
+    tasks = list(_latest(project).values_list("pk", flat=True))
+    names = TaskResponse.objects.filter(task__in=tasks).order_by().values_list("response__author__name", flat=True)
+    return [(name, name) for name in sorted(set(names))]
+
+
+def _latest(project: Project) -> QuerySet[Task]:
+    return Task.objects.filter(project=project).order_by("-pk")[:LATEST]
+
+
+def _people(project: Project) -> Choices:
+    members = Membership.objects.filter(project=project).order_by().values("user")
+    people = User.objects.filter(pk__in=members).order_by("username")
+    return [(str(person.pk), person.display_name) for person in people]
+
+
+FILTERS: list[Filter] = [
+    Filter(
+        name="state",
+        label=gettext_lazy("State"),
+        choices=lambda _project: list(Task.State.choices),
+        condition=lambda tasks, _project, value: tasks.filter(state=value),
+        probe=lambda project, value, most: _numbers(_tasks(project).filter(state=value), most),
+    ),
+    Filter(
+        name="kind",
+        label=gettext_lazy("Kind"),
+        choices=lambda _project: task_kinds.choices(),
+        condition=lambda tasks, _project, value: tasks.filter(kind=value),
+        probe=lambda project, value, most: _numbers(_tasks(project).filter(kind=value), most),
+    ),
+    Filter(
+        name="use_case",
+        label=gettext_lazy("Use case"),
+        choices=lambda _project: list(Prompt.UseCase.choices),
+        condition=lambda tasks, _project, value: tasks.filter(prompt__use_case=value),
+        probe=_by_prompt("use_case"),
+    ),
+    Filter(
+        name="language",
+        label=gettext_lazy("Language"),
+        choices=_languages,
+        condition=lambda tasks, _project, value: tasks.filter(prompt__language=value),
+        probe=_by_prompt("language"),
+        free=True,
+    ),
+    Filter(
+        name="priority",
+        label=gettext_lazy("Priority"),
+        choices=lambda _project: [("raised", _("Raised")), ("normal", _("Normal")), ("lowered", _("Lowered"))],
+        condition=lambda tasks, _project, value: tasks.filter(_PRIORITY[value]),
+    ),
+    Filter(
+        name="author",
+        label=gettext_lazy("Author of a response"),
+        choices=_author_names,
+        condition=_with_author,
+        probe=_probe_author,
+        free=True,
+    ),
+    Filter(
+        name="labeler",
+        label=gettext_lazy("Judged by"),
+        choices=_people,
+        condition=_judged_by,
+        probe=_probe_labeler,
+    ),
+    Filter(
+        name="confidence",
+        label=gettext_lazy("Confidence"),
+        choices=lambda _project: [
+            ("low", _("Low, below 60%")),
+            ("middle", _("Middle, 60 to 80%")),
+            ("high", _("High, from 80%")),
+        ],
+        condition=lambda tasks, _project, value: tasks.filter(
+            **{f"consensus__{name}": bound for name, bound in _confidence(value).items()}
+        ),
+        probe=_probe_confidence,
+    ),
+]
