@@ -104,7 +104,7 @@ class Served:
 @pytest.fixture
 def people(transactional_db: None) -> Cast:
     cast = make_cast()
-    for number in range(8):
+    for number in range(200):
         prompt = make_prompt(cast.project, f"What is {number} plus one?")
         (response,) = make_responses(prompt, f"It is {number + 1}.", model="a person")
         Demonstration.objects.create(prompt=prompt, response=response)

@@ -22,19 +22,20 @@ THREADS = 2
 PATIENCE = 10.0  # seconds for a reply on a machine that has much else to do; a blocked site gives none
 
 
-@pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """gunicorn as `serve` starts it, with few threads."""
     port = free_port()
+    folder = tmp_path_factory.mktemp("web")
     environment = {
         "PATH": os.environ["PATH"],
-        "HONE_DATA": str(tmp_path / "data"),
+        "HONE_DATA": str(folder / "data"),
         "HONE_PORT": str(port),
         "HONE_WEB_THREADS": str(THREADS),
     }
     subprocess.run([sys.executable, "manage.py", "prepare"], cwd=ROOT, env=environment, check=True)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:config.gunicorn", "config.wsgi"]
-    log = tmp_path / "log"
+    log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
 

@@ -89,5 +89,7 @@ def without_connection(page: Page) -> Iterator[None]:
         route.abort("internetdisconnected")
 
     page.route("**/p/**", refuse)
+    # Chromium says that it routes before the page's renderer does so: until then a request still goes out.
+    page.wait_for_function("() => fetch('/p/kindness/mine/').then(() => false, () => true)")
     yield
     page.unroute("**/p/**", refuse)

@@ -21,6 +21,8 @@ from rlhf import urls as rlhf_urls
 from tests.cast import Cast, key_of, keys_of
 from tests.records import Records, make_records
 
+pytestmark = pytest.mark.any_database
+
 ROOT = Path(__file__).resolve().parents[3]
 LABELING = frozenset({"manager", "reviewer", "labeler", "second_labeler", "admin"})
 REVIEWING = frozenset({"manager", "reviewer", "admin"})

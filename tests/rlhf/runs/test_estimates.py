@@ -152,6 +152,7 @@ def test_workers_say_what_their_machine_has(cast: Cast) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("embedded_broker")
+@pytest.mark.any_database
 def test_a_real_run_stays_within_its_estimate_of_the_disk(
     cast: Cast, base: ModelVersion, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,11 @@ from tests.rlhf.conftest import TINY, assert_labeled, make_judgments
 from tests.rlhf.runs.test_stages import snapshot_of
 from tests.rlhf.views.test_views import as_user, form_data, url
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("embedded_broker")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("embedded_broker"),
+    pytest.mark.any_database,
+]
 SMALL = {
     "precision": "fp32", "max_length": 64, "vocab_size": 300, "layers": 1, "width": 32, "heads": 2, "epochs": 1,
 }  # fmt: skip

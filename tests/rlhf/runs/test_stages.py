@@ -15,7 +15,11 @@ from tests.cast import Cast
 from tests.models_core import recipe_runs
 from tests.rlhf.conftest import TINY, assert_labeled, make_judgments
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("embedded_broker")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("embedded_broker"),
+    pytest.mark.any_database,
+]
 
 
 def snapshot_of(cast: Cast, tmp_path: Path, *, count: int, **filters: object) -> Snapshot:
