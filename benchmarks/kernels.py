@@ -237,7 +237,7 @@ class Commands:
         out = self.folder / f"{row.command}-{self.made}{'.jsonl' if row.command == 'sample' else ''}"
         line = [sys.executable, "-m", "benchmarks", "kernels", *how, "--run", row.command, "--model", self.model]
         line += ["--data", str(self.files[row.data]), "--out", str(out), *more]
-        line += [f"--set={name}={value}" for name, value in (row.settings | settings).items()]
+        line += [f"--set={name}={value}" for name, value in {**row.settings, **settings}.items()]
         result, _ = finished([*line, *(f"--set={setting}" for setting in self.settings)])
         return result | {"out": str(out)}
 
