@@ -11,5 +11,8 @@ upload_kept = Signal()
 # change_id: a change of the overlap waits to be carried into the tasks.
 overlap_changed = Signal()
 
+# change_id: a change of tasks waits to be carried into them.
+tasks_changed = Signal()
+
 # request_ids: primary keys of the ResponseRequest rows to fulfil.
 responses_requested = Signal()

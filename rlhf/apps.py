@@ -32,4 +32,5 @@ class RlhfConfig(AppConfig):
         signals.snapshot_requested.connect(signal_handlers.build_snapshot)
         signals.upload_kept.connect(signal_handlers.import_upload)
         signals.overlap_changed.connect(signal_handlers.change_overlap)
+        signals.tasks_changed.connect(signal_handlers.change_tasks)
         signals.responses_requested.connect(signal_handlers.fulfil_requests)

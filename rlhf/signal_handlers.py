@@ -19,6 +19,10 @@ def change_overlap(*, change_id: int, **kwargs: Any) -> None:
     runs.send("rlhf.change_overlap", change_id)
 
 
+def change_tasks(*, change_id: int, **kwargs: Any) -> None:
+    runs.send("rlhf.change_tasks", change_id)
+
+
 def fulfil_requests(*, request_ids: list[int], **kwargs: Any) -> None:
     """A chat's request gets a run at once, with a place in its queue; a worker fulfils the others."""
     requests = ResponseRequest.objects.filter(pk__in=request_ids)

@@ -51,6 +51,12 @@ def change_overlap(change_id: int) -> None:
     queue.run_overlap_change(change_id)
 
 
+@shared_task(name="rlhf.change_tasks")
+def change_tasks(change_id: int) -> None:
+    """Carry a new priority, reservation or skill into the tasks that it is for."""
+    queue.run_task_change(change_id)
+
+
 @shared_task(name="rlhf.fulfil_requests")
 def fulfil_requests(request_ids: list[int]) -> None:
     """Queue the runs that fulfil requests for responses."""
@@ -86,6 +92,8 @@ def reap_queue() -> None:
         runs.send("rlhf.import_upload", upload_id)
     for change_id in queue.abandoned_overlap_changes(now=timezone.now()).values_list("pk", flat=True):
         runs.send("rlhf.change_overlap", change_id)
+    for change_id in queue.abandoned_task_changes(now=timezone.now()).values_list("pk", flat=True):
+        runs.send("rlhf.change_tasks", change_id)
 
 
 @shared_task(name="rlhf.refresh_consensus")

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -39,10 +39,9 @@ from annotate.models import (
     User,
 )
 from annotate.models.data_import import writing
+from annotate.models.leased_job import LEASE, JobLease
 
 State = DataImport.State
-LEASE = timedelta(seconds=60)
-"""An import that has written nothing for so long is taken for dead."""
 WAIT_SECONDS = 0.5
 BATCH = 500
 
@@ -69,19 +68,18 @@ class Stage:
     """An import under way. Each of its transactions calls `renew` or `show`, which raise ImportLost."""
 
     data_import: DataImport
-    token: uuid.UUID
+    lease: JobLease
 
     def renew(self, *, rows: int) -> None:
         """Say that the import is alive and deals with `rows` more. It locks the import's row: nothing removes them."""
-        self._change(lease_until=timezone.now() + LEASE, rows_written=F("rows_written") + rows)
+        self._change(rows_written=F("rows_written") + rows)
 
     def show(self, *, report: dict[str, Any]) -> None:
         """Show all that was written; `finish` comes after the transaction."""
-        self._change(state=State.APPLYING, lease_until=timezone.now() + LEASE, report=report)
+        self._change(state=State.APPLYING, report=report)
 
     def _change(self, **values: Any) -> None:
-        held = DataImport.objects.filter(pk=self.data_import.pk, state=State.WRITING, token=self.token)
-        if held.update(**values) != 1:
+        if not self.lease.renew(**values):
             raise ImportLost(self.data_import)
 
 
@@ -114,12 +112,13 @@ def _made(**values: Any) -> DataImport | None:
 def staged(data_import: DataImport) -> Iterator[Stage]:
     """Rows made within this belong to the import. Whatever it ends with but `show`, they are removed."""
     assert data_import.token is not None  # as every one has that is under way
-    stage = Stage(data_import=data_import, token=data_import.token)
+    lease = JobLease(model=DataImport, job=data_import.pk, state=State.WRITING, token=data_import.token)
+    stage = Stage(data_import=data_import, lease=lease)
     try:
         with writing(data_import):
             yield stage
     except BaseException:
-        _remove(data_import, token=stage.token)
+        _remove(data_import, token=lease.token)
         raise
 
 
@@ -139,21 +138,19 @@ def finish(data_import: DataImport, *, token: uuid.UUID | None, heartbeat: Calla
 
     `heartbeat` is called before each transaction.
     """
-    ours = uuid.uuid4()
-    held = DataImport.objects.filter(pk=data_import.pk, state=State.APPLYING)
-    if held.filter(token=token).update(token=ours, lease_until=timezone.now() + LEASE) != 1:
+    seen = DataImport.objects.filter(state=State.APPLYING, token=token)
+    if (lease := JobLease.taken(seen, data_import.pk, state=State.APPLYING)) is None:
         return False
-    held = held.filter(token=ours)
     changes = PromptChange.objects.filter(data_import=data_import.pk)
     pace = Pace(largest=BATCH)
     while found := list(changes.order_by("pk")[: pace.size]):
         heartbeat()
         for batch in pace.batches(found):
             with pace.transaction():
-                if held.update(lease_until=timezone.now() + LEASE) != 1:
+                if not lease.renew():
                     return False
                 _apply(batch)
-    return held.update(state=State.DONE, token=None, lease_until=None, finished_at=timezone.now()) == 1
+    return lease.end(state=State.DONE)
 
 
 def _apply(changes: list[PromptChange]) -> None:
@@ -167,20 +164,18 @@ def _apply(changes: list[PromptChange]) -> None:
 
 def _remove(data_import: DataImport, *, token: uuid.UUID | None) -> bool:
     """Take away what an import wrote. False where somebody else does, or it has finished."""
-    ours = uuid.uuid4()
-    held = DataImport.objects.filter(pk=data_import.pk, state__in=DataImport.UNFINISHED, token=token)
-    if held.update(state=State.REMOVING, token=ours, lease_until=timezone.now() + LEASE) != 1:
+    unfinished = DataImport.objects.filter(state__in=DataImport.UNFINISHED, token=token)
+    if (lease := JobLease.taken(unfinished, data_import.pk, state=State.REMOVING)) is None:
         return False
-    removing = DataImport.objects.filter(pk=data_import.pk, state=State.REMOVING, token=ours)
     for rows, delete in _removals(data_import.pk):
         pace = Pace(largest=BATCH)
         while keys := list(rows.order_by().values_list("pk", flat=True)[: pace.size]):
             for batch in pace.batches(keys):
                 with pace.transaction():
-                    if removing.update(lease_until=timezone.now() + LEASE) != 1:
+                    if not lease.renew():
                         return False
                     delete(batch)
-    removing.update(state=State.FAILED, token=None, lease_until=None, finished_at=timezone.now())
+    lease.end(state=State.FAILED)
     return True
 
 

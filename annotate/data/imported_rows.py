@@ -356,6 +356,8 @@ class RowStore:
         self.created["judgments"] += 1
 
     def _task(self, prompt: Prompt, stored: list[Response], **values: object) -> Task:
+        # A file may bring back a response that was edited here.
+        values["has_edits"] = Response.include_edits(stored)
         task = Task.objects.create(project=self.project, prompt=prompt, **values)
         TaskResponse.objects.bulk_create(
             TaskResponse(task=task, response=response, number=number) for number, response in enumerate(stored)

@@ -259,7 +259,7 @@ def _write(
             )
             if store.created["tasks"]:
                 Project.objects.filter(pk=project.pk).update(queue_epoch=F("queue_epoch") + 1)
-    import_stages.finish(data_import, token=stage.token, heartbeat=lambda: progress(report.read, 1.0))
+    import_stages.finish(data_import, token=stage.lease.token, heartbeat=lambda: progress(report.read, 1.0))
 
 
 def _primary(language: str) -> str:

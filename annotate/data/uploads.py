@@ -8,7 +8,6 @@ import logging
 import os
 import secrets
 import time
-import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,13 +25,13 @@ from annotate.data import import_stages
 from annotate.data.imports import ImportReport, import_file
 from annotate.errors import Refused
 from annotate.models import DataImport, Project, Upload, User
+from annotate.models.leased_job import JobLease
 from annotate.people.permissions import Capability, ensure
 
 log = logging.getLogger(__name__)
 
 State = Upload.State
 FOLDER = "uploads"
-LEASE = timedelta(seconds=60)
 REPORT_SECONDS = 1.0
 MOST_ATTEMPTS = 3
 FORGOTTEN = timedelta(hours=1)
@@ -106,7 +105,7 @@ def run(upload_id: int) -> None:
 
 def abandoned(*, now: datetime) -> QuerySet[Upload]:
     """Uploads that wait, or whose job died."""
-    return Upload.objects.filter(_is_free(now)).order_by("pk")
+    return Upload.objects.filter(Upload.is_free(now)).order_by("pk")
 
 
 def remove_forgotten(*, now: datetime) -> int:
@@ -130,17 +129,16 @@ class _Job:
     """One attempt to import an upload."""
 
     upload: Upload
-    token: uuid.UUID
+    lease: JobLease
     reported: float = field(default=0.0)
 
     @classmethod
     def claimed(cls, upload_id: int) -> "_Job | None":
-        token, now = uuid.uuid4(), timezone.now()
-        free = Upload.objects.filter(_is_free(now), pk=upload_id)
-        values = {"state": State.WORKING, "token": token, "lease_until": now + LEASE, "progress": 0.0}
-        if free.update(**values, rows_checked=0, attempts=F("attempts") + 1) != 1:
+        free = Upload.objects.filter(Upload.is_free(timezone.now()))
+        lease = JobLease.taken(free, upload_id, progress=0.0, rows_checked=0, attempts=F("attempts") + 1)
+        if lease is None:
             return None
-        return cls(upload=Upload.objects.select_related("project", "created_by").get(pk=upload_id), token=token)
+        return cls(upload=Upload.objects.select_related("project", "created_by").get(pk=upload_id), lease=lease)
 
     def run(self) -> bool:
         """Whether it is dealt with; it isn't while another import into the project is under way."""
@@ -162,7 +160,7 @@ class _Job:
             else:
                 self._import()
         except import_stages.ImportUnderWay:
-            self._change(state=State.WAITING, token=None, lease_until=None, attempts=F("attempts") - 1)
+            self.lease.put_back(attempts=F("attempts") - 1)
             return False
         except Refused as reason:
             self._refuse(str(reason))
@@ -196,32 +194,21 @@ class _Job:
         if time.monotonic() - self.reported < REPORT_SECONDS:
             return
         self.reported = time.monotonic()
-        values = {"rows_checked": rows, "progress": done, "lease_until": timezone.now() + LEASE}
         # Once its rows are seen, it can only be finished.
-        held = self._held() if done >= 1.0 else self._held().filter(cancel_requested=False)
-        if not held.update(**values):
+        conditions = [] if done >= 1.0 else [Q(cancel_requested=False)]
+        if not self.lease.renew(*conditions, rows_checked=rows, progress=done):
             raise _Ended
 
     def _refuse(self, sentence: str) -> None:
         self._end(state=State.REFUSED, error=sentence)
 
     def _end(self, **values: Any) -> None:
-        if self._change(**values, token=None, lease_until=None, finished_at=timezone.now()):
+        if self.lease.end(**values):
             _path(self.upload).unlink(missing_ok=True)
-
-    def _change(self, **values: Any) -> bool:
-        return self._held().update(**values) == 1
-
-    def _held(self) -> QuerySet[Upload]:
-        return Upload.objects.filter(pk=self.upload.pk, state=State.WORKING, token=self.token)
 
 
 def report_of(upload: Upload) -> ImportReport | None:
     return ImportReport.from_json(upload.report) if upload.report else None
-
-
-def _is_free(now: datetime) -> Q:
-    return Q(state=State.WAITING) | Q(state=State.WORKING, lease_until__lt=now)
 
 
 def _ask_for(upload_id: int) -> None:

@@ -1,5 +1,6 @@
 """What a manager enters to bring people in, and what whoever was invited enters to make an account."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -7,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.models import Membership
+from annotate.people.members import MOST_A_DAY
 
 NAME_ATTRIBUTES = {"autocapitalize": "none", "spellcheck": "false"}
 
@@ -26,6 +28,53 @@ class InviteForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": gettext_lazy("Choose at least one role.")},
     )
+
+
+class WorkRulesForm(forms.Form):
+    """What the queue gives a member. `changes` are arguments of members.set_work_rules."""
+
+    daily_limit = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MOST_A_DAY,
+        label=gettext_lazy("Judgments a day"),
+        help_text=gettext_lazy("Empty: the project’s limit."),
+    )
+    languages = forms.CharField(
+        required=False,
+        max_length=200,
+        label=gettext_lazy("Languages they read"),
+        help_text=gettext_lazy("Tags such as en, zh. Empty: all."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", **NAME_ATTRIBUTES}),
+    )
+    skills = forms.CharField(
+        required=False,
+        max_length=1_000,
+        label=gettext_lazy("Skills"),
+        help_text=gettext_lazy("Names with commas between. They also get tasks that need one of these."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    @classmethod
+    def of(cls, membership: Membership, data: Any = None) -> "WorkRulesForm":
+        """Of a member; their skills are read already where there are many members."""
+        skills = sorted(skill.name for skill in membership.skills.all())
+        initial = {
+            "daily_limit": membership.daily_limit,
+            "languages": ", ".join(membership.languages),
+            "skills": ", ".join(skills),
+        }
+        return cls(data, initial=initial, auto_id=f"id_{membership.user_id}_%s")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        lists = {name: _listed(self.cleaned_data[name]) for name in ("languages", "skills")}
+        return {"daily_limit": self.cleaned_data["daily_limit"], **lists}
+
+
+def _listed(written: str) -> list[str]:
+    """Names with commas between, Chinese ones too."""
+    return [name.strip() for name in re.split("[,，、]", written) if name.strip()]
 
 
 class AddAccountForm(forms.Form):

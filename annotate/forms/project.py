@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.forms.rubric import PRESETS, CriteriaField, FlagsField
 from annotate.models import Project
+from annotate.people.members import MOST_A_DAY
 from annotate.people.project_templates import ProjectTemplate
 from annotate.people.projects import LONGEST_GUIDELINES
 
@@ -51,6 +52,13 @@ class ProjectForm(forms.Form):
         min_value=1,
         max_value=10_000_000,
         help_text=_("The dashboard compares the week with it. Empty: no plan."),
+    )
+    daily_limit = forms.IntegerField(
+        label=_("Judgments a day and labeler"),
+        required=False,
+        min_value=1,
+        max_value=MOST_A_DAY,
+        help_text=_("At most; empty for no limit. A member may have a limit of their own, on People."),
     )
     lease_minutes = forms.IntegerField(
         label=_("Minutes to hold a task"),

@@ -83,7 +83,10 @@ def _add(
         prompts = _unused_prompts(project, common["kind"], wanted).filter(pk__in=keys)
         return len(Task.objects.bulk_create(Task(**common, prompt=prompt) for prompt in prompts))
     responses = list(_unused_responses(project, common["kind"], wanted).filter(pk__in=keys))
-    made = Task.objects.bulk_create(Task(**common, prompt_id=response.prompt_id) for response in responses)
+    made = Task.objects.bulk_create(
+        Task(**common, prompt_id=response.prompt_id, has_edits=Response.include_edits([response]))
+        for response in responses
+    )
     TaskResponse.objects.bulk_create(
         TaskResponse(task=task, response=response, number=0) for task, response in zip(made, responses, strict=True)
     )

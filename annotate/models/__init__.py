@@ -8,12 +8,12 @@ from annotate.models.exam import ExamAnswer, ExamAttempt
 from annotate.models.invitation import Invitation
 from annotate.models.judgment import Assignment, Demonstration, Judgment, JudgmentRevision
 from annotate.models.listing import ProjectFigures, PromptToIndex
-from annotate.models.project import Guidelines, Membership, Project, Rubric
+from annotate.models.project import Guidelines, Membership, Project, Rubric, Skill
 from annotate.models.prompt import Prompt
 from annotate.models.response import Author, Response, ResponseRequest
 from annotate.models.review import JudgmentAcceptance, JudgmentReturn, Report
 from annotate.models.snapshot import Snapshot
-from annotate.models.task import OverlapChange, QueueCursor, Task, TaskResponse
+from annotate.models.task import OverlapChange, QueueCursor, Task, TaskChange, TaskResponse
 from annotate.models.upload import Upload
 from annotate.models.user import User
 
@@ -46,8 +46,10 @@ __all__ = [
     "Response",
     "ResponseRequest",
     "Rubric",
+    "Skill",
     "Snapshot",
     "Task",
+    "TaskChange",
     "TaskConsensus",
     "TaskResponse",
     "Upload",

@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from annotate.models.leased_job import LeasedJob
 from annotate.models.project import Project
 
 _under_way: ContextVar[int | None] = ContextVar("import_under_way", default=None)
@@ -34,14 +35,13 @@ def writing(data_import: "DataImport") -> Iterator[None]:
         _under_way.reset(token)
 
 
-class DataImport(models.Model):
+class DataImport(LeasedJob):
     """One file's way into a project.
 
     writing -> applying -> done        from `applying` on its rows are seen, and it is finished whatever happens
     writing -> removing -> failed      what was written is taken away again
 
-    `token` and `lease_until`: of the process that writes or removes; every one of its transactions carries the token,
-    so that one that was taken for dead changes nothing any more.
+    A process writes or removes by a lease (see leased_job), which each of its transactions renews.
     """
 
     class State(models.TextChoices):
@@ -64,8 +64,6 @@ class DataImport(models.Model):
         "annotate.Upload", null=True, on_delete=models.SET_NULL, related_name="+", editable=False
     )
     state = models.CharField(max_length=8, choices=State.choices, default=State.WRITING)
-    token = models.UUIDField(null=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
     rows_written = models.PositiveIntegerField(default=0, help_text="Rows of the file that are dealt with.")
     report = models.JSONField(default=dict, help_text="What became of the file: the fields of imports.ImportReport.")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -1,6 +1,7 @@
 import hashlib
 import hmac
 import secrets
+from typing import Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -99,6 +100,12 @@ class Project(models.Model):
         validators=[MinValueValidator(1)],
         help_text="Judgments planned per week; empty: no plan.",
     )
+    daily_limit = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Judgments that a labeler may give a day; empty: as many as they like. A member may have their own.",
+    )
     queue_epoch = models.PositiveBigIntegerField(
         default=0,
         editable=False,
@@ -183,8 +190,26 @@ class Rubric(models.Model):
         return f"{self.project} rubric {self.version}"
 
 
+class Skill(models.Model):
+    """Something that some labelers of a project can do and that some of its tasks need, such as reading Python."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="skills")
+    name = models.CharField(max_length=60)
+
+    class Meta:
+        ordering = ["project", "name"]
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="skill_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Membership(models.Model):
-    """A person's role in a project. Several roles add up; to a person without one the project doesn't exist."""
+    """A person's role in a project. Several roles add up; to a person without one the project doesn't exist.
+
+    What the queue gives a person is a matter of the person and the project: pause, limit, languages and skills are the
+    same in all of their memberships there (see annotate.people.members, and annotate.labeling.queue.work_rules).
+    """
 
     class Role(models.TextChoices):
         LABELER = "labeler", _("Labeler")
@@ -195,6 +220,22 @@ class Membership(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices)
+    paused_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when the person is given no new tasks; empty while they are."
+    )
+    paused_reason = models.JSONField(
+        default=dict, blank=True, help_text="Why: {code, values}, see annotate.data.stored_messages."
+    )
+    daily_limit = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Judgments that this person may give a day; empty: the project's limit.",
+    )
+    languages = models.JSONField(
+        default=list, blank=True, help_text="Primary subtags of the languages that the person reads; empty: all."
+    )
+    skills = models.ManyToManyField(Skill, blank=True, related_name="memberships")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -209,3 +250,17 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} of {self.project}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """A further role of somebody begins with what holds for them in the project already."""
+        other = None
+        if self._state.adding:
+            other = Membership.objects.filter(user=self.user_id, project=self.project_id).order_by("pk").first()
+        for name in WORK_SETTINGS if other is not None else ():
+            setattr(self, name, getattr(other, name))
+        super().save(*args, **kwargs)
+        if other is not None:
+            self.skills.set(other.skills.all())
+
+
+WORK_SETTINGS = ("paused_at", "paused_reason", "daily_limit", "languages")

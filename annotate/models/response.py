@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -82,6 +84,11 @@ class Response(AppendOnlyModel):
 
     def __str__(self) -> str:
         return self.text[:80]
+
+    @staticmethod
+    def include_edits(responses: "Iterable[Response]") -> bool:
+        """Whether one of them is an edit, for a new task's `has_edits`."""
+        return any(response.edited_from_id is not None for response in responses)
 
 
 class ResponseRequest(models.Model):

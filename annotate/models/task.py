@@ -7,7 +7,8 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from annotate.models.data_import import ImportableModel
-from annotate.models.project import Project
+from annotate.models.leased_job import LeasedJob
+from annotate.models.project import Project, Skill
 from annotate.models.prompt import Prompt
 from annotate.models.response import Response
 
@@ -74,6 +75,30 @@ class Task(ImportableModel):
         help_text='Instructions: {"instructions", "kind", "use_case"}, each optional.',
     )
     state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
+    # Few tasks are reserved or need a skill: partial indexes below, and none over all tasks.
+    reserved_for = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+        help_text="The labeler who judges or skips the task before others get it; empty: anybody.",
+    )
+    skill = models.ForeignKey(
+        Skill,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="tasks",
+        db_index=False,
+        help_text="What a labeler must be able to do to be given the task; empty: nothing in particular.",
+    )
+    has_edits = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Whether a response of it is an edit: then those who judged the original don't get it.",
+    )
     consensus_stale_at = models.DateTimeField(
         null=True, editable=False, help_text="When a judgment changed that the stored consensus does not know."
     )
@@ -106,6 +131,8 @@ class Task(ImportableModel):
             models.Index(fields=["project", "state"], name="task_project_state"),
             models.Index(fields=["project", "-id"], name="task_project_newest"),
             models.Index(fields=["project", "kind", "state"], name="task_project_kind"),
+            models.Index(fields=["reserved_for"], condition=Q(reserved_for__isnull=False), name="task_reserved_for"),
+            models.Index(fields=["skill"], condition=Q(skill__isnull=False), name="task_skill"),
             models.Index(
                 fields=["project", "consensus_stale_at"],
                 condition=Q(consensus_stale_at__isnull=False),
@@ -159,13 +186,53 @@ class QueueCursor(models.Model):
         return f"cursor of {self.labeler_id} in {self.project_id}"
 
 
-class OverlapChange(models.Model):
+class TaskChange(LeasedJob):
+    """A new priority, reservation or skill of many open tasks, on its way into them.
+
+    waiting -> working -> done          a job that died leaves it to another one, which goes on after `last_task`
+
+    A project's changes are carried out one after the other, in their order. A job is at work by a lease (see
+    leased_job).
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        WORKING = "working", _("Being applied")
+        DONE = "done", _("Applied")
+
+    UNFINISHED = (State.WAITING, State.WORKING)
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="task_changes")
+    selection = models.JSONField(default=dict, help_text="Lookups of the open tasks: {'kind': 'compare'}.")
+    values = models.JSONField(help_text="What they get: {'priority': 5}, {'reserved_for': 3}, {'skill': null}.")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    last_task = models.PositiveBigIntegerField(default=0, help_text="Tasks up to this number are dealt with.")
+    until_task = models.PositiveBigIntegerField(help_text="The last task there was; later ones stay as they are.")
+    tasks_changed = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="task_change_project"),
+            models.Index(fields=["id"], condition=Q(state__in=["waiting", "working"]), name="task_change_unfinished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"change of tasks of {self.project_id} to {self.values}"
+
+
+class OverlapChange(LeasedJob):
     """A new number of judgments that the project's comparisons want, on its way into the tasks that there are.
 
     waiting -> working -> done          a job that died leaves it to another one, which changes the rest
     waiting | working -> replaced       by a newer change
 
-    `token` and `lease_until` are of the job at work: each of its transactions carries the token.
+    A job is at work on it by a lease (see leased_job).
     """
 
     class State(models.TextChoices):
@@ -181,8 +248,6 @@ class OverlapChange(models.Model):
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     tasks_changed = models.PositiveIntegerField(default=0)
     tasks_in_all = models.PositiveIntegerField(null=True, help_text="To be changed; empty until they were counted.")
-    token = models.UUIDField(null=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -5,15 +5,16 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from annotate.models.leased_job import LeasedJob
 from annotate.models.project import Project
 
 
-class Upload(models.Model):
+class Upload(LeasedJob):
     """A file kept below the data folder until a job has imported it.
 
     waiting -> working -> done | refused | cancelled      a job that died leaves it to another one, MOST_ATTEMPTS times
 
-    `token` and `lease_until` are of the job at work: every write carries the token.
+    A job is at work on it by a lease (see leased_job).
     """
 
     class State(models.TextChoices):
@@ -39,8 +40,6 @@ class Upload(models.Model):
     rows_checked = models.PositiveIntegerField(default=0)
     progress = models.FloatField(default=0.0, help_text="Of the writing, which begins once every row is checked.")
     attempts = models.PositiveSmallIntegerField(default=0)
-    token = models.UUIDField(null=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
     report = models.JSONField(default=dict, help_text="What became of the file: the fields of imports.ImportReport.")
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -26,6 +26,7 @@ FIELDS = (
     "language",
     "responses_per_task",
     "overlap",
+    "daily_limit",
     "task_kinds",
     "lease_minutes",
     "margin_input",

@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from annotate.labeling import qualification, task_kinds
+from annotate.labeling import qualification, queue, task_kinds
 from annotate.labeling.ordering import Ordering
 from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Judgment, Project, Task, User
@@ -78,6 +78,8 @@ class LabelerProgress:
             kind__in=self.project.task_kinds,
         )
         allowed = visibility.allowed_tasks(tasks, labeler=self.labeler, project=self.project)
+        rules = queue.WorkRules(labeler=self.labeler, project=self.project)
+        allowed = rules.allowed(allowed) if rules.pause is None else allowed.filter(Exists(held))
         kinds = list(allowed.order_by().values_list("kind", flat=True)[: MOST_COUNTED + 1])
         more = len(kinds) > MOST_COUNTED
         counted = Counter(kinds[:MOST_COUNTED])

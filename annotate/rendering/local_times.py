@@ -38,6 +38,12 @@ def moment(value: datetime | None) -> SafeString | str:
     )
 
 
+def moment_text(value: datetime) -> str:
+    """28 Nov 2026, 14:05 UTC+1, where no element can stand."""
+    local = timezone.localtime(value)
+    return f"{date_format(local, 'DATETIME_FORMAT')} {offset_name(local.utcoffset() or timedelta())}"
+
+
 def day(value: date | datetime | None) -> SafeString | str:
     """28 Nov 2026 as a <time>; a dash for none."""
     if value is None:

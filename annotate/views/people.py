@@ -1,11 +1,12 @@
-"""The people of a project: invitations, accounts that an administrator makes, a password reset, a role taken away."""
+"""The people of a project: invitations, accounts that an administrator makes, a password reset, a role taken away, and
+what the queue gives each of them."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -13,11 +14,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate import access
+from annotate.data import stored_messages
 from annotate.errors import Refused
-from annotate.forms.people import AddAccountForm, InviteForm
+from annotate.forms.people import AddAccountForm, InviteForm, WorkRulesForm
 from annotate.models import Invitation, Membership, User
 from annotate.people import invitations, members
-from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.people.permissions import ROLE_CAPABILITIES, Capability, ProjectRequest, requires
 
 
 @dataclass(slots=True)
@@ -25,6 +27,11 @@ class Member:
     user: User
     may_reset: bool
     roles: list[Membership] = field(default_factory=list)
+    work_form: WorkRulesForm | None = None
+
+    @property
+    def paused_because(self) -> str:
+        return stored_messages.text(self.roles[0].paused_reason)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -109,19 +116,71 @@ def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
     return redirect("annotate:people", request.project.slug)
 
 
+@require_POST
+@requires(Capability.MANAGE)
+def pause(request: ProjectRequest, user_id: int) -> HttpResponse:
+    """Give somebody no new tasks, or give them tasks again (`resume`)."""
+    user = access.load(request, User, pk=user_id)
+    membership = _membership(request, user)
+    try:
+        if "resume" in request.POST:
+            members.resume(membership=membership, by=request.user)
+            done = _("%(name)s is given tasks again.")
+        else:
+            members.pause(membership=membership, by=request.user, reason=request.POST.get("reason", ""))
+            done = _("%(name)s is paused: what they hold they may submit, and they get nothing new.")
+    except Refused as refusal:
+        return _page(request, refusal=refusal)
+    messages.success(request, done % {"name": user.display_name})
+    return redirect("annotate:people", request.project.slug)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def work_rules(request: ProjectRequest, user_id: int) -> HttpResponse:
+    """A member's daily limit, languages and skills."""
+    user = access.load(request, User, pk=user_id)
+    membership = _membership(request, user)
+    form = WorkRulesForm.of(membership, request.POST)
+    if not form.is_valid():
+        return _page(request, work_form=(user.pk, form))
+    try:
+        members.set_work_rules(membership=membership, by=request.user, **form.changes)
+    except Refused as refusal:
+        form.add_error(None, str(refusal))
+        return _page(request, work_form=(user.pk, form))
+    messages.success(request, _("Saved for %(name)s.") % {"name": user.display_name})
+    return redirect("annotate:people", request.project.slug)
+
+
+def _membership(request: ProjectRequest, user: User) -> Membership:
+    """One of the member's: what the queue gives them is the same in all."""
+    found = request.project.memberships.select_related("user", "project").filter(user=user).order_by("pk").first()
+    if found is None:  # since a moment ago
+        raise Http404(_("This person isn't a member of the project."))
+    return found
+
+
 def _page(
     request: ProjectRequest,
     *,
     form: InviteForm | None = None,
     account_form: AddAccountForm | None = None,
     refusal: Refused | None = None,
+    work_form: tuple[int, WorkRulesForm] | None = None,
     **context: Any,
 ) -> HttpResponse:
+    """The page. `work_form`: (number of the member, the form that came wrong)."""
     listed: dict[int, Member] = {}
-    for membership in request.project.memberships.select_related("user").order_by("user__username", "role"):
+    memberships = request.project.memberships.select_related("user").prefetch_related("skills")
+    for membership in memberships.order_by("user__username", "role"):
         person = membership.user
         may_reset = members.may_reset_password(user=person, by=request.user)
-        listed.setdefault(person.pk, Member(person, may_reset)).roles.append(membership)
+        member = listed.setdefault(person.pk, Member(person, may_reset))
+        member.roles.append(membership)
+        if member.work_form is None and Capability.LABEL in ROLE_CAPABILITIES[membership.role]:
+            wrong = work_form is not None and work_form[0] == person.pk
+            member.work_form = work_form[1] if work_form and wrong else WorkRulesForm.of(membership)
     context |= {
         "project": request.project,
         "form": form or InviteForm(),
@@ -130,6 +189,6 @@ def _page(
         "invitations": Invitation.open().filter(project=request.project).select_related("created_by"),
         "refusal": refusal,
     }
-    wrong = any(each is not None and each.errors for each in (form, account_form))
-    status = refusal.status if refusal else 400 if wrong else 200
+    is_wrong = work_form or any(each is not None and each.errors for each in (form, account_form))
+    status = refusal.status if refusal else 400 if is_wrong else 200
     return render(request, "annotate/people.html", context, status=status)

@@ -231,6 +231,8 @@ WITHOUT_A_PAGE = {
         "annotate:withdraw_invitation",
         "annotate:reset_password",
         "annotate:remove_role",
+        "annotate:pause_member",
+        "annotate:member_work_rules",
         "annotate:mark_prompt",
         "annotate:download",
     ),

@@ -13,10 +13,12 @@ from all their browser tabs.
 SQLite takes its one write lock at BEGIN (transaction_mode IMMEDIATE), which makes `select_for_update` needless there.
 
 leases.py         who holds which task, and for how long
+work_rules.py     what a labeler may be given: pause, daily limit, languages, skills, reserved tasks, edits
 assignments.py    drafts, judgments, skipping, undo
 chosen_kinds.py   the kind of task that a labeler asked for
 task_creation.py  new comparisons
 overlap.py        the number of judgments that they want
+task_changes.py   a new priority, reservation or skill of many tasks
 reordering.py     the order of comparisons that nobody has judged
 """
 
@@ -30,7 +32,15 @@ from annotate.labeling.queue.assignments import (
     withdraw,
 )
 from annotate.labeling.queue.chosen_kinds import choose_kind, chosen_kind
-from annotate.labeling.queue.leases import claim_next, lease_ahead, look_ahead, release_expired, release_held
+from annotate.labeling.queue.leases import (
+    claim_next,
+    lease_ahead,
+    lock_claims,
+    look_again,
+    look_ahead,
+    release_expired,
+    release_held,
+)
 from annotate.labeling.queue.overlap import (
     abandoned_overlap_changes,
     begin_overlap_change,
@@ -38,7 +48,15 @@ from annotate.labeling.queue.overlap import (
     run_overlap_change,
 )
 from annotate.labeling.queue.reordering import MOST_TASKS, movable, reorder
+from annotate.labeling.queue.task_changes import (
+    abandoned_task_changes,
+    begin_task_change,
+    plan_task_change,
+    release_reserved,
+    run_task_change,
+)
 from annotate.labeling.queue.task_creation import add_comparison
+from annotate.labeling.queue.work_rules import WorkRules, why_no_work
 from annotate.labeling.submissions import Receipt, Submission
 
 __all__ = [
@@ -46,24 +64,33 @@ __all__ = [
     "DraftReceipt",
     "Receipt",
     "Submission",
+    "WorkRules",
     "abandoned_overlap_changes",
+    "abandoned_task_changes",
     "add_comparison",
     "begin_overlap_change",
+    "begin_task_change",
     "choose_kind",
     "chosen_kind",
     "claim_next",
     "lease_ahead",
+    "lock_claims",
+    "look_again",
     "look_ahead",
     "movable",
     "plan_overlap_change",
+    "plan_task_change",
     "release_expired",
     "release_held",
+    "release_reserved",
     "reorder",
     "run_overlap_change",
+    "run_task_change",
     "save_draft",
     "skip",
     "submit",
     "submit_and_claim",
     "unskip",
+    "why_no_work",
     "withdraw",
 ]

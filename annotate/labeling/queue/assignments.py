@@ -25,6 +25,7 @@ from annotate.labeling.queue.leases import (
     locked_leases,
     locked_work,
     renew,
+    reopen,
 )
 from annotate.labeling.submissions import Receipt, Submission
 from annotate.models import Assignment, Judgment, JudgmentRevision, Task, User
@@ -163,6 +164,8 @@ def _submitted(assignment: Assignment, submission: Submission) -> Receipt:
     Assignment.objects.filter(pk=assignment.pk).update(
         state=State.SUBMITTED, ended_at=timezone.now(), draft=None, draft_version=F("draft_version") + 1_000
     )
+    if assignment.task.reserved_for_id == assignment.labeler.pk and not revised:
+        reopen(assignment.task)  # it is everybody's now, if it wants more
     return Receipt(judgment=judgment, revision=revision, repeated=False, surplus=judgment.surplus, revised=revised)
 
 

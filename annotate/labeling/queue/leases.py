@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from annotate.errors import NotYours, Refused
 from annotate.labeling.qualification import is_qualified
+from annotate.labeling.queue.work_rules import WorkRules
 from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Project, QueueCursor, Task, User
 
@@ -26,7 +27,8 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
     """The labeler's current task: the one they hold with its lease renewed, else the one ahead, else a new one.
 
     Leases one more ahead, so that the next page can be made before it is asked for; without `ahead` that is left to
-    `lease_ahead`, which the page asks for while the labeler reads. None when nothing is left.
+    `lease_ahead`, which the page asks for while the labeler reads. None when nothing is left that they may be given:
+    `work_rules.why_no_work` says why.
     """
     if not is_given_work(labeler=labeler, project=project):
         return None
@@ -35,7 +37,8 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
         current, following = locked_leases(labeler=labeler, project=project)
         if current is None and following is not None:
             current, following = following, None
-        lease: dict[str, Any] = {"labeler": labeler, "project": project, "cursor": cursor}
+        rules = WorkRules(labeler=labeler, project=project)
+        lease: dict[str, Any] = {"labeler": labeler, "project": project, "cursor": cursor, "rules": rules}
         if current is not None:
             renew(current, state=State.CURRENT)
         else:
@@ -93,6 +96,16 @@ def release_held(*, labeler: User, project: Project) -> int:
         for assignment in assignments:
             end(assignment, state=State.EXPIRED)
     return len(assignments)
+
+
+def lock_claims(*, labeler: User, project: Project) -> None:
+    """Until the transaction ends, this labeler is given nothing: a claim of theirs that is under way ends first."""
+    locked_cursor(labeler=labeler, project=project)
+
+
+def look_again(*, labeler: User, project: Project) -> None:
+    """Let one labeler look at the whole queue again: other tasks are for them now."""
+    QueueCursor.objects.filter(labeler=labeler, project=project).update(position=START)
 
 
 # ---- for the other modules of the queue: all inside their transaction --------------------------------------------
@@ -182,7 +195,7 @@ def end(assignment: Assignment, *, state: str, **values: Any) -> None:
     leases = task.assignments.filter(state__in=Assignment.HELD).count()
     free = max(0, task.judgments_wanted - task.judgments_given - leases)
     Task.objects.filter(pk=task.pk).filter(~Q(slots_free=free)).update(slots_free=free)
-    _reopen(task)
+    reopen(task)
 
 
 def raise_epoch(*, project_id: int) -> None:
@@ -190,7 +203,7 @@ def raise_epoch(*, project_id: int) -> None:
     Project.objects.filter(pk=project_id).update(queue_epoch=F("queue_epoch") + 1)
 
 
-def _reopen(task: Task) -> None:
+def reopen(task: Task) -> None:
     """Let every labeler who has come past this task look at it again, and at no other."""
     projects = Project.objects.filter(pk=task.project_id)
     projects.update(reopened_count=F("reopened_count") + 1)
@@ -210,11 +223,21 @@ def renew(assignment: Assignment, *, state: str) -> None:
 
 
 def lease_next(
-    *, labeler: User, project: Project, cursor: QueueCursor, state: str, wait: bool, after: Task | None
+    *,
+    labeler: User,
+    project: Project,
+    cursor: QueueCursor,
+    state: str,
+    wait: bool,
+    after: Task | None,
+    rules: WorkRules | None = None,
 ) -> Assignment | None:
     """Lease the next task to the labeler, as the current one or the one ahead. `after` is the one that they had before:
-    a task of another prompt comes next, if there is one."""
-    task = _take_slot(labeler=labeler, project=project, cursor=cursor, wait=wait, after=after)
+    a task of another prompt comes next, if there is one. `rules` are read where they aren't given."""
+    rules = rules or WorkRules(labeler=labeler, project=project)
+    if not rules.allow_more(held=0 if state == State.CURRENT else 1):
+        return None
+    task = _take_slot(rules, cursor=cursor, wait=wait, after=after)
     if task is None:
         return None
     now = timezone.now()
@@ -235,7 +258,7 @@ def lease_next(
     )
 
 
-def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bool, after: Task | None) -> Task | None:
+def _take_slot(rules: WorkRules, *, cursor: QueueCursor, wait: bool, after: Task | None) -> Task | None:
     """Take a slot of the first task that the labeler hasn't seen, or whose lease of theirs ran out.
 
     The search begins with what came free again in tasks that the labeler has come past, goes on where the last one
@@ -244,7 +267,7 @@ def _take_slot(*, labeler: User, project: Project, cursor: QueueCursor, wait: bo
     """
     epoch, reopened_count = cursor.queue_epoch, cursor.reopened_count  # type: ignore[attr-defined]  # see locked_cursor
     start = cursor.position if cursor.epoch == epoch else START
-    candidates = _candidates(labeler=labeler, project=project, cursor=cursor)
+    candidates = _candidates(rules, cursor=cursor)
     searches = [candidates.filter(position__gt=place) for place in dict.fromkeys((start, START)) if start != END]
     reopened = start != START and cursor.reopened_seen < reopened_count
     if reopened:
@@ -291,8 +314,9 @@ def _last_task(*, labeler: User, project: Project) -> Task | None:
     return None if last is None else last.task
 
 
-def _candidates(*, labeler: User, project: Project, cursor: QueueCursor) -> QuerySet[Task]:
+def _candidates(rules: WorkRules, *, cursor: QueueCursor) -> QuerySet[Task]:
     """The tasks that the labeler may be given, in the order of the queue."""
+    labeler, project = rules.labeler, rules.project
     # A lease that ran out doesn't count as seen: the labeler gets the task again.
     seen = Assignment.objects.filter(task=OuterRef("pk"), labeler=labeler).exclude(state=State.EXPIRED)
     open_tasks = Task.objects.filter(
@@ -302,5 +326,5 @@ def _candidates(*, labeler: User, project: Project, cursor: QueueCursor) -> Quer
         slots_free__gt=0,
         kind__in=[cursor.kind] if cursor.kind in project.task_kinds else project.task_kinds,
     )
-    allowed = visibility.allowed_tasks(open_tasks, labeler=labeler, project=project)
+    allowed = rules.allowed(visibility.allowed_tasks(open_tasks, labeler=labeler, project=project))
     return allowed.select_related("prompt").order_by("position")

@@ -6,8 +6,7 @@ another one changes what is left: a task that wants as many as it shall is not t
 """
 
 import time
-import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
@@ -18,13 +17,13 @@ from annotate import signals
 from annotate.data.pacing import Pace
 from annotate.labeling.queue.leases import raise_epoch
 from annotate.models import Assignment, Judgment, OverlapChange, Project, Task
+from annotate.models.leased_job import JobLease
 
 State = OverlapChange.State
 IMPORTED = "imported:"
 """How the names of accounts begin that stand for people outside, see imported_rows."""
 AT_ONCE = 500
 """Tasks that are changed within the request: some tenth of a second."""
-LEASE = timedelta(seconds=60)
 RESTART_SECONDS = 2.0
 """Between two times at which labelers look at the whole queue again while a change is under way."""
 
@@ -55,31 +54,28 @@ def run_overlap_change(change_id: int, *, most: int | None = None) -> None:
 
     With `most`, of so many tasks at once; a job is asked for when there are more.
     """
-    token, now = uuid.uuid4(), timezone.now()
-    free = OverlapChange.objects.filter(_is_free(now), pk=change_id)
-    if free.update(state=State.WORKING, token=token, lease_until=now + LEASE) != 1:
+    free = OverlapChange.objects.filter(OverlapChange.is_free(timezone.now()))
+    if (lease := JobLease.taken(free, change_id)) is None:
         return
     change = OverlapChange.objects.select_related("project").get(pk=change_id)
-    held = OverlapChange.objects.filter(pk=change_id, state=State.WORKING, token=token)
     # More than once: an import that began before the change goes on making tasks by the former overlap.
     while tasks := _numbers(change, most):
         if most is None:
-            held.update(tasks_in_all=F("tasks_changed") + len(tasks))
-        if not _changed(change, held, tasks[:most]):
+            lease.renew(tasks_in_all=F("tasks_changed") + len(tasks))
+        if not _changed(change, lease, tasks[:most]):
             return
         if most is not None and len(tasks) > most:
-            if held.update(state=State.WAITING, token=None, lease_until=None):
+            if lease.put_back():
                 transaction.on_commit(lambda: _ask_for(change_id))
             return
     # Before it is done, or a job that dies in between leaves labelers who have come to the end of the queue there.
     raise_epoch(project_id=change.project_id)
-    ended = {"state": State.DONE, "tasks_in_all": F("tasks_changed"), "finished_at": timezone.now()}
-    held.update(**ended, token=None, lease_until=None)
+    lease.end(state=State.DONE, tasks_in_all=F("tasks_changed"))
 
 
 def abandoned_overlap_changes(*, now: datetime) -> QuerySet[OverlapChange]:
     """Changes that wait, or whose job died."""
-    return OverlapChange.objects.filter(_is_free(now)).order_by("pk")
+    return OverlapChange.objects.filter(OverlapChange.is_free(now)).order_by("pk")
 
 
 def _numbers(change: OverlapChange, most: int | None) -> list[int]:
@@ -88,17 +84,17 @@ def _numbers(change: OverlapChange, most: int | None) -> list[int]:
     return list(left if most is None else left[: most + 1])
 
 
-def _changed(change: OverlapChange, held: QuerySet[OverlapChange], tasks: list[int]) -> bool:
+def _changed(change: OverlapChange, lease: JobLease, tasks: list[int]) -> bool:
     """Change these tasks; False when another job or a newer change has taken over."""
     pace, restarted = Pace(), time.monotonic()
     for batch in pace.batches(tasks):
         with pace.transaction():
-            if not held.update(lease_until=timezone.now() + LEASE):
+            if not lease.renew():
                 return False
             # Locked first: the update must count the leases of a claim that is just committing.
             wanting = _wanting_otherwise(change).filter(pk__in=batch).order_by("pk")
             locked = list(wanting.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
-            held.update(tasks_changed=F("tasks_changed") + _want(locked, change.overlap))
+            lease.renew(tasks_changed=F("tasks_changed") + _want(locked, change.overlap))
         if time.monotonic() - restarted > RESTART_SECONDS:
             # Not in that transaction: whoever edits the project locks it first and the change after it.
             raise_epoch(project_id=change.project_id)
@@ -132,10 +128,6 @@ def _want(tasks: list[int], overlap: int) -> int:
         slots_free=Greatest(0, overlap - F("judgments_given") - Coalesce(Subquery(held), 0)),
         state=Case(enough, default=Value(Task.State.OPEN)),
     )
-
-
-def _is_free(now: datetime) -> Q:
-    return Q(state=State.WAITING) | Q(state=State.WORKING, lease_until__lt=now)
 
 
 def _ask_for(change_id: int) -> None:

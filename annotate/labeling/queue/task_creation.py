@@ -37,6 +37,7 @@ def add_comparison(
             slots_free=overlap,
             priority=priority,
             gold_tiers=gold_tiers,
+            has_edits=Response.include_edits(responses),
         )
         TaskResponse.objects.bulk_create(
             TaskResponse(task=task, response=response, number=number) for number, response in enumerate(responses)

@@ -80,6 +80,9 @@ def show_claimed(
         "warn": warn,
         "undo": undo_url(done) if done is not None and undo else "",
     }
+    if assignment is None:
+        chosen = queue.chosen_kind(labeler=request.user, project=request.project)
+        context["why_no_work"] = queue.why_no_work(labeler=request.user, project=request.project, kind=chosen)
     response = show(request, part="receipt_and_task" if by_script else "task", **context)
     response[TASK_HEADER] = str(assignment.pk) if assignment is not None else ""
     return response

@@ -12,6 +12,7 @@ from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.labeling.queue import overlap
 from annotate.models import Assignment, OverlapChange, Project, Task
+from annotate.models.leased_job import LEASE
 from annotate.people.projects import edit_project
 from rlhf import tasks
 from rlhf.runs import runs
@@ -114,7 +115,7 @@ def test_a_job_that_was_killed_between_two_batches_is_finished_by_another_one_an
     assert counts() == [(2, 2)] * 5 + [(1, 1)] * 5
     tasks.change_overlap(change.pk)  # the message came twice, and the lease isn't over
     assert counts() == [(2, 2)] * 5 + [(1, 1)] * 5
-    later = timezone.now() + overlap.LEASE + timedelta(seconds=1)
+    later = timezone.now() + LEASE + timedelta(seconds=1)
     assert list(queue.abandoned_overlap_changes(now=later)) == [change]
     OverlapChange.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     sent.clear()

@@ -63,6 +63,8 @@ NAMING = {
     "withdraw_invitation": Address(MANAGING, WRITE),
     "reset_password": Address(MANAGING, WRITE),
     "remove_role": Address(MANAGING, WRITE),
+    "pause_member": Address(MANAGING, WRITE),
+    "member_work_rules": Address(MANAGING, WRITE),
     "mark_prompt": Address(MANAGING, WRITE),
     "download": Address(TRAINING, READ),
     "rlhf:run": Address(TRAINING, READ),
@@ -149,6 +151,8 @@ def forms(name: str, records: Records) -> list[dict[str, Any]]:
         "review_judgment": [{"comment": "again"}, {}],
         "reset_password": [{}],
         "remove_role": [{"role": "labeler"}, {"role": "manager"}, {}],
+        "pause_member": [{"reason": "too fast"}, {"resume": "yes"}, {}],
+        "member_work_rules": [{"daily_limit": "5", "languages": "en", "skills": "law"}, {"languages": "1"}, {}],
         "mark_prompt": [{"sensitive": "yes"}, {}],
     }.get(name, [{}])
 

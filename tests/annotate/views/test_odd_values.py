@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from annotate.forms.data_files import ImportForm, SnapshotForm
-from annotate.forms.people import AddAccountForm, InviteForm
+from annotate.forms.people import AddAccountForm, InviteForm, WorkRulesForm
 from annotate.forms.project import ProjectForm
 from annotate.forms.tasks import ExamForm, KindsForm, NewTasksForm
 from annotate.models import Membership
@@ -87,6 +87,8 @@ FIELDS: dict[str, list[str]] = {
     "withdraw_invitation": ["x"],
     "reset_password": ["x"],
     "remove_role": ["role"],
+    "pause_member": ["reason", "resume"],
+    "member_work_rules": [*WorkRulesForm.base_fields],
     "mark_prompt": ["sensitive"],
     "import": [*ImportForm.base_fields],
     "imports": ["cancel"],

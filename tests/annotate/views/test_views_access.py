@@ -54,6 +54,8 @@ MAY = {
     # Only administrators get a way into the account of whoever uses one already.
     "reset_password": set(),
     "remove_role": {"manager"},
+    "pause_member": {"manager"},
+    "member_work_rules": {"manager"},
 }
 OUTSIDE_PROJECTS = {"home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue"}
 POST_ONLY = {
@@ -61,6 +63,7 @@ POST_ONLY = {
     *("chat", "choose_kind", "preview", "exam_start", "exam_answer", "exam_item", "exam_examinee"),
     *("task_kinds", "withdraw_tasks", "mark_prompt", "make_account", "withdraw_invitation"),
     "copy_project",
+    *("pause_member", "member_work_rules"),
 }
 # Let in, a request without the fields of its form ends in one of these.
 LET_IN = {200, 204, 302, 400, 409}
