@@ -15,16 +15,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.models import (
+    Adjudication,
     Assignment,
     ExamAnswer,
     Invitation,
     Judgment,
+    JudgmentExclusion,
     Membership,
     Project,
     Prompt,
     Report,
     Snapshot,
     Task,
+    TaskConsensus,
     Upload,
     User,
 )
@@ -92,10 +95,38 @@ register(
     Rule(
         capability=Capability.LABEL,
         # Of the project's own manager, which gives them the project as it is and doesn't read it again.
-        among=lambda project: project.assignments.select_related("task__prompt"),
+        among=lambda project: project.assignments.filter(is_adjudication=False).select_related("task__prompt"),
         owner=lambda assignment: assignment.labeler_id,
         refusal=gettext_lazy("This task was given to somebody else."),
         missing=gettext_lazy("There is no such task in this project."),
+    ),
+)
+register(
+    Adjudication,
+    Rule(
+        capability=Capability.REVIEW,
+        among=lambda project: Adjudication.objects.filter(project=project, is_adjudication=True).select_related(
+            "task__prompt", "project", "labeler"
+        ),
+        owner=lambda adjudication: adjudication.labeler_id,
+        refusal=gettext_lazy("Another reviewer decides here."),
+        missing=gettext_lazy("There is no such adjudication in this project."),
+    ),
+)
+register(
+    TaskConsensus,
+    Rule(
+        capability=Capability.REVIEW,
+        among=lambda project: TaskConsensus.objects.filter(project=project).select_related("task__project"),
+        missing=gettext_lazy("There is nothing to decide between in this task yet."),
+    ),
+)
+register(
+    JudgmentExclusion,
+    Rule(
+        capability=Capability.MANAGE,
+        among=lambda project: JudgmentExclusion.objects.filter(project=project).select_related("project", "labeler"),
+        missing=gettext_lazy("Nothing of that number was left out in this project."),
     ),
 )
 register(
@@ -115,7 +146,7 @@ register(
     Rule(
         capability=Capability.REVIEW,
         among=lambda project: Judgment.objects.filter(project=project).select_related(
-            "latest__rubric", "labeler", "task__prompt", "assignment", "project"
+            "latest__rubric", "labeler", "task__prompt", "assignment", "project", "left_out"
         ),
         missing=gettext_lazy("There is no such judgment in this project."),
     ),

@@ -123,10 +123,10 @@ for _tab in (
     ),
     Tab(
         gettext_lazy("Review"),
-        "annotate:review",
+        "annotate:review_queue",
         Capability.REVIEW,
         Group.DATA,
-        also=("annotate:review_judgment",),
+        also=("annotate:review", "annotate:review_judgment", "annotate:review_decided", "annotate:review_bulk"),
         position=30,
     ),
     Tab(gettext_lazy("Snapshots"), "annotate:exports", Capability.EXPORT, Group.DATA, position=40),

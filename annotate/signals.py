@@ -16,3 +16,6 @@ tasks_changed = Signal()
 
 # request_ids: primary keys of the ResponseRequest rows to fulfil.
 responses_requested = Signal()
+
+# name, change_id: a change of many judgments or tasks waits to be carried out (annotate.quality.review.batch_changes).
+batch_change_planned = Signal()

@@ -15,9 +15,9 @@ from annotate.views import (
     preferences,
     projects,
     prompts,
-    review,
     tasks,
 )
+from annotate.views.review import adjudication_board, bulk_pages, judgment_pages, review_queue
 from annotate.views.work import actions, chat, mine, preview, task_pages
 
 app_name = "annotate"
@@ -55,9 +55,32 @@ urlpatterns = [
     path("p/<slug:slug>/tasks/kinds", tasks.kinds, name="task_kinds"),
     path("p/<slug:slug>/tasks/withdraw", tasks.withdraw, name="withdraw_tasks"),
     path("p/<slug:slug>/mine/", mine.mine, name="mine"),
-    path("p/<slug:slug>/review/", review.judgments, name="review"),
-    path("p/<slug:slug>/review/<int:judgment_id>/", review.judgment, name="review_judgment"),
-    path("p/<slug:slug>/review/reports/<int:report_id>/resolve", review.resolve, name="resolve_report"),
+    path("p/<slug:slug>/review/", judgment_pages.judgments, name="review"),
+    path("p/<slug:slug>/review/<int:judgment_id>/", judgment_pages.judgment, name="review_judgment"),
+    path("p/<slug:slug>/review/<int:judgment_id>/set-aside", review_queue.set_aside, name="set_aside"),
+    path("p/<slug:slug>/review/reports/<int:report_id>/resolve", judgment_pages.resolve, name="resolve_report"),
+    path("p/<slug:slug>/review/queue/", review_queue.waiting, name="review_queue"),
+    path("p/<slug:slug>/review/queue/<int:reviewed_task_id>", review_queue.take, name="adjudicate_task"),
+    path("p/<slug:slug>/review/adjudicated/", review_queue.decided, name="review_decided"),
+    path("p/<slug:slug>/review/board/", adjudication_board.following, name="adjudicate"),
+    path("p/<slug:slug>/review/board/<int:adjudication_id>/", adjudication_board.board, name="adjudication"),
+    path(
+        "p/<slug:slug>/review/board/<int:adjudication_id>/submit",
+        adjudication_board.submit,
+        name="adjudication_submit",
+    ),
+    path("p/<slug:slug>/review/board/<int:adjudication_id>/undo", adjudication_board.undo, name="adjudication_undo"),
+    path("p/<slug:slug>/review/board/<int:adjudication_id>/skip", adjudication_board.skip, name="adjudication_skip"),
+    path("p/<slug:slug>/review/board/<int:adjudication_id>/draft", adjudication_board.draft, name="adjudication_draft"),
+    path(
+        "p/<slug:slug>/review/board/<int:adjudication_id>/orders",
+        adjudication_board.orders,
+        name="adjudication_orders",
+    ),
+    path("p/<slug:slug>/review/bulk/", bulk_pages.bulk, name="review_bulk"),
+    path("p/<slug:slug>/review/bulk/leave-out", bulk_pages.leave_out, name="review_leave_out"),
+    path("p/<slug:slug>/review/bulk/left-out/<int:exclusion_id>", bulk_pages.count_again, name="review_count_again"),
+    path("p/<slug:slug>/review/bulk/reopen", bulk_pages.reopen, name="review_reopen"),
     path("p/<slug:slug>/guidelines/", projects.guidelines, name="guidelines"),
     path("p/<slug:slug>/settings/", projects.settings, name="settings"),
     path("p/<slug:slug>/settings/copy", projects.copy, name="copy_project"),

@@ -33,4 +33,5 @@ class RlhfConfig(AppConfig):
         signals.upload_kept.connect(signal_handlers.import_upload)
         signals.overlap_changed.connect(signal_handlers.change_overlap)
         signals.tasks_changed.connect(signal_handlers.change_tasks)
+        signals.batch_change_planned.connect(signal_handlers.apply_batch_change)
         signals.responses_requested.connect(signal_handlers.fulfil_requests)

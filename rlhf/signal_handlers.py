@@ -23,6 +23,10 @@ def change_tasks(*, change_id: int, **kwargs: Any) -> None:
     runs.send("rlhf.change_tasks", change_id)
 
 
+def apply_batch_change(*, name: str, change_id: int, **kwargs: Any) -> None:
+    runs.send("rlhf.apply_batch_change", name, change_id)
+
+
 def fulfil_requests(*, request_ids: list[int], **kwargs: Any) -> None:
     """A chat's request gets a run at once, with a place in its queue; a worker fulfils the others."""
     requests = ResponseRequest.objects.filter(pk__in=request_ids)

@@ -7,7 +7,7 @@ from annotate.data import import_stages, snapshots, uploads
 from annotate.data.text_search import search_index
 from annotate.labeling import queue
 from annotate.models import ResponseRequest
-from annotate.quality import consensus, project_figures
+from annotate.quality import consensus, project_figures, review
 from rlhf.loop import active_learning, loop, sampling
 from rlhf.models import Iteration, Stage, TrainingRun
 from rlhf.runs import runs, supervisor
@@ -57,6 +57,12 @@ def change_tasks(change_id: int) -> None:
     queue.run_task_change(change_id)
 
 
+@shared_task(name="rlhf.apply_batch_change")
+def apply_batch_change(name: str, change_id: int) -> None:
+    """Leave out judgments or count them again, or give tasks out again, as it was planned."""
+    review.JOBS[name].run(change_id)
+
+
 @shared_task(name="rlhf.fulfil_requests")
 def fulfil_requests(request_ids: list[int]) -> None:
     """Queue the runs that fulfil requests for responses."""
@@ -94,6 +100,9 @@ def reap_queue() -> None:
         runs.send("rlhf.change_overlap", change_id)
     for change_id in queue.abandoned_task_changes(now=timezone.now()).values_list("pk", flat=True):
         runs.send("rlhf.change_tasks", change_id)
+    for name, job in review.JOBS.items():
+        for change_id in job.abandoned(now=timezone.now()).values_list("pk", flat=True):
+            runs.send("rlhf.apply_batch_change", name, change_id)
 
 
 @shared_task(name="rlhf.refresh_consensus")

@@ -13,6 +13,7 @@ from annotate.models import (
     ExamAnswer,
     ExamAttempt,
     Invitation,
+    JudgmentExclusion,
     Project,
     Prompt,
     Report,
@@ -20,6 +21,7 @@ from annotate.models import (
     ResponseRequest,
     Snapshot,
     Task,
+    TaskConsensus,
     TaskResponse,
     User,
 )
@@ -39,6 +41,8 @@ class Records:
     open: dict[str, Assignment]
     judged: Assignment
     candidates: list[Response]
+    adjudication: Assignment
+    exclusion: JudgmentExclusion
     report: Report
     exam_answer: ExamAnswer
     exam_task: Task
@@ -57,6 +61,9 @@ class Records:
             "task_id": [self.exam_task.pk, self.judged.task_id],
             "user_id": [self.owner.pk],
             "judgment_id": [self.judged.judgment.pk],
+            "adjudication_id": [self.adjudication.pk],
+            "reviewed_task_id": [self.adjudication.task_id],
+            "exclusion_id": [self.exclusion.pk],
             "report_id": [self.report.pk],
             "prompt_id": [self.prompt.pk],
             "snapshot_id": [self.snapshot.pk],
@@ -88,6 +95,15 @@ def make_records(project: Project, owner: User, mark: str) -> Records:
         open=opened,
         judged=judged,
         candidates=_candidates(opened[Task.Kind.CHAT.value], mark),
+        adjudication=_adjudication(project, owner, mark),
+        exclusion=JudgmentExclusion.objects.create(
+            project=project,
+            labeler=owner,
+            since=timezone.now(),
+            reason=f"{mark} reason",
+            created_by=owner,
+            state=JudgmentExclusion.State.DONE,
+        ),
         report=Report.objects.create(
             assignment=judged, project=project, reason=Report.Reason.BROKEN, note=f"{mark} note"
         ),
@@ -135,6 +151,27 @@ def _assignment(project: Project, owner: User, mark: str, kind: Task.Kind, state
         presentation=[response.pk for response in responses],
         draft={"comment": [f"{mark} draft"]},
     )
+
+
+def _adjudication(project: Project, owner: User, mark: str) -> Assignment:
+    """A complete task that the person decides, with the order of a labeler who is nobody here."""
+    assignment = _assignment(project, owner, mark, Task.Kind.COMPARE, state=State.REVIEWING)
+    Assignment.objects.filter(pk=assignment.pk).update(is_adjudication=True)
+    Task.objects.filter(pk=assignment.task_id).update(state=Task.State.COMPLETE)
+    TaskConsensus.objects.create(
+        task=assignment.task,
+        project=project,
+        method=project.consensus_method,
+        confidence=0.1,
+        certainty=0.1,
+        for_review=True,
+        judgments=2,
+        computed_at=timezone.now(),
+        reviewer=owner,
+        review_until=timezone.now() + timedelta(hours=1),
+    )
+    assignment.refresh_from_db()
+    return assignment
 
 
 def _candidates(chat: Assignment, mark: str) -> list[Response]:

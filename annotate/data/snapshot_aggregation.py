@@ -5,6 +5,9 @@ equal bytes, whatever estimate is stored when. The weights of a snapshot's rows 
 
     weighted   a judgment's weight is its own times 2 eta - 1 of its labeler, at least 0, divided by the mean
     consensus  a row a task in place of its judgments; its weight is its confidence, divided by the mean
+
+In every mode an adjudicated task is one row, of the adjudicated order: it counts like a labeler who is never wrong, and
+like a certain consensus. The judgments that it stands for still say how reliable their labelers are.
 """
 
 from collections import Counter
@@ -36,7 +39,8 @@ class TaskResult:
     """What the judgments of a task come to.
 
     labels: as TaskConsensus has them. judge: who judged, if all say the same; else a human. margin: the mean of those
-    who order the responses as the consensus does, rounded.
+    who order the responses as the consensus does, rounded. adjudicated: a reviewer decided; `judgments` are those that
+    the reviewer's stands for.
     """
 
     consensus: Consensus
@@ -44,6 +48,7 @@ class TaskResult:
     judgments: int
     judge: str
     margin: int | None
+    adjudicated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +65,16 @@ class Aggregation:
     tasks: Mapping[int, TaskResult] = field(default_factory=dict)
     mean: float = 1.0
 
-    def weight(self, labeler: int, own: float | None) -> float | None:
+    def weight(self, labeler: int, own: float | None, *, is_adjudication: bool = False) -> float | None:
         """Of a judgment that came with the weight `own`, or of an edit; None says nothing, which is 1."""
         if self.mode == Mode.RAW:
             return own
-        return round(self._unscaled(labeler, own) / self.mean, DIGITS)
+        return round(self._unscaled(labeler, own, is_adjudication=is_adjudication) / self.mean, DIGITS)
 
-    def _unscaled(self, labeler: int, own: float | None) -> float:
-        by_reliability = self.estimates.crowd_bt.weight(labeler) if self.mode == Mode.WEIGHTED else 1.0
+    def _unscaled(self, labeler: int, own: float | None, *, is_adjudication: bool = False) -> float:
+        by_reliability = 1.0
+        if self.mode == Mode.WEIGHTED and not is_adjudication:
+            by_reliability = self.estimates.crowd_bt.weight(labeler)
         return (1.0 if own is None else own) * by_reliability
 
     def weight_of_task(self, task_id: int) -> float:
@@ -103,10 +110,12 @@ def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbe
         return RAW
     judged, *edits = selections
     drops_ties = snapshot.tie_policy == Snapshot.TiePolicy.DROP
-    counts = Counter(judged.tasks)
-    shared = sorted(task for task, count in counts.items() if count > 1)[-LATEST_TASKS:]
-    of_shared = (votes for _, votes, _ in _tasks(judged, set(shared), heartbeat=heartbeat))
-    estimates = Estimates.from_votes(of_shared, heartbeat=heartbeat)
+    by_labelers = [place for place, decides in enumerate(judged.adjudications) if not decides]
+    counts = Counter(judged.tasks[place] for place in by_labelers)
+    shared = set(sorted(task for task, count in counts.items() if count > 1)[-LATEST_TASKS:])
+    of_shared = [place for place in by_labelers if judged.tasks[place] in shared]
+    votes_of_shared = (votes for _, votes, _ in _tasks(judged, of_shared, heartbeat=heartbeat))
+    estimates = Estimates.from_votes(votes_of_shared, heartbeat=heartbeat)
     editors = [labeler for selection in edits for labeler in _editors(selection)]
     labelers = User.objects.in_bulk(set(judged.labelers) | set(editors))
     found = Aggregation(
@@ -115,15 +124,18 @@ def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbe
         names={key: labeler_name(user, snapshot.project) for key, user in labelers.items()},
     )
     weights = [found._unscaled(labeler, None) for labeler in editors]
+    standing = [place for place in range(len(judged)) if not judged.is_replaced(place)]
     if snapshot.aggregation == Mode.WEIGHTED:
-        for _, _, rows in _tasks(judged, None, heartbeat=heartbeat):
+        for task_id, _, rows in _tasks(judged, standing, heartbeat=heartbeat):
+            decided = task_id in judged.adjudicated_tasks
             weights += [
-                found._unscaled(row["labeler"], row["content"].get("weight"))
+                found._unscaled(row["labeler"], row["content"].get("weight"), is_adjudication=decided)
                 for row in rows
                 if not drops_ties or len(row["tiers"]) > 1
             ]
         return _scaled(found, weights)
-    tasks = dict(_results(judged, project=snapshot.project, estimates=estimates, heartbeat=heartbeat))
+    results_of = _results(judged, standing, counts, project=snapshot.project, estimates=estimates, heartbeat=heartbeat)
+    tasks = dict(results_of)
     results = [result.consensus for result in tasks.values()]
     weights += [result.confidence for result in results if not drops_ties or len(result.tiers) > 1]
     return _scaled(found, weights, method=snapshot.project.consensus_method, tasks=tasks)
@@ -136,7 +148,13 @@ def _scaled(aggregation: Aggregation, weights: list[float], **values: Any) -> Ag
 
 
 def _results(
-    judged: "Selection", *, project: Project, estimates: Estimates, heartbeat: Callable[[], None]
+    judged: "Selection",
+    standing: list[int],
+    counts: Mapping[int, int],
+    *,
+    project: Project,
+    estimates: Estimates,
+    heartbeat: Callable[[], None],
 ) -> Iterator[tuple[int, TaskResult]]:
     batch: list[tuple[int, TaskVotes, list[dict[str, Any]]]] = []
 
@@ -146,19 +164,23 @@ def _results(
         )
         for (task_id, votes, rows), order in zip(batch, orders, strict=True):
             labels = stored_consensus.labels(votes, estimates=estimates)
+            decided = task_id in judged.adjudicated_tasks
+            if decided:
+                order, labels = stored_consensus.adjudicated(votes)
             judges = {row["content"].get("judge") or row["source"] for row in rows}
             yield (
                 task_id,
                 TaskResult(
                     consensus=order,
                     labels=labels,
-                    judgments=len(votes.orderings),
+                    judgments=counts.get(task_id, 0) if decided else len(votes.orderings),
+                    adjudicated=decided,
                     judge=judges.pop() if len(judges) == 1 else JudgmentRevision.Source.HUMAN.value,
                     margin=_margin(rows, order),
                 ),
             )
 
-    for item in _tasks(judged, None, heartbeat=heartbeat):
+    for item in _tasks(judged, standing, heartbeat=heartbeat):
         batch.append(item)
         if len(batch) == BATCH:
             yield from computed()
@@ -176,11 +198,11 @@ def _margin(rows: list[dict[str, Any]], order: Consensus) -> int | None:
 
 
 def _tasks(
-    judged: "Selection", only: set[int] | None, *, heartbeat: Callable[[], None]
+    judged: "Selection", places: list[int], *, heartbeat: Callable[[], None]
 ) -> Iterator[tuple[int, TaskVotes, list[dict[str, Any]]]]:
-    """(task, its votes, its revisions) of the selected judgments, in the order of tasks, read by pages of revisions."""
-    places = [place for place, task in enumerate(judged.tasks) if only is None or task in only]
-    places.sort(key=lambda place: (judged.tasks[place], judged.keys[place]))
+    """(task, its votes, its revisions) of the judgments in these places, in the order of tasks, read by pages of
+    revisions."""
+    places = sorted(places, key=lambda place: (judged.tasks[place], judged.keys[place]))
     start = 0
     while start < len(places):
         end = min(start + BATCH, len(places))

@@ -13,7 +13,9 @@ KINDS = {
         "with its rank (1 is best, equal ranks are tied, null was not ranked). `acceptable` is false for one that the "
         "labeler found unacceptable. Of a judgment given again the latest revision counts. A response that a labeler "
         "bettered is a record of two, the edited text above the original (`edit-...`); a choice among live responses "
-        "in a chat has the chosen one above the others, which nobody ordered among themselves."
+        "in a chat has the chosen one above the others, which nobody ordered among themselves. Where a reviewer "
+        "adjudicated, the task is one record with `adjudicated`, the reviewer's order, in place of the labelers'. What "
+        "a manager left out is not there."
     ),
     "ratings": (
         "Each record is one labeler's rating of one response by the project's rubric, in the form of a ranking whose "

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Self
 
 from django.db.models import QuerySet
@@ -76,7 +77,8 @@ class Selection:
     """Records of one kind that become rows, by key, in their order, as they stood at one moment.
 
     records: where they are read, with what a row is made of. revisions, tasks, labelers: of judgments the keys of their
-    latest revisions, tasks and labelers, beside `keys`; of others empty.
+    latest revisions, tasks and labelers, beside `keys`; of others empty. adjudications: 1 where it is a reviewer's, who
+    decided between the others of its task: these are no rows, but reliabilities rest on them.
     """
 
     records: QuerySet[Any]
@@ -84,26 +86,50 @@ class Selection:
     revisions: "array[int]"
     tasks: "array[int]"
     labelers: "array[int]"
+    adjudications: "array[int]"
 
     @classmethod
     def of(cls, chosen: QuerySet[Any], *, records: QuerySet[Any]) -> Self:
-        # 32 bytes a row, so that a million rows fit: fetched whole, which ends the statement.
-        names = ("pk", "latest_id", "task_id", "labeler_id") if chosen.model is Judgment else ("pk",)
+        # 40 bytes a row, so that a million rows fit: fetched whole, which ends the statement.
+        of_judgments = ("pk", "latest_id", "task_id", "labeler_id", "is_adjudication")
+        names = of_judgments if chosen.model is Judgment else ("pk",)
         columns = [array("q", column) for column in zip(*chosen.order_by("pk").values_list(*names), strict=True)]
-        keys, revisions, tasks, labelers = [*columns, *(array("q") for _ in range(4))][:4]
-        return cls(records=records, keys=keys, revisions=revisions, tasks=tasks, labelers=labelers)
+        keys, revisions, tasks, labelers, adjudications = [*columns, *(array("q") for _ in range(5))][:5]
+        return cls(
+            records=records,
+            keys=keys,
+            revisions=revisions,
+            tasks=tasks,
+            labelers=labelers,
+            adjudications=adjudications,
+        )
 
     def __len__(self) -> int:
         return len(self.keys)
 
+    @cached_property
+    def adjudicated_tasks(self) -> frozenset[int]:
+        """Those of which an adjudication is selected."""
+        return frozenset(task for task, decides in zip(self.tasks, self.adjudications, strict=True) if decides)
+
+    def is_replaced(self, place: int) -> bool:
+        """Whether an adjudication of the same task stands for this judgment."""
+        return bool(
+            self.adjudicated_tasks and not self.adjudications[place] and self.tasks[place] in self.adjudicated_tasks
+        )
+
     def pages(self) -> Iterator[list[Any]]:
-        """The records, at most BATCH at a time."""
-        for start in range(0, len(self.keys), BATCH):
-            keys = self.keys[start : start + BATCH].tolist()
+        """The records that become rows, at most BATCH at a time."""
+        places = array("q", range(len(self.keys)))
+        if self.adjudicated_tasks:
+            places = array("q", (place for place in places if not self.is_replaced(place)))
+        for start in range(0, len(places), BATCH):
+            some = places[start : start + BATCH]
+            keys = [self.keys[place] for place in some]
             page = list(self.records.filter(pk__in=keys).order_by("pk"))
             if self.revisions:
                 # The revision that was the latest when the keys were read: a judgment may be revised meanwhile.
-                chosen = self.revisions[start : start + BATCH].tolist()
+                chosen = [self.revisions[place] for place in some]
                 revisions = JudgmentRevision.objects.select_related("rubric").in_bulk(chosen)
                 latest = dict(zip(keys, chosen, strict=True))
                 for judgment in page:
@@ -118,6 +144,7 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
         prompts = filters.apply(Prompt.objects.filter(project=snapshot.project), split="split")
         return (Selection.of(prompts, records=Prompt.objects.select_related("opening")),)
     demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
+    demonstrations = demonstrations.exclude(assignment__judgment__left_out__isnull=False)
     written = filters.apply(demonstrations, split="prompt__split")
     related = Demonstration.objects.select_related(
         "prompt__opening", "response__author", "response__edited_from__author", "assignment"
@@ -126,7 +153,10 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
         return (Selection.of(written, records=related),)
     task_kind = Task.Kind.RATE if snapshot.kind == Snapshot.Kind.RATINGS else Task.Kind.COMPARE
     judgments = Judgment.objects.filter(
-        project=snapshot.project, latest__source__in=filters.sources, task__kind=task_kind
+        Judgment.COUNTED | Judgment.ADJUDICATED,
+        project=snapshot.project,
+        latest__source__in=filters.sources,
+        task__kind=task_kind,
     )
     judged = Selection.of(
         filters.apply(judgments, split="task__prompt__split"),
@@ -196,7 +226,8 @@ def _rows_of(
         for judgment in batch:
             keep = not drops_ties or len(judgment.latest.tiers) > 1
             labeler = labeler_name(labelers[judgment.labeler_id], project)
-            weight = aggregation.weight(judgment.labeler_id, judgment.latest.content.get("weight"))
+            own_weight = judgment.latest.content.get("weight")
+            weight = aggregation.weight(judgment.labeler_id, own_weight, is_adjudication=judgment.is_adjudication)
             row = (
                 ranking_row(judgment, responses[judgment.task_id], labeler=labeler, weight=weight, comments=comments)
                 if keep
@@ -258,7 +289,8 @@ def edit_row(demonstration: Demonstration, project: Project, *, weight: float | 
 def ranking_row(
     judgment: Judgment, responses: list[Response], *, labeler: str, weight: float | None, comments: bool = False
 ) -> dict[str, Any]:
-    """One judgment's latest revision. Responses stand in the order they were made, which says nothing about them."""
+    """One judgment's latest revision, or an adjudication's, which stands for the judgments of its task. Responses stand
+    in the order they were made, which says nothing about them."""
     revision, prompt = judgment.latest, judgment.task.prompt
     assert revision is not None  # `selected` takes judged ones only
     assert prompt is not None  # as every comparison has, by a constraint
@@ -287,6 +319,7 @@ def ranking_row(
         "task": f"task-{judgment.task_id}",
         "labeler": labeler,
         "judge": content.get("judge") or revision.source,
+        **({"adjudicated": True} if judgment.is_adjudication else {}),
         **{key: value for key, value in optional.items() if value is not None},
         "revision": revision.number,
         "prompt_id": f"prompt-{prompt.pk}",
@@ -311,6 +344,7 @@ def consensus_row(task: Task, responses: list[Response], result: TaskResult, *, 
         "weight": weight,
         **({"margin": result.margin} if result.margin is not None else {}),
         "judgments": result.judgments,
+        **({"adjudicated": True} if result.adjudicated else {}),
         "confidence": round(result.consensus.confidence, 6),
         "prompt_id": f"prompt-{prompt.pk}",
         **_origin(prompt),

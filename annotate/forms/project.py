@@ -80,6 +80,21 @@ class ProjectForm(forms.Form):
         initial=Project.ConsensusMethod.CROWD_BT,
         help_text=_("How the judgments of a task become one order. The judgments themselves are kept as they are."),
     )
+    review_below = forms.FloatField(
+        label=_("A task waits for review below"),
+        required=False,
+        min_value=0,
+        max_value=1,
+        initial=0.5,
+        help_text=_("0 to 1: when its labelers' agreement, or the confidence of their consensus, is lower."),
+    )
+    adjudication_view = forms.ChoiceField(
+        label=_("Labelers' orders, to a reviewer who adjudicates"),
+        required=False,
+        choices=Project.AdjudicationView.choices,
+        initial=Project.AdjudicationView.CHOICE,
+        help_text=_("What is hidden is not in the page."),
+    )
     mask_model_names = forms.BooleanField(
         label=_("Mask model names"),
         required=False,
@@ -130,8 +145,8 @@ class ProjectForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        for name in ("sensitive_rule", "consensus_method"):
-            if not cleaned.get(name):
+        for name in ("sensitive_rule", "consensus_method", "adjudication_view", "review_below"):
+            if cleaned.get(name) in (None, ""):
                 cleaned.pop(name, None)
         if preset := cleaned.pop("preset", ""):
             _label, criteria, flags = PRESETS[preset]

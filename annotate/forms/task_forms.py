@@ -36,9 +36,11 @@ class Urls:
     @classmethod
     def of(cls, assignment: Assignment) -> "Urls":
         where = [assignment.project.slug, assignment.pk]
-        submit = reverse("annotate:submit", args=where)
+        name = "annotate:adjudication_submit" if assignment.is_adjudication else "annotate:submit"
+        submit = reverse(name, args=where)
         stem = submit.removesuffix("submit")
-        return cls(submit=submit, draft=f"{stem}draft", skip=f"{stem}skip", report=f"{stem}report")
+        report = "" if assignment.is_adjudication else f"{stem}report"
+        return cls(submit=submit, draft=f"{stem}draft", skip=f"{stem}skip", report=report)
 
 
 class TaskForm(ABC):

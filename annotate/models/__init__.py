@@ -6,18 +6,19 @@ from annotate.models.consensus import AggregationEstimate, LabelerReliability, T
 from annotate.models.data_import import DataImport, PromptChange
 from annotate.models.exam import ExamAnswer, ExamAttempt
 from annotate.models.invitation import Invitation
-from annotate.models.judgment import Assignment, Demonstration, Judgment, JudgmentRevision
+from annotate.models.judgment import Adjudication, Assignment, Demonstration, Judgment, JudgmentRevision
 from annotate.models.listing import ProjectFigures, PromptToIndex
 from annotate.models.project import Guidelines, Membership, Project, Rubric, Skill
 from annotate.models.prompt import Prompt
 from annotate.models.response import Author, Response, ResponseRequest
-from annotate.models.review import JudgmentAcceptance, JudgmentReturn, Report
+from annotate.models.review import JudgmentAcceptance, JudgmentExclusion, JudgmentReturn, Report, TaskReopening
 from annotate.models.snapshot import Snapshot
 from annotate.models.task import OverlapChange, QueueCursor, Task, TaskChange, TaskResponse
 from annotate.models.upload import Upload
 from annotate.models.user import User
 
 __all__ = [
+    "Adjudication",
     "AggregationEstimate",
     "Assignment",
     "AuditEvent",
@@ -31,6 +32,7 @@ __all__ = [
     "Invitation",
     "Judgment",
     "JudgmentAcceptance",
+    "JudgmentExclusion",
     "JudgmentReturn",
     "JudgmentRevision",
     "LabelerReliability",
@@ -51,6 +53,7 @@ __all__ = [
     "Task",
     "TaskChange",
     "TaskConsensus",
+    "TaskReopening",
     "TaskResponse",
     "Upload",
     "User",

@@ -14,6 +14,10 @@ SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
 class TaskConsensus(models.Model):
     """The consensus of a task's judgments, recomputed after each new one (see annotate.quality.consensus).
 
+    An adjudicated task has the adjudicated order, of confidence 1; `agreement` and `certainty` stay the labelers'.
+    The review queue is the tasks `for_review` in the order of `certainty`; `reviewer` has one of them at hand until
+    `review_until`.
+
     labels: {response id: {"flags": {name: probability}, "ratings": {criterion: [value, probability]}}}, by Dawid-Skene.
     """
 
@@ -26,6 +30,21 @@ class TaskConsensus(models.Model):
     )
     labels = models.JSONField(default=dict, blank=True)
     judgments = models.PositiveSmallIntegerField(help_text="How many it was computed from.")
+    agreement = models.FloatField(
+        null=True, blank=True, help_text="Share of pairs on which two labelers say the same; empty with one labeler."
+    )
+    certainty = models.FloatField(
+        null=True, blank=True, help_text="The lower one of agreement and the confidence of the labelers' own consensus."
+    )
+    for_review = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Complete, not adjudicated, and no judgment of it is back with its labeler.",
+    )
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, db_index=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    review_until = models.DateTimeField(null=True, blank=True)
     computed_at = models.DateTimeField()
 
     class Meta:
@@ -35,7 +54,16 @@ class TaskConsensus(models.Model):
                 condition=Q(confidence__gte=0, confidence__lte=1), name="task_consensus_confidence_0_to_1"
             ),
         ]
-        indexes = [models.Index(fields=["project", "confidence"], name="task_consensus_confidence")]
+        indexes = [
+            models.Index(fields=["project", "confidence"], name="task_consensus_confidence"),
+            models.Index(fields=["project", "agreement"], name="task_consensus_agreement"),
+            models.Index(
+                fields=["project", "certainty", "id"], condition=Q(for_review=True), name="task_consensus_review"
+            ),
+            models.Index(
+                fields=["reviewer", "project"], condition=Q(reviewer__isnull=False), name="task_consensus_reviewer"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"consensus of task {self.task_id}"

@@ -22,8 +22,10 @@ class Assignment(models.Model):
         SUBMITTED = "submitted", _("Submitted")
         SKIPPED = "skipped", _("Skipped")
         EXPIRED = "expired", _("Lease ran out")
+        REVIEWING = "reviewing", _("Being adjudicated")
 
     HELD = (State.CURRENT, State.AHEAD)
+    """Takes a place of its task. An adjudication takes none."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="assignments")
     labeler = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="assignments")
@@ -38,6 +40,9 @@ class Assignment(models.Model):
     )
     draft_page = models.CharField(max_length=36, blank=True, help_text="The open page that the draft came from.")
     skip_reason = models.CharField(max_length=500, blank=True)
+    is_adjudication = models.BooleanField(
+        default=False, db_default=False, help_text="A reviewer decides here between the labelers' judgments."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     opened_at = models.DateTimeField(null=True, blank=True, help_text="When it became the current one.")
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -64,10 +69,19 @@ class Assignment(models.Model):
         return f"task {self.task_id} for {self.labeler}"
 
 
+class Adjudication(Assignment):
+    """An assignment in which a reviewer decides between the judgments of a task (`is_adjudication`)."""
+
+    class Meta:
+        proxy = True
+
+
 class Judgment(ImportableModel):
     """A labeler's judgment of a task. Its content is in revisions; the latest one counts.
 
     `latest` is empty while the labeler has taken the judgment back (see queue.withdraw): then nothing of it counts.
+    `left_out`: nor does anything of it while a manager has it left out. An adjudication is a reviewer's, who decides
+    between the labelers' judgments of a task: it is none of those that the task wants, and stands above them.
     """
 
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="judgment")
@@ -79,11 +93,34 @@ class Judgment(ImportableModel):
         default=False,
         help_text="Came after the lease ran out and another labeler had taken the place: kept, beyond the overlap.",
     )
+    is_adjudication = models.BooleanField(default=False, db_default=False)
+    left_out = models.ForeignKey(
+        "annotate.JudgmentExclusion",
+        null=True,
+        blank=True,
+        db_index=False,
+        on_delete=models.PROTECT,
+        related_name="judgments",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    COUNTED = Q(latest__isnull=False, left_out__isnull=True, is_adjudication=False)
+    """A labeler's judgment that counts: for the consensus, snapshots, figures, and (if not `surplus`) its task."""
+    ADJUDICATED = Q(latest__isnull=False, is_adjudication=True, surplus=False)
+    """The adjudicated order of a task, of which a task has one at most."""
 
     class Meta:
         ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["task"],
+                condition=Q(is_adjudication=True, surplus=False, latest__isnull=False),
+                name="judgment_one_adjudication",
+            )
+        ]
         indexes = [
+            models.Index(fields=["left_out"], condition=Q(left_out__isnull=False), name="judgment_left_out"),
+            models.Index(fields=["project", "-id"], condition=Q(is_adjudication=True), name="judgment_adjudications"),
             models.Index(fields=["data_import"], condition=Q(data_import__isnull=False), name="judgment_data_import"),
             models.Index(fields=["project", "created_at"], name="judgment_project_time"),
             models.Index(fields=["labeler", "project", "created_at"], name="judgment_labeler_time"),

@@ -44,6 +44,13 @@ class Project(models.Model):
         MAJORITY = "majority", _("Majority of each pair (Copeland)")
         BORDA = "borda", _("Mean rank (Borda)")
 
+    class AdjudicationView(models.TextChoices):
+        """What a reviewer who adjudicates sees of the labelers' orders."""
+
+        SHOWN = "shown", _("Shown beside the board")
+        CHOICE = "choice", _("Hidden until the reviewer asks for them")
+        BLIND = "blind", _("Hidden always")
+
     slug = models.SlugField(unique=True, max_length=60)
     name = models.CharField(max_length=120)
     description = models.CharField(max_length=500, blank=True)
@@ -105,6 +112,17 @@ class Project(models.Model):
         blank=True,
         validators=[MinValueValidator(1)],
         help_text="Judgments that a labeler may give a day; empty: as many as they like. A member may have their own.",
+    )
+    adjudication_view = models.CharField(
+        max_length=6,
+        choices=AdjudicationView.choices,
+        default=AdjudicationView.CHOICE,
+        help_text="Whether a reviewer who adjudicates sees the labelers' orders.",
+    )
+    review_below = models.FloatField(
+        default=0.5,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Tasks whose agreement or confidence is lower wait for review.",
     )
     queue_epoch = models.PositiveBigIntegerField(
         default=0,

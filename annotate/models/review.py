@@ -1,4 +1,4 @@
-"""Feedback about the work: a judgment sent back by a reviewer, a task reported by a labeler."""
+"""Feedback about the work: a judgment sent back, a task reported; and what is changed about many judgments at once."""
 
 from django.conf import settings
 from django.db import models
@@ -69,3 +69,83 @@ class Report(models.Model):
 
     def __str__(self) -> str:
         return f"report of assignment {self.assignment_id}"
+
+
+class BatchChange(models.Model):
+    """Something that a job carries out in short transactions, beside people at work.
+
+    waiting -> working -> done          a job that died leaves it to another one, which goes on with the rest
+
+    `token` and `lease_until` are of the job at work: each of its transactions carries the token.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        WORKING = "working", _("Being applied")
+        DONE = "done", _("Applied")
+
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    done = models.PositiveIntegerField(default=0, help_text="Of the records to be changed.")
+    in_all = models.PositiveIntegerField(null=True, help_text="Records to be changed; empty until they were counted.")
+    token = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.state != self.State.DONE
+
+
+class JudgmentExclusion(BatchChange):
+    """A labeler's judgments given from `since` until it was made, left out of all that judgments count for.
+
+    They stay as they are, marked with `Judgment.left_out`. `undone_at`: they count again.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="exclusions")
+    labeler = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    since = models.DateTimeField()
+    reason = models.TextField()
+    gives_out_again = models.BooleanField(
+        default=False, help_text="Complete tasks that are then short of judgments are given to others."
+    )
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    undone_at = models.DateTimeField(null=True, blank=True)
+    undone_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="exclusion_project"),
+            models.Index(fields=["state"], condition=~Q(state="done"), name="exclusion_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"exclusion of {self.labeler_id} in {self.project_id}"
+
+
+class TaskReopening(BatchChange):
+    """Judged tasks that are given out again, to labelers who have not judged them.
+
+    filters: see annotate.quality.review.reopening. last_task: the last one that was looked at.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="reopenings")
+    filters = models.JSONField(default=dict)
+    judgments = models.PositiveSmallIntegerField(default=1, help_text="How many more each of the tasks wants.")
+    last_task = models.PositiveBigIntegerField(default=0, editable=False)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="reopening_project"),
+            models.Index(fields=["state"], condition=~Q(state="done"), name="reopening_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"reopening {self.pk} in {self.project_id}"

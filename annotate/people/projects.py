@@ -31,6 +31,8 @@ FIELDS = (
     "lease_minutes",
     "margin_input",
     "consensus_method",
+    "review_below",
+    "adjudication_view",
     "mask_model_names",
     "sensitive_rule",
     "exam_threshold",

@@ -74,6 +74,12 @@ def agreement(tasks: Iterable[JudgedTask], *, strict: bool = False) -> Share:
     )
 
 
+def pairwise_agreement(orderings: Iterable[Ordering]) -> float | None:
+    """The share of agreeing pairs over all two labelers of one task; None where no two have ranked the same pair."""
+    hits, total = _sum(_agreeing(one, other, strict=False) for one, other in combinations(orderings, 2))
+    return hits / total if total else None
+
+
 def agreement_with_others(tasks: Iterable[JudgedTask], *, strict: bool = False) -> dict[int, Share]:
     """Each labeler's agreement with whoever judged the same tasks."""
     clusters: dict[int, list[tuple[int, int]]] = {}

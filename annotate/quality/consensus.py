@@ -1,7 +1,8 @@
 """Consensus of a project's tasks and reliability of its labelers: stored beside the judgments, computed by a job.
 
 A new judgment or revision sets `Task.consensus_stale_at`, in an update that its transaction makes anyway. `refresh`
-then computes the marked tasks from their own judgments and the stored estimates of the project. The estimates
+then computes the marked tasks from their own judgments and the stored estimates of the project; a task that a reviewer
+has adjudicated gets the adjudicated order. With it is stored what the review queue is ordered by. The estimates
 themselves (reliabilities, confusion matrices) are renewed when there are a twentieth more judgments than the last time;
 where that moves them, it marks the tasks that they bear on. No judgment is ever altered.
 """
@@ -12,17 +13,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from annotate.data.pacing import Pace
+from annotate.labeling import task_kinds
 from annotate.labeling.ordering import Ordering
-from annotate.models import AggregationEstimate, Judgment, LabelerReliability, Project, Task, TaskConsensus
+from annotate.models import (
+    AggregationEstimate,
+    Judgment,
+    JudgmentReturn,
+    LabelerReliability,
+    Project,
+    Task,
+    TaskConsensus,
+)
 from annotate.quality.aggregation import borda, crowd_bt, dawid_skene, majority
 from annotate.quality.aggregation.crowd_bt import CrowdBT
 from annotate.quality.aggregation.dawid_skene import DawidSkene
 from annotate.quality.aggregation.task_votes import MOST_CATEGORIES, Subject, TaskVotes, of_tasks
 from annotate.quality.aggregation.votes import Consensus
+from annotate.quality.agreement import pairwise_agreement
 
 Method = Project.ConsensusMethod
 LATEST_TASKS = 2_000
@@ -35,6 +46,11 @@ BATCH = 200
 SECONDS = 30.0
 """Of work in one run of the job; the next one goes on."""
 DIGITS = 6
+COMPUTED = [
+    *("method", "tiers", "confidence", "labels", "judgments"),
+    *("agreement", "certainty", "for_review", "computed_at"),
+]
+"""Fields of a stored consensus that the job writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +72,7 @@ class ConsensusView:
         if stored is None:
             return None
         presentation = judgment.assignment.presentation
-        others = Judgment.objects.filter(task=judgment.task_id, latest__isnull=False).exclude(pk=judgment.pk)
+        others = Judgment.objects.filter(Judgment.COUNTED, task=judgment.task_id).exclude(pk=judgment.pk)
         return cls(
             stored=stored,
             line=Ordering.stored(stored.tiers).in_letters(presentation),
@@ -155,6 +171,18 @@ def labels(task: TaskVotes, *, estimates: Estimates) -> dict[str, dict[str, dict
     return found
 
 
+def adjudicated(task: TaskVotes) -> tuple[Consensus, dict[str, dict[str, dict[str, Any]]]]:
+    """Order and labels of an adjudication, which stand alone and are certain."""
+    (ordering,) = task.orderings.values()
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for ((part, name), response_id), votes in sorted(task.votes.items()):
+        (value,) = votes.values()
+        if part == "ratings" or value:
+            of_response = found.setdefault(str(response_id), {}).setdefault(part, {})
+            of_response[name] = [value, 1.0] if part == "ratings" else 1.0
+    return Consensus(tuple(tuple(sorted(tier)) for tier in ordering.tiers), 1.0), found
+
+
 def _categories(part: str) -> tuple[bool, ...]:
     return (False, True) if part == "flags" else ()
 
@@ -196,21 +224,30 @@ def refresh(project: Project, *, end: float | None = None) -> int:
 
 def _store(project: Project, marked: Mapping[int, Any], *, estimates: Estimates) -> int:
     """Compute and store some tasks. A task that was marked again since stays marked, and what is stored of it too."""
-    tasks = [(task_id, votes) for task_id, votes in of_tasks(marked) if votes.orderings]
+    decided = {task_id: votes for task_id, votes in of_tasks(marked, chosen=Judgment.ADJUDICATED) if votes.orderings}
+    tasks = [(task_id, votes) for task_id, votes in of_tasks(marked) if votes.orderings or task_id in decided]
     ordered = orders([votes for _, votes in tasks], method=project.consensus_method, estimates=estimates)
-    rows = {
-        task_id: TaskConsensus(
+    reviewable = _reviewable(marked)
+    rows = {}
+    for (task_id, votes), consensus in zip(tasks, ordered, strict=True):
+        agreement = pairwise_agreement(votes.orderings.values())
+        known = [share for share in (agreement, consensus.confidence) if votes.orderings and share is not None]
+        order, of_responses = consensus, labels(votes, estimates=estimates)
+        if task_id in decided:
+            order, of_responses = adjudicated(decided[task_id])
+        rows[task_id] = TaskConsensus(
             task_id=task_id,
             project=project,
             method=project.consensus_method,
-            tiers=[list(tier) for tier in consensus.tiers],
-            confidence=round(consensus.confidence, DIGITS),
-            labels=labels(votes, estimates=estimates),
+            tiers=[list(tier) for tier in order.tiers],
+            confidence=round(order.confidence, DIGITS),
+            labels=of_responses,
             judgments=len(votes.orderings),
+            agreement=None if agreement is None else round(agreement, DIGITS),
+            certainty=round(min(known), DIGITS) if known else None,
+            for_review=task_id in reviewable and task_id not in decided and bool(known),
             computed_at=timezone.now(),
         )
-        for (task_id, votes), consensus in zip(tasks, ordered, strict=True)
-    }
     pace, stored = Pace(largest=BATCH), 0
     for batch in pace.batches(marked):
         with pace.transaction():
@@ -225,10 +262,20 @@ def _store(project: Project, marked: Mapping[int, Any], *, estimates: Estimates)
                 [rows[task_id] for task_id in current if task_id in rows],
                 update_conflicts=True,
                 unique_fields=["task"],
-                update_fields=["method", "tiers", "confidence", "labels", "judgments", "computed_at"],
+                update_fields=COMPUTED,
             )
             stored += len(current)
     return stored
+
+
+def _reviewable(tasks: Iterable[int]) -> set[int]:
+    """Those of the tasks that a reviewer may decide: complete, ordered, not of a chat, with nothing returned."""
+    with_order = [kind.name for kind in task_kinds.registered() if kind.has_order]
+    complete = Task.objects.filter(pk__in=list(tasks), state=Task.State.COMPLETE, kind__in=with_order)
+    judgments = Judgment.objects.filter(task=OuterRef("pk"))
+    returned = JudgmentReturn.objects.filter(JudgmentReturn.OPEN, judgment__task=OuterRef("pk"))
+    chosen = complete.filter(~Exists(judgments.filter(chat_turn__isnull=False)), ~Exists(returned))
+    return set(chosen.values_list("pk", flat=True))
 
 
 def _is_due(project: Project) -> bool:
@@ -237,7 +284,7 @@ def _is_due(project: Project) -> bool:
 
 
 def _judgments(project: Project) -> QuerySet[Judgment]:
-    return Judgment.objects.filter(project=project, latest__isnull=False)
+    return Judgment.objects.filter(Judgment.COUNTED, project=project)
 
 
 def estimate(project: Project) -> Estimates:

@@ -81,7 +81,7 @@ class ProjectOverview:
         tasks = Task.objects.filter(project=project).aggregate(
             open=Count("pk", filter=Q(state=Task.State.OPEN)), complete=Count("pk", filter=Q(state=Task.State.COMPLETE))
         )
-        judgments = Judgment.objects.filter(project=project, latest__isnull=False).aggregate(
+        judgments = Judgment.objects.filter(Judgment.COUNTED, project=project).aggregate(
             all=Count("pk"), surplus=Count("pk", filter=Q(surplus=True))
         )
         return Counts(
@@ -100,7 +100,7 @@ class ProjectOverview:
         """Everybody who judges here or has judged, most judgments first."""
         done = {
             row["labeler"]: (row["judgments"], row["last_at"])
-            for row in Judgment.objects.filter(project=self.project, latest__isnull=False)
+            for row in Judgment.objects.filter(Judgment.COUNTED, project=self.project)
             .order_by()
             .values("labeler")
             .annotate(judgments=Count("pk"), last_at=Max("created_at"))
@@ -152,7 +152,7 @@ class ProjectOverview:
         return position_bias((Ordering.stored(tiers), order) for tiers, order, opened in shown if opened is not None)
 
     def _judgments(self) -> QuerySet[Judgment]:
-        return Judgment.objects.filter(project=self.project, task__kind=Task.Kind.COMPARE, latest__isnull=False)
+        return Judgment.objects.filter(Judgment.COUNTED, project=self.project, task__kind=Task.Kind.COMPARE)
 
     @cached_property
     def _judged_tasks(self) -> list[JudgedTask]:

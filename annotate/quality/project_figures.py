@@ -96,7 +96,7 @@ def kind_counts(project: Project, figures: Figures | None) -> list[KindCount]:
 
 def count(project: Project) -> Figures:
     """Count everything now."""
-    judgments = Judgment.objects.filter(project=project, latest__isnull=False).aggregate(
+    judgments = Judgment.objects.filter(Judgment.COUNTED, project=project).aggregate(
         all=Count("pk"), surplus=Count("pk", filter=Q(surplus=True))
     )
     tasks = Task.objects.filter(project=project).order_by().values("kind")

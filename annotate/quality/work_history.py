@@ -81,7 +81,7 @@ def own_work(*, labeler: User, project: Project, show: Show = Show.ALL, words: s
         Show.UNFINISHED: unfinished,
         Show.SKIPPED: Q(state=State.SKIPPED),
     }[show]
-    found = Assignment.objects.filter(chosen, labeler=labeler, project=project)
+    found = Assignment.objects.filter(chosen, labeler=labeler, project=project, is_adjudication=False)
     for word in words.split():
         found = found.annotate(said=Cast("task__prompt__messages", TextField())).filter(
             _in_json("said", word) | Q(**{f"{latest}comment__icontains": word}) | Q(skip_reason__icontains=word)

@@ -27,7 +27,7 @@ class Figures:
     @classmethod
     def of(cls, project: Project) -> "Figures":
         now = timezone.now()
-        judged = Judgment.objects.filter(project=project, latest__isnull=False, chat_turn=None)
+        judged = Judgment.objects.filter(Judgment.COUNTED, project=project, chat_turn=None)
         since = judged.aggregate(
             today=Count("pk", filter=Q(created_at__gte=now - timedelta(hours=24))),
             week=Count("pk", filter=Q(created_at__gte=now - timedelta(days=7))),

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from annotate.data import snapshots, stored_messages
 from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
-from annotate.models import Project, Snapshot, User
+from annotate.models import Judgment, Project, Snapshot, User
 from annotate.people import audit
 from rlhf.loop import active_learning, sampling, versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
@@ -49,7 +49,7 @@ def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
     """Start a round, followed by `rounds - 1` more. Raises Refused when one is active or nothing is judged yet."""
     if not 1 <= rounds <= 100:
         raise Refused(_("Choose from 1 to 100 rounds."), status=400)
-    if not project.judgments.filter(latest__isnull=False).exists():
+    if not project.judgments.filter(Judgment.COUNTED | Judgment.ADJUDICATED).exists():
         raise Refused(_("There are no judgments to train on yet. Rank some responses first."))
     versions.base(project)
     number = (project.iterations.order_by("-number").values_list("number", flat=True).first() or 0) + 1
@@ -105,9 +105,9 @@ def why_ended(iteration: Iteration) -> str:
 
 
 def new_judgments(project: Project) -> int:
-    """Number of judgments since the last round began, without withdrawn ones."""
+    """Number of judgments that count since the last round began."""
     last = project.iterations.order_by("-number").first()
-    judgments = project.judgments.filter(latest__isnull=False)
+    judgments = project.judgments.filter(Judgment.COUNTED)
     return (judgments.filter(created_at__gt=last.started_at) if last else judgments).count()
 
 

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access
 from annotate.errors import Refused
+from annotate.models import Judgment
 from annotate.people import audit
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from rlhf.forms import LoopSettingsForm, RoundsForm
@@ -80,7 +81,7 @@ def _page(request: ProjectRequest, form: LoopSettingsForm, *, status: int = 200)
         "active": active,
         "form": form,
         "rounds_form": RoundsForm(),
-        "judgments": request.project.judgments.count(),
+        "judgments": request.project.judgments.filter(Judgment.COUNTED).count(),
         "fresh": rounds.new_judgments(request.project),
         "queues_without_worker": sorted({"default"} - workers.listening()) if active else [],
     }

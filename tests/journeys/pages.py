@@ -113,6 +113,16 @@ def start_exam(page: Page) -> None:
     page.locator("#board, form.board, .responses").first.wait_for()
 
 
+def ask_for_orders(page: Page) -> None:
+    page.click("#labeler-orders a.button")
+    page.locator("#labeler-orders-title").wait_for()
+
+
+def ask_how_many(page: Page) -> None:
+    page.locator("form[action$=reopen] button[name=preview]").click()
+    page.locator("form[action$=reopen] .notice").wait_for()
+
+
 STATES: dict[str, list[State]] = {
     OUTSIDE: [
         State("sign-in", "account_login", "/accounts/login/"),
@@ -148,6 +158,17 @@ STATES: dict[str, list[State]] = {
         State("exam-settings", "annotate:exam_settings", "/p/gated/exam/settings/", open_all),
         State("review", "annotate:review", "/p/kindness/review/"),
         State("review-empty", "annotate:review", "/p/blank/review/"),
+        State("review-queue", "annotate:review_queue", "/p/disputed/review/queue/"),
+        State("review-queue-empty", "annotate:review_queue", "/p/blank/review/queue/"),
+        State("adjudicate", "annotate:adjudicate", "/p/disputed/review/board/"),
+        State("adjudicate-orders", "annotate:adjudicate", "/p/disputed/review/board/", ask_for_orders),
+        State("adjudicate-empty", "annotate:adjudicate", "/p/blank/review/board/"),
+        State("adjudicated-board", "annotate:adjudication", "/p/disputed/review/board/{adjudication}/"),
+        State("adjudicated", "annotate:review_decided", "/p/disputed/review/adjudicated/"),
+        State("adjudicated-empty", "annotate:review_decided", "/p/blank/review/adjudicated/"),
+        State("adjudicated-judgment", "annotate:review_judgment", "/p/disputed/review/{adjudicated}/"),
+        State("review-bulk", "annotate:review_bulk", "/p/disputed/review/bulk/"),
+        State("review-bulk-how-many", "annotate:review_reopen", "/p/kindness/review/bulk/", ask_how_many),
         State("review-judgment", "annotate:review_judgment", "/p/kindness/review/{judgment}/"),
         State("training", "rlhf:training", "/p/kindness/training/"),
         State("training-empty", "rlhf:training", "/p/blank/training/"),
@@ -237,6 +258,9 @@ WITHOUT_A_PAGE = {
         "annotate:download",
     ),
     "annotate:copy_project",
+    *("annotate:adjudicate_task", "annotate:adjudication_submit", "annotate:adjudication_undo"),
+    *("annotate:adjudication_skip", "annotate:adjudication_draft", "annotate:adjudication_orders"),
+    *("annotate:set_aside", "annotate:review_leave_out", "annotate:review_count_again"),
     *("rlhf:report_file", "rlhf:reward_kl_plot"),
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),

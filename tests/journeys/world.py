@@ -1,15 +1,20 @@
 """Projects in every state that a page can show: full, empty, of each kind of task, with runs that went every way."""
 
+import uuid
+from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from annotate.labeling import exam, queue
 from annotate.labeling.few_shot import FewShot
+from annotate.labeling.submissions import Submission
 from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, Snapshot, Task
 from annotate.people import invitations
 from annotate.people.projects import create_project, edit_project
-from annotate.quality import review
+from annotate.quality import consensus, review
+from annotate.quality.review import adjudication, reopening
+from annotate.quality.review.reopening import TaskFilter
 from rlhf.loop import versions
 from rlhf.models import Iteration, ModelVersion, RunMetric, Stage, TrainingRun
 from tests import policy_runs, reports
@@ -53,6 +58,7 @@ class World:
         self._main_project()
         self._training()
         self._projects_of_each_kind()
+        self._disputed()
 
     def path(self, pattern: str) -> str:
         return pattern.format_map(self.keys)
@@ -169,3 +175,31 @@ class World:
         Task.objects.filter(pk=known.pk).update(gold_tiers=[[key] for key in response_ids(known)])
         exam.add_item(task=Task.objects.get(pk=known.pk), by=self.cast.admin)
         edit_project(project=gated, by=self.cast.admin, exam_threshold=0.5, exam_attempts=2)
+
+    def _disputed(self) -> None:
+        """Two labelers contradict each other on each task; the manager has adjudicated the first one."""
+        cast, project = self.cast, self._project("disputed", criteria=CRITERIA, flags=FLAGS, adjudication_view="choice")
+        Membership.objects.create(project=project, user=cast.second_labeler, role="labeler")
+        edit_project(project=project, by=cast.admin, overlap=2)
+        for number in range(4):
+            make_comparison(project, f"How do I poach {number + 1} eggs?", texts=RESPONSES)
+        for person, step in ((cast.labeler, 1), (cast.second_labeler, -1)):
+            while (given := queue.claim_next(labeler=person, project=project)) is not None:
+                order = sorted(given.presentation)[::step]
+                judge(given, [[key] for key in order], comment="The first one is best.", seconds=40.0)
+        consensus.refresh(project)
+        first = adjudication.claim_next(reviewer=cast.manager, project=project)
+        assert first is not None
+        decided = Submission(client_id=uuid.uuid4(), tiers=[[key] for key in first.presentation], comment="B, clearly.")
+        receipt = adjudication.submit(assignment_id=first.pk, reviewer=cast.manager, submission=decided)
+        since = timezone.now() - timedelta(days=1)
+        undone = review.leave_out(
+            project=project, labeler=cast.labeler, since=since, reason="Clicked through.", by=cast.manager
+        )
+        review.count_again(exclusion=undone, by=cast.manager)
+        review.leave_out(
+            project=self.cast.project, labeler=cast.second_labeler, since=since, reason="In a hurry.", by=cast.manager
+        )
+        reopening.reopen(project=self.cast.project, chosen=TaskFilter(use_case="other"), judgments=1, by=cast.manager)
+        consensus.refresh(project)
+        self.keys |= {"adjudication": first.pk, "adjudicated": receipt.judgment.pk}

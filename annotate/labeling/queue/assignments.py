@@ -98,7 +98,7 @@ def submit(*, assignment_id: int, labeler: User, submission: Submission) -> Rece
     Raises Refused (404), NotYours, UnknownResponse, InvalidOrdering; the draft stays as it was.
     """
     with transaction.atomic():
-        return _submitted(locked_assignment(assignment_id=assignment_id, labeler=labeler), submission)
+        return store_submission(locked_assignment(assignment_id=assignment_id, labeler=labeler), submission)
 
 
 def submit_and_claim(*, assignment: Assignment, submission: Submission) -> tuple[Receipt, Assignment | None]:
@@ -109,7 +109,7 @@ def submit_and_claim(*, assignment: Assignment, submission: Submission) -> tuple
     with transaction.atomic():
         cursor = locked_cursor(labeler=labeler, project=project)
         submitted, following = locked_work(assignment)
-        receipt = _submitted(submitted, submission)
+        receipt = store_submission(submitted, submission)
         if not is_given_work(labeler=labeler, project=project):
             return receipt, None
         if following is not None:
@@ -129,8 +129,9 @@ def submit_and_claim(*, assignment: Assignment, submission: Submission) -> tuple
     return receipt, following
 
 
-def _submitted(assignment: Assignment, submission: Submission) -> Receipt:
-    """Store what was submitted of a locked assignment."""
+def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
+    """Store what was submitted of a locked assignment. Of an adjudication its task is locked too: the first one of a
+    task counts, and one that another reviewer gives after it is kept beside it (`surplus`)."""
     judgment: Judgment | None = getattr(assignment, "judgment", None)
     number = 1
     if judgment is not None:
@@ -149,15 +150,22 @@ def _submitted(assignment: Assignment, submission: Submission) -> Receipt:
             task_id=assignment.task_id,
             labeler=assignment.labeler,
             project_id=assignment.project_id,
+            is_adjudication=assignment.is_adjudication,
         )
-    if not revised:
-        judgment.surplus = not _count_judgment(assignment)
+    if judgment.is_adjudication:
+        others = Judgment.objects.filter(Judgment.ADJUDICATED, task=assignment.task_id)
+        judgment.surplus = others.exclude(assignment=assignment).exists()
+        judgment.save()
+    elif not revised:
+        # What was left out counts no more when it is given again.
+        if judgment.left_out_id is None:
+            judgment.surplus = not _count_judgment(assignment)
         judgment.save()
     revision.judgment, revision.number = judgment, number
     revision.save(force_insert=True)
     Judgment.with_unfinished.filter(pk=judgment.pk).update(latest=revision)
     judgment.latest = revision
-    if revised or judgment.surplus:  # a counted one has marked its task already
+    if revised or judgment.surplus or judgment.is_adjudication:  # a counted one has marked its task already
         Task.objects.filter(pk=assignment.task_id).update(consensus_stale_at=timezone.now())
     task_kinds.kind_of(assignment.task).store(judgment=judgment, revision=revision)
     # What comes in late of this page's drafts is older than this, so it is not taken for a new one.
@@ -187,7 +195,11 @@ def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Ass
             return assignment
         revisions = judgment.revisions.order_by("-number")
         if judgment.latest.created_at < timezone.now() - UNDO_FOR:
-            raise Refused(_("It is too late to undo this. It can still be changed under My work."))
+            raise Refused(
+                _("It is too late to undo this. It can still be changed under Review.")
+                if assignment.is_adjudication
+                else _("It is too late to undo this. It can still be changed under My work.")
+            )
         if len(revisions) > 1 and not revisions[1].withdrawn:
             raise Refused(_("A revision isn't undone: change it again under My work."))
         JudgmentRevision.objects.create(
@@ -200,7 +212,9 @@ def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Ass
         Judgment.objects.filter(pk=judgment.pk).update(latest=None)
         Task.objects.filter(pk=assignment.task_id).update(consensus_stale_at=timezone.now())
         task_kinds.kind_of(assignment.task).withdraw(judgment=judgment)
-        if judgment.surplus:
+        if assignment.is_adjudication:
+            assignment.state, assignment.ended_at = State.REVIEWING, None
+        elif judgment.surplus or judgment.left_out_id is not None:
             assignment.state = State.EXPIRED
         else:
             _make_room(assignment)

@@ -250,12 +250,15 @@ def lease_next(
     if Assignment.objects.filter(task=task, labeler=labeler, state=State.EXPIRED).update(**lease):
         # Their lease ran out before: the order of the responses and the draft are still there.
         return held(labeler=labeler, project=project).get(task=task)
+    return Assignment.objects.create(task=task, labeler=labeler, project=project, **shuffled(task), **lease)
+
+
+def shuffled(task: Task) -> dict[str, Any]:
+    """An order of the task's responses for somebody who gets it, with its seed."""
     seed = secrets.randbits(63)
     presentation = list(task.task_responses.order_by("number").values_list("response_id", flat=True))
     random.Random(seed).shuffle(presentation)
-    return Assignment.objects.create(
-        task=task, labeler=labeler, project=project, seed=seed, presentation=presentation, **lease
-    )
+    return {"seed": seed, "presentation": presentation}
 
 
 def _take_slot(rules: WorkRules, *, cursor: QueueCursor, wait: bool, after: Task | None) -> Task | None:

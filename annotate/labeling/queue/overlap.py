@@ -127,6 +127,10 @@ def _want(tasks: list[int], overlap: int) -> int:
         judgments_wanted=overlap,
         slots_free=Greatest(0, overlap - F("judgments_given") - Coalesce(Subquery(held), 0)),
         state=Case(enough, default=Value(Task.State.OPEN)),
+        # A task is for review only while it is complete.
+        consensus_stale_at=Case(
+            When(judgments_given__gt=0, then=Value(timezone.now())), default=F("consensus_stale_at")
+        ),
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import Q
+
 from annotate.data.imported_rows import UNACCEPTABLE
 from annotate.labeling.ordering import Ordering
 from annotate.models import Judgment
@@ -58,13 +60,15 @@ def columns(*, judgment: str = "", revision: str = "") -> dict[str, str]:
     }
 
 
-def of_tasks(task_ids: Iterable[int], *, batch: int = 500) -> Iterator[tuple[int, TaskVotes]]:
-    """(task id, votes) of tasks, in the order of the ids; without a judgment that counts the votes are empty."""
+def of_tasks(
+    task_ids: Iterable[int], *, chosen: Q = Judgment.COUNTED, batch: int = 500
+) -> Iterator[tuple[int, TaskVotes]]:
+    """(task id, votes) of tasks, in the order of the ids; empty votes where a task has none of the chosen judgments."""
     ids, found_at = list(task_ids), columns(revision="latest__")
     for start in range(0, len(ids), batch):
         some = ids[start : start + batch]
         found = {task_id: TaskVotes() for task_id in some}
-        rows = Judgment.objects.filter(task__in=some, latest__isnull=False).order_by("pk")
+        rows = Judgment.objects.filter(chosen, task__in=some).order_by("pk")
         for task_id, labeler, *values in list(rows.values_list("task", "labeler", *found_at.values())):
             found[task_id].add(labeler=labeler, **dict(zip(found_at, values, strict=True)))
         yield from found.items()

@@ -134,26 +134,30 @@ def draft(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """Keep what was entered so far; asked for, say what is kept, so that an open page sees whether it is behind."""
     assignment = access.load(request, Assignment, pk=assignment_id)
     if request.method != "POST":
-        return JsonResponse(_kept(assignment))
-    numbers = {name: request.POST.get(name, "") for name in ("draft_version", "draft_base")}
-    if any(not (text.isascii() and text.isdigit() and len(text) < 16) for text in numbers.values() if text):
-        return JsonResponse({"error": _("A draft is numbered by whole numbers.")}, status=400)
-    version, base = (int(text) if text else None for text in numbers.values())
+        return JsonResponse(kept_draft(assignment))
     try:
         receipt = queue.save_draft(
             assignment_id=assignment_id,
             labeler=request.user,
             draft=task_kinds.form_class(assignment).draft(responses.form_data(request, assignment)),
-            page=request.POST.get("draft_page", ""),
-            version=version,
-            base=base,
+            **draft_numbers(request),
         )
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
     return responses.draft_reply(receipt, task_kinds.response_keys(assignment))
 
 
-def _kept(assignment: Assignment) -> dict[str, object]:
+def draft_numbers(request: ProjectRequest) -> dict[str, Any]:
+    """Which page sent a draft, under which number, and which one it builds on. Raises Refused (400)."""
+    numbers = {name: request.POST.get(name, "") for name in ("draft_version", "draft_base")}
+    if any(not (text.isascii() and text.isdigit() and len(text) < 16) for text in numbers.values() if text):
+        raise Refused(_("A draft is numbered by whole numbers."), status=400)
+    version, base = (int(text) if text else None for text in numbers.values())
+    return {"page": request.POST.get("draft_page", ""), "version": version, "base": base}
+
+
+def kept_draft(assignment: Assignment) -> dict[str, object]:
+    """What is kept of a task's draft, for the page that asks whether it is behind."""
     judged = Judgment.objects.filter(assignment=assignment, latest__isnull=False).exists()
     return {
         "version": assignment.draft_version,

@@ -88,19 +88,22 @@ def show_claimed(
     return response
 
 
-def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **context: Any) -> HttpResponse:
-    """The page, or to a script a part of it: `task`, or `receipt_and_task`."""
+def show(
+    request: ProjectRequest, *, page: str = PAGE, part: str = "task", status: int = 200, **context: Any
+) -> HttpResponse:
+    """The page, or to a script a part of it: `task`, or `receipt_and_task`. `page`: of labeling, or one like it that
+    says in its context how far one is (`done`)."""
     by_script = bool(request.htmx)  # type: ignore[attr-defined]
     context |= {"project": request.project, "may_manage": Capability.MANAGE in request.capabilities}
     context["report_reasons"] = Report.Reason.choices
-    if by_script and not (context.get("form") or context.get("shown_already")):
+    if by_script and page == PAGE and not (context.get("form") or context.get("shown_already")):
         # There is nothing to do, perhaps of the chosen kind alone.
         context["chosen_kind"] = queue.chosen_kind(labeler=request.user, project=request.project)
-    if part == "receipt_and_task" or not by_script:
+    if page == PAGE and (part == "receipt_and_task" or not by_script):
         context["done"] = _judged_lately(request)
     if not by_script:
         # An exam says itself how far one is.
-        if context.get("back") != "exam":
+        if page == PAGE and context.get("back") != "exam":
             context |= _progress(request, context["done"])
         context |= {
             "guidelines": request.project.guidelines,
@@ -111,14 +114,15 @@ def show(request: ProjectRequest, *, part: str = "task", status: int = 200, **co
             "modules": MODULES,
         }
     if not by_script:
-        return render(request, PAGE, context, status=status)
-    if status == 200 and not any(context.get(name) for name in OF_EARLIER_TASKS):
+        return render(request, page, context, status=status)
+    if page == PAGE and status == 200 and not any(context.get(name) for name in OF_EARLIER_TASKS):
         shown = {name: context[name] for name in ("project", "may_manage", "report_reasons")}
         html = untouched_board.rendered(request, context.get("form"), template=f"{PAGE}#task", context=shown)
         if html and part == "receipt_and_task":
             html = render_to_string(f"{PAGE}#receipt", context, request) + html
         if html:
             return HttpResponse(html)
+    # The fragments are the same on both.
     return render(request, f"{PAGE}#{part}", context, status=status)
 
 
@@ -185,7 +189,7 @@ def drafted(draft: Any, names: ResponseKeys) -> dict[str, list[str]] | None:
 def _judged_lately(request: ProjectRequest) -> int:
     yesterday = timezone.now() - timedelta(hours=24)
     own = Judgment.objects.filter(labeler=request.user, project=request.project, created_at__gte=yesterday)
-    return own.filter(latest__isnull=False).count()
+    return own.filter(latest__isnull=False, is_adjudication=False).count()
 
 
 def _progress(request: ProjectRequest, done: int) -> dict[str, Any]:

@@ -105,7 +105,8 @@ const show = (next) => {
 };
 
 const fetchAhead = async () => {
-  // A revision has nothing after it.
+  // A revision has nothing after it, and reviewers get one task at a time.
+  if (!place.dataset.ahead) return;
   if (ahead || fetching || !task?.form || task.form.querySelector("[data-judged], [name=back]")) return;
   fetching = request(place.dataset.ahead);
   const reply = await fetching;

@@ -59,6 +59,15 @@ NAMING = {
     "manage_task": Address(MANAGING, READ),
     "exam_examinee": Address(MANAGING, WRITE),
     "review_judgment": Address(REVIEWING, BOTH),
+    "set_aside": Address(REVIEWING, WRITE),
+    "adjudicate_task": Address(REVIEWING, WRITE),
+    "adjudication": Address(REVIEWING, READ, own=True),
+    "adjudication_submit": Address(REVIEWING, WRITE, own=True),
+    "adjudication_undo": Address(REVIEWING, WRITE, own=True),
+    "adjudication_skip": Address(REVIEWING, WRITE, own=True),
+    "adjudication_draft": Address(REVIEWING, BOTH, own=True),
+    "adjudication_orders": Address(REVIEWING, READ, own=True),
+    "review_count_again": Address(MANAGING, WRITE),
     "resolve_report": Address(REVIEWING, WRITE),
     "withdraw_invitation": Address(MANAGING, WRITE),
     "reset_password": Address(MANAGING, WRITE),
@@ -81,6 +90,7 @@ NAMING = {
 PROJECT_ALONE = {
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
     *("make_account", "choose_kind", "copy_project"),
+    *("review_queue", "review_decided", "adjudicate", "review_bulk", "review_leave_out", "review_reopen"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
     "exports",
     *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:active_learning", "rlhf:score_tasks"),
@@ -130,7 +140,11 @@ def forms(name: str, records: Records) -> list[dict[str, Any]]:
     exam_ranks = {f"rank-{key}": "1" for key in keys_of(records.exam_answer)}
     candidates = [candidate.pk for candidate in records.candidates]
     key = key_of(records.open["chat"], candidates[0])
+    decided = {f"rank-{key}": "1" for key in keys_of(records.adjudication)}
     return {
+        "adjudication_submit": [client | decided, {}],
+        "adjudication_skip": [{"skip_reason": "broken"}, {}],
+        "adjudication_draft": [decided | {"draft_version": "9", "draft_base": "0", "draft_page": "p"}, {}],
         "submit": [client | ranks, client | ranks | {"back": "mine"}, client | {"text": "mine"}, {}],
         "undo": [{}],
         "skip": [{"skip_reason": "broken"}, {"skip_reason": "upsetting"}, {}],
@@ -264,6 +278,8 @@ def test_whoever_may_reaches_the_same_records(cast: Cast, people: dict[str, Clie
     records = make_records(cast.project, cast.second_labeler, "COLLEAGUES-TEXT")
     address = NAMING[name]
     who = "second_labeler" if address.own else "admin"
+    if address.own and address.may == REVIEWING:
+        cast.project.memberships.create(user=cast.second_labeler, role="reviewer")
     for path in paths(name, records, "kindness"):
         for method in sorted(address.methods):
             reply = getattr(people[who], method.lower())(path, {"after": "0", "edit": str(records.candidates[0].pk)})

@@ -7,6 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from annotate.forms.bulk_changes import LeaveOutForm, ReopenForm
 from annotate.forms.data_files import ImportForm, SnapshotForm
 from annotate.forms.people import AddAccountForm, InviteForm, WorkRulesForm
 from annotate.forms.project import ProjectForm
@@ -81,6 +82,15 @@ FIELDS: dict[str, list[str]] = {
     "withdraw_tasks": ["kind", "restore"],
     "review_judgment": ["comment", "accept"],
     "resolve_report": ["x"],
+    "set_aside": ["x"],
+    "adjudicate_task": ["x"],
+    "adjudication_submit": WORK,
+    "adjudication_undo": ["x"],
+    "adjudication_skip": ["skip_reason", "skip_note"],
+    "adjudication_draft": DRAFT,
+    "review_leave_out": [*LeaveOutForm.base_fields, "preview"],
+    "review_reopen": [*ReopenForm.base_fields, "preview"],
+    "review_count_again": ["x"],
     "settings": [*ProjectForm.base_fields, "archive"],
     "people": [*InviteForm.base_fields, "username", "role"],
     "make_account": [*AddAccountForm.base_fields],
@@ -117,10 +127,12 @@ READ_ONLY = {
         "review",
         "guidelines",
     ),
+    *("review_queue", "review_decided", "review_bulk", "adjudicate", "adjudication", "adjudication_orders"),
     *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:reward_kl_plot", "rlhf:report"),
     *("rlhf:report_file", "rlhf:models", "rlhf:active_learning", "rlhf:loop", "rlhf:model_status"),
 }
 QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]
+QUERY += ["after", "before", "orders"]
 
 
 @pytest.fixture

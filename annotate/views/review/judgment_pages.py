@@ -45,7 +45,9 @@ class Show(StrEnum):
 def judgments(request: ProjectRequest) -> HttpResponse:
     """The judgments that count, of every kind, the latest first; and the open reports."""
     # A choice within a chat is read with its chat.
-    found = Judgment.objects.filter(project=request.project, latest__isnull=False, chat_turn=None)
+    found = Judgment.objects.filter(
+        project=request.project, latest__isnull=False, is_adjudication=False, chat_turn=None
+    )
     labelers = User.objects.filter(Exists(found.filter(labeler=OuterRef("pk")))).order_by("username")
     wanted = request.GET.get("labeler", "")
     if wanted.isdecimal() and len(wanted) < 19:
@@ -68,6 +70,8 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     page = Paginator(related.order_by("-pk"), PAGE).get_page(request.GET.get("page"))
     context = {
         "project": request.project,
+        "part": "judgments",
+        "may_manage": Capability.MANAGE in request.capabilities,
         "page": page,
         "rows": [(item, judged_texts.line(item)) for item in page],
         "labelers": labelers,

@@ -1,4 +1,4 @@
-"""Review: judgments accepted or returned by reviewers, tasks reported by labelers, reports resolved."""
+"""Judgments accepted or returned by reviewers, tasks reported by labelers, reports resolved."""
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -7,7 +7,17 @@ from django.utils.translation import gettext as _
 
 from annotate.data import text
 from annotate.errors import NotYours, Refused
-from annotate.models import Assignment, Judgment, JudgmentAcceptance, JudgmentReturn, Project, Report, User
+from annotate.models import (
+    Assignment,
+    Judgment,
+    JudgmentAcceptance,
+    JudgmentReturn,
+    JudgmentRevision,
+    Project,
+    Report,
+    TaskConsensus,
+    User,
+)
 from annotate.people import audit
 from annotate.people.permissions import Capability, ensure
 
@@ -25,13 +35,24 @@ def send_back(*, judgment: Judgment, by: User, comment: str) -> JudgmentReturn:
         raise Refused(_("Say what should be different: the labeler sees nothing but your comment."), status=400)
     with transaction.atomic():
         now = Judgment.objects.select_for_update(of=("self",), no_key=True).select_related("latest").get(pk=judgment.pk)
-        if now.latest is None:
-            raise Refused(_("The labeler has taken this judgment back."))
-        if now.returns.filter(revision=now.latest).exists():
+        revision = _reviewable(now)
+        if now.returns.filter(revision=revision).exists():
             raise Refused(_("This judgment was returned already and waits for its labeler."))
-        returned = JudgmentReturn.objects.create(judgment=now, revision=now.latest, reviewer=by, comment=comment)
+        returned = JudgmentReturn.objects.create(judgment=now, revision=revision, reviewer=by, comment=comment)
+        # Nobody decides the task while one of its judgments is being revised.
+        waiting = TaskConsensus.objects.filter(task=now.task_id)
+        waiting.update(for_review=False, reviewer=None, review_until=None)
         audit.record(verb="judgment.returned", actor=by, subject=now, project=now.project, comment=comment)
     return returned
+
+
+def _reviewable(judgment: Judgment) -> JudgmentRevision:
+    """What is accepted or returned of it. Raises Refused where there is nothing."""
+    if judgment.is_adjudication:
+        raise Refused(_("A reviewer decided here: there is no labeler's judgment to accept or to return."), status=400)
+    if judgment.latest is None:
+        raise Refused(_("The labeler has taken this judgment back."))
+    return judgment.latest
 
 
 def accept(*, judgment: Judgment, by: User) -> JudgmentAcceptance:
@@ -42,20 +63,19 @@ def accept(*, judgment: Judgment, by: User) -> JudgmentAcceptance:
     ensure(by, Capability.REVIEW, judgment.project)
     with transaction.atomic():
         now = Judgment.objects.select_for_update(of=("self",), no_key=True).select_related("latest").get(pk=judgment.pk)
-        if now.latest is None:
-            raise Refused(_("The labeler has taken this judgment back."))
-        if now.returns.filter(revision=now.latest).exists():
+        revision = _reviewable(now)
+        if now.returns.filter(revision=revision).exists():
             raise Refused(_("This judgment was returned already and waits for its labeler."))
-        found = JudgmentAcceptance.objects.filter(revision=now.latest).first()
+        found = JudgmentAcceptance.objects.filter(revision=revision).first()
         if found is None:
-            found = JudgmentAcceptance.objects.create(judgment=now, revision=now.latest, reviewer=by)
+            found = JudgmentAcceptance.objects.create(judgment=now, revision=revision, reviewer=by)
             audit.record(verb="judgment.accepted", actor=by, subject=now, project=now.project)
     return found
 
 
 def unreviewed(project: Project) -> QuerySet[Judgment]:
     """Judgments that count and that no reviewer has accepted or returned as they stand, the latest first."""
-    counted = Judgment.objects.filter(project=project, latest__isnull=False, chat_turn=None)
+    counted = Judgment.objects.filter(Judgment.COUNTED, project=project, chat_turn=None)
     return counted.filter(latest__acceptance=None, latest__returns=None).order_by("-pk")
 
 

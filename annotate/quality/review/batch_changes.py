@@ -1,0 +1,79 @@
+"""Changes of many judgments or tasks: planned in a request, carried out in short transactions beside people at work.
+
+The first records are changed while the request waits. The rest is left to a job that holds a lease, which every
+transaction renews; when it dies, another one changes what is left. A record that is changed already is not touched
+again.
+"""
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from annotate import signals
+from annotate.data.pacing import Pace
+from annotate.models.review import BatchChange
+
+State = BatchChange.State
+AT_ONCE = 200
+"""Records that are changed within the request."""
+LEASE = timedelta(seconds=60)
+C = TypeVar("C", bound=BatchChange)
+
+
+class Job(Generic[C]):
+    """A kind of change. left: keys of the records to be changed, in their order. apply: changes some of them, inside a
+    transaction that has renewed the lease, and returns how many it changed."""
+
+    def __init__(
+        self, model: type[C], *, left: Callable[[C], QuerySet[Any, int]], apply: Callable[[C, list[int]], int]
+    ) -> None:
+        self.model, self.left, self.apply = model, left, apply
+
+    @property
+    def rows(self) -> QuerySet[C]:
+        return self.model._default_manager.all()
+
+    def begin(self, change: C) -> None:
+        """Carry out a planned change after its transaction: the first records now, the rest by a worker."""
+        self.run(change.pk, most=AT_ONCE)
+        change.refresh_from_db()
+
+    def run(self, change_id: int, *, most: int | None = None) -> None:
+        """Carry it out, unless another job is at work on it or it is done. With `most`, so many records of it."""
+        token, now = uuid.uuid4(), timezone.now()
+        free = self.rows.filter(_is_free(now), pk=change_id)
+        if free.update(state=State.WORKING, token=token, lease_until=now + LEASE) != 1:
+            return
+        change = self.rows.get(pk=change_id)
+        held = self.rows.filter(pk=change_id, state=State.WORKING, token=token)
+        left = self.left(change)
+        keys = list(left if most is None else left[: most + 1])
+        if most is None:
+            held.update(in_all=F("done") + len(keys))
+        pace = Pace()
+        for batch in pace.batches(keys[:most]):
+            with pace.transaction():
+                if not held.update(lease_until=timezone.now() + LEASE):
+                    return
+                held.update(done=F("done") + self.apply(change, batch))
+        if most is not None and len(keys) > most:
+            held.update(state=State.WAITING, token=None, lease_until=None)
+            name = self.model._meta.model_name
+            transaction.on_commit(
+                lambda: signals.batch_change_planned.send_robust(sender=self.model, name=name, change_id=change_id)
+            )
+            return
+        held.update(state=State.DONE, in_all=F("done"), finished_at=timezone.now(), token=None, lease_until=None)
+
+    def abandoned(self, *, now: datetime) -> QuerySet[C]:
+        """Changes that wait, or whose job died."""
+        return self.rows.filter(_is_free(now)).order_by("pk")
+
+
+def _is_free(now: datetime) -> Q:
+    return Q(state=State.WAITING) | Q(state=State.WORKING, lease_until__lt=now)

@@ -1,0 +1,119 @@
+"""Judged tasks given out again, chosen by a filter, for so many judgments more.
+
+Adjudicated tasks are none of them, since their order is decided, nor what a chat brought. Whoever judged a task doesn't
+get it again. The judgments that there are go on counting.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+
+from annotate.errors import Refused
+from annotate.labeling.queue import recounting
+from annotate.models import Judgment, Project, Task, TaskConsensus, TaskReopening, User
+from annotate.people import audit
+from annotate.people.permissions import Capability, ensure
+from annotate.quality.review.batch_changes import Job
+
+MOST_JUDGMENTS = 50
+MOST_COUNTED = 10_000
+"""A preview counts no further."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFilter:
+    """Which judged tasks. labeler: who judged them; after, before: when a judgment of theirs, or of anybody, was given;
+    agreement_below: of their labelers on pairs. What is None says nothing."""
+
+    labeler: int | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+    use_case: str = ""
+    agreement_below: float | None = None
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> Self:
+        times = {name: parse_datetime(values[name]) for name in ("after", "before") if values.get(name)}
+        return cls(**{**values, **times})
+
+    def as_json(self) -> dict[str, Any]:
+        """What it says, as plain JSON."""
+        values: dict[str, Any] = {
+            "labeler": self.labeler,
+            "after": self.after and self.after.isoformat(),
+            "before": self.before and self.before.isoformat(),
+            "use_case": self.use_case,
+            "agreement_below": self.agreement_below,
+        }
+        return {name: value for name, value in values.items() if value not in (None, "")}
+
+    def tasks(self, project: Project) -> QuerySet[Task]:
+        """The complete tasks that it chooses."""
+        judged = Judgment.objects.filter(Judgment.COUNTED, project=project)
+        chosen = Task.objects.filter(project=project, state=Task.State.COMPLETE, judgments_given__gt=0)
+        if self.labeler is not None or self.after is not None or self.before is not None:
+            some = judged.filter(labeler=self.labeler) if self.labeler is not None else judged
+            some = some.filter(created_at__gte=self.after) if self.after is not None else some
+            some = some.filter(created_at__lt=self.before) if self.before is not None else some
+            # As a list that an index gives, and not as a question for each task.
+            chosen = chosen.filter(pk__in=some.order_by().values("task"))
+        if self.agreement_below is not None:
+            disagreed = TaskConsensus.objects.filter(project=project, agreement__lt=self.agreement_below)
+            chosen = chosen.filter(pk__in=disagreed.order_by().values("task"))
+        if self.use_case:
+            chosen = chosen.filter(prompt__use_case=self.use_case)
+        of_task = Judgment.objects.filter(task=OuterRef("pk"))
+        return chosen.filter(
+            ~Exists(of_task.filter(Judgment.ADJUDICATED)), ~Exists(of_task.filter(chat_turn__isnull=False))
+        )
+
+
+def preview(*, project: Project, chosen: TaskFilter) -> int:
+    """How many tasks would be given out again; MOST_COUNTED where there are as many or more."""
+    return chosen.tasks(project).order_by()[:MOST_COUNTED].count()
+
+
+def reopen(*, project: Project, chosen: TaskFilter, judgments: int, by: User) -> TaskReopening:
+    """Give the chosen tasks out again, each for so many judgments more.
+
+    Raises NotYours, and Refused for a filter that chooses nothing.
+    """
+    ensure(by, Capability.MANAGE, project)
+    if not 1 <= judgments <= MOST_JUDGMENTS:
+        raise Refused(_("Ask for 1 to %(most)d judgments more.") % {"most": MOST_JUDGMENTS}, status=400)
+    if not chosen.tasks(project).exists():
+        raise Refused(_("No judged task is like that, so there is nothing to give out again."), status=400)
+    with transaction.atomic():
+        reopening = TaskReopening.objects.create(
+            project=project, filters=chosen.as_json(), judgments=judgments, created_by=by
+        )
+        audit.record(
+            verb="tasks.reopened",
+            actor=by,
+            subject=reopening,
+            project=project,
+            filters=chosen.as_json(),
+            judgments=judgments,
+        )
+    JOB.begin(reopening)
+    return reopening
+
+
+def _left(reopening: TaskReopening) -> QuerySet[Any, int]:
+    chosen = TaskFilter.stored(reopening.filters).tasks(reopening.project)
+    # What is complete once more behind this place was given out by this change already.
+    return chosen.filter(pk__gt=reopening.last_task).order_by("pk").values_list("pk", flat=True)
+
+
+def _apply(reopening: TaskReopening, tasks: list[int]) -> int:
+    TaskReopening.objects.filter(pk=reopening.pk).update(last_task=tasks[-1])
+    return recounting.want_more(tasks, project_id=reopening.project_id, judgments=reopening.judgments)
+
+
+JOB = Job(TaskReopening, left=_left, apply=_apply)
