@@ -47,7 +47,7 @@ def start(*, labeler: User, project: Project) -> ExamAttempt:
         tasks = list(askable(labeler=labeler, project=project)[:MOST_ITEMS])
         if not tasks:
             raise Refused(
-                _("You have seen the known order of every task of this exam. A manager of the project can add others.")
+                _("You can tell the known order of every task of this exam. A manager of the project can add others.")
             )
         made = ExamAttempt.objects.filter(labeler=labeler, project=project)
         attempt = ExamAttempt.objects.create(
@@ -71,12 +71,28 @@ def start(*, labeler: User, project: Project) -> ExamAttempt:
 
 
 def askable(*, labeler: User, project: Project) -> QuerySet[Task]:
-    """The items whose known order this labeler can't have seen.
+    """The items whose known order this labeler can't tell.
 
     It is shown after an attempt that was passed, and such an attempt can be annulled, so that another one is taken.
+    An attempt that was failed tells it where the opposite order passes for certain.
     """
-    passed = ExamAnswer.objects.filter(attempt__labeler=labeler, attempt__project=project, attempt__passed=True)
-    return items(project).exclude(pk__in=passed.values("task"))
+    finished = ExamAttempt.objects.filter(labeler=labeler, project=project, finished_at__isnull=False)
+    told = [attempt.pk for attempt in finished if attempt.passed or fail_tells_order(attempt.total, attempt.threshold)]
+    return items(project).exclude(pk__in=ExamAnswer.objects.filter(attempt__in=told).values("task"))
+
+
+def fail_tells_order(pairs: int, threshold: float) -> bool:
+    """Whether an order that fails an exam of this many known pairs passes it when it is turned round.
+
+    So it is with a single pair, and with any number where about half of the pairs are enough.
+    """
+    most = max((hits for hits in range(pairs) if hits / pairs < threshold), default=None)
+    return most is not None and (pairs - most) / pairs >= threshold
+
+
+def known_pairs(project: Project) -> int:
+    """How many pairs the known orders of the exam's tasks decide."""
+    return sum(len(Ordering.stored(task.gold_tiers).pairs()) for task in items(project)[:MOST_ITEMS])
 
 
 def current(attempt: ExamAttempt) -> ExamAnswer | None:

@@ -194,6 +194,9 @@ def _settings_page(request: ProjectRequest, *, form: ExamForm) -> HttpResponse:
             for user in members.distinct().order_by("username")
         ],
         "is_on": qualification.is_on(project),
+        "fail_tells_order": qualification_exam.fail_tells_order(
+            qualification_exam.known_pairs(project), project.exam_threshold or 0.0
+        ),
     }
     return render(request, "annotate/exam_settings.html", context, status=400 if form.errors else 200)
 

@@ -1,5 +1,7 @@
 """The qualification exam: who has to take it, how it is scored, and what managers do with it."""
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -10,6 +12,7 @@ from annotate.models import Assignment, AuditEvent, ExamAnswer, ExamAttempt, Jud
 from annotate.people.projects import edit_project
 from annotate.quality.agreement import against_gold
 from tests.cast import Cast, judge, make_comparison, response_ids
+from tests.markup import markup
 
 pytestmark = pytest.mark.django_db
 
@@ -239,15 +242,56 @@ def test_known_orders_stay_hidden_while_a_manager_can_let_them_be_asked_again(
         last = [take(cast, well=1) for _ in range(cast.project.exam_attempts)][-1]
         page = client.get("/p/kindness/exam/").content.decode()
         assert "used all attempts" in page
-        assert "6 of 12 pairs in the known order" in page
+        assert "Not passed yet" in page
         assert "Known order:" not in page
-        # Of one task, "0 of 6" is the known order turned round.
-        assert " of 6 pairs" not in page
+        # Of one task, "0 of 6" is the known order turned round, and of one pair the total is.
+        assert not re.search(r"of \d+ pairs|\d+ ?%", markup(page))
         assert not exam.may_see_known(last)
         assert exam.annul(labeler=cast.labeler, project=cast.project, by=cast.manager) == 2, round_of_attempts
         page = client.get("/p/kindness/exam/").content.decode()
         assert "Start the exam" in page
         assert "Known order:" not in page
+
+
+@pytest.mark.parametrize(
+    ("pairs", "threshold", "tells"),
+    [
+        (1, 0.8, True),
+        (1, 0.01, True),
+        (2, 0.5, True),  # both wrong
+        (2, 0.8, False),  # one wrong, and nobody knows which
+        (3, 0.6, True),  # at most one right, so at least two turned round
+        (3, 0.8, False),
+        (12, 0.5, True),
+        (12, 0.6, False),
+        (1, 0.0, False),  # nobody fails
+        (0, 0.8, False),
+    ],
+)
+def test_a_fail_tells_the_order_where_the_opposite_passes(pairs: int, threshold: float, tells: bool) -> None:
+    assert exam.fail_tells_order(pairs, threshold) is tells
+
+
+def test_a_pair_that_was_failed_is_not_asked_again(cast: Cast, client: Client) -> None:
+    task = make_comparison(cast.project, "Known?", texts=("one", "other"))
+    Task.objects.filter(pk=task.pk).update(gold_tiers=[[key] for key in response_ids(task)])
+    exam.add_item(task=Task.objects.get(pk=task.pk), by=cast.manager)
+    edit_project(project=cast.project, by=cast.manager, exam_threshold=0.75, exam_attempts=2)
+    cast.project.refresh_from_db()
+    item = exam.current(exam.start(labeler=cast.labeler, project=cast.project))
+    assert item is not None
+    exam.answer(answer_id=item.pk, labeler=cast.labeler, tiers=item.gold_tiers[::-1])
+    client.force_login(cast.labeler)
+    page = client.get("/p/kindness/exam/").content.decode()
+    assert "You can tell the known order of every task of this exam" in page
+    assert "Start another attempt" not in page
+    assert not re.search(r"\d+ ?%", markup(page))
+    for _ in range(2):
+        with pytest.raises(Refused, match="can tell the known order of every task"):
+            exam.start(labeler=cast.labeler, project=cast.project)
+        exam.annul(labeler=cast.labeler, project=cast.project, by=cast.manager)
+    client.force_login(cast.manager)
+    assert "aren’t asked the same tasks again" in client.get("/p/kindness/exam/settings/").content.decode()
 
 
 def test_what_was_shown_after_a_pass_is_not_asked_again(cast: Cast, tasks: list[Task], client: Client) -> None:
@@ -256,7 +300,7 @@ def test_what_was_shown_after_a_pass_is_not_asked_again(cast: Cast, tasks: list[
     assert "Known order:" in client.get("/p/kindness/exam/").content.decode()
     exam.annul(labeler=cast.labeler, project=cast.project, by=cast.manager)
     assert "Known order:" not in client.get("/p/kindness/exam/").content.decode()
-    with pytest.raises(Refused, match="seen the known order of every task"):
+    with pytest.raises(Refused, match="can tell the known order of every task"):
         exam.start(labeler=cast.labeler, project=cast.project)
     reply = client.post("/p/kindness/exam/start", follow=True)
     assert "A manager of the project can add others" in reply.content.decode()
