@@ -50,11 +50,16 @@ def create(*, prompts: Path = demo.PROMPTS, responses: Path | None = demo.RESPON
     `prompts` and `responses` are files; the responses are queued as comparisons. Raises Refused when somebody else has
     one of its user names, or when a file can't be imported.
     """
+    if (project := Project.objects.filter(slug=SLUG).first()) is not None:
+        return Demo(project=project, passwords={})
+    # Before the transaction: hashing takes longer than anybody may hold SQLite's write lock.
+    accounts = _accounts()
     with transaction.atomic():
         project = Project.objects.filter(slug=SLUG).first()
         if project is not None:
             return Demo(project=project, passwords={})
-        manager, password = _administrator()
+        passwords = {user.username: password for user, password in accounts}
+        manager = _saved(accounts)
         project = projects.create_project(
             by=manager,
             slug=SLUG,
@@ -65,7 +70,8 @@ def create(*, prompts: Path = demo.PROMPTS, responses: Path | None = demo.RESPON
             criteria=CRITERIA,
             flags=FLAGS,
         )
-        passwords = {MANAGER: password} | _add_labelers(project, by=manager)
+        for username in LABELERS:
+            members.add(project=project, username=username, role=Membership.Role.LABELER, by=manager)
         for path in filter(None, (prompts, responses)):
             report = import_file(project=project, path=path, by=manager)
             if report.errors:
@@ -73,24 +79,20 @@ def create(*, prompts: Path = demo.PROMPTS, responses: Path | None = demo.RESPON
     return Demo(project=project, passwords=passwords)
 
 
-def _administrator() -> tuple[User, str]:
-    """The project's manager, who is the installation's administrator as well: there is no other account yet."""
-    _refuse_taken(MANAGER)
-    manager = User.objects.create_superuser(MANAGER, first_name="Demo", last_name="Manager")
-    password = members.give_one_time_password(manager)
-    manager.save()
-    return manager, password
+def _accounts() -> list[tuple[User, str]]:
+    """The people, not saved yet, each with a one-time password. The project's manager comes first and is the
+    installation's administrator as well: there is no other account yet."""
+    manager = User(username=MANAGER, first_name="Demo", last_name="Manager", is_staff=True, is_superuser=True)
+    people = [manager, *(User(username=username) for username in LABELERS)]
+    return [(user, members.give_one_time_password(user)) for user in people]
 
 
-def _add_labelers(project: Project, *, by: User) -> dict[str, str]:
-    passwords = {}
-    for username in LABELERS:
-        _refuse_taken(username)
-        _, password = members.add(project=project, username=username, role=Membership.Role.LABELER, by=by)
-        passwords[username] = password or ""
-    return passwords
-
-
-def _refuse_taken(username: str) -> None:
-    if User.objects.filter(username__iexact=username).exists():
-        raise Refused(f"There is an account {username} already, so the demo project can't be made.")
+def _saved(accounts: list[tuple[User, str]]) -> User:
+    """Save the accounts; returns the manager."""
+    (manager, _password), *_labelers = accounts
+    for user, _password in accounts:
+        if User.objects.filter(username__iexact=user.username).exists():
+            raise Refused(f"There is an account {user.username} already, so the demo project can't be made.")
+        user.created_by = None if user is manager else manager
+        user.save()
+    return manager

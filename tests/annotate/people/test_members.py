@@ -1,7 +1,9 @@
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 from django.test import Client
 
+from annotate.demo.demo_project import create as create_demo
 from annotate.errors import NotYours, Refused
 from annotate.labeling import queue
 from annotate.models import Assignment, AuditEvent, Author, Membership, User
@@ -99,21 +101,43 @@ def test_whoever_made_an_account_gives_another_password_until_it_was_signed_in_t
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_password_is_hashed_within_a_transaction(monkeypatch):
+def test_no_password_is_hashed_within_a_transaction(monkeypatch, settings, client):
     """It takes a good part of a second, for which SQLite's one write lock would be held."""
     cast, in_transaction = make_cast(), []
-    set_password = User.set_password
+    encode = PBKDF2PasswordHasher.encode
 
-    def noted(user, password):
+    def noted(hasher, password, salt, iterations=None):
         in_transaction.append(connection.in_atomic_block)
-        set_password(user, password)
+        return encode(hasher, password, salt, 1)
 
-    monkeypatch.setattr(User, "set_password", noted)
+    settings.PASSWORD_HASHERS = ["config.password_hashing.BoundedPBKDF2PasswordHasher"]
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", noted)
     members.add(project=cast.project, username="nora", role="labeler", by=cast.admin)
     members.reset_password(user=cast.labeler, project=cast.project, by=cast.admin)
     _, token = invitations.invite(project=cast.project, by=cast.manager, roles=["labeler"])
     invitations.open_account(token=token, username="ben", password="a door of one's own")
-    assert in_transaction == [False, False, False]
+    assert in_transaction == [False] * 3
+
+    client.force_login(cast.admin)
+    chosen = {"username": "kim", "usable_password": "true"}
+    for page, fields in (
+        ("/admin/annotate/user/add/", chosen | {"password1": PASSWORD, "password2": PASSWORD}),
+        (f"/admin/annotate/user/{cast.labeler.pk}/password/", {"password1": PASSWORD, "password2": PASSWORD}),
+    ):
+        assert client.post(page, fields).status_code == 302
+    assert User.objects.get(username="kim").check_password(PASSWORD)
+
+    User.objects.filter(username="manager").update(username="somebody")
+    create_demo(responses=None)
+    assert len(in_transaction) > 8
+    assert True not in in_transaction
+
+
+def test_an_account_of_the_administration_may_have_no_password(cast, client):
+    client.force_login(cast.admin)
+    fields = {"username": "kim", "usable_password": "false", "password1": PASSWORD, "password2": PASSWORD}
+    assert client.post("/admin/annotate/user/add/", fields).status_code == 302
+    assert not User.objects.get(username="kim").has_usable_password()
 
 
 def test_a_name_that_is_taken_meanwhile_is_said(cast, monkeypatch):
