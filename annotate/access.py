@@ -31,6 +31,7 @@ from annotate.models import (
     Upload,
     User,
 )
+from annotate.models.prepared_queries import prepared_query
 from annotate.people.permissions import REFUSALS, Capability, ProjectRequest
 
 M = TypeVar("M", bound=Model)
@@ -42,6 +43,7 @@ class Rule:
 
     capability: what one needs in the project. among: the project's records, with what pages need of them.
     missing: the sentence where there is no such record.
+    by_number: the project's record of a number, where every step of the work asks for one.
     owner: the primary key of the person whose own the record is, and nobody else's; None where the role is enough.
     refusal: the sentence for everybody else.
     """
@@ -49,6 +51,7 @@ class Rule:
     capability: Capability
     among: Callable[[Project], QuerySet[Any]]
     missing: Any
+    by_number: Callable[[Project, int], Any] | None = None
     owner: Callable[[Any], int] | None = None
     refusal: Any = ""
 
@@ -76,7 +79,10 @@ def load(request: ProjectRequest, model: type[M], **named: Any) -> M:
     # A number beyond the column's range is no record's; SQLite would raise for it.
     if any(isinstance(value, int) and not 0 <= value < 2**63 for value in named.values()):
         raise Http404(str(rule.missing))
-    found = rule.among(request.project).filter(**named).first()
+    if rule.by_number is not None and set(named) == {"pk"}:
+        found = rule.by_number(request.project, named["pk"])
+    else:
+        found = rule.among(request.project).filter(**named).first()
     if found is None:
         raise Http404(str(rule.missing))
     if rule.owner is not None and rule.owner(found) != request.user.pk:
@@ -90,12 +96,24 @@ def _members(project: Project) -> QuerySet[User]:
     return User.objects.filter(pk__in=Membership.objects.filter(project=project).values("user"))
 
 
+@prepared_query
+def _assignments(project: int, number: int) -> QuerySet[Assignment]:
+    found = Assignment.objects.filter(project_id=project, pk=number, is_adjudication=False)
+    return found.select_related("task__prompt").order_by()
+
+
+def _assignment(project: Project, number: int) -> Assignment | None:
+    if (found := _assignments.first(project=project.pk, number=number)) is not None:
+        found.project = project  # as it is: it isn't read again
+    return found
+
+
 register(
     Assignment,
     Rule(
         capability=Capability.LABEL,
-        # Of the project's own manager, which gives them the project as it is and doesn't read it again.
         among=lambda project: project.assignments.filter(is_adjudication=False).select_related("task__prompt"),
+        by_number=_assignment,
         owner=lambda assignment: assignment.labeler_id,
         refusal=gettext_lazy("This task was given to somebody else."),
         missing=gettext_lazy("There is no such task in this project."),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
@@ -23,6 +24,7 @@ from annotate.labeling.ordering import Ordering
 from annotate.labeling.rubric import translated
 from annotate.labeling.submissions import Submission
 from annotate.models import JudgmentRevision, Project, Prompt, Response, Rubric
+from annotate.models.prepared_queries import prepared_query
 
 # The fields that a draft keeps; the others, such as `client_id`, belong to one showing of the form.
 _DRAFT_PREFIXES = ("rank-", "rating-", "flag-", "note-")
@@ -98,6 +100,11 @@ class ResponseCard:
     note: str
 
 
+@prepared_query
+def _texts(numbers: tuple[int, ...]) -> QuerySet[Response]:
+    return Response.objects.filter(pk__in=numbers).order_by().only("text")
+
+
 class Board(TaskForm):
     """The form of a comparison."""
 
@@ -119,7 +126,7 @@ class Board(TaskForm):
     @cached_property
     def written_texts(self) -> list[str]:
         """The responses' texts as they were written, in the order in which they are shown."""
-        texts = dict(Response.objects.filter(pk__in=self.assignment.presentation).values_list("pk", "text"))
+        texts = {found.pk: found.text for found in _texts.all(numbers=tuple(self.assignment.presentation))}
         return [texts[number] for number in self.assignment.presentation]
 
     def shown(self, text: str) -> str:

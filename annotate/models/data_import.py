@@ -6,7 +6,6 @@ rows of imports that haven't finished, so that one update of the import's own ro
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
@@ -14,25 +13,19 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from annotate.models.import_context import import_under_way, under_way
 from annotate.models.leased_job import LeasedJob
 from annotate.models.project import Project
-
-_under_way: ContextVar[int | None] = ContextVar("import_under_way", default=None)
-
-
-def import_under_way() -> int | None:
-    """The number of the import that this code writes rows of; None outside of one."""
-    return _under_way.get()
 
 
 @contextmanager
 def writing(data_import: "DataImport") -> Iterator[None]:
     """Within this, new rows belong to the import, and its own rows are seen beside everybody's."""
-    token = _under_way.set(data_import.pk)
+    token = under_way.set(data_import.pk)
     try:
         yield
     finally:
-        _under_way.reset(token)
+        under_way.reset(token)
 
 
 class DataImport(LeasedJob):

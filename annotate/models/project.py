@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from annotate.models.prepared_queries import prepared_query
+
 
 def new_pseudonym_key() -> str:
     return secrets.token_hex(16)
@@ -156,7 +158,9 @@ class Project(models.Model):
 
     @property
     def rubric(self) -> "Rubric | None":
-        return self.rubrics.order_by("-version").first()
+        if (found := _latest_rubric.first(project=self.pk)) is not None:
+            found.project = self
+        return found
 
     def pseudonym(self, user_id: int) -> str:
         """A labeler's name in exports: the same in every export of this project, and of no use in another."""
@@ -282,3 +286,8 @@ class Membership(models.Model):
 
 
 WORK_SETTINGS = ("paused_at", "paused_reason", "daily_limit", "languages")
+
+
+@prepared_query
+def _latest_rubric(project: int) -> models.QuerySet[Rubric]:
+    return Rubric.objects.filter(project_id=project).order_by("-version")[:1]

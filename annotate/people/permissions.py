@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from annotate.errors import NotYours
 from annotate.models import Membership, Project, User
+from annotate.models.prepared_queries import prepared_query
 
 
 class Capability(StrEnum):
@@ -58,15 +59,25 @@ class ProjectRequest(HttpRequest):
     capabilities: frozenset[Capability]
 
 
+@prepared_query
+def _by_slug(slug: str) -> QuerySet[Project]:
+    return Project.objects.filter(slug=slug).order_by()
+
+
+@prepared_query
+def _memberships(user: int, project: int) -> QuerySet[Membership]:
+    # Unordered: the order of memberships is that of projects' names, which would have to be joined.
+    return Membership.objects.filter(user_id=user, project_id=project).order_by().only("role")
+
+
 def capabilities(user: User | AnonymousUser, project: Project) -> frozenset[Capability]:
     """All that the user's roles in the project allow; they add up."""
     if not user.is_authenticated or not user.is_active:
         return frozenset()
     if user.is_superuser:
         return frozenset(Capability)
-    # Unordered: the order of memberships is that of projects' names, which would have to be joined.
-    roles = Membership.objects.filter(user_id=user.pk, project=project).order_by().values_list("role", flat=True)
-    return frozenset().union(*(ROLE_CAPABILITIES[role] for role in roles))
+    memberships = _memberships.all(user=user.pk, project=project.pk)
+    return frozenset().union(*(ROLE_CAPABILITIES[membership.role] for membership in memberships))
 
 
 def can(user: User | AnonymousUser, capability: Capability, project: Project) -> bool:
@@ -105,7 +116,7 @@ def requires(capability: Capability) -> Callable[[Callable[..., Any]], Callable[
         @wraps(view)
         @login_required
         def wrapper(request: ProjectRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            project = Project.objects.filter(slug=slug).first()
+            project = _by_slug.first(slug=slug)
             granted = capabilities(request.user, project) if project else frozenset()
             if project is None or Capability.VIEW not in granted:
                 raise Http404(_("There is no such project, or you aren't a member of it."))

@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -29,6 +29,7 @@ from annotate.labeling.queue.leases import (
 )
 from annotate.labeling.submissions import Receipt, Submission
 from annotate.models import Assignment, Judgment, JudgmentRevision, Task, User
+from annotate.models.prepared_queries import Update, insert, prepared_update
 
 LONGEST_DRAFT = 400_000
 LONGEST_REASON = 500
@@ -155,26 +156,37 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
     if judgment.is_adjudication:
         others = Judgment.objects.filter(Judgment.ADJUDICATED, task=assignment.task_id)
         judgment.surplus = others.exclude(assignment=assignment).exists()
-        judgment.save()
-    elif not revised:
+    elif not revised and judgment.left_out_id is None:
         # What was left out counts no more when it is given again.
-        if judgment.left_out_id is None:
-            judgment.surplus = not _count_judgment(assignment)
+        judgment.surplus = not _count_judgment(assignment)
+    if judgment._state.adding:
+        insert(judgment)
+    elif judgment.is_adjudication or not revised:
         judgment.save()
     revision.judgment, revision.number = judgment, number
-    revision.save(force_insert=True)
-    Judgment.with_unfinished.filter(pk=judgment.pk).update(latest=revision)
+    insert(revision)
+    _set_latest(judgment=judgment.pk, revision=revision.pk)
     judgment.latest = revision
     if revised or judgment.surplus or judgment.is_adjudication:  # a counted one has marked its task already
         Task.objects.filter(pk=assignment.task_id).update(consensus_stale_at=timezone.now())
     task_kinds.kind_of(assignment.task).store(judgment=judgment, revision=revision)
     # What comes in late of this page's drafts is older than this, so it is not taken for a new one.
-    Assignment.objects.filter(pk=assignment.pk).update(
-        state=State.SUBMITTED, ended_at=timezone.now(), draft=None, draft_version=F("draft_version") + 1_000
-    )
+    _end_submitted(assignment=assignment.pk, now=timezone.now())
     if assignment.task.reserved_for_id == assignment.labeler.pk and not revised:
         reopen(assignment.task)  # it is everybody's now, if it wants more
     return Receipt(judgment=judgment, revision=revision, repeated=False, surplus=judgment.surplus, revised=revised)
+
+
+@prepared_update
+def _set_latest(judgment: int, revision: int) -> Update:
+    return Judgment.with_unfinished.filter(pk=judgment), {"latest": revision}
+
+
+@prepared_update
+def _end_submitted(assignment: int, now: datetime) -> Update:
+    later = F("draft_version") + 1_000
+    changes = {"state": State.SUBMITTED, "ended_at": now, "draft": None, "draft_version": later}
+    return Assignment.objects.filter(pk=assignment), changes
 
 
 def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Assignment:
@@ -271,17 +283,28 @@ def unskip(*, assignment_id: int, labeler: User) -> Assignment:
 
 def _count_judgment(assignment: Assignment) -> bool:
     """Count a first judgment towards its task. False if it came late and no place is left."""
-    task = Task.with_unfinished.filter(pk=assignment.task_id)
+    count = _count_held if assignment.state in Assignment.HELD else _count_late
+    return count(task=assignment.task_id, now=timezone.now()) == 1
+
+
+@prepared_update
+def _count_held(task: int, now: datetime) -> Update:
+    return Task.with_unfinished.filter(pk=task), _counted(now)
+
+
+@prepared_update
+def _count_late(task: int, now: datetime) -> Update:
+    free = Task.with_unfinished.filter(pk=task, state=Task.State.OPEN, slots_free__gt=0)
+    return free, {"slots_free": F("slots_free") - 1, **_counted(now)}
+
+
+def _counted(now: datetime) -> dict[str, Any]:
     enough = Q(state=Task.State.OPEN, judgments_given__gte=F("judgments_wanted") - 1)
-    counted: dict[str, Any] = {
+    return {
         "judgments_given": F("judgments_given") + 1,
-        "consensus_stale_at": timezone.now(),
+        "consensus_stale_at": now,
         "state": Case(When(enough, then=Value(Task.State.COMPLETE)), default=F("state")),
     }
-    if assignment.state in Assignment.HELD:
-        return task.update(**counted) == 1
-    free = task.filter(state=Task.State.OPEN, slots_free__gt=0)
-    return free.update(slots_free=F("slots_free") - 1, **counted) == 1
 
 
 def _make_room(assignment: Assignment) -> None:

@@ -14,7 +14,8 @@ from annotate.errors import NotYours, Refused
 from annotate.labeling.qualification import is_qualified
 from annotate.labeling.queue.work_rules import WorkRules
 from annotate.labeling.sensitive_content import visibility
-from annotate.models import Assignment, Project, QueueCursor, Task, User
+from annotate.models import Assignment, Project, QueueCursor, Task, TaskResponse, User
+from annotate.models.prepared_queries import Update, insert, prepared_query, prepared_update
 
 State = Assignment.State
 # Positions before and behind every task's (they fit in 64 bits, see Task.position).
@@ -151,15 +152,25 @@ def locked_assignment(*, assignment_id: int, labeler: User) -> Assignment:
 def locked_work(known: Assignment) -> tuple[Assignment, Assignment | None]:
     """This assignment, locked as by `locked_assignment`, and another one that its labeler holds, the current before the
     one ahead. The cursor is locked already. All leases are locked before any task, as everywhere."""
-    locked = Assignment.objects.select_for_update(of=("self",), no_key=True).select_related("task__prompt", "judgment")
-    leases = locked.filter(labeler=known.labeler_id, project=known.project_id, ended_at=None)
-    found = {lease.pk: lease for lease in leases.filter(state__in=Assignment.HELD).order_by()}
+    leases = _locked_held.all(labeler=known.labeler_id, project=known.project_id)
+    found = {lease.pk: lease for lease in leases}
     # Not held any more where it comes late, or is a revision. Not in one query: SQLite would read all assignments.
-    own = found.pop(known.pk, None) or locked.get(pk=known.pk)
+    own = found.pop(known.pk, None) or _locked_with_judgments().get(pk=known.pk)
     for assignment in (own, *found.values()):
         assignment.project, assignment.labeler = known.project, known.labeler
     by_state = {lease.state: lease for lease in found.values()}
     return own, by_state.get(State.CURRENT) or by_state.get(State.AHEAD)
+
+
+def _locked_with_judgments() -> QuerySet[Assignment]:
+    locked = Assignment.objects.select_for_update(of=("self",), no_key=True)
+    return locked.select_related("task__prompt", "judgment")
+
+
+@prepared_query
+def _locked_held(labeler: int, project: int) -> QuerySet[Assignment]:
+    leases = _locked_with_judgments().filter(labeler_id=labeler, project_id=project, ended_at=None)
+    return leases.filter(state__in=Assignment.HELD).order_by()
 
 
 def locked_cursor(*, labeler: User, project: Project | int) -> QueueCursor:
@@ -169,16 +180,22 @@ def locked_cursor(*, labeler: User, project: Project | int) -> QueueCursor:
     others behind.
     """
     project_id = project if isinstance(project, int) else project.pk
-    cursors = QueueCursor.objects.filter(labeler=labeler, project_id=project_id).order_by()
-    locked = cursors.select_for_update(of=("self",), no_key=True).annotate(
-        queue_epoch=F("project__queue_epoch"), reopened_count=F("project__reopened_count")
-    )
-    if (cursor := locked.first()) is None:
+    whose = {"labeler": labeler.pk, "project": project_id}
+    if (cursor := _locked_cursors.first(**whose)) is None:
         QueueCursor.objects.get_or_create(
             labeler=labeler, project_id=project_id, defaults={"position": START, "epoch": 0}
         )
-        cursor = locked.get()
+        cursor = _locked_cursors.first(**whose)
+        assert cursor is not None
     return cursor
+
+
+@prepared_query
+def _locked_cursors(labeler: int, project: int) -> QuerySet[QueueCursor]:
+    cursors = QueueCursor.objects.filter(labeler_id=labeler, project_id=project).order_by()
+    return cursors.select_for_update(of=("self",), no_key=True).annotate(
+        queue_epoch=F("project__queue_epoch"), reopened_count=F("project__reopened_count")
+    )
 
 
 def end(assignment: Assignment, *, state: str, **values: Any) -> None:
@@ -247,18 +264,28 @@ def lease_next(
         "opened_at": now if state == State.CURRENT else None,
         "ended_at": None,
     }
-    if Assignment.objects.filter(task=task, labeler=labeler, state=State.EXPIRED).update(**lease):
+    if _lease_again(task=task.pk, labeler=labeler.pk, **lease):
         # Their lease ran out before: the order of the responses and the draft are still there.
         return held(labeler=labeler, project=project).get(task=task)
-    return Assignment.objects.create(task=task, labeler=labeler, project=project, **shuffled(task), **lease)
+    return insert(Assignment(task=task, labeler=labeler, project=project, **shuffled(task), **lease))
 
 
 def shuffled(task: Task) -> dict[str, Any]:
     """An order of the task's responses for somebody who gets it, with its seed."""
     seed = secrets.randbits(63)
-    presentation = list(task.task_responses.order_by("number").values_list("response_id", flat=True))
+    presentation = [shown.response_id for shown in _shown_responses.all(task=task.pk)]
     random.Random(seed).shuffle(presentation)
     return {"seed": seed, "presentation": presentation}
+
+
+@prepared_query
+def _shown_responses(task: int) -> QuerySet[TaskResponse]:
+    return TaskResponse.objects.filter(task_id=task).order_by("number").only("response_id")
+
+
+@prepared_update
+def _lease_again(task: int, labeler: int, **lease: Any) -> Update:
+    return Assignment.objects.filter(task_id=task, labeler_id=labeler, state=State.EXPIRED), lease
 
 
 def _take_slot(rules: WorkRules, *, cursor: QueueCursor, wait: bool, after: Task | None) -> Task | None:
@@ -293,14 +320,24 @@ def _take_slot(rules: WorkRules, *, cursor: QueueCursor, wait: bool, after: Task
             # The one of the same prompt is the first of the next search.
             position, task = position - 1, other
     if task is not None:
-        taken = Task.objects.filter(pk=task.pk, state=Task.State.OPEN, slots_free__gt=0)
-        if taken.update(slots_free=F("slots_free") - 1) != 1:
+        if _take_place(task=task.pk) != 1:
             raise RuntimeError(f"task {task.pk} lost its free place while it was locked")
         task.slots_free -= 1
     if not came_again:
         cursor.position, cursor.epoch, cursor.reopened_seen = position, epoch, reopened_count
-        cursor.save(update_fields=["position", "epoch", "reopened_seen"])
+        _keep_cursor(cursor=cursor.pk, position=position, epoch=epoch, reopened_seen=reopened_count)
     return task
+
+
+@prepared_update
+def _take_place(task: int) -> Update:
+    free = Task.objects.filter(pk=task, state=Task.State.OPEN, slots_free__gt=0)
+    return free, {"slots_free": F("slots_free") - 1}
+
+
+@prepared_update
+def _keep_cursor(cursor: int, **place: int) -> Update:
+    return QueueCursor.objects.filter(pk=cursor), place
 
 
 def _of_another_prompt(search: QuerySet[Task], task: Task) -> Task | None:

@@ -1,9 +1,10 @@
 """How a task is shown: as a page, as the fragment that scripts put in its place, and with the form filled in again."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -16,6 +17,7 @@ from annotate.forms.task_forms import FormData, draft_fields
 from annotate.labeling import queue, task_kinds
 from annotate.labeling.qualification import is_qualified
 from annotate.models import Assignment, Judgment, Report
+from annotate.models.prepared_queries import prepared_query
 from annotate.people import keyboard_shortcuts
 from annotate.people.guidelines import changes_since_last_work
 from annotate.people.permissions import Capability, ProjectRequest
@@ -188,8 +190,13 @@ def drafted(draft: Any, names: ResponseKeys) -> dict[str, list[str]] | None:
 
 def _judged_lately(request: ProjectRequest) -> int:
     yesterday = timezone.now() - timedelta(hours=24)
-    own = Judgment.objects.filter(labeler=request.user, project=request.project, created_at__gte=yesterday)
-    return own.filter(latest__isnull=False, is_adjudication=False).count()
+    return _judged_since.count(labeler=request.user.pk, project=request.project.pk, since=yesterday)
+
+
+@prepared_query
+def _judged_since(labeler: int, project: int, since: datetime) -> QuerySet[Judgment]:
+    own = Judgment.objects.filter(labeler_id=labeler, project_id=project, created_at__gte=since)
+    return own.filter(latest__isnull=False, is_adjudication=False)
 
 
 def _progress(request: ProjectRequest, done: int) -> dict[str, Any]:

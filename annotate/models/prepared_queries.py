@@ -1,0 +1,250 @@
+"""Queries that every submit runs, built and compiled once.
+
+Django builds a queryset and compiles it to SQL each time anew, which takes several times as long as the database's
+reply. Here the function that builds a queryset from named values is called once, with stand-ins for the values; the SQL
+is kept, and each run puts the real values in their places. What comes back is what the queryset itself would give.
+
+    @prepared_query
+    def cursor_of(labeler: int) -> QuerySet[QueueCursor]:
+        return QueueCursor.objects.filter(labeler=labeler)
+
+    cursor_of.first(labeler=user.pk)
+
+The function may not look at its values: it sees stand-ins. A value that is a tuple has stand-ins as many as it is long.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from django.db import connections, models
+from django.db.models import QuerySet, sql
+from django.db.models.query import get_related_populators
+
+from annotate.models.import_context import import_under_way
+
+M = TypeVar("M", bound=models.Model)
+Shape = tuple[Any, ...]
+Update = tuple[QuerySet[Any], dict[str, Any]]
+
+
+class PreparedQuery(Generic[M]):
+    """A function that builds a queryset, and the SQL of it for each shape of its values."""
+
+    def __init__(self, build: Callable[..., QuerySet[M]]) -> None:
+        self.build = build
+        self._compiled: dict[Shape, _Select] = {}
+        self._counts: dict[Shape, _Statement] = {}
+
+    def all(self, **values: Any) -> list[M]:
+        if import_under_way() is not None:  # which sees its own unfinished rows as well
+            return list(self.build(**values))
+        shape = _shape(values)
+        if (compiled := self._compiled.get(shape)) is None:
+            stand_ins = _stand_ins(values)
+            compiled = self._compiled[shape] = _Select.of(self.build(**stand_ins), stand_ins)
+        return list(compiled.objects(values))
+
+    def first(self, **values: Any) -> M | None:
+        """The only one, or the first where the queryset is cut at one."""
+        return next(iter(self.all(**values)), None)
+
+    def count(self, **values: Any) -> int:
+        if import_under_way() is not None:
+            return self.build(**values).count()
+        shape = _shape(values)
+        if (compiled := self._counts.get(shape)) is None:
+            stand_ins = _stand_ins(values)
+            queryset = self.build(**stand_ins).order_by().values("pk")
+            statement, parameters = queryset.query.get_compiler(queryset.db).as_sql()
+            statement = f"SELECT COUNT(*) FROM ({statement}) AS counted"
+            compiled = self._counts[shape] = _Statement.of(queryset.db, statement, parameters, stand_ins)
+        with connections[compiled.database].cursor() as cursor:
+            cursor.execute(compiled.statement, compiled.parameters_of(values))
+            return int(cursor.fetchone()[0])
+
+
+class PreparedUpdate:
+    """A function that gives a queryset and what to set of its rows. Call it for the number of rows that changed."""
+
+    def __init__(self, build: Callable[..., Update]) -> None:
+        self.build = build
+        self._compiled: dict[Shape, _Statement] = {}
+
+    def __call__(self, **values: Any) -> int:
+        if import_under_way() is not None:
+            queryset, changes = self.build(**values)
+            return queryset.update(**changes)
+        shape = _shape(values)
+        if (compiled := self._compiled.get(shape)) is None:
+            stand_ins = _stand_ins(values)
+            queryset, changes = self.build(**stand_ins)
+            query = queryset.query.chain(sql.UpdateQuery)
+            query.add_update_values(changes)
+            statement, parameters = query.get_compiler(queryset.db).as_sql()
+            compiled = self._compiled[shape] = _Statement.of(queryset.db, statement, parameters, stand_ins)
+        with connections[compiled.database].cursor() as cursor:
+            cursor.execute(compiled.statement, compiled.parameters_of(values))
+            return int(cursor.rowcount)
+
+
+prepared_query = PreparedQuery
+prepared_update = PreparedUpdate
+
+
+def insert(row: M) -> M:
+    """Save a new row, whose fields hold plain values. Models whose `save` or signals do more don't come here."""
+    model, database = type(row), "default"
+    connection = connections[database]
+    if (compiled := _inserts.get(model)) is None:
+        meta = model._meta
+        query = sql.InsertQuery(model)
+        fields = [field for field in meta.local_concrete_fields if not field.generated and field is not meta.pk]
+        query.insert_values(fields, [row])
+        compiler = query.get_compiler(database)
+        compiler.returning_fields = list(meta.db_returning_fields)
+        ((statement, _parameters),) = compiler.as_sql()
+        compiled = _inserts[model] = _Insert(statement, tuple(fields), tuple(meta.db_returning_fields))
+    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in compiled.fields]
+    with connection.cursor() as cursor:
+        cursor.execute(compiled.statement, values)
+        returned = cursor.fetchone()
+    for field, value in zip(compiled.returned, returned, strict=True):
+        setattr(row, field.attname, value)
+    row._state.adding, row._state.db = False, database
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class _Insert:
+    statement: str
+    fields: tuple[Any, ...]
+    returned: tuple[Any, ...]
+
+
+_inserts: dict[type[models.Model], _Insert] = {}
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """SQL with its parameters: constants, or (name, place in a tuple) of a value."""
+
+    database: str
+    statement: str
+    parameters: tuple[Any, ...]
+
+    @classmethod
+    def of(
+        cls, database: str, statement: str, parameters: Sequence[Any], stand_ins: dict[str, Any], **more: Any
+    ) -> Any:
+        places = {
+            _adapted(part, database): _Place(name, number)
+            for name, value in stand_ins.items()
+            for number, part in enumerate(value if isinstance(value, tuple) else (value,))
+            if part is not None
+        }
+        found = tuple(
+            places.get(parameter, parameter) if _is_plain(parameter) else parameter for parameter in parameters
+        )
+        if missing := set(places.values()) - {place for place in found if isinstance(place, _Place)}:
+            raise LookupError(f"not every value stands in the SQL as it is: {missing}, {statement}")
+        return cls(database, statement, found, **more)
+
+    def parameters_of(self, values: dict[str, Any]) -> list[Any]:
+        return [
+            _adapted(place.of(values), self.database) if isinstance(place, _Place) else place
+            for place in self.parameters
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    name: str
+    number: int
+
+    def of(self, values: dict[str, Any]) -> Any:
+        value = values[self.name]
+        return value[self.number] if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class _Select(_Statement):
+    """A query whose rows become objects, as `django.db.models.query.ModelIterable` makes them."""
+
+    compiler: Any
+
+    @classmethod
+    def of(cls, queryset: QuerySet[Any], stand_ins: dict[str, Any]) -> "_Select":  # type: ignore[override]
+        compiler = queryset.query.get_compiler(queryset.db)
+        statement, parameters = compiler.as_sql()
+        found: _Select = super().of(queryset.db, statement, parameters, stand_ins, compiler=compiler)
+        return found
+
+    @cached_property
+    def converters(self) -> list[tuple[int, list[Any], Any]]:
+        compiler = self.compiler
+        found = compiler.get_converters([column[0] for column in compiler.select[: compiler.col_count]])
+        return [(place, functions, expression) for place, (functions, expression) in found.items()]
+
+    @cached_property
+    def columns(self) -> tuple[Any, slice, list[str], list[Any]]:
+        """The model, where its columns are, their names, and what makes the objects that were selected with it."""
+        select, found = self.compiler.select, self.compiler.klass_info
+        own = slice(found["select_fields"][0], found["select_fields"][-1] + 1)
+        names = [column[0].target.attname for column in select[own]]
+        return found["model"], own, names, get_related_populators(found, select, self.database)
+
+    def objects(self, values: dict[str, Any]) -> Iterator[Any]:
+        connection = connections[self.database]
+        with connection.cursor() as cursor:
+            cursor.execute(self.statement, self.parameters_of(values))
+            rows = cursor.fetchall()
+        model, own, names, related = self.columns
+        annotations = list((self.compiler.annotation_col_map or {}).items())
+        for row in map(list, rows):
+            for place, functions, expression in self.converters:
+                for function in functions:
+                    row[place] = function(row[place], expression, connection)
+            made = model.from_db(self.database, names, row[own])
+            for populator in related:
+                populator.populate(row, made)
+            for name, place in annotations:
+                setattr(made, name, row[place])
+            yield made
+
+
+def _shape(values: dict[str, Any]) -> Shape:
+    """By what the SQL differs."""
+    return tuple((name, len(value) if isinstance(value, tuple) else type(value)) for name, value in values.items())
+
+
+def _stand_ins(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: tuple(map(_stand_in, value)) if isinstance(value, tuple) else _stand_in(value)
+        for name, value in values.items()
+    }
+
+
+def _stand_in(value: Any) -> Any:
+    """Another value of the same kind, which nothing else in the SQL equals."""
+    if isinstance(value, str):
+        return secrets.token_hex(16)
+    if isinstance(value, datetime):
+        return datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=secrets.randbits(48))
+    if value is None:  # NULL, which is no parameter
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return 2**60 + secrets.randbits(60)
+    raise TypeError(f"a value of a prepared query is a whole number, a text, a moment or None, not {value!r}")
+
+
+def _adapted(value: Any, database: str) -> Any:
+    """As the database's driver takes it."""
+    return connections[database].ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, int | str | datetime)
