@@ -35,9 +35,9 @@ class AddUserForm(AdminUserCreationForm):
 
     encoded = ""
 
-    def set_password_and_save(self, user: models.User, *args: Any, commit: bool = True, **kwargs: Any) -> models.User:
+    def set_password_and_save(self, user: models.User, commit: bool = True, **kwargs: Any) -> models.User:
         if not (self.encoded and self.cleaned_data["set_usable_password"]):
-            saved: models.User = super().set_password_and_save(user, *args, commit=commit, **kwargs)
+            saved: models.User = super().set_password_and_save(user, commit=commit, **kwargs)
             return saved
         user.password = self.encoded
         if commit:

@@ -77,8 +77,8 @@ def askable(*, labeler: User, project: Project) -> QuerySet[Task]:
     An attempt that was failed tells it where the opposite order passes for certain.
     """
     finished = ExamAttempt.objects.filter(labeler=labeler, project=project, finished_at__isnull=False)
-    told = [attempt.pk for attempt in finished if attempt.passed or fail_tells_order(attempt.total, attempt.threshold)]
-    return items(project).exclude(pk__in=ExamAnswer.objects.filter(attempt__in=told).values("task"))
+    known = [attempt.pk for attempt in finished if attempt.passed or fail_tells_order(attempt.total, attempt.threshold)]
+    return items(project).exclude(pk__in=ExamAnswer.objects.filter(attempt__in=known).values("task"))
 
 
 def fail_tells_order(pairs: int, threshold: float) -> bool:

@@ -87,7 +87,7 @@ class PreparedUpdate:
             stand_ins = _stand_ins(values)
             queryset, changes = self.build(**stand_ins)
             query = queryset.query.chain(sql.UpdateQuery)
-            query.add_update_values(changes)
+            query.add_update_values(changes)  # type: ignore[attr-defined]
             statement, parameters = query.get_compiler(queryset.db).as_sql()
             compiled = self._compiled[shape] = _Statement.of(queryset.db, statement, parameters, stand_ins)
         with connections[compiled.database].cursor() as cursor:
@@ -199,7 +199,7 @@ class _Select(_Statement):
         select, found = self.compiler.select, self.compiler.klass_info
         own = slice(found["select_fields"][0], found["select_fields"][-1] + 1)
         names = [column[0].target.attname for column in select[own]]
-        return found["model"], own, names, get_related_populators(found, select, self.database)
+        return found["model"], own, names, get_related_populators(found, select, self.database)  # type: ignore[call-arg]
 
     def objects(self, values: dict[str, Any]) -> Iterator[Any]:
         connection = connections[self.database]
