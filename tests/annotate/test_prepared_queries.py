@@ -74,7 +74,7 @@ def test_a_list_has_any_length_and_columns_may_be_left_out(cast: Cast) -> None:
         assert found[0].get_deferred_fields() >= {"content_hash", "source"}
         assert found[0].source == prompts[0].source  # read when it is asked for
     assert questions.all(numbers=tuple(numbers), language="zh") == questions.all(numbers=(), language="en") == []
-    assert (questions.count(numbers=tuple(numbers), language="en"), questions.count(numbers=(), language="en")) == (3, 0)
+    assert [questions.count(numbers=tuple(numbers[:length]), language="en") for length in (3, 0)] == [3, 0]
 
 
 def test_each_run_is_one_statement_and_nothing_is_compiled_again(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
