@@ -10,7 +10,8 @@ is kept, and each run puts the real values in their places. What comes back is w
 
     cursor_of.first(labeler=user.pk)
 
-The function may not look at its values: it sees stand-ins. A value that is a tuple has stand-ins as many as it is long.
+The function may not look at its values: it sees stand-ins, of a tuple as many as it is long. It may look at None,
+booleans and frozensets, for each of which it is called and its SQL kept.
 """
 
 import secrets
@@ -27,7 +28,10 @@ from django.db.models.query import get_related_populators
 from annotate.models.import_context import import_under_way
 
 M = TypeVar("M", bound=models.Model)
+Kept = TypeVar("Kept")
 Shape = tuple[Any, ...]
+MOST_KEPT = 256
+"""Shapes of one query whose SQL a process keeps."""
 Update = tuple[QuerySet[Any], dict[str, Any]]
 
 
@@ -47,7 +51,7 @@ class PreparedQuery(Generic[M]):
         shape = _shape(values)
         if (compiled := self._compiled.get(shape)) is None:
             stand_ins = _stand_ins(values)
-            compiled = self._compiled[shape] = _Select.of(self.build(**stand_ins), stand_ins)
+            compiled = _keep(self._compiled, shape, _Select.of(self.build(**stand_ins), stand_ins))
         return list(compiled.objects(values))
 
     def first(self, **values: Any) -> M | None:
@@ -65,7 +69,7 @@ class PreparedQuery(Generic[M]):
             queryset = self.build(**stand_ins).order_by().values("pk")
             statement, parameters = queryset.query.get_compiler(queryset.db).as_sql()
             statement = f"SELECT COUNT(*) FROM ({statement}) AS counted"
-            compiled = self._counts[shape] = _Statement.of(queryset.db, statement, parameters, stand_ins)
+            compiled = _keep(self._counts, shape, _Statement.of(queryset.db, statement, parameters, stand_ins))
         with connections[compiled.database].cursor() as cursor:
             cursor.execute(compiled.statement, compiled.parameters_of(values))
             return int(cursor.fetchone()[0])
@@ -89,7 +93,7 @@ class PreparedUpdate:
             query = queryset.query.chain(sql.UpdateQuery)
             query.add_update_values(changes)  # type: ignore[attr-defined]
             statement, parameters = query.get_compiler(queryset.db).as_sql()
-            compiled = self._compiled[shape] = _Statement.of(queryset.db, statement, parameters, stand_ins)
+            compiled = _keep(self._compiled, shape, _Statement.of(queryset.db, statement, parameters, stand_ins))
         with connections[compiled.database].cursor() as cursor:
             cursor.execute(compiled.statement, compiled.parameters_of(values))
             return int(cursor.rowcount)
@@ -148,7 +152,7 @@ class _Statement:
             _adapted(part, database): _Place(name, number)
             for name, value in stand_ins.items()
             for number, part in enumerate(value if isinstance(value, tuple) else (value,))
-            if part is not None
+            if not _is_constant(part)
         }
         found = tuple(
             places.get(parameter, parameter) if _is_plain(parameter) else parameter for parameter in parameters
@@ -220,9 +224,19 @@ class _Select(_Statement):
             yield made
 
 
+def _keep(kept: dict[Shape, Kept], shape: Shape, compiled: Kept) -> Kept:
+    if len(kept) >= MOST_KEPT:
+        kept.clear()
+    kept[shape] = compiled
+    return compiled
+
+
 def _shape(values: dict[str, Any]) -> Shape:
-    """By what the SQL differs."""
-    return tuple((name, len(value) if isinstance(value, tuple) else type(value)) for name, value in values.items())
+    """By what the SQL differs: the length of a list, and whatever isn't put into it."""
+    return tuple(
+        (name, len(value) if isinstance(value, tuple) else value if _is_constant(value) else type(value))
+        for name, value in values.items()
+    )
 
 
 def _stand_ins(values: dict[str, Any]) -> dict[str, Any]:
@@ -234,15 +248,19 @@ def _stand_ins(values: dict[str, Any]) -> dict[str, Any]:
 
 def _stand_in(value: Any) -> Any:
     """Another value of the same kind, which nothing else in the SQL equals."""
+    if _is_constant(value):
+        return value
     if isinstance(value, str):
         return secrets.token_hex(16)
     if isinstance(value, datetime):
         return datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=secrets.randbits(48))
-    if value is None:  # NULL, which is no parameter
-        return None
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return 2**60 + secrets.randbits(60)
-    raise TypeError(f"a value of a prepared query is a whole number, a text, a moment or None, not {value!r}")
+    raise TypeError(f"a value of a prepared query is a whole number, a text or a moment, not {value!r}")
+
+
+def _is_constant(value: Any) -> bool:
+    return value is None or isinstance(value, bool | frozenset)
 
 
 def _adapted(value: Any, database: str) -> Any:

@@ -123,9 +123,23 @@ def test_a_row_is_inserted_as_save_inserts_it(cast: Cast) -> None:
         insert(Judgment(task=task, labeler=cast.labeler, project=cast.project))
 
 
+def test_what_decides_how_a_query_is_built_is_no_value_of_it(cast: Cast) -> None:
+    task = make_comparison(cast.project)
+
+    @prepared_query
+    def of_kinds(project: int, kinds: frozenset[str], is_open: bool, skill: Any) -> QuerySet[Task]:
+        found = Task.objects.filter(project_id=project, kind__in=sorted(kinds), skill=skill)
+        return found.filter(state=Task.State.OPEN) if is_open else found.exclude(state=Task.State.OPEN)
+
+    for kinds, is_open, count in ((["compare", "rate"], True, 1), (["compare"], False, 0), (["rate"], True, 0)) * 2:
+        found = of_kinds.all(project=task.project_id, kinds=frozenset(kinds), is_open=is_open, skill=None)
+        assert len(found) == count
+    assert len(of_kinds._compiled) == 3
+
+
 def test_a_value_that_does_not_stand_in_the_sql_is_refused(cast: Cast) -> None:
     unused = prepared_query(lambda project, text: Response.objects.filter(prompt__project=project))
     with pytest.raises(LookupError, match="not every value"):
         unused.all(project=1, text="x")
-    with pytest.raises(TypeError, match="a whole number, a text, a moment or None"):
+    with pytest.raises(TypeError, match="a whole number, a text or a moment"):
         tasks.all(project=1.5)
