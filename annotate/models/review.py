@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.models.append_only import AppendOnlyModel
 from annotate.models.judgment import Assignment, Judgment, JudgmentRevision
+from annotate.models.leased_job import LeasedJob
 from annotate.models.project import Project
 
 
@@ -71,12 +72,10 @@ class Report(models.Model):
         return f"report of assignment {self.assignment_id}"
 
 
-class BatchChange(models.Model):
+class BatchChange(LeasedJob):
     """Something that a job carries out in short transactions, beside people at work.
 
     waiting -> working -> done          a job that died leaves it to another one, which goes on with the rest
-
-    `token` and `lease_until` are of the job at work: each of its transactions carries the token.
     """
 
     class State(models.TextChoices):
@@ -87,12 +86,10 @@ class BatchChange(models.Model):
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     done = models.PositiveIntegerField(default=0, help_text="Of the records to be changed.")
     in_all = models.PositiveIntegerField(null=True, help_text="Records to be changed; empty until they were counted.")
-    token = models.UUIDField(null=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    class Meta:
+    class Meta(LeasedJob.Meta):
         abstract = True
 
     @property

@@ -5,23 +5,22 @@ transaction renews; when it dies, another one changes what is left. A record tha
 again.
 """
 
-import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from annotate import signals
 from annotate.data.pacing import Pace
+from annotate.models.leased_job import JobLease
 from annotate.models.review import BatchChange
 
 State = BatchChange.State
 AT_ONCE = 200
 """Records that are changed within the request."""
-LEASE = timedelta(seconds=60)
 C = TypeVar("C", bound=BatchChange)
 
 
@@ -45,35 +44,30 @@ class Job(Generic[C]):
 
     def run(self, change_id: int, *, most: int | None = None) -> None:
         """Carry it out, unless another job is at work on it or it is done. With `most`, so many records of it."""
-        token, now = uuid.uuid4(), timezone.now()
-        free = self.rows.filter(_is_free(now), pk=change_id)
-        if free.update(state=State.WORKING, token=token, lease_until=now + LEASE) != 1:
+        lease = JobLease.taken(self.rows.filter(self.model.is_free(timezone.now())), change_id)
+        if lease is None:
             return
         change = self.rows.get(pk=change_id)
-        held = self.rows.filter(pk=change_id, state=State.WORKING, token=token)
         left = self.left(change)
         keys = list(left if most is None else left[: most + 1])
         if most is None:
-            held.update(in_all=F("done") + len(keys))
+            lease.renew(in_all=F("done") + len(keys))
         pace = Pace()
         for batch in pace.batches(keys[:most]):
             with pace.transaction():
-                if not held.update(lease_until=timezone.now() + LEASE):
+                if not lease.renew():
                     return
-                held.update(done=F("done") + self.apply(change, batch))
+                lease.renew(done=F("done") + self.apply(change, batch))
         if most is not None and len(keys) > most:
-            held.update(state=State.WAITING, token=None, lease_until=None)
-            name = self.model._meta.model_name
-            transaction.on_commit(
-                lambda: signals.batch_change_planned.send_robust(sender=self.model, name=name, change_id=change_id)
-            )
-            return
-        held.update(state=State.DONE, in_all=F("done"), finished_at=timezone.now(), token=None, lease_until=None)
+            lease.put_back()
+            transaction.on_commit(lambda: self._ask_for(change_id))
+        else:
+            lease.end(state=State.DONE, in_all=F("done"))
+
+    def _ask_for(self, change_id: int) -> None:
+        name = self.model._meta.model_name
+        signals.batch_change_planned.send_robust(sender=self.model, name=name, change_id=change_id)
 
     def abandoned(self, *, now: datetime) -> QuerySet[C]:
         """Changes that wait, or whose job died."""
-        return self.rows.filter(_is_free(now)).order_by("pk")
-
-
-def _is_free(now: datetime) -> Q:
-    return Q(state=State.WAITING) | Q(state=State.WORKING, lease_until__lt=now)
+        return self.rows.filter(self.model.is_free(now)).order_by("pk")
