@@ -35,7 +35,7 @@ class LeaveOutForm(forms.Form):
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         max_length=LONGEST_REASON,
-        required=False,
+        error_messages={"required": gettext_lazy("Say why: the reason stays with these judgments.")},
         widget=forms.Textarea(attrs={"rows": 2}),
         help_text=gettext_lazy("Managers see it here and in the audit log."),
     )
@@ -45,6 +45,8 @@ class LeaveOutForm(forms.Form):
 
     def __init__(self, project: Project, data: Any = None) -> None:
         super().__init__(data, auto_id="leave-out-%s")
+        if data is not None and "preview" in data:
+            self.fields["reason"].required = False
         choice = self.fields["labeler"]
         assert isinstance(choice, forms.ModelChoiceField)
         choice.queryset = people_who_judged(project)

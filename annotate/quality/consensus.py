@@ -27,6 +27,7 @@ from annotate.models import (
     Project,
     Task,
     TaskConsensus,
+    User,
 )
 from annotate.quality.aggregation import borda, crowd_bt, dawid_skene, majority
 from annotate.quality.aggregation.crowd_bt import CrowdBT
@@ -57,12 +58,14 @@ COMPUTED = [
 class ConsensusView:
     """A task's consensus beside one of its judgments, whose letters its line has.
 
-    others: (judgment, its line) of the task's other judgments. is_stale: a judgment came since.
+    others: (judgment, its line) of the task's other judgments. adjudicated_by: who decided. is_stale: a judgment came
+    since.
     """
 
     stored: TaskConsensus
     line: str
     others: list[tuple[Judgment, str]]
+    adjudicated_by: User | None
     is_stale: bool
 
     @classmethod
@@ -73,6 +76,7 @@ class ConsensusView:
             return None
         presentation = judgment.assignment.presentation
         others = Judgment.objects.filter(Judgment.COUNTED, task=judgment.task_id).exclude(pk=judgment.pk)
+        decided = Judgment.objects.filter(Judgment.ADJUDICATED, task=judgment.task_id).select_related("labeler").first()
         return cls(
             stored=stored,
             line=Ordering.stored(stored.tiers).in_letters(presentation),
@@ -81,6 +85,7 @@ class ConsensusView:
                 for other in others.select_related("labeler", "latest").order_by("pk")
                 if other.latest is not None
             ],
+            adjudicated_by=decided.labeler if decided is not None else None,
             is_stale=judgment.task.consensus_stale_at is not None,
         )
 

@@ -213,7 +213,11 @@ def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Ass
                 else _("It is too late to undo this. It can still be changed under My work.")
             )
         if len(revisions) > 1 and not revisions[1].withdrawn:
-            raise Refused(_("A revision isn't undone: change it again under My work."))
+            raise Refused(
+                _("A revision isn't undone: change it again under Review.")
+                if assignment.is_adjudication
+                else _("A revision isn't undone: change it again under My work.")
+            )
         JudgmentRevision.objects.create(
             judgment=judgment,
             number=judgment.latest.number + 1,
