@@ -311,7 +311,7 @@ def _take_slot(rules: WorkRules, *, cursor: QueueCursor, wait: bool, after: Task
         while task is None and (locked := search.values_list("pk", flat=True).first()) is not None:
             if not wait:
                 return None
-            task = search.filter(pk=locked).select_for_update(of=("self",), no_key=True).first()
+            task = _waited_for(search, locked)
     came_again = reopened and number == 0 and task is not None
     position = END if task is None else task.position
     if task is not None and after is not None and task.prompt_id is not None and task.prompt_id == after.prompt_id:
@@ -338,6 +338,17 @@ def _take_place(task: int) -> Update:
 @prepared_update
 def _keep_cursor(cursor: int, **place: int) -> Update:
     return QueueCursor.objects.filter(pk=cursor), place
+
+
+def _waited_for(search: QuerySet[Task], number: int) -> Task | None:
+    """The task, locked, once nobody else has locked it; None where the search doesn't find it any more."""
+    with transaction.atomic():
+        task = search.filter(pk=number).select_for_update(of=("self",), no_key=True).first()
+        if task is None:
+            # PostgreSQL keeps the lock of a row that it waited for and then left out. Whoever went on to wait for the
+            # next one with it could wait for somebody who waits for this one.
+            transaction.set_rollback(True)
+    return task
 
 
 def _of_another_prompt(search: QuerySet[Task], task: Task) -> Task | None:

@@ -46,7 +46,7 @@ State = Assignment.State
 # Not HONE_...: those are settings, which tests do without.
 EXAMPLES = int(os.environ.get("TEST_QUEUE_EXAMPLES", "0"))
 FEW = settings(
-    max_examples=14,
+    max_examples=10,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -17,7 +17,7 @@ from annotate.models import Assignment, Judgment, JudgmentRevision, Membership, 
 from annotate.people.projects import create_project
 from tests.cast import make_comparison, make_user
 
-LABELERS, KILLED, TASKS = 16, 4, 40
+LABELERS, KILLED, TASKS = 16, 4, 24
 FORK = multiprocessing.get_context("fork")
 
 
