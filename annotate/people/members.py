@@ -137,8 +137,8 @@ def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
         managers = Membership.objects.filter(project=project, role=Membership.Role.MANAGER).select_for_update()
         if role == Membership.Role.MANAGER and {manager.user_id for manager in managers} == {user.pk}:
             raise Refused(_("A project needs a manager: make somebody else a manager first."))
-        removed, _rows = Membership.objects.filter(user=user, project=project, role=role).delete()
-        if removed != 1:
+        _all, removed = Membership.objects.filter(user=user, project=project, role=role).delete()
+        if not removed.get(Membership._meta.label):
             raise Refused(_("%(name)s doesn't have this role.") % {"name": user.display_name}, status=404)
         if not can(user, Capability.LABEL, project):
             queue.release_held(labeler=user, project=project)

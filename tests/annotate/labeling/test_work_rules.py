@@ -253,6 +253,8 @@ class TestSkillsAndReservations:
     def test_a_task_that_needs_a_skill_goes_to_those_who_have_it(self, cast: Cast) -> None:
         task, plain = make_comparison(cast.project, priority=1), make_comparison(cast.project, "Plain?")
         give_rules(cast, skills=["Python", "python", "Law"])
+        Membership.objects.create(user=cast.labeler, project=cast.project, role="reviewer")
+        members.remove_role(user=cast.labeler, project=cast.project, role="labeler", by=cast.manager)
         assert list(Skill.objects.values_list("name", flat=True)) == ["Law", "python"]
         Task.objects.filter(pk=task.pk).update(skill=Skill.objects.get(name="python"))
         assert claimed(cast, cast.second_labeler) == plain
