@@ -24,6 +24,7 @@ from annotate.models import (
     Membership,
     Project,
     Prompt,
+    QualityAlert,
     Report,
     Snapshot,
     Task,
@@ -183,6 +184,14 @@ register(
         capability=Capability.MANAGE,
         among=lambda project: Task.objects.filter(project=project).select_related("project", "prompt"),
         missing=gettext_lazy("There is no such task in this project."),
+    ),
+)
+register(
+    QualityAlert,
+    Rule(
+        capability=Capability.MANAGE,
+        among=lambda project: QualityAlert.objects.filter(project=project).select_related("project", "labeler"),
+        missing=gettext_lazy("There is no such warning in this project."),
     ),
 )
 register(

@@ -118,7 +118,10 @@ for _tab in (
         "annotate:tasks",
         Capability.MANAGE,
         Group.DATA,
-        also=("annotate:manage_task", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:exam_settings"),
+        also=(
+            *("annotate:manage_task", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:exam_settings"),
+            "annotate:quality_checks",
+        ),
         position=20,
     ),
     Tab(

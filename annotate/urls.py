@@ -15,6 +15,7 @@ from annotate.views import (
     preferences,
     projects,
     prompts,
+    quality_checks,
     tasks,
 )
 from annotate.views.review import adjudication_board, bulk_pages, judgment_pages, review_queue
@@ -50,6 +51,10 @@ urlpatterns = [
     path("p/<slug:slug>/exam/settings/", exam.settings, name="exam_settings"),
     path("p/<slug:slug>/exam/items/<int:task_id>", exam.item, name="exam_item"),
     path("p/<slug:slug>/exam/people/<int:user_id>", exam.examinee, name="exam_examinee"),
+    path("p/<slug:slug>/work/warnings/read", quality_checks.read, name="read_warnings"),
+    path("p/<slug:slug>/checks/", quality_checks.quality_checks, name="quality_checks"),
+    path("p/<slug:slug>/checks/tasks/<int:task_id>", quality_checks.task, name="check_task"),
+    path("p/<slug:slug>/checks/alerts/<int:alert_id>/undo", quality_checks.undo, name="undo_alert"),
     path("p/<slug:slug>/tasks/", tasks.tasks, name="tasks"),
     path("p/<slug:slug>/tasks/<int:task_id>/", tasks.one, name="manage_task"),
     path("p/<slug:slug>/tasks/kinds", tasks.kinds, name="task_kinds"),

@@ -57,6 +57,7 @@ def job_settings() -> dict[str, Any]:
                 ("refresh_consensus", 60.0),
                 ("index_texts", 20.0),
                 ("count_projects", 60.0),
+                ("refresh_checks", 10.0),
             ]
         },
     }

@@ -6,6 +6,7 @@ from django.utils import timezone
 from annotate.data import import_stages, snapshots, uploads
 from annotate.data.text_search import search_index
 from annotate.labeling import queue
+from annotate.labeling.checks import scores
 from annotate.models import ResponseRequest
 from annotate.quality import consensus, project_figures, review
 from rlhf.loop import active_learning, loop, sampling
@@ -121,3 +122,9 @@ def index_texts() -> None:
 def count_projects() -> None:
     """Every minute: the counts of large projects in which something changed."""
     project_figures.refresh_due()
+
+
+@shared_task(name="rlhf.refresh_checks")
+def refresh_checks() -> None:
+    """Every ten seconds: score hidden checks, act on thresholds, and adapt the overlap of what was judged since."""
+    scores.refresh_due()

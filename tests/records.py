@@ -16,6 +16,7 @@ from annotate.models import (
     JudgmentExclusion,
     Project,
     Prompt,
+    QualityAlert,
     Report,
     Response,
     ResponseRequest,
@@ -44,6 +45,7 @@ class Records:
     adjudication: Assignment
     exclusion: JudgmentExclusion
     report: Report
+    alert: QualityAlert
     exam_answer: ExamAnswer
     exam_task: Task
     prompt: Prompt
@@ -65,6 +67,7 @@ class Records:
             "reviewed_task_id": [self.adjudication.task_id],
             "exclusion_id": [self.exclusion.pk],
             "report_id": [self.report.pk],
+            "alert_id": [self.alert.pk],
             "prompt_id": [self.prompt.pk],
             "snapshot_id": [self.snapshot.pk],
             "invitation_id": [self.invitation.pk],
@@ -106,6 +109,9 @@ def make_records(project: Project, owner: User, mark: str) -> Records:
         ),
         report=Report.objects.create(
             assignment=judged, project=project, reason=Report.Reason.BROKEN, note=f"{mark} note"
+        ),
+        alert=QualityAlert.objects.create(
+            project=project, labeler=owner, kind="gold", action="warn", rate=0.5, threshold=0.8, checks=20
         ),
         exam_answer=exam_answer,
         exam_task=exam_answer.task,

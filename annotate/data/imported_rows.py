@@ -17,6 +17,7 @@ from annotate.data.own_records import OwnRecord, OwnRecords, names_record
 from annotate.data.pseudonyms import author_name, imported_labeler
 from annotate.formats.rows import ImportedResponse, ImportedRow
 from annotate.labeling.ordering import Ordering
+from annotate.labeling.queue import first_overlap
 from annotate.models import (
     Assignment,
     Author,
@@ -84,6 +85,8 @@ class RowStore:
                 self._compare_with_own(row, record)
             elif row.demonstration is not None:
                 new = self._add_demonstration(row, prompt, responses)
+            elif row.gold:
+                new = self._add_gold_task(row, prompt, responses, queued)
             elif row.ranked or row.rated:
                 new = self._add_judgment(row, prompt, responses)
             elif row.responses:
@@ -265,8 +268,33 @@ class RowStore:
         if not Project.MIN_RESPONSES <= len(row.responses) <= Project.MAX_RESPONSES:
             return self._add_loose_responses(row, prompt, responses)
         queued.add(key)
-        overlap = self.project.overlap
+        overlap = first_overlap(self.project)
         self._task(prompt, self._responses(row, prompt, responses), judgments_wanted=overlap, slots_free=overlap)
+        return True
+
+    def _add_gold_task(
+        self,
+        row: ImportedRow,
+        prompt: Prompt,
+        responses: "_KnownResponses",
+        queued: set[tuple[int, tuple[str, ...]]],
+    ) -> bool:
+        """A comparison whose order is known. One that is here already stays as it is: a manager can promote it."""
+        key = (prompt.pk, _texts(row.responses))
+        if not Project.MIN_RESPONSES <= len(row.responses) <= Project.MAX_RESPONSES:
+            self._note("gold", _("a gold task compares fewer responses"))
+            return self._add_loose_responses(row, prompt, responses)
+        if key in queued:
+            known = Task.objects.filter(prompt=prompt, gold_tiers__isnull=False).prefetch_related("responses")
+            if key[1] not in {tuple(sorted(response.text for response in task.responses.all())) for task in known}:
+                self._note("gold", _("the comparison was there already, without a known order"))
+            return False
+        queued.add(key)
+        stored = self._responses(row, prompt, responses)
+        ranks = {response.pk: item.rank for response, item in zip(stored, row.responses, strict=True)}
+        tiers = [list(tier) for tier in Ordering.from_ranks(ranks).tiers]
+        overlap = first_overlap(self.project)
+        self._task(prompt, stored, state=Task.State.GOLD, gold_tiers=tiers, judgments_wanted=overlap, slots_free=0)
         return True
 
     def _add_loose_responses(self, row: ImportedRow, prompt: Prompt, responses: "_KnownResponses") -> bool:

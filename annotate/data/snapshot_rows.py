@@ -145,6 +145,8 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
         return (Selection.of(prompts, records=Prompt.objects.select_related("opening")),)
     demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
     demonstrations = demonstrations.exclude(assignment__judgment__left_out__isnull=False)
+    # What was written in a hidden check is no data, as its judgment is none. Without an assignment it was imported.
+    demonstrations = demonstrations.exclude(assignment__isnull=False, assignment__is_check=True)
     written = filters.apply(demonstrations, split="prompt__split")
     related = Demonstration.objects.select_related(
         "prompt__opening", "response__author", "response__edited_from__author", "assignment"

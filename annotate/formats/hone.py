@@ -44,6 +44,8 @@ def recognises(row: dict[str, Any]) -> bool:
 
 
 def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
+    if _is_gold(row) and not {"chosen", "rejected", "responses"} & row.values.keys():
+        raise BadRow(_needs_order())
     if "votes" in row.values and "response_a" in row.values:
         return _votes(row)
     if "chosen" in row or "rejected" in row:
@@ -54,6 +56,15 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
     if written:
         return _written(row, written)
     return ImportedRow(**_common(row, prompt_of(row)))
+
+
+def _is_gold(row: Fields) -> bool:
+    """Whether the row's order is a known one, for a gold task, and nobody's judgment."""
+    return "gold" in row and row.flag("gold") is True
+
+
+def _needs_order() -> str:
+    return _("a gold row needs ranks that prefer at least one response to another")
 
 
 def _common(row: Fields, messages: Messages) -> dict[str, Any]:
@@ -122,6 +133,8 @@ def _pair(row: Fields) -> ImportedRow:
     )
     if row.values.get("messages") == row.values.get("chosen"):
         row.ignore("messages")
+    if _is_gold(row):
+        return ImportedRow(**_common(row, chosen_prompt), responses=responses, gold=True)
     return ImportedRow(
         **_common(row, chosen_prompt), **_judged(row), margin=_margin(row, 2), responses=responses, ranked=True
     )
@@ -272,8 +285,13 @@ def _ranking(row: Fields) -> ImportedRow:
         raise BadRow(_("each response must be an object with a text"))
     fields = [row.within("responses", {"text": item} if isinstance(item, str) else item) for item in items]
     ranked = any("rank" in item.values for item in fields)
-    responses = tuple(_response(item, number, ranked=ranked) for number, item in enumerate(fields, start=1))
+    gold = _is_gold(row)
+    responses = tuple(_response(item, number, ranked=ranked, gold=gold) for number, item in enumerate(fields, start=1))
     common = _common(row, messages)
+    if gold:
+        if len({response.rank for response in responses if response.rank is not None}) < 2:
+            raise BadRow(_needs_order())
+        return ImportedRow(**common, responses=responses, gold=True)
     if not ranked:
         return ImportedRow(**common, responses=responses)
     rated = len(responses) == 1 and _is_rating(responses[0])
@@ -295,15 +313,16 @@ def _is_rating(response: ImportedResponse) -> bool:
     return response.rank is None and bool(is_judged)
 
 
-def _response(item: Fields, number: int, *, ranked: bool) -> ImportedResponse:
+def _response(item: Fields, number: int, *, ranked: bool, gold: bool = False) -> ImportedResponse:
     if ranked and "rank" not in item.values:
         raise BadRow(
             _("response %(number)s has no rank where others have one (null means not ranked)") % {"number": number}
         )
-    if not ranked:
+    if gold or not ranked:
         # Without a judgment there is no place for what was said of it: the report names it.
         return ImportedResponse(
             text=item.text("text", name=f"text of response {number}"),
+            rank=_rank(item.raw("rank"), number) if ranked else None,
             finish_reason=_finish_reason(item),
             **_author(item),
         )

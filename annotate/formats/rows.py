@@ -71,7 +71,7 @@ class ImportedRow:
     source: None where the row doesn't say; an empty one is said to be empty.
     language, kind, use_case, sensitive: None or empty where the row doesn't say. prompt_id: where it isn't the row's.
     opening: the prompt that the chat began as, which decides the side of the split. ranked: a judgment of an order;
-    rated: one of a single response.
+    rated: one of a single response; gold: a known order, which is no judgment.
     author, author_kind: who wrote the demonstration. judge: human or ai; judge_name: of an AI, if it has one.
     weight: what the judgment counts, None as much as any. scale: what ratings or scores mean. timestamp: when it was
     judged, as the row says. rubric, revision: versions of the rubric and of the judgment, as in Hone's own exports;
@@ -95,6 +95,7 @@ class ImportedRow:
     responses: tuple[ImportedResponse, ...] = ()
     ranked: bool = False
     rated: bool = False
+    gold: bool = False
     labeler: str = ""
     author: str = ""
     author_kind: str = "unknown"

@@ -12,6 +12,12 @@ from annotate.people.members import MOST_A_DAY
 from annotate.people.project_templates import ProjectTemplate
 from annotate.people.projects import LONGEST_GUIDELINES
 
+QUALITY = (
+    *("overlap_least", "overlap_most", "overlap_agreement", "gold_rate", "repeat_rate", "check_window"),
+    *("check_minimum", "gold_threshold", "gold_action", "repeat_threshold", "repeat_action"),
+)
+"""Settings of adaptive overlap and hidden checks, each of which may be left out of what is sent."""
+
 
 class ProjectForm(forms.Form):
     """What may be set when a project is opened and afterwards. `changes` are arguments of create and edit_project."""
@@ -59,6 +65,95 @@ class ProjectForm(forms.Form):
         min_value=1,
         max_value=MOST_A_DAY,
         help_text=_("At most; empty for no limit. A member may have a limit of their own, on People."),
+    )
+    adaptive_overlap = forms.BooleanField(
+        label=_("Adapt the overlap to agreement"),
+        required=False,
+        help_text=_("A task begins with the least number of judgments and gets one more as long as they disagree."),
+    )
+    overlap_least = forms.IntegerField(
+        label=_("Least judgments"),
+        min_value=2,
+        max_value=50,
+        initial=2,
+        required=False,
+        help_text=_("After so many, agreement ends a task."),
+    )
+    overlap_most = forms.IntegerField(
+        label=_("Most judgments"),
+        min_value=2,
+        max_value=50,
+        initial=5,
+        required=False,
+        help_text=_("Disagreement asks for no more than this; not below the overlap."),
+    )
+    overlap_agreement = forms.FloatField(
+        label=_("Agreement that ends a task"),
+        min_value=0,
+        max_value=1,
+        initial=0.8,
+        required=False,
+        help_text=_("Share of pairs of responses on which its labelers agree, from 0 to 1."),
+    )
+    gold_rate = forms.FloatField(
+        label=_("Gold tasks"),
+        min_value=0,
+        max_value=1,
+        initial=0,
+        required=False,
+        help_text=_("Share of a labeler's tasks whose order is known, from 0 to 1; they look like all others."),
+    )
+    repeat_rate = forms.FloatField(
+        label=_("Repeats"),
+        min_value=0,
+        max_value=1,
+        initial=0,
+        required=False,
+        help_text=_("Share of a labeler's tasks that they have judged before, from 0 to 1."),
+    )
+    check_window = forms.IntegerField(
+        label=_("Checks that count"),
+        min_value=1,
+        max_value=1_000,
+        initial=20,
+        required=False,
+        help_text=_("Thresholds look at so many of a labeler's latest checks of a kind."),
+    )
+    check_minimum = forms.IntegerField(
+        label=_("Least checks"),
+        min_value=1,
+        max_value=1_000,
+        initial=10,
+        required=False,
+        help_text=_("With fewer, nothing follows."),
+    )
+    gold_threshold = forms.FloatField(
+        label=_("Least accuracy on gold tasks"),
+        min_value=0,
+        max_value=1,
+        required=False,
+        help_text=_("Share of known pairs, from 0 to 1; empty: nothing is asked for."),
+    )
+    gold_action = forms.ChoiceField(
+        label=_("Below it"),
+        choices=Project.CheckAction.choices,
+        initial=Project.CheckAction.WARN,
+        required=False,
+        help_text=_("The labeler reads why, and a manager can undo it."),
+    )
+    repeat_threshold = forms.FloatField(
+        label=_("Least self-consistency"),
+        min_value=0,
+        max_value=1,
+        required=False,
+        help_text=_("Share of pairs judged the same way twice, from 0 to 1; empty: nothing is asked for."),
+    )
+    repeat_action = forms.ChoiceField(
+        label=_("Below it"),
+        choices=Project.CheckAction.choices,
+        initial=Project.CheckAction.WARN,
+        required=False,
+        help_text=_("The labeler reads why, and a manager can undo it."),
     )
     lease_minutes = forms.IntegerField(
         label=_("Minutes to hold a task"),
@@ -145,9 +240,13 @@ class ProjectForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        for name in ("sensitive_rule", "consensus_method", "adjudication_view", "review_below"):
-            if cleaned.get(name) in (None, ""):
+        for name in ("sensitive_rule", "consensus_method", "adjudication_view", "review_below", *QUALITY):
+            # An empty field that isn't empty by choice leaves the setting as it is.
+            if cleaned.get(name) in (None, "") and not (name in self.data and name.endswith("_threshold")):
                 cleaned.pop(name, None)
+        if "gold_rate" not in self.data:
+            # A form without these settings says nothing of them, and an unchecked box is no more than absent.
+            cleaned.pop("adaptive_overlap", None)
         if preset := cleaned.pop("preset", ""):
             _label, criteria, flags = PRESETS[preset]
             cleaned["criteria"], cleaned["flags"] = (

@@ -213,9 +213,13 @@ def waive(*, labeler: User, project: Project, by: User) -> ExamAttempt:
     return waiver
 
 
-def annul(*, labeler: User, project: Project, by: User) -> int:
-    """Annul a labeler's attempts, so that they begin the exam anew; returns how many attempts these were."""
-    ensure(by, Capability.MANAGE, project)
+def annul(*, labeler: User, project: Project, by: User | None) -> int:
+    """Annul a labeler's attempts, so that they begin the exam anew; returns how many attempts these were.
+
+    `by` None: Hone itself does.
+    """
+    if by is not None:
+        ensure(by, Capability.MANAGE, project)
     with transaction.atomic():
         leases.locked_cursor(labeler=labeler, project=project)
         annulled = counting(labeler, project).update(annulled=True)

@@ -10,6 +10,7 @@ from annotate.models.judgment import Adjudication, Assignment, Demonstration, Ju
 from annotate.models.listing import ProjectFigures, PromptToIndex
 from annotate.models.project import Guidelines, Membership, Project, Rubric, Skill
 from annotate.models.prompt import Prompt
+from annotate.models.quality_check import QualityAlert, QualityCheck
 from annotate.models.response import Author, Response, ResponseRequest
 from annotate.models.review import JudgmentAcceptance, JudgmentExclusion, JudgmentReturn, Report, TaskReopening
 from annotate.models.snapshot import Snapshot
@@ -43,6 +44,8 @@ __all__ = [
     "Prompt",
     "PromptChange",
     "PromptToIndex",
+    "QualityAlert",
+    "QualityCheck",
     "QueueCursor",
     "Report",
     "Response",

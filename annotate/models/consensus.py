@@ -1,14 +1,11 @@
 """What several labelers' judgments come to, beside the judgments, which it never changes."""
 
 from django.conf import settings
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from annotate.models.project import Project
+from annotate.models.project import SHARE, Project
 from annotate.models.task import Task
-
-SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
 
 
 class TaskConsensus(models.Model):

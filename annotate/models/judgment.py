@@ -32,6 +32,9 @@ class Assignment(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="assignments")
     state = models.CharField(max_length=9, choices=State.choices, default=State.CURRENT)
     lease_until = models.DateTimeField()
+    is_check = models.BooleanField(
+        default=False, editable=False, help_text="Given as a gold task, a repeat or a calibration task: it has no slot."
+    )
     seed = models.BigIntegerField(help_text="Seed of the presentation order.")
     presentation = models.JSONField(default=list, help_text="Response ids in the order this labeler sees them.")
     draft = models.JSONField(null=True, blank=True, help_text="The form's fields as they were last entered.")
@@ -63,6 +66,11 @@ class Assignment(models.Model):
                 fields=["lease_until"], condition=Q(state__in=["current", "ahead"]), name="assignment_held_lease"
             ),
             models.Index(fields=["labeler", "project", "-ended_at"], name="assignment_history"),
+            models.Index(
+                fields=["labeler", "project"],
+                condition=Q(is_check=True, state="expired"),
+                name="assignment_lapsed_check",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -94,6 +102,11 @@ class Judgment(ImportableModel):
         help_text="Came after the lease ran out and another labeler had taken the place: kept, beyond the overlap.",
     )
     is_adjudication = models.BooleanField(default=False, db_default=False)
+    is_check = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Of a hidden check: work that was done, and no data (see annotate.labeling.checks).",
+    )
     left_out = models.ForeignKey(
         "annotate.JudgmentExclusion",
         null=True,
@@ -104,7 +117,7 @@ class Judgment(ImportableModel):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
-    COUNTED = Q(latest__isnull=False, left_out__isnull=True, is_adjudication=False)
+    COUNTED = Q(latest__isnull=False, left_out__isnull=True, is_adjudication=False, is_check=False)
     """A labeler's judgment that counts: for the consensus, snapshots, figures, and (if not `surplus`) its task."""
     ADJUDICATED = Q(latest__isnull=False, is_adjudication=True, surplus=False)
     """The adjudicated order of a task, of which a task has one at most."""

@@ -11,6 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.models.prepared_queries import prepared_query
 
+SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
+
 
 def new_pseudonym_key() -> str:
     return secrets.token_hex(16)
@@ -52,6 +54,13 @@ class Project(models.Model):
         SHOWN = "shown", _("Shown beside the board")
         CHOICE = "choice", _("Hidden until the reviewer asks for them")
         BLIND = "blind", _("Hidden always")
+
+    class CheckAction(models.TextChoices):
+        """What happens when a labeler's checks stay below a threshold (annotate.labeling.checks.thresholds)."""
+
+        WARN = "warn", _("Warn the labeler")
+        PAUSE = "pause", _("Pause the labeler")
+        REQUALIFY = "requalify", _("Ask for the qualification exam again")
 
     slug = models.SlugField(unique=True, max_length=60)
     name = models.CharField(max_length=120)
@@ -126,6 +135,51 @@ class Project(models.Model):
         validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
         help_text="Tasks whose agreement or confidence is lower wait for review.",
     )
+    adaptive_overlap = models.BooleanField(
+        default=False, help_text="Whether a task gets fewer judgments where labelers agree and more where they do not."
+    )
+    overlap_least = models.PositiveSmallIntegerField(
+        default=2,
+        validators=[MinValueValidator(2), MaxValueValidator(50)],
+        help_text="Judgments of a task before agreement ends it.",
+    )
+    overlap_most = models.PositiveSmallIntegerField(
+        default=5,
+        validators=[MinValueValidator(2), MaxValueValidator(50)],
+        help_text="Judgments of a task beyond which disagreement asks for no more.",
+    )
+    overlap_agreement = models.FloatField(
+        default=0.8,
+        validators=SHARE,
+        help_text="Share of pairs on which the labelers of a task agree that ends it.",
+    )
+    gold_rate = models.FloatField(
+        default=0.0, validators=SHARE, help_text="Share of a labeler's tasks that are hidden gold tasks."
+    )
+    repeat_rate = models.FloatField(
+        default=0.0, validators=SHARE, help_text="Share of a labeler's tasks that are hidden repeats of their own."
+    )
+    check_window = models.PositiveSmallIntegerField(
+        default=20,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000)],
+        help_text="The latest checks of a labeler that thresholds look at.",
+    )
+    check_minimum = models.PositiveSmallIntegerField(
+        default=10,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000)],
+        help_text="Checks of a labeler before a threshold has an effect.",
+    )
+    gold_threshold = models.FloatField(
+        null=True, blank=True, validators=SHARE, help_text="Least accuracy on gold tasks; empty: none is asked for."
+    )
+    gold_action = models.CharField(max_length=9, choices=CheckAction.choices, default=CheckAction.WARN)
+    repeat_threshold = models.FloatField(
+        null=True, blank=True, validators=SHARE, help_text="Least self-consistency; empty: none is asked for."
+    )
+    repeat_action = models.CharField(max_length=9, choices=CheckAction.choices, default=CheckAction.WARN)
+    calibration_version = models.PositiveBigIntegerField(
+        default=0, editable=False, help_text="Raised with each change of the calibration set; 0 before the first."
+    )
     queue_epoch = models.PositiveBigIntegerField(
         default=0,
         editable=False,
@@ -147,6 +201,10 @@ class Project(models.Model):
                 condition=Q(responses_per_task__gte=2, responses_per_task__lte=9), name="project_k_2_to_9"
             ),
             models.CheckConstraint(condition=Q(overlap__gte=1), name="project_overlap_at_least_1"),
+            models.CheckConstraint(
+                condition=Q(gold_rate__gte=0, gold_rate__lte=1, repeat_rate__gte=0, repeat_rate__lte=1),
+                name="project_check_rates_0_to_1",
+            ),
         ]
 
     def __str__(self) -> str:

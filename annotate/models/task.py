@@ -31,6 +31,10 @@ def new_random_key() -> int:
     return secrets.randbits(RANDOM_KEY_BITS)
 
 
+def new_draw_seed() -> int:
+    return secrets.randbits(63)
+
+
 class Task(ImportableModel):
     """A piece of work that wants one or more judgments.
 
@@ -52,6 +56,12 @@ class Task(ImportableModel):
         COMPLETE = "complete", _("Complete")
         WITHDRAWN = "withdrawn", _("Withdrawn")
         EXAM = "exam", _("Part of the qualification exam")
+        GOLD = "gold", _("Gold task")
+        CALIBRATION = "calibrate", _("Part of the calibration set")
+        REPEAT = "repeat", _("Repeat of a labeler's own task")
+
+    CHECKS = (State.GOLD, State.CALIBRATION, State.REPEAT)
+    """Given among ordinary tasks by annotate.labeling.checks, to each labeler once. No slots are counted of them."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
     kind = models.CharField(max_length=12, choices=task_kind_choices, default=Kind.COMPARE)
@@ -102,6 +112,20 @@ class Task(ImportableModel):
     consensus_stale_at = models.DateTimeField(
         null=True, editable=False, help_text="When a judgment changed that the stored consensus does not know."
     )
+    repeat_of = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="repeats",
+        help_text="The task that a labeler judged before and is shown once more.",
+    )
+    checks_stale_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When a judgment changed that its quality check, or the adaptive overlap, does not know.",
+    )
     reopened = models.PositiveBigIntegerField(
         null=True,
         editable=False,
@@ -138,6 +162,10 @@ class Task(ImportableModel):
                 condition=Q(consensus_stale_at__isnull=False),
                 name="task_consensus_stale",
             ),
+            models.Index(
+                fields=["checks_stale_at"], condition=Q(checks_stale_at__isnull=False), name="task_checks_stale"
+            ),
+            models.Index(fields=["project", "id"], condition=Q(gold_tiers__isnull=False), name="task_known_order"),
         ]
 
     def __str__(self) -> str:
@@ -177,6 +205,14 @@ class QueueCursor(models.Model):
     epoch = models.PositiveBigIntegerField(help_text="The project's queue_epoch that the position belongs to.")
     reopened_seen = models.PositiveBigIntegerField(
         default=0, help_text="The project's reopened_count up to which tasks before the position were looked at again."
+    )
+
+    draw_seed = models.BigIntegerField(default=new_draw_seed, editable=False)
+    draws = models.PositiveBigIntegerField(
+        default=0, editable=False, help_text="Tasks given so far: the number of the next draw of a hidden check."
+    )
+    calibrated = models.PositiveBigIntegerField(
+        default=0, editable=False, help_text="The project's calibration_version of which nothing is left to judge."
     )
 
     class Meta:

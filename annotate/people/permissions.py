@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
@@ -129,3 +129,11 @@ def requires(capability: Capability) -> Callable[[Callable[..., Any]], Callable[
         return wrapper
 
     return decorate
+
+
+def count_people_who_judge(project: Project) -> int:
+    """The members who may be given tasks."""
+    roles = [role for role, granted in ROLE_CAPABILITIES.items() if Capability.LABEL in granted]
+    members = Membership.objects.filter(project=project, role__in=roles, user__is_active=True)
+    people: int = members.aggregate(people=Count("user", distinct=True))["people"]
+    return people

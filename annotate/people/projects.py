@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Count, F
+from django.db.models import F
 from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
@@ -17,7 +17,7 @@ from annotate.labeling.rubric import checked_criteria, checked_flags
 from annotate.labeling.sensitive_content import marking
 from annotate.models import Guidelines, Membership, Project, Rubric, Task, User
 from annotate.people import audit
-from annotate.people.permissions import ROLE_CAPABILITIES, Capability, can_create_projects, ensure
+from annotate.people.permissions import Capability, can_create_projects, count_people_who_judge, ensure
 from annotate.quality import consensus
 
 FIELDS = (
@@ -27,6 +27,10 @@ FIELDS = (
     "responses_per_task",
     "overlap",
     "daily_limit",
+    "adaptive_overlap",
+    "overlap_least",
+    "overlap_most",
+    "overlap_agreement",
     "task_kinds",
     "lease_minutes",
     "margin_input",
@@ -38,6 +42,14 @@ FIELDS = (
     "exam_threshold",
     "exam_attempts",
     "weekly_judgments",
+    "gold_rate",
+    "repeat_rate",
+    "check_window",
+    "check_minimum",
+    "gold_threshold",
+    "gold_action",
+    "repeat_threshold",
+    "repeat_action",
 )
 # Besides the fields: "guidelines" (Markdown), "criteria" and "flags" (of the rubric), "archived" (true or false).
 LONGEST_GUIDELINES = 200_000
@@ -110,7 +122,9 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
         now.save(update_fields=[*(key for key in changed if key in FIELDS), "archived_at"])
         if "task_kinds" in changed:
             Project.objects.filter(pk=now.pk).update(queue_epoch=F("queue_epoch") + 1)
-        planned = queue.plan_overlap_change(project=now, overlap=now.overlap) if "overlap" in changed else None
+        wanted = queue.first_overlap(now)
+        is_other = "overlap" in changed or wanted != queue.first_overlap(before)
+        planned = queue.plan_overlap_change(project=now, overlap=wanted) if is_other else None
         changed |= _new_versions(project=now, by=by, **versioned)
         if changed:
             audit.record(verb="project.edited", actor=by, subject=now, project=now, changes=changed)
@@ -136,14 +150,6 @@ def overlap_warning(project: Project) -> str:
         "until more are invited.",
         people,
     ) % {"overlap": project.overlap, "people": people}
-
-
-def count_people_who_judge(project: Project) -> int:
-    """The members who may be given tasks."""
-    roles = [role for role, granted in ROLE_CAPABILITIES.items() if Capability.LABEL in granted]
-    members = Membership.objects.filter(project=project, role__in=roles, user__is_active=True)
-    people: int = members.aggregate(people=Count("user", distinct=True))["people"]
-    return people
 
 
 _VERSIONED: dict[str, Any] = {"guidelines": "", "criteria": (), "flags": ()}
@@ -194,12 +200,40 @@ def _check(project: Project) -> None:
         raise Refused(
             _("The kinds of task are one or more of %(kinds)s.") % {"kinds": ", ".join(task_kinds.names())}, status=400
         )
+    _check_quality(project)
     try:
         project.full_clean(validate_unique=False, validate_constraints=False)
     except ValidationError as error:
         sentences = [f"{_label(name)}: {' '.join(messages)}" for name, messages in error.message_dict.items()]
         raise Refused(" ".join(sentences), status=400) from None
     text.checked(project.name + project.description, name="The name", longest=1000)
+
+
+def _check_quality(project: Project) -> None:
+    """Settings of hidden checks and of the adaptive overlap that need each other. Raises Refused (400)."""
+    shares = [project.gold_rate, project.repeat_rate, project.overlap_agreement]
+    shares += [share for share in (project.gold_threshold, project.repeat_threshold) if share is not None]
+    if not all(isinstance(share, int | float) and 0 <= share <= 1 for share in shares):
+        raise Refused(_("Rates and thresholds of quality checks are shares from 0 to 1."), status=400)
+    if project.gold_rate + project.repeat_rate > 1:
+        raise Refused(_("Gold tasks and repeats together can't be more than all tasks."), status=400)
+    if not 1 <= project.check_minimum <= project.check_window:
+        raise Refused(
+            _("The window of checks needs at least 1 check, and the least number of checks fits into it."), status=400
+        )
+    if project.adaptive_overlap and not 2 <= project.overlap_least <= project.overlap <= project.overlap_most:
+        raise Refused(
+            _(
+                "An adaptive overlap begins with at least 2 judgments, not more than the usual number (overlap), and "
+                "its cap isn't below that."
+            ),
+            status=400,
+        )
+    asks_exam = (project.gold_threshold is not None and project.gold_action == Project.CheckAction.REQUALIFY) or (
+        project.repeat_threshold is not None and project.repeat_action == Project.CheckAction.REQUALIFY
+    )
+    if asks_exam and project.exam_threshold is None:
+        raise Refused(_("A threshold asks for the qualification exam again, so the project needs an exam."), status=400)
 
 
 def _label(name: str) -> str:

@@ -15,6 +15,7 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from annotate.labeling import qualification, queue, task_kinds
+from annotate.labeling.checks import lane
 from annotate.labeling.ordering import Ordering
 from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Judgment, Project, Task, User
@@ -83,6 +84,9 @@ class LabelerProgress:
         kinds = list(allowed.order_by().values_list("kind", flat=True)[: MOST_COUNTED + 1])
         more = len(kinds) > MOST_COUNTED
         counted = Counter(kinds[:MOST_COUNTED])
+        if not more and lane.gives_checks(self.project):
+            # Only together does the sum fall by one with each task, whichever it was.
+            counted[Task.Kind.COMPARE] += lane.left_with(rules, tasks=counted)
         return [OpenTasks(kind, counted[kind], more) for kind in task_kinds.names() if counted[kind]]
 
     @cached_property
@@ -100,8 +104,13 @@ class LabelerProgress:
 
     @cached_property
     def against_gold(self) -> Share | None:
-        """Agreement with gold orderings; None with fewer than FEWEST_TASKS tasks."""
-        rows = self._comparisons().filter(task__gold_tiers__isnull=False).order_by("-pk")
+        """Agreement with gold orderings; None with fewer than FEWEST_TASKS tasks.
+
+        Of the days before today: a figure that changes with one submit would tell which task was a gold one.
+        """
+        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+        known = self._comparisons().filter(task__gold_tiers__isnull=False, created_at__lt=today)
+        rows = known.order_by("-pk")
         judged = rows.values_list("latest__tiers", "task__gold_tiers")[:LATEST_JUDGMENTS]
         return _share([against_gold(Ordering.stored(tiers), Ordering.stored(gold)) for tiers, gold in judged])
 

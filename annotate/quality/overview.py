@@ -87,10 +87,12 @@ class ProjectOverview:
         return Counts(
             prompts=Prompt.objects.filter(project=project).count(),
             responses=Response.objects.filter(prompt__project=project).count(),
-            demonstrations=Demonstration.objects.filter(prompt__project=project, withdrawn_at=None).count(),
+            demonstrations=Demonstration.objects.filter(prompt__project=project, withdrawn_at=None)
+            .exclude(assignment__isnull=False, assignment__is_check=True)
+            .count(),
             tasks_open=tasks["open"],
             tasks_complete=tasks["complete"],
-            in_work=Assignment.objects.filter(project=project, state__in=Assignment.HELD).count(),
+            in_work=Assignment.objects.filter(project=project, state__in=Assignment.HELD, is_check=False).count(),
             judgments=judgments["all"],
             surplus=judgments["surplus"],
         )

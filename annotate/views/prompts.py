@@ -147,7 +147,11 @@ def _page(
         open_tasks=Count(
             "tasks", filter=Q(tasks__state=Task.State.OPEN, tasks__data_import__finished_or=0), distinct=True
         ),
-        judgments=Count("tasks__judgments", filter=Q(tasks__judgments__data_import__finished_or=0), distinct=True),
+        judgments=Count(
+            "tasks__judgments",
+            filter=Q(tasks__judgments__data_import__finished_or=0, tasks__judgments__is_check=False),
+            distinct=True,
+        ),
     )
     context |= {
         "project": request.project,

@@ -33,7 +33,7 @@ def next_for_sampling(project: Project, *, count: int) -> list[Row]:
     Without test prompts, which are held out, and turns of chats, which have responses. Raises Refused when there are no
     others.
     """
-    comparisons = Q(tasks__kind=Task.Kind.COMPARE, tasks__data_import__finished_or=0)
+    comparisons = Q(tasks__kind=Task.Kind.COMPARE, tasks__repeat_of=None, tasks__data_import__finished_or=0)
     waiting = (
         project.prompts.filter(opening=None)
         .exclude(split=Prompt.Split.TEST)

@@ -156,6 +156,8 @@ STATES: dict[str, list[State]] = {
         State("tasks-none-left", "annotate:tasks", "/p/blank/tasks/?state=withdrawn"),
         State("one-task", "annotate:manage_task", "/p/kindness/tasks/{comparison}/", open_all),
         State("exam-settings", "annotate:exam_settings", "/p/gated/exam/settings/", open_all),
+        State("quality-checks", "annotate:quality_checks", "/p/checked/checks/", open_all),
+        State("quality-checks-empty", "annotate:quality_checks", "/p/blank/checks/"),
         State("review", "annotate:review", "/p/kindness/review/"),
         State("review-empty", "annotate:review", "/p/blank/review/"),
         State("review-queue", "annotate:review_queue", "/p/disputed/review/queue/"),
@@ -246,6 +248,7 @@ WITHOUT_A_PAGE = {
         "annotate:exam_draft",
         "annotate:exam_item",
     ),
+    *("annotate:read_warnings", "annotate:check_task", "annotate:undo_alert"),
     *("annotate:exam_examinee", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:resolve_report"),
     *(
         "annotate:make_account",

@@ -7,9 +7,10 @@ from typing import Any
 from django.utils import timezone
 
 from annotate.labeling import exam, queue
+from annotate.labeling.checks import calibration, gold
 from annotate.labeling.few_shot import FewShot
 from annotate.labeling.submissions import Submission
-from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, Snapshot, Task
+from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, QualityAlert, Snapshot, Task
 from annotate.people import invitations
 from annotate.people.projects import create_project, edit_project
 from annotate.quality import consensus, review
@@ -169,6 +170,20 @@ class World:
             task = Task.objects.create(project=project, kind=kind, prompt=prompt)
             if kind == "rate" and prompt:
                 task.task_responses.create(response=make_responses(prompt, RICH)[0], number=0)
+        checked = self._project("checked", gold_rate=0.1, repeat_rate=0.05)
+        for number in range(3):
+            task = make_comparison(
+                checked, f"Which is better, number {number}?", texts=RESPONSES[: 2 + 2 * (number > 0)]
+            )
+            if number < 2:
+                gold.promote(task=task, tiers=[[key] for key in response_ids(task)], by=self.cast.admin)
+            else:
+                calibration.add(task=task, by=self.cast.admin)
+        known_order = make_comparison(checked, "Which comes first?", texts=RESPONSES)
+        Task.objects.filter(pk=known_order.pk).update(gold_tiers=[[key] for key in response_ids(known_order)])
+        alert = {"project": checked, "labeler": self.cast.labeler, "kind": "gold", "rate": 0.55, "threshold": 0.8}
+        for action in ("warn", "pause"):
+            QualityAlert.objects.create(**alert, action=action, checks=20)
         gated = self._project("gated")
         make_comparison(gated, texts=RESPONSES[:2])
         known = make_comparison(gated, "Which comes first?", texts=("Hen.", "Egg."))

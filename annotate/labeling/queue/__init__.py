@@ -19,9 +19,11 @@ chosen_kinds.py   the kind of task that a labeler asked for
 task_creation.py  new comparisons
 overlap.py        the number of judgments that they want
 task_changes.py   a new priority, reservation or skill of many tasks
+adaptive_overlap.py  more of them where labelers disagree
 reordering.py     the order of comparisons that nobody has judged
 """
 
+from annotate.labeling.queue.adaptive_overlap import first_overlap
 from annotate.labeling.queue.assignments import (
     DraftReceipt,
     save_draft,
@@ -73,6 +75,7 @@ __all__ = [
     "choose_kind",
     "chosen_kind",
     "claim_next",
+    "first_overlap",
     "lease_ahead",
     "lock_claims",
     "look_again",

@@ -28,7 +28,7 @@ from annotate.labeling.queue.leases import (
     reopen,
 )
 from annotate.labeling.submissions import Receipt, Submission
-from annotate.models import Assignment, Judgment, JudgmentRevision, Task, User
+from annotate.models import Assignment, Judgment, JudgmentRevision, Project, Task, User
 from annotate.models.prepared_queries import Update, insert, prepared_update
 
 LONGEST_DRAFT = 400_000
@@ -157,6 +157,7 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
         others = Judgment.objects.filter(Judgment.ADJUDICATED, task=assignment.task_id)
         judgment.surplus = others.exclude(assignment=assignment).exists()
     elif not revised and judgment.left_out_id is None:
+        judgment.is_check = assignment.is_check
         # What was left out counts no more when it is given again.
         judgment.surplus = not _count_judgment(assignment)
     if judgment._state.adding:
@@ -168,7 +169,7 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
     _set_latest(judgment=judgment.pk, revision=revision.pk)
     judgment.latest = revision
     if revised or judgment.surplus or judgment.is_adjudication:  # a counted one has marked its task already
-        Task.objects.filter(pk=assignment.task_id).update(consensus_stale_at=timezone.now())
+        Task.objects.filter(pk=assignment.task_id).update(**_stale(judgment.is_check, assignment.project))
     task_kinds.kind_of(assignment.task).store(judgment=judgment, revision=revision)
     # What comes in late of this page's drafts is older than this, so it is not taken for a new one.
     _end_submitted(assignment=assignment.pk, now=timezone.now())
@@ -226,7 +227,7 @@ def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Ass
             rubric=judgment.latest.rubric,
         )
         Judgment.objects.filter(pk=judgment.pk).update(latest=None)
-        Task.objects.filter(pk=assignment.task_id).update(consensus_stale_at=timezone.now())
+        Task.objects.filter(pk=assignment.task_id).update(**_stale(judgment.is_check, assignment.project))
         task_kinds.kind_of(assignment.task).withdraw(judgment=judgment)
         if assignment.is_adjudication:
             assignment.state, assignment.ended_at = State.REVIEWING, None
@@ -235,7 +236,8 @@ def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Ass
         else:
             _make_room(assignment)
             uncounted = Task.objects.filter(pk=assignment.task_id)
-            uncounted.update(judgments_given=F("judgments_given") - 1)
+            # As many statements for a hidden check, which was not counted.
+            uncounted.update(judgments_given=F("judgments_given") - (0 if judgment.is_check else 1))
             uncounted.filter(state=Task.State.COMPLETE, judgments_given__lt=F("judgments_wanted")).update(
                 state=Task.State.OPEN
             )
@@ -273,10 +275,13 @@ def unskip(*, assignment_id: int, labeler: User) -> Assignment:
             raise Refused(_("This task wasn't skipped, so there is nothing to undo."))
         if assignment.ended_at is None or assignment.ended_at < timezone.now() - UNDO_FOR:
             raise Refused(_("It is too late to undo this. You can still judge the task under My work."))
-        free = Task.objects.filter(pk=assignment.task_id, state=Task.State.OPEN, slots_free__gt=0)
+        taken = 0 if assignment.is_check else 1
+        free = Task.objects.filter(pk=assignment.task_id)
+        if not assignment.is_check:
+            free = free.filter(state=Task.State.OPEN, slots_free__gt=0)
         if free.exists():
             _make_room(assignment)
-        if free.update(slots_free=F("slots_free") - 1) == 1:
+        if free.update(slots_free=F("slots_free") - taken) == 1:
             assignment.state, assignment.ended_at = State.CURRENT, None
         else:
             assignment.state = State.EXPIRED
@@ -285,28 +290,48 @@ def unskip(*, assignment_id: int, labeler: User) -> Assignment:
         return assignment
 
 
+def _stale(is_check: bool, project: Project) -> dict[str, datetime]:
+    """Marks of a task whose judgments changed: what jobs compute of them is of before (quality.consensus, checks)."""
+    now = timezone.now()
+    if is_check:
+        return {"checks_stale_at": now}
+    return {"consensus_stale_at": now, **({"checks_stale_at": now} if project.adaptive_overlap else {})}
+
+
 def _count_judgment(assignment: Assignment) -> bool:
-    """Count a first judgment towards its task. False if it came late and no place is left."""
+    """Count a first judgment towards its task. False if it came late and no place is left.
+
+    That of a hidden check counts towards nothing and is never late; its task is marked by as many statements.
+    """
+    now, adaptive = timezone.now(), assignment.project.adaptive_overlap
+    if assignment.is_check:
+        return _mark_check(task=assignment.task_id, now=now) == 1
     count = _count_held if assignment.state in Assignment.HELD else _count_late
-    return count(task=assignment.task_id, now=timezone.now()) == 1
+    return count(task=assignment.task_id, now=now, adaptive=adaptive) == 1
 
 
 @prepared_update
-def _count_held(task: int, now: datetime) -> Update:
-    return Task.with_unfinished.filter(pk=task), _counted(now)
+def _mark_check(task: int, now: datetime) -> Update:
+    return Task.with_unfinished.filter(pk=task), {"checks_stale_at": now}
 
 
 @prepared_update
-def _count_late(task: int, now: datetime) -> Update:
+def _count_held(task: int, now: datetime, adaptive: bool) -> Update:
+    return Task.with_unfinished.filter(pk=task), _counted(now, adaptive)
+
+
+@prepared_update
+def _count_late(task: int, now: datetime, adaptive: bool) -> Update:
     free = Task.with_unfinished.filter(pk=task, state=Task.State.OPEN, slots_free__gt=0)
-    return free, {"slots_free": F("slots_free") - 1, **_counted(now)}
+    return free, {"slots_free": F("slots_free") - 1, **_counted(now, adaptive)}
 
 
-def _counted(now: datetime) -> dict[str, Any]:
+def _counted(now: datetime, adaptive: bool) -> dict[str, Any]:
     enough = Q(state=Task.State.OPEN, judgments_given__gte=F("judgments_wanted") - 1)
     return {
         "judgments_given": F("judgments_given") + 1,
         "consensus_stale_at": now,
+        **({"checks_stale_at": now} if adaptive else {}),
         "state": Case(When(enough, then=Value(Task.State.COMPLETE)), default=F("state")),
     }
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.errors import NotYours, Refused
+from annotate.labeling.checks import lane
 from annotate.labeling.qualification import is_qualified
 from annotate.labeling.queue.work_rules import WorkRules
 from annotate.labeling.sensitive_content import visibility
@@ -177,15 +178,19 @@ def locked_cursor(*, labeler: User, project: Project | int) -> QueueCursor:
     """The labeler's position in the project's queue, created at their first claim. `project` may be an id.
 
     `queue_epoch` and `reopened_count` are the project's, read before anything else: what comes free later leaves
-    others behind.
+    others behind. `lapsed_check`: see checks.lane.
     """
     project_id = project if isinstance(project, int) else project.pk
-    whose = {"labeler": labeler.pk, "project": project_id}
-    if (cursor := _locked_cursors.first(**whose)) is None:
+    whose: dict[str, Any] = {"labeler": labeler.pk, "project": project_id}
+    query = _locked_cursors
+    if isinstance(project, Project) and lane.gives_checks(project):
+        query = _cursors_with_lapsed_checks
+        whose["spared"] = visibility.is_spared(labeler, project)
+    if (cursor := query.first(**whose)) is None:
         QueueCursor.objects.get_or_create(
             labeler=labeler, project_id=project_id, defaults={"position": START, "epoch": 0}
         )
-        cursor = _locked_cursors.first(**whose)
+        cursor = query.first(**whose)
         assert cursor is not None
     return cursor
 
@@ -196,6 +201,12 @@ def _locked_cursors(labeler: int, project: int) -> QuerySet[QueueCursor]:
     return cursors.select_for_update(of=("self",), no_key=True).annotate(
         queue_epoch=F("project__queue_epoch"), reopened_count=F("project__reopened_count")
     )
+
+
+@prepared_query
+def _cursors_with_lapsed_checks(labeler: int, project: int, spared: bool) -> QuerySet[QueueCursor]:
+    lapsed = lane.lapsed_check(labeler=labeler, project=project, spared=spared)
+    return _locked_cursors.build(labeler, project).annotate(lapsed_check=lapsed)
 
 
 def end(assignment: Assignment, *, state: str, **values: Any) -> None:
@@ -209,8 +220,8 @@ def end(assignment: Assignment, *, state: str, **values: Any) -> None:
         return
     task = Task.objects.select_for_update(no_key=True).get(pk=assignment.task_id)
     # Counted and not just raised by one: the overlap may have been lowered while more leases were out.
-    leases = task.assignments.filter(state__in=Assignment.HELD).count()
-    free = max(0, task.judgments_wanted - task.judgments_given - leases)
+    leases = task.assignments.filter(state__in=Assignment.HELD, is_check=False).count()
+    free = 0 if task.state in Task.CHECKS else max(0, task.judgments_wanted - task.judgments_given - leases)
     Task.objects.filter(pk=task.pk).filter(~Q(slots_free=free)).update(slots_free=free)
     reopen(task)
 
@@ -249,31 +260,44 @@ def lease_next(
     after: Task | None,
     rules: WorkRules | None = None,
 ) -> Assignment | None:
-    """Lease the next task to the labeler, as the current one or the one ahead. `after` is the one that they had before:
-    a task of another prompt comes next, if there is one. `rules` are read where they aren't given."""
+    """Lease the next task to the labeler, as the current one or the one ahead: a hidden check, or one of the queue.
+
+    `after` is the one that they had before: a task of another prompt comes next, if there is one. `rules` are read
+    where they aren't given.
+    """
     rules = rules or WorkRules(labeler=labeler, project=project)
     if not rules.allow_more(held=0 if state == State.CURRENT else 1):
         return None
-    task = _take_slot(rules, cursor=cursor, wait=wait, after=after)
-    if task is None:
+    check = lane.next_check(rules, cursor=cursor, after=after)
+    if check is not None:
+        task = check.task
+    elif (found := _take_slot(rules, cursor=cursor, wait=wait, after=after)) is not None:
+        task = found
+    else:
         return None
     now = timezone.now()
     lease = {
+        "is_check": check is not None,
         "state": state,
         "lease_until": lease_end(project),
         "opened_at": now if state == State.CURRENT else None,
         "ended_at": None,
     }
-    if _lease_again(task=task.pk, labeler=labeler.pk, **lease):
+    # A repeat was made just now: nobody had it before, and its responses are known.
+    responses = None if check is None else check.responses
+    if responses is None and _lease_again(task=task.pk, labeler=labeler.pk, **lease):
         # Their lease ran out before: the order of the responses and the draft are still there.
         return held(labeler=labeler, project=project).get(task=task)
-    return insert(Assignment(task=task, labeler=labeler, project=project, **shuffled(task), **lease))
+    order = shuffled(task, responses)
+    return insert(Assignment(task=task, labeler=labeler, project=project, **order, **lease))
 
 
-def shuffled(task: Task) -> dict[str, Any]:
-    """An order of the task's responses for somebody who gets it, with its seed."""
+def shuffled(task: Task, responses: list[int] | None = None) -> dict[str, Any]:
+    """An order of the task's responses for somebody who gets it, with its seed. They are read where not given."""
     seed = secrets.randbits(63)
-    presentation = [shown.response_id for shown in _shown_responses.all(task=task.pk)]
+    if responses is None:
+        responses = [shown.response_id for shown in _shown_responses.all(task=task.pk)]
+    presentation = list(responses)
     random.Random(seed).shuffle(presentation)
     return {"seed": seed, "presentation": presentation}
 
@@ -323,9 +347,16 @@ def _take_slot(rules: WorkRules, *, cursor: QueueCursor, wait: bool, after: Task
         if _take_place(task=task.pk) != 1:
             raise RuntimeError(f"task {task.pk} lost its free place while it was locked")
         task.slots_free -= 1
+    place: dict[str, int] = {}
     if not came_again:
         cursor.position, cursor.epoch, cursor.reopened_seen = position, epoch, reopened_count
-        _keep_cursor(cursor=cursor.pk, position=position, epoch=epoch, reopened_seen=reopened_count)
+        place |= {"position": position, "epoch": epoch, "reopened_seen": reopened_count}
+    if task is not None and lane.is_on(rules.project, cursor):
+        # This task's draw, see checks.draws. Where there was no task, asking again asks for the same draw.
+        cursor.draws += 1
+        place |= {"draws": cursor.draws, "calibrated": cursor.calibrated}
+    if place:
+        _keep_cursor(cursor=cursor.pk, **place)
     return task
 
 

@@ -36,8 +36,9 @@ def plan_overlap_change(*, project: Project, overlap: int) -> OverlapChange:
     a number of their own, and keep it. What is planned is carried out, whoever dies; `begin_overlap_change` follows
     after the caller's transaction.
     """
-    # Locks the project, so that of two changes at once one is the newer.
-    Project.objects.filter(pk=project.pk).update(overlap=overlap)
+    # Locks the project, so that of two changes at once one is the newer. With an adaptive overlap, tasks begin with
+    # fewer judgments than the project's number.
+    Project.objects.filter(pk=project.pk).update(overlap=F("overlap") if project.adaptive_overlap else overlap)
     earlier = OverlapChange.objects.filter(project=project, state__in=OverlapChange.UNFINISHED)
     earlier.update(state=State.REPLACED, token=None, lease_until=None, finished_at=timezone.now())
     return OverlapChange.objects.create(project=project, overlap=overlap)
@@ -94,7 +95,7 @@ def _changed(change: OverlapChange, lease: JobLease, tasks: list[int]) -> bool:
             # Locked first: the update must count the leases of a claim that is just committing.
             wanting = _wanting_otherwise(change).filter(pk__in=batch).order_by("pk")
             locked = list(wanting.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
-            lease.renew(tasks_changed=F("tasks_changed") + _want(locked, change.overlap))
+            lease.renew(tasks_changed=F("tasks_changed") + _want(locked, change))
         if time.monotonic() - restarted > RESTART_SECONDS:
             # Not in that transaction: whoever edits the project locks it first and the change after it.
             raise_epoch(project_id=change.project_id)
@@ -114,9 +115,12 @@ def _wanting_otherwise(change: OverlapChange) -> QuerySet[Task]:
     return comparisons.filter(Q(state=Task.State.OPEN) | has_too_few)
 
 
-def _want(tasks: list[int], overlap: int) -> int:
+def _want(tasks: list[int], change: OverlapChange) -> int:
+    overlap = change.overlap
+    # Tasks that labelers disagreed on get their further judgments again, see adaptive_overlap.
+    stale = {"checks_stale_at": timezone.now()} if change.project.adaptive_overlap else {}
     held = (
-        Assignment.objects.filter(task=OuterRef("pk"), state__in=Assignment.HELD)
+        Assignment.objects.filter(task=OuterRef("pk"), state__in=Assignment.HELD, is_check=False)
         .order_by()
         .values("task")
         .annotate(held=Count("pk"))
@@ -131,6 +135,7 @@ def _want(tasks: list[int], overlap: int) -> int:
         consensus_stale_at=Case(
             When(judgments_given__gt=0, then=Value(timezone.now())), default=F("consensus_stale_at")
         ),
+        **stale,
     )
 
 

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from annotate.errors import Refused
 from annotate.labeling.ordering import Ordering
+from annotate.labeling.queue.adaptive_overlap import first_overlap
 from annotate.labeling.queue.leases import raise_epoch
 from annotate.models import Project, Prompt, Response, Task, TaskResponse
 
@@ -29,7 +30,7 @@ def add_comparison(
     if gold_tiers is not None:
         gold_tiers = Ordering.validated(gold_tiers, [response.pk for response in responses]).tiers
     with transaction.atomic():
-        overlap = Project.objects.values_list("overlap", flat=True).get(pk=project.pk)
+        overlap = first_overlap(Project.objects.get(pk=project.pk))
         task = Task.objects.create(
             project=project,
             prompt=prompt,

@@ -46,7 +46,7 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     """The judgments that count, of every kind, the latest first; and the open reports."""
     # A choice within a chat is read with its chat.
     found = Judgment.objects.filter(
-        project=request.project, latest__isnull=False, is_adjudication=False, chat_turn=None
+        project=request.project, latest__isnull=False, is_adjudication=False, is_check=False, chat_turn=None
     )
     labelers = User.objects.filter(Exists(found.filter(labeler=OuterRef("pk")))).order_by("username")
     wanted = request.GET.get("labeler", "")

@@ -15,6 +15,7 @@ from annotate.errors import Refused
 from annotate.forms.response_keys import ResponseKeys
 from annotate.forms.task_forms import FormData, draft_fields
 from annotate.labeling import queue, task_kinds
+from annotate.labeling.checks import thresholds
 from annotate.labeling.qualification import is_qualified
 from annotate.models import Assignment, Judgment, Report
 from annotate.models.prepared_queries import prepared_query
@@ -110,6 +111,7 @@ def show(
         context |= {
             "guidelines": request.project.guidelines,
             "changes": changes_since_last_work(labeler=request.user, project=request.project),
+            "quality_warnings": thresholds.sentences(labeler=request.user, project=request.project),
             "returned": review.open_returns(labeler=request.user, project=request.project).count(),
             "keys": {} if keyboard_shortcuts.switched_off(request.user) else keyboard_shortcuts.key_map(request.user),
             "key_actions": keyboard_shortcuts.KEY_ACTIONS,
@@ -218,5 +220,7 @@ def _progress(request: ProjectRequest, done: int) -> dict[str, Any]:
 
 
 def _exam_gate(request: ProjectRequest) -> HttpResponse:
-    """Live work begins after the exam."""
-    return render(request, "annotate/work/exam_gate.html", {"project": request.project})
+    """Live work begins after the exam, or goes on after it where it is asked for again."""
+    again = thresholds.requalification_of(labeler=request.user, project=request.project)
+    reason = thresholds.sentence(again) if again is not None else ""
+    return render(request, "annotate/work/exam_gate.html", {"project": request.project, "reason": reason})

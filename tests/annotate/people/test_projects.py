@@ -36,7 +36,7 @@ def test_names_may_repeat_but_addresses_do_not(cast):
         ({"responses_per_task": 1}, "Responses per task"),
         ({"responses_per_task": 10}, "Responses per task"),
         ({"overlap": 0}, "Judgments a task"),
-        ({"gold_rate": 0.5}, "no setting 'gold_rate'"),
+        ({"gold_rate": 1.5}, "shares from 0 to 1"),
         ({"name": ""}, "Name"),
         ({"task_kinds": []}, "kinds of task"),
         ({"task_kinds": ["compare", "sing"]}, "kinds of task"),

@@ -58,6 +58,8 @@ NAMING = {
     "exam_item": Address(MANAGING, WRITE),
     "manage_task": Address(MANAGING, READ),
     "exam_examinee": Address(MANAGING, WRITE),
+    "check_task": Address(MANAGING, WRITE),
+    "undo_alert": Address(MANAGING, WRITE),
     "review_judgment": Address(REVIEWING, BOTH),
     "set_aside": Address(REVIEWING, WRITE),
     "adjudicate_task": Address(REVIEWING, WRITE),
@@ -89,7 +91,7 @@ NAMING = {
 # Addresses of a project that name no record of it.
 PROJECT_ALONE = {
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
-    *("make_account", "choose_kind", "copy_project"),
+    *("make_account", "choose_kind", "copy_project", "quality_checks", "read_warnings"),
     *("review_queue", "review_decided", "adjudicate", "review_bulk", "review_leave_out", "review_reopen"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
     "exports",
@@ -161,6 +163,7 @@ def forms(name: str, records: Records) -> list[dict[str, Any]]:
         "exam_answer": [client | exam_ranks, client | {"all_unacceptable": "1"}, {}],
         "exam_draft": [exam_ranks | {"draft_version": "9"}, {}],
         "exam_item": [{}, {"remove": "1"}, {"judgment": "1"}],
+        "check_task": [{}, {"remove": "1"}, {"calibrate": "1"}, {"order": "judgment"}, {"order": "consensus"}],
         "exam_examinee": [{}, {"waive": "1"}, {"annul": "1"}],
         "review_judgment": [{"comment": "again"}, {}],
         "reset_password": [{}],

@@ -139,6 +139,9 @@ class TestQuality:
         for task in comparisons(cast, 5):
             Task.objects.filter(pk=task.pk).update(gold_tiers=[[key] for key in response_ids(task)])
         judge_all(cast, cast.labeler, upside_down=2)
+        # Today's tasks are not among them: a figure that moved with one would tell which it was.
+        assert progress(cast).against_gold is None
+        Judgment.objects.update(created_at=timezone.now() - timedelta(days=1))
         share = progress(cast).against_gold
         assert share is not None
         assert (share.hits, share.total) == (18, 30)
