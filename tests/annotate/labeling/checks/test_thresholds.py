@@ -146,7 +146,8 @@ def test_after_the_exam_was_passed_again_work_goes_on(cast, judged_golds, claim)
     attempt = exam.start(labeler=cast.labeler, project=cast.project)
     item = exam.current(attempt)
     exam.answer(answer_id=item.pk, labeler=cast.labeler, tiers=item.gold_tiers)
-    assert claim() is not None
+    held = claim()
+    judge(held, [[key] for key in held.presentation])
     assert thresholds.requalification_of(labeler=cast.labeler, project=cast.project) is None
     # They have seen its known order now, so it can't be asked once more: they are paused.
     QualityAlert.objects.update(created_at=timezone.now() - timedelta(days=1))
@@ -173,11 +174,15 @@ def test_self_consistency_has_a_threshold_of_its_own(cast, settings_of, work, cl
     assert str(thresholds.sentence(alert)).startswith("In 2 tasks that you were shown twice, you judged 0%")
 
 
-def test_somebody_who_has_left_the_project_is_named_and_nothing_else_happens(cast, judged_golds):
+def test_somebody_who_has_left_the_project_is_named_and_nothing_else_happens(cast, judged_golds, make_gold, claim):
     limit(cast, gold_action="pause")
     judged_golds(True, True, False)
+    make_gold("One more?")
+    held = claim()
+    judge(held, [[key] for (key,) in reversed(held.task.gold_tiers)])
     Membership.objects.filter(user=cast.labeler).delete()
-    (alert,) = judged_golds(False)
+    scores.refresh_due()
+    alert = QualityAlert.objects.get()
     assert alert.action == "pause"
     thresholds.undo(alert=alert, by=cast.manager)
 
