@@ -117,7 +117,9 @@ class Judgment(ImportableModel):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
-    COUNTED = Q(latest__isnull=False, left_out__isnull=True, is_adjudication=False, is_check=False)
+    WORK = Q(latest__isnull=False, left_out__isnull=True, is_adjudication=False)
+    """What a labeler did, hidden checks among it: their own counts, hours and agreement with others."""
+    COUNTED = WORK & Q(is_check=False)
     """A labeler's judgment that counts: for the consensus, snapshots, figures, and (if not `surplus`) its task."""
     ADJUDICATED = Q(latest__isnull=False, is_adjudication=True, surplus=False)
     """The adjudicated order of a task, of which a task has one at most."""

@@ -119,7 +119,7 @@ class LabelerProgress:
         """Agreement with the other labelers of the same tasks; None with fewer than FEWEST_TASKS tasks."""
         own = list(self._comparisons().order_by("-pk").values_list("task", flat=True)[:LATEST_JUDGMENTS])
         orderings: dict[int, dict[int, Ordering]] = {}
-        judged = Judgment.objects.filter(Judgment.COUNTED, task__in=own)
+        judged = Judgment.objects.filter(Judgment.WORK, task__in=own)
         for task_id, labeler_id, tiers in judged.values_list("task", "labeler", "latest__tiers"):
             orderings.setdefault(task_id, {})[labeler_id] = Ordering.stored(tiers)
         shared = [task for task in orderings.values() if len(task) > 1]
@@ -179,7 +179,7 @@ class TotalProgress:
 
 def judgments_of(labeler: User) -> QuerySet[Judgment]:
     """A labeler's judgments that count. A choice within a chat is a part of the chat."""
-    return Judgment.objects.filter(Judgment.COUNTED, labeler=labeler, chat_turn=None)
+    return Judgment.objects.filter(Judgment.WORK, labeler=labeler, chat_turn=None)
 
 
 def _share(clusters: list[tuple[int, int]]) -> Share | None:

@@ -102,7 +102,7 @@ class ProjectOverview:
         """Everybody who judges here or has judged, most judgments first."""
         done = {
             row["labeler"]: (row["judgments"], row["last_at"])
-            for row in Judgment.objects.filter(Judgment.COUNTED, project=self.project)
+            for row in Judgment.objects.filter(Judgment.WORK, project=self.project)
             .order_by()
             .values("labeler")
             .annotate(judgments=Count("pk"), last_at=Max("created_at"))
