@@ -27,8 +27,8 @@ $(STAMPS)/packages: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) install --quiet --constraint constraints.txt --editable ".[train,cpu-kernels,qlora,bench,dev]"
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/browser: static/package.json static/package-lock.json config/browser_libraries.py $(STAMPS)/packages
-	@$(BIN)/python -m config.browser_libraries
+$(STAMPS)/browser: static/package.json static/package-lock.json config/assets/browser_libraries.py $(STAMPS)/packages
+	@$(BIN)/python -m config.assets.browser_libraries
 	@touch $@
 
 $(STAMPS)/catalogues: $(wildcard locale/*/LC_MESSAGES/*.po) config/catalogues.py $(STAMPS)/packages

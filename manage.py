@@ -6,6 +6,6 @@ import sys
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from config.command_line import main
+    from config.management.command_line import main
 
     main(sys.argv)

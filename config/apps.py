@@ -6,6 +6,6 @@ class HoneConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from config import sign_in
+        from config.security import sign_in
 
         sign_in.connect_signals()

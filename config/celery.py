@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
-from config import liveness
+from config.serving import liveness
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -47,7 +47,7 @@ def job_settings() -> dict[str, Any]:
         "task_default_queue": "default",
         "task_create_missing_queues": True,
         "timezone": "UTC",
-        "beat_scheduler": "config.scheduler:Scheduler",
+        "beat_scheduler": "config.serving.scheduler:Scheduler",
         "beat_schedule": {
             name: {"task": f"rlhf.{name}", "schedule": seconds, "options": {"expires": seconds, "queue": "default"}}
             for name, seconds in [

@@ -8,7 +8,7 @@ from django.conf import settings
 
 bind = f"{settings.HONE_HOST}:{settings.HONE_PORT}"
 workers = 2
-worker_class = "config.web_worker.BufferingWorker"
+worker_class = "config.web.web_worker.BufferingWorker"
 threads = settings.HONE_WEB_THREADS
 # Connections that wait for nothing cost no thread, and the oldest makes room: fewer than there are file descriptors.
 worker_connections = 500
@@ -17,9 +17,9 @@ graceful_timeout = 2
 # A worker's heartbeat file on a slow disk would get the worker killed.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 control_socket_disable = True
-# Only as many proxies as HONE_PROXIES says are believed, by config.accounts; gunicorn itself believes none.
+# Only as many proxies as HONE_PROXIES says are believed, by config.security.accounts; gunicorn itself believes none.
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
-accesslog = None  # config.edge writes it, with the address of the browser
+accesslog = None  # config.web.edge writes it, with the address of the browser
 errorlog = "-"
 loglevel = "warning"

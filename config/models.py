@@ -4,7 +4,7 @@ from django.db import models
 
 
 class RateBucket(models.Model):
-    """A leaky bucket that all processes share (config.rate_limits). One that has drained may be deleted."""
+    """A leaky bucket that all processes share (config.security.rate_limits). One that has drained may be deleted."""
 
     key = models.CharField(max_length=64, primary_key=True)
     drained_at = models.FloatField(db_index=True, help_text="Seconds since 1970 at which the bucket is empty.")

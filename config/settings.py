@@ -9,9 +9,10 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 
-from config import broker, private_files
+from config.data_folder import private_files
+from config.data_folder.secret_key import stored_secret_key
 from config.environment import Environment, WrongSetting, refuse
-from config.secret_key import stored_secret_key
+from config.serving import broker
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -76,7 +77,7 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
-    "config.edge.EdgeMiddleware",
+    "config.web.edge.EdgeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -84,7 +85,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "config.request_limits.RequestLimitsMiddleware",
+    "config.security.request_limits.RequestLimitsMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "rlhf.middleware.LateMessagesMiddleware",
@@ -95,7 +96,7 @@ MIDDLEWARE = [
     "annotate.middleware.OneTimePasswordMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     # Last: it turns the reply to a sign-in that was one too many into the page that says so.
-    "config.sign_in.SignInMiddleware",
+    "config.security.sign_in.SignInMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -142,11 +143,11 @@ CELERY_BROKER_URL = REDIS_URL or broker.address(HONE_DATA)
 
 AUTH_USER_MODEL = "annotate.User"
 AUTHENTICATION_BACKENDS = [
-    "config.sign_in.SignInLimits",
+    "config.security.sign_in.SignInLimits",
     "annotate.people.backends.OneTimePasswordBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-PASSWORD_HASHERS = ["config.password_hashing.BoundedPBKDF2PasswordHasher"]
+PASSWORD_HASHERS = ["config.security.password_hashing.BoundedPBKDF2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -159,12 +160,13 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "account_login"
 # People are invited by a link from a project's manager, or get an account from an administrator: no e-mail, no sign-up.
-ACCOUNT_ADAPTER = "config.accounts.ClosedAccountAdapter"
+ACCOUNT_ADAPTER = "config.security.accounts.ClosedAccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
-ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}  # config.sign_in counts, for the administration too
+# config.security.sign_in counts, for the administration too.
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}
 SESSION_ENGINE = "config.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 MESSAGE_STORAGE = "annotate.rendering.page_templates.StorableMessages"
@@ -218,7 +220,7 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [(name, BASE_DIR / "static" / name) for name in ("hone", "vendor")]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "config.static_files.ModuleStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "config.assets.static_files.ModuleStaticFilesStorage"},
 }
 
 # --- log ------------------------------------------------------------------------------------------------------------
@@ -228,8 +230,8 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "filters": {
-        "unavailable": {"()": "config.log_filters.UnavailableFilter"},
-        "invitation": {"()": "config.log_filters.InvitationFilter"},
+        "unavailable": {"()": "config.web.log_filters.UnavailableFilter"},
+        "invitation": {"()": "config.web.log_filters.InvitationFilter"},
     },
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["unavailable", "invitation"]}

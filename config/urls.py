@@ -4,7 +4,7 @@ from allauth.account import views as account
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from config import health
+from config.web import health
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.alive, name="healthz"),
@@ -17,4 +17,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("rlhf.urls")),
     path("", include("annotate.urls")),
 ]
-handler500 = "config.unavailable.server_error"
+handler500 = "config.web.unavailable.server_error"

@@ -11,7 +11,7 @@ RUN useradd --create-home --uid 1000 hone && mkdir /data && chown hone /data
 WORKDIR /hone
 COPY . .
 RUN pip install --no-cache-dir --constraint constraints.txt --editable .
-RUN --mount=type=bind,from=browser,source=/hone/static/node_modules,target=/node_modules python -m config.browser_libraries /node_modules && python -m config.catalogues
+RUN --mount=type=bind,from=browser,source=/hone/static/node_modules,target=/node_modules python -m config.assets.browser_libraries /node_modules && python -m config.catalogues
 USER hone
 VOLUME /data
 EXPOSE 8000

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import translation
 
-from config import broker
+from config.serving import broker
 from tests import open_cursors
 from tests.browser import browser, sign_in
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("annotate", "rlhf", "models_core")
+PACKAGES = ("annotate", "config", "rlhf", "models_core")
 MOST_MODULES = 8
 
 _LAYERS = "one subject, in Django's layers: models, forms, views and what they call"
 _SETTINGS = "a stage or folder, and the settings that it takes"
 _COMMAND = "the command line's module of a command, and what it runs"
-SAME_SUBJECT = {
+SAME_SUBJECT: dict[str, dict[str, str]] = {
+    "config": {},
     "annotate": {
         **dict.fromkeys(["audit", "consensus", "exam", "project", "review"], _LAYERS),
         **dict.fromkeys(["invitations", "keyboard_shortcuts", "notices", "overview", "projects", "rubric"], _LAYERS),

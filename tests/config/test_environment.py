@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from config.data_folder.secret_key import stored_secret_key
 from config.environment import Environment, WrongSetting
-from config.secret_key import stored_secret_key
 from tests.conftest import ROOT
 
 

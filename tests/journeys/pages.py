@@ -8,7 +8,7 @@ from django.conf import settings
 from django.test import Client
 from playwright.sync_api import Page
 
-from config import sign_in
+from config.security import sign_in
 
 OUTSIDE = ""
 """Nobody is signed in."""

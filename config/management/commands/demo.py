@@ -20,8 +20,8 @@ from annotate import demo
 from annotate.demo.demo_project import create
 from annotate.errors import Refused
 from annotate.models import Project
-from config import demo_services
-from config.data_lock import AlreadyRunning, data_lock
+from config.data_folder.data_lock import AlreadyRunning, data_lock
+from config.serving import demo_services
 from models_core.contract import catalogue
 from models_core.contract.errors import BadInput
 from rlhf.demo import closed_loop, selection

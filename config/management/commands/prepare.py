@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from config.private_files import tighten
+from config.data_folder.private_files import tighten
 
 
 class Command(BaseCommand):

@@ -8,10 +8,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from config.broker import BrokerError
-from config.data_lock import AlreadyRunning, data_lock
-from config.processes import NotStarted, Supervisor
-from config.programs import all_programs, listening_address
+from config.data_folder.data_lock import AlreadyRunning, data_lock
+from config.serving.broker import BrokerError
+from config.serving.programs import all_programs, listening_address
+from config.serving.supervisor import NotStarted, Supervisor
 
 
 class Command(BaseCommand):

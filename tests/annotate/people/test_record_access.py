@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver
 
 from annotate import urls as annotate_urls
-from config import request_limits
+from config.security import request_limits
 from rlhf import urls as rlhf_urls
 from tests.cast import Cast, key_of, keys_of
 from tests.records import Records, make_records

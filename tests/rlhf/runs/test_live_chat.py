@@ -14,7 +14,7 @@ from annotate.labeling import queue
 from annotate.labeling.chats import live_responses, turns
 from annotate.models import Assignment, Demonstration, Response, ResponseRequest, Task
 from annotate.people.projects import edit_project
-from config.descendants import descendants
+from config.serving.descendants import descendants
 from rlhf.loop import prompts, sampling
 from rlhf.models import LoopSettings, ModelVersion, TrainingRun
 from rlhf.runs import launch, live, runs

@@ -19,7 +19,7 @@ import pytest
 from annotate.data import snapshots
 from annotate.labeling import queue
 from annotate.models import AuditEvent, Demonstration, Snapshot
-from config.descendants import descendants
+from config.serving.descendants import descendants
 from rlhf.models import TrainingRun
 from rlhf.runs import workers
 from tests import volume

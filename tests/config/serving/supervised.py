@@ -1,4 +1,4 @@
-"""A supervisor over programs that a test describes: `python -m tests.config.supervised FOLDER PROGRAM.json...`
+"""A supervisor over programs that a test describes: `python -m tests.config.serving.supervised FOLDER PROGRAM.json...`
 
 In a process of its own, as `serve` is, so that signals and the death of the supervisor can be tried out.
 """
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from config.processes import NotStarted, Program, Supervisor
+from config.serving.supervisor import NotStarted, Program, Supervisor
 
 
 def main(folder: Path, described: list[str]) -> None:

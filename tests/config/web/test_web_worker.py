@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 from gunicorn.config import Config
 
-from config.web_worker import BufferingWorker
+from config.web.web_worker import BufferingWorker
 from tests.conftest import ROOT, end, free_port, wait_until
 
 THREADS = 2

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from django.conf import settings
 
-from config import broker, liveness
-from config.processes import Program
+from config.serving import broker, liveness
+from config.serving.supervisor import Program
 from models_core.contract import catalogue
 
 DEFAULT_WORKER_PROCESSES = 2

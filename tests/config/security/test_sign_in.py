@@ -8,9 +8,9 @@ from django.conf import settings as django_settings
 from django.contrib.auth import hashers
 from django.test import Client
 
-from config import rate_limits
 from config.models import RateBucket
-from config.password_hashing import BoundedPBKDF2PasswordHasher, HashingBusy
+from config.security import rate_limits
+from config.security.password_hashing import BoundedPBKDF2PasswordHasher, HashingBusy
 from tests.cast import PASSWORD, make_user
 from tests.conftest import wait_until
 

@@ -13,7 +13,7 @@ from django.test import override_settings
 from annotate.views.work.responses import MODULES
 
 IMPORT = re.compile(r"""\b(?:from|import) ['"](\.[^'"]+)['"]""")
-STATIC = Path(__file__).parent.parent.parent / "static"
+STATIC = Path(__file__).resolve().parents[3] / "static"
 ENTRIES = ("hone/hone.js", "hone/curve.js", "hone/work/work.js")
 
 
@@ -36,7 +36,7 @@ def closure(folder: Path, name: str) -> set[str]:
 def test_every_import_leads_to_the_collected_file_of_that_content(tmp_path: Path) -> None:
     storages: dict[str, Any] = {
         **django_settings.STORAGES,
-        "staticfiles": {"BACKEND": "config.static_files.ModuleStaticFilesStorage"},
+        "staticfiles": {"BACKEND": "config.assets.static_files.ModuleStaticFilesStorage"},
     }
     with override_settings(STATIC_ROOT=tmp_path, STORAGES=storages):
         call_command("collectstatic", interactive=False, verbosity=0)

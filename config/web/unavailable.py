@@ -11,8 +11,8 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views import defaults
 
-from config.password_hashing import HashingBusy
-from config.refusals import refusal
+from config.security.password_hashing import HashingBusy
+from config.web.refusals import refusal
 
 RETRY_SECONDS = 5.0
 SECRET_PAGES = ("/accounts/", "/admin/login/", "/admin/password_change/")

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from config import health
-from config.accounts import client_address
+from config.security.accounts import client_address
+from config.web import health
 
 log = logging.getLogger("hone.access")
 

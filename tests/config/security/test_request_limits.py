@@ -5,8 +5,8 @@ import io
 from django.test import Client, RequestFactory
 
 from annotate.forms.data_files import LARGEST_UPLOAD
-from config import request_limits
-from config.request_limits import RequestLimitsMiddleware
+from config.security import request_limits
+from config.security.request_limits import RequestLimitsMiddleware
 from tests.cast import Cast
 
 

@@ -23,9 +23,9 @@ from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
-from config.accounts import client_address, subscriber
-from config.rate_limits import Limit, SharedBucket
-from config.refusals import refusal, wait_in_words
+from config.security.accounts import client_address, subscriber
+from config.security.rate_limits import Limit, SharedBucket
+from config.web.refusals import refusal, wait_in_words
 
 log = logging.getLogger("hone.sign_in")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from config import liveness, processes, programs
+from config.serving import liveness, programs, supervisor
 from tests.conftest import ROOT, is_alive, wait_until
 
 # Each writes its process id, and "ended" when it is told to stop, to the file that all share.
@@ -55,7 +55,7 @@ class Supervised:
     def __init__(self, folder: Path, programs: list[dict[str, object]]) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.config.supervised", str(folder), *map(json.dumps, programs)],
+            [sys.executable, "-m", "tests.config.serving.supervised", str(folder), *map(json.dumps, programs)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=(folder / "said").open("wb"),
@@ -294,9 +294,9 @@ def test_a_short_silence_is_forgiven(start: Start) -> None:
 def test_a_log_is_shortened_while_its_program_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "web.log"
     with log.open("ab") as file:
-        file.write(b"x" * (processes.LONGEST_LOG + 1))
+        file.write(b"x" * (supervisor.LONGEST_LOG + 1))
         file.flush()
-        processes._truncate(log)
+        supervisor._truncate(log)
         file.write(b"a new line\n")
     assert log.read_bytes() == b"a new line\n"
-    assert log.with_name("web.log.old").stat().st_size == processes.LONGEST_LOG + 1
+    assert log.with_name("web.log.old").stat().st_size == supervisor.LONGEST_LOG + 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from config.processes import LAUNCH
+from config.serving.supervisor import LAUNCH
 from rlhf.runs import workers
 
 QUEUES = {"default", "cpu"}

@@ -4,8 +4,8 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
-from config.accounts import client_address
-from config.edge import EdgeMiddleware
+from config.security.accounts import client_address
+from config.web.edge import EdgeMiddleware
 from tests.cast import PASSWORD, make_user
 
 

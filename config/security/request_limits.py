@@ -14,8 +14,8 @@ from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
 
 from annotate.forms.data_files import LARGEST_UPLOAD
-from config.rate_limits import Limit, MemoryBuckets
-from config.refusals import refusal, wait_in_words
+from config.security.rate_limits import Limit, MemoryBuckets
+from config.web.refusals import refusal, wait_in_words
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 

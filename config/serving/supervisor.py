@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from config import descendants
+from config.serving import descendants
 
 LAUNCH = Path(__file__).with_name("launch.py")
 STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import beat
 
-from config import liveness
+from config.serving import liveness
 
 
 class Scheduler(beat.Scheduler):

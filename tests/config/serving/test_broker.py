@@ -11,7 +11,7 @@ import pytest
 from kombu import Connection
 from redis import Redis
 
-from config import broker
+from config.serving import broker
 from tests.conftest import end, wait_until
 
 

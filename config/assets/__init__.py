@@ -1,0 +1,1 @@
+"""What pages load: libraries from npm, and style sheets and scripts as they are served."""

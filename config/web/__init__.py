@@ -1,0 +1,1 @@
+"""The web process: how requests are received, logged, and refused when the site cannot reply."""
