@@ -33,7 +33,7 @@ from annotate.labeling.ordering import Ordering
 from annotate.quality.aggregation import crowd_bt
 from annotate.quality.aggregation.crowd_bt import CrowdBT
 from annotate.quality.aggregation.votes import pair_votes
-from models_core.contract import json_lines
+from models_core.contract.rows import json_lines
 
 FOLDS, RESAMPLES = 10, 10_000
 A, B = 0, 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
-from models_core.contract import json_lines
+from models_core.contract.rows import json_lines
 from models_core.contract.settings import LEARNING_RATE_FACTORS, METHODS
 
 BASE = "smollm2-135m-instruct"

@@ -22,7 +22,7 @@ import torch
 
 from annotate import demo
 from benchmarks.children import finished
-from models_core.contract import records, row_parser
+from models_core.contract.rows import records, row_parser
 from models_core.generation import generate as rollout
 from models_core.modeling import chat, loading
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
-from models_core.contract import json_lines
+from models_core.contract.rows import json_lines
 
 PEER = Path(__file__).with_name("trl_sft.py")
 STEPS_ROWS = 12

@@ -18,7 +18,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
 
-from models_core.contract import verdict_messages
+from models_core.contract.reports import verdict_messages
 from models_core.contract.settings import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent

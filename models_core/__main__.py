@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from models_core.cli import failures, inputs, summary, torchrun
 from models_core.cli.parser import COMMANDS, TRAINING_COMMANDS, build_parser
-from models_core.contract import processes
-from models_core.contract.stopping import StopSignal, follow_parent
+from models_core.contract.runs import processes
+from models_core.contract.runs.stopping import StopSignal, follow_parent
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models_core.contract.records import RankedResponse, Ranking
+from models_core.contract.rows.records import RankedResponse, Ranking
 from models_core.reward_report import assembly
 from models_core.reward_report.heldout_judgments import ScoredJudgment
 from rlhf.models import TrainingRun

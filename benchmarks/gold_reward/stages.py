@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import finished
-from models_core.contract import json_lines
+from models_core.contract.rows import json_lines
 
 Row = Mapping[str, Any]
 Settings = Mapping[str, Mapping[str, Any]]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.reward_accuracy.judgments import strict_pairs
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
 
 Scores = list[list[float]]
 

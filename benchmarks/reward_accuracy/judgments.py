@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_core.contract import row_parser
-from models_core.contract.prompt_identity import hold_out
-from models_core.contract.records import Ranking
+from models_core.contract.rows import row_parser
+from models_core.contract.rows.prompt_identity import hold_out
+from models_core.contract.rows.records import Ranking
 
 HELD_OUT = 0.2
 """Part of the prompts that no model learns from."""

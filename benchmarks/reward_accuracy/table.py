@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.results import Result
 from benchmarks.reward_accuracy.judgments import interval, name_of, split, strict_pairs
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
 
 
 class Group(NamedTuple):

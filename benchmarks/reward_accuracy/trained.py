@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.children import finished
 from benchmarks.reward_accuracy.baselines import Scores
 from benchmarks.reward_accuracy.judgments import Split, plain
-from models_core.contract import json_lines
+from models_core.contract.rows import json_lines
 
 PEER = Path(__file__).parent.with_name("trl_reward.py")
 AT_ONCE = 2

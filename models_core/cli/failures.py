@@ -4,8 +4,8 @@ import errno
 import sys
 import traceback
 
-from models_core.contract import failure_report, processes
 from models_core.contract.errors import BadInput, Halted, ServerFailed, Stopped
+from models_core.contract.runs import failure_report, processes
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 3
 PEER_DIED_SIGNS = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")

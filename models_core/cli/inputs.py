@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models_core.commands import input_files
-from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
+from models_core.contract.rows import row_parser
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import STAGES, parse
-from models_core.contract.stopping import StopSignal
 
 if TYPE_CHECKING:
     import torch

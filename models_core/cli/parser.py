@@ -5,8 +5,8 @@ import dataclasses
 from typing import Any, Protocol
 
 from models_core.cli.commands import catalogue, dpo, evaluate, live, ppo, pretrain, reward, sample, score, sft
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import STAGES, Settings
-from models_core.contract.stopping import StopSignal
 
 
 class Command(Protocol):

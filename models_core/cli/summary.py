@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 from models_core.cli import inputs
-from models_core.contract import processes
-from models_core.contract.run_folder import finite
+from models_core.contract.runs import processes
+from models_core.contract.runs.run_folder import finite
 
 
 def write(result: dict[str, Any], arguments: argparse.Namespace, *, seconds: float) -> None:

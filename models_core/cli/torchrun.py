@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from models_core.contract.processes import STATUS_VARIABLE
-from models_core.contract.stopping import PARENT_VARIABLE
+from models_core.contract.runs.processes import STATUS_VARIABLE
+from models_core.contract.runs.stopping import PARENT_VARIABLE
 
 SHUTDOWN_SECONDS = 120
 """Time to finish a step and write a checkpoint after a stop signal."""

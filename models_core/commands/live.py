@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 from models_core.commands import sample
-from models_core.contract import records
 from models_core.contract.errors import BadInput, RowError
+from models_core.contract.rows import records
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.training import precision
 

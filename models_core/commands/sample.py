@@ -15,13 +15,15 @@ from typing import Any
 import torch
 
 from models_core.commands.output.completion_file import CompletionFile
-from models_core.contract import processes, reward_names, row_parser
 from models_core.contract.errors import BadInput, Stopped
-from models_core.contract.progress import Progress, Ticker
-from models_core.contract.records import Messages, Prompt
-from models_core.contract.run_folder import file_sha256
+from models_core.contract.reports import reward_names
+from models_core.contract.rows import row_parser
+from models_core.contract.rows.records import Messages, Prompt
+from models_core.contract.runs import processes
+from models_core.contract.runs.progress import Progress, Ticker
+from models_core.contract.runs.run_folder import file_sha256
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import GenerationSettings, SampleConfig
-from models_core.contract.stopping import StopSignal
 from models_core.generation import generate, served_model
 from models_core.generation.generate import Sample
 from models_core.generation.sampled_response import SampledResponse

@@ -19,13 +19,13 @@ import torch
 
 from models_core.commands.output.resumable_writer import ResumableWriter
 from models_core.commands.output.stream_batches import STANDARD_INPUT, windows
-from models_core.contract import row_parser
 from models_core.contract.errors import BadInput, Stopped
-from models_core.contract.progress import Ticker
-from models_core.contract.records import PromptResponses
-from models_core.contract.run_folder import file_sha256
+from models_core.contract.rows import row_parser
+from models_core.contract.rows.records import PromptResponses
+from models_core.contract.runs.progress import Ticker
+from models_core.contract.runs.run_folder import file_sha256
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import ScoreConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import heads
 from models_core.rl.rewards.reward_models import RewardModels
 from models_core.training import precision

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from models_core.contract import prompt_identity, row_parser
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import digest, text_digest
-from models_core.contract.records import Demonstration
+from models_core.contract.rows import prompt_identity, row_parser
+from models_core.contract.rows.prompt_identity import digest, text_digest
+from models_core.contract.rows.records import Demonstration
 from models_core.contract.settings import SFTConfig
 from models_core.demonstrations import mixture
 from models_core.demonstrations.examples import Encoder, Example

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from models_core.contract import atomic_write
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs.stopping import StopSignal
 from models_core.demonstrations.examples import Example
 from models_core.demonstrations.token_losses import loss_positions, predicting_states
 from models_core.modeling.adapters import trainable

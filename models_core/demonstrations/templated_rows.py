@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models_core.contract.records import Demonstration, Message, Messages
+from models_core.contract.rows.records import Demonstration, Message, Messages
 from models_core.demonstrations.templates import Template, TemplateSet
 
 TRIES = 8

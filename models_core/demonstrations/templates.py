@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import json_lines
 from models_core.contract.errors import BadInput, BadLine, RowError
-from models_core.contract.records import Demonstration, clean
+from models_core.contract.rows import json_lines
+from models_core.contract.rows.records import Demonstration, clean
 
 BUILT_IN = Path(__file__).with_name("builtin")
 LARGEST_FILE = 2**20

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models_core.contract.errors import Stopped
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs.stopping import StopSignal
 from models_core.generation.decoder import Beams
 from models_core.generation.token_sampling import repetition_penalised
 

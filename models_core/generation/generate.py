@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from models_core.contract.errors import Stopped
-from models_core.contract.progress import Progress
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs.progress import Progress
+from models_core.contract.runs.stopping import StopSignal
 from models_core.generation import beams
 from models_core.generation.decoder import Rows, batch_factory, prepare
 from models_core.generation.token_history import RowId

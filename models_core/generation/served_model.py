@@ -23,10 +23,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from models_core.contract.errors import BadInput, ServerFailed, Stopped
-from models_core.contract.progress import Progress
-from models_core.contract.records import Messages
+from models_core.contract.rows.records import Messages
+from models_core.contract.runs.progress import Progress
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig
-from models_core.contract.stopping import StopSignal
 from models_core.generation.sampled_response import SampledResponse
 
 KEY_VARIABLE = "OPENAI_API_KEY"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Message
+from models_core.contract.rows.records import Message
 from models_core.modeling import plain_text
 
 PLAIN_TEMPLATE = (

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
-from models_core.contract.records import Message
+from models_core.contract.rows.records import Message
 from models_core.modeling import chat, families, forward_check, heads
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.loading import head

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.contract import processes
+from models_core.contract.runs import processes
 from models_core.modeling import families
 
 ROWS = (29, 18, 11)

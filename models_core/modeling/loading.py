@@ -22,8 +22,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from models_core.contract import catalogue, processes, trained_prompts
+from models_core.contract import catalogue
 from models_core.contract.errors import BadInput
+from models_core.contract.rows import trained_prompts
+from models_core.contract.runs import processes
 from models_core.modeling import chat, families, heads, model_files, reward_chat_template, tokenizer_files
 from models_core.modeling.adapters import merging, quantised, soft_prompts, storage
 

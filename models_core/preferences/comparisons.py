@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import digest
-from models_core.contract.records import Messages, Ranking
+from models_core.contract.rows.prompt_identity import digest
+from models_core.contract.rows.records import Messages, Ranking
 from models_core.contract.settings import PreferenceSettings
 from models_core.preferences.contradictions import Contradictions, RankingPairs, judge_name
 from models_core.preferences.judgment_weights import JudgmentWeights

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from models_core.contract.prompt_identity import digest
-from models_core.contract.records import Ranking
+from models_core.contract.rows.prompt_identity import digest
+from models_core.contract.rows.records import Ranking
 from models_core.preferences.ranking_loss import Pair
 from models_core.preferences.skipped_rows import MAX_NAMED
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import processes, row_parser, trained_prompts
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import digest, hold_out
-from models_core.contract.records import Demonstration, PromptResponses, Ranking
+from models_core.contract.rows import row_parser, trained_prompts
+from models_core.contract.rows.prompt_identity import digest, hold_out
+from models_core.contract.rows.records import Demonstration, PromptResponses, Ranking
+from models_core.contract.runs import processes
 from models_core.contract.settings import PreferenceSettings
 from models_core.preferences.comparisons import Comparison, ParsedComparisons, build_comparisons
 from models_core.preferences.demonstrated_rankings import demonstration_comparisons

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-from models_core.contract.prompt_identity import digest
-from models_core.contract.records import Demonstration, PromptResponses, RankedResponse, Ranking
+from models_core.contract.rows.prompt_identity import digest
+from models_core.contract.rows.records import Demonstration, PromptResponses, RankedResponse, Ranking
 from models_core.preferences.comparisons import Comparison
 from models_core.preferences.ranking_loss import Pair
 from models_core.preferences.skipped_rows import SkippedRows

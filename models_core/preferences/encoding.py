@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
 from models_core.contract.settings import PreferenceSettings
 from models_core.modeling import forward
 from models_core.modeling.packing import Group

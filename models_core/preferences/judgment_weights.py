@@ -1,6 +1,6 @@
 """The weight of a judgment: of its row, of its labeler, and of AI judges."""
 
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
 from models_core.contract.settings import PreferenceSettings
 from models_core.contract.settings.composite_values import labeler_weights
 

@@ -2,7 +2,7 @@
 
 from statistics import fmean
 
-from models_core.contract.records import RankedResponse, Ranking
+from models_core.contract.rows.records import RankedResponse, Ranking
 from models_core.contract.settings import PreferenceSettings
 from models_core.preferences.ranking_loss import Pair
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Demonstration, PromptResponses
+from models_core.contract.rows.records import Demonstration, PromptResponses
 from models_core.contract.settings import RewardConfig
 from models_core.modeling import forward
 from models_core.modeling.packing import Group

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from models_core.contract.errors import Diverged
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import DPOConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, chat, forward, loading
 from models_core.modeling.packing import sharing_for
 from models_core.preferences import dataset

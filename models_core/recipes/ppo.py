@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from models_core.contract import row_parser
 from models_core.contract.errors import Diverged
-from models_core.contract.records import Prompt
-from models_core.contract.reward_names import Kind, kind_of
+from models_core.contract.reports.reward_names import Kind, kind_of
+from models_core.contract.rows import row_parser
+from models_core.contract.rows.records import Prompt
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import PPOConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, loading
 from models_core.rl import prompts, rollouts
 from models_core.rl.actor_critic import ActorCritic

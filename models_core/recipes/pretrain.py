@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 
-from models_core.contract import json_lines, processes
 from models_core.contract.errors import BadInput
-from models_core.contract.run_folder import RunFolder
+from models_core.contract.rows import json_lines
+from models_core.contract.runs import processes
+from models_core.contract.runs.run_folder import RunFolder
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import PretrainConfig
-from models_core.contract.stopping import StopSignal
 from models_core.generation import generate
 from models_core.modeling import adapters, architecture, chat, loading, tokenization
 from models_core.modeling.forward import response_log_probs

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.contract import prompt_identity, trained_prompts
 from models_core.contract.errors import BadInput
+from models_core.contract.rows import prompt_identity, trained_prompts
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import RewardConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, chat, forward, heads, loading
 from models_core.modeling.packing import sharing_for
 from models_core.preferences import dataset, head_init, score_calibration

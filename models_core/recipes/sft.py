@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from models_core.contract.errors import BadInput
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SFTConfig
-from models_core.contract.stopping import StopSignal
 from models_core.demonstrations import mixture
 from models_core.demonstrations.data_files import DataSet, read_data_sets, read_rows, template_files, totals
 from models_core.demonstrations.eval_loss import mean_loss

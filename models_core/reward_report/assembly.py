@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import processes
 from models_core.contract.atomic_write import write_json, write_lines
-from models_core.contract.records import Ranking
-from models_core.contract.run_folder import finite
-from models_core.contract.verdict_messages import VERSION
+from models_core.contract.reports.verdict_messages import VERSION
+from models_core.contract.rows.records import Ranking
+from models_core.contract.runs import processes
+from models_core.contract.runs.run_folder import finite
 from models_core.reward_report import report_tables
 from models_core.reward_report.heldout_judgments import ScoredJudgment, comparison_key, ordered_pairs
 from models_core.reward_report.measures import pair_accuracy

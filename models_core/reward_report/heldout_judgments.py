@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]

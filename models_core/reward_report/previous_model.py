@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Ranking
+from models_core.contract.rows import row_parser
+from models_core.contract.rows.records import Ranking
 from models_core.modeling import loading
 from models_core.reward_report import scored_judgments
 from models_core.reward_report.heldout_judgments import ScoredJudgment, comparison_key, ordered_pairs

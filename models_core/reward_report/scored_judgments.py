@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
 from models_core.modeling import loading
 from models_core.preferences.encoding import Example
 from models_core.reward_report.heldout_judgments import ScoredJudgment, comparison_key

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from models_core.contract.verdict_messages import sentence
+from models_core.contract.reports.verdict_messages import sentence
 
 ENOUGH = 0.65
 """Accuracy that PPO can gain from. InstructGPT's reward models reached 72%, Llama 2's 63 to 70%."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from models_core.contract import json_lines, processes
 from models_core.contract.atomic_write import write_text
+from models_core.contract.rows import json_lines
+from models_core.contract.runs import processes
 from models_core.modeling import adapters
 from models_core.rl import reward_kl_plot, rollouts, trajectories
 from models_core.rl.actor_critic import ActorCritic

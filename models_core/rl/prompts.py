@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models_core.contract import processes, trained_prompts
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import digest, hold_out, position
-from models_core.contract.records import Prompt
+from models_core.contract.rows import trained_prompts
+from models_core.contract.rows.prompt_identity import digest, hold_out, position
+from models_core.contract.rows.records import Prompt
+from models_core.contract.runs import processes
 from models_core.contract.settings import PPOConfig
 from models_core.modeling import chat, loading
 from models_core.training.batching import epoch_order

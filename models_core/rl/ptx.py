@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
+from models_core.contract.rows import row_parser
 from models_core.contract.settings import PPOConfig
 from models_core.modeling import chat, plain_text
 from models_core.modeling.packing import Group

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from models_core.contract import json_lines
-from models_core.contract.metric_names import MEASURES, root
+from models_core.contract.reports.metric_names import MEASURES, root
+from models_core.contract.rows import json_lines
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48

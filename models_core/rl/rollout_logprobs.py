@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models_core.contract import processes
+from models_core.contract.runs import processes
 from models_core.modeling.adapters.layers import embedding
 from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.rewards.base import Completion

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs.stopping import StopSignal
 from models_core.generation import generate
 from models_core.modeling import adapters, chat
 from models_core.rl.actor_critic import ActorCritic

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from models_core.contract import processes
 from models_core.contract.errors import Diverged
+from models_core.contract.runs import processes
 from models_core.contract.settings import PPOConfig
 from models_core.modeling.packing import Group, pack
 from models_core.rl.actor_critic import ActorCritic

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import position, text_digest
+from models_core.contract.rows import row_parser
+from models_core.contract.rows.prompt_identity import position, text_digest
 from models_core.modeling import plain_text
 from models_core.modeling.packing import Group
 

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from models_core.contract import processes
+from models_core.contract.runs import processes
 from models_core.training.batching import micro_batches
 
 Value = TypeVar("Value")

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from models_core.contract import processes
 from models_core.contract.errors import BadInput, Diverged, Halted, Stopped
-from models_core.contract.run_folder import RunFolder
+from models_core.contract.runs import processes
+from models_core.contract.runs.run_folder import RunFolder
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import TrainingSettings
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import forward_check, operators, packing
 from models_core.modeling.adapters import keeps_base, parameter_summary, trainable
 from models_core.modeling.adapters.layers import trunk

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from models_core.contract import processes
+from models_core.contract.runs import processes
 from models_core.modeling.operators import operator
 from models_core.training import ddp, distributed, fsdp
 from models_core.training.ddp import GradientSync

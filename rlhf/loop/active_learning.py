@@ -23,7 +23,7 @@ from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.models import Project, Prompt, Task, User
 from annotate.people import audit
-from models_core.contract import json_lines
+from models_core.contract.rows import json_lines
 from rlhf.loop import versions
 from rlhf.models import AcquisitionScore, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs

@@ -13,7 +13,7 @@ from annotate.data import snapshots
 from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.models import Project, Prompt, Task
 from annotate.models.prompt import content_hash
-from models_core.contract.prompt_identity import MIN_HELD_OUT_PROMPTS
+from models_core.contract.rows.prompt_identity import MIN_HELD_OUT_PROMPTS
 from rlhf.models import ModelVersion
 
 Row = dict[str, Any]

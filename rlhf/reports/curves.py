@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from models_core.contract.metric_names import MEASURES, root
+from models_core.contract.reports.metric_names import MEASURES, root
 from rlhf.models import RunMetric, TrainingRun
 from rlhf.reports import labels
 

@@ -8,7 +8,7 @@ from django.utils.translation import get_language_info, gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
 from annotate.models import Demonstration, Judgment, Membership, Project, User
-from models_core.contract import verdict_messages
+from models_core.contract.reports import verdict_messages
 from rlhf.reports import charts
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models_core.contract.verdict_messages import VERSION
+from models_core.contract.reports.verdict_messages import VERSION
 from rlhf.models import Stage, TrainingRun
 from rlhf.runs.run_files import RunFiles
 

@@ -1,7 +1,7 @@
 """Child processes of a worker that run models_core: how they are started, signalled and never left behind.
 
 Each has a session of its own, so that a signal to the worker's group is not one to it, and dies with the worker
-(parent-death signal, see models_core.contract.stopping).
+(parent-death signal, see models_core.contract.runs.stopping).
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
-from models_core.contract.failure_report import FILE_VARIABLE
+from models_core.contract.runs.failure_report import FILE_VARIABLE
 
 WITHHELD = (
     "HONE_SECRET_KEY",
@@ -34,7 +34,7 @@ LATER = 10
 def start(arguments: Sequence[str], *, failure_file: Path | None = None, **pipes: Any) -> subprocess.Popen[bytes]:
     """`python -m models_core` with these arguments; `pipes` are Popen's stdin, stdout and stderr.
 
-    `failure_file`: the file for its failure (models_core.contract.failure_report).
+    `failure_file`: the file for its failure (models_core.contract.runs.failure_report).
     """
     environment = {name: value for name, value in os.environ.items() if name not in WITHHELD}
     environment |= {

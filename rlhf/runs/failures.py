@@ -1,6 +1,6 @@
 """Why a run failed, as a stored message (a code and values), and whether it is tried again.
 
-models_core reports a code with its message too (models_core.contract.failure_report): nothing is recognised by the
+models_core reports a code with its message too (models_core.contract.runs.failure_report): nothing is recognised by the
 words of a log.
 """
 
@@ -13,8 +13,8 @@ from django.utils.translation import gettext_noop
 from annotate.data import stored_messages
 from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
-from models_core.contract import failure_report
 from models_core.contract.errors import BadInput
+from models_core.contract.runs import failure_report
 from rlhf.runs import machine, runs
 from rlhf.runs.runs import Lease
 

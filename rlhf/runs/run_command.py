@@ -10,8 +10,8 @@ from django.utils.translation import gettext_noop
 from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from models_core.contract import catalogue
-from models_core.contract.reward_names import Kind, kind_of
-from models_core.contract.run_folder import folder_sha256
+from models_core.contract.reports.reward_names import Kind, kind_of
+from models_core.contract.runs.run_folder import folder_sha256
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunInput, TrainingRun
 from rlhf.runs.run_files import RunFiles

@@ -4,7 +4,7 @@ HONE_DATA/runs/ID/inputs/      files made for the run from the database
 HONE_DATA/runs/ID/run/         the run folder of models_core (its contract is described there)
 HONE_DATA/runs/ID/log.txt      standard error of every attempt
 HONE_DATA/runs/ID/output.txt   standard output of the last attempt; its last line is the summary
-HONE_DATA/runs/ID/failure.json why the last attempt failed (models_core.contract.failure_report)
+HONE_DATA/runs/ID/failure.json why the last attempt failed (models_core.contract.runs.failure_report)
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 
-from models_core.contract import json_lines
+from models_core.contract.rows import json_lines
 from rlhf.models import TrainingRun
 
 MetricRow = tuple[int, str, float]

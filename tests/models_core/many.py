@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from models_core.contract import processes
 from models_core.contract.errors import BadInput, Stopped
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs import processes
+from models_core.contract.runs.stopping import StopSignal
 from models_core.training import distributed
 from models_core.training.optimizer import MasterAdamW
 from tests.models_core import recipe_runs

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.contract.records import Message, Prompt
+from models_core.contract.rows.records import Message, Prompt
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import PPOConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import chat
 from models_core.modeling.packing import Group
 from models_core.rl import rollouts

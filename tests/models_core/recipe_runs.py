@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from models_core.contract import metric_names
+from models_core.contract.reports import metric_names
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import STAGES, parse
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.recipes import dpo, ppo, pretrain, reward, sft
 

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from models_core.contract import catalogue
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs.stopping import StopSignal
 
 HELP = "download a base model"
 

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from models_core.cli import flags, inputs
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs.stopping import StopSignal
 
 HELP = "score responses with a reward model"
 

@@ -18,12 +18,12 @@ import torch
 
 from models_core.commands.evaluate import demonstration_metrics, perplexity, win_rate
 from models_core.commands.output import markdown_tables
-from models_core.contract import row_parser
 from models_core.contract.atomic_write import write_json, write_lines
 from models_core.contract.errors import BadInput
-from models_core.contract.run_folder import finite
+from models_core.contract.rows import row_parser
+from models_core.contract.runs.run_folder import finite
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import EvaluateConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.reward_report import assembly
 from models_core.reward_report import report_tables as reward_tables

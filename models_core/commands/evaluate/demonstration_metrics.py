@@ -14,10 +14,10 @@ from models_core.commands import sample
 from models_core.commands.evaluate import eval_prompts, label_accuracy, text_similarity
 from models_core.commands.evaluate.perplexity import NOT_FINITE, figures
 from models_core.contract.errors import BadInput
-from models_core.contract.progress import Ticker
-from models_core.contract.records import Demonstration
+from models_core.contract.rows.records import Demonstration
+from models_core.contract.runs.progress import Ticker
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import EvaluateConfig
-from models_core.contract.stopping import StopSignal
 from models_core.demonstrations.eval_loss import mean_loss
 from models_core.demonstrations.examples import Encoder, Example
 from models_core.demonstrations.templated_rows import as_written

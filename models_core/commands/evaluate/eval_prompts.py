@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models_core.commands.evaluate import label_accuracy
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Demonstration, Message
+from models_core.contract.rows.records import Demonstration, Message
 from models_core.contract.settings import EvaluateConfig
 from models_core.demonstrations.data_files import read_rows
 from models_core.demonstrations.templated_rows import drawn_template

@@ -15,9 +15,9 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from models_core.commands.evaluate.perplexity import log_probabilities
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Demonstration
+from models_core.contract.rows.records import Demonstration
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import EvaluateConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.modeling.forward import encode_group
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from models_core.contract.errors import BadInput
-from models_core.contract.progress import Ticker
+from models_core.contract.runs.progress import Ticker
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import EvaluateConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading, tokenization
 from models_core.modeling.forward import response_log_probs
 from models_core.modeling.packing import Group, pack

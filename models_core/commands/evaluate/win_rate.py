@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from models_core.commands import sample
-from models_core.contract import processes, row_parser, trained_prompts
 from models_core.contract.errors import BadInput
-from models_core.contract.progress import Ticker, part_of
-from models_core.contract.records import Prompt, Ranking
+from models_core.contract.rows import row_parser, trained_prompts
+from models_core.contract.rows.records import Prompt, Ranking
+from models_core.contract.runs import processes
+from models_core.contract.runs.progress import Ticker, part_of
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import EvaluateConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import chat, loading
 from models_core.reward_report import assembly, scored_judgments
 from models_core.reward_report.measures.intervals import estimate_mean

@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 from typing import Any, TextIO
 
-from models_core.contract import json_lines, setting_differences
 from models_core.contract.errors import BadInput
+from models_core.contract.rows import json_lines
+from models_core.contract.runs import setting_differences
 
 
 def beside(out: Path) -> Path:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import row_parser
-from models_core.contract.stopping import StopSignal
+from models_core.contract.rows import row_parser
+from models_core.contract.runs.stopping import StopSignal
 
 STANDARD_INPUT = Path("-")
 LOOK = 0.2

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from models_core.contract.atomic_write import write_json
 from models_core.contract.errors import BadInput
-from models_core.contract.run_folder import file_sha256
+from models_core.contract.runs.run_folder import file_sha256
 from models_core.modeling.adapters import bottleneck
 from models_core.modeling.adapters.layers import is_added, trunk
 from models_core.modeling.adapters.soft_prompts import VirtualTokens

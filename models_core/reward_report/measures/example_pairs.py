@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
 from models_core.reward_report.heldout_judgments import Pairs, comparison_key
 from models_core.reward_report.measures.labelers import votes
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
 from models_core.reward_report.heldout_judgments import Pairs, comparison_key
 from models_core.reward_report.measures.intervals import Estimate, estimate_mean
 

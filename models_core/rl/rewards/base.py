@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import torch
 
-from models_core.contract import processes
 from models_core.contract.errors import BadInput, Halted, Stopped
-from models_core.contract.records import Prompt
+from models_core.contract.rows.records import Prompt
+from models_core.contract.runs import processes
 from models_core.modeling.packing import Group
 from models_core.training import distributed
 

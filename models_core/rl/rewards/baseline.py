@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from models_core.contract import json_lines, processes
-from models_core.contract.prompt_identity import digest
+from models_core.contract.rows import json_lines
+from models_core.contract.rows.prompt_identity import digest
+from models_core.contract.runs import processes
 from models_core.rl.rewards.base import Completion
 
 SEED_OFFSET = 2**31

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from models_core.contract.errors import BadInput
-from models_core.contract.reward_names import FUNCTION
+from models_core.contract.reports.reward_names import FUNCTION
 from models_core.rl.rewards.base import Completion, RewardFailed
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from models_core.contract.errors import ServerFailed
-from models_core.contract.records import Message
+from models_core.contract.rows.records import Message
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import PPOConfig
-from models_core.contract.stopping import StopSignal
 from models_core.generation.served_model import Server
 from models_core.rl.rewards.base import Completion, RewardFailed
 

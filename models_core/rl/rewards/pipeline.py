@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Prompt
-from models_core.contract.reward_names import Kind, kind_of
+from models_core.contract.reports.reward_names import Kind, kind_of
+from models_core.contract.rows.records import Prompt
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import PPOConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import heads
 from models_core.rl.rewards import shaping
 from models_core.rl.rewards.base import BroadcastSource, Completion, RewardFailed, RewardSource

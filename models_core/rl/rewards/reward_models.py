@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Messages
+from models_core.contract.rows.records import Messages
 from models_core.modeling import adapters, chat, heads, loading
 from models_core.modeling.forward import Encoded, encode_group, group_head_logits
 from models_core.modeling.packing import Group

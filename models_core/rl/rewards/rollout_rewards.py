@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Message
+from models_core.contract.rows.records import Message
 from models_core.modeling import chat, forward
 from models_core.modeling.packing import Group, sharing_for
 from models_core.rl.rewards.base import Completion, RewardFailed

@@ -7,7 +7,7 @@ import pytest
 
 from annotate.formats import files
 from annotate.formats.rows import BadRow
-from models_core.contract import json_lines
+from models_core.contract.rows import json_lines
 
 FIRST = b'{"id": 1}\n'
 BOM = b"\xef\xbb\xbf"

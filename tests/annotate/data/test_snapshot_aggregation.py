@@ -15,7 +15,7 @@ from annotate.errors import Refused
 from annotate.models import LabelerReliability, Snapshot, Task, TaskConsensus, User
 from annotate.people.projects import edit_project
 from annotate.quality import consensus
-from models_core.contract import row_parser
+from models_core.contract.rows import row_parser
 from tests.annotate.quality.test_consensus import judged
 from tests.cast import Cast, make_comparison, make_user
 

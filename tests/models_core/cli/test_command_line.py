@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from models_core import __main__ as command_line
+from models_core.contract.runs.stopping import PARENT_VARIABLE
 from models_core.contract.settings import STAGES
-from models_core.contract.stopping import PARENT_VARIABLE
 from tests.models_core.tiny import make_tiny_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -167,7 +167,7 @@ print(child.pid, child.stdout.readline().strip(), flush=True)
 sys.stdin.read()
 """
 CHILD = (
-    "from models_core.contract.stopping import follow_parent; import signal; follow_parent();"
+    "from models_core.contract.runs.stopping import follow_parent; import signal; follow_parent();"
     "print('ready', flush=True); signal.pause()"
 )
 

@@ -8,10 +8,11 @@ import torch
 
 from models_core.commands import evaluate, sample, score
 from models_core.commands.evaluate import win_rate
-from models_core.contract import progress, prompt_identity, row_parser
 from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.rows import prompt_identity, row_parser
+from models_core.contract.runs import progress
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import EvaluateConfig, SampleConfig, ScoreConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import chat, loading
 from tests.models_core.tiny import make_tiny_model
 

@@ -9,9 +9,9 @@ from models_core.commands import evaluate
 from models_core.commands.evaluate import demonstration_metrics, label_accuracy, text_similarity
 from models_core.commands.output import markdown_tables
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Demonstration
+from models_core.contract.rows.records import Demonstration
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import EvaluateConfig, SFTConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import chat, loading
 from models_core.recipes import sft
 from tests.models_core.tiny import make_tiny_model

@@ -8,8 +8,8 @@ import torch
 
 from models_core.commands import evaluate
 from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import EvaluateConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.training import corpus
 from tests.models_core.tiny import make_tiny_model

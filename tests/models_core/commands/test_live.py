@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from models_core.commands import live, sample
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig
-from models_core.contract.stopping import StopSignal
 from tests.models_core.tiny import make_tiny_model
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import torch
 from models_core.commands import sample
 from models_core.commands.output.completion_file import CompletionFile
 from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import loading
 from models_core.rl.rewards.reward_models import RewardModels
 from tests.models_core import recipe_runs

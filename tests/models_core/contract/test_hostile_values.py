@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from models_core.contract import records, row_parser
 from models_core.contract.errors import BadInput
+from models_core.contract.rows import records, row_parser
 
 CHAT = [
     {"role": "system", "content": "s"},

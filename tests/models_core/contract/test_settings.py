@@ -122,8 +122,8 @@ def test_a_setting_belongs_to_its_stage():
 
 def test_reading_settings_and_rows_loads_no_torch():
     program = (
-        "import sys, models_core.contract.settings, models_core.contract.records;"
-        "import models_core.contract.catalogue, models_core.contract.stopping;"
+        "import sys, models_core.contract.settings, models_core.contract.rows.records;"
+        "import models_core.contract.catalogue, models_core.contract.runs.stopping;"
         "found = any(name in sys.modules for name in ('torch', 'transformers', 'numpy'));sys.exit(found)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

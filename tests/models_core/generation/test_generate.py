@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from models_core.contract.errors import Stopped
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs.stopping import StopSignal
 from models_core.generation import generate
 from models_core.generation.token_sampling import sample_tokens
 from tests.models_core.tiny import make_tiny_model

@@ -9,8 +9,8 @@ import pytest
 
 from models_core import __main__ as command_line
 from models_core.contract.errors import BadInput, ServerFailed, Stopped
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.generation import served_model
 from models_core.generation.sampled_response import SampledResponse
 from models_core.generation.served_model import Server
@@ -280,7 +280,7 @@ HOSTILE = {
 
 
 def test_what_no_file_can_hold_is_repaired_said_and_counted(fake, tmp_path, capsys):
-    from models_core.contract import row_parser
+    from models_core.contract.rows import row_parser
 
     fake.scenes = [(200, content.encode()) for content, _ in HOSTILE.values()]
     data, out = recipe_runs.prompts(tmp_path, count=len(HOSTILE)), tmp_path / "out.jsonl"

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from models_core.commands import evaluate
 from models_core.commands import sample as sampling
 from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import METHODS, STAGES, parse
-from models_core.contract.stopping import StopSignal
 from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import metrics, run
 from tests.models_core.tiny import make_tiny_model

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from models_core.contract.records import Message, RankedResponse, Ranking
+from models_core.contract.rows.records import Message, RankedResponse, Ranking
 
 
 def ranking(*ranks: tuple[str, int | None], id: str = "r", prompt: str = "Hello", **more: Any) -> Ranking:  # noqa: A002

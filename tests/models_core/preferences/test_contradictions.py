@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
 from models_core.contract.settings import RewardConfig, parse
 from models_core.preferences.comparisons import ParsedComparisons, build_comparisons
 from models_core.preferences.skipped_rows import SkippedRows

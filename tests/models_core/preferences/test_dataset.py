@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from models_core.contract import prompt_identity
 from models_core.contract.errors import BadInput
+from models_core.contract.rows import prompt_identity
 from models_core.contract.settings import RewardConfig, parse
 from models_core.preferences import dataset
 from models_core.preferences.dataset import PreferenceData

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models_core.contract import row_parser
 from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.rows import row_parser
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import DPOConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, loading
 from models_core.modeling.packing import Group
 from models_core.preferences.encoding import EncodedComparison, Example

@@ -9,8 +9,8 @@ import torch
 
 from models_core.commands import sample, score
 from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import PPOConfig, SampleConfig, ScoreConfig
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, heads
 from models_core.modeling.packing import Group
 from models_core.rl.actor_critic import ActorCritic

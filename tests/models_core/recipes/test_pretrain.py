@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models_core.contract.errors import BadInput, Stopped
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import PretrainConfig, SFTConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import architecture, loading, tokenization
 from models_core.recipes import pretrain, sft
 from models_core.training import corpus

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from models_core.contract import row_parser
 from models_core.contract.errors import BadInput, Stopped
-from models_core.contract.records import Message
+from models_core.contract.rows import row_parser
+from models_core.contract.rows.records import Message
 from models_core.modeling import chat, forward, loading
 from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import metrics, run, weights

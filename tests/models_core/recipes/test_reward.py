@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from models_core.contract.records import Ranking
+from models_core.contract.rows.records import Ranking
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import METHODS, RewardConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import adapters, chat, forward, loading
 from models_core.modeling.packing import Group
 from models_core.preferences.comparisons import build_comparisons

@@ -11,7 +11,7 @@ from benchmarks import children
 from benchmarks import results as results_file
 from benchmarks.reward_accuracy import baselines, command, judgments, table, trained
 from models_core.__main__ import main as models_core_main
-from models_core.contract.records import RankedResponse, Ranking
+from models_core.contract.rows.records import RankedResponse, Ranking
 from models_core.contract.settings import RewardConfig
 from tests.models_core.recipe_runs import chat, write
 from tests.models_core.tiny import make_tiny_model

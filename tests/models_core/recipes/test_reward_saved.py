@@ -10,10 +10,10 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from models_core.commands import score
-from models_core.contract import row_parser
-from models_core.contract.records import Message
+from models_core.contract.rows import row_parser
+from models_core.contract.rows.records import Message
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import METHODS, ScoreConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.modeling import forward, loading
 from tests.models_core import recipe_runs
 from tests.models_core.modeling.test_methods_recipes import RATES

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from models_core.contract.errors import BadInput, Stopped
-from models_core.contract.records import Message
+from models_core.contract.rows.records import Message
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SFTConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.demonstrations.eval_loss import mean_loss
 from models_core.demonstrations.examples import Encoder, Example
 from models_core.demonstrations.mixture import Step

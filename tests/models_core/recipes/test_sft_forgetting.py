@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SFTConfig
-from models_core.contract.stopping import StopSignal
 from models_core.demonstrations.examples import Example
 from models_core.demonstrations.forgetting import ElasticWeights, fisher_diagonal
 from models_core.demonstrations.token_losses import loss_positions, token_losses

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Demonstration, Message
+from models_core.contract.rows.records import Demonstration, Message
 from models_core.demonstrations.templated_rows import Wording, as_written, worded
 from models_core.demonstrations.templates import built_in_names, read_templates, template_file
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from models_core.contract.records import RankedResponse, Ranking
+from models_core.contract.rows.records import RankedResponse, Ranking
 from models_core.reward_report import assembly
 from models_core.reward_report.heldout_judgments import ScoredJudgment, ordered_pairs
 from models_core.reward_report.measures import (

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from models_core.commands import evaluate, score
-from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import hold_out
+from models_core.contract.rows import row_parser
+from models_core.contract.rows.prompt_identity import hold_out
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import EvaluateConfig, ScoreConfig
-from models_core.contract.stopping import StopSignal
 from tests.models_core import recipe_runs
 from tests.models_core.tiny import make_tiny_model
 

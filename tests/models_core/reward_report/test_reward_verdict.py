@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from models_core.contract import verdict_messages
+from models_core.contract.reports import verdict_messages
 from models_core.reward_report import verdict
 
 

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
 from models_core.contract.errors import BadInput
-from models_core.contract.run_folder import RunFolder
+from models_core.contract.runs.run_folder import RunFolder
 from models_core.modeling import adapters, loading
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.packing import pack

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from models_core.contract import prompt_identity, trained_prompts
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Message, Prompt
+from models_core.contract.rows import prompt_identity, trained_prompts
+from models_core.contract.rows.records import Message, Prompt
 from models_core.contract.settings import PPOConfig
 from models_core.modeling import loading
 from models_core.rl import prompts

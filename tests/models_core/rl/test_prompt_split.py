@@ -3,8 +3,8 @@
 import pytest
 
 from models_core.contract.errors import BadInput
-from models_core.contract.prompt_identity import hold_out
-from models_core.contract.records import Prompt
+from models_core.contract.rows.prompt_identity import hold_out
+from models_core.contract.rows.records import Prompt
 from models_core.contract.settings import PPOConfig, parse
 from models_core.rl.prompts import MAX_SHOWN, split
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs.stopping import StopSignal
 from models_core.generation import generate
 from models_core.generation.generate import Sample
 from models_core.rl import rollouts, trajectories

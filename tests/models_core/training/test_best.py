@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from models_core.contract.errors import Stopped
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SFTConfig
-from models_core.contract.stopping import StopSignal
 from models_core.training import loop
 from models_core.training.loop import Training
 

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import ngrams, pretraining
 from benchmarks.ngrams import START, KneserNey, Unigram
+from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import PretrainConfig, parse
-from models_core.contract.stopping import StopSignal
 from models_core.recipes import pretrain
 from tests.models_core.recipe_runs import CPU
 

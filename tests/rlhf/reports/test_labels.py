@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from models_core.contract import metric_names
+from models_core.contract.reports import metric_names
 from models_core.rl.update import UpdateStats
 from rlhf.reports import labels
 

@@ -8,7 +8,7 @@ import pytest
 from django.utils import translation
 
 from annotate.models import Judgment, Prompt, Snapshot
-from models_core.contract import verdict_messages
+from models_core.contract.reports import verdict_messages
 from models_core.reward_report import verdict
 from rlhf.loop import loop, versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun

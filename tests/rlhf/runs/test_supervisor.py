@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection
 
 from annotate.models import AuditEvent, Response, Task
-from models_core.contract import progress
+from models_core.contract.runs import progress
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
 from rlhf.runs import failures, launch, runs, supervisor

@@ -1,6 +1,6 @@
 """Responses to score, as PPO's loop gives them to a reward source."""
 
-from models_core.contract.records import Prompt
+from models_core.contract.rows.records import Prompt
 from models_core.contract.settings import PPOConfig, parse
 from models_core.rl.rewards.base import Completion
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from models_core.contract.errors import BadInput
-from models_core.contract.stopping import StopSignal
+from models_core.contract.runs.stopping import StopSignal
 from models_core.generation import served_model
 from models_core.rl.rewards.base import RewardFailed
 from models_core.rl.rewards.llm_judge import GRADE_TOKENS, REMINDER, LLMJudge, grading_chat, parse_grade

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from models_core.contract import atomic_write
-from models_core.contract.prompt_identity import digest
-from models_core.contract.records import Message
+from models_core.contract.rows.prompt_identity import digest
+from models_core.contract.rows.records import Message
 
 FILE_NAME = "trained_prompts.txt"
 """One digest a line, sorted."""

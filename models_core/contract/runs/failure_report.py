@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from models_core.contract import processes
+from models_core.contract.runs import processes
 
 FILE_VARIABLE = "HONE_FAILURE_FILE"
 BAD_INPUT, OUT_OF_MEMORY, DISK_FULL = "bad_input", "out_of_memory", "disk_full"

@@ -10,7 +10,7 @@ import torch
 
 from models_core.contract.atomic_write import write_lines
 from models_core.contract.errors import BadInput
-from models_core.contract.run_folder import RunFolder, finite, folder_sha256
+from models_core.contract.runs.run_folder import RunFolder, finite, folder_sha256
 from models_core.contract.settings import SFTConfig
 
 

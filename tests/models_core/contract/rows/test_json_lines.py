@@ -9,16 +9,16 @@ import torch
 
 from models_core.commands import score
 from models_core.commands.output.partial_output import begin, entries
-from models_core.contract import json_lines, row_parser
 from models_core.contract.errors import BadInput, Stopped
-from models_core.contract.run_folder import RunFolder
+from models_core.contract.rows import json_lines, row_parser
+from models_core.contract.runs.run_folder import RunFolder
 from models_core.contract.settings import ScoreConfig, parse
 from models_core.rl import reward_kl_plot
 from models_core.rl.rewards.baseline import Baseline
 from tests.models_core import recipe_runs
 from tests.models_core.tiny import make_tiny_model
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PARTING = "\u2028\u2029\x0b\x0c\x1c\x1d\x1e\x85\r"
 """Every character but the line feed at which str.splitlines cuts."""
 TEXT = "a" + "b".join(PARTING) + "c"

@@ -26,8 +26,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models_core.contract import atomic_write, json_lines, processes, prompt_identity, setting_differences
+from models_core.contract import atomic_write
 from models_core.contract.errors import BadInput
+from models_core.contract.rows import json_lines, prompt_identity
+from models_core.contract.runs import processes, setting_differences
 from models_core.contract.settings import Settings, renamed
 
 VERSIONED = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from models_core.contract import json_lines, row_parser
 from models_core.contract.errors import BadInput
-from models_core.contract.records import Demonstration, Prompt, RankedResponse
+from models_core.contract.rows import json_lines, row_parser
+from models_core.contract.rows.records import Demonstration, Prompt, RankedResponse
 
 USER = [{"role": "user", "content": "Hello"}]
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from models_core.contract.errors import BadInput
-from models_core.contract.reward_names import Kind, kind_of
+from models_core.contract.reports.reward_names import Kind, kind_of
 
 
 @pytest.mark.parametrize(
@@ -44,5 +44,5 @@ def test_models_and_other_sources_are_not_mixed(name):
 
 
 def test_the_pages_side_can_ask_without_torch():
-    code = "import sys; import models_core.contract.reward_names; sys.exit('torch' in sys.modules)"
+    code = "import sys; import models_core.contract.reports.reward_names; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

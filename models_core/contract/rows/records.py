@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from models_core.contract import json_lines
 from models_core.contract.errors import RowError
+from models_core.contract.rows import json_lines
 
 LARGEST_NUMBER = 1e15
 """Size of a score or a rating beyond which sums of it mean nothing."""

@@ -7,8 +7,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from models_core.contract import row_parser
 from models_core.contract.errors import BadInput
+from models_core.contract.rows import row_parser
 
 ROW = {"id": "1", "prompt": [{"role": "user", "content": "a, b"}], "chosen": "x", "rejected": "y"}
 LINE = (json.dumps(ROW) + "\n").encode()

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from models_core.contract import foreign_formats, json_lines, records
 from models_core.contract.errors import BadInput, BadLine, RowError
+from models_core.contract.rows import foreign_formats, json_lines, records
 
 STANDARD_INPUT = "-"
 

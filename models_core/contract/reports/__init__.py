@@ -1,0 +1,1 @@
+"""What reports and metrics are called: names, and the sentences of verdicts."""
