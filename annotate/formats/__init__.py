@@ -7,11 +7,14 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from annotate.formats import (
+from annotate.formats import files
+from annotate.formats.exporters import parquet, trl
+from annotate.formats.exporters.export import HoneExporter, RowExporter
+from annotate.formats.files import BadFile
+from annotate.formats.importers import (
     alpaca,
     alpaca_eval,
     conversations,
-    files,
     hh,
     hone,
     label_studio,
@@ -19,14 +22,10 @@ from annotate.formats import (
     oasst,
     open_instruct,
     pandalm,
-    parquet,
     plain,
     stack_exchange,
-    trl,
     truthful_qa,
 )
-from annotate.formats.export import HoneExporter, RowExporter
-from annotate.formats.files import BadFile
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut, parsed, shown_key
 
 # Each module has NAME, LABEL, recognises(row) and parse(fields) -> ImportedRow, or a list of these and of LeftOut. The

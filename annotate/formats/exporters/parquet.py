@@ -8,7 +8,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annotate.formats.export import RowExporter, RowWriter
+from annotate.formats.exporters.export import RowExporter, RowWriter
 
 ROWS_A_GROUP = 2_000
 TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))

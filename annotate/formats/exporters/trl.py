@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils.translation import gettext_noop
 
-from annotate.formats.export import RowExporter
+from annotate.formats.exporters.export import RowExporter
 
 LEFT_OUT = ("responses", "response", "margin", "weight", "seconds", "scale", "rubric", "revision", "comment")
 
