@@ -77,7 +77,7 @@ class Heartbeat(bootsteps.StartStopStep):
     requires = {"celery.worker.components:Timer", "celery.worker.components:Pool"}
 
     def start(self, worker: Any) -> None:
-        from rlhf.runs import workers
+        from rlhf.runs.queues import workers
 
         self._beat(worker)
         self._entry = worker.timer.call_repeatedly(workers.BEAT_SECONDS, self._beat, (worker,))
@@ -85,14 +85,14 @@ class Heartbeat(bootsteps.StartStopStep):
         self._liveness = worker.timer.call_repeatedly(liveness.TOUCH_SECONDS, liveness.touch)
 
     def stop(self, worker: Any) -> None:
-        from rlhf.runs import workers
+        from rlhf.runs.queues import workers
 
         self._entry.cancel()
         self._liveness.cancel()
         self._write(workers.remove_heartbeat, name=worker.hostname)
 
     def _beat(self, worker: Any) -> None:
-        from rlhf.runs import workers
+        from rlhf.runs.queues import workers
 
         self._write(workers.record_heartbeat, name=worker.hostname, queues=sorted(worker.app.amqp.queues.consume_from))
 
@@ -113,7 +113,7 @@ app.steps["worker"].add(Heartbeat)
 @signals.worker_shutting_down.connect
 def stop_pool_children(**kwargs: Any) -> None:
     """Running jobs are put back at once: a warm shutdown would wait for them to end."""
-    from rlhf.runs import stopping
+    from rlhf.runs.queues import stopping
 
     stopping.stop_worker()
 

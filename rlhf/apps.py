@@ -14,7 +14,8 @@ class RlhfConfig(AppConfig):
         from annotate.people import notices as annotate_notices
         from annotate.people.permissions import Capability
         from rlhf import signal_handlers
-        from rlhf.runs import access, live_status, messages, notices
+        from rlhf.runs import access, messages, notices
+        from rlhf.runs.live_responses import live_status
 
         access.register()
         stored_messages.register(messages.MESSAGES)

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
-from rlhf.runs import outgoing_messages
+from rlhf.runs.queues import outgoing_messages
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 

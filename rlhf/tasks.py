@@ -11,7 +11,8 @@ from annotate.models import ResponseRequest
 from annotate.quality import consensus, project_figures, review
 from rlhf.loop import active_learning, loop, sampling
 from rlhf.models import Iteration, Stage, TrainingRun
-from rlhf.runs import runs, supervisor
+from rlhf.runs import runs
+from rlhf.runs.execution import supervisor
 
 
 @shared_task(name="rlhf.execute_run")

@@ -7,7 +7,7 @@ from typing import Any
 
 from annotate.models import Project
 from rlhf.models import RunMetric, Stage, TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 
 QUESTIONS = ("What is a good name for a bakery on a hill?", "Explain in two sentences why the sky is blue.")
 RESPONSES = (

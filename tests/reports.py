@@ -9,7 +9,7 @@ from models_core.contract.rows.records import RankedResponse, Ranking
 from models_core.reward_report import assembly
 from models_core.reward_report.heldout_judgments import ScoredJudgment
 from rlhf.models import TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 
 WORDS = ("Boil the eggs for ten minutes.", "把鸡蛋煮十分钟。", "**Ten** minutes, then `cold` water.", "I don’t know.")
 

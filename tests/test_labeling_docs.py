@@ -17,7 +17,7 @@ from annotate.labeling import task_kinds
 from annotate.models import Project, Prompt, Snapshot
 from annotate.quality.labeler_progress import FEWEST_TASKS
 from config import settings as settings_module
-from rlhf.runs import live
+from rlhf.runs.live_responses import live
 from tests.cast import Cast, make_cast
 
 ROOT = Path(__file__).resolve().parent.parent

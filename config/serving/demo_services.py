@@ -11,7 +11,7 @@ from pathlib import Path
 from django.conf import settings
 
 from config.serving.supervisor import LAUNCH
-from rlhf.runs import workers
+from rlhf.runs.queues import workers
 
 QUEUES = {"default", "cpu"}
 START_SECONDS = 120.0

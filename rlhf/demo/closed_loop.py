@@ -23,7 +23,8 @@ from rlhf.demo.recipes import Recipe
 from rlhf.demo.selection import Selection
 from rlhf.loop import loop, prompts, sampling, versions
 from rlhf.models import LoopSettings, ModelVersion
-from rlhf.runs import run_command, waiting
+from rlhf.runs import waiting
+from rlhf.runs.execution import run_command
 
 ROUNDS = 2
 JUDGE, LABELERS = "positivity", 2

@@ -23,7 +23,7 @@ DEFAULT_PROMPTS = 64
 REQUESTS_A_RUN = 500
 """Most open requests of one run: few enough to claim, and to look up for each response, in a short transaction."""
 LIVE_QUEUE = "live"
-"""Queue of runs that a labeler waits for, see rlhf.runs.live."""
+"""Queue of runs that a labeler waits for, see rlhf.runs.live_responses.live."""
 
 
 def start(

@@ -6,7 +6,7 @@ from typing import Any
 
 from models_core.contract.reports.verdict_messages import VERSION
 from rlhf.models import Stage, TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 
 
 def path_of(run: TrainingRun) -> Path:

@@ -20,7 +20,8 @@ from annotate.models import Snapshot
 from models_core.contract import catalogue
 from models_core.contract.settings import STAGES, PPOConfig, Settings, TrainingSettings, parse
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
-from rlhf.runs import machine, workers
+from rlhf.runs.execution import machine
+from rlhf.runs.queues import workers
 
 GIB = 2**30
 WEIGHT_BYTES, MASTER_BYTES, MOMENT_BYTES = 2, 4, 8

@@ -15,7 +15,8 @@ from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
 from models_core.contract.errors import BadInput
 from models_core.contract.runs import failure_report
-from rlhf.runs import machine, runs
+from rlhf.runs import runs
+from rlhf.runs.execution import machine
 from rlhf.runs.runs import Lease
 
 STALLED = StoredMessage("stalled")

@@ -31,7 +31,8 @@ from annotate.people import audit
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import STAGES, parse
 from rlhf.models import Iteration, ModelVersion, RunInput, RunMetric, TrainingRun
-from rlhf.runs import estimates, outgoing_messages, workers
+from rlhf.runs import estimates
+from rlhf.runs.queues import outgoing_messages, workers
 
 LEASE = timedelta(seconds=60)
 RESEND_AFTER = timedelta(seconds=30)

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from rlhf.models import Iteration, TrainingRun
-from rlhf.runs import workers
+from rlhf.runs.queues import workers
 
 POLL_SECONDS = 0.5
 PATIENCE = timedelta(seconds=60)

@@ -14,7 +14,7 @@ from annotate.people.permissions import Capability, ProjectRequest, requires
 from rlhf.forms import LoopSettingsForm, RoundsForm
 from rlhf.loop import loop as rounds
 from rlhf.models import Iteration, LoopSettings
-from rlhf.runs import workers
+from rlhf.runs.queues import workers
 
 ITERATIONS_SHOWN = 50
 

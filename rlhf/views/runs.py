@@ -17,8 +17,10 @@ from rlhf.models import Stage, TrainingRun
 from rlhf.reports import curves, labels, stop_reasons, stored
 from rlhf.reports.page import verdict_of
 from rlhf.reports.sample_comparison import compare_samples
-from rlhf.runs import live, runs, workers
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import runs
+from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.live_responses import live
+from rlhf.runs.queues import workers
 from rlhf.runs.stages.registry import LAUNCHABLE
 
 RUNS_A_PAGE = 25

@@ -8,7 +8,7 @@ from annotate.data.stored_messages import StoredMessage
 from models_core.contract.settings import PPOConfig, parse
 from rlhf.loop import prompts
 from rlhf.models import ModelVersion, Stage, TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.spec import (
     Heartbeat,
     Role,

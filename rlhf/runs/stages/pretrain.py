@@ -10,7 +10,7 @@ from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.models import Demonstration, Project, Prompt
 from rlhf.loop import prompts
 from rlhf.models import ModelVersion, Stage, TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.spec import Heartbeat, Role, StageData, StageInput, StageSpec, none
 
 FOLDER = "corpora"

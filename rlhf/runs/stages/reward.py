@@ -8,7 +8,7 @@ from annotate.data.stored_messages import StoredMessage
 from annotate.models import Snapshot
 from rlhf.loop import calibration_data
 from rlhf.models import ModelVersion, Stage, TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.spec import (
     Heartbeat,
     Role,

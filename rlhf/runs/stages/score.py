@@ -6,7 +6,7 @@ from django.utils.translation import gettext_noop
 
 from rlhf.loop import active_learning, prompts
 from rlhf.models import Stage, TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.runs import Lease
 from rlhf.runs.stages.spec import Heartbeat, Role, StageData, StageInput, StageSpec, reward_model
 

@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy, gettext_noop
 from annotate.data.stored_messages import StoredMessage
 from annotate.models import Snapshot
 from rlhf.models import ModelVersion, Stage, TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.spec import (
     Heartbeat,
     Role,

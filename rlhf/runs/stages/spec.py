@@ -11,7 +11,7 @@ from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.models import Project, Prompt, Snapshot
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.runs import Lease
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from annotate.labeling import queue
 from annotate.models import AuditEvent, Demonstration, Snapshot
 from config.serving.descendants import descendants
 from rlhf.models import TrainingRun
-from rlhf.runs import workers
+from rlhf.runs.queues import workers
 from tests import volume
 from tests.cast import Cast, judge, make_cast, make_prompt, make_responses
 from tests.conftest import ROOT, end, free_port, is_alive, wait_until

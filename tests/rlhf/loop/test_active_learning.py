@@ -21,7 +21,8 @@ from models_core.rl.rewards.reward_models import RewardModels
 from rlhf import tasks
 from rlhf.loop import active_learning, loop, versions
 from rlhf.models import AcquisitionScore, LoopSettings, ModelVersion, TrainingRun
-from rlhf.runs import runs, supervisor
+from rlhf.runs import runs
+from rlhf.runs.execution import supervisor
 from rlhf.runs.runs import Lease, LeaseLost
 from tests.cast import Cast, judge, make_comparison
 from tests.rlhf.conftest import make_judgments

@@ -18,8 +18,9 @@ from models_core.modeling import heads, loading
 from models_core.rl.rewards.reward_models import RewardModels
 from rlhf.loop import active_learning, prompts, versions
 from rlhf.models import AcquisitionScore, ModelVersion, RunInput, TrainingRun
-from rlhf.runs import launch, run_command, supervisor
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import launch
+from rlhf.runs.execution import run_command, supervisor
+from rlhf.runs.execution.run_files import RunFiles
 from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
 from tests.rlhf.conftest import make_judgments
 from tests.rlhf.views.test_views import as_user, form_data, url

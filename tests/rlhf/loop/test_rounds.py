@@ -12,7 +12,8 @@ from annotate.data.stored_messages import StoredMessage
 from annotate.models import Prompt, ResponseRequest, Snapshot, Task
 from rlhf.loop import loop, sampling, versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
-from rlhf.runs import runs, supervisor
+from rlhf.runs import runs
+from rlhf.runs.execution import supervisor
 from rlhf.runs.stages.registry import STAGE_SPECS
 from tests.cast import Cast
 from tests.rlhf.conftest import SAMPLING, make_judgments, make_prompts

@@ -10,8 +10,9 @@ from annotate.models import Prompt
 from rlhf.forms import SettingsForm
 from rlhf.models import ModelVersion, RunMetric, Stage, TrainingRun
 from rlhf.reports import curves, sample_comparison, stop_reasons
-from rlhf.runs import launch, run_command
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import launch
+from rlhf.runs.execution import run_command
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.registry import STAGE_SPECS
 from tests.cast import Cast, make_prompt
 from tests.policy_runs import leave, line

@@ -13,8 +13,9 @@ from models_core.reward_report import verdict
 from rlhf.loop import loop, versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import charts, page, stored
-from rlhf.runs import launch, run_command
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import launch
+from rlhf.runs.execution import run_command
+from rlhf.runs.execution.run_files import RunFiles
 from tests import reports
 from tests.cast import Cast
 from tests.rlhf.conftest import make_judgments

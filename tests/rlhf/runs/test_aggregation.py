@@ -9,7 +9,7 @@ from annotate.models import Snapshot
 from rlhf.loop import loop
 from rlhf.models import LoopSettings, ModelVersion, Stage, TrainingRun
 from rlhf.runs import launch
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.registry import STAGE_SPECS
 from tests.cast import Cast
 from tests.rlhf.conftest import make_judgments

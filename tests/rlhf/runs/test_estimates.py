@@ -15,8 +15,10 @@ from annotate.errors import Refused
 from annotate.models import Snapshot
 from rlhf.loop import sampling
 from rlhf.models import ModelVersion, TrainingRun, WorkerHeartbeat
-from rlhf.runs import estimates, launch, machine, supervisor, workers
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import estimates, launch
+from rlhf.runs.execution import machine, supervisor
+from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.queues import workers
 from tests.cast import Cast
 from tests.rlhf.conftest import TINY, make_judgments
 

@@ -17,7 +17,8 @@ from annotate.people.projects import edit_project
 from config.serving.descendants import descendants
 from rlhf.loop import prompts, sampling
 from rlhf.models import LoopSettings, ModelVersion, TrainingRun
-from rlhf.runs import launch, live, runs
+from rlhf.runs import launch, runs
+from rlhf.runs.live_responses import live
 from tests.cast import Cast, make_prompt, make_responses
 from tests.conftest import StartWorker, end, is_alive, wait_until
 from tests.rlhf.conftest import SAMPLING, TINY, make_prompts
@@ -158,7 +159,7 @@ def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
 def test_how_far_they_are_is_said(
     cast: Cast, chat_of_labeler: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlhf.runs.workers.listening", lambda: {"default", "live"})
+    monkeypatch.setattr("rlhf.runs.queues.workers.listening", lambda: {"default", "live"})
     (before,) = sampling.fulfil([other_chats_request(cast).pk])
     request = turns.ask(**chat_of_labeler, after=0).request
     (run,) = TrainingRun.objects.filter(queue="live").exclude(pk=before.pk)

@@ -14,7 +14,7 @@ from redis import Redis
 from annotate.formats import EXPORTERS
 from annotate.models import Snapshot
 from config.celery import app
-from rlhf.runs import outgoing_messages
+from rlhf.runs.queues import outgoing_messages
 from tests.cast import make_cast
 from tests.conftest import wait_until
 

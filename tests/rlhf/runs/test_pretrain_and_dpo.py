@@ -12,8 +12,9 @@ from annotate.errors import Refused
 from annotate.models import Demonstration, Prompt
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, Stage, TrainingRun
-from rlhf.runs import launch, supervisor
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import launch
+from rlhf.runs.execution import supervisor
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages import pretrain
 from rlhf.runs.stages.registry import LAUNCHABLE, STAGE_SPECS
 from tests.cast import Cast

@@ -12,7 +12,8 @@ from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
 from annotate.models import AuditEvent
 from rlhf.models import RunMetric, TrainingRun, WorkerHeartbeat
-from rlhf.runs import runs, workers
+from rlhf.runs import runs
+from rlhf.runs.queues import workers
 from rlhf.runs.runs import Lease, LeaseLost
 from tests.cast import Cast
 

@@ -8,8 +8,9 @@ import pytest
 from annotate.data import imports, snapshots
 from annotate.models import Prompt, Response, Snapshot
 from rlhf.models import ModelVersion, TrainingRun
-from rlhf.runs import launch, supervisor
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import launch
+from rlhf.runs.execution import supervisor
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.registry import STAGE_SPECS
 from tests.cast import Cast
 from tests.models_core import recipe_runs

@@ -19,8 +19,9 @@ from annotate.models import AuditEvent, Response, Task
 from models_core.contract.runs import progress
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
-from rlhf.runs import failures, launch, runs, supervisor
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import failures, launch, runs
+from rlhf.runs.execution import supervisor
+from rlhf.runs.execution.run_files import RunFiles
 from tests.cast import Cast
 from tests.conftest import wait_until
 from tests.rlhf.conftest import TINY, make_judgments, make_prompts

@@ -11,8 +11,10 @@ from django.core.management import CommandError, call_command
 
 from config.celery import app
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
-from rlhf.runs import launch, runs, supervisor, waiting, workers
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import launch, runs, waiting
+from rlhf.runs.execution import supervisor
+from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.queues import workers
 from tests.cast import Cast
 from tests.conftest import StartWorker, is_alive, test_database_url, wait_until
 from tests.rlhf.conftest import SAMPLING, TINY, make_judgments, make_prompts

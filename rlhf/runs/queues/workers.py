@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from rlhf.models import TrainingRun, WorkerHeartbeat
-from rlhf.runs import machine
+from rlhf.runs.execution import machine
 
 BEAT_SECONDS = 10.0
 ALIVE = timedelta(seconds=45)

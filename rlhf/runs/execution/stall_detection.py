@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from rlhf.runs import machine
+from rlhf.runs.execution import machine
 
 CHECK_SECONDS = 5.0
 MINUTE, HOUR = 60.0, 3600.0

@@ -21,13 +21,16 @@ from django.utils.translation import gettext_noop
 from annotate.errors import Refused
 from models_core.contract.errors import BadInput
 from rlhf.models import TrainingRun
-from rlhf.runs import children, estimates, failures, live, run_command, runs, workers
-from rlhf.runs.machine import MemoryWatch
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs import estimates, failures, runs
+from rlhf.runs.execution import children, run_command
+from rlhf.runs.execution.machine import MemoryWatch
+from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.execution.stall_detection import StallDetector
+from rlhf.runs.live_responses import live
+from rlhf.runs.queues import workers
+from rlhf.runs.queues.stopping import worker_is_stopping
 from rlhf.runs.runs import Lease, LeaseLost
 from rlhf.runs.stages.registry import STAGE_SPECS
-from rlhf.runs.stall_detection import StallDetector
-from rlhf.runs.stopping import worker_is_stopping
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,9 @@ from annotate.models import Project, ResponseRequest
 from models_core.contract import catalogue
 from rlhf.loop import versions
 from rlhf.models import TrainingRun
-from rlhf.runs import live, run_command, workers
+from rlhf.runs.execution import run_command
+from rlhf.runs.live_responses import live
+from rlhf.runs.queues import workers
 
 RECENT_RUNS = 50
 USUAL_RUNS = 9

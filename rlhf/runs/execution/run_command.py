@@ -14,7 +14,7 @@ from models_core.contract.reports.reward_names import Kind, kind_of
 from models_core.contract.runs.run_folder import folder_sha256
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunInput, TrainingRun
-from rlhf.runs.run_files import RunFiles
+from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.registry import STAGE_SPECS
 from rlhf.runs.stages.spec import Heartbeat, StageSpec
 

@@ -23,11 +23,12 @@ from django.utils.translation import gettext_noop
 
 from rlhf.loop import sampling
 from rlhf.models import ModelVersion, RunInput, TrainingRun
-from rlhf.runs import children, failures, run_command, run_files, runs
-from rlhf.runs.machine import MemoryWatch
+from rlhf.runs import failures, runs
+from rlhf.runs.execution import children, run_command, run_files
+from rlhf.runs.execution.machine import MemoryWatch
+from rlhf.runs.execution.stall_detection import StallDetector
+from rlhf.runs.queues.stopping import worker_is_stopping
 from rlhf.runs.runs import Lease
-from rlhf.runs.stall_detection import StallDetector
-from rlhf.runs.stopping import worker_is_stopping
 
 QUEUE = sampling.LIVE_QUEUE
 TICK_SECONDS = 0.25

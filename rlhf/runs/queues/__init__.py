@@ -1,0 +1,1 @@
+"""Messages to workers, and which workers consume which queues."""
