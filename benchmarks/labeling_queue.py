@@ -168,7 +168,7 @@ class _Labeler:
 def _web(port: int, data: Path, environment: dict[str, str]) -> Iterator[int]:
     """gunicorn as `manage.py serve` starts it; its process id."""
     with (data / "web.log").open("wb") as log:
-        command = [sys.executable, "-m", "gunicorn", "--config", "python:config.gunicorn", "config.wsgi"]
+        command = [sys.executable, "-m", "gunicorn", "--config", "python:config.web.gunicorn", "config.wsgi"]
         process = subprocess.Popen(command, cwd=service.ROOT, env=environment, stdout=log, stderr=log)
     try:
         probe, until = Browser(port, Times()), time.monotonic() + UP_SECONDS

@@ -16,4 +16,4 @@ USER hone
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-CMD ["python", "-m", "gunicorn", "--config", "python:config.gunicorn", "config.wsgi"]
+CMD ["python", "-m", "gunicorn", "--config", "python:config.web.gunicorn", "config.wsgi"]

@@ -65,7 +65,7 @@ def _embedded_broker() -> Program:
 
 
 def _web() -> Program:
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:config.gunicorn", "config.wsgi"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:config.web.gunicorn", "config.wsgi"]
     return Program(
         name="web",
         command=command,

@@ -1,4 +1,4 @@
-"""How the web process listens: `gunicorn --config python:config.gunicorn config.wsgi`."""
+"""How the web process listens: `gunicorn --config python:config.web.gunicorn config.wsgi`."""
 
 import os
 
