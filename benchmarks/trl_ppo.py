@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 import time
+from typing import Any
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
@@ -40,11 +41,11 @@ texts = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokeniz
 rows = Dataset.from_list([{"input_ids": tokenizer(text, add_special_tokens=False).input_ids} for text in texts])
 
 
-def language_model():
+def language_model() -> Any:
     return AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16)
 
 
-def reward_model():
+def reward_model() -> Any:
     model = AutoModelForSequenceClassification.from_pretrained(options.reward, num_labels=1, dtype=torch.bfloat16)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model

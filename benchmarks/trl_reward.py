@@ -11,6 +11,7 @@ import json
 import resource
 import tempfile
 import time
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -34,16 +35,16 @@ parser.add_argument(
 options = parser.parse_args()
 
 
-def assistant_turn(text):
+def assistant_turn(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def lines(path):
+def lines(path: str) -> list[dict[str, Any]]:
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
-def pairs(path):
+def pairs(path: str) -> list[dict[str, Any]]:
     return [
         {"prompt": row["prompt"], "chosen": assistant_turn(row["chosen"]), "rejected": assistant_turn(row["rejected"])}
         for row in lines(path)
@@ -92,9 +93,10 @@ with tempfile.TemporaryDirectory() as folder:
         summary["eval_accuracy"] = trainer.evaluate()["eval_accuracy"]
 
 
-def score(prompt, response):
+def score(prompt: list[dict[str, str]], response: str) -> float:
     ids = tokenizer.apply_chat_template([*prompt, *assistant_turn(response)], return_dict=False)
-    return model(torch.tensor([ids])).logits.item()
+    logits: torch.Tensor = model(torch.tensor([ids])).logits
+    return logits.item()
 
 
 model.eval()

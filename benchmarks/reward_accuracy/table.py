@@ -49,8 +49,15 @@ def grouped(results: Sequence[Result]) -> dict[Group, list[Result]]:
     groups: dict[Group, list[Result]] = {}
     for result in results:
         recipe = json.dumps(result.get("recipe", {}), sort_keys=True)
-        names = (result[name] for name in ("data", "rows", "digest", "model"))
-        groups.setdefault(Group(*names, result.get("base", ""), recipe), []).append(result)
+        group = Group(
+            data=result["data"],
+            rows=result["rows"],
+            digest=result["digest"],
+            model=result["model"],
+            base=result.get("base", ""),
+            recipe=recipe,
+        )
+        groups.setdefault(group, []).append(result)
     return groups
 
 
@@ -60,11 +67,11 @@ def rows_of(
     """The table's lines for models that learned from the same rows."""
     pairs = np.array([len(strict_pairs(ranking)) for ranking in held_out], dtype=float)
     right = {key: np.mean([result["right"] for result in group], axis=0) for key, group in groups.items()}
-    ours = next((key for key in reversed(groups) if key.model == "hone"), None)
+    ours = next((key for key in reversed(list(groups)) if key.model == "hone"), None)
     for key, group in groups.items():
         low, high = (100 * end for end in interval(held_out, np.stack([right[key], pairs], axis=1)))
         against = ""
-        if ours not in (None, key):
+        if ours is not None and ours != key:
             more = right[key] - right[ours]
             least, most = (100 * end for end in interval(held_out, np.stack([more, pairs], axis=1)))
             against = f"{100 * more.sum() / pairs.sum():+.1f} ({least:+.1f} to {most:+.1f})"
