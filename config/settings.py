@@ -167,7 +167,7 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 # config.security.sign_in counts, for the administration too.
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}
-SESSION_ENGINE = "config.sessions"
+SESSION_ENGINE = "config.security.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 MESSAGE_STORAGE = "annotate.rendering.page_templates.StorableMessages"
 
