@@ -63,6 +63,7 @@ urlpatterns = [
     path("p/<slug:slug>/review/", judgment_pages.judgments, name="review"),
     path("p/<slug:slug>/review/<int:judgment_id>/", judgment_pages.judgment, name="review_judgment"),
     path("p/<slug:slug>/review/<int:judgment_id>/set-aside", review_queue.set_aside, name="set_aside"),
+    path("p/<slug:slug>/review/<int:judgment_id>/gold", review_queue.use_as_gold, name="use_as_gold"),
     path("p/<slug:slug>/review/reports/<int:report_id>/resolve", judgment_pages.resolve, name="resolve_report"),
     path("p/<slug:slug>/review/queue/", review_queue.waiting, name="review_queue"),
     path("p/<slug:slug>/review/queue/<int:reviewed_task_id>", review_queue.take, name="adjudicate_task"),

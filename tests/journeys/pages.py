@@ -263,7 +263,7 @@ WITHOUT_A_PAGE = {
     "annotate:copy_project",
     *("annotate:adjudicate_task", "annotate:adjudication_submit", "annotate:adjudication_undo"),
     *("annotate:adjudication_skip", "annotate:adjudication_draft", "annotate:adjudication_orders"),
-    *("annotate:set_aside", "annotate:review_leave_out", "annotate:review_count_again"),
+    *("annotate:set_aside", "annotate:use_as_gold", "annotate:review_leave_out", "annotate:review_count_again"),
     *("rlhf:report_file", "rlhf:reward_kl_plot"),
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),

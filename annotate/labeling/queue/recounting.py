@@ -50,8 +50,8 @@ def _locked(tasks: Sequence[int]) -> QuerySet[Task]:
 
 def _place(chosen: QuerySet[Task], *, project_id: int) -> None:
     """Set the places of open tasks, and let labelers who have come past them look at them again."""
-    held = Assignment.objects.filter(task=OuterRef("pk"), state__in=Assignment.HELD).order_by().values("task")
-    leases = Coalesce(Subquery(held.annotate(held=Count("pk")).values("held")), 0)
+    held = Assignment.objects.filter(task=OuterRef("pk"), state__in=Assignment.HELD, is_check=False)
+    leases = Coalesce(Subquery(held.order_by().values("task").annotate(held=Count("pk")).values("held")), 0)
     enough = When(judgments_given__gte=F("judgments_wanted"), then=Value(State.COMPLETE))
     chosen.filter(state=State.OPEN).update(
         slots_free=Greatest(0, F("judgments_wanted") - F("judgments_given") - leases),

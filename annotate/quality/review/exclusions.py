@@ -2,7 +2,8 @@
 
 A judgment that is left out stays as it is, with its revisions, under its labeler's My work and under Review, where it
 is marked. It counts for nothing: no consensus or reliability, no snapshot, no figure, and not for its task. The
-labeler's later judgments count; whoever shall give none is paused or removed.
+labeler's later judgments count; whoever shall give none is paused or removed. Hidden checks are no data, and are not
+left out.
 """
 
 from datetime import datetime
@@ -106,6 +107,7 @@ def _left(exclusion: JudgmentExclusion) -> QuerySet[Any, int]:
             project=exclusion.project_id,
             labeler=exclusion.labeler_id,
             is_adjudication=False,
+            is_check=False,
             left_out=None,
             created_at__gte=exclusion.since,
             created_at__lte=exclusion.created_at,

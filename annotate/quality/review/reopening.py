@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from annotate.errors import Refused
 from annotate.labeling.queue import recounting
-from annotate.models import Judgment, Project, Task, TaskConsensus, TaskReopening, User
+from annotate.models import Judgment, Project, Task, TaskReopening, User
 from annotate.people import audit
 from annotate.people.permissions import Capability, ensure
 from annotate.quality.review.batch_changes import Job
@@ -24,6 +24,8 @@ from annotate.quality.review.batch_changes import Job
 MOST_JUDGMENTS = 50
 MOST_COUNTED = 10_000
 """A preview counts no further."""
+FEW_JUDGMENTS = 50_000
+"""So many are listed and their tasks looked up; of more it is asked for each task whether it has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,23 +57,33 @@ class TaskFilter:
 
     def tasks(self, project: Project) -> QuerySet[Task]:
         """The complete tasks that it chooses."""
-        judged = Judgment.objects.filter(Judgment.COUNTED, project=project)
-        chosen = Task.objects.filter(project=project, state=Task.State.COMPLETE, judgments_given__gt=0)
-        if self.labeler is not None or self.after is not None or self.before is not None:
-            some = judged.filter(labeler=self.labeler) if self.labeler is not None else judged
-            some = some.filter(created_at__gte=self.after) if self.after is not None else some
-            some = some.filter(created_at__lt=self.before) if self.before is not None else some
-            # As a list that an index gives, and not as a question for each task.
-            chosen = chosen.filter(pk__in=some.order_by().values("task"))
-        if self.agreement_below is not None:
-            disagreed = TaskConsensus.objects.filter(project=project, agreement__lt=self.agreement_below)
-            chosen = chosen.filter(pk__in=disagreed.order_by().values("task"))
+        chosen = Task.objects.filter(state=Task.State.COMPLETE, judgments_given__gt=0)
+        judged = self._judgments(project)
+        is_listed = judged is not None and judged.order_by()[: FEW_JUDGMENTS + 1].count() <= FEW_JUDGMENTS
+        if judged is not None and is_listed:
+            chosen = chosen.filter(pk__in=judged.order_by().values("task"))
+        elif judged is not None:
+            chosen = chosen.filter(Exists(judged.filter(task=OuterRef("pk"))))
+        if self.agreement_below is None:
+            chosen = chosen.filter(project=project)
+        else:
+            # By the index of agreements: with the tasks' project too, SQLite would go through all of its tasks.
+            chosen = chosen.filter(consensus__project=project, consensus__agreement__lt=self.agreement_below)
         if self.use_case:
             chosen = chosen.filter(prompt__use_case=self.use_case)
         of_task = Judgment.objects.filter(task=OuterRef("pk"))
         return chosen.filter(
             ~Exists(of_task.filter(Judgment.ADJUDICATED)), ~Exists(of_task.filter(chat_turn__isnull=False))
         )
+
+    def _judgments(self, project: Project) -> QuerySet[Judgment] | None:
+        """Those of which a task has to have one; None where it says nothing of judgments."""
+        if self.labeler is None and self.after is None and self.before is None:
+            return None
+        found = Judgment.objects.filter(Judgment.COUNTED, project=project)
+        found = found.filter(labeler=self.labeler) if self.labeler is not None else found
+        found = found.filter(created_at__gte=self.after) if self.after is not None else found
+        return found.filter(created_at__lt=self.before) if self.before is not None else found
 
 
 def preview(*, project: Project, chosen: TaskFilter) -> int:

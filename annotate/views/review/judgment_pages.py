@@ -3,7 +3,6 @@
 from enum import StrEnum
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -13,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate import access
 from annotate.errors import Refused
 from annotate.labeling import judged_texts, task_kinds
-from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Report, User
+from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Report, Task, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality import review as reviewing
 from annotate.quality.consensus import ConsensusView
@@ -52,6 +51,7 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     wanted = request.GET.get("labeler", "")
     if wanted.isdecimal() and len(wanted) < 19:
         found = found.filter(labeler=int(wanted))
+    open_returns = JudgmentReturn.objects.filter(JudgmentReturn.OPEN, judgment__project=request.project).order_by()
     returned = JudgmentReturn.objects.filter(JudgmentReturn.OPEN, judgment=OuterRef("pk"))
     accepted = JudgmentAcceptance.objects.filter(revision=OuterRef("latest"))
     found = found.annotate(is_returned=Exists(returned), is_accepted=Exists(accepted))
@@ -62,18 +62,22 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     found = found.filter(
         **{
             Show.OPEN: {"is_returned": False, "is_accepted": False},
-            Show.RETURNED: {"is_returned": True},
+            Show.RETURNED: {"pk__in": open_returns.values("judgment")},
             Show.ACCEPTED: {"is_accepted": True},
         }.get(show, {})
     )
+    before = request.GET.get("before", "")
+    if before.isdecimal() and len(before) < 19:
+        found = found.filter(pk__lt=int(before))
     related = found.select_related("latest__rubric", "labeler", "task__prompt", "assignment")
-    page = Paginator(related.order_by("-pk"), PAGE).get_page(request.GET.get("page"))
+    rows = list(related.order_by("-pk")[: PAGE + 1])
     context = {
         "project": request.project,
         "part": "judgments",
         "may_manage": Capability.MANAGE in request.capabilities,
-        "page": page,
-        "rows": [(item, judged_texts.line(item)) for item in page],
+        "rows": [(item, judged_texts.line(item)) for item in rows[:PAGE]],
+        "following": rows[PAGE - 1].pk if len(rows) > PAGE else None,
+        "is_first": "before" not in request.GET,
         "labelers": labelers,
         "labeler": wanted,
         "kind": kind,
@@ -106,6 +110,8 @@ def judgment(request: ProjectRequest, judgment_id: int) -> HttpResponse:
     context = {
         "project": request.project,
         "judgment": item,
+        "may_manage": Capability.MANAGE in request.capabilities,
+        "is_gold": item.task.state == Task.State.GOLD,
         "responses": judged_texts.responses(item, item.latest) if item.latest else [],
         "written": judged_texts.written(item, item.latest) if item.latest else [],
         "line": judged_texts.line(item) if task_kinds.kind_of(item.task).has_order else "",

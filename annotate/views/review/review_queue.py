@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from annotate import access
 from annotate.errors import Refused
 from annotate.labeling import judged_texts
+from annotate.labeling.checks import gold
 from annotate.models import Assignment, Judgment, TaskConsensus
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.review import adjudication
@@ -105,6 +106,23 @@ def set_aside(request: ProjectRequest, judgment_id: int) -> HttpResponse:
             request, _("Set aside: the labelers' own consensus counts, and the task waits for review again.")
         )
     return redirect("annotate:review_decided", request.project.slug)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def use_as_gold(request: ProjectRequest, judgment_id: int) -> HttpResponse:
+    """Make an adjudicated task a gold task, by the adjudicated order."""
+    judgment = access.load(request, Judgment, pk=judgment_id)
+    if not judgment.is_adjudication or judgment.surplus or judgment.latest is None:
+        messages.error(request, _("Only an order that a reviewer adjudicated makes a gold task."))
+    else:
+        try:
+            gold.promote(task=judgment.task, tiers=judgment.latest.tiers, by=request.user)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+        else:
+            messages.success(request, _("This is a gold task now: labelers get it among the others, untold."))
+    return redirect("annotate:review_judgment", request.project.slug, judgment.pk)
 
 
 def _page(found: QuerySet[TaskConsensus], after: str) -> tuple[list[TaskConsensus], str]:

@@ -62,6 +62,7 @@ NAMING = {
     "undo_alert": Address(MANAGING, WRITE),
     "review_judgment": Address(REVIEWING, BOTH),
     "set_aside": Address(REVIEWING, WRITE),
+    "use_as_gold": Address(MANAGING, WRITE),
     "adjudicate_task": Address(REVIEWING, WRITE),
     "adjudication": Address(REVIEWING, READ, own=True),
     "adjudication_submit": Address(REVIEWING, WRITE, own=True),

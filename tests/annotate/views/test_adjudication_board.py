@@ -184,6 +184,26 @@ def test_an_adjudication_is_revised_listed_and_set_aside(cast: Cast, made: list[
     assert reviewer.post(f"/p/kindness/review/{judgment.pk}/", {"comment": "again"}).status_code == 400
 
 
+def test_an_adjudicated_task_becomes_a_gold_task(cast: Cast, made: list[Task], reviewer: Client) -> None:
+    page(reviewer, BOARD)
+    first = at_hand()
+    reviewer.post(f"{BOARD}{first.pk}/submit", fields(first, "B > A > C"))
+    judgment = Judgment.objects.get(is_adjudication=True)
+    address = f"/p/kindness/review/{judgment.pk}/"
+    assert reviewer.post(f"{address}gold").status_code == 403
+    assert "Use as gold task" not in page(reviewer, address)
+    reviewer.force_login(cast.manager)
+    assert "Use as gold task" in page(reviewer, address)
+    assert "This is a gold task now" in reviewer.post(f"{address}gold", follow=True).content.decode()
+    task = Task.objects.get(pk=made[0].pk)
+    a, b, c = response_ids(task)
+    assert (task.state, task.gold_tiers) == ("gold", [[b], [a], [c]])
+    other = Judgment.objects.filter(task=made[1]).first()
+    assert other is not None
+    refused = reviewer.post(f"/p/kindness/review/{other.pk}/gold", follow=True).content.decode()
+    assert "Only an order that a reviewer adjudicated makes a gold task." in refused
+
+
 def test_an_adjudication_is_no_labeling_task(cast: Cast, made: list[Task], reviewer: Client) -> None:
     page(reviewer, BOARD)
     for action in ("submit", "draft", "skip", "undo", "report"):

@@ -86,6 +86,7 @@ FIELDS: dict[str, list[str]] = {
     "review_judgment": ["comment", "accept"],
     "resolve_report": ["x"],
     "set_aside": ["x"],
+    "use_as_gold": ["x"],
     "adjudicate_task": ["x"],
     "adjudication_submit": WORK,
     "adjudication_undo": ["x"],

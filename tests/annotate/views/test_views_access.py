@@ -46,6 +46,7 @@ MAY = {
     "review_judgment": {"manager", "reviewer"},
     "resolve_report": {"manager", "reviewer"},
     "set_aside": {"manager", "reviewer"},
+    "use_as_gold": {"manager"},
     "review_queue": {"manager", "reviewer"},
     "review_decided": {"manager", "reviewer"},
     "adjudicate": {"manager", "reviewer"},
@@ -79,7 +80,7 @@ MAY = {
 OUTSIDE_PROJECTS = {"home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue"}
 POST_ONLY = {
     *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),
-    *("set_aside", "adjudicate_task", "adjudication_submit", "adjudication_undo", "adjudication_skip"),
+    *("set_aside", "use_as_gold", "adjudicate_task", "adjudication_submit", "adjudication_undo", "adjudication_skip"),
     *("review_leave_out", "review_reopen", "review_count_again"),
     *("chat", "choose_kind", "preview", "exam_start", "exam_answer", "exam_item", "exam_examinee"),
     *("read_warnings", "check_task", "undo_alert"),
