@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from models_core.generation.llama_forward import LlamaForward
+from models_core.generation.llama.torch_steps import TorchLlama
 
 PACKED_STEPS = 16
 
@@ -29,7 +29,7 @@ class CachedModel:
         self.device = next(model.parameters()).device
         # On a GPU the model keeps its own attention, as `decoding` says.
         self.asks_for_attention = bool(model._supports_attention_backend) and self.device.type == "cpu"
-        self.fast = LlamaForward.of(model, pack=steps >= PACKED_STEPS) if fast else None
+        self.fast = TorchLlama.of(model, pack=steps >= PACKED_STEPS) if fast else None
         # Models with other position schemes take no position_ids, and a few old ones cannot leave logits out.
         accepted = inspect.signature(model.forward).parameters
         self.takes_positions = "position_ids" in accepted
@@ -65,5 +65,5 @@ class CachedModel:
         return self.read(tokens[:, None], mask, positions[:, None], Cache(layers=list(caches)))
 
     @staticmethod
-    def _output(fast: LlamaForward, states: Tensor) -> StepOutput:
+    def _output(fast: TorchLlama, states: Tensor) -> StepOutput:
         return StepOutput(states, fast.head(states))

@@ -1,6 +1,6 @@
 """Decoding a model: which way its rows in flight are computed.
 
-decoder       the fast way, an operator. By default PyTorch: a Llama-shaped model's weights directly (llama_forward.py),
+decoder       the fast way, an operator. By default PyTorch: a Llama-shaped model's weights directly (llama/),
               any other model through its own forward (cached_model.py), keys and values written in place (batch.py),
               each row alone where rows must not depend on their batch (batch_invariant.py). Compiled kernels may
               take its place.

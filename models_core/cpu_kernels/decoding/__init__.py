@@ -4,7 +4,8 @@ backend.py         the decoder operator
 eligibility.py     which models the kernels know
 model_weights.py   a model's weights and working memory, and its forward pass
 weight_panels.py   weight matrices in the order in which the kernels read them
-decoder_stack.py   the kernel: all layers of a forward pass, for one new token a row or for whole prompts
+layer_steps.py     the steps of `generation.llama.decoder_layers`, noted down for the kernel
+decoder_stack.py   the kernel: all steps of a forward pass, for one new token a row or for whole prompts
 lm_head_kernel.py  the kernels of the last layer: logits, or tokens sampled without writing logits down
 paged_cache.py     keys and values in pages that rows share
 paged_batch.py     rows in flight

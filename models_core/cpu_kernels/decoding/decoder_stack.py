@@ -1,4 +1,6 @@
-"""The kernel of a forward pass: all layers of a Llama-shaped decoder for some tokens, threads meeting between parts.
+"""The kernel of a forward pass: all steps of a Llama-shaped decoder for some tokens, threads meeting between them.
+
+Which steps, in which order and over which weights is a table (`layer_steps`): this kernel goes through it.
 
 N tokens, D width, Q query heads and H key heads of size S, G = Q / H, I inner width. The tokens may be one a row, or
 all those of some prompts: each has a page and a slot in it to write its keys and values to, and sees the first `seen`
@@ -34,16 +36,17 @@ from models_core.cpu_kernels.compiler.reductions import largest, squares, total
 from models_core.cpu_kernels.compiler.thread_team import RESERVED
 
 ARGUMENTS = (
-    "layers", "width", "query_heads", "key_heads", "size", "inner",
-    "weights",      # [layers, len(WEIGHTS)] addresses
+    "steps",        # [step_count, len(FIELDS)]
+    "step_count",
+    "query_heads", "key_heads", "size",
     "constants",    # fp32: epsilon of the norms, scale of attention's scores
     "cosines",      # [positions, S / 2] fp32
     "sines",        # likewise
     "tokens",       # N
-    "hidden",       # [N, D] fp32, in and out
+    "cache",        # the first layer's pages
+    "layer_bytes",  # from one layer's pages to the next one's
     "states",       # [N, max(D, Q S)] bf16
     "heads",        # [N, (Q + 2 H) S] fp32
-    "swiglu",        # [N, I] bf16
     "positions",    # [N]
     "seen",         # [N]
     "pages",        # [N], the page that each token is written to
@@ -57,19 +60,24 @@ ARGUMENTS = (
     "scratch_bytes",
 )  # fmt: skip
 """The kernel's arguments in their order; arrays without a type are of int64."""
-WEIGHTS = (
-    "before_attention", "query_key_value", "query_key_value_bias", "query_norm", "key_norm", "output", "output_bias",
-    "before_mlp", "gate_up", "gate_bias", "up_bias", "down", "down_bias", "cache",
-)  # fmt: skip
-"""Addresses of a layer's weights: norms and biases fp32 (0 where there are none), products in panels."""
+FIELDS = ("kind", "source", "inputs", "weight", "bias", "second", "outputs", "target")
+"""What a step is made of: its kind, addresses and numbers of what it reads and writes.
 
-(LAYERS, D, Q, H, S, INNER, TABLE, CONSTANTS, COSINES, SINES, TOKENS, HIDDEN, STATES, HEADS, SWIGLU, POSITIONS, SEEN,
+RMS_NORM    source [N, inputs] fp32, weight -> target bf16
+LINEAR      source [N, inputs] bf16, weight in panels, bias -> target [N, outputs] fp32
+ADD_LINEAR  likewise, added to what stands in target
+ATTENTION   weight and second: of the norms of queries and keys; inputs: the layer. In place: `heads` -> `states`
+SWIGLU      source [N, inputs] bf16, weight in panels of gate and up in turn, bias and second of both -> target bf16
+Weights of norms and biases are fp32, 0 where there are none.
+"""
+RMS_NORM, LINEAR, ADD_LINEAR, ATTENTION, SWIGLU = range(5)
+
+(STEPS, STEP_COUNT, Q, H, S, CONSTANTS, COSINES, SINES, TOKENS, CACHE, LAYER_BYTES, STATES, HEADS, POSITIONS, SEEN,
  PAGES, SLOTS, ITEMS, ITEM_COUNT, LISTS, COUNTS, ENTRIES, SCRATCH, SCRATCH_BYTES) = range(
     RESERVED, RESERVED + len(ARGUMENTS)
 )  # fmt: skip
-(BEFORE_ATTENTION, QKV, QKV_BIAS, QUERY_NORM, KEY_NORM, OUTPUT, OUTPUT_BIAS, BEFORE_MLP, GATE_UP, GATE_BIAS, UP_BIAS,
- DOWN, DOWN_BIAS, CACHE) = range(len(WEIGHTS))  # fmt: skip
-NUMBERS, LAYER_BYTES = RESERVED + len(ARGUMENTS), 8 * len(WEIGHTS)
+KIND, SOURCE, INPUTS, WEIGHT, BIAS, SECOND, OUTPUTS, TARGET = range(len(FIELDS))
+NUMBERS, STEP_BYTES = RESERVED + len(ARGUMENTS), 8 * len(FIELDS)
 PIECE = 4 * WIDTH
 """Bytes of a row of a block of sums."""
 SUMS = ROWS * PIECE
@@ -78,32 +86,28 @@ NOTHING = float32(-float("inf"))
 
 @kernel
 def stack(arguments):
-    """All layers; `hidden` becomes what the last norm takes."""
+    """Every step of the table, one after the other."""
     values = carray(arguments, (NUMBERS,))
     thread, threads = own(values)
-    tokens, width, inner = values[TOKENS], values[D], values[INNER]
-    hidden, states, heads, swiglu = values[HIDDEN], values[STATES], values[HEADS], values[SWIGLU]
-    queries = values[Q] * values[S]
-    columns = queries + 2 * values[H] * values[S]
-    epsilon = floats(values[CONSTANTS])[0]
+    tokens, epsilon = values[TOKENS], floats(values[CONSTANTS])[0]
     scratch = values[SCRATCH] + thread * values[SCRATCH_BYTES]
-    for layer in range(values[LAYERS]):
-        of = longs(values[TABLE] + layer * LAYER_BYTES)
-        normalise(thread, threads, tokens, width, hidden, of[BEFORE_ATTENTION], epsilon, states)
-        wait(values)
-        multiply(thread, threads, tokens, states, width, of[QKV], of[QKV_BIAS], columns, heads, False, scratch)
-        wait(values)
-        apply_rope(values, thread, threads, of[QUERY_NORM], of[KEY_NORM], of[CACHE], epsilon)
-        wait(values)
-        attend(values, thread, threads, of[CACHE], scratch)
-        wait(values)
-        multiply(thread, threads, tokens, states, queries, of[OUTPUT], of[OUTPUT_BIAS], width, hidden, True, scratch)
-        wait(values)
-        normalise(thread, threads, tokens, width, hidden, of[BEFORE_MLP], epsilon, states)
-        wait(values)
-        gate(thread, threads, tokens, states, width, of[GATE_UP], of[GATE_BIAS], of[UP_BIAS], inner, swiglu, scratch)
-        wait(values)
-        multiply(thread, threads, tokens, swiglu, inner, of[DOWN], of[DOWN_BIAS], width, hidden, True, scratch)
+    for number in range(values[STEP_COUNT]):
+        step = longs(values[STEPS] + number * STEP_BYTES)
+        kind, source, inputs, weight, bias = step[KIND], step[SOURCE], step[INPUTS], step[WEIGHT], step[BIAS]
+        outputs, target = step[OUTPUTS], step[TARGET]
+        if kind == RMS_NORM:
+            normalise(thread, threads, tokens, inputs, source, weight, epsilon, target)
+        elif kind == LINEAR:
+            multiply(thread, threads, tokens, source, inputs, weight, bias, outputs, target, False, scratch)
+        elif kind == ADD_LINEAR:
+            multiply(thread, threads, tokens, source, inputs, weight, bias, outputs, target, True, scratch)
+        elif kind == ATTENTION:
+            cache = values[CACHE] + inputs * values[LAYER_BYTES]
+            apply_rope(values, thread, threads, weight, step[SECOND], cache, epsilon)
+            wait(values)
+            attend(values, thread, threads, cache, scratch)
+        elif kind == SWIGLU:
+            gate(thread, threads, tokens, source, inputs, weight, bias, step[SECOND], outputs, target, scratch)
         wait(values)
 
 

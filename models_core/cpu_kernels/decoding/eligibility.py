@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from models_core.generation.direct_models import is_direct, is_silu, linears, plain
+from models_core.generation.llama.direct_models import is_direct, is_silu, linears, plain
 
 WIDTH = 32
 """What every size of the model must be a multiple of: columns of a panel."""

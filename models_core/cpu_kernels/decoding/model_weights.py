@@ -15,8 +15,10 @@ from models_core.cpu_kernels.compiler.aligned_memory import aligned
 from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH
 from models_core.cpu_kernels.compiler.thread_team import Call
 from models_core.cpu_kernels.decoding import decoder_stack, lm_head_kernel, weight_panels
+from models_core.cpu_kernels.decoding.layer_steps import CompiledWeights, StepTable
 from models_core.cpu_kernels.decoding.paged_cache import Lists, Pages, Whole
-from models_core.generation.direct_models import linears, plain
+from models_core.generation.llama import decoder_layers
+from models_core.generation.llama.direct_models import plain
 
 KERNELS = (weight_panels.reorder, decoder_stack.stack, lm_head_kernel.logits, lm_head_kernel.sample)
 PROMPT_TOKENS = 256
@@ -34,12 +36,13 @@ class CompiledModel:
         self.size, self.width, self.inner = attention.head_dim, config.hidden_size, config.intermediate_size
         self.vocabulary: int = model.lm_head.weight.shape[0]
         self.rotary = body.rotary_emb
-        self._kept: list[Tensor] = []  # what the kernels have addresses of
-        self.layers = numpy.array([self._layer(layer, release=release) for layer in body.layers], dtype=numpy.int64)
-        self.norm, self.head_bias = self._wide(body.norm.weight), self._wide(plain(model.lm_head).bias)
+        self.weights = weights = CompiledWeights()
+        self.layers = [
+            decoder_layers.read_layer(layer, index, weights, release=release) for index, layer in enumerate(body.layers)
+        ]
+        self.norm, self.head = weights.norm(body.norm), weights.linear([plain(model.lm_head)])
         self.norm_weight, self.epsilon = body.norm.weight.detach().float().clone(), float(body.norm.variance_epsilon)
-        self.constants = self._wide(torch.tensor([body.norm.variance_epsilon, attention.scaling]))
-        self.head = self._keep(weight_panels.panels([plain(model.lm_head).weight]))
+        self.constants = weights.vector(torch.tensor([body.norm.variance_epsilon, attention.scaling]))
         if release:
             for parameter in model.parameters():  # on a copy: they lie in the file that was read
                 parameter.data = parameter.data.clone()
@@ -51,46 +54,14 @@ class CompiledModel:
         self.states = aligned(tokens * max(self.width, self.query_heads * self.size), dtype=torch.bfloat16)
         self.heads = aligned(tokens * heads * self.size, dtype=torch.float32)
         self.swiglu = aligned(tokens * self.inner, dtype=torch.bfloat16)
+        table = StepTable(states=self.states, heads=self.heads, swiglu=self.swiglu, width=self.width)
+        decoder_layers.forward(self.layers, self.hidden.data_ptr(), table)
+        self.steps = table.steps()
         self.panels = -(-self.vocabulary // WIDTH)
         self.tops, self.exp_sums = (aligned(rows * self.panels, dtype=torch.float32) for _ in range(2))
         self.rope_tables: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
         self.scratch = aligned(0, dtype=torch.float32)
         self.together = max(1, ROWS // (self.query_heads // self.key_heads))
-
-    def _layer(self, layer: Any, *, release: bool) -> list[int]:
-        """The addresses of a layer's weights, as `decoder_stack.WEIGHTS` names them; its cache has none yet."""
-        query, key, value, output, gate, up, down = (plain(part) for part in linears(layer))
-        attention = layer.self_attn
-        query_norm, key_norm = (getattr(attention, name, None) for name in ("q_norm", "k_norm"))
-        biases = [part.bias for part in (query, key, value)]
-        addresses = {
-            "before_attention": self._wide(layer.input_layernorm.weight),
-            "query_key_value": self._keep(weight_panels.panels([query.weight, key.weight, value.weight])),
-            "query_key_value_bias": self._wide(None if biases[0] is None else torch.cat(biases)),
-            "query_norm": self._wide(query_norm and query_norm.weight),
-            "key_norm": self._wide(key_norm and key_norm.weight),
-            "output": self._keep(weight_panels.panels([output.weight])),
-            "output_bias": self._wide(output.bias),
-            "before_mlp": self._wide(layer.post_attention_layernorm.weight),
-            "gate_up": self._keep(weight_panels.panels([gate.weight, up.weight], alternating=True)),
-            "gate_bias": self._wide(gate.bias),
-            "up_bias": self._wide(up.bias),
-            "down": self._keep(weight_panels.panels([down.weight])),
-            "down_bias": self._wide(down.bias),
-            "cache": 0,
-        }
-        if release:
-            for part in (query, key, value, output, gate, up, down):
-                part.weight.data = part.weight.data.new_empty(0)
-        return [addresses[name] for name in decoder_stack.WEIGHTS]
-
-    def _keep(self, tensor: Tensor) -> int:
-        self._kept.append(tensor)
-        return tensor.data_ptr()
-
-    def _wide(self, vector: Tensor | None) -> int:
-        """The address of a vector in fp32, 0 for none."""
-        return 0 if vector is None else self._keep(vector.detach().float().contiguous().clone())
 
     def reach(self, positions: int) -> None:
         """Make ready for so many positions."""
@@ -120,17 +91,15 @@ class CompiledModel:
         items = numpy.array(_items(owners, most=self.together), dtype=numpy.int64)
         pages, slots = (numpy.ascontiguousarray(part) for part in page_slots)
         positions = seen - 1
-        for layer, addresses in enumerate(self.layers):
-            addresses[-1] = store.memory[layer].data_ptr()
         scratch = self._scratch(pages=int(lists.used.max()))
         arrays = [positions, seen, pages, slots, items, lists.pages, lists.counts]
         at = [array.ctypes.data for array in arrays]
         Call(
             decoder_stack.stack,
             [
-                len(self.layers), self.width, self.query_heads, self.key_heads, self.size, self.inner,
-                self.layers.ctypes.data, self.constants, *(table.data_ptr() for table in self.rope_tables),
-                count, hidden.data_ptr(), self.states.data_ptr(), self.heads.data_ptr(), self.swiglu.data_ptr(),
+                self.steps.ctypes.data, len(self.steps), self.query_heads, self.key_heads, self.size, self.constants,
+                *(table.data_ptr() for table in self.rope_tables), count,
+                store.memory.data_ptr(), store.memory[0].nbytes, self.states.data_ptr(), self.heads.data_ptr(),
                 *at[:5], len(items), *at[5:], lists.pages.shape[1], self.scratch.data_ptr(), scratch,
             ],
         ).run()  # fmt: skip
@@ -162,8 +131,9 @@ class CompiledModel:
         assert hidden.is_contiguous()
         common = {
             "tokens": len(hidden), "width": self.width, "vocabulary": self.vocabulary, "hidden": hidden.data_ptr(),
-            "weight": self.norm, "epsilon": self.constants, "states": self.states.data_ptr(), "panels": self.head,
-            "bias": self.head_bias, "scratch_bytes": self._scratch(pages=1), "scratch": self.scratch.data_ptr(),
+            "weight": self.norm, "epsilon": self.constants, "states": self.states.data_ptr(),
+            "panels": self.head.address, "bias": self.head.bias,
+            "scratch_bytes": self._scratch(pages=1), "scratch": self.scratch.data_ptr(),
         }  # fmt: skip
         given = common | addresses
         assert given.keys() <= set(lm_head_kernel.ARGUMENTS)

@@ -21,8 +21,9 @@ from transformers import (
 )
 
 from models_core.contract.errors import BadInput
-from models_core.generation import batch, cached_model, generate, kv_cache, llama_forward, packed_linear
-from models_core.generation.llama_forward import LlamaForward
+from models_core.generation import batch, cached_model, generate, kv_cache
+from models_core.generation.llama import packed_linear, torch_steps
+from models_core.generation.llama.torch_steps import TorchLlama
 from models_core.generation.token_history import RowId
 from models_core.modeling.manual_autograd import install as kernels
 from models_core.modeling.prefix import Prefix
@@ -110,7 +111,7 @@ def test_greedy_choice_equals_generate(name, prompts):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_only_models_of_its_shape_go_the_direct_way(name):
-    assert (LlamaForward.of(made(name), pack=False) is not None) == (name in DIRECT)
+    assert (TorchLlama.of(made(name), pack=False) is not None) == (name in DIRECT)
 
 
 @pytest.mark.parametrize("name", sorted(DIRECT))
@@ -131,7 +132,7 @@ def test_the_direct_way_equals_the_general_one(name, monkeypatch):
         logits.append(torch.stack(steps))
     # transformers takes the norms of an fp64 model in fp32.
     torch.testing.assert_close(logits[0], logits[1], atol=2e-5, rtol=1e-5)
-    monkeypatch.setattr(llama_forward, "DIRECT_SCORES", 0)  # long prompts take torch's own attention
+    monkeypatch.setattr(torch_steps, "DIRECT_SCORES", 0)  # long prompts take torch's own attention
     with torch.inference_mode(), kv_cache.decoding(model):
         rows = batch.Batch(cached_model.CachedModel(model, steps=1), ALIKE, row_ids, max_new_tokens=6)
     torch.testing.assert_close(rows.logits, logits[0][0], atol=1e-10, rtol=1e-10)
@@ -141,7 +142,7 @@ def test_weights_in_another_order_give_the_same_bits():
     model = made("qwen2", dtype=torch.bfloat16)
     if not packed_linear.can_pack(model.lm_head.weight):
         pytest.skip("oneDNN multiplies no bf16 here: the processor has no AVX512-BF16, AVX512-BW or AMX")
-    usual, packed = LlamaForward.of(model, pack=False), LlamaForward.of(model, pack=True)
+    usual, packed = TorchLlama.of(model, pack=False), TorchLlama.of(model, pack=True)
     # Of other draws one in hundreds differs by one step of bf16, where oneDNN sums in another order.
     generator = torch.Generator().manual_seed(0)
     for rows in (1, 7, 64):
@@ -149,7 +150,7 @@ def test_weights_in_another_order_give_the_same_bits():
         for one, other in zip(usual.layers, packed.layers, strict=True):
             assert torch.equal(one.query_key_value(states), other.query_key_value(states))
             # The activation and the sum round once less: closer to fp32, not the same bits.
-            torch.testing.assert_close(other.inner(states), one.inner(states), atol=0.02, rtol=0.02)
+            torch.testing.assert_close(other.gate_up(states), one.gate_up(states), atol=0.02, rtol=0.02)
             torch.testing.assert_close(
                 other.output.add_to(states, states), one.output.add_to(states, states), atol=0.05, rtol=0.02
             )
@@ -170,7 +171,7 @@ def test_a_changed_model_goes_the_direct_way_only_where_that_computes_the_same(c
             wrapped.merge_adapter()
     if change == "kernels":
         kernels.install(model.model)
-    assert (LlamaForward.of(model, pack=False) is not None) == (change in ("merged", "kernels"))
+    assert (TorchLlama.of(model, pack=False) is not None) == (change in ("merged", "kernels"))
     for prompt, (response,) in zip(ALIKE, draw(model, samples=1, temperature=0), strict=True):
         assert [list(response.ids)] == generated(model, prompt, stops=[2, 3], max_new_tokens=24)
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from models_core.generation import generate, llama_forward
+from models_core.generation import generate
+from models_core.generation.llama import torch_steps
 from models_core.modeling import families, forward, forward_check, packing
 from models_core.modeling.loading import load_policy
 from models_core.modeling.manual_autograd import install
@@ -81,8 +82,8 @@ def test_it_is_done_once_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_decoding_that_differs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_tiny_model(tmp_path / "model")
-    usual = llama_forward.LlamaForward._rotation
-    monkeypatch.setattr(llama_forward.LlamaForward, "_rotation", lambda self, hidden, at: usual(self, hidden, at * 2))
+    usual = torch_steps.TorchLlama.rotation
+    monkeypatch.setattr(torch_steps.TorchLlama, "rotation", lambda self, hidden, at: usual(self, hidden, at * 2))
     model = load(folder)
     prompts = [[5, 6, 7, 8, 9], [20, 21]]
     responses = generate.sample(

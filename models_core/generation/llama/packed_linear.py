@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models_core.generation.direct_models import is_silu
+from models_core.generation.llama.direct_models import is_silu
 
 EXPECTED_ROWS = 64
 """oneDNN is told how many rows to expect; it takes any number."""
