@@ -2,14 +2,14 @@
 
     python -m benchmarks kernels                             every row and operator: half an hour, on a quiet machine
     python -m benchmarks kernels --rows reward sft           some rows
-    python -m benchmarks kernels --operators swiglu decoder  some operators; a+b measures two as one
+    python -m benchmarks kernels --operators decoder         some operators; a+b measures two as one
     python -m benchmarks kernels --tiny --model FOLDER       a few rows of a small model, to see that it works
 
 A row is a command in a process of its own, as its user starts it. A training computes the same minibatch at every step,
 and each variant's step stands between two with every kernel; the figure is the median over the rounds of its time to
 their mean. Sampling runs whole commands the same way. Variants: all plain; one operator by plain PyTorch; one by the
-best library way there is (torch.compile, torch's own attention). A kernel that buys less than 10% of every row over
-both is not worth its code. What the commands say goes to standard error.
+best library way there is (torch's own attention). A kernel that buys less than 10% of every row over both is not worth
+its code. What the commands say goes to standard error.
 """
 
 import argparse
@@ -19,16 +19,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from benchmarks import engine
 from benchmarks.children import finished
@@ -51,10 +46,6 @@ class Row:
     operators: tuple[str, ...]
     settings: Mapping[str, Any]
     needs_reward: bool = False
-
-
-LAYERS = ("rms_norm", "add_rms_norm", "apply_rope", "swiglu", "segment_attention")
-STEP = ("gradient_norm", "adamw_step")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +74,10 @@ def rows(size: Size) -> dict[str, Row]:
         ),
         "sft": Row(
             command="sft", data="demonstrations", figure="tokens_per_s",
-            operators=(*LAYERS, "softmax_errors", *STEP), settings=fixed | {"epochs": 1},
+            operators=("segment_attention",), settings=fixed | {"epochs": 1},
         ),
         "reward": Row(
-            command="reward", data="rankings", figure="rankings_per_s", operators=(*LAYERS, *STEP),
+            command="reward", data="rankings", figure="rankings_per_s", operators=("segment_attention",),
             settings=fixed | {"epochs": 1, "held_out": 0},
         ),
         "ppo": Row(
@@ -98,46 +89,8 @@ def rows(size: Size) -> dict[str, Row]:
     }  # fmt: skip
 
 
-def _rms_norm(states: Tensor, weight: Tensor, *, eps: float) -> Tensor:
-    return functional.rms_norm(states, weight.shape, weight, eps)
-
-
-def _add_rms_norm(states: Tensor, added: Tensor, weight: Tensor, *, eps: float) -> tuple[Tensor, Tensor]:
-    states = states + added
-    return states, functional.rms_norm(states, weight.shape, weight, eps)
-
-
-def _apply_rope(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    first, second = states.chunk(2, dim=-1)
-    rotated = torch.cat((-second, first), dim=-1)
-    return states * cosine[..., None, :] + rotated * sine[..., None, :]
-
-
-def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    return functional.silu(gate) * up
-
-
-def _softmax_errors(
-    logits: Tensor, tokens: Tensor, *, temperature: float, wants_error: bool
-) -> tuple[Tensor, Tensor | None]:
-    log_probs = (logits.float() / temperature).log_softmax(-1)
-    chosen = log_probs.gather(-1, tokens[:, None])
-    if not wants_error:
-        return chosen.squeeze(-1), None
-    minus_one = torch.full_like(chosen, -1.0)
-    return chosen.squeeze(-1), log_probs.exp().scatter_add(-1, tokens[:, None], minus_one).to(logits.dtype)
-
-
-COMPILED: Mapping[str, Callable[..., Any]] = {
-    "rms_norm": _rms_norm,
-    "add_rms_norm": _add_rms_norm,
-    "apply_rope": _apply_rope,
-    "swiglu": _swiglu,
-    "softmax_errors": _softmax_errors,
-}
-"""Plain formulas that torch.compile fuses, forwards and backwards."""
-LIBRARY = (*COMPILED, "segment_attention")
-"""Operators that a library has a fast way for; those of the optimizer are torch's fused ones when they are plain."""
+LIBRARY = ("segment_attention",)
+"""Operators that a library has a fast way for."""
 
 
 def main(arguments: list[str]) -> int:
@@ -176,7 +129,7 @@ def main(arguments: list[str]) -> int:
 
 
 def operators_named(text: str) -> str:
-    """One operator, or several that are measured as one: swiglu+adamw_step."""
+    """One operator, or several that are measured as one: segment_attention+decoder."""
     if unknown := set(text.split("+")) - set(NAMES):
         raise argparse.ArgumentTypeError(f"there is no operator {unknown.pop()}; they are {', '.join(NAMES)}")
     return text
@@ -250,7 +203,7 @@ def measure(name: str, commands: Commands, *, chosen: Sequence[str], runs: int) 
         if set(operator.split("+")) <= set(row.operators):
             ways.append((operator, "plain", f"{operator}=plain"))
             ways += [(operator, "library", f"{operator}=library")] if operator in LIBRARY else []
-    # Each way once before it is measured: what was compiled is kept, and torch.compile has traced.
+    # Each way once before it is measured: what was compiled is kept.
     warm = ["none", *(way for *_, way in ways), "none"]
     turns = list(warm)
     for number in range(runs):
@@ -279,9 +232,6 @@ def computed(way: str) -> Iterator[None]:
     small = packing.SMALL_ATTENTION
     if kind == "plain":
         overrides = dict.fromkeys(names)
-    elif kind == "library" and operator in COMPILED:
-        fused = compiled(operator)
-        overrides[operator] = Kernel(accepts=lambda *given, **named: True, load=lambda: fused)
     elif kind == "library":
         overrides[operator] = None
         packing.SMALL_ATTENTION = 0  # every segment goes to torch's own attention
@@ -290,13 +240,6 @@ def computed(way: str) -> Iterator[None]:
             yield
     finally:
         packing.SMALL_ATTENTION = small
-
-
-@cache
-def compiled(operator: str) -> Callable[..., Any]:
-    """An operator's plain formula, fused by torch."""
-    fused: Callable[..., Any] = torch.compile(COMPILED[operator], dynamic=True)
-    return fused
 
 
 class Turns:

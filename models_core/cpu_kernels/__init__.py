@@ -1,11 +1,11 @@
 """Operators compiled on the machine they run on, for processors with AVX-512 in bf16. The product works without them.
 
 compiler/       makes machine code of a Python function (numba), keeps it on disk, runs it on PyTorch's threads
-training_ops/   operators of a training step that visit memory once
+attention_bf16/ attention within segments, forwards and backwards
 decoding/       a decoder of Llama-shaped models: all layers of a step in one call
 
 `install` is the only way in: `models_core.modeling.operators` calls it if this folder is there. To remove a kernel,
-delete its file and its line in KERNELS; to remove all of them, delete this folder and tests/models_core/cpu_kernels.
+delete its folder and its line in KERNELS; to remove all of them, delete this folder and tests/models_core/cpu_kernels.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,16 +19,9 @@ from models_core.modeling.operators import Kernel, register
 
 Accepts = Callable[..., bool]
 KERNELS: Sequence[tuple[str, str, Accepts, Callable[[], str | None]]] = (
-    ("rms_norm", "training_ops.norm_bf16:rms_norm", inputs.contiguous_bf16, availability.missing_for_any),
-    ("add_rms_norm", "training_ops.norm_bf16:add_rms_norm", inputs.contiguous_bf16, availability.missing_for_any),
-    ("apply_rope", "training_ops.rope_bf16:apply_rope", inputs.rows_of_bf16, availability.missing_for_any),
-    ("swiglu", "training_ops.swiglu_bf16:swiglu", inputs.contiguous_bf16, availability.missing_for_any),
-    ("softmax_errors", "training_ops.softmax_bf16:softmax_errors", inputs.logits_bf16, availability.missing_for_any),
-    ("gradient_norm", "training_ops.adamw_bf16:gradient_norm", inputs.gradients, availability.missing_for_any),
-    ("adamw_step", "training_ops.adamw_bf16:adamw_step", inputs.updates, availability.missing_for_any),
     (
         "segment_attention",
-        "training_ops.attention_bf16:segment_attention",
+        "attention_bf16:segment_attention",
         inputs.segments_bf16,
         availability.missing_for_bf16_products,
     ),

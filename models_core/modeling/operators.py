@@ -3,11 +3,11 @@
 An operator is a plain torch function that carries its name:
 
     @operator
-    def swiglu(gate: Tensor, up: Tensor) -> Tensor: ...
+    def segment_attention(query: Tensor, key: Tensor, value: Tensor, ...) -> Tensor: ...
 
 `models_core.cpu_kernels.install()` registers kernels for some of them; a kernel computes where it accepts the
 arguments. That package can be deleted, and it needs numba: without either every operator is its plain function.
-MODELS_CORE_DISABLE_KERNELS=rms_norm,decoder (or =all) switches kernels off, to find a fault or to measure.
+MODELS_CORE_DISABLE_KERNELS=segment_attention,decoder (or =all) switches kernels off, to find a fault or to measure.
 """
 
 import os
@@ -24,14 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NAMES = (
-    "rms_norm",  # modeling/manual_autograd/rms_norm.py
-    "add_rms_norm",
-    "apply_rope",  # modeling/manual_autograd/rope.py
-    "swiglu",  # modeling/manual_autograd/swiglu.py
     "segment_attention",  # modeling/manual_autograd/segment_attention.py
-    "softmax_errors",  # modeling/manual_autograd/lm_head.py
-    "gradient_norm",  # training/optimizer.py
-    "adamw_step",
     "decoder",  # generation/decoder.py
 )
 """Every operator, with the module of its plain function."""

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from models_core.contract.runs import processes
-from models_core.modeling.operators import operator
 from models_core.training import ddp, distributed, fsdp
 from models_core.training.ddp import GradientSync
 
@@ -55,7 +54,6 @@ class AdamWUpdate(NamedTuple):
     step: Tensor  # scalar: how many steps were taken before this one
 
 
-@operator
 def adamw_step(
     updates: Sequence[AdamWUpdate],
     *,
@@ -66,28 +64,30 @@ def adamw_step(
     factor: float,
 ) -> None:
     """AdamW (1711.05101) with gradients times `factor`: updates masters, moments, `step` and rounded weights."""
-    adamw(
-        [update.master for update in updates],
-        [_scaled(update.gradient, factor, dtype=update.master.dtype) for update in updates],
-        [update.exp_avg for update in updates],
-        [update.exp_avg_sq for update in updates],
-        [],
-        [update.step for update in updates],
-        fused=True,
-        amsgrad=False,
-        beta1=betas[0],
-        beta2=betas[1],
-        lr=lr,
-        weight_decay=weight_decay,
-        eps=eps,
-        maximize=False,
-    )
-    for update in updates:
-        if update.weight is not None:
-            update.weight.copy_(update.master)
+    # On a processor one after the other: all gradients in fp32 at once would take as much memory as the masters.
+    batches = [updates] if updates[0].master.device.type != "cpu" else [[update] for update in updates]
+    for batch in batches:
+        adamw(
+            [update.master for update in batch],
+            [_scaled(update.gradient, factor, dtype=update.master.dtype) for update in batch],
+            [update.exp_avg for update in batch],
+            [update.exp_avg_sq for update in batch],
+            [],
+            [update.step for update in batch],
+            fused=True,
+            amsgrad=False,
+            beta1=betas[0],
+            beta2=betas[1],
+            lr=lr,
+            weight_decay=weight_decay,
+            eps=eps,
+            maximize=False,
+        )
+        for update in batch:
+            if update.weight is not None:
+                update.weight.copy_(update.master)
 
 
-@operator
 def gradient_norm(gradients: Sequence[Tensor]) -> float:
     """The norm of all of them together, computed in fp32."""
     norms = [torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients]
@@ -105,7 +105,7 @@ class MasterAdamW:
 
     Every backward pass adds its bf16 gradients to the masters' in fp32, the last one of a step sums them over the
     processes (models_core.training.ddp), `clip` measures them, `step` scales them down, updates the masters, copies
-    these into the model and clears the gradients: on a processor in one visit of all that memory.
+    these into the model and clears the gradients.
 
     Matrices named in `muon` are updated by Muon instead (Jordan et al. 2024): the update is the momentum with all its
     singular values made equal, scaled so that AdamW's learning rates and weight decay fit it (Liu et al. 2025,

@@ -9,12 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.modeling.operators import operator
-
 CHUNK = 128
 """Tokens whose logits exist at once in fp32: few enough for a processor's last cache, enough for a fast product."""
-KERNEL_CHUNK = 1024
-"""The same where a kernel computes the errors in place: fewer products, of a better shape."""
 KEPT_BYTES = 256 * 2**20
 """Up to this size the probabilities of all tokens are kept for the backward pass, else they are computed again."""
 
@@ -47,8 +43,7 @@ class _LinearLogProbs(torch.autograd.Function):
         errors: list[Tensor] = []
         directions: list[Tensor] = []
         log_probs = []
-        chunk = _chunk(weight, tokens)
-        for states, chosen in zip(hidden.split(chunk), tokens.split(chunk), strict=True):
+        for states, chosen in zip(hidden.split(CHUNK), tokens.split(CHUNK), strict=True):
             logits = torch.nn.functional.linear(states, weight, bias)
             chosen_log_probs, error = softmax_errors(
                 logits, chosen, temperature=temperature, wants_error=keeps or follows
@@ -75,9 +70,8 @@ class _LinearLogProbs(torch.autograd.Function):
         if weight_learns:
             to_weight = torch.empty_like(weight) if len(tokens) else torch.zeros_like(weight)
         to_bias = torch.zeros_like(bias) if bias is not None and bias_learns else None
-        chunk = _chunk(weight, tokens)
-        for number, start in enumerate(range(0, len(tokens), chunk)):
-            span = slice(start, start + chunk)
+        for number, start in enumerate(range(0, len(tokens), CHUNK)):
+            span = slice(start, start + CHUNK)
             states, chosen, part = hidden[span], tokens[span], factor[span]
             if ctx.errors:
                 error = kept[number]
@@ -94,13 +88,6 @@ class _LinearLogProbs(torch.autograd.Function):
         return to_hidden, to_weight, to_bias, None, None, None
 
 
-def _chunk(weight: Tensor, tokens: Tensor) -> int:
-    """Tokens whose logits are computed at once. A kernel is asked with a weight [V, D], of the logits' dtype."""
-    is_compiled = softmax_errors.uses_kernel(weight, tokens, temperature=1.0, wants_error=True)
-    return KERNEL_CHUNK if is_compiled else CHUNK
-
-
-@operator
 def softmax_errors(
     logits: Tensor, tokens: Tensor, *, temperature: float, wants_error: bool
 ) -> tuple[Tensor, Tensor | None]:

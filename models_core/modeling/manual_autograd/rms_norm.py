@@ -5,10 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.modeling.operators import operator
 
-
-@operator
 def rms_norm(states: Tensor, weight: Tensor, *, eps: float) -> Tensor:
     """weight * x / sqrt(mean(x^2) + eps) over the last dimension: [..., D], [D] -> [..., D].
 
@@ -18,7 +15,6 @@ def rms_norm(states: Tensor, weight: Tensor, *, eps: float) -> Tensor:
     return output
 
 
-@operator
 def add_rms_norm(states: Tensor, added: Tensor, weight: Tensor, *, eps: float) -> tuple[Tensor, Tensor]:
     """The sum x of two states [..., D], and `rms_norm` of it: what stands between two blocks of a layer."""
     states = states + added

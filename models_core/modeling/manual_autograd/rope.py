@@ -5,10 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_core.modeling.operators import operator
 
-
-@operator
 def apply_rope(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Rotate number i of every head with number i + d/2: [1, N, heads, d], [1, N, d] twice -> [1, N, heads, d].
 

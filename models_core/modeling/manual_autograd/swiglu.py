@@ -3,10 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from models_core.modeling.operators import operator
 
-
-@operator
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up: [..., I] twice -> [..., I]."""
     return functional.silu(gate) * up

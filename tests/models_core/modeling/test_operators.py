@@ -9,31 +9,43 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from models_core.modeling import operators
-from models_core.modeling.manual_autograd.swiglu import swiglu
 from models_core.modeling.operators import Kernel, Operator
 
 ROOT = Path(__file__).resolve().parents[3]
-GATE, UP = torch.tensor([0.0, 1.0]), torch.tensor([5.0, 2.0])
-SILU_OF_ONE = 1 / (1 + 2.718281828459045**-1)
+NUMBERS = torch.tensor([1.0, 2.0])
 
 
-def doubling(*, accepts: bool) -> Kernel:
-    return Kernel(accepts=lambda *given, **named: accepts, load=lambda: lambda gate, up: up * 2)
+@pytest.fixture
+def halved(monkeypatch: pytest.MonkeyPatch) -> Operator[[Tensor], Tensor]:
+    """An operator of the test's own."""
+
+    def halved(numbers: Tensor) -> Tensor:
+        return numbers / 2
+
+    monkeypatch.setattr(operators, "NAMES", (*operators.NAMES, "halved"))
+    return operators.operator(halved)
 
 
-def test_a_kernel_computes_what_it_accepts_and_the_plain_function_everything_else() -> None:
-    with operators.replaced(swiglu=doubling(accepts=True)):
-        assert swiglu(GATE, UP).tolist() == [10.0, 4.0]
-        assert swiglu.uses_kernel(GATE, UP)
-        with operators.without_kernels("swiglu"):
-            assert swiglu(GATE, UP).tolist() == pytest.approx([0.0, 2 * SILU_OF_ONE])
+def negating(*, accepts: bool) -> Kernel:
+    return Kernel(accepts=lambda numbers: accepts, load=lambda: torch.neg)
+
+
+def test_a_kernel_computes_what_it_accepts_and_the_plain_function_everything_else(
+    halved: Operator[[Tensor], Tensor],
+) -> None:
+    with operators.replaced(halved=negating(accepts=True)):
+        assert halved(NUMBERS).tolist() == [-1.0, -2.0]
+        assert halved.uses_kernel(NUMBERS)
+        with operators.without_kernels("halved"):
+            assert halved(NUMBERS).tolist() == [0.5, 1.0]
         with operators.without_kernels("decoder"):
-            assert swiglu(GATE, UP).tolist() == [10.0, 4.0]
-    with operators.replaced(swiglu=doubling(accepts=False)):
-        assert swiglu(GATE, UP).tolist() == pytest.approx([0.0, 2 * SILU_OF_ONE])
-        assert not swiglu.uses_kernel(GATE, UP)
+            assert halved(NUMBERS).tolist() == [-1.0, -2.0]
+    with operators.replaced(halved=negating(accepts=False)):
+        assert halved(NUMBERS).tolist() == [0.5, 1.0]
+        assert not halved.uses_kernel(NUMBERS)
 
 
 def test_an_operator_or_kernel_of_no_known_name_is_refused() -> None:
@@ -42,17 +54,16 @@ def test_an_operator_or_kernel_of_no_known_name_is_refused() -> None:
     with pytest.raises(ValueError, match="twirl"):
         Operator(twirl)
     with pytest.raises(ValueError, match="twirl"):
-        operators.register("twirl", doubling(accepts=True))
+        operators.register("twirl", negating(accepts=True))
 
 
 def test_every_name_belongs_to_an_operator() -> None:
     import models_core.generation.decoder as generation
-    from models_core.modeling.manual_autograd import lm_head, rms_norm, rope, segment_attention
-    from models_core.training import optimizer
+    from models_core.modeling.manual_autograd import segment_attention
 
-    modules = [generation, lm_head, rms_norm, rope, segment_attention, optimizer]
+    modules = [generation, segment_attention]
     found = {value.name for module in modules for value in vars(module).values() if isinstance(value, Operator)}
-    assert found | {swiglu.name} == set(operators.NAMES)
+    assert found == set(operators.NAMES)
 
 
 def test_no_module_outside_imports_the_kernels() -> None:
@@ -94,15 +105,15 @@ COUNT = "from models_core.modeling import operators as o; print([n for n in o.NA
 def test_the_environment_switches_kernels_off() -> None:
     every = python(COUNT).stdout.strip()
     assert python(COUNT, MODELS_CORE_DISABLE_KERNELS="all").stdout.strip() == "[]"
-    some = python(COUNT, MODELS_CORE_DISABLE_KERNELS="rms_norm, decoder").stdout.strip()
-    wanted = [name for name in ast.literal_eval(every) if name not in ("rms_norm", "decoder")]
+    some = python(COUNT, MODELS_CORE_DISABLE_KERNELS="segment_attention, decoder").stdout.strip()
+    wanted = [name for name in ast.literal_eval(every) if name not in ("segment_attention", "decoder")]
     assert ast.literal_eval(some) == wanted
 
 
 def test_a_name_that_no_operator_has_is_bad_input() -> None:
-    done = python(COUNT, MODELS_CORE_DISABLE_KERNELS="rms_morn")
+    done = python(COUNT, MODELS_CORE_DISABLE_KERNELS="decodre")
     assert (
-        "BadInput: MODELS_CORE_DISABLE_KERNELS: there is no operator rms_morn; take all, or some of rms_norm,"
+        "BadInput: MODELS_CORE_DISABLE_KERNELS: there is no operator decodre; take all, or some of segment_attention,"
         in done.stderr
     )
 
@@ -117,10 +128,11 @@ sys.modules["numba"] = sys.modules["llvmlite"] = None
 import models_core.generation.generate, models_core.recipes.sft, models_core.recipes.ppo
 import torch
 from models_core.modeling import operators
-from models_core.modeling.manual_autograd.swiglu import swiglu
+from models_core.modeling.manual_autograd.lm_head import softmax_errors
 
 assert not any(map(operators.has_kernel, operators.NAMES))
-print(swiglu(torch.zeros(1, dtype=torch.bfloat16), torch.ones(1, dtype=torch.bfloat16)).item())
+logits, tokens = torch.zeros(1, 1, dtype=torch.bfloat16), torch.zeros(1, dtype=torch.long)
+print(softmax_errors(logits, tokens, temperature=1.0, wants_error=False)[0].item())
 """
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from models_core.modeling import operators
 from models_core.training import precision
 from models_core.training.optimizer import MasterAdamW
 
@@ -78,24 +77,9 @@ def test_gradients_of_micro_batches_are_summed_in_fp32():
     assert weight.grad is None
 
 
-@pytest.fixture(params=["compiled", "plain"])
-def way(request):
-    """With the kernels and without."""
-    if request.param == "plain":
-        with operators.without_kernels():
-            yield request.param
-        return
-    if not operators.has_kernel("adamw_step"):
-        pytest.skip("no kernel of adamw_step is installed")
-    yield request.param
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.usefixtures("way")
-def test_a_step_is_torchs_clipping_and_adamw_on_the_masters(dtype, threads, monkeypatch):
-    """Steps of one micro-batch and of two; a matrix of several blocks with an end, vectors, and one left out."""
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+def test_a_step_is_torchs_clipping_and_adamw_on_the_masters(dtype):
+    """Steps of one micro-batch and of two; a matrix, vectors, and one left out."""
     draw = torch.Generator().manual_seed(0)
     shapes = {"matrix": (31, 211), "vector": (5001,), "few": (3,), "idle": (2, 2)}
     ours = {name: nn.Parameter(torch.randn(shape, generator=draw).to(dtype)) for name, shape in shapes.items()}
@@ -126,27 +110,11 @@ def test_a_step_is_torchs_clipping_and_adamw_on_the_masters(dtype, threads, monk
             assert optimizer.masters[name].grad is None
 
 
-@pytest.mark.usefixtures("way")
 def test_a_norm_that_is_no_number_is_told():
     weight = nn.Parameter(torch.zeros(3, dtype=torch.bfloat16))
     optimizer = MasterAdamW({"w": weight}, lr=1.0)
     (weight * torch.tensor([1.0, math.nan, 1.0])).sum().backward()
     assert math.isnan(optimizer.clip(1.0))
-
-
-def test_the_number_of_threads_changes_no_bit():
-    found = []
-    for threads in (1, 2):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torch, "get_num_threads", lambda count=threads: count)
-            weight = nn.Parameter(torch.randn(100, 70, generator=torch.Generator().manual_seed(0)).bfloat16())
-            optimizer = MasterAdamW({"w": weight}, lr=0.1)
-            (weight.float() ** 3).sum().backward()
-            norm = optimizer.clip(1.0)
-            optimizer.step(lr=0.1)
-            found.append((norm, optimizer.masters["w"].detach().clone()))
-    assert found[0][0] == found[1][0]
-    assert torch.equal(found[0][1], found[1][1])
 
 
 def test_a_penalty_adds_to_gradients_in_fp32():

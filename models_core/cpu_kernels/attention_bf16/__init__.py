@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models_core.cpu_kernels.attention_bf16 import backward_pass, forward_pass
+from models_core.cpu_kernels.attention_bf16.work_plan import Plan, Span, plan
 from models_core.cpu_kernels.compiler.aligned_memory import LINE
 from models_core.cpu_kernels.compiler.kernel import Kernel
 from models_core.cpu_kernels.compiler.matmul_tile import WIDTH
 from models_core.cpu_kernels.compiler.thread_team import Call
-from models_core.cpu_kernels.training_ops.attention_bf16 import backward_pass, forward_pass
-from models_core.cpu_kernels.training_ops.attention_bf16.work_plan import Plan, Span, plan
 
 KERNELS = (forward_pass.attend, backward_pass.propagate)
 

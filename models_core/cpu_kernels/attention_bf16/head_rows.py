@@ -8,10 +8,7 @@ panels; what is added is zero and stays so.
 
 from numpy import int64, uint16
 
-from models_core.cpu_kernels.compiler.intrinsics import floats, halves, narrow
-from models_core.cpu_kernels.compiler.kernel import part
-from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH, tile
-from models_core.cpu_kernels.training_ops.attention_bf16.vector_steps import (
+from models_core.cpu_kernels.attention_bf16.vector_steps import (
     SIDE,
     clear,
     interleave,
@@ -19,6 +16,9 @@ from models_core.cpu_kernels.training_ops.attention_bf16.vector_steps import (
     scaled,
     transpose,
 )
+from models_core.cpu_kernels.compiler.intrinsics import floats, halves, narrow
+from models_core.cpu_kernels.compiler.kernel import part
+from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH, tile
 
 PIECE = 4 * WIDTH
 """Bytes of a row of a block of sums, and of a pair of a panel."""

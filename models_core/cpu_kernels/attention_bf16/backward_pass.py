@@ -10,11 +10,8 @@ S^T = K Q^T comes out as the left-hand side of dV and dK, and dQ^T = K^T dS^T is
 from numba import carray
 from numpy import float32, int64
 
-from models_core.cpu_kernels.compiler.intrinsics import floats, longs, own, share, wait
-from models_core.cpu_kernels.compiler.kernel import kernel, part
-from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH, tile
-from models_core.cpu_kernels.training_ops.attention_bf16 import forward_pass
-from models_core.cpu_kernels.training_ops.attention_bf16.forward_pass import (
+from models_core.cpu_kernels.attention_bf16 import forward_pass
+from models_core.cpu_kernels.attention_bf16.forward_pass import (
     CAPACITY,
     COUNTER,
     FULL,
@@ -36,7 +33,7 @@ from models_core.cpu_kernels.training_ops.attention_bf16.forward_pass import (
     lay,
     lay_seen,
 )
-from models_core.cpu_kernels.training_ops.attention_bf16.head_rows import (
+from models_core.cpu_kernels.attention_bf16.head_rows import (
     PIECE,
     blocks_of,
     copy,
@@ -45,7 +42,7 @@ from models_core.cpu_kernels.training_ops.attention_bf16.head_rows import (
     transpose_panel,
     write,
 )
-from models_core.cpu_kernels.training_ops.attention_bf16.vector_steps import (
+from models_core.cpu_kernels.attention_bf16.vector_steps import (
     SIDE,
     add,
     clear,
@@ -56,6 +53,9 @@ from models_core.cpu_kernels.training_ops.attention_bf16.vector_steps import (
     taken,
     transpose,
 )
+from models_core.cpu_kernels.compiler.intrinsics import floats, longs, own, share, wait
+from models_core.cpu_kernels.compiler.kernel import kernel, part
+from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH, tile
 
 MORE = (
     "gradient", "gradient_token", "gradient_head",

@@ -12,12 +12,7 @@ from math import log
 from numba import carray
 from numpy import float32, int64
 
-from models_core.cpu_kernels.compiler.intrinsics import floats, longs, own, share
-from models_core.cpu_kernels.compiler.kernel import kernel, part
-from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH
-from models_core.cpu_kernels.compiler.reductions import largest
-from models_core.cpu_kernels.compiler.thread_team import RESERVED
-from models_core.cpu_kernels.training_ops.attention_bf16.head_rows import (
+from models_core.cpu_kernels.attention_bf16.head_rows import (
     PIECE,
     blocks_of,
     copy,
@@ -27,7 +22,12 @@ from models_core.cpu_kernels.training_ops.attention_bf16.head_rows import (
     transpose_panel,
     write,
 )
-from models_core.cpu_kernels.training_ops.attention_bf16.vector_steps import clear, hide, taken, weigh
+from models_core.cpu_kernels.attention_bf16.vector_steps import clear, hide, taken, weigh
+from models_core.cpu_kernels.compiler.intrinsics import floats, longs, own, share
+from models_core.cpu_kernels.compiler.kernel import kernel, part
+from models_core.cpu_kernels.compiler.matmul_tile import ROWS, WIDTH
+from models_core.cpu_kernels.compiler.reductions import largest
+from models_core.cpu_kernels.compiler.thread_team import RESERVED
 
 ARGUMENTS = (
     "counter",
