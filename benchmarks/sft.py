@@ -62,8 +62,8 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for number in range(options.rounds):
         for who, command in (("peer", peer_command), ("hone", hone_command)):
             out = folder / f"{who}-{number}"
-            summary, memory = finished(command(options, data=data, model=base, out=out))
-            readings[who].append(Reading(tokens / summary["seconds"], memory / 1e6, out / "model"))
+            summary, kilobytes = finished(command(options, data=data, model=base, out=out))
+            readings[who].append(Reading(tokens / summary["seconds"], kilobytes / 1e6, out / "model"))
     before = loss_of(base, rows=held_out)
     figures: dict[str, Any] = {"rows": len(train), "tokens": tokens, "held_out_loss_before": round(before, 4)}
     print(f"{len(train)} rows, {tokens} tokens; held-out loss before: {before:.4f}")
