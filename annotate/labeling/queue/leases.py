@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from annotate.errors import NotYours, Refused
 from annotate.labeling.checks import lane
 from annotate.labeling.qualification import is_qualified
-from annotate.labeling.queue.work_rules import WorkRules
+from annotate.labeling.queue.work_rules import WorkRules, for_labeler
 from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Project, QueueCursor, Task, TaskResponse, User
 from annotate.models.prepared_queries import Update, insert, prepared_query, prepared_update
@@ -321,15 +321,14 @@ def _take_slot(rules: WorkRules, *, cursor: QueueCursor, wait: bool, after: Task
     """
     epoch, reopened_count = cursor.queue_epoch, cursor.reopened_count  # type: ignore[attr-defined]  # see locked_cursor
     start = cursor.position if cursor.epoch == epoch else START
-    candidates = _candidates(rules, cursor=cursor)
-    searches = [candidates.filter(position__gt=place) for place in dict.fromkeys((start, START)) if start != END]
+    searched = _searched(rules, cursor=cursor)
+    places: list[dict[str, Any]] = [{"above": place} for place in dict.fromkeys((start, START)) if start != END]
     reopened = start != START and cursor.reopened_seen < reopened_count
     if reopened:
-        again = {"reopened__gt": cursor.reopened_seen, "position__lte": start}
-        searches.insert(0, candidates.filter(**again))
-    unlocked = [search.select_for_update(skip_locked=True, of=("self",), no_key=True) for search in searches]
-    found = ((number, task) for number, search in enumerate(unlocked) if (task := search.first()) is not None)
-    number, task = next(found, (len(searches), None))
+        places.insert(0, {"reopened_after": cursor.reopened_seen, "up_to": start})
+    found = ((number, task) for number, place in enumerate(places) if (task := _unlocked.first(**searched, **place)))
+    number, task = next(found, (len(places), None))
+    searches = (_candidates(**searched, **place) for place in places)
     # What is left is locked by others, who may not take its last place: wait for it instead of saying there is nothing.
     for search in searches if task is None else []:
         while task is None and (locked := search.values_list("pk", flat=True).first()) is not None:
@@ -339,7 +338,7 @@ def _take_slot(rules: WorkRules, *, cursor: QueueCursor, wait: bool, after: Task
     came_again = reopened and number == 0 and task is not None
     position = END if task is None else task.position
     if task is not None and after is not None and task.prompt_id is not None and task.prompt_id == after.prompt_id:
-        others = (_of_another_prompt(search, task) for search in searches)
+        others = (_of_another_prompt(_candidates(**searched, **place), task) for place in places)
         if (other := next(filter(None, others), None)) is not None:
             # The one of the same prompt is the first of the next search.
             position, task = position - 1, other
@@ -396,17 +395,44 @@ def _last_task(*, labeler: User, project: Project) -> Task | None:
     return None if last is None else last.task
 
 
-def _candidates(rules: WorkRules, *, cursor: QueueCursor) -> QuerySet[Task]:
-    """The tasks that the labeler may be given, in the order of the queue."""
-    labeler, project = rules.labeler, rules.project
+def _searched(rules: WorkRules, *, cursor: QueueCursor) -> dict[str, Any]:
+    """What decides which tasks the labeler may be given."""
+    project = rules.project
+    return {
+        "labeler": rules.labeler.pk,
+        "project": project.pk,
+        "kinds": (cursor.kind,) if cursor.kind in project.task_kinds else tuple(project.task_kinds),
+        "is_spared": visibility.is_spared(rules.labeler, project),
+        "skills": rules.skills,
+        "languages": rules.languages,
+    }
+
+
+def _candidates(
+    labeler: int,
+    project: int,
+    kinds: tuple[str, ...],
+    is_spared: bool,
+    skills: frozenset[int],
+    languages: frozenset[str],
+    **place: int,
+) -> QuerySet[Task]:
+    """The tasks that the labeler may be given, in the order of the queue: above a place, or those up to it of which
+    places came free again."""
     # A lease that ran out doesn't count as seen: the labeler gets the task again.
     seen = Assignment.objects.filter(task=OuterRef("pk"), labeler=labeler).exclude(state=State.EXPIRED)
-    open_tasks = Task.objects.filter(
-        ~Exists(seen),
-        project=project,
-        state=Task.State.OPEN,
-        slots_free__gt=0,
-        kind__in=[cursor.kind] if cursor.kind in project.task_kinds else project.task_kinds,
+    tasks = Task.objects.filter(~Exists(seen), project=project, state=Task.State.OPEN, slots_free__gt=0, kind__in=kinds)
+    tasks = for_labeler(
+        visibility.unmarked(tasks) if is_spared else tasks, labeler=labeler, skills=skills, languages=languages
     )
-    allowed = rules.allowed(visibility.allowed_tasks(open_tasks, labeler=labeler, project=project))
-    return allowed.select_related("prompt").order_by("position")
+    if "above" in place:
+        tasks = tasks.filter(position__gt=place["above"])
+    else:
+        tasks = tasks.filter(reopened__gt=place["reopened_after"], position__lte=place["up_to"])
+    return tasks.select_related("prompt").order_by("position")
+
+
+@prepared_query
+def _unlocked(**searched: Any) -> QuerySet[Task]:
+    """The first of the candidates that nobody has locked."""
+    return _candidates(**searched).select_for_update(skip_locked=True, of=("self",), no_key=True)[:1]

@@ -87,16 +87,23 @@ class WorkRules:
 
     def allowed(self, tasks: QuerySet[Task]) -> QuerySet[Task]:
         """Those of the project's tasks that are for this labeler."""
-        named = Q(reserved_for=None) | Q(reserved_for=self.labeler)
-        tasks = tasks.filter(named | Q(_is_there(_DONE_BY_WHO_IT_WAS_FOR)))
-        tasks = tasks.filter(Q(skill=None) | Q(skill__in=self.skills) if self.skills else Q(skill=None))
-        if self.languages:
-            readable = Q(prompt=None) | Q(prompt__language__in=UNKNOWN_LANGUAGES)
-            for language in sorted(self.languages):
-                # A task's language is its prompt's: en and en-gb, but not enm.
-                readable |= Q(prompt__language__iexact=language) | Q(prompt__language__istartswith=f"{language}-")
-            tasks = tasks.filter(readable)
-        return tasks.filter(Q(has_edits=False) | ~Q(_is_there(_edits_not_for(self.labeler))))
+        return for_labeler(tasks, labeler=self.labeler.pk, skills=self.skills, languages=self.languages)
+
+
+def for_labeler(
+    tasks: QuerySet[Task], *, labeler: int, skills: frozenset[int], languages: frozenset[str]
+) -> QuerySet[Task]:
+    """Tasks that are for a labeler with these skills and languages (none: all)."""
+    named = Q(reserved_for=None) | Q(reserved_for=labeler)
+    tasks = tasks.filter(named | Q(_is_there(_DONE_BY_WHO_IT_WAS_FOR)))
+    tasks = tasks.filter(Q(skill=None) | Q(skill__in=skills) if skills else Q(skill=None))
+    if languages:
+        readable = Q(prompt=None) | Q(prompt__language__in=UNKNOWN_LANGUAGES)
+        for language in sorted(languages):
+            # A task's language is its prompt's: en and en-gb, but not enm.
+            readable |= Q(prompt__language__iexact=language) | Q(prompt__language__istartswith=f"{language}-")
+        tasks = tasks.filter(readable)
+    return tasks.filter(Q(has_edits=False) | ~Q(_is_there(_edits_not_for(labeler))))
 
 
 def day_start(now: datetime | None = None) -> datetime:
@@ -210,7 +217,7 @@ _DONE_BY_WHO_IT_WAS_FOR = Assignment.objects.filter(
 """After that a task is everybody's: it may want more judgments, and nobody gets one again that they skipped."""
 
 
-def _edits_not_for(labeler: User) -> QuerySet[TaskResponse]:
+def _edits_not_for(labeler: int) -> QuerySet[TaskResponse]:
     """Responses of the task that are edits by this labeler, or of a response that they have had before them."""
     # Also one whose lease ran out: they may have read it, and nobody's place in the queue depends on it.
     had = Assignment.objects.filter(labeler=labeler, task__task_responses__response=OuterRef("response__edited_from"))

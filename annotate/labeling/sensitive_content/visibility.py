@@ -18,8 +18,10 @@ def is_spared(labeler: User, project: Project) -> bool:
 
 def allowed_tasks(tasks: QuerySet[Task], *, labeler: User, project: Project) -> QuerySet[Task]:
     """The project's tasks that this labeler may be given."""
-    if not is_spared(labeler, project):
-        return tasks
+    return unmarked(tasks) if is_spared(labeler, project) else tasks
+
+
+def unmarked(tasks: QuerySet[Task]) -> QuerySet[Task]:
     # A task without a prompt asks the labeler to write one.
     return tasks.filter(Q(prompt__isnull=True) | Q(prompt__sensitive=False))
 
