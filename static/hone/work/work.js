@@ -219,9 +219,9 @@ const undo = async (url) => {
   keepUndo();
   if (task.draft?.dirty) await task.draft.save();
   const reply = await request(url, { method: "POST" });
-  if (reply.status === 0) return showOutbox(gettext("No connection: it could not be undone. You can change it under My work later."), "warn");
+  if (reply.status === 0) return showOutbox(gettext("No connection: it could not be undone. You can change it later."), "warn");
   if (reply.outcome === Outcome.SIGNED_OUT) return signedOut();
-  if (!reply.ok) return showOutbox(reply.sentence || gettext("It could not be undone. You can change it under My work."), "warn");
+  if (!reply.ok) return showOutbox(reply.sentence || gettext("It could not be undone. You can change it later."), "warn");
   ahead = task.form ? task.section : null;
   const receipt = reply.fragment("receipt");
   const back = reply.fragment("work");

@@ -19,6 +19,7 @@ from annotate.people.projects import edit_project
 from annotate.quality import consensus, review
 from annotate.quality.overview import ProjectOverview
 from annotate.quality.review import adjudication
+from tests.annotate.labeling.test_queue_concurrency import at_once
 from tests.annotate.quality.test_consensus import in_letters, judged
 from tests.cast import Cast, make_comparison, make_user, response_ids
 
@@ -244,6 +245,16 @@ class TestTheAdjudicatedOrder:
         consensus.refresh_due()
         assert in_letters(made[2]) == "C > B > A"
 
+    def test_stands_where_every_judgment_of_the_task_was_left_out(self, cast: Cast, made: list[Task]) -> None:
+        decide(claimed(cast), "B > A > C")
+        for labeler in (cast.labeler, cast.second_labeler):
+            since = timezone.now() - timedelta(days=1)
+            review.leave_out(project=cast.project, labeler=labeler, since=since, reason="Spam.", by=cast.manager)
+        consensus.refresh_due()
+        stored = TaskConsensus.objects.get()
+        assert (in_letters(made[2]), stored.confidence, stored.judgments) == ("B > A > C", 1.0, 0)
+        assert [row["task"] for row in frozen(cast, aggregation="consensus")] == [f"task-{made[2].pk}"]
+
     def test_of_a_task_that_was_withdrawn_meanwhile_is_refused_and_kept(self, cast: Cast, made: list[Task]) -> None:
         first = claimed(cast)
         adjudication.keep_draft(assignment=first, draft={"comment": ["half"]})
@@ -279,3 +290,23 @@ def test_no_adjudication_is_a_labelers_work(cast: Cast, made: list[Task]) -> Non
     assert queue.release_expired(now=timezone.now() + timedelta(days=1)) == 1
     first.refresh_from_db()
     assert first.state == "reviewing"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reviewers_who_work_at_once_decide_each_task_once(cast: Cast, made: list[Task], colleague: User) -> None:
+    edit_project(project=cast.project, by=cast.manager, review_below=1.0)
+    cast.project.refresh_from_db()
+    for number in range(4, 10):
+        task_of(cast, number, "A > B > C", "C > B > A")
+    consensus.refresh_due()
+
+    def work(reviewer: User) -> int:
+        done = 0
+        while (assignment := adjudication.claim_next(reviewer=reviewer, project=cast.project)) is not None:
+            decide(assignment, "B > A > C")
+            done += 1
+        return done
+
+    done = at_once([lambda each=each: work(each) for each in (cast.reviewer, colleague, cast.manager)])
+    assert sum(done) == Judgment.objects.filter(Judgment.ADJUDICATED).count() == 10
+    assert not Judgment.objects.filter(surplus=True).exists()
