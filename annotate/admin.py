@@ -224,6 +224,43 @@ class AggregationEstimateAdmin(ReadOnlyAdmin):
     list_select_related = ("project",)
 
 
+@admin.register(models.MeasureSums)
+class MeasureSumsAdmin(ReadOnlyAdmin):
+    list_display = ("project", "cut", "grain", "start", "labeler", "kind", "use_case", "language", "judgments")
+    search_fields = ("project__slug", "labeler__username")
+    list_filter = ("cut", "grain", "project")
+    list_select_related = ("project", "labeler")
+
+
+@admin.register(models.TaskMeasures)
+class TaskMeasuresAdmin(ReadOnlyAdmin):
+    list_display = ("task", "project", "generation", "stale_at")
+    search_fields = ("task__id",)
+    list_filter = ("project",)
+    list_select_related = ("task", "project")
+
+
+@admin.register(models.MeasureChange)
+class MeasureChangeAdmin(ReadOnlyAdmin):
+    list_display = ("id", "task", "project")
+    search_fields = ("task__id",)
+    list_select_related = ("task", "project")
+
+
+@admin.register(models.MeasuresState)
+class MeasuresStateAdmin(ReadOnlyAdmin):
+    list_display = ("project", "generation", "recompute_after", "folded_at", "lease_until")
+    search_fields = ("project__slug",)
+    list_select_related = ("project",)
+
+
+@admin.register(models.ResponseScore)
+class ResponseScoreAdmin(ReadOnlyAdmin):
+    list_display = ("response", "score", "scorer", "created_at")
+    search_fields = ("scorer", "response__text")
+    list_select_related = ("response",)
+
+
 @admin.register(models.Demonstration)
 class DemonstrationAdmin(ReadOnlyAdmin):
     list_display = ("id", "prompt", "response", "withdrawn_at", "created_at")

@@ -134,6 +134,7 @@ for _tab in (
     ),
     Tab(gettext_lazy("Snapshots"), "annotate:exports", Capability.EXPORT, Group.DATA, position=40),
     Tab(gettext_lazy("Overview"), "annotate:overview", Capability.SEE_DATA, Group.PROJECT, position=10),
+    Tab(gettext_lazy("Quality"), "annotate:quality", Capability.SEE_DATA, Group.PROJECT, position=15),
     Tab(
         gettext_lazy("People"),
         "annotate:people",

@@ -15,6 +15,7 @@ from annotate.views import (
     preferences,
     projects,
     prompts,
+    quality,
     quality_checks,
     tasks,
 )
@@ -87,6 +88,9 @@ urlpatterns = [
     path("p/<slug:slug>/review/bulk/leave-out", bulk_pages.leave_out, name="review_leave_out"),
     path("p/<slug:slug>/review/bulk/left-out/<int:exclusion_id>", bulk_pages.count_again, name="review_count_again"),
     path("p/<slug:slug>/review/bulk/reopen", bulk_pages.reopen, name="review_reopen"),
+    path("p/<slug:slug>/quality/", quality.quality, name="quality"),
+    path("p/<slug:slug>/quality/hours.csv", quality.payment, name="payment"),
+    path("p/<slug:slug>/quality/<slug:name>.csv", quality.quality_table, name="quality_table"),
     path("p/<slug:slug>/guidelines/", projects.guidelines, name="guidelines"),
     path("p/<slug:slug>/settings/", projects.settings, name="settings"),
     path("p/<slug:slug>/settings/copy", projects.copy, name="copy_project"),

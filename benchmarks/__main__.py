@@ -12,6 +12,7 @@
 `python -m benchmarks load --folder FOLDER` what many people at once notice of training, import and export,
 `python -m benchmarks win_rate --prompts FILE --text FILE --folder FOLDER` what a gold reward gains by PPO,
 `python -m benchmarks overoptimization --prompts FILE --folder FOLDER` what it loses by too much of it.
+`python -m benchmarks measures --judgments N` what keeping and showing the measures of quality costs,
 `python -m benchmarks aggregation --data annotations.jsonl` which consensus of labelers predicts a held-out vote.
 """
 
@@ -37,6 +38,7 @@ COMPARISONS = {
     "load": "load.command",
     "overoptimization": "overoptimization.command",
     "aggregation": "aggregation",
+    "measures": "measures",
 }
 """Modules by their names on the command line, loaded when asked for: one of them loads torch."""
 

@@ -58,6 +58,7 @@ def job_settings() -> dict[str, Any]:
                 ("index_texts", 20.0),
                 ("count_projects", 60.0),
                 ("refresh_checks", 10.0),
+                ("fold_measures", 5.0),
             ]
         },
     }

@@ -8,7 +8,7 @@ from annotate.data.text_search import search_index
 from annotate.labeling import queue
 from annotate.labeling.checks import scores
 from annotate.models import ResponseRequest
-from annotate.quality import consensus, project_figures, review
+from annotate.quality import consensus, measures, project_figures, review
 from rlhf.loop import active_learning, loop, sampling
 from rlhf.models import Iteration, Stage, TrainingRun
 from rlhf.runs import runs
@@ -129,3 +129,9 @@ def count_projects() -> None:
 def refresh_checks() -> None:
     """Every ten seconds: score hidden checks, act on thresholds, and adapt the overlap of what was judged since."""
     scores.refresh_due()
+
+
+@shared_task(name="rlhf.fold_measures")
+def fold_measures() -> None:
+    """Every few seconds: the sums of the measures of quality, where something was judged since."""
+    measures.fold_due()

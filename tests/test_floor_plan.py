@@ -20,7 +20,7 @@ _COMMAND = "the command line's module of a command, and what it runs"
 SAME_SUBJECT: dict[str, dict[str, str]] = {
     "config": {},
     "annotate": {
-        **dict.fromkeys(["audit", "consensus", "exam", "project", "review"], _LAYERS),
+        **dict.fromkeys(["audit", "consensus", "exam", "measures", "project", "quality", "review"], _LAYERS),
         **dict.fromkeys(["invitations", "keyboard_shortcuts", "notices", "overview", "projects", "rubric"], _LAYERS),
         "chat": "the kind of task, its model, its form and its views",
         "hone": "the product's own file format; Django names a template library for its app",

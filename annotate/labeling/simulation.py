@@ -21,7 +21,8 @@ from annotate.labeling import queue
 from annotate.labeling.ordering import Ordering
 from annotate.models import Assignment, JudgmentRevision, Membership, Project, Response, Task, TaskResponse, User
 from annotate.people import audit
-from annotate.quality.agreement import Share
+from annotate.quality import measures
+from annotate.quality.intervals import Share
 from annotate.quality.overview import ProjectOverview
 
 Judge = Callable[[str], float]
@@ -102,6 +103,7 @@ def simulate(
             progress(given)
     for person in people:
         queue.release_held(labeler=person, project=project)
+    measures.fold(project)
     return Simulation(
         judgments=given,
         labelers=labelers,

@@ -8,6 +8,7 @@ from annotate.models.exam import ExamAnswer, ExamAttempt
 from annotate.models.invitation import Invitation
 from annotate.models.judgment import Adjudication, Assignment, Demonstration, Judgment, JudgmentRevision
 from annotate.models.listing import ProjectFigures, PromptToIndex
+from annotate.models.measures import MeasureChange, MeasuresState, MeasureSums, ResponseScore, TaskMeasures
 from annotate.models.project import Guidelines, Membership, Project, Rubric, Skill
 from annotate.models.prompt import Prompt
 from annotate.models.quality_check import QualityAlert, QualityCheck
@@ -37,6 +38,9 @@ __all__ = [
     "JudgmentReturn",
     "JudgmentRevision",
     "LabelerReliability",
+    "MeasureChange",
+    "MeasureSums",
+    "MeasuresState",
     "Membership",
     "OverlapChange",
     "Project",
@@ -50,12 +54,14 @@ __all__ = [
     "Report",
     "Response",
     "ResponseRequest",
+    "ResponseScore",
     "Rubric",
     "Skill",
     "Snapshot",
     "Task",
     "TaskChange",
     "TaskConsensus",
+    "TaskMeasures",
     "TaskReopening",
     "TaskResponse",
     "Upload",

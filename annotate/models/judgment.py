@@ -71,6 +71,7 @@ class Assignment(models.Model):
                 condition=Q(is_check=True, state="expired"),
                 name="assignment_lapsed_check",
             ),
+            models.Index(fields=["project", "labeler"], condition=Q(state="skipped"), name="assignment_skipped"),
         ]
 
     def __str__(self) -> str:

@@ -6,114 +6,149 @@ which is the figure papers quote (InstructGPT: 72.6%).
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Self
-
-import krippendorff
-import numpy as np
 
 from annotate.labeling.ordering import Ordering
-
-RESAMPLES = 2_000
-FEW_TASKS = 10
-Z_95 = 1.959963984540054
+from annotate.quality.aggregation.votes import PairVotes
 
 # The orderings of one task by labeler.
 JudgedTask = Mapping[int, Ordering]
+Coincidences = Mapping[tuple[float, float], float]
+"""Krippendorff's coincidence matrix, the half with the lower value first."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """How many of how many, with a 95% interval. `rate`, `low` and `high` are None when there was nothing to count."""
-
-    hits: int
-    total: int
-    low: float | None
-    high: float | None
-
-    @property
-    def rate(self) -> float | None:
-        return self.hits / self.total if self.total else None
-
-    @classmethod
-    def of_clusters(cls, clusters: Sequence[tuple[int, int]]) -> Self:
-        """From (hits, total) per task. The pairs of one task go together, so tasks are resampled and not pairs.
-
-        With few tasks, or when all or none agree, resampling says too little: then Wilson's interval for that rate over
-        as many independent trials as there are tasks, which is rather too wide than too narrow.
-        """
-        counted = np.array([cluster for cluster in clusters if cluster[1]], dtype=np.int64).reshape(-1, 2)
-        hits, total = (int(number) for number in counted.sum(axis=0))
-        if not total:
-            return cls(0, 0, None, None)
-        if len(counted) < FEW_TASKS or hits in (0, total):
-            return cls(hits, total, *wilson(hits / total, len(counted)))
-        drawn = np.random.default_rng(0).integers(len(counted), size=(RESAMPLES, len(counted)))
-        sums = np.stack([counted[rows].sum(axis=0) for rows in drawn])
-        low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
-        return cls(hits, total, float(low), float(high))
+def agreeing(one: Mapping[int, int], other: Mapping[int, int], *, strict: bool = False) -> tuple[int, int]:
+    """(pairs on which both agree, pairs that both ranked), given the ranks of both. strict: pairs that neither tied."""
+    hits = total = 0
+    for a, b in combinations(one.keys() & other.keys(), 2):
+        first, second = _sign(one[a] - one[b]), _sign(other[a] - other[b])
+        if strict and not (first and second):
+            continue
+        total += 1
+        hits += first == second
+    return hits, total
 
 
-def wilson(rate: float, trials: int) -> tuple[float, float]:
-    """Wilson's 95% score interval of a rate (Wilson 1927)."""
-    spread = Z_95**2 / trials
-    centre = (rate + spread / 2) / (1 + spread)
-    half = Z_95 / (1 + spread) * math.sqrt(rate * (1 - rate) / trials + spread / (4 * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
+def kendall_tau_b(one: Mapping[int, int], other: Mapping[int, int]) -> float | None:
+    """Kendall's tau-b of the ranks of the responses that both ranked (Kendall 1945). None where one ties them all.
+
+    (concordant - discordant) / sqrt((pairs - ties of one) (pairs - ties of the other))
+    """
+    balance = untied = untied_other = 0
+    for a, b in combinations(one.keys() & other.keys(), 2):
+        first, second = _sign(one[a] - one[b]), _sign(other[a] - other[b])
+        balance += first * second
+        untied += first != 0
+        untied_other += second != 0
+    return balance / math.sqrt(untied * untied_other) if untied and untied_other else None
 
 
-def agreement(tasks: Iterable[JudgedTask], *, strict: bool = False) -> Share:
-    """Pairwise agreement over all tasks and all two labelers of each. strict: only pairs that neither of them tied."""
-    return Share.of_clusters(
-        [
-            _sum(_agreeing(one, other, strict=strict) for one, other in combinations(orderings.values(), 2))
-            for orderings in tasks
-        ]
-    )
+def agreement_with_majority(mine: Mapping[int, int], votes: Mapping[tuple[int, int], PairVotes]) -> tuple[int, int]:
+    """(pairs on which these ranks agree with the majority of the others, pairs that two or more others decide).
+
+    `votes` are of all labelers of the task, this one among them; their own vote is left out, or they would be compared
+    with themselves. The smaller id is the first of a pair.
+    """
+    hits = total = 0
+    for (a, b), all_votes in votes.items():
+        if a not in mine or b not in mine:
+            continue
+        own = _sign(mine[b] - mine[a])
+        others = all_votes._replace(
+            first=all_votes.first - (own == 1),
+            second=all_votes.second - (own == -1),
+            tied=all_votes.tied - (own == 0),
+        )
+        if sum(others) > 1 and max(others) * 2 > sum(others):
+            total += 1
+            hits += others.majority == own
+    return hits, total
 
 
 def pairwise_agreement(orderings: Iterable[Ordering]) -> float | None:
     """The share of agreeing pairs over all two labelers of one task; None where no two have ranked the same pair."""
-    hits, total = _sum(_agreeing(one, other, strict=False) for one, other in combinations(orderings, 2))
-    return hits / total if total else None
+    ranks = [ordering.ranks() for ordering in orderings]
+    shares = [agreeing(one, other) for one, other in combinations(ranks, 2)]
+    total = sum(of for _, of in shares)
+    return sum(hits for hits, _ in shares) / total if total else None
 
 
-def agreement_with_others(tasks: Iterable[JudgedTask], *, strict: bool = False) -> dict[int, Share]:
-    """Each labeler's agreement with whoever judged the same tasks."""
-    clusters: dict[int, list[tuple[int, int]]] = {}
-    for orderings in tasks:
-        for labeler, mine in orderings.items():
-            others = (ordering for other, ordering in orderings.items() if other != labeler)
-            clusters.setdefault(labeler, []).append(_sum(_agreeing(mine, other, strict=strict) for other in others))
-    return {labeler: Share.of_clusters(counted) for labeler, counted in clusters.items()}
+def coincidence_counts(units: Iterable[Sequence[float]]) -> Counter[tuple[int, float, float]]:
+    """What a coincidence matrix is made of: {(values of a unit, value, value not lower): ordered pairs, or pairs}.
+
+    Whole numbers, so that they can be added up exactly; a unit's pairs of two unequal values are counted once.
+    """
+    counts: Counter[tuple[int, float, float]] = Counter()
+    for unit in units:
+        if len(unit) < 2:
+            continue
+        given = sorted(Counter(unit).items())
+        for place, (value, count) in enumerate(given):
+            if count > 1:
+                counts[len(unit), value, value] += count * (count - 1)
+            for larger, larger_count in given[place + 1 :]:
+                counts[len(unit), value, larger] += count * larger_count
+    return counts
 
 
-def ordinal_alpha(tasks: Iterable[JudgedTask]) -> float | None:
-    """Krippendorff's alpha of the ranks as ordinal values, each response a unit. None where it isn't defined."""
-    units = []
-    for orderings in tasks:
-        ranks = [ordering.ranks() for ordering in orderings.values()]
-        for response_id in sorted(set().union(*ranks)):
-            given = [rank[response_id] for rank in ranks if response_id in rank]
-            if len(given) > 1:
-                units.append(given)
-    levels = sorted({rank for given in units for rank in given})
-    if len(levels) < 2:
+def coincidences(counts: Mapping[tuple[int, float, float], int]) -> dict[tuple[float, float], float]:
+    """The coincidence matrix: each unit of m values adds its ordered pairs divided by m - 1 (Krippendorff 2004)."""
+    matrix: dict[tuple[float, float], float] = {}
+    for (size, low, high), count in sorted(counts.items()):
+        matrix[low, high] = matrix.get((low, high), 0.0) + count / (size - 1)
+    return matrix
+
+
+def ordinal_alpha(matrix: Coincidences) -> float | None:
+    """Krippendorff's alpha with ordinal distances. None where fewer than two values were given.
+
+    alpha = 1 - (n - 1) sum o_ck d_ck / sum n_c n_k d_ck,   d_ck = (sum of n_g for g from c to k - (n_c + n_k) / 2)^2
+    """
+    frequency: dict[float, float] = {}
+    for (low, high), count in matrix.items():
+        frequency[low] = frequency.get(low, 0.0) + count
+        if low != high:
+            frequency[high] = frequency.get(high, 0.0) + count
+    values = sorted(value for value, count in frequency.items() if count > 0)
+    if len(values) < 2:
         return None
-    counts = np.array([[given.count(level) for level in levels] for given in units])
-    return float(krippendorff.alpha(value_counts=counts, value_domain=levels, level_of_measurement="ordinal"))
+    observed = expected = 0.0
+    for place, low in enumerate(values):
+        between = frequency[low]
+        for high in values[place + 1 :]:
+            between += frequency[high]
+            distance = (between - (frequency[low] + frequency[high]) / 2) ** 2
+            observed += matrix.get((low, high), 0.0) * distance
+            expected += frequency[low] * frequency[high] * distance
+    return 1 - (sum(frequency.values()) - 1) * observed / expected
 
 
-def position_bias(judgments: Iterable[tuple[Ordering, Sequence[int]]]) -> Share:
-    """How often the better one of two stood first on the page, given (ordering, order shown); without a bias half."""
-    clusters = []
-    for ordering, shown in judgments:
-        place = {response_id: number for number, response_id in enumerate(shown)}
-        pairs = ordering.pairs()
-        clusters.append((sum(place[better] < place[worse] for better, worse in pairs), len(pairs)))
-    return Share.of_clusters(clusters)
+def rank_units(ranks: Iterable[Mapping[int, int]]) -> list[list[float]]:
+    """The units of alpha over ranks: for each response the ranks that the labelers of its task gave it."""
+    units: dict[int, list[float]] = {}
+    for given in ranks:
+        for response_id, rank in given.items():
+            units.setdefault(response_id, []).append(rank)
+    return list(units.values())
+
+
+def first_shown_wins(ordering: Ordering, shown: Sequence[int]) -> tuple[int, int]:
+    """(pairs of which the better one stood first on the page, pairs); without a bias half of them."""
+    place = {response_id: number for number, response_id in enumerate(shown)}
+    pairs = [(better, worse) for better, worse in ordering.pairs() if better in place and worse in place]
+    return sum(place[better] < place[worse] for better, worse in pairs), len(pairs)
+
+
+def larger_wins(ordering: Ordering, sizes: Mapping[int, float]) -> tuple[int, int]:
+    """(pairs of which the better one has the larger number, pairs of unequal numbers): of lengths, or of scores."""
+    pairs = [
+        (better, worse)
+        for better, worse in ordering.pairs()
+        if better in sizes and worse in sizes and sizes[better] != sizes[worse]
+    ]
+    return sum(sizes[better] > sizes[worse] for better, worse in pairs), len(pairs)
 
 
 def against_gold(ordering: Ordering, gold: Ordering) -> tuple[int, int]:
@@ -123,21 +158,5 @@ def against_gold(ordering: Ordering, gold: Ordering) -> tuple[int, int]:
     return hits, len(known)
 
 
-def _agreeing(one: Ordering, other: Ordering, *, strict: bool) -> tuple[int, int]:
-    """(pairs on which both agree, pairs that both ranked)."""
-    first, second = one.ranks(), other.ranks()
-    agreeing = total = 0
-    for a, b in combinations(sorted(first.keys() & second.keys()), 2):
-        signs = np.sign(first[a] - first[b]), np.sign(second[a] - second[b])
-        if strict and 0 in signs:
-            continue
-        total += 1
-        agreeing += bool(signs[0] == signs[1])
-    return agreeing, total
-
-
-def _sum(counts: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    hits = total = 0
-    for some, of in counts:
-        hits, total = hits + some, total + of
-    return hits, total
+def _sign(difference: int) -> int:
+    return (difference > 0) - (difference < 0)

@@ -35,6 +35,7 @@ from annotate.quality.aggregation.dawid_skene import DawidSkene
 from annotate.quality.aggregation.task_votes import MOST_CATEGORIES, Subject, TaskVotes, of_tasks
 from annotate.quality.aggregation.votes import Consensus
 from annotate.quality.agreement import pairwise_agreement
+from annotate.quality.measures import hand_over
 
 Method = Project.ConsensusMethod
 LATEST_TASKS = 2_000
@@ -262,6 +263,7 @@ def _store(project: Project, marked: Mapping[int, Any], *, estimates: Estimates)
                 for task_id in batch
                 if Task.objects.filter(pk=task_id, consensus_stale_at=marked[task_id]).update(consensus_stale_at=None)
             ]
+            hand_over(project, {task_id: marked[task_id] for task_id in current})
             TaskConsensus.objects.filter(task__in=[task_id for task_id in current if task_id not in rows]).delete()
             TaskConsensus.objects.bulk_create(
                 [rows[task_id] for task_id in current if task_id in rows],

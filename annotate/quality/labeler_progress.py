@@ -16,16 +16,15 @@ from django.utils import timezone
 
 from annotate.labeling import qualification, queue, task_kinds
 from annotate.labeling.checks import lane
-from annotate.labeling.ordering import Ordering
 from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Judgment, Project, Task, User
 from annotate.people.guidelines import Changes, changes_since_last_work
 from annotate.quality import review
-from annotate.quality.agreement import Share, against_gold, agreement_with_others
+from annotate.quality.intervals import Share
+from annotate.quality.measures.report import Measures, Period, PeriodReport
 
 DAYS = 14
 FEWEST_TASKS = 5
-LATEST_JUDGMENTS = 500
 # Counting stops here: it takes time, and the page says "1000+".
 MOST_COUNTED = 1_000
 
@@ -103,35 +102,27 @@ class LabelerProgress:
         return self._judgments().count()
 
     @cached_property
+    def measures(self) -> Measures:
+        """Of all that the labeler submitted here, as far as the sums have it: some seconds ago."""
+        return PeriodReport(self.project, Period.everything(self.project), labeler=self.labeler).total
+
+    @property
     def against_gold(self) -> Share | None:
         """Agreement with gold orderings; None with fewer than FEWEST_TASKS tasks.
 
         Of the days before today: a figure that changes with one submit would tell which task was a gold one.
         """
-        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        known = self._comparisons().filter(task__gold_tiers__isnull=False, created_at__lt=today)
-        rows = known.order_by("-pk")
-        judged = rows.values_list("latest__tiers", "task__gold_tiers")[:LATEST_JUDGMENTS]
-        return _share([against_gold(Ordering.stored(tiers), Ordering.stored(gold)) for tiers, gold in judged])
+        all_time = Period.everything(self.project)
+        known = Period(all_time.first, all_time.last - timedelta(days=1))
+        return _of_enough_tasks(PeriodReport(self.project, known, labeler=self.labeler).total.gold)
 
-    @cached_property
+    @property
     def against_peers(self) -> Share | None:
         """Agreement with the other labelers of the same tasks; None with fewer than FEWEST_TASKS tasks."""
-        own = list(self._comparisons().order_by("-pk").values_list("task", flat=True)[:LATEST_JUDGMENTS])
-        orderings: dict[int, dict[int, Ordering]] = {}
-        judged = Judgment.objects.filter(Judgment.WORK, task__in=own)
-        for task_id, labeler_id, tiers in judged.values_list("task", "labeler", "latest__tiers"):
-            orderings.setdefault(task_id, {})[labeler_id] = Ordering.stored(tiers)
-        shared = [task for task in orderings.values() if len(task) > 1]
-        if len(shared) < FEWEST_TASKS:
-            return None
-        return agreement_with_others(shared).get(self.labeler.pk)
+        return _of_enough_tasks(self.measures.agreement)
 
     def _judgments(self) -> QuerySet[Judgment]:
         return judgments_of(self.labeler).filter(project=self.project)
-
-    def _comparisons(self) -> QuerySet[Judgment]:
-        return self._judgments().filter(task__kind=Task.Kind.COMPARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +173,5 @@ def judgments_of(labeler: User) -> QuerySet[Judgment]:
     return Judgment.objects.filter(Judgment.WORK, labeler=labeler, chat_turn=None)
 
 
-def _share(clusters: list[tuple[int, int]]) -> Share | None:
-    counted = [cluster for cluster in clusters if cluster[1]]
-    return Share.of_clusters(counted) if len(counted) >= FEWEST_TASKS else None
+def _of_enough_tasks(share: Share) -> Share | None:
+    return share if share.clusters >= FEWEST_TASKS else None

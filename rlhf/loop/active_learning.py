@@ -21,8 +21,9 @@ from annotate.data.pacing import Pace
 from annotate.data.stored_messages import refusal
 from annotate.errors import Refused
 from annotate.labeling import queue
-from annotate.models import Project, Prompt, Task, User
+from annotate.models import Project, Prompt, Task, TaskResponse, User
 from annotate.people import audit
+from annotate.quality import measures
 from models_core.contract.rows import json_lines
 from rlhf.loop import versions
 from rlhf.models import AcquisitionScore, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
@@ -178,6 +179,7 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
                 unique_fields=["task"],
                 update_fields=["run", "disagreement", "place"],
             )
+    _hand_over_scores(run, rows)
     if moved:
         audit.record(
             verb="queue.rearranged", actor=None, subject=run, project=run.project, tasks=len(urgency), moved=moved
@@ -188,6 +190,22 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> dict[str, Any]:
         "not_scored": len(rows) - len(values),
         "disagreement": sum(values) / len(values) if values else None,
     }
+
+
+def _hand_over_scores(run: TrainingRun, rows: list[Row]) -> None:
+    """Give annotate the scores of the responses, which labelers' preferences are compared with."""
+    reward = run.run_inputs.get(role=RunInput.Role.MODEL).version
+    responses: dict[int, list[int]] = {}
+    shown = TaskResponse.objects.filter(task__in=[int(row["id"]) for row in rows]).order_by("task", "number")
+    for task_id, response_id in shown.values_list("task", "response"):
+        responses.setdefault(task_id, []).append(response_id)
+    scores = {
+        response_id: float(score)
+        for row in rows
+        for response_id, score in zip(responses.get(int(row["id"]), []), row.get("scores") or [], strict=False)
+        if score is not None
+    }
+    measures.store_scores(scores, scorer=reward.label)
 
 
 def queue_summary(project: Project, *, first: int = 20) -> QueueSummary:

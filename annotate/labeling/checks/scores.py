@@ -24,9 +24,9 @@ from annotate.labeling.checks import thresholds
 from annotate.labeling.ordering import Ordering
 from annotate.labeling.queue import adaptive_overlap
 from annotate.models import Judgment, Project, QualityCheck, Task
-from annotate.quality import consensus
+from annotate.quality import consensus, measures
 from annotate.quality.aggregation.task_votes import TaskVotes
-from annotate.quality.agreement import against_gold, agreement
+from annotate.quality.agreement import against_gold, pairwise_agreement
 
 Kind = QualityCheck.Kind
 BATCH = 100
@@ -85,6 +85,8 @@ def _store(rows: Sequence[QualityCheck], *, tasks: Sequence[int]) -> None:
     QualityCheck.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["judgment"], update_fields=["score", "kind"]
     )
+    # Their judgments don't mark the consensus, by which other tasks are found.
+    measures.judgments_changed(tasks)
 
 
 def scored(project: Project, tasks: Sequence[Task]) -> dict[int, list[QualityCheck]]:
@@ -135,9 +137,9 @@ def _said_before(tasks: Iterable[Task]) -> dict[tuple[int, int], dict[str, Any]]
 def _consistency(row: Mapping[str, Any], before: Mapping[str, Any] | None) -> float | None:
     if before is None:
         return None
-    both = agreement([{number: Ordering.stored(said["latest__tiers"]) for number, said in enumerate((before, row))}])
-    if both.total:
-        return both.hits / both.total
+    share = pairwise_agreement([Ordering.stored(said["latest__tiers"]) for said in (before, row)])
+    if share is not None:
+        return share
     return float(before["latest__all_unacceptable"] and row["latest__all_unacceptable"])
 
 

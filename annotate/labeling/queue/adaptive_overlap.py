@@ -16,7 +16,7 @@ from annotate.labeling.ordering import Ordering
 from annotate.labeling.queue.leases import reopen
 from annotate.models import Assignment, Judgment, Project, Task
 from annotate.people import permissions
-from annotate.quality.agreement import agreement
+from annotate.quality.agreement import pairwise_agreement
 
 BATCH = 50
 
@@ -65,8 +65,8 @@ class _Votes:
     @property
     def agreement(self) -> float:
         """The share of pairs, over all two labelers, on which they agree; 1 where all say that none is acceptable."""
-        share = agreement([dict(enumerate(self.orderings))])
-        return share.hits / share.total if share.total else float(all(self.none_acceptable))
+        share = pairwise_agreement(self.orderings)
+        return float(all(self.none_acceptable)) if share is None else share
 
 
 def _said(tasks: list[int]) -> Mapping[int, _Votes]:

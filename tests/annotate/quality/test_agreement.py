@@ -1,7 +1,15 @@
+"""Agreement of orderings: by hand, and beside scipy and the krippendorff package."""
+
+from collections import Counter
+
+import krippendorff
+import numpy as np
 import pytest
+from scipy import stats
 
 from annotate.labeling.ordering import Ordering
-from annotate.quality.agreement import Share, agreement, agreement_with_others, ordinal_alpha, position_bias, wilson
+from annotate.quality import agreement
+from annotate.quality.aggregation.votes import pair_votes
 
 ABC = Ordering(((1,), (2,), (3,)))
 ACB = Ordering(((1,), (3,), (2,)))
@@ -9,83 +17,120 @@ TIED = Ordering(((1,), (2, 3)))
 CBA = Ordering(((3,), (2,), (1,)))
 
 
-def test_two_labelers_agree_on_pairs():
-    share = agreement([{7: ABC, 8: ACB}])
-    assert (share.hits, share.total, share.rate) == (2, 3, pytest.approx(2 / 3))
+def agreeing(one: Ordering, other: Ordering, *, strict: bool = False) -> tuple[int, int]:
+    return agreement.agreeing(one.ranks(), other.ranks(), strict=strict)
 
 
-def test_a_tie_agrees_with_a_tie_alone():
-    assert agreement([{7: TIED, 8: TIED}]).rate == 1
-    assert (agreement([{7: TIED, 8: ABC}]).hits, agreement([{7: TIED, 8: ABC}]).total) == (2, 3)
-    strict = agreement([{7: TIED, 8: ABC}], strict=True)
-    assert (strict.hits, strict.total) == (2, 2)
+def alpha(*tasks: list[Ordering]) -> float | None:
+    counts: Counter[tuple[int, float, float]] = Counter()
+    for orderings in tasks:
+        counts += agreement.coincidence_counts(agreement.rank_units([ordering.ranks() for ordering in orderings]))
+    return agreement.ordinal_alpha(agreement.coincidences(counts))
 
 
-def test_only_what_both_ranked_is_compared():
-    share = agreement([{7: ABC, 8: Ordering(((2,), (1,)))}])
-    assert (share.hits, share.total) == (0, 1)
+def test_two_labelers_agree_on_pairs() -> None:
+    assert agreeing(ABC, ACB) == (2, 3)
+    assert agreeing(ABC, CBA) == (0, 3)
 
 
-def test_three_labelers_are_three_comparisons():
-    share = agreement([{7: ABC, 8: ABC, 9: CBA}])
-    assert (share.hits, share.total) == (3, 9)
-    with_others = agreement_with_others([{7: ABC, 8: ABC, 9: CBA}])
-    assert {labeler: (share.hits, share.total) for labeler, share in with_others.items()} == {
-        7: (3, 6),
-        8: (3, 6),
-        9: (0, 6),
-    }
+def test_a_tie_agrees_with_a_tie_alone() -> None:
+    assert agreeing(TIED, TIED) == (3, 3)
+    assert agreeing(TIED, ABC) == (2, 3)
+    assert agreeing(TIED, ABC, strict=True) == (2, 2)
 
 
-def test_nothing_to_compare_is_no_number():
-    for share in (agreement([]), agreement([{7: ABC}]), position_bias([])):
-        assert (share.rate, share.low, share.high, share.total) == (None, None, None, 0)
-    assert ordinal_alpha([]) is None
-    assert ordinal_alpha([{7: Ordering(((1, 2),)), 8: Ordering(((1, 2),))}]) is None
+def test_only_what_both_ranked_is_compared() -> None:
+    assert agreeing(ABC, Ordering(((2,), (1,)))) == (0, 1)
+    assert agreeing(ABC, Ordering(())) == (0, 0)
 
 
-def test_wilsons_interval_by_hand():
-    # 8 of 10, z = 1.96: centre (0.8 + 0.19207) / 1.38415, half width 1.95996 / 1.38415 * sqrt(0.016 + 0.0096037).
-    low, high = wilson(0.8, 10)
-    assert low == pytest.approx(0.4902, abs=1e-4)
-    assert high == pytest.approx(0.9433, abs=1e-4)
+def test_tau_b_is_scipys() -> None:
+    generator = np.random.default_rng(0)
+    compared = 0
+    for _ in range(200):
+        one, other = (dict(enumerate(generator.integers(1, 5, size=6).tolist())) for _ in range(2))
+        found = agreement.kendall_tau_b(one, other)
+        expected = stats.kendalltau(list(one.values()), list(other.values())).statistic
+        if found is None:
+            assert np.isnan(expected)
+        else:
+            assert found == pytest.approx(expected)
+            compared += 1
+    assert compared > 150
 
 
-def test_the_interval_counts_tasks_and_not_pairs():
-    sure = Share.of_clusters([(1, 1), (0, 1)] * 300)
-    clustered = Share.of_clusters([(20, 20), (0, 20)] * 15)
-    assert sure.total == clustered.total == 600
-    assert sure.high - sure.low == pytest.approx(2 * 1.96 * (0.25 / 600) ** 0.5, rel=0.1)
-    assert clustered.high - clustered.low == pytest.approx(2 * 1.96 * (0.25 / 30) ** 0.5, rel=0.15)
+def test_tau_b_by_hand() -> None:
+    # A > B > C beside A > B = C: 2 concordant of 3 pairs, one tied by the other: 2 / sqrt(3 * 2).
+    assert agreement.kendall_tau_b(ABC.ranks(), TIED.ranks()) == pytest.approx(2 / 6**0.5)
+    assert agreement.kendall_tau_b(ABC.ranks(), CBA.ranks()) == -1
+    assert agreement.kendall_tau_b(ABC.ranks(), {1: 1, 2: 1, 3: 1}) is None
 
 
-def test_full_agreement_of_few_is_not_certainty():
-    share = Share.of_clusters([(6, 6)] * 20)
-    assert share.rate == share.high == 1
-    assert 0.8 < share.low < 0.9
+def test_the_majority_of_the_others_leaves_ones_own_vote_out() -> None:
+    orderings = [ABC, ABC, CBA, ACB]
+    votes = pair_votes(orderings)
+    # The others of the third: A > B and A > C three times, B > C twice of three: they say the reverse on all.
+    assert agreement.agreement_with_majority(CBA.ranks(), votes) == (0, 3)
+    # The others of the fourth: A > B and A > C twice of three, B > C twice of three.
+    assert agreement.agreement_with_majority(ACB.ranks(), votes) == (2, 3)
+    # The others of the first: B > C once, C > B twice.
+    assert agreement.agreement_with_majority(ABC.ranks(), votes) == (2, 3)
 
 
-def test_alpha_is_one_for_equal_ranks_and_negative_for_opposite_ones():
-    assert ordinal_alpha([{7: ABC, 8: ABC}, {7: CBA, 8: CBA}]) == pytest.approx(1.0)
-    assert ordinal_alpha([{7: ABC, 8: CBA}]) < 0
+def test_no_majority_where_one_other_or_a_split_decides() -> None:
+    assert agreement.agreement_with_majority(ABC.ranks(), pair_votes([ABC, ABC])) == (0, 0)
+    assert agreement.agreement_with_majority(ABC.ranks(), pair_votes([ABC, ABC, CBA])) == (0, 0)
+    # Two of two others tie B and C; on the other pairs they agree with this one.
+    assert agreement.agreement_with_majority(ABC.ranks(), pair_votes([ABC, TIED, TIED])) == (2, 3)
 
 
-def test_alpha_equals_the_definition():
-    """Ordinal distances between ranks, computed by Krippendorff's formula without the library."""
-    tasks = [{7: ABC, 8: ACB}, {7: ABC, 8: TIED}, {7: ACB, 8: ABC}]
-    units = [[orderings[labeler].ranks()[pk] for labeler in (7, 8)] for orderings in tasks for pk in (1, 2, 3)]
+def test_alpha_is_one_for_equal_ranks_and_negative_for_opposite_ones() -> None:
+    assert alpha([ABC, ABC], [CBA, CBA]) == pytest.approx(1.0)
+    assert alpha([ABC, CBA]) < 0  # type: ignore[operator]
+    assert alpha() is None
+    assert alpha([Ordering(((1, 2),)), Ordering(((1, 2),))]) is None
+
+
+def test_alpha_is_the_packages() -> None:
+    generator = np.random.default_rng(1)
+    for levels in (2, 3, 7):
+        units = [generator.integers(1, levels + 1, size=generator.integers(1, 5)).tolist() for _ in range(60)]
+        values = sorted({value for unit in units for value in unit})
+        table = np.array([[unit.count(value) for value in values] for unit in units if len(unit) > 1])
+        expected = krippendorff.alpha(value_counts=table, value_domain=values, level_of_measurement="ordinal")
+        matrix = agreement.coincidences(agreement.coincidence_counts(units))
+        assert agreement.ordinal_alpha(matrix) == pytest.approx(expected)
+
+
+def test_alpha_equals_the_definition() -> None:
+    """Ordinal distances between ranks, computed by Krippendorff's formula in another way."""
+    tasks = [[ABC, ACB], [ABC, TIED], [ACB, ABC]]
+    units = [[ordering.ranks()[pk] for ordering in orderings] for orderings in tasks for pk in (1, 2, 3)]
     values = [value for unit in units for value in unit]
     counts = {level: values.count(level) for level in (1, 2, 3)}
 
-    def distance(a, b):
+    def distance(a: int, b: int) -> float:
         low, high = sorted((a, b))
         return (sum(counts[level] for level in range(low, high + 1)) - (counts[a] + counts[b]) / 2) ** 2
 
     observed = sum(2 * distance(a, b) for a, b in units) / len(values)
     expected = sum(distance(a, b) for a in values for b in values) / (len(values) * (len(values) - 1))
-    assert ordinal_alpha(tasks) == pytest.approx(1 - observed / expected)
+    assert alpha(*tasks) == pytest.approx(1 - observed / expected)
 
 
-def test_position_bias_counts_winners_that_stood_first():
-    share = position_bias([(ABC, [1, 2, 3]), (ABC, [3, 2, 1]), (TIED, [2, 1, 3])])
-    assert (share.hits, share.total) == (3 + 0 + 1, 3 + 3 + 2)
+def test_coincidences_of_a_unit_by_hand() -> None:
+    # 1, 1, 2: one pair of equal values, counted both ways, and two of unequal ones; each divided by 2.
+    counts = agreement.coincidence_counts([[1, 1, 2], [3]])
+    assert counts == {(3, 1, 1): 2, (3, 1, 2): 2}
+    assert agreement.coincidences(counts) == {(1, 1): 1.0, (1, 2): 1.0}
+
+
+def test_first_shown_wins_counts_winners_that_stood_first() -> None:
+    assert agreement.first_shown_wins(ABC, [1, 2, 3]) == (3, 3)
+    assert agreement.first_shown_wins(ABC, [3, 2, 1]) == (0, 3)
+    assert agreement.first_shown_wins(TIED, [2, 1, 3]) == (1, 2)
+
+
+def test_larger_wins_leaves_equal_numbers_out() -> None:
+    assert agreement.larger_wins(ABC, {1: 10, 2: 5, 3: 5}) == (2, 2)
+    assert agreement.larger_wins(CBA, {1: 10, 2: 5}) == (0, 1)

@@ -20,7 +20,7 @@ from annotate.models import (
     TaskConsensus,
     User,
 )
-from annotate.quality import consensus, review
+from annotate.quality import consensus, measures, review
 from annotate.quality.overview import ProjectOverview
 from annotate.quality.review import batch_changes
 from rlhf import tasks
@@ -86,6 +86,7 @@ def test_what_is_left_out_counts_for_nothing_and_is_kept(cast: Cast, pairs: list
     consensus.refresh_due()
     assert [in_letters(task) for task in pairs] == ["A = B", "A > B", "A > B"]
     assert list(TaskConsensus.objects.order_by("task").values_list("judgments", flat=True)) == [2, 1, 1]
+    measures.fold_due()
     figures = ProjectOverview(cast.project)
     assert (figures.counts.judgments, figures.agreement.total) == (4, 1)
     assert {pace.labeler.username: pace.judgments for pace in figures.labelers}["second_labeler"] == 1

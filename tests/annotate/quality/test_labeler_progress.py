@@ -9,6 +9,7 @@ from django.utils import timezone
 from annotate.labeling import exam, queue
 from annotate.models import Judgment, Project, Prompt, Task, User
 from annotate.people.projects import edit_project
+from annotate.quality import measures
 from annotate.quality.labeler_progress import Day, LabelerProgress, TotalProgress
 from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
 from tests.markup import tags_closed
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 def progress(cast: Cast, labeler: User | None = None) -> LabelerProgress:
+    measures.fold_due()
     return LabelerProgress(labeler=labeler or cast.labeler, project=Project.objects.get(pk=cast.project.pk))
 
 
@@ -133,6 +135,7 @@ class TestQuality:
         assert progress(cast).against_peers is None
         judge_all(cast, cast.second_labeler)
         Judgment.objects.filter(labeler=cast.second_labeler).update(latest=None)
+        measures.judgments_changed(Task.objects.values_list("pk", flat=True))
         assert progress(cast).against_peers is None
 
     def test_against_what_is_known_counts_its_pairs(self, cast: Cast) -> None:
@@ -142,6 +145,7 @@ class TestQuality:
         # Today's tasks are not among them: a figure that moved with one would tell which it was.
         assert progress(cast).against_gold is None
         Judgment.objects.update(created_at=timezone.now() - timedelta(days=1))
+        measures.judgments_changed(Task.objects.values_list("pk", flat=True))
         share = progress(cast).against_gold
         assert share is not None
         assert (share.hits, share.total) == (18, 30)
@@ -152,6 +156,7 @@ class TestThePage:
         comparisons(cast, 5)
         judge_all(cast, cast.labeler)
         judge_all(cast, cast.second_labeler)
+        measures.fold_due()
         edit_project(project=cast.project, by=cast.manager, guidelines="Rank by **kindness** and warmth.")
         client.force_login(cast.labeler)
         page = tags_closed(client.get("/"))

@@ -2,6 +2,7 @@ import pytest
 
 from annotate.labeling import queue
 from annotate.people.projects import edit_project
+from annotate.quality import measures
 from annotate.quality.overview import ProjectOverview
 from tests.cast import judge, make_comparison, response_ids
 
@@ -11,7 +12,7 @@ def test_an_empty_project_has_no_figures_and_no_errors(cast):
     assert (overview.counts.prompts, overview.counts.judgments, overview.counts.tasks_open) == (0, 0, 0)
     assert [pace.labeler for pace in overview.labelers] == [cast.labeler, cast.second_labeler]
     assert overview.labelers[0].median_seconds is None
-    assert (overview.agreement.rate, overview.alpha, overview.position_bias.rate) == (None, None, None)
+    assert (overview.agreement.rate, overview.alpha.value, overview.position_bias.rate) == (None, None, None)
 
 
 def test_counts_pace_and_agreement(cast):
@@ -26,6 +27,7 @@ def test_counts_pace_and_agreement(cast):
         assignment = queue.claim_next(labeler=cast.second_labeler, project=project)
         a, b, c = response_ids(assignment.task)
         judge(assignment, [[a], [c], [b]])
+    measures.fold_due()
     overview = ProjectOverview(project)
     counts = overview.counts
     assert (counts.prompts, counts.responses, counts.judgments, counts.surplus) == (4, 11, 5, 0)
@@ -38,7 +40,7 @@ def test_counts_pace_and_agreement(cast):
     assert (overview.agreement.hits, overview.agreement.total) == (4, 6)
     assert (mine.agreement.hits, mine.agreement.total) == (4, 6)
     assert overview.position_bias.total == 15
-    assert -1 < overview.alpha < 1
+    assert -1 < overview.alpha.value < 1
     assert len(tasks) == 3
 
 
@@ -54,6 +56,7 @@ def test_the_number_of_queries_does_not_grow_with_the_labelers(cast, django_asse
         assignment = queue.claim_next(labeler=labeler, project=cast.project)
         if assignment:
             judge(assignment, [assignment.presentation])
+    measures.fold_due()
     overview = ProjectOverview(cast.project)
     with django_assert_max_num_queries(13):
         assert overview.counts

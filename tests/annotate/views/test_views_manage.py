@@ -11,6 +11,7 @@ from django.test import Client
 from annotate.data import snapshots
 from annotate.labeling import queue
 from annotate.models import AuditEvent, Membership, Project, Prompt, Task, User
+from annotate.quality import measures
 from tests.cast import PASSWORD, Cast, judge, make_comparison
 from tests.markup import markup
 
@@ -318,6 +319,7 @@ class TestOverview:
             assignment = queue.claim_next(labeler=labeler, project=cast.project)
             assert assignment is not None
             judge(assignment, [[key] for key in sorted(assignment.presentation)], seconds=30.0)
+        measures.fold_due()
         page = markup(manager.get("/p/kindness/"))
         assert "<dt>judgments</dt><dd>2</dd>" in page
         assert "<dt>complete task</dt><dd>1</dd>" in page

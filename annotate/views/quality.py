@@ -1,0 +1,296 @@
+"""The quality of a project's labels in a period, and hours and counts for payment."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils import formats
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from annotate.forms.period import DAYS, EVERYTHING, PeriodForm
+from annotate.labeling import task_kinds
+from annotate.models import Prompt, User
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.quality.intervals import Estimate, Share
+from annotate.quality.measures.advice import Advice, advice
+from annotate.quality.measures.payment import lines, payment_lines
+from annotate.quality.measures.report import Measures, Period, PeriodReport
+from annotate.templatetags.hone import percent
+
+USE_CASES = dict(Prompt.UseCase.choices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelerRow:
+    """One labeler of the period. change: of their agreement since the period before."""
+
+    labeler: User
+    measures: Measures
+    change: Estimate
+    advice: list[Advice]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriterionRow:
+    """One criterion of the rubric: how far labelers agree on it."""
+
+    name: str
+    label: str
+    agreement: Share
+    alpha: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A point of a chart: its numbers as scripts read them, empty without data, and as people do."""
+
+    start: date
+    value: str
+    text: str
+    low: str = ""
+    high: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A measure over the period. form: "line" or "bars"; unit: "%" of shares."""
+
+    name: str
+    label: str
+    form: str
+    unit: str
+    points: list[Point]
+
+
+class QualityPage:
+    """What the page and its CSV files show. Each part is computed when it is first asked for."""
+
+    def __init__(self, request: ProjectRequest) -> None:
+        self.project = request.project
+        self.form = PeriodForm(request.GET or None, project=request.project)
+        self.period = self.form.period
+        part = self.form.part
+        self.report = PeriodReport(
+            self.project, self.period, use_case=part["use_case"], language=part["language"], kind=part["kind"]
+        )
+
+    @property
+    def total(self) -> Measures:
+        return self.report.total
+
+    @cached_property
+    def change(self) -> Estimate:
+        return self.total.change_since(self.report.before.total)
+
+    @cached_property
+    def labelers(self) -> list[LabelerRow]:
+        """Most judgments first."""
+        found = {key: one for key, one in self.report.by_labeler.items() if one.judgments}
+        before = self.report.before.by_labeler
+        nothing = Measures({}, of_labeler=True)
+        rows = [
+            LabelerRow(
+                labeler=user,
+                measures=found[user.pk],
+                change=found[user.pk].change_since(before.get(user.pk, nothing)),
+                advice=advice(found[user.pk]),
+            )
+            for user in User.objects.filter(pk__in=found)
+        ]
+        return sorted(rows, key=lambda row: (-row.measures.judgments, row.labeler.username))
+
+    @property
+    def use_cases(self) -> list[tuple[str, Measures]]:
+        return [(str(USE_CASES.get(name, name or "–")), one) for name, one in self.report.by_use_case.items()]
+
+    @cached_property
+    def known_languages(self) -> list[str]:
+        return self.report.known_languages
+
+    @property
+    def languages(self) -> list[tuple[str, Measures]]:
+        return [(name or "–", one) for name, one in self.report.by_language.items()]
+
+    @cached_property
+    def criteria(self) -> list[CriterionRow]:
+        rubric = self.project.rubric
+        labels = {item["name"]: item["label"] for item in (rubric.criteria if rubric else [])}
+        return [
+            CriterionRow(
+                name=name,
+                label=labels.get(name, name),
+                agreement=self.total.criterion_agreement(name),
+                alpha=self.total.criterion_alpha(name),
+            )
+            for name in self.total.criteria
+        ]
+
+    @property
+    def charts(self) -> list[Chart]:
+        """Those of which there is something to see."""
+        trend = self.report.trend
+        found = [
+            _counted_chart("judgments", _("Judgments"), [(at, one.judgments) for at, one in trend]),
+            _share_chart("agreement", _("Agreement"), [(at, one.agreement) for at, one in trend]),
+            _share_chart("gold", _("Agreement with gold orders"), [(at, one.gold) for at, one in trend]),
+            _share_chart("reward", _("Agreement with the reward model"), [(at, one.reward) for at, one in trend]),
+            _share_chart("position", _("First shown preferred"), [(at, one.position) for at, one in trend]),
+            _seconds_chart("seconds", _("Median seconds a task"), [(at, one.median_seconds) for at, one in trend]),
+        ]
+        return [chart for chart in found if any(point.value not in ("", "0") for point in chart.points)]
+
+    @property
+    def query(self) -> str:
+        """The period and part as an address has them."""
+        chosen = {"first": self.period.first.isoformat(), "last": self.period.last.isoformat(), **self.form.part}
+        return urlencode({name: value for name, value in chosen.items() if value})
+
+    @property
+    def presets(self) -> list[tuple[str, str]]:
+        """(value of `days`, what the link says)"""
+        return [*((str(days), _("%(days)d days") % {"days": days}) for days in DAYS), (EVERYTHING, _("Everything"))]
+
+    @property
+    def preset(self) -> str:
+        """Which of them is shown."""
+        shown = [str(days) for days in DAYS if self.period == Period.last_days(days)]
+        if self.form.is_valid() and self.form.cleaned_data.get("days") == EVERYTHING:
+            return EVERYTHING
+        return shown[0] if shown else ""
+
+    def table(self, name: str) -> Iterator[list[Any]] | None:
+        """The rows of a table as CSV has them; None for a name that isn't one's."""
+        tables = {
+            "trend": lambda: _table("start", ((start.isoformat(), one) for start, one in self.report.trend)),
+            "labelers": lambda: _table("labeler", ((row.labeler.display_name, row.measures) for row in self.labelers)),
+            "use_cases": lambda: _table("use_case", iter(self.use_cases)),
+            "languages": lambda: _table("language", iter(self.languages)),
+            "criteria": lambda: _criteria_table(self.criteria),
+        }
+        return tables[name]() if name in tables else None
+
+
+def _counted_chart(name: str, label: str, values: list[tuple[date, int]]) -> Chart:
+    points = [Point(start=start, value=str(value), text=formats.localize(value)) for start, value in values]
+    return Chart(name=name, label=label, form="bars", unit="", points=points)
+
+
+def _share_chart(name: str, label: str, values: list[tuple[date, Share]]) -> Chart:
+    points = [
+        Point(
+            start=start,
+            value=_number(share.rate),
+            low=_number(share.low),
+            high=_number(share.high),
+            text="–" if share.rate is None else f"{percent(share.rate)} ({percent(share.low)}–{percent(share.high)})",
+        )
+        for start, share in values
+    ]
+    return Chart(name=name, label=label, form="line", unit="%", points=points)
+
+
+def _seconds_chart(name: str, label: str, values: list[tuple[date, float | None]]) -> Chart:
+    points = [
+        Point(start=start, value=_number(value), text="–" if value is None else formats.number_format(value, 0))
+        for start, value in values
+    ]
+    return Chart(name=name, label=label, form="line", unit="", points=points)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+@require_safe
+@requires(Capability.SEE_DATA)
+def quality(request: ProjectRequest) -> HttpResponse:
+    page = QualityPage(request)
+    context = {
+        "project": request.project,
+        "page": page,
+        "kinds": task_kinds.choices(),
+        "use_cases": Prompt.UseCase.choices,
+        "may_export": Capability.EXPORT in request.capabilities,
+    }
+    only_figures = request.htmx and request.htmx.target == "figures"  # type: ignore[attr-defined]
+    template = "annotate/quality.html#figures" if only_figures else "annotate/quality.html"
+    return render(request, template, context, status=400 if page.form.errors else 200)
+
+
+@require_safe
+@requires(Capability.SEE_DATA)
+def quality_table(request: ProjectRequest, name: str) -> HttpResponseBase:
+    """A table of the page as CSV."""
+    rows = QualityPage(request).table(name)
+    if rows is None:
+        raise Http404(_("There is no such table."))
+    return _csv(lines(rows), f"{request.project.slug}-{name}.csv")
+
+
+@require_safe
+@requires(Capability.EXPORT)
+def payment(request: ProjectRequest) -> HttpResponseBase:
+    """Hours and counts by labeler: by name for managers, by pseudonym for researchers."""
+    page = QualityPage(request)
+    by_name = Capability.MANAGE in request.capabilities
+    grain = "month" if request.GET.get("by") == "month" else "day"
+    found = payment_lines(request.project, page.period, grain=grain, by_name=by_name)
+    return _csv(found, f"{request.project.slug}-hours-{page.period.first}-{page.period.last}.csv")
+
+
+def _csv(rows: Iterator[str], name: str) -> StreamingHttpResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingHttpResponse(rows, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+SHARES = (
+    "agreement",
+    "strict_agreement",
+    "majority",
+    "adjudicated",
+    "gold",
+    "reward",
+    "position",
+    "length",
+    "best_first",
+    "hasty",
+)
+
+
+def _table(first: str, rows: Iterator[tuple[str, Measures]]) -> Iterator[list[Any]]:
+    yield [
+        first,
+        *("judgments", "hours", "seconds_q1", "seconds_median", "seconds_q3"),
+        *(f"{name}{part}" for name in SHARES for part in ("", "_low", "_high", "_of")),
+        *("tau", "tau_low", "tau_high", "alpha", "alpha_low", "alpha_high"),
+    ]
+    for name, one in rows:
+        quartiles = one.quartiles or (None, None, None)
+        shares = [getattr(one, share) for share in SHARES]
+        yield [
+            name,
+            one.judgments,
+            round(one.hours, 4),
+            *quartiles,
+            *(_rounded(value) for share in shares for value in (share.rate, share.low, share.high, share.total)),
+            *(_rounded(value) for found in (one.tau, one.alpha) for value in (found.value, found.low, found.high)),
+        ]
+
+
+def _criteria_table(rows: list[CriterionRow]) -> Iterator[list[Any]]:
+    yield ["criterion", "pairs", "agreement", "agreement_low", "agreement_high", "alpha", "alpha_low", "alpha_high"]
+    for row in rows:
+        values = (row.agreement.rate, row.agreement.low, row.agreement.high)
+        estimate = (row.alpha.value, row.alpha.low, row.alpha.high)
+        yield [row.label, row.agreement.total, *(_rounded(value) for value in (*values, *estimate))]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

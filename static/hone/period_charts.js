@@ -1,0 +1,98 @@
+// Charts over days or months, drawn by uPlot from the table that stands in the same figure: without scripts the table
+// is all there is, and what the pointer is on is read from its row.
+//
+// <figure data-chart="line | bars"> … <output>, .plot, table whose rows have a <time> and cells with data-value, and
+// data-low and data-high where the value has an interval. data-unit is what an axis value is multiplied by.
+
+const HEIGHT = 190;
+const drawn = new Map();
+
+const colour = (figure, name) => {
+  // Custom properties hold light-dark(...): only a computed property has the colour that applies.
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  probe.style.color = `var(${name})`;
+  figure.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+};
+
+const number = (text) => (text === undefined || text === "" ? null : Number(text));
+
+const day = new Intl.DateTimeFormat(document.documentElement.lang || "en", { day: "numeric", month: "short", timeZone: "UTC" });
+
+const read = (figure) => {
+  const rows = [...figure.querySelectorAll("tbody tr")];
+  const cells = rows.map((row) => row.querySelector("[data-value]").dataset);
+  const data = [
+    rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000),
+    cells.map((cell) => number(cell.value)),
+  ];
+  if (cells.some((cell) => cell.low)) data.push(cells.map((cell) => number(cell.low)), cells.map((cell) => number(cell.high)));
+  return { rows, data };
+};
+
+const described = (row) => [...row.cells].slice(0, 2).map((cell) => cell.textContent.trim().replace(/\s+/g, " ")).join(": ");
+
+const settings = (figure, data, width, show) => {
+  const unit = figure.dataset.unit ?? "";
+  const accent = colour(figure, "--accent");
+  const axis = { stroke: colour(figure, "--muted"), grid: { stroke: colour(figure, "--line"), width: 1 }, ticks: { show: false }, font: "12px sans-serif" };
+  const bars = figure.dataset.chart === "bars";
+  const shown = (value) => (unit === "%" ? `${Math.round(value * 100)}%` : String(Number(value.toPrecision(4))));
+  const bound = { stroke: "transparent", points: { show: false } };
+  return {
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    padding: [8, 10, 0, 0],
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+    cursor: { y: false, drag: { x: false, y: false }, points: { size: bars ? 0 : 7 } },
+    scales: { y: { range: (_, low, high) => (bars ? [0, high || 1] : low === high ? [low - 0.1, high + 0.1] : [low, high]) } },
+    axes: [
+      { ...axis, size: 26, space: 70, values: (_, values) => values.map((value) => day.format(new Date(value * 1000))) },
+      { ...axis, size: 50, values: (_, values) => values.map(shown) },
+    ],
+    series: [
+      {},
+      {
+        stroke: accent,
+        width: bars ? 0 : 2,
+        fill: bars ? accent : undefined,
+        paths: bars ? uPlot.paths.bars({ size: [0.8, 40] }) : undefined,
+        points: { show: !bars, size: 5, fill: accent },
+      },
+      ...(data.length > 2 ? [bound, bound] : []),
+    ],
+    bands: data.length > 2 ? [{ series: [3, 2], fill: colour(figure, "--accent-wash") }] : [],
+    hooks: { setCursor: [(chart) => show(chart.cursor.idx)] },
+  };
+};
+
+const draw = (figure) => {
+  const plot = figure.querySelector(".plot");
+  const output = figure.querySelector("output");
+  const { rows, data } = read(figure);
+  plot.replaceChildren();
+  if (!rows.length) return;
+  const show = (at) => { output.textContent = described(rows[at ?? rows.length - 1]); };
+  plot.hidden = false;
+  const width = Math.max(plot.clientWidth, 200);
+  drawn.set(figure, new uPlot(settings(figure, data, width, show), data, plot));
+  show(null);
+};
+
+const drawAll = () => {
+  for (const figure of [...drawn.keys()]) if (!figure.isConnected) drawn.delete(figure);
+  document.querySelectorAll("figure[data-chart]").forEach(draw);
+};
+
+document.addEventListener("htmx:afterSwap", drawAll);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+window.addEventListener("resize", () => {
+  for (const [figure, chart] of drawn) {
+    chart.setSize({ width: Math.max(figure.querySelector(".plot").clientWidth, 200), height: HEIGHT });
+  }
+});
+drawAll();
