@@ -119,7 +119,8 @@ for _tab in (
         Capability.MANAGE,
         Group.DATA,
         also=(
-            *("annotate:manage_task", "annotate:task_kinds", "annotate:withdraw_tasks", "annotate:exam_settings"),
+            *("annotate:manage_task", "annotate:change_tasks"),
+            *("annotate:task_kinds", "annotate:withdraw_tasks", "annotate:exam_settings"),
             "annotate:quality_checks",
         ),
         position=20,

@@ -4,6 +4,7 @@ from django.urls import path
 
 from annotate.views import (
     account,
+    all_people,
     exam,
     exports,
     home,
@@ -31,6 +32,7 @@ urlpatterns = [
     path("notices/", notices.notices, name="notices"),
     path("account/keys/", keyboard_shortcuts.choose, name="keys"),
     path("invitation/<slug:token>/", invitations.invitation, name="invitation"),
+    path("people/", all_people.all_people, name="all_people"),
     path("p/new/", projects.new, name="new_project"),
     path("p/<slug:slug>/", overview.overview, name="overview"),
     path("p/<slug:slug>/work/", task_pages.work, name="work"),
@@ -58,6 +60,7 @@ urlpatterns = [
     path("p/<slug:slug>/checks/alerts/<int:alert_id>/undo", quality_checks.undo, name="undo_alert"),
     path("p/<slug:slug>/tasks/", tasks.tasks, name="tasks"),
     path("p/<slug:slug>/tasks/<int:task_id>/", tasks.one, name="manage_task"),
+    path("p/<slug:slug>/tasks/change", tasks.change, name="change_tasks"),
     path("p/<slug:slug>/tasks/kinds", tasks.kinds, name="task_kinds"),
     path("p/<slug:slug>/tasks/withdraw", tasks.withdraw, name="withdraw_tasks"),
     path("p/<slug:slug>/mine/", mine.mine, name="mine"),

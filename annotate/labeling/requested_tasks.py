@@ -4,7 +4,7 @@ Which kinds these are, and what they are made from, is said by annotate.labeling
 models' responses instead (see annotate.labeling.queue.task_creation).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
@@ -24,6 +24,8 @@ State = Task.State
 MOST_AT_ONCE = 2_000
 MOST_JUDGMENTS = 50
 LONGEST_INSTRUCTIONS = 20_000
+MOST_AUDITED = 100
+"""Numbers of tasks that an event of the audit log names."""
 FILTERS = {"kind": Prompt.Kind.values, "use_case": Prompt.UseCase.values, "split": Prompt.Split.values}
 
 
@@ -93,10 +95,11 @@ def _add(
     return len(made)
 
 
-def withdraw(*, project: Project, by: User, kind: str) -> int:
-    """Take the open tasks of a kind out of the queue; returns how many. What was said of them stays, late work too."""
+def withdraw(*, project: Project, by: User, kind: str = "", numbers: Collection[int] | None = None) -> int:
+    """Take the open tasks of a kind, or these, out of the queue; returns how many. What was said of them stays, late
+    work too."""
     ensure(by, Capability.MANAGE, project)
-    open_tasks = Task.objects.filter(project=project, kind=kind, state=State.OPEN)
+    open_tasks = _chosen(project, kind, numbers).filter(state=State.OPEN)
     pace, withdrawn = Pace(), 0
     for batch in pace.batches(list(open_tasks.order_by("pk").values_list("pk", flat=True))):
         with pace.transaction():
@@ -106,14 +109,15 @@ def withdraw(*, project: Project, by: User, kind: str) -> int:
                 leases.end(assignment, state=Assignment.State.EXPIRED)
             withdrawn += open_tasks.filter(pk__in=batch).update(state=State.WITHDRAWN, slots_free=0)
     if withdrawn:
-        audit.record(verb="tasks.withdrawn", actor=by, subject=project, project=project, kind=kind, count=withdrawn)
+        chosen = {"kind": kind} if kind else {"tasks": sorted(numbers or ())[:MOST_AUDITED]}
+        audit.record(verb="tasks.withdrawn", actor=by, subject=project, project=project, count=withdrawn, **chosen)
     return withdrawn
 
 
-def restore(*, project: Project, by: User, kind: str) -> int:
-    """Put the withdrawn tasks of a kind back into the queue; returns how many."""
+def restore(*, project: Project, by: User, kind: str = "", numbers: Collection[int] | None = None) -> int:
+    """Put the withdrawn tasks of a kind, or these, back into the queue; returns how many."""
     ensure(by, Capability.MANAGE, project)
-    tasks = Task.objects.filter(project=project, kind=kind, state=State.WITHDRAWN)
+    tasks = _chosen(project, kind, numbers).filter(state=State.WITHDRAWN)
     # A withdrawn task that has enough, as a chat's comparison that was taken back, isn't work for anybody.
     wanting = tasks.filter(judgments_given__lt=F("judgments_wanted")).exclude(_is_of_a_chat())
     pace, restored = Pace(), 0
@@ -123,8 +127,14 @@ def restore(*, project: Project, by: User, kind: str) -> int:
             restored += wanting.filter(pk__in=batch).update(state=State.OPEN, slots_free=free)
             leases.raise_epoch(project_id=project.pk)
     if restored:
-        audit.record(verb="tasks.restored", actor=by, subject=project, project=project, kind=kind, count=restored)
+        chosen = {"kind": kind} if kind else {"tasks": sorted(numbers or ())[:MOST_AUDITED]}
+        audit.record(verb="tasks.restored", actor=by, subject=project, project=project, count=restored, **chosen)
     return restored
+
+
+def _chosen(project: Project, kind: str, numbers: Collection[int] | None) -> QuerySet[Task]:
+    tasks = Task.objects.filter(project=project)
+    return tasks.filter(kind=kind) if numbers is None else tasks.filter(pk__in=numbers)
 
 
 def _is_of_a_chat() -> Q:

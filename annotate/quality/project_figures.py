@@ -119,7 +119,7 @@ def count(project: Project) -> Figures:
         wanted=wanted or 0,
         kinds={
             row["kind"]: {
-                **{name: row[name] for name in ("open", "complete", "withdrawn")},  # type: ignore[literal-required]
+                **{name: row[name] for name in ("open", "complete", "withdrawn")},
                 "judgments": row["given"],
             }
             for row in by_kind

@@ -72,5 +72,6 @@ def home(request: HttpRequest) -> HttpResponse:
         # A manager who labels nothing finds no encouragement to label more.
         "progress_shown": progress is not None and (progress.total > 0 or not sees),
         "may_create": can_create_projects(user),
+        "manages": projects_for(user, Capability.MANAGE).filter(archived_at=None).exists(),
     }
     return render(request, "annotate/home.html", context)

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -16,9 +17,9 @@ from annotate.data.text_search import search_index
 from annotate.errors import Refused
 from annotate.forms.tasks import KindsForm, NewTasksForm
 from annotate.labeling import judged_texts, requested_tasks, task_kinds
-from annotate.labeling.task_list import task_listing
-from annotate.labeling.task_list.task_filters import FILTERS, TaskFilters
-from annotate.models import Judgment, Task
+from annotate.labeling.task_list import task_edits, task_listing
+from annotate.labeling.task_list.task_filters import FILTERS, TaskFilters, people
+from annotate.models import Judgment, Task, TaskChange
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.people.projects import edit_project
 from annotate.quality import project_figures
@@ -93,6 +94,43 @@ def withdraw(request: ProjectRequest) -> HttpResponse:
     return redirect("annotate:tasks", request.project.slug)
 
 
+@require_POST
+@requires(Capability.MANAGE)
+def change(request: ProjectRequest) -> HttpResponse:
+    """Change the ticked tasks, or (`scope=passing`) all that the address's filters let through; then the same list."""
+    filters = TaskFilters.of(request.project, request.GET.dict())
+    ticked = None if request.POST.get("scope") == "passing" else _numbers(request.POST.getlist("task"))
+    act = request.POST.get("act", "")
+    try:
+        if act in ("withdraw", "restore"):
+            changed = task_edits.withdraw(filters=filters, by=request.user, ticked=ticked, restore=act == "restore")
+        else:
+            planned = task_edits.change(filters=filters, by=request.user, ticked=ticked, values=_values(request, act))
+            changed = planned.tasks_changed
+            if planned.state in TaskChange.UNFINISHED:
+                messages.success(request, _("The change is being applied in the background. You may leave this page."))
+    except Refused as refusal:
+        return _page(request, form=NewTasksForm(), refusal=str(refusal))
+    messages.success(
+        request, ngettext("%(n)d task was changed.", "%(n)d tasks were changed.", changed) % {"n": changed}
+    )
+    return redirect(f"{reverse('annotate:tasks', args=[request.project.slug])}?{request.GET.urlencode()}")
+
+
+def _numbers(written: list[str]) -> list[int]:
+    return [int(number) for number in written if re.fullmatch(r"[0-9]{1,18}", number)]
+
+
+def _values(request: ProjectRequest, act: str) -> dict[str, Any]:
+    """What the tasks get. Raises Refused for what the form doesn't offer."""
+    written = request.POST.get(act, "").strip()
+    if act == "priority" and re.fullmatch(r"[+-]?[0-9]{1,6}", written):
+        return {"priority": int(written)}
+    if act in ("reserved_for", "skill") and re.fullmatch(r"[0-9]{0,18}", written):
+        return {act: int(written) if written else None}
+    raise Refused(_("Choose what the tasks get."), status=400)
+
+
 def _page(request: ProjectRequest, *, form: NewTasksForm, refusal: str = "") -> HttpResponse:
     context: dict[str, Any] = {"project": request.project, "form": form, "refusal": refusal, **_list(request)}
     if request.htmx and request.htmx.target == "task-list":  # type: ignore[attr-defined]
@@ -123,6 +161,10 @@ def _list(request: ProjectRequest) -> dict[str, Any]:
         "chips": chips,
         "fields": [(each, each.choices(request.project), filters.chosen.get(each.name, "")) for each in FILTERS],
         "first_url": _query(parameters),
+        "people": people(request.project),
+        "skills": request.project.skills.order_by("name"),
+        "changes": request.project.task_changes.filter(state__in=TaskChange.UNFINISHED),
+        "query": request.GET.urlencode(),
         "next_url": _query({**parameters, "before": str(page.before)}) if page.before is not None else "",
     }
 

@@ -100,6 +100,7 @@ class World:
         last = Assignment.objects.filter(labeler=second, project=project).latest("pk")
         review.report(assignment=last, by=second, reason="harmful", note="The response insults.")
         self.keys |= {"judgment": first.judgment.pk, "task": first.pk, "comparison": first.task_id}
+        self.keys |= {"second_labeler": second.pk, "blank_labeler": labeler.pk}
         states = Snapshot.State
         files = {"train.jsonl": {"rows": 12, "bytes": 34_567, "sha256": "0" * 64}}
         for state in (states.READY, states.BUILDING, states.PENDING, states.FAILED):

@@ -8,6 +8,7 @@ SQLite, a tsvector with a GIN index on PostgreSQL, both made by the migration 00
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from django.db import connection
@@ -23,6 +24,8 @@ SECONDS = 20.0
 """Of work in one run of the job; the next one goes on."""
 BATCH = 200
 READ_AT_ONCE = 2_000
+COMMON = 1_000
+"""Prompts with a word from which on it is common."""
 TRIGGERS = {
     f"annotate_{table}_{event.lower()}_to_index": (
         f"CREATE TRIGGER IF NOT EXISTS annotate_{table}_{event.lower()}_to_index AFTER {event} ON annotate_{table} "
@@ -68,12 +71,31 @@ def is_behind() -> bool:
     return PromptToIndex.objects.exists()
 
 
+def resolved(terms: Iterable[Term]) -> list[Term]:
+    """The terms as this database finds them quickly.
+
+    SQLite reads all that begins with a word before it has the first, so a word that many prompts have is wanted as it
+    is, and is the beginning of others only where it is rare.
+    """
+    if connection.vendor != "sqlite":
+        return list(terms)
+    return [
+        replace(term, prefix=False) if term.prefix and _is_common(replace(term, prefix=False)) else term
+        for term in terms
+    ]
+
+
+def _is_common(term: Term) -> bool:
+    return len(prompts_with([term], most=COMMON)) == COMMON
+
+
 def prompts_with(terms: Iterable[Term], *, most: int) -> list[int]:
-    """At most so many prompts, of any project, that have all the terms."""
+    """At most so many prompts, of any project, that have all the terms; on SQLite the newest."""
     condition, values = _matches(list(terms))
     key = "rowid" if connection.vendor == "sqlite" else "prompt_id"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {key} FROM {TABLE} WHERE {condition} LIMIT %s", [*values, most])
+        order = "ORDER BY rowid DESC " if connection.vendor == "sqlite" else ""
+        cursor.execute(f"SELECT {key} FROM {TABLE} WHERE {condition} {order}LIMIT %s", [*values, most])
         return [number for (number,) in cursor.fetchall()]
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db import connection
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -30,6 +31,8 @@ from annotate.models import (
 
 FEW = 1_000
 """A filter that lets no more tasks through is asked first, and the others are applied to those."""
+MOST_PROMPTS = 1_000
+"""Prompts with words that begin so, of which the newest are looked at where the database can't look at all."""
 LONGEST_VALUE = 200
 CONFIDENCE = {"low": (0.0, 0.6), "middle": (0.6, 0.8), "high": (0.8, 1.01)}
 LATEST = 300
@@ -44,7 +47,8 @@ class Filter:
     """One filter. `choices` are (value, label); a filter with `free` takes any text, and offers its choices.
 
     condition: a task query narrowed by the value. probe: tasks that the value lets through, in no order and not more
-    than asked for; None where no index finds them.
+    than asked for; None where no index finds them. highest: the last task that the value may let through: a project's
+    newest tasks are often those that nobody has judged.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Filter:
     condition: Callable[[QuerySet[Task], Project, str], QuerySet[Task]]
     choices: Callable[[Project], Choices]
     probe: Callable[[Project, str, int], Keys] | None = None
+    highest: Callable[[Project, str], int | None] | None = None
     free: bool = False
 
 
@@ -98,7 +103,22 @@ class TaskFilters:
 
     @cached_property
     def terms(self) -> list[search_words.Term]:
-        return search_words.terms(self.search)
+        return search_index.resolved(search_words.terms(self.search))
+
+    @cached_property
+    def _prompts(self) -> list[int]:
+        return search_index.prompts_with(self.terms, most=max(FEW, MOST_PROMPTS) + 1)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether only the newest prompts with words that begin so are looked at: there are too many for SQLite."""
+        return (
+            len(self._prompts) > MOST_PROMPTS
+            and connection.vendor == "sqlite"
+            and any(term.prefix for term in self.terms)
+            if self.terms and self.task_number is None
+            else False
+        )
 
     @property
     def task_number(self) -> int | None:
@@ -112,9 +132,21 @@ class TaskFilters:
                 tasks = each.condition(tasks, self.project, value)
         if self.task_number is not None:
             return tasks.filter(pk=self.task_number)
+        if self.search and self.is_cut:
+            return tasks.filter(prompt__in=self._prompts[:MOST_PROMPTS])
         if self.search:
             return search_index.having(tasks, self.terms) if self.terms else tasks.none()
         return tasks
+
+    @property
+    def highest(self) -> int | None:
+        """The last task that can pass; None where nothing says so."""
+        found = [
+            0 if (last := each.highest(self.project, self.chosen[each.name])) is None else last
+            for each in FILTERS
+            if each.highest is not None and each.name in self.chosen
+        ]
+        return min(found, default=None)
 
     @cached_property
     def few(self) -> list[int] | None:
@@ -122,7 +154,7 @@ class TaskFilters:
         if self.task_number is not None:
             return [self.task_number]
         if self.terms:
-            prompts = search_index.prompts_with(self.terms, most=FEW + 1)
+            prompts = self._prompts[:MOST_PROMPTS] if self.is_cut else self._prompts
             if (found := _of_prompts(self.project, prompts)) is not None:
                 return found
         for each in FILTERS:
@@ -148,6 +180,11 @@ def _tasks(project: Project) -> QuerySet[Task]:
 def _numbers(rows: QuerySet[Any], most: int, name: str = "pk") -> Keys:
     keys: list[int] = list(rows.order_by().values_list(name, flat=True)[:most])
     return keys
+
+
+def _highest(rows: QuerySet[Any]) -> int | None:
+    found: int | None = rows.order_by().aggregate(last=Max("task"))["last"]
+    return found
 
 
 def _by_prompt(name: str) -> Callable[[Project, str, int], Keys]:
@@ -211,10 +248,11 @@ def _latest(project: Project) -> QuerySet[Task]:
     return Task.objects.filter(project=project).order_by("-pk")[:LATEST]
 
 
-def _people(project: Project) -> Choices:
+def people(project: Project) -> Choices:
+    """(number, name) of the members."""
     members = Membership.objects.filter(project=project).order_by().values("user")
-    people = User.objects.filter(pk__in=members).order_by("username")
-    return [(str(person.pk), person.display_name) for person in people]
+    found = User.objects.filter(pk__in=members).order_by("username")
+    return [(str(person.pk), person.display_name) for person in found]
 
 
 FILTERS: list[Filter] = [
@@ -264,9 +302,10 @@ FILTERS: list[Filter] = [
     Filter(
         name="labeler",
         label=gettext_lazy("Judged by"),
-        choices=_people,
+        choices=people,
         condition=_judged_by,
         probe=_probe_labeler,
+        highest=lambda project, value: _highest(Judgment.objects.filter(labeler=int(value), project=project)),
     ),
     Filter(
         name="confidence",
@@ -277,8 +316,23 @@ FILTERS: list[Filter] = [
             ("high", _("High, from 80%")),
         ],
         condition=lambda tasks, _project, value: tasks.filter(
-            **{f"consensus__{name}": bound for name, bound in _confidence(value).items()}
+            Exists(TaskConsensus.objects.filter(task=OuterRef("pk"), **_confidence(value)))
         ),
         probe=_probe_confidence,
+        highest=lambda project, _value: _highest(TaskConsensus.objects.filter(project=project)),
+    ),
+    Filter(
+        name="reserved",
+        label=gettext_lazy("Reserved for"),
+        choices=people,
+        condition=lambda tasks, _project, value: tasks.filter(reserved_for=int(value)),
+        probe=lambda project, value, most: _numbers(_tasks(project).filter(reserved_for=int(value)), most),
+    ),
+    Filter(
+        name="skill",
+        label=gettext_lazy("Skill"),
+        choices=lambda project: [(str(skill.pk), skill.name) for skill in project.skills.order_by("name")],
+        condition=lambda tasks, _project, value: tasks.filter(skill=int(value)),
+        probe=lambda project, value, most: _numbers(_tasks(project).filter(skill=int(value)), most),
     ),
 ]

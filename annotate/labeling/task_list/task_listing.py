@@ -18,8 +18,17 @@ FIRST_WINDOW, LARGEST_WINDOW = 500, 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """Numbers of tasks, and the number before which the next page begins. `searched_to`: the time was over there."""
+
+    numbers: list[int]
+    before: int | None = None
+    searched_to: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskPage:
-    """Tasks, and the number before which the next page begins. `searched_to`: the search ended there for time."""
+    """As Found, with the tasks."""
 
     tasks: list[Task]
     before: int | None = None
@@ -28,13 +37,21 @@ class TaskPage:
 
 def page(filters: TaskFilters, *, before: int | None = None, seconds: float = SECONDS, size: int = PAGE) -> TaskPage:
     """The newest tasks below number `before` that the filters let through."""
+    found = numbers(filters, before=before, seconds=seconds, size=size)
+    rows = Task.objects.filter(pk__in=found.numbers).select_related("prompt", "consensus").order_by("-pk")
+    return TaskPage(tasks=list(rows), before=found.before, searched_to=found.searched_to)
+
+
+def numbers(filters: TaskFilters, *, before: int | None = None, seconds: float = SECONDS, size: int = PAGE) -> Found:
+    """As `page`, without reading the tasks."""
     all_tasks = Task.objects.filter(project=filters.project).order_by("-pk")
     if before is not None:
         all_tasks = all_tasks.filter(pk__lt=before)
     wanted = filters.apply(all_tasks)
     if filters.few is not None:
-        keys = list(wanted.filter(pk__in=filters.few).values_list("pk", flat=True)[: size + 1])
-        return _page(keys, size)
+        return _found(_keys(wanted.filter(pk__in=filters.few), size + 1), size)
+    if (highest := filters.highest) is not None:
+        all_tasks, wanted = all_tasks.filter(pk__lte=highest), wanted.filter(pk__lte=highest)
     end, window = time.monotonic() + seconds, FIRST_WINDOW
     found: list[int] = []
     top: int | None = None
@@ -51,20 +68,15 @@ def page(filters: TaskFilters, *, before: int | None = None, seconds: float = SE
             break
         top = bottom
         if len(found) <= size and now > end:
-            return TaskPage(tasks=_loaded(found), before=top, searched_to=top)
+            return Found(numbers=found, before=top, searched_to=top)
         # A window shall take a quarter of the time that there is.
         window = min(LARGEST_WINDOW, 4 * window, max(1, int(window * seconds / 4 / max(now - began, 1e-4))))
-    return _page(found, size)
+    return _found(found, size)
 
 
 def _keys(tasks: QuerySet[Task], most: int) -> list[int]:
     return list(tasks.values_list("pk", flat=True)[:most])
 
 
-def _page(keys: list[int], size: int) -> TaskPage:
-    return TaskPage(tasks=_loaded(keys[:size]), before=keys[size - 1] if len(keys) > size else None)
-
-
-def _loaded(keys: list[int]) -> list[Task]:
-    rows = Task.objects.filter(pk__in=keys).select_related("prompt", "consensus").order_by("-pk")
-    return list(rows)
+def _found(keys: list[int], size: int) -> Found:
+    return Found(numbers=keys[:size], before=keys[size - 1] if len(keys) > size else None)

@@ -6,10 +6,11 @@ import pytest
 from django.test import Client
 
 from annotate.data.text_search import search_index
+from annotate.errors import NotYours, Refused
 from annotate.labeling import queue, requested_tasks
-from annotate.labeling.task_list import task_filters, task_listing
+from annotate.labeling.task_list import task_edits, task_filters, task_listing
 from annotate.labeling.task_list.task_filters import TaskFilters
-from annotate.models import Project, Prompt, Task
+from annotate.models import Project, Prompt, Skill, Task
 from annotate.people.projects import edit_project
 from annotate.quality import consensus
 from tests.cast import Cast, judge, make_comparison, make_prompt
@@ -119,6 +120,60 @@ def test_a_search_that_takes_too_long_says_how_far_it_came(cast: Cast, monkeypat
     assert looked == 3
 
 
+def of(project: Project, **given: str) -> TaskFilters:
+    return TaskFilters.of(project, given)
+
+
+class TestChanges:
+    def test_ticked_tasks_get_a_priority_and_a_labeler(self, cast: Cast) -> None:
+        made = [make_comparison(cast.project, f"Question {number}?").pk for number in range(3)]
+        task_edits.change(filters=of(cast.project), by=cast.manager, ticked=made[:2], values={"priority": 7})
+        assert numbers(cast.project, priority="raised") == made[1::-1]
+        change = {"reserved_for": cast.labeler.pk}
+        task_edits.change(filters=of(cast.project), by=cast.manager, ticked=[made[0]], values=change)
+        assert numbers(cast.project, reserved=str(cast.labeler.pk)) == [made[0]]
+
+    @pytest.mark.parametrize("given", [{"q": "weather"}, {"language": "zh"}, {"author": "A-MODEL", "language": "zh"}])
+    def test_all_that_pass_are_changed_and_no_other(self, cast: Cast, given: dict[str, str]) -> None:
+        make_comparison(cast.project)
+        weather = make_comparison(cast.project, "The weather?")
+        Prompt.objects.filter(pk=weather.prompt_id).update(language="zh")
+        search_index.index_due()
+        filters = of(cast.project, **given)
+        task_edits.change(filters=filters, by=cast.manager, ticked=None, values={"priority": -2})
+        assert numbers(cast.project, priority="lowered") == [weather.pk]
+
+    def test_a_skill_is_found_again(self, cast: Cast) -> None:
+        skill = Skill.objects.create(project=cast.project, name="Python")
+        task = make_comparison(cast.project)
+        make_comparison(cast.project, "Another?")
+        task_edits.change(filters=of(cast.project), by=cast.manager, ticked=[task.pk], values={"skill": skill.pk})
+        assert numbers(cast.project, skill=str(skill.pk)) == [task.pk]
+
+    def test_withdrawn_and_put_back(self, cast: Cast) -> None:
+        first, second = (make_comparison(cast.project, f"Question {number}?").pk for number in range(2))
+        assert task_edits.withdraw(filters=of(cast.project), by=cast.manager, ticked=[first]) == 1
+        assert numbers(cast.project, state="withdrawn") == [first]
+        withdrawn = of(cast.project, state="withdrawn")
+        assert task_edits.withdraw(filters=withdrawn, by=cast.manager, ticked=None, restore=True) == 1
+        assert numbers(cast.project, state="open") == [second, first]
+
+    def test_what_cannot_be_is_refused_with_a_sentence(self, cast: Cast, monkeypatch: Any) -> None:
+        make_comparison(cast.project)
+        other = make_comparison(cast.other_project)
+        filters = of(cast.project)
+        with pytest.raises(Refused, match="Tick the tasks first"):
+            task_edits.change(filters=filters, by=cast.manager, ticked=[other.pk], values={"priority": 1})
+        complete = of(cast.project, state="complete")
+        with pytest.raises(Refused, match="Only open tasks"):
+            task_edits.change(filters=complete, by=cast.manager, ticked=None, values={"priority": 1})
+        monkeypatch.setattr(task_edits, "MOST_WITHDRAWN", 0)
+        with pytest.raises(Refused, match="More than 0 tasks"):
+            task_edits.withdraw(filters=filters, by=cast.manager, ticked=None)
+        with pytest.raises(NotYours):
+            task_edits.withdraw(filters=filters, by=cast.researcher, ticked=[Task.objects.earliest("pk").pk])
+
+
 class TestThePage:
     @pytest.fixture
     def manager(self, cast: Cast, client: Client) -> Client:
@@ -135,7 +190,7 @@ class TestThePage:
     def test_replies_to_htmx_with_the_list_alone(self, cast: Cast, manager: Client, tasks: dict[str, Task]) -> None:
         headers = {"HX-Request": "true", "HX-Target": "task-list"}
         part = manager.get("/p/kindness/tasks/?q=天气", headers=headers).content.decode()
-        assert part.strip().startswith('<section id="task-list"')
+        assert part.strip().startswith('<div id="task-list"')
         assert "今天天气怎么样" in part
 
     def test_says_that_texts_are_still_to_be_indexed(self, cast: Cast, manager: Client) -> None:
@@ -151,6 +206,17 @@ class TestThePage:
         assert page.count('href="/p/kindness/review/') >= 2
         other = Task.objects.get(project=cast.other_project)
         assert manager.get(f"/p/kindness/tasks/{other.pk}/").status_code == 404
+
+    def test_changes_tasks_and_shows_the_same_list(self, cast: Cast, manager: Client) -> None:
+        task = make_comparison(cast.project)
+        fields = {"act": "priority", "priority": "4", "task": [str(task.pk)]}
+        reply = manager.post("/p/kindness/tasks/change?kind=compare", fields)
+        assert reply["Location"] == "/p/kindness/tasks/?kind=compare"
+        assert Task.objects.get().priority == 4
+        for wrong in ({"act": "priority", "priority": "x"}, {"act": "no"}, {"act": "priority", "priority": "9999"}):
+            assert manager.post("/p/kindness/tasks/change", {"task": [str(task.pk)], **wrong}).status_code == 400
+        manager.post("/p/kindness/tasks/change", {"act": "withdraw", "scope": "passing"})
+        assert Task.objects.get().state == "withdrawn"
 
     def test_costs_a_bounded_number_of_queries(
         self, cast: Cast, manager: Client, tasks: dict[str, Task], django_assert_max_num_queries: Any

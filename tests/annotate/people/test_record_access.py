@@ -92,7 +92,7 @@ NAMING = {
 # Addresses of a project that name no record of it.
 PROJECT_ALONE = {
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
-    *("make_account", "choose_kind", "copy_project", "quality_checks", "read_warnings"),
+    *("make_account", "choose_kind", "copy_project", "change_tasks", "quality_checks", "read_warnings"),
     *("review_queue", "review_decided", "adjudicate", "review_bulk", "review_leave_out", "review_reopen"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
     "exports",
@@ -106,6 +106,7 @@ WITHOUT_A_PROJECT = {
     "keys",
     "notices",
     "new_project",
+    "all_people",
     "preferences",
     "catalogue",
     "rlhf:model_status",

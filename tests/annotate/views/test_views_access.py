@@ -39,6 +39,7 @@ MAY = {
     "undo_alert": {"manager"},
     "tasks": {"manager"},
     "manage_task": {"manager"},
+    "change_tasks": {"manager"},
     "task_kinds": {"manager"},
     "withdraw_tasks": {"manager"},
     "mark_prompt": {"manager"},
@@ -77,7 +78,9 @@ MAY = {
     "pause_member": {"manager"},
     "member_work_rules": {"manager"},
 }
-OUTSIDE_PROJECTS = {"home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue"}
+OUTSIDE_PROJECTS = {"home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue"} | {
+    "all_people"
+}
 POST_ONLY = {
     *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),
     *("set_aside", "use_as_gold", "adjudicate_task", "adjudication_submit", "adjudication_undo", "adjudication_skip"),
@@ -85,8 +88,7 @@ POST_ONLY = {
     *("chat", "choose_kind", "preview", "exam_start", "exam_answer", "exam_item", "exam_examinee"),
     *("read_warnings", "check_task", "undo_alert"),
     *("task_kinds", "withdraw_tasks", "mark_prompt", "make_account", "withdraw_invitation"),
-    "copy_project",
-    *("pause_member", "member_work_rules"),
+    *("copy_project", "change_tasks", "pause_member", "member_work_rules"),
 }
 # Let in, a request without the fields of its form ends in one of these.
 LET_IN = {200, 204, 302, 400, 409}
