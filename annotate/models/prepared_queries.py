@@ -11,7 +11,8 @@ is kept, and each run puts the real values in their places. What comes back is w
     cursor_of.first(labeler=user.pk)
 
 The function may not look at its values: it sees stand-ins, of a tuple as many as it is long. It may look at None,
-booleans and frozensets, for each of which it is called and its SQL kept.
+booleans and frozensets, for each of which it is called and its SQL kept. Numbers are compared with columns of 64 bits:
+of a smaller one Django knows that no stand-in is in it.
 """
 
 import secrets

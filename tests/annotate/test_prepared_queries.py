@@ -35,8 +35,8 @@ def tasks(project: int) -> QuerySet[Task]:
 
 
 @prepared_update
-def set_priority(task: int, priority: int | None, instead_of: int) -> Update:
-    return Task.objects.filter(pk=task, priority=instead_of), {"priority": priority, "slots_free": F("slots_free") - 1}
+def set_priority(task: int, priority: int | None, project: int) -> Update:
+    return Task.objects.filter(pk=task, project_id=project), {"priority": priority, "slots_free": F("slots_free") - 1}
 
 
 def values(row: Any) -> dict[str, Any]:
@@ -99,12 +99,12 @@ def test_an_import_sees_its_own_unfinished_rows_and_nobody_else_does(cast: Cast)
 
 def test_an_update_says_how_many_rows_it_changed(cast: Cast) -> None:
     task = make_comparison(cast.project)
-    assert set_priority(task=task.pk, priority=7, instead_of=0) == 1
-    assert set_priority(task=task.pk, priority=8, instead_of=0) == 0
+    assert set_priority(task=task.pk, priority=7, project=cast.project.pk) == 1
+    assert set_priority(task=task.pk, priority=8, project=cast.other_project.pk) == 0
     task.refresh_from_db()
     assert (task.priority, task.slots_free) == (7, 0)
     with pytest.raises(IntegrityError), transaction.atomic():
-        set_priority(task=task.pk, priority=None, instead_of=7)
+        set_priority(task=task.pk, priority=None, project=cast.project.pk)
 
 
 def test_a_row_is_inserted_as_save_inserts_it(cast: Cast) -> None:
