@@ -7,7 +7,7 @@ which is the figure papers quote (InstructGPT: 72.6%).
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 
 from annotate.labeling.ordering import Ordering
@@ -73,6 +73,26 @@ def pairwise_agreement(orderings: Iterable[Ordering]) -> float | None:
     shares = [agreeing(one, other) for one, other in combinations(ranks, 2)]
     total = sum(of for _, of in shares)
     return sum(hits for hits, _ in shares) / total if total else None
+
+
+def task_agreement(judged: JudgedTask, *, none_acceptable: Collection[int] = ()) -> float | None:
+    """The share of agreeing pairs over all two labelers of one task; None where there is nothing to compare.
+
+    none_acceptable: labelers who found no response acceptable. Two of them agree; one who orders nothing disagrees with
+    another labeler on each pair that the other one orders.
+    """
+    ranks = {labeler: ordering.ranks() for labeler, ordering in judged.items()}
+    hits = total = 0
+    for one, other in combinations(judged, 2):
+        orders = len(ranks[one]), len(ranks[other])
+        if one in none_acceptable and other in none_acceptable:
+            hits, total = hits + 1, total + 1
+        elif {one, other} & set(none_acceptable) and not min(orders):
+            total += math.comb(max(orders), 2)
+        else:
+            some, of = agreeing(ranks[one], ranks[other])
+            hits, total = hits + some, total + of
+    return hits / total if total else None
 
 
 def coincidence_counts(units: Iterable[Sequence[float]]) -> Counter[tuple[int, float, float]]:

@@ -34,7 +34,7 @@ from annotate.quality.aggregation.crowd_bt import CrowdBT
 from annotate.quality.aggregation.dawid_skene import DawidSkene
 from annotate.quality.aggregation.task_votes import MOST_CATEGORIES, Subject, TaskVotes, of_tasks
 from annotate.quality.aggregation.votes import Consensus
-from annotate.quality.agreement import pairwise_agreement
+from annotate.quality.agreement import task_agreement
 from annotate.quality.measures import hand_over
 
 Method = Project.ConsensusMethod
@@ -236,8 +236,10 @@ def _store(project: Project, marked: Mapping[int, Any], *, estimates: Estimates)
     reviewable = _reviewable(marked)
     rows = {}
     for (task_id, votes), consensus in zip(tasks, ordered, strict=True):
-        agreement = pairwise_agreement(votes.orderings.values())
-        known = [share for share in (agreement, consensus.confidence) if votes.orderings and share is not None]
+        agreement = task_agreement(votes.orderings, none_acceptable=votes.none_acceptable)
+        # Without an order there is no confidence in one.
+        confidence = consensus.confidence if consensus.tiers else None
+        known = [share for share in (agreement, confidence) if share is not None]
         order, of_responses = consensus, labels(votes, estimates=estimates)
         if task_id in decided:
             order, of_responses = adjudicated(decided[task_id])

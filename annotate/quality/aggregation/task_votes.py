@@ -18,9 +18,12 @@ MOST_CATEGORIES = 11
 
 @dataclass
 class TaskVotes:
-    """orderings: {labeler: ordering}. votes: {(subject, response id): {labeler: value}}, the values of one subject."""
+    """orderings: {labeler: ordering}. none_acceptable: labelers who found every response unacceptable.
+    votes: {(subject, response id): {labeler: value}}, the values of one subject.
+    """
 
     orderings: dict[int, Ordering] = field(default_factory=dict)
+    none_acceptable: set[int] = field(default_factory=set)
     votes: dict[tuple[Subject, int], dict[int, Any]] = field(default_factory=dict)
 
     def add(
@@ -36,6 +39,8 @@ class TaskVotes:
     ) -> None:
         """A judgment: what its latest revision holds."""
         self.orderings[labeler] = Ordering.stored(tiers)
+        if all_unacceptable:
+            self.none_acceptable.add(labeler)
         asked = {flag["name"] for flag in rubric_flags or ()} | {UNACCEPTABLE}
         asked |= {name for names in flags.values() for name in names}
         for response_id in presentation:

@@ -1,6 +1,7 @@
 """Review: others' judgments, to look at and to send back with a comment; and what labelers reported."""
 
 from enum import StrEnum
+from typing import Any
 
 from django.contrib import messages
 from django.db.models import Exists, OuterRef
@@ -59,13 +60,12 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     if kind in task_kinds.names():
         found = found.filter(task__kind=kind)
     show = Show(request.GET.get("show", "")) if request.GET.get("show", "") in set(Show) else Show.ALL
-    found = found.filter(
-        **{
-            Show.OPEN: {"is_returned": False, "is_accepted": False},
-            Show.RETURNED: {"pk__in": open_returns.values("judgment")},
-            Show.ACCEPTED: {"is_accepted": True},
-        }.get(show, {})
-    )
+    conditions: dict[Show, dict[str, Any]] = {
+        Show.OPEN: {"is_returned": False, "is_accepted": False},
+        Show.RETURNED: {"pk__in": open_returns.values("judgment")},
+        Show.ACCEPTED: {"is_accepted": True},
+    }
+    found = found.filter(**conditions.get(show, {}))
     before = request.GET.get("before", "")
     if before.isdecimal() and len(before) < 19:
         found = found.filter(pk__lt=int(before))

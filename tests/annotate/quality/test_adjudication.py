@@ -92,6 +92,17 @@ class TestTheQueue:
         cast.project.refresh_from_db()
         assert adjudication.waiting(cast.project).count() == 4, "the bound is read, nothing is computed again"
 
+    @pytest.mark.parametrize(("first", "second", "agreement"), [("", "", 1.0), ("A > B > C", "", 0.0)])
+    def test_labelers_agree_or_not_that_nothing_is_acceptable(
+        self, cast: Cast, first: str, second: str, agreement: float
+    ) -> None:
+        task = make_comparison(cast.project, texts=("One.", "Two.", "Three."))
+        for labeler, order in ((cast.labeler, first), (cast.second_labeler, second)):
+            judged(task, labeler, order, all_unacceptable=not order)
+            consensus.refresh_due()
+        stored = TaskConsensus.objects.get()
+        assert (stored.agreement, adjudication.waiting(cast.project).exists()) == (agreement, agreement < 0.4)
+
     def test_asked_again_gives_the_same_and_two_reviewers_get_two(
         self, cast: Cast, made: list[Task], colleague: User
     ) -> None:

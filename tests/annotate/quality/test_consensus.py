@@ -55,7 +55,7 @@ def assigned(task: Task, labeler: User) -> Assignment:
 def judged(task: Task, labeler: User, order: str, **values: object) -> None:
     """order: "B > A = C", letters in the order in which the responses were made."""
     ids = dict(zip("ABCDEFGHI", response_ids(task), strict=False))
-    tiers = [[ids[letter.strip()] for letter in tier.split("=")] for tier in order.split(">")]
+    tiers = [[ids[letter.strip()] for letter in tier.split("=")] for tier in order.split(">") if order]
     judge(assigned(task, labeler), tiers, **values)
 
 
