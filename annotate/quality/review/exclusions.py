@@ -20,6 +20,7 @@ from annotate.labeling.queue import recounting
 from annotate.models import AggregationEstimate, Assignment, Judgment, JudgmentExclusion, Project, User
 from annotate.people import audit
 from annotate.people.permissions import Capability, ensure
+from annotate.quality import measures
 from annotate.quality.review.batch_changes import Job
 
 LONGEST_REASON = 4_000
@@ -138,6 +139,7 @@ def _apply(exclusion: JudgmentExclusion, keys: list[int]) -> int:
     )
     beyond = [task for _key, task, latest, surplus in rows if latest is not None and surplus]
     recounting.recount(beyond, project_id=exclusion.project_id, by=0, give_out_again=False)
+    measures.judgments_changed(sorted({*counted, *beyond}))
     # Reliabilities rest on other judgments now: they are due whatever the number of judgments.
     AggregationEstimate.objects.filter(project=exclusion.project_id).update(judgments=0)
     return len(keys)
