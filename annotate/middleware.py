@@ -1,11 +1,12 @@
-"""Before a page is reached: it gets the reader's language and look, a one-time password is replaced first, and an ended
-session takes no work away."""
+"""Before a page is reached: it gets the reader's language and look, a one-time password is replaced first, and neither
+an ended session nor a refusal takes work away."""
 
 from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth import logout
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, resolve_url
 from django.urls import reverse
@@ -68,6 +69,23 @@ class OneTimePasswordMiddleware:
                     return HttpResponse(ONE_TIME, status=403, content_type="text/plain")
                 return redirect(change)
         return self.get_response(request)
+
+
+class ScriptRefusalMiddleware:
+    """What a script asked for and may not have, or isn't there, as when a role was taken away meanwhile: the sentence
+    alone, which the page shows beside what was entered. Django's page of a 403 would pass for the end of a session."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not request.htmx or not isinstance(error, Http404 | PermissionDenied):  # type: ignore[attr-defined]
+            return None
+        status = 404 if isinstance(error, Http404) else 403
+        return HttpResponse(str(error), status=status, content_type="text/plain; charset=utf-8")
 
 
 class SignedOutMiddleware:

@@ -92,6 +92,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "annotate.middleware.PreferencesMiddleware",
+    "annotate.middleware.ScriptRefusalMiddleware",
     "annotate.middleware.SignedOutMiddleware",
     "annotate.middleware.OneTimePasswordMiddleware",
     "allauth.account.middleware.AccountMiddleware",

@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.labeling import queue
-from annotate.models import Assignment, Project, QueueCursor, Task, User
+from annotate.models import Assignment, Membership, Project, QueueCursor, Task, User
+from annotate.people import members
 from annotate.people.projects import edit_project
 from tests.cast import Cast, judge, keys_of, make_comparison, make_responses
 
@@ -148,6 +149,11 @@ def plans(statements: list[str]) -> Iterator[tuple[str, str]]:
 def test_no_statement_of_a_submit_with_the_next_task_reads_a_whole_table(large: Cast, client: Client) -> None:
     client.force_login(large.labeler)
     client.get("/p/kindness/work/")
+    rules = {"daily_limit": 9_000, "languages": ["en", "zh"], "skills": ["Law"]}
+    own = Membership.objects.get(user=large.labeler, project=large.project)
+    place = QueueCursor.objects.get(labeler=large.labeler).position
+    members.set_work_rules(membership=own, by=large.manager, **rules)
+    QueueCursor.objects.filter(labeler=large.labeler).update(position=place)
     held = queue.claim_next(labeler=large.labeler, project=large.project, ahead=False)
     assert held is not None
     fields = {f"rank-{key}": str(rank) for rank, key in enumerate(keys_of(held), start=1)}
