@@ -141,7 +141,7 @@ for _tab in (
         "annotate:people",
         Capability.MANAGE,
         Group.PROJECT,
-        also=("annotate:reset_password", "annotate:make_account"),
+        also=("annotate:labeler", "annotate:reset_password", "annotate:make_account"),
         position=20,
     ),
     Tab(

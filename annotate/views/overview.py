@@ -1,24 +1,40 @@
-"""A project at a glance: what there is, who works at which pace, how far people agree."""
+"""A project's dashboard: the week against the plan, backlog, agreement, what waits, and who works how."""
 
-from django.http import HttpResponse
+import re
+
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from annotate.people.projects import overlap_warning
-from annotate.quality.overview import ProjectOverview
+from annotate.quality.dashboard import DAYS, Dashboard, csv_rows, spark_points
+from annotate.rendering.csv_tables import csv_file
 
 
 @require_safe
 @requires(Capability.VIEW)
 def overview(request: ProjectRequest) -> HttpResponse:
-    """The address of a project. Labelers, who judge blind, are led to their work instead of the figures."""
+    """The address of a project. Labelers, who judge blind, are led to their work instead of the figures.
+
+    ?days=7 chooses the period, ?csv=days gives the table of a chart.
+    """
     if Capability.SEE_DATA not in request.capabilities:
         return redirect("annotate:work", request.project.slug)
+    days = request.GET.get("days", "")
+    dashboard = Dashboard(
+        request.project, days=int(days) if re.fullmatch(r"[0-9]{1,3}", days) else 0, reader=request.user
+    )
+    if name := request.GET.get("csv"):
+        rows = csv_rows(dashboard, name)
+        if rows is None:
+            raise Http404(_("There is no such table."))
+        return csv_file(f"{request.project.slug}-{name}", rows)
     context = {
         "project": request.project,
-        "overview": ProjectOverview(request.project),
-        "overlap_warning": overlap_warning(request.project) if request.project.overlap > 1 else "",
+        "dashboard": dashboard,
+        "periods": DAYS,
+        "sparks": [(row, spark_points(row.spark)) for row in dashboard.rows],
         "may_manage": Capability.MANAGE in request.capabilities,
         "may_train": Capability.TRAIN in request.capabilities,
     }

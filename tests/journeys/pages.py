@@ -147,6 +147,8 @@ STATES: dict[str, list[State]] = {
         State("exports", "annotate:exports", "/p/kindness/exports/"),
         State("exports-empty", "annotate:exports", "/p/blank/exports/"),
         State("people", "annotate:people", "/p/kindness/people/", open_all),
+        State("labeler", "annotate:labeler", "/p/kindness/people/{second_labeler}/", open_all),
+        State("labeler-without-work", "annotate:labeler", "/p/blank/people/{blank_labeler}/"),
         State("all-people", "annotate:all_people", "/people/"),
         State("people-invited", "annotate:people", "/p/blank/people/", invite),
         State("settings", "annotate:settings", "/p/kindness/settings/"),

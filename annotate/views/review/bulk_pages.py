@@ -29,10 +29,12 @@ SHOWN = 50
 @never_cache
 @requires(Capability.MANAGE)
 def bulk(request: ProjectRequest) -> HttpResponse:
-    """The page; to a script that polls, how far the changes are."""
+    """The page, with ?labeler=3 chosen; to a script that polls, how far the changes are."""
     if request.htmx:  # type: ignore[attr-defined]
         return render(request, f"{PAGE}#changes", _changes(request))
-    return _page(request)
+    leave_out = LeaveOutForm(request.project)
+    leave_out.initial["labeler"] = request.GET.get("labeler", "")
+    return _page(request, leave_out=leave_out)
 
 
 @require_POST

@@ -88,13 +88,13 @@ def test_a_managers_home_says_what_waits_for_them(cast: Cast, reported: None) ->
         "Open items",
         "1 report from a labeler waits",
         "failed: ",
-        "Judgments in 24 hours",
-        "Open tasks",
+        "This week",
+        "Backlog",
     ):
         assert said in home
     assert "There is no quota." not in home
     home = page(cast.labeler)
-    for hidden in ("Open items", "1 report from a labeler waits", "Open tasks"):
+    for hidden in ("Open items", "1 report from a labeler waits", "Backlog"):
         assert hidden not in home
     assert "There is no quota." in home
 

@@ -78,6 +78,7 @@ NAMING = {
     "pause_member": Address(MANAGING, WRITE),
     "member_work_rules": Address(MANAGING, WRITE),
     "mark_prompt": Address(MANAGING, WRITE),
+    "labeler": Address(MANAGING, READ),
     "download": Address(TRAINING, READ),
     "rlhf:run": Address(TRAINING, READ),
     "rlhf:metrics": Address(TRAINING, READ),

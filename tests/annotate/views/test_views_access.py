@@ -70,6 +70,7 @@ MAY = {
     "settings": {"manager"},
     "copy_project": {"manager"},
     "people": {"manager"},
+    "labeler": {"manager"},
     "make_account": set(),
     "withdraw_invitation": {"manager"},
     # Only administrators get a way into the account of whoever uses one already.

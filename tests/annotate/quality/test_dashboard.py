@@ -1,0 +1,183 @@
+"""The dashboard and a labeler's page: figures worked out by hand, and what they cost."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from annotate.labeling import queue
+from annotate.models import Assignment, Judgment, Membership, Project
+from annotate.people.projects import edit_project
+from annotate.quality import dashboard, measures
+from annotate.quality.dashboard import Dashboard, spark_points
+from annotate.quality.labeler_page import LabelerPage
+from annotate.quality.measures.report import today
+from tests.cast import Cast, judge, make_comparison
+
+pytestmark = pytest.mark.django_db
+TEXTS = ("a", "b", "c")
+
+
+def judge_next(project: Project, labeler: Any, *, days_ago: int = 0, turned: bool = False) -> Judgment:
+    """The labeler orders the next task as its responses were made, or with the last two the other way round."""
+    assignment = queue.claim_next(labeler=labeler, project=project)
+    assert assignment is not None
+    a, b, c = sorted(assignment.presentation)
+    judge(assignment, [[a], [c], [b]] if turned else [[a], [b], [c]], seconds=30.0)
+    found = Judgment.objects.get(assignment=assignment)
+    if days_ago:
+        moment = timezone.now() - timedelta(days=days_ago)
+        Judgment.objects.filter(pk=found.pk).update(created_at=moment)
+    return found
+
+
+@pytest.fixture
+def project(cast: Cast) -> Project:
+    """Four comparisons for two each: the labeler gave four judgments, the second one two, one of them otherwise."""
+    project = edit_project(project=cast.project, by=cast.manager, overlap=2, weekly_judgments=12)
+    for number in range(4):
+        make_comparison(project, f"Question {number}?", TEXTS, priority=-number)
+    for days_ago in (0, 0, 1, 2):
+        judge_next(project, cast.labeler, days_ago=days_ago)
+    judge_next(project, cast.second_labeler, turned=True)
+    judge_next(project, cast.second_labeler, days_ago=1)
+    measures.fold_due()
+    return project
+
+
+def test_the_first_row(cast: Cast, project: Project) -> None:
+    found = Dashboard(project, reader=cast.manager)
+    assert found.judged_today == 3
+    week = {0: 3, 1: 5}.get(today().weekday(), 6)
+    assert found.judged_this_week == week
+    assert found.plan_share == pytest.approx(week / 12)
+    assert found.backlog == 2
+    # Of the two tasks with two judgments one agrees on all three pairs, the other on two.
+    assert (found.measures.agreement.hits, found.measures.agreement.total) == (5, 6)
+    assert found.forecast is None, "judgments on two days before today are too few"
+
+
+def test_the_forecast_rests_on_whole_days(cast: Cast, project: Project) -> None:
+    Judgment.objects.filter(labeler=cast.second_labeler).update(created_at=timezone.now() - timedelta(days=5))
+    measures.request_recompute(project)
+    measures.fold_due()
+    found = Dashboard(project).forecast
+    assert found is not None
+    assert found.per_day == pytest.approx(4 / 14)
+    assert found.expected == today() + timedelta(days=7)
+
+
+def test_the_chart_stacks_labelers_and_joins_the_rest(cast: Cast, project: Project, monkeypatch: Any) -> None:
+    found = Dashboard(project, days=7)
+    assert [(series.label, series.total) for series in found.series] == [("labeler", 4), ("second_labeler", 2)]
+    assert found.series[0].values == [0, 0, 0, 0, 1, 1, 2]
+    assert found.day_rows[-1][1:] == ([2, 1], 3)
+    monkeypatch.setattr(dashboard, "MOST_SERIES", 1)
+    assert [(series.label, series.total) for series in Dashboard(project, days=7).series] == [("2 others", 6)]
+
+
+def test_the_weeks_have_the_same_agreement_as_the_period(cast: Cast, project: Project) -> None:
+    found = Dashboard(project)
+    assert sum(of.agreement.hits for _start, of in found.weeks) == 5
+    assert [start.weekday() for start, _of in found.weeks] == [0] * dashboard.TREND_WEEKS
+
+
+def test_a_row_for_each_labeler_with_pace_and_what_is_known(cast: Cast, project: Project) -> None:
+    first, second = Dashboard(project).rows
+    assert (first.labeler, first.measures.judgments, second.measures.judgments) == (cast.labeler, 4, 2)
+    assert first.measures.per_hour == pytest.approx(120)
+    assert (first.measures.agreement.hits, first.measures.agreement.total) == (5, 6)
+    assert list(first.spark[-3:]) == [1, 1, 2]
+    assert first.is_active
+    assert first.last_at is not None
+
+
+def test_who_has_left_is_not_active(cast: Cast, project: Project) -> None:
+    Judgment.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    Assignment.objects.filter(state=Assignment.State.CURRENT).update(lease_until=timezone.now() + timedelta(minutes=1))
+    assert Dashboard(project).active == []
+    held = queue.claim_next(labeler=cast.second_labeler, project=project)
+    assert held is not None
+    assert Dashboard(project).active == [cast.second_labeler]
+
+
+def test_coverage_counts_prompts_and_judgments(cast: Cast, project: Project) -> None:
+    found = Dashboard(project)
+    assert found.use_cases == [("Other", 4, 6)]
+    assert found.languages == [("en", 4, 6)]
+
+
+def test_a_paused_labeler_is_an_alert(cast: Cast, project: Project) -> None:
+    Membership.objects.filter(user=cast.labeler).update(paused_at=timezone.now())
+    found = Dashboard(project, reader=cast.manager)
+    assert [alert.text for alert in found.alerts] == ["labeler is paused"]
+
+
+def test_an_empty_project_has_no_figures_and_no_errors(cast: Cast) -> None:
+    found = Dashboard(cast.project, reader=cast.manager)
+    assert (found.judged_today, found.backlog, found.forecast, found.series) == (0, 0, None, [])
+    assert found.measures.agreement.rate is None
+    assert [row.labeler for row in found.rows] == [cast.labeler, cast.second_labeler]
+    assert LabelerPage(cast.project, cast.labeler).recent == []
+
+
+def test_a_spark_fits_its_picture() -> None:
+    assert spark_points([0, 2, 1], width=10, height=10) == "0.0,9.0 5.0,2.0 10.0,5.5"
+    assert spark_points([0], width=10, height=10) == "0.0,9.0"
+
+
+class TestThePages:
+    @pytest.fixture
+    def manager(self, cast: Cast, client: Client) -> Client:
+        client.force_login(cast.manager)
+        return client
+
+    def test_the_overview_shows_it(self, cast: Cast, manager: Client, project: Project) -> None:
+        page = manager.get("/p/kindness/").content.decode()
+        for shown in (
+            "Judgments per day",
+            "83%",
+            "Waits for you",
+            f"/p/kindness/people/{cast.labeler.pk}/",
+            "Active now",
+        ):
+            assert shown in page
+        assert "Judgments per day" in manager.get("/p/kindness/?days=7").content.decode()
+        assert manager.get("/p/kindness/?days=5&csv=nothing").status_code == 404
+
+    @pytest.mark.parametrize("name", ["days", "weeks", "labelers", "use_cases", "languages"])
+    def test_each_table_is_a_csv(self, manager: Client, project: Project, name: str) -> None:
+        reply = manager.get(f"/p/kindness/?csv={name}")
+        head, *rows = reply.content.decode("utf-8-sig").splitlines()
+        assert reply["Content-Disposition"] == f'attachment; filename="kindness-{name}.csv"'
+        assert len({row.count(",") for row in (head, *rows)}) == 1
+        assert rows
+
+    def test_a_formula_in_a_csv_is_text(self, cast: Cast, manager: Client, project: Project) -> None:
+        cast.labeler.first_name = "=1+1"
+        cast.labeler.save()
+        assert ",'=1+1," in manager.get("/p/kindness/?csv=days").content.decode()
+
+    def test_a_labelers_page(self, cast: Cast, manager: Client, project: Project) -> None:
+        page = manager.get(f"/p/kindness/people/{cast.labeler.pk}/").content.decode()
+        for shown in ("Quality by week", "Recent work", "Question 0?", "30 s"):
+            assert shown in page
+        assert page.count('href="/p/kindness/review/') >= 4
+        assert manager.get(f"/p/kindness/people/{cast.outsider.pk}/").status_code == 404
+        reply = manager.get(f"/p/kindness/people/{cast.labeler.pk}/?csv=weeks")
+        assert reply.content.decode("utf-8-sig").startswith("week,agreement,")
+
+    def test_queries_do_not_grow_with_the_judgments(
+        self, cast: Cast, manager: Client, project: Project, django_assert_max_num_queries: Any
+    ) -> None:
+        with django_assert_max_num_queries(60):
+            manager.get("/p/kindness/")
+
+    def test_home_differs_by_role(self, cast: Cast, manager: Client, project: Project, client: Client) -> None:
+        assert "of the plan" in manager.get("/").content.decode()
+        client.force_login(cast.labeler)
+        home = client.get("/").content.decode()
+        assert "of the plan" not in home
+        assert "Backlog" not in home
