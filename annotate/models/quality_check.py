@@ -66,3 +66,9 @@ class QualityAlert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} of {self.labeler_id} in {self.project_id}"
+
+    @property
+    def outcome(self) -> str:
+        """What happened to the labeler, for a list."""
+        outcomes = {"warn": _("Warned"), "pause": _("Paused"), "requalify": _("Exam asked for again")}
+        return str(outcomes[self.action])

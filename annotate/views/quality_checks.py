@@ -111,9 +111,11 @@ def _candidates(request: ProjectRequest) -> list[tuple[Task, str]]:
     known = usable.filter(gold_tiers__isnull=False).order_by("-pk")[:MOST_LISTED]
     own = Judgment.objects.filter(Judgment.COUNTED, labeler=request.user, project=project, chat_turn=None)
     own = own.filter(task__kind=Task.Kind.COMPARE).order_by("-created_at")
-    agreed = TaskConsensus.objects.filter(project=project, judgments__gte=FEWEST_JUDGMENTS).order_by("-confidence")
+    by_consensus = TaskConsensus.objects.filter(project=project, judgments__gte=FEWEST_JUDGMENTS).order_by(
+        "-confidence"
+    )
     found: dict[int, tuple[Task, str]] = {item.pk: (item, "known") for item in known}
-    for source, rows in (("judgment", own), ("consensus", agreed)):
+    for source, rows in (("judgment", own), ("consensus", by_consensus)):
         keys = _first(rows)
         for item in usable.filter(pk__in=keys, gold_tiers__isnull=True).order_by("-pk"):
             found.setdefault(item.pk, (item, source))

@@ -93,6 +93,7 @@ def test_what_followed_from_a_threshold_is_listed_with_its_sentence_and_undone(c
         project=cast.project, labeler=cast.labeler, kind="gold", action="warn", rate=0.5, threshold=0.8, checks=12
     )
     page = manager.get(PAGE).content.decode()
+    assert "Undo for labeler: Warned" in page
     assert "In 12 of your latest tasks whose best order is known, you ordered 50% of the pairs that way" in page
     assert "undone by" in manager.post(f"{PAGE}alerts/{alert.pk}/undo", follow=True).content.decode()
 
