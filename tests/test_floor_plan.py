@@ -17,6 +17,15 @@ MOST_MODULES = 8
 _LAYERS = "one subject, in Django's layers: models, forms, views and what they call"
 _SETTINGS = "a stage or folder, and the settings that it takes"
 _COMMAND = "the command line's module of a command, and what it runs"
+A_MODULE_EACH = {
+    "annotate/formats/importers": "format",
+    "models_core/cli/commands": "command",
+    "models_core/contract/settings": "stage, and what stages share",
+    "rlhf/runs/stages": "stage",
+}
+"""Folders in which one knows the file by the name of what one looks for."""
+FINE_ROOMS = ("config", "models_core/contract", "annotate/formats", "rlhf/runs")
+"""Where each folder below holds few modules too."""
 SAME_SUBJECT: dict[str, dict[str, str]] = {
     "config": {},
     "annotate": {
@@ -79,6 +88,14 @@ def foreign_imports(folder: Path, own: str) -> Iterator[str]:
 def test_a_package_has_few_modules_at_its_top(package: str) -> None:
     top = sorted(path.name for path in (ROOT / package).glob("*.py") if path.name != "__init__.py")
     assert len(top) <= MOST_MODULES, top
+
+
+@pytest.mark.parametrize("room", FINE_ROOMS)
+def test_a_folder_has_few_modules_or_one_for_each_of_a_kind(room: str) -> None:
+    counts = {str(path.relative_to(ROOT)): 0 for path in [ROOT / room, *(ROOT / room).rglob("*")] if path.is_dir()}
+    for path in modules(ROOT / room):
+        counts[str(path.parent.relative_to(ROOT))] += path.name != "__init__.py"
+    assert [folder for folder, count in counts.items() if count > MOST_MODULES and folder not in A_MODULE_EACH] == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
