@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -17,6 +16,7 @@ from annotate.people.permissions import Capability, ProjectRequest, requires
 
 PAGE = 25
 MOST_LISTED = 25
+MOST_LOOKED_AT = 500
 LATEST_ALERTS = 25
 FEWEST_JUDGMENTS = 2
 """Of a task whose consensus is offered as a known order."""
@@ -111,16 +111,14 @@ def _candidates(request: ProjectRequest) -> list[tuple[Task, str]]:
     known = usable.filter(gold_tiers__isnull=False).order_by("-pk")[:MOST_LISTED]
     own = Judgment.objects.filter(Judgment.COUNTED, labeler=request.user, project=project, chat_turn=None)
     own = own.filter(task__kind=Task.Kind.COMPARE).order_by("-created_at")
-    by_consensus = TaskConsensus.objects.filter(project=project, judgments__gte=FEWEST_JUDGMENTS).order_by(
-        "-confidence"
-    )
+    # Cut before it is filtered: where a task has one judgment, the index would be read to its end.
+    surest = TaskConsensus.objects.filter(project=project).order_by("-confidence").values_list("task", "judgments")
+    sources = {
+        "judgment": list(own.values_list("task", flat=True)[:MOST_LISTED]),
+        "consensus": [task for task, given in surest[:MOST_LOOKED_AT] if given >= FEWEST_JUDGMENTS][:MOST_LISTED],
+    }
     found: dict[int, tuple[Task, str]] = {item.pk: (item, "known") for item in known}
-    for source, rows in (("judgment", own), ("consensus", by_consensus)):
-        keys = _first(rows)
+    for source, keys in sources.items():
         for item in usable.filter(pk__in=keys, gold_tiers__isnull=True).order_by("-pk"):
             found.setdefault(item.pk, (item, source))
     return list(found.values())
-
-
-def _first(rows: "QuerySet[Any]") -> list[int]:
-    return list(rows.values_list("task", flat=True)[:MOST_LISTED])

@@ -6,6 +6,8 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.errors import InvalidOrdering, NotYours, Refused, UnknownResponse
@@ -318,6 +320,19 @@ class TestPromotion:
         gold.promote(task=task, tiers=[[a], [b]], by=cast.manager)
         with pytest.raises(Refused, match="open or complete"):
             gold.promote(task=task, tiers=[[a], [b]], by=cast.manager)
+
+
+def test_a_claim_where_no_gold_task_is_left_costs_one_query_more(cast, settings_of, claim):
+    asked = []
+    for rate in (0.0, 1.0, 0.0):
+        settings_of(gold_rate=rate)
+        make_comparison(cast.project, f"Question {len(asked)}")
+        with CaptureQueriesContext(connection) as queries:
+            held = claim()
+        asked.append(len(queries))
+        judge(held, [[key] for key in held.presentation])
+    # The first claim made the cursor.
+    assert asked[1] == asked[2] + 1
 
 
 def test_what_is_left_falls_by_one_with_each_task_whichever_it_was(cast, make_gold, settings_of, claim):
