@@ -8,7 +8,7 @@ from datetime import datetime, time, timedelta
 from functools import cached_property
 from typing import Any
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.lookups import IsNull
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from annotate.data import stored_messages
 from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Judgment, Membership, Project, Task, TaskResponse, User
+from annotate.models.prepared_queries import prepared_query
 from annotate.people.permissions import ROLE_CAPABILITIES, Capability
 from annotate.rendering import local_times
 
@@ -37,8 +38,8 @@ class WorkRules:
     @cached_property
     def _rows(self) -> list[tuple[Any, ...]]:
         """A row for each role and skill. The roles agree, but for rows that were written past Membership.save."""
-        rows = Membership.objects.filter(user=self.labeler, project=self.project, role__in=LABELING_ROLES).order_by()
-        return list(rows.values_list("paused_at", "paused_reason", "daily_limit", "languages", "skills"))
+        rows = _memberships.all(labeler=self.labeler.pk, project=self.project.pk)
+        return [tuple(getattr(row, name) for name in (*_SETTINGS, "listed_skill")) for row in rows]
 
     @property
     def may_label(self) -> bool:
@@ -88,6 +89,15 @@ class WorkRules:
     def allowed(self, tasks: QuerySet[Task]) -> QuerySet[Task]:
         """Those of the project's tasks that are for this labeler."""
         return for_labeler(tasks, labeler=self.labeler.pk, skills=self.skills, languages=self.languages)
+
+
+_SETTINGS = ("paused_at", "paused_reason", "daily_limit", "languages")
+
+
+@prepared_query
+def _memberships(labeler: int, project: int) -> QuerySet[Membership]:
+    own = Membership.objects.filter(user_id=labeler, project_id=project, role__in=LABELING_ROLES).order_by()
+    return own.only(*_SETTINGS).annotate(listed_skill=F("skills"))
 
 
 def for_labeler(
