@@ -64,6 +64,7 @@ const stacked = (figure, plot) => {
   const width = Math.max(plot.clientWidth, 200);
   const bars = uPlot.paths.bars({ size: [0.75, 44] });
   const options = base(width, number, { times, half: DAY / 2 });
+  options.axes[1].incrs = [1, 2, 5].flatMap((digit) => Array.from({ length: 7 }, (_, power) => digit * 10 ** power)).sort((a, b) => a - b);
   // The tallest is drawn first, and each next one over it.
   const order = series.map((_, place) => place).reverse();
   options.series = [{}, ...order.map((place) => {
