@@ -166,64 +166,67 @@ class _Fill:
         values = {"project": self.project, "first": first, "last": first + count - 1, "at": at, "author": self.author}
         values |= {"stale": at if stale else None, "labeler": self.labeler}
         with transaction.atomic(), self.connection.cursor() as cursor:
-            for statement in self._statements():
-                cursor.execute(statement, values)
+            for model, columns, beside in self._rows():
+                cursor.execute(*self._insert(model, columns, beside, values))
+            cursor.execute(
+                "UPDATE annotate_judgment SET latest_id = id WHERE id BETWEEN %s AND %s",
+                [first * EACH + 1, (first + count) * EACH],
+            )
 
-    def _statements(self) -> list[str]:
+    def _insert(self, model: Any, columns: dict[str, str], beside: str, values: dict[str, Any]) -> tuple[str, Any]:
+        """The statement with its values; what `columns` leave out of a row has its default."""
+        values = dict(values)
+        for field in model._meta.concrete_fields:
+            if field.column in columns or field.null or field.primary_key or field.generated:
+                continue
+            columns[field.column] = f"%({field.column})s"
+            values[field.column] = field.get_db_prep_save(field.get_default(), self.connection)
         numbers = "WITH RECURSIVE n(i) AS (SELECT CAST(%(first)s AS bigint) UNION ALL "
         numbers += "SELECT i + 1 FROM n WHERE i < %(last)s) "
-        within = f"(SELECT 0 AS r{''.join(f' UNION ALL SELECT {r}' for r in range(1, K))}) AS k"
-        judges = f"(SELECT 0 AS j{''.join(f' UNION ALL SELECT {j}' for j in range(1, EACH))}) AS l"
+        names, chosen = ", ".join(columns), ", ".join(columns.values())
+        return f"{numbers} INSERT INTO {model._meta.db_table} ({names}) SELECT {chosen} FROM n{beside}", values
+
+    def _rows(self) -> list[tuple[Any, dict[str, str], str]]:
+        """(model, {column: SQL}, what each number is joined with) of every table."""
+        from annotate.models import Assignment, Judgment, JudgmentRevision, Prompt, Response, Task, TaskResponse
+
+        responses = f", (SELECT 0 AS r{''.join(f' UNION ALL SELECT {r}' for r in range(1, K))}) AS k"
+        judges = f", (SELECT 0 AS j{''.join(f' UNION ALL SELECT {j}' for j in range(1, EACH))}) AS l"
         cases = ["generation", "open_qa", "closed_qa", "brainstorming", "chat", "rewriting", "summarisation"]
         cases += ["classification", "extraction", "other"]
         use_case = "CASE i %% 10 " + " ".join(f"WHEN {at} THEN '{name}'" for at, name in enumerate(cases)) + " END"
-        task = "i + 1"
-        judgment = f"i * {EACH} + j + 1"
-        messages = self.json.format("""'[{"role": "user", "content": "Question ' || i || '?"}]'""")
+        task, response, judgment = "i + 1", f"i * {K} + r + 1", f"i * {EACH} + j + 1"
         digest = "substr('0000000000000000000000000000000000000000000000000000000000000000' || i, -64)"
         if self.connection.vendor == "postgresql":
             digest = "lpad(CAST(i AS text), 64, '0')"
-        empty = self.json.format("'{}'")
-        order, shown = self._order("[[{}],[{}],[{}],[{}]]", 7919), self._order("[{},{},{},{}]", 104729)
-        ratings = self.json.format(
-            "'{' || "
-            + " || ',' || ".join(
-                f"""'"' || (i * {K} + {r} + 1) || '": {{"overall": ' || (1 + (i + {r} + j * (i %% 3)) %% 7) || '}}'"""
-                for r in range(K)
-            )
-            + " || '}'"
-        )
-        labeler = f"%(labeler)s + (i * 7 + j * 13 + i / 11) %% {LABELERS}"
+        rating = """'"' || (i * {k} + {r} + 1) || '": {{"overall": ' || (1 + (i + {r} + j * (i %% 3)) %% 7) || '}}'"""
+        ratings = " || ',' || ".join(rating.format(k=K, r=r) for r in range(K))
+        now, project = {"created_at": "%(at)s"}, {"project_id": "%(project)s"}
+        given = {"task_id": task, "labeler_id": f"%(labeler)s + (i * 7 + j * 13 + i / 11) %% {LABELERS}"}
+        messages = self.json.format("""'[{"role": "user", "content": "Question ' || i || '?"}]'""")
+        text = f"substr('{'Boil them slowly. ' * 30}', 1, CAST(80 + (i * (r + 3)) %% 400 AS int))"
+        prompt = {"id": task, "messages": messages, "use_case": use_case, "content_hash": digest, "split": "'train'"}
+        done = {"id": task, "kind": "'compare'", "prompt_id": task, "state": "'complete'", "slots_free": "0"}
+        done |= dict.fromkeys(["judgments_wanted", "judgments_given"], str(EACH))
+        done |= {"consensus_stale_at": f"CAST(%(stale)s AS {self._time})", "random_key": "i * 1009"}
+        assigned = {"id": judgment, "state": "'submitted'", "seed": "0"}
+        assigned |= dict.fromkeys(["lease_until", "opened_at", "ended_at"], "%(at)s")
+        assigned["presentation"] = self.json.format(self._order("[{},{},{},{}]", 104729))
+        revision = {"id": judgment, "judgment_id": judgment, "number": "1", "client_id": self._uuid(judgment)}
+        revision["tiers"] = self.json.format(self._order("[[{}],[{}],[{}],[{}]]", 7919))
+        revision |= {
+            "ratings": self.json.format(f"'{{' || {ratings} || '}}'"),
+            "seconds": "5 + (i * 37 + j * 11) %% 170",
+        }
+        author = {"prompt_id": task, "author_id": "%(author)s"}
         return [
-            f"""{numbers} INSERT INTO annotate_prompt (id, project_id, messages, kind, use_case, language, source,
-                external_id, sensitive, split, content_hash, created_at)
-                SELECT {task}, %(project)s, {messages}, 'plain', {use_case},
-                CASE WHEN i %% 5 = 0 THEN 'zh' ELSE 'en' END, '', '', {self._false}, 'train', {digest}, %(at)s
-                FROM n""",
-            f"""{numbers} INSERT INTO annotate_response (id, prompt_id, text, author_id, sampling, finish_reason,
-                created_at) SELECT i * {K} + r + 1, {task},
-                substr('{"Boil them slowly. " * 30}', 1, CAST(80 + (i * (r + 3)) %% 400 AS int)),
-                %(author)s, {empty}, 'eos', %(at)s FROM n, {within}""",
-            f"""{numbers} INSERT INTO annotate_task (id, project_id, kind, prompt_id, judgments_wanted, judgments_given,
-                slots_free, priority, random_key, task_instructions, state, consensus_stale_at, created_at)
-                SELECT {task}, %(project)s, 'compare', {task}, {EACH}, {EACH}, 0, 0, i * 1009, {empty}, 'complete',
-                CAST(%(stale)s AS {self._time}), %(at)s FROM n""",
-            f"""{numbers} INSERT INTO annotate_taskresponse (task_id, response_id, number)
-                SELECT {task}, i * {K} + r + 1, r FROM n, {within}""",
-            f"""{numbers} INSERT INTO annotate_assignment (id, task_id, labeler_id, project_id, state, lease_until,
-                seed, presentation, draft_version, draft_page, skip_reason, created_at, opened_at, ended_at)
-                SELECT {judgment}, {task}, {labeler}, %(project)s, 'submitted', %(at)s, 0, {self.json.format(shown)}, 0,
-                '', '', %(at)s, %(at)s, %(at)s FROM n, {judges}""",
-            f"""{numbers} INSERT INTO annotate_judgment (id, assignment_id, task_id, labeler_id, project_id, surplus,
-                created_at) SELECT {judgment}, {judgment}, {task}, {labeler}, %(project)s, {self._false}, %(at)s
-                FROM n, {judges}""",
-            f"""{numbers} INSERT INTO annotate_judgmentrevision (id, judgment_id, number, client_id, tiers,
-                all_unacceptable, ratings, flags, notes, content, comment, seconds, source, withdrawn, created_at)
-                SELECT {judgment}, {judgment}, 1, {self._uuid(judgment)}, {self.json.format(order)}, {self._false},
-                {ratings}, {empty}, {empty}, {empty}, '', 5 + (i * 37 + j * 11) %% 170, 'human', {self._false}, %(at)s
-                FROM n, {judges}""",
-            f"""UPDATE annotate_judgment SET latest_id = id
-                WHERE id BETWEEN %(first)s * {EACH} + 1 AND (%(last)s + 1) * {EACH}""",
+            (Prompt, {**now, **project, **prompt, "language": "CASE WHEN i %% 5 = 0 THEN 'zh' ELSE 'en' END"}, ""),
+            (Response, {**now, **author, "id": response, "text": text}, responses),
+            (Task, {**now, **project, **done}, ""),
+            (TaskResponse, {"task_id": task, "response_id": response, "number": "r"}, responses),
+            (Assignment, {**now, **project, **given, **assigned}, judges),
+            (Judgment, {**now, **project, **given, "id": judgment, "assignment_id": judgment}, judges),
+            (JudgmentRevision, {**now, **revision}, judges),
         ]
 
     def _order(self, form: str, factor: int) -> str:
@@ -236,10 +239,6 @@ class _Fill:
             )
             cases.append(f"WHEN {at} THEN {text}")
         return f"CASE ((i + 1) * {factor} / 13 + j * 5 + (i %% 7) * j) %% {len(ORDERS)} {' '.join(cases)} END"
-
-    @property
-    def _false(self) -> str:
-        return "false" if self.connection.vendor == "postgresql" else "0"
 
     @property
     def _time(self) -> str:

@@ -11,7 +11,7 @@ from annotate.labeling import queue
 from annotate.labeling.checks import calibration, scores
 from annotate.labeling.checks.lane import REPEAT_GAP
 from annotate.models import Judgment, QualityCheck, Task, TaskConsensus
-from annotate.quality import consensus, review
+from annotate.quality import consensus, measures, review
 from annotate.quality.labeler_progress import LabelerProgress, TotalProgress
 from annotate.quality.overview import ProjectOverview
 from rlhf.loop import loop
@@ -121,6 +121,8 @@ def test_judgments_of_checks_are_no_data_and_count_as_work(cast, make_gold, sett
     assert loop.new_judgments(cast.project) == 0
     assert TotalProgress.of(cast.labeler).total == 1
     assert LabelerProgress(labeler=cast.labeler, project=cast.project).total == 1
+    measures.fold_due()
+    assert ProjectOverview(cast.project).counts.judgments == 0
     (pace,) = [pace for pace in ProjectOverview(cast.project).labelers if pace.labeler == cast.labeler]
     assert pace.judgments == 1
     make_comparison(cast.project)
@@ -134,8 +136,11 @@ def test_the_labelers_own_figure_says_nothing_of_today(cast, make_gold, settings
         make_gold(f"Gold {number}")
     work(6)
     scores.refresh_due()
+    measures.fold_due()
     assert LabelerProgress(labeler=cast.labeler, project=cast.project).against_gold is None
     Judgment.objects.update(created_at=timezone.now() - timedelta(days=1, hours=1))
+    measures.judgments_changed(Task.objects.values_list("pk", flat=True))
+    measures.fold_due()
     share = LabelerProgress(labeler=cast.labeler, project=cast.project).against_gold
     assert share is not None
     assert share.total == 36
