@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from annotate.errors import Refused
 from annotate.labeling import queue
+from annotate.labeling.checks import gold
 from annotate.labeling.queue import overlap, task_changes
 from annotate.labeling.queue.work_rules import day_start
 from annotate.models import (
@@ -243,6 +244,17 @@ class QueueMachine(RuleBasedStateMachine):
                 patch.setattr(task_changes, "raise_epoch", self.die)
             self.tried(lambda: queue.run_task_change(change.pk), Killed)
 
+    @rule(share=st.sampled_from([0.0, 0.4]), repeat=st.sampled_from([0.0, 0.4]))
+    def hide_checks(self, share: float, repeat: float) -> None:
+        edit_project(project=self.project, by=self.manager, gold_rate=share, repeat_rate=repeat)
+
+    @rule()
+    def promote(self) -> None:
+        """The newest open task becomes a gold one, whoever holds it."""
+        if (task := Task.objects.filter(project=self.project, state=Task.State.OPEN).last()) is not None:
+            known = [[pk] for pk in task.responses.order_by("pk").values_list("pk", flat=True)]
+            gold.promote(task=task, by=self.manager, tiers=known)
+
     @rule(name=people)
     def pause(self, name: str) -> None:
         if (membership := self.membership(name)) is not None:
@@ -288,14 +300,18 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def places_are_what_a_recount_gives(self) -> None:
         held = Counter(
-            Assignment.objects.filter(project=self.project, state__in=Assignment.HELD).values_list("task", flat=True)
+            Assignment.objects.filter(project=self.project, state__in=Assignment.HELD, is_check=False).values_list(
+                "task", flat=True
+            )
         )
         counted = Counter(
             Judgment.objects.filter(project=self.project, latest__isnull=False, surplus=False).values_list(
                 "task", flat=True
             )
         )
-        for task in Task.objects.filter(project=self.project):
+        tasks = Task.objects.filter(project=self.project)
+        assert set(tasks.filter(state__in=Task.CHECKS).values_list("slots_free", flat=True)) <= {0}
+        for task in tasks.exclude(state__in=Task.CHECKS):
             assert task.judgments_given == counted[task.pk]
             assert task.slots_free == max(0, task.judgments_wanted - counted[task.pk] - held[task.pk])
             enough = task.judgments_given >= task.judgments_wanted
@@ -350,15 +366,17 @@ class QueueMachine(RuleBasedStateMachine):
         membership = self.membership(name)
         for assignment in Assignment.objects.select_related("task__prompt").filter(pk__in=new):
             task = assignment.task
-            assert self.may_have(name, task, frozenset(new))
             assert membership is not None
             assert membership.paused_at is None
             assert not Judgment.objects.filter(assignment=assignment, latest__isnull=False).exists()
+            limit = membership.daily_limit or self.fresh().daily_limit
+            assert limit is None or self.judged_today(name) + len(self.held(name)) <= limit
+            if assignment.is_check:
+                continue
+            assert self.may_have(name, task, frozenset(new))
             given = Judgment.objects.filter(task=task, latest__isnull=False, surplus=False).count()
             held = Assignment.objects.filter(task=task, state__in=Assignment.HELD).count()
             assert given + held <= task.judgments_wanted
-            limit = membership.daily_limit or self.fresh().daily_limit
-            assert limit is None or self.judged_today(name) + len(self.held(name)) <= limit
 
     def check_none_is_left_out(self, name: str, found: Assignment | None) -> None:
         """Who is given nothing may be given nothing."""
