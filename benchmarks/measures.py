@@ -163,7 +163,13 @@ class _Fill:
     def add(self, first: int, count: int, at: datetime, *, stale: bool = False) -> None:
         from django.db import transaction
 
-        values = {"project": self.project, "first": first, "last": first + count - 1, "at": at, "author": self.author}
+        values: dict[str, Any] = {
+            "project": self.project,
+            "first": first,
+            "last": first + count - 1,
+            "at": at,
+            "author": self.author,
+        }
         values |= {"stale": at if stale else None, "labeler": self.labeler}
         with transaction.atomic(), self.connection.cursor() as cursor:
             for model, columns, beside in self._rows():
