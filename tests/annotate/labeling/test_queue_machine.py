@@ -8,6 +8,7 @@ import itertools
 import os
 import uuid
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -350,12 +351,9 @@ class QueueMachine(RuleBasedStateMachine):
         return set(own.values_list("pk", flat=True))
 
     def tried(self, call: Any, *expected: type[BaseException]) -> None:
-        try:
-            # As a process's own transaction would be rolled back.
-            with transaction.atomic():
-                call()
-        except (Refused, *expected):
-            pass
+        # As a process's own transaction would be rolled back.
+        with suppress(Refused, *expected), transaction.atomic():
+            call()
 
     def die(self, **_values: Any) -> None:
         raise Killed
