@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from annotate.data.text_search import search_index, search_words
 from annotate.labeling import task_kinds
 from annotate.models import (
+    Assignment,
     Author,
     Judgment,
     Membership,
@@ -212,8 +213,9 @@ def _probe_author(project: Project, value: str, most: int) -> Keys:
     return _numbers(TaskResponse.objects.filter(response__in=responses, task__project=project), most, "task")
 
 
-def _judged_by(tasks: QuerySet[Task], project: Project, value: str) -> QuerySet[Task]:
-    by = Judgment.objects.filter(task=OuterRef("pk"), labeler=int(value), project=project, latest__isnull=False)
+def _judged_by(tasks: QuerySet[Task], _project: Project, value: str) -> QuerySet[Task]:
+    # By the assignment, of which task and labeler have one: SQLite would look through all judgments of the labeler.
+    by = Assignment.objects.filter(task=OuterRef("pk"), labeler=int(value), state=Assignment.State.SUBMITTED)
     return tasks.filter(Exists(by))
 
 
