@@ -124,9 +124,9 @@ def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbe
         names={key: labeler_name(user, snapshot.project) for key, user in labelers.items()},
     )
     weights = [found._unscaled(labeler, None) for labeler in editors]
-    standing = [place for place in range(len(judged)) if not judged.is_replaced(place)]
+    row_places = [place for place in range(len(judged)) if not judged.is_replaced(place)]
     if snapshot.aggregation == Mode.WEIGHTED:
-        for task_id, _, rows in _tasks(judged, standing, heartbeat=heartbeat):
+        for task_id, _, rows in _tasks(judged, row_places, heartbeat=heartbeat):
             decided = task_id in judged.adjudicated_tasks
             weights += [
                 found._unscaled(row["labeler"], row["content"].get("weight"), is_adjudication=decided)
@@ -134,7 +134,9 @@ def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbe
                 if not drops_ties or len(row["tiers"]) > 1
             ]
         return _scaled(found, weights)
-    results_of = _results(judged, standing, counts, project=snapshot.project, estimates=estimates, heartbeat=heartbeat)
+    results_of = _results(
+        judged, row_places, counts, project=snapshot.project, estimates=estimates, heartbeat=heartbeat
+    )
     tasks = dict(results_of)
     results = [result.consensus for result in tasks.values()]
     weights += [result.confidence for result in results if not drops_ties or len(result.tiers) > 1]
@@ -149,7 +151,7 @@ def _scaled(aggregation: Aggregation, weights: list[float], **values: Any) -> Ag
 
 def _results(
     judged: "Selection",
-    standing: list[int],
+    row_places: list[int],
     counts: Mapping[int, int],
     *,
     project: Project,
@@ -180,7 +182,7 @@ def _results(
                 ),
             )
 
-    for item in _tasks(judged, standing, heartbeat=heartbeat):
+    for item in _tasks(judged, row_places, heartbeat=heartbeat):
         batch.append(item)
         if len(batch) == BATCH:
             yield from computed()

@@ -125,7 +125,7 @@ def _apply(exclusion: JudgmentExclusion, keys: list[int]) -> int:
     chosen = Judgment.objects.filter(pk__in=keys, left_out=exclusion if undo else None)
     if undo:
         # What another exclusion covers too stays left out, by that one.
-        for other in _standing(exclusion):
+        for other in _not_undone(exclusion):
             chosen.filter(created_at__gte=other.since, created_at__lte=other.created_at).update(left_out=other)
     rows = list(chosen.values_list("pk", "task", "latest", "surplus"))
     Judgment.objects.filter(pk__in=[row[0] for row in rows]).update(left_out=None if undo else exclusion)
@@ -145,7 +145,7 @@ def _apply(exclusion: JudgmentExclusion, keys: list[int]) -> int:
     return len(keys)
 
 
-def _standing(undone: JudgmentExclusion) -> QuerySet[JudgmentExclusion]:
+def _not_undone(undone: JudgmentExclusion) -> QuerySet[JudgmentExclusion]:
     """The other exclusions of its labeler that were not undone."""
     others = JudgmentExclusion.objects.filter(project=undone.project_id, labeler=undone.labeler_id, undone_at=None)
     return others.exclude(pk=undone.pk)
