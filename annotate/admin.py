@@ -339,6 +339,51 @@ class OverlapChangeAdmin(ReadOnlyAdmin):
     list_select_related = ("project",)
 
 
+@admin.register(models.TaskChange)
+class TaskChangeAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "state", "tasks_changed", "created_by", "created_at", "finished_at")
+    search_fields = ("project__name", "created_by__username")
+    list_filter = ("state",)
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(models.TaskReopening)
+class TaskReopeningAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "judgments", "created_by")
+    search_fields = ("project__name", "created_by__username")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(models.JudgmentExclusion)
+class JudgmentExclusionAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "labeler", "since", "reason", "created_by", "undone_at", "undone_by")
+    search_fields = ("project__name", "labeler__username", "reason")
+    list_select_related = ("project", "labeler", "created_by", "undone_by")
+
+
+@admin.register(models.QualityCheck)
+class QualityCheckAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "labeler", "kind", "score", "created_at")
+    search_fields = ("project__name", "labeler__username")
+    list_filter = ("kind",)
+    list_select_related = ("project", "labeler")
+
+
+@admin.register(models.QualityAlert)
+class QualityAlertAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "labeler", "kind", "action", "rate", "threshold", "created_at", "undone_at")
+    search_fields = ("project__name", "labeler__username")
+    list_filter = ("kind", "action")
+    list_select_related = ("project", "labeler")
+
+
+@admin.register(models.Skill)
+class SkillAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "name")
+    search_fields = ("project__name", "name")
+    list_select_related = ("project",)
+
+
 @admin.register(models.ProjectFigures)
 class ProjectFiguresAdmin(ReadOnlyAdmin):
     list_display = ("project", "computed_at", "count_seconds")

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
 from annotate import navigation
 from annotate.data.imports import import_file
 from annotate.forms.rubric import CriteriaField
-from annotate.labeling import task_kinds
-from annotate.models import Project, Prompt, Snapshot
+from annotate.labeling import queue, task_kinds
+from annotate.models import Membership, Project, Prompt, Snapshot
 from annotate.quality.labeler_progress import FEWEST_TASKS
 from config import settings as settings_module
 from rlhf.runs.live_responses import live
-from tests.cast import Cast, make_cast
+from tests.cast import Cast, make_cast, make_comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "labeling.md").read_text(encoding="utf-8")
@@ -61,7 +62,32 @@ def test_all_that_is_set_as_code_is_checked_here() -> None:
         "live",
         "name | label | 1-7 | help | 7: Excellent; 1: Terrible",
         "ratings",
+        "TIME_ZONE",
+        "en",
+        "en-GB",
+        "manage.py change_tasks PROJECT",
+        "--kind compare --language zh --priority 5",
+        "--reserve ann",
     } == CODE
+
+
+def test_many_tasks_are_changed_by_the_words_of_the_page(cast: Cast) -> None:
+    task = make_comparison(cast.project)
+    Prompt.objects.update(language="zh")
+    call_command("change_tasks", "kindness", *["--kind", "compare", "--language", "zh", "--priority", "5"])
+    call_command("change_tasks", "kindness", "--reserve", "labeler")
+    task.refresh_from_db()
+    assert (task.priority, task.reserved_for) == (5, cast.labeler)
+
+
+def test_a_language_is_read_by_its_primary_subtag(cast: Cast) -> None:
+    assert settings.TIME_ZONE == "UTC"
+    make_comparison(cast.project)
+    Prompt.objects.update(language="en-GB")
+    membership = cast.project.memberships.get(user=cast.labeler, role=Membership.Role.LABELER)
+    membership.languages = ["en"]
+    membership.save()
+    assert queue.claim_next(labeler=cast.labeler, project=cast.project) is not None
 
 
 def test_every_kind_of_task_has_a_row_and_the_table_has_no_other() -> None:

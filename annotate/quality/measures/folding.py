@@ -154,11 +154,15 @@ def request_recompute(project: Project) -> None:
 def _fold_changes(lease: _Lease, *, end: float | None) -> int:
     generation, folded = lease.read().generation, 0
     pace = Pace(largest=BATCH)
+    # What is marked again meanwhile is left to the next run, so that this one ends.
+    looked_at: set[int] = set()
     while True:
         changes = list(
             MeasureChange.objects.filter(project=lease.project).order_by("pk").values_list("pk", "task")[: pace.size]
         )
-        tasks = {task for _, task in changes} | set(_recently_marked(lease.project)[: pace.size])
+        marked = [key for key in _recently_marked(lease.project) if key not in looked_at][: pace.size]
+        looked_at |= set(marked)
+        tasks = {task for _, task in changes} | set(marked)
         if not tasks:
             return folded
         for batch in pace.batches(sorted(tasks)):

@@ -67,6 +67,7 @@ def test_every_code_in_the_source_has_a_message() -> None:
                     if node.func.id in ("StoredMessage", "refusal") and isinstance(first, ast.Constant):
                         codes.add(first.value)
     codes |= set(failures.CODES.values()) | {"gate_kl", "gate_reward_accuracy"}
+    codes |= {f"quality_{kind}_{act}" for kind in ("gold", "repeat") for act in ("warn", "pause", "requalify")}
     assert len(codes) > 40
     assert codes - stored_messages._registered.keys() == set()
     assert stored_messages._registered.keys() - codes == set()

@@ -110,7 +110,7 @@ def test_no_password_is_hashed_within_a_transaction(monkeypatch, settings, clien
         in_transaction.append(connection.in_atomic_block)
         return encode(hasher, password, salt, 1)
 
-    settings.PASSWORD_HASHERS = ["config.password_hashing.BoundedPBKDF2PasswordHasher"]
+    settings.PASSWORD_HASHERS = ["config.security.password_hashing.BoundedPBKDF2PasswordHasher"]
     monkeypatch.setattr(PBKDF2PasswordHasher, "encode", noted)
     members.add(project=cast.project, username="nora", role="labeler", by=cast.admin)
     members.reset_password(user=cast.labeler, project=cast.project, by=cast.admin)

@@ -244,11 +244,13 @@ def test_reviewers_read_the_consensus_beside_a_judgment(cast: Cast, third: User,
     assert "A judgment came since" in client.get(address).content.decode()
 
 
-def test_the_overview_has_the_reliability_and_says_what_it_means(cast: Cast, third: User, client: Client) -> None:
+def test_a_labelers_page_has_the_reliability_and_says_what_it_means(cast: Cast, third: User, client: Client) -> None:
     LabelerReliability.objects.create(
         project=cast.project, labeler=third, reliability=0.914, comparisons=12, computed_at=cast.project.created_at
     )
     client.force_login(cast.manager)
-    page = " ".join(client.get(reverse("annotate:overview", args=[cast.project.slug])).content.decode().split())
+    page = " ".join(
+        client.get(reverse("annotate:labeler", args=[cast.project.slug, third.pk])).content.decode().split()
+    )
     assert "0.91 <small> 12 comparisons </small>" in page
     assert "1 always follows it, 0.5 orders at random." in page

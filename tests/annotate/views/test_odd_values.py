@@ -10,7 +10,7 @@ from django.test import Client
 from annotate.forms.bulk_changes import LeaveOutForm, ReopenForm
 from annotate.forms.data_files import ImportForm, SnapshotForm
 from annotate.forms.people import AddAccountForm, InviteForm, WorkRulesForm
-from annotate.forms.project import ProjectForm
+from annotate.forms.project import CopyForm, ProjectForm
 from annotate.forms.tasks import ExamForm, KindsForm, NewTasksForm
 from annotate.models import Membership
 from annotate.people import invitations
@@ -60,7 +60,10 @@ FIELDS: dict[str, list[str]] = {
     "preferences": ["language", "theme", "next"],
     "account": [*AccountForm.base_fields],
     "notices": ["x"],
+    "all_people": ["person", "act", "reason", "daily_limit", "project"],
     "choose_kind": ["kind"],
+    "copy_project": [*CopyForm.base_fields],
+    "change_tasks": ["scope", "task", "act", "priority", "skill", "reserved_for"],
     "keys": [*(action.name for action in KEY_ACTIONS), "reset", "off"],
     "invitation": ["username", "full_name", "password", "again"],
     "new_project": [*ProjectForm.base_fields],
@@ -131,6 +134,10 @@ READ_ONLY = {
         "review",
         "guidelines",
         "quality_checks",
+        "quality",
+        "quality_table",
+        "payment",
+        "labeler",
     ),
     *("review_queue", "review_decided", "review_bulk", "adjudicate", "adjudication", "adjudication_orders"),
     *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:reward_kl_plot", "rlhf:report"),

@@ -1,7 +1,9 @@
 """Hidden checks in the claim: how often they come, to whom, and that nothing is lost of them."""
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -90,6 +92,18 @@ def seed_of(cast: Cast, wanted: list[bool], labeler=None) -> int:
         cursor = QueueCursor(draw_seed=seed, labeler_id=labeler.pk, project_id=cast.project.pk)
         if [draws.drawn(cursor, number) < cast.project.gold_rate for number in range(len(wanted))] == wanted:
             return seed
+    raise AssertionError("no such seed")
+
+
+def seed_draws(cast: Cast, wanted: Callable[[Callable[[int], float]], bool], labeler=None) -> None:
+    """Let a labeler's draws, by their numbers, be some for which `wanted` holds."""
+    labeler = labeler or cast.labeler
+    queue.leases.locked_cursor(labeler=labeler, project=cast.project.pk)
+    for seed in range(100_000):
+        cursor = QueueCursor(draw_seed=seed, labeler_id=labeler.pk, project_id=cast.project.pk)
+        if wanted(partial(draws.drawn, cursor)):
+            QueueCursor.objects.filter(labeler=labeler).update(draw_seed=seed)
+            return
     raise AssertionError("no such seed")
 
 
@@ -247,6 +261,7 @@ class TestCalibration:
         for number in range(30):
             make_comparison(cast.project, f"Question {number}")
         for labeler in (cast.labeler, cast.second_labeler):
+            seed_draws(cast, lambda draw: draw(0) >= 0.5 and sum(draw(n) < 0.5 for n in range(20)) >= 5, labeler)
             given = work(100, labeler)
             checks = [place for place, item in enumerate(given) if item.is_check]
             assert {given[place].task_id for place in checks} == {task.pk for task in chosen}
@@ -337,6 +352,7 @@ def test_a_claim_where_no_gold_task_is_left_costs_one_query_more(cast, settings_
 
 def test_what_is_left_falls_by_one_with_each_task_whichever_it_was(cast, make_gold, settings_of, claim):
     settings_of(gold_rate=0.3, repeat_rate=0.1)
+    seed_draws(cast, lambda draw: any(0.3 <= draw(number) < 0.4 for number in range(38, 44)))
     for number in range(REPEAT_GAP + 15):
         make_comparison(cast.project, f"Question {number}")
     for number in range(6):
