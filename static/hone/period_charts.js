@@ -25,11 +25,10 @@ const day = new Intl.DateTimeFormat(document.documentElement.lang || "en", { day
 const read = (figure) => {
   const rows = [...figure.querySelectorAll("tbody tr")];
   const cells = rows.map((row) => row.querySelector("[data-value]").dataset);
-  const data = [
-    rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000),
-    cells.map((cell) => number(cell.value)),
-  ];
+  const data = [rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000)];
+  // The interval first: what comes later is drawn over it.
   if (cells.some((cell) => cell.low)) data.push(cells.map((cell) => number(cell.low)), cells.map((cell) => number(cell.high)));
+  data.push(cells.map((cell) => number(cell.value)));
   return { rows, data };
 };
 
@@ -56,6 +55,7 @@ const settings = (figure, data, width, show) => {
     ],
     series: [
       {},
+      ...(data.length > 2 ? [bound, bound] : []),
       {
         stroke: accent,
         width: bars ? 0 : 2,
@@ -63,9 +63,8 @@ const settings = (figure, data, width, show) => {
         paths: bars ? uPlot.paths.bars({ size: [0.8, 40] }) : undefined,
         points: { show: !bars, size: 5, fill: accent },
       },
-      ...(data.length > 2 ? [bound, bound] : []),
     ],
-    bands: data.length > 2 ? [{ series: [3, 2], fill: colour(figure, "--accent-wash") }] : [],
+    bands: data.length > 2 ? [{ series: [2, 1], fill: colour(figure, "--accent-wash") }] : [],
     hooks: { setCursor: [(chart) => show(chart.cursor.idx)] },
   };
 };
