@@ -133,6 +133,7 @@ ROUTES = named_routes()
 def paths(name: str, records: Records, slug: str) -> list[str]:
     """The address with each of the records' numbers in it."""
     route = "/" + ROUTES[name].replace("<slug:slug>", slug).replace("<path:name>", "x.jsonl")
+    route = route.replace("<slug:name>", "labelers")
     if "<int:" not in route:
         return [route]
     parameter = route.partition("<int:")[2].partition(">")[0]

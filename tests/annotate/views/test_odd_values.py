@@ -138,6 +138,7 @@ READ_ONLY = {
         "quality_table",
         "payment",
         "labeler",
+        "manage_task",
     ),
     *("review_queue", "review_decided", "review_bulk", "adjudicate", "adjudication", "adjudication_orders"),
     *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:reward_kl_plot", "rlhf:report"),

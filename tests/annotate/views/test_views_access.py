@@ -110,6 +110,7 @@ def records(cast: Cast) -> dict[str, Records]:
 def address(pattern: URLPattern, who: str, records: dict[str, Records]) -> str:
     """With the number of a record of the person who asks, or of a labeler where they have none."""
     route = str(pattern.pattern).replace("<slug:slug>", "kindness").replace("<path:name>", "x.jsonl")
+    route = route.replace("<slug:name>", "labelers")
     if "<int:" in route:
         parameter = route.partition("<int:")[2].partition(">")[0]
         own = records[who if who in records and parameter != "user_id" else "second_labeler"]
