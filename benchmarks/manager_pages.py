@@ -55,7 +55,7 @@ def _measured(name: str, data: Path, environment: dict[str, str], tasks: int) ->
     done = subprocess.run(
         command, env={**os.environ, **own, **environment}, stdout=subprocess.PIPE, text=True, check=True
     )
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, float] = json.loads(done.stdout.strip().split("\n")[-1])
     for what, value in figures.items():
         print(f"{name}: {what:<40}{value:>10.1f} ms", flush=True)
     return figures
