@@ -99,5 +99,5 @@ def test_sixteen_processes_of_which_four_are_killed(tmp_path: Path) -> None:
     # A killed one may have stored a judgment that it did not live to note.
     assert len(stored - acknowledged) <= KILLED
     assert Judgment.objects.filter(surplus=True).count() == 0
-    # One wants two all the same where its third lease was out when the overlap fell to two and had come in when it rose.
+    # One wants two all the same, where its third lease was out when the overlap fell and had come in when it rose.
     assert set(Task.objects.values_list("judgments_given", "state")) == {(3, Task.State.COMPLETE)}
