@@ -1,24 +1,12 @@
 // Charts of the dashboard and of a labeler's page, drawn by uPlot from the table in the same figure: stacked columns, or lines
 // of shares with their intervals. Without this script the tables say the same.
 
+import { axis, colour, cursor, dayOf, inUtc, keepDrawn, widthOf } from "./plots.js";
+
 const DAY = 86_400;
 const HEIGHT = 210;
-const language = document.documentElement.lang || "en";
-const shortDay = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: "UTC" });
-const dayOf = (seconds) => shortDay.format(new Date(seconds * 1000));
 const percent = (share) => (share == null ? "–" : `${Math.round(100 * share)}%`);
 const number = (value) => (value == null ? "–" : String(Math.round(value * 10) / 10));
-
-const colour = (name) => {
-  // Custom properties hold light-dark(...): only a computed property has the colour that applies.
-  const probe = document.createElement("span");
-  probe.hidden = true;
-  probe.style.color = name;
-  document.body.append(probe);
-  const found = getComputedStyle(probe).color;
-  probe.remove();
-  return found;
-};
 
 const faint = (name) => colour(`color-mix(in srgb, ${name} 22%, transparent)`);
 
@@ -37,22 +25,21 @@ const read = (figure) => {
 };
 
 const base = (width, values, { times, half, top }) => {
-  const grid = { stroke: colour("var(--line)"), width: 1 };
-  const axis = { stroke: colour("var(--muted)"), grid, ticks: { show: false }, font: "12px sans-serif" };
+  const shared = axis();
   return {
     width,
     height: HEIGHT,
     legend: { show: false },
     padding: [8, 8, 0, 0],
-    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-    cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
+    tzDate: inUtc,
+    cursor: cursor(6),
     scales: {
       x: { time: true, range: () => [times[0] - half, times[times.length - 1] + half] },
       y: { range: top ? () => top : (_, low, high) => [0, Math.max(1, high * 1.05)] },
     },
     axes: [
-      { ...axis, size: 28, grid: { show: false }, values: (_, splits) => splits.map(dayOf) },
-      { ...axis, size: 48, values: (_, found) => found.map(values) },
+      { ...shared, size: 28, grid: { show: false }, values: (_, splits) => splits.map(dayOf) },
+      { ...shared, size: 48, values: (_, found) => found.map(values) },
     ],
   };
 };
@@ -61,7 +48,7 @@ const stacked = (figure, plot) => {
   const { times, series } = read(figure);
   const sums = times.map(() => 0);
   const layers = series.map(({ values }) => values.map((value, at) => (sums[at] += value ?? 0)));
-  const width = Math.max(plot.clientWidth, 200);
+  const width = widthOf(plot);
   const bars = uPlot.paths.bars({ size: [0.75, 44] });
   const options = base(width, number, { times, half: DAY / 2 });
   options.axes[1].incrs = [1, 2, 5].flatMap((digit) => Array.from({ length: 7 }, (_, power) => digit * 10 ** power)).sort((a, b) => a - b);
@@ -80,7 +67,7 @@ const stacked = (figure, plot) => {
 
 const shares = (figure, plot) => {
   const { times, series } = read(figure);
-  const width = Math.max(plot.clientWidth, 200);
+  const width = widthOf(plot);
   const bounds = series.flatMap(({ values, lows, highs }) => [...values, ...lows, ...highs]).filter((value) => value != null);
   const low = Math.max(0, Math.floor((Math.min(...bounds, 0.5) - 0.02) * 10) / 10);
   const step = times.length > 1 ? times[1] - times[0] : DAY;
@@ -140,8 +127,9 @@ const draw = (figure) => {
 
 const drawAll = () => document.querySelectorAll("figure[data-chart]").forEach(draw);
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-window.addEventListener("resize", () => {
-  for (const [figure, chart] of charts) chart.setSize({ width: Math.max(figure.querySelector(".plot").clientWidth, 200), height: HEIGHT });
+keepDrawn({
+  redraw: drawAll,
+  charts: () => [...charts].map(([figure, chart]) => [chart, figure.querySelector(".plot")]),
+  height: HEIGHT,
 });
 drawAll();

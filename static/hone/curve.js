@@ -2,22 +2,12 @@
 // live part of the page every two seconds; each swap is the moment to ask for new numbers.
 
 import { request } from "./fragments.js";
+import { axis, colour, cursor, keepDrawn, widthOf } from "./plots.js";
 
 const section = document.querySelector("[data-metrics]");
 const charts = new Map();
 const HEIGHT = 176;
 let asking = false;
-
-const colour = (name) => {
-  // Custom properties hold light-dark(...): only a computed property has the colour that applies.
-  const probe = document.createElement("span");
-  probe.hidden = true;
-  probe.style.color = `var(${name})`;
-  section.append(probe);
-  const found = getComputedStyle(probe).color;
-  probe.remove();
-  return found;
-};
 
 const shown = (value) =>
   value == null ? "" : Math.abs(value) >= 1e-3 || value === 0 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
@@ -27,17 +17,17 @@ const describe = (data, at) => interpolate(gettext("step %(n)s: %(value)s"), { n
 const latest = (data) => describe(data, data[0].length - 1);
 
 const options = (name, width, output) => {
-  const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px sans-serif" };
+  const shared = axis();
   return {
     width,
     height: HEIGHT,
     legend: { show: false },
     padding: [8, 10, 0, 0],
-    cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
+    cursor: cursor(7),
     scales: { x: { time: false } },
-    axes: [{ ...axis, size: 26, values: (_, steps) => steps.map((step) => (Number.isInteger(step) ? step : "")) },
-           { ...axis, size: 54, values: (_, values) => values.map(shown) }],
-    series: [{}, { stroke: colour("--accent"), width: 2, points: { show: false, fill: colour("--accent") } }],
+    axes: [{ ...shared, size: 26, values: (_, steps) => steps.map((step) => (Number.isInteger(step) ? step : "")) },
+           { ...shared, size: 54, values: (_, values) => values.map(shown) }],
+    series: [{}, { stroke: colour("var(--accent)"), width: 2, points: { show: false, fill: colour("var(--accent)") } }],
     hooks: {
       setCursor: [(chart) => {
         output.textContent = describe(chart.data, chart.cursor.idx ?? chart.data[0].length - 1);
@@ -62,7 +52,7 @@ const draw = (name, words, data) => {
   figure.append(caption, plot);
   section.append(figure);
   section.hidden = false;
-  const settings = options(name, Math.max(plot.clientWidth, 200), output);
+  const settings = options(name, widthOf(plot), output);
   settings.series[1].points.show = data[0].length < 3;
   charts.set(name, { chart: new uPlot(settings, data, plot), plot, output, data, words });
   output.textContent = latest(data);
@@ -104,11 +94,11 @@ const drawRewardKl = (points, words) => {
   figure.append(caption, plot, key);
   section.prepend(figure);
   section.hidden = false;
-  const settings = options("reward_kl", Math.max(plot.clientWidth, 200), output);
-  const dots = (name, size) => ({
-    stroke: colour(name), paths: () => null, points: { show: true, size, width: 1, stroke: colour(name), fill: colour(name) },
+  const settings = options("reward_kl", widthOf(plot), output);
+  const dots = (value, size) => ({
+    stroke: colour(value), paths: () => null, points: { show: true, size, width: 1, stroke: colour(value), fill: colour(value) },
   });
-  settings.series = [{}, dots("--muted", 5), dots("--accent", 8)];
+  settings.series = [{}, dots("var(--muted)", 5), dots("var(--accent)", 8)];
   settings.axes[0].values = (_, values) => values.map(shown);
   settings.hooks.setCursor = [(chart) => {
     const at = chart.cursor.idx;
@@ -139,12 +129,6 @@ const refresh = async () => {
   if (Object.keys(points).length) drawRewardKl(points, words);
 };
 
-const resize = () => {
-  for (const { chart, plot } of [...charts.values(), ...(rewardKl ? [rewardKl] : [])]) {
-    chart.setSize({ width: Math.max(plot.clientWidth, 200), height: HEIGHT });
-  }
-};
-
 // The log stays open across swaps when a person has opened it.
 let logWasOpen = false;
 document.addEventListener("htmx:beforeSwap", () => { logWasOpen = document.getElementById("log")?.open ?? false; });
@@ -153,6 +137,9 @@ document.addEventListener("htmx:afterSwap", (event) => {
   if (log && logWasOpen) log.open = true;
   if (event.detail.target.id === "live" || document.getElementById("live")) refresh();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-window.addEventListener("resize", resize);
+keepDrawn({
+  redraw,
+  charts: () => [...charts.values(), ...(rewardKl ? [rewardKl] : [])].map(({ chart, plot }) => [chart, plot]),
+  height: HEIGHT,
+});
 refresh();

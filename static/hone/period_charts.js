@@ -4,23 +4,12 @@
 // <figure data-chart="line | bars"> … <output>, .plot, table whose rows have a <time> and cells with data-value, and
 // data-low and data-high where the value has an interval. data-unit is what an axis value is multiplied by.
 
+import { axis, colour, cursor, dayOf, inUtc, keepDrawn, widthOf } from "./plots.js";
+
 const HEIGHT = 190;
 const drawn = new Map();
 
-const colour = (figure, name) => {
-  // Custom properties hold light-dark(...): only a computed property has the colour that applies.
-  const probe = document.createElement("span");
-  probe.hidden = true;
-  probe.style.color = `var(${name})`;
-  figure.append(probe);
-  const found = getComputedStyle(probe).color;
-  probe.remove();
-  return found;
-};
-
 const number = (text) => (text === undefined || text === "" ? null : Number(text));
-
-const day = new Intl.DateTimeFormat(document.documentElement.lang || "en", { day: "numeric", month: "short", timeZone: "UTC" });
 
 const read = (figure) => {
   const rows = [...figure.querySelectorAll("tbody tr")];
@@ -36,8 +25,8 @@ const described = (row) => [...row.cells].slice(0, 2).map((cell) => cell.textCon
 
 const settings = (figure, data, width, show) => {
   const unit = figure.dataset.unit ?? "";
-  const accent = colour(figure, "--accent");
-  const axis = { stroke: colour(figure, "--muted"), grid: { stroke: colour(figure, "--line"), width: 1 }, ticks: { show: false }, font: "12px sans-serif" };
+  const accent = colour("var(--accent)");
+  const shared = axis();
   const bars = figure.dataset.chart === "bars";
   const shown = (value) => (unit === "%" ? `${Math.round(value * 100)}%` : String(Number(value.toPrecision(4))));
   const bound = { stroke: "transparent", points: { show: false } };
@@ -46,12 +35,12 @@ const settings = (figure, data, width, show) => {
     height: HEIGHT,
     legend: { show: false },
     padding: [8, 10, 0, 0],
-    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-    cursor: { y: false, drag: { x: false, y: false }, points: { size: bars ? 0 : 7 } },
+    tzDate: inUtc,
+    cursor: cursor(bars ? 0 : 7),
     scales: { y: { range: (_, low, high) => (bars ? [0, high || 1] : low === high ? [low - 0.1, high + 0.1] : [low, high]) } },
     axes: [
-      { ...axis, size: 26, space: 70, values: (_, values) => values.map((value) => day.format(new Date(value * 1000))) },
-      { ...axis, size: 50, values: (_, values) => values.map(shown) },
+      { ...shared, size: 26, space: 70, values: (_, values) => values.map(dayOf) },
+      { ...shared, size: 50, values: (_, values) => values.map(shown) },
     ],
     series: [
       {},
@@ -64,7 +53,7 @@ const settings = (figure, data, width, show) => {
         points: { show: !bars, size: 5, fill: accent },
       },
     ],
-    bands: data.length > 2 ? [{ series: [2, 1], fill: colour(figure, "--accent-wash") }] : [],
+    bands: data.length > 2 ? [{ series: [2, 1], fill: colour("var(--accent-wash)") }] : [],
     hooks: { setCursor: [(chart) => show(chart.cursor.idx)] },
   };
 };
@@ -77,8 +66,7 @@ const draw = (figure) => {
   if (!rows.length) return;
   const show = (at) => { output.textContent = described(rows[at ?? rows.length - 1]); };
   plot.hidden = false;
-  const width = Math.max(plot.clientWidth, 200);
-  drawn.set(figure, new uPlot(settings(figure, data, width, show), data, plot));
+  drawn.set(figure, new uPlot(settings(figure, data, widthOf(plot), show), data, plot));
   show(null);
 };
 
@@ -88,10 +76,9 @@ const drawAll = () => {
 };
 
 document.addEventListener("htmx:afterSwap", drawAll);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-window.addEventListener("resize", () => {
-  for (const [figure, chart] of drawn) {
-    chart.setSize({ width: Math.max(figure.querySelector(".plot").clientWidth, 200), height: HEIGHT });
-  }
+keepDrawn({
+  redraw: drawAll,
+  charts: () => [...drawn].map(([figure, chart]) => [chart, figure.querySelector(".plot")]),
+  height: HEIGHT,
 });
 drawAll();
