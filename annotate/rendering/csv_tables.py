@@ -1,28 +1,54 @@
-"""Tables of pages as CSV files that a spreadsheet opens as they are meant."""
+"""Tables as CSV files that a spreadsheet opens as they are meant."""
 
 import csv
-from collections.abc import Iterable, Sequence
-from io import StringIO
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a text that begins so for a formula."""
+CONTENT_TYPE = "text/csv; charset=utf-8"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell may not begin with, or a spreadsheet computes it."""
+BYTE_ORDER_MARK = "\ufeff"
+"""Spreadsheets take a file without it for another encoding than UTF-8."""
+
+
+def safe_cell(text: str) -> str:
+    """The text so that no spreadsheet computes it: one that looks like a formula gets an apostrophe before it."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def csv_lines(rows: Iterable[Sequence[Any]], *, digits: int | None = None) -> Iterator[str]:
+    """CSV, line by line; texts are made safe, None is empty, fractions have so many significant digits, or all."""
+    writer = csv.writer(_Echo())
+    yield BYTE_ORDER_MARK
+    for row in rows:
+        line: str = writer.writerow([_cell(value, digits=digits) for value in row])
+        yield line
 
 
 def csv_file(name: str, rows: Iterable[Sequence[Any]]) -> HttpResponse:
-    """The rows as a download; with a byte order mark, by which Excel knows UTF-8."""
-    written = StringIO()
-    csv.writer(written).writerows([_cell(value) for value in row] for row in rows)
-    reply = HttpResponse("\ufeff" + written.getvalue(), content_type="text/csv; charset=utf-8")
-    reply["Content-Disposition"] = f'attachment; filename="{name}.csv"'
-    return reply
+    """The table of a chart as a download."""
+    return HttpResponse("".join(csv_lines(rows, digits=6)), content_type=CONTENT_TYPE, headers=_download(name))
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(DANGEROUS):
-        return f"'{value}"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else value
+def csv_stream(name: str, rows: Iterable[Sequence[Any]]) -> StreamingHttpResponse:
+    """Many rows as a download, written while they are read."""
+    return StreamingHttpResponse(csv_lines(rows), content_type=CONTENT_TYPE, headers=_download(name))
+
+
+def _cell(value: Any, *, digits: int | None) -> Any:
+    if isinstance(value, str):
+        return safe_cell(value)
+    return f"{value:.{digits}g}" if digits and isinstance(value, float) else value
+
+
+def _download(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+
+
+class _Echo:
+    """A file that gives back what is written to it."""
+
+    def write(self, text: str) -> str:
+        return text

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils import formats
@@ -20,8 +20,9 @@ from annotate.models import Prompt, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.intervals import Estimate, Share
 from annotate.quality.measures.advice import Advice, advice
-from annotate.quality.measures.payment import lines, payment_lines
+from annotate.quality.measures.payment import payment_rows
 from annotate.quality.measures.report import Measures, Period, PeriodReport
+from annotate.rendering.csv_tables import csv_stream
 from annotate.templatetags.hone import percent
 
 USE_CASES = dict(Prompt.UseCase.choices)
@@ -231,7 +232,7 @@ def quality_table(request: ProjectRequest, name: str) -> HttpResponseBase:
     rows = QualityPage(request).table(name)
     if rows is None:
         raise Http404(_("There is no such table."))
-    return _csv(lines(rows), f"{request.project.slug}-{name}.csv")
+    return csv_stream(f"{request.project.slug}-{name}", rows)
 
 
 @require_safe
@@ -241,13 +242,8 @@ def payment(request: ProjectRequest) -> HttpResponseBase:
     page = QualityPage(request)
     by_name = Capability.MANAGE in request.capabilities
     grain = "month" if request.GET.get("by") == "month" else "day"
-    found = payment_lines(request.project, page.period, grain=grain, by_name=by_name)
-    return _csv(found, f"{request.project.slug}-hours-{page.period.first}-{page.period.last}.csv")
-
-
-def _csv(rows: Iterator[str], name: str) -> StreamingHttpResponse:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(rows, content_type="text/csv; charset=utf-8", headers=headers)
+    rows = payment_rows(request.project, page.period, grain=grain, by_name=by_name)
+    return csv_stream(f"{request.project.slug}-hours-{page.period.first}-{page.period.last}", rows)
 
 
 SHARES = (

@@ -1,6 +1,5 @@
-"""Hours and counts by labeler and period as CSV, for whoever pays: one row a labeler, kind of task and day or month."""
+"""Hours and counts by labeler and period, for whoever pays: one row a labeler, kind of task and day or month."""
 
-import csv
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
@@ -22,35 +21,13 @@ COLUMNS = (
     "hours_left_out",
 )
 Grain = MeasureSums.Grain
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell may not begin with, or a spreadsheet computes it."""
-BYTE_ORDER_MARK = "\ufeff"
-"""Spreadsheets take a file without it for another encoding than UTF-8."""
 
 
-def safe_cell(text: str) -> str:
-    """The text so that no spreadsheet computes it: one that looks like a formula gets an apostrophe before it."""
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def lines(rows: "Iterator[list[Any]]") -> Iterator[str]:
-    """CSV, line by line; texts are made safe, numbers stay numbers."""
-    writer = csv.writer(_Echo())
-    yield BYTE_ORDER_MARK
-    for row in rows:
-        line: str = writer.writerow([safe_cell(cell) if isinstance(cell, str) else cell for cell in row])
-        yield line
-
-
-def payment_lines(project: Project, period: Period, *, grain: str = Grain.DAY, by_name: bool) -> Iterator[str]:
-    """The file, streamed. by_name: labelers by their names, for those who manage them; else by their pseudonyms.
+def payment_rows(project: Project, period: Period, *, grain: str = Grain.DAY, by_name: bool) -> Iterator[list[Any]]:
+    """The table with its head. by_name: labelers by their names, for those who manage them; else by their pseudonyms.
 
     Imported judgments are left out: nobody gave them here.
     """
-    return lines(_rows(project, period, grain=grain, by_name=by_name))
-
-
-def _rows(project: Project, period: Period, *, grain: str, by_name: bool) -> Iterator[list[Any]]:
     yield list(COLUMNS)
     names: dict[int, str] = {}
     for start, of_start in _by_start(project, period, grain=grain):
@@ -94,10 +71,3 @@ def _by_start(project: Project, period: Period, *, grain: str) -> Iterator[tuple
         counts["judgments"] -= sums.get("imported", 0)
     if current is not None:
         yield current, found
-
-
-class _Echo:
-    """A file that gives back what is written to it."""
-
-    def write(self, text: str) -> str:
-        return text

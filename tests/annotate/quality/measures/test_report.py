@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,8 +14,9 @@ from annotate.people.projects import edit_project
 from annotate.quality import measures
 from annotate.quality.measures import report as reporting
 from annotate.quality.measures.advice import Sign, advice
-from annotate.quality.measures.payment import payment_lines, safe_cell
+from annotate.quality.measures.payment import payment_rows
 from annotate.quality.measures.report import Measures, Period, PeriodReport
+from annotate.rendering.csv_tables import csv_lines, safe_cell
 from tests.annotate.quality.measures.judging import judged
 from tests.cast import Cast, make_comparison
 
@@ -180,8 +182,8 @@ def test_signs_need_twenty_judgments_and_more_than_chance() -> None:
     assert Sign.HASTE.label == "Judges faster than the responses can be read"
 
 
-def read_csv(lines: Iterator[str]) -> list[list[str]]:
-    text = "".join(lines)
+def read_csv(rows: Iterator[list[Any]]) -> list[list[str]]:
+    text = "".join(csv_lines(rows))
     assert text[0] == "\ufeff"
     return list(csv.reader(text[1:].splitlines()))
 
@@ -189,7 +191,7 @@ def read_csv(lines: Iterator[str]) -> list[list[str]]:
 def test_hours_and_counts_by_day_and_month(half_a_year: Cast) -> None:
     cast = half_a_year
     period = Period(date(2026, 6, 2), TODAY)
-    header, *rows = read_csv(payment_lines(cast.project, period, by_name=True))
+    header, *rows = read_csv(payment_rows(cast.project, period, by_name=True))
     assert header[:4] == ["labeler", "start", "kind", "judgments"]
     assert [row[:4] for row in rows[:3]] == [
         ["labeler", "2026-06-15", "compare", "1"],
@@ -197,14 +199,14 @@ def test_hours_and_counts_by_day_and_month(half_a_year: Cast) -> None:
         ["labeler", "2026-07-01", "compare", "1"],
     ]
     assert rows[0][6:] == ["1", "0.0028", "0", "0.0"]
-    _, *months = read_csv(payment_lines(cast.project, period, grain="month", by_name=True))
+    _, *months = read_csv(payment_rows(cast.project, period, grain="month", by_name=True))
     assert [(row[0], row[1], row[3]) for row in months] == [
         ("labeler", "2026-06-01", "1"),
         ("second_labeler", "2026-06-01", "1"),
         ("labeler", "2026-07-01", "2"),
         ("second_labeler", "2026-07-01", "2"),
     ]
-    _, *hidden = read_csv(payment_lines(cast.project, period, by_name=False))
+    _, *hidden = read_csv(payment_rows(cast.project, period, by_name=False))
     assert hidden[0][0] in {cast.project.pseudonym(cast.labeler.pk), cast.project.pseudonym(cast.second_labeler.pk)}
 
 
