@@ -20,7 +20,7 @@ from annotate import access
 from annotate.errors import Refused
 from annotate.forms.task_forms import FormData, skip_reason
 from annotate.labeling import task_kinds
-from annotate.models import Adjudication, Assignment, Judgment, JudgmentRevision, TaskConsensus
+from annotate.models import Adjudication, Assignment, Judgment, TaskConsensus
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.review import adjudication
 from annotate.views.work import responses
@@ -49,12 +49,7 @@ def following(request: ProjectRequest) -> HttpResponse:
 def board(request: ProjectRequest, adjudication_id: int) -> HttpResponse:
     """An adjudication of one's own, to go on with or to revise."""
     assignment = access.load(request, Adjudication, pk=adjudication_id)
-    fields = None
-    if assignment.draft is None:
-        judgment = Judgment.objects.select_related("latest").filter(assignment=assignment).first()
-        if judgment is not None and judgment.latest is not None:
-            fields = task_kinds.form_class(assignment).initial_data(judgment.latest)
-    return _show_again(request, assignment, fields)
+    return _show_again(request, assignment, responses.fields_to_revise(assignment))
 
 
 @require_safe
@@ -102,8 +97,7 @@ def undo(request: ProjectRequest, adjudication_id: int) -> HttpResponse:
     """Take back what was decided or skipped a moment ago. The task is on the board again as it was."""
     assignment: Assignment = access.load(request, Adjudication, pk=adjudication_id)
     was_skipped = assignment.state == Assignment.State.SKIPPED
-    latest = JudgmentRevision.objects.filter(judgment__assignment=assignment, withdrawn=False).last()
-    fields = task_kinds.form_class(assignment).initial_data(latest) if latest is not None else {}
+    fields = responses.fields_taken_back(assignment)
     mine: dict[str, Any] = {"assignment_id": assignment.pk, "reviewer": request.user}
     try:
         assignment = adjudication.unskip(**mine) if was_skipped else adjudication.withdraw(**mine, draft=fields)

@@ -15,7 +15,7 @@ from annotate.errors import Refused
 from annotate.forms.task_forms import skip_reason
 from annotate.labeling import queue, task_kinds
 from annotate.labeling.sensitive_content import marking
-from annotate.models import Assignment, Judgment, JudgmentRevision
+from annotate.models import Assignment, Judgment
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality import review
 from annotate.views.work import responses
@@ -56,8 +56,7 @@ def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """Take back a judgment or a skip of a moment ago. The task is on the board again as it was."""
     assignment = access.load(request, Assignment, pk=assignment_id)
     was_skipped = assignment.state == Assignment.State.SKIPPED
-    latest = JudgmentRevision.objects.filter(judgment__assignment=assignment, withdrawn=False).last()
-    fields = task_kinds.form_class(assignment).initial_data(latest) if latest is not None else {}
+    fields = responses.fields_taken_back(assignment)
     try:
         if was_skipped:
             assignment = queue.unskip(assignment_id=assignment_id, labeler=request.user)

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from annotate import access
 from annotate.labeling import queue, task_kinds
-from annotate.models import Assignment, Judgment
+from annotate.models import Assignment
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.views.work import responses
 
@@ -48,9 +48,4 @@ def ahead(request: ProjectRequest) -> HttpResponse:
 def task(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """An earlier task of the labeler, to go on with or to revise."""
     assignment = access.load(request, Assignment, pk=assignment_id)
-    fields = None
-    if assignment.draft is None:
-        judgment = Judgment.objects.select_related("latest").filter(assignment=assignment).first()
-        if judgment is not None and judgment.latest is not None:
-            fields = task_kinds.form_class(assignment).initial_data(judgment.latest)
-    return responses.show_again(request, assignment, fields)
+    return responses.show_again(request, assignment, responses.fields_to_revise(assignment))
