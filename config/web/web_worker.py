@@ -250,7 +250,7 @@ class BufferingWorker(ThreadWorker):
     def handle_request(self, req: Any, conn: Connection) -> Any:
         conn.sock.settimeout(SEND_SECONDS)
         if conn.is_large:
-            req.force_close()  # so that the client is told: see _keepalive_after
+            req.force_close()  # the reply says so to the client: see _keepalive_after
             conn.parser.unreader.chunk = self._with_least_rate(conn)
         return super().handle_request(req, conn)
 

@@ -1,4 +1,4 @@
-"""Gold tasks: comparisons with a known order, which labelers are given among the others without being told."""
+"""Gold tasks: comparisons with a known order, hidden among a labeler's ordinary tasks."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

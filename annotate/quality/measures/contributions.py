@@ -49,9 +49,9 @@ CJK = ("zh", "ja", "ko")
 HASTE = 1 / 3
 """A judgment is hasty that took less than this share of the time in which its responses can be read once."""
 SHORTEST_READING = 3.0
-"""Seconds of reading below which haste can't be told."""
+"""Seconds of reading below which haste cannot be measured."""
 SHORTEST_WRITTEN = 200
-"""Characters below which it can't be told whether a text was pasted."""
+"""Characters below which a pasted text cannot be detected."""
 
 
 @dataclass(frozen=True, kw_only=True)
