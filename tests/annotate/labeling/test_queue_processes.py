@@ -1,11 +1,13 @@
 """Sixteen real processes on one queue, some of which are killed: nothing is given twice, and nothing is lost."""
 
+import math
 import multiprocessing
 import signal
 import time
 import uuid
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,10 @@ LABELERS, KILLED, TASKS = 16, 4, 40
 FORK = multiprocessing.get_context("fork")
 
 
-def work(user: int, project: int, acknowledged: Path, patience: float = 0.5) -> None:
+def work(user: int, project: int, acknowledged: Path, patience: float = 0.5, begin: Event | None = None) -> None:
     """A labeler until nothing is left for a while; writes each client id once its judgment is acknowledged."""
+    if begin is not None:
+        begin.wait()
     labeler, current = User.objects.get(pk=user), Project.objects.get(pk=project)
     last_seen = time.monotonic()
     with acknowledged.open("a", buffering=1) as file:
@@ -68,19 +72,25 @@ def test_sixteen_processes_of_which_four_are_killed(tmp_path: Path) -> None:
         make_comparison(project, f"Question {number}", ("Yes.", "No."))
     connections.close_all()  # a connection isn't shared between processes
     files = [tmp_path / f"{number}.txt" for number in range(LABELERS)]
-    working = [started(work, user.pk, project.pk, file) for user, file in zip(people, files, strict=True)]
+    begin = FORK.Event()  # or the first have done everything before the last is started
+    working = [
+        # One that is to be killed never leaves, so the signal always finds it alive.
+        started(work, user.pk, project.pk, file, math.inf if number < KILLED else 0.5, begin)
+        for number, (user, file) in enumerate(zip(people, files, strict=True))
+    ]
     managing = started(manage, project.pk)
     try:
+        begin.set()
         for process, file in list(zip(working, files, strict=True))[:KILLED]:
-            while not (file.exists() and file.stat().st_size) and process.is_alive():
+            while not (file.exists() and file.stat().st_size) and any(other.is_alive() for other in working[KILLED:]):
                 time.sleep(0.005)
-            process.kill()  # one that found nothing left has ended already
+            process.kill()
         for process in [*working, managing]:
             process.join(timeout=60)
     finally:
         for process in [*working, managing]:
             process.kill()
-    assert -signal.SIGKILL in {process.exitcode for process in working[:KILLED]}
+    assert [process.exitcode for process in working[:KILLED]] == [-signal.SIGKILL] * KILLED
     assert [process.exitcode for process in working[KILLED:]] == [0] * (LABELERS - KILLED)
     assert managing.exitcode == 0
 
