@@ -24,16 +24,16 @@ A_MODULE_EACH = {
     "rlhf/runs/stages": "stage",
 }
 """Folders in which one knows the file by the name of what one looks for."""
-FINE_ROOMS = ("config", "models_core/contract", "annotate/formats", "rlhf/runs")
+FINE_ROOMS = ("config", "models_core/contract", "annotate/formats", "annotate/models", "rlhf/runs")
 """Where each folder below holds few modules too."""
 SAME_SUBJECT: dict[str, dict[str, str]] = {
     "config": {},
     "annotate": {
         **dict.fromkeys(["audit", "consensus", "exam", "measures", "project", "quality", "review"], _LAYERS),
+        **dict.fromkeys(["data", "labeling", "people"], _LAYERS),
         **dict.fromkeys(["invitations", "keyboard_shortcuts", "notices", "overview", "projects", "rubric"], _LAYERS),
         "chat": "the kind of task, its model, its form and its views",
         "hone": "the product's own file format; Django names a template library for its app",
-        "people": "the folder of accounts and roles; the forms and views of that page",
         "tasks": "the manager's page: its form and its view",
     },
     "rlhf": {

@@ -122,7 +122,8 @@ REPLACED = {
 # Modules in which a word keeps its meaning.
 KEPT_IN = {
     # What a candidate ranks in an exam is no judgment and no response: the table and its address are "exam answers".
-    ("annotate", word): {"admin", "urls"} | {f"{layer}/exam" for layer in ("forms", "labeling", "models", "views")}
+    ("annotate", word): {"admin", "urls"}
+    | {f"{layer}/exam" for layer in ("forms", "labeling", "models/labeling", "views")}
     for word in ("answer", "answers")
 }
 

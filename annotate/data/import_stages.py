@@ -38,7 +38,7 @@ from annotate.models import (
     Upload,
     User,
 )
-from annotate.models.data_import import writing
+from annotate.models.data.data_import import writing
 from annotate.models.leased_job import LEASE, JobLease
 
 State = DataImport.State

@@ -32,8 +32,8 @@ from annotate.models import (
     TaskResponse,
     User,
 )
-from annotate.models.data_import import import_under_way
-from annotate.models.prompt import content_hash
+from annotate.models.data.data_import import import_under_way
+from annotate.models.data.prompt import content_hash
 
 UNACCEPTABLE = "unacceptable"
 

@@ -15,7 +15,7 @@ from annotate.data.pseudonyms import author_name, labeler_name
 from annotate.formats.rows import ImportedRow
 from annotate.labeling.ordering import Ordering
 from annotate.models import Demonstration, Judgment, Project, Prompt, TaskResponse
-from annotate.models.data_import import import_under_way
+from annotate.models.data.data_import import import_under_way
 
 RECORD = re.compile(r"(judgment|edit|demonstration|prompt)-(\d{1,18})", re.ASCII)
 

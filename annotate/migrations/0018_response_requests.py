@@ -4,7 +4,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import annotate.models.task
+import annotate.models.labeling.task
 
 
 class Migration(migrations.Migration):
@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
             name="kind",
             field=models.CharField(
                 blank=True,
-                choices=annotate.models.task.task_kind_choices,
+                choices=annotate.models.labeling.task.task_kind_choices,
                 help_text="The one kind of task wanted for now; empty for any.",
                 max_length=12,
             ),
@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
             model_name="task",
             name="kind",
             field=models.CharField(
-                choices=annotate.models.task.task_kind_choices, default="compare", max_length=12
+                choices=annotate.models.labeling.task.task_kind_choices, default="compare", max_length=12
             ),
         ),
         migrations.AlterField(

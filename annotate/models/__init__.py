@@ -1,23 +1,23 @@
-"""The records of labeling, one module a subject. Import them from here."""
+"""The records of labeling, in the rooms of their subjects. Import them from here."""
 
-from annotate.models.audit import AuditEvent
-from annotate.models.chat import ChatTurn
-from annotate.models.consensus import AggregationEstimate, LabelerReliability, TaskConsensus
-from annotate.models.data_import import DataImport, PromptChange
-from annotate.models.exam import ExamAnswer, ExamAttempt
-from annotate.models.invitation import Invitation
-from annotate.models.judgment import Adjudication, Assignment, Demonstration, Judgment, JudgmentRevision
-from annotate.models.listing import ProjectFigures, PromptToIndex
-from annotate.models.measures import MeasureChange, MeasuresState, MeasureSums, ResponseScore, TaskMeasures
-from annotate.models.project import Guidelines, Membership, Project, Rubric, Skill
-from annotate.models.prompt import Prompt
-from annotate.models.quality_check import QualityAlert, QualityCheck
-from annotate.models.response import Author, Response, ResponseRequest
-from annotate.models.review import JudgmentAcceptance, JudgmentExclusion, JudgmentReturn, Report, TaskReopening
-from annotate.models.snapshot import Snapshot
-from annotate.models.task import OverlapChange, QueueCursor, Task, TaskChange, TaskResponse
-from annotate.models.upload import Upload
-from annotate.models.user import User
+from annotate.models.data.data_import import DataImport, PromptChange
+from annotate.models.data.listing import ProjectFigures, PromptToIndex
+from annotate.models.data.prompt import Prompt
+from annotate.models.data.response import Author, Response, ResponseRequest
+from annotate.models.data.snapshot import Snapshot
+from annotate.models.data.upload import Upload
+from annotate.models.labeling.chat import ChatTurn
+from annotate.models.labeling.exam import ExamAnswer, ExamAttempt
+from annotate.models.labeling.judgment import Adjudication, Assignment, Demonstration, Judgment, JudgmentRevision
+from annotate.models.labeling.task import OverlapChange, QueueCursor, Task, TaskChange, TaskResponse
+from annotate.models.people.audit import AuditEvent
+from annotate.models.people.invitation import Invitation
+from annotate.models.people.project import Guidelines, Membership, Project, Rubric, Skill
+from annotate.models.people.user import User
+from annotate.models.quality.consensus import AggregationEstimate, LabelerReliability, TaskConsensus
+from annotate.models.quality.measures import MeasureChange, MeasuresState, MeasureSums, ResponseScore, TaskMeasures
+from annotate.models.quality.quality_check import QualityAlert, QualityCheck
+from annotate.models.quality.review import JudgmentAcceptance, JudgmentExclusion, JudgmentReturn, Report, TaskReopening
 
 __all__ = [
     "Adjudication",

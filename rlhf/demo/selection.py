@@ -11,7 +11,7 @@ from annotate.formats import detect, rows_of
 from annotate.formats.files import BadFile
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut
 from annotate.models import Prompt
-from annotate.models.prompt import content_hash
+from annotate.models.data.prompt import content_hash
 
 LONGEST_PROMPT = 800
 """Characters. A long prompt costs the small model more time than all the rest, and it can't follow it anyway."""

@@ -12,7 +12,7 @@ from django.db.models import Count, Q, QuerySet
 from annotate.data import snapshots
 from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.models import Project, Prompt, Task
-from annotate.models.prompt import content_hash
+from annotate.models.data.prompt import content_hash
 from models_core.contract.rows.prompt_identity import MIN_HELD_OUT_PROMPTS
 from rlhf.models import ModelVersion
 

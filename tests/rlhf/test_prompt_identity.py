@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from annotate.models.prompt import content_hash, split_of
+from annotate.models.data.prompt import content_hash, split_of
 from models_core.contract.rows import prompt_identity
 
 USER = {"role": "user", "content": "say 1"}

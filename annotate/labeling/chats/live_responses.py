@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from annotate import signals
 from annotate.labeling.few_shot import Messages
 from annotate.models import Assignment, Author, Project, Prompt, ResponseRequest
-from annotate.models.prompt import content_hash
+from annotate.models.data.prompt import content_hash
 
 State = ResponseRequest.State
 

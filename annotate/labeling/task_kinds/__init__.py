@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from annotate.errors import Refused
 from annotate.labeling.submissions import Submission, common_revision, ordered_revision
 from annotate.models import Assignment, Judgment, JudgmentRevision, Project, Task
-from annotate.models.task import task_kind_choices, task_kind_labels
+from annotate.models.labeling.task import task_kind_choices, task_kind_labels
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

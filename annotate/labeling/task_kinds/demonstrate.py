@@ -17,7 +17,7 @@ from annotate.labeling.few_shot import FewShot, checked_pairs
 from annotate.labeling.submissions import Submission
 from annotate.labeling.task_kinds import MadeFrom, TaskKind, WrittenTurn, content_fields
 from annotate.models import Assignment, Author, Judgment, JudgmentRevision, Prompt, Task
-from annotate.models.prompt import content_hash
+from annotate.models.data.prompt import content_hash
 
 
 def content(submission: Submission, assignment: Assignment) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from annotate import signals
 from annotate.data.pacing import Pace
 from annotate.models.leased_job import JobLease
-from annotate.models.review import BatchChange
+from annotate.models.quality.review import BatchChange
 
 State = BatchChange.State
 AT_ONCE = 200

@@ -1,8 +1,8 @@
 """The identity of a prompt: one digest of its messages, one split, and the prompts that a run holds out.
 
-The digest and the split are those that the labeling application stores with its prompts (annotate.models.prompt), so
-that a prompt has one identity in databases, files and models. Texts are taken as they are: other spaces are another
-prompt.
+The digest and the split are those that the labeling application stores with its prompts
+(`annotate.models.data.prompt`), so that a prompt has one identity in databases, files and models. Texts are taken as
+they are: other spaces are another prompt.
 """
 
 import hashlib

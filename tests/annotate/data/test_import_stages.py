@@ -38,8 +38,8 @@ from annotate.models import (
     Task,
     TaskResponse,
 )
-from annotate.models.data_import import writing
-from annotate.models.prompt import content_hash
+from annotate.models.data.data_import import writing
+from annotate.models.data.prompt import content_hash
 from annotate.quality import project_figures
 from tests import volume
 from tests.cast import Cast, keys_of, make_cast

@@ -1,7 +1,7 @@
 from django.db import models
 
-from annotate.models.judgment import Assignment, Judgment
-from annotate.models.response import Response, ResponseRequest
+from annotate.models.data.response import Response, ResponseRequest
+from annotate.models.labeling.judgment import Assignment, Judgment
 
 
 class ChatTurn(models.Model):

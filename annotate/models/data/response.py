@@ -6,10 +6,10 @@ from django.db import models
 from django.db.models import Q
 
 from annotate.models.append_only import AppendOnlyModel, AppendOnlyQuerySet
-from annotate.models.data_import import FinishedManager, ImportNumberField, import_under_way
-from annotate.models.project import Project
-from annotate.models.prompt import Prompt
-from annotate.models.user import User
+from annotate.models.data.data_import import FinishedManager, ImportNumberField, import_under_way
+from annotate.models.data.prompt import Prompt
+from annotate.models.people.project import Project
+from annotate.models.people.user import User
 
 
 class Author(models.Model):

@@ -7,9 +7,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from annotate.models.project import Project
-from annotate.models.response import Response
-from annotate.models.task import Task
+from annotate.models.data.response import Response
+from annotate.models.labeling.task import Task
+from annotate.models.people.project import Project
 
 
 class MeasureSums(models.Model):

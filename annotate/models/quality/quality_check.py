@@ -5,8 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from annotate.models.judgment import Judgment
-from annotate.models.project import SHARE, Project
+from annotate.models.labeling.judgment import Judgment
+from annotate.models.people.project import SHARE, Project
 
 
 class QualityCheck(models.Model):

@@ -6,8 +6,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from annotate.models.data_import import ImportableModel
-from annotate.models.project import Project
+from annotate.models.data.data_import import ImportableModel
+from annotate.models.people.project import Project
 
 
 def content_hash(messages: list[dict[str, str]]) -> str:

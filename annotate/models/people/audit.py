@@ -2,7 +2,7 @@ from django.conf import settings
 from django.db import models
 
 from annotate.models.append_only import AppendOnlyModel
-from annotate.models.project import Project
+from annotate.models.people.project import Project
 
 
 class AuditEvent(AppendOnlyModel):

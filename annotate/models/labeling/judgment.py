@@ -6,11 +6,11 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from annotate.models.append_only import AppendOnlyModel
-from annotate.models.data_import import ImportableModel
-from annotate.models.project import Project, Rubric
-from annotate.models.prompt import Prompt
-from annotate.models.response import Response
-from annotate.models.task import Task
+from annotate.models.data.data_import import ImportableModel
+from annotate.models.data.prompt import Prompt
+from annotate.models.data.response import Response
+from annotate.models.labeling.task import Task
+from annotate.models.people.project import Project, Rubric
 
 
 class Assignment(models.Model):

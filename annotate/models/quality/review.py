@@ -6,9 +6,9 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from annotate.models.append_only import AppendOnlyModel
-from annotate.models.judgment import Assignment, Judgment, JudgmentRevision
+from annotate.models.labeling.judgment import Assignment, Judgment, JudgmentRevision
 from annotate.models.leased_job import LeasedJob
-from annotate.models.project import Project
+from annotate.models.people.project import Project
 
 
 class JudgmentReturn(AppendOnlyModel):

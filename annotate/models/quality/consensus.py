@@ -4,8 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from annotate.models.project import SHARE, Project
-from annotate.models.task import Task
+from annotate.models.labeling.task import Task
+from annotate.models.people.project import SHARE, Project
 
 
 class TaskConsensus(models.Model):

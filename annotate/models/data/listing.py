@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from annotate.models.project import Project
+from annotate.models.people.project import Project
 
 
 class PromptToIndex(models.Model):

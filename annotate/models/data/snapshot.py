@@ -3,7 +3,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from annotate.models.project import Project
+from annotate.models.people.project import Project
 
 
 class Snapshot(models.Model):

@@ -3,7 +3,7 @@ from django.db import models
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from annotate.models.project import Membership, Project
+from annotate.models.people.project import Membership, Project
 
 
 class Invitation(models.Model):

@@ -6,11 +6,11 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from annotate.models.data_import import ImportableModel
+from annotate.models.data.data_import import ImportableModel
+from annotate.models.data.prompt import Prompt
+from annotate.models.data.response import Response
 from annotate.models.leased_job import LeasedJob
-from annotate.models.project import Project, Skill
-from annotate.models.prompt import Prompt
-from annotate.models.response import Response
+from annotate.models.people.project import Project, Skill
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

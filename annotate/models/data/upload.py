@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from annotate.models.leased_job import LeasedJob
-from annotate.models.project import Project
+from annotate.models.people.project import Project
 
 
 class Upload(LeasedJob):

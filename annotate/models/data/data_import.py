@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.models.import_context import import_under_way, under_way
 from annotate.models.leased_job import LeasedJob
-from annotate.models.project import Project
+from annotate.models.people.project import Project
 
 
 @contextmanager
