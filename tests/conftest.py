@@ -15,7 +15,7 @@ from django.db import connection
 from django.utils import translation
 
 from config.serving import broker
-from tests import open_cursors
+from tests import migrated_database, open_cursors
 from tests.browser import browser, sign_in
 
 __all__ = ["browser", "sign_in"]
@@ -24,6 +24,21 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
 
 StartWorker = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """pytest-django's place for what comes before the test database is opened: put a migrated one there."""
+    assert request.config.cache is not None
+    migrated_database.prepare(connection.settings_dict, cache=request.config.cache.mkdir("migrated"))
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """The database is there already; it goes with the folder or the server that it is in."""
+    return True
 
 
 @pytest.fixture(autouse=True)
