@@ -21,7 +21,7 @@ class RlhfConfig(AppConfig):
         stored_messages.register(messages.MESSAGES)
 
         for label, url_name, also, position in (
-            (gettext_lazy("Runs"), "rlhf:training", ("rlhf:run", "rlhf:new_run", "rlhf:report"), 10),
+            (gettext_lazy("Runs"), "rlhf:training", ("rlhf:run", "rlhf:new_run", "rlhf:report", "rlhf:compare"), 10),
             (gettext_lazy("Registry"), "rlhf:models", ("rlhf:promote", "rlhf:roll_back"), 20),
             (gettext_lazy("Loop"), "rlhf:loop", ("rlhf:active_learning",), 30),
         ):

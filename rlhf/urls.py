@@ -2,14 +2,18 @@
 
 from django.urls import include, path
 
-from rlhf.views import active_learning, loop, models, reports, runs, status
+from rlhf.views import active_learning, loop, models, reports, run_curves, runs, status
 
 app_name = "rlhf"
 project_urls = [
     path("training/", runs.training, name="training"),
+    path("training/compare", run_curves.compare, name="compare"),
     path("training/new/<slug:stage>", runs.new_run, name="new_run"),
     path("runs/<int:run_id>/", runs.run, name="run"),
-    path("runs/<int:run_id>/metrics.json", runs.metrics, name="metrics"),
+    path("runs/<int:run_id>/metrics.json", run_curves.metrics, name="metrics"),
+    path("runs/<int:run_id>/metrics.csv", run_curves.metrics_file, name="metrics_file"),
+    path("runs/<int:run_id>/system.json", run_curves.system, name="system_metrics"),
+    path("runs/<int:run_id>/system.csv", run_curves.system_file, name="system_file"),
     path("runs/<int:run_id>/reward-kl.svg", runs.reward_kl_plot, name="reward_kl_plot"),
     path("runs/<int:run_id>/report/", reports.report, name="report"),
     path("runs/<int:run_id>/report.json", reports.report_file, name="report_file"),

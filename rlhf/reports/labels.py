@@ -1,5 +1,7 @@
 """Labels of settings and metrics: words of the reader's language beside the name that commands and files use."""
 
+import re
+
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -19,6 +21,18 @@ def of_name(name: str) -> SafeString:
     return format_html('{} <code lang="en">{}</code>', words, name)
 
 
+def of_system(name: str) -> str:
+    """`gpu_0_memory` as "GPU 0: memory (GiB)"."""
+    device, number, measure = re.fullmatch(r"(?:(gpu)_(\d+)_)?(\w+)", name).groups()  # type: ignore[union-attr]
+    label = _(SYSTEM.get(measure, measure))
+    return f"GPU {number}: {label}" if device else label
+
+
+SYSTEM = {
+    "cores": gettext_noop("Processor cores in use"),
+    "memory": gettext_noop("Memory (GiB)"),
+    "utilisation": gettext_noop("Utilisation (%)"),
+}
 METRICS = {
     "loss": gettext_noop("loss"),
     "eval_loss": gettext_noop("eval loss"),

@@ -3,49 +3,89 @@
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access
 from annotate.errors import Refused
+from annotate.models import Project, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.rendering.csv_tables import csv_stream
 from rlhf.forms import RunForm
 from rlhf.models import Stage, TrainingRun
-from rlhf.reports import curves, labels, stop_reasons, stored
+from rlhf.reports import curves, labels, run_table, stop_reasons, stored
 from rlhf.reports.page import verdict_of
+from rlhf.reports.run_table import RunFilters, RunTable
 from rlhf.reports.sample_comparison import compare_samples
 from rlhf.runs import runs
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.live_responses import live
 from rlhf.runs.queues import workers
 from rlhf.runs.stages.registry import LAUNCHABLE
+from rlhf.views.run_curves import charts_page, overlaid
 
-RUNS_A_PAGE = 25
+MODELS_OFFERED = 200
 
 
 @require_safe
 @requires(Capability.TRAIN)
-def training(request: ProjectRequest) -> HttpResponse:
-    """The project's runs, newest first, and the stages to start. Runs of live chats are listed apart."""
-    shows_live = request.GET.get("show") == live.QUEUE
-    found = request.project.training_runs.select_related("produced", "iteration").prefetch_related(
-        "run_inputs__version"
+def training(request: ProjectRequest) -> HttpResponseBase:
+    """The stages to start, and a table of the project's runs. Runs of live chats are listed apart."""
+    filters = RunFilters.of(request.project, request.GET.dict())
+    if request.GET.get("format") == "csv":
+        return csv_stream(f"{request.project.slug}-runs", run_table.file_rows(filters))
+    after = request.GET.get("after", "")
+    table = RunTable(
+        filters=filters,
+        sort=request.GET.get("sort", "run")[:80],
+        descending=request.GET.get("order") != "up",
+        after=int(after) if after.isdecimal() and len(after) < 19 else None,
+        chosen=[key[:80] for key in request.GET.getlist("column")],
     )
-    found = found.filter(queue=live.QUEUE) if shows_live else found.exclude(queue=live.QUEUE)
-    page = Paginator(found, RUNS_A_PAGE).get_page(request.GET.get("page"))
+    query = request.GET.copy()
+    query.pop("after", None)
     context = {
         "project": request.project,
-        "page": page,
+        "table": table,
+        "headings": _headings(table, query),
+        "query": query.urlencode(),
+        "filter_fields": _filter_fields(request.project, filters),
         "stages": LAUNCHABLE,
-        "queues_without_worker": _queues_without_worker(page.object_list),
-        "going": any(not run.ended for run in page.object_list),
-        "shows_live": shows_live,
+        "queues_without_worker": _queues_without_worker(table.runs),
+        "going": any(not run.ended for run in table.runs),
         "live_turns": request.project.training_runs.filter(queue=live.QUEUE).count(),
     }
     return render(request, _fragment(request, "rlhf/training.html", "runs"), context)
+
+
+def _headings(table: RunTable, query: QueryDict) -> list[dict[str, Any]]:
+    """The columns' heads: label, the address that sorts by it, and how it is sorted now."""
+    built_in = [("run", _("Run")), ("stage", _("Stage")), ("status", _("Status")), ("", _("From")), ("", _("Made"))]
+    keys = [*built_in, *((column.key, column.label) for column in table.columns)]
+    keys += [("seconds", _("Duration")), ("by", _("By"))]
+    found = []
+    for key, label in keys:
+        is_sorted = key == table.sort
+        address = query.copy()
+        address["sort"] = key
+        address["order"] = "up" if is_sorted and table.descending else "down"
+        direction = ("descending" if table.descending else "ascending") if is_sorted else ""
+        found.append({"label": label, "url": f"?{address.urlencode()}" if key else "", "direction": direction})
+    return found
+
+
+def _filter_fields(project: Project, filters: RunFilters) -> list[tuple[str, str, list[tuple[Any, str]], Any]]:
+    """(name, label, choices, value) of each filter that is a list."""
+    people = User.objects.filter(pk__in=project.training_runs.values("created_by")).order_by("username")
+    versions = project.model_versions.order_by("-pk")[:MODELS_OFFERED]
+    return [
+        ("stage", _("Stage"), list(Stage.choices), filters.stage),
+        ("status", _("Status"), list(TrainingRun.Status.choices), filters.status),
+        ("model", _("Model"), [(version.pk, version.label) for version in versions], filters.model),
+        ("by", _("By"), [(user.pk, user.display_name) for user in people], filters.by),
+    ]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -84,31 +124,14 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "stopped": stop_reasons.sentence(found),
         "verdict": verdict_of(report) if (report := stored.load(found)) else None,
     }
+    if request.headers.get("HX-Target") == "chart-grid":
+        context["charts"] = charts_page(request, overlaid(request, found))
+        return render(request, "rlhf/charts.html#chart-grid", context)
     template = _fragment(request, "rlhf/run.html", "live")
     if template == "rlhf/run.html":
+        context["charts"] = charts_page(request, overlaid(request, found))
         context |= {"samples": compare_samples(found), "has_plot": RunFiles(found).reward_kl_plot.is_file()}
     return render(request, template, context)
-
-
-@require_safe
-@requires(Capability.TRAIN)
-def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
-    """{"series": {name: [[step, ...], [value, ...]]}, "words": {name: words}, "reward_kl": ..., "ended": bool}.
-
-    For the curves; see `curves.reward_kl_curve` for that of PPO.
-    """
-    found = access.load(request, TrainingRun, pk=run_id)
-    series = curves.series(found)
-    words = {name: labels.in_words(name) for name in series}
-    drawn = {}
-    if found.stage == Stage.PPO:
-        drawn = {"reward_kl": curves.reward_kl_curve(series)}
-        words |= {
-            "reward_kl": _("Score over √KL"),
-            "iterations": _("during training"),
-            "held_out": _("held-out prompts"),
-        }
-    return JsonResponse({"series": series, "words": words, "ended": found.ended, **drawn})
 
 
 @require_safe

@@ -186,6 +186,8 @@ STATES: dict[str, list[State]] = {
         State("run-failed", "rlhf:run", "/p/kindness/runs/{run_failed}/"),
         State("run-succeeded", "rlhf:run", "/p/kindness/runs/{run_succeeded}/", open_all),
         State("run-policy", "rlhf:run", "/p/kindness/runs/{run_policy}/", open_all),
+        State("compare", "rlhf:compare", "/p/kindness/training/compare?run={run_succeeded}&run={run_policy}", open_all),
+        State("compare-nothing", "rlhf:compare", "/p/kindness/training/compare"),
         State("report", "rlhf:report", "/p/kindness/runs/{run_succeeded}/report/", open_all),
         State("models", "rlhf:models", "/p/kindness/models/"),
         State("promote", "rlhf:promote", "/p/kindness/models/{candidate}/promote"),

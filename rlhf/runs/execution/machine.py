@@ -70,8 +70,18 @@ def processor_ticks(session: int) -> int | None:
     return sum(used) if used else None
 
 
+def resident_memory(session: int) -> int | None:
+    """Bytes of memory that the living processes of a session hold; None where there are none.
+
+    Pages that several of them share count for each.
+    """
+    held = [int(stat[21]) for stat in _stats() if int(stat[3]) == session]
+    return sum(held) * os.sysconf("SC_PAGE_SIZE") if held else None
+
+
 def _stats() -> Iterator[list[str]]:
-    """The fields of /proc/PID/stat from the state on (proc(5)): 3 is the session, 11 and 12 user and system time."""
+    """The fields of /proc/PID/stat from the state on (proc(5)): 3 is the session, 11 and 12 user and system time,
+    21 the resident pages."""
     for path in PROC.glob("[0-9]*/stat"):
         try:
             # The name of the program, in brackets, may hold blanks and brackets.

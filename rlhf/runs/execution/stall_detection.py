@@ -19,9 +19,11 @@ MINUTE, HOUR = 60.0, 3600.0
 class StallDetector:
     """Checks a session of processes and the files that it writes, every few seconds."""
 
-    def __init__(self, *, session: int, folders: Iterable[Path]) -> None:
+    def __init__(self, *, session: int, folders: Iterable[Path], ignored: Path | None = None) -> None:
+        """`ignored`: a folder below them that others write to."""
         self.session = session
         self.folders = tuple(folders)
+        self.ignored = ignored
         self._ticks = machine.processor_ticks(session)
         self._files = self._newest_change()
         self._wrote = self._worked = self._checked = time.monotonic()
@@ -53,6 +55,8 @@ class StallDetector:
         newest = 0
         for folder in self.folders:
             for path in (folder, *folder.rglob("*")):
+                if self.ignored is not None and (path == self.ignored or self.ignored in path.parents):
+                    continue
                 try:
                     newest = max(newest, path.stat().st_mtime_ns)
                 except OSError:

@@ -26,6 +26,7 @@ from rlhf.runs.execution import children, run_command
 from rlhf.runs.execution.machine import MemoryWatch
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.execution.stall_detection import StallDetector
+from rlhf.runs.execution.system_metrics import SystemMetrics
 from rlhf.runs.live_responses import live
 from rlhf.runs.queues import workers
 from rlhf.runs.queues.stopping import worker_is_stopping
@@ -120,8 +121,9 @@ class _ChildMonitor:
         self.shown: dict[str, Any] = {}
         self.stopping = ""
         self.kill_at = 0.0
-        self.stall = StallDetector(session=child.pid, folders=[files.path])
+        self.stall = StallDetector(session=child.pid, folders=[files.path], ignored=files.system.parent)
         self.memory = MemoryWatch()
+        self.system = SystemMetrics(session=child.pid, path=files.system)
 
     def until_ended(self) -> str:
         """ "ended", "cancelled", "released" because this worker is stopping, or "stalled".
@@ -131,6 +133,7 @@ class _ChildMonitor:
         with children.sigterm_noted() as stop_requested:
             while not self._has_ended():
                 self.memory.look()
+                self.system.look()
                 if stop_requested() or worker_is_stopping():
                     self._stop("released", grace=SHUTDOWN_GRACE_SECONDS)
                 if not self.stopping:

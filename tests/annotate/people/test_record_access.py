@@ -82,6 +82,9 @@ NAMING = {
     "download": Address(TRAINING, READ),
     "rlhf:run": Address(TRAINING, READ),
     "rlhf:metrics": Address(TRAINING, READ),
+    "rlhf:metrics_file": Address(TRAINING, READ),
+    "rlhf:system_metrics": Address(TRAINING, READ),
+    "rlhf:system_file": Address(TRAINING, READ),
     "rlhf:reward_kl_plot": Address(TRAINING, READ),
     "rlhf:report": Address(TRAINING, READ),
     "rlhf:report_file": Address(TRAINING, READ),
@@ -99,6 +102,7 @@ PROJECT_ALONE = {
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
     "exports",
     *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:active_learning", "rlhf:score_tasks"),
+    "rlhf:compare",
     *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_settings"),
 }
 WITHOUT_A_PROJECT = {

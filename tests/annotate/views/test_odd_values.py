@@ -142,10 +142,11 @@ READ_ONLY = {
     ),
     *("review_queue", "review_decided", "review_bulk", "adjudicate", "adjudication", "adjudication_orders"),
     *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:reward_kl_plot", "rlhf:report"),
+    *("rlhf:metrics_file", "rlhf:system_metrics", "rlhf:system_file", "rlhf:compare"),
     *("rlhf:report_file", "rlhf:models", "rlhf:active_learning", "rlhf:loop", "rlhf:model_status"),
 }
 QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]
-QUERY += ["after", "before", "orders"]
+QUERY += ["after", "before", "orders", "with", "run", "low", "high", "smooth", "sort", "column", "model", "by", "name"]
 
 
 @pytest.fixture

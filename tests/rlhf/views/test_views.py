@@ -12,8 +12,7 @@ from annotate.errors import Refused
 from annotate.models import AuditEvent
 from rlhf.forms import RunForm, SettingsForm
 from rlhf.loop import versions
-from rlhf.models import Iteration, LoopSettings, ModelVersion, RunMetric, Stage, TrainingRun
-from rlhf.reports import curves
+from rlhf.models import Iteration, LoopSettings, ModelVersion, Stage, TrainingRun
 from rlhf.runs import failures, launch, runs
 from tests.cast import Cast
 from tests.markup import markup
@@ -189,8 +188,8 @@ def test_a_run_is_followed_as_a_page_as_a_fragment_and_as_numbers(queued: Any, c
     assert "50%" in fragment
     numbers = client.get(url(cast, "metrics", run.pk)).json()
     assert numbers == {
-        "series": {"loss": [[1, 2], [0.7, 0.6]], "accuracy": [[2], [0.5]]},
-        "words": {"loss": "loss", "accuracy": "accuracy"},
+        "series": {str(run.pk): {"loss": [[1, 2], [0.7, 0.6]], "accuracy": [[2], [0.5]]}},
+        "names": ["loss", "accuracy"],
         "ended": False,
     }
 
@@ -199,14 +198,6 @@ def test_a_run_is_followed_as_a_page_as_a_fragment_and_as_numbers(queued: Any, c
     assert "line 3: &lt;b&gt;not&lt;/b&gt; valid JSON." in page
     assert 'hx-trigger="every' not in page.split('id="live"')[1]
     assert client.get(url(cast, "metrics", run.pk)).json()["ended"] is True
-
-
-def test_curves_are_thinned_and_keep_their_last_point(queued: Any) -> None:
-    run = queued()
-    RunMetric.objects.bulk_create(RunMetric(run=run, step=step, name="loss", value=step / 7) for step in range(1, 2001))
-    steps, values = curves.series(run)["loss"]
-    assert len(steps) <= curves.MOST_POINTS + 1
-    assert (steps[0], steps[-1], values[-1]) == (1, 2000, 2000 / 7)
 
 
 def test_cancel_by_button(queued: Any, cast: Cast) -> None:
