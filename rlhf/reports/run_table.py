@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from annotate.models import Project
 from models_core.contract.settings import STAGES
-from rlhf.models import Stage, TrainingRun
+from rlhf.models import RunInput, Stage, TrainingRun
 from rlhf.reports import labels
 from rlhf.reports.curves import HEADLINES, shown
 
@@ -65,7 +65,7 @@ class RunFilters:
         if self.status:
             found = found.filter(status=self.status)
         if self.model is not None:
-            reads = TrainingRun.inputs.through.objects.filter(version=self.model).values("run")
+            reads = RunInput.objects.filter(version=self.model).values("run")
             found = found.filter(Q(produced=self.model) | Q(pk__in=reads))
         if self.by is not None:
             found = found.filter(created_by=self.by)

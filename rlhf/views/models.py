@@ -13,7 +13,7 @@ from rlhf.forms import SampleForm
 from rlhf.loop import promotions, sampling, versions
 from rlhf.loop.promotions import Change
 from rlhf.models import ModelVersion, Promotion
-from rlhf.reports import curves, stored
+from rlhf.reports import curves, lineage, stored
 
 CHANGES_SHOWN = 50
 
@@ -38,6 +38,7 @@ def models(request: ProjectRequest) -> HttpResponse:
         "project": project,
         "rows": rows,
         "policy": versions.active_policy(project),
+        "lineage": lineage.of_project(project),
         "changes": changes.order_by("-pk")[:CHANGES_SHOWN],
         "form": SampleForm(initial={"prompts": sampling.DEFAULT_PROMPTS, "samples": project.responses_per_task}),
     }

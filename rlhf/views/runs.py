@@ -76,7 +76,7 @@ def _headings(table: RunTable, query: QueryDict) -> list[dict[str, Any]]:
     return found
 
 
-def _filter_fields(project: Project, filters: RunFilters) -> list[tuple[str, str, list[tuple[Any, str]], Any]]:
+def _filter_fields(project: Project, filters: RunFilters) -> list[tuple[str, Any, list[Any], Any]]:
     """(name, label, choices, value) of each filter that is a list."""
     people = User.objects.filter(pk__in=project.training_runs.values("created_by")).order_by("username")
     versions = project.model_versions.order_by("-pk")[:MODELS_OFFERED]

@@ -190,6 +190,7 @@ STATES: dict[str, list[State]] = {
         State("compare-nothing", "rlhf:compare", "/p/kindness/training/compare"),
         State("report", "rlhf:report", "/p/kindness/runs/{run_succeeded}/report/", open_all),
         State("models", "rlhf:models", "/p/kindness/models/"),
+        State("model", "rlhf:model", "/p/kindness/models/{candidate}/", open_all),
         State("promote", "rlhf:promote", "/p/kindness/models/{candidate}/promote"),
         State("roll-back", "rlhf:roll_back", "/p/kindness/models/{policy}/roll-back"),
         State("loop", "rlhf:loop", "/p/kindness/loop/"),
@@ -274,6 +275,8 @@ WITHOUT_A_PAGE = {
     *("annotate:adjudication_skip", "annotate:adjudication_draft", "annotate:adjudication_orders"),
     *("annotate:set_aside", "annotate:use_as_gold", "annotate:review_leave_out", "annotate:review_count_again"),
     *("rlhf:report_file", "rlhf:reward_kl_plot"),
+    *("rlhf:metrics_file", "rlhf:system_metrics", "rlhf:system_file"),
+    *("rlhf:model_card", "rlhf:model_archive", "rlhf:model_hashes"),
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
 }

@@ -142,7 +142,8 @@ READ_ONLY = {
     ),
     *("review_queue", "review_decided", "review_bulk", "adjudicate", "adjudication", "adjudication_orders"),
     *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:reward_kl_plot", "rlhf:report"),
-    *("rlhf:metrics_file", "rlhf:system_metrics", "rlhf:system_file", "rlhf:compare"),
+    *("rlhf:metrics_file", "rlhf:system_metrics", "rlhf:system_file", "rlhf:compare", "rlhf:model"),
+    *("rlhf:model_card", "rlhf:model_archive", "rlhf:model_hashes"),
     *("rlhf:report_file", "rlhf:models", "rlhf:active_learning", "rlhf:loop", "rlhf:model_status"),
 }
 QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]

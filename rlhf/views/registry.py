@@ -1,0 +1,74 @@
+"""A model version's page: its card, its lineage, and its files to download."""
+
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from annotate import access
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from rlhf.models import ModelVersion, Promotion, TrainingRun
+from rlhf.reports import lineage, model_archive, model_card
+
+CHANGES_SHOWN = 20
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def model(request: ProjectRequest, version_id: int) -> HttpResponse:
+    version = access.load(request, ModelVersion, pk=version_id)
+    files = model_archive.files_of(version)
+    context = {
+        "project": request.project,
+        "version": version,
+        "run": TrainingRun.objects.filter(produced=version).first(),
+        "card": model_card.card_of(version),
+        "lineage": lineage.of_version(version),
+        "files": [(name, path.stat().st_size) for name, path in files],
+        "bytes": model_archive.size_of(files),
+        "changes": Promotion.objects.filter(version=version).select_related("by").order_by("-pk")[:CHANGES_SHOWN],
+    }
+    return render(request, "rlhf/model.html", context)
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def card(request: ProjectRequest, version_id: int) -> HttpResponse:
+    """The model card as Markdown."""
+    version = access.load(request, ModelVersion, pk=version_id)
+    text = model_card.card_of(version).markdown()
+    return HttpResponse(text, content_type="text/markdown; charset=utf-8", headers=_download(version, "card.md"))
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def archive(request: ProjectRequest, version_id: int) -> StreamingHttpResponse:
+    """The files of a version as zip."""
+    version = access.load(request, ModelVersion, pk=version_id)
+    files = _files(version)
+    text = model_card.card_of(version).markdown()
+    blocks = model_archive.archive(files, card=text)
+    return StreamingHttpResponse(blocks, content_type="application/zip", headers=_download(version, "model.zip"))
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def hashes(request: ProjectRequest, version_id: int) -> StreamingHttpResponse:
+    """SHA-256 of each file."""
+    version = access.load(request, ModelVersion, pk=version_id)
+    lines = model_archive.hashes(_files(version))
+    return StreamingHttpResponse(
+        lines, content_type="text/plain; charset=utf-8", headers=_download(version, "SHA256SUMS")
+    )
+
+
+def _files(version: ModelVersion) -> list[tuple[str, model_archive.Path]]:
+    files = model_archive.files_of(version)
+    if not files:
+        raise Http404(_("The files of this model are not on this machine."))
+    return files
+
+
+def _download(version: ModelVersion, name: str) -> dict[str, str]:
+    file = f"{version.project.slug}-{version.kind}-{version.number}-{name}"
+    return {"Content-Disposition": f'attachment; filename="{file}"'}
