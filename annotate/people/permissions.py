@@ -12,7 +12,7 @@ from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from annotate.errors import NotYours
 from annotate.models import Membership, Project, User
@@ -137,3 +137,12 @@ def count_people_who_judge(project: Project) -> int:
     members = Membership.objects.filter(project=project, role__in=roles, user__is_active=True)
     people: int = members.aggregate(people=Count("user", distinct=True))["people"]
     return people
+
+
+def too_many_judgments(wanted: int, people: int) -> str:
+    """The sentence for more judgments of a task than there are people to give one each."""
+    return ngettext(
+        "%(overlap)d judgments a task need as many labelers, and %(people)d person may judge here: invite more first.",
+        "%(overlap)d judgments a task need as many labelers, and %(people)d people may judge here: invite more first.",
+        people,
+    ) % {"overlap": wanted, "people": people}

@@ -17,7 +17,13 @@ from annotate.labeling.rubric import checked_criteria, checked_flags
 from annotate.labeling.sensitive_content import marking
 from annotate.models import Guidelines, Membership, Project, Rubric, Task, User
 from annotate.people import audit
-from annotate.people.permissions import Capability, can_create_projects, count_people_who_judge, ensure
+from annotate.people.permissions import (
+    Capability,
+    can_create_projects,
+    count_people_who_judge,
+    ensure,
+    too_many_judgments,
+)
 from annotate.quality import consensus
 
 FIELDS = (
@@ -96,17 +102,7 @@ def edit_project(*, project: Project, by: User, **changes: Any) -> Project:
         setattr(proposed, key, value)
     _check(proposed)
     if proposed.overlap > max(before.overlap, people := count_people_who_judge(project)):
-        raise Refused(
-            ngettext(
-                "%(overlap)d judgments a task need as many labelers, and %(people)d person may judge here: invite more "
-                "first.",
-                "%(overlap)d judgments a task need as many labelers, and %(people)d people may judge here: invite more "
-                "first.",
-                people,
-            )
-            % {"overlap": proposed.overlap, "people": people},
-            status=400,
-        )
+        raise Refused(too_many_judgments(proposed.overlap, people), status=400)
     with transaction.atomic():
         now = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         changed: dict[str, Any] = {

@@ -18,7 +18,7 @@ assignments.py    drafts, judgments, skipping, undo
 chosen_kinds.py   the kind of task that a labeler asked for
 task_creation.py  new comparisons
 overlap.py        the number of judgments that they want
-task_changes.py   a new priority, reservation or skill of many tasks
+task_changes.py   a new priority, reservation, skill or overlap of many tasks
 adaptive_overlap.py  more of them where labelers disagree
 reordering.py     the order of comparisons that nobody has judged
 """

@@ -7,16 +7,19 @@ another one changes what is left: a task that wants as many as it shall is not t
 
 import time
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotate import signals
 from annotate.data.pacing import Pace
+from annotate.errors import Refused
 from annotate.labeling.queue.leases import raise_epoch
-from annotate.models import Assignment, Judgment, OverlapChange, Project, Task
+from annotate.models import Assignment, Judgment, OverlapChange, Project, Task, TaskChange
 from annotate.models.leased_job import JobLease
 
 State = OverlapChange.State
@@ -34,11 +37,18 @@ def plan_overlap_change(*, project: Project, overlap: int) -> OverlapChange:
     An open task that has enough already is complete, and a complete one that has too few is open again, but for those
     that came judged, by a file or out of a chat. Leases that are out stay good. The other kinds of task are made with
     a number of their own, and keep it. What is planned is carried out, whoever dies; `begin_overlap_change` follows
-    after the caller's transaction.
+    after the caller's transaction. Raises Refused while the number of chosen tasks is being changed.
     """
     # Locks the project, so that of two changes at once one is the newer. With an adaptive overlap, tasks begin with
     # fewer judgments than the project's number.
     Project.objects.filter(pk=project.pk).update(overlap=F("overlap") if project.adaptive_overlap else overlap)
+    # The later of two changes holds, and that one would go on after this.
+    chosen = TaskChange.objects.filter(project=project, state__in=TaskChange.UNFINISHED)
+    if chosen.filter(values__has_key="judgments_wanted").exists():
+        raise Refused(
+            _("The number of judgments of some tasks is being changed: save the overlap again when that is done."),
+            status=409,
+        )
     earlier = OverlapChange.objects.filter(project=project, state__in=OverlapChange.UNFINISHED)
     earlier.update(state=State.REPLACED, token=None, lease_until=None, finished_at=timezone.now())
     return OverlapChange.objects.create(project=project, overlap=overlap)
@@ -116,9 +126,13 @@ def _wanting_otherwise(change: OverlapChange) -> QuerySet[Task]:
 
 
 def _want(tasks: list[int], change: OverlapChange) -> int:
-    overlap = change.overlap
+    return Task.objects.filter(pk__in=tasks).update(**wanting(change.overlap, adaptive=change.project.adaptive_overlap))
+
+
+def wanting(judgments: int, *, adaptive: bool) -> dict[str, Any]:
+    """What an update gives locked tasks that want so many judgments from now on."""
     # Tasks that labelers disagreed on get their further judgments again, see adaptive_overlap.
-    stale = {"checks_stale_at": timezone.now()} if change.project.adaptive_overlap else {}
+    stale = {"checks_stale_at": timezone.now()} if adaptive else {}
     held = (
         Assignment.objects.filter(task=OuterRef("pk"), state__in=Assignment.HELD, is_check=False)
         .order_by()
@@ -126,17 +140,17 @@ def _want(tasks: list[int], change: OverlapChange) -> int:
         .annotate(held=Count("pk"))
         .values("held")
     )
-    enough = When(judgments_given__gte=overlap, then=Value(Task.State.COMPLETE))
-    return Task.objects.filter(pk__in=tasks).update(
-        judgments_wanted=overlap,
-        slots_free=Greatest(0, overlap - F("judgments_given") - Coalesce(Subquery(held), 0)),
-        state=Case(enough, default=Value(Task.State.OPEN)),
+    enough = When(judgments_given__gte=judgments, then=Value(Task.State.COMPLETE))
+    return {
+        "judgments_wanted": judgments,
+        "slots_free": Greatest(0, judgments - F("judgments_given") - Coalesce(Subquery(held), 0)),
+        "state": Case(enough, default=Value(Task.State.OPEN)),
         # A task is for review only while it is complete.
-        consensus_stale_at=Case(
+        "consensus_stale_at": Case(
             When(judgments_given__gt=0, then=Value(timezone.now())), default=F("consensus_stale_at")
         ),
         **stale,
-    )
+    }
 
 
 def _ask_for(change_id: int) -> None:

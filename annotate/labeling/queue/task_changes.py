@@ -1,4 +1,4 @@
-"""A new priority, reservation or skill of many open tasks, carried into them beside people who work.
+"""A new priority, reservation, skill or number of judgments of many open tasks, carried into them beside labelers.
 
 As with a new overlap: the first tasks are changed while the request waits, the rest by a job in short transactions,
 each of which renews the job's lease. It goes through the tasks in the order of their numbers and keeps the last one, so
@@ -19,12 +19,13 @@ from django.utils.translation import gettext as _
 from annotate import signals
 from annotate.data.pacing import Pace
 from annotate.errors import Refused
+from annotate.labeling.queue import overlap
 from annotate.labeling.queue.leases import raise_epoch
 from annotate.labeling.queue.work_rules import LABELING_ROLES
-from annotate.models import Membership, Project, Skill, Task, TaskChange, User
+from annotate.models import Membership, OverlapChange, Project, Skill, Task, TaskChange, User
 from annotate.models.leased_job import JobLease
 from annotate.people import audit
-from annotate.people.permissions import Capability, ensure
+from annotate.people.permissions import Capability, count_people_who_judge, ensure, too_many_judgments
 
 State = TaskChange.State
 AT_ONCE = 500
@@ -48,18 +49,22 @@ LOOKUPS = frozenset(
 def plan_task_change(
     *, project: Project, by: User | None, selection: Mapping[str, Any], values: Mapping[str, Any]
 ) -> TaskChange:
-    """Give the project's open tasks of a selection a "priority", a labeler they are "reserved_for", or a "skill".
+    """Give the project's open tasks of a selection a "priority", a labeler they are "reserved_for", a "skill", or the
+    number of "judgments_wanted".
 
     selection: LOOKUPS with their values (JSON), all of which hold; empty for every open task. values: {"priority": 5},
-    {"reserved_for": number of a user, or None}, {"skill": number, or None}, one or several of these. Leases that are
-    out stay good. `by` None: Hone itself. What is planned is carried out, whoever dies; `begin_task_change` follows
-    after the caller's transaction. Raises NotYours, and Refused (400) with a sentence.
+    {"reserved_for": number of a user, or None}, {"skill": number, or None}, {"judgments_wanted": 3}, one or several of
+    these. Leases that are out stay good; a task that has enough judgments already is complete. `by` None: Hone itself.
+    What is planned is carried out, whoever dies; `begin_task_change` follows after the caller's transaction. Raises
+    NotYours, and Refused with a sentence.
     """
     if by is not None:
         ensure(by, Capability.MANAGE, project)
     _check_selection(project, selection)
     _check_values(project, values)
     with transaction.atomic():
+        if "judgments_wanted" in values:
+            _check_that_no_overlap_is_under_way(project)
         last = Task.with_unfinished.filter(project=project).aggregate(last=Max("pk"))["last"] or 0
         change = TaskChange.objects.create(
             project=project, selection=dict(selection), values=dict(values), until_task=last, created_by=by
@@ -95,7 +100,7 @@ def run_task_change(change_id: int, *, most: int | None = None) -> None:
     it is dealt with. With `most`, of so many tasks at once; a job is asked for when there are more."""
     if (lease := JobLease.taken(_first_of_projects(timezone.now()), change_id)) is None:
         return
-    change = TaskChange.objects.get(pk=change_id)
+    change = TaskChange.objects.select_related("project").get(pk=change_id)
     pace, restarted, dealt_with = Pace(), time.monotonic(), 0
     while tasks := list(_left(change).values_list("pk", flat=True)[: pace.size]):
         for batch in pace.batches(tasks):
@@ -144,7 +149,10 @@ def _give(change: TaskChange, batch: list[int]) -> int:
     """Change these tasks, locked in the order of their numbers as everywhere; returns how many."""
     open_tasks = Task.objects.filter(pk__in=batch, state=Task.State.OPEN).order_by("pk")
     locked = list(open_tasks.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
-    return Task.objects.filter(pk__in=locked).update(**change.values)
+    values = dict(change.values)
+    if (wanted := values.pop("judgments_wanted", None)) is not None:
+        values |= overlap.wanting(wanted, adaptive=change.project.adaptive_overlap)
+    return Task.objects.filter(pk__in=locked).update(**values)
 
 
 def _check_selection(project: Project, selection: Mapping[str, Any]) -> None:
@@ -161,8 +169,10 @@ def _check_selection(project: Project, selection: Mapping[str, Any]) -> None:
 
 
 def _check_values(project: Project, values: Mapping[str, Any]) -> None:
-    if not values or set(values) - {"priority", "reserved_for", "skill"}:
-        raise Refused(_("Say a priority, a labeler or a skill."), status=400)
+    if not values or set(values) - {"priority", "reserved_for", "skill", "judgments_wanted"}:
+        raise Refused(_("Say a priority, a labeler, a skill or a number of judgments."), status=400)
+    if "judgments_wanted" in values:
+        _check_judgments_wanted(project, values["judgments_wanted"])
     if "priority" in values and not (
         type(values["priority"]) is int and -MOST_PRIORITY <= values["priority"] <= MOST_PRIORITY
     ):
@@ -173,6 +183,22 @@ def _check_values(project: Project, values: Mapping[str, Any]) -> None:
             raise Refused(_("Tasks are reserved for somebody who labels in this project."), status=400)
     if values.get("skill") is not None and not Skill.objects.filter(project=project, pk=values["skill"]).exists():
         raise Refused(_("This project has no such skill."), status=400)
+
+
+def _check_judgments_wanted(project: Project, wanted: Any) -> None:
+    if type(wanted) is not int or wanted < 1:
+        raise Refused(_("A task wants at least 1 judgment: withdraw tasks that nobody is to judge."), status=400)
+    if wanted > (people := count_people_who_judge(project)):
+        raise Refused(too_many_judgments(wanted, people), status=400)
+
+
+def _check_that_no_overlap_is_under_way(project: Project) -> None:
+    """Locks the project, so that of this and a new overlap one is the later. That one would go on after this."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    if OverlapChange.objects.filter(project=project, state__in=OverlapChange.UNFINISHED).exists():
+        raise Refused(
+            _("A new overlap is being applied to all tasks: change single ones when that is done."), status=409
+        )
 
 
 def _ask_for(change_id: int) -> None:

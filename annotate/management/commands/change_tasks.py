@@ -1,4 +1,4 @@
-"""Give many open tasks a priority, a labeler they are reserved for, or a skill that they need."""
+"""Give many open tasks a priority, a labeler they are reserved for, a skill, or another number of judgments."""
 
 from typing import Any
 
@@ -11,7 +11,9 @@ from annotate.models import Project, Prompt, Skill, User
 
 
 class Command(BaseCommand):
-    help = "Change the priority, the reservation or the skill of a project's open tasks, in batches beside people."
+    help = (
+        "Change priority, reservation, skill or judgments wanted of a project's open tasks, in batches beside people."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         refuse_repeated_flags(parser)
@@ -29,6 +31,7 @@ class Command(BaseCommand):
         given.add_argument("--release", action="store_true", help="Reserve them for nobody.")
         given.add_argument("--skill", metavar="NAME", help="Let them need this skill, which some member has.")
         given.add_argument("--no-skill", action="store_true", help="Let them need none.")
+        given.add_argument("--judgments", type=int, metavar="N", help="Let each want so many judgments (overlap).")
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = project_named(options["project"])
@@ -46,6 +49,7 @@ class Command(BaseCommand):
             "priority": options["priority"],
             "reserved_for": _user(options["reserve"]),
             "skill": _skill(project, options["skill"]),
+            "judgments_wanted": options["judgments"],
         }
         values = {name: value for name, value in values.items() if value is not None}
         values |= {"reserved_for": None} if options["release"] else {}

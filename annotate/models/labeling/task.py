@@ -223,7 +223,7 @@ class QueueCursor(models.Model):
 
 
 class TaskChange(LeasedJob):
-    """A new priority, reservation or skill of many open tasks, on its way into them.
+    """A new priority, reservation, skill or number of judgments of many open tasks, on its way into them.
 
     waiting -> working -> done          a job that died leaves it to another one, which goes on after `last_task`
 

@@ -220,11 +220,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(wanted=st.integers(1, 4), killed=st.booleans())
     def change_overlap(self, wanted: int, killed: bool) -> None:
-        change = queue.plan_overlap_change(project=self.fresh(), overlap=wanted)
+        """Refused while the number of some is being changed."""
+        planned: list[OverlapChange] = []
+        self.tried(lambda: planned.append(queue.plan_overlap_change(project=self.fresh(), overlap=wanted)))
         with pytest.MonkeyPatch.context() as patch:
             if killed:
                 patch.setattr(overlap, "raise_epoch", self.die)
-            self.tried(lambda: queue.run_overlap_change(change.pk), Killed)
+            self.tried(lambda: [queue.run_overlap_change(change.pk) for change in planned], Killed)
 
     @rule(
         values=st.sampled_from([{"priority": -1}, {"priority": 2}, {"reserved_for": None}, {"skill": None}]),
@@ -232,6 +234,11 @@ class QueueMachine(RuleBasedStateMachine):
     )
     def change_tasks(self, values: dict[str, Any], killed: bool) -> None:
         self.start_change({"judgments_given": 0}, values, killed)
+
+    @rule(wanted=st.integers(0, 5), given=st.integers(0, 1), killed=st.booleans())
+    def change_judgments_of_some(self, wanted: int, given: int, killed: bool) -> None:
+        """Of those with so many judgments; refused beside a new overlap of all, and for more than may judge."""
+        self.tried(lambda: self.start_change({"judgments_given": given}, {"judgments_wanted": wanted}, killed))
 
     @rule(name=people)
     def reserve(self, name: str) -> None:

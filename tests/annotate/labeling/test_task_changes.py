@@ -12,9 +12,10 @@ from django.utils import timezone
 from annotate.data import pacing
 from annotate.errors import NotYours, Refused
 from annotate.labeling import queue
-from annotate.labeling.queue import task_changes
-from annotate.models import AuditEvent, Membership, Prompt, Skill, Task, TaskChange
+from annotate.labeling.queue import adaptive_overlap, overlap, task_changes
+from annotate.models import AuditEvent, Membership, OverlapChange, Project, Prompt, Skill, Task, TaskChange
 from annotate.people import members
+from annotate.people.projects import edit_project
 from rlhf import tasks
 from rlhf.runs import runs
 from tests.cast import Cast, judge, make_comparison
@@ -159,11 +160,76 @@ def test_who_leaves_leaves_no_task_reserved_however_many_there_are(
     assert TaskChange.objects.count() == 1
 
 
+def numbers() -> list[tuple[int, int, str]]:
+    """(judgments wanted, places free, state) of the tasks in the order of their numbers."""
+    return list(Task.objects.order_by("pk").values_list("judgments_wanted", "slots_free", "state"))
+
+
+def test_chosen_tasks_want_another_number_of_judgments_while_they_are_held_and_judged(cast: Cast) -> None:
+    edit_project(project=cast.project, by=cast.manager, overlap=2)
+    tasks_there = [make_comparison(cast.project, f"Question {number}", ("Yes.", "No.")) for number in range(3)]
+    held = queue.claim_next(labeler=cast.labeler, project=cast.project)
+    assert held is not None
+    judge(held, [held.presentation])
+    other = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
+    assert other is not None
+    chosen = {"pk__in": [held.task_id, other.task_id]}
+    queue.begin_task_change(plan(cast, chosen, judgments_wanted=1))
+    left = ({task.pk for task in tasks_there} - set(chosen["pk__in"])).pop()
+    expected = {held.task_id: (1, 0, "complete"), other.task_id: (1, 0, "open"), left: (2, 2, "open")}
+    assert numbers() == [expected[task.pk] for task in tasks_there]
+    assert Task.objects.exclude(consensus_stale_at=None).filter(pk=held.task_id).exists()
+    judge(other, [other.presentation])
+    queue.begin_task_change(plan(cast, {"judgments_given": 0}, judgments_wanted=3))
+    expected = {held.task_id: (1, 0, "complete"), other.task_id: (1, 0, "complete"), left: (3, 3, "open")}
+    assert numbers() == [expected[task.pk] for task in tasks_there]
+
+
+def test_tasks_that_a_smaller_number_completes_adapt_to_disagreement(cast: Cast) -> None:
+    adaptive = {"adaptive_overlap": True, "overlap_least": 2, "overlap_most": 4}
+    edit_project(project=cast.project, by=cast.manager, overlap=3, **adaptive)
+    task = make_comparison(cast.project, "Question", ("Yes.", "No."))
+    queue.begin_task_change(plan(cast, judgments_wanted=3))
+    for labeler, best in ((cast.labeler, 0), (cast.second_labeler, 1)):
+        held = queue.claim_next(labeler=labeler, project=cast.project)
+        assert held is not None
+        shown = sorted(held.presentation)
+        judge(held, [[shown[best]], [shown[1 - best]]])
+    queue.begin_task_change(plan(cast, judgments_wanted=2))
+    assert numbers() == [(2, 0, "complete")]
+    assert list(Task.objects.exclude(checks_stale_at=None)) == [task]
+    assert adaptive_overlap.adapt(Project.objects.get(pk=cast.project.pk), [task.pk]) == 1
+    assert numbers() == [(3, 1, "open")]
+
+
+def test_of_a_new_overlap_and_a_number_of_some_tasks_the_later_waits_for_the_earlier(
+    cast: Cast, ten: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap, "AT_ONCE", 4)
+    change = plan(cast, judgments_wanted=2)
+    with pytest.raises(Refused, match="The number of judgments of some tasks is being changed: save the overlap again"):
+        edit_project(project=cast.project, by=cast.manager, overlap=3)
+    tasks.change_tasks(change.pk)
+    edit_project(project=cast.project, by=cast.manager, overlap=3)
+    with pytest.raises(Refused, match="A new overlap is being applied to all tasks: change single ones when that is"):
+        plan(cast, judgments_wanted=2)
+    assert plan(cast, priority=1).values == {"priority": 1}
+    tasks.change_overlap(OverlapChange.objects.latest("pk").pk)
+    assert set(numbers()) == {(3, 3, "open")}
+
+
 @pytest.mark.parametrize(
     ("selection", "values", "sentence"),
     [
-        ({}, {}, "Say a priority, a labeler or a skill."),
-        ({}, {"state": "complete"}, "Say a priority, a labeler or a skill."),
+        ({}, {}, "Say a priority, a labeler, a skill or a number of judgments."),
+        ({}, {"state": "complete"}, "Say a priority, a labeler, a skill or a number of judgments."),
+        ({}, {"judgments_wanted": 0}, "A task wants at least 1 judgment: withdraw tasks that nobody is to judge."),
+        ({}, {"judgments_wanted": None}, "A task wants at least 1 judgment: withdraw tasks that nobody is to judge."),
+        (
+            {},
+            {"judgments_wanted": 5},
+            "5 judgments a task need as many labelers, and 4 people may judge here: invite more first.",
+        ),
         ({}, {"priority": 1_001}, "A priority is a number from -1000 to 1000."),
         ({}, {"priority": True}, "A priority is a number from -1000 to 1000."),
         ({}, {"skill": 99}, "This project has no such skill."),
@@ -192,6 +258,9 @@ def test_the_command(cast: Cast) -> None:
     call_command("change_tasks", "kindness", "--kind", "compare", "--reserve", "labeler", "--priority", "3", stdout=out)
     assert out.getvalue() == "1 tasks changed\n"
     assert Task.objects.filter(priority=3, reserved_for=cast.labeler).count() == 1
-    for wrong in (["--reserve", "nobody"], ["--skill", "Law"], ["--release", "--reserve", "labeler"], []):
+    call_command("change_tasks", "kindness", "--judgments", "2", stdout=out)
+    assert Task.objects.filter(judgments_wanted=2, slots_free=2).count() == 1
+    contrary = ["--release", "--reserve", "labeler"]
+    for wrong in (["--judgments", "0"], ["--reserve", "nobody"], ["--skill", "Law"], contrary, []):
         with pytest.raises(CommandError):
             call_command("change_tasks", "kindness", *wrong)
