@@ -5,6 +5,7 @@ from typing import Any
 from django import template
 from django.conf import settings
 from django.template.context import Context
+from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -33,9 +34,17 @@ def banner_urls() -> list[str]:
 
 
 @register.simple_tag
-def new_notices(user: User) -> int:
-    """How many notices wait or are new: the number at the bell."""
-    return notices.count_new(user)
+def bell(user: User) -> notices.Bell:
+    """What waits or is new: the number at the bell, and words for it."""
+    return notices.bell(user)
+
+
+@register.filter
+def signed(value: float | None) -> str:
+    """+0.4, −1.2, 0.0; nothing for none."""
+    if value is None:
+        return ""
+    return ("+" if round(value, 1) > 0 else "−" if round(value, 1) < 0 else "") + number_format(abs(value), 1)
 
 
 @register.simple_tag

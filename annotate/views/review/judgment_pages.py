@@ -17,8 +17,8 @@ from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Report
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality import review as reviewing
 from annotate.quality.consensus import ConsensusView
+from annotate.views.review.keyset_pages import keyset_page
 
-PAGE = 25
 MOST_REPORTS = 50
 
 
@@ -66,18 +66,13 @@ def judgments(request: ProjectRequest) -> HttpResponse:
         Show.ACCEPTED: {"is_accepted": True},
     }
     found = found.filter(**conditions.get(show, {}))
-    before = request.GET.get("before", "")
-    if before.isdecimal() and len(before) < 19:
-        found = found.filter(pk__lt=int(before))
-    related = found.select_related("latest__rubric", "labeler", "task__prompt", "assignment")
-    rows = list(related.order_by("-pk")[: PAGE + 1])
+    page = keyset_page(found.select_related("latest__rubric", "labeler", "task__prompt", "assignment"), request)
     context = {
         "project": request.project,
         "part": "judgments",
         "may_manage": Capability.MANAGE in request.capabilities,
-        "rows": [(item, judged_texts.line(item)) for item in rows[:PAGE]],
-        "following": rows[PAGE - 1].pk if len(rows) > PAGE else None,
-        "is_first": "before" not in request.GET,
+        "rows": [(item, judged_texts.line(item)) for item in page.rows],
+        "page": page,
         "labelers": labelers,
         "labeler": wanted,
         "kind": kind,

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -18,8 +17,8 @@ from annotate.labeling.checks import gold
 from annotate.models import Assignment, Judgment, TaskConsensus
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.review import adjudication
+from annotate.views.review.keyset_pages import keyset_page
 
-PAGE = 25
 MOST_COUNTED = 1_000
 """The number of tasks that wait is counted no further."""
 
@@ -31,9 +30,11 @@ def waiting(request: ProjectRequest) -> HttpResponse:
     """Tasks that wait for a reviewer. Nothing here says what their labelers say: the board may be blind."""
     found = adjudication.waiting(request.project)
     count = found.order_by()[: MOST_COUNTED + 1].count()
-    rows, following = _page(found, request.GET.get("after", ""))
+    page = keyset_page(found.select_related("task__prompt", "reviewer"), request, order=("certainty", "pk"))
     judged = set(
-        Assignment.objects.filter(task__in=[row.task_id for row in rows], labeler=request.user, is_adjudication=False)
+        Assignment.objects.filter(
+            task__in=[row.task_id for row in page.rows], labeler=request.user, is_adjudication=False
+        )
         .exclude(state=Assignment.State.EXPIRED)
         .values_list("task", flat=True)
     )
@@ -48,12 +49,11 @@ def waiting(request: ProjectRequest) -> HttpResponse:
                 "judged": row.task_id in judged,
                 "reviewer": row.reviewer if row.review_until and row.review_until >= now else None,
             }
-            for row in rows
+            for row in page.rows
         ],
         "count": min(count, MOST_COUNTED),
         "more": count > MOST_COUNTED,
-        "following": following,
-        "is_first": "after" not in request.GET,
+        "page": page,
     }
     return render(request, "annotate/review/queue.html", context)
 
@@ -64,17 +64,13 @@ def waiting(request: ProjectRequest) -> HttpResponse:
 def decided(request: ProjectRequest) -> HttpResponse:
     """Adjudications, the latest first."""
     found = adjudication.adjudicated(request.project)
-    before = request.GET.get("before", "")
-    if before.isdecimal() and len(before) < 19:
-        found = found.filter(pk__lt=int(before))
-    rows = list(found.select_related("task__prompt", "latest", "labeler", "assignment")[: PAGE + 1])
+    page = keyset_page(found.select_related("task__prompt", "latest", "labeler", "assignment"), request)
     context: dict[str, Any] = {
         "project": request.project,
         "part": "decided",
         "may_manage": Capability.MANAGE in request.capabilities,
-        "rows": [(judgment, judged_texts.line(judgment)) for judgment in rows[:PAGE]],
-        "following": rows[PAGE - 1].pk if len(rows) > PAGE else None,
-        "is_first": "before" not in request.GET,
+        "rows": [(judgment, judged_texts.line(judgment)) for judgment in page.rows],
+        "page": page,
     }
     return render(request, "annotate/review/decided.html", context)
 
@@ -123,18 +119,3 @@ def use_as_gold(request: ProjectRequest, judgment_id: int) -> HttpResponse:
         else:
             messages.success(request, _("This is a gold task now: labelers get it among the others, untold."))
     return redirect("annotate:review_judgment", request.project.slug, judgment.pk)
-
-
-def _page(found: QuerySet[TaskConsensus], after: str) -> tuple[list[TaskConsensus], str]:
-    """The rows behind a place of the queue, and the place behind them; empty where there are no more."""
-    certainty, _colon, number = after.partition(":")
-    try:
-        place = float(certainty), int(number)
-    except ValueError:
-        place = None
-    if place is not None and 0 <= place[1] < 2**63 and place[0] == place[0]:
-        behind = found.filter(certainty__gte=place[0])
-        found = behind.exclude(certainty=place[0], pk__lte=place[1])
-    rows = list(found.select_related("task__prompt", "reviewer")[: PAGE + 1])
-    last = rows[PAGE - 1] if len(rows) > PAGE else None
-    return rows[:PAGE], f"{last.certainty!r}:{last.pk}" if last is not None else ""
