@@ -38,7 +38,7 @@ const base = (width, values, { times, half, top }) => {
       y: { range: top ? () => top : (_, low, high) => [0, Math.max(1, high * 1.05)] },
     },
     axes: [
-      { ...shared, size: 28, grid: { show: false }, values: (_, splits) => splits.map(dayOf) },
+      { ...shared, size: 28, space: 66, grid: { show: false }, values: (_, splits) => splits.map(dayOf) },
       { ...shared, size: 48, values: (_, found) => found.map(values) },
     ],
   };
@@ -104,7 +104,7 @@ const shares = (figure, plot) => {
   };
   const describe = (at) => {
     const said = series.map(({ label, values, lows, highs }) => {
-      const interval = lows[at] == null ? "" : ` (${percent(lows[at])}–${percent(highs[at])})`;
+      const interval = lows[at] == null ? "" : ` (${Math.round(100 * lows[at])}–${percent(highs[at])})`;
       return `${series.length > 1 ? `${label} ` : ""}${percent(values[at])}${interval}`;
     });
     return `${dayOf(times[at])}: ${said.join(", ")}`;

@@ -2,7 +2,8 @@
 // colours or the width of the page change. uPlot draws.
 
 const language = document.documentElement.lang || "en";
-const shortDay = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: "UTC" });
+const inThisLanguage = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: "UTC" });
+const month = new Intl.DateTimeFormat("en-US", { month: "short", timeZone: "UTC" });
 
 // value: as CSS has it, such as "var(--accent)".
 export const colour = (value) => {
@@ -28,7 +29,11 @@ export const cursor = (size) => ({ y: false, drag: { x: false, y: false }, point
 
 export const widthOf = (plot) => Math.max(plot.clientWidth, 200);
 
-export const dayOf = (seconds) => shortDay.format(new Date(seconds * 1000));
+// As pages write dates: 2 Nov, 11月2日. Browsers put the month first in English, and call September Sept in Britain.
+export const dayOf = (seconds) => {
+  const date = new Date(seconds * 1000);
+  return language.startsWith("en") ? `${date.getUTCDate()} ${month.format(date)}` : inThisLanguage.format(date);
+};
 
 export const inUtc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
 

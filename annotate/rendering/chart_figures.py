@@ -1,0 +1,55 @@
+"""A chart as the page has it: a table, from which static/hone/charts.js draws when there are scripts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """is_drawn: the chart shows it, in the colour of its place among those that are drawn; others are in the table."""
+
+    label: str
+    is_drawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number, with its digits behind the point; or a share with its interval. None: a dash."""
+
+    value: float | None = None
+    digits: int = 0
+    share: Any = None
+
+
+Row = tuple[date, Sequence[Cell]]
+FEWEST_ROWS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartFigure:
+    """form: "stacked" or "shares" (see charts.js). csv: what `?csv=` calls its table. rows: (day, a cell a column)."""
+
+    form: str
+    title: str
+    description: str
+    csv: str
+    first_column: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+
+    @property
+    def key(self) -> list[str]:
+        """What the colours mean, where there are several."""
+        drawn = [column.label for column in self.columns if column.is_drawn]
+        return drawn if len(drawn) > 1 else []
+
+
+def from_the_first_share(rows: Sequence[Row]) -> Sequence[Row]:
+    """Without the rows before any share is known, so that a young project's chart isn't half empty."""
+    known = [
+        number for number, (_day, cells) in enumerate(rows) if any(cell.share and cell.share.total for cell in cells)
+    ]
+    first = known[0] if known else 0
+    return rows[min(first, max(0, len(rows) - FEWEST_ROWS)) :]
