@@ -30,7 +30,9 @@ def people_who_judged(project: Project) -> Any:
 
 
 class LeaveOutForm(forms.Form):
-    labeler = PersonChoice(queryset=User.objects.none(), label=gettext_lazy("Labeler"))
+    labeler = PersonChoice(
+        queryset=User.objects.none(), label=gettext_lazy("Labeler"), empty_label=gettext_lazy("Choose a labeler")
+    )
     since = _moment(label=gettext_lazy("Judgments since"), help_text=gettext_lazy("Until now; later ones count."))
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -72,7 +74,7 @@ class ReopenForm(forms.Form):
         help_text=gettext_lazy("Of pairs, over all two labelers of the task."),
     )
     judgments = forms.IntegerField(
-        label=gettext_lazy("Judgments more"), min_value=1, max_value=MOST_JUDGMENTS, initial=1
+        label=gettext_lazy("More judgments per task"), min_value=1, max_value=MOST_JUDGMENTS, initial=1
     )
 
     def __init__(self, project: Project, data: Any = None) -> None:

@@ -11,7 +11,7 @@ from annotate.labeling import task_kinds
 from annotate.models import Project, Prompt
 from annotate.quality.measures.report import Period, today
 
-DAYS = (7, 28, 90)
+DAYS = (7, 28, 91)
 DEFAULT_DAYS = 28
 EVERYTHING = "all"
 EARLIEST = date(2000, 1, 1)

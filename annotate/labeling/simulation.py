@@ -23,7 +23,7 @@ from annotate.models import Assignment, JudgmentRevision, Membership, Project, R
 from annotate.people import audit
 from annotate.quality import measures
 from annotate.quality.intervals import Share
-from annotate.quality.overview import ProjectOverview
+from annotate.quality.measures.report import Period, PeriodReport
 
 Judge = Callable[[str], float]
 # InstructGPT's labelers agreed on 72.6% of pairs (Ouyang et al. 2022, section 3.4).
@@ -109,7 +109,7 @@ def simulate(
         labelers=labelers,
         noise=noise,
         expected=expected_agreement(differences, noise=noise) if len(differences) else None,
-        measured=ProjectOverview(project).strict_agreement,
+        measured=PeriodReport(project, Period.everything(project)).total.strict_agreement,
     )
 
 

@@ -17,24 +17,40 @@ from annotate.models import JudgmentReturn, Project, Report, User
 from annotate.people.permissions import Capability, projects_for
 
 MOST = 50
+MOST_AT_THE_BELL = 99
+MOST_SAID = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One line. `waits`: it is there until somebody has dealt with it; others are news, new until they were looked at.
 
-    level: ok, warn, error, or nothing.
+    level: ok, warn, error, or nothing. count: of what the line speaks, which the bell counts. at: None for what is so
+    at this moment.
     """
 
     project: Project
     text: str
     url: str
-    at: datetime
+    at: datetime | None
     level: str = ""
     waits: bool = False
+    count: int = 1
 
     def is_new(self, seen_at: datetime | None) -> bool:
-        return self.waits or seen_at is None or self.at > seen_at
+        return self.waits or seen_at is None or self.at is None or self.at > seen_at
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """What the bell says: how much is new or waits, and the first lines of it in words."""
+
+    count: int
+    said: str
+
+    @property
+    def shown(self) -> str:
+        return str(self.count) if self.count <= MOST_AT_THE_BELL else f"{MOST_AT_THE_BELL}+"
 
 
 Source = Callable[[User], Iterable[Notice]]
@@ -54,12 +70,15 @@ def open_projects(user: User, capability: Capability) -> QuerySet[Project]:
 def of(user: User) -> list[Notice]:
     """The newest MOST notices of somebody, what waits first."""
     found = [notice for source in _sources for notice in source(user)]
-    found.sort(key=lambda notice: (notice.waits, notice.at), reverse=True)
+    now = timezone.now()
+    found.sort(key=lambda notice: (notice.waits, notice.at or now), reverse=True)
     return found[:MOST]
 
 
-def count_new(user: User) -> int:
-    return sum(notice.is_new(user.notices_seen_at) for notice in of(user))
+def bell(user: User) -> Bell:
+    new = [notice for notice in of(user) if notice.is_new(user.notices_seen_at)]
+    said = [notice.text for notice in new[:MOST_SAID]]
+    return Bell(sum(notice.count for notice in new), " · ".join(said) + (" · …" if len(new) > MOST_SAID else ""))
 
 
 def mark_seen(user: User) -> None:
@@ -81,6 +100,7 @@ def _reports(user: User) -> Iterable[Notice]:
             at=row["at"],
             level="warn",
             waits=True,
+            count=row["n"],
         )
 
 
@@ -100,6 +120,7 @@ def _returned_work(user: User) -> Iterable[Notice]:
             at=row["at"],
             level="warn",
             waits=True,
+            count=row["n"],
         )
 
 

@@ -18,13 +18,14 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from annotate.models import Assignment, Judgment, Membership, Project, Prompt, User
 from annotate.people import notices
-from annotate.people.permissions import ROLE_CAPABILITIES, Capability, can
+from annotate.people.permissions import ROLE_CAPABILITIES, Capability
 from annotate.people.projects import overlap_warning
 from annotate.quality import project_figures
 from annotate.quality.forecast import Forecast, forecast
+from annotate.quality.intervals import Share
 from annotate.quality.measures.advice import Advice, Sign, advice
 from annotate.quality.measures.report import Measures, Period, PeriodReport, today
-from annotate.quality.review import adjudication
+from annotate.rendering.chart_figures import Cell, ChartFigure, Column, from_the_first_share
 
 DAYS = (7, 28, 91)
 """Periods that the page offers."""
@@ -33,7 +34,6 @@ SPARK_DAYS = 14
 TREND_WEEKS = 12
 MOST_SERIES = 8
 """Labelers who have a colour of their own in the chart; the rest are one."""
-MOST_COUNTED = 1_000
 ACTIVE_FOR = timedelta(minutes=15)
 SHORT_SIGNS = {
     Sign.HASTE: gettext_lazy("haste"),
@@ -57,6 +57,10 @@ class Row:
     is_active: bool
     is_paused: bool
     advice: list[Advice] = field(default_factory=list)
+
+    @property
+    def has_spark(self) -> bool:
+        return any(self.spark)
 
     @property
     def signs(self) -> list[tuple[str, str]]:
@@ -166,17 +170,6 @@ class Dashboard:
         return [found for found in notices.of(self.reader) if found.waits and found.project.pk == self.project.pk]
 
     @cached_property
-    def to_adjudicate(self) -> int:
-        """Tasks on which labelers disagree, counted up to one more than MOST_COUNTED; none for who may not decide."""
-        if self.reader is None or not can(self.reader, Capability.REVIEW, self.project):
-            return 0
-        return adjudication.waiting(self.project).order_by()[: MOST_COUNTED + 1].count()
-
-    @property
-    def to_adjudicate_shown(self) -> str:
-        return f"{MOST_COUNTED}+" if self.to_adjudicate > MOST_COUNTED else str(self.to_adjudicate)
-
-    @cached_property
     def alerts(self) -> list[Alert]:
         found = []
         if self.project.overlap > 1 and (warning := overlap_warning(self.project)):
@@ -228,6 +221,43 @@ class Dashboard:
             (day, row := [series.values[number] for series in self.series], sum(row))
             for number, day in enumerate(self.chart_days)
         ]
+
+    @property
+    def days_chart(self) -> ChartFigure:
+        return ChartFigure(
+            form="stacked",
+            title=_("Judgments per day"),
+            description=_("Judgments per day by labeler; the table has the numbers."),
+            csv="days",
+            first_column=_("Day (UTC)"),
+            columns=[*(Column(series.label, is_drawn=True) for series in self.series), Column(_("all"))],
+            rows=[(day, [Cell(count) for count in (*counts, total)]) for day, counts, total in self.day_rows],
+        )
+
+    @property
+    def weeks_chart(self) -> ChartFigure | None:
+        """None without a pair to agree on."""
+        if not self.measures.agreement.total and not self.has_gold:
+            return None
+        names = {"agreement": _("Each other"), "gold": _("Gold")}
+        if not self.has_gold:
+            names.pop("gold")
+        return ChartFigure(
+            form="shares",
+            title=_("Agreement by week"),
+            description=_("Agreement by week with its interval; the table has the numbers."),
+            csv="weeks",
+            first_column=_("Week from"),
+            columns=[
+                column for label in names.values() for column in (Column(label, is_drawn=True), Column(_("Pairs")))
+            ],
+            rows=from_the_first_share(
+                [
+                    (start, [cell for name in names for cell in _share_cells(getattr(measures, name))])
+                    for start, measures in self.weeks
+                ]
+            ),
+        )
 
     @cached_property
     def weeks(self) -> list[tuple[date, Measures]]:
@@ -322,6 +352,10 @@ class Dashboard:
 
     def _names(self, people: Sequence[int]) -> dict[int, str]:
         return {person.pk: person.display_name for person in User.objects.filter(pk__in=people)}
+
+
+def _share_cells(share: Share) -> tuple[Cell, Cell]:
+    return Cell(share=share), Cell(share.total)
 
 
 def _covered(counted: dict[str, list[int]]) -> list[tuple[str, int, int]]:

@@ -2,19 +2,32 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
 
 from django.db.models import Exists, OuterRef
+from django.utils.translation import gettext as _
 
 from annotate.labeling import judged_texts
 from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, LabelerReliability, Project, User
 from annotate.quality.dashboard import DAYS, TREND_WEEKS
+from annotate.quality.intervals import Share
 from annotate.quality.measures.advice import Advice, advice
 from annotate.quality.measures.report import Measures, Period, PeriodReport, today
+from annotate.rendering.chart_figures import Cell, ChartFigure, Column, from_the_first_share
 
 RECENT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionRow:
+    """agreement: pairs of equal ratings of a response. difference: by how much theirs are higher, on average."""
+
+    label: str
+    agreement: Share
+    difference: float | None
 
 
 class LabelerPage:
@@ -52,9 +65,53 @@ class LabelerPage:
         starts = [first + timedelta(weeks=number) for number in range(TREND_WEEKS)]
         return [(start, Measures(sums.get(start, {}), of_labeler=True)) for start in starts]
 
+    @property
+    def days_chart(self) -> ChartFigure:
+        return ChartFigure(
+            form="stacked",
+            title=_("Judgments per day"),
+            description=_("Judgments per day; the table has the numbers."),
+            csv="days",
+            first_column=_("Day (UTC)"),
+            columns=[Column(_("Judgments"), is_drawn=True), Column(_("Hours")), Column(_("Median time"))],
+            rows=[
+                (day, [Cell(of.judgments), Cell(of.hours, digits=1), Cell(of.median_seconds)])
+                for day, of in self.per_day
+            ],
+        )
+
+    @property
+    def weeks_chart(self) -> ChartFigure:
+        drawn = {"agreement": _("Others")} | ({"gold": _("Gold")} if self.has_gold else {})
+        return ChartFigure(
+            form="shares",
+            title=_("Agreement by week"),
+            description=_("Agreement by week with its interval; the table has the numbers."),
+            csv="weeks",
+            first_column=_("Week from"),
+            columns=[*(Column(label, is_drawn=True) for label in drawn.values()), Column(_("Majority"))],
+            rows=from_the_first_share(
+                [(start, [Cell(share=getattr(of, name)) for name in (*drawn, "majority")]) for start, of in self.weeks]
+            ),
+        )
+
+    @cached_property
+    def criteria(self) -> list[CriterionRow]:
+        """Of the rubric, by which somebody else rated the same responses."""
+        rubric = self.project.rubric
+        labels = {item["name"]: item["label"] for item in (rubric.criteria if rubric else [])}
+        return [
+            CriterionRow(
+                label=labels.get(name, name),
+                agreement=self.measures.criterion_agreement(name),
+                difference=self.measures.criterion_difference(name),
+            )
+            for name in self.measures.criteria
+        ]
+
     @cached_property
     def has_gold(self) -> bool:
-        return any(measures.gold.total for _week, measures in self.weeks)
+        return any(measures.gold.total for _start, measures in self.weeks)
 
     @cached_property
     def reliability(self) -> LabelerReliability | None:
@@ -91,6 +148,9 @@ def csv_rows(page: LabelerPage, name: str) -> Iterator[Sequence[Any]] | None:
             for start, of in page.weeks
         ]
         return iter([week_head, *rows])
+    if name == "criteria":
+        criteria_head = ("criterion", "agreement", "agreement_low", "agreement_high", "pairs", "difference")
+        return iter([criteria_head, *((row.label, *_cells(row.agreement), row.difference) for row in page.criteria)])
     return None
 
 

@@ -113,7 +113,9 @@ def count(project: Project) -> Figures:
     return Figures(
         prompts=sum(prompts for prompts, _judgments in use_cases.values()),
         responses=Response.objects.filter(prompt__project=project).count(),
-        demonstrations=Demonstration.objects.filter(prompt__project=project, withdrawn_at=None).count(),
+        demonstrations=Demonstration.objects.filter(prompt__project=project, withdrawn_at=None)
+        .exclude(assignment__isnull=False, assignment__is_check=True)
+        .count(),
         judgments=judgments["all"],
         surplus=judgments["surplus"],
         wanted=wanted or 0,

@@ -107,6 +107,13 @@ class QualityPage:
         ]
         return sorted(rows, key=lambda row: (-row.measures.judgments, row.labeler.username))
 
+    @cached_property
+    def known(self) -> set[str]:
+        """The measures that say something of some labeler, where often nobody has them."""
+        measures = [row.measures for row in self.labelers]
+        names = {name for name in ("majority", "gold", "reward") if any(getattr(one, name).total for one in measures)}
+        return names | ({"consistency"} if any(one.repeats for one in measures) else set())
+
     @property
     def use_cases(self) -> list[tuple[str, Measures]]:
         return [(str(USE_CASES.get(name, name or "–")), one) for name, one in self.report.by_use_case.items()]
@@ -218,6 +225,7 @@ def quality(request: ProjectRequest) -> HttpResponse:
         "page": page,
         "kinds": task_kinds.choices(),
         "use_cases": Prompt.UseCase.choices,
+        "may_manage": Capability.MANAGE in request.capabilities,
         "may_export": Capability.EXPORT in request.capabilities,
     }
     only_figures = request.htmx and request.htmx.target == "figures"  # type: ignore[attr-defined]
@@ -258,6 +266,7 @@ SHARES = (
     "best_first",
     "hasty",
 )
+ESTIMATES = ("tau", "alpha", "consistency")
 
 
 def _table(first: str, rows: Iterator[tuple[str, Measures]]) -> Iterator[list[Any]]:
@@ -265,7 +274,8 @@ def _table(first: str, rows: Iterator[tuple[str, Measures]]) -> Iterator[list[An
         first,
         *("judgments", "hours", "seconds_q1", "seconds_median", "seconds_q3"),
         *(f"{name}{part}" for name in SHARES for part in ("", "_low", "_high", "_of")),
-        *("tau", "tau_low", "tau_high", "alpha", "alpha_low", "alpha_high"),
+        *(f"{name}{part}" for name in ESTIMATES for part in ("", "_low", "_high")),
+        "repeats",
     ]
     for name, one in rows:
         quartiles = one.quartiles or (None, None, None)
@@ -276,7 +286,12 @@ def _table(first: str, rows: Iterator[tuple[str, Measures]]) -> Iterator[list[An
             round(one.hours, 4),
             *quartiles,
             *(_rounded(value) for share in shares for value in (share.rate, share.low, share.high, share.total)),
-            *(_rounded(value) for found in (one.tau, one.alpha) for value in (found.value, found.low, found.high)),
+            *(
+                _rounded(value)
+                for found in (getattr(one, name) for name in ESTIMATES)
+                for value in (found.value, found.low, found.high)
+            ),
+            one.repeats,
         ]
 
 

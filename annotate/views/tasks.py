@@ -20,7 +20,7 @@ from annotate.labeling import judged_texts, requested_tasks, task_kinds
 from annotate.labeling.task_list import task_edits, task_listing
 from annotate.labeling.task_list.task_filters import FILTERS, TaskFilters, people
 from annotate.models import Judgment, Task, TaskChange
-from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.people.permissions import Capability, ProjectRequest, count_people_who_judge, requires
 from annotate.people.projects import edit_project
 from annotate.quality import project_figures
 
@@ -126,6 +126,8 @@ def _values(request: ProjectRequest, act: str) -> dict[str, Any]:
     written = request.POST.get(act, "").strip()
     if act == "priority" and re.fullmatch(r"[+-]?[0-9]{1,6}", written):
         return {"priority": int(written)}
+    if act == "judgments_wanted" and re.fullmatch(r"[+-]?[0-9]{1,6}", written):
+        return {"judgments_wanted": int(written)}
     if act in ("reserved_for", "skill") and re.fullmatch(r"[0-9]{0,18}", written):
         return {act: int(written) if written else None}
     raise Refused(_("Choose what the tasks get."), status=400)
@@ -154,14 +156,16 @@ def _list(request: ProjectRequest) -> dict[str, Any]:
     chips = [
         (chip, _query({key: value for key, value in parameters.items() if key != chip.name})) for chip in filters.chips
     ]
+    fields = [(each, each.choices(request.project), filters.chosen.get(each.name, "")) for each in FILTERS]
     return {
         "filters": filters,
         "page": page,
         "start": start,
         "chips": chips,
-        "fields": [(each, each.choices(request.project), filters.chosen.get(each.name, "")) for each in FILTERS],
+        "fields": [(each, choices, value) for each, choices, value in fields if each.free or choices or value],
         "first_url": _query(parameters),
         "people": people(request.project),
+        "people_who_judge": count_people_who_judge(request.project),
         "skills": request.project.skills.order_by("name"),
         "changes": request.project.task_changes.filter(state__in=TaskChange.UNFINISHED),
         "query": request.GET.urlencode(),

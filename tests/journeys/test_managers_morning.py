@@ -1,9 +1,11 @@
 """A manager's morning: the dashboard, a labeler's page, and the list of tasks, in English and in Chinese."""
 
 import re
+from datetime import UTC
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT as AXE
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from annotate.data.text_search import search_index
@@ -45,7 +47,9 @@ def test_the_dashboard_leads_to_a_labeler_who_is_paused(project: Project, cast: 
     expect(page.locator(".kpi").first).to_contain_text("20% of the 20 planned")
     expect(page.locator("figure[data-chart] canvas")).to_have_count(2)
     days = page.locator("figure[data-chart=stacked]")
-    expect(days.locator("output")).to_have_text(re.compile(r": 4 \(labeler 2, second_labeler 2\)"))
+    today = timezone.now().astimezone(UTC)
+    # As pages write a day: 2 Nov.
+    expect(days.locator("output")).to_have_text(f"{today.day} {today:%b}: 4 (labeler 2, second_labeler 2)")
     days.get_by_text("Table").click()
     expect(days.locator("tbody tr").last.locator("td").last).to_have_text("4")
     with page.expect_download() as download:
@@ -84,6 +88,47 @@ def test_filters_stand_in_the_address_and_come_off_as_chips(project: Project, si
     page.get_by_role("button", name="Set the priority").click()
     expect(page.locator("#messages")).to_contain_text("1 task was changed.")
     expect(rows).to_have_count(3)
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_the_quality_page_by_period_leads_to_a_labeler(
+    project: Project, cast: Cast, sign_in: SignIn, language: str
+) -> None:
+    cast.manager.__class__.objects.update(language=language)
+    page = sign_in("manager", at="/p/kindness/quality/")
+    charts = page.locator("figure[data-chart]")
+    expect(charts.first.locator("canvas")).to_be_visible()
+    expect(charts.first.locator("output")).to_contain_text(": 4")
+    assert_accessible(page)
+    page.locator("select[name=language]").select_option("zh")
+    with page.expect_response("**/quality/?*"):
+        page.locator("form.period button[type=submit]").click()
+    expect(page.locator(".facts dd").first).to_have_text(re.compile(r"^\s*[02]\b"))
+    page.go_back()
+    with page.expect_download() as download:
+        page.locator("a[href*='labelers.csv']").click()
+    assert download.value.suggested_filename == "kindness-labelers.csv"
+    page.get_by_role("link", name="second_labeler").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("second_labeler")
+    assert_accessible(page)
+
+
+def test_ticked_tasks_want_more_judgments(project: Project, cast: Cast, sign_in: SignIn) -> None:
+    page = sign_in("manager", at="/p/kindness/tasks/?state=open")
+    page.locator(".task-table tbody tr").first.get_by_role("checkbox").check()
+    page.get_by_text("Change tasks").click()
+    number = page.get_by_label("Judgments per task")
+    number.evaluate("field => field.removeAttribute('max')")
+    number.fill("9")
+    sign_in.expected.append(" 400 ")  # type: ignore[attr-defined]
+    page.get_by_role("button", name="Set the judgments per task").click()
+    expect(page.get_by_role("alert")).to_contain_text("9 judgments a task need as many labelers")
+    page.locator(".task-table tbody tr").first.get_by_role("checkbox").check()
+    page.get_by_text("Change tasks").click()
+    page.get_by_label("Judgments per task").fill("3")
+    page.get_by_role("button", name="Set the judgments per task").click()
+    expect(page.locator("#messages")).to_contain_text("1 task was changed.")
+    expect(page.locator(".task-table tbody tr").first).to_contain_text("/ 3")
 
 
 def test_both_pages_in_chinese(project: Project, cast: Cast, sign_in: SignIn) -> None:

@@ -9,6 +9,7 @@ from tests.annotate.quality.test_adjudication import task_of
 from tests.browser import SignIn
 from tests.cast import Cast
 from tests.journeys.board import latest_tiers, press, settled
+from tests.journeys.test_managers_morning import assert_accessible
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 QUEUE = "/p/kindness/review/queue/"
@@ -43,8 +44,10 @@ def test_adjudicating_by_keys_undoing_and_asking_for_the_orders(
     User.objects.update(language=language)
     following, decided, show = WORDS[language]
     page = sign_in("reviewer", at=QUEUE)
+    assert_accessible(page)
     page.get_by_role("link", name=following).click()
     settled(page)
+    assert_accessible(page)
     first = at_hand()
     assert "labeler" not in page.locator("#work").inner_text().replace("labelers’ orders", "")
     page.get_by_role("link", name=show).click()

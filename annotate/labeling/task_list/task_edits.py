@@ -1,7 +1,7 @@
 """Changes of the tasks that are ticked on the list, or of all open ones that its filters let through.
 
-Priority, reservation and skill are carried out by annotate.labeling.queue.task_changes; withdrawing and putting back by
-annotate.labeling.requested_tasks, of a bounded number at once.
+Priority, reservation, skill and the number of judgments are carried out by annotate.labeling.queue.task_changes;
+withdrawing and putting back by annotate.labeling.requested_tasks, of a bounded number at once.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ _SAME = {
 
 
 def change(*, filters: TaskFilters, by: User, ticked: Iterable[int] | None, values: dict[str, Any]) -> TaskChange:
-    """Give open tasks a "priority", a "reserved_for" or a "skill": the ticked ones, or (None) all that pass.
+    """Give open tasks values of `plan_task_change`: the ticked ones, or (None) all that pass.
 
     Raises NotYours, and Refused with a sentence.
     """

@@ -133,6 +133,9 @@ class TaskFilters:
                 tasks = each.condition(tasks, self.project, value)
         if self.task_number is not None:
             return tasks.filter(pk=self.task_number)
+        if "state" not in self.chosen:
+            # Each is one labeler's own, beside the task that it repeats.
+            tasks = tasks.exclude(state=Task.State.REPEAT)
         if self.search and self.is_cut:
             return tasks.filter(prompt__in=self._prompts[:MOST_PROMPTS])
         if self.search:

@@ -165,7 +165,7 @@ class Measures:
     def tau(self) -> Estimate:
         """The mean of Kendall's tau-b over all two labelers of a task."""
         moments = self.moments(f"{self._agreement}_tau")
-        return Estimate.of_mean(moments, unit=TAU_UNIT, lowest=-1 / TAU_UNIT, highest=1 / TAU_UNIT)
+        return Estimate.of_mean(moments, unit=TAU_UNIT, lowest=-1.0, highest=1.0)
 
     @cached_property
     def alpha(self) -> Estimate:
@@ -190,7 +190,12 @@ class Measures:
     def consistency(self) -> Estimate:
         """The mean share of pairs that a labeler orders as before in a repeat of a task of theirs."""
         moments = self.moments("consistency")
-        return Estimate.of_mean(moments, unit=SCORE_UNIT, lowest=0.0, highest=1 / SCORE_UNIT)
+        return Estimate.of_mean(moments, unit=SCORE_UNIT, lowest=0.0, highest=1.0)
+
+    @property
+    def repeats(self) -> int:
+        """Judgments that `consistency` rests on."""
+        return self.moments("consistency").clusters
 
     @cached_property
     def reward(self) -> Share:

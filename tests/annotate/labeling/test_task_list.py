@@ -213,10 +213,26 @@ class TestThePage:
         reply = manager.post("/p/kindness/tasks/change?kind=compare", fields)
         assert reply["Location"] == "/p/kindness/tasks/?kind=compare"
         assert Task.objects.get().priority == 4
+        more = {"act": "judgments_wanted", "judgments_wanted": "2", "scope": "passing"}
+        assert manager.post("/p/kindness/tasks/change?kind=compare", more).status_code == 302
+        assert Task.objects.get().judgments_wanted == 2
+        for number, sentence in (("0", "A task wants at least 1 judgment"), ("5", "5 judgments a task need as many")):
+            refused = manager.post("/p/kindness/tasks/change", more | {"judgments_wanted": number})
+            assert (refused.status_code, sentence in refused.content.decode()) == (400, True)
         for wrong in ({"act": "priority", "priority": "x"}, {"act": "no"}, {"act": "priority", "priority": "9999"}):
             assert manager.post("/p/kindness/tasks/change", {"task": [str(task.pk)], **wrong}).status_code == 400
         manager.post("/p/kindness/tasks/change", {"act": "withdraw", "scope": "passing"})
         assert Task.objects.get().state == "withdrawn"
+
+    def test_repeats_are_in_the_list_when_asked_for(self, cast: Cast, manager: Client) -> None:
+        task = make_comparison(cast.project)
+        repeat = make_comparison(cast.project, "Once more?")
+        Task.objects.filter(pk=repeat.pk).update(state=Task.State.REPEAT)
+        address, link = "/p/kindness/tasks/", f'href="/p/kindness/tasks/{repeat.pk}/"'
+        assert f'href="/p/kindness/tasks/{task.pk}/"' in manager.get(address).content.decode()
+        assert link not in manager.get(address).content.decode()
+        for asked in ("?state=repeat", f"?q=%23{repeat.pk}"):
+            assert link in manager.get(address + asked).content.decode()
 
     def test_costs_a_bounded_number_of_queries(
         self, cast: Cast, manager: Client, tasks: dict[str, Task], django_assert_max_num_queries: Any

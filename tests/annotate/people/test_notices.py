@@ -1,5 +1,6 @@
 """The bell and a manager's home: what waits and what happened, told to those whom it concerns and to nobody else."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,10 @@ from django.utils import timezone
 from annotate.labeling import queue
 from annotate.models import Project, User
 from annotate.people import notices
-from annotate.quality import review
+from annotate.quality import consensus, review
+from annotate.quality.review import waiting_tasks
 from rlhf.models import Iteration, Stage, TrainingRun
+from tests.annotate.quality.test_adjudication import task_of
 from tests.cast import Cast, judge, make_comparison
 
 pytestmark = pytest.mark.django_db
@@ -71,14 +74,33 @@ def test_closed_projects_are_silent(cast: Cast, reported: None) -> None:
 
 def test_the_bell_counts_what_is_new_and_what_waits(cast: Cast, reported: None) -> None:
     run_of(cast.project, "succeeded")
-    assert 'aria-label="Notices, 2 new"' in page(cast.manager)
+    said = page(cast.manager)
+    assert re.search(r'aria-label="Notices, 2 new: 1 report from a labeler waits · Run \d+ succeeded: [^"]+"', said)
     client = Client()
     client.force_login(cast.manager, backend="django.contrib.auth.backends.ModelBackend")
     assert "Mark as read" in client.get("/notices/").content.decode()
     assert client.post("/notices/").status_code == 302
     # The report waits still.
-    assert 'aria-label="Notices, 1 new"' in page(User.objects.get(pk=cast.manager.pk))
+    assert 'aria-label="Notices, 1 new: 1 report from a labeler waits"' in page(User.objects.get(pk=cast.manager.pk))
     assert 'aria-label="Notices"' in page(cast.second_labeler)
+
+
+def test_the_bell_counts_tasks_that_wait_for_review_and_says_so(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    cast.project.overlap = 2
+    cast.project.save()
+    for number in range(2):
+        task_of(cast, number, "A > B > C", "C > B > A")
+    consensus.refresh_due()
+    assert texts(cast.manager) == texts(cast.reviewer) == ["2 tasks wait for review"]
+    assert texts(cast.labeler) == texts(cast.researcher) == []
+    assert 'aria-label="Notices, 2 new: 2 tasks wait for review"' in page(cast.manager)
+    assert 'aria-hidden="true">2</span>' in page(cast.manager)
+    overview = page(cast.manager, "/p/kindness/")
+    assert '<a href="/p/kindness/review/queue/" dir="auto">2 tasks wait for review</a>' in overview
+    monkeypatch.setattr(waiting_tasks, "MOST_COUNTED", 1)
+    monkeypatch.setattr(notices, "MOST_AT_THE_BELL", 1)
+    assert texts(cast.manager) == ["More than 1 tasks wait for review"]
+    assert 'aria-hidden="true">1+</span>' in page(cast.manager)
 
 
 def test_a_managers_home_says_what_waits_for_them(cast: Cast, reported: None) -> None:

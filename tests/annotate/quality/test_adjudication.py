@@ -17,7 +17,7 @@ from annotate.labeling.queue import Receipt, Submission
 from annotate.models import Assignment, AuditEvent, Judgment, Task, TaskConsensus, User
 from annotate.people.projects import edit_project
 from annotate.quality import consensus, measures, review
-from annotate.quality.overview import ProjectOverview
+from annotate.quality.measures.report import Period, PeriodReport
 from annotate.quality.review import adjudication
 from tests.annotate.labeling.test_queue_concurrency import at_once
 from tests.annotate.quality.test_consensus import in_letters, judged
@@ -182,8 +182,8 @@ class TestTheAdjudicatedOrder:
         assert (in_letters(task), stored.confidence, stored.agreement, stored.judgments) == ("B > A > C", 1.0, 0.0, 2)
         assert list(adjudication.waiting(cast.project).values_list("task", flat=True)) == [made[3].pk]
         measures.fold_due()
-        figures = ProjectOverview(cast.project)
-        assert (figures.counts.judgments, figures.agreement.total) == (8, 12), "it is none of the labelers' judgments"
+        figures = PeriodReport(cast.project, Period.last_days(1)).total
+        assert (figures.judgments, figures.agreement.total) == (8, 12), "it is none of the labelers' judgments"
         event = AuditEvent.objects.get(verb="task.adjudicated")
         assert (event.actor, event.subject_id) == (cast.reviewer, str(task.pk))
 

@@ -8,13 +8,15 @@ from django.test import Client
 from django.utils import timezone
 
 from annotate.labeling import queue
-from annotate.models import Assignment, Judgment, Membership, Project
+from annotate.models import Assignment, Judgment, Membership, Project, QualityCheck, Task
 from annotate.people.projects import edit_project
 from annotate.quality import dashboard, measures
 from annotate.quality.dashboard import Dashboard, spark_points
 from annotate.quality.labeler_page import LabelerPage
 from annotate.quality.measures.report import today
-from tests.cast import Cast, judge, make_comparison
+from tests.annotate.quality.measures.judging import judged
+from tests.cast import Cast, judge, make_comparison, response_ids
+from tests.markup import markup
 
 pytestmark = pytest.mark.django_db
 TEXTS = ("a", "b", "c")
@@ -162,12 +164,64 @@ class TestThePages:
 
     def test_a_labelers_page(self, cast: Cast, manager: Client, project: Project) -> None:
         page = manager.get(f"/p/kindness/people/{cast.labeler.pk}/").content.decode()
-        for shown in ("Quality by week", "Recent work", "Question 0?", "30 s"):
+        for shown in ("Agreement by week", "Recent work", "Question 0?", "30 s"):
             assert shown in page
         assert page.count('href="/p/kindness/review/') >= 4
         assert manager.get(f"/p/kindness/people/{cast.outsider.pk}/").status_code == 404
         reply = manager.get(f"/p/kindness/people/{cast.labeler.pk}/?csv=weeks")
         assert reply.content.decode("utf-8-sig").startswith("week,agreement,")
+
+    def test_a_labelers_page_shows_repeats_and_criteria(self, cast: Cast, manager: Client, project: Project) -> None:
+        edit_project(
+            project=project,
+            by=cast.manager,
+            criteria=[{"name": "help", "label": "Helpfulness", "min": 1, "max": 7}],
+        )
+        task = make_comparison(project, "Rated by two?", ("a", "b"))
+        first, second = response_ids(task)
+        judged(task, cast.labeler, "A > B", ratings={first: {"help": 6}, second: {"help": 3}})
+        judged(task, cast.second_labeler, "A > B", ratings={first: {"help": 5}, second: {"help": 3}})
+        repeat = make_comparison(project, "Once more?", ("a", "b", "c", "d"))
+        given = judged(repeat, cast.labeler, "A > B > C > D")
+        Judgment.objects.filter(pk=given.pk).update(is_check=True)
+        Task.objects.filter(pk=repeat.pk).update(state=Task.State.REPEAT)
+        QualityCheck.objects.create(
+            judgment=given,
+            project=project,
+            labeler=cast.labeler,
+            kind=QualityCheck.Kind.REPEAT,
+            score=0.75,
+            created_at=given.created_at,
+        )
+        measures.judgments_changed([repeat.pk])
+        measures.fold_due()
+        url = f"/p/kindness/people/{cast.labeler.pk}/"
+        page = markup(manager.get(url))
+        own = page[page.index("with their own earlier judgment") :].partition("</div>")[0]
+        assert own == "with their own earlier judgment</dt><dd>75%<small>1 repeat</small></dd>"
+        # Of two responses that both rated, one has the same rating, and the other is rated 1 higher.
+        row = page[page.index("Helpfulness</th>") :].partition("</tr>")[0]
+        assert row == (
+            'Helpfulness</th><td class="number nowrap">50%<small>9%–91%</small></td><td class="number">2</td>'
+            '<td class="number">+0.5</td>'
+        )
+        table = manager.get(f"{url}?csv=criteria").content.decode("utf-8-sig").splitlines()
+        assert table[0] == "criterion,agreement,agreement_low,agreement_high,pairs,difference"
+        assert table[1].startswith("Helpfulness,0.5,0.09")
+        assert table[1].endswith(",2,0.5")
+        quality = markup(manager.get("/p/kindness/quality/"))
+        assert '<th scope="col" class="number">Own repeats</th>' in quality
+        assert "<dt>of pairs as in their own earlier judgment</dt><dd>75%" in quality
+        assert '<th scope="col" class="number">Reward model</th>' not in quality, "nobody has a score"
+        row = manager.get("/p/kindness/quality/labelers.csv").getvalue().decode("utf-8-sig").splitlines()[1]
+        assert row.endswith(",0.75,,,1")
+
+    def test_a_chart_begins_with_the_first_share(self, project: Project) -> None:
+        chart = Dashboard(project).weeks_chart
+        assert chart is not None
+        assert (len(Dashboard(project).weeks), len(chart.rows), chart.key) == (12, 4, [])
+        assert [column.label for column in chart.columns] == ["Each other", "Pairs"]
+        assert (chart.rows[-1][1][0].share.total + chart.rows[-2][1][0].share.total) == 6
 
     def test_queries_do_not_grow_with_the_judgments(
         self, cast: Cast, manager: Client, project: Project, django_assert_max_num_queries: Any

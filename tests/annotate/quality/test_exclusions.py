@@ -21,7 +21,7 @@ from annotate.models import (
     User,
 )
 from annotate.quality import consensus, measures, review
-from annotate.quality.overview import ProjectOverview
+from annotate.quality.measures.report import Period, PeriodReport
 from annotate.quality.review import batch_changes
 from rlhf import tasks
 from rlhf.loop import loop
@@ -87,9 +87,9 @@ def test_what_is_left_out_counts_for_nothing_and_is_kept(cast: Cast, pairs: list
     assert [in_letters(task) for task in pairs] == ["A = B", "A > B", "A > B"]
     assert list(TaskConsensus.objects.order_by("task").values_list("judgments", flat=True)) == [2, 1, 1]
     measures.fold_due()
-    figures = ProjectOverview(cast.project)
-    assert (figures.counts.judgments, figures.agreement.total) == (4, 1)
-    assert {pace.labeler.username: pace.judgments for pace in figures.labelers}["second_labeler"] == 1
+    figures = PeriodReport(cast.project, Period.last_days(1))
+    assert (figures.total.judgments, figures.total.agreement.total) == (4, 1)
+    assert figures.by_labeler[cast.second_labeler.pk].judgments == 1
     assert [rows(cast), rows(cast, aggregation="weighted"), rows(cast, aggregation="consensus")] == [4, 4, 3]
     assert loop.new_judgments(cast.project) == 4
     assert list(JudgmentRevision.objects.values()) == revisions

@@ -71,10 +71,14 @@ def test_nothing_to_count_is_no_number() -> None:
 def test_a_mean_has_no_interval_with_few_clusters_and_stays_within_its_bounds() -> None:
     few = Estimate.of_mean(Moments.of_clusters([(1, 1)] * 9), unit=1.0, lowest=-1, highest=1)
     assert (few.value, few.low, few.high) == (1.0, None, None)
-    many = Estimate.of_mean(Moments.of_clusters([(9_900, 1), (10_000, 1)] * 10), unit=1e-4, lowest=-1e4, highest=1e4)
+    many = Estimate.of_mean(Moments.of_clusters([(9_900, 1), (10_000, 1)] * 10), unit=1e-4, lowest=-1.0, highest=1.0)
     assert many.value == pytest.approx(0.995)
     assert many.low == pytest.approx(0.995 - 1.96 * 0.005 / math.sqrt(19), abs=1e-5)
     assert many.high < 1
+    bounded = Estimate.of_mean(
+        Moments.of_clusters([(9_000, 1), *[(10_000, 1)] * 19]), unit=1e-4, lowest=-1.0, highest=1.0
+    )
+    assert (bounded.value, bounded.high) == (pytest.approx(0.995), 1.0)
 
 
 def test_a_difference_has_the_root_of_both_variances() -> None:

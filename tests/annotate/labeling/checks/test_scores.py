@@ -11,9 +11,9 @@ from annotate.labeling import queue
 from annotate.labeling.checks import calibration, scores
 from annotate.labeling.checks.lane import REPEAT_GAP
 from annotate.models import Judgment, QualityCheck, Task, TaskConsensus
-from annotate.quality import consensus, measures, review
+from annotate.quality import consensus, measures, project_figures, review
 from annotate.quality.labeler_progress import LabelerProgress, TotalProgress
-from annotate.quality.overview import ProjectOverview
+from annotate.quality.measures.report import Period, PeriodReport
 from rlhf.loop import loop
 from tests.cast import judge, make_comparison, response_ids
 
@@ -114,17 +114,15 @@ def test_judgments_of_checks_are_no_data_and_count_as_work(cast, make_gold, sett
     with pytest.raises(Refused):
         snapshots.freeze(project=cast.project, kind="demonstrations")
     assert not TaskConsensus.objects.exists()
-    counts = ProjectOverview(cast.project).counts
-    assert (counts.judgments, counts.tasks_open, counts.tasks_complete, counts.in_work) == (0, 0, 0, 0)
-    assert counts.demonstrations == 0
+    counts = project_figures.count(cast.project)
+    assert (counts.judgments, counts.tasks_open, counts.tasks_complete, counts.demonstrations) == (0, 0, 0, 0)
     assert not review.unreviewed(cast.project).exists()
     assert loop.new_judgments(cast.project) == 0
     assert TotalProgress.of(cast.labeler).total == 1
     assert LabelerProgress(labeler=cast.labeler, project=cast.project).total == 1
     measures.fold_due()
-    assert ProjectOverview(cast.project).counts.judgments == 0
-    (pace,) = [pace for pace in ProjectOverview(cast.project).labelers if pace.labeler == cast.labeler]
-    assert pace.judgments == 1
+    report = PeriodReport(cast.project, Period.last_days(1))
+    assert (report.total.judgments, report.by_labeler[cast.labeler.pk].judgments) == (0, 1)
     make_comparison(cast.project)
     work(1)
     assert snapshots.freeze(project=cast.project, kind="rankings").rows == 1
