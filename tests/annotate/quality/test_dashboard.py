@@ -202,12 +202,12 @@ class TestThePages:
         # Of two responses that both rated, one has the same rating, and the other is rated 1 higher.
         row = page[page.index("Helpfulness</th>") :].partition("</tr>")[0]
         assert row == (
-            'Helpfulness</th><td class="number nowrap">50%<small>9%–91%</small></td><td class="number">2</td>'
+            'Helpfulness</th><td class="number nowrap">50%<small>5%–95%</small></td><td class="number">2</td>'
             '<td class="number">+0.5</td>'
         )
         table = manager.get(f"{url}?csv=criteria").content.decode("utf-8-sig").splitlines()
         assert table[0] == "criterion,agreement,agreement_low,agreement_high,pairs,difference"
-        assert table[1].startswith("Helpfulness,0.5,0.09")
+        assert table[1].startswith("Helpfulness,0.5,0.05")
         assert table[1].endswith(",2,0.5")
         quality = markup(manager.get("/p/kindness/quality/"))
         assert '<th scope="col" class="number">Own repeats</th>' in quality
