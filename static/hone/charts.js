@@ -1,7 +1,7 @@
 // Charts of the dashboard and of a labeler's page, drawn by uPlot from the table in the same figure: stacked columns, or lines
 // of shares with their intervals. Without this script the tables say the same.
 
-import { axis, colour, cursor, dayOf, inUtc, keepDrawn, widthOf } from "./plots.js";
+import { WHOLE, axis, colour, cursor, dayOf, inUtc, keepDrawn, widthOf } from "./plots.js";
 
 const DAY = 86_400;
 const HEIGHT = 210;
@@ -51,7 +51,7 @@ const stacked = (figure, plot) => {
   const width = widthOf(plot);
   const bars = uPlot.paths.bars({ size: [0.75, 44] });
   const options = base(width, number, { times, half: DAY / 2 });
-  options.axes[1].incrs = [1, 2, 5].flatMap((digit) => Array.from({ length: 7 }, (_, power) => digit * 10 ** power)).sort((a, b) => a - b);
+  options.axes[1].incrs = WHOLE;
   // The tallest is drawn first, and each next one over it.
   const order = series.map((_, place) => place).reverse();
   options.series = [{}, ...order.map((place) => {

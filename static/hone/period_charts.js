@@ -4,7 +4,7 @@
 // <figure data-chart="line | bars"> … <output>, .plot, table whose rows have a <time> and cells with data-value, and
 // data-low and data-high where the value has an interval. data-unit is what an axis value is multiplied by.
 
-import { axis, colour, cursor, dayOf, inUtc, keepDrawn, widthOf } from "./plots.js";
+import { WHOLE, axis, colour, cursor, dayOf, inUtc, keepDrawn, widthOf } from "./plots.js";
 
 const HEIGHT = 190;
 const drawn = new Map();
@@ -29,6 +29,9 @@ const settings = (figure, data, width, show) => {
   const shared = axis();
   const bars = figure.dataset.chart === "bars";
   const shown = (value) => (unit === "%" ? `${Math.round(value * 100)}%` : String(Number(value.toPrecision(4))));
+  // The first and the last bar are as wide as the others.
+  const [first, second] = data[0];
+  const half = second === undefined ? 43_200 : bars ? (second - first) / 2 : 0;
   const bound = { stroke: "transparent", points: { show: false } };
   return {
     width,
@@ -37,10 +40,13 @@ const settings = (figure, data, width, show) => {
     padding: [8, 10, 0, 0],
     tzDate: inUtc,
     cursor: cursor(bars ? 0 : 7),
-    scales: { y: { range: (_, low, high) => (bars ? [0, high || 1] : low === high ? [low - 0.1, high + 0.1] : [low, high]) } },
+    scales: {
+      x: { time: true, range: () => [first - half, data[0].at(-1) + half] },
+      y: { range: (_, low, high) => (bars ? [0, high || 1] : low === high ? [low - 0.1, high + 0.1] : [low, high]) },
+    },
     axes: [
       { ...shared, size: 26, space: 70, values: (_, values) => values.map(dayOf) },
-      { ...shared, size: 50, values: (_, values) => values.map(shown) },
+      { ...shared, size: 50, ...(bars && { incrs: WHOLE }), values: (_, values) => values.map(shown) },
     ],
     series: [
       {},

@@ -24,6 +24,9 @@ export const axis = () => ({
   font: "12px sans-serif",
 });
 
+// Steps of an axis that counts.
+export const WHOLE = Array.from({ length: 7 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
+
 // size: of the point under the cursor, in pixels
 export const cursor = (size) => ({ y: false, drag: { x: false, y: false }, points: { size } });
 
