@@ -40,6 +40,12 @@ def bell(user: User) -> notices.Bell:
 
 
 @register.filter
+def letter(number: int) -> str:
+    """The first is A."""
+    return chr(ord("A") + number - 1)
+
+
+@register.filter
 def signed(value: float | None) -> str:
     """+0.4, −1.2, 0.0; nothing for none."""
     if value is None:

@@ -17,6 +17,7 @@ from annotate.data.text_search import search_index
 from annotate.errors import Refused
 from annotate.forms.tasks import KindsForm, NewTasksForm
 from annotate.labeling import judged_texts, requested_tasks, task_kinds
+from annotate.labeling.ordering import Ordering
 from annotate.labeling.task_list import task_edits, task_listing
 from annotate.labeling.task_list.task_filters import FILTERS, TaskFilters, people
 from annotate.models import Judgment, Task, TaskChange
@@ -57,14 +58,26 @@ def one(request: ProjectRequest, task_id: int) -> HttpResponse:
         .select_related("latest__rubric", "labeler", "task__prompt", "assignment")
         .order_by("pk")[:MOST_JUDGMENTS_SHOWN]
     )
+    responses = list(task.task_responses.select_related("response__author").order_by("number"))
+    shown = [item.response_id for item in responses]
+    consensus = getattr(task, "consensus", None)
     context = {
         "project": request.project,
         "task": task,
-        "responses": task.task_responses.select_related("response__author").order_by("number"),
-        "judgments": [(judgment, judged_texts.line(judgment)) for judgment in judgments],
-        "consensus": getattr(task, "consensus", None),
+        "responses": responses,
+        "judgments": [(judgment, _line(judgment, shown)) for judgment in judgments],
+        "consensus": consensus,
+        "consensus_line": Ordering.stored(consensus.tiers).in_letters(shown) if consensus and consensus.tiers else "",
     }
     return render(request, "annotate/task.html", context)
+
+
+def _line(judgment: Judgment, shown: list[int]) -> str:
+    """In the letters of the page and not in those of each labeler, so that orders can be compared."""
+    revision = judgment.latest
+    if revision is None or not revision.tiers or not task_kinds.kind_of(judgment.task).has_order:
+        return judged_texts.line(judgment)
+    return Ordering.stored(revision.tiers).in_letters(shown)
 
 
 @require_POST

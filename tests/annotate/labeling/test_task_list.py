@@ -1,5 +1,6 @@
 """The list of tasks: filters, full-text search, pages by key."""
 
+import re
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from annotate.labeling.task_list.task_filters import TaskFilters
 from annotate.models import Project, Prompt, Skill, Task
 from annotate.people.projects import edit_project
 from annotate.quality import consensus
+from tests.annotate.quality.measures.judging import judged
 from tests.cast import Cast, judge, make_comparison, make_prompt
+from tests.markup import markup
 
 pytestmark = pytest.mark.django_db
 
@@ -223,6 +226,17 @@ class TestThePage:
             assert manager.post("/p/kindness/tasks/change", {"task": [str(task.pk)], **wrong}).status_code == 400
         manager.post("/p/kindness/tasks/change", {"act": "withdraw", "scope": "passing"})
         assert Task.objects.get().state == "withdrawn"
+
+    def test_orders_of_a_task_are_in_the_letters_of_its_page(self, cast: Cast, manager: Client) -> None:
+        edit_project(project=cast.project, by=cast.manager, overlap=2)
+        task = make_comparison(cast.project, "Which?", ("Yes.", "No."))
+        judged(task, cast.labeler, "B > A", shown="AB")
+        judged(task, cast.second_labeler, "B > A", shown="BA")
+        consensus.refresh_due()
+        page = markup(manager.get(f"/p/kindness/tasks/{task.pk}/"))
+        assert page.count("B &gt; A</a>") == 2
+        assert re.search(r"Confidence of the consensus: \d+% · B &gt; A", page)
+        assert '<h2 class="small">A ·<bdi>a-model</bdi></h2>' in page
 
     def test_repeats_are_in_the_list_when_asked_for(self, cast: Cast, manager: Client) -> None:
         task = make_comparison(cast.project)
