@@ -44,7 +44,8 @@ def assert_accessible(page: Page) -> None:
 
 def test_the_dashboard_leads_to_a_labeler_who_is_paused(project: Project, cast: Cast, sign_in: SignIn) -> None:
     page = sign_in("manager", at="/p/kindness/")
-    expect(page.locator(".kpi").first).to_contain_text("20% of the 20 planned")
+    expect(page.locator(".kpi").first).to_contain_text("Waits for you")
+    expect(page.locator(".kpi").nth(1)).to_contain_text("20% of the 20 planned")
     expect(page.locator("figure[data-chart] canvas")).to_have_count(2)
     days = page.locator("figure[data-chart=stacked]")
     today = timezone.now().astimezone(UTC)
