@@ -31,7 +31,7 @@ SAME_SUBJECT: dict[str, dict[str, str]] = {
     "annotate": {
         **dict.fromkeys(["audit", "consensus", "exam", "measures", "project", "quality", "review"], _LAYERS),
         **dict.fromkeys(["data", "labeling", "people"], _LAYERS),
-        **dict.fromkeys(["invitations", "keyboard_shortcuts", "notices", "overview", "projects", "rubric"], _LAYERS),
+        **dict.fromkeys(["invitations", "keyboard_shortcuts", "notices", "projects", "rubric"], _LAYERS),
         "chat": "the kind of task, its model, its form and its views",
         "hone": "the product's own file format; Django names a template library for its app",
         "tasks": "the manager's page: its form and its view",

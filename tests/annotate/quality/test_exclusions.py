@@ -87,7 +87,7 @@ def test_what_is_left_out_counts_for_nothing_and_is_kept(cast: Cast, pairs: list
     assert [in_letters(task) for task in pairs] == ["A = B", "A > B", "A > B"]
     assert list(TaskConsensus.objects.order_by("task").values_list("judgments", flat=True)) == [2, 1, 1]
     measures.fold_due()
-    figures = PeriodReport(cast.project, Period.last_days(1))
+    figures = PeriodReport(cast.project, Period.everything(cast.project))
     assert (figures.total.judgments, figures.total.agreement.total) == (4, 1)
     assert figures.by_labeler[cast.second_labeler.pk].judgments == 1
     assert [rows(cast), rows(cast, aggregation="weighted"), rows(cast, aggregation="consensus")] == [4, 4, 3]
