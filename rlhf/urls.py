@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from rlhf.views import active_learning, loop, models, registry, reports, run_curves, runs, status
+from rlhf.views import active_learning, loop, model_pages, models, reports, run_curves, runs, status
 
 app_name = "rlhf"
 project_urls = [
@@ -20,10 +20,10 @@ project_urls = [
     path("runs/<int:run_id>/cancel", runs.cancel, name="cancel_run"),
     path("models/", models.models, name="models"),
     path("models/sample", models.sample, name="sample"),
-    path("models/<int:version_id>/", registry.model, name="model"),
-    path("models/<int:version_id>/card.md", registry.card, name="model_card"),
-    path("models/<int:version_id>/model.zip", registry.archive, name="model_archive"),
-    path("models/<int:version_id>/SHA256SUMS", registry.hashes, name="model_hashes"),
+    path("models/<int:version_id>/", model_pages.model, name="model"),
+    path("models/<int:version_id>/card.md", model_pages.card, name="model_card"),
+    path("models/<int:version_id>/model.zip", model_pages.archive, name="model_archive"),
+    path("models/<int:version_id>/SHA256SUMS", model_pages.hashes, name="model_hashes"),
     path("models/<int:version_id>/promote", models.promote, name="promote"),
     path("models/<int:version_id>/roll-back", models.roll_back, name="roll_back"),
     path("next/", active_learning.order, name="active_learning"),
