@@ -27,12 +27,21 @@ StartWorker = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(
-    request: pytest.FixtureRequest, django_db_modify_db_settings_parallel_suffix: None
-) -> None:
-    """pytest-django's place for what comes before the test database is opened: put a migrated one there."""
+def migrated_cache(request: pytest.FixtureRequest) -> Path:
     assert request.config.cache is not None
-    migrated_database.prepare(connection.settings_dict, cache=request.config.cache.mkdir("migrated"))
+    return request.config.cache.mkdir("migrated")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(migrated_cache: Path, django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """pytest-django's place for what comes before the test database is opened: put a migrated one there."""
+    migrated_database.prepare(connection.settings_dict, cache=migrated_cache)
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(migrated_cache: Path) -> Callable[[Path], None]:
+    """Puts a migrated SQLite database into a data folder, for processes that have one of their own."""
+    return lambda folder: migrated_database.copy_sqlite(folder / "hone.sqlite3", cache=migrated_cache)
 
 
 @pytest.fixture(scope="session")

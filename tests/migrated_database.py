@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +38,32 @@ def digest() -> str:
 
 
 def prepare(values: dict[str, Any], *, cache: Path) -> None:
-    """Make the test database that these settings name, unless it is there."""
-    is_sqlite = values["ENGINE"].endswith("sqlite3")
-    kept = cache / f"{digest()}.{'sqlite3' if is_sqlite else 'sql'}"
+    """Make the test database that these settings name."""
+    if values["ENGINE"].endswith("sqlite3"):
+        copy_sqlite(Path(values["TEST"]["NAME"]), cache=cache)
+    else:
+        name = values["TEST"]["NAME"] or f"test_{values['NAME']}"
+        dump = migrated(cache, "sql", migrate_postgresql)
+        create_postgresql(name)
+        run_postgresql("psql", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--file", str(dump), name=name)
+
+
+def copy_sqlite(path: Path, *, cache: Path) -> None:
+    """A migrated SQLite database at this path, whichever database is under test."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(migrated(cache, "sqlite3", migrate_sqlite), path)
+
+
+def migrated(cache: Path, suffix: str, make: Callable[[Path], None]) -> Path:
+    """What is kept for the migrations of this tree; the first process that asks makes it, others wait."""
+    kept = cache / f"{digest()}.{suffix}"
     with locked(cache / "lock"):
         if not kept.exists():
-            (migrate_sqlite if is_sqlite else migrate_postgresql)(kept)
+            make(kept)
         kept.touch()
         for old in sorted(cache.glob("*.sql*"), key=lambda path: -path.stat().st_mtime)[MOST_KEPT:]:
             old.unlink()
-    if is_sqlite:
-        shutil.copyfile(kept, values["TEST"]["NAME"])
-    else:
-        name = values["TEST"]["NAME"] or f"test_{values['NAME']}"
-        create_postgresql(name)
-        run_postgresql("psql", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--file", str(kept), name=name)
+    return kept
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 import fnmatch
 import json
+import os
 import re
 import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +119,22 @@ def test_web_comes_up(environment: dict[str, str]) -> None:
     assert process.returncode == 0
 
 
-@pytest.fixture
-def proxied(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[int, Path]]:
+@pytest.fixture(scope="module")
+def proxied(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Callable[[Path], None]
+) -> Iterator[tuple[int, Path]]:
     """The port of nginx, with compose's own configuration, before a web process; and the log of that."""
     if (nginx := find_nginx()) is None:
         pytest.skip("nginx isn't installed (python -m tests.machine)")
-    environment = environment | {"HONE_PROXIES": "1"}
+    data = tmp_path_factory.mktemp("proxied")
+    migrated_sqlite(data)
+    environment = {key: value for key, value in os.environ.items() if key not in ("DATABASE_URL", "REDIS_URL")} | {
+        "HONE_DATA": str(data),
+        "HONE_PORT": str(free_port()),
+        "HONE_PROXIES": "1",
+    }
     run_to_its_end("prepare", environment)
-    port, log, folder = free_port(), tmp_path / "web.log", tmp_path / "nginx"
+    port, log, folder = free_port(), data / "web.log", data / "nginx"
     folder.mkdir()
     server = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
     assert server.count("web:8000") == server.count("listen 8080;") == 1
@@ -237,10 +246,10 @@ def test_no_secret_is_copied_into_an_image() -> None:
 @pytest.mark.parametrize(
     ("name", "sign"),
     [
-        ("beat", "beat: Starting..."),
+        pytest.param("beat", "beat: Starting...", marks=pytest.mark.any_database),
         ("worker-default", " ready."),
-        ("worker-cpu", " ready."),
-        ("worker-live", " ready."),
+        pytest.param("worker-cpu", " ready.", marks=pytest.mark.any_database),
+        pytest.param("worker-live", " ready.", marks=pytest.mark.any_database),
     ],
 )
 def test_celery_comes_up(environment: dict[str, str], tmp_path: Path, name: str, sign: str) -> None:

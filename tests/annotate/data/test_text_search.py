@@ -2,7 +2,6 @@
 
 import pytest
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from annotate.data.text_search import search_index, search_words
 from annotate.data.text_search.search_words import Term
@@ -84,20 +83,6 @@ class TestTheIndex:
         for search in ("'", '"', "egg*", "a:b", "(", "NEAR(egg boil)", "\\", "%s", "🥚", "egg' & 'x", "\u0000"):
             if search_words.terms(search):
                 assert set(found(search)) <= {prompt.pk}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_what_was_there_before_the_index_is_indexed_too(cast: Cast) -> None:
-    prompt = make_prompt(cast.project)
-    executor = MigrationExecutor(connection)
-    leaves = executor.loader.graph.leaf_nodes()
-    before = next(iter(executor.loader.graph.node_map[("annotate", "0027_task_list")].parents)).key
-    try:
-        executor.migrate([before])
-    finally:
-        MigrationExecutor(connection).migrate(leaves)
-    search_index.index_due()
-    assert found("boil") == [prompt.pk]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,8 @@ def test_a_command_of_django_on_a_fresh_data_folder(tmp_path: Path) -> None:
     )
 
 
-def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
-    assert manage(tmp_path, "prepare").returncode == 0
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path, migrated_sqlite: Callable[[Path], None]) -> None:
+    migrated_sqlite(tmp_path)
     with sqlite3.connect(tmp_path / "hone.sqlite3") as database:
         database.execute(
             "INSERT INTO django_migrations (app, name, applied) VALUES ('annotate', '9999_later', '2030-01-01')"
@@ -103,11 +104,11 @@ def test_what_a_command_makes_is_its_owners_alone(tmp_path: Path) -> None:
     assert open_to_others(data) == set()
 
 
-def test_what_was_open_is_closed_at_the_start(tmp_path: Path) -> None:
+def test_what_was_open_is_closed_at_the_start(tmp_path: Path, migrated_sqlite: Callable[[Path], None]) -> None:
     data, outside = tmp_path / "data", tmp_path / "outside"
     (data / "runs" / "7").mkdir(parents=True)
     (data / "runs" / "7" / "result.json").write_text("{}")
-    (data / "hone.sqlite3").touch()
+    migrated_sqlite(data)
     (data / "notes.txt").write_text("somebody's own")
     outside.write_text("")
     (data / "models").symlink_to(outside)

@@ -28,8 +28,13 @@ from tests.conftest import ROOT, end, free_port, is_alive, wait_until
 from tests.models_core.tiny import make_tiny_model
 
 Status = TrainingRun.Status
-UP_SECONDS = 90.0
+PATIENCE = 300.0
+"""What is awaited comes within seconds on a quiet machine; a busy one may take many times as long."""
+STOPPED_SECONDS = 30.0
+"""Five times the six seconds that the supervisor keeps to by its own clock (test_processes.py holds those)."""
 JUDGMENTS = 5_000
+# A start of Hone is a dozen processes, and each test starts it once or twice.
+pytestmark = pytest.mark.timeout(1200)
 
 
 class Served:
@@ -55,7 +60,7 @@ class Served:
                 start_new_session=True,
                 umask=0o022,
             )
-        wait_until(self.is_up, seconds=UP_SECONDS, what="Hone to be up")
+        wait_until(self.is_up, seconds=PATIENCE, what="Hone to be up")
         return self.process
 
     def is_up(self) -> bool:
@@ -76,7 +81,7 @@ class Served:
     def stop(self, number: signal.Signals) -> float:
         started = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(20)
+        self.process.wait(PATIENCE)
         return time.monotonic() - started
 
     def train_without_end(self, *settings: str) -> TrainingRun:
@@ -84,7 +89,7 @@ class Served:
         queued = self.manage("train", "kindness", "sft", "--set", "epochs=1000", "--set", "save_every=1", *settings)
         assert queued.returncode == 0, queued.stderr
         run = TrainingRun.objects.get(pk=json.loads(queued.stdout.splitlines()[-1])["run"])
-        wait_until(lambda: self.is_training(run), seconds=60, what="the run to train")
+        wait_until(lambda: self.is_training(run), seconds=PATIENCE, what="the run to train")
         return run
 
     @staticmethod
@@ -118,9 +123,9 @@ def served(tmp_path: Path, process_environment: dict[str, str], people: Cast) ->
     end(served.process)
 
 
-def test_ctrl_c_ends_a_running_job_within_six_seconds_and_the_next_start_goes_on(served: Served) -> None:
+def test_ctrl_c_ends_a_running_job_in_time_and_the_next_start_goes_on(served: Served) -> None:
     wait_until(
-        lambda: workers.listening() == {"default", "cpu", "live"}, seconds=UP_SECONDS, what="workers to be heard of"
+        lambda: workers.listening() == {"default", "cpu", "live"}, seconds=PATIENCE, what="workers to be heard of"
     )
     assert served.get("/healthz") == (200, b"ok\n")
     assert served.get("/readyz")[0] == 200
@@ -136,7 +141,7 @@ def test_ctrl_c_ends_a_running_job_within_six_seconds_and_the_next_start_goes_on
         f"http://127.0.0.1:{served.environment['HONE_PORT']}).\n"
     )
 
-    assert served.stop(signal.SIGINT) < 6
+    assert served.stop(signal.SIGINT) < STOPPED_SECONDS
     assert served.process.returncode == 0
     assert [process for process in processes if is_alive(process)] == []
     assert "Traceback" not in served.said.read_text()
@@ -151,10 +156,10 @@ def test_ctrl_c_ends_a_running_job_within_six_seconds_and_the_next_start_goes_on
     assert [path for path in kept if not path.is_symlink() and path.stat().st_mode & 0o077] == []
 
     served.start()
-    wait_until(lambda: served.is_training(run), seconds=60, what="the run to go on")
-    wait_until(lambda: run.run_metrics.count() > steps, what="further steps")
+    wait_until(lambda: served.is_training(run), seconds=PATIENCE, what="the run to go on")
+    wait_until(lambda: run.run_metrics.count() > steps, seconds=PATIENCE, what="further steps")
     assert served.manage("sample", "kindness").returncode == 0  # the broker takes messages, too
-    assert served.stop(signal.SIGTERM) < 6
+    assert served.stop(signal.SIGTERM) < STOPPED_SECONDS
 
 
 @pytest.mark.any_database
@@ -164,9 +169,9 @@ def test_a_killed_supervisor_leaves_no_process(served: Served) -> None:
     assert run.process_group in processes
     served.process.kill()
     served.process.wait()
-    wait_until(lambda: not any(map(is_alive, processes)), seconds=20, what="every process to end")
+    wait_until(lambda: not any(map(is_alive, processes)), seconds=PATIENCE, what="every process to end")
     served.start()
-    wait_until(lambda: served.is_training(run), seconds=60, what="the run to go on")
+    wait_until(lambda: served.is_training(run), seconds=PATIENCE, what="the run to go on")
     served.stop(signal.SIGTERM)
 
 
@@ -190,7 +195,7 @@ def test_a_dead_worker_is_started_again(served: Served) -> None:
     before = worker()
     assert before is not None
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: worker() not in (None, before), what="another worker")
+    wait_until(lambda: worker() not in (None, before), seconds=PATIENCE, what="another worker")
     said = served.said.read_text()
     assert re.search(
         r"^The worker cpu was ended by SIGKILL.*; starting it again in 0\.5 s\. Its log: .*\.log$", said, re.M
@@ -198,7 +203,6 @@ def test_a_dead_worker_is_started_again(served: Served) -> None:
     served.stop(signal.SIGTERM)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.any_database
 def test_a_worker_and_a_scheduler_that_are_stopped_are_replaced_and_the_training_is_kept(served: Served) -> None:
     run = served.train_without_end("--set", "batch_size=1")  # for longer than they are watched
@@ -212,16 +216,18 @@ def test_a_worker_and_a_scheduler_that_are_stopped_are_replaced_and_the_training
     def are_replaced() -> bool:
         return all(main_process(served, *words) not in (None, stopped[name]) for name, words in programs.items())
 
-    wait_until(are_replaced, seconds=200, what="another worker and scheduler")
+    wait_until(are_replaced, seconds=PATIENCE, what="another worker and scheduler")
     for name in programs:
         assert f"The {name} failed 4 health checks in a row and is killed." in served.said.read_text()
     # The job put its run back with a checkpoint, and the new worker goes on with it.
-    wait_until(lambda: served.is_training(run) and run.process_group != training, seconds=90, what="the run to go on")
+    wait_until(
+        lambda: served.is_training(run) and run.process_group != training, seconds=PATIENCE, what="the run to go on"
+    )
     assert not is_alive(training)
     # It was handed back, not lost: that is no further attempt.
     assert run.attempt == attempt
     assert not AuditEvent.objects.filter(verb="run.lost").exists()
-    assert served.stop(signal.SIGTERM) < 6
+    assert served.stop(signal.SIGTERM) < STOPPED_SECONDS
 
 
 @pytest.mark.any_database
@@ -241,9 +247,9 @@ def test_web_processes_that_stop_answering_are_replaced(served: Served) -> None:
     assert len(stopped) == 2
     for process in stopped:
         os.kill(process, signal.SIGSTOP)
-    wait_until(lambda: is_replaced(stopped), seconds=200, what="other web processes")
+    wait_until(lambda: is_replaced(stopped), seconds=PATIENCE, what="other web processes")
     assert "The web failed 4 health checks in a row and is killed." in served.said.read_text()
-    assert served.stop(signal.SIGTERM) < 6
+    assert served.stop(signal.SIGTERM) < STOPPED_SECONDS
 
 
 def parent_of(process: int) -> int:
@@ -282,7 +288,7 @@ def test_a_training_on_thousands_of_judgments_runs_beside_exports_and_a_labeler(
     volume.add_judgments(people.project, people.labeler, JUDGMENTS)
     volume.add_comparisons(people.project, range(JUDGMENTS, JUDGMENTS + 200))
     wait_until(
-        lambda: workers.listening() == {"default", "cpu", "live"}, seconds=UP_SECONDS, what="workers to be heard of"
+        lambda: workers.listening() == {"default", "cpu", "live"}, seconds=PATIENCE, what="workers to be heard of"
     )
     queued = served.manage("train", "kindness", "reward", "--set", "epochs=1", "--set", "max_length=64")
     assert queued.returncode == 0, queued.stderr
@@ -298,8 +304,8 @@ def test_a_training_on_thousands_of_judgments_runs_beside_exports_and_a_labeler(
                 break
         for export in exports:
             assert export.result().returncode == 0, export.result().stderr
-    wait_until(lambda: Served.has_data(run), seconds=120, what="the run to have its data")
-    wait_until(lambda: not Snapshot.objects.exclude(state="ready").exists(), seconds=120, what="every snapshot")
+    wait_until(lambda: Served.has_data(run), seconds=PATIENCE, what="the run to have its data")
+    wait_until(lambda: not Snapshot.objects.exclude(state="ready").exists(), seconds=PATIENCE, what="every snapshot")
     assert Snapshot.objects.count() == 6
     assert Snapshot.objects.filter(rows__gte=JUDGMENTS).count() == 6
     served.stop(signal.SIGTERM)

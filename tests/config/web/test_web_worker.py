@@ -9,7 +9,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from gunicorn.config import Config
@@ -22,7 +23,7 @@ PATIENCE = 10.0  # seconds for a reply on a machine that has much else to do; a 
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def port(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Callable[[Path], None]) -> Iterator[int]:
     """gunicorn as `serve` starts it, with few threads."""
     port = free_port()
     folder = tmp_path_factory.mktemp("web")
@@ -32,6 +33,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         "HONE_PORT": str(port),
         "HONE_WEB_THREADS": str(THREADS),
     }
+    migrated_sqlite(folder / "data")
     subprocess.run([sys.executable, "manage.py", "prepare"], cwd=ROOT, env=environment, check=True)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:config.web.gunicorn", "config.wsgi"]
     log = folder / "log"

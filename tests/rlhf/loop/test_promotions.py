@@ -3,11 +3,8 @@
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
 
 from annotate.models import Snapshot
 from rlhf.loop import versions
@@ -122,33 +119,3 @@ def test_a_reward_model_of_which_the_report_says_no_comes_with_a_warning(
     assert "The verdict of its report is negative: not good enough for PPO." in said
     assert client.post(url(cast, "promote", reward.pk), {"instead_of": ""}).status_code == 302
     assert versions.active_reward(cast.project) == reward
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_history_of_an_older_database_is_what_its_versions_remember(cast: Cast) -> None:
-    executor = MigrationExecutor(connection)
-    try:
-        executor.migrate([("rlhf", "0004_reward_models_beside")])
-        old = executor.loader.project_state([("rlhf", "0004_reward_models_beside")]).apps
-        model, loop = old.get_model("rlhf", "ModelVersion"), old.get_model("rlhf", "LoopPolicy")
-        loop.objects.create(project_id=cast.project.pk, judgments_per_round=0, prompts_per_round=0)
-        moments = [timezone.now() + timezone.timedelta(minutes=minute) for minute in range(3)]
-        for number, moment in enumerate(moments, start=1):
-            model.objects.create(
-                project_id=cast.project.pk, kind="policy", number=number, folder=f"runs/{number}",
-                active=number == 2, promoted_at=moment, promoted_by_id=cast.manager.pk,
-            )  # fmt: skip
-    finally:
-        executor = MigrationExecutor(connection)
-        executor.migrate(executor.loader.graph.leaf_nodes())
-    changes = list(Promotion.objects.order_by("pk").values_list("verb", "version__number", "replaced__number", "by"))
-    by = cast.manager.pk
-    assert changes == [
-        ("promote", 1, None, by), ("promote", 2, 1, by), ("promote", 3, 2, by), ("roll_back", 2, 3, None),
-    ]  # fmt: skip
-    second = cast.project.model_versions.get(number=2)
-    previous = versions.previous(second)
-    assert previous is not None
-    assert previous.number == 1
-    settings = cast.project.loop_settings
-    assert (settings.judgments_per_round, settings.prompts_per_round) == (1, 1)
