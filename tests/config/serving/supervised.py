@@ -4,8 +4,10 @@ In a process of its own, as `serve` is, so that signals and the death of the sup
 """
 
 import json
+import re
 import sys
-import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,16 @@ supervisor.BROKER_STOP_SECONDS = 4.0
 
 
 def main(folder: Path, described: list[str]) -> None:
-    def program(name: str, code: str, *, beat: str = "", **options: Any) -> Program:
-        """With a `beat` it answers while the file of that name is newer than half a second."""
+    def program(name: str, code: str, *, is_watched: bool = False, replies: str = "", **options: Any) -> Program:
+        """A watched program responds unless it is stopped. Or its replies are given: y and n, then y for ever."""
         command = [sys.executable, "-c", code]
-        answering = (lambda: is_fresh(folder / beat)) if beat else None
-        return Program(name=name, command=command, log=folder / f"{name}.log", is_responding=answering, **options)
+        given = iter(replies)
+        is_responding: Callable[[], bool] | None = None
+        if replies:
+            is_responding = partial(next_reply, given, folder / "events")
+        elif is_watched:
+            is_responding = partial(is_not_stopped, name, folder / "events")
+        return Program(name=name, command=command, log=folder / f"{name}.log", is_responding=is_responding, **options)
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -35,8 +42,20 @@ def main(folder: Path, described: list[str]) -> None:
     say("stopped")
 
 
-def is_fresh(beat: Path) -> bool:
-    return beat.exists() and time.time() - beat.stat().st_mtime < 0.5
+def is_not_stopped(name: str, events: Path) -> bool:
+    """By the kernel's word, not by the time since it was heard of: on a busy machine nobody is heard of for long."""
+    noted = re.findall(rf"^{name} is (\d+)$", events.read_text() if events.exists() else "", re.M)
+    try:
+        return not noted or Path(f"/proc/{noted[-1]}/stat").read_text().rpartition(")")[2].split()[0] != "T"
+    except OSError:
+        return False
+
+
+def next_reply(given: Iterator[str], events: Path) -> bool:
+    reply = next(given, "")
+    with events.open("a") as file:
+        file.write(f"reply {reply or 'y, and no more are given'}\n")
+    return reply != "n"
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class Supervised:
         """Seconds until it was gone."""
         started = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(15)
+        self.process.wait(60)
         return time.monotonic() - started
 
 
@@ -108,7 +108,8 @@ def test_the_broker_leaves_last(start: Start, number: signal.Signals) -> None:
     supervised.wait_for("broker", "web", "worker")
     assert supervised.stop(number) < 15
     assert supervised.process.returncode == 0
-    assert [line for line in supervised.events() if line.endswith("left")] == ["web left", "worker left", "broker left"]
+    *others, last = [line for line in supervised.events() if line.endswith("left")]
+    assert (sorted(others), last) == (["web left", "worker left"], "broker left")
     assert supervised.said().splitlines() == ["ready", "stopped"]
 
 
@@ -200,17 +201,8 @@ def test_a_killed_supervisor_leaves_nobody(start: Start) -> None:
         wait_until(lambda name=name: not is_alive(supervised.ids(name)[0]), what=f"the end of {name}")
 
 
-BEATING = POLITE.replace(
-    "while True: time.sleep(1)",
-    """import pathlib
-while True:
-    pathlib.Path("beat").touch(); time.sleep(0.05)
-""",
-)
-
-
 def test_what_stops_answering_is_started_anew_with_its_children(start: Start) -> None:
-    supervised = start(program("web", BEATING, beat="beat"))
+    supervised = start(program("web", POLITE, is_watched=True))
     supervised.wait_for("web")
     time.sleep(2)  # several questions, all answered
     assert len(supervised.ids("web")) == 1
@@ -228,7 +220,7 @@ def test_what_stops_answering_is_started_anew_with_its_children(start: Start) ->
 WORKER = (
     HEAD
     + """
-import ctypes, pathlib
+import ctypes
 # As a worker's pool: one child puts its work back when the worker is gone, the other one is stuck.
 def child(name, on_term):
     if os.fork(): return
@@ -241,14 +233,13 @@ def put_back(*_):
 child("job", put_back)
 child("stuck", signal.SIG_IGN)
 note(f"NAME is {os.getpid()}")
-while True:
-    pathlib.Path("beat").touch(); time.sleep(0.05)
+while True: time.sleep(1)
 """
 )
 
 
 def test_children_of_a_silent_worker_put_their_work_back(start: Start) -> None:
-    supervised = start(program("worker", WORKER, beat="beat", children_stop_seconds=3.0))
+    supervised = start(program("worker", WORKER, is_watched=True, children_stop_seconds=3.0))
     supervised.wait_for("worker", "job", "stuck")
     first, job, stuck = (supervised.ids(name)[0] for name in ("worker", "job", "stuck"))
     os.kill(first, signal.SIGSTOP)
@@ -282,14 +273,9 @@ def test_a_liveness_counts_for_a_while_and_silence_without_a_broker_does_not(tmp
 
 
 def test_a_short_silence_is_forgiven(start: Start) -> None:
-    supervised = start(program("web", BEATING, beat="beat"))
-    supervised.wait_for("web")
+    supervised = start(program("web", POLITE, replies="nnnynnny"))
+    wait_until(lambda: any("no more" in line for line in supervised.events()), what="the replies to be given")
     (web,) = supervised.ids("web")
-    for _ in range(3):
-        os.kill(web, signal.SIGSTOP)
-        time.sleep(1.2)
-        os.kill(web, signal.SIGCONT)
-        time.sleep(0.8)
     assert is_alive(web)
     assert "health checks" not in supervised.said()
     supervised.stop()
