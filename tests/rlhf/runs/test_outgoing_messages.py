@@ -44,8 +44,9 @@ def test_a_stopped_broker_holds_up_no_page(
         reply = client.post(page, form)
         took.append(time.monotonic() - began)
         assert reply.status_code == 302, reply.content.decode()
-    assert max(took) < 5  # a second, on a machine that has much else to do
-    assert sum(took[1:]) < 7
+    # A page waits for a second at most, and five times that on a busy machine; it used to be 40 seconds for each.
+    assert max(took) < 10
+    assert sum(took) < 20
     said = client.get(page).content.decode()
     assert "The message broker doesn’t respond. Your request is kept and starts when it does." in said
     assert Snapshot.objects.count() == 4
