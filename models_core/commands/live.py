@@ -6,8 +6,10 @@ Standard input has a call a line, a row of prompts with what `sample` takes as f
 {"id", "prompt": [...], "model": M, "samples": K, "settings": {...}}. The replies are lines of JSON on standard output:
 {"state": "loading"} where the model isn't loaded yet, {"state": "generating", "done": 1, "total": K} as responses end,
 and last {"id", "responses": [...]}, a row as `sample` writes it, or {"error": "..."} for a call that is refused.
-The model stays until a call names another one. After --idle seconds without a call the process ends and gives its
-memory back; so it does when standard input ends.
+With "stream": true the text so far comes a few times a second, {"state": "generating", ..., "text": "..."}, of a call
+for one response; with "reward": RM each response gets its score.
+Models stay as long as there is room for them beside the next one, up to KEPT_MODELS. After --idle seconds without a
+call the process ends and gives its memory back; so it does when standard input ends.
 """
 
 import json
@@ -25,7 +27,9 @@ from models_core.contract.errors import BadInput, RowError
 from models_core.contract.rows import records
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig, parse
-from models_core.modeling import loading
+from models_core.generation.sampled_response import SampledResponse
+from models_core.modeling import chat, loading
+from models_core.rl.rewards.reward_models import RewardModels
 from models_core.training import precision
 
 LOOK_SECONDS = 0.5
@@ -33,6 +37,12 @@ LOOK_SECONDS = 0.5
 BLOCK_BYTES = 65_536
 MOST_RESPONSES = 1024
 FIELDS = {"model": str, "samples": int, "settings": dict}
+STREAM_SECONDS = 0.2
+"""Between two texts of a response that is streamed."""
+KEPT_MODELS = 3
+ROOM = 2.0
+"""Free memory, in sizes of the loaded models, that must be there for them to stay."""
+SCORED_TOKENS = 8192
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -48,13 +58,14 @@ class Loaded:
 
 
 class LiveModel:
-    """Serves one call after the other, with the model of the last one at hand."""
+    """Serves one call after the other, with the models of the last ones at hand."""
 
     def __init__(self, *, device: torch.device, stop: StopSignal, tell: Tell) -> None:
         self._device = device
         self._stop = stop
         self._tell = tell
-        self._loaded: Loaded | None = None
+        self._loaded: dict[tuple[str, torch.dtype], Loaded] = {}
+        self._reward: tuple[str, RewardModels] | None = None
 
     def serve(self, line: str) -> None:
         """Tell the responses to one call, or what is wrong with it. Raises Stopped."""
@@ -62,15 +73,20 @@ class LiveModel:
             call = _read(line)
             prompt = records.prompt(call)
             settings = parse(SampleConfig, call["settings"])
-            sample.check(settings, model=call["model"], samples=call["samples"], reward=None)
+            reward = call.get("reward")
+            sample.check(settings, model=call["model"], samples=call["samples"], reward=reward)
             model = self._model(call["model"], settings)
-            self._tell({"id": prompt.id, "responses": self._drawn(model, prompt, call["samples"], settings)})
+            streams = call.get("stream") is True and call["samples"] == 1
+            drawn = self._drawn(model, prompt, call["samples"], settings, streams=streams)
+            reward_models = self._reward_models(reward, settings) if reward else None
+            rows = sample.response_rows(prompt.messages, drawn, settings, reward_models=reward_models)
+            self._tell({"id": prompt.id, "responses": rows})
         except (BadInput, RowError) as error:
             self._tell({"error": " ".join(str(error).split())})
 
     def _drawn(
-        self, model: Loaded, prompt: records.Prompt, samples: int, settings: SampleConfig
-    ) -> list[dict[str, Any]]:
+        self, model: Loaded, prompt: records.Prompt, samples: int, settings: SampleConfig, *, streams: bool
+    ) -> list[SampledResponse]:
         def progress(done: int, total: int) -> None:
             self._tell({"state": "generating", "done": done, "total": total})
 
@@ -83,25 +99,78 @@ class LiveModel:
             settings=settings,
             stop=self._stop,
             progress=progress,
+            streamed=self._text_teller(model) if streams else None,
         )
         return [
-            {
-                "text": sample.text_of(model.tokenizer, item),
-                "finish_reason": item.finish_reason,
-                "logprob": sum(item.logprobs),
-            }
+            SampledResponse(
+                text=sample.text_of(model.tokenizer, item),
+                finish_reason=item.finish_reason,
+                logprob=sum(item.logprobs),
+                tokens=sample.content_length(item),
+            )
             for item in drawn
         ]
 
+    def _text_teller(self, model: Loaded) -> Callable[[Any, torch.Tensor], None]:
+        """Tells the one response so far, every STREAM_SECONDS, without a character whose last tokens are to come."""
+        told = time.monotonic()
+
+        def tell_text(row_ids: Any, ids: torch.Tensor) -> None:
+            nonlocal told
+            if time.monotonic() - told >= STREAM_SECONDS:
+                told = time.monotonic()
+                text = chat.decode_response(model.tokenizer, ids[0].tolist()).rstrip("\ufffd")
+                self._tell({"state": "generating", "done": 0, "total": 1, "text": text})
+
+        return tell_text
+
     def _model(self, name: str, settings: SampleConfig) -> Loaded:
         dtype = precision.dtype_of(precision.resolve(settings.precision, device=self._device))
-        if self._loaded is None or (self._loaded.name, self._loaded.dtype) != (name, dtype):
+        key = (name, dtype)
+        if key not in self._loaded:
             self._tell({"state": "loading"})
-            self._loaded = None  # before the next one comes: there may be room for one alone
+            self._make_room()
             tokenizer = loading.load_tokenizer(name)
             network = loading.load_policy(name, device=self._device, dtype=dtype)
-            self._loaded = Loaded(name=name, dtype=dtype, tokenizer=tokenizer, network=network)
-        return self._loaded
+            self._loaded[key] = Loaded(name=name, dtype=dtype, tokenizer=tokenizer, network=network)
+        # The one that was used last goes last.
+        self._loaded[key] = self._loaded.pop(key)
+        return self._loaded[key]
+
+    def _make_room(self) -> None:
+        """Forget the models that were used longest ago, all of them where memory is short."""
+        while self._loaded:
+            sizes = [_bytes_of(kept.network) for kept in self._loaded.values()]
+            if len(sizes) < KEPT_MODELS and _free_bytes(self._device) >= ROOM * max(sizes):
+                return
+            del self._loaded[next(iter(self._loaded))]
+
+    def _reward_models(self, name: str, settings: SampleConfig) -> RewardModels:
+        if self._reward is None or self._reward[0] != name:
+            self._reward = None
+            self._make_room()
+            dtype = precision.dtype_of(precision.resolve(settings.precision, device=self._device))
+            models = RewardModels.load(
+                name, device=self._device, dtype=dtype, max_length=settings.max_length, budget=SCORED_TOKENS
+            )
+            self._reward = (name, models)
+        return self._reward[1]
+
+
+def _bytes_of(network: Any) -> int:
+    return sum(weights.numel() * weights.element_size() for weights in network.parameters())
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Of the device's memory; 0 where that is not known."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            (available,) = [line.split()[1] for line in file if line.startswith("MemAvailable:")]
+    except (OSError, ValueError):
+        return 0
+    return int(available) * 1024
 
 
 def serve(*, calls: int, tell: Tell, device: torch.device, stop: StopSignal, idle: float) -> dict[str, Any]:

@@ -273,11 +273,21 @@ def respond(
     settings: GenerationSettings,
     stop: StopSignal,
     progress: Progress | None = None,
+    streamed: generate.Streamed | None = None,
 ) -> tuple[list[list[Sample]], float]:
     """`samples` responses to each chat, and the seconds that sampling took. Raises BadInput where no room is left."""
     prompt_ids, _ = encode_prompts(network, tokenizer, chats, settings=settings)
     start = time.perf_counter()
-    sampled = draw(network, tokenizer, prompt_ids, samples=samples, settings=settings, progress=progress, stop=stop)
+    sampled = draw(
+        network,
+        tokenizer,
+        prompt_ids,
+        samples=samples,
+        settings=settings,
+        progress=progress,
+        streamed=streamed,
+        stop=stop,
+    )
     return sampled, time.perf_counter() - start
 
 
@@ -317,11 +327,12 @@ def draw(
     settings: GenerationSettings,
     only: Sequence[int] | None = None,
     finished: generate.Finished | None = None,
+    streamed: generate.Streamed | None = None,
     progress: Progress | None = None,
     stop: StopSignal,
     release: bool = False,
 ) -> list[list[Sample]]:
-    """Responses by the settings: sampled, or found by beam search. Raises BadInput, Stopped.
+    """Responses by the settings: sampled, or found by beam search, which streams nothing. Raises BadInput, Stopped.
 
     `release`: the network is not needed afterwards.
     """
@@ -349,6 +360,7 @@ def draw(
         seed=settings.seed,
         batch_invariant=settings.batch_invariant,
         release=release,
+        streamed=streamed,
         **common,
     )
 

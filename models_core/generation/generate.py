@@ -32,6 +32,8 @@ ValueHead = Callable[[Tensor], Tensor]
 """A value head on the model's trunk: its last hidden states [B, D] -> values [B]."""
 Finished = Callable[[int, "list[Sample]"], None]
 """Called with a prompt's index and its samples as soon as the last of them has ended."""
+Streamed = Callable[[Sequence[RowId], Tensor], None]
+"""Called after each step with the rows in flight and their tokens so far: ids, [B, T]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,7 @@ def sample(
     value_head: ValueHead | None = None,
     only: Sequence[int] | None = None,
     finished: Finished | None = None,
+    streamed: Streamed | None = None,
     progress: Progress | None = None,
     stop: StopSignal | None = None,
 ) -> list[list[Sample]]:
@@ -116,7 +119,7 @@ def sample(
         prefix=prefix,
     ) as new_batch:
         for row_ids in batches:
-            for completed in _sampled(new_batch(row_ids), run, stop=stop):
+            for completed in _sampled(new_batch(row_ids), run, stop=stop, streamed=streamed):
                 tally.add(completed)
     return tally.done
 
@@ -222,7 +225,9 @@ def _batches(
         yield row_ids[start : start + size]
 
 
-def _sampled(rows: Rows, run: _SamplingRun, *, stop: StopSignal | None) -> Iterator[list[tuple[RowId, Sample]]]:
+def _sampled(
+    rows: Rows, run: _SamplingRun, *, stop: StopSignal | None, streamed: Streamed | None
+) -> Iterator[list[tuple[RowId, Sample]]]:
     """Sample until every row has ended; yields the rows that ended, step by step."""
     limit, device = run.max_new_tokens, rows.token_ids.device
     uniforms = torch.stack([_uniforms(run.seed, row_id, limit) for row_id in rows.row_ids]).to(device)
@@ -238,6 +243,8 @@ def _sampled(rows: Rows, run: _SamplingRun, *, stop: StopSignal | None) -> Itera
         ids[:, step], logprobs_and_values[:, step, 0] = tokens, logprobs
         if run.value_head is not None:
             logprobs_and_values[:, step, 1] = run.value_head(rows.states)
+        if streamed is not None:
+            streamed(rows.row_ids, ids[:, : step + 1])
         stopped = torch.isin(tokens, stop_ids).tolist()
         finished_rows = [True] * len(rows) if step == limit - 1 else stopped
         if any(finished_rows):

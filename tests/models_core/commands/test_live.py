@@ -12,6 +12,7 @@ import torch
 from models_core.commands import live, sample
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig
+from tests.models_core.recipe_runs import make_reward_model
 from tests.models_core.tiny import make_tiny_model
 
 CPU = torch.device("cpu")
@@ -68,12 +69,43 @@ def test_responses_are_those_that_sample_writes(served: Served, models: list[str
     assert [item.keys() for item in row["responses"]] == [item.keys() for item in written["responses"]]
 
 
-def test_a_model_is_loaded_once_and_again_only_after_another(served: Served, models: list[str]) -> None:
+def test_a_model_is_loaded_once_and_stays_beside_others(served: Served, models: list[str]) -> None:
     first, second = models
     replies = served(call(first), call(first, "And then?"), call(second), call(first))
-    assert [line for line in replies if line == LOADING] == [LOADING] * 3
+    assert [line for line in replies if line == LOADING] == [LOADING] * 2
     assert replies[0] == LOADING
     assert len(last_words(replies)) == 4
+
+
+def test_where_memory_is_short_one_model_is_kept(
+    served: Served, models: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_free_bytes", lambda device: 0)
+    first, second = models
+    replies = served(call(first), call(second), call(first))
+    assert [line for line in replies if line == LOADING] == [LOADING] * 3
+
+
+def test_a_streamed_response_grows_to_what_it_is_without(
+    served: Served, models: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "STREAM_SECONDS", 0.0)
+    (plain,) = last_words(served(call(models[0], samples=1)))
+    replies = served(call(models[0], samples=1, stream=True))
+    texts = [line["text"] for line in replies if "text" in line]
+    assert len(texts) > 1
+    whole = plain["responses"][0]["text"]
+    assert last_words(replies) == [plain]
+    assert all(whole.startswith(text) for text in texts)
+    assert texts == sorted(texts, key=len)
+    # Several responses at once, or nobody who asked for it: no text before the end.
+    assert not [line for line in served(call(models[0], stream=True)) if "text" in line]
+
+
+def test_a_reward_model_scores_the_responses(served: Served, models: list[str], tmp_path: Path) -> None:
+    reward = str(make_reward_model(Path(models[0]), tmp_path / "reward"))
+    (row,) = last_words(served(call(models[0], reward=reward)))
+    assert all(isinstance(item["score"], float) for item in row["responses"])
 
 
 def test_says_how_many_responses_are_there(served: Served, models: list[str]) -> None:
