@@ -213,6 +213,15 @@ def _check_quality(project: Project) -> None:
         raise Refused(_("Rates and thresholds of quality checks are shares from 0 to 1."), status=400)
     if project.gold_rate + project.repeat_rate > 1:
         raise Refused(_("Gold tasks and repeats together can't be more than all tasks."), status=400)
+    if project.gold_rate + project.repeat_rate + project.evaluation_share > 1:
+        raise Refused(
+            _(
+                "Gold tasks, repeats and the evaluation under way, which takes %(share)s of the tasks, together can't "
+                "be more than all tasks."
+            )
+            % {"share": f"{100 * project.evaluation_share:.0f}%"},
+            status=400,
+        )
     if not 1 <= project.check_minimum <= project.check_window:
         raise Refused(
             _("The window of checks needs at least 1 check, and the least number of checks fits into it."), status=400

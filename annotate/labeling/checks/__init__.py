@@ -4,7 +4,10 @@
     repeat       one that the labeler judged before, shown once more in another order
     calibration  one of a set that every labeler judges, early in their work
 
-All three come by one lane beside the slots of the queue (lane.py): a draw of a stored seed says whether a labeler's
+Comparisons of a head-to-head evaluation (state `evaluate`) come by the same lane, hidden in the same way, and have no
+score. rlhf.human_evaluation makes them; each is given to as many labelers as it wants judgments, by its slots.
+
+All of them come by one lane beside the slots of the queue (lane.py): a draw of a stored seed says whether a labeler's
 next task is a check (draws.py). An assignment of the lane says so (`is_check`), takes no slot, and can be submitted
 like any other, whatever became of the project's rates or of the task meanwhile. Its judgment carries the same mark: it
 counts as work of the labeler, and in no snapshot, consensus or progress of the project (`Judgment.COUNTED`).

@@ -23,9 +23,14 @@ def drawn(cursor: QueueCursor, number: int) -> float:
 
 def kind(draw: float, *, project: Project, calibrating: bool) -> str:
     """The kind of check that a draw asks for, as a state of its task; empty for an ordinary task."""
-    for state, rate in ((Task.State.GOLD, project.gold_rate), (Task.State.REPEAT, project.repeat_rate)):
+    rates = {
+        Task.State.GOLD: project.gold_rate,
+        Task.State.REPEAT: project.repeat_rate,
+        Task.State.EVALUATION: project.evaluation_share,
+    }
+    for state, rate in rates.items():
         if draw < rate:
             return state
         draw -= rate
-    ordinary = 1 - project.gold_rate - project.repeat_rate
+    ordinary = 1 - sum(rates.values())
     return Task.State.CALIBRATION if calibrating and draw < CALIBRATION_SHARE * ordinary else ""

@@ -1,4 +1,5 @@
-"""The lane of hidden checks beside the slots of the queue: one lane for gold tasks, repeats and calibration tasks.
+"""The lane of hidden checks beside the slots of the queue: one lane for gold tasks, repeats, calibration tasks, and the
+comparisons of a head-to-head evaluation.
 
 A claim asks here before it asks the queue, under the lock of the labeler's cursor. What it finds costs as many queries
 as an ordinary task does (two in place of the search and the update of the slots), and where nothing is left of the kind
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 
 from annotate.labeling.checks import draws
 from annotate.labeling.sensitive_content import visibility
@@ -39,7 +40,8 @@ class Check:
 
 
 def gives_checks(project: Project) -> bool:
-    return project.gold_rate > 0 or project.repeat_rate > 0 or project.calibration_version > 0
+    rates = (project.gold_rate, project.repeat_rate, project.evaluation_share)
+    return any(rate > 0 for rate in rates) or project.calibration_version > 0
 
 
 def is_on(project: Project, cursor: QueueCursor) -> bool:
@@ -71,12 +73,18 @@ def next_check(rules: "WorkRules", *, cursor: QueueCursor, after: Task | None) -
     # See leases.locked_cursor. Of two leases in one transaction the first one takes it.
     lapsed: int | None = vars(cursor).pop("lapsed_check", None)
     if lapsed is not None:
-        return Check(task=Task.objects.select_related("prompt").get(pk=lapsed))
+        task = Task.objects.select_related("prompt").get(pk=lapsed)
+        if task.state != State.EVALUATION or _take_place(task):
+            return Check(task=task)
     calibrating = cursor.calibrated < project.calibration_version
     draw = draws.drawn(cursor, cursor.draws)
     kind = draws.kind(draw, project=project, calibrating=calibrating)
     if not kind:
         return None
+    if kind == State.EVALUATION:
+        if (check := _of_evaluation(rules, after=after)) is not None:
+            _count_draw(cursor)
+        return check
     if kind == State.REPEAT:
         earlier = _not_repeated(labeler=labeler, project=project).order_by("-created_at")
         left = list(earlier.values_list("pk", "task__prompt")[REPEAT_GAP : REPEAT_GAP + REPEAT_WINDOW])
@@ -90,11 +98,55 @@ def next_check(rules: "WorkRules", *, cursor: QueueCursor, after: Task | None) -
     if not keys:
         return None
     key = random.Random(draw).choice(keys)
-    cursor.draws += 1
-    cursor.save(update_fields=["draws"])
+    _count_draw(cursor)
     if kind == State.REPEAT:
         return _new_repeat(Judgment.objects.select_related("task__prompt", "assignment").get(pk=key))
     return Check(task=Task.objects.select_related("prompt").get(pk=key))
+
+
+def left_of_evaluation(rules: "WorkRules", *, cursor: QueueCursor) -> Check | None:
+    """A comparison of the evaluation under way for a labeler to whom the queue has nothing else to give.
+
+    Without it an evaluation would wait for ordinary tasks to hide among. It uses up no draw.
+    """
+    if not (rules.project.evaluation_share and is_on(rules.project, cursor)):
+        return None
+    return _of_evaluation(rules, after=None)
+
+
+def _of_evaluation(rules: "WorkRules", *, after: Task | None) -> Check | None:
+    """The next comparison of an evaluation, with a place of it taken, as of an ordinary task: by as many queries.
+
+    All labelers go through them in the same random order, so that prompts are complete early.
+    """
+    left = _not_seen(State.EVALUATION, rules).select_related("prompt").order_by("position")
+    if after is not None:
+        left = left.exclude(prompt=after.prompt_id)
+    task = left.select_for_update(skip_locked=True, of=("self",), no_key=True).first()
+    return Check(task=task) if task is not None and _take_place(task) else None
+
+
+def _take_place(task: Task) -> bool:
+    """Take a place of a comparison of an evaluation. False where there is none left."""
+    free = Task.objects.filter(pk=task.pk, state=State.EVALUATION, slots_free__gt=0)
+    return free.update(slots_free=F("slots_free") - 1) == 1
+
+
+def count_places(task: Task) -> None:
+    """Count the free places of a comparison of an evaluation again, inside the caller's transaction: by its
+    assignments, since `judgments_given` counts what is data."""
+    if task.state != State.EVALUATION:
+        return
+    locked = Task.objects.select_for_update(no_key=True).filter(pk=task.pk, state=State.EVALUATION)
+    wanted = locked.values_list("judgments_wanted", flat=True).first()
+    taken = task.assignments.filter(state__in=[*Assignment.HELD, Assignment.State.SUBMITTED]).count()
+    if wanted is not None:
+        Task.objects.filter(pk=task.pk).update(slots_free=max(0, wanted - taken))
+
+
+def _count_draw(cursor: QueueCursor) -> None:
+    cursor.draws += 1
+    cursor.save(update_fields=["draws"])
 
 
 def left_with(rules: "WorkRules", *, tasks: Mapping[str, int]) -> int:
@@ -113,11 +165,16 @@ def left_with(rules: "WorkRules", *, tasks: Mapping[str, int]) -> int:
         return held.count(True)
     lapsed = own.filter(state=Assignment.State.EXPIRED, is_check=True, task__state__in=Task.CHECKS).count()
     ordinary = sum(count for kind, count in tasks.items() if cursor.kind in ("", kind)) - held.count(False)
-    return held.count(True) + lapsed + _coming(rules, cursor=cursor, ordinary=ordinary)
+    # Of an evaluation all come in the end, by a draw or when nothing else is left.
+    evaluated = _not_seen(State.EVALUATION, rules)[:MOST_COUNTED].count() if project.evaluation_share else 0
+    return held.count(True) + lapsed + evaluated + _coming(rules, cursor=cursor, ordinary=ordinary)
 
 
 def _coming(rules: "WorkRules", *, cursor: QueueCursor, ordinary: int) -> int:
-    """How many draws give a check before the labeler has got `ordinary` more tasks and asks for another one."""
+    """How many draws give a check before the labeler has got `ordinary` more tasks and asks for another one.
+
+    Those of an evaluation are counted by the caller, and take no turn of an ordinary task.
+    """
     labeler, project = rules.labeler, rules.project
     gold = _not_seen(State.GOLD, rules)[:MOST_COUNTED].count() if project.gold_rate else 0
     calibrating = cursor.calibrated < project.calibration_version
@@ -125,13 +182,16 @@ def _coming(rules: "WorkRules", *, cursor: QueueCursor, ordinary: int) -> int:
     repeats = _not_repeated(labeler=labeler, project=project)[: REPEAT_GAP + REPEAT_WINDOW].count() - REPEAT_GAP
     left: Counter[str] = Counter({State.GOLD: gold, State.CALIBRATION: calibration})
     left[State.REPEAT] = repeats if project.repeat_rate else -MOST_COUNTED
+    left[State.EVALUATION] = (
+        _not_seen(State.EVALUATION, rules)[:MOST_COUNTED].count() if project.evaluation_share else 0
+    )
     number, found = cursor.draws, 0
     while ordinary >= 0:
         draw = draws.drawn(cursor, number)
         kind = draws.kind(draw, project=project, calibrating=left[State.CALIBRATION] > 0)
         if kind and left[kind] > 0:
             left[kind] -= 1
-            found += 1
+            found += kind != State.EVALUATION
         else:
             # What is judged now can be repeated later.
             left[State.REPEAT] += 1
@@ -141,10 +201,12 @@ def _coming(rules: "WorkRules", *, cursor: QueueCursor, ordinary: int) -> int:
 
 
 def _not_seen(state: str, rules: "WorkRules") -> QuerySet[Task]:
-    """Tasks of this state that the labeler has not had and may be given."""
+    """Tasks of this state that the labeler has not had and may be given; of an evaluation those that want judgments."""
     labeler, project = rules.labeler, rules.project
     seen = Assignment.objects.filter(task=OuterRef("pk"), labeler=labeler)
     tasks = Task.objects.filter(~Exists(seen), project=project, kind=Task.Kind.COMPARE, state=state)
+    if state == State.EVALUATION:
+        tasks = tasks.filter(slots_free__gt=0)
     return rules.allowed(visibility.allowed_tasks(tasks, labeler=labeler, project=project)).order_by()
 
 

@@ -7,7 +7,8 @@ score follows here, so that neither a page nor its time shows the difference. Ea
     repeat       pairs ranked both times on which the labeler said the same; 1 where all were unacceptable both times
     calibration  pairs of the consensus of all others that were ordered so, from two others on
 
-A revision changes the score, and a judgment that was taken back has none.
+A revision changes the score, and a judgment that was taken back has none; nor has one of a head-to-head evaluation, of
+which no order is known.
 """
 
 import time

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from annotate.data import text
 from annotate.errors import Refused
 from annotate.labeling import task_kinds
+from annotate.labeling.checks import lane
 from annotate.labeling.queue.leases import (
     State,
     claim_next,
@@ -173,6 +174,8 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
     task_kinds.kind_of(assignment.task).store(judgment=judgment, revision=revision)
     # What comes in late of this page's drafts is older than this, so it is not taken for a new one.
     _end_submitted(assignment=assignment.pk, now=timezone.now())
+    if assignment.is_check and assignment.state == State.EXPIRED:
+        lane.count_places(assignment.task)
     if assignment.task.reserved_for_id == assignment.labeler.pk and not revised:
         reopen(assignment.task)  # it is everybody's now, if it wants more
     return Receipt(judgment=judgment, revision=revision, repeated=False, surplus=judgment.surplus, revised=revised)
@@ -287,6 +290,7 @@ def unskip(*, assignment_id: int, labeler: User) -> Assignment:
             assignment.state = State.EXPIRED
         assignment.skip_reason, assignment.lease_until = "", lease_end(assignment.project)
         assignment.save(update_fields=["state", "ended_at", "skip_reason", "lease_until"])
+        lane.count_places(assignment.task)
         return assignment
 
 

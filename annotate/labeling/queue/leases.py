@@ -221,7 +221,11 @@ def end(assignment: Assignment, *, state: str, **values: Any) -> None:
     task = Task.objects.select_for_update(no_key=True).get(pk=assignment.task_id)
     # Counted and not just raised by one: the overlap may have been lowered while more leases were out.
     leases = task.assignments.filter(state__in=Assignment.HELD, is_check=False).count()
-    free = 0 if task.state in Task.CHECKS else max(0, task.judgments_wanted - task.judgments_given - leases)
+    no_slots = (*Task.CHECKS, Task.State.EVALUATED)
+    free = 0 if task.state in no_slots else max(0, task.judgments_wanted - task.judgments_given - leases)
+    if task.state == Task.State.EVALUATION:
+        lane.count_places(task)
+        return
     Task.objects.filter(pk=task.pk).filter(~Q(slots_free=free)).update(slots_free=free)
     reopen(task)
 
@@ -273,6 +277,8 @@ def lease_next(
         task = check.task
     elif (found := _take_slot(rules, cursor=cursor, wait=wait, after=after)) is not None:
         task = found
+    elif (check := lane.left_of_evaluation(rules, cursor=cursor)) is not None:
+        task = check.task
     else:
         return None
     now = timezone.now()

@@ -59,9 +59,12 @@ class Task(ImportableModel):
         GOLD = "gold", _("Gold task")
         CALIBRATION = "calibrate", _("Part of the calibration set")
         REPEAT = "repeat", _("Repeat of a labeler's own task")
+        EVALUATION = "evaluate", _("Part of a head-to-head evaluation")
+        EVALUATED = "evaluated", _("Part of an evaluation that has ended")
 
-    CHECKS = (State.GOLD, State.CALIBRATION, State.REPEAT)
-    """Given among ordinary tasks by annotate.labeling.checks, to each labeler once. No slots are counted of them."""
+    CHECKS = (State.GOLD, State.CALIBRATION, State.REPEAT, State.EVALUATION)
+    """Given among ordinary tasks by annotate.labeling.checks, to each labeler once. No slots are counted of them, but
+    for those of an evaluation."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
     kind = models.CharField(max_length=12, choices=task_kind_choices, default=Kind.COMPARE)

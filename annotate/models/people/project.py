@@ -177,6 +177,12 @@ class Project(models.Model):
         null=True, blank=True, validators=SHARE, help_text="Least self-consistency; empty: none is asked for."
     )
     repeat_action = models.CharField(max_length=9, choices=CheckAction.choices, default=CheckAction.WARN)
+    evaluation_share = models.FloatField(
+        default=0.0,
+        editable=False,
+        validators=SHARE,
+        help_text="Share of a labeler's tasks that belong to a head-to-head evaluation; 0 while there is none.",
+    )
     calibration_version = models.PositiveBigIntegerField(
         default=0, editable=False, help_text="Raised with each change of the calibration set; 0 before the first."
     )

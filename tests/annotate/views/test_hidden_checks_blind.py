@@ -70,6 +70,8 @@ def special(cast: Cast, kind: str) -> list[Task]:
             gold.promote(task=task, tiers=[[key] for key in response_ids(task)], by=cast.manager)
         elif kind == "calibration":
             calibration.add(task=task, by=cast.manager)
+        elif kind == "evaluation":
+            Task.objects.filter(pk=task.pk).update(state=Task.State.EVALUATION)
     return tasks
 
 
@@ -125,7 +127,8 @@ def day(cast: Cast, *, checks: bool, whole: bool = True) -> Recorder:
 def seed_of(cast: Cast, checks: bool) -> int:
     """A seed whose first draws all give checks, or none."""
     project = cast.project
-    rate = 1 - (1 - project.gold_rate - project.repeat_rate) * (0.5 if project.calibration_version else 1)
+    rates = project.gold_rate + project.repeat_rate + project.evaluation_share
+    rate = 1 - (1 - rates) * (0.5 if project.calibration_version else 1)
     for seed in range(1_000_000):
         cursor = QueueCursor(draw_seed=seed, labeler_id=cast.labeler.pk, project_id=project.pk)
         if all((draws.drawn(cursor, number) < rate) == checks for number in range(6)):
@@ -141,9 +144,14 @@ def tried() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-@pytest.mark.parametrize("kind", ["gold", "calibration", "repeat"])
+@pytest.mark.parametrize("kind", ["gold", "calibration", "repeat", "evaluation"])
 def test_nothing_tells_a_check_from_an_ordinary_task(cast: Cast, kind: str) -> None:
-    rates = {"gold": {"gold_rate": 0.5}, "repeat": {"repeat_rate": 0.5}, "calibration": {}}[kind]
+    rates = {
+        "gold": {"gold_rate": 0.5},
+        "repeat": {"repeat_rate": 0.5},
+        "calibration": {},
+        "evaluation": {"evaluation_share": 0.5},
+    }[kind]
     texts = ("Ordinary one", "Ordinary two", "Ordinary three", "Ordinary four")
     if kind == "repeat":
         for number in range(REPEAT_GAP + 4):

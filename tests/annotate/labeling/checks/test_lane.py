@@ -26,13 +26,13 @@ State = Assignment.State
 
 class TestDraws:
     def test_over_2000_draws_each_kind_comes_as_often_as_its_rate_says(self):
-        project = SimpleNamespace(gold_rate=0.1, repeat_rate=0.05)
+        project = SimpleNamespace(gold_rate=0.1, repeat_rate=0.05, evaluation_share=0.2)
         for seed in range(5):
             cursor = QueueCursor(draw_seed=seed * 7919, labeler_id=3, project_id=4)
             kinds = [
                 draws.kind(draws.drawn(cursor, number), project=project, calibrating=False) for number in range(2_000)
             ]
-            for state, rate in (("gold", 0.1), ("repeat", 0.05)):
+            for state, rate in (("gold", 0.1), ("repeat", 0.05), ("evaluate", 0.2)):
                 assert abs(kinds.count(state) / 2_000 - rate) < 3.5 * math.sqrt(rate * (1 - rate) / 2_000)
             # Independent: after a gold task the next one is a gold task as often as ever.
             after_gold = [next_kind for kind, next_kind in pairwise(kinds) if kind == "gold"]
@@ -48,7 +48,7 @@ class TestDraws:
         assert all(0 <= draw < 1 for row in drawn for draw in row)
 
     def test_half_of_the_ordinary_tasks_are_calibration_tasks_while_any_is_left(self):
-        project = SimpleNamespace(gold_rate=0.2, repeat_rate=0.2)
+        project = SimpleNamespace(gold_rate=0.2, repeat_rate=0.2, evaluation_share=0.0)
         found = [draws.kind((number + 0.5) / 100, project=project, calibrating=True) for number in range(100)]
         assert [found.count(kind) for kind in ("gold", "repeat", "calibrate", "")] == [20, 20, 30, 30]
         assert draws.kind(0.5, project=project, calibrating=False) == ""
