@@ -7,6 +7,8 @@ from django.http import HttpRequest
 
 from annotate.admin import ReadOnlyAdmin
 from rlhf.models import (
+    EvaluatedVersion,
+    HumanEvaluation,
     Iteration,
     LoopSettings,
     ModelVersion,
@@ -94,3 +96,24 @@ class LoopSettingsAdmin(ReadOnlyAdmin):
 class WorkerHeartbeatAdmin(ReadOnlyAdmin):
     list_display = ("name", "host", "queues", "process_id", "seen_at")
     search_fields = ("name", "host")
+
+
+class EvaluatedVersionInline(admin.TabularInline):
+    model = EvaluatedVersion
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(HumanEvaluation)
+class HumanEvaluationAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "number", "state", "share", "created_by", "created_at", "finished_at")
+    list_filter = ("state",)
+    search_fields = ("=id", "project__slug", "project__name")
+    list_select_related = ("project", "created_by")
+    inlines = (EvaluatedVersionInline,)

@@ -23,6 +23,13 @@ class RlhfConfig(AppConfig):
         for label, url_name, also, position in (
             (gettext_lazy("Runs"), "rlhf:training", ("rlhf:run", "rlhf:new_run", "rlhf:report", "rlhf:compare"), 10),
             (gettext_lazy("Registry"), "rlhf:models", ("rlhf:model", "rlhf:promote", "rlhf:roll_back"), 20),
+            (gettext_lazy("Playground"), "rlhf:playground", ("rlhf:playground_chat",), 22),
+            (
+                gettext_lazy("Evaluation"),
+                "rlhf:evaluations",
+                ("rlhf:evaluation", "rlhf:new_evaluation", "rlhf:leaderboard"),
+                25,
+            ),
             (gettext_lazy("Loop"), "rlhf:loop", ("rlhf:active_learning",), 30),
         ):
             navigation.register(Tab(label, url_name, Capability.TRAIN, Group.MODELS, also=also, position=position))

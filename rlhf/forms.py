@@ -33,6 +33,8 @@ FIRST_SETTINGS = (
 )
 """Settings that are changed most; the others are folded."""
 MOST_PROMPTS = 10_000
+MOST_DIGITS = 18
+"""Of a version's key."""
 
 
 def setting_field(setting: "dataclasses.Field[Any]", kind: type) -> forms.Field:
@@ -212,7 +214,13 @@ class VersionField(_NamedVersions, forms.ModelChoiceField):
 
 
 class VersionsField(_NamedVersions, forms.ModelMultipleChoiceField):
-    pass
+    def clean(self, value: Any) -> Any:
+        # A number beyond the column's range is no version's; SQLite would raise for it.
+        for one in value or ():
+            if not str(one).isdecimal() or len(str(one)) > MOST_DIGITS:
+                message = self.error_messages["invalid_choice"]
+                raise forms.ValidationError(message, code="invalid_choice", params={"value": str(one)[:MOST_DIGITS]})
+        return super().clean(value)
 
 
 class SampleForm(forms.Form):

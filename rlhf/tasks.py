@@ -9,8 +9,10 @@ from annotate.labeling import queue
 from annotate.labeling.checks import scores
 from annotate.models import ResponseRequest
 from annotate.quality import consensus, measures, project_figures, review
+from rlhf.human_evaluation import evaluations
 from rlhf.loop import active_learning, loop, sampling
 from rlhf.models import Iteration, Stage, TrainingRun
+from rlhf.playground import chats
 from rlhf.runs import runs
 from rlhf.runs.execution import supervisor
 
@@ -31,6 +33,8 @@ def after_run(run_id: int) -> None:
         active_learning.start_if_due(run.project)
     if run.iteration_id is not None:
         loop.advance(run.iteration_id)
+    if "evaluation" in run.options:
+        evaluations.advance(run.options["evaluation"])
 
 
 @shared_task(name="rlhf.build_snapshot")
@@ -74,6 +78,7 @@ def fulfil_requests(request_ids: list[int]) -> None:
 @shared_task(name="rlhf.reap_runs")
 def reap_runs() -> None:
     """Every few seconds: reap runs whose worker is dead, and notify workers again of runs that wait too long."""
+    chats.stop_abandoned()
     runs.reap()
     runs.resend()
 
@@ -85,6 +90,18 @@ def advance_loops() -> None:
         loop.advance(iteration_id)
     loop.start_due()
     active_learning.start_due()
+
+
+@shared_task(name="rlhf.advance_evaluation")
+def advance_evaluation(evaluation_id: int) -> None:
+    """Begin with the judging of an evaluation that has nothing to sample."""
+    evaluations.advance(evaluation_id)
+
+
+@shared_task(name="rlhf.advance_evaluations")
+def advance_evaluations() -> None:
+    """Every 20 seconds: figures and stopping rule of evaluations where something was judged since."""
+    evaluations.advance_due()
 
 
 @shared_task(name="rlhf.reap_queue")

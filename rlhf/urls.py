@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from rlhf.views import active_learning, loop, model_pages, models, reports, run_curves, runs, status
+from rlhf.views.comparing import evaluations, playground
 
 app_name = "rlhf"
 project_urls = [
@@ -26,6 +27,18 @@ project_urls = [
     path("models/<int:version_id>/SHA256SUMS", model_pages.hashes, name="model_hashes"),
     path("models/<int:version_id>/promote", models.promote, name="promote"),
     path("models/<int:version_id>/roll-back", models.roll_back, name="roll_back"),
+    path("playground/", playground.playground, name="playground"),
+    path("playground/<int:chat_id>/", playground.chat, name="playground_chat"),
+    path("playground/<int:chat_id>/ask", playground.ask, name="playground_ask"),
+    path("playground/<int:chat_id>/stop", playground.stop, name="playground_stop"),
+    path("playground/<int:chat_id>/prefer", playground.prefer, name="playground_prefer"),
+    path("evaluations/", evaluations.evaluations_list, name="evaluations"),
+    path("evaluations/new", evaluations.new_evaluation, name="new_evaluation"),
+    path("evaluations/<int:evaluation_number>/", evaluations.evaluation, name="evaluation"),
+    path("evaluations/<int:evaluation_number>/cancel", evaluations.cancel_evaluation, name="cancel_evaluation"),
+    path("evaluations/<int:evaluation_number>/<slug:table>.csv", evaluations.evaluation_table, name="evaluation_table"),
+    path("leaderboard/", evaluations.leaderboard, name="leaderboard"),
+    path("leaderboard/<slug:table>.csv", evaluations.leaderboard_table, name="leaderboard_table"),
     path("next/", active_learning.order, name="active_learning"),
     path("next/score", active_learning.score, name="score_tasks"),
     path("loop/", loop.loop, name="loop"),

@@ -26,7 +26,7 @@ from annotate.models import (
     TaskResponse,
     User,
 )
-from rlhf.models import Iteration, ModelVersion, Stage, TrainingRun
+from rlhf.models import HumanEvaluation, Iteration, ModelVersion, PlaygroundChat, Stage, TrainingRun
 from tests.cast import judge, make_prompt, make_responses
 
 State = Assignment.State
@@ -54,6 +54,8 @@ class Records:
     run: TrainingRun
     version: ModelVersion
     iteration: Iteration
+    evaluation: HumanEvaluation
+    playground_chat: PlaygroundChat
 
     def named(self, parameter: str) -> list[int]:
         """The numbers that stand for this parameter of an address."""
@@ -74,6 +76,8 @@ class Records:
             "run_id": [self.run.pk],
             "version_id": [self.version.pk],
             "number": [self.iteration.number],
+            "evaluation_number": [self.evaluation.number],
+            "chat_id": [self.playground_chat.pk],
         }[parameter]
 
 
@@ -134,6 +138,14 @@ def make_records(project: Project, owner: User, mark: str) -> Records:
         run=run,
         version=version,
         iteration=iteration,
+        playground_chat=_playground_chat(project, owner, mark),
+        evaluation=HumanEvaluation.objects.create(
+            project=project,
+            number=100 + HumanEvaluation.objects.count(),
+            share=0.2,
+            responses_per_version=1,
+            failure={"code": "as_written", "values": {"sentence": f"{mark} failure"}},
+        ),
     )
 
 
@@ -223,3 +235,9 @@ def _training(project: Project, mark: str) -> tuple[TrainingRun, ModelVersion, I
         folder=f"runs/{mark}",
     )
     return run, version, iteration
+
+
+def _playground_chat(project: Project, owner: User, mark: str) -> PlaygroundChat:
+    chat = PlaygroundChat.objects.create(project=project, user=owner)
+    chat.turns.create(number=1, messages=[{"role": "user", "content": f"{mark} message"}])
+    return chat

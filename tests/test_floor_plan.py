@@ -38,7 +38,8 @@ SAME_SUBJECT: dict[str, dict[str, str]] = {
     },
     "rlhf": {
         "sample": "a command, and the stage that it starts",
-        **dict.fromkeys(["active_learning", "loop", "models", "reports", "runs"], _LAYERS),
+        **dict.fromkeys(["active_learning", "evaluations", "human_evaluation", "loop", "models"], _LAYERS),
+        **dict.fromkeys(["playground", "reports", "runs"], _LAYERS),
     },
     "models_core": {
         **dict.fromkeys(["generation", "preferences", "training"], _SETTINGS),

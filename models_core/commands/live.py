@@ -113,12 +113,12 @@ class LiveModel:
 
     def _text_teller(self, model: Loaded) -> Callable[[Any, torch.Tensor], None]:
         """Tells the one response so far, every STREAM_SECONDS, without a character whose last tokens are to come."""
-        told = time.monotonic()
+        last_sent = time.monotonic()
 
         def tell_text(row_ids: Any, ids: torch.Tensor) -> None:
-            nonlocal told
-            if time.monotonic() - told >= STREAM_SECONDS:
-                told = time.monotonic()
+            nonlocal last_sent
+            if time.monotonic() - last_sent >= STREAM_SECONDS:
+                last_sent = time.monotonic()
                 text = chat.decode_response(model.tokenizer, ids[0].tolist()).rstrip("\ufffd")
                 self._tell({"state": "generating", "done": 0, "total": 1, "text": text})
 

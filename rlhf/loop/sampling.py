@@ -122,6 +122,8 @@ def prompts_of(run: TrainingRun) -> list[prompts.Row]:
     if "requests" in run.options:
         requests = ResponseRequest.objects.filter(pk__in=run.options["requests"])
         return prompts.with_ids(run.project, requests.values_list("prompt_id", flat=True))
+    if "prompt_ids" in run.options:
+        return prompts.with_ids(run.project, run.options["prompt_ids"])
     return prompts.next_for_sampling(run.project, count=run.options["prompts"])
 
 
@@ -160,7 +162,7 @@ def _store_row(row: dict[str, Any], *, run: TrainingRun, author: Author) -> None
             text=sample["text"].replace("\0", ""),
             sampling=run.config | {"run": run.pk, "number": number, "logprob": sample.get("logprob")},
             seed=run.seed,
-            finish_reason=_finish_reason(sample),
+            finish_reason=finish_reason(sample),
         )
         for number, sample in enumerate(row["responses"])
     ]
@@ -177,13 +179,16 @@ def _author(version: ModelVersion) -> Author:
     return version.author
 
 
-def _finish_reason(sample: Mapping[str, Any]) -> str:
+def finish_reason(sample: Mapping[str, Any]) -> str:
     reasons = {"stop": Response.FinishReason.EOS, "length": Response.FinishReason.LENGTH}
     return reasons.get(sample.get("finish_reason", ""), Response.FinishReason.UNKNOWN)
 
 
 def _is_for_queue(run: TrainingRun, prompt: Prompt) -> bool:
-    """Whether labelers compare the responses: always, except for requests of other purposes alone."""
+    """Whether labelers compare the responses with each other: not those of an evaluation, which compares them with
+    other versions', and not for requests of other purposes alone."""
+    if "evaluation" in run.options:
+        return False
     if "requests" not in run.options:
         return True
     requests = ResponseRequest.objects.filter(pk__in=run.options["requests"], prompt=prompt)

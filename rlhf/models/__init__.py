@@ -1,16 +1,26 @@
 """The records of training, one module a subject. Import them from here."""
 
 from rlhf.models.acquisition_score import AcquisitionScore
+from rlhf.models.human_evaluation import EvaluatedVersion, EvaluationItem, HumanEvaluation, Leaderboard
 from rlhf.models.iteration import Iteration, LoopSettings
 from rlhf.models.model_version import ModelVersion, Promotion
+from rlhf.models.playground import PlaygroundChat, PlaygroundColumn, PlaygroundReply, PlaygroundTurn
 from rlhf.models.training_run import RunInput, RunMetric, Stage, TrainingRun
 from rlhf.models.worker_heartbeat import WorkerHeartbeat
 
 __all__ = [
     "AcquisitionScore",
+    "EvaluatedVersion",
+    "EvaluationItem",
+    "HumanEvaluation",
     "Iteration",
+    "Leaderboard",
     "LoopSettings",
     "ModelVersion",
+    "PlaygroundChat",
+    "PlaygroundColumn",
+    "PlaygroundReply",
+    "PlaygroundTurn",
     "Promotion",
     "RunInput",
     "RunMetric",

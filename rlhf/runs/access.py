@@ -1,15 +1,15 @@
-"""Access rules for runs, model versions and rounds: see annotate.access."""
+"""Access rules for runs, model versions, rounds and evaluations: see annotate.access."""
 
 from django.utils.translation import gettext_lazy
 
 from annotate import access
 from annotate.access import Rule
 from annotate.people.permissions import Capability
-from rlhf.models import Iteration, ModelVersion, TrainingRun
+from rlhf.models import HumanEvaluation, Iteration, ModelVersion, PlaygroundChat, TrainingRun
 
 
 def register() -> None:
-    """Name the rules for runs, model versions and rounds."""
+    """Name the rules for runs, model versions, rounds and evaluations."""
     access.register(
         TrainingRun,
         Rule(
@@ -34,5 +34,23 @@ def register() -> None:
             capability=Capability.TRAIN,
             among=lambda project: project.iterations.all(),
             missing=gettext_lazy("There is no such round in this project."),
+        ),
+    )
+    access.register(
+        HumanEvaluation,
+        Rule(
+            capability=Capability.TRAIN,
+            among=lambda project: project.human_evaluations.select_related("project", "created_by"),
+            missing=gettext_lazy("There is no such evaluation in this project."),
+        ),
+    )
+    access.register(
+        PlaygroundChat,
+        Rule(
+            capability=Capability.TRAIN,
+            among=lambda project: project.playground_chats.all(),
+            owner=lambda chat: chat.user_id,
+            refusal=gettext_lazy("This chat is somebody else’s."),
+            missing=gettext_lazy("There is no such chat in this project."),
         ),
     )

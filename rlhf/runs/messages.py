@@ -75,6 +75,8 @@ MESSAGES = {
     "workers_lost": gettext_noop("Its worker went silent %(times)s times; the last one was %(worker)s."),
     "no_worker": gettext_noop("No worker consumed the queue %(queue)s for %(hours)s hours."),
     "sampling_cancelled": gettext_noop("The sampling run was cancelled."),
+    # Ends of an evaluation.
+    "evaluation_run_failed": gettext_noop("The responses of %(version)s could not be sampled: %(error)s"),
     # Ends of a round.
     "round_cancelled": gettext_noop("Cancelled manually."),
     "round_run_failed": gettext_noop("A run of the round failed (%(stage)s): %(error)s"),

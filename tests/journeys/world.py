@@ -18,7 +18,7 @@ from annotate.quality.review import adjudication, reopening
 from annotate.quality.review.reopening import TaskFilter
 from rlhf.loop import versions
 from rlhf.models import Iteration, ModelVersion, RunMetric, Stage, TrainingRun
-from tests import policy_runs, reports
+from tests import head_to_head, policy_runs, reports
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
 RICH = """Put the eggs in **cold water**, bring it to the boil, and then:
@@ -60,6 +60,7 @@ class World:
         self._training()
         self._projects_of_each_kind()
         self._disputed()
+        self._evaluations()
 
     def path(self, pattern: str) -> str:
         return pattern.format_map(self.keys)
@@ -219,3 +220,10 @@ class World:
         reopening.reopen(project=self.cast.project, chosen=TaskFilter(use_case="other"), judgments=1, by=cast.manager)
         consensus.refresh(project)
         self.keys |= {"adjudication": first.pk, "adjudicated": receipt.judgment.pk}
+
+    def _evaluations(self) -> None:
+        project = self._project("compared", responses_per_task=3)
+        ended, going = head_to_head.made(project, manager=self.cast.manager, labeler=self.cast.labeler)
+        self.keys |= {"evaluation": ended.number, "evaluation_open": going.number}
+        for name, is_blind in (("playground", False), ("playground_blind", True)):
+            self.keys[name] = head_to_head.chat(project, user=self.cast.manager, is_blind=is_blind).pk

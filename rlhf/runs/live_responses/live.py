@@ -23,6 +23,7 @@ from django.utils.translation import gettext_noop
 
 from rlhf.loop import sampling
 from rlhf.models import ModelVersion, RunInput, TrainingRun
+from rlhf.playground import live_replies
 from rlhf.runs import failures, runs
 from rlhf.runs.execution import children, run_command, run_files
 from rlhf.runs.execution.machine import MemoryWatch
@@ -173,24 +174,30 @@ def execute(run: TrainingRun, lease: Lease) -> None:
         return runs.release(lease)
     if "error" in reply:
         return runs.fail(lease, failures.of_child(returncode=0, failure={"message": reply["error"]}))
-    counts = sampling.store(run, lease, iter([reply]))
+    if live_replies.is_of_playground(run):
+        counts = live_replies.store(run, lease, reply)
+    else:
+        counts = sampling.store(run, lease, iter([reply]))
     return runs.succeed(lease, result=counts, register=lambda: None)
 
 
 def _final_reply(run: TrainingRun, lease: Lease, version: ModelVersion) -> dict[str, Any]:
     """The child's final reply, CANCELLED, or RELEASED. Raises ProcessEnded, LeaseLost, Refused."""
+    if live_replies.is_of_playground(run) and live_replies.is_abandoned(run):
+        return CANCELLED
     call = _call(run, version)
     try:
-        return _follow(call, lease, version)
+        return _follow(call, run, lease, version)
     except ProcessEnded as ended:
         # It exited for lack of calls while this one was on its way.
         if ended.returncode != 0:
             raise
-    return _follow(call, lease, version)
+    return _follow(call, run, lease, version)
 
 
-def _follow(call: Mapping[str, Any], lease: Lease, version: ModelVersion) -> dict[str, Any]:
+def _follow(call: Mapping[str, Any], run: TrainingRun, lease: Lease, version: ModelVersion) -> dict[str, Any]:
     renewed = time.monotonic()
+    is_of_playground = live_replies.is_of_playground(run)
     try:
         with children.sigterm_noted() as stop_requested:
             for reply in _live_process.call(call, version=version):
@@ -203,6 +210,10 @@ def _follow(call: Mapping[str, Any], lease: Lease, version: ModelVersion) -> dic
                     if reply is not None or time.monotonic() - renewed > RENEW_SECONDS:
                         runs.renew(lease, **_row_changes(reply))
                         renewed = time.monotonic()
+                    if reply is not None and is_of_playground and "text" in reply:
+                        live_replies.keep_text(run, reply["text"])
+                    if is_of_playground and live_replies.is_abandoned(run):
+                        raise _CallAbandoned(CANCELLED)
                     if runs.is_cancel_requested(lease):
                         raise _CallAbandoned(CANCELLED)
                 except DatabaseError:
@@ -226,7 +237,7 @@ class _CallAbandoned(Exception):
 
 
 def _call(run: TrainingRun, version: ModelVersion) -> dict[str, Any]:
-    (row,) = sampling.prompts_of(run)
+    row = live_replies.call_fields(run) if live_replies.is_of_playground(run) else sampling.prompts_of(run)[0]
     name = version.base_model or str(settings.HONE_DATA / version.folder)
     if not _live_process.has_loaded(version):
         name = run_command.model_argument(version)

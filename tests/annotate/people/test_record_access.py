@@ -96,6 +96,13 @@ NAMING = {
     "rlhf:promote": Address(TRAINING, BOTH),
     "rlhf:roll_back": Address(TRAINING, BOTH),
     "rlhf:cancel_round": Address(TRAINING, WRITE),
+    "rlhf:playground_chat": Address(TRAINING, READ, own=True),
+    "rlhf:playground_ask": Address(TRAINING, WRITE, own=True),
+    "rlhf:playground_stop": Address(TRAINING, WRITE, own=True),
+    "rlhf:playground_prefer": Address(TRAINING, WRITE, own=True),
+    "rlhf:evaluation": Address(TRAINING, READ),
+    "rlhf:evaluation_table": Address(TRAINING, READ),
+    "rlhf:cancel_evaluation": Address(TRAINING, WRITE),
 }
 # Addresses of a project that name no record of it.
 PROJECT_ALONE = {
@@ -108,6 +115,8 @@ PROJECT_ALONE = {
     *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:active_learning", "rlhf:score_tasks"),
     "rlhf:compare",
     *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_settings"),
+    *("rlhf:evaluations", "rlhf:new_evaluation", "rlhf:leaderboard", "rlhf:leaderboard_table"),
+    "rlhf:playground",
 }
 WITHOUT_A_PROJECT = {
     "home",
@@ -141,7 +150,7 @@ ROUTES = named_routes()
 def paths(name: str, records: Records, slug: str) -> list[str]:
     """The address with each of the records' numbers in it."""
     route = "/" + ROUTES[name].replace("<slug:slug>", slug).replace("<path:name>", "x.jsonl")
-    route = route.replace("<slug:name>", "labelers")
+    route = route.replace("<slug:name>", "labelers").replace("<slug:table>", "ratings")
     if "<int:" not in route:
         return [route]
     parameter = route.partition("<int:")[2].partition(">")[0]
@@ -296,6 +305,8 @@ def test_whoever_may_reaches_the_same_records(cast: Cast, people: dict[str, Clie
     who = "second_labeler" if address.own else "admin"
     if address.own and address.may == REVIEWING:
         cast.project.memberships.create(user=cast.second_labeler, role="reviewer")
+    if address.own and address.may == TRAINING:
+        cast.project.memberships.create(user=cast.second_labeler, role="researcher")
     for path in paths(name, records, "kindness"):
         for method in sorted(address.methods):
             reply = getattr(people[who], method.lower())(path, {"after": "0", "edit": str(records.candidates[0].pk)})

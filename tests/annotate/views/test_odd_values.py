@@ -17,6 +17,7 @@ from annotate.people import invitations
 from annotate.people.keyboard_shortcuts import KEY_ACTIONS
 from annotate.views.account import AccountForm
 from rlhf.forms import LoopSettingsForm, RoundsForm, RunForm, SampleForm
+from rlhf.views.comparing.evaluations import EvaluationForm
 from tests.annotate.people.test_record_access import NAMING, ROUTES, as_often_as_wanted, paths
 from tests.cast import PASSWORD, Cast
 from tests.records import Records, make_records
@@ -119,6 +120,12 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:start_loop": [*RoundsForm.base_fields],
     "rlhf:loop_settings": [*LoopSettingsForm.base_fields],
     "rlhf:cancel_round": ["x"],
+    "rlhf:playground": ["is_blind", "version_0", "version_1", "temperature_0", "max_new_tokens_1"],
+    "rlhf:playground_ask": ["message"],
+    "rlhf:playground_stop": ["x"],
+    "rlhf:playground_prefer": ["turn", "choice"],
+    "rlhf:new_evaluation": [*EvaluationForm.base_fields],
+    "rlhf:cancel_evaluation": ["x"],
 }
 READ_ONLY = {
     *(
@@ -144,6 +151,8 @@ READ_ONLY = {
     *("prompts", "download", "rlhf:training", "rlhf:run", "rlhf:metrics", "rlhf:reward_kl_plot", "rlhf:report"),
     *("rlhf:metrics_file", "rlhf:system_metrics", "rlhf:system_file", "rlhf:compare", "rlhf:model"),
     *("rlhf:model_card", "rlhf:model_archive", "rlhf:model_hashes"),
+    "rlhf:playground_chat",
+    *("rlhf:evaluations", "rlhf:evaluation", "rlhf:evaluation_table", "rlhf:leaderboard", "rlhf:leaderboard_table"),
     *("rlhf:report_file", "rlhf:models", "rlhf:active_learning", "rlhf:loop", "rlhf:model_status"),
 }
 QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]

@@ -14,7 +14,14 @@ from annotate.views.work.responses import MODULES
 
 IMPORT = re.compile(r"""\b(?:from|import) ['"](\.[^'"]+)['"]""")
 STATIC = Path(__file__).resolve().parents[3] / "static"
-ENTRIES = ("hone/hone.js", "hone/charts.js", "hone/curves/curves.js", "hone/period_charts.js", "hone/work/work.js")
+ENTRIES = (
+    "hone/hone.js",
+    "hone/charts.js",
+    "hone/curves/curves.js",
+    "hone/period_charts.js",
+    "hone/round_chart.js",
+    "hone/work/work.js",
+)
 
 
 def imports_of(folder: Path, name: str) -> list[str]:

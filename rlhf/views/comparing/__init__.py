@@ -1,0 +1,1 @@
+"""Pages that compare versions: evaluations by people, and the playground."""
