@@ -125,6 +125,18 @@ class ImportReport:
         return named
 
 
+def check_file(path: Path, *, format: str = "auto", name: str = "", progress: Progress = nobody_asks) -> ImportReport:
+    """Read every row without writing any: a report with `read` and the errors. Raises Refused (400) for a file that
+    can't be read at all."""
+    name = name or path.name
+    try:
+        report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
+        _check(path, report, name=name, progress=progress)
+    except BadFile as reason:
+        raise _unreadable(reason, path, name) from None
+    return report
+
+
 def import_file(
     *,
     project: Project,
@@ -154,9 +166,8 @@ def import_file(
     name = (name or path.name).encode("utf-8", "replace").decode()
     if format not in ("auto", *IMPORTERS):
         raise Refused(_("Hone reads the formats auto, %(formats)s.") % {"formats": ", ".join(IMPORTERS)}, status=400)
+    report = check_file(path, format=format, name=name, progress=progress)
     try:
-        report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
-        _check(path, report, name=name, progress=progress)
         if not report.errors:
             data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait, upload=upload)
             _write(path, report, data_import, language=language, limit=limit, name=name, progress=progress)
@@ -167,9 +178,13 @@ def import_file(
             % {"file": name}
         ) from None
     except BadFile as reason:
-        # An upload's temporary name tells nobody anything.
-        raise Refused(str(reason).replace(path.name, name), status=400) from None
+        raise _unreadable(reason, path, name) from None
     return report
+
+
+def _unreadable(reason: BadFile, path: Path, name: str) -> Refused:
+    # An upload's temporary name tells nobody anything.
+    return Refused(str(reason).replace(path.name, name), status=400)
 
 
 def _check(path: Path, report: ImportReport, *, name: str, progress: Progress) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from django.db import transaction
 
 from annotate import demo
-from annotate.data.imports import import_file
+from annotate.data.imports import ImportReport, check_file, import_file
 from annotate.errors import Refused
 from annotate.models import Membership, Project, User
 from annotate.people import members, projects
@@ -38,28 +38,39 @@ FLAGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The demo project. `passwords`: one-time passwords by user name; empty where nothing was made."""
+    """The demo project. `passwords`: one-time passwords by user name; empty where it was complete already."""
 
     project: Project
     passwords: dict[str, str]
 
 
 def create(*, prompts: Path = demo.PROMPTS, responses: Path | None = demo.RESPONSES) -> Demo:
-    """Make the demo project with everything in it, unless it is there: all or nothing.
+    """Make the demo project with everything in it, unless it is there.
 
     `prompts` and `responses` are files; the responses are queued as comparisons. Raises Refused when somebody else has
-    one of its user names, or when a file can't be imported.
+    one of its user names, or when a file can't be imported; then nothing was made. Nobody can sign in before everything
+    is there: what was interrupted goes on at the next call, which is when the accounts get their passwords.
     """
-    if (project := Project.objects.filter(slug=SLUG).first()) is not None:
+    files = [path for path in (prompts, responses) if path is not None]
+    if (project := Project.objects.filter(slug=SLUG).first()) is None:
+        for path in files:
+            _refuse_errors(check_file(path), path)
+        project = _made()
+    people = list(User.objects.filter(username__in=[MANAGER, *LABELERS]))
+    waiting = [user for user in people if not user.has_usable_password()]
+    manager = next((user for user in waiting if user.username == MANAGER), None)
+    if manager is None:
         return Demo(project=project, passwords={})
-    # Before the transaction: hashing takes longer than anybody may hold SQLite's write lock.
-    accounts = _accounts()
+    # In transactions of its own, like every import: SQLite's write lock is for everybody.
+    for path in files:
+        _refuse_errors(import_file(project=project, path=path, by=manager), path)
+    return Demo(project=project, passwords=_opened(waiting))
+
+
+def _made() -> Project:
+    """The project and its people, who can't sign in yet."""
     with transaction.atomic():
-        project = Project.objects.filter(slug=SLUG).first()
-        if project is not None:
-            return Demo(project=project, passwords={})
-        passwords = {user.username: password for user, password in accounts}
-        manager = _saved(accounts)
+        manager = _account(MANAGER, first_name="Demo", last_name="Manager", is_staff=True, is_superuser=True)
         project = projects.create_project(
             by=manager,
             slug=SLUG,
@@ -71,28 +82,35 @@ def create(*, prompts: Path = demo.PROMPTS, responses: Path | None = demo.RESPON
             flags=FLAGS,
         )
         for username in LABELERS:
+            _account(username, created_by=manager)
             members.add(project=project, username=username, role=Membership.Role.LABELER, by=manager)
-        for path in filter(None, (prompts, responses)):
-            report = import_file(project=project, path=path, by=manager)
-            if report.errors:
-                raise Refused(f"{report.summary} {path.name}, {report.errors[0]}", status=400)
-    return Demo(project=project, passwords=passwords)
+    return project
 
 
-def _accounts() -> list[tuple[User, str]]:
-    """The people, not saved yet, each with a one-time password. The project's manager comes first and is the
-    installation's administrator as well: there is no other account yet."""
-    manager = User(username=MANAGER, first_name="Demo", last_name="Manager", is_staff=True, is_superuser=True)
-    people = [manager, *(User(username=username) for username in LABELERS)]
-    return [(user, members.give_one_time_password(user)) for user in people]
+def _account(username: str, **values: object) -> User:
+    if User.objects.filter(username__iexact=username).exists():
+        raise Refused(f"There is an account {username} already, so the demo project can't be made.")
+    user = User(username=username, **values)
+    user.set_unusable_password()
+    user.save()
+    return user
 
 
-def _saved(accounts: list[tuple[User, str]]) -> User:
-    """Save the accounts; returns the manager."""
-    (manager, _password), *_labelers = accounts
-    for user, _password in accounts:
-        if User.objects.filter(username__iexact=user.username).exists():
-            raise Refused(f"There is an account {user.username} already, so the demo project can't be made.")
-        user.created_by = None if user is manager else manager
-        user.save()
-    return manager
+def _opened(people: list[User]) -> dict[str, str]:
+    """Give everybody a one-time password; of two calls at once one does. The manager is the installation's
+    administrator as well: there is no other account yet."""
+    passwords = {}
+    unusable = {user.pk: user.password for user in people}
+    # Before the transaction: hashing takes longer than anybody may hold SQLite's write lock.
+    given = [(user, members.give_one_time_password(user)) for user in people]
+    with transaction.atomic():
+        for user, password in given:
+            values = {name: getattr(user, name) for name in ("password", "must_change_password", "one_time_until")}
+            if User.objects.filter(pk=user.pk, password=unusable[user.pk]).update(**values):
+                passwords[user.username] = password
+    return {name: passwords[name] for name in (MANAGER, *LABELERS) if name in passwords}
+
+
+def _refuse_errors(report: ImportReport, path: Path) -> None:
+    if report.errors:
+        raise Refused(f"{report.summary} {path.name}, {report.errors[0]}", status=400)

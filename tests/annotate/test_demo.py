@@ -4,11 +4,15 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from annotate import demo
+from annotate.data.imports import ImportReport, import_file
+from annotate.demo import demo_project
 from annotate.demo.demo_project import create
 from annotate.errors import Refused
 from annotate.labeling import queue
@@ -83,6 +87,29 @@ def test_passwords_are_printed_once_and_a_second_call_changes_nothing(capsys: py
     assert capsys.readouterr().out == "The demo project is there already (40 tasks); nothing was changed.\n"
     assert [model.objects.count() for model in (User, Project, Prompt, Task)] == before
     assert set(User.objects.values_list("password", flat=True)) == hashes
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_interrupted_one_goes_on_and_nobody_signs_in_before_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are imported outside of any transaction: the lock on the database is for others too."""
+
+    def interrupted(*, path: Path, **values: Any) -> ImportReport:
+        assert not connection.in_atomic_block
+        if path == demo.RESPONSES:
+            raise KeyboardInterrupt
+        return import_file(path=path, **values)
+
+    monkeypatch.setattr(demo_project, "import_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        create()
+    assert not any(user.has_usable_password() for user in User.objects.all())
+    monkeypatch.undo()
+    made = create()
+    assert list(made.passwords) == ["manager", "labeler1", "labeler2"]
+    assert all(User.objects.get(username=name).check_password(word) for name, word in made.passwords.items())
+    assert made.project.prompts.count() == len(rows(demo.PROMPTS))
+    assert made.project.tasks.count() == 40
+    assert create().passwords == {}
 
 
 @pytest.mark.django_db
