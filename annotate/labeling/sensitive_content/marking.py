@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from annotate.data import text
+from annotate.data.pacing import Pace
 from annotate.labeling.queue import leases
 from annotate.labeling.sensitive_content.visibility import is_spared
 from annotate.models import Assignment, Project, Prompt, QueueCursor, User
@@ -43,10 +44,15 @@ def apply_choice(labeler: User) -> None:
 
 
 def apply_rule(project: Project) -> None:
-    """Apply a project's changed rule. To be called after its transaction: no lease may wait for its lock."""
-    with transaction.atomic():
-        _release(Assignment.objects.filter(project=project))
-        leases.raise_epoch(project_id=project.pk)
+    """Apply a project's changed rule. To be called after its transaction: no lease may wait for its lock.
+
+    However many people hold a task, in short transactions: new leases follow the rule already.
+    """
+    held, pace = Assignment.objects.filter(project=project), Pace()
+    for batch in pace.batches(_spared(held)):
+        with pace.transaction():
+            _end(held, batch)
+    leases.raise_epoch(project_id=project.pk)
 
 
 def _mark(*, prompt: Prompt, sensitive: bool, by: User, verb: str, reason: str) -> bool:
@@ -64,11 +70,21 @@ def _mark(*, prompt: Prompt, sensitive: bool, by: User, verb: str, reason: str) 
 
 def _release(assignments: QuerySet[Assignment]) -> None:
     """End leases on marked prompts of labelers who are spared them. Drafts stay."""
-    held = assignments.filter(state__in=Assignment.HELD, task__prompt__sensitive=True)
-    ids = [
-        assignment.pk
-        for assignment in held.select_related("labeler", "project").order_by("task_id")
-        if is_spared(assignment.labeler, assignment.project)
-    ]
-    for assignment in held.select_for_update(of=("self",), no_key=True).filter(pk__in=ids).order_by("task_id"):
+    _end(assignments, _spared(assignments))
+
+
+def _spared(assignments: QuerySet[Assignment]) -> list[int]:
+    """In the order of their tasks, in which everybody locks them."""
+    held = _on_marked_prompts(assignments).select_related("labeler", "project").order_by("task_id")
+    return [assignment.pk for assignment in held if is_spared(assignment.labeler, assignment.project)]
+
+
+def _end(assignments: QuerySet[Assignment], keys: list[int]) -> None:
+    """Those of the leases that are still held."""
+    held = _on_marked_prompts(assignments).filter(pk__in=keys).order_by("task_id")
+    for assignment in held.select_for_update(of=("self",), no_key=True):
         leases.end(assignment, state=Assignment.State.EXPIRED)
+
+
+def _on_marked_prompts(assignments: QuerySet[Assignment]) -> QuerySet[Assignment]:
+    return assignments.filter(state__in=Assignment.HELD, ended_at=None, task__prompt__sensitive=True)
