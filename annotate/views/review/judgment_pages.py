@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Subquery
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -48,7 +48,9 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     found = Judgment.objects.filter(
         project=request.project, latest__isnull=False, is_adjudication=False, is_check=False, chat_turn=None
     )
-    labelers = User.objects.filter(Exists(found.filter(labeler=OuterRef("pk")))).order_by("username")
+    # One look into an index for each person: PostgreSQL reads all judgments where it is asked whether there is one.
+    any_judgment = Subquery(found.filter(labeler=OuterRef("pk")).order_by("created_at").values("pk")[:1])
+    labelers = User.objects.alias(any_judgment=any_judgment).exclude(any_judgment=None).order_by("username")
     wanted = request.GET.get("labeler", "")
     if wanted.isdecimal() and len(wanted) < 19:
         found = found.filter(labeler=int(wanted))
