@@ -1,6 +1,7 @@
 """`python -m benchmarks [engine]`: measure, say it in a table, and end with one JSON line.
 
 `python -m benchmarks queue --tasks N --labelers M` what a submit with the next task costs,
+`python -m benchmarks pages --tasks N` what a manager's pages cost at N tasks and judgments,
 `python -m benchmarks pretraining --data corpus.txt` compares a pretrained model with what counting alone can do,
 `python -m benchmarks methods --data demonstrations.jsonl` the fine-tuning methods with each other,
 `python -m benchmarks rollouts` sampling with transformers' generate,
@@ -26,6 +27,7 @@ from benchmarks import engine
 PARTS = {"engine": engine.measure}
 COMPARISONS = {
     "queue": "labeling_queue",
+    "pages": "manager_pages",
     "pretraining": "pretraining",
     "methods": "fine_tuning",
     "rollouts": "rollouts",

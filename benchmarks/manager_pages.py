@@ -2,8 +2,10 @@
 
 A database is filled by SQL with N comparisons of two responses, half of them complete with two judgments each by 50
 labelers, and consensus, search index and counts beside them. Then each page is asked for in the process of the server,
-without a network. Each figure is the median of five requests in ms, after one that loads templates. The last line is
-one JSON object: {"sqlite": {page: ms}, "postgresql": {page: ms}}.
+without a network, once to load templates and then `--requests` times. Of each page the table has the median wall time,
+processor time of the process and time within statements, all in ms, the statements, and the goal: 300 ms, 500 ms for
+the measures of quality. The last line is one JSON object: {"sqlite": {page: {"ms": ..., "cpu_ms": ..., "sql_ms": ...,
+"statements": ...}}, "postgresql": {...}}.
 """
 
 import argparse
@@ -13,32 +15,41 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from tests.postgresql import PostgresServer, find_program
 
-LABELERS, DAYS, ASKED = 50, 84, 5
+LABELERS, DAYS, REQUESTS = 50, 84, 5
 PROJECT = "bench"
+GOAL_MS, QUALITY_GOAL_MS = 300, 500
+COLUMNS = ("ms", "cpu_ms", "sql_ms", "statements", "first_byte_ms")
+SQLITE_FILL = ("PRAGMA foreign_keys = OFF", "PRAGMA synchronous = OFF", "PRAGMA cache_size = -200000")
+POSTGRESQL_FILL = ("SET session_replication_role = replica", "SET maintenance_work_mem = '256MB'")
+Figures = dict[str, dict[str, float]]
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks pages", description=__doc__)
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], help="one of them alone")
-    parser.add_argument("--folder", help="keep the databases here, and take them as they are if they are there")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="of each page")
+    parser.add_argument("--folder", help="keep the SQLite database here, and take it as it is if it is there")
     chosen = parser.parse_args(arguments)
     figures = {}
     with tempfile.TemporaryDirectory(prefix="hone-pages-") as temporary:
         folder = Path(chosen.folder or temporary)
         if chosen.database != "postgresql":
-            figures["sqlite"] = _measured("sqlite", folder / "sqlite", {}, chosen.tasks)
+            figures["sqlite"] = _measured("sqlite", folder / "sqlite", {}, chosen)
         if chosen.database != "sqlite" and find_program("initdb") is not None:
             database = PostgresServer.start(Path(temporary) / "postgresql")
             try:
                 figures["postgresql"] = _measured(
-                    "postgresql", folder / "data", {"DATABASE_URL": database.url}, chosen.tasks
+                    "postgresql", Path(temporary) / "data", {"DATABASE_URL": database.url}, chosen
                 )
             finally:
                 database.stop()
@@ -46,19 +57,33 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _measured(name: str, data: Path, environment: dict[str, str], tasks: int) -> dict[str, float]:
+def _measured(name: str, data: Path, environment: dict[str, str], chosen: argparse.Namespace) -> Figures:
     """In a process of its own: settings are read once in a process."""
     is_new = not data.exists()
     data.mkdir(parents=True, exist_ok=True)
     own = {"DJANGO_SETTINGS_MODULE": "config.settings", "HONE_DATA": str(data), "HONE_LOG_LEVEL": "WARNING"}
-    command = [sys.executable, "-m", "benchmarks.manager_pages", "fill" if is_new else "ask", str(tasks)]
+    what = "fill" if is_new else "ask"
+    command = [sys.executable, "-m", "benchmarks.manager_pages", what, str(chosen.tasks), str(chosen.requests)]
     done = subprocess.run(
         command, env={**os.environ, **own, **environment}, stdout=subprocess.PIPE, text=True, check=True
     )
-    figures: dict[str, float] = json.loads(done.stdout.strip().split("\n")[-1])
-    for what, value in figures.items():
-        print(f"{name}: {what:<40}{value:>10.1f} ms", flush=True)
+    figures: Figures = json.loads(done.stdout.strip().split("\n")[-1])
+    print(f"{name:<36}{'ms':>10}{'cpu ms':>10}{'sql ms':>10}{'statements':>12}{'goal':>7}")
+    for page, measured in figures.items():
+        ms, cpu, sql, statements = (measured[column] for column in COLUMNS[:4])
+        goal = _goal(page)
+        first = f", first byte after {measured['first_byte_ms']:.1f} ms" if "first_byte_ms" in measured else ""
+        missed = " missed" if goal is not None and ms > goal else ""
+        line = f"{page:<36}{ms:>10.1f}{cpu:>10.1f}{sql:>10.1f}{statements:>12.0f}{goal or '':>7}{missed}{first}"
+        print(line, flush=True)
     return figures
+
+
+def _goal(page: str) -> int | None:
+    """In ms; None of what is no page: the job, and a file that is streamed."""
+    if page.startswith(("(", "hours")):
+        return None
+    return QUALITY_GOAL_MS if page.startswith("quality") else GOAL_MS
 
 
 def fill(tasks: int) -> None:
@@ -84,6 +109,9 @@ def fill(tasks: int) -> None:
     }  # fmt: skip
     is_sqlite = connection.vendor == "sqlite"
     with connection.cursor() as cursor:
+        # Rows that fit together need no check, and no flush to the disk before all are there.
+        for quick in SQLITE_FILL if is_sqlite else POSTGRESQL_FILL:
+            cursor.execute(quick)
         for statement in _statements(is_sqlite):
             began = time.monotonic()
             with transaction.atomic():
@@ -96,7 +124,7 @@ def fill(tasks: int) -> None:
 
 
 def fill_measures() -> None:
-    """The sums of each labeler and segment by day and month, each as full as a day of a few tasks makes it."""
+    """The sums by day, week and month of every grouping, each as full as a few dozen tasks make it."""
     from collections import Counter
     from datetime import timedelta
 
@@ -111,43 +139,48 @@ def fill_measures() -> None:
         Task.objects.filter(project=project, state="complete").order_by("pk").values_list("pk", flat=True)[:60]
     )
     read, _stale = facts.read(sample)
-    typical: dict[str, Counter[str]] = {"labeler": Counter(), "segment": Counter()}
+    typical: dict[str, Counter[str]] = {cut: Counter() for cut in MeasureSums.Cut.values}
     for task in read.values():
         for key, added in contributions.sums_of(contributions.contribution(task)):
-            if key[0] in typical and key[1] == "day":
+            if key[1] == "day":
                 typical[key[0]].update(added)
     labelers = list(User.objects.filter(username__startswith="labeler-").order_by("username"))
     days = [today() - timedelta(days=number) for number in range(DAYS)]
-    starts = [("day", day) for day in days] + [("month", day) for day in sorted({day.replace(day=1) for day in days})]
+    starts = [("day", day) for day in days]
+    starts += [("week", day) for day in days if not day.weekday()]
+    starts += [("month", day) for day in sorted({day.replace(day=1) for day in days})]
     segments = [(use, tongue) for use in ("other", "chat", "open_qa", "rewriting") for tongue in ("en", "zh", "fr")]
     MeasuresState.objects.update_or_create(
         project=project, defaults={"generation": 1, "recompute_after": None, "folded_at": timezone.now()}
     )
-    common = {"project": project, "generation": 1, "kind": "compare"}
-    rows = []
-    for cut, names in (
-        ("labeler", [(person, "", "") for person in labelers]),
-        ("segment", [(None, *s) for s in segments]),
-    ):
-        sums = dict(typical[cut])
-        for grain, start in starts:
-            for person, use_case, language in names:
-                given = sums.get("judgments", 0)
-                rows.append(
-                    MeasureSums(
-                        **common,
-                        cut=cut,
-                        grain=grain,
-                        start=start,
-                        labeler=person,
-                        use_case=use_case,
-                        language=language,
-                        judgments=given,
-                        milliseconds=40_000 * given,
-                        sums=sums,
-                    )
-                )
-    MeasureSums.objects.bulk_create(rows, batch_size=500)
+    groups: dict[str, list[tuple[Any, str, str]]] = {
+        "project": [(None, "", "")],
+        "labeler": [(person, "", "") for person in labelers],
+        "segment": [(None, *segment) for segment in segments],
+        "both": [(person, *segment) for person in labelers for segment in segments],
+    }
+    rows = (
+        MeasureSums(
+            project=project,
+            generation=1,
+            kind="compare",
+            cut=cut,
+            grain=grain,
+            start=start,
+            labeler=person,
+            use_case=use_case,
+            language=language,
+            judgments=typical[cut]["judgments"],
+            milliseconds=typical[cut]["milliseconds"],
+            sums=dict(typical[cut]),
+        )
+        for cut, names in groups.items()
+        for grain, start in starts
+        for person, use_case, language in names
+    )
+    MeasureSums.objects.all().delete()
+    while batch := list(islice(rows, 500)):
+        MeasureSums.objects.bulk_create(batch)
 
 
 def _statements(is_sqlite: bool) -> list[str]:
@@ -264,8 +297,8 @@ def _words(is_sqlite: bool) -> str:
     return f"array_to_tsvector(ARRAY[{listed}, n::text, (n % 1009)::text])"
 
 
-def ask() -> dict[str, float]:
-    """The median time of each page in ms, and of the jobs' counting in all."""
+def ask(requests: int) -> Figures:
+    """The medians of each page, and what the job's counting takes once."""
     from django.core.management import call_command
     from django.test import Client
 
@@ -273,28 +306,60 @@ def ask() -> dict[str, float]:
     from annotate.quality import project_figures
 
     call_command("collectstatic", interactive=False, verbosity=0)
-    began = time.monotonic()
-    project_figures.refresh_due()
-    figures = {"(job: count the project)": 1000 * (time.monotonic() - began)}
+    figures = {"(job: count the project)": _asked(lambda: [project_figures.refresh_due()])}
     client = Client(SERVER_NAME="127.0.0.1")
     client.force_login(User.objects.get(username="manager"), backend="django.contrib.auth.backends.ModelBackend")
     for name, path in pages().items():
-        times = []
-        for number in range(ASKED + 1):
-            began = time.monotonic()
-            reply = client.get(path)
-            assert reply.status_code == 200, (path, reply.status_code)
-            if number:
-                times.append(1000 * (time.monotonic() - began))
-        figures[name] = round(median(times), 1)
-        print(f"{figures[name]:8.1f} ms  {name}", file=sys.stderr, flush=True)
+        asked = partial(_page, client, path)
+        measured = [_asked(asked) for _ in range(requests + 1)][1:]
+        figures[name] = {column: round(median(one[column] for one in measured), 1) for column in COLUMNS}
+        if not name.startswith("hours"):
+            del figures[name]["first_byte_ms"]
+        shown = "  ".join(f"{value:8.1f}" for value in figures[name].values())
+        print(f"{shown}  {name}", file=sys.stderr, flush=True)
     return figures
+
+
+def _page(client: Any, path: str) -> Iterator[bytes]:
+    """What the server sends, part by part."""
+    reply = client.get(path)
+    assert reply.status_code == 200, (path, reply.status_code)
+    yield from reply.streaming_content if reply.streaming else [reply.content]
+
+
+def _asked(request: Callable[[], Iterable[object]]) -> dict[str, float]:
+    """What one call takes until its last part came."""
+    from django.db import connection
+
+    statements, in_statements, first_byte = 0, 0.0, 0.0
+
+    def timed(execute: Any, *arguments: Any) -> Any:
+        nonlocal statements, in_statements
+        began = time.perf_counter()
+        try:
+            return execute(*arguments)
+        finally:
+            statements, in_statements = statements + 1, in_statements + time.perf_counter() - began
+
+    began, processor = time.perf_counter(), time.process_time()
+    with connection.execute_wrapper(timed):
+        for number, _part in enumerate(request()):
+            if not number:
+                first_byte = time.perf_counter() - began
+    took = {
+        "ms": time.perf_counter() - began,
+        "cpu_ms": time.process_time() - processor,
+        "sql_ms": in_statements,
+        "first_byte_ms": first_byte,
+    }
+    return {**{name: round(1000 * seconds, 1) for name, seconds in took.items()}, "statements": statements}
 
 
 def pages() -> dict[str, str]:
     from annotate.models import Task, User
 
-    tasks = f"/p/{PROJECT}/tasks/"
+    project = f"/p/{PROJECT}"
+    tasks = f"{project}/tasks/"
     labeler = User.objects.get(username="labeler-00").pk
     middle = Task.objects.latest("pk").pk // 2
     return {
@@ -316,21 +381,36 @@ def pages() -> dict[str, str]:
         "tasks, word in none": f"{tasks}?q=nonesuch",
         "tasks, word and filters": f"{tasks}?q=boil&language=fr&state=open&author=policy-1",
         "one task": f"{tasks}{middle // 2}/",
-        "overview": f"/p/{PROJECT}/",
-        "overview, 91 days": f"/p/{PROJECT}/?days=91",
-        "a labeler": f"/p/{PROJECT}/people/{labeler}/",
+        "overview": f"{project}/",
+        "overview, 91 days": f"{project}/?days=91",
+        "quality": f"{project}/quality/",
+        "quality, 90 days": f"{project}/quality/?days=90",
+        "quality, everything": f"{project}/quality/?days=all",
+        "quality, one use case": f"{project}/quality/?use_case=chat",
+        "quality checks": f"{project}/checks/",
+        "hours by day (CSV)": f"{project}/quality/hours.csv?days=all",
+        "a labeler": f"{project}/people/{labeler}/",
         "people of my projects": "/people/",
         "home": "/",
-        "people": f"/p/{PROJECT}/people/",
-        "prompts": f"/p/{PROJECT}/prompts/",
+        "people": f"{project}/people/",
+        "prompts": f"{project}/prompts/",
+        "judgments": f"{project}/review/",
+        "judgments, by labeler": f"{project}/review/?labeler={labeler}",
+        "review queue": f"{project}/review/queue/",
+        "adjudicated": f"{project}/review/adjudicated/",
+        "bulk changes": f"{project}/review/bulk/",
+        "settings": f"{project}/settings/",
+        "exports": f"{project}/exports/",
     }
 
 
 if __name__ == "__main__":
     import django
+    from django.db import connection
 
     django.setup()
     if sys.argv[1] == "fill":
         fill(int(sys.argv[2]))
         fill_measures()
-    print(json.dumps(ask()))
+        connection.close()
+    print(json.dumps(ask(int(sys.argv[3]))))

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 from annotate.labeling.ordering import Ordering
 from annotate.quality.aggregation.votes import PairVotes
@@ -19,30 +20,46 @@ Coincidences = Mapping[tuple[float, float], float]
 """Krippendorff's coincidence matrix, the half with the lower value first."""
 
 
-def agreeing(one: Mapping[int, int], other: Mapping[int, int], *, strict: bool = False) -> tuple[int, int]:
-    """(pairs on which both agree, pairs that both ranked), given the ranks of both. strict: pairs that neither tied."""
-    hits = total = 0
-    for a, b in combinations(one.keys() & other.keys(), 2):
-        first, second = _sign(one[a] - one[b]), _sign(other[a] - other[b])
-        if strict and not (first and second):
-            continue
-        total += 1
-        hits += first == second
-    return hits, total
+class Comparison(NamedTuple):
+    """Two labelers on the pairs that both ranked. strict: pairs that neither tied. tau_b: None where one ties them all.
 
-
-def kendall_tau_b(one: Mapping[int, int], other: Mapping[int, int]) -> float | None:
-    """Kendall's tau-b of the ranks of the responses that both ranked (Kendall 1945). None where one ties them all.
-
+    Kendall's tau-b (Kendall 1945):
     (concordant - discordant) / sqrt((pairs - ties of one) (pairs - ties of the other))
     """
-    balance = untied = untied_other = 0
-    for a, b in combinations(one.keys() & other.keys(), 2):
-        first, second = _sign(one[a] - one[b]), _sign(other[a] - other[b])
+
+    hits: int
+    pairs: int
+    strict_hits: int
+    strict_pairs: int
+    tau_b: float | None
+
+
+def compare(one: Mapping[int, int], other: Mapping[int, int]) -> Comparison:
+    """Given the ranks of both."""
+    hits = pairs = strict_hits = strict_pairs = balance = untied = untied_other = 0
+    both = [(one[key], other[key]) for key in one if key in other]
+    for (a, c), (b, d) in combinations(both, 2):
+        first, second = (a > b) - (a < b), (c > d) - (c < d)
+        pairs += 1
+        hits += first == second
+        if first and second:
+            strict_pairs += 1
+            strict_hits += first == second
         balance += first * second
         untied += first != 0
         untied_other += second != 0
-    return balance / math.sqrt(untied * untied_other) if untied and untied_other else None
+    tau_b = balance / math.sqrt(untied * untied_other) if untied and untied_other else None
+    return Comparison(hits, pairs, strict_hits, strict_pairs, tau_b)
+
+
+def agreeing(one: Mapping[int, int], other: Mapping[int, int], *, strict: bool = False) -> tuple[int, int]:
+    """(pairs on which both agree, pairs that both ranked), given the ranks of both. strict: pairs that neither tied."""
+    found = compare(one, other)
+    return (found.strict_hits, found.strict_pairs) if strict else (found.hits, found.pairs)
+
+
+def kendall_tau_b(one: Mapping[int, int], other: Mapping[int, int]) -> float | None:
+    return compare(one, other).tau_b
 
 
 def agreement_with_majority(mine: Mapping[int, int], votes: Mapping[tuple[int, int], PairVotes]) -> tuple[int, int]:

@@ -3,14 +3,14 @@
 Everything comes from counts and sums that jobs keep (project_figures, measures), but for who is active now.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Max, QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -264,13 +264,7 @@ class Dashboard:
         """(Monday, measures) of the last TREND_WEEKS weeks."""
         monday = self.today - timedelta(days=self.today.weekday())
         first = monday - timedelta(weeks=TREND_WEEKS - 1)
-        sums: dict[date, Counter[str]] = defaultdict(Counter)
-        for day, measures in PeriodReport(self.project, Period(first, self.today)).trend:
-            for name, count in measures.sums.items():
-                if name.startswith(("agreement.", "gold.")):
-                    sums[day - timedelta(days=day.weekday())][name] += count
-        starts = [first + timedelta(weeks=number) for number in range(TREND_WEEKS)]
-        return [(start, Measures(sums.get(start, {}))) for start in starts]
+        return PeriodReport(self.project, Period(first, self.today)).weeks
 
     @cached_property
     def has_gold(self) -> bool:
@@ -329,8 +323,11 @@ class Dashboard:
         # A lease is renewed while its page is in use: what is left of it says when that was last.
         lease = timedelta(minutes=self.project.lease_minutes)
         held = Assignment.objects.filter(
-            project=self.project, state=Assignment.State.CURRENT, lease_until__gte=max(since + lease, timezone.now())
-        )
+            project=self.project,
+            ended_at=None,
+            state=Assignment.State.CURRENT,
+            lease_until__gte=max(since + lease, timezone.now()),
+        ).order_by()
         return {*judged.values_list("labeler", flat=True).distinct(), *held.values_list("labeler", flat=True)}
 
     @cached_property
@@ -341,14 +338,11 @@ class Dashboard:
         return found.order_by("-role")
 
     def _last_at(self, people: set[int]) -> dict[int, datetime]:
-        """When each of them judged last; each is one look into an index."""
-        found = {}
-        for person in people:
-            judged = Judgment.objects.filter(labeler=person, project=self.project)
-            last = judged.aggregate(last=Max("created_at"))["last"]
-            if last is not None:
-                found[person] = last
-        return found
+        """When each of them judged last; one look into an index for each."""
+        judged = Judgment.objects.filter(labeler=OuterRef("pk"), project=self.project)
+        last = Subquery(judged.order_by("-created_at").values("created_at")[:1])
+        found = User.objects.filter(pk__in=people).order_by().values_list("pk", last)
+        return {person: at for person, at in found if at is not None}
 
     def _names(self, people: Sequence[int]) -> dict[int, str]:
         return {person.pk: person.display_name for person in User.objects.filter(pk__in=people)}

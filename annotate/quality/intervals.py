@@ -43,11 +43,19 @@ class Moments:
 
     @classmethod
     def read(cls, sums: Mapping[str, int], name: str) -> Self:
-        """Out of counters that `counters` named."""
-        return cls(*(sums.get(f"{name}.{field.name}", 0) for field in fields(cls)))
-
-    def counters(self, name: str) -> dict[str, int]:
-        return {f"{name}.{field.name}": getattr(self, field.name) for field in fields(self) if self.n}
+        """Out of counters that `cluster_counters` named, added up."""
+        n = sums.get(f"{name}.n", 0)
+        if not n:
+            return cls()
+        read = sums.get
+        return cls(
+            read(f"{name}.clusters", 0),
+            read(f"{name}.h", 0),
+            n,
+            read(f"{name}.hh", 0),
+            read(f"{name}.hn", 0),
+            read(f"{name}.nn", 0),
+        )
 
     def __add__(self, other: Self) -> Self:
         return type(self)(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -67,6 +75,20 @@ class Moments:
         rate = self.h / self.n
         residual = max(0.0, self.hh - 2 * rate * self.hn + rate * rate * self.nn)
         return math.sqrt(self.clusters / (self.clusters - 1) * residual) / self.n
+
+
+def cluster_counters(name: str, h: int, n: int) -> dict[str, int]:
+    """The moments of one cluster as counters "name.field"."""
+    if not n:
+        return {}
+    return {
+        f"{name}.clusters": 1,
+        f"{name}.h": h,
+        f"{name}.n": n,
+        f"{name}.hh": h * h,
+        f"{name}.hn": h * n,
+        f"{name}.nn": n * n,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """What is known of one labeler in a project: pace, agreement, known orders, signs, and the latest work."""
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -59,11 +58,7 @@ class LabelerPage:
         """(Monday, measures) of the last TREND_WEEKS weeks."""
         monday = today() - timedelta(days=today().weekday())
         first = monday - timedelta(weeks=TREND_WEEKS - 1)
-        sums: dict[date, Counter[str]] = defaultdict(Counter)
-        for day, measures in PeriodReport(self.project, Period(first, today()), labeler=self.labeler).trend:
-            sums[day - timedelta(days=day.weekday())].update(measures.sums)
-        starts = [first + timedelta(weeks=number) for number in range(TREND_WEEKS)]
-        return [(start, Measures(sums.get(start, {}), of_labeler=True)) for start in starts]
+        return PeriodReport(self.project, Period(first, today()), labeler=self.labeler).weeks
 
     @property
     def days_chart(self) -> ChartFigure:

@@ -78,7 +78,7 @@ def look_ahead(*, labeler: User, project: Project) -> Assignment | None:
 def release_expired(*, now: datetime | None = None) -> int:
     """Take back every task whose lease ran out; returns how many. Drafts stay, and a late submit is still taken."""
     now = now or timezone.now()
-    expired = Assignment.objects.filter(state__in=Assignment.HELD, lease_until__lt=now).order_by("pk")
+    expired = Assignment.objects.filter(ended_at=None, state__in=Assignment.HELD, lease_until__lt=now).order_by("pk")
     released = 0
     for assignment_id in list(expired.values_list("pk", flat=True)):
         with transaction.atomic():

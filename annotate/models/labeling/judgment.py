@@ -62,9 +62,8 @@ class Assignment(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["lease_until"], condition=Q(state__in=["current", "ahead"]), name="assignment_held_lease"
-            ),
+            # By ended_at and not by state: SQLite uses no partial index whose condition is a list of values.
+            models.Index(fields=["lease_until"], condition=Q(ended_at__isnull=True), name="assignment_open_lease"),
             models.Index(fields=["labeler", "project", "-ended_at"], name="assignment_history"),
             models.Index(
                 fields=["labeler", "project"],

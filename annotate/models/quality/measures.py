@@ -13,7 +13,7 @@ from annotate.models.people.project import Project
 
 
 class MeasureSums(models.Model):
-    """Sums over the judgments of a day or a month (UTC) by one grouping; see annotate.quality.measures.contributions.
+    """Sums over the judgments of a day, week or month (UTC) by one grouping; see quality.measures.contributions.
 
     sums: {name of a counter: whole number}, without those that are 0. `judgments` and `milliseconds` repeat two of
     them as columns. generation: that of MeasuresState; rows of another one are not read.
@@ -22,19 +22,21 @@ class MeasureSums(models.Model):
     class Cut(models.TextChoices):
         """What a row is grouped by besides day and kind of task; the other columns are empty."""
 
+        PROJECT = "project", "Nothing else"
         LABELER = "labeler", "Labeler"
         SEGMENT = "segment", "Use case and language"
         BOTH = "both", "Labeler, use case and language"
 
     class Grain(models.TextChoices):
         DAY = "day", "Day"
+        WEEK = "week", "Week"
         MONTH = "month", "Month"
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
     generation = models.PositiveIntegerField()
     cut = models.CharField(max_length=7, choices=Cut.choices)
     grain = models.CharField(max_length=5, choices=Grain.choices)
-    start = models.DateField(help_text="The day, or the first of the month.")
+    start = models.DateField(help_text="The day, the Monday of the week, or the first of the month.")
     labeler = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=12)
     use_case = models.CharField(max_length=16, blank=True)

@@ -3,6 +3,7 @@
 contributions.py  what the judgments of one task add to the sums
 facts.py          reading them
 sums.py           rows of sums
+row_writes.py     writing many rows by their keys
 folding.py        the job that keeps them, and computes them from scratch
 report.py         measures of a period: of a project, by labeler, criterion, use case, language
 advice.py         signs of haste, pasting and straight-lining

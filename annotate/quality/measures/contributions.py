@@ -16,7 +16,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -24,7 +25,7 @@ from annotate.labeling.ordering import Ordering
 from annotate.models import MeasureSums
 from annotate.quality import agreement
 from annotate.quality.aggregation.votes import pair_votes
-from annotate.quality.intervals import Moments
+from annotate.quality.intervals import cluster_counters
 
 Contribution = dict[str, Any]
 Cut, Grain = MeasureSums.Cut, MeasureSums.Grain
@@ -109,20 +110,26 @@ def contribution(task: TaskFacts) -> Contribution:
         return {}
     excluded, task = [one for one in task.judgments if one.left_out], _without_left_out(task)
     ranks = {judgment.labeler: judgment.ordering.ranks() for judgment in task.judgments} if task.is_shared else {}
+    compared = {
+        (one, other): agreement.compare(ranks[one], ranks[other]) for one, other in combinations(sorted(ranks), 2)
+    }
     votes = pair_votes(judgment.ordering for judgment in task.judgments) if len(ranks) > 2 else {}
     rows: list[Any] = [[one.day.isoformat(), one.labeler, _left_out_counts(one), {}] for one in excluded]
     for judgment in task.judgments:
         counts, shares = _own_counts(judgment, task), _own_shares(judgment, task)
         if mine := ranks.get(judgment.labeler):
-            others = [other for labeler, other in ranks.items() if labeler != judgment.labeler]
-            shares |= _beside_others(mine, others, hasty=counts.get("hasty", 0) > 0)
+            others = [found for pair, found in compared.items() if judgment.labeler in pair]
+            shares |= _comparison_shares("others", others)
+            if counts.get("hasty"):
+                shares["hasty_others"] = shares["others"]
             shares["majority"] = agreement.agreement_with_majority(mine, votes)
         _add_rating_comparisons(counts, shares, judgment, task)
         rows.append([judgment.day.isoformat(), judgment.labeler, _filled(counts), _filled_shares(shares)])
     day = max(judgment.day for judgment in task.judgments or excluded)
     counts, shares = Counter[str](), {}
     if not any(judgment.is_check for judgment in task.judgments):
-        counts, shares = _task_counts(task, list(ranks.values())), _task_shares(task, list(ranks.values()))
+        counts = _task_counts(task, list(ranks.values()))
+        shares = _comparison_shares("agreement", compared.values()) | _rating_shares(task)
     return {
         "key": [task.kind, task.use_case, task.language],
         "task": [day.isoformat(), _filled(counts), _filled_shares(shares)],
@@ -138,10 +145,12 @@ def sums_of(found: Contribution) -> Iterator[tuple[Key, dict[str, int]]]:
     day, counts, shares = found["task"]
     added = _counters(counts, shares)
     for grain, start in _starts(day):
+        yield (Cut.PROJECT, grain, start, None, kind, "", ""), added
         yield (Cut.SEGMENT, grain, start, None, kind, use_case, language), added
     for day, labeler, counts, shares in found["judgments"]:
         added = _counters(counts, shares)
         for grain, start in _starts(day):
+            yield (Cut.PROJECT, grain, start, None, kind, "", ""), added
             yield (Cut.SEGMENT, grain, start, None, kind, use_case, language), added
             yield (Cut.LABELER, grain, start, labeler, kind, "", ""), added
             yield (Cut.BOTH, grain, start, labeler, kind, use_case, language), added
@@ -155,15 +164,17 @@ def rounded_seconds(seconds: float) -> float:
     return round(seconds, digits)
 
 
+@lru_cache(maxsize=1_000)
 def _starts(day: str) -> list[tuple[str, date]]:
     when = date.fromisoformat(day)
-    return [(Grain.DAY, when), (Grain.MONTH, when.replace(day=1))]
+    monday = when - timedelta(days=when.weekday())
+    return [(Grain.DAY, when), (Grain.WEEK, monday), (Grain.MONTH, when.replace(day=1))]
 
 
 def _counters(counts: Mapping[str, int], shares: Mapping[str, Sequence[int]]) -> dict[str, int]:
     added = dict(counts)
     for name, (h, n) in shares.items():
-        added |= Moments.of_cluster(h, n).counters(name)
+        added |= cluster_counters(name, h, n)
     return added
 
 
@@ -226,15 +237,15 @@ def _own_shares(judgment: JudgmentFacts, task: TaskFacts) -> dict[str, tuple[int
     return shares
 
 
-def _beside_others(mine: Mapping[int, int], others: list[dict[int, int]], *, hasty: bool) -> dict[str, tuple[int, int]]:
-    shares = {
-        "others": _summed(agreement.agreeing(mine, other) for other in others),
-        "others_strict": _summed(agreement.agreeing(mine, other, strict=True) for other in others),
-        "others_tau": _taus((mine, other) for other in others),
-    }
-    if hasty:
-        shares["hasty_others"] = shares["others"]
-    return shares
+def _comparison_shares(name: str, compared: Iterable[agreement.Comparison]) -> dict[str, tuple[int, int]]:
+    """How far the labelers compared agree: on all pairs, on those that neither ties, and by tau-b."""
+    hits = pairs = strict_hits = strict_pairs = tau = taus = 0
+    for found in compared:
+        hits, pairs = hits + found.hits, pairs + found.pairs
+        strict_hits, strict_pairs = strict_hits + found.strict_hits, strict_pairs + found.strict_pairs
+        if found.tau_b is not None:
+            tau, taus = tau + round(found.tau_b / TAU_UNIT), taus + 1
+    return {name: (hits, pairs), f"{name}_strict": (strict_hits, strict_pairs), f"{name}_tau": (tau, taus)}
 
 
 def _add_rating_comparisons(
@@ -255,17 +266,13 @@ def _add_rating_comparisons(
             counts[f"rating_difference|{name}"] += sum(round((value - other) / DIFFERENCE_UNIT) for other in others)
 
 
-def _task_shares(task: TaskFacts, ranks: list[dict[int, int]]) -> dict[str, tuple[int, int]]:
-    pairs = list(combinations(ranks, 2))
-    shares = {
-        "agreement": _summed(agreement.agreeing(one, other) for one, other in pairs),
-        "agreement_strict": _summed(agreement.agreeing(one, other, strict=True) for one, other in pairs),
-        "agreement_tau": _taus(pairs),
-    }
-    if task.is_shared:
-        for name, units in _rating_units(task).items():
-            hits = sum(count * (count - 1) // 2 for unit in units for count in Counter(unit).values())
-            shares[f"agreement_rating|{name}"] = (hits, sum(len(unit) * (len(unit) - 1) // 2 for unit in units))
+def _rating_shares(task: TaskFacts) -> dict[str, tuple[int, int]]:
+    if not task.is_shared:
+        return {}
+    shares = {}
+    for name, units in _rating_units(task).items():
+        hits = sum(count * (count - 1) // 2 for unit in units for count in Counter(unit).values())
+        shares[f"agreement_rating|{name}"] = (hits, sum(len(unit) * (len(unit) - 1) // 2 for unit in units))
     return shares
 
 
@@ -301,18 +308,6 @@ def _step(value: float, scale: tuple[float, float] | None) -> float | None:
     if highest - lowest <= MOST_STEPS:
         return float(round(value))
     return float(round((value - lowest) / (highest - lowest) * MOST_STEPS))
-
-
-def _taus(pairs: Iterable[tuple[Mapping[int, int], Mapping[int, int]]]) -> tuple[int, int]:
-    values = [tau for one, other in pairs if (tau := agreement.kendall_tau_b(one, other)) is not None]
-    return sum(round(tau / TAU_UNIT) for tau in values), len(values)
-
-
-def _summed(parts: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    hits = total = 0
-    for some, of in parts:
-        hits, total = hits + some, total + of
-    return hits, total
 
 
 def _filled(counts: Mapping[str, int]) -> dict[str, int]:

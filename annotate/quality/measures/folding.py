@@ -32,6 +32,7 @@ from annotate.models import (
 )
 from annotate.quality.measures import facts, sums
 from annotate.quality.measures.contributions import contribution
+from annotate.quality.measures.row_writes import RowWrite
 
 LEASE = timedelta(seconds=60)
 RECENT = timedelta(minutes=3)
@@ -152,21 +153,21 @@ def request_recompute(project: Project) -> None:
 
 
 def _fold_changes(lease: _Lease, *, end: float | None) -> int:
-    generation, folded = lease.read().generation, 0
+    rows, folded = sums.SumRows(lease.project, generation=lease.read().generation), 0
     pace = Pace(largest=BATCH)
     # What is marked again meanwhile is left to the next run, so that this one ends.
     looked_at: set[int] = set()
     while True:
         changes = list(
-            MeasureChange.objects.filter(project=lease.project).order_by("pk").values_list("pk", "task")[: pace.size]
+            MeasureChange.objects.filter(project=lease.project).order_by("pk").values_list("pk", "task")[:BATCH]
         )
-        marked = [key for key in _recently_marked(lease.project) if key not in looked_at][: pace.size]
+        marked = [key for key in _recently_marked(lease.project) if key not in looked_at]
         looked_at |= set(marked)
         tasks = {task for _, task in changes} | set(marked)
         if not tasks:
             return folded
         for batch in pace.batches(sorted(tasks)):
-            folded += _fold_tasks(lease, pace, batch, generation=generation)
+            folded += _fold_tasks(lease, pace, batch, rows)
         with pace.transaction():
             lease.update()
             MeasureChange.objects.filter(pk__in=[key for key, _ in changes]).delete()
@@ -188,51 +189,55 @@ def _recompute(lease: _Lease, *, end: float | None) -> int:
     if not state.recompute_after:
         # What an earlier attempt may have left behind.
         sums.remove_but(lease.project, generation=state.generation, renew=lease.update)
-    after = state.recompute_after or 0
+    after, rows = state.recompute_after or 0, sums.SumRows(lease.project, generation=generation)
     tasks = Task.objects.filter(project=lease.project).order_by("pk").values_list("pk", flat=True)
-    while found := list(tasks.filter(pk__gt=after)[: pace.size]):
+    while found := list(tasks.filter(pk__gt=after)[:BATCH]):
         for batch in pace.batches(found):
-            folded += _fold_tasks(lease, pace, batch, generation=generation, recompute_after=batch[-1])
+            folded += _fold_tasks(lease, pace, batch, rows, recompute_after=batch[-1])
             after = batch[-1]
-        if end is not None and time.monotonic() > end:
-            return folded
+            if end is not None and time.monotonic() > end:
+                return folded
     lease.update(generation=generation, recompute_after=None)
     sums.remove_but(lease.project, generation=generation, renew=lease.update)
     return folded
 
 
-def _fold_tasks(lease: _Lease, pace: Pace, tasks: list[int], *, generation: int, **progress: int) -> int:
+def _fold_tasks(lease: _Lease, pace: Pace, tasks: list[int], sum_rows: sums.SumRows, **progress: int) -> int:
     """Take the former contributions of some tasks out of the sums and add the present ones, in one transaction."""
+    generation = sum_rows.generation
     read, stale = facts.read(tasks)
-    known = TaskMeasures.objects.in_bulk(list(read))
+    known = {
+        key: (of, mark)
+        for key, of, mark in TaskMeasures.objects.filter(task__in=list(read)).values_list(
+            "task", "generation", "stale_at"
+        )
+    }
+    in_sums = [key for key, (of, _mark) in known.items() if of == generation]
+    before = dict(TaskMeasures.objects.filter(task__in=in_sums).values_list("task", "contribution"))
     rows, change = [], sums.Change()
     for key, task in read.items():
-        row = known.get(key)
-        before = row.contribution if row is not None and row.generation == generation else {}
-        now = contribution(task)
-        if row is None and not now and stale[key] is None:
+        now, former = contribution(task), before.get(key, {})
+        if key not in known and not now and stale[key] is None:
             continue  # nobody has judged it
-        if now != before:
-            change.subtract(before)
+        if now != former:
+            change.subtract(former)
             change.add(now)
-        if row is None or now != row.contribution or row.generation != generation or row.stale_at != stale[key]:
+        if now != former or known.get(key) != (generation, stale[key]):
             rows.append(
-                TaskMeasures(
-                    task_id=key,
-                    project=lease.project,
-                    generation=generation,
-                    stale_at=stale[key],
-                    contribution=now,
-                )
+                {
+                    "task_id": key,
+                    "project_id": lease.project.pk,
+                    "generation": generation,
+                    "stale_at": stale[key],
+                    "contribution": now,
+                }
             )
-    changed = change.rows(lease.project, generation=generation)
+    write_tasks, write_sums = _TASK_WRITE.upserts(rows), sum_rows.prepare(change)
     with pace.transaction():
         lease.update(**progress)
-        TaskMeasures.objects.bulk_create(
-            rows,
-            update_conflicts=True,
-            unique_fields=["task"],
-            update_fields=["generation", "stale_at", "contribution"],
-        )
-        sums.write(changed)
+        write_tasks()
+        write_sums()
     return len(rows)
+
+
+_TASK_WRITE = RowWrite(TaskMeasures, key=["task_id"], values=["project_id", "generation", "stale_at", "contribution"])

@@ -3,12 +3,12 @@
     report = PeriodReport(project, Period.last_days(28))
     report.total.agreement.rate, report.by_labeler[user.pk].median_seconds, report.trend, report.criteria
 
-Whole months of a period are read as months, so a report reads some dozens of rows a labeler however long the period is.
+Whole months of a period are read as months, and whole weeks of the rest as weeks, so a report reads a dozen or two of
+rows a labeler however long the period is.
 Days are days of UTC. docs/measures.md has the formulas.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -23,6 +23,7 @@ from annotate.quality.intervals import Estimate, Moments, Share, jackknife, quan
 from annotate.quality.measures.contributions import DIFFERENCE_UNIT, GROUPS, SCORE_UNIT, TAU_UNIT
 
 Cut, Grain = MeasureSums.Cut, MeasureSums.Grain
+_DAY = timedelta(days=1)
 MOST_DAYS = 92
 """A trend over more days than this goes by months."""
 
@@ -46,7 +47,7 @@ class Period:
     def everything(cls, project: Project) -> Self:
         """From the month of the project's first judgment until today."""
         state = MeasuresState.objects.filter(project=project).first() or MeasuresState(project=project)
-        first = _rows(state).filter(cut=Cut.SEGMENT, grain=Grain.MONTH).aggregate(first=Min("start"))["first"]
+        first = _rows(state, Cut.PROJECT).filter(grain=Grain.MONTH).aggregate(first=Min("start"))["first"]
         return cls(min(first or today(), today()), today())
 
     @property
@@ -71,17 +72,34 @@ class Period:
 
     @property
     def rows(self) -> Q:
-        """Its rows of sums: months that lie in it whole, and the days that are left."""
-        last = self.last
-        whole = [start for start in _months(self.first, last) if start >= self.first and self._reaches(start)]
-        if not whole:
-            return Q(grain=Grain.DAY, start__range=(self.first, last))
-        days = Q(start__range=(self.first, last)) & ~Q(start__range=(whole[0], _month_end(whole[-1])))
-        return Q(grain=Grain.MONTH, start__in=whole) | (Q(grain=Grain.DAY) & days)
+        """Its rows of sums: months that lie in it whole, whole weeks of what is left, and the days left then."""
+        months = [start for start in _months(self.first, self.last) if self._has_whole(start, _month_end(start))]
+        ends = (
+            [self]
+            if not months
+            else [
+                type(self)(self.first, months[0] - _DAY),
+                type(self)(min(_month_end(months[-1]), self.last) + _DAY, self.last),
+            ]
+        )
+        weeks, days = [], []
+        for end in ends:
+            mondays = [start for start in _weeks(end.first, end.last) if end._has_whole(start, start + 6 * _DAY)]
+            weeks += mondays
+            in_weeks = {monday + number * _DAY for monday in mondays for number in range(7)}
+            days += [day for day in map(end._day, range(end.days)) if day not in in_weeks]
+        return (
+            Q(grain=Grain.DAY, start__in=days)
+            | Q(grain=Grain.WEEK, start__in=weeks)
+            | Q(grain=Grain.MONTH, start__in=months)
+        )
 
-    def _reaches(self, month: date) -> bool:
-        """Whether it goes to the end of the month, or to today, after which there is nothing."""
-        return _month_end(month) <= self.last or self.last >= today()
+    def _day(self, number: int) -> date:
+        return self.first + number * _DAY
+
+    def _has_whole(self, first: date, last: date) -> bool:
+        """Whether these days lie in it; after today there is nothing."""
+        return first >= self.first and (last <= self.last or self.last >= today())
 
 
 class Measures:
@@ -323,34 +341,41 @@ class PeriodReport:
 
     @cached_property
     def total(self) -> Measures:
-        return self._measured(self._sums(lambda row: None, labelers=self.labeler is not None).get(None, {}))
+        return self._measured(self._sums(labelers=self.labeler is not None).get((), {}))
 
     @cached_property
     def by_labeler(self) -> dict[int, Measures]:
         """{labeler's primary key: measures}"""
-        found = self._sums(lambda row: row["labeler"], labelers=True)
-        return {labeler: Measures(sums, of_labeler=True) for labeler, sums in found.items()}
+        found = self._sums("labeler", labelers=True)
+        return {labeler: Measures(sums, of_labeler=True) for (labeler,), sums in found.items()}
 
-    @cached_property
+    @property
     def by_use_case(self) -> dict[str, Measures]:
-        return self._by("use_case")
+        return self._by_segment(0)
 
-    @cached_property
+    @property
     def by_language(self) -> dict[str, Measures]:
-        return self._by("language")
+        return self._by_segment(1)
 
     @cached_property
     def by_kind(self) -> dict[str, Measures]:
-        return self._by("kind")
+        found = self._sums("kind", labelers=self.labeler is not None)
+        return {kind: self._measured(sums) for (kind,), sums in sorted(found.items())}
 
     @cached_property
     def trend(self) -> list[tuple[date, Measures]]:
         """(start, measures) of every day of the period, or of every month of a long one; the oldest first."""
-        starts = self.period.starts
-        range_ = (starts[0].replace(day=1) if self.period.grain == Grain.MONTH else starts[0], self.period.last)
-        rows = Q(grain=self.period.grain, start__range=range_)
-        found = self._sums(lambda row: row["start"], labelers=self.labeler is not None, rows=rows)
-        return [(start, self._measured(found.get(start, {}))) for start in starts]
+        return self._trend(self.period.grain, self.period.starts)
+
+    @cached_property
+    def weeks(self) -> list[tuple[date, Measures]]:
+        """(Monday, measures) of every week of which the Monday lies in the period."""
+        return self._trend(Grain.WEEK, list(_weeks(self.period.first, self.period.last)))
+
+    def _trend(self, grain: str, starts: list[date]) -> list[tuple[date, Measures]]:
+        rows = Q(grain=grain, start__in=starts)
+        found = self._sums("start", labelers=self.labeler is not None, rows=rows)
+        return [(start, self._measured(found.get((start,), {}))) for start in starts]
 
     @cached_property
     def judgments_by_start(self) -> dict[date, dict[int, int]]:
@@ -367,7 +392,7 @@ class PeriodReport:
     @property
     def known_languages(self) -> list[str]:
         """Languages of prompts that somebody judged, in any period."""
-        rows = _rows(self._state).filter(cut=Cut.SEGMENT, grain=Grain.MONTH).order_by("language")
+        rows = _rows(self._state, Cut.SEGMENT).filter(grain=Grain.MONTH).order_by("language")
         return [language for language in rows.values_list("language", flat=True).distinct() if language]
 
     def labeler_days(self) -> Iterator[tuple[date, int, str, dict[str, int]]]:
@@ -394,45 +419,55 @@ class PeriodReport:
     def _state(self) -> MeasuresState:
         return MeasuresState.objects.filter(project=self.project).first() or MeasuresState(project=self.project)
 
-    def _by(self, column: str) -> dict[str, Measures]:
-        found = self._sums(lambda row: row[column], labelers=self.labeler is not None, by_segment=column != "kind")
-        return {name: self._measured(sums) for name, sums in sorted(found.items())}
+    def _by_segment(self, place: int) -> dict[str, Measures]:
+        sums: dict[str, dict[str, int]] = {}
+        for segment, counted in self._segments.items():
+            _add(sums.setdefault(segment[place], {}), counted)
+        return {name: self._measured(counted) for name, counted in sorted(sums.items())}
+
+    @cached_property
+    def _segments(self) -> dict[Any, dict[str, int]]:
+        """{(use case, language): sums}"""
+        return self._sums("use_case", "language", labelers=self.labeler is not None)
 
     def _measured(self, sums: Mapping[str, int]) -> Measures:
         return Measures(sums, of_labeler=self.labeler is not None)
 
-    def _sums(
-        self,
-        group: Callable[[dict[str, Any]], Any],
-        *,
-        labelers: bool,
-        by_segment: bool = False,
-        rows: Q | None = None,
-    ) -> dict[Any, Counter[str]]:
-        found: dict[Any, Counter[str]] = {}
-        chosen = self._filtered(labelers=labelers, by_segment=by_segment)
+    def _sums(self, *columns: str, labelers: bool, rows: Q | None = None) -> dict[Any, dict[str, int]]:
+        """{values of the columns: sums} of the period, or of other rows."""
+        found: dict[Any, dict[str, int]] = {}
+        chosen = self._filtered(labelers=labelers, by_segment="use_case" in columns)
         chosen = chosen.filter(self.period.rows if rows is None else rows)
-        columns = ("start", "labeler", "kind", "use_case", "language", "sums")
-        for values in chosen.order_by().values_list(*columns):
-            row = dict(zip(columns, values, strict=True))
-            total = found.setdefault(group(row), Counter())
-            for name, count in row["sums"].items():
-                total[name] += count
+        for *key, sums in chosen.order_by().values_list(*columns, "sums"):
+            _add(found.setdefault(tuple(key), {}), sums)
         return found
 
     def _filtered(self, *, labelers: bool, by_segment: bool = False) -> "QuerySet[MeasureSums]":
         """The narrowest rows that have what is asked for."""
         chosen = {column: value for column, value in self._chosen.items() if value}
         in_segments = by_segment or chosen.keys() & {"use_case", "language"}
-        cut = (Cut.BOTH if in_segments else Cut.LABELER) if labelers else Cut.SEGMENT
-        rows = _rows(self._state).filter(cut=cut, **chosen)
+        if labelers:
+            cut = Cut.BOTH if in_segments else Cut.LABELER
+        else:
+            cut = Cut.SEGMENT if in_segments else Cut.PROJECT
+        rows = _rows(self._state, cut).filter(**chosen)
         if labelers and self.labeler is not None:
             return rows.filter(labeler=self.labeler)
         return rows
 
 
-def _rows(state: MeasuresState) -> "QuerySet[MeasureSums]":
-    return MeasureSums.objects.filter(project=state.project_id, generation=state.generation)
+def _add(total: dict[str, int], sums: Mapping[str, int]) -> None:
+    if not total:
+        total.update(sums)
+        return
+    for name, count in sums.items():
+        total[name] = total.get(name, 0) + count
+
+
+def _rows(state: MeasuresState, cut: str) -> "QuerySet[MeasureSums]":
+    """Whether they have a labeler follows from the cut; saying it leads to the index that begins with the cut."""
+    rows = MeasureSums.objects.filter(project=state.project_id, generation=state.generation, cut=cut)
+    return rows.filter(labeler__isnull=cut in (Cut.PROJECT, Cut.SEGMENT))
 
 
 def _months(first: date, last: date) -> Iterator[date]:
@@ -441,6 +476,14 @@ def _months(first: date, last: date) -> Iterator[date]:
     while month <= last:
         yield month
         month = _month_end(month) + timedelta(days=1)
+
+
+def _weeks(first: date, last: date) -> Iterator[date]:
+    """The Mondays from first to last."""
+    monday = first + -first.weekday() % 7 * _DAY
+    while monday <= last:
+        yield monday
+        monday += 7 * _DAY
 
 
 def _month_end(month: date) -> date:

@@ -1,11 +1,21 @@
 """Intervals: by hand, beside the bootstrap that they stand for, and beside numpy."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from annotate.quality.intervals import Estimate, Moments, Share, binomial_tail, jackknife, quantile, wilson
+from annotate.quality.intervals import (
+    Estimate,
+    Moments,
+    Share,
+    binomial_tail,
+    cluster_counters,
+    jackknife,
+    quantile,
+    wilson,
+)
 
 
 def test_wilsons_interval_by_hand() -> None:
@@ -27,10 +37,13 @@ def test_a_cluster_without_anything_to_count_is_none() -> None:
 
 
 def test_moments_go_through_counters_and_back() -> None:
-    moments = Moments.of_clusters([(1, 2), (3, 3)])
-    assert Moments.read(moments.counters("agreement"), "agreement") == moments
-    assert Moments.read({}, "agreement") == Moments()
-    assert moments - Moments.of_cluster(1, 2) == Moments.of_cluster(3, 3)
+    clusters = [(1, 2), (3, 3), (0, 0)]
+    counters: Counter[str] = Counter()
+    for h, n in clusters:
+        counters.update(cluster_counters("agreement", h, n))
+    assert Moments.read(counters, "agreement") == Moments.of_clusters(clusters)
+    assert Moments.read(counters, "gold") == Moments()
+    assert Moments.read(counters, "agreement") - Moments.of_cluster(1, 2) == Moments.of_cluster(3, 3)
 
 
 @pytest.mark.parametrize("tasks", [40, 400])

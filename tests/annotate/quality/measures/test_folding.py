@@ -51,21 +51,23 @@ def from_scratch(project: Project) -> dict[tuple[object, ...], dict[str, int]]:
     return stored_sums(project)
 
 
-def test_a_judgment_is_in_the_sums_of_its_day_month_labeler_and_segment(cast: Cast) -> None:
+def test_a_judgment_is_in_the_sums_of_its_day_week_month_labeler_and_segment(cast: Cast) -> None:
     task = pair(cast.project)
     Prompt.objects.filter(pk=task.prompt_id).update(use_case="summarisation", language="zh")
     judged(task, cast.labeler, "A > B", at=datetime(2026, 3, 5, 23, 30, tzinfo=UTC), seconds=12.34)
     measures.fold_due()
     rows = stored_sums(cast.project)
     keys = {key[:4]: key[4:] for key in rows}
-    day, month = date(2026, 3, 5), date(2026, 3, 1)
+    starts = {("day", date(2026, 3, 5)), ("week", date(2026, 3, 2)), ("month", date(2026, 3, 1))}
     assert keys == {
-        ("labeler", "day", day, cast.labeler): ("compare", "", ""),
-        ("labeler", "month", month, cast.labeler): ("compare", "", ""),
-        ("segment", "day", day, None): ("compare", "summarisation", "zh"),
-        ("segment", "month", month, None): ("compare", "summarisation", "zh"),
-        ("both", "day", day, cast.labeler): ("compare", "summarisation", "zh"),
-        ("both", "month", month, cast.labeler): ("compare", "summarisation", "zh"),
+        (cut, grain, start, labeler): ("compare", *segment)
+        for grain, start in starts
+        for cut, labeler, segment in [
+            ("project", None, ("", "")),
+            ("labeler", cast.labeler, ("", "")),
+            ("segment", None, ("summarisation", "zh")),
+            ("both", cast.labeler, ("summarisation", "zh")),
+        ]
     }
     row = MeasureSums.objects.get(cut="labeler", grain="day")
     assert (row.judgments, row.milliseconds) == (1, 12_340)

@@ -58,11 +58,14 @@ def rows_read(cast: Cast, first: date, last: date) -> set[tuple[str, date]]:
 
 def test_a_period_is_read_as_whole_months_and_the_days_that_are_left(half_a_year: Cast) -> None:
     assert rows_read(half_a_year, date(2026, 3, 2), date(2026, 6, 1)) == {
-        ("day", date(2026, 3, 15)),
+        ("week", date(2026, 3, 9)),
         ("month", date(2026, 4, 1)),
         ("month", date(2026, 5, 1)),
         ("day", date(2026, 6, 1)),
     }
+    # What no month covers is read by weeks where it has whole ones: here the third day is a Monday.
+    assert rows_read(half_a_year, date(2026, 6, 3), date(2026, 6, 30)) == {("week", date(2026, 6, 15))}
+    assert rows_read(half_a_year, date(2026, 3, 2), date(2026, 3, 16)) == {("week", date(2026, 3, 9))}
     # The month of today has nothing after today.
     assert rows_read(half_a_year, date(2026, 7, 1), TODAY) == {("month", date(2026, 7, 1))}
     assert rows_read(half_a_year, date(2026, 6, 10), date(2026, 6, 20)) == {("day", date(2026, 6, 15))}
