@@ -1,14 +1,22 @@
 """What a submit with the next task in its reply costs, over HTTP: `python -m benchmarks queue --tasks N --labelers M`.
 
 On SQLite and on PostgreSQL (where it is installed) gunicorn serves a project of N comparisons of four responses with a
-rubric, and M labelers submit one task after the other without a pause, each at an address of their own. Every reply
-brings the whole next task, whose texts nobody has rendered before. Server and labelers share this machine, so the times
-depend on what else it does; `cpu_ms` is the processor time of the web processes for one submit, all that they did
-meanwhile included, and on PostgreSQL `database_cpu_ms` that of its processes. The last line is one JSON object:
+rubric, and M labelers submit one task after the other, each at an address of their own, with a pause of `--pause`
+seconds (more or less by half) between getting a task and submitting it; of several pauses the figures of the first are
+under the database's name. Without one (the default) M labelers keep the processor busy all the time, and the times tell
+how long their requests wait for it. Every reply brings the whole next
+task, whose texts nobody has rendered before. Server and labelers share this machine, so the times depend on what else
+it does; `cpu_ms` is the processor time of the web processes for one submit, all that they did meanwhile included,
+`labelers_cpu_ms` that of the labelers, and on PostgreSQL `database_cpu_ms` that of its processes. The last line is one
+JSON object:
 
-{"sqlite": {"submit_next_p50_ms", "submit_next_p95_ms", "cpu_ms", "over_assigned", "lost", "submits"}, "postgresql": {}}
+{"sqlite": {"submit_next_p50_ms", "submit_next_p95_ms", "cpu_ms", "over_assigned", "lost", "submits", "labelers_cpu_ms",
+ "pause_s"}, "postgresql": {}}
 
 over_assigned: tasks given to more labelers than they want. lost: acknowledged judgments that have no row.
+`--growth` asks the same of 10,000, 100,000 and 1,000,000 tasks with one labeler, or of the sizes that it names, and
+prints how many times longer the median of the largest is than that of the smallest; the JSON has an object for each
+size and the `growth`: {"sqlite": {"10000": {}, "100000": {}, "1000000": {}, "growth": 1.1, "cpu_growth": 1.0}}.
 """
 
 import argparse
@@ -20,10 +28,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
@@ -33,7 +41,8 @@ from benchmarks.load import service
 from benchmarks.load.browser import Browser, Times
 from tests.postgresql import PostgresServer, find_program
 
-K, BATCH = 4, 5_000
+K = 4
+GROWTH = [10_000, 100_000, 1_000_000]
 WARM_UP = 10
 """Submits of each labeler before anything is counted: they load templates and open connections."""
 UP_SECONDS = 60.0
@@ -60,18 +69,68 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--labelers", type=int, default=8)
     parser.add_argument("--submits", type=int, default=100, help="of each labeler, besides the first few")
+    parser.add_argument(
+        "--pause",
+        nargs="+",
+        type=float,
+        default=[0.0],
+        metavar="SECONDS",
+        help="between getting a task and submitting it; several are measured one after the other",
+    )
     parser.add_argument("--database", choices=["sqlite", "postgresql"], help="one of them alone")
+    parser.add_argument(
+        "--growth",
+        nargs="?",
+        const=GROWTH,
+        type=_sizes,
+        metavar="N,N,...",
+        help="one labeler on projects of these sizes",
+    )
     chosen = parser.parse_args(arguments)
-    if chosen.tasks < (chosen.submits + WARM_UP + 1) * chosen.labelers:
+    if min(chosen.pause) < 0:
+        parser.error("a pause is no shorter than 0 seconds")
+    if chosen.growth:
+        chosen.labelers = 1
+    submits = chosen.submits * len(chosen.pause) + WARM_UP + 1
+    if min(chosen.growth or [chosen.tasks]) < submits * chosen.labelers:
         parser.error("there are too few tasks for so many submits")
-    figures = {}
+    if not chosen.growth:
+        figures = _of_databases(chosen)
+        print(json.dumps(figures))
+        return _status(figures.values())
+    grown: dict[str, dict[str, Any]] = {}
+    for size in chosen.growth:
+        chosen.tasks = size
+        for database, found in _of_databases(chosen).items():
+            grown.setdefault(database, {})[str(size)] = found
+    status = _status(found for of_sizes in grown.values() for found in of_sizes.values())
+    for database, of_sizes in grown.items():
+        small, large = of_sizes[str(chosen.growth[0])], of_sizes[str(chosen.growth[-1])]
+        for name, figure in (("growth", "submit_next_p50_ms"), ("cpu_growth", "cpu_ms")):
+            of_sizes[name] = round(large[figure] / small[figure], 2)
+            print(f"{database}: {name:<24}{of_sizes[name]:>10}", flush=True)
+    print(json.dumps(grown))
+    return status
+
+
+def _sizes(text: str) -> list[int]:
+    return sorted(int(size) for size in text.split(","))
+
+
+def _status(figures: Iterable[dict[str, float]]) -> int:
+    return 1 if any(found["over_assigned"] or found["lost"] for found in figures) else 0
+
+
+def _of_databases(chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
+    figures: dict[str, dict[str, float]] = {}
+    print(f"{chosen.tasks} tasks, {chosen.labelers} labelers", flush=True)
     with tempfile.TemporaryDirectory(prefix="hone-bench-") as folder:
         if chosen.database != "postgresql":
-            figures["sqlite"] = _measured("sqlite", Path(folder) / "sqlite", {}, chosen, lambda: 0.0)
+            figures |= _measured("sqlite", Path(folder) / "sqlite", {}, chosen, lambda: 0.0)
         if chosen.database != "sqlite" and find_program("initdb") is not None:
             database = PostgresServer.start(Path(folder) / "postgresql")
             try:
-                figures["postgresql"] = _measured(
+                figures |= _measured(
                     "postgresql",
                     Path(folder) / "data",
                     {"DATABASE_URL": database.url},
@@ -80,54 +139,73 @@ def main(arguments: list[str]) -> int:
                 )
             finally:
                 database.stop()
-    print(json.dumps(figures))
-    return 1 if any(found["over_assigned"] or found["lost"] for found in figures.values()) else 0
+    return figures
 
 
 def _measured(
     name: str, data: Path, environment: dict[str, str], chosen: argparse.Namespace, of_database: Callable[[], float]
-) -> dict[str, float]:
-    """A database's figures. What asks the database has a process of its own: settings are read once in a process."""
+) -> dict[str, dict[str, float]]:
+    """A database's figures for each pause. What asks the database has a process of its own: settings are read once in
+    a process."""
     data.mkdir()
     port = _free_port()
     own = {"HONE_DATA": str(data), "HONE_PORT": str(port), "HONE_LOG_LEVEL": "WARNING"}
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", **own, **environment}
     sessions = _asked(["fill", str(chosen.tasks), str(chosen.labelers)], environment)
-    times, start, counted = Times(), threading.Barrier(chosen.labelers + 1), threading.Event()
+    found = {}
     with _web(port, data, environment) as web:
         labelers = [
             _Labeler(Browser(port, Times(), number=number + 1), session) for number, session in enumerate(sessions)
         ]
-        threads = [
-            threading.Thread(target=labeler.work, args=(chosen.submits, times, start, counted), daemon=True)
-            for labeler in labelers
-        ]
-        for thread in threads:
-            thread.start()
-        start.wait()
-        before, before_database = service.processor_seconds(service.children(web)), of_database()
-        counted.set()
-        for thread in threads:
-            thread.join()
-        used = service.processor_seconds(service.children(web)) - before
-        used_by_database = of_database() - before_database
+        _at_once(labelers, lambda labeler: labeler.begin())
+        for pause in chosen.pause:
+            found[pause] = _of_phase(labelers, web, chosen.submits, pause, of_database)
     acknowledged = [client_id for labeler in labelers for client_id in labeler.acknowledged]
     wrong = _asked(["check"], environment, json.dumps(acknowledged))
+    figures = {}
+    for pause, of_phase in found.items():
+        of_phase["over_assigned"] = wrong["tasks given to more labelers than they want"]
+        of_phase["lost"] = wrong["acknowledged judgments without a row"]
+        if name != "postgresql":
+            del of_phase["database_cpu_ms"]
+        key = name if pause == chosen.pause[0] else f"{name}, pause {pause} s"
+        figures[key] = of_phase
+        for what, value in of_phase.items():
+            print(f"{key}: {what:<24}{value:>10}", flush=True)
+    return figures
+
+
+def _of_phase(
+    labelers: "list[_Labeler]", web: int, submits: int, pause: float, of_database: Callable[[], float]
+) -> dict[str, float]:
+    """The figures of so many submits of each labeler."""
+    times = Times()
+    for labeler in labelers:
+        labeler.browser.times = times
+    before, before_database = service.processor_seconds(service.children(web)), of_database()
+    before_labelers = time.process_time()
+    _at_once(labelers, lambda labeler: labeler.work(submits, pause))
+    used_by_labelers = time.process_time() - before_labelers
+    used = service.processor_seconds(service.children(web)) - before
+    used_by_database = of_database() - before_database
     cuts = quantiles(times.seconds[KIND], n=20, method="inclusive")
-    submits = chosen.submits * chosen.labelers
-    figures = {
+    count = submits * len(labelers)
+    return {
         "submit_next_p50_ms": round(1000 * cuts[9], 1),
         "submit_next_p95_ms": round(1000 * cuts[18], 1),
-        "cpu_ms": round(1000 * used / submits, 2),
-        "over_assigned": wrong["tasks given to more labelers than they want"],
-        "lost": wrong["acknowledged judgments without a row"],
-        "submits": submits,
+        "cpu_ms": round(1000 * used / count, 2),
+        "database_cpu_ms": round(1000 * used_by_database / count, 2),
+        "labelers_cpu_ms": round(1000 * used_by_labelers / count, 2),
+        "pause_s": pause,
+        "submits": count,
     }
-    if name == "postgresql":
-        figures["database_cpu_ms"] = round(1000 * used_by_database / submits, 2)
-    for what, value in figures.items():
-        print(f"{name}: {what:<24}{value:>10}", flush=True)
-    return figures
+
+
+def _at_once(labelers: "list[_Labeler]", do: "Callable[[_Labeler], None]") -> None:
+    """Raises what the first of them raised."""
+    with ThreadPoolExecutor(len(labelers)) as threads:
+        for done in [threads.submit(do, labeler) for labeler in labelers]:
+            done.result()
 
 
 class _Labeler:
@@ -137,16 +215,17 @@ class _Labeler:
         self.browser = browser
         self.browser.cookies["sessionid"] = session
         self.acknowledged: list[str] = []
+        self.page = ""
 
-    def work(self, submits: int, times: Times, start: threading.Barrier, counted: threading.Event) -> None:
-        page = self.browser.get(f"/p/{PROJECT}/work/", "work page").text
-        for _number in range(WARM_UP):
-            page = self._submit(page)
-        self.browser.times = times
-        start.wait()
-        counted.wait()
+    def begin(self) -> None:
+        self.page = self.browser.get(f"/p/{PROJECT}/work/", "work page").text
+        self.work(WARM_UP, 0.0)
+
+    def work(self, submits: int, pause: float) -> None:
         for _number in range(submits):
-            page = self._submit(page)
+            if pause:
+                time.sleep(pause * random.uniform(0.5, 1.5))
+            self.page = self._submit(self.page)
 
     def _submit(self, page: str) -> str:
         """Submit the task on the page; the next page."""
@@ -224,7 +303,7 @@ def _fill(tasks: int, labelers: int) -> list[str]:
 def _make_project(tasks: int, labelers: int) -> list[Any]:
     """The labelers of a new project with so many comparisons."""
     from annotate.forms.rubric import PRESETS, CriteriaField, FlagsField
-    from annotate.models import Author, Guidelines, Membership, Project, Rubric, User
+    from annotate.models import Guidelines, Membership, Project, Rubric, User
 
     project = Project.objects.create(slug=PROJECT, name="Bench", responses_per_task=K)
     _label, criteria, flags = PRESETS["instructgpt"]
@@ -236,41 +315,59 @@ def _make_project(tasks: int, labelers: int) -> list[Any]:
     Membership.objects.bulk_create(
         Membership(user=person, project=project, role=Membership.Role.LABELER) for person in people
     )
-    author = Author.objects.create(kind=Author.Kind.MODEL, name="bench")
-    for start in range(0, tasks, BATCH):
-        _add_comparisons(project, author, range(start, min(start + BATCH, tasks)))
+    add_comparisons(project, tasks)
     return people
 
 
-def _add_comparisons(project: Any, author: Any, numbers: range) -> None:
-    from annotate.models import Prompt, Response, Task, TaskResponse
+def add_comparisons(project: Any, tasks: int) -> None:
+    """So many prompts with responses and a comparison of each, as `queue.add_comparison` makes them."""
+    from django.db.models import F, Max
 
-    prompts = [
-        Prompt(project=project, messages=[{"role": "user", "content": f"How do I boil egg number {number}?"}])
-        for number in numbers
-    ]
-    for prompt in prompts:
-        prompt.set_content_fields()
-    Prompt.objects.bulk_create(prompts, batch_size=1_000)
-    responses = Response.objects.bulk_create(
-        [
-            Response(prompt=prompt, author=author, text=_text(task, number))
-            for task, prompt in zip(numbers, prompts, strict=True)
-            for number in range(K)
-        ],
-        batch_size=1_000,
+    from annotate.labeling.queue import first_overlap
+    from annotate.models import Author, Project, Prompt, Response, Task, TaskResponse
+    from annotate.models.labeling.task import RANDOM_KEY_BITS
+    from benchmarks import bulk_rows as rows
+
+    author = Author.objects.create(kind=Author.Kind.MODEL, name="bench")
+    last = {model: model._base_manager.aggregate(last=Max("pk"))["last"] or 0 for model in (Prompt, Response, Task)}
+    numbers, overlap = rows.numbers(tasks), str(first_overlap(project))
+    prompt, task = f"n + {last[Prompt] + 1}", f"n + {last[Task] + 1}"
+    response = f"{K} * n + k + {last[Response] + 1}"
+    shown = " UNION ALL ".join(
+        f"SELECT {number} AS k, {rows.literal(_text('@task', number))} AS template" for number in range(K)
     )
-    tasks = Task.objects.bulk_create([Task(project=project, prompt=prompt) for prompt in prompts], batch_size=1_000)
-    TaskResponse.objects.bulk_create(
-        [
-            TaskResponse(task=tasks[number // K], response=response, number=number % K)
-            for number, response in enumerate(responses)
-        ],
-        batch_size=1_000,
-    )
+    each = f"{numbers} CROSS JOIN ({shown}) AS shown"
+    question = f"'How do I boil egg number ' || {rows.text_of('n')} || '?'"
+    digest = rows.sha256(f"""'[["user","' || {question} || '"]]'""")
+    with rows.writing([Prompt, Response, Task, TaskResponse]):
+        with_digest = f"(SELECT n, {digest} AS digest FROM {numbers}) AS prompts"
+        bucket = f"{rows.first_digits('digest')} % 100"
+        rows.insert(
+            Prompt,
+            with_digest,
+            id=prompt,
+            project_id=str(project.pk),
+            messages=rows.json_of(f"""'[{{"role": "user", "content": "' || {question} || '"}}]'"""),
+            content_hash="digest",
+            split=f"CASE WHEN {bucket} < 80 THEN 'train' WHEN {bucket} < 90 THEN 'validation' ELSE 'test' END",
+        )
+        text = f"replace(template, '@task', {rows.text_of('n')})"
+        rows.insert(Response, each, id=response, prompt_id=prompt, author_id=str(author.pk), text=text)
+        rows.insert(
+            Task,
+            numbers,
+            id=task,
+            project_id=str(project.pk),
+            prompt_id=prompt,
+            judgments_wanted=overlap,
+            slots_free=overlap,
+            random_key=rows.random_number(RANDOM_KEY_BITS),
+        )
+        rows.insert(TaskResponse, each, task_id=task, response_id=response, number="k")
+        Project.objects.filter(pk=project.pk).update(queue_epoch=F("queue_epoch") + 1)
 
 
-def _text(task: int, number: int) -> str:
+def _text(task: int | str, number: int) -> str:
     return TEXT.format(number=number, task=task, more="And so on, at some length. " * number * 3)
 
 
