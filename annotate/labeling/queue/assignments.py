@@ -118,7 +118,7 @@ def submit_and_claim(*, assignment: Assignment, submission: Submission) -> tuple
             renew(following, state=State.CURRENT)
         else:
             # Without waiting for tasks that others have locked: the one that was judged is locked here.
-            following = lease_next(
+            found = lease_next(
                 labeler=labeler,
                 project=project,
                 cursor=cursor,
@@ -126,6 +126,7 @@ def submit_and_claim(*, assignment: Assignment, submission: Submission) -> tuple
                 wait=False,
                 after=assignment.task,
             )
+            following = found if isinstance(found, Assignment) else None
     if following is None:
         following = claim_next(labeler=labeler, project=project, ahead=False)
     return receipt, following

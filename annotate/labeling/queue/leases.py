@@ -2,27 +2,27 @@
 
 import random
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.errors import NotYours, Refused
 from annotate.labeling.checks import lane
 from annotate.labeling.qualification import is_qualified
-from annotate.labeling.queue.work_rules import WorkRules, for_labeler
+from annotate.labeling.queue.slot_search import START, Further, look_further, take_slot
+from annotate.labeling.queue.work_rules import WorkRules
 from annotate.labeling.sensitive_content import visibility
 from annotate.models import Assignment, Project, QueueCursor, Task, TaskResponse, User
 from annotate.models.prepared_queries import Update, insert, prepared_query, prepared_update
 
 State = Assignment.State
-# Positions before and behind every task's (they fit in 64 bits, see Task.position).
-START, END = -(2**63), 2**63 - 1
-MOST_LOOKED_AT = 500
-"""Tasks among which one of another prompt than the last one's is looked for."""
+MOST_LOOKS = 20
+"""Searches of one claim that go on without locks, each because others took what the one before had found."""
 
 
 def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assignment | None:
@@ -34,6 +34,10 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
     """
     if not is_given_work(labeler=labeler, project=project):
         return None
+    return _looked_for(lambda further: _claimed(labeler, project, ahead, further))
+
+
+def _claimed(labeler: User, project: Project, ahead: bool, further: Further | None) -> Assignment | Further | None:
     with transaction.atomic():
         cursor = locked_cursor(labeler=labeler, project=project)
         current, following = locked_leases(labeler=labeler, project=project)
@@ -45,11 +49,14 @@ def claim_next(*, labeler: User, project: Project, ahead: bool = True) -> Assign
             renew(current, state=State.CURRENT)
         else:
             last = _last_task(labeler=labeler, project=project)
-            current = lease_next(**lease, state=State.CURRENT, wait=True, after=last)
+            found = lease_next(**lease, state=State.CURRENT, wait=True, after=last, further=further)
+            if isinstance(found, Further):
+                return found
+            current = found
         if following is not None:
             renew(following, state=State.AHEAD)
         elif ahead and current is not None:
-            # Not worth waiting for, and the current task may be locked by now.
+            # Not worth waiting or searching far for, and the current task may be locked by now.
             lease_next(**lease, state=State.AHEAD, wait=False, after=current.task)
         return current
 
@@ -58,16 +65,38 @@ def lease_ahead(*, labeler: User, project: Project) -> Assignment | None:
     """The task after the current one, leased now if it wasn't. None without a current task, or when nothing is left."""
     if not is_given_work(labeler=labeler, project=project):
         return None
+    return _looked_for(lambda further: _leased_ahead(labeler, project, further))
+
+
+def _leased_ahead(labeler: User, project: Project, further: Further | None) -> Assignment | Further | None:
     with transaction.atomic():
         cursor = locked_cursor(labeler=labeler, project=project)
         current, following = locked_leases(labeler=labeler, project=project)
         if following is not None:
             renew(following, state=State.AHEAD)
-        elif current is not None:
-            following = lease_next(
-                labeler=labeler, project=project, cursor=cursor, state=State.AHEAD, wait=False, after=current.task
-            )
-        return following
+            return following
+        if current is None:
+            return None
+        return lease_next(
+            labeler=labeler,
+            project=project,
+            cursor=cursor,
+            state=State.AHEAD,
+            wait=False,
+            after=current.task,
+            further=further,
+        )
+
+
+def _looked_for(lease: Callable[[Further | None], Assignment | Further | None]) -> Assignment | None:
+    """What `lease` gives, a transaction of its own, which is called again where a search has to go on without locks."""
+    further = None
+    for _look in range(MOST_LOOKS):
+        found = lease(further)
+        if not isinstance(found, Further):
+            return found
+        further = look_further(found)
+    return None
 
 
 def look_ahead(*, labeler: User, project: Project) -> Assignment | None:
@@ -263,11 +292,13 @@ def lease_next(
     wait: bool,
     after: Task | None,
     rules: WorkRules | None = None,
-) -> Assignment | None:
+    further: Further | None = None,
+) -> Assignment | Further | None:
     """Lease the next task to the labeler, as the current one or the one ahead: a hidden check, or one of the queue.
 
     `after` is the one that they had before: a task of another prompt comes next, if there is one. `rules` are read
-    where they aren't given.
+    where they aren't given. A search that is too long for a transaction comes back, for `look_further` after it; what
+    that gives is the next call's `further`.
     """
     rules = rules or WorkRules(labeler=labeler, project=project)
     if not rules.allow_more(held=0 if state == State.CURRENT else 1):
@@ -275,12 +306,12 @@ def lease_next(
     check = lane.next_check(rules, cursor=cursor, after=after)
     if check is not None:
         task = check.task
-    elif (found := _take_slot(rules, cursor=cursor, wait=wait, after=after)) is not None:
+    elif isinstance(found := take_slot(rules, cursor=cursor, wait=wait, after=after, further=further), Task):
         task = found
     elif (check := lane.left_of_evaluation(rules, cursor=cursor)) is not None:
         task = check.task
     else:
-        return None
+        return found
     now = timezone.now()
     lease = {
         "is_check": check is not None,
@@ -318,127 +349,8 @@ def _lease_again(task: int, labeler: int, **lease: Any) -> Update:
     return Assignment.objects.filter(task_id=task, labeler_id=labeler, state=State.EXPIRED), lease
 
 
-def _take_slot(rules: WorkRules, *, cursor: QueueCursor, wait: bool, after: Task | None) -> Task | None:
-    """Take a slot of the first task that the labeler hasn't seen, or whose lease of theirs ran out.
-
-    The search begins with what came free again in tasks that the labeler has come past, goes on where the last one
-    ended, so that it skips what was judged, and begins once more from the front if nothing is left there.
-    Tasks that others have locked are passed by; `wait` waits for them when there are no others.
-    """
-    epoch, reopened_count = cursor.queue_epoch, cursor.reopened_count  # type: ignore[attr-defined]  # see locked_cursor
-    start = cursor.position if cursor.epoch == epoch else START
-    searched = _searched(rules, cursor=cursor)
-    places: list[dict[str, Any]] = [{"above": place} for place in dict.fromkeys((start, START)) if start != END]
-    reopened = start != START and cursor.reopened_seen < reopened_count
-    if reopened:
-        places.insert(0, {"reopened_after": cursor.reopened_seen, "up_to": start})
-    found = ((number, task) for number, place in enumerate(places) if (task := _unlocked.first(**searched, **place)))
-    number, task = next(found, (len(places), None))
-    searches = (_candidates(**searched, **place) for place in places)
-    # What is left is locked by others, who may not take its last place: wait for it instead of saying there is nothing.
-    for search in searches if task is None else []:
-        while task is None and (locked := search.values_list("pk", flat=True).first()) is not None:
-            if not wait:
-                return None
-            task = _waited_for(search, locked)
-    came_again = reopened and number == 0 and task is not None
-    position = END if task is None else task.position
-    if task is not None and after is not None and task.prompt_id is not None and task.prompt_id == after.prompt_id:
-        others = (_of_another_prompt(_candidates(**searched, **place), task) for place in places)
-        if (other := next(filter(None, others), None)) is not None:
-            # The one of the same prompt is the first of the next search.
-            position, task = position - 1, other
-    if task is not None:
-        if _take_place(task=task.pk) != 1:
-            raise RuntimeError(f"task {task.pk} lost its free place while it was locked")
-        task.slots_free -= 1
-    place: dict[str, int] = {}
-    if not came_again:
-        cursor.position, cursor.epoch, cursor.reopened_seen = position, epoch, reopened_count
-        place |= {"position": position, "epoch": epoch, "reopened_seen": reopened_count}
-    if task is not None and lane.is_on(rules.project, cursor):
-        # This task's draw, see checks.draws. Where there was no task, asking again asks for the same draw.
-        cursor.draws += 1
-        place |= {"draws": cursor.draws, "calibrated": cursor.calibrated}
-    if place:
-        _keep_cursor(cursor=cursor.pk, **place)
-    return task
-
-
-@prepared_update
-def _take_place(task: int) -> Update:
-    free = Task.objects.filter(pk=task, state=Task.State.OPEN, slots_free__gt=0)
-    return free, {"slots_free": F("slots_free") - 1}
-
-
-@prepared_update
-def _keep_cursor(cursor: int, **place: int) -> Update:
-    return QueueCursor.objects.filter(pk=cursor), place
-
-
-def _waited_for(search: QuerySet[Task], number: int) -> Task | None:
-    """The task, locked, once nobody else has locked it; None where the search doesn't find it any more."""
-    with transaction.atomic():
-        task = search.filter(pk=number).select_for_update(of=("self",), no_key=True).first()
-        if task is None:
-            # PostgreSQL keeps the lock of a row that it waited for and then left out. Whoever went on to wait for the
-            # next one with it could wait for somebody who waits for this one.
-            transaction.set_rollback(True)
-    return task
-
-
-def _of_another_prompt(search: QuerySet[Task], task: Task) -> Task | None:
-    """The first of the next MOST_LOOKED_AT tasks that has another prompt and that nobody has locked."""
-    coming = search.values_list("pk", "prompt")[:MOST_LOOKED_AT]
-    others = search.filter(pk__in=[number for number, prompt in coming if prompt != task.prompt_id])
-    return others.select_for_update(skip_locked=True, of=("self",), no_key=True).first()
-
-
 def _last_task(*, labeler: User, project: Project) -> Task | None:
     """The one that the labeler submitted or skipped last."""
     ended = Assignment.objects.filter(labeler=labeler, project=project, ended_at__isnull=False)
     last = ended.filter(state__in=[State.SUBMITTED, State.SKIPPED]).order_by("-ended_at").select_related("task").first()
     return None if last is None else last.task
-
-
-def _searched(rules: WorkRules, *, cursor: QueueCursor) -> dict[str, Any]:
-    """What decides which tasks the labeler may be given."""
-    project = rules.project
-    return {
-        "labeler": rules.labeler.pk,
-        "project": project.pk,
-        "kinds": (cursor.kind,) if cursor.kind in project.task_kinds else tuple(project.task_kinds),
-        "is_spared": visibility.is_spared(rules.labeler, project),
-        "skills": rules.skills,
-        "languages": rules.languages,
-    }
-
-
-def _candidates(
-    labeler: int,
-    project: int,
-    kinds: tuple[str, ...],
-    is_spared: bool,
-    skills: frozenset[int],
-    languages: frozenset[str],
-    **place: int,
-) -> QuerySet[Task]:
-    """The tasks that the labeler may be given, in the order of the queue: above a place, or those up to it of which
-    places came free again."""
-    # A lease that ran out doesn't count as seen: the labeler gets the task again.
-    seen = Assignment.objects.filter(task=OuterRef("pk"), labeler=labeler).exclude(state=State.EXPIRED)
-    tasks = Task.objects.filter(~Exists(seen), project=project, state=Task.State.OPEN, slots_free__gt=0, kind__in=kinds)
-    tasks = for_labeler(
-        visibility.unmarked(tasks) if is_spared else tasks, labeler=labeler, skills=skills, languages=languages
-    )
-    if "above" in place:
-        tasks = tasks.filter(position__gt=place["above"])
-    else:
-        tasks = tasks.filter(reopened__gt=place["reopened_after"], position__lte=place["up_to"])
-    return tasks.select_related("prompt").order_by("position")
-
-
-@prepared_query
-def _unlocked(**searched: Any) -> QuerySet[Task]:
-    """The first of the candidates that nobody has locked."""
-    return _candidates(**searched).select_for_update(skip_locked=True, of=("self",), no_key=True)[:1]

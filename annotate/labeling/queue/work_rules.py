@@ -105,7 +105,7 @@ def for_labeler(
 ) -> QuerySet[Task]:
     """Tasks that are for a labeler with these skills and languages (none: all)."""
     named = Q(reserved_for=None) | Q(reserved_for=labeler)
-    tasks = tasks.filter(named | Q(_is_there(_DONE_BY_WHO_IT_WAS_FOR)))
+    tasks = tasks.filter(named | Q(is_there(_DONE_BY_WHO_IT_WAS_FOR)))
     tasks = tasks.filter(Q(skill=None) | Q(skill__in=skills) if skills else Q(skill=None))
     if languages:
         readable = Q(prompt=None) | Q(prompt__language__in=UNKNOWN_LANGUAGES)
@@ -113,7 +113,7 @@ def for_labeler(
             # A task's language is its prompt's: en and en-gb, but not enm.
             readable |= Q(prompt__language__iexact=language) | Q(prompt__language__istartswith=f"{language}-")
         tasks = tasks.filter(readable)
-    return tasks.filter(Q(has_edits=False) | ~Q(_is_there(_edits_not_for(labeler))))
+    return tasks.filter(Q(has_edits=False) | ~Q(is_there(_edits_not_for(labeler))))
 
 
 def day_start(now: datetime | None = None) -> datetime:
@@ -232,10 +232,10 @@ def _edits_not_for(labeler: int) -> QuerySet[TaskResponse]:
     # Also one whose lease ran out: they may have read it, and nobody's place in the queue depends on it.
     had = Assignment.objects.filter(labeler=labeler, task__task_responses__response=OuterRef("response__edited_from"))
     edits = TaskResponse.objects.filter(task=OuterRef("pk"), response__edited_from__isnull=False)
-    return edits.filter(Q(response__author__user=labeler) | Q(_is_there(had)))
+    return edits.filter(Q(response__author__user=labeler) | Q(is_there(had)))
 
 
-def _is_there(rows: QuerySet[Any]) -> IsNull:
+def is_there(rows: QuerySet[Any]) -> IsNull:
     """Whether there is such a row. Of EXISTS beside an OR PostgreSQL makes a hash of the whole table, once for each
     claim; what a scalar subquery asks for is looked up by the index when a task needs it."""
     return IsNull(Subquery(rows.order_by().values("pk")[:1]), False)
