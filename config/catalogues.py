@@ -20,6 +20,8 @@ from django.utils.translation.template import templatize
 
 from models_core.contract.reports import verdict_messages
 from models_core.contract.settings import STAGES
+from models_core.contract.settings.presets import PRESETS
+from models_core.contract.settings.subjects import SUBJECTS
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCALE = ROOT / "locale"
@@ -119,7 +121,10 @@ def _add(catalog: Catalog, method: Any, path: Path) -> None:
 
 
 def _setting_messages() -> Iterable[str]:
-    """Labels and help of the settings' form fields: models_core, which imports no Django, can't mark these."""
+    """Texts of the settings' forms: models_core, which imports no Django, can't mark these."""
+    yield from SUBJECTS
+    for preset in PRESETS.values():
+        yield from (preset.title, preset.help)
     for settings in STAGES.values():
         for field in dataclasses.fields(settings):
             yield field.name.replace("_", " ")

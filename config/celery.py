@@ -81,6 +81,8 @@ class Heartbeat(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         from rlhf.runs.queues import workers
 
+        self._queues = sorted(worker.app.amqp.queues.consume_from)
+        self._draining = False
         self._beat(worker)
         self._entry = worker.timer.call_repeatedly(workers.BEAT_SECONDS, self._beat, (worker,))
         liveness.touch()
@@ -96,15 +98,26 @@ class Heartbeat(bootsteps.StartStopStep):
     def _beat(self, worker: Any) -> None:
         from rlhf.runs.queues import workers
 
-        self._write(workers.record_heartbeat, name=worker.hostname, queues=sorted(worker.app.amqp.queues.consume_from))
+        pool = getattr(getattr(worker.pool, "_pool", None), "_pool", [])
+        processes = [process.pid for process in pool]
+        draining = self._write(workers.record_heartbeat, name=worker.hostname, queues=self._queues, processes=processes)
+        if draining is not None and draining != self._draining and worker.consumer is not None:
+            self._drain(worker.consumer, draining=draining)
 
-    def _write(self, operation: Any, **arguments: Any) -> None:
+    def _drain(self, consumer: Any, *, draining: bool) -> None:
+        """Leave the messages of its queues to other workers, or consume them again."""
+        for queue in self._queues:
+            consumer.call_soon(consumer.cancel_task_queue if draining else consumer.add_task_queue, queue)
+        self._draining = draining
+
+    def _write(self, operation: Any, **arguments: Any) -> Any:
         from django.db import DatabaseError, connections
 
         try:
-            operation(**arguments)
+            return operation(**arguments)
         except DatabaseError:
             log.exception("The worker's heartbeat could not be written")
+            return None
         finally:
             connections.close_all()
 

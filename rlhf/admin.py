@@ -39,6 +39,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         "project",
         "stage",
         "status",
+        "priority",
         "attempt",
         "progress",
         "worker",
@@ -94,7 +95,7 @@ class LoopSettingsAdmin(ReadOnlyAdmin):
 
 @admin.register(WorkerHeartbeat)
 class WorkerHeartbeatAdmin(ReadOnlyAdmin):
-    list_display = ("name", "host", "queues", "process_id", "seen_at")
+    list_display = ("name", "host", "queues", "process_id", "draining", "seen_at")
     search_fields = ("name", "host")
 
 

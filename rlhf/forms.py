@@ -2,23 +2,33 @@
 
 import dataclasses
 import typing
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from models_core.contract.errors import BadInput
-from models_core.contract.settings import STAGES, Settings, parse
-from rlhf.loop import loop
+from models_core.contract.settings import STAGES, Settings, parse, presets, subjects
+from rlhf.loop import calibration_data, loop
 from rlhf.loop.sampling import DEFAULT_PROMPTS
 from rlhf.models import LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import labels
 from rlhf.runs import launch
+from rlhf.runs.planning import differences
+from rlhf.runs.planning.differences import Difference, Recipe
+from rlhf.runs.runs import Origin
 from rlhf.runs.stages import pretrain
 from rlhf.runs.stages.registry import STAGE_SPECS
+from rlhf.runs.storage import retention
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 PREFIX = "set_"
 FIRST_SETTINGS = (
@@ -55,6 +65,31 @@ def setting_field(setting: "dataclasses.Field[Any]", kind: type) -> forms.Field:
     return forms.CharField(required=bool(setting.default), **common)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShownSetting:
+    """A setting on a form. With values of the field `other` that aren't among `values` it has no effect."""
+
+    field: forms.BoundField
+    is_changed: bool
+    other: str = ""
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectGroup:
+    title: "StrOrPromise"
+    settings: list[ShownSetting]
+
+    @property
+    def changed(self) -> int:
+        """How many differ from their defaults."""
+        return sum(setting.is_changed for setting in self.settings)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(setting.field.errors for setting in self.settings)
+
+
 class SettingsForm(forms.Form):
     """The settings of a stage. `config` has those that differ from their defaults."""
 
@@ -77,6 +112,26 @@ class SettingsForm(forms.Form):
         names = [field.name for field in self._shown() if field.name not in FIRST_SETTINGS]
         return [self[PREFIX + name] for name in names]
 
+    def essential_settings(self) -> list[ShownSetting]:
+        return [self._shown_setting(name) for name in FIRST_SETTINGS if PREFIX + name in self.fields]
+
+    def subject_groups(self) -> list[SubjectGroup]:
+        """The settings that are not essential, by subject."""
+        names = [field.name for field in self._shown() if field.name not in FIRST_SETTINGS]
+        return [
+            SubjectGroup(title=_(subject), settings=[self._shown_setting(name) for name in members])
+            for subject, members in subjects.grouped(names)
+        ]
+
+    def _shown_setting(self, name: str) -> ShownSetting:
+        other, values = subjects.ONLY_WITH.get(name, ("", ()))
+        field = self[PREFIX + name]
+        default = next(each.default for each in dataclasses.fields(self.settings) if each.name == name)
+        is_changed = field.field.has_changed(default, field.value())
+        if PREFIX + other not in self.fields:
+            return ShownSetting(field=field, is_changed=is_changed)
+        return ShownSetting(field=field, is_changed=is_changed, other=self[PREFIX + other].html_name, values=values)
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors:
@@ -94,11 +149,21 @@ class SettingsForm(forms.Form):
 
 
 class RunForm(SettingsForm):
-    """Inputs and settings of a new run."""
+    """Inputs and settings of a new run: the defaults', a preset's, or those of the run that is cloned."""
 
-    def __init__(self, *args: Any, project: Project, stage: str, **kwargs: Any) -> None:
-        super().__init__(*args, stage=stage, **kwargs)
+    def __init__(
+        self,
+        *args: Any,
+        project: Project,
+        stage: str,
+        preset: str = "",
+        clone: TrainingRun | None = None,
+        **kwargs: Any,
+    ) -> None:
+        given = presets.of(preset, stage) if preset else dict(clone.config) if clone else {}
+        super().__init__(*args, stage=stage, given=differences.resolved(stage, given), **kwargs)
         self.project, self.stage = project, stage
+        self._add_origin(preset=preset, clone=clone)
         self.spec = STAGE_SPECS[stage]
         self.roles = [item.role for item in self.spec.inputs if item.is_on_pages]
         versions = project.model_versions.all()
@@ -142,6 +207,20 @@ class RunForm(SettingsForm):
                 help_text=_("Files (.txt, .jsonl) in the folder %(folder)s of the data folder can be chosen too.")
                 % {"folder": pretrain.FOLDER},
             )
+        if stage == Stage.PPO:
+            self.others.append("ptx")
+            self.fields["ptx"] = forms.ChoiceField(
+                required=False,
+                label=_("Pretraining text (PPO-ptx)"),
+                choices=[
+                    ("", _("None: PPO without a pretraining loss")),
+                    (pretrain.PROJECT_TEXTS, _("Train prompts and demonstrations of this project")),
+                    *_same(pretrain.corpora()),
+                ],
+                help_text=_("Its language-model loss counts ptx_coef times; it keeps the policy from forgetting."),
+            )
+            if "ptx_coef" in given:
+                self.initial["ptx"] = pretrain.PROJECT_TEXTS
         if self.spec.snapshot:
             ready = Snapshot.State.READY
             self.fields["snapshot"] = forms.ModelChoiceField(
@@ -158,6 +237,26 @@ class RunForm(SettingsForm):
                 choices=Snapshot.Aggregation.choices,
                 help_text=_("Of a new snapshot; one that is chosen under Data has a mode already."),
             )
+        if clone is not None:
+            self._fill_inputs(clone)
+
+    def _add_origin(self, *, preset: str, clone: TrainingRun | None) -> None:
+        """Hidden fields: with them the form is stored with its origin, and compared with it on the way."""
+        hidden: dict[str, Any] = {"required": False, "widget": forms.HiddenInput}
+        self.fields["preset"] = forms.ChoiceField(
+            choices=[("", ""), *_same([*presets.for_stage(self.stage)])], **hidden
+        )
+        others = self.project.training_runs.filter(stage=self.stage)
+        self.fields["cloned_from"] = forms.ModelChoiceField(queryset=others, **hidden)
+        self.initial.update({"preset": preset, "cloned_from": clone.pk if clone else ""})
+
+    def _fill_inputs(self, run: TrainingRun) -> None:
+        versions = {item.role: item.version_id for item in run.run_inputs.all() if item.role in self.roles}
+        ensemble = [item.version_id for item in run.run_inputs.all() if item.role == RunInput.Role.ENSEMBLE]
+        self.initial.update({**versions, RunInput.Role.ENSEMBLE: ensemble})
+        self.initial.update({name: run.options.get(name, "") for name in ("corpus", "ptx")})
+        if run.snapshot is not None:
+            self.initial.update({"snapshot": run.snapshot_id, "aggregation": run.snapshot.aggregation})
 
     @staticmethod
     def _default_label(project: Project, stage: str, role: str) -> str:
@@ -173,6 +272,68 @@ class RunForm(SettingsForm):
         names = [*self.roles, *self.others, *(["snapshot"] if self.spec.snapshot else [])]
         return [self[name] for name in names]
 
+    def sent_as_it_is(self) -> "RunForm":
+        """The bound form that a browser would send without any change."""
+        data = QueryDict(mutable=True)
+        for name in self.fields:
+            value = self[name].value()
+            if value is not None and value is not False:  # 0 is sent
+                data.setlist(name, [str(each) for each in (value if isinstance(value, list) else [value])])
+        return RunForm(data, project=self.project, stage=self.stage)
+
+    def preset_cards(self) -> Mapping[str, presets.Preset]:
+        return presets.for_stage(self.stage)
+
+    def calibration(self) -> dict[str, int] | None:
+        """For a reward model: the responses that there are for the calibration of its scores."""
+        if self.stage != Stage.REWARD:
+            return None
+        try:
+            model = self._value("model") or launch.default_inputs(self.project, self.stage, given={})["model"]
+        except Refused:
+            return None
+        return calibration_data.counts(self.project, reference=model) | {"fewest": calibration_data.FEWEST}
+
+    def recipe(self) -> Recipe:
+        """What would be started now. For a valid form."""
+        inputs = launch.default_inputs(self.project, self.stage, given=self._chosen())
+        named = {role: version.label for role, version in inputs.items()}
+        if others := self._ensemble():
+            named[RunInput.Role.ENSEMBLE] = ", ".join(version.label for version in others)
+        return Recipe(
+            stage=self.stage,
+            settings=differences.resolved(self.stage, self.config()),
+            inputs=named,
+            snapshot=self.cleaned_data.get("snapshot"),
+            options=self._options(),
+        )
+
+    def changes_from_clone(self) -> list[Difference] | None:
+        """None where no run is cloned. For a valid form; raises Refused where an input is missing."""
+        source = self.cleaned_data.get("cloned_from")
+        return differences.between(differences.recipe_of(source), self.recipe()) if source else None
+
+    def models(self) -> list[ModelVersion]:
+        """The models that the run would read, the one that learns first. For a valid form; raises Refused."""
+        inputs = launch.default_inputs(self.project, self.stage, given=self._chosen())
+        return [*inputs.values(), *self._ensemble()]
+
+    def _chosen(self) -> dict[str, ModelVersion]:
+        return {role: self.cleaned_data[role] for role in self.roles if self.cleaned_data.get(role)}
+
+    def _ensemble(self) -> list[ModelVersion]:
+        return list(self.cleaned_data.get(RunInput.Role.ENSEMBLE) or ())
+
+    def _options(self) -> dict[str, str]:
+        return {name: value for name in ("corpus", "ptx") if (value := self.cleaned_data.get(name))}
+
+    def _value(self, name: str) -> Any:
+        """Of a field that holds a model: the valid one of a bound form, the first one of another."""
+        if self.is_bound:
+            return getattr(self, "cleaned_data", {}).get(name)
+        key = self.initial.get(name)
+        return self.project.model_versions.filter(pk=key).first() if key else None
+
     def _aggregation(self) -> str:
         """Empty where each judgment is taken as it is, and for stages that learn from none."""
         chosen = self.cleaned_data.get("aggregation") or ""
@@ -180,20 +341,20 @@ class RunForm(SettingsForm):
 
     def start(self, *, by: User) -> list[TrainingRun]:
         """Queue the run, or one for each seed. Raises Refused."""
-        chosen = {role: self.cleaned_data[role] for role in self.roles if self.cleaned_data.get(role)}
         given: dict[str, Any] = {
             "project": self.project,
             "by": by,
             "config": self.config(),
-            "inputs": chosen,
+            "inputs": self._chosen(),
             "snapshot": self.cleaned_data.get("snapshot"),
             "aggregation": self._aggregation(),
+            "origin": Origin(
+                preset=self.cleaned_data.get("preset") or "", cloned_from=self.cleaned_data.get("cloned_from")
+            ),
         }
         if self.stage == Stage.REWARD:
             return launch.start_seeds(seeds=self.cleaned_data["seeds"] or 1, **given)
-        ensemble = list(self.cleaned_data.get(RunInput.Role.ENSEMBLE) or ())
-        corpus = self.cleaned_data.get("corpus") or ""
-        return [launch.start(stage=self.stage, ensemble=ensemble, corpus=corpus, **given)]
+        return [launch.start(stage=self.stage, ensemble=self._ensemble(), **(given | self._options()))]
 
 
 def _same(names: list[str]) -> list[tuple[str, str]]:
@@ -234,6 +395,17 @@ class SampleForm(forms.Form):
         min_value=Project.MIN_RESPONSES,
         max_value=Project.MAX_RESPONSES,
         initial=4,
+    )
+
+
+class RetentionForm(forms.Form):
+    """After how many days the checkpoints of an ended run may go."""
+
+    days = forms.IntegerField(
+        label=gettext_lazy("Days since the end of the run"),
+        min_value=0,
+        max_value=retention.MOST_DAYS,
+        initial=retention.DEFAULT_DAYS,
     )
 
 

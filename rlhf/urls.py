@@ -2,14 +2,27 @@
 
 from django.urls import include, path
 
-from rlhf.views import active_learning, loop, model_pages, models, reports, run_curves, runs, status
+from rlhf.views import (
+    active_learning,
+    checkpoints,
+    loop,
+    model_pages,
+    models,
+    new_run,
+    reports,
+    run_curves,
+    runs,
+    status,
+    workers_page,
+)
 from rlhf.views.comparing import evaluations, playground
 
 app_name = "rlhf"
 project_urls = [
     path("training/", runs.training, name="training"),
     path("training/compare", run_curves.compare, name="compare"),
-    path("training/new/<slug:stage>", runs.new_run, name="new_run"),
+    path("training/new/<slug:stage>", new_run.new_run, name="new_run"),
+    path("training/checkpoints", checkpoints.checkpoints, name="checkpoints"),
     path("runs/<int:run_id>/", runs.run, name="run"),
     path("runs/<int:run_id>/metrics.json", run_curves.metrics, name="metrics"),
     path("runs/<int:run_id>/metrics.csv", run_curves.metrics_file, name="metrics_file"),
@@ -19,6 +32,7 @@ project_urls = [
     path("runs/<int:run_id>/report/", reports.report, name="report"),
     path("runs/<int:run_id>/report.json", reports.report_file, name="report_file"),
     path("runs/<int:run_id>/cancel", runs.cancel, name="cancel_run"),
+    path("runs/<int:run_id>/resume", runs.resume, name="resume_run"),
     path("models/", models.models, name="models"),
     path("models/sample", models.sample, name="sample"),
     path("models/<int:version_id>/", model_pages.model, name="model"),
@@ -48,5 +62,6 @@ project_urls = [
 ]
 urlpatterns = [
     path("p/<slug:slug>/", include(project_urls)),
+    path("workers/", workers_page.workers_page, name="workers"),
     path("status/model/", status.base_model, name="model_status"),
 ]

@@ -6,6 +6,8 @@ They are of train prompts, and written once: a resumed run has the same files.
 from pathlib import Path
 from typing import Any
 
+from django.db.models import QuerySet
+
 from annotate.data.snapshot_rows import demonstration_row
 from annotate.models import Demonstration, Project, Prompt, Response
 from rlhf.loop import prompts
@@ -30,27 +32,42 @@ def files(project: Project, *, reference: ModelVersion, folder: Path) -> dict[st
     return found
 
 
-def _demonstrations(project: Project) -> list[dict[str, Any]]:
-    written = (
+def counts(project: Project, *, reference: ModelVersion) -> dict[str, int]:
+    """How many responses of each set there are, at most MOST."""
+    return {
+        "demonstrations": _written_demonstrations(project).count(),
+        "samples": _sampled_responses(project, reference).count(),
+    }
+
+
+def _written_demonstrations(project: Project) -> QuerySet[Demonstration]:
+    return (
         Demonstration.objects.filter(prompt__project=project, prompt__split=Prompt.Split.TRAIN, withdrawn_at=None)
         .select_related("prompt", "response__author")
         .order_by("-pk")[:MOST]
     )
-    return [demonstration_row(item, project) for item in written]
 
 
-def _samples(project: Project, reference: ModelVersion) -> list[dict[str, Any]]:
-    """Samples of the reference, one response per row."""
+def _sampled_responses(project: Project, reference: ModelVersion) -> QuerySet[Response]:
     if reference.author is None:
-        return []
-    written = (
+        return Response.objects.none()
+    return (
         Response.objects.filter(
             prompt__project=project, prompt__split=Prompt.Split.TRAIN, author=reference.author, edited_from=None
         )
         .select_related("prompt")
         .order_by("-pk")[:MOST]
     )
+
+
+def _demonstrations(project: Project) -> list[dict[str, Any]]:
+    written = _written_demonstrations(project)
+    return [demonstration_row(item, project) for item in written]
+
+
+def _samples(project: Project, reference: ModelVersion) -> list[dict[str, Any]]:
+    """Samples of the reference, one response per row."""
     return [
         {"id": f"response-{item.pk}", "prompt": item.prompt.messages, "responses": [{"text": item.text}]}
-        for item in written
+        for item in _sampled_responses(project, reference)
     ]

@@ -33,6 +33,11 @@ class TrainingRun(models.Model):
         CANCELLED = "cancelled", _("Cancelled")
         LOST = "lost", _("Lost")
 
+    class Priority(models.IntegerChoices):
+        HIGH = 1, _("High")
+        NORMAL = 0, _("Normal")
+        LOW = -1, _("Low")
+
     ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_runs")
@@ -49,6 +54,21 @@ class TrainingRun(models.Model):
     produced = models.OneToOneField(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="run")
     iteration = models.ForeignKey("Iteration", null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
     queue = models.CharField(max_length=20, default="cpu", help_text="Worker queue.")
+    preset = models.CharField(max_length=30, blank=True, help_text="Preset that its settings began with.")
+    cloned_from = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="clones",
+        help_text="The run whose settings it began with.",
+    )
+    priority = models.SmallIntegerField(
+        choices=Priority.choices, default=Priority.NORMAL, help_text="Runs with a higher priority start first."
+    )
+    place = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Place among waiting runs of its priority, once somebody has ordered them."
+    )
 
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.QUEUED)
     attempt = models.PositiveSmallIntegerField(default=0)
@@ -71,6 +91,9 @@ class TrainingRun(models.Model):
         default=dict,
         blank=True,
         help_text="Reason of the failure: {code, values}, see annotate.data.stored_messages.",
+    )
+    notes = models.JSONField(
+        default=list, blank=True, help_text="What its supervision changed: [{code, values}], see stored_messages."
     )
     log = models.TextField(blank=True, help_text="End of the standard error of its process.")
     result = models.JSONField(default=dict, blank=True)

@@ -13,6 +13,8 @@ class WorkerHeartbeat(models.Model):
     capacity = models.JSONField(
         default=dict, blank=True, help_text="Its machine: cores, bytes of memory, free bytes of the data folder."
     )
+    processes = models.JSONField(default=list, blank=True, help_text="Ids of its pool's processes, which hold leases.")
+    draining = models.BooleanField(default=False, help_text="It takes no further runs.")
     seen_at = models.DateTimeField()
 
     class Meta:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_noop
 
 def in_words(name: str) -> str:
     """`eval_loss` as "eval loss", or as the catalogue has it."""
-    return _(METRICS.get(name, name.replace("_", " ")))
+    return _(METRICS.get(name) or OPTIONS.get(name) or name.replace("_", " "))
 
 
 def of_name(name: str) -> SafeString:
@@ -33,6 +33,13 @@ SYSTEM = {
     "memory": gettext_noop("Memory (GiB)"),
     "utilisation": gettext_noop("Utilisation (%)"),
 }
+OPTIONS = {
+    "corpus": gettext_noop("corpus"),
+    "ptx": gettext_noop("pretraining text of PPO-ptx"),
+    "samples": gettext_noop("responses per prompt"),
+    "requests": gettext_noop("requests"),
+}
+"""Labels of a run's options, which are no settings."""
 METRICS = {
     "loss": gettext_noop("loss"),
     "eval_loss": gettext_noop("eval loss"),

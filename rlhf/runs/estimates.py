@@ -67,6 +67,37 @@ def of(
     return Estimate(memory=memory, disk=disk, checkpoints=kept, checkpoint_bytes=checkpoint)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a run needs, and what the workers of its queue offer: bytes; None where it isn't known."""
+
+    estimate: Estimate | None
+    memory_offered: int | None
+    disk_offered: int
+
+
+def needs(
+    *,
+    stage: str,
+    config: Mapping[str, Any],
+    queue: str,
+    models: Iterable[ModelVersion],
+    snapshot: Snapshot | None,
+) -> Needs:
+    offered = workers.capacity(queue)
+    estimate = of(stage=stage, config=config, models=models, rows=_rows(snapshot))
+    return Needs(estimate=estimate, memory_offered=offered["memory"], disk_offered=_disk_free(offered))
+
+
+def _rows(snapshot: Snapshot | None) -> int | None:
+    return snapshot.rows if snapshot is not None and snapshot.state == Snapshot.State.READY else None
+
+
+def _disk_free(offered: workers.QueueCapacity) -> int:
+    """Bytes of the disk that a further run may use."""
+    return max(0, offered["disk_free"] - reserved_disk() - _reserved_by_queued_runs())
+
+
 def parameters_of(version: ModelVersion) -> int | None:
     """How many a version has, by the headers of its files; None where they are not on this machine."""
     if version.folder:
@@ -90,15 +121,14 @@ def refuse_impossible(
     processes = getattr(parsed, "processes", 1)
     if offered["cores"] is not None and processes > offered["cores"]:
         raise refusal("too_many_processes", status=400, processes=processes, cores=offered["cores"])
-    rows = snapshot.rows if snapshot is not None and snapshot.state == Snapshot.State.READY else None
-    needed = of(stage=stage, config=config, models=models, rows=rows)
+    needed = of(stage=stage, config=config, models=models, rows=_rows(snapshot))
     if needed is None:
         return
     if offered["memory"] is not None and needed.memory > offered["memory"]:
         raise refusal(
             "too_little_memory", status=400, needed={"bytes": needed.memory}, offered={"bytes": offered["memory"]}
         )
-    free = max(0, offered["disk_free"] - reserved_disk() - _reserved_by_queued_runs())
+    free = _disk_free(offered)
     if needed.disk > free:
         raise refusal(
             "too_little_disk",

@@ -16,7 +16,7 @@ from annotate.errors import Refused
 from models_core.contract.errors import BadInput
 from models_core.contract.runs import failure_report
 from rlhf.runs import runs
-from rlhf.runs.execution import machine
+from rlhf.runs.execution import machine, memory_retries
 from rlhf.runs.runs import Lease
 
 STALLED = StoredMessage("stalled")
@@ -34,16 +34,17 @@ CODES = {
 def end(lease: Lease, *, returncode: int, failure: dict[str, Any], memory_ran_out: bool) -> None:
     """Fail or retry a run whose process ended with another status than 0. Raises LeaseLost.
 
-    A process that was ended by a signal while the kernel had memory left may succeed in its next attempt; one that ran
-    out of memory, or that reported an error, would only fail again.
+    A process that was ended by a signal while the kernel had memory left may succeed in its next attempt, and one that
+    ran out of memory in smaller steps; one that reported another error would only fail again.
     """
     number = signal_of(returncode)
-    if number == signal.SIGKILL and memory_ran_out:
-        runs.fail(lease, OUT_OF_MEMORY)
+    reason = of_child(returncode=returncode, failure=failure)
+    if (number == signal.SIGKILL and memory_ran_out) or (not number and reason == OUT_OF_MEMORY):
+        memory_retries.retry(lease, OUT_OF_MEMORY)
     elif number:
         runs.retry(lease, of_signal(number), activity=INTERRUPTED_ACTIVITY)
     else:
-        runs.fail(lease, of_child(returncode=returncode, failure=failure))
+        runs.fail(lease, reason)
 
 
 def signal_of(returncode: int) -> int:

@@ -12,6 +12,7 @@ from annotate.models import Project, Snapshot, User
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
+from rlhf.runs.runs import Origin
 from rlhf.runs.stages import pretrain
 from rlhf.runs.stages.registry import LAUNCHABLE, STAGE_SPECS
 
@@ -31,12 +32,15 @@ def start(
     snapshot: Snapshot | None = None,
     aggregation: str = "",
     corpus: str = "",
+    ptx: str = "",
+    origin: Origin | None = None,
 ) -> TrainingRun:
     """Queue a run. Inputs that aren't given have the stage's defaults; without a snapshot a new one is requested.
 
     aggregation: of several judgments of a task in the new snapshot (Snapshot.Aggregation); empty for each as it is.
     ensemble: further reward models, which score together with the one among the inputs.
     corpus: for pretraining, a file below HONE_DATA/corpora; without one the texts of the project are the corpus.
+    ptx: for PPO, the pretraining text of PPO-ptx: such a file, or PROJECT_TEXTS; without one there is no such loss.
     Raises Refused where there is no default, for inputs of the wrong kind, and beyond the limits of the project or of
     the workers' machine.
     """
@@ -56,8 +60,8 @@ def start(
             )
     others = [version for version in dict.fromkeys(ensemble) if version != chosen.get(Role.REWARD)]
     _check_ensemble(others, stage=stage)
-    if corpus:
-        _check_corpus(corpus, stage=stage)
+    options = {name: value for name, value in (("corpus", corpus), ("ptx", ptx)) if value}
+    _check_texts(options, stage=stage)
     kind = STAGE_SPECS[stage].snapshot
     _check_aggregation(aggregation, kind=kind, snapshot=snapshot)
     with transaction.atomic():  # a run that is refused leaves no snapshot behind
@@ -69,11 +73,12 @@ def start(
             project=project,
             stage=stage,
             config=config,
-            options={"corpus": corpus} if corpus else {},
+            options=options,
             inputs=chosen,
             ensemble=others,
             snapshot=snapshot,
             by=by,
+            origin=origin,
         )
 
 
@@ -86,6 +91,7 @@ def start_seeds(
     inputs: Mapping[str, ModelVersion] | None = None,
     snapshot: Snapshot | None = None,
     aggregation: str = "",
+    origin: Origin | None = None,
 ) -> list[TrainingRun]:
     """Queue so many runs of `reward` that differ in their seed alone: of one snapshot, from one model.
 
@@ -107,6 +113,7 @@ def start_seeds(
                     inputs=inputs,
                     snapshot=first.snapshot if first else snapshot,
                     aggregation="" if first else aggregation,
+                    origin=origin,
                 )
             )
     return started
@@ -148,7 +155,14 @@ def default_inputs(project: Project, stage: str, *, given: Mapping[str, ModelVer
     return found
 
 
-def _check_corpus(name: str, *, stage: str) -> None:
-    if stage != Stage.PRETRAIN:
-        raise Refused(_("A corpus is for pretraining."), status=400)
-    pretrain.corpus_path(name)
+def _check_texts(options: Mapping[str, str], *, stage: str) -> None:
+    """Raise Refused for a corpus or PPO-ptx text that the stage doesn't read, or that isn't there."""
+    if "corpus" in options:
+        if stage != Stage.PRETRAIN:
+            raise Refused(_("A corpus is for pretraining."), status=400)
+        pretrain.corpus_path(options["corpus"])
+    if "ptx" in options:
+        if stage != Stage.PPO:
+            raise Refused(_("Text for PPO-ptx is for PPO."), status=400)
+        if options["ptx"] != pretrain.PROJECT_TEXTS:
+            pretrain.corpus_path(options["ptx"])

@@ -59,6 +59,14 @@ MESSAGES = {
     "out_of_memory": gettext_noop(
         "Out of memory. Reduce batch_size, max_tokens_per_forward or max_length, or use a machine with more memory."
     ),
+    "smaller_forward_passes": gettext_noop(
+        "Attempt %(attempt)s ran out of memory. The next one computes %(after)s tokens in a forward pass in place of "
+        "%(before)s: slower, with the same batch and the same result."
+    ),
+    "fewer_responses_at_once": gettext_noop(
+        "Attempt %(attempt)s ran out of memory. The next one generates %(after)s responses at once in place of "
+        "%(before)s."
+    ),
     "stalled": gettext_noop(
         "Its process stopped making progress in each attempt and was ended. The end of the log says where."
     ),

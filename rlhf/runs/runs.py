@@ -3,7 +3,8 @@
     queued -> running -> succeeded | failed | cancelled
     running -> lost -> queued | failed          the worker went silent
     running -> queued                           the worker is stopping
-    running -> queued | failed                  its process was killed or stalled
+    running -> queued | failed                  its process was killed, stalled or ran out of memory
+    failed | cancelled -> queued                somebody resumes it
 
 The row is authoritative and a Celery message only notifies a worker, so messages may be lost, late or doubled. A claim
 gets a new lease token, and every later write carries it (fencing): a worker that was taken for dead changes nothing any
@@ -43,6 +44,15 @@ LOG_CHARACTERS = 20_000
 Status = TrainingRun.Status
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where a run's settings came from, and how soon it is to start."""
+
+    preset: str = ""
+    cloned_from: TrainingRun | None = None
+    priority: int = TrainingRun.Priority.NORMAL
+
+
 class LeaseLost(Exception):
     """The writing worker no longer holds the run: it was cancelled, reaped or claimed again."""
 
@@ -75,6 +85,7 @@ def enqueue(
     snapshot: Snapshot | None = None,
     iteration: Iteration | None = None,
     queue: str = "",
+    origin: Origin | None = None,
 ) -> TrainingRun:
     """Write a queued run with its inputs ({role: version}) and audit event; a worker is notified after the commit.
 
@@ -85,7 +96,7 @@ def enqueue(
         parsed = parse(STAGES[stage], config)
     except BadInput as error:
         raise Refused(str(error), status=400) from None
-    queue = queue or training_queue()
+    queue, origin = queue or training_queue(), origin or Origin()
     estimates.refuse_impossible(
         stage=stage, config=config, queue=queue, models=[*inputs.values(), *ensemble], snapshot=snapshot
     )
@@ -99,6 +110,9 @@ def enqueue(
             snapshot=snapshot,
             iteration=iteration,
             queue=queue,
+            preset=origin.preset,
+            cloned_from=origin.cloned_from,
+            priority=origin.priority,
             created_by=by,
         )
         read = [*inputs.items(), *((RunInput.Role.ENSEMBLE, version) for version in ensemble)]
@@ -217,8 +231,8 @@ def _end(lease: Lease, **values: Any) -> None:
     send("rlhf.after_run", lease.run_id)
 
 
-def retry(lease: Lease, reason: StoredMessage, *, activity: str) -> None:
-    """Queue a run again whose process was interrupted, to resume from its checkpoint.
+def retry(lease: Lease, reason: StoredMessage, *, activity: str, **values: Any) -> None:
+    """Queue a run again whose process was interrupted, to resume from its checkpoint, with other `values` if any.
 
     It counts as an attempt: the last one of `max_attempts` ends the run as failed. Raises LeaseLost.
     """
@@ -239,7 +253,7 @@ def retry(lease: Lease, reason: StoredMessage, *, activity: str) -> None:
         elif run.attempt >= run.max_attempts:
             _end(lease, status=Status.FAILED, activity="", **_failure(reason))
         else:
-            _put_back(lease, activity=activity)
+            _put_back(lease, activity=activity, **values)
             notify_worker(run)
 
 
@@ -283,6 +297,53 @@ def request_cancel(*, run: TrainingRun, by: User | None) -> None:
         audit.record(verb="run.cancelled", actor=by, subject=run, project=run.project)
         if queued:
             send("rlhf.after_run", run.pk)
+
+
+def why_not_resumable(run: TrainingRun) -> str:
+    """Why a run can't be resumed, for the reader; empty for one that can be."""
+    if run.status == Status.SUCCEEDED:
+        return _("This run has succeeded: there is nothing to resume.")
+    if run.status not in (Status.FAILED, Status.CANCELLED):
+        return _("This run has not ended.")
+    if run.queue == "live" or run.options.get("requests"):
+        return _("Nobody waits for these responses any more.")
+    if run.iteration_id is not None:
+        return _("Its round has ended without it. Clone the run, or start another round.")
+    return ""
+
+
+def resume(*, run: TrainingRun, by: User | None) -> None:
+    """Queue a failed or cancelled run again, to go on from its last checkpoint with as many attempts as a new run.
+
+    Raises Refused for one that can't be resumed, and beyond the limits of the project or of the workers' machine.
+    """
+    if reason := why_not_resumable(run):
+        raise Refused(reason)
+    refuse_too_many(run.project)
+    inputs = sorted(run.run_inputs.select_related("version"), key=lambda item: item.role != RunInput.Role.MODEL)
+    estimates.refuse_impossible(
+        stage=run.stage,
+        config=run.config,
+        queue=run.queue,
+        models=[item.version for item in inputs],
+        snapshot=run.snapshot,
+    )
+    with transaction.atomic():
+        ended = TrainingRun.objects.filter(pk=run.pk, status__in=[Status.FAILED, Status.CANCELLED])
+        changed = ended.update(
+            status=Status.QUEUED,
+            queued_at=timezone.now(),
+            attempt=0,
+            cancel_requested_at=None,
+            finished_at=None,
+            activity=gettext_noop("waiting to resume from its checkpoint"),
+            error="",
+            failure={},
+        )
+        if changed != 1:
+            raise Refused(_("Somebody has resumed this run already."))
+        audit.record(verb="run.resumed", actor=by, subject=run, project=run.project)
+        notify_worker(run)
 
 
 def is_cancel_requested(lease: Lease) -> bool:

@@ -6,14 +6,13 @@ from django.contrib import messages
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access
 from annotate.errors import Refused
 from annotate.models import Project, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.rendering.csv_tables import csv_stream
-from rlhf.forms import RunForm
 from rlhf.models import Stage, TrainingRun
 from rlhf.reports import curves, labels, run_table, stop_reasons, stored
 from rlhf.reports.page import verdict_of
@@ -22,7 +21,8 @@ from rlhf.reports.sample_comparison import compare_samples
 from rlhf.runs import runs
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.live_responses import live
-from rlhf.runs.queues import workers
+from rlhf.runs.planning import provenance
+from rlhf.runs.queues import waiting_order, workers
 from rlhf.runs.stages.registry import LAUNCHABLE
 from rlhf.views.run_curves import charts_page, overlaid
 
@@ -88,26 +88,6 @@ def _filter_fields(project: Project, filters: RunFilters) -> list[tuple[str, Any
     ]
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@requires(Capability.TRAIN)
-def new_run(request: ProjectRequest, stage: str) -> HttpResponse:
-    """A form of the stage's inputs and settings."""
-    if stage not in LAUNCHABLE:
-        raise Http404(_("There is no such stage."))
-    form = RunForm(request.POST or None, project=request.project, stage=stage)
-    if request.method == "POST" and form.is_valid():
-        try:
-            first, *others = form.start(by=request.user)
-        except Refused as error:
-            form.add_error(None, str(error))
-        else:
-            if others:
-                return redirect("rlhf:training", request.project.slug)
-            return redirect("rlhf:run", request.project.slug, first.pk)
-    context = {"project": request.project, "form": form, "stage": stage, "title": LAUNCHABLE[stage].title}
-    return render(request, "rlhf/new_run.html", context, status=400 if form.errors else 200)
-
-
 @require_safe
 @requires(Capability.TRAIN)
 def run(request: ProjectRequest, run_id: int) -> HttpResponse:
@@ -120,16 +100,20 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "queues_without_worker": _queues_without_worker([found]),
         "numbers": curves.numbers(found.result),
         "given": [(labels.of_name(name), value) for name, value in (found.config | found.options).items()],
-        "notes": found.result.get("notes", []),
+        "notes": [*found.notes, *found.result.get("notes", [])],
+        "can_be_resumed": found.ended and not runs.why_not_resumable(found),
+        "checkpoint_step": RunFiles(found).checkpoint_step() if found.ended else None,
         "stopped": stop_reasons.sentence(found),
         "verdict": verdict_of(report) if (report := stored.load(found)) else None,
     }
+    context["place"], context["in_queue"] = waiting_order.position(found)
     if request.headers.get("HX-Target") == "chart-grid":
         context["charts"] = charts_page(request, overlaid(request, found))
         return render(request, "rlhf/charts.html#chart-grid", context)
     template = _fragment(request, "rlhf/run.html", "live")
     if template == "rlhf/run.html":
         context["charts"] = charts_page(request, overlaid(request, found))
+        context |= {"origin": provenance.of(found), "can_be_cloned": found.stage in LAUNCHABLE}
         context |= {"samples": compare_samples(found), "has_plot": RunFiles(found).reward_kl_plot.is_file()}
     return render(request, template, context)
 
@@ -152,6 +136,17 @@ def cancel(request: ProjectRequest, run_id: int) -> HttpResponse:
     found = access.load(request, TrainingRun, pk=run_id)
     try:
         runs.request_cancel(run=found, by=request.user)
+    except Refused as error:
+        messages.error(request, str(error))
+    return redirect("rlhf:run", request.project.slug, run_id)
+
+
+@require_POST
+@requires(Capability.TRAIN)
+def resume(request: ProjectRequest, run_id: int) -> HttpResponse:
+    found = access.load(request, TrainingRun, pk=run_id)
+    try:
+        runs.resume(run=found, by=request.user)
     except Refused as error:
         messages.error(request, str(error))
     return redirect("rlhf:run", request.project.slug, run_id)

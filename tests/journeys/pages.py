@@ -108,6 +108,11 @@ def open_all(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
 
 
+def change_a_setting(page: Page) -> None:
+    page.fill("[name=set_kl_coef]", "0.4")
+    page.locator("#estimate td", has_text="0.4").wait_for()
+
+
 def start_exam(page: Page) -> None:
     page.locator("main form button.primary").first.click()
     page.locator("#board, form.board, .responses").first.wait_for()
@@ -178,9 +183,13 @@ STATES: dict[str, list[State]] = {
         State("review-bulk-how-many", "annotate:review_reopen", "/p/kindness/review/bulk/", ask_how_many),
         State("review-judgment", "annotate:review_judgment", "/p/kindness/review/{judgment}/"),
         State("training", "rlhf:training", "/p/kindness/training/"),
+        State("workers", "rlhf:workers", "/workers/"),
+        State("checkpoints", "rlhf:checkpoints", "/p/kindness/training/checkpoints"),
         State("training-empty", "rlhf:training", "/p/blank/training/"),
         State("new-run-sft", "rlhf:new_run", "/p/kindness/training/new/sft", open_all),
         State("new-run-ppo", "rlhf:new_run", "/p/kindness/training/new/ppo", open_all),
+        State("new-run-preset", "rlhf:new_run", "/p/kindness/training/new/ppo?preset=instructgpt"),
+        State("new-run-clone", "rlhf:new_run", "/p/kindness/training/new/ppo?clone={run_policy}", change_a_setting),
         State("run-queued", "rlhf:run", "/p/kindness/runs/{run_queued}/"),
         State("run-running", "rlhf:run", "/p/kindness/runs/{run_running}/"),
         State("run-failed", "rlhf:run", "/p/kindness/runs/{run_failed}/"),
@@ -290,7 +299,7 @@ WITHOUT_A_PAGE = {
     *("rlhf:model_card", "rlhf:model_archive", "rlhf:model_hashes"),
     *("rlhf:playground_ask", "rlhf:playground_stop", "rlhf:playground_prefer"),
     *("rlhf:cancel_evaluation", "rlhf:evaluation_table", "rlhf:leaderboard_table"),
-    *("rlhf:metrics", "rlhf:cancel_run", "rlhf:sample", "rlhf:start_loop"),
+    *("rlhf:metrics", "rlhf:cancel_run", "rlhf:resume_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
 }
 """Actions, parts of pages and data: they reply with one of the pages above, a piece of it, or no page at all."""

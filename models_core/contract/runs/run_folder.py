@@ -1,7 +1,7 @@
 """A training run on disk: the contract between the recipes, the command line and whoever watches the run.
 
-run.json       stage, resolved settings, models, data files with SHA-256, seed, library versions, threads, and which way
-               each model that learns is computed (models_core.modeling.forward_check)
+run.json       stage, resolved settings, models, data files with SHA-256, seed, library versions, git revision,
+               threads, and which way each model that learns is computed (models_core.modeling.forward_check)
 data/          the rows the run read, copied, so that it can be repeated
 metrics.jsonl  one line a step
 samples.jsonl  what a model in pretraining writes now and then, and a policy's responses to the same prompts
@@ -20,6 +20,7 @@ import json
 import math
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ from models_core.contract.rows import json_lines, prompt_identity
 from models_core.contract.runs import processes, setting_differences
 from models_core.contract.settings import Settings, renamed
 
+GIT_SECONDS = 10
+WITHOUT_EFFECT_ON_RESULT = ("processes", "parallel", "max_tokens_per_forward")
 VERSIONED = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
 
 
@@ -125,7 +128,8 @@ class RunFolder:
             if not (copy.exists() and copy.samefile(path)):
                 shutil.copyfile(path, copy)
         atomic_write.write_json(
-            self.path / "run.json", self._document | {"versions": _versions(), "started": time.time()}
+            self.path / "run.json",
+            self._document | {"versions": _versions(), "revision": _git_revision(), "started": time.time()},
         )
 
     def _previous(self) -> dict[str, Any] | None:
@@ -205,8 +209,8 @@ class RunFolder:
 
 
 def _result_settings(config: Any) -> Any:
-    """Settings without those that say only how many processes compute the result, and how."""
-    return {name: value for name, value in (config or {}).items() if name not in ("processes", "parallel")}
+    """Settings without those that say only how the result is computed: in which processes, in how large steps."""
+    return {name: value for name, value in (config or {}).items() if name not in WITHOUT_EFFECT_ON_RESULT}
 
 
 def _difference(before: Any, now: Any) -> str:
@@ -250,6 +254,21 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _git_revision() -> str:
+    """Of the code: a commit, with "-dirty" for changes that are in none; empty where it is no git checkout."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():  # never another project's, which an installed package lies in
+        return ""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True, text=True, timeout=GIT_SECONDS, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()
 
 
 def _short(value: Any) -> str:

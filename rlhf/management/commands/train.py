@@ -8,12 +8,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from annotate.errors import Refused
 from annotate.management.arguments import refuse_repeated_flags
 from annotate.models import Project, Snapshot
+from models_core.contract.errors import BadInput
+from models_core.contract.settings import presets
 from rlhf.loop import versions
 from rlhf.management import arguments
-from rlhf.models import ModelVersion, RunInput, Stage
+from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import launch, waiting
+from rlhf.runs.runs import Origin
 from rlhf.runs.stages import pretrain
 from rlhf.runs.stages.registry import LAUNCHABLE
+
+PRIORITIES = {priority.name.lower(): priority.value for priority in TrainingRun.Priority}
 
 
 class Command(BaseCommand):
@@ -47,18 +52,41 @@ class Command(BaseCommand):
             help=f"for pretrain: a .txt or .jsonl file in HONE_DATA/{pretrain.FOLDER}; by default the project's train "
             "prompts and demonstrations",
         )
+        parser.add_argument(
+            "--ptx",
+            default="",
+            metavar="FILE",
+            help=f"for ppo: text for PPO-ptx, a file in HONE_DATA/{pretrain.FOLDER}, or {pretrain.PROJECT_TEXTS} for "
+            "the project's train prompts and demonstrations",
+        )
+        start_with = parser.add_mutually_exclusive_group()
+        start_with.add_argument(
+            "--preset", choices=[*presets.PRESETS], default="", help="settings to begin with; --set changes them"
+        )
+        start_with.add_argument(
+            "--clone", type=int, metavar="RUN", help="a run of the project to begin with; other arguments change it"
+        )
+        parser.add_argument(
+            "--priority",
+            choices=[*PRIORITIES],
+            default="normal",
+            help="runs with a higher priority start first (default: normal)",
+        )
         parser.add_argument("--wait", action="store_true", help="wait for the end of the run")
         arguments.add_settings(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = arguments.project(options["project"])
+        source = self.source(project, options)
         given: dict[str, Any] = {
             "project": project,
             "by": None,
-            "config": arguments.settings(options),
-            "snapshot": self.snapshot(project, options["snapshot"]),
+            "config": self.first_settings(source, options) | arguments.settings(options),
+            "snapshot": self.snapshot(project, options["snapshot"]) or (source.snapshot if source else None),
             "aggregation": options["aggregation"],
+            "origin": Origin(preset=options["preset"], cloned_from=source, priority=PRIORITIES[options["priority"]]),
         }
+        texts = {name: options[name] or (source.options.get(name, "") if source else "") for name in ("corpus", "ptx")}
         roles = [role for role in ("model", "reference", "against") if options[role]]
         try:
             inputs: dict[str, ModelVersion] = {role: arguments.version(project, options[role]) for role in roles}
@@ -66,9 +94,15 @@ class Command(BaseCommand):
             rewards = [versions.find(project, name) for name in names]
             if rewards:
                 inputs[RunInput.Role.REWARD] = rewards.pop(0)
+            if source is not None:
+                cloned = list(source.run_inputs.select_related("version"))
+                if not names:
+                    rewards = [item.version for item in cloned if item.role == RunInput.Role.ENSEMBLE]
+                single = {item.role: item.version for item in cloned if item.role != RunInput.Role.ENSEMBLE}
+                inputs = {role: single[role] for role in single if role != RunInput.Role.PREVIOUS} | inputs
             given["inputs"] = inputs
             if options["seeds"] == 1:
-                runs = [launch.start(stage=options["stage"], ensemble=rewards, corpus=options["corpus"], **given)]
+                runs = [launch.start(stage=options["stage"], ensemble=rewards, **(given | texts))]
             elif options["stage"] != Stage.REWARD:
                 raise CommandError("--seeds is for reward: an ensemble of reward models measures uncertainty.")
             else:
@@ -78,6 +112,28 @@ class Command(BaseCommand):
         for run in [waiting.after_start(run, wait=options["wait"], write=self.stderr.write) for run in runs]:
             model = str(run.produced) if run.produced else None
             self.stdout.write(json.dumps({"run": run.pk, "status": run.status, "model": model} | run.result))
+
+    @staticmethod
+    def source(project: Project, options: dict[str, Any]) -> TrainingRun | None:
+        """The run that --clone names."""
+        if options["clone"] is None:
+            return None
+        found = project.training_runs.filter(pk=options["clone"]).first() if options["clone"] < 2**63 else None
+        if found is None:
+            raise CommandError(f"There is no run {options['clone']} in {project.name}.")
+        if found.stage != options["stage"]:
+            raise CommandError(f"Run {found.pk} is of the stage {found.stage}, not {options['stage']}.")
+        return found
+
+    @staticmethod
+    def first_settings(source: TrainingRun | None, options: dict[str, Any]) -> dict[str, Any]:
+        """The settings of the preset or the cloned run."""
+        if source is not None:
+            return dict(source.config)
+        try:
+            return presets.of(options["preset"], options["stage"]) if options["preset"] else {}
+        except BadInput as error:
+            raise CommandError(str(error)) from None
 
     @staticmethod
     def snapshot(project: Project, number: int | None) -> Snapshot | None:

@@ -1,28 +1,78 @@
 """Resources of this machine, and its kernel's counters of processes. Linux; elsewhere the unknown is None."""
 
+import functools
 import os
+import platform
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
+GPU_SECONDS = 10
 UNLIMITED = 2**60
 """A memory limit of a control group above this means that there is none."""
 
 
 class Capacity(TypedDict):
-    """Resources of a worker's machine: processor cores, bytes of memory, free bytes of the data folder."""
+    """Resources of a worker's machine: processor cores, bytes of memory, free bytes of the data folder; devices."""
 
     cores: int
     memory: int | None
+    memory_free: int | None
     disk_free: int
+    processor: str
+    gpus: list[str]
 
 
 def capacity(data: Path) -> Capacity:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Capacity(cores=cores, memory=memory(), disk_free=disk_free(data))
+    return Capacity(
+        cores=cores,
+        memory=memory(),
+        memory_free=memory_free(),
+        disk_free=disk_free(data),
+        processor=processor(),
+        gpus=list(gpus()),
+    )
+
+
+@functools.cache
+def processor() -> str:
+    """The model's name; empty where the system doesn't tell."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _text(PROC / "cpuinfo"), re.MULTILINE)
+    return found[1].strip()[:100] if found else platform.machine()
+
+
+@functools.cache
+def gpus() -> tuple[str, ...]:
+    """Names and memory of the GPUs that this process may use, as nvidia-smi tells; asked once in a process."""
+    if (program := shutil.which("nvidia-smi")) is None:
+        return ()
+    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        command.append(f"--id={visible}")
+    try:
+        listing = subprocess.run(command, capture_output=True, text=True, timeout=GPU_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(line.strip()[:100] for line in listing.splitlines() if line.strip())
+
+
+def memory_free() -> int | None:
+    """Bytes of memory that a further process may use before the machine swaps or kills one."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", _text(PROC / "meminfo"), re.MULTILINE)
+    return min(int(found[1]) * 1024, memory() or 2**63) if found else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def disk_free(folder: Path) -> int:

@@ -24,6 +24,7 @@ from rlhf.models import TrainingRun
 MetricRow = tuple[int, str, float]
 NOT_METRICS = frozenset({"step", "time"})
 TAIL_BYTES = 20_000
+CHECKPOINT_NAME = re.compile(r"step-(\d{1,12})")
 PROGRESS_LINE = re.compile(r"^(\d{1,12})/(\d{1,12}) \w+$", re.MULTILINE)
 
 
@@ -92,6 +93,18 @@ class RunFiles:
     @property
     def is_finished(self) -> bool:
         return self.result().get("status") == "succeeded"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.run / "checkpoints"
+
+    def checkpoint_step(self) -> int | None:
+        """Step of the newest checkpoint; None where there is none."""
+        try:
+            names = [path.name for path in self.checkpoints.iterdir()]
+        except OSError:
+            return None
+        return max((int(found[1]) for name in names if (found := CHECKPOINT_NAME.fullmatch(name))), default=None)
 
     def result(self) -> dict[str, Any]:
         """result.json, or {}."""

@@ -28,7 +28,7 @@ from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.execution.stall_detection import StallDetector
 from rlhf.runs.execution.system_metrics import SystemMetrics
 from rlhf.runs.live_responses import live
-from rlhf.runs.queues import workers
+from rlhf.runs.queues import waiting_order, workers
 from rlhf.runs.queues.stopping import worker_is_stopping
 from rlhf.runs.runs import Lease, LeaseLost
 from rlhf.runs.stages.registry import STAGE_SPECS
@@ -44,14 +44,17 @@ STOPPED_WITH_CHECKPOINT = 3
 
 
 def execute(run_id: int) -> None:
-    """Claim a run and bring it to its end, or queue it again. Does nothing when it can't be claimed."""
-    if worker_is_stopping():
+    """Claim the run that is first in the queue of this one and bring it to its end, or queue it again.
+
+    Does nothing when none waits, or while this worker drains. Of live chats it is the run itself.
+    """
+    if worker_is_stopping() or workers.is_draining():
         return
     end_leftovers()
-    lease = runs.claim(run_id=run_id, worker=workers.lease_holder())
+    lease = _claim(run_id)
     if lease is None:
         return
-    run = TrainingRun.objects.select_related("project", "snapshot").get(pk=run_id)
+    run = TrainingRun.objects.select_related("project", "snapshot").get(pk=lease.run_id)
     try:
         if run.queue == live.QUEUE:
             live.execute(run, lease)
@@ -64,6 +67,16 @@ def execute(run_id: int) -> None:
     except Exception as error:
         log.exception("Run %s failed in its worker", run_id)
         runs.fail(lease, failures.of_exception(error))
+
+
+def _claim(run_id: int) -> Lease | None:
+    queue = TrainingRun.objects.filter(pk=run_id).values_list("queue", flat=True).first()
+    if queue == live.QUEUE:
+        return runs.claim(run_id=run_id, worker=workers.lease_holder())
+    while queue and (first := waiting_order.first(queue)) is not None:
+        if (lease := runs.claim(run_id=first, worker=workers.lease_holder())) is not None:
+            return lease  # else another worker was faster
+    return None
 
 
 def _supervise(run: TrainingRun, lease: Lease) -> None:

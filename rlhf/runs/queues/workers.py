@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TypedDict
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from annotate.errors import Refused
+from annotate.models import User
+from annotate.people import audit
 from rlhf.models import TrainingRun, WorkerHeartbeat
 from rlhf.runs.execution import machine
 
@@ -54,18 +59,20 @@ def _is_alive(process_id: str) -> bool:
     return state not in ("Z", "X")
 
 
-def record_heartbeat(*, name: str, queues: list[str]) -> None:
-    """Record that a worker is alive, with its queues and its machine."""
-    WorkerHeartbeat.objects.update_or_create(
+def record_heartbeat(*, name: str, queues: list[str], processes: list[int] | None = None) -> bool:
+    """Record that a worker is alive, with its queues, its pool's processes and its machine; whether it is draining."""
+    row, _created = WorkerHeartbeat.objects.update_or_create(
         name=name,
         defaults={
             "queues": queues,
             "host": host(),
             "process_id": os.getpid(),
+            "processes": processes or [],
             "capacity": machine.capacity(settings.HONE_DATA),
             "seen_at": timezone.now(),
         },
     )
+    return row.draining
 
 
 def remove_heartbeat(*, name: str) -> None:
@@ -73,14 +80,48 @@ def remove_heartbeat(*, name: str) -> None:
     WorkerHeartbeat.objects.filter(name=name).delete()
 
 
+def drain(*, name: str, draining: bool, by: User) -> None:
+    """Let a worker take no further runs, or take them again; the one that it executes goes on. Raises Refused."""
+    with transaction.atomic():
+        if WorkerHeartbeat.objects.filter(name=name).update(draining=draining) != 1:
+            raise Refused(_("There is no such worker any more."), status=404)
+        worker = WorkerHeartbeat.objects.get(name=name)
+        verb = "worker.drained" if draining else "worker.undrained"
+        audit.record(verb=verb, actor=by, subject=worker, project=None, worker=name)
+
+
+def is_draining() -> bool:
+    """Whether the worker whose pool this process is of takes no further runs."""
+    return WorkerHeartbeat.objects.filter(host=host(), process_id=os.getppid(), draining=True).exists()
+
+
+def in_words(worker: WorkerHeartbeat) -> str:
+    """ "listening", "draining" or "silent"."""
+    if worker.seen_at <= timezone.now() - ALIVE:
+        return "silent"
+    return "draining" if worker.draining else "listening"
+
+
+def executed_runs() -> dict[str, TrainingRun]:
+    """{worker: the run that one of its processes holds}."""
+    running = TrainingRun.objects.filter(status=TrainingRun.Status.RUNNING).select_related("project")
+    by_holder = {run.worker: run for run in running}
+    return {
+        worker.name: by_holder[holder]
+        for worker in WorkerHeartbeat.objects.all()
+        for process in worker.processes
+        if (holder := f"{worker.host}/{process}") in by_holder
+    }
+
+
 def listening() -> set[str]:
-    """Queues that a live worker consumes."""
-    return {queue for worker in _alive() for queue in worker.queues}
+    """Queues whose runs a live worker takes."""
+    return {queue for worker in _listening() for queue in worker.queues}
 
 
 def capacity(queue: str) -> QueueCapacity:
     """The most that one live worker of a queue offers; without one, the free disk here."""
-    found = [worker.capacity for worker in _alive() if queue in worker.queues and worker.capacity]
+    found = [worker.capacity for worker in _listening() if queue in worker.queues and worker.capacity]
     here = machine.disk_free(settings.HONE_DATA)
     return QueueCapacity(
         cores=max((each["cores"] for each in found), default=None),
@@ -89,8 +130,8 @@ def capacity(queue: str) -> QueueCapacity:
     )
 
 
-def _alive() -> QuerySet[WorkerHeartbeat]:
-    return WorkerHeartbeat.objects.filter(seen_at__gt=timezone.now() - ALIVE)
+def _listening() -> QuerySet[WorkerHeartbeat]:
+    return WorkerHeartbeat.objects.filter(seen_at__gt=timezone.now() - ALIVE, draining=False)
 
 
 def is_listening(queue: str) -> bool:

@@ -9,6 +9,7 @@ from models_core.contract.settings import PPOConfig, parse
 from rlhf.loop import prompts
 from rlhf.models import ModelVersion, Stage, TrainingRun
 from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.stages import pretrain
 from rlhf.runs.stages.spec import (
     Heartbeat,
     Role,
@@ -22,7 +23,7 @@ from rlhf.runs.stages.spec import (
 
 
 def data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> StageData:
-    """Train prompts that are new to the reward models if there are enough, and validation prompts to measure on."""
+    """Train prompts that are new to the reward models if there are enough; validation prompts; text of PPO-ptx."""
     rewards = run.run_inputs.filter(role__in=[Role.REWARD, Role.ENSEMBLE]).select_related("version")
     path, notes = files.inputs / "prompts.jsonl", files.inputs / "notes.json"
     held_out = files.inputs / "held_out.jsonl"
@@ -34,8 +35,9 @@ def data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> StageData:
         prompts.write(chosen.rows, path)
     stored = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else []
     evaluation = {"--eval": held_out} if held_out.exists() and held_out.stat().st_size else {}
+    text = {"--ptx": pretrain.text_file(run, files, name=name)} if (name := run.options.get("ptx")) else {}
     return StageData(
-        files={"--data": path} | evaluation,
+        files={"--data": path} | evaluation | text,
         notes=tuple(StoredMessage.parsed(note) for note in stored),
         # With the note, prompts that the reward model was trained on are kept on purpose.
         settings={"reward_train_overlap": "keep"} if stored else {},

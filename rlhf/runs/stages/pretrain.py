@@ -15,6 +15,8 @@ from rlhf.runs.stages.spec import Heartbeat, Role, StageData, StageInput, StageS
 
 FOLDER = "corpora"
 SUFFIXES = (".txt", ".jsonl")
+PROJECT_TEXTS = "project"
+"""In place of a file's name: the texts of the project. No file has that name: it would end with a suffix."""
 MAX_LISTED = 200
 
 
@@ -54,12 +56,20 @@ def project_texts(project: Project) -> Iterator[str]:
 def data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> StageData:
     if name := run.options.get("corpus"):
         return StageData(files={"--data": corpus_path(name)})
+    path = text_file(run, files, name=PROJECT_TEXTS)
+    return StageData(files={"--data": path}, notes=(StoredMessage("trained_on_project_texts"),))
+
+
+def text_file(run: TrainingRun, files: RunFiles, *, name: str) -> Path:
+    """A corpus file, or the project's texts as a file of the run. Raises Refused where there are none."""
+    if name != PROJECT_TEXTS:
+        return corpus_path(name)
     path = files.inputs / "corpus.jsonl"
     if not path.exists():
         prompts.write(({"text": text} for text in project_texts(run.project)), path)
     if not path.stat().st_size:
         raise refusal("no_train_prompts", project=run.project.name)
-    return StageData(files={"--data": path}, notes=(StoredMessage("trained_on_project_texts"),))
+    return path
 
 
 def _document(prompt: Prompt, *responses: str) -> str:

@@ -93,6 +93,7 @@ NAMING = {
     "rlhf:model_card": Address(TRAINING, READ),
     "rlhf:model_archive": Address(TRAINING, READ),
     "rlhf:model_hashes": Address(TRAINING, READ),
+    "rlhf:resume_run": Address(TRAINING, WRITE),
     "rlhf:promote": Address(TRAINING, BOTH),
     "rlhf:roll_back": Address(TRAINING, BOTH),
     "rlhf:cancel_round": Address(TRAINING, WRITE),
@@ -112,7 +113,15 @@ PROJECT_ALONE = {
     *("review_queue", "review_decided", "adjudicate", "review_bulk", "review_leave_out", "review_reopen"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
     "exports",
-    *("rlhf:training", "rlhf:new_run", "rlhf:models", "rlhf:sample", "rlhf:active_learning", "rlhf:score_tasks"),
+    *(
+        "rlhf:training",
+        "rlhf:checkpoints",
+        "rlhf:new_run",
+        "rlhf:models",
+        "rlhf:sample",
+        "rlhf:active_learning",
+        "rlhf:score_tasks",
+    ),
     "rlhf:compare",
     *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_settings"),
     *("rlhf:evaluations", "rlhf:new_evaluation", "rlhf:leaderboard", "rlhf:leaderboard_table"),
@@ -129,6 +138,7 @@ WITHOUT_A_PROJECT = {
     "preferences",
     "catalogue",
     "rlhf:model_status",
+    "rlhf:workers",
 }
 
 

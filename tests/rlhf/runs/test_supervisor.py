@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from annotate.errors import Refused
 from annotate.models import AuditEvent, Response, Task
 from models_core.contract.runs import progress
 from rlhf.loop import versions
@@ -165,6 +166,26 @@ def test_a_cancelled_run_saves_a_checkpoint_and_leaves_no_process(cast: Cast, ba
     assert "Stopped after step" in run.log
 
 
+def test_a_cancelled_run_is_resumed_from_its_checkpoint_also_in_smaller_steps(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 6)
+    run = execute_while(reward_run(cast), lambda run: runs.request_cancel(run=run, by=cast.manager))
+    first = RunFiles(run).checkpoint_step()
+    TrainingRun.objects.filter(pk=run.pk).update(config=run.config | {"max_tokens_per_forward": 1024})
+    run.refresh_from_db()
+    runs.resume(run=run, by=cast.manager)
+    with pytest.raises(Refused, match="Somebody has resumed this run already"):
+        runs.resume(run=run, by=cast.manager)
+    run = execute_while(run, lambda run: runs.request_cancel(run=run, by=cast.manager))
+    assert (run.status, run.attempt, run.error) == (Status.CANCELLED, 1, "")
+    second = RunFiles(run).checkpoint_step()
+    assert first is not None
+    assert second is not None
+    assert first < second
+    steps = list(RunMetric.objects.filter(run=run, name="loss").order_by("step").values_list("step", flat=True))
+    assert steps == list(range(1, second + 1))
+    assert RunFiles(run).log.read_text().count(f"step {first}/") == 1  # nothing was computed twice
+
+
 def test_a_run_of_two_processes_is_cancelled_like_any_other(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 6)
     workers: list[int] = []
@@ -246,7 +267,7 @@ def test_a_killed_process_of_two_is_told_from_a_wrong_setting_and_tried_again(ca
 
 
 @pytest.mark.usefixtures("nothing_sent")
-def test_a_child_that_the_kernel_ends_for_lack_of_memory_fails_at_once_and_says_so(
+def test_a_child_that_the_kernel_ends_for_lack_of_memory_is_tried_in_smaller_steps_and_then_says_so(
     cast: Cast, base: ModelVersion, memory_group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_judgments(cast, 6)
@@ -257,9 +278,15 @@ def test_a_child_that_the_kernel_ends_for_lack_of_memory_fails_at_once_and_says_
     python.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(python))
     run = reward_run(cast)
+    for attempt, tokens in ((1, 1024), (2, 512)):
+        supervisor.execute(run.pk)
+        run.refresh_from_db()
+        assert (run.status, run.attempt, run.config["max_tokens_per_forward"]) == (Status.QUEUED, attempt, tokens)
+        assert run.notes[-1]["values"] == {"attempt": attempt, "before": 2 * tokens, "after": tokens}
     supervisor.execute(run.pk)
     run.refresh_from_db()
-    assert (run.status, run.attempt, run.failure) == (Status.FAILED, 1, failures.OUT_OF_MEMORY.as_json())
+    assert (run.status, run.attempt, run.failure) == (Status.FAILED, 3, failures.OUT_OF_MEMORY.as_json())
+    assert run.config == LONG | {"max_tokens_per_forward": 512}
 
 
 @pytest.mark.usefixtures("nothing_sent")

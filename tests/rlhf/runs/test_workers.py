@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from config.celery import app
-from rlhf.models import ModelVersion, RunMetric, TrainingRun
+from rlhf.models import ModelVersion, RunMetric, TrainingRun, WorkerHeartbeat
 from rlhf.runs import launch, runs, waiting
 from rlhf.runs.execution import supervisor
 from rlhf.runs.execution.run_files import RunFiles
@@ -163,3 +163,23 @@ def test_without_a_broker_the_run_is_queued_all_the_same(
     assert ended.returncode == 0, ended.stderr
     assert "The broker did not accept the message" in ended.stderr
     assert TrainingRun.objects.get().status == Status.QUEUED
+
+
+def test_a_draining_worker_leaves_runs_to_another_and_takes_them_again(
+    celery_worker_process: StartWorker, cast: Cast, base: ModelVersion
+) -> None:
+    celery_worker_process("cpu")
+    worker = WorkerHeartbeat.objects.get()
+    workers.drain(name=worker.name, draining=True, by=cast.admin)
+
+    def broker_knows(queue: str, *, consumers: int) -> bool:
+        found = app.control.inspect(timeout=2).active_queues() or {}
+        return sum(each["name"] == queue for queues in found.values() for each in queues) == consumers
+
+    wait_until(lambda: broker_knows("cpu", consumers=0), seconds=SECONDS, what="the worker to leave its queue")
+    make_prompts(cast, 2)
+    call_command("sample", cast.project.slug, "--prompts", "1", *(f"--set={k}={v}" for k, v in SAMPLING.items()))
+    run = TrainingRun.objects.get()
+    workers.drain(name=worker.name, draining=False, by=cast.admin)
+    wait_for(run, Status.RUNNING)  # its message has waited in the queue
+    assert run.worker.rpartition("/")[2] in map(str, WorkerHeartbeat.objects.get().processes)

@@ -43,7 +43,15 @@ def url(cast: Cast, name: str, *arguments: Any) -> str:
     return reverse(f"rlhf:{name}", args=[cast.project.slug, *arguments])
 
 
-PAGES = [("training",), ("models",), ("loop",), ("new_run", "reward"), ("new_run", "ppo"), ("new_run", "sft")]
+PAGES = [
+    ("training",),
+    ("checkpoints",),
+    ("models",),
+    ("loop",),
+    ("new_run", "reward"),
+    ("new_run", "ppo"),
+    ("new_run", "sft"),
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -63,8 +71,9 @@ def test_what_changes_something_is_refused_to_others(
 ) -> None:
     run = queued()
     for name, arguments in [
-        ("new_run", ["reward"]), ("cancel_run", [run.pk]), ("sample", []), ("promote", [base.pk]),
-        ("roll_back", [base.pk]), ("start_loop", []), ("loop_settings", []), ("cancel_round", [1]),
+        ("new_run", ["reward"]), ("cancel_run", [run.pk]), ("resume_run", [run.pk]), ("sample", []),
+        ("promote", [base.pk]), ("roll_back", [base.pk]), ("start_loop", []), ("loop_settings", []),
+        ("cancel_round", [1]),
     ]:  # fmt: skip
         assert as_user(user, cast).post(url(cast, name, *arguments)).status_code == status
     run.refresh_from_db()
@@ -75,9 +84,9 @@ def test_what_changes_something_is_refused_to_others(
 def test_a_run_of_another_project_is_not_found_through_ones_own(queued: Any, cast: Cast) -> None:
     run = queued()
     client = as_user("outsider", cast)
-    for name in ("run", "metrics", "cancel_run"):
+    for name in ("run", "metrics", "cancel_run", "resume_run"):
         address = reverse(f"rlhf:{name}", args=[cast.other_project.slug, run.pk])
-        assert (client.post if name == "cancel_run" else client.get)(address).status_code == 404
+        assert (client.post if name.endswith("_run") else client.get)(address).status_code == 404
 
 
 def test_a_failed_run_is_read_in_chinese_with_its_settings_and_numbers(queued: Any, cast: Cast) -> None:

@@ -1,0 +1,1 @@
+"""What runs leave on the disk, and what of it may go."""

@@ -1,0 +1,73 @@
+"""Checkpoints of ended runs: how much disk they use, and their removal after a number of days.
+
+Only checkpoints go: the model, metrics, samples, log and data of a run stay. A failed or cancelled run that is resumed
+afterwards begins again; a run that waits or runs keeps all of its own.
+"""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.utils import timezone
+
+from annotate.models import Project, User
+from annotate.people import audit
+from rlhf.models import TrainingRun
+from rlhf.runs.execution.run_files import RunFiles
+
+DEFAULT_DAYS = 30
+MOST_DAYS = 3650
+REMOVED = ".removed-checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The checkpoints of an ended run: their size in bytes, and the newest one's step."""
+
+    run: TrainingRun
+    bytes: int
+    step: int | None
+
+
+def kept(project: Project | None = None, *, days: int = 0, now: datetime | None = None) -> list[Kept]:
+    """Ended runs with checkpoints, the largest first; only those that ended at least so many days ago."""
+    ended_by = (now or timezone.now()) - timedelta(days=days)
+    ended = TrainingRun.objects.filter(status__in=TrainingRun.ENDED, finished_at__lte=ended_by).exclude(folder="")
+    ended = ended if project is None else ended.filter(project=project)
+    found = []
+    for run in ended.select_related("project").defer("log", "result").order_by("pk").iterator(chunk_size=500):
+        files = RunFiles(run)
+        if size := sum(_size(folder) for folder in (files.checkpoints, files.run / REMOVED)):
+            found.append(Kept(run=run, bytes=size, step=files.checkpoint_step()))
+    return sorted(found, key=lambda item: -item.bytes)
+
+
+def remove(found: Iterable[Kept], *, by: User | None) -> int:
+    """Remove these checkpoints, but those of a run that was resumed meanwhile. Returns the bytes freed."""
+    freed = 0
+    for item in found:
+        if not TrainingRun.objects.filter(pk=item.run.pk, status__in=TrainingRun.ENDED).exists():
+            continue
+        files = RunFiles(item.run)
+        # Whole or gone: a process that is killed here leaves no half of a checkpoint to go on from.
+        if files.checkpoints.is_dir():
+            shutil.rmtree(files.run / REMOVED, ignore_errors=True)
+            files.checkpoints.rename(files.run / REMOVED)
+        shutil.rmtree(files.run / REMOVED)
+        audit.record(
+            verb="run.checkpoints_removed", actor=by, subject=item.run, project=item.run.project, bytes=item.bytes
+        )
+        freed += item.bytes
+    return freed
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += 0 if path.is_symlink() or path.is_dir() else path.stat().st_size
+        except OSError:  # it went meanwhile
+            continue
+    return total

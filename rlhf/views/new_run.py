@@ -1,0 +1,102 @@
+"""The form of a new run: presets, a run to clone, and what the run would need."""
+
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from annotate import access
+from annotate.errors import Refused
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from models_core.contract.settings import presets
+from rlhf.forms import RunForm
+from rlhf.models import TrainingRun
+from rlhf.runs import estimates
+from rlhf.runs.planning import differences
+from rlhf.runs.queues import workers
+from rlhf.runs.runs import training_queue
+from rlhf.runs.stages.registry import LAUNCHABLE
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.TRAIN)
+def new_run(request: ProjectRequest, stage: str) -> HttpResponse:
+    """A form of the stage's inputs and settings. ?preset=NAME or ?clone=RUN fill it in; htmx requests its estimate."""
+    if stage not in LAUNCHABLE:
+        raise Http404(_("There is no such stage."))
+    form = _form(request, stage)
+    is_estimate = request.headers.get("HX-Target") == "estimate" or "estimate" in request.POST
+    if request.method == "POST" and not is_estimate and form.is_valid():
+        try:
+            first, *others = form.start(by=request.user)
+        except Refused as error:
+            form.add_error(None, str(error))
+        else:
+            if others:
+                return redirect("rlhf:training", request.project.slug)
+            return redirect("rlhf:run", request.project.slug, first.pk)
+    context = {"project": request.project, "form": form, "stage": stage, "plan": _plan(form)}
+    if request.headers.get("HX-Target") == "estimate":
+        return render(request, "rlhf/new_run.html#estimate", context)
+    context |= {
+        "title": LAUNCHABLE[stage].title,
+        "preset": form["preset"].value(),
+        "source": form["cloned_from"].value(),
+        "queues_without_worker": sorted({training_queue()} - workers.listening()),
+    }
+    return render(request, "rlhf/new_run.html", context, status=400 if form.errors else 200)
+
+
+def _form(request: ProjectRequest, stage: str) -> RunForm:
+    if request.method == "POST":
+        return RunForm(request.POST, project=request.project, stage=stage)
+    preset = request.GET.get("preset", "")
+    if preset and preset not in presets.for_stage(stage):
+        raise Http404(_("There is no such preset for this stage."))
+    return RunForm(project=request.project, stage=stage, preset=preset, clone=_source(request, stage))
+
+
+def _source(request: ProjectRequest, stage: str) -> TrainingRun | None:
+    """The run that ?clone= names."""
+    number = request.GET.get("clone", "")
+    if not number:
+        return None
+    if not (number.isascii() and number.isdigit() and len(number) < 20):
+        raise Http404(_("There is no such run in this project."))
+    found = access.load(request, TrainingRun, pk=int(number))
+    if found.stage != stage:
+        raise Http404(_("This run is of another stage."))
+    return found
+
+
+def _plan(form: RunForm) -> dict[str, Any]:
+    """What the page says of a run before it starts: its needs, a reason why it can't start, and what is changed.
+
+    An unbound form is read as if its initial values had been sent.
+    """
+    bound = form if form.is_bound else form.sent_as_it_is()
+    if not bound.is_valid():
+        wrong = [field for field in bound if field.errors]
+        return {"wrong": wrong, "problems": bound.non_field_errors()}
+    try:
+        models = bound.models()
+        plan: dict[str, Any] = {
+            "changes": differences.from_defaults(bound.stage, bound.config()),
+            "from_clone": bound.changes_from_clone(),
+        }
+    except Refused as error:
+        return {"problems": [str(error)]}
+    given: dict[str, Any] = {
+        "stage": bound.stage,
+        "config": bound.config(),
+        "snapshot": bound.cleaned_data.get("snapshot"),
+        "queue": training_queue(),
+    }
+    plan["needs"] = estimates.needs(models=models, **given)
+    try:
+        estimates.refuse_impossible(models=models, **given)
+    except Refused as error:
+        plan["problems"] = [str(error)]
+    return plan
