@@ -255,7 +255,8 @@ class RunForm(SettingsForm):
         ensemble = [item.version_id for item in run.run_inputs.all() if item.role == RunInput.Role.ENSEMBLE]
         self.initial.update({**versions, RunInput.Role.ENSEMBLE: ensemble})
         self.initial.update({name: run.options.get(name, "") for name in ("corpus", "ptx")})
-        if run.snapshot is not None:
+        # One that isn't built yet, or failed, can't be chosen: the clone asks for a new one, as the difference says.
+        if run.snapshot is not None and run.snapshot.state == Snapshot.State.READY:
             self.initial.update({"snapshot": run.snapshot_id, "aggregation": run.snapshot.aggregation})
 
     @staticmethod

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from annotate.models import User
+from annotate.models import Snapshot, User
 from rlhf.models import TrainingRun
 from rlhf.runs import runs
 from tests.browser import SignIn
@@ -67,6 +67,7 @@ def test_start_from_a_preset_cancel_resume_and_clone(
     expect(page.locator(".badge.queued")).to_have_text(words["queued"])
     page.locator("#live").get_by_role("button", name=words["cancel"]).click()
 
+    Snapshot.objects.update(state=Snapshot.State.READY, sha256="0" * 64, rows=12)
     page.get_by_role("link", name=words["clone"]).click()
     expect(page.locator("#estimate")).to_contain_text(words["same"])
     page.locator("[name=set_batch_size]").fill("8")

@@ -121,6 +121,13 @@ def test_a_clone_begins_with_the_settings_models_and_data_and_shows_what_is_chan
     assert [item.role for item in run.run_inputs.order_by("role")] == ["model", "reference", "reward"]
 
 
+def test_a_clone_of_a_run_whose_data_are_not_frozen_yet_asks_for_a_new_snapshot(cast: Cast, base: ModelVersion) -> None:
+    source = launch.start(project=cast.project, stage="reward", by=None, config={})
+    form = RunForm(project=cast.project, stage="reward", clone=source).sent_as_it_is()
+    assert form.is_valid(), form.errors
+    assert [row.after for row in form.changes_from_clone() or []] == ["A new snapshot of the current data"]
+
+
 def test_a_run_of_another_project_or_stage_is_not_cloned(queued: Any, cast: Cast, base: ModelVersion) -> None:
     run = queued()
     client = as_user("manager", cast)
