@@ -142,6 +142,8 @@ def make_records(project: Project, owner: User, mark: str) -> Records:
         evaluation=HumanEvaluation.objects.create(
             project=project,
             number=100 + HumanEvaluation.objects.count(),
+            # One is open at a time.
+            state=HumanEvaluation.State.CANCELLED if project.human_evaluations.exists() else "sampling",
             share=0.2,
             responses_per_version=1,
             failure={"code": "as_written", "values": {"sentence": f"{mark} failure"}},

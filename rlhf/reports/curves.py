@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Avg, BigIntegerField, F, Max, Min, Q, QuerySet
+from django.db.models import Avg, BigIntegerField, Exists, F, Max, Min, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast
 
 from models_core.contract.reports.metric_names import MEASURES, root
@@ -17,6 +17,8 @@ BUCKETS = 300
 """Intervals of steps that a curve is drawn from: more are no clearer on a screen."""
 MOST_CURVES = 200
 """Metrics of a request."""
+OTHERS_OFFERED = 24
+"""Runs that the page of one offers to draw over it."""
 FIRST = (
     "loss", "reward", "score", "eval_reward", "eval_score", "kl", "eval_kl", "accuracy", "eval_accuracy", "entropy",
     "length",
@@ -164,3 +166,10 @@ def shown(value: float) -> str:
 
 def _place(name: str) -> tuple[int, str]:
     return (FIRST.index(name) if name in FIRST else len(FIRST), name)
+
+
+def others_with_curves(run: TrainingRun) -> QuerySet[TrainingRun]:
+    """The newest other runs of the project's same stage that have reported numbers."""
+    others = run.project.training_runs.filter(stage=run.stage).exclude(pk=run.pk)
+    has_curves = Exists(RunMetric.objects.filter(run=OuterRef("pk")))
+    return others.filter(has_curves).order_by("-pk")[:OTHERS_OFFERED]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -15,7 +14,7 @@ from django.views.decorators.http import require_safe
 from annotate import access
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.rendering.csv_tables import csv_file, csv_stream
-from rlhf.models import RunMetric, Stage, TrainingRun
+from rlhf.models import Stage, TrainingRun
 from rlhf.reports import curves, metric_groups, run_table
 from rlhf.reports.curves import Steps
 from rlhf.reports.metric_groups import Group
@@ -23,7 +22,6 @@ from rlhf.runs.execution import system_metrics
 
 MOST_RUNS = 8
 """Runs in one chart: there are that many colours."""
-OTHERS_OFFERED = 24
 LONGEST_SEARCH = 60
 
 
@@ -71,7 +69,7 @@ def charts_page(request: HttpRequest, runs: Sequence[TrainingRun], *, is_compari
     return ChartsPage(
         runs=runs,
         groups=groups,
-        others=[] if is_comparison else list(_others(runs[0])),
+        others=[] if is_comparison else list(curves.others_with_curves(runs[0])),
         compared=runs if is_comparison else [],
         steps=steps_of(request),
         smoothing=_share(request.GET.get("smooth", "")),
@@ -159,12 +157,6 @@ def compare(request: ProjectRequest) -> HttpResponseBase:
 def _with_head(head: tuple[str, ...], rows: Any) -> Any:
     yield head
     yield from rows
-
-
-def _others(run: TrainingRun) -> QuerySet[TrainingRun]:
-    others = run.project.training_runs.filter(stage=run.stage).exclude(pk=run.pk)
-    has_curves = Exists(RunMetric.objects.filter(run=OuterRef("pk")))
-    return others.filter(has_curves).order_by("-pk")[:OTHERS_OFFERED]
 
 
 def _step(text: str) -> int | None:

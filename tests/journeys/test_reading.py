@@ -143,9 +143,10 @@ def test_tab_goes_first_past_the_head_then_through_everything_in_sight(
         expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.locator("#main")).to_be_focused()
-        reached = set()
-        while (now := focused(page)) not in reached and len(reached) < 80:
-            reached.add(now)
+        reached: list[str] = []
+        # Tab stops at day, month and year of a date, which is one control.
+        while (now := focused(page)) not in reached[:-1] and len(reached) < 80:
+            reached += [now] if now not in reached else []
             page.keyboard.press("Tab")
         controls = page.locator("#main :is(a[href], button, input:not([type=hidden]), select, textarea, summary)")
         visible = [control for control in controls.all() if control.is_visible()]

@@ -59,7 +59,7 @@ def gpus() -> tuple[str, ...]:
         listing = subprocess.run(command, capture_output=True, text=True, timeout=GPU_SECONDS, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
-    return tuple(line.strip()[:100] for line in listing.splitlines() if line.strip())
+    return tuple(line.strip()[:100] for line in listing.split("\n") if line.strip())
 
 
 def memory_free() -> int | None:

@@ -42,8 +42,11 @@ def smaller_steps(run: TrainingRun) -> dict[str, tuple[int, int]]:
 
 
 def _notes(run: TrainingRun, changes: dict[str, tuple[int, int]]) -> list[StoredMessage]:
-    codes = {"max_tokens_per_forward": "smaller_forward_passes", "batch_size": "fewer_responses_at_once"}
-    return [
-        StoredMessage(codes[name], {"attempt": run.attempt, "before": before, "after": after})
-        for name, (before, after) in changes.items()
-    ]
+    notes = []
+    for name, (before, after) in changes.items():
+        values = {"attempt": run.attempt, "before": before, "after": after}
+        if name == "batch_size":
+            notes.append(StoredMessage("fewer_responses_at_once", values))
+        else:
+            notes.append(StoredMessage("smaller_forward_passes", values))
+    return notes

@@ -25,8 +25,8 @@ from annotate.people import guidelines
 from annotate.rendering import highlighting, markup
 from tests import adversarial
 
-LONGEST = 0.05
-"""Seconds of processor time."""
+LONGEST = 0.1
+"""Seconds of processor time: 50 ms, and what they become where both threads of a core are busy."""
 # As many brackets as make a reader of files count them.
 DEEP = "[" * (files.MOST_DEPTH + 1)
 # What happens once in a process: compiling the lexers, importing an encoding.

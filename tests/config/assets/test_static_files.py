@@ -18,6 +18,7 @@ ENTRIES = (
     "hone/hone.js",
     "hone/charts.js",
     "hone/curves/curves.js",
+    "hone/launch.js",
     "hone/period_charts.js",
     "hone/round_chart.js",
     "hone/work/work.js",
