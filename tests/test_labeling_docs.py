@@ -68,6 +68,7 @@ def test_all_that_is_set_as_code_is_checked_here() -> None:
         "manage.py change_tasks PROJECT",
         "--kind compare --language zh --priority 5",
         "--reserve ann",
+        "--judgments 3",
     } == CODE
 
 
@@ -76,8 +77,9 @@ def test_many_tasks_are_changed_by_the_words_of_the_page(cast: Cast) -> None:
     Prompt.objects.update(language="zh")
     call_command("change_tasks", "kindness", *["--kind", "compare", "--language", "zh", "--priority", "5"])
     call_command("change_tasks", "kindness", "--reserve", "labeler")
+    call_command("change_tasks", "kindness", "--judgments", "1")
     task.refresh_from_db()
-    assert (task.priority, task.reserved_for) == (5, cast.labeler)
+    assert (task.priority, task.reserved_for, task.judgments_wanted) == (5, cast.labeler, 1)
 
 
 def test_a_language_is_read_by_its_primary_subtag(cast: Cast) -> None:

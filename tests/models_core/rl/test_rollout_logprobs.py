@@ -125,7 +125,8 @@ def test_a_run_that_reuses_log_probabilities_makes_the_same_policy(
     assert (recomputed["sampler_log_probs"], reused["sampler_log_probs"]) == ("recomputed", "reused")
     one, other = weights(tmp_path / "recomputed"), weights(tmp_path / "reused")
     for name in one:
-        torch.testing.assert_close(one[name], other[name], rtol=0, atol=2e-6, msg=name)
+        # Adam divides by gradients near zero, so what is rounded differently by 1e-7 comes to some 1e-6 of a weight.
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=5e-6, msg=lambda text, at=name: f"{at}: {text}")
     first, *later = metrics(tmp_path / "reused")
     assert 0 < first["sampler_error"] < 1e-4
     assert abs(first["sampler_bias"]) < first["sampler_error"]
