@@ -161,7 +161,9 @@ def focused(page: Page) -> str:
             const element = document.activeElement, box = element.getBoundingClientRect();
             const text = element.textContent.slice(0, 40), style = getComputedStyle(element);
             const name = `${element.tagName} ${element.name ?? ''} ${text} ${box.top + scrollY}`;
-            const drawn = style.outlineStyle !== 'none' || element.id === 'main' || element === document.body;
+            // Chromium itself marks the part of a date that has the focus.
+            const drawn = style.outlineStyle !== 'none' || element.id === 'main'
+                || element.type === 'date' || element === document.body;
             return [name, drawn, box.bottom > 0 && box.top < innerHeight || element === document.body];
         }"""
     )

@@ -178,7 +178,7 @@ def test_without_a_worker_nothing_is_asked_and_the_message_is_kept(cast, chat, m
     assert reply.status_code == 409
     page = reply.content.decode()
     assert "No version can reply: no worker is listening to the queue live." in page
-    assert ">How do I boil an egg?</textarea>" in page
+    assert ">\nHow do I boil an egg?</textarea>" in page
     assert not TrainingRun.objects.exists()
 
 
