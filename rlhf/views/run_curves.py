@@ -98,7 +98,7 @@ def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
     `reward_kl` is PPO's, see `curves.reward_kl_curve`.
     """
     found = overlaid(request, access.load(request, TrainingRun, pk=run_id))
-    wanted = [name[:60] for name in request.GET.getlist("name") if name] if "name" in request.GET else None
+    wanted = _names(request) if "name" in request.GET else None
     steps = steps_of(request)
     names = dict.fromkeys(name for run in found for name in curves.names_of(run))
     reply: dict[str, Any] = {
@@ -116,8 +116,7 @@ def metrics(request: ProjectRequest, run_id: int) -> JsonResponse:
 def metrics_file(request: ProjectRequest, run_id: int) -> HttpResponseBase:
     """Every value as CSV: of the metrics that the query names with `name`, or of all."""
     found = overlaid(request, access.load(request, TrainingRun, pk=run_id))
-    names = [name[:60] for name in request.GET.getlist("name") if name]
-    rows = curves.rows(found, names, steps=steps_of(request))
+    rows = curves.rows(found, _names(request), steps=steps_of(request))
     return csv_stream(f"run-{run_id}-metrics", _with_head(("run", "metric", "step", "value"), rows))
 
 
@@ -157,6 +156,11 @@ def compare(request: ProjectRequest) -> HttpResponseBase:
 def _with_head(head: tuple[str, ...], rows: Any) -> Any:
     yield head
     yield from rows
+
+
+def _names(request: HttpRequest) -> list[str]:
+    """Metrics that the query names. PostgreSQL takes no NUL, which no name of a metric holds."""
+    return [name[:60] for name in request.GET.getlist("name") if name and "\0" not in name]
 
 
 def _step(text: str) -> int | None:

@@ -140,6 +140,9 @@ def test_a_claim_that_finds_nothing_reads_no_more_than_a_window_under_its_locks(
     large: Cast, nothing_is_for_them: Callable[[Cast], None]
 ) -> None:
     nothing_is_for_them(large)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # or the plan depends on whether autovacuum came by
     with rows_read_in_transactions() as read:
         assert claim(large) is None
     assert 0 < read[0] < MOST_ROWS[connection.vendor]

@@ -47,7 +47,7 @@ def make_queue(cast: Cast, numbers: Iterator[int], tasks: int, models: tuple[str
 
 
 def holds_no_id(page: str) -> bool:
-    return "73100" not in page
+    return "7310000" not in page
 
 
 def held(cast: Cast) -> Assignment:
