@@ -27,6 +27,19 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
 
+class ReadOnlyInline(admin.options.InlineModelAdmin):
+    """Such rows on the page of what they belong to."""
+
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 HONE_FIELDS = ("language", "theme", "must_change_password", "one_time_until", "created_by")
 
 
@@ -180,16 +193,8 @@ class AssignmentAdmin(ReadOnlyAdmin):
     list_select_related = ("task", "labeler", "project")
 
 
-class RevisionInline(admin.StackedInline):
+class RevisionInline(ReadOnlyInline, admin.StackedInline):
     model = models.JudgmentRevision
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(models.Judgment)

@@ -1,11 +1,8 @@
 """Training records in the admin, read-only: runs are changed by rlhf.runs.runs alone, so nothing here edits them."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
-from annotate.admin import ReadOnlyAdmin
+from annotate.admin import ReadOnlyAdmin, ReadOnlyInline
 from rlhf.models import (
     EvaluatedVersion,
     HumanEvaluation,
@@ -20,16 +17,8 @@ from rlhf.models import (
 )
 
 
-class RunInputInline(admin.TabularInline):
+class RunInputInline(ReadOnlyInline, admin.TabularInline):
     model = RunInput
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(TrainingRun)
@@ -99,16 +88,8 @@ class WorkerHeartbeatAdmin(ReadOnlyAdmin):
     search_fields = ("name", "host")
 
 
-class EvaluatedVersionInline(admin.TabularInline):
+class EvaluatedVersionInline(ReadOnlyInline, admin.TabularInline):
     model = EvaluatedVersion
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(HumanEvaluation)

@@ -18,7 +18,7 @@ from annotate.labeling import queue, task_kinds
 from annotate.models import Membership, Project, Prompt, Snapshot
 from annotate.quality.labeler_progress import FEWEST_TASKS
 from config import settings as settings_module
-from rlhf.runs.live_responses import live
+from rlhf.models import TrainingRun
 from tests.cast import Cast, make_cast, make_comparison
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,7 +120,7 @@ def test_the_settings_are_there_and_have_that_effect() -> None:
 
 
 def test_live_chats_have_a_queue_of_their_own() -> None:
-    assert live.QUEUE == "live"
+    assert TrainingRun.LIVE_QUEUE == "live"
 
 
 def test_the_export_is_a_kind_of_snapshot() -> None:

@@ -26,6 +26,11 @@ def flaw(text: str) -> str | None:
     return None
 
 
+def row_number(written: str) -> int | None:
+    """The number of a row that an address names; None for what is no number that a database holds."""
+    return int(written) if written.isdecimal() and len(written) < 19 else None
+
+
 def checked(text: Any, *, name: str, longest: int) -> str:
     """The text, if it's a storable one of at most `longest` characters. Raises Refused (400)."""
     if not isinstance(text, str):

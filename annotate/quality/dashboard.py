@@ -262,9 +262,7 @@ class Dashboard:
     @cached_property
     def weeks(self) -> list[tuple[date, Measures]]:
         """(Monday, measures) of the last TREND_WEEKS weeks."""
-        monday = self.today - timedelta(days=self.today.weekday())
-        first = monday - timedelta(weeks=TREND_WEEKS - 1)
-        return PeriodReport(self.project, Period(first, self.today)).weeks
+        return PeriodReport(self.project, Period.last_weeks(TREND_WEEKS)).weeks
 
     @cached_property
     def has_gold(self) -> bool:

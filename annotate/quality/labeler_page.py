@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Labele
 from annotate.quality.dashboard import DAYS, TREND_WEEKS
 from annotate.quality.intervals import Share
 from annotate.quality.measures.advice import Advice, advice
-from annotate.quality.measures.report import Measures, Period, PeriodReport, today
+from annotate.quality.measures.report import Measures, Period, PeriodReport
 from annotate.rendering.chart_figures import Cell, ChartFigure, Column, from_the_first_share
 
 RECENT = 20
@@ -56,9 +56,7 @@ class LabelerPage:
     @cached_property
     def weeks(self) -> list[tuple[date, Measures]]:
         """(Monday, measures) of the last TREND_WEEKS weeks."""
-        monday = today() - timedelta(days=today().weekday())
-        first = monday - timedelta(weeks=TREND_WEEKS - 1)
-        return PeriodReport(self.project, Period(first, today()), labeler=self.labeler).weeks
+        return PeriodReport(self.project, Period.last_weeks(TREND_WEEKS), labeler=self.labeler).weeks
 
     @property
     def days_chart(self) -> ChartFigure:

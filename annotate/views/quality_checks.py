@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access
+from annotate.data.text import row_number
 from annotate.errors import Refused
 from annotate.labeling.checks import calibration, gold, thresholds
 from annotate.models import Judgment, QualityAlert, Task, TaskConsensus
@@ -29,8 +30,8 @@ def quality_checks(request: ProjectRequest) -> HttpResponse:
     project = request.project
     before = request.GET.get("before", "")
     golds = gold.tasks_of(project).select_related("prompt", "project")
-    if before.isdecimal() and len(before) < 19:
-        golds = golds.filter(pk__lt=int(before))
+    if (last := row_number(before)) is not None:
+        golds = golds.filter(pk__lt=last)
     shown = list(golds[: PAGE + 1])
     context: dict[str, Any] = {
         "project": project,

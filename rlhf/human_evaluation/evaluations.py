@@ -14,10 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
@@ -190,7 +188,7 @@ def _sampling_run(
         missing = [key for key in prompt_ids if len(present[key]) < evaluation.responses_per_version]
     if not missing:
         return None
-    if version.folder and not (Path(settings.HONE_DATA) / version.folder).is_dir():
+    if not version.has_files:
         raise refusal("model_files_missing", status=400, version=version.label, folder=version.folder)
     return runs.enqueue(
         project=evaluation.project,

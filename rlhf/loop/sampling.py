@@ -22,8 +22,6 @@ PROMPTS_A_TRANSACTION = 20
 DEFAULT_PROMPTS = 64
 REQUESTS_A_RUN = 500
 """Most open requests of one run: few enough to claim, and to look up for each response, in a short transaction."""
-LIVE_QUEUE = "live"
-"""Queue of runs that a labeler waits for, see rlhf.runs.live_responses.live."""
 
 
 def start(
@@ -91,7 +89,7 @@ def fulfil(request_ids: Iterable[int]) -> list[TrainingRun]:
         for start in range(0, len(wanted), REQUESTS_A_RUN):
             with pace.transaction():
                 if taken := _take(wanted[start : start + REQUESTS_A_RUN]):
-                    started.append(_enqueue(project_id, samples, taken, queue=LIVE_QUEUE if live else ""))
+                    started.append(_enqueue(project_id, samples, taken, queue=TrainingRun.LIVE_QUEUE if live else ""))
     return started
 
 

@@ -26,7 +26,7 @@ def base(project: Project, *, name: str = "") -> ModelVersion:
         _lock(project)
         found = project.model_versions.filter(kind=Kind.BASE, base_model=name).first()
         return found or _create(
-            project=project, kind=Kind.BASE, base_model=name, active=_policies(project, active=True).first() is None
+            project=project, kind=Kind.BASE, base_model=name, active=policies(project, active=True).first() is None
         )
 
 
@@ -49,7 +49,7 @@ def register(run: TrainingRun, *, kind: str, folder: str, sha256: str, metrics: 
 
 def active_policy(project: Project) -> ModelVersion:
     """The policy in use; the base model until one is promoted."""
-    return _policies(project, active=True).first() or base(project)
+    return policies(project, active=True).first() or base(project)
 
 
 def active_reward(project: Project) -> ModelVersion | None:
@@ -180,10 +180,11 @@ def _family(version: ModelVersion) -> QuerySet[ModelVersion]:
     """The versions of which one is in use at a time: reward models, or policies."""
     if version.kind == Kind.REWARD:
         return version.project.model_versions.filter(kind=Kind.REWARD)
-    return _policies(version.project)
+    return policies(version.project)
 
 
-def _policies(project: Project, **filters: Any) -> QuerySet[ModelVersion]:
+def policies(project: Project, **filters: Any) -> QuerySet[ModelVersion]:
+    """The versions that respond to prompts: all but reward models."""
     return project.model_versions.exclude(kind=Kind.REWARD).filter(**filters)
 
 

@@ -71,6 +71,11 @@ class ModelVersion(models.Model):
         """Display name."""
         return f"{self.get_kind_display()} {self.number}"
 
+    @property
+    def has_files(self) -> bool:
+        """Whether its folder is there; a base model is fetched where it isn't."""
+        return bool(self.base_model) or (settings.HONE_DATA / self.folder).is_dir()
+
 
 class Promotion(models.Model):
     """A change of the active model. Append-only: the history that a rollback follows."""

@@ -39,6 +39,8 @@ class TrainingRun(models.Model):
         LOW = -1, _("Low")
 
     ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+    LIVE_QUEUE = "live"
+    """Queue of the runs that somebody waits for at a chat: it is never reordered, see rlhf.runs.live_responses."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_runs")
     stage = models.CharField(max_length=10, choices=Stage.choices)

@@ -21,6 +21,7 @@ from annotate.labeling.submissions import Submission
 from annotate.models import Assignment, Author, Judgment, Project, Prompt, Response, Task, User
 from annotate.models.data.prompt import content_hash
 from annotate.people import audit
+from rlhf.loop.versions import policies
 from rlhf.models import (
     ModelVersion,
     PlaygroundChat,
@@ -82,7 +83,7 @@ def ask(chat: PlaygroundChat, written: str) -> PlaygroundTurn:
     message = text.checked(written.strip(), name=_("The message"), longest=LONGEST_MESSAGE)
     if not message:
         raise Refused(_("Write a message first."), status=400)
-    if "live" not in workers.listening():
+    if TrainingRun.LIVE_QUEUE not in workers.listening():
         raise Refused(_("No version can reply: no worker is listening to the queue live. Your message is kept below."))
     with transaction.atomic():
         chat = PlaygroundChat.objects.select_for_update().select_related("project", "user").get(pk=chat.pk)
@@ -101,7 +102,7 @@ def ask(chat: PlaygroundChat, written: str) -> PlaygroundTurn:
                 options={"samples": 1, live_replies.OPTION: True},
                 inputs={RunInput.Role.MODEL: column.version},
                 by=chat.user,
-                queue="live",
+                queue=TrainingRun.LIVE_QUEUE,
             )
             PlaygroundReply.objects.create(turn=turn, column=column, run=run)
         PlaygroundChat.objects.filter(pk=chat.pk).update(seen_at=timezone.now())
@@ -242,4 +243,4 @@ def _prompt(turn: PlaygroundTurn, *, by: User) -> Prompt:
 
 def default_versions(project: Project) -> list[ModelVersion]:
     """The policy in use and the newest other one."""
-    return list(project.model_versions.exclude(kind=ModelVersion.Kind.REWARD).order_by("-active", "-pk")[:2])
+    return list(policies(project).order_by("-active", "-pk")[:2])

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -32,13 +31,9 @@ def call_fields(run: TrainingRun) -> dict[str, Any]:
     reply = PlaygroundReply.objects.select_related("turn__chat__project").get(run=run)
     fields: dict[str, Any] = {"id": str(reply.pk), "prompt": reply.turn.messages, "stream": True}
     reward = versions.active_reward(reply.turn.chat.project)
-    if reward is not None and (reward.base_model or _is_there(reward.folder)):
+    if reward is not None and reward.has_files:
         fields["reward"] = run_command.model_argument(reward)
     return fields
-
-
-def _is_there(folder: str) -> bool:
-    return bool((settings.HONE_DATA / folder).is_dir())
 
 
 def keep_text(run: TrainingRun, text: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import get_language_info, gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
+from annotate.data.text import row_number
 from annotate.models import Demonstration, Judgment, Membership, Project, User
 from models_core.contract.reports import verdict_messages
 from rlhf.reports import charts
@@ -255,13 +256,13 @@ def _labeler_names(project: Project) -> dict[str, str]:
 def _covered(project: Project, examples: Mapping[str, Sequence[Mapping[str, Any]]]) -> frozenset[str]:
     """Ids of the examples whose prompts are marked as upsetting now, whenever that was."""
     ids = {item["id"] for items in examples.values() for item in items}
-    keys = {name: [int(key) for key in _keys(ids, name)] for name in ("judgment", "edit")}
+    keys = {name: _keys(ids, name) for name in ("judgment", "edit")}
     marked = Judgment.objects.filter(project=project, pk__in=keys["judgment"], task__prompt__sensitive=True)
     edits = Demonstration.objects.filter(prompt__project=project, pk__in=keys["edit"], prompt__sensitive=True)
     found = {"judgment": marked, "edit": edits}
     return frozenset(f"{name}-{key}" for name, rows in found.items() for key in rows.values_list("pk", flat=True))
 
 
-def _keys(ids: Iterable[str], name: str) -> list[str]:
-    parts = [item.split("-", 1) for item in ids if item.startswith(f"{name}-")]
-    return [key for _name, key in parts if key.isdecimal() and len(key) < 19]
+def _keys(ids: Iterable[str], name: str) -> list[int]:
+    numbers = [row_number(item.partition("-")[2]) for item in ids if item.startswith(f"{name}-")]
+    return [number for number in numbers if number is not None]

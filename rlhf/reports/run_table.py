@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
+from annotate.data.text import row_number
 from annotate.models import Project
 from models_core.contract.settings import STAGES
 from rlhf.models import RunInput, Stage, TrainingRun
@@ -47,8 +48,8 @@ class RunFilters:
             live=query.get("show") == "live",
             stage=stage if stage in Stage.values else "",
             status=status if status in TrainingRun.Status.values else "",
-            model=_number(query.get("model", "")),
-            by=_number(query.get("by", "")),
+            model=row_number(query.get("model", "")),
+            by=row_number(query.get("by", "")),
             since=_day(query.get("since", "")),
             until=_day(query.get("until", "")),
         )
@@ -59,7 +60,8 @@ class RunFilters:
 
     def runs(self) -> QuerySet[TrainingRun]:
         found = self.project.training_runs.all()
-        found = found.filter(queue="live") if self.live else found.exclude(queue="live")
+        is_live = Q(queue=TrainingRun.LIVE_QUEUE)
+        found = found.filter(is_live if self.live else ~is_live)
         if self.stage:
             found = found.filter(stage=self.stage)
         if self.status:
@@ -74,10 +76,6 @@ class RunFilters:
         if self.until is not None:
             found = found.filter(created_at__lt=_midnight(self.until + datetime.timedelta(days=1)))
         return found
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def _day(text: str) -> datetime.date | None:

@@ -127,7 +127,8 @@ def refuse_too_many(project: Project) -> None:
 
     Runs of chats and of rounds don't count: their number is bounded already.
     """
-    open_runs = TrainingRun.objects.exclude(status__in=TrainingRun.ENDED).exclude(queue="live").filter(iteration=None)
+    open_runs = TrainingRun.objects.exclude(status__in=TrainingRun.ENDED).filter(iteration=None)
+    open_runs = open_runs.exclude(queue=TrainingRun.LIVE_QUEUE)
     most = settings.HONE_RUNS_A_PROJECT
     if open_runs.filter(project=project).count() >= most:
         raise Refused(
@@ -305,7 +306,7 @@ def why_not_resumable(run: TrainingRun) -> str:
         return _("This run has succeeded: there is nothing to resume.")
     if run.status not in (Status.FAILED, Status.CANCELLED):
         return _("This run has not ended.")
-    if run.queue == "live" or run.options.get("requests"):
+    if run.queue == TrainingRun.LIVE_QUEUE or run.options.get("requests"):
         return _("Nobody waits for these responses any more.")
     if run.iteration_id is not None:
         return _("Its round has ended without it. Clone the run, or start another round.")

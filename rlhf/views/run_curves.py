@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate import access
+from annotate.data.text import row_number
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.rendering.csv_tables import csv_file, csv_stream
 from rlhf.models import Stage, TrainingRun
@@ -80,7 +81,7 @@ def charts_page(request: HttpRequest, runs: Sequence[TrainingRun], *, is_compari
 
 def overlaid(request: ProjectRequest, first: TrainingRun) -> list[TrainingRun]:
     """The run of the page, and those that the address lays over it with `with`. 404 where one is not the project's."""
-    numbers = dict.fromkeys(int(text) for text in request.GET.getlist("with") if text.isdecimal() and len(text) < 19)
+    numbers = _run_numbers(request, "with")
     wanted = [number for number in numbers if number != first.pk][: MOST_RUNS - 1]
     return [first, *(access.load(request, TrainingRun, pk=number) for number in wanted)]
 
@@ -140,8 +141,8 @@ def system_file(request: ProjectRequest, run_id: int) -> HttpResponseBase:
 @requires(Capability.TRAIN)
 def compare(request: ProjectRequest) -> HttpResponseBase:
     """Several runs: their differing settings, their results, and their curves over each other."""
-    numbers = dict.fromkeys(int(text) for text in request.GET.getlist("run") if text.isdecimal() and len(text) < 19)
-    found = [access.load(request, TrainingRun, pk=number) for number in list(numbers)[:MOST_RUNS]]
+    numbers = _run_numbers(request, "run")
+    found = [access.load(request, TrainingRun, pk=number) for number in numbers[:MOST_RUNS]]
     context: dict[str, Any] = {"project": request.project, "runs": found, "left_out": max(0, len(numbers) - MOST_RUNS)}
     if found:
         context |= {
@@ -156,6 +157,12 @@ def compare(request: ProjectRequest) -> HttpResponseBase:
 def _with_head(head: tuple[str, ...], rows: Any) -> Any:
     yield head
     yield from rows
+
+
+def _run_numbers(request: HttpRequest, name: str) -> list[int]:
+    """The runs that the query names, each once."""
+    numbers = map(row_number, request.GET.getlist(name))
+    return list(dict.fromkeys(number for number in numbers if number is not None))
 
 
 def _names(request: HttpRequest) -> list[str]:

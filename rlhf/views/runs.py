@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access
+from annotate.data.text import row_number
 from annotate.errors import Refused
 from annotate.models import Project, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
@@ -20,7 +21,6 @@ from rlhf.reports.run_table import RunFilters, RunTable
 from rlhf.reports.sample_comparison import compare_samples
 from rlhf.runs import runs
 from rlhf.runs.execution.run_files import RunFiles
-from rlhf.runs.live_responses import live
 from rlhf.runs.planning import provenance
 from rlhf.runs.queues import waiting_order, workers
 from rlhf.runs.stages.registry import LAUNCHABLE
@@ -36,12 +36,11 @@ def training(request: ProjectRequest) -> HttpResponseBase:
     filters = RunFilters.of(request.project, request.GET.dict())
     if request.GET.get("format") == "csv":
         return csv_stream(f"{request.project.slug}-runs", run_table.file_rows(filters))
-    after = request.GET.get("after", "")
     table = RunTable(
         filters=filters,
         sort=request.GET.get("sort", "run")[:80],
         descending=request.GET.get("order") != "up",
-        after=int(after) if after.isdecimal() and len(after) < 19 else None,
+        after=row_number(request.GET.get("after", "")),
         chosen=[key[:80] for key in request.GET.getlist("column")],
     )
     query = request.GET.copy()
@@ -55,7 +54,7 @@ def training(request: ProjectRequest) -> HttpResponseBase:
         "stages": LAUNCHABLE,
         "queues_without_worker": _queues_without_worker(table.runs),
         "going": any(not run.ended for run in table.runs),
-        "live_turns": request.project.training_runs.filter(queue=live.QUEUE).count(),
+        "live_turns": request.project.training_runs.filter(queue=TrainingRun.LIVE_QUEUE).count(),
     }
     return render(request, _fragment(request, "rlhf/training.html", "runs"), context)
 

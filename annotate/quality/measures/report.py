@@ -44,6 +44,12 @@ class Period:
         return cls(today() - timedelta(days=days - 1), today())
 
     @classmethod
+    def last_weeks(cls, weeks: int) -> Self:
+        """From a Monday on; the week of today is the last one."""
+        monday = today() - today().weekday() * _DAY
+        return cls(monday - 7 * (weeks - 1) * _DAY, today())
+
+    @classmethod
     def everything(cls, project: Project) -> Self:
         """From the month of the project's first judgment until today."""
         state = MeasuresState.objects.filter(project=project).first() or MeasuresState(project=project)

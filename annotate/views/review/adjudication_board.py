@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access
+from annotate.data.text import row_number
 from annotate.errors import Refused
 from annotate.forms.task_forms import FormData, skip_reason
 from annotate.labeling import task_kinds
@@ -35,11 +36,10 @@ ORDERS = "annotate/review/orders.html"
 @requires(Capability.REVIEW)
 def following(request: ProjectRequest) -> HttpResponse:
     """What the reviewer has at hand, else the next of the queue."""
-    done = request.GET.get("done", "")
     before = None
-    if done.isdecimal() and len(done) < 19:
+    if (done := row_number(request.GET.get("done", ""))) is not None:
         own = Adjudication.objects.filter(labeler=request.user, project=request.project, is_adjudication=True)
-        before = own.filter(pk=int(done)).select_related("project").first()
+        before = own.filter(pk=done).select_related("project").first()
     return _show_next(request, done=before)
 
 

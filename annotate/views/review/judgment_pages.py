@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access
+from annotate.data.text import row_number
 from annotate.errors import Refused
 from annotate.labeling import judged_texts, task_kinds
 from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Report, Task, User
@@ -51,9 +52,8 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     # One look into an index for each person: PostgreSQL reads all judgments where it is asked whether there is one.
     any_judgment = Subquery(found.filter(labeler=OuterRef("pk")).order_by("created_at").values("pk")[:1])
     labelers = User.objects.alias(any_judgment=any_judgment).exclude(any_judgment=None).order_by("username")
-    wanted = request.GET.get("labeler", "")
-    if wanted.isdecimal() and len(wanted) < 19:
-        found = found.filter(labeler=int(wanted))
+    if (labeler := row_number(wanted := request.GET.get("labeler", ""))) is not None:
+        found = found.filter(labeler=labeler)
     open_returns = JudgmentReturn.objects.filter(JudgmentReturn.OPEN, judgment__project=request.project).order_by()
     returned = JudgmentReturn.objects.filter(JudgmentReturn.OPEN, judgment=OuterRef("pk"))
     accepted = JudgmentAcceptance.objects.filter(revision=OuterRef("latest"))

@@ -7,6 +7,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from annotate import access
+from annotate.data.text import row_number
 from annotate.labeling import queue, task_kinds
 from annotate.models import Assignment
 from annotate.people.permissions import Capability, ProjectRequest, requires
@@ -18,12 +19,11 @@ from annotate.views.work import responses
 @requires(Capability.LABEL)
 def work(request: ProjectRequest) -> HttpResponse:
     """The labeler's current task, the same one each time. After a plain form's submit: with a way to undo it."""
-    done = request.GET.get("done", "")
     found = None
-    if done.isdecimal() and len(done) < 19:
+    if (done := row_number(request.GET.get("done", ""))) is not None:
         own = Assignment.objects.select_related("project").filter(labeler=request.user, project=request.project)
         taken = Q(judgment__latest__isnull=False) | Q(state=Assignment.State.SKIPPED)
-        found = own.filter(pk=int(done)).filter(taken).first()
+        found = own.filter(pk=done).filter(taken).first()
     return responses.show_next(request, done=found, undo=found is not None)
 
 

@@ -56,7 +56,7 @@ def execute(run_id: int) -> None:
         return
     run = TrainingRun.objects.select_related("project", "snapshot").get(pk=lease.run_id)
     try:
-        if run.queue == live.QUEUE:
+        if run.queue == TrainingRun.LIVE_QUEUE:
             live.execute(run, lease)
         else:
             _supervise(run, lease)
@@ -71,7 +71,7 @@ def execute(run_id: int) -> None:
 
 def _claim(run_id: int) -> Lease | None:
     queue = TrainingRun.objects.filter(pk=run_id).values_list("queue", flat=True).first()
-    if queue == live.QUEUE:
+    if queue == TrainingRun.LIVE_QUEUE:
         return runs.claim(run_id=run_id, worker=workers.lease_holder())
     while queue and (first := waiting_order.first(queue)) is not None:
         if (lease := runs.claim(run_id=first, worker=workers.lease_holder())) is not None:

@@ -31,7 +31,6 @@ from rlhf.runs.execution.stall_detection import StallDetector
 from rlhf.runs.queues.stopping import worker_is_stopping
 from rlhf.runs.runs import Lease
 
-QUEUE = sampling.LIVE_QUEUE
 TICK_SECONDS = 0.25
 RENEW_SECONDS = 10.0
 LOADING = gettext_noop("loading the model")

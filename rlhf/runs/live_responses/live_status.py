@@ -22,7 +22,7 @@ Status = TrainingRun.Status
 
 def of_live_responses(project: Project, request: ResponseRequest | None) -> ResponseStatus:
     """Status of a request, or of one that could be made."""
-    is_available = {"default", live.QUEUE} <= workers.listening()
+    is_available = {"default", TrainingRun.LIVE_QUEUE} <= workers.listening()
     if request is not None and request.state == ResponseRequest.State.FAILED:
         message = _("The model could not respond. Write the response yourself, or try again.")
         return ResponseStatus(is_available=is_available, message=message)
@@ -62,7 +62,9 @@ def _waiting_status(project: Project, run: TrainingRun | None) -> tuple[str, flo
         return message % values, run.progress or None
     if run.status == Status.RUNNING and run.activity == live.LOADING:
         return _("Loading the model. The next turns are faster."), None
-    waiting = TrainingRun.objects.filter(queue=live.QUEUE, status__in=[Status.QUEUED, Status.RUNNING], pk__lt=run.pk)
+    waiting = TrainingRun.objects.filter(
+        queue=TrainingRun.LIVE_QUEUE, status__in=[Status.QUEUED, Status.RUNNING], pk__lt=run.pk
+    )
     if ahead := waiting.count():
         message = ngettext("%(n)s other chat is ahead of yours.", "%(n)s other chats are ahead of yours.", ahead)
         return message % {"n": ahead}, None
@@ -71,7 +73,7 @@ def _waiting_status(project: Project, run: TrainingRun | None) -> tuple[str, flo
 
 def _usual_seconds() -> int | None:
     """Median seconds of the last live responses, from request to result."""
-    ended = TrainingRun.objects.filter(queue=live.QUEUE, status=Status.SUCCEEDED).order_by("-pk")
+    ended = TrainingRun.objects.filter(queue=TrainingRun.LIVE_QUEUE, status=Status.SUCCEEDED).order_by("-pk")
     times = ended.values_list("created_at", "finished_at")[:USUAL_RUNS]
     seconds = [(finished - created).total_seconds() for created, finished in times if finished is not None]
     return max(1, round(median(seconds))) if seconds else None
@@ -79,5 +81,5 @@ def _usual_seconds() -> int | None:
 
 def _run_of(request: ResponseRequest) -> TrainingRun | None:
     """The run of a request. Searched in Python: not every database can search JSON lists."""
-    recent = TrainingRun.objects.filter(project_id=request.project_id, queue=live.QUEUE).order_by("-pk")
+    recent = TrainingRun.objects.filter(project_id=request.project_id, queue=TrainingRun.LIVE_QUEUE).order_by("-pk")
     return next((run for run in recent[:RECENT_RUNS] if request.pk in run.options["requests"]), None)

@@ -12,13 +12,10 @@ from annotate.models import User
 from annotate.people import audit
 from rlhf.models import TrainingRun
 
-LIVE = "live"
-"""The queue that is never reordered: somebody waits at a chat for each of its runs."""
-
 
 def waiting(queue: str = "") -> QuerySet[TrainingRun]:
     """Waiting runs of a queue, or of all but those of live chats, the first to start first."""
-    found = TrainingRun.objects.filter(status=TrainingRun.Status.QUEUED).exclude(queue=LIVE)
+    found = TrainingRun.objects.filter(status=TrainingRun.Status.QUEUED).exclude(queue=TrainingRun.LIVE_QUEUE)
     found = found.filter(queue=queue) if queue else found
     return found.order_by("queue", "-priority", F("place").asc(nulls_last=True), "pk")
 

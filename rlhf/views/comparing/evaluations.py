@@ -18,6 +18,7 @@ from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.rendering.csv_tables import csv_file
 from rlhf.forms import SettingsForm, VersionsField
 from rlhf.human_evaluation import evaluation_page, evaluations
+from rlhf.loop.versions import policies
 from rlhf.models import HumanEvaluation, Leaderboard, ModelVersion, Stage
 
 EVALUATIONS_A_PAGE = 25
@@ -105,7 +106,7 @@ class EvaluationForm(forms.Form):
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.project = project
-        generating = project.model_versions.exclude(kind=ModelVersion.Kind.REWARD).order_by("-pk")
+        generating = policies(project).order_by("-pk")
         versions: Any = self.fields["versions"]
         versions.queryset = generating
         self.initial.setdefault("versions", [version.pk for version in generating[:2]])

@@ -14,7 +14,8 @@ from annotate.errors import Refused
 from annotate.models import Project
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from rlhf.forms import VersionField
-from rlhf.models import ModelVersion, PlaygroundChat, PlaygroundTurn, TrainingRun
+from rlhf.loop.versions import policies
+from rlhf.models import PlaygroundChat, PlaygroundTurn, TrainingRun
 from rlhf.playground import chats
 from rlhf.playground.chats import Chosen
 from rlhf.runs.queues import workers
@@ -33,7 +34,7 @@ class PlaygroundForm(forms.Form):
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        generating = project.model_versions.exclude(kind=ModelVersion.Kind.REWARD).order_by("-active", "-pk")
+        generating = policies(project).order_by("-active", "-pk")
         usual = chats.default_versions(project)
         for place in range(chats.MOST_COLUMNS):
             self.fields[f"version_{place}"] = VersionField(
@@ -89,9 +90,9 @@ def playground(request: ProjectRequest) -> HttpResponse:
     context = {
         "project": request.project,
         "form": form,
-        "has_versions": request.project.model_versions.exclude(kind=ModelVersion.Kind.REWARD).exists(),
+        "has_versions": policies(request.project).exists(),
         "chats": request.project.playground_chats.filter(user=request.user).prefetch_related("turns")[:CHATS_SHOWN],
-        "queues_without_worker": sorted({"live"} - workers.listening()),
+        "queues_without_worker": sorted({TrainingRun.LIVE_QUEUE} - workers.listening()),
     }
     return render(request, "rlhf/playground.html", context, status=400 if form.errors else 200)
 
@@ -160,7 +161,7 @@ def _page(
         "is_hidden": is_hidden,
         "is_waiting": is_waiting,
         "shows_scores": Capability.MANAGE in request.capabilities and not is_hidden,
-        "queues_without_worker": sorted({"live"} - workers.listening()),
+        "queues_without_worker": sorted({TrainingRun.LIVE_QUEUE} - workers.listening()),
         "error": error,
         "written": written,
     }
