@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -70,8 +71,7 @@ class EvaluationPage:
     def __init__(self, evaluation: HumanEvaluation) -> None:
         self.evaluation = evaluation
         self.figures: Mapping[str, Any] = evaluation.figures
-        evaluated = evaluation.evaluated.select_related("version", "run").order_by("place")
-        self.evaluated = list(evaluated)
+        self.evaluated = list(evaluation.evaluated.all())
         self.versions = {one.version_id: one.version for one in self.evaluated}
 
     @property
@@ -273,12 +273,13 @@ class LeaderboardPage:
     def unconnected(self) -> list[ModelVersion]:
         return [self.versions[key] for key in self.figures.get("ratings", {}).get("unconnected", [])]
 
+    @cached_property
     def rounds(self) -> list[dict[str, Any]]:
         return leaderboard.rounds(self.board.project, self.board)
 
     def sentence(self) -> str:
         """Whether the model is getting better, by the last and the first of the rounds that were compared."""
-        rounds = self.rounds()
+        rounds = self.rounds
         if len(rounds) < 2:
             return ""
         first, last = rounds[0], rounds[-1]
@@ -296,8 +297,6 @@ class LeaderboardPage:
 
     def table(self, name: str) -> Iterable[Sequence[Any]] | None:
         if name == "rounds":
-            rows = (
-                [one["round"], str(one["version"]), one["rating"], one["low"], one["high"]] for one in self.rounds()
-            )
+            rows = ([one["round"], str(one["version"]), one["rating"], one["low"], one["high"]] for one in self.rounds)
             return [("round", "version", "rating", "low", "high"), *rows]
         return ratings_table(self.ratings()) if name == "ratings" else None

@@ -42,9 +42,8 @@ def compute(evaluation: HumanEvaluation) -> dict[str, Any]:
     judged = list(judged_prompts(evaluation.items.all()))
     order = list(evaluation.evaluated.order_by("place").values_list("version", flat=True))
     all_of_them = [one for prompt in judged for one in comparisons.of_prompt(prompt)]
-    complete = [prompt for prompt in judged if prompt.is_complete]
+    complete = {prompt.prompt for prompt in judged if prompt.is_complete}
     scores = comparisons.prompt_scores(all_of_them)
-    complete_scores = comparisons.prompt_scores(one for prompt in complete for one in comparisons.of_prompt(prompt))
     alpha = sequential_test.corrected(evaluation.alpha, versions=len(order))
     pairs = [(first, second) for place, first in enumerate(order) for second in order[place + 1 :]]
     return {
@@ -58,7 +57,7 @@ def compute(evaluation: HumanEvaluation) -> dict[str, Any]:
                 first,
                 second,
                 scores=_oriented(scores, first, second),
-                complete=_oriented(complete_scores, first, second),
+                complete=complete,
                 alpha=alpha,
                 margin=evaluation.margin,
             )
@@ -113,9 +112,10 @@ def _oriented(scores: dict[comparisons.Pair, dict[int, float]], first: int, seco
 
 
 def _pair(
-    first: int, second: int, *, scores: dict[int, float], complete: dict[int, float], alpha: float, margin: float
+    first: int, second: int, *, scores: dict[int, float], complete: set[int], alpha: float, margin: float
 ) -> dict[str, Any]:
-    test = SequentialTest(scores=sum(complete.values()), count=len(complete), alpha=alpha, margin=margin)
+    tested = [score for prompt, score in scores.items() if prompt in complete]
+    test = SequentialTest(scores=sum(tested), count=len(tested), alpha=alpha, margin=margin)
     low, high = test.interval
     return {
         "first": first,

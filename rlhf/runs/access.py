@@ -40,7 +40,9 @@ def register() -> None:
         HumanEvaluation,
         Rule(
             capability=Capability.TRAIN,
-            among=lambda project: project.human_evaluations.select_related("project", "created_by"),
+            among=lambda project: project.human_evaluations.select_related("project", "created_by").prefetch_related(
+                "evaluated__version", "evaluated__run"
+            ),
             missing=gettext_lazy("There is no such evaluation in this project."),
         ),
     )

@@ -30,7 +30,8 @@ def checkpoints(request: ProjectRequest) -> HttpResponse:
         messages.success(request, _("%(size)s of checkpoints were removed.") % {"size": filesizeformat(freed)})
         return redirect("rlhf:checkpoints", request.project.slug)
     found = retention.kept(request.project)
-    old = {item.run.pk for item in retention.kept(request.project, days=days)}
+    ended_by = retention.ended_by(days)
+    old = {item.run.pk for item in found if item.run.finished_at and item.run.finished_at <= ended_by}
     context = {
         "project": request.project,
         "form": form,

@@ -167,24 +167,22 @@ def left_with(rules: "WorkRules", *, tasks: Mapping[str, int]) -> int:
     ordinary = sum(count for kind, count in tasks.items() if cursor.kind in ("", kind)) - held.count(False)
     # Of an evaluation all come in the end, by a draw or when nothing else is left.
     evaluated = _not_seen(State.EVALUATION, rules)[:MOST_COUNTED].count() if project.evaluation_share else 0
-    return held.count(True) + lapsed + evaluated + _coming(rules, cursor=cursor, ordinary=ordinary)
+    coming = _coming(rules, cursor=cursor, ordinary=ordinary, evaluated=evaluated)
+    return held.count(True) + lapsed + evaluated + coming
 
 
-def _coming(rules: "WorkRules", *, cursor: QueueCursor, ordinary: int) -> int:
+def _coming(rules: "WorkRules", *, cursor: QueueCursor, ordinary: int, evaluated: int) -> int:
     """How many draws give a check before the labeler has got `ordinary` more tasks and asks for another one.
 
-    Those of an evaluation are counted by the caller, and take no turn of an ordinary task.
+    The `evaluated` of an evaluation are counted by the caller, and take no turn of an ordinary task.
     """
     labeler, project = rules.labeler, rules.project
     gold = _not_seen(State.GOLD, rules)[:MOST_COUNTED].count() if project.gold_rate else 0
     calibrating = cursor.calibrated < project.calibration_version
     calibration = _not_seen(State.CALIBRATION, rules).count() if calibrating else 0
     repeats = _not_repeated(labeler=labeler, project=project)[: REPEAT_GAP + REPEAT_WINDOW].count() - REPEAT_GAP
-    left: Counter[str] = Counter({State.GOLD: gold, State.CALIBRATION: calibration})
+    left: Counter[str] = Counter({State.GOLD: gold, State.CALIBRATION: calibration, State.EVALUATION: evaluated})
     left[State.REPEAT] = repeats if project.repeat_rate else -MOST_COUNTED
-    left[State.EVALUATION] = (
-        _not_seen(State.EVALUATION, rules)[:MOST_COUNTED].count() if project.evaluation_share else 0
-    )
     number, found = cursor.draws, 0
     while ordinary >= 0:
         draw = draws.drawn(cursor, number)

@@ -33,8 +33,8 @@ class Kept:
 
 def kept(project: Project | None = None, *, days: int = 0, now: datetime | None = None) -> list[Kept]:
     """Ended runs with checkpoints, the largest first; only those that ended at least so many days ago."""
-    ended_by = (now or timezone.now()) - timedelta(days=days)
-    ended = TrainingRun.objects.filter(status__in=TrainingRun.ENDED, finished_at__lte=ended_by).exclude(folder="")
+    ended = TrainingRun.objects.filter(status__in=TrainingRun.ENDED, finished_at__lte=ended_by(days, now=now))
+    ended = ended.exclude(folder="")
     ended = ended if project is None else ended.filter(project=project)
     found = []
     for run in ended.select_related("project").defer("log", "result").order_by("pk").iterator(chunk_size=500):
@@ -42,6 +42,11 @@ def kept(project: Project | None = None, *, days: int = 0, now: datetime | None 
         if size := sum(_size(folder) for folder in (files.checkpoints, files.run / REMOVED)):
             found.append(Kept(run=run, bytes=size, step=files.checkpoint_step()))
     return sorted(found, key=lambda item: -item.bytes)
+
+
+def ended_by(days: int, *, now: datetime | None = None) -> datetime:
+    """When a run has ended at the latest that ended at least so many days ago."""
+    return (now or timezone.now()) - timedelta(days=days)
 
 
 def remove(found: Iterable[Kept], *, by: User | None) -> int:

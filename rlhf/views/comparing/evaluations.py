@@ -136,7 +136,8 @@ class EvaluationForm(forms.Form):
 @requires(Capability.TRAIN)
 def evaluations_list(request: ProjectRequest) -> HttpResponse:
     """The project's evaluations, the newest first."""
-    found = request.project.human_evaluations.prefetch_related("evaluated__version").order_by("-number")
+    found = request.project.human_evaluations.prefetch_related("evaluated__version", "evaluated__run")
+    found = found.order_by("-number")
     shown = Paginator(found, EVALUATIONS_A_PAGE).get_page(request.GET.get("page"))
     context = {
         "project": request.project,

@@ -347,7 +347,7 @@ class TestLeaderboard:
         assert [round(one.rating) for one in ratings] == pytest.approx([1382, 1191, 1000], abs=4)
         assert [one.is_anchor for one in ratings] == [False, False, True]
         assert ratings[0].prompts == 12
-        assert [(point["round"], point["version"]) for point in shown.rounds()] == [
+        assert [(point["round"], point["version"]) for point in shown.rounds] == [
             (0, made[0]),
             (1, made[1]),
             (2, made[2]),
@@ -360,7 +360,7 @@ class TestLeaderboard:
 
     def test_without_evaluations_it_is_empty(self, cast):
         shown = LeaderboardPage(leaderboard.refresh(cast.project))
-        assert (shown.ratings(), shown.rounds(), shown.sentence(), shown.anchor) == ([], [], "", None)
+        assert (shown.ratings(), shown.rounds, shown.sentence(), shown.anchor) == ([], [], "", None)
 
 
 def test_ordinary_comparisons_between_versions_are_not_counted(cast: Cast, versions, start) -> None:
