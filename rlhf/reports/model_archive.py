@@ -46,7 +46,7 @@ def archive(files: list[tuple[str, Path]], *, card: str) -> Iterator[bytes]:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         archive.writestr("MODEL_CARD.md", card)
         for name, path in files:
-            # Its size isn't written before its bytes, so that the reader is told that it may be large.
+            # Its size is written after its bytes, so the header must announce that it may be large.
             with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
                 while block := source.read(BLOCK):
                     target.write(block)

@@ -56,7 +56,7 @@ def _claimed(labeler: User, project: Project, ahead: bool, further: Further | No
         if following is not None:
             renew(following, state=State.AHEAD)
         elif ahead and current is not None:
-            # Not worth waiting or searching far for, and the current task may be locked by now.
+            # It is not waited or searched far for, and the current task may be locked by now.
             lease_next(**lease, state=State.AHEAD, wait=False, after=current.task)
         return current
 

@@ -14,7 +14,7 @@ from typing import Any
 from config.serving import supervisor
 from config.serving.supervisor import NotStarted, Program, Supervisor
 
-# The broker of a test is a Python program, which a busy machine lets run much later than it is told to end.
+# The broker of a test is a Python program, which a busy machine lets run long after it received the signal to end.
 supervisor.BROKER_STOP_SECONDS = 4.0
 
 
