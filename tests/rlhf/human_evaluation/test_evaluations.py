@@ -194,7 +194,7 @@ def test_three_versions_are_ranked_at_once(cast, start, judge_all):
 
 def test_what_is_missing_is_sampled_and_then_judged(cast, versions, start, sent, monkeypatch):
     first, _second = versions
-    monkeypatch.setattr(evaluations.Path, "is_dir", lambda path: True)
+    monkeypatch.setattr(ModelVersion, "has_files", True)
     new = make_prompt(cast.project, "And who are you?")
     evaluation = start(versions, response_source="fill", advance=False, sampling={"temperature": 0.7})
     runs_ = {one.version_id: one.run for one in evaluation.evaluated.all()}
@@ -221,7 +221,7 @@ def test_what_is_missing_is_sampled_and_then_judged(cast, versions, start, sent,
 
 
 def test_a_failed_sampling_run_fails_the_evaluation_with_its_reason(cast, versions, start, monkeypatch):
-    monkeypatch.setattr(evaluations.Path, "is_dir", lambda path: True)
+    monkeypatch.setattr(ModelVersion, "has_files", True)
     evaluation = start(versions, response_source="sample", advance=False)
     run = evaluation.evaluated.first().run
     TrainingRun.objects.filter(pk=run.pk).update(status="failed", failure={"code": "out_of_memory", "values": {}})
