@@ -144,3 +144,12 @@ def test_on_a_phone_one_response_at_a_time_and_submit_at_hand(cast: Cast, tasks:
     settled(page)
     assert box(page, ".submit")["bottom"] <= 844
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_pages_of_a_project_are_one_line_for_an_administrator(cast: Cast, sign_in: SignIn) -> None:
+    page = sign_in("admin", **SMALL)
+    page.goto("/p/kindness/")
+    groups = page.locator(".pages-bar .pages-group")
+    boxes = [group.bounding_box() for group in groups.all()]
+    assert len(boxes) == 4
+    assert len({box["y"] for box in boxes if box}) == 1
