@@ -37,6 +37,9 @@ class PostgresServer:
                  "--locale", "C.UTF-8", "--no-sync")  # fmt: skip
         options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off -c synchronous_commit=off"
         options += " -c full_page_writes=off -c max_connections=200"
+        # Tests roll their rows back. Autovacuum, where it comes by in such a moment, notes tables of many pages without
+        # a row, and whatever plan is made of that until it comes again reads them row by row: a matter of chance.
+        options += " -c autovacuum=off"
         cls._run(folder, "pg_ctl", "start", "--pgdata", "data", "--log", "server.log", "--wait", "--options", options)
         return cls(folder=folder, url=f"postgres://hone@{quote(str(folder), safe='')}/postgres")
 

@@ -74,7 +74,7 @@ class RowStore:
         """Store a batch of rows in their order."""
         prompts, new_prompts = self._prompts(rows)
         responses = _KnownResponses(self.project, prompts.values())
-        queued = self._queued_texts(prompts.values())
+        queued = responses.compared
         own = OwnRecords(self.project, rows, prompts.values())
         self._make_authors(rows, prompts, responses, own)
         for row in rows:
@@ -105,7 +105,7 @@ class RowStore:
         openings = {content_hash(row.opening) for row in rows if row.opening}
         known = Prompt.objects.filter(project=self.project, content_hash__in={*hashes, *openings})
         # Unordered: asked for an order of ids, SQLite walks over all prompts of the project for each batch.
-        prompts = {prompt.content_hash: prompt for prompt in known.select_related("opening").order_by()}
+        prompts = {prompt.content_hash: prompt for prompt in known.prefetch_related("opening").order_by()}
         self._make_openings(rows, prompts)
         made = []
         for row, digest in zip(rows, hashes, strict=True):
@@ -136,7 +136,7 @@ class RowStore:
                 break
             except IntegrityError:
                 hashes = [prompt.content_hash for prompt in new]
-                found = Prompt.objects.filter(project=self.project, content_hash__in=hashes).select_related("opening")
+                found = Prompt.objects.filter(project=self.project, content_hash__in=hashes).prefetch_related("opening")
                 written = {prompt.content_hash: prompt for prompt in found}
                 if not written:
                     raise
@@ -411,13 +411,6 @@ class RowStore:
             stored.append(response)
         return stored
 
-    def _queued_texts(self, prompts: Iterable[Prompt]) -> set[tuple[int, tuple[str, ...]]]:
-        """(prompt, texts) of the comparisons that are there already."""
-        tasks = Task.objects.filter(prompt__in=list(prompts), kind=Task.Kind.COMPARE).prefetch_related("responses")
-        return {
-            (task.prompt_id or 0, tuple(sorted(response.text for response in task.responses.all()))) for task in tasks
-        }
-
     def _make_authors(
         self, rows: Sequence[ImportedRow], prompts: dict[str, Prompt], known: "_KnownResponses", own: OwnRecords
     ) -> None:
@@ -467,23 +460,39 @@ def _signature(kind: str, name: str) -> Signature:
 
 
 class _KnownResponses:
-    """The responses and demonstrations of a batch's prompts, so that none is made twice.
+    """The responses, demonstrations and comparisons of a batch's prompts, so that none is made twice.
 
     Their authors are known by what exports of the project call them: a person with an account here, whose pseudonym
     comes back in a file, has written the text already. Nothing new is ever signed with an account.
+
+    Each table is read by itself. Where PostgreSQL takes the tables for empty, as after a deletion or a rollback until
+    it has counted them again, it joins them row by row, and an import would take the square of its rows.
     """
 
     def __init__(self, project: Project, prompts: Iterable[Prompt]) -> None:
         ids = [prompt.pk for prompt in prompts]
         self._project = project
+        # Responses last: of those that others write meanwhile none is referred to and missing.
+        demonstrations = Demonstration.objects.filter(prompt__in=ids, withdrawn_at=None).order_by()
+        demonstrated = list(demonstrations.values_list("prompt", "response"))
+        tasks = Task.objects.filter(prompt__in=ids, kind=Task.Kind.COMPARE).order_by()
+        compared: dict[int, list[int]] = {pk: [] for pk in tasks.values_list("pk", flat=True)}
+        links = TaskResponse.objects.filter(task__in=list(compared)).order_by()
+        for task, response in links.values_list("task", "response"):
+            compared[task].append(response)
+        found = Response.objects.filter(prompt__in=ids).order_by("-pk").prefetch_related("author")
+        by_key = {response.pk: response for response in found}
         self._responses = {
             (response.prompt_id, *self._signed(response.author), response.text): response
-            for response in Response.objects.filter(prompt__in=ids).select_related("author").order_by("-pk")
+            for response in by_key.values()
         }
-        demonstrations = Demonstration.objects.filter(prompt__in=ids, withdrawn_at=None)
         self.demonstrated = {
-            (item.prompt_id, item.response.text, *self._signed(item.response.author))
-            for item in demonstrations.select_related("response__author")
+            (prompt, by_key[key].text, *self._signed(by_key[key].author)) for prompt, key in demonstrated
+        }
+        self.compared = {
+            (by_key[keys[0]].prompt_id, tuple(sorted(by_key[key].text for key in keys)))
+            for keys in compared.values()
+            if keys
         }
 
     def get(self, prompt: Prompt, written_by: Signature, text: str) -> Response | None:

@@ -14,7 +14,7 @@ from django.db.models import Q
 from annotate.data.pseudonyms import author_name, labeler_name
 from annotate.formats.rows import ImportedRow
 from annotate.labeling.ordering import Ordering
-from annotate.models import Demonstration, Judgment, Project, Prompt, TaskResponse
+from annotate.models import Demonstration, Judgment, Project, Prompt, Response, TaskResponse
 from annotate.models.data.data_import import import_under_way
 
 RECORD = re.compile(r"(judgment|edit|demonstration|prompt)-(\d{1,18})", re.ASCII)
@@ -86,22 +86,25 @@ class OwnRecords:
 
     def _add_judgments(self, chosen: Q) -> None:
         found = Judgment.objects.filter(chosen, project=self._project).exclude(data_import=import_under_way() or 0)
-        judgments = list(found.select_related("task", "labeler", "latest"))
+        judgments = list(found.prefetch_related("task", "labeler", "latest"))
         texts: dict[int, dict[int, str]] = defaultdict(dict)
-        links = TaskResponse.objects.filter(task__in={judgment.task_id for judgment in judgments})
-        for task_id, response_id, text in links.values_list("task", "response", "response__text"):
-            texts[task_id][response_id] = text
+        tasks = {judgment.task_id for judgment in judgments}
+        links = list(TaskResponse.objects.filter(task__in=tasks).order_by().values_list("task", "response"))
+        compared = Response.with_unfinished.filter(pk__in={response for _task, response in links}).order_by()
+        text_of = dict(compared.values_list("pk", "text"))
+        for task, response in links:
+            texts[task][response] = text_of[response]
         for judgment in judgments:
-            latest, compared = judgment.latest, texts[judgment.task_id]
+            latest, shown = judgment.latest, texts[judgment.task_id]
             tiers = {key: number for number, tier in enumerate(latest.tiers if latest else []) for key in tier}
-            places = {text: tiers.get(key) for key, text in compared.items()}
+            places = {text: tiers.get(key) for key, text in shown.items()}
             record = OwnRecord(
                 prompt_id=judgment.task.prompt_id,
                 person=labeler_name(judgment.labeler, self._project),
-                texts=frozenset(compared.values()),
+                texts=frozenset(shown.values()),
                 withdrawn=latest is None,
                 revision=latest.number if latest is not None else None,
-                places=places if len(places) == len(compared) else None,
+                places=places if len(places) == len(shown) else None,
             )
             self._known[f"judgment-{judgment.pk}"].append(record)
             if latest is not None and (came_as := latest.content.get("id")):

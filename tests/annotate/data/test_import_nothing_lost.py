@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import tracemalloc
 from collections import Counter
 from itertools import islice
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from annotate import formats
 from annotate.data import imports, pacing, snapshots
@@ -20,7 +23,16 @@ from annotate.data.imports import import_file
 from annotate.errors import Refused
 from annotate.formats import files
 from annotate.formats.rows import BadRow, LeftOut
-from annotate.models import Author, Demonstration, Judgment, JudgmentRevision, Prompt, Response, Task
+from annotate.models import (
+    Author,
+    Demonstration,
+    Judgment,
+    JudgmentRevision,
+    Prompt,
+    Response,
+    Task,
+    TaskResponse,
+)
 from annotate.people.projects import create_project
 from tests.cast import Cast, make_prompt
 
@@ -498,6 +510,34 @@ def test_every_export_loads_with_datasets(cast, full_project, tmp_path, format, 
         rows = {"prompts": 17, "demonstrations": 12, "rankings": 2, "ratings": 1}[kind]
         assert len(loaded) == rows
         assert loaded[0]["prompt"][-1]["role"] == "user"
+
+
+def test_a_batch_reads_each_table_by_itself(imported, monkeypatch):
+    """PostgreSQL joins row by row what it takes for empty: an import after a rollback took the square of its rows."""
+    responses = [{"text": text, "rank": rank} for rank, text in enumerate("ab", start=1)]
+    chat = [*PROMPT, {"role": "assistant", "content": "An apple."}, {"role": "user", "content": "Another."}]
+    rows = [
+        {"prompt": chat, "opening": PROMPT},
+        {"prompt": PROMPT, "completion": "A pear."},
+        {"prompt": PROMPT, "responses": [{"text": "a"}, {"text": "b"}]},
+        {"prompt": PROMPT, "responses": responses, "labeler": "ann"},
+        {"prompt": PROMPT, "response": "c", "ratings": {"help": 3}},
+    ]
+    imported(rows)
+    add, queries = imports.RowStore.add, []
+
+    def captured(store, batch):
+        with CaptureQueriesContext(connection) as found:
+            add(store, batch)
+        queries.extend(query["sql"] for query in found)
+
+    monkeypatch.setattr(imports.RowStore, "add", captured)
+    assert imported(rows).duplicates == 5
+    growing = (Prompt, Response, Task, TaskResponse, Demonstration, Judgment, JudgmentRevision)
+    names = "|".join(model._meta.db_table for model in growing)
+    read = [re.findall(rf'(?:FROM|JOIN) "({names})"', sql) for sql in queries if sql.startswith("SELECT")]
+    assert {table for tables in read for table in tables} >= {"annotate_taskresponse", "annotate_demonstration"}
+    assert [tables for tables in read if len(tables) > 1] == []
 
 
 REAL = {
