@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check demo messages screenshots bench clean
+.PHONY: help run setup test fuzz check demo messages screenshots bench clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test: setup  ## Run every test: on SQLite, and those that use the database on Po
 	@$(BIN)/python -m tests.machine
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST)
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --database postgresql $(PYTEST)
+
+fuzz: setup  ## Throw hostile texts, files and requests at Hone for a while (MINUTES=5)
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)
 
 check: setup  ## Style of code and templates, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .

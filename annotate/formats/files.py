@@ -144,7 +144,9 @@ def parsed_json(text: str) -> Row:
     if reason := _excess(text.encode("utf-8", "surrogatepass")):
         return BadRow(reason)
     try:
-        row = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_keys_once)
+        row = json.loads(
+            text, parse_int=_whole, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_keys_once
+        )
     except json.JSONDecodeError as error:
         return BadRow(
             _("not valid JSON (%(reason)s at column %(column)s)") % {"reason": error.msg.lower(), "column": error.colno}
@@ -331,6 +333,11 @@ def _excess(raw: bytes) -> str:
 
 def _no_constant(name: str) -> None:
     raise BadRow(_("%(name)s is not a JSON number") % {"name": name})
+
+
+def _whole(written: str) -> int:
+    _finite(written)
+    return int(written)
 
 
 def _finite(written: str) -> float:

@@ -58,8 +58,11 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
         return ImportedRow(
             **common, **_judge(row), messages=checked_messages(turns[:-1]), responses=(response,), rated=True
         )
-    demonstrations = _demonstrations(turns, common, author)
-    return demonstrations or [ImportedRow(**common, messages=checked_messages(turns))]
+    if demonstrations := _demonstrations(turns, common, author):
+        return demonstrations
+    if model:
+        row.leave("model" if "model" in row else "generator", _("the chat has no response of it"))
+    return [ImportedRow(**common, messages=checked_messages(turns))]
 
 
 def _judge(row: Fields) -> dict[str, Any]:

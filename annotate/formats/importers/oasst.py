@@ -41,10 +41,12 @@ def _below(message: Fields, *, before: Messages, opening: Messages | None) -> It
     """The rankings of a message's replies and of all that follows them."""
     text = message.text("text")
     role = message.label("role")
+    if role not in ROLES:
+        raise BadRow(_("%(name)s must be prompter or assistant") % {"name": message.named("role")})
     message.ignore("parent_id", "lang", "deleted")
     if role == "prompter" and "rank" in message:
         message.leave("rank", _("prompters' messages aren't compared"))
-    turns = [*before, {"role": ROLES.get(role, role), "content": text}]
+    turns = [*before, {"role": ROLES[role], "content": text}]
     replies = message.objects("replies") if message.values.get("replies") else []
     if role == "prompter":
         prompt = checked_messages(turns)
@@ -59,7 +61,11 @@ def _ranking(
 ) -> Iterator[ImportedRow | LeftOut]:
     kept = [reply for reply in replies if not reply.values.get("deleted")]
     ranked = [reply for reply in kept if isinstance(reply.values.get("rank"), int)]
+    for reply in replies:
+        if reply not in kept:
+            reply.leave("text", _("deleted there"))
     if not kept:
+        message.leave("text", _("nobody replied to it"))
         return
     if len(ranked) < 2 or len(kept) > MOST_RESPONSES:
         yield LeftOut(_("its replies weren't ranked"))

@@ -42,6 +42,8 @@ LINES: list[tuple[bytes, Any]] = [
     (b'{"x": 1e999}\n', BAD),
     (b'{"x": [[-1e999]]}\n', BAD),
     (b'{"x": ' + b"9" * 5_000 + b"}\n", BAD),
+    (b'{"x": [' + b"9" * 309 + b"]}\n", BAD),
+    (b'{"x": 1' + b"0" * 308 + b"}\n", {"x": 10**308}),
     (b'{"x": "a\0b"}\n', BAD),
     (b'{"x": "a\tb"}\n', BAD),
     (b'{"x": "\xff"}\n', BAD),

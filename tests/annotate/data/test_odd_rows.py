@@ -136,3 +136,37 @@ def test_whatever_a_first_row_holds_no_format_stumbles_over_it():
             for value in ODD:
                 for module in IMPORTERS.values():
                     assert module.recognises(changed(row, place, value)) in (True, False)
+
+
+LEAF = {"text": "And then?", "role": "prompter"}
+RANKED_REPLY = {**REPLY, "deleted": False}
+TREE = {"text": "a", "role": "prompter", "message_id": "m", "replies": [RANKED_REPLY, {**RANKED_REPLY, "rank": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("format", "row", "named"),
+    [
+        (
+            "oasst",
+            {"message_tree_id": "t", "prompt": {**TREE, "replies": [*TREE["replies"], {**REPLY, "deleted": True}]}},
+            ("prompt.replies.text", "deleted there"),
+        ),
+        (
+            "oasst",
+            {"message_tree_id": "t", "prompt": {**TREE, "replies": [*TREE["replies"], {**REPLY, "replies": [LEAF]}]}},
+            ("prompt.replies.text", "nobody replied to it"),
+        ),
+        ("conversations", {"messages": PROMPT, "model": "m"}, ("model", "the chat has no response of it")),
+        ("conversations", {"messages": PROMPT, "generator": "m"}, ("generator", "the chat has no response of it")),
+    ],
+)
+def test_a_text_or_name_without_a_place_is_named(format, row, named):
+    (first, *_others) = parsed(IMPORTERS[format], row)
+    assert isinstance(first, ImportedRow)
+    assert named in first.not_kept
+
+
+def test_a_message_of_nobody_known_breaks_its_tree():
+    row = {"message_tree_id": "t", "prompt": {**TREE, "replies": [*TREE["replies"], {**REPLY, "role": "system"}]}}
+    with pytest.raises(BadRow, match="must be prompter or assistant"):
+        parsed(IMPORTERS["oasst"], row)

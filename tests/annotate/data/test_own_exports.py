@@ -23,6 +23,7 @@ from annotate.models import (
     User,
 )
 from annotate.people.projects import create_project, edit_project
+from models_core.contract.rows import json_lines
 from tests.cast import Cast, hand_in, judge, make_comparison, make_prompt, make_responses, response_ids
 
 KINDS = ("prompts", "demonstrations", "rankings", "ratings")
@@ -98,7 +99,7 @@ def exported(tmp_path: Path, format: str, slug: str = "kindness") -> dict[str, P
 
 
 def lines(paths: dict[str, Path]) -> dict[str, list[str]]:
-    return {kind: path.read_text().splitlines() for kind, path in paths.items()}
+    return {kind: json_lines.parts(path.read_text()) for kind, path in paths.items()}
 
 
 def nothing_new(report: ImportReport) -> bool:
@@ -120,7 +121,7 @@ def test_into_the_same_project_they_change_nothing(worked, tmp_path, format):
 
 def without_numbers(paths: dict[str, Path]) -> list[tuple[str, dict]]:
     numbers = ("id", "source_id", "prompt_id", "task")
-    rows = [(kind, json.loads(line)) for kind, path in paths.items() for line in path.read_text().splitlines()]
+    rows = [(kind, json.loads(line)) for kind, found in lines(paths).items() for line in found]
     plain = [(kind, {key: value for key, value in row.items() if key not in numbers}) for kind, row in rows]
     return sorted(plain, key=lambda item: json.dumps(item, sort_keys=True))
 
@@ -185,7 +186,7 @@ def test_an_order_that_was_edited_in_the_file_is_named(worked, tmp_path):
 def test_another_project_with_the_same_numbers_gets_every_row(worked, tmp_path):
     """A number alone is no identity: the other project's judgment of that number is of other people and texts."""
     path = exported(tmp_path, "hone")["rankings"]
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in json_lines.parts(path.read_text())]
     for row in rows:
         row["labeler"] = "labeler-0000000000"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
