@@ -18,7 +18,6 @@ _LAYERS = "one subject, in Django's layers: models, forms, views and what they c
 _SETTINGS = "a stage or folder, and the settings that it takes"
 _COMMAND = "the command line's module of a command, and what it runs"
 A_MODULE_EACH = {
-    "annotate/formats/importers": "format",
     "models_core/cli/commands": "command",
     "models_core/contract/settings": "stage, and what stages share",
     "rlhf/runs/stages": "stage",

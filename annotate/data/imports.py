@@ -125,13 +125,15 @@ class ImportReport:
         return named
 
 
-def check_file(path: Path, *, format: str = "auto", name: str = "", progress: Progress = nobody_asks) -> ImportReport:
+def check_file(
+    path: Path, *, format: str = "auto", name: str = "", keep_tools: bool = False, progress: Progress = nobody_asks
+) -> ImportReport:
     """Read every row without writing any: a report with `read` and the errors. Raises Refused (400) for a file that
     can't be read at all."""
     name = name or path.name
     try:
         report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
-        _check(path, report, name=name, progress=progress)
+        _check(path, report, name=name, keep_tools=keep_tools, progress=progress)
     except BadFile as reason:
         raise _unreadable(reason, path, name) from None
     return report
@@ -145,6 +147,7 @@ def import_file(
     format: str = "auto",
     language: str = "",
     limit: int | None = None,
+    keep_tools: bool = False,
     name: str = "",
     wait: bool = True,
     upload: Upload | None = None,
@@ -153,6 +156,7 @@ def import_file(
     """Import a file; `by` None means that a command of the operator does it.
 
     language: take only rows in it (en takes en-GB too) and rows that don't say theirs. limit: take the first so many.
+    keep_tools: take rows with turns of tools, which become text.
     name: the file's name for people, where `path` is an upload's temporary file.
     wait: for another import into the project to end; else it is refused (409) while one is under way.
     upload: what the file was kept as. progress: called for each row that is checked and each batch that is written,
@@ -166,11 +170,20 @@ def import_file(
     name = (name or path.name).encode("utf-8", "replace").decode()
     if format not in ("auto", *IMPORTERS):
         raise Refused(_("Hone reads the formats auto, %(formats)s.") % {"formats": ", ".join(IMPORTERS)}, status=400)
-    report = check_file(path, format=format, name=name, progress=progress)
+    report = check_file(path, format=format, name=name, keep_tools=keep_tools, progress=progress)
     try:
         if not report.errors:
             data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait, upload=upload)
-            _write(path, report, data_import, language=language, limit=limit, name=name, progress=progress)
+            _write(
+                path,
+                report,
+                data_import,
+                language=language,
+                limit=limit,
+                keep_tools=keep_tools,
+                name=name,
+                progress=progress,
+            )
     except IntegrityError:
         # Something that a row refers to was taken away by somebody, or made, at the same moment.
         raise Refused(
@@ -187,10 +200,10 @@ def _unreadable(reason: BadFile, path: Path, name: str) -> Refused:
     return Refused(str(reason).replace(path.name, name), status=400)
 
 
-def _check(path: Path, report: ImportReport, *, name: str, progress: Progress) -> None:
+def _check(path: Path, report: ImportReport, *, name: str, keep_tools: bool, progress: Progress) -> None:
     """Read every row without writing any; fills `read` and the errors."""
     errors: list[str] = []
-    for place, row in rows_of(path, report.format, name=name):
+    for place, row in rows_of(path, report.format, name=name, keep_tools=keep_tools):
         report.read += 1
         progress(report.read, 0.0)
         if report.read > MOST_ROWS:
@@ -218,6 +231,7 @@ def _write(
     *,
     language: str,
     limit: int | None,
+    keep_tools: bool,
     name: str,
     progress: Progress,
 ) -> None:
@@ -225,7 +239,7 @@ def _write(
 
     def sound() -> Iterator[ImportedRow | LeftOut]:
         nonlocal seen
-        for place, row in rows_of(path, report.format, name=name):
+        for place, row in rows_of(path, report.format, name=name, keep_tools=keep_tools):
             seen += 1
             if isinstance(row, BadRow):
                 raise BadFile(

@@ -51,7 +51,7 @@ def is_small(file: UploadedFile) -> bool:
 
 
 def keep(*, project: Project, by: User, file: UploadedFile, options: dict[str, Any]) -> Upload:
-    """Keep an uploaded file and ask for its import. options: format, language and limit, as import_file takes them.
+    """Keep an uploaded file and ask for its import, with these options of import_file.
 
     Raises NotYours, and Refused (507) where there is no room for it.
     """

@@ -8,24 +8,23 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from annotate.formats import files
+from annotate.formats.chat_turns import tool_turns
 from annotate.formats.exporters import parquet, trl
 from annotate.formats.exporters.export import HoneExporter, RowExporter
 from annotate.formats.files import BadFile
-from annotate.formats.importers import (
-    alpaca,
+from annotate.formats.importers import hone, plain
+from annotate.formats.importers.comparisons import (
     alpaca_eval,
-    conversations,
-    hh,
-    hone,
-    label_studio,
-    mt_bench,
-    oasst,
+    helpsteer,
     open_instruct,
     pandalm,
-    plain,
-    stack_exchange,
+    shp,
+    summarize_feedback,
     truthful_qa,
+    ultrafeedback,
 )
+from annotate.formats.importers.dialogues import alpaca, arena, conversations, hh, mt_bench, oasst, stack_exchange
+from annotate.formats.importers.tools import argilla, label_studio, open_webui
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut, parsed, shown_key
 
 # Each module has NAME, LABEL, recognises(row) and parse(fields) -> ImportedRow, or a list of these and of LeftOut. The
@@ -38,6 +37,13 @@ IMPORTERS: dict[str, ModuleType] = {
         pandalm,
         alpaca_eval,
         open_instruct,
+        arena,
+        ultrafeedback,
+        helpsteer,
+        shp,
+        summarize_feedback,
+        open_webui,
+        argilla,
         label_studio,
         oasst,
         mt_bench,
@@ -92,16 +98,22 @@ def detect(path: Path, *, name: str = "") -> str:
 
 
 def rows_of(
-    path: Path, format: str, *, name: str = ""
+    path: Path, format: str, *, name: str = "", keep_tools: bool = False
 ) -> Iterator[tuple[str, list[ImportedRow | LeftOut] | BadRow | LeftOut]]:
-    """(place, what it is) of each row of a file in a format. Raises BadFile."""
+    """(place, what it is) of each row of a file in a format. Raises BadFile.
+
+    keep_tools: turns of tools become text; else the rows that have some are left out.
+    """
     module = IMPORTERS[format]
     read: Any = getattr(module, "read", files.objects)
     for place, row in read(path, name=name):
         if isinstance(row, BadRow):
             yield place, row
             continue
+        found: list[ImportedRow | LeftOut] | BadRow | LeftOut
         try:
-            yield place, parsed(module, row)
+            with tool_turns(kept=keep_tools):
+                found = parsed(module, row)
         except (BadRow, LeftOut) as reason:
-            yield place, reason
+            found = reason
+        yield place, found

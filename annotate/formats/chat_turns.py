@@ -1,5 +1,9 @@
 """Chats as files write them: a text, turns of role and content, or of from and value, contents in parts or whole."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -9,9 +13,59 @@ from annotate.formats.rows import BadRow, Fields, LeftOut, Messages, checked_mes
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "bing", "chatgpt", "bard", "model"), "assistant"),
-    "system": "system",
+    **dict.fromkeys(("system", "developer"), "system"),
 }
-TOOLS = ("tool", "function", "function_call", "observation", "tool_call", "ipython")
+TOOLS = ("tool", "function", "function_call", "observation", "tool_call", "tool_response", "ipython")
+CALLS = ("function_call", "tool_call")
+"""Roles of turns in which the assistant calls a tool; the others hold what the tool returned."""
+LANGUAGES = {
+    "arabic": "ar",
+    "chinese": "zh",
+    "czech": "cs",
+    "dutch": "nl",
+    "english": "en",
+    "french": "fr",
+    "german": "de",
+    "hindi": "hi",
+    "indonesian": "id",
+    "italian": "it",
+    "japanese": "ja",
+    "korean": "ko",
+    "persian": "fa",
+    "polish": "pl",
+    "portuguese": "pt",
+    "russian": "ru",
+    "spanish": "es",
+    "swedish": "sv",
+    "thai": "th",
+    "turkish": "tr",
+    "ukrainian": "uk",
+    "vietnamese": "vi",
+}
+_keeps_tools: ContextVar[bool] = ContextVar("keeps_tools", default=False)
+
+
+@contextmanager
+def tool_turns(*, kept: bool) -> Iterator[None]:
+    """Within this, turns of tools are kept as text, or rows that have some are left out."""
+    token = _keeps_tools.set(kept)
+    try:
+        yield
+    finally:
+        _keeps_tools.reset(token)
+
+
+def language_of(row: Fields, key: str) -> str:
+    """A language by its tag or its English name; what is neither, such as a programming language, is named."""
+    written = row.label(key)
+    word = written.lower()
+    if word in LANGUAGES:
+        return LANGUAGES[word]
+    if 2 <= len(word.partition("-")[0]) <= 3 and len(word) <= 10 and word.replace("-", "").isalnum():
+        return written
+    if written and word != "unknown":
+        row.leave(key, _("not a language that Hone knows"))
+    return ""
 
 
 def prompt_of(row: Fields, key: str = "prompt") -> Messages:
@@ -67,22 +121,48 @@ def response_of(row: Fields, key: str, prompt: Messages | None) -> tuple[Message
 def _turn(row: Fields, key: str, item: Any, number: int) -> dict[str, str]:
     if not isinstance(item, dict):
         raise BadRow(_("turn %(number)s of the prompt must be an object with role and content") % {"number": number})
-    turn = row.within(key, item)
-    names = ("from", "value") if "from" in item and "role" not in item else ("role", "content")
-    role = turn.text(names[0], name=f"{names[0]} of turn {number}")
-    if role.lower() in TOOLS:
+    return turn_of(row.within(key, item), f"turn {number}")
+
+
+def turn_of(turn: Fields, named: str) -> dict[str, str]:
+    """A turn of role and content, or of from and value. named: what it is called where it is broken.
+
+    A turn of a tool becomes text where these are kept: a call in the assistant's turn, what came back in the user's.
+    """
+    names = ("from", "value") if "from" in turn.values and "role" not in turn.values else ("role", "content")
+    role = turn.text(names[0], name=f"{names[0]} of {named}").lower()
+    calls = turn.values.get("tool_calls") or turn.values.get("function_call")
+    if not (role in TOOLS or calls):
+        turn.ignore("tool_calls", "function_call")
+        return {"role": ROLES.get(role, role), "content": _content(turn, names[1], f"{names[1]} of {named}")}
+    if not _keeps_tools.get():
         raise LeftOut(_("it has turns of tools, which labelers aren't shown"))
-    return {"role": ROLES.get(role.lower(), role), "content": _content(turn, names[1], f"{names[1]} of turn {number}")}
+    said = _content(turn, names[1], f"{names[1]} of {named}") if turn.values.get(names[1]) else ""
+    turn.ignore("tool_calls", "function_call", "tool_call_id", "name")
+    if role not in TOOLS:
+        called = text_of(json.dumps(calls, ensure_ascii=False), f"tool_calls of {named}")
+        return {"role": "assistant", "content": f"{said}\n\n{_fenced('tool_call', called)}".strip()}
+    if role in CALLS:
+        return {"role": "assistant", "content": _fenced("tool_call", said)}
+    return {"role": "user", "content": _fenced("tool_result", said)}
+
+
+def _fenced(kind: str, written: str) -> str:
+    return f"```{kind}\n{written}\n```"
 
 
 def _content(turn: Fields, key: str, name: str) -> str:
     """A turn's text. One in parts is the texts of them, one after the other."""
     parts = turn.values.get(key)
+    if parts is None and "refusal" in turn:
+        # OpenAI's models put what they say there when they decline.
+        return turn.text("refusal", name=name)
     if not isinstance(parts, list):
         return turn.text(key, name=name)
     texts = []
     for part in turn.objects(key, name=name):
-        if part.label("type") not in ("", "text"):
+        kind = part.label("type")
+        if kind not in ("", "text", "input_text", "output_text", "refusal"):
             raise LeftOut(_("it has turns that are more than text"))
-        texts.append(part.text("text" if "text" in part.values else "value", name=name))
+        texts.append(part.text(next((key for key in ("text", "refusal") if key in part.values), "value"), name=name))
     return text_of("".join(texts), name)

@@ -35,6 +35,11 @@ class ImportForm(forms.Form):
         help_text=gettext_lazy("Such as en. Rows that don’t say theirs are taken."),
     )
     limit = forms.IntegerField(required=False, min_value=1, label=gettext_lazy("Maximum number of rows"))
+    keep_tools = forms.BooleanField(
+        required=False,
+        label=gettext_lazy("Keep turns of tools as text"),
+        help_text=gettext_lazy("Otherwise rows that have some are left out."),
+    )
 
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]

@@ -59,6 +59,7 @@ def import_file(request: ProjectRequest) -> HttpResponse:
                 format=form.cleaned_data["format"],
                 language=form.cleaned_data["language"],
                 limit=form.cleaned_data["limit"],
+                keep_tools=form.cleaned_data["keep_tools"],
                 name=upload.name,
                 wait=False,
             )
@@ -73,7 +74,7 @@ def import_file(request: ProjectRequest) -> HttpResponse:
 
 def _keep(request: ProjectRequest, form: ImportForm) -> HttpResponse:
     """A large file is imported by a job: no request waits for it."""
-    options = {name: form.cleaned_data[name] for name in ("format", "language", "limit")}
+    options = {name: form.cleaned_data[name] for name in ("format", "language", "limit", "keep_tools")}
     try:
         uploads.keep(project=request.project, by=request.user, file=form.cleaned_data["file"], options=options)
     except Refused as refusal:

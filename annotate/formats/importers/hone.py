@@ -69,11 +69,15 @@ def _needs_order() -> str:
 
 def _common(row: Fields, messages: Messages) -> dict[str, Any]:
     """The prompt of a row of any kind."""
+    return {"messages": messages, **origin_of(row)}
+
+
+def origin_of(row: Fields) -> dict[str, Any]:
+    """Ids and properties of a row's prompt, as Hone's rows say them; other formats of Hone's exports too."""
     own_id = row.label("id")
     opening = checked_messages(turns_of(row, "opening")) if "opening" in row else None
     split = row.choice("split", Prompt.Split.choices, aliases={"dev": "validation", "valid": "validation"})
     return {
-        "messages": messages,
         "id": row.label("source_id") or own_id,
         "record_id": own_id,
         "prompt_id": row.label("prompt_id"),
@@ -127,22 +131,30 @@ def _pair(row: Fields) -> ImportedRow:
     if chosen_prompt != rejected_prompt:
         raise LeftOut(_("the two dialogues part before their last responses"))
     names = _pair_names(row)
+    gold = _is_gold(row)
     responses = tuple(
-        ImportedResponse(text=response, rank=rank, **names[rank - 1])
-        for rank, response in enumerate((chosen, rejected), start=1)
+        ImportedResponse(text=text, rank=rank, score=None if gold else _score_of(row, key), **names[rank - 1])
+        for rank, (key, text) in enumerate((("chosen", chosen), ("rejected", rejected)), start=1)
     )
     if row.values.get("messages") == row.values.get("chosen"):
         row.ignore("messages")
-    if _is_gold(row):
+    if gold:
         return ImportedRow(**_common(row, chosen_prompt), responses=responses, gold=True)
     return ImportedRow(
         **_common(row, chosen_prompt), **_judged(row), margin=_margin(row, 2), responses=responses, ranked=True
     )
 
 
+def _score_of(row: Fields, key: str) -> float | None:
+    """A judge's number for one of a pair, as binarised data sets have it."""
+    return row.number(f"score_{key}" if f"score_{key}" in row else f"{key}_score")
+
+
 def _pair_names(row: Fields) -> list[WrittenBy]:
-    """The authors of a pair's two responses, where "models" lists two."""
+    """The authors of a pair's two responses, where "models" lists two, or RewardBench's columns name them."""
     names = row.values.get("models")
+    if names is None and ("chosen_model" in row or "rejected_model" in row):
+        return [_model(row.label(key)) for key in ("chosen_model", "rejected_model")]
     if names is None or not isinstance(names, list) or len(names) != 2:
         return [{}, {}]
     row.ignore("models")

@@ -29,6 +29,9 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["auto", *IMPORTERS], default="auto")
         parser.add_argument("--language", default="", help="Take only rows in this language, or that don't say theirs.")
         parser.add_argument("--limit", type=whole_number, help="Take at most so many rows.")
+        parser.add_argument(
+            "--keep-tools", action="store_true", help="Keep turns of tools as text; else rows with them are left out."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = project_named(options["project"])
@@ -40,6 +43,7 @@ class Command(BaseCommand):
                 format=options["format"],
                 language=options["language"],
                 limit=options["limit"],
+                keep_tools=options["keep_tools"],
             )
         except Refused as reason:
             raise CommandError(str(reason), returncode=BAD_INPUT) from None

@@ -98,3 +98,13 @@ def test_a_place_that_cannot_be_written_is_said(cast, pairs, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandError, match="can't be written"):
         call_command("export_data", "kindness", "--format", "hone", "--out", str(tmp_path / "file" / "out"))
+
+
+def test_turns_of_tools_are_kept_where_that_is_asked_for(cast, tmp_path):
+    turns = [{"role": "user", "content": "Look."}, {"role": "tool", "content": "An apple."}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"messages": [*turns, {"role": "assistant", "content": "It is one."}]}) + "\n")
+    call_command("import_data", "kindness", str(path))
+    assert Prompt.objects.count() == 0
+    call_command("import_data", "kindness", str(path), "--keep-tools")
+    assert Prompt.objects.get().messages == [{"role": "user", "content": "Look.\n\n```tool_result\nAn apple.\n```"}]

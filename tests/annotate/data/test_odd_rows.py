@@ -12,6 +12,7 @@ import pytest
 
 from annotate.formats import IMPORTERS
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut, parsed
+from tests.annotate.data.foreign_rows import FOREIGN
 
 PROMPT = [{"role": "user", "content": "Name a fruit."}]
 JUDGED = {
@@ -86,6 +87,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("stack_exchange", {"question": "a", "response_j": "b", "response_k": "c", "qid": 1}),
     ("truthful_qa", {"question": "a", "answer": "b", "model_type": "m", "true": 0.1, "info": 0.2}),
     ("text", {"text": "a"}),
+    *FOREIGN.items(),
 ]
 HUGE = "9" * 400
 ODD: list[Any] = [
@@ -132,10 +134,12 @@ def test_a_field_of_any_value_can_be_stored_or_is_refused(format, row):
 
 def test_whatever_a_first_row_holds_no_format_stumbles_over_it():
     for _format, row in ROWS:
-        for place in places(row):
+        # What tells a format is at the top, or just below.
+        for place in (place for place in places(row) if len(place) <= 2):
             for value in ODD:
+                odd = changed(row, place, value)
                 for module in IMPORTERS.values():
-                    assert module.recognises(changed(row, place, value)) in (True, False)
+                    assert module.recognises(odd) in (True, False)
 
 
 LEAF = {"text": "And then?", "role": "prompter"}

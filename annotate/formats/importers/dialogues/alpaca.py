@@ -1,5 +1,8 @@
 """Alpaca: instruction, input and output, each row a demonstration; without an output, a prompt.
 
+LLaMA-Factory's rows of this shape have "chosen" and "rejected" in place of the output, which is a pair, or a "label" of
+true or false beside it, which is a rating.
+
 The author of the output is known where "generator" names a model. The data sets of this shape are mostly a model's
 texts, so without a name nobody is claimed to have written them.
 """
@@ -9,13 +12,13 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats.rows import BadRow, Fields, ImportedRow, checked_messages, text_of
+from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow, checked_messages, text_of
 
 NAME, LABEL = "alpaca", gettext_noop("Alpaca JSON")
 
 
 def recognises(row: dict[str, Any]) -> bool:
-    return isinstance(row.get("instruction"), str) and "responses" not in row and "chosen" not in row
+    return isinstance(row.get("instruction"), str) and "responses" not in row
 
 
 def parse(row: Fields) -> ImportedRow:
@@ -29,19 +32,26 @@ def parse(row: Fields) -> ImportedRow:
     for exchange in history:
         for role, text in zip(("user", "assistant"), exchange, strict=True):
             turns.append({"role": role, "content": text_of(text, '"history"')})
+    generator = row.label("generator")
+    common: dict[str, Any] = {
+        "messages": checked_messages([*turns, {"role": "user", "content": instruction_of(row)}]),
+        "id": row.label("id"),
+        "language": row.label("lang", longest=10),
+        "source": row.label("source") or row.label("dataset") or "Alpaca",
+    }
+    if "chosen" in row or "rejected" in row:
+        pair = (ImportedResponse(text=row.text(key), rank=rank) for rank, key in ((1, "chosen"), (2, "rejected")))
+        return ImportedRow(**common, responses=tuple(pair), ranked=True)
     output = row.text("output") if row.values.get("output") is not None else None
     if output is not None and not output.strip():
         raise BadRow(_('"output" is empty'))
-    generator = row.label("generator")
-    return ImportedRow(
-        messages=checked_messages([*turns, {"role": "user", "content": instruction_of(row)}]),
-        id=row.label("id"),
-        language=row.label("lang", longest=10),
-        source=row.label("source") or row.label("dataset") or "Alpaca",
-        demonstration=output,
-        author=generator,
-        author_kind="model" if generator else "unknown",
-    )
+    kind = "model" if generator else "unknown"
+    label = row.flag("label") if "label" in row and output is not None else None
+    if label is not None and output is not None:
+        ratings = {"label": 1.0 if label else 0.0}
+        response = ImportedResponse(text=output, ratings=ratings, model=generator, author_kind=kind)
+        return ImportedRow(**common, responses=(response,), rated=True)
+    return ImportedRow(**common, demonstration=output, author=generator, author_kind=kind)
 
 
 def instruction_of(row: Fields) -> str:

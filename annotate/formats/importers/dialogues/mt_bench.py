@@ -5,16 +5,18 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats.rows import BadRow, Fields, ImportedRow, checked_messages, text_of, user_turn
+from annotate.formats.rows import BadRow, Fields, ImportedRow, LeftOut, checked_messages, text_of, user_turn
 
 NAME, LABEL = "mt_bench", gettext_noop("MT-Bench questions")
 
 
 def recognises(row: dict[str, Any]) -> bool:
-    return "question_id" in row and isinstance(row.get("turns"), list)
+    return "question_id" in row and (isinstance(row.get("turns"), list) or isinstance(row.get("choices"), list))
 
 
 def parse(row: Fields) -> ImportedRow:
+    if "choices" in row.values:
+        raise LeftOut(_("a model's responses without their question"))
     turns = row.raw("turns")
     if not isinstance(turns, list) or not turns:
         raise BadRow(_('"turns" must be a list of texts'))

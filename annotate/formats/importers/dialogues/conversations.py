@@ -1,6 +1,7 @@
 """Chats whole, as ShareGPT and LLaMA-Factory write them: "conversations" or "messages", with what follows.
 
-- with "chosen" and "rejected": a pair of responses to the chat;
+- with "chosen" and "rejected", or OpenAI's "preferred_output" and "non_preferred_output": a pair of
+  responses to the chat;
 - with a "label": a rating of the last response;
 - otherwise a demonstration for every turn of the assistant, all on one side of the split, since they share an opening,
   and a prompt where the user has the last turn. ShareGPT's assistants are models, mostly unnamed: nobody is claimed to
@@ -13,7 +14,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats.chat_turns import response_of, turns_of
+from annotate.formats.chat_turns import language_of, response_of, turns_of
 from annotate.formats.rows import (
     Fields,
     ImportedResponse,
@@ -26,20 +27,25 @@ from annotate.formats.rows import (
 
 NAME, LABEL = "conversations", gettext_noop("Chats (ShareGPT, LLaMA-Factory)")
 KEYS = ("conversations", "messages", "conversation")
+PREFERRED = ("preferred_output", "non_preferred_output")
 
 
 def recognises(row: dict[str, Any]) -> bool:
-    return any(isinstance(row.get(key), list) for key in KEYS)
+    inner = row.get("input")
+    is_openai = isinstance(inner, dict) and "messages" in inner and set(PREFERRED) <= set(row)
+    return is_openai or any(isinstance(row.get(key), list) for key in KEYS)
 
 
 def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
+    if isinstance(row.values.get("input"), dict) and PREFERRED[0] in row:
+        return _openai_pair(row)
     key = next((key for key in KEYS if isinstance(row.values.get(key), list)), KEYS[0])
     turns = turns_of(row, key)
     if "system" in row and turns[0]["role"] != "system":
         turns.insert(0, {"role": "system", "content": row.text("system")})
     common: dict[str, Any] = {
         "id": row.label("id"),
-        "language": row.label("lang", longest=10),
+        "language": language_of(row, "lang" if "lang" in row else "language"),
         "source": row.label("source") or None,
     }
     if "chosen" in row or "rejected" in row:
@@ -63,6 +69,20 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
     if model:
         row.leave("model" if "model" in row else "generator", _("the chat has no response of it"))
     return [ImportedRow(**common, messages=checked_messages(turns))]
+
+
+def _openai_pair(row: Fields) -> ImportedRow:
+    """A row of OpenAI's preference fine-tuning."""
+    given = row.within("input", row.values["input"])
+    given.ignore("parallel_tool_calls")
+    prompt = checked_messages(turns_of(given, "messages"))
+    texts = [response_of(row, name, prompt)[1] for name in PREFERRED]
+    return ImportedRow(
+        messages=prompt,
+        id=row.label("id"),
+        ranked=True,
+        responses=tuple(ImportedResponse(text=text, rank=rank) for rank, text in enumerate(texts, start=1)),
+    )
 
 
 def _judge(row: Fields) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats.importers.alpaca import instruction_of
+from annotate.formats.importers.dialogues.alpaca import instruction_of
 from annotate.formats.rows import (
     BadRow,
     Fields,

@@ -1,0 +1,1 @@
+"""Exports of annotation tools and chat interfaces."""

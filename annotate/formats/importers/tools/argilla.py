@@ -1,0 +1,173 @@
+"""Argilla's records: fields that people answered questions about, of version 2 and of version 1 (feedback data sets).
+
+Which field is the prompt and which are the responses is known by their names; what a question is by its values: a list
+is an order, a number a rating, a text where there is no response an ideal one, the name of a field a choice.
+"""
+
+import re
+from collections import defaultdict
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from annotate.formats.chat_turns import prompt_of
+from annotate.formats.importers.hone import origin_of
+from annotate.formats.rows import (
+    MOST_RESPONSES,
+    BadRow,
+    Fields,
+    ImportedResponse,
+    ImportedRow,
+    LeftOut,
+    WrittenBy,
+    checked_messages,
+    number_of,
+    shown_key,
+)
+
+NAME, LABEL = "argilla", gettext_noop("Argilla records")
+PROMPTS = ("prompt", "instruction", "request", "input", "question", "query", "chat", "messages", "conversation", "text")
+RESPONSE = re.compile(r"(?:response|reply|completion|answer|generation|output)[-_ ]?(\d{1,3}|[a-z])?", re.ASCII)
+NUMBER = re.compile(r"[-_ ](\d{1,3})$", re.ASCII)
+
+
+def recognises(row: dict[str, Any]) -> bool:
+    return isinstance(row.get("fields"), dict) and bool({"responses", "suggestions", "metadata"} & set(row))
+
+
+def parse(row: Fields) -> ImportedRow | list[ImportedRow | LeftOut]:
+    """A judgment for each person who answered; a record without answers is a prompt, or responses to compare."""
+    if not isinstance(row.values.get("fields"), dict):
+        raise BadRow(_("%(name)s must be an object") % {"name": row.named("fields")})
+    fields = row.within("fields", row.values["fields"])
+    names = [name for name in fields.values if isinstance(name, str)]
+    response_names = [name for name in names if RESPONSE.fullmatch(name)]
+    prompt_name = next((name for name in PROMPTS if name in names), None)
+    if prompt_name is None:
+        raise LeftOut(_("no field of it is a prompt"))
+    if len(response_names) > MOST_RESPONSES:
+        raise BadRow(_("more than %(most_responses)s responses") % {"most_responses": MOST_RESPONSES})
+    messages = prompt_of(fields, prompt_name)
+    texts = {name: fields.text(name) for name in response_names if name in fields}
+    row.ignore("status", "_server_id", "external_id", "inserted_at", "updated_at", "dataset_id")
+    if row.values.get("suggestions"):
+        row.leave("suggestions", _("a model's suggestions, which nobody confirmed"))
+    metadata = row.within("metadata", row.values["metadata"]) if isinstance(row.values.get("metadata"), dict) else None
+    authors = _authors(metadata, list(texts))
+    common = {**origin_of(metadata if metadata is not None else Fields({})), "messages": checked_messages(messages)}
+    if common["source"] is None:
+        common["source"] = "Argilla"
+    common["id"] = common["id"] or row.label("external_id") or row.label("id")
+    submitted = _submitted_values(row)
+    if not submitted:
+        responses = tuple(ImportedResponse(text=text, **authors[name]) for name, text in texts.items())
+        return ImportedRow(**common, responses=responses)
+    return [_judged(common, texts, authors, person, given) for person, given in submitted.items()]
+
+
+def _authors(metadata: Fields | None, names: list[str]) -> dict[str, WrittenBy]:
+    """Of each response the model that wrote it, where the metadata names it: "response_1_model", or "model"."""
+    found: dict[str, WrittenBy] = {}
+    for name in names:
+        keys = [f"{name}_model", *(["model"] if len(names) == 1 else [])]
+        model = next((metadata.label(key) for key in keys if metadata is not None and key in metadata), "")
+        found[name] = {"model": model, "author_kind": "model" if model else "unknown"}
+    return found
+
+
+def _submitted_values(row: Fields) -> dict[str, dict[str, Any]]:
+    """{who: {question: value}}, of submitted responses alone."""
+    given = row.values.get("responses")
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    if isinstance(given, dict):
+        inner = row.within("responses", given)
+        for question in given:
+            if not given[question]:
+                inner.ignore(question)
+                continue
+            asked = f'"{shown_key(question)}"'
+            for number, item in enumerate(inner.objects(question, name=asked), start=1):
+                if _is_submitted(item):
+                    found[item.label("user_id") or f"annotator {number}"][question] = item.raw("value")
+        return found
+    for number, item in enumerate(row.objects("responses") if given else [], start=1):
+        item.ignore("id", "inserted_at", "updated_at", "record_id")
+        values = item.values.get("values")
+        if _is_submitted(item) and isinstance(values, dict):
+            inner = item.within("values", values)
+            for question, value in values.items():
+                if isinstance(value, dict):
+                    said = inner.within(question, value).raw("value")
+                    found[item.label("user_id") or f"annotator {number}"][question] = said
+    return found
+
+
+def _is_submitted(item: Fields) -> bool:
+    status = item.label("status").lower()
+    if status in ("", "submitted"):
+        return True
+    item.leave("status", _("drafts and discarded answers are no judgments"))
+    item.ignore(*item.values)
+    return False
+
+
+def _judged(
+    common: dict[str, Any],
+    texts: dict[str, str],
+    authors: dict[str, WrittenBy],
+    person: str,
+    given: dict[str, Any],
+) -> ImportedRow | LeftOut:
+    """What one person answered to the questions of a record."""
+    names = list(texts)
+    ranks: dict[str, int] = {}
+    ratings: dict[str, dict[str, float]] = {name: {} for name in names}
+    said: list[str] = []
+    for asked, value in given.items():
+        question = shown_key(asked)
+        if order := _order(value, names):
+            ranks = order
+        elif isinstance(value, str):
+            said.append(Fields({question: value}).text(question, longest=100_000))
+        elif (number := number_of(value, question)) is not None:
+            at = NUMBER.search(question)
+            place = int(at[1]) - 1 if at and len(names) > 1 else 0
+            if place < len(names):
+                ratings[names[place]][NUMBER.sub("", question) if at else question] = number
+    if not texts:
+        text = next((each for each in said if each.strip()), "")
+        if not text:
+            return LeftOut(_("nobody responded"))
+        return ImportedRow(**common, demonstration=text, author=person, author_kind="person")
+    judged = {**common, "labeler": person, "task": common["id"] or "argilla", "comment": "\n\n".join(said)[:20_000]}
+    if len(names) == 1:
+        (name,) = names
+        if not ratings[name] and not said:
+            return LeftOut(_("its rating is no number"))
+        note = "" if ratings[name] else judged.pop("comment")[:4_000]
+        response = ImportedResponse(text=texts[name], ratings=ratings[name], note=note, **authors[name])
+        return ImportedRow(**judged, rated=True, responses=(response,))
+    if not ranks and not any(ratings.values()):
+        return LeftOut(_("it says of no pair which is better"))
+    responses = tuple(
+        ImportedResponse(text=texts[name], rank=ranks.get(name), ratings=ratings[name], **authors[name])
+        for name in names
+    )
+    return ImportedRow(**judged, ranked=True, responses=responses)
+
+
+def _order(value: Any, names: list[str]) -> dict[str, int]:
+    """{name: rank} of an order as Argilla writes it, or of a choice; empty for anything else."""
+    if isinstance(value, str) and value in names and len(names) > 1:
+        return {name: 1 if name == value else 2 for name in names}
+    if not isinstance(value, list) or not value:
+        return {}
+    if all(isinstance(item, str) for item in value):
+        return {name: place for place, name in enumerate(value, start=1) if name in names}
+    ranks: dict[str, int] = {}
+    for item in value:
+        name, rank = (item.get("value"), item.get("rank")) if isinstance(item, dict) else (None, None)
+        if isinstance(name, str) and name in names and isinstance(rank, int) and 0 < rank < 1_000:
+            ranks[name] = rank
+    return ranks

@@ -1,0 +1,161 @@
+"""Label Studio's tasks and exports: a prompt with responses, and the annotations of each task.
+
+Two responses are `answer1` and `answer2`, compared by a Pairwise tag; several are `items`, ordered by a Ranker tag,
+whose buckets named 1, 2, ... are tiers; a single `response` is rated by Rating tags. A prompt alone waits for a
+response: the text of a TextArea is an ideal one.
+"""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from annotate.formats.chat_turns import prompt_of
+from annotate.formats.importers.hone import origin_of
+from annotate.formats.rows import (
+    MOST_RESPONSES,
+    BadRow,
+    Fields,
+    ImportedResponse,
+    ImportedRow,
+    LeftOut,
+    WrittenBy,
+    shown_key,
+)
+
+NAME, LABEL = "label_studio", gettext_noop("Label Studio tasks")
+RESPONSE_KEYS = ("answer1", "answer2")
+RANKS = {"left": (1, 2), "right": (2, 1)}
+
+
+def recognises(row: dict[str, Any]) -> bool:
+    data = row.get("data", row)
+    if not isinstance(data, dict) or "prompt" not in data:
+        return False
+    is_task = "data" in row and ("annotations" in row or "items" in data or "response" in data)
+    return is_task or set(RESPONSE_KEYS) <= set(data)
+
+
+def parse(row: Fields) -> list[ImportedRow | LeftOut]:
+    """A judgment an annotation; a task without any is one to rank, or a prompt."""
+    data = row.within("data", row.values["data"]) if isinstance(row.values.get("data"), dict) else row
+    common = {**origin_of(data), "messages": prompt_of(data)}
+    if common["source"] is None:
+        common["source"] = "Label Studio"
+    common["id"] = row.label("id") or common["id"]
+    responses = _responses(data)
+    annotations = row.objects("annotations") if "annotations" in row else []
+    if not annotations:
+        unjudged = tuple(ImportedResponse(text=text, **author) for text, author in responses.values())
+        return [ImportedRow(**common, responses=unjudged)]
+    return [_judged(annotation, common, responses, number) for number, annotation in enumerate(annotations, 1)]
+
+
+Texts = dict[str, tuple[str, WrittenBy]]
+
+
+def _responses(data: Fields) -> Texts:
+    """{id: (text, who wrote it)} of a task's responses."""
+    if all(key in data.values for key in RESPONSE_KEYS):
+        return {key: (data.text(key), _author(data, f"{key}_model")) for key in RESPONSE_KEYS}
+    if "items" in data:
+        items = data.objects("items")
+        if len(items) > MOST_RESPONSES:
+            raise BadRow(_("more than %(most_responses)s responses") % {"most_responses": MOST_RESPONSES})
+        found = {}
+        for number, item in enumerate(items, start=1):
+            item.ignore("title")
+            found[item.label("id") or str(number)] = (item.text("body"), _author(item, "model"))
+        return found
+    return {"response": (data.text("response"), _author(data, "model"))} if "response" in data else {}
+
+
+def _author(row: Fields, key: str) -> WrittenBy:
+    model = row.label(key)
+    return {"model": model, "author_kind": "model" if model else "unknown"}
+
+
+def _judged(annotation: Fields, common: dict[str, Any], texts: Texts, number: int) -> ImportedRow | LeftOut:
+    if annotation.flag("was_cancelled"):
+        annotation.ignore(*annotation.values)
+        return LeftOut(_("the annotator skipped it"))
+    person = annotation.values.get("completed_by")
+    labeler = (
+        annotation.within("completed_by", person).label("id")
+        if isinstance(person, dict)
+        else annotation.label("completed_by")
+    )
+    # Of a task's unnamed annotators each is a person of their own.
+    named = f"annotation {annotation.label('id') or number}"
+    labeler = (f"annotator {labeler}" if labeler.isdigit() else labeler) or named
+    judged: dict[str, Any] = {
+        **common,
+        "task": common["id"] or "label studio",
+        "labeler": labeler,
+        "seconds": annotation.number("lead_time", low=0),
+        "timestamp": annotation.label("created_at"),
+    }
+    results = _Results(annotation.objects("result"), texts)
+    if not texts:
+        if not results.written.strip():
+            return LeftOut(_("nobody responded"))
+        return ImportedRow(**common, demonstration=results.written, author=labeler, author_kind="person")
+    responses = tuple(
+        ImportedResponse(text=text, rank=results.ranks.get(key), ratings=results.ratings.get(key, {}), **author)
+        for key, (text, author) in texts.items()
+    )
+    if len(texts) == 1:
+        if not responses[0].ratings:
+            return LeftOut(_("its rating is no number"))
+        return ImportedRow(**judged, comment=results.written, rated=True, responses=responses)
+    if not results.ranks:
+        return LeftOut(_("it says of no pair which is better"))
+    return ImportedRow(**judged, comment=results.written, ranked=True, responses=responses)
+
+
+class _Results:
+    """What an annotation's results say. Results of other kinds aren't kept, and are named."""
+
+    def __init__(self, results: list[Fields], texts: Texts) -> None:
+        self.ranks: dict[str, int] = {}
+        self.ratings: dict[str, dict[str, float]] = {}
+        written = []
+        keys = list(texts)
+        sides = 0
+        for item in results:
+            given = item.values.get("value")
+            kind = item.label("type")
+            if not isinstance(given, dict) or kind not in ("pairwise", "ranker", "rating", "textarea"):
+                continue
+            value = item.within("value", given)
+            item.ignore("id", "from_name", "to_name", "origin")
+            if kind == "pairwise" and (side := value.label("selected")) in RANKS and len(keys) == 2:
+                self.ranks = dict(zip(keys, RANKS[side], strict=True))
+                sides += 1
+            elif kind == "ranker" and isinstance(given.get("ranker"), dict):
+                self.ranks = _order(value.raw("ranker"), texts)
+            elif kind == "rating" and keys and (number := value.number("rating")) is not None:
+                name = shown_key(str(item.values.get("from_name") or "rating"))
+                # A rating of one of several says of which by the name of its tag: "response_2:help".
+                key, _colon, criterion = name.rpartition(":")
+                key = key if key in texts else keys[0]
+                self.ratings.setdefault(key, {})[criterion or name] = number
+            elif kind == "textarea":
+                texts_given = value.raw("text")
+                parts = texts_given if isinstance(texts_given, list) else [texts_given]
+                written += [Fields({"text": part}).text("text", longest=100_000) for part in parts if part]
+        if sides > 1:
+            self.ranks = {}
+        self.written = "\n\n".join(written)[: 1_000_000 if not texts else 20_000]
+
+
+def _order(buckets: Any, texts: Texts) -> dict[str, int]:
+    """Ranks by a list of ids, or by buckets that are numbered."""
+    if len(buckets) > 1 and not all(isinstance(name, str) and name.isdigit() and len(name) < 4 for name in buckets):
+        return {}
+    ranks = {}
+    for name, ids in buckets.items():
+        for place, key in enumerate(ids if isinstance(ids, list) else [], start=1):
+            if isinstance(key, str) and key in texts:
+                ranks[key] = place if len(buckets) == 1 else int(name) + 1
+    return ranks
