@@ -35,12 +35,6 @@ LABELERS = (
     "are pseudonyms, the same in every export of this project and unrelated to other projects'. Comments are left out "
     "unless they were asked for, since they may tell who wrote them."
 )
-FORMATS = {
-    "hone": "UTF-8 JSON lines, one record a line.",
-    "trl": "UTF-8 JSON lines in TRL's conversational form. A ranking is a line for each of its strict pairs.",
-    "parquet": "Parquet with nested columns, compressed with zstd.",
-}
-
 
 AGGREGATIONS = {
     "raw": "none, each record is a judgment as it was given.",
@@ -72,7 +66,7 @@ def card(
         "",
         KINDS[snapshot.kind],
         "",
-        f"Format: {EXPORTERS[snapshot.format].label}. {FORMATS[snapshot.format]}",
+        f"Format: {EXPORTERS[snapshot.format].label}. {EXPORTERS[snapshot.format].description}",
         "",
         "| file | rows | bytes | SHA-256 |",
         "| --- | ---: | ---: | --- |",

@@ -287,6 +287,12 @@ def _requested(
                 status=400,
             )
     Filters.checked(filters or {})
+    if kind not in EXPORTERS[format].kinds:
+        raise Refused(
+            _("The format %(format)s has no place for %(kind)s.")
+            % {"format": _(EXPORTERS[format].label), "kind": Snapshot.Kind(kind).label.lower()},
+            status=400,
+        )
     if aggregation != Snapshot.Aggregation.RAW and kind != Snapshot.Kind.RANKINGS:
         raise Refused(_("Only rankings are weighted or reduced to a consensus."), status=400)
     if aggregation == Snapshot.Aggregation.WEIGHTED and not EXPORTERS[format].has_weights:

@@ -9,8 +9,14 @@ from django.utils.translation import gettext as _
 
 from annotate.formats import files
 from annotate.formats.chat_turns import tool_turns
-from annotate.formats.exporters import parquet, trl
+from annotate.formats.exporters.annotation_tools import ArgillaExporter, LabelStudioExporter
 from annotate.formats.exporters.export import HoneExporter, RowExporter
+from annotate.formats.exporters.flat_tables import CSVExporter
+from annotate.formats.exporters.pair_files import HHExporter, LlamaFactoryExporter, RewardBenchExporter
+from annotate.formats.exporters.parquet import ParquetExporter
+from annotate.formats.exporters.rated_responses import RatedResponsesExporter
+from annotate.formats.exporters.reply_trees import ReplyTreeExporter
+from annotate.formats.exporters.trl import KTOExporter, TRLExporter, TRLTextExporter
 from annotate.formats.files import BadFile
 from annotate.formats.importers import hone, plain
 from annotate.formats.importers.comparisons import (
@@ -56,7 +62,22 @@ IMPORTERS: dict[str, ModuleType] = {
     )
 }
 EXPORTERS: dict[str, RowExporter] = {
-    exporter.name: exporter for exporter in (HoneExporter(), trl.TRLExporter(), parquet.ParquetExporter())
+    exporter.name: exporter
+    for exporter in (
+        HoneExporter(),
+        TRLExporter(),
+        TRLTextExporter(),
+        KTOExporter(),
+        ParquetExporter(),
+        CSVExporter(),
+        HHExporter(),
+        ReplyTreeExporter(),
+        LlamaFactoryExporter(),
+        RatedResponsesExporter(),
+        RewardBenchExporter(),
+        ArgillaExporter(),
+        LabelStudioExporter(),
+    )
 }
 
 

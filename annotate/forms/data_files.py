@@ -78,3 +78,11 @@ class SnapshotForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         help_text=gettext_lazy("A prompt and all its responses stay in one split."),
     )
+
+    def clean(self) -> dict[str, Any]:
+        wanted: dict[str, Any] = super().clean() or {}
+        kind, name = wanted.get("kind"), wanted.get("format")
+        if kind and name and kind not in EXPORTERS[name].kinds:
+            labels = {"format": _(EXPORTERS[name].label), "kind": Snapshot.Kind(kind).label.lower()}
+            self.add_error("format", _("The format %(format)s has no place for %(kind)s.") % labels)
+        return wanted

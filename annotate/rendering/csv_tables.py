@@ -14,8 +14,22 @@ BYTE_ORDER_MARK = "\ufeff"
 
 
 def safe_cell(text: str) -> str:
-    """The text so that no spreadsheet computes it: one that looks like a formula gets an apostrophe before it."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """The text so that no spreadsheet computes it: one that looks like a formula gets an apostrophe before it.
+
+    So does one that looks like a formula behind apostrophes: `text_of_cell` has the text again.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(FORMULA) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """The text of which `safe_cell` made a cell."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
+
+
+def csv_line(values: Sequence[Any]) -> str:
+    """One line of a CSV file, its texts made safe."""
+    line: str = csv.writer(_Echo()).writerow([_cell(value, digits=None) for value in values])
+    return line
 
 
 def csv_lines(rows: Iterable[Sequence[Any]], *, digits: int | None = None) -> Iterator[str]:

@@ -5,9 +5,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from gzip import GzipFile
+from itertools import combinations
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
+
+ALL_KINDS = ("rankings", "demonstrations", "ratings", "prompts")
+NOT_RANKED, TIED, CHATS = "left_out_unranked_responses", "left_out_tied_pairs", "left_out_chats"
+"""Counts of the card: what a format has no place for."""
 
 
 class RowWriter(Protocol):
@@ -39,11 +44,16 @@ class JSONLinesWriter:
 
 
 class RowExporter(ABC):
-    """A format of a snapshot's files. Rows come in as the contract has them (see the card of a snapshot)."""
+    """A format of a snapshot's files. Rows come in as the contract has them (see the card of a snapshot).
+
+    kinds: of snapshots that it can carry. description: a sentence for the card.
+    """
 
     name: ClassVar[str]
     label: ClassVar[str]
+    description: ClassVar[str]
     suffix: ClassVar[str] = ".jsonl"
+    kinds: ClassVar[tuple[str, ...]] = ALL_KINDS
     has_weights: ClassVar[bool] = True
 
     @abstractmethod
@@ -68,6 +78,30 @@ class RowExporter(ABC):
 
 class HoneExporter(RowExporter):
     name, label = "hone", "Hone JSON lines"
+    description = "UTF-8 JSON lines, one record a line."
 
     def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:
         return (row,)
+
+
+def strict_pairs(row: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """(better, worse) of every two responses of a ranking of which one was preferred."""
+    return [(better, worse) for better, worse in _pairs(row) if better["rank"] < worse["rank"]]
+
+
+def lost_in_pairs(row: dict[str, Any]) -> Counter[str]:
+    """Content of a ranking that strict pairs can't hold."""
+    tied = sum(better["rank"] == worse["rank"] for better, worse in _pairs(row))
+    unranked = sum(response["rank"] is None for response in row["responses"])
+    return Counter({TIED: tied, NOT_RANKED: unranked})
+
+
+def single_question(messages: list[dict[str, str]]) -> str | None:
+    """The text of a prompt of one turn of the user's; None for a chat or one with a system turn."""
+    return messages[0]["content"] if len(messages) == 1 else None
+
+
+def _pairs(row: dict[str, Any]) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every two ranked responses of a ranking, the better one first where one is."""
+    ranked = [response for response in row["responses"] if response["rank"] is not None]
+    return combinations(sorted(ranked, key=lambda response: response["rank"]), 2)

@@ -96,6 +96,7 @@ class ParquetWriter:
 
 class ParquetExporter(RowExporter):
     name, label, suffix = "parquet", "Parquet", ".parquet"
+    description = "Parquet with nested columns, compressed with zstd."
 
     def rows(self, row: dict[str, Any], *, kind: str) -> Iterable[dict[str, Any]]:
         responses = [

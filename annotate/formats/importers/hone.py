@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.data.pseudonyms import PSEUDONYM
+from annotate.formats import files
 from annotate.formats.chat_turns import prompt_of, response_of, turns_of
 from annotate.formats.rows import (
     HIGHEST_RANK,
@@ -29,11 +30,14 @@ from annotate.formats.rows import (
     text_of,
 )
 from annotate.models import Prompt, Response
+from annotate.rendering.csv_tables import text_of_cell
 
 NAME, LABEL = "hone", gettext_noop("Hone rows, TRL data sets")
 USE_CASES = {"summarization": "summarisation", "open_qa": "open_qa", "closed_qa": "closed_qa"}
 CHOICES = {"a": (1, 2), "b": (2, 1), "tie": (1, 1)}
 STRENGTHS = {"a_is_better": 2, "b_is_better": 2, "a_is_slightly_better": 1, "b_is_slightly_better": 1, "tie": 0}
+OWN_COLUMNS = {"prompt", "split", "use_case", "kind"}
+LISTS = ("prompt", "opening", "responses")
 RATING_KEYS = ("score", "rating", "label", "ratings", "flags", "acceptable")
 
 
@@ -44,6 +48,8 @@ def recognises(row: dict[str, Any]) -> bool:
 
 
 def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
+    if row.values.keys() >= OWN_COLUMNS and str(row.values["prompt"]).startswith('[{"role"'):
+        _read_cells(row.values)
     if _is_gold(row) and not {"chosen", "rejected", "responses"} & row.values.keys():
         raise BadRow(_needs_order())
     if "votes" in row.values and "response_a" in row.values:
@@ -56,6 +62,17 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
     if written:
         return _written(row, written)
     return ImportedRow(**_common(row, prompt_of(row)))
+
+
+def _read_cells(values: dict[str, Any]) -> None:
+    """Of a row of Hone's CSV: lists are JSON in their cells, and an apostrophe keeps a text from being a formula."""
+    for key, cell in values.items():
+        if isinstance(cell, str) and key in LISTS:
+            lists = files.parsed_json(f'{{"cell": {cell}}}')
+            if isinstance(lists, dict):
+                values[key] = lists["cell"]
+        elif isinstance(cell, str):
+            values[key] = text_of_cell(cell)
 
 
 def _is_gold(row: Fields) -> bool:
@@ -91,7 +108,7 @@ def origin_of(row: Fields) -> dict[str, Any]:
     }
 
 
-def _judged(row: Fields) -> dict[str, Any]:
+def judged_of(row: Fields) -> dict[str, Any]:
     """The judge of a row. The contract knows human and ai; a judge of another name is a machine's."""
     judge = row.label("judge") or "human"
     rubric, revision = row.number("rubric", low=1, high=2**31 - 1), row.number("revision", low=1, high=2**31 - 1)
@@ -110,7 +127,7 @@ def _judged(row: Fields) -> dict[str, Any]:
     }
 
 
-def _margin(row: Fields, responses: int) -> int | None:
+def margin_of(row: Fields, responses: int) -> int | None:
     """Other people's margins are on other scales: only Hone's four levels can be kept, and only of two responses."""
     value = row.number("margin")
     if value is None:
@@ -141,7 +158,7 @@ def _pair(row: Fields) -> ImportedRow:
     if gold:
         return ImportedRow(**_common(row, chosen_prompt), responses=responses, gold=True)
     return ImportedRow(
-        **_common(row, chosen_prompt), **_judged(row), margin=_margin(row, 2), responses=responses, ranked=True
+        **_common(row, chosen_prompt), **judged_of(row), margin=margin_of(row, 2), responses=responses, ranked=True
     )
 
 
@@ -224,14 +241,14 @@ def _written(row: Fields, key: str) -> ImportedRow:
             flags=_flags(row, _("a flag")),
             acceptable=row.flag("acceptable") is not False,
             note=row.text("critique", longest=20_000) if "critique" in row else "",
-            **_author(row),
+            **author_of(row),
         )
         if not _is_rating(response):
             raise LeftOut(_("its rating is no number"))
-        return ImportedRow(**common, **_judged(row), rated=True, responses=(response,))
+        return ImportedRow(**common, **judged_of(row), rated=True, responses=(response,))
     if not written.strip():
         raise BadRow(_('"%(key)s" is empty') % {"key": key})
-    author = _author(row)
+    author = author_of(row)
     finish = _finish_reason(row)
     return ImportedRow(
         **common,
@@ -262,7 +279,7 @@ def _given_ratings(row: Fields) -> dict[str, float]:
     return ratings
 
 
-def _author(row: Fields) -> WrittenBy:
+def author_of(row: Fields) -> WrittenBy:
     """The author of a text, as far as the row names one: {"model": the name, "author_kind"}.
 
     `origin` is human or the name of a model. A name alone under `author` is a person's only where it is a pseudonym of
@@ -311,8 +328,8 @@ def _ranking(row: Fields) -> ImportedRow:
         raise BadRow(_("a ranking needs at least two responses"))
     return ImportedRow(
         **common,
-        **_judged(row),
-        margin=_margin(row, len(responses)),
+        **judged_of(row),
+        margin=margin_of(row, len(responses)),
         responses=responses,
         ranked=not rated,
         rated=rated,
@@ -336,7 +353,7 @@ def _response(item: Fields, number: int, *, ranked: bool, gold: bool = False) ->
             text=item.text("text", name=f"text of response {number}"),
             rank=_rank(item.raw("rank"), number) if ranked else None,
             finish_reason=_finish_reason(item),
-            **_author(item),
+            **author_of(item),
         )
     return ImportedResponse(
         text=item.text("text", name=f"text of response {number}"),
@@ -347,7 +364,7 @@ def _response(item: Fields, number: int, *, ranked: bool, gold: bool = False) ->
         flags=_flags(item, f"a flag of response {number}"),
         note=item.text("note", longest=4_000) if "note" in item else "",
         finish_reason=_finish_reason(item),
-        **_author(item),
+        **author_of(item),
     )
 
 

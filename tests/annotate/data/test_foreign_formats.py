@@ -166,7 +166,7 @@ def test_label_studio_ranker_ratings_and_texts(tmp_path):
     row = task({"items": items}, {"type": "ranker", "value": {"ranker": {"rank": ["b", "a"]}}})
     assert said(row) == [("An apple.", 2), ("A pear.", 1), ("Bread.", None)]
     row = task({"items": items}, {"type": "ranker", "value": {"ranker": {"1": ["b", "a"], "2": ["c"]}}})
-    assert said(row) == [("An apple.", 2), ("A pear.", 2), ("Bread.", 3)]
+    assert said(row) == [("An apple.", 1), ("A pear.", 1), ("Bread.", 2)]
     rating = {"type": "rating", "from_name": "help", "value": {"rating": 4}}
     row = task({"response": "An apple."}, rating)
     assert (row.rated, row.responses[0].ratings, row.labeler) == (True, {"help": 4}, "annotator 7")

@@ -8,7 +8,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.chat_turns import language_of, turns_of
+from annotate.formats.importers.hone import author_of, judged_of, origin_of
 from annotate.formats.rows import (
+    LONGEST_LABEL,
     BadRow,
     Fields,
     ImportedResponse,
@@ -16,6 +18,7 @@ from annotate.formats.rows import (
     LeftOut,
     Messages,
     checked_messages,
+    text_of,
     user_turn,
 )
 
@@ -27,7 +30,9 @@ TURN = re.compile(r"\n?<extra_id_1>(User|Assistant)\n")
 
 def recognises(row: dict[str, Any]) -> bool:
     asked = isinstance(row.get("prompt"), str) or isinstance(row.get("context"), list)
-    rated = "response" in row and ("feedback" in row or sum(name in row for name in ATTRIBUTES) >= 2)
+    rated = "response" in row and (
+        "feedback" in row or isinstance(row.get("criteria"), list) or sum(name in row for name in ATTRIBUTES) >= 2
+    )
     compared = "preference_strength" in row or {"context", "overall_preference"} <= set(row)
     return asked and (rated or compared)
 
@@ -66,6 +71,9 @@ def _prompt(row: Fields) -> Messages:
 
 def _rated(row: Fields, common: dict[str, Any]) -> ImportedRow | list[ImportedRow | LeftOut]:
     text = row.text("response")
+    own = row.values.get("criteria")
+    if isinstance(own, list) and all(isinstance(name, str) for name in own):
+        return _of_criteria(row, common, text)
     ratings = {name: value for name in ATTRIBUTES if (value := row.number(name)) is not None}
     given = row.values.get("feedback")
     if not isinstance(given, list):
@@ -88,6 +96,31 @@ def _rated(row: Fields, common: dict[str, Any]) -> ImportedRow | list[ImportedRo
         )
         for number, note in enumerate(notes or [""], start=1)
     ]
+
+
+def _of_criteria(row: Fields, common: dict[str, Any], text: str) -> ImportedRow:
+    """A row of Hone's export of ratings, which names its columns of ratings."""
+    row.ignore("criteria")
+    ratings = {}
+    for column in row.values["criteria"][:200]:
+        name = text_of(column, _("a rating's name"), longest=LONGEST_LABEL)
+        if (value := row.number(name)) is not None:
+            ratings[name.removeprefix("rating ")] = value
+    if not ratings:
+        raise LeftOut(_("its rating is no number"))
+    flags = row.values.get("flags")
+    row.ignore("flags")
+    response = ImportedResponse(
+        text=text,
+        ratings=ratings,
+        flags=tuple(text_of(flag, '"flags"', longest=LONGEST_LABEL) for flag in flags)
+        if isinstance(flags, list)
+        else (),
+        acceptable=row.flag("acceptable") is not False,
+        **author_of(row),
+    )
+    own = {**origin_of(row), "messages": common["messages"]}
+    return ImportedRow(**own, **judged_of(row), rated=True, responses=(response,))
 
 
 def _checked_note(note: str) -> str:

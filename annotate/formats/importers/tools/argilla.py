@@ -11,8 +11,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats.chat_turns import prompt_of
-from annotate.formats.importers.hone import origin_of
+from annotate.formats.chat_turns import prompt_of, turns_of
+from annotate.formats.importers.hone import judged_of, margin_of, origin_of
 from annotate.formats.rows import (
     MOST_RESPONSES,
     BadRow,
@@ -54,8 +54,11 @@ def parse(row: Fields) -> ImportedRow | list[ImportedRow | LeftOut]:
     if row.values.get("suggestions"):
         row.leave("suggestions", _("a model's suggestions, which nobody confirmed"))
     metadata = row.within("metadata", row.values["metadata"]) if isinstance(row.values.get("metadata"), dict) else None
+    metadata = metadata if metadata is not None else Fields({})
+    common = {**origin_of(metadata), "messages": checked_messages(messages)}
+    if "opening" in fields:
+        common["opening"] = checked_messages(turns_of(fields, "opening"))
     authors = _authors(metadata, list(texts))
-    common = {**origin_of(metadata if metadata is not None else Fields({})), "messages": checked_messages(messages)}
     if common["source"] is None:
         common["source"] = "Argilla"
     common["id"] = common["id"] or row.label("external_id") or row.label("id")
@@ -63,15 +66,17 @@ def parse(row: Fields) -> ImportedRow | list[ImportedRow | LeftOut]:
     if not submitted:
         responses = tuple(ImportedResponse(text=text, **authors[name]) for name, text in texts.items())
         return ImportedRow(**common, responses=responses)
-    return [_judged(common, texts, authors, person, given) for person, given in submitted.items()]
+    if texts:
+        common |= judged_of(metadata) | {"margin": margin_of(metadata, len(texts))}
+    return [_judged(common, texts, authors, person, given, metadata) for person, given in submitted.items()]
 
 
-def _authors(metadata: Fields | None, names: list[str]) -> dict[str, WrittenBy]:
+def _authors(metadata: Fields, names: list[str]) -> dict[str, WrittenBy]:
     """Of each response the model that wrote it, where the metadata names it: "response_1_model", or "model"."""
     found: dict[str, WrittenBy] = {}
     for name in names:
         keys = [f"{name}_model", *(["model"] if len(names) == 1 else [])]
-        model = next((metadata.label(key) for key in keys if metadata is not None and key in metadata), "")
+        model = next((metadata.label(key) for key in keys if key in metadata), "")
         found[name] = {"model": model, "author_kind": "model" if model else "unknown"}
     return found
 
@@ -118,6 +123,7 @@ def _judged(
     authors: dict[str, WrittenBy],
     person: str,
     given: dict[str, Any],
+    metadata: Fields,
 ) -> ImportedRow | LeftOut:
     """What one person answered to the questions of a record."""
     names = list(texts)
@@ -139,8 +145,13 @@ def _judged(
         text = next((each for each in said if each.strip()), "")
         if not text:
             return LeftOut(_("nobody responded"))
-        return ImportedRow(**common, demonstration=text, author=person, author_kind="person")
-    judged = {**common, "labeler": person, "task": common["id"] or "argilla", "comment": "\n\n".join(said)[:20_000]}
+        # Of Hone's exports, which hold texts of models too.
+        kind = "model" if metadata.label("author_kind") == "model" else "person"
+        return ImportedRow(**common, demonstration=text, author=person, author_kind=kind)
+    judged = {**common, "task": common["task"] or common["id"] or "argilla"}
+    # A model that judged has no account there.
+    judged["labeler"] = "" if common["judge"] == "ai" and person.startswith("annotator ") else person
+    judged["comment"] = "\n\n".join(said)[:20_000] or common["comment"]
     if len(names) == 1:
         (name,) = names
         if not ratings[name] and not said:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.chat_turns import prompt_of
-from annotate.formats.importers.hone import origin_of
+from annotate.formats.importers.hone import judged_of, margin_of, origin_of
 from annotate.formats.rows import (
     MOST_RESPONSES,
     BadRow,
@@ -45,10 +45,20 @@ def parse(row: Fields) -> list[ImportedRow | LeftOut]:
     common["id"] = row.label("id") or common["id"]
     responses = _responses(data)
     annotations = row.objects("annotations") if "annotations" in row else []
+    if annotations and responses:
+        common |= judged_of(data) | {"margin": margin_of(data, len(responses))}
     if not annotations:
         unjudged = tuple(ImportedResponse(text=text, **author) for text, author in responses.values())
         return [ImportedRow(**common, responses=unjudged)]
-    return [_judged(annotation, common, responses, number) for number, annotation in enumerate(annotations, 1)]
+    author: WrittenBy = {} if responses else _demonstrator(data)
+    return [_judged(annotation, common, responses, number, author) for number, annotation in enumerate(annotations, 1)]
+
+
+def _demonstrator(data: Fields) -> WrittenBy:
+    """Who wrote what a TextArea holds, where the task says it."""
+    kind = data.label("author_kind")
+    name = data.label("author")
+    return {"model": name, "author_kind": kind} if kind in ("person", "model") and name else {}
 
 
 Texts = dict[str, tuple[str, WrittenBy]]
@@ -75,7 +85,9 @@ def _author(row: Fields, key: str) -> WrittenBy:
     return {"model": model, "author_kind": "model" if model else "unknown"}
 
 
-def _judged(annotation: Fields, common: dict[str, Any], texts: Texts, number: int) -> ImportedRow | LeftOut:
+def _judged(
+    annotation: Fields, common: dict[str, Any], texts: Texts, number: int, author: WrittenBy
+) -> ImportedRow | LeftOut:
     if annotation.flag("was_cancelled"):
         annotation.ignore(*annotation.values)
         return LeftOut(_("the annotator skipped it"))
@@ -85,21 +97,28 @@ def _judged(annotation: Fields, common: dict[str, Any], texts: Texts, number: in
         if isinstance(person, dict)
         else annotation.label("completed_by")
     )
-    # Of a task's unnamed annotators each is a person of their own.
     named = f"annotation {annotation.label('id') or number}"
     labeler = (f"annotator {labeler}" if labeler.isdigit() else labeler) or named
-    judged: dict[str, Any] = {
-        **common,
-        "task": common["id"] or "label studio",
-        "labeler": labeler,
-        "seconds": annotation.number("lead_time", low=0),
-        "timestamp": annotation.label("created_at"),
-    }
+    seconds, timestamp = annotation.number("lead_time", low=0), annotation.label("created_at")
     results = _Results(annotation.objects("result"), texts)
     if not texts:
         if not results.written.strip():
             return LeftOut(_("nobody responded"))
-        return ImportedRow(**common, demonstration=results.written, author=labeler, author_kind="person")
+        return ImportedRow(
+            **common,
+            demonstration=results.written,
+            author=author.get("model", labeler),
+            author_kind=author.get("author_kind", "person"),
+        )
+    judged: dict[str, Any] = {
+        **common,
+        "task": common["task"] or common["id"] or "label studio",
+        # Of a task's unnamed annotators each is a person of their own; a model that judged is none.
+        "labeler": common["labeler"] or ("" if common["judge"] == "ai" else labeler),
+        "seconds": common["seconds"] if seconds is None else seconds,
+        "timestamp": timestamp or common["timestamp"],
+        "comment": results.written or common["comment"],
+    }
     responses = tuple(
         ImportedResponse(text=text, rank=results.ranks.get(key), ratings=results.ratings.get(key, {}), **author)
         for key, (text, author) in texts.items()
@@ -107,10 +126,10 @@ def _judged(annotation: Fields, common: dict[str, Any], texts: Texts, number: in
     if len(texts) == 1:
         if not responses[0].ratings:
             return LeftOut(_("its rating is no number"))
-        return ImportedRow(**judged, comment=results.written, rated=True, responses=responses)
+        return ImportedRow(**judged, rated=True, responses=responses)
     if not results.ranks:
         return LeftOut(_("it says of no pair which is better"))
-    return ImportedRow(**judged, comment=results.written, ranked=True, responses=responses)
+    return ImportedRow(**judged, ranked=True, responses=responses)
 
 
 class _Results:
@@ -153,9 +172,10 @@ def _order(buckets: Any, texts: Texts) -> dict[str, int]:
     """Ranks by a list of ids, or by buckets that are numbered."""
     if len(buckets) > 1 and not all(isinstance(name, str) and name.isdigit() and len(name) < 4 for name in buckets):
         return {}
-    ranks = {}
+    ranks: dict[str, int] = {}
+    first = 1 if "0" in buckets else 0
     for name, ids in buckets.items():
         for place, key in enumerate(ids if isinstance(ids, list) else [], start=1):
             if isinstance(key, str) and key in texts:
-                ranks[key] = place if len(buckets) == 1 else int(name) + 1
+                ranks[key] = place if len(buckets) == 1 else int(name) + first
     return ranks
