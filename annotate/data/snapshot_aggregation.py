@@ -114,7 +114,7 @@ def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbe
     counts = Counter(judged.tasks[place] for place in by_labelers)
     shared = set(sorted(task for task, count in counts.items() if count > 1)[-LATEST_TASKS:])
     of_shared = [place for place in by_labelers if judged.tasks[place] in shared]
-    votes_of_shared = (votes for _, votes, _ in _tasks(judged, of_shared, heartbeat=heartbeat))
+    votes_of_shared = (votes for _, votes, _ in judgments_of_tasks(judged, of_shared, heartbeat=heartbeat))
     estimates = Estimates.from_votes(votes_of_shared, heartbeat=heartbeat)
     editors = [labeler for selection in edits for labeler in _editors(selection)]
     labelers = User.objects.in_bulk(set(judged.labelers) | set(editors))
@@ -126,7 +126,7 @@ def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbe
     weights = [found._unscaled(labeler, None) for labeler in editors]
     row_places = [place for place in range(len(judged)) if not judged.is_replaced(place)]
     if snapshot.aggregation == Mode.WEIGHTED:
-        for task_id, _, rows in _tasks(judged, row_places, heartbeat=heartbeat):
+        for task_id, _, rows in judgments_of_tasks(judged, row_places, heartbeat=heartbeat):
             decided = task_id in judged.adjudicated_tasks
             weights += [
                 found._unscaled(row["labeler"], row["content"].get("weight"), is_adjudication=decided)
@@ -182,7 +182,7 @@ def _results(
                 ),
             )
 
-    for item in _tasks(judged, row_places, heartbeat=heartbeat):
+    for item in judgments_of_tasks(judged, row_places, heartbeat=heartbeat):
         batch.append(item)
         if len(batch) == BATCH:
             yield from computed()
@@ -199,7 +199,7 @@ def _margin(rows: list[dict[str, Any]], order: Consensus) -> int | None:
     return round(fmean(same)) if same else None
 
 
-def _tasks(
+def judgments_of_tasks(
     judged: "Selection", places: list[int], *, heartbeat: Callable[[], None]
 ) -> Iterator[tuple[int, TaskVotes, list[dict[str, Any]]]]:
     """(task, its votes, its revisions) of the judgments in these places, in the order of tasks, read by pages of

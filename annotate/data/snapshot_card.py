@@ -1,9 +1,13 @@
 """The card of a snapshot: README.md beside its files, for the person who gets them."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from annotate.data.sharing.statistics import Statistics
 from annotate.data.snapshot_aggregation import Aggregation
+from annotate.data.snapshot_filters import Filters
 from annotate.formats import EXPORTERS
 from annotate.models import Snapshot
 
@@ -56,6 +60,9 @@ def card(
     files: Mapping[str, Mapping[str, Any]],
     counts: Mapping[str, int],
     aggregation: Aggregation,
+    statistics: Statistics,
+    redactions: Counter[str] | None,
+    agreement: tuple[float, int] | None,
 ) -> str:
     """Markdown. It holds no time and no number of the snapshot, so that equal data gives equal bytes."""
     project = snapshot.project
@@ -89,7 +96,48 @@ def card(
         lines.append(f"- **Ties**: {policy}.")
         if snapshot.format == "trl":
             lines[-1] = f"- **Ties**: {_ties_in_pairs(counts)}"
+    if snapshot.format not in ("hone", "trl"):
+        unplaced = [f"{count:,} {_spoken(name)}" for name, count in sorted(counts.items()) if _is_loss(name) and count]
+        lines += [f"- **Without a place in this format**: {', '.join(unplaced)}."] if unplaced else []
+    if redactions is not None:
+        found = ", ".join(f"{name} {count:,}" for name, count in sorted(redactions.items())) or "nothing was found"
+        lines.append(f"- **Personal data** in texts were replaced by rules ({found}), which don't know people's names.")
+    lines += ["", "## What is in it", "", *statistics.lines()]
+    if agreement is not None:
+        share, tasks = agreement
+        lines.append(f"- **Agreement**: two labelers agree on {share:.1%} of pairs (mean over {tasks:,} tasks).")
+    lines += [*_instructions(snapshot), "", "## Known biases", ""]
+    lines += [
+        *statistics.biases(),
+        "- Labelers are a small group, and their taste is not everybody's.",
+    ]
+    lines += [
+        "",
+        "## Licence",
+        "",
+        Filters.checked(snapshot.filters).licence or "Not stated. Ask whoever gave you this.",
+    ]
     return "\n".join([*lines, ""])
+
+
+def _is_loss(name: str) -> bool:
+    return name.startswith("left_out_") and name != "left_out_ties"
+
+
+def _spoken(name: str) -> str:
+    return name.removeprefix("left_out_").replace("_", " ")
+
+
+def _instructions(snapshot: Snapshot) -> list[str]:
+    """The versions of what labelers were asked, with their hashes."""
+    project = snapshot.project
+    guidelines = [
+        f"{version} (`{hashlib.sha256(text.encode()).hexdigest()[:12]}`)"
+        for version, text in project.guidelines_versions.order_by("version").values_list("version", "text")
+    ]
+    rubrics = [str(version) for version in project.rubrics.order_by("version").values_list("version", flat=True)]
+    named = (("Guidelines", guidelines), ("Rubrics", rubrics))
+    return [f"- **{title}**, versions: {', '.join(versions[-20:])}" for title, versions in named if versions]
 
 
 def _ties_in_pairs(counts: Mapping[str, int]) -> str:
@@ -106,6 +154,6 @@ def _filters(filters: Mapping[str, Any]) -> str:
     named = [
         f"{name} {', '.join(value) if isinstance(value, list) else value}"
         for name, value in sorted(filters.items())
-        if value
+        if value and name not in ("licence", "redact")
     ]
     return "; ".join(named) or "none, everything there was"

@@ -7,19 +7,19 @@ one SQLite refuses every write at once ("database is locked"), and its write-ahe
 """
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
+from statistics import fmean
 from typing import Any, Self
 
 from django.db.models import QuerySet
-from django.utils.dateparse import parse_datetime
 
 from annotate.data.imported_rows import UNACCEPTABLE
 from annotate.data.pseudonyms import author_name, labeler_name
-from annotate.data.snapshot_aggregation import RAW, Aggregation, TaskResult
-from annotate.errors import Refused
+from annotate.data.snapshot_aggregation import RAW, Aggregation, TaskResult, judgments_of_tasks
+from annotate.data.snapshot_filters import Filters
 from annotate.labeling.ordering import Ordering
 from annotate.models import (
     Author,
@@ -34,42 +34,11 @@ from annotate.models import (
     TaskResponse,
     User,
 )
+from annotate.quality.agreement import pairwise_agreement
 
 BATCH = 500
-SPLITS = tuple(Prompt.Split.values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """What a snapshot takes. Times compare with when a row was first made; `before` and `after` need a time zone."""
-
-    after: datetime | None = None
-    before: datetime | None = None
-    sources: tuple[str, ...] = tuple(JudgmentRevision.Source.values)
-    splits: tuple[str, ...] = SPLITS
-    comments: bool = False
-
-    @classmethod
-    def checked(cls, values: Mapping[str, Any]) -> Self:
-        """From plain JSON: {"after": time, "before": time, "sources": [...], "splits": [...],
-        "comments": whether they come along}. Raises Refused (400)."""
-        if unknown := set(values) - {"after", "before", "sources", "splits", "comments"}:
-            raise Refused(f"A snapshot can't be filtered by {min(unknown)!r}.", status=400)
-        return cls(
-            after=_time(values.get("after")),
-            before=_time(values.get("before")),
-            sources=_some(values.get("sources"), JudgmentRevision.Source.values, "source"),
-            splits=_some(values.get("splits"), SPLITS, "split"),
-            comments=values.get("comments") is True,
-        )
-
-    def apply(self, rows: QuerySet[Any], *, split: str) -> QuerySet[Any]:
-        """`split` is the field of the rows that holds it."""
-        if self.after is not None:
-            rows = rows.filter(created_at__gte=self.after)
-        if self.before is not None:
-            rows = rows.filter(created_at__lt=self.before)
-        return rows if set(self.splits) == set(SPLITS) else rows.filter(**{f"{split}__in": self.splits})
+LATEST_TASKS = 2_000
+"""Tasks of which a card gives the agreement: enough for a percent, and a second's work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +87,21 @@ class Selection:
             self.adjudicated_tasks and not self.adjudications[place] and self.tasks[place] in self.adjudicated_tasks
         )
 
+    def only(self, places: list[int]) -> Self:
+        """The records in these places."""
+
+        def some(column: "array[int]") -> "array[int]":
+            return array("q", [column[place] for place in places] if column else [])
+
+        return type(self)(
+            records=self.records,
+            keys=some(self.keys),
+            revisions=some(self.revisions),
+            tasks=some(self.tasks),
+            labelers=some(self.labelers),
+            adjudications=some(self.adjudications),
+        )
+
     def pages(self) -> Iterator[list[Any]]:
         """The records that become rows, at most BATCH at a time."""
         places = array("q", range(len(self.keys)))
@@ -141,13 +125,17 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     """The records that become the snapshot's rows, in their order, before the tie policy."""
     filters = Filters.checked(snapshot.filters)
     if snapshot.kind == Snapshot.Kind.PROMPTS:
-        prompts = filters.apply(Prompt.objects.filter(project=snapshot.project), split="split")
+        prompts = filters.apply(Prompt.objects.filter(project=snapshot.project), prompt="")
         return (Selection.of(prompts, records=Prompt.objects.select_related("opening")),)
     demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
     demonstrations = demonstrations.exclude(assignment__judgment__left_out__isnull=False)
     # What was written in a hidden check is no data, as its judgment is none. Without an assignment it was imported.
     demonstrations = demonstrations.exclude(assignment__isnull=False, assignment__is_check=True)
-    written = filters.apply(demonstrations, split="prompt__split")
+    written = filters.of_people(
+        filters.apply(demonstrations, prompt="prompt__"), "assignment__labeler", snapshot.project
+    )
+    if filters.models and snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
+        written = written.filter(response__author__kind=Author.Kind.MODEL, response__author__name__in=filters.models)
     related = Demonstration.objects.select_related(
         "prompt__opening", "response__author", "response__edited_from__author", "assignment"
     )
@@ -160,14 +148,46 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
         latest__source__in=filters.sources,
         task__kind=task_kind,
     )
-    judged = Selection.of(
-        filters.apply(judgments, split="task__prompt__split"),
-        records=Judgment.objects.select_related("task__prompt__opening", "task__project"),
-    )
+    if filters.models:
+        of_models = TaskResponse.objects.filter(
+            response__author__kind=Author.Kind.MODEL, response__author__name__in=filters.models
+        )
+        judgments = judgments.filter(task__in=of_models.values("task"))
+    chosen = filters.of_people(filters.apply(judgments, prompt="task__prompt__"), "labeler", snapshot.project)
+    judged = Selection.of(chosen, records=Judgment.objects.select_related("task__prompt__opening", "task__project"))
+    if filters.agreement is not None:
+        judged = _agreed(judged, filters.agreement)
     if snapshot.kind == Snapshot.Kind.RATINGS or JudgmentRevision.Source.HUMAN not in filters.sources:
         return (judged,)
     edits = written.filter(response__edited_from__isnull=False, assignment__isnull=False)
     return judged, Selection.of(edits, records=related)
+
+
+def _agreed(judged: Selection, least: float) -> Selection:
+    """The judgments of tasks whose labelers agree on at least this share of pairs; where one alone judged, nobody does.
+
+    What a reviewer decided stays.
+    """
+    counts = Counter(judged.tasks)
+    shared = [place for place in range(len(judged)) if counts[judged.tasks[place]] > 1]
+    kept = set(judged.adjudicated_tasks)
+    for task_id, votes, _rows in judgments_of_tasks(judged, shared, heartbeat=lambda: None):
+        agreement = pairwise_agreement(votes.orderings.values())
+        if agreement is not None and agreement >= least:
+            kept.add(task_id)
+    places = [place for place in range(len(judged)) if judged.tasks[place] in kept]
+    return judged.only(places)
+
+
+def mean_agreement(judged: Selection) -> tuple[float, int] | None:
+    """(the share of pairs on which two labelers of a task agree, tasks) of the latest tasks with several judgments."""
+    counts = Counter(judged.tasks)
+    shared = set(sorted(task for task, count in counts.items() if count > 1)[-LATEST_TASKS:])
+    places = [place for place in range(len(judged)) if judged.tasks[place] in shared]
+    of_tasks = judgments_of_tasks(judged, places, heartbeat=lambda: None)
+    found = [pairwise_agreement(votes.orderings.values()) for _task, votes, _rows in of_tasks]
+    shares = [share for share in found if share is not None]
+    return (fmean(shares), len(shares)) if shares else None
 
 
 def rows(
@@ -433,23 +453,3 @@ def _responses_of_tasks(task_ids: set[int]) -> dict[int, list[Response]]:
     for link in links:
         responses[link.task_id].append(link.response)
     return responses
-
-
-def _time(value: Any) -> datetime | None:
-    if value in (None, ""):
-        return None
-    try:
-        moment = parse_datetime(value)
-    except (TypeError, ValueError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise Refused("A time bound is written like 2026-11-22T08:00:00+00:00.", status=400)
-    return moment
-
-
-def _some(values: Any, allowed: tuple[str, ...] | list[str], name: str) -> tuple[str, ...]:
-    if values is None:
-        return tuple(allowed)
-    if not isinstance(values, list | tuple) or not values or not all(value in allowed for value in values):
-        raise Refused(f"The {name}s of a snapshot are one or more of {', '.join(allowed)}.", status=400)
-    return tuple(value for value in allowed if value in values)

@@ -31,8 +31,11 @@ from django.utils.translation import gettext as _
 
 from annotate import signals
 from annotate.data import snapshot_aggregation, stored_messages
+from annotate.data.sharing.redaction import Redactor, redacted
+from annotate.data.sharing.statistics import Statistics
 from annotate.data.snapshot_card import card
-from annotate.data.snapshot_rows import SPLITS, Filters, rows, selected
+from annotate.data.snapshot_filters import SPLITS, Filters
+from annotate.data.snapshot_rows import mean_agreement, rows, selected
 from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
@@ -44,6 +47,8 @@ State = Snapshot.State
 FOLDER = "snapshots"
 LEASE = timedelta(seconds=60)
 """A builder that says nothing for so long is taken for dead, and another one begins anew."""
+PREVIEWED = 500
+"""Records of which a preview of redaction looks at the texts."""
 REPORT_SECONDS = 1.0
 WAIT_SECONDS = 0.2
 Progress = Callable[[float], None]
@@ -318,24 +323,29 @@ def _requested(
 def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str, dict[str, Any]], Counter[str]]:
     """Write every file into the folder; the files with their hashes, and counts of rows for the card."""
     exporter = EXPORTERS[snapshot.format]
-    splits = Filters.checked(snapshot.filters).splits
+    filters = Filters.checked(snapshot.filters)
     selections = selected(snapshot)
     aggregation = snapshot_aggregation.prepared(snapshot, selections, heartbeat=lambda: report(0.0))
     expected = sum(len(selection) for selection in selections)
     counts: Counter[str] = Counter(rows=0)
     written: Counter[str] = Counter()
-    paths = {split: folder / file_name(snapshot, split) for split in SPLITS if split in splits}
+    paths = {split: folder / file_name(snapshot, split) for split in SPLITS if split in filters.splits}
+    statistics, redactor = Statistics(), Redactor()
     with ExitStack() as open_files:
         writers = {
             split: open_files.enter_context(exporter.open(path, kind=snapshot.kind)) for split, path in paths.items()
         }
-        for number, (split, row) in enumerate(rows(snapshot, selections, aggregation), start=1):
+        records = rows(snapshot, selections, aggregation)
+        if filters.redact:
+            records = redacted(records, redactor)
+        for number, (split, row) in enumerate(records, start=1):
             report(number / expected)
             if row is None:
                 counts["left_out_ties"] += 1
                 continue
             counts["records"] += 1
             counts[f"records_{split}"] += 1
+            statistics.add(row)
             counts.update(exporter.left_out(row, kind=snapshot.kind))
             for exported in exporter.rows(row, kind=snapshot.kind):
                 writers[split].write(exported)
@@ -345,7 +355,16 @@ def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str
         raise refusal("nothing_to_freeze", kind={"message": snapshot.kind})
     files = {path.name: _file(path, written[split]) for split, path in paths.items()}
     (folder / "README.md").write_text(
-        card(snapshot, files=files, counts=counts, aggregation=aggregation), encoding="utf-8"
+        card(
+            snapshot,
+            files=files,
+            counts=counts,
+            aggregation=aggregation,
+            statistics=statistics,
+            redactions=redactor.found if filters.redact else None,
+            agreement=mean_agreement(selections[0]) if snapshot.kind == Snapshot.Kind.RANKINGS else None,
+        ),
+        encoding="utf-8",
     )
     manifest = {
         "project": snapshot.project.slug,
@@ -355,12 +374,25 @@ def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str
         "tie_policy": snapshot.tie_policy,
         "aggregation": aggregation.description(),
         "counts": dict(sorted(counts.items())),
+        **({"redactions": dict(sorted(redactor.found.items()))} if filters.redact else {}),
         "files": files,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     for name in ("README.md", "manifest.json"):
         files[name] = _file(folder / name, None)
     return files, counts
+
+
+def preview_redaction(*, project: Project, kind: str, samples: int = 20) -> Redactor:
+    """What redaction would find in the first records of a kind, with the text around it."""
+    redactor = Redactor(most_samples=samples)
+    snapshot = Snapshot(project=project, kind=kind, filters={"comments": True})
+    for selection in selected(snapshot):
+        first = selection.only(list(range(min(PREVIEWED, len(selection)))))
+        for _split, row in rows(snapshot, (first,)):
+            if row is not None:
+                redactor.row(row)
+    return redactor
 
 
 def _file(path: Path, row_count: int | None) -> dict[str, Any]:

@@ -6,10 +6,30 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from annotate.data.pseudonyms import labeler_name
+from annotate.data.snapshot_filters import LONGEST_NAME, MOST_NAMES, labelers_of
 from annotate.formats import EXPORTERS, IMPORTERS
-from annotate.models import Prompt, Snapshot
+from annotate.models import JudgmentRevision, Project, Prompt, Snapshot
 
 LARGEST_UPLOAD = 512 * 2**20
+SEVERAL = gettext_lazy("Nothing chosen takes all.")
+NAMES = gettext_lazy("Separated by commas; nothing takes all.")
+
+
+class NamesField(forms.CharField):
+    """A few names, separated by commas."""
+
+    def clean(self, value: Any) -> list[str]:
+        names = [name.strip() for name in str(super().clean(value)).replace("，", ",").split(",")]
+        names = [name for name in names if name]
+        if len(names) > MOST_NAMES or any(len(name) > LONGEST_NAME for name in names):
+            raise forms.ValidationError(_("Give up to %(most)d names.") % {"most": MOST_NAMES})
+        return names
+
+
+def _date(label: Any) -> forms.DateField:
+    widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    return forms.DateField(required=False, label=label, widget=widget)
 
 
 class ImportForm(forms.Form):
@@ -78,6 +98,64 @@ class SnapshotForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         help_text=gettext_lazy("A prompt and all its responses stay in one split."),
     )
+
+    after = _date(gettext_lazy("From"))
+    before = _date(gettext_lazy("Before"))
+    sources = forms.MultipleChoiceField(
+        required=False,
+        label=gettext_lazy("Judged by"),
+        choices=JudgmentRevision.Source.choices,
+        initial=JudgmentRevision.Source.values,
+        widget=forms.CheckboxSelectMultiple,
+    )
+    labelers = forms.MultipleChoiceField(required=False, label=gettext_lazy("Labelers"), help_text=SEVERAL)
+    models = NamesField(required=False, label=gettext_lazy("With a response of the models"), help_text=NAMES)
+    use_cases = forms.MultipleChoiceField(
+        required=False, label=gettext_lazy("Use cases"), choices=Prompt.UseCase.choices, help_text=SEVERAL
+    )
+    languages = NamesField(required=False, label=gettext_lazy("Languages"), help_text=NAMES)
+    agreement = forms.FloatField(
+        required=False,
+        min_value=0,
+        max_value=1,
+        label=gettext_lazy("Least agreement"),
+        help_text=gettext_lazy("Of rankings: the share of pairs on which a task’s labelers agree, from 0 to 1."),
+    )
+    redact = forms.BooleanField(
+        required=False,
+        label=gettext_lazy("Replace personal data in texts"),
+        help_text=gettext_lazy("E-mail addresses, phone, card, account and identity numbers, IP addresses; no names."),
+    )
+    licence = forms.CharField(
+        required=False, max_length=LONGEST_NAME, label=gettext_lazy("Licence"), help_text=gettext_lazy("For the card.")
+    )
+
+    MAIN = ("kind", "format", "tie_policy", "aggregation", "splits", "redact", "licence")
+
+    def __init__(self, *arguments: Any, project: Project, **values: Any) -> None:
+        super().__init__(*arguments, **values)
+        people = [(labeler_name(user, project), user.display_name) for user in labelers_of(project)[:MOST_NAMES]]
+        self.fields["labelers"].choices = people  # type: ignore[attr-defined]
+
+    @property
+    def main_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.MAIN]
+
+    @property
+    def filter_fields(self) -> list[forms.BoundField]:
+        return [field for field in self if field.name not in self.MAIN]
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """What was asked for, as a snapshot keeps it: without what takes everything."""
+        wanted = self.cleaned_data
+        found: dict[str, Any] = {name: wanted[name] for name in ("labelers", "models", "use_cases", "languages")}
+        found |= {name: wanted[name] for name in ("agreement", "redact", "licence")}
+        for name, all_of_them in (("splits", Prompt.Split.values), ("sources", JudgmentRevision.Source.values)):
+            found[name] = wanted[name] if set(wanted[name]) != set(all_of_them) else []
+        for name in ("after", "before"):
+            found[name] = f"{wanted[name].isoformat()}T00:00:00+00:00" if wanted[name] else ""
+        return {name: value for name, value in found.items() if value not in (None, "", [], False)}
 
     def clean(self) -> dict[str, Any]:
         wanted: dict[str, Any] = super().clean() or {}

@@ -10,9 +10,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate import access
 from annotate.data import snapshots
+from annotate.data.sharing.redaction import Redactor
 from annotate.errors import Refused
 from annotate.forms.data_files import SnapshotForm
-from annotate.models import Prompt, Snapshot
+from annotate.models import Snapshot
 from annotate.people.permissions import Capability, ProjectRequest, requires
 
 SHOWN = 30
@@ -22,11 +23,13 @@ State = Snapshot.State
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Capability.EXPORT)
 def exports(request: ProjectRequest) -> HttpResponse:
-    form = SnapshotForm(request.POST or None)
+    form = SnapshotForm(request.POST or None, project=request.project)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form)
     wanted = form.cleaned_data
-    splits = wanted["splits"]
+    if "preview" in request.POST:
+        found = snapshots.preview_redaction(project=request.project, kind=wanted["kind"])
+        return _page(request, form, preview=found)
     try:
         snapshots.request(
             project=request.project,
@@ -34,7 +37,7 @@ def exports(request: ProjectRequest) -> HttpResponse:
             format=wanted["format"],
             tie_policy=wanted["tie_policy"],
             aggregation=wanted["aggregation"] or Snapshot.Aggregation.RAW,
-            filters={"splits": splits} if set(splits) != set(Prompt.Split.values) else {},
+            filters=form.filters,
             by=request.user,
         )
     except Refused as refusal:
@@ -55,11 +58,14 @@ def download(request: ProjectRequest, snapshot_id: int, name: str) -> FileRespon
     return FileResponse(path.open("rb"), as_attachment=True, filename=f"{request.project.slug}-{snapshot.pk}-{name}")
 
 
-def _page(request: ProjectRequest, form: SnapshotForm) -> HttpResponse:
+def _page(request: ProjectRequest, form: SnapshotForm, *, preview: Redactor | None = None) -> HttpResponse:
     shown = list(request.project.snapshots.select_related("created_by")[:SHOWN])
     context: dict[str, Any] = {
         "project": request.project,
         "form": form,
+        "preview": preview,
+        "found_places": preview.found.total() if preview is not None else 0,
+        "previewed": snapshots.PREVIEWED,
         "snapshots": shown,
         "unfinished": any(snapshot.state in (State.PENDING, State.BUILDING) for snapshot in shown),
     }

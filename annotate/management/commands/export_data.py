@@ -10,7 +10,14 @@ from annotate.data import snapshots
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
 from annotate.management.arguments import BAD_INPUT, add_project, project_named, refuse_repeated_flags
-from annotate.models import Prompt, Snapshot
+from annotate.models import JudgmentRevision, Prompt, Snapshot
+
+REPEATED = {
+    "--labeler": "Judged or written by this pseudonym",
+    "--model": "With a response of this model",
+    "--use-case": "Of this use case",
+    "--in-language": "Of prompts in this language",
+}
 
 
 class Command(BaseCommand):
@@ -31,6 +38,14 @@ class Command(BaseCommand):
             help="Take this side of the split alone; may be given twice. Every row names its side in any case.",
         )
         parser.add_argument("--comments", action="store_true", help="Labelers' comments and notes come along.")
+        parser.add_argument("--after", metavar="TIME", help="Made from then on, such as 2026-11-22T08:00:00+00:00.")
+        parser.add_argument("--before", metavar="TIME", help="Made before then.")
+        parser.add_argument("--judged-by", choices=JudgmentRevision.Source.values, help="By people or by models alone.")
+        for name, what in REPEATED.items():
+            parser.add_argument(name, action="append", help=f"{what}; may be given several times.")
+        parser.add_argument("--agreement", type=float, help="Least share of pairs on which a task's labelers agree.")
+        parser.add_argument("--redact", action="store_true", help="Replace personal data in texts.")
+        parser.add_argument("--licence", default="", help="What the card says of the licence.")
         parser.add_argument("--ties", choices=Snapshot.TiePolicy.values, default=Snapshot.TiePolicy.KEEP)
         parser.add_argument(
             "--aggregation",
@@ -42,8 +57,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         project = project_named(options["project"])
         filters: dict[str, Any] = {"splits": sorted(set(options["split"]))} if options["split"] else {}
-        if options["comments"]:
-            filters["comments"] = True
+        filters |= {name: True for name in ("comments", "redact") if options[name]}
+        named = {"after": options["after"], "before": options["before"], "agreement": options["agreement"]}
+        named |= {"labelers": options["labeler"], "models": options["model"], "languages": options["in_language"]}
+        named |= {"use_cases": options["use_case"], "licence": options["licence"]}
+        named["sources"] = [options["judged_by"]] if options["judged_by"] else None
+        filters |= {name: value for name, value in named.items() if value not in (None, "")}
         try:
             snapshot = snapshots.freeze(
                 project=project,
