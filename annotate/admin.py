@@ -423,6 +423,13 @@ class AuditEventAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
 
 
+@admin.register(models.AuditChainLink)
+class AuditChainLinkAdmin(ReadOnlyAdmin):
+    list_display = ("position", "event", "digest", "created_at")
+    search_fields = ("digest",)
+    list_select_related = ("event",)
+
+
 @admin.register(models.JudgmentAcceptance)
 class JudgmentAcceptanceAdmin(ReadOnlyAdmin):
     list_display = ("id", "judgment", "reviewer", "created_at")

@@ -149,7 +149,7 @@ for _tab in (
         "annotate:settings",
         Capability.MANAGE,
         Group.PROJECT,
-        also=("annotate:copy_project",),
+        also=("annotate:copy_project", "annotate:audit_log"),
         position=30,
     ),
 ):

@@ -5,6 +5,7 @@ from django.urls import path
 from annotate.views import (
     account,
     all_people,
+    audit_log,
     exam,
     exports,
     home,
@@ -34,6 +35,7 @@ urlpatterns = [
     path("account/keys/", keyboard_shortcuts.choose, name="keys"),
     path("invitation/<slug:token>/", invitations.invitation, name="invitation"),
     path("people/", all_people.all_people, name="all_people"),
+    path("audit/", audit_log.of_installation, name="all_events"),
     path("p/new/", projects.new, name="new_project"),
     path("p/<slug:slug>/", overview.overview, name="overview"),
     path("p/<slug:slug>/work/", task_pages.work, name="work"),
@@ -97,6 +99,7 @@ urlpatterns = [
     path("p/<slug:slug>/quality/<slug:name>.csv", quality.quality_table, name="quality_table"),
     path("p/<slug:slug>/guidelines/", projects.guidelines, name="guidelines"),
     path("p/<slug:slug>/settings/", projects.settings, name="settings"),
+    path("p/<slug:slug>/audit/", audit_log.of_project, name="audit_log"),
     path("p/<slug:slug>/settings/copy", projects.copy, name="copy_project"),
     path("p/<slug:slug>/people/", people.people, name="people"),
     path("p/<slug:slug>/people/<int:user_id>/", labelers.labeler, name="labeler"),

@@ -60,6 +60,7 @@ def job_settings() -> dict[str, Any]:
                 ("count_projects", 60.0),
                 ("refresh_checks", 10.0),
                 ("fold_measures", 5.0),
+                ("link_audit_events", 60.0),
             ]
         },
     }

@@ -1,6 +1,28 @@
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy
 
+AUDIT_LABELS = {
+    "evaluation.ended": gettext_lazy("Human evaluation ended"),
+    "evaluation.started": gettext_lazy("Human evaluation started"),
+    "loop.cancelled": gettext_lazy("Round cancelled"),
+    "loop.policy_changed": gettext_lazy("Rules of the loop changed"),
+    "loop.started": gettext_lazy("Round started"),
+    "model.promoted": gettext_lazy("Model put into use"),
+    "model.rolled_back": gettext_lazy("Model rolled back"),
+    "playground.judged": gettext_lazy("Preference given in the playground"),
+    "queue.rearranged": gettext_lazy("Queue put in another order"),
+    "run.cancelled": gettext_lazy("Run cancelled"),
+    "run.checkpoints_removed": gettext_lazy("Checkpoints removed"),
+    "run.interrupted": gettext_lazy("Run interrupted"),
+    "run.lost": gettext_lazy("Run lost"),
+    "run.moved": gettext_lazy("Run moved in the queue"),
+    "run.prioritised": gettext_lazy("Priority of a run changed"),
+    "run.queued": gettext_lazy("Run queued"),
+    "run.resumed": gettext_lazy("Run resumed"),
+    "worker.drained": gettext_lazy("Worker drained"),
+    "worker.undrained": gettext_lazy("Worker takes runs again"),
+}
+
 
 class RlhfConfig(AppConfig):
     name = "rlhf"
@@ -12,12 +34,14 @@ class RlhfConfig(AppConfig):
         from annotate.labeling.chats import live_responses
         from annotate.navigation import Group, Tab
         from annotate.people import notices as annotate_notices
+        from annotate.people.audit import event_labels
         from annotate.people.permissions import Capability
         from rlhf import signal_handlers
         from rlhf.runs import access, messages, notices
         from rlhf.runs.live_responses import live_status
 
         access.register()
+        event_labels.register(AUDIT_LABELS)
         stored_messages.register(messages.MESSAGES)
 
         for label, url_name, also, position in (

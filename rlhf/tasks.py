@@ -8,6 +8,7 @@ from annotate.data.text_search import search_index
 from annotate.labeling import queue
 from annotate.labeling.checks import scores
 from annotate.models import ResponseRequest
+from annotate.people.audit import chain
 from annotate.quality import consensus, measures, project_figures, review
 from rlhf.human_evaluation import evaluations
 from rlhf.loop import active_learning, loop, sampling
@@ -152,3 +153,9 @@ def refresh_checks() -> None:
 def fold_measures() -> None:
     """Every few seconds: the sums of the measures of quality, where something was judged since."""
     measures.fold_due()
+
+
+@shared_task(name="rlhf.link_audit_events")
+def link_audit_events() -> None:
+    """Every minute: link the events of the audit log that were written since into its hash chain."""
+    chain.link_new()

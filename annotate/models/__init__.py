@@ -10,7 +10,7 @@ from annotate.models.labeling.chat import ChatTurn
 from annotate.models.labeling.exam import ExamAnswer, ExamAttempt
 from annotate.models.labeling.judgment import Adjudication, Assignment, Demonstration, Judgment, JudgmentRevision
 from annotate.models.labeling.task import OverlapChange, QueueCursor, Task, TaskChange, TaskResponse
-from annotate.models.people.audit import AuditEvent
+from annotate.models.people.audit import AuditChainLink, AuditEvent
 from annotate.models.people.invitation import Invitation
 from annotate.models.people.project import Guidelines, Membership, Project, Rubric, Skill
 from annotate.models.people.user import User
@@ -23,6 +23,7 @@ __all__ = [
     "Adjudication",
     "AggregationEstimate",
     "Assignment",
+    "AuditChainLink",
     "AuditEvent",
     "Author",
     "ChatTurn",

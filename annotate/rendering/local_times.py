@@ -1,7 +1,7 @@
 """Times as pages show them: one unambiguous form in the reader's language, in their time zone, which is named."""
 
 import zoneinfo
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import cache
 
 from django.utils import timezone
@@ -50,6 +50,20 @@ def day(value: date | datetime | None) -> SafeString | str:
         return "–"
     local = timezone.localtime(value) if isinstance(value, datetime) else value
     return format_html('<time datetime="{}">{}</time>', local.isoformat()[:10], day_text(local))
+
+
+def written_day(text: str) -> date | None:
+    """The day that a date box sends, 2026-11-28; None where it is no day, or of no year that a database takes."""
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if 1970 < found.year < 9000 else None
+
+
+def midnight(value: date) -> datetime:
+    """The beginning of the day in the reader's time zone."""
+    return timezone.make_aware(datetime.combine(value, time()))
 
 
 def day_text(value: date) -> str:

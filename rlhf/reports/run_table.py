@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from annotate.data.text import row_number
 from annotate.models import Project
+from annotate.rendering.local_times import midnight, written_day
 from models_core.contract.settings import STAGES
 from rlhf.models import RunInput, Stage, TrainingRun
 from rlhf.reports import labels
@@ -50,8 +51,8 @@ class RunFilters:
             status=status if status in TrainingRun.Status.values else "",
             model=row_number(query.get("model", "")),
             by=row_number(query.get("by", "")),
-            since=_day(query.get("since", "")),
-            until=_day(query.get("until", "")),
+            since=written_day(query.get("since", "")),
+            until=written_day(query.get("until", "")),
         )
 
     @property
@@ -72,22 +73,10 @@ class RunFilters:
         if self.by is not None:
             found = found.filter(created_by=self.by)
         if self.since is not None:
-            found = found.filter(created_at__gte=_midnight(self.since))
+            found = found.filter(created_at__gte=midnight(self.since))
         if self.until is not None:
-            found = found.filter(created_at__lt=_midnight(self.until + datetime.timedelta(days=1)))
+            found = found.filter(created_at__lt=midnight(self.until + datetime.timedelta(days=1)))
         return found
-
-
-def _day(text: str) -> datetime.date | None:
-    try:
-        found = datetime.date.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if 1970 < found.year < 9000 else None
-
-
-def _midnight(day: datetime.date) -> datetime.datetime:
-    return timezone.make_aware(datetime.datetime.combine(day, datetime.time()))
 
 
 @dataclass(frozen=True, slots=True)

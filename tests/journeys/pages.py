@@ -159,6 +159,8 @@ STATES: dict[str, list[State]] = {
         State("all-people", "annotate:all_people", "/people/"),
         State("people-invited", "annotate:people", "/p/blank/people/", invite),
         State("settings", "annotate:settings", "/p/kindness/settings/"),
+        State("audit-log", "annotate:audit_log", "/p/kindness/audit/"),
+        State("audit-log-empty", "annotate:audit_log", "/p/kindness/audit/?since=2030-01-01"),
         State("guidelines", "annotate:guidelines", "/p/kindness/guidelines/"),
         State("guidelines-empty", "annotate:guidelines", "/p/blank/guidelines/"),
         State("tasks", "annotate:tasks", "/p/kindness/tasks/", open_all),

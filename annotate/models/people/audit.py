@@ -23,7 +23,24 @@ class AuditEvent(AppendOnlyModel):
         indexes = [
             models.Index(fields=["project", "-id"], name="audit_project"),
             models.Index(fields=["subject_type", "subject_id"], name="audit_subject"),
+            models.Index(fields=["project", "actor", "-id"], name="audit_actor"),
+            models.Index(fields=["project", "verb", "-id"], name="audit_verb"),
         ]
 
     def __str__(self) -> str:
         return f"{self.verb} {self.subject_type} {self.subject_id}"
+
+
+class AuditChainLink(AppendOnlyModel):
+    """An event's place in the hash chain (annotate.people.audit.chain)."""
+
+    position = models.PositiveBigIntegerField(primary_key=True)
+    event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, related_name="chain_link")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the digest before it and the event.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(AppendOnlyModel.Meta):
+        ordering = ["-position"]
+
+    def __str__(self) -> str:
+        return f"{self.position}:{self.digest}"

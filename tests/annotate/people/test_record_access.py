@@ -112,7 +112,7 @@ PROJECT_ALONE = {
     *("quality", "quality_table", "payment"),
     *("review_queue", "review_decided", "adjudicate", "review_bulk", "review_leave_out", "review_reopen"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
-    "exports",
+    *("exports", "audit_log"),
     *(
         "rlhf:training",
         "rlhf:checkpoints",
@@ -134,6 +134,7 @@ WITHOUT_A_PROJECT = {
     "keys",
     "notices",
     "new_project",
+    "all_events",
     "all_people",
     "preferences",
     "catalogue",

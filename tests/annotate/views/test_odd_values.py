@@ -61,6 +61,8 @@ FIELDS: dict[str, list[str]] = {
     "preferences": ["language", "theme", "next"],
     "account": [*AccountForm.base_fields],
     "notices": ["x"],
+    "all_events": ["person", "action", "since", "until", "format", "after"],
+    "audit_log": ["person", "action", "since", "until", "format", "after"],
     "all_people": ["person", "act", "reason", "daily_limit", "project"],
     "choose_kind": ["kind"],
     "copy_project": [*CopyForm.base_fields],

@@ -68,6 +68,7 @@ MAY = {
     "exports": {"manager", "researcher"},
     "download": {"manager", "researcher"},
     "settings": {"manager"},
+    "audit_log": {"manager"},
     "copy_project": {"manager"},
     "quality": {"manager", "researcher", "reviewer"},
     "quality_table": {"manager", "researcher", "reviewer"},
@@ -83,7 +84,8 @@ MAY = {
     "member_work_rules": {"manager"},
 }
 OUTSIDE_PROJECTS = {"home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue"} | {
-    "all_people"
+    "all_people",
+    "all_events",
 }
 POST_ONLY = {
     *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),

@@ -1,4 +1,4 @@
-"""The audit log. To be called inside the transaction of the change."""
+"""Writing an event. To be called inside the transaction of the change."""
 
 from typing import Any
 

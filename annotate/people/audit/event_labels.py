@@ -1,0 +1,72 @@
+"""What was done, in the reader's language: a label for each verb of the audit log."""
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+_labels: "dict[str, StrOrPromise]" = {}
+
+
+def register(labels: "dict[str, StrOrPromise]") -> None:
+    """Add verbs and their labels. Other apps do so in `ready()`."""
+    _labels.update(labels)
+
+
+def label(verb: str) -> "StrOrPromise":
+    """The verb itself, where an earlier version wrote one that has no label any more."""
+    return _labels.get(verb, verb)
+
+
+def choices() -> "list[tuple[str, StrOrPromise]]":
+    """(verb, label), what belongs together side by side."""
+    return sorted(_labels.items())
+
+
+register(
+    {
+        "account.created": gettext_lazy("Account created"),
+        "adjudication.set_aside": gettext_lazy("Adjudication set aside"),
+        "calibration.added": gettext_lazy("Task added to calibration"),
+        "calibration.removed": gettext_lazy("Task removed from calibration"),
+        "data.imported": gettext_lazy("Data imported"),
+        "exam.annulled": gettext_lazy("Exam annulled"),
+        "exam.item_added": gettext_lazy("Task added to the exam"),
+        "exam.item_removed": gettext_lazy("Task removed from the exam"),
+        "exam.waived": gettext_lazy("Exam waived"),
+        "gold.added": gettext_lazy("Gold task added"),
+        "gold.removed": gettext_lazy("Gold task removed"),
+        "invitation.accepted": gettext_lazy("Invitation accepted"),
+        "invitation.created": gettext_lazy("Invitation created"),
+        "invitation.withdrawn": gettext_lazy("Invitation withdrawn"),
+        "judgment.accepted": gettext_lazy("Judgment accepted"),
+        "judgment.returned": gettext_lazy("Judgment returned"),
+        "judgments.counted_again": gettext_lazy("Judgments counted again"),
+        "judgments.left_out": gettext_lazy("Judgments left out"),
+        "labeler.paused": gettext_lazy("Labeler paused"),
+        "labeler.resumed": gettext_lazy("Labeler resumed"),
+        "labeler.work_rules": gettext_lazy("Labeler’s limits changed"),
+        "membership.created": gettext_lazy("Member added"),
+        "membership.removed": gettext_lazy("Member removed"),
+        "password.reset": gettext_lazy("Password reset"),
+        "project.copied": gettext_lazy("Project copied"),
+        "project.created": gettext_lazy("Project created"),
+        "project.edited": gettext_lazy("Project settings changed"),
+        "prompt.marked": gettext_lazy("Prompt marked for sensitive content"),
+        "prompt.reported": gettext_lazy("Prompt reported for sensitive content"),
+        "quality.paused": gettext_lazy("Labeler paused by a threshold"),
+        "quality.requalification_asked": gettext_lazy("New exam asked for by a threshold"),
+        "quality.undone": gettext_lazy("Action of a threshold undone"),
+        "quality.warned": gettext_lazy("Labeler warned by a threshold"),
+        "report.resolved": gettext_lazy("Report settled"),
+        "snapshot.requested": gettext_lazy("Snapshot requested"),
+        "task.adjudicated": gettext_lazy("Task adjudicated"),
+        "tasks.added": gettext_lazy("Tasks added"),
+        "tasks.changed": gettext_lazy("Tasks changed"),
+        "tasks.reopened": gettext_lazy("Tasks opened again"),
+        "tasks.restored": gettext_lazy("Tasks restored"),
+        "tasks.withdrawn": gettext_lazy("Tasks withdrawn"),
+    }
+)
