@@ -9,7 +9,7 @@ from typing import NoReturn
 from django.core.management import ManagementUtility, get_commands
 
 OWN_APPS = ("config", "annotate", "rlhf")
-CREATING_COMMANDS = ("serve", "prepare", "demo")
+CREATING_COMMANDS = ("serve", "prepare", "demo", "restore")
 NOT_READY = 2
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.template.defaultfilters import filesizeformat
 
 from annotate.management.arguments import refuse_repeated_flags
+from annotate.management.sizes import in_bytes
 from rlhf.management import arguments
 from rlhf.runs.storage import retention
 
@@ -31,11 +31,11 @@ class Command(BaseCommand):
         project = arguments.project(options["project"]) if options["project"] else None
         found = retention.kept(project, days=days)
         for item in found:
-            size = filesizeformat(item.bytes).replace("\xa0", " ")
+            size = in_bytes(item.bytes)
             self.stdout.write(f"run {item.run.pk} of {item.run.project.slug} ({item.run.status}): {size}")
         if options["dry_run"]:
-            total = filesizeformat(sum(item.bytes for item in found)).replace("\xa0", " ")
+            total = in_bytes(sum(item.bytes for item in found))
             self.stdout.write(f"{total} would be freed; nothing was removed.")
             return
-        freed = filesizeformat(retention.remove(found, by=None)).replace("\xa0", " ")
+        freed = in_bytes(retention.remove(found, by=None))
         self.stdout.write(f"{freed} freed.")
