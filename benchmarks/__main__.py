@@ -2,6 +2,7 @@
 
 `python -m benchmarks queue --tasks N --labelers M` what a submit with the next task costs,
 `python -m benchmarks pages --tasks N` what a manager's pages cost at N tasks and judgments,
+`python -m benchmarks locks --tasks N` how long a manager's changes hold SQLite's write lock,
 `python -m benchmarks pretraining --data corpus.txt` compares a pretrained model with what counting alone can do,
 `python -m benchmarks methods --data demonstrations.jsonl` the fine-tuning methods with each other,
 `python -m benchmarks rollouts` sampling with transformers' generate,
@@ -28,6 +29,7 @@ PARTS = {"engine": engine.measure}
 COMPARISONS = {
     "queue": "labeling_queue",
     "pages": "manager_pages",
+    "locks": "write_locks",
     "pretraining": "pretraining",
     "methods": "fine_tuning",
     "rollouts": "rollouts",

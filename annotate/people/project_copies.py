@@ -5,6 +5,7 @@ own.
 """
 
 from django.db import transaction
+from django.db.models import Prefetch
 
 from annotate.models import Membership, Project, Prompt, Response, Task, TaskResponse, User
 from annotate.people import audit
@@ -40,44 +41,58 @@ def copy_project(*, project: Project, by: User, name: str, exam: bool, people: b
 
 
 def _copy_exam(project: Project, made: Project) -> int:
-    """The comparisons of the exam with their known orders; at most exam.MOST_ITEMS, so one transaction has room."""
-    items = Task.objects.filter(project=project, state=Task.State.EXAM).select_related("prompt").order_by("pk")
-    copied = 0
+    """The comparisons of the exam with their known orders, in a statement for each kind of row."""
+    items = list(
+        Task.objects.filter(project=project, state=Task.State.EXAM, prompt__isnull=False)
+        .select_related("prompt")
+        .prefetch_related(
+            Prefetch("task_responses", TaskResponse.objects.select_related("response__author").order_by("number"))
+        )
+        .order_by("pk")
+    )
+    prompts: dict[str, Prompt] = {}
     for item in items:
-        if item.prompt is None:
-            continue
-        fields = {name: getattr(item.prompt, name) for name in COPIED_OF_PROMPT}
-        prompt = Prompt.known(project_id=made.pk, digest=item.prompt.content_hash)
-        prompt = prompt or Prompt.objects.create(project=made, **fields)
-        of = {
-            link.response_id: Response.objects.create(
-                prompt=prompt, **{name: getattr(link.response, name) for name in COPIED_OF_RESPONSE}
-            )
-            for link in item.task_responses.select_related("response__author").order_by("number")
-        }
-        task = Task.objects.create(
+        assert item.prompt is not None
+        prompt = Prompt(project=made, **{name: getattr(item.prompt, name) for name in COPIED_OF_PROMPT})
+        prompt.set_content_fields()
+        prompts.setdefault(prompt.content_hash, prompt)
+    Prompt.objects.bulk_create(prompts.values())
+    tasks, links, copies = [], [], []
+    for item in items:
+        assert item.prompt is not None
+        prompt = prompts[item.prompt.content_hash]
+        shown = list(item.task_responses.all())
+        copied = [
+            Response(prompt=prompt, **{name: getattr(link.response, name) for name in COPIED_OF_RESPONSE})
+            for link in shown
+        ]
+        task = Task(
             project=made,
             kind=item.kind,
             prompt=prompt,
             state=Task.State.EXAM,
             judgments_wanted=item.judgments_wanted,
             slots_free=0,
-            gold_tiers=[[of[key].pk for key in tier] for tier in item.gold_tiers or []],
             task_instructions=item.task_instructions,
         )
-        TaskResponse.objects.bulk_create(
-            TaskResponse(task=task, response=response, number=number) for number, response in enumerate(of.values())
-        )
-        copied += 1
-    return copied
+        tasks.append((item, task, dict(zip((link.response_id for link in shown), copied, strict=True))))
+        copies += copied
+        links += [TaskResponse(task=task, response=response, number=number) for number, response in enumerate(copied)]
+    Response.objects.bulk_create(copies)
+    for item, task, of in tasks:
+        task.gold_tiers = [[of[key].pk for key in tier] for tier in item.gold_tiers or []]
+    Task.objects.bulk_create(task for _item, task, _of in tasks)
+    TaskResponse.objects.bulk_create(links)
+    return len(tasks)
 
 
 def _copy_people(project: Project, made: Project, by: User) -> int:
     """Everybody in the roles that they have; `by` manages the new one already."""
     have = set(Membership.objects.filter(project=made).values_list("user", "role"))
-    copied = 0
-    for membership in Membership.objects.filter(project=project, user__is_active=True).order_by("pk"):
-        if (membership.user_id, membership.role) not in have:
-            Membership.objects.create(user_id=membership.user_id, project=made, role=membership.role)
-            copied += 1
-    return copied
+    memberships = Membership.objects.filter(project=project, user__is_active=True).order_by("pk")
+    copies = [
+        Membership(user_id=user, project=made, role=role)
+        for user, role in memberships.values_list("user", "role")
+        if (user, role) not in have
+    ]
+    return len(Membership.objects.bulk_create(copies))

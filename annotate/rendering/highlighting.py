@@ -68,6 +68,7 @@ def highlighted(code: str, language: str, budget: Budget) -> str:
     lexer = lexer_of(name)
     begun = time.thread_time()
     _clock.deadline = begun + budget.seconds
+    _clock.look_at = time.perf_counter() + budget.seconds
     tokens: list[tuple[Any, str]] = []
     with suppress(TimeoutError, RecursionError):
         tokens = list(_tokens(lexer, code))
@@ -125,9 +126,13 @@ def _tokens(lexer: type[Lexer], code: str) -> Iterator[tuple[Any, str]]:
 
 def _time_left() -> float:
     """Seconds until the deadline of this thread's text. Raises TimeoutError after it."""
-    left = _clock.deadline - time.thread_time()
+    # No thread uses more of the processor than time goes by, and to ask what it has used takes twenty times as long.
+    left = _clock.look_at - (now := time.perf_counter())
     if left <= 0:
-        raise TimeoutError
+        left = _clock.deadline - time.thread_time()
+        if left <= 0:
+            raise TimeoutError
+        _clock.look_at = now + left
     return float(left)
 
 

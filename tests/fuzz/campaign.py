@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 HANG_SECONDS = 60
-"""After which a case is interrupted; where not even that helps, the process ends with a traceback."""
+"""After which a case is interrupted, unless its part says otherwise; where not even that helps, the process ends with a
+traceback."""
 MOST_FAILURES = 20
 """Of one part, which is left alone then."""
 MEGABYTES = 2**10
@@ -31,6 +32,7 @@ class Part:
     seconds:  of processor time that a case may take, the least of three.
     memory:   MB by which a case may raise the largest size that the process has had.
     repeats:  whether a case can be run again at once, to see whether it is slow or the machine is busy.
+    hang:     seconds by the clock, in place of HANG_SECONDS.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Part:
     seconds: float
     memory: int = 300
     repeats: bool = True
+    hang: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,15 @@ def _goes_on(tally: Tally, most_cases: int | None) -> bool:
 def tried(part: Part, seed: int) -> tuple[str, float]:
     """(what is wrong, empty if nothing; seconds of processor time) of one case."""
     least, reason = float("inf"), ""
+    hang = part.hang or HANG_SECONDS
     for _attempt in range(3 if part.repeats else 1):
         before = _largest_size()
         start = time.process_time()
         try:
-            with _interrupted():
+            with _interrupted(hang):
                 part.check(random.Random(f"{part.name} {seed}"))
         except Hang:
-            return f"still under way after {HANG_SECONDS} s", float(HANG_SECONDS)
+            return f"still under way after {hang} s", float(hang)
         except Exception as error:
             broken = str(error) if isinstance(error, AssertionError) and str(error) else traceback.format_exc()
             return broken[-3_000:], time.process_time() - start
@@ -121,13 +125,13 @@ def _largest_size() -> int:
 
 
 @contextmanager
-def _interrupted() -> Iterator[None]:
+def _interrupted(seconds: int) -> Iterator[None]:
     def hang(_signal: int, _frame: Any) -> None:
         raise Hang
 
     earlier = signal.signal(signal.SIGALRM, hang)
-    signal.alarm(HANG_SECONDS)
-    faulthandler.dump_traceback_later(2 * HANG_SECONDS, exit=True)
+    signal.alarm(seconds)
+    faulthandler.dump_traceback_later(2 * seconds, exit=True)
     try:
         yield
     finally:

@@ -172,4 +172,4 @@ def prepare(folder: Path) -> None:
     call_command("prepare", verbosity=0)
 
 
-PARTS = [Part("round_trip", round_trip, seconds=60.0, repeats=False)]
+PARTS = [Part("round_trip", round_trip, seconds=60.0, repeats=False, hang=900)]

@@ -15,9 +15,9 @@ from django.db.models import F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from annotate.labeling.checks import lane
-from annotate.labeling.queue.work_rules import WorkRules, for_labeler, is_there
+from annotate.labeling.queue.work_rules import WorkRules, for_labeler, is_there, reads
 from annotate.labeling.sensitive_content import visibility
-from annotate.models import Assignment, QueueCursor, Task
+from annotate.models import Assignment, Prompt, QueueCursor, Task
 from annotate.models.prepared_queries import Update, prepared_query, prepared_update
 
 # Positions before and behind every task's (they fit in 64 bits, see Task.position).
@@ -26,6 +26,8 @@ WINDOW = 500
 """Tasks of the queue that one search looks at while it holds locks."""
 STRIDE = 5_000
 """Tasks that one query looks at without a lock."""
+MOST_LANGUAGES = 200
+"""Of a project's prompts, beyond which nobody looks for those that a labeler reads."""
 MOST_LOOKED_AT = 500
 """Tasks of the last one's prompt, one after the other, among which one of another prompt is looked for."""
 
@@ -116,6 +118,8 @@ def take_slot(
 def look_further(search: Further) -> Further:
     """Go through the places without a lock, outside a transaction, to the first task that the labeler may be given and
     the first of those of another prompt than the last one's."""
+    if (few := _few_in_languages(search)) is not None:
+        return _found_among(search, few)
     first: list[Place] = []
     passed = 0
     for number, place in enumerate(search.places):
@@ -135,6 +139,63 @@ def look_further(search: Further) -> Further:
             passed += _of_prompt_in.count(**of_prompt)
             if passed >= MOST_LOOKED_AT:
                 return replace(search, places=first, others=(), looked=True)
+    return replace(search, places=first, others=(), looked=True)
+
+
+def _few_in_languages(search: Further) -> list[int] | None:
+    """The tasks with a free place in the languages that the labeler reads, by the index of prompts' languages; None
+    where they are more than STRIDE, or the labeler reads any language."""
+    languages, project = search.searched["languages"], search.searched["project"]
+    if not languages or (readable := _readable(project, languages)) is None:
+        return None
+    prompts = Prompt.with_unfinished.filter(project=project, language__in=readable).order_by()
+    numbers = list(prompts.values_list("pk", flat=True)[: STRIDE + 1])
+    if len(numbers) > STRIDE:
+        return None
+    free = Task.objects.filter(state=Task.State.OPEN, slots_free__gt=0).order_by().values_list("pk", flat=True)
+    # A kind whose tasks have no prompt is for everybody; the others are skipped by the index of kinds.
+    found = list(free.filter(project=project, kind=Task.Kind.WRITE_PROMPT, prompt=None)[: STRIDE + 1])
+    for start in range(0, len(numbers), WINDOW):
+        if len(found) > STRIDE:
+            break
+        found += free.filter(prompt__in=numbers[start : start + WINDOW])[: STRIDE + 1]
+    return found if len(found) <= STRIDE else None
+
+
+def _readable(project: int, languages: frozenset[str]) -> list[str] | None:
+    """Those of the languages of a project's prompts that somebody with these languages reads; each is one look into an
+    index. None where the project has more than MOST_LANGUAGES."""
+    prompts = Prompt.with_unfinished.filter(project=project).order_by("language").values_list("language", flat=True)
+    found: list[str] = []
+    language = prompts.first()
+    for _language in range(MOST_LANGUAGES):
+        if language is None:
+            return found
+        if reads(languages, language):
+            found.append(language)
+        language = prompts.filter(language__gt=language).first()
+    return None
+
+
+def _found_among(search: Further, tasks: list[int]) -> Further:
+    """What `look_further` finds, if the labeler may be given no other tasks than these."""
+    first: list[Place] = []
+    for number, place in enumerate(search.places):
+        rest = search.places[number + 1 :]
+        # Sorted here: SQLite would walk along the queue for its order.
+        candidates = _candidates(**search.searched, **vars(place), is_window=False).order_by()
+        passing = [
+            found
+            for start in range(0, len(tasks), WINDOW)
+            for found in candidates.filter(pk__in=tasks[start : start + WINDOW]).values_list("position", "prompt")
+        ]
+        passing.sort(key=lambda found: found[0])
+        if passing and not first:
+            first = [replace(place, above=passing[0][0] - 1), *rest]
+            if search.prompt is None:
+                break
+        if (other := next((found for found, prompt in passing if prompt != search.prompt), None)) is not None:
+            return replace(search, places=first, others=[replace(place, above=other - 1), *rest], looked=True)
     return replace(search, places=first, others=(), looked=True)
 
 

@@ -116,6 +116,13 @@ def for_labeler(
     return tasks.filter(Q(has_edits=False) | ~Q(is_there(_edits_not_for(labeler))))
 
 
+def reads(languages: frozenset[str], language: str) -> bool:
+    """Whether `for_labeler` leaves tasks in this language to somebody with these languages."""
+    written = language.casefold()
+    by_tag = (written == tag.casefold() or written.startswith(f"{tag.casefold()}-") for tag in languages)
+    return language in UNKNOWN_LANGUAGES or any(by_tag)
+
+
 def day_start(now: datetime | None = None) -> datetime:
     """When the day began that limits count by: in the server's time zone, so that it is the same day for everybody."""
     local = timezone.localtime(now or timezone.now(), timezone.get_default_timezone())

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.labeling import queue
-from annotate.labeling.queue import leases, slot_search
+from annotate.labeling.queue import leases, slot_search, work_rules
 from annotate.labeling.queue.slot_search import Further
 from annotate.models import Assignment, Membership, Project, Prompt, QueueCursor, Skill, Task, User
 from tests.cast import Cast, judge, make_comparison, make_prompt
@@ -66,6 +66,32 @@ def have_done(labeler: User, tasks: list[Task]) -> None:
         )
         for number, task in enumerate(tasks)
     )
+
+
+def claimed_and_done(cast: Cast) -> Task:
+    task = claimed(cast)
+    Assignment.objects.filter(task=task).update(state=Assignment.State.SUBMITTED, ended_at=timezone.now())
+    return task
+
+
+@contextmanager
+def steps() -> Iterator[list[int]]:
+    """Of SQLite's virtual machine; elsewhere none are counted."""
+    taken = [0]
+    if connection.vendor != "sqlite":
+        yield taken
+        return
+
+    def count() -> int:
+        taken[0] += 100
+        return 0
+
+    connection.ensure_connection()
+    connection.connection.set_progress_handler(count, 100)
+    try:
+        yield taken
+    finally:
+        connection.connection.set_progress_handler(None, 100)
 
 
 @contextmanager
@@ -149,7 +175,12 @@ def test_a_claim_that_finds_nothing_reads_no_more_than_a_window_under_its_locks(
     assert QueueCursor.objects.get(labeler=large.labeler).position == slot_search.END
 
 
-def test_the_few_that_are_for_them_come_in_the_order_of_priority_from_wherever_they_are(large: Cast) -> None:
+@pytest.mark.parametrize("knows_languages", [True, False])
+def test_the_few_that_are_for_them_come_in_the_order_of_priority_from_wherever_they_are(
+    large: Cast, monkeypatch: pytest.MonkeyPatch, knows_languages: bool
+) -> None:
+    if not knows_languages:
+        monkeypatch.setattr(slot_search, "MOST_LANGUAGES", 1)
     reads_chinese(large)
     last = make_comparison(large.project, "最后?", ("是。", "否。"), priority=-5)
     first = make_comparison(large.project, "首先?", ("是。", "否。"), priority=-4)
@@ -166,6 +197,50 @@ def test_the_few_that_are_for_them_come_in_the_order_of_priority_from_wherever_t
     assert claim(large) is None
     place = QueueCursor.objects.get(labeler=large.labeler)
     assert (place.position, place.epoch) == (slot_search.END, Project.objects.get(pk=large.project.pk).queue_epoch)
+
+
+def test_tasks_in_few_prompts_of_a_language_are_found_without_reading_the_queue(
+    large: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads_chinese(large)
+    tasks = [make_comparison(large.project, f"{number}?", ("是。", "否。"), priority=-9) for number in range(3)]
+    of_tags = dict(zip(tasks, ("ZH", "zh-tw", "zho"), strict=True))
+    for task, tag in of_tags.items():
+        Prompt.objects.filter(tasks=task).update(language=tag)
+    monkeypatch.setattr(slot_search, "_strides", None)
+    with steps() as taken:
+        assert {claimed_and_done(large), claimed_and_done(large)} == set(tasks[:2])
+        assert claim(large) is None
+    if connection.vendor == "sqlite":
+        assert taken[0] / STEPS_A_ROW < LARGE / 2
+
+
+def test_the_same_prompts_task_is_put_off_among_the_few_too(large: Cast) -> None:
+    reads_chinese(large)
+    prompts = [make_prompt(large.project, question) for question in ("一?", "二?")]
+    Prompt.objects.filter(pk__in=[prompt.pk for prompt in prompts]).update(language="zh")
+    first, second, other = (
+        Task.objects.create(project=large.project, prompt=prompts[number // 2], random_key=2**47 + number)
+        for number in range(3)
+    )
+    leases.raise_epoch(project_id=large.project.pk)
+    assert [claimed_and_done(large) for _ in range(3)] == [first, other, second]
+
+
+@pytest.mark.parametrize(
+    ("languages", "language", "wanted"),
+    [
+        ({"en"}, "en", True), ({"en"}, "EN-gb", True), ({"en"}, "enm", False), ({"en"}, "", True),
+        ({"en"}, "und", True), ({"zh", "fr"}, "fr", True), ({"zh"}, "en", False), ({"zh-hans"}, "zh", False),
+    ],
+)  # fmt: skip
+def test_languages_are_read_as_the_queue_gives_them(
+    large: Cast, languages: set[str], language: str, wanted: bool
+) -> None:
+    assert work_rules.reads(frozenset(languages), language) is wanted
+    Prompt.objects.update(language=language)
+    Membership.objects.filter(user=large.labeler).update(languages=sorted(languages))
+    assert (claim(large) is not None) is wanted
 
 
 def test_a_task_of_another_prompt_is_found_behind_all_that_they_have_done(large: Cast) -> None:

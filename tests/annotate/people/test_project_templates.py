@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from annotate.errors import NotYours, Refused
@@ -12,7 +14,7 @@ from annotate.models import AuditEvent, Membership, Project, Task
 from annotate.people.project_copies import copy_project
 from annotate.people.project_templates import TEMPLATES
 from annotate.people.projects import create_project, edit_project
-from tests.cast import Cast, make_comparison, response_ids
+from tests.cast import Cast, make_comparison, make_user, response_ids
 
 pytestmark = pytest.mark.django_db
 CRITERIA = [{"name": "overall", "label": "Overall quality", "min": 1, "max": 7}]
@@ -83,6 +85,21 @@ class TestACopy:
         assert not set(texts) & set(known)
         roles = set(Membership.objects.filter(project=made).values_list("user__username", "role"))
         assert roles == set(Membership.objects.filter(project=with_exam).values_list("user__username", "role"))
+
+    def test_takes_as_many_statements_for_many_people_and_items(
+        self, cast: Cast, with_exam: Project, django_assert_num_queries: Any
+    ) -> None:
+        with CaptureQueriesContext(connection) as few:
+            copy_project(project=with_exam, by=cast.manager, name="Few", exam=True, people=True)
+        for number in range(8):
+            task = make_comparison(with_exam, f"Question {number}?")
+            Task.objects.filter(pk=task.pk).update(gold_tiers=[[key] for key in response_ids(task)])
+            exam.add_item(task=Task.objects.get(pk=task.pk), by=cast.manager)
+            Membership.objects.create(user=make_user(f"more{number}"), project=with_exam, role="labeler")
+        with django_assert_num_queries(len(few)):
+            made = copy_project(project=with_exam, by=cast.manager, name="Many", exam=True, people=True)
+        assert (made.tasks.count(), made.prompts.count()) == (9, 9)
+        assert made.memberships.count() == with_exam.memberships.count() == 13
 
     def test_is_a_managers_alone(self, cast: Cast) -> None:
         for person in (cast.researcher, cast.outsider):

@@ -176,6 +176,24 @@ def test_a_match_that_would_take_minutes_is_ended(monkeypatch: pytest.MonkeyPatc
     highlighting.lexer_of.cache_clear()
 
 
+def test_the_processor_time_of_a_thread_is_asked_for_once_time_went_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    now = time.thread_time
+    monkeypatch.setattr(highlighting.time, "thread_time", lambda: asked.append(now()) or asked[-1])
+    monkeypatch.setattr(highlighting, "SECONDS", 60.0)
+    assert "hl-" in highlighting.highlighted("x = [1, 2]\n" * 200, "python", highlighting.Budget())
+    assert len(asked) == 2
+    # A thread that others kept from the processor has its time left.
+    highlighting._clock.look_at, highlighting._clock.deadline = time.perf_counter(), now() + 50
+    assert 40 < highlighting._time_left() <= 50
+    assert len(asked) == 3
+    assert 40 < highlighting._time_left() <= 50
+    assert len(asked) == 3
+    highlighting._clock.look_at = highlighting._clock.deadline = 0
+    with pytest.raises(TimeoutError):
+        highlighting._time_left()
+
+
 def test_code_of_an_unknown_language_and_long_code_are_shown_without_colours() -> None:
     for code, language in ((" " * 59_900, "autoit"), ("x = 1\n" * 2_000, "python")):
         assert highlighting.highlighted(code, language, highlighting.Budget()) == code
