@@ -48,7 +48,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     # Threads of OpenMP that wait for each other spin, and tests share their cores with servers, browsers and workers.
     os.environ["OMP_WAIT_POLICY"] = "passive"
     if "PYTEST_XDIST_WORKER" in os.environ:
-        os.environ["OMP_NUM_THREADS"] = "1"  # there are as many workers as processor cores
+        os.environ["OMP_NUM_THREADS"] = "1"  # there are at least as many workers as processor cores
     if url_of_controller:
         os.environ["DATABASE_URL"] = url_of_controller
     elif early_config.known_args_namespace.database == "postgresql":
@@ -71,20 +71,29 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """models_core knows nothing of databases, and takes the longest to import."""
+    on_postgresql = config.getoption("database") == "postgresql"
+    return True if on_postgresql and collection_path == Path(__file__).with_name("models_core") else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On PostgreSQL: what uses a database and is not marked as alike on any; of journeys what is marked for it."""
+    """On PostgreSQL run again what uses a database and whose outcome may depend on which one it is."""
     if config.getoption("database") != "postgresql":
         return
     kept, left_out = [], []
     for item in items:
-        uses_database = item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(
-            getattr(item, "fixturenames", ())
-        )
-        is_meant = not item.get_closest_marker("browser") or item.get_closest_marker("both_databases")
-        is_meant = is_meant and not item.get_closest_marker("any_database")
-        (kept if uses_database and is_meant else left_out).append(item)
+        (kept if is_run_on_postgresql(item) else left_out).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
+
+
+def is_run_on_postgresql(item: pytest.Item) -> bool:
+    """Pages are asked for in every way by test_odd_values; what they say is the same on any database."""
+    if not item.get_closest_marker("django_db") and not DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
+        return False
+    alike = item.get_closest_marker("browser") or item.get_closest_marker("any_database") or "views" in item.path.parts
+    return not alike or item.get_closest_marker("both_databases") is not None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,6 +3,7 @@ every method and branch: refused, with nothing of its text shown and nothing in 
 """
 
 import ast
+import copy
 import hashlib
 import uuid
 from collections.abc import Iterator
@@ -12,14 +13,19 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.conf import settings
+from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, URLResolver
 
 from annotate import urls as annotate_urls
 from config.security import request_limits
 from rlhf import urls as rlhf_urls
-from tests.cast import Cast, key_of, keys_of
+from tests.cast import Cast, key_of, keys_of, make_cast
+from tests.module_rows import db, module_rows
 from tests.records import Records, make_records
+
+__all__ = ["db", "module_rows"]
 
 pytestmark = pytest.mark.any_database
 
@@ -208,11 +214,11 @@ def forms(name: str, records: Records) -> list[dict[str, Any]]:
 
 
 def requests(name: str, records: Records) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
-    """(method, form, headers)."""
-    for headers in ({}, {"HX-Request": "true"}):
-        for method in METHODS:
-            branches = forms(name, records) if method == "POST" and "POST" in NAMING[name].methods else [{}]
-            yield from ((method, form, headers) for form in branches)
+    """(method, form, headers): each branch of a form, and each method by a script as well."""
+    for method in METHODS:
+        branches = forms(name, records) if method == "POST" and "POST" in NAMING[name].methods else [{}]
+        yield from ((method, form, {}) for form in branches)
+        yield method, branches[0], {"HX-Request": "true"}
 
 
 def database() -> str:
@@ -230,12 +236,46 @@ def as_often_as_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_limits, "COSTLY", {})
 
 
-@pytest.fixture
-def people(cast: Cast) -> dict[str, Client]:
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A project with its people, what a colleague has there, and what another project has; sessions: cookies."""
+
+    cast: Cast
+    colleagues: Records
+    elsewhere: Records
+    sessions: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def made(module_rows: None) -> World:
+    cast = make_cast()
     names = ("manager", "researcher", "reviewer", "labeler", "second_labeler", "outsider", "admin")
     clients = {name: Client() for name in names}
     for name, client in clients.items():
         client.force_login(getattr(cast, name))
+    return World(
+        cast=cast,
+        colleagues=make_records(cast.project, cast.second_labeler, "COLLEAGUES-TEXT"),
+        elsewhere=make_records(cast.other_project, cast.outsider, "ELSEWHERES-TEXT"),
+        sessions={name: client.cookies[settings.SESSION_COOKIE_NAME].value for name, client in clients.items()},
+    )
+
+
+@pytest.fixture
+def world(db: None, made: World) -> World:
+    return copy.deepcopy(made)
+
+
+@pytest.fixture
+def cast(world: World) -> Cast:
+    return world.cast
+
+
+@pytest.fixture
+def people(world: World) -> dict[str, Client]:
+    clients = {name: Client() for name in world.sessions}
+    for name, client in clients.items():
+        client.cookies[settings.SESSION_COOKIE_NAME] = world.sessions[name]
     return clients | {"anonymous": Client()}
 
 
@@ -254,25 +294,33 @@ def expected(name: str, who: str, method: str, *, elsewhere: bool) -> set[int]:
 
 
 def refuse_all(name: str, people: dict[str, Client], records: Records, *, elsewhere: bool, but: set[str]) -> None:
-    before = database()
+    """Compares the database once; what was written tells whose request it was."""
+    before, written = database(), list[str]()
+
+    def note_writes(execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith(("INSERT", "UPDATE", "DELETE")):
+            written.append(f"{method} {path} as {who}: {sql[:100]}")
+        return execute(sql, *arguments)
+
     for who, client in people.items():
         if who in but:
             continue
         for path in paths(name, records, "kindness"):
             for method, form, headers in requests(name, records):
                 ask = getattr(client, method.lower())
-                reply = (
-                    ask(path, form, headers=headers)
-                    if method in ("GET", "HEAD", "POST")
-                    else ask(path, data=f"after=0&edit={records.candidates[0].pk}", headers=headers)
-                )
+                with connection.execute_wrapper(note_writes):
+                    reply = (
+                        ask(path, form, headers=headers)
+                        if method in ("GET", "HEAD", "POST")
+                        else ask(path, data=f"after=0&edit={records.candidates[0].pk}", headers=headers)
+                    )
                 said = f"{method} {path} {form} as {who}: {reply.status_code}"
                 allowed = expected(name, who, method, elsewhere=elsewhere)
                 # To a script a redirection to the sign-in page is said as 401.
                 allowed = {401} if allowed == {302} and headers else allowed
                 assert reply.status_code in allowed, said
                 assert records.mark not in b"".join(reply).decode(errors="replace"), said
-        assert database() == before, f"{name} as {who} changed something"
+    assert database() == before, f"{name} changed something: {written}"
 
 
 def test_every_address_is_classified() -> None:
@@ -283,11 +331,11 @@ def test_every_address_is_classified() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NAMING))
-def test_what_belongs_to_another_project_is_not_there(cast: Cast, people: dict[str, Client], name: str) -> None:
-    records = make_records(cast.other_project, cast.outsider, "ELSEWHERES-TEXT")
+def test_what_belongs_to_another_project_is_not_there(world: World, people: dict[str, Client], name: str) -> None:
+    records = world.elsewhere
     refuse_all(name, people, records, elsewhere=True, but=set())
     # Nor by its own project's address, to whoever isn't a member there.
-    for path in paths(name, records, cast.other_project.slug):
+    for path in paths(name, records, world.cast.other_project.slug):
         for method in sorted(NAMING[name].methods):
             for who in ("manager", "labeler"):
                 reply = getattr(people[who], method.lower())(path, {"edit": records.candidates[0].pk, "after": 0})
@@ -296,22 +344,20 @@ def test_what_belongs_to_another_project_is_not_there(cast: Cast, people: dict[s
 
 @pytest.mark.parametrize("name", sorted(name for name, address in NAMING.items() if address.own))
 def test_what_is_a_colleagues_own_is_refused_to_everybody_else(
-    cast: Cast, people: dict[str, Client], name: str
+    world: World, people: dict[str, Client], name: str
 ) -> None:
-    records = make_records(cast.project, cast.second_labeler, "COLLEAGUES-TEXT")
-    refuse_all(name, people, records, elsewhere=False, but={"second_labeler"})
+    refuse_all(name, people, world.colleagues, elsewhere=False, but={"second_labeler"})
 
 
 @pytest.mark.parametrize("name", sorted(name for name, address in NAMING.items() if not address.own))
-def test_what_a_role_reaches_is_refused_to_the_other_roles(cast: Cast, people: dict[str, Client], name: str) -> None:
-    records = make_records(cast.project, cast.second_labeler, "COLLEAGUES-TEXT")
-    refuse_all(name, people, records, elsewhere=False, but=set(NAMING[name].may))
+def test_what_a_role_reaches_is_refused_to_the_other_roles(world: World, people: dict[str, Client], name: str) -> None:
+    refuse_all(name, people, world.colleagues, elsewhere=False, but=set(NAMING[name].may))
 
 
 @pytest.mark.parametrize("name", sorted(NAMING))
-def test_whoever_may_reaches_the_same_records(cast: Cast, people: dict[str, Client], name: str) -> None:
+def test_whoever_may_reaches_the_same_records(world: World, people: dict[str, Client], name: str) -> None:
     """The refusals above are no accident of the numbers: whoever may have the record gets past them."""
-    records = make_records(cast.project, cast.second_labeler, "COLLEAGUES-TEXT")
+    cast, records = world.cast, world.colleagues
     address = NAMING[name]
     who = "second_labeler" if address.own else "admin"
     if address.own and address.may == REVIEWING:

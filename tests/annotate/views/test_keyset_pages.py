@@ -7,7 +7,7 @@ from annotate.models import Task, TaskConsensus
 from annotate.views.review.keyset_pages import keyset_page
 from tests.cast import Cast, make_comparison
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 @pytest.fixture

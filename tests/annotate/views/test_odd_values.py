@@ -1,5 +1,6 @@
 """Every address given what no page sends: a reply below 500, and a redirection to nowhere but this site."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,8 @@ from annotate.views.account import AccountForm
 from rlhf.forms import LoopSettingsForm, RoundsForm, RunForm, SampleForm
 from rlhf.views.comparing.evaluations import EvaluationForm
 from tests.annotate.people.test_record_access import NAMING, ROUTES, as_often_as_wanted, paths
-from tests.cast import PASSWORD, Cast
+from tests.cast import PASSWORD, Cast, make_cast
+from tests.module_rows import db, module_rows
 from tests.records import Records, make_records
 
 LONG = "x" * 30_000
@@ -47,7 +49,9 @@ ODD = [
     "\u202e\ufffe\U000e0001",
     LONG,
 ]
-__all__ = ["as_often_as_wanted"]
+__all__ = ["as_often_as_wanted", "db", "module_rows"]
+
+pytestmark = pytest.mark.both_databases
 
 LONG_FORM = 15
 TRIPPING = ["9" * 30, "NaN", "²", "\0", "[[1]]"]
@@ -164,11 +168,27 @@ QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done",
 QUERY += ["after", "before", "orders", "with", "run", "low", "high", "smooth", "sort", "column", "model", "by", "name"]
 
 
-@pytest.fixture
-def records(cast: Cast) -> Records:
-    """The manager's own, who labels too and so has two roles."""
+@pytest.fixture(scope="module")
+def made(module_rows: None) -> tuple[Cast, Records]:
+    """The manager's own records, who labels too and so has two roles."""
+    cast = make_cast()
     Membership.objects.create(user=cast.manager, project=cast.project, role="labeler")
-    return make_records(cast.project, cast.manager, "OWN")
+    return cast, make_records(cast.project, cast.manager, "OWN")
+
+
+@pytest.fixture
+def copies(db: None, made: tuple[Cast, Records]) -> tuple[Cast, Records]:
+    return copy.deepcopy(made)
+
+
+@pytest.fixture
+def cast(copies: tuple[Cast, Records]) -> Cast:
+    return copies[0]
+
+
+@pytest.fixture
+def records(copies: tuple[Cast, Records]) -> Records:
+    return copies[1]
 
 
 @pytest.fixture
@@ -223,7 +243,9 @@ def test_every_address_is_here() -> None:
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_a_form_with_odd_values_has_a_reply(manager: Client, records: Records, name: str) -> None:
     for number, path in enumerate(addresses(name, records)):
-        for form in posts(fields_of(name, records), one_by_one=number == 0 or name == "chat"):
+        # Of the assignments' addresses one is the chat's, which alone reads the fields of a chat.
+        is_read = number == 0 or (name == "chat" and f"/{records.open['chat'].pk}/" in path)
+        for form in posts(fields_of(name, records), one_by_one=is_read):
             check(manager.post(path, form), f"{path} {str(form)[:200]}")
         for body, kind in (
             (b"{", "application/json"),

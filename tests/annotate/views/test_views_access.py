@@ -1,12 +1,17 @@
 """Every page of annotate as every role, as an outsider and signed out: deny by default."""
 
+import copy
+
 import pytest
 from django.test import Client
 from django.urls import URLPattern
 
 from annotate import urls
-from tests.cast import Cast
+from tests.cast import Cast, make_cast
+from tests.module_rows import db, module_rows
 from tests.records import Records, make_records
+
+__all__ = ["db", "module_rows"]
 
 EVERYBODY = {"manager", "researcher", "reviewer", "labeler"}
 # Who gets in. The others of EVERYBODY get 403 with a sentence, an outsider 404, as if there were no such project.
@@ -102,11 +107,27 @@ LET_IN = {200, 204, 302, 400, 409}
 NOT_THERE = {"download", "remove_role"}
 
 
-@pytest.fixture
-def records(cast: Cast) -> dict[str, Records]:
+@pytest.fixture(scope="module")
+def made(module_rows: None) -> tuple[Cast, dict[str, Records]]:
     """What those who label have, by name. The addresses of others' records are in test_record_access."""
+    cast = make_cast()
     names = ("manager", "reviewer", "labeler", "second_labeler", "admin")
-    return {name: make_records(cast.project, getattr(cast, name), f"OF-{name}") for name in names}
+    return cast, {name: make_records(cast.project, getattr(cast, name), f"OF-{name}") for name in names}
+
+
+@pytest.fixture
+def copies(db: None, made: tuple[Cast, dict[str, Records]]) -> tuple[Cast, dict[str, Records]]:
+    return copy.deepcopy(made)
+
+
+@pytest.fixture
+def cast(copies: tuple[Cast, dict[str, Records]]) -> Cast:
+    return copies[0]
+
+
+@pytest.fixture
+def records(copies: tuple[Cast, dict[str, Records]]) -> dict[str, Records]:
+    return copies[1]
 
 
 def address(pattern: URLPattern, who: str, records: dict[str, Records]) -> str:

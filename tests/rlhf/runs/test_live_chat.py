@@ -23,7 +23,7 @@ from tests.cast import Cast, make_prompt, make_responses
 from tests.conftest import StartWorker, end, is_alive, wait_until
 from tests.rlhf.conftest import SAMPLING, TINY, make_prompts
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 SLOW = {**SAMPLING, "max_new_tokens": 64, "batch_invariant": True}
 """Long enough for something to happen while the model responds."""
@@ -41,6 +41,7 @@ def chat_of_labeler(cast: Cast, base: ModelVersion) -> dict[str, object]:
     return {"assignment_id": assignment.pk, "labeler": cast.labeler}
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("embedded_broker")
 def test_with_nobody_to_give_them_the_labeler_is_told_to_write(cast: Cast, chat_of_labeler: dict[str, object]) -> None:
     chat = turns.ask(**chat_of_labeler, after=0)
@@ -76,6 +77,7 @@ def test_come_from_the_active_policy_through_a_worker_turn_after_turn(
     assert [row["id"] for row in prompts.next_for_sampling(cast.project, count=9)] == [str(chat.opening.pk)]
 
 
+@pytest.mark.both_databases
 def test_wait_in_a_queue_of_their_own_one_run_a_request(cast: Cast, base: ModelVersion) -> None:
     for text in ("How?", "Why?"):
         prompt = make_prompt(cast.project, text)
@@ -116,6 +118,7 @@ def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_l
     assert {run.status for run in TrainingRun.objects.filter(queue="live")} == {"succeeded"}
 
 
+@pytest.mark.both_databases
 def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_said_to_have_failed(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, chat_of_labeler: dict[str, object]
 ) -> None:
@@ -156,6 +159,7 @@ def test_go_on_elsewhere_when_their_worker_is_told_to_stop(
     wait_until(lambda: candidates(chat_of_labeler), seconds=60, what="responses from another worker")
 
 
+@pytest.mark.both_databases
 def test_how_far_they_are_is_said(
     cast: Cast, chat_of_labeler: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

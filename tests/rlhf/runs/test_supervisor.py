@@ -27,7 +27,11 @@ from tests.cast import Cast
 from tests.conftest import wait_until
 from tests.rlhf.conftest import TINY, make_judgments, make_prompts
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("embedded_broker")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("embedded_broker"),
+    pytest.mark.any_database,
+]
 Status = TrainingRun.Status
 Queued = Callable[..., TrainingRun]
 LONG = {**TINY, "epochs": 1000, "batch_size": 2, "save_every": 5}
@@ -126,6 +130,7 @@ def test_a_command_without_a_run_folder_tells_its_progress_in_its_log(
     assert files.progress() == 0.75
 
 
+@pytest.mark.both_databases
 def test_responses_come_into_the_queue_once_however_often_the_run_is_executed(
     queued: Queued, cast: Cast, base: ModelVersion
 ) -> None:
@@ -166,6 +171,7 @@ def test_a_cancelled_run_saves_a_checkpoint_and_leaves_no_process(cast: Cast, ba
     assert "Stopped after step" in run.log
 
 
+@pytest.mark.both_databases
 def test_a_cancelled_run_is_resumed_from_its_checkpoint_also_in_smaller_steps(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 6)
     run = execute_while(reward_run(cast), lambda run: runs.request_cancel(run=run, by=cast.manager))
@@ -327,6 +333,7 @@ def test_a_run_is_neither_begun_nor_goes_on_when_the_disk_is_nearly_full(
     assert (other.status, RunFiles(other).is_started) == (Status.FAILED, False)
 
 
+@pytest.mark.both_databases
 def test_a_run_that_was_taken_away_is_stopped_and_written_no_more(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 6)
     other = uuid.uuid4()
@@ -341,6 +348,7 @@ def test_a_run_that_was_taken_away_is_stopped_and_written_no_more(cast: Cast, ba
     assert is_gone(groups[0])
 
 
+@pytest.mark.both_databases
 def test_a_model_is_registered_with_its_hash_and_another_attempt_registers_no_second(
     cast: Cast, base: ModelVersion
 ) -> None:
@@ -393,6 +401,7 @@ def _demonstrations(cast: Cast) -> object:
     return cast.project.snapshots.create(kind="demonstrations", state="ready", sha256="0" * 64, folder="snapshots/0")
 
 
+@pytest.mark.both_databases
 def test_bad_input_is_told_in_the_words_of_the_recipe(queued: Queued, cast: Cast) -> None:
     make_prompts(cast, 2)
     run = queued(config={"max_new_tokens": 120, "max_length": 128})

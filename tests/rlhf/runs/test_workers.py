@@ -19,7 +19,7 @@ from tests.cast import Cast
 from tests.conftest import StartWorker, is_alive, test_database_url, wait_until
 from tests.rlhf.conftest import SAMPLING, TINY, make_judgments, make_prompts
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 Status = TrainingRun.Status
 SECONDS = 120.0
 LONG = {**TINY, "epochs": 150, "batch_size": 2, "save_every": 5}
@@ -47,6 +47,7 @@ def supervising_process(run: TrainingRun) -> int:
     return int(run.worker.rpartition("/")[2])
 
 
+@pytest.mark.both_databases
 def test_a_run_whose_worker_and_supervisor_are_killed_is_lost_found_and_resumed_to_its_end(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_worker_told_to_stop_puts_its_run_back_within_six_seconds(
     assert not workers.is_listening("cpu")
 
 
+@pytest.mark.both_databases
 def test_a_failed_run_holds_nobody_up_and_doubled_messages_do_no_harm(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_failed_run_holds_nobody_up_and_doubled_messages_do_no_harm(
         app.send_task("rlhf.reap_queue", queue="default")
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("embedded_broker")
 def test_waiting_where_nobody_listens_says_so_and_gives_up(
     cast: Cast, base: ModelVersion, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -144,6 +147,7 @@ def test_waiting_where_nobody_listens_says_so_and_gives_up(
     assert TrainingRun.objects.get().status == Status.QUEUED
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("embedded_broker")
 def test_without_a_broker_the_run_is_queued_all_the_same(
     cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
