@@ -14,6 +14,7 @@
 `python -m benchmarks load --folder FOLDER` what many people at once notice of training, import and export,
 `python -m benchmarks win_rate --prompts FILE --text FILE --folder FOLDER` what a gold reward gains by PPO,
 `python -m benchmarks overoptimization --prompts FILE --folder FOLDER` what it loses by too much of it.
+`python -m benchmarks rounds --prompts FILE --folder FOLDER` the gold win rate over rounds with simulated labelers,
 `python -m benchmarks measures --judgments N` what keeping and showing the measures of quality costs,
 `python -m benchmarks aggregation --data annotations.jsonl` which consensus of labelers predicts a held-out vote.
 """
@@ -39,6 +40,7 @@ COMPARISONS = {
     "reward_accuracy": "reward_accuracy.command",
     "ppo_vs_peer": "ppo_vs_peer",
     "win_rate": "win_rate",
+    "rounds": "closed_loop.command",
     "load": "load.command",
     "overoptimization": "overoptimization.command",
     "aggregation": "aggregation",

@@ -10,6 +10,7 @@ from rlhf.models import (
     LoopSettings,
     ModelVersion,
     Promotion,
+    RollingUpdate,
     RunInput,
     RunMetric,
     TrainingRun,
@@ -80,6 +81,14 @@ class LoopSettingsAdmin(ReadOnlyAdmin):
     list_filter = ("enabled",)
     search_fields = ("project__slug", "project__name")
     list_select_related = ("project",)
+
+
+@admin.register(RollingUpdate)
+class RollingUpdateAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "run", "source", "new_judgments", "state", "created_at", "settled_at")
+    list_filter = ("state",)
+    search_fields = ("project__slug", "project__name")
+    list_select_related = ("project", "run", "source")
 
 
 @admin.register(WorkerHeartbeat)

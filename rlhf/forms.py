@@ -15,7 +15,9 @@ from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import STAGES, Settings, parse, presets, subjects
-from rlhf.loop import calibration_data, loop
+from rlhf.loop import calibration_data
+from rlhf.loop.prompts import PromptOrder
+from rlhf.loop.rounds import gates, sampling_mix
 from rlhf.loop.sampling import DEFAULT_PROMPTS
 from rlhf.models import LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports import labels
@@ -414,28 +416,111 @@ class RoundsForm(forms.Form):
     rounds = forms.IntegerField(label=gettext_lazy("Rounds"), min_value=1, max_value=100, initial=1)
 
 
+class MixForm(forms.Form):
+    """What a round samples: rows of a version, a temperature, prompts and a share; rows without a share are left out.
+
+    `parts` has them as they are stored.
+    """
+
+    def __init__(self, *args: Any, given: list[dict[str, Any]], prompts: int, **kwargs: Any) -> None:
+        super().__init__(*args, prefix="mix", **kwargs)
+        self.given, self.prompts = given, prompts
+        for number in range(sampling_mix.MOST_PARTS):
+            part = given[number] if number < len(given) else {}
+            for name, field in self._row_fields(number + 1).items():
+                self.fields[f"{number}-{name}"] = field
+                self.initial[f"{number}-{name}"] = part.get(name)
+
+    @staticmethod
+    def _row_fields(number: int) -> dict[str, forms.Field]:
+        def label(what: str) -> str:
+            return _("Part %(number)s: %(what)s") % {"number": number, "what": what}
+
+        any_number = forms.NumberInput(attrs={"step": "any", "min": 0})
+        return {
+            "version": forms.ChoiceField(
+                required=False, label=label(_("version")), choices=sampling_mix.MixVersion.choices
+            ),
+            "temperature": forms.FloatField(required=False, label=label(_("temperature")), widget=any_number),
+            "prompts": forms.ChoiceField(required=False, label=label(_("prompts")), choices=PromptOrder.choices),
+            "share": forms.FloatField(
+                required=False,
+                label=label(_("share")),
+                widget=forms.NumberInput(attrs={"step": "any", "min": 0, "max": 1}),
+            ),
+        }
+
+    def rows(self) -> list[list[forms.BoundField]]:
+        names = ("version", "temperature", "prompts", "share")
+        return [[self[f"{number}-{name}"] for name in names] for number in range(sampling_mix.MOST_PARTS)]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        self.parts: list[dict[str, Any]] = []
+        if not self.errors:
+            try:
+                self.parts = [part.as_json() for part in sampling_mix.checked(self._given(cleaned))]
+            except Refused as error:
+                raise forms.ValidationError(str(error)) from None
+        return cleaned
+
+    def summary(self) -> str:
+        """What the shares come to, or what is wrong with them, while somebody types."""
+        if self.is_bound and not self.is_valid():
+            return " ".join(str(error) for errors in self.errors.values() for error in errors)
+        parts = sampling_mix.checked(self.parts if self.is_bound else self.given)
+        if not parts:
+            return _("Without parts the policy in use responds to the prompts with the fewest comparisons.")
+        counts = sampling_mix.allocated(parts, prompts=self.prompts)
+        return _("The shares sum to 1. Prompts of each part: %(counts)s.") % {"counts": ", ".join(map(str, counts))}
+
+    @staticmethod
+    def _given(cleaned: dict[str, Any]) -> list[dict[str, Any]]:
+        """The rows with a share or a temperature, up to the last of them."""
+        names = ("version", "temperature", "prompts", "share")
+        rows = [{name: cleaned.get(f"{number}-{name}") for name in names} for number in range(sampling_mix.MOST_PARTS)]
+        return [row for row in rows if row["share"] is not None or row["temperature"] is not None]
+
+
 class LoopSettingsForm(forms.ModelForm):
-    """Loop settings: automatic rounds, gates, and the settings of the three runs of a round."""
+    """Loop settings by subject, and the settings of the runs of a round."""
 
     class Meta:
         model = LoopSettings
         fields = (
-            "enabled", "judgments_per_round", "aggregation", "prompts_per_round", "uncertain_first",
-            "random_share", "tasks_scored",
+            "enabled", "judgments_per_round", "aggregation", "sft_demonstrations", "promotion", "evaluation_prompts",
+            "evaluation_share", "prompts_per_round", "uncertain_first", "random_share", "tasks_scored", "rolling",
+            "rolling_judgments", "rolling_minutes", "rolling_start", "rolling_keep",
         )  # fmt: skip
         labels = {
             "enabled": gettext_lazy("Start rounds automatically"),
             "judgments_per_round": gettext_lazy("New judgments that start a round"),
             "aggregation": gettext_lazy("Several judgments of a task"),
+            "sft_demonstrations": gettext_lazy("New demonstrations for an SFT step"),
+            "promotion": gettext_lazy("Promotion of the policy"),
+            "evaluation_prompts": gettext_lazy("Most prompts of the evaluation"),
+            "evaluation_share": gettext_lazy("Share of the tasks for the evaluation"),
             "prompts_per_round": gettext_lazy("Prompts to sample per round"),
             "uncertain_first": gettext_lazy("Prioritise uncertain comparisons"),
             "random_share": gettext_lazy("Random share"),
             "tasks_scored": gettext_lazy("Comparisons scored per run"),
+            "rolling": gettext_lazy("Train the reward model on while people label"),
+            "rolling_judgments": gettext_lazy("After so many new judgments"),
+            "rolling_minutes": gettext_lazy("Or after so many minutes, with at least one"),
+            "rolling_start": gettext_lazy("Trained from"),
+            "rolling_keep": gettext_lazy("Versions whose files are kept"),
         }
         help_texts = {
-            "enabled": "",
+            "enabled": gettext_lazy("Rounds that follow another one wait for as many new judgments too."),
             "judgments_per_round": "",
             "aggregation": gettext_lazy("What the reward model of a round learns from."),
+            "sft_demonstrations": gettext_lazy(
+                "With as many new ones a round fine-tunes on all demonstrations first, and its policy begins from "
+                "that. 0: never."
+            ),
+            "promotion": "",
+            "evaluation_prompts": gettext_lazy("It ends earlier where the difference is plain."),
+            "evaluation_share": gettext_lazy("Between 0 and 1: how many of a labeler’s tasks belong to it."),
             "prompts_per_round": "",
             "uncertain_first": gettext_lazy(
                 "The loop then trains reward ensembles, and comparisons with a large disagreement come first."
@@ -447,44 +532,87 @@ class LoopSettingsForm(forms.ModelForm):
             "tasks_scored": gettext_lazy(
                 "From the front of the queue, whenever a reward model is promoted or new responses arrive."
             ),
+            "rolling": gettext_lazy("Each new one is put into use, and its scores order the queue."),
+            "rolling_judgments": "",
+            "rolling_minutes": "",
+            "rolling_start": gettext_lazy("Held-out judgments stay held out either way."),
+            "rolling_keep": gettext_lazy("Of older ones the figures stay, and the files go."),
         }
 
-    STAGES = {"reward_config": Stage.REWARD, "ppo_config": Stage.PPO, "sampling": Stage.SAMPLE}
+    STAGES = {
+        "sft_config": Stage.SFT,
+        "reward_config": Stage.REWARD,
+        "ppo_config": Stage.PPO,
+        "sampling": Stage.SAMPLE,
+    }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, (label, _bound) in loop.GATES.items():
+        for name, gate in gates.GATES.items():
             self.fields[f"gate_{name}"] = forms.FloatField(
-                label=label, required=False, min_value=0, widget=forms.NumberInput(attrs={"step": "any"}),
-                help_text=_("Empty: no gate."),
+                label=gate.label, required=False, min_value=0, max_value=gate.highest,
+                widget=forms.NumberInput(attrs={"step": "any"}), help_text=_("Empty: no gate."),
             )  # fmt: skip
             self.initial[f"gate_{name}"] = self.instance.gates.get(name)
-        self.fields[f"gate_{loop.REPORT_GATE}"] = forms.ChoiceField(
-            label=_("Reward model report"), required=False, choices=loop.ReportGate.choices,
+        self.fields["gate_win_rate"].help_text = _(
+            "Above 0.5 the policy is better than the one in use. Labelers compare them before it is put into use. "
+            "Empty: no gate."
+        )
+        self.fields[f"gate_{gates.REPORT_GATE}"] = forms.ChoiceField(
+            label=gates.REPORT_LABEL, required=False, choices=gates.ReportGate.choices,
             help_text=_("Checked before PPO. With few judgments the verdict is inconclusive."),
         )  # fmt: skip
-        self.initial[f"gate_{loop.REPORT_GATE}"] = self.instance.gates.get(loop.REPORT_GATE, "")
+        self.initial[f"gate_{gates.REPORT_GATE}"] = self.instance.gates.get(gates.REPORT_GATE, "")
         data = self.data if self.is_bound else None
+        self.mix = MixForm(data, given=self.instance.sampling_mix, prompts=self.instance.prompts_per_round)
         self.stage_forms = {
             name: SettingsForm(data, stage=stage, given=getattr(self.instance, name), prefix=name)
             for name, stage in self.STAGES.items()
         }
 
-    def visible_rules(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.Meta.fields]
+    def _fields(self, *names: str) -> list[forms.BoundField]:
+        return [self[name] for name in names]
+
+    def start_fields(self) -> list[forms.BoundField]:
+        return self._fields("enabled", "judgments_per_round", "aggregation", "sft_demonstrations")
 
     def gate_fields(self) -> list[forms.BoundField]:
-        return [self[f"gate_{name}"] for name in (*loop.GATES, loop.REPORT_GATE)]
+        return self._fields(*(f"gate_{name}" for name in (*gates.GATES, gates.REPORT_GATE)))
+
+    def promotion_fields(self) -> list[forms.BoundField]:
+        return self._fields("promotion", "evaluation_prompts", "evaluation_share")
+
+    def sampling_fields(self) -> list[forms.BoundField]:
+        return self._fields("prompts_per_round")
+
+    def active_learning_fields(self) -> list[forms.BoundField]:
+        return self._fields("uncertain_first", "random_share", "tasks_scored")
+
+    def rolling_fields(self) -> list[forms.BoundField]:
+        return self._fields("rolling", "rolling_judgments", "rolling_minutes", "rolling_start", "rolling_keep")
 
     def stage_groups(self) -> list[tuple[str, SettingsForm]]:
         return [(str(Stage(self.STAGES[name]).label), form) for name, form in self.stage_forms.items()]
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        project, share = self.instance.project, cleaned.get("evaluation_share")
+        taken = project.gold_rate + project.repeat_rate
+        if cleaned.get("gate_win_rate") is not None and share is not None and taken + share > 1:
+            self.add_error(
+                "evaluation_share",
+                _("Gold tasks and repeats take %(taken)s of the tasks, so the share can be at most %(left)s.")
+                % {"taken": f"{100 * taken:.0f}%", "left": f"{max(0.0, 1 - taken):.2f}"},
+            )
+        return cleaned
+
     def is_valid(self) -> bool:
-        return all([super().is_valid(), *(form.is_valid() for form in self.stage_forms.values())])
+        return all([super().is_valid(), self.mix.is_valid(), *(form.is_valid() for form in self.stage_forms.values())])
 
     def save(self, commit: bool = True) -> LoopSettings:
-        gates = {name: self.cleaned_data[f"gate_{name}"] for name in (*loop.GATES, loop.REPORT_GATE)}
-        self.instance.gates = {name: bound for name, bound in gates.items() if bound not in (None, "")}
+        bounds = {name: self.cleaned_data[f"gate_{name}"] for name in (*gates.GATES, gates.REPORT_GATE)}
+        self.instance.gates = {name: bound for name, bound in bounds.items() if bound not in (None, "")}
+        self.instance.sampling_mix = self.mix.parts
         for name, form in self.stage_forms.items():
             setattr(self.instance, name, form.config())
         return super().save(commit=commit)

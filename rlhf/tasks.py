@@ -12,6 +12,7 @@ from annotate.people.audit import chain
 from annotate.quality import consensus, measures, project_figures, review
 from rlhf.human_evaluation import evaluations
 from rlhf.loop import active_learning, loop, sampling
+from rlhf.loop.rolling import updates
 from rlhf.models import Iteration, Stage, TrainingRun
 from rlhf.playground import chats
 from rlhf.runs import runs
@@ -34,6 +35,8 @@ def after_run(run_id: int) -> None:
         active_learning.start_if_due(run.project)
     if run.iteration_id is not None:
         loop.advance(run.iteration_id)
+    if run.options.get("rolling"):
+        updates.settle(run.rolling_update)
     if "evaluation" in run.options:
         evaluations.advance(run.options["evaluation"])
 
@@ -86,10 +89,12 @@ def reap_runs() -> None:
 
 @shared_task(name="rlhf.advance_loops")
 def advance_loops() -> None:
-    """Every half minute: advance rounds whose message was lost, start rounds and reorderings that are due."""
+    """Every half minute: advance rounds whose message was lost, start what is due: rounds, rolling updates of reward
+    models, reorderings."""
     for iteration_id in Iteration.objects.filter(state=Iteration.State.ACTIVE).values_list("pk", flat=True):
         loop.advance(iteration_id)
     loop.start_due()
+    updates.start_due()
     active_learning.start_due()
 
 

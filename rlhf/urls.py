@@ -58,6 +58,11 @@ project_urls = [
     path("loop/", loop.loop, name="loop"),
     path("loop/start", loop.start, name="start_loop"),
     path("loop/settings", loop.save_settings, name="loop_settings"),
+    path("loop/mix", loop.mix, name="loop_mix"),
+    path("loop/pause", loop.pause, name="pause_loop"),
+    path("loop/resume", loop.resume, name="resume_loop"),
+    path("loop/<int:number>/skip", loop.skip, name="skip_step"),
+    path("loop/<int:number>/promote", loop.promote, name="promote_round"),
     path("loop/<int:number>/cancel", loop.cancel, name="cancel_round"),
 ]
 urlpatterns = [

@@ -121,6 +121,11 @@ def _is_due(project: Project) -> bool:
     return last.ended and any(moment > last.created_at for moment in news)
 
 
+def ensemble_settings(project: Project) -> dict[str, Any]:
+    """Of the loop's reward models: an ensemble, if its disagreement orders the queue."""
+    return {"ensemble": HEADS} if LoopSettings.of(project).uncertain_first else {}
+
+
 def can_disagree(reward: ModelVersion) -> bool:
     """Whether a reward model has several heads, or versions of other seeds."""
     return int(reward.metrics.get("ensemble") or 1) > 1 or bool(versions.other_seeds(reward))

@@ -2,21 +2,32 @@
 
 import json
 import os
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, TextChoices
+from django.utils.translation import gettext_lazy
 
 from annotate.data import snapshots
 from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.models import Project, Prompt, Task
 from annotate.models.data.prompt import content_hash
 from models_core.contract.rows.prompt_identity import MIN_HELD_OUT_PROMPTS
+from rlhf.loop import versions
 from rlhf.models import ModelVersion
 
 Row = dict[str, Any]
+
+
+class PromptOrder(TextChoices):
+    """Which prompts are sampled first."""
+
+    LEAST_COMPARED = "least_compared", gettext_lazy("Those with the fewest comparisons")
+    NEWEST = "newest", gettext_lazy("The newest")
+    RANDOM = "random", gettext_lazy("At random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,26 +38,34 @@ class PromptSelection:
     notes: tuple[StoredMessage, ...] = ()
 
 
-def next_for_sampling(project: Project, *, count: int) -> list[Row]:
-    """Prompts with the fewest open comparisons, then the fewest comparisons, then the oldest.
+def next_for_sampling(
+    project: Project, *, count: int, order: str = PromptOrder.LEAST_COMPARED, seed: int = 0
+) -> list[Row]:
+    """Prompts to sample, at most `count`: by default those with the fewest open comparisons, then the fewest
+    comparisons, then the oldest. `seed` is of a random order.
 
     Without test prompts, which are held out, and turns of chats, which have responses. Raises Refused when there are no
     others.
     """
-    comparisons = Q(tasks__kind=Task.Kind.COMPARE, tasks__repeat_of=None, tasks__data_import__finished_or=0)
-    waiting = (
-        project.prompts.filter(opening=None)
-        .exclude(split=Prompt.Split.TEST)
-        .annotate(
-            open_tasks=Count("tasks", filter=comparisons & Q(tasks__state=Task.State.OPEN)),
-            all_tasks=Count("tasks", filter=comparisons),
-        )
-        .order_by("open_tasks", "all_tasks", "pk")[:count]
-    )
-    rows = [_row(prompt) for prompt in waiting]
+    offered = project.prompts.filter(opening=None).exclude(split=Prompt.Split.TEST)
+    if order == PromptOrder.RANDOM:
+        keys = list(offered.order_by("pk").values_list("pk", flat=True))
+        rows = with_ids(project, random.Random(seed).sample(keys, min(count, len(keys))))
+    elif order == PromptOrder.NEWEST:
+        rows = [_row(prompt) for prompt in offered.order_by("-pk")[:count]]
+    else:
+        rows = [_row(prompt) for prompt in _least_compared(offered)[:count]]
     if not rows:
         raise refusal("no_prompts", project=project.name)
     return rows
+
+
+def _least_compared(offered: QuerySet[Prompt]) -> QuerySet[Prompt]:
+    comparisons = Q(tasks__kind=Task.Kind.COMPARE, tasks__repeat_of=None, tasks__data_import__finished_or=0)
+    return offered.annotate(
+        open_tasks=Count("tasks", filter=comparisons & Q(tasks__state=Task.State.OPEN)),
+        all_tasks=Count("tasks", filter=comparisons),
+    ).order_by("open_tasks", "all_tasks", "pk")
 
 
 def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -> PromptSelection:
@@ -101,12 +120,14 @@ def _of_split(project: Project, split: str) -> QuerySet[Prompt]:
 
 
 def _trained_prompts(reward: ModelVersion) -> set[str]:
-    """Content hashes of the prompts that a reward model was trained on."""
-    run = getattr(reward, "run", None)
-    if run is None or run.snapshot is None:
-        return set()
-    with snapshots.data_file(run.snapshot, Prompt.Split.TRAIN).open(encoding="utf-8") as file:
-        return {content_hash(json.loads(line)["prompt"]) for line in file if line.strip()}
+    """Content hashes of the prompts that a reward model was trained on, and those that it was trained on from."""
+    found: set[str] = set()
+    for version in versions.reward_chain(reward):
+        run = getattr(version, "run", None)
+        if run is not None and run.snapshot is not None:
+            with snapshots.data_file(run.snapshot, Prompt.Split.TRAIN).open(encoding="utf-8") as file:
+                found |= {content_hash(json.loads(line)["prompt"]) for line in file if line.strip()}
+    return found
 
 
 def _row(prompt: Prompt) -> Row:

@@ -32,9 +32,12 @@ def start(
     prompt_count: int = DEFAULT_PROMPTS,
     samples: int | None = None,
     config: Mapping[str, Any] | None = None,
+    order: str = prompts.PromptOrder.LEAST_COMPARED,
     iteration: Iteration | None = None,
 ) -> TrainingRun:
     """Queue a run that samples K responses of the active policy (or `version`) to each of the next prompts.
+
+    `order` says which prompts are next.
 
     Raises Refused for settings out of range and for a reward model, which generates nothing.
     """
@@ -55,7 +58,8 @@ def start(
         project=project,
         stage=Stage.SAMPLE,
         config={"seed": _next_seed(project)} | dict(config or {}),
-        options={"samples": samples, "prompts": prompt_count},
+        options={"samples": samples, "prompts": prompt_count}
+        | ({} if order == prompts.PromptOrder.LEAST_COMPARED else {"order": str(order)}),
         inputs={RunInput.Role.MODEL: version},
         iteration=iteration,
         by=by,
@@ -122,7 +126,8 @@ def prompts_of(run: TrainingRun) -> list[prompts.Row]:
         return prompts.with_ids(run.project, requests.values_list("prompt_id", flat=True))
     if "prompt_ids" in run.options:
         return prompts.with_ids(run.project, run.options["prompt_ids"])
-    return prompts.next_for_sampling(run.project, count=run.options["prompts"])
+    order = run.options.get("order", prompts.PromptOrder.LEAST_COMPARED)
+    return prompts.next_for_sampling(run.project, count=run.options["prompts"], order=order, seed=run.seed)
 
 
 def store(run: TrainingRun, lease: Lease, rows: Iterator[dict[str, Any]]) -> dict[str, int]:

@@ -81,14 +81,33 @@ def _recipe(run: TrainingRun) -> tuple[dict[str, Any], list[int]]:
 
 
 def reference(version: ModelVersion) -> ModelVersion:
-    """The SFT or base model of a policy's KL penalty; any other version itself."""
-    if version.kind != Kind.POLICY:
+    """The SFT or base model of a policy's KL penalty, or that a reward model began as; any other version itself."""
+    if version.kind not in (Kind.POLICY, Kind.REWARD):
         return version
     inputs = {
         item.role: item.version for item in RunInput.objects.filter(run__produced=version).select_related("version")
     }
     found = inputs.get(RunInput.Role.REFERENCE) or inputs.get(RunInput.Role.MODEL)
     return reference(found) if found is not None else base(version.project)
+
+
+def reward_chain(reward: ModelVersion) -> list[ModelVersion]:
+    """A reward model, the one that it was trained on from, and so on; the newest first."""
+    found = [reward]
+    while True:
+        sources = RunInput.objects.filter(run__produced=found[-1], role=RunInput.Role.MODEL, version__kind=Kind.REWARD)
+        source = sources.select_related("version").first()
+        if source is None:
+            return found
+        found.append(source.version)
+
+
+def before_sft(version: ModelVersion) -> ModelVersion:
+    """The model that an SFT model was fine-tuned from; any other version itself."""
+    if version.kind != Kind.SFT:
+        return version
+    source = RunInput.objects.filter(run__produced=version, role=RunInput.Role.MODEL).select_related("version").first()
+    return before_sft(source.version) if source is not None else base(version.project)
 
 
 def find(project: Project, name: str) -> ModelVersion:

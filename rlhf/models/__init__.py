@@ -5,6 +5,7 @@ from rlhf.models.human_evaluation import EvaluatedVersion, EvaluationItem, Human
 from rlhf.models.iteration import Iteration, LoopSettings
 from rlhf.models.model_version import ModelVersion, Promotion
 from rlhf.models.playground import PlaygroundChat, PlaygroundColumn, PlaygroundReply, PlaygroundTurn
+from rlhf.models.rolling_update import RollingUpdate
 from rlhf.models.training_run import RunInput, RunMetric, Stage, TrainingRun
 from rlhf.models.worker_heartbeat import WorkerHeartbeat
 
@@ -22,6 +23,7 @@ __all__ = [
     "PlaygroundReply",
     "PlaygroundTurn",
     "Promotion",
+    "RollingUpdate",
     "RunInput",
     "RunMetric",
     "Stage",

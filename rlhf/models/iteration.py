@@ -13,6 +13,14 @@ from rlhf.models.model_version import ModelVersion
 class LoopSettings(models.Model):
     """A project's loop: when rounds start, their gates, and the settings of their runs."""
 
+    class PromotionBy(models.TextChoices):
+        GATES = "gates", _("By the gates: a policy that passes all of them is put into use")
+        HAND = "hand", _("By hand: a round waits until somebody decides")
+
+    class RollingStart(models.TextChoices):
+        WARM = "warm", _("From the last one, on the newest judgments and as many older ones")
+        SCRATCH = "scratch", _("From the initial model, on all judgments")
+
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="loop_settings")
     enabled = models.BooleanField(default=False, help_text="Start rounds automatically.")
     judgments_per_round = models.PositiveIntegerField(
@@ -48,6 +56,48 @@ class LoopSettings(models.Model):
     )
     reward_config = models.JSONField(default=dict, blank=True)
     ppo_config = models.JSONField(default=dict, blank=True)
+    promotion = models.CharField(
+        max_length=5, choices=PromotionBy.choices, default=PromotionBy.GATES, help_text="Who puts a policy into use."
+    )
+    evaluation_prompts = models.PositiveIntegerField(
+        default=100,
+        validators=[MinValueValidator(1), MaxValueValidator(5_000)],
+        help_text="Most prompts of the evaluation by people that the gate of the win rate starts.",
+    )
+    evaluation_share = models.FloatField(
+        default=0.2,
+        validators=[MinValueValidator(0.01), MaxValueValidator(1.0)],
+        help_text="Share of a labeler's tasks that belong to that evaluation.",
+    )
+    sampling_mix = models.JSONField(
+        default=list, blank=True, help_text="What is sampled at the end of a round, see rlhf.loop.rounds.sampling_mix."
+    )
+    sft_demonstrations = models.PositiveIntegerField(
+        default=0,
+        validators=[MaxValueValidator(1_000_000)],
+        help_text="New demonstrations with which a round fine-tunes on demonstrations first; 0 never does.",
+    )
+    sft_config = models.JSONField(default=dict, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True, help_text="Since when no step begins; empty: it runs.")
+    rolling = models.BooleanField(default=False, help_text="Train the reward model on while labelers work.")
+    rolling_judgments = models.PositiveIntegerField(
+        default=50,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        help_text="New judgments after which the reward model is trained on.",
+    )
+    rolling_minutes = models.PositiveIntegerField(
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(10_080)],
+        help_text="Minutes after which it is trained on fewer new ones.",
+    )
+    rolling_start = models.CharField(
+        max_length=7, choices=RollingStart.choices, default=RollingStart.WARM, help_text="What it is trained from."
+    )
+    rolling_keep = models.PositiveIntegerField(
+        default=3,
+        validators=[MinValueValidator(2), MaxValueValidator(1_000)],
+        help_text="Newest versions of the rolling mode whose files are kept.",
+    )
 
     class Meta:
         verbose_name = verbose_name_plural = "loop settings"
@@ -71,12 +121,16 @@ class LoopSettings(models.Model):
 
 
 class Iteration(models.Model):
-    """One round of the loop (snapshot, reward model, PPO, sampling) and its metrics."""
+    """One round of the loop and its metrics. Written by rlhf.loop.loop alone."""
 
     class Step(models.TextChoices):
+        WAIT = "wait", _("Waiting for judgments")
         SNAPSHOT = "snapshot", _("Freezing the judgments")
+        SFT = "sft", _("Fine-tuning on demonstrations")
         REWARD = "reward", _("Training the reward model")
         PPO = "ppo", _("Training the policy")
+        EVALUATE = "evaluate", _("Comparing the policies by people")
+        PROMOTE = "promote", _("Waiting for a promotion by hand")
         SAMPLE = "sample", _("Sampling new responses")
         DONE = "done", _("Done")
 
@@ -96,9 +150,24 @@ class Iteration(models.Model):
         default=dict, blank=True, help_text="Why it ended: {code, values}, see annotate.data.stored_messages."
     )
     rounds_left = models.PositiveIntegerField(default=0, help_text="Rounds to start after this one.")
+    judgments_wanted = models.PositiveIntegerField(
+        default=0, help_text="New judgments that it waits for before it freezes them."
+    )
+    frozen_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its judgments were frozen: later ones are new to it."
+    )
+    step_since = models.DateTimeField(null=True, blank=True, help_text="When its step began.")
+    gates = models.JSONField(
+        default=list, blank=True, help_text="Gates that were measured: [{name, value, bound, verdict}]."
+    )
+    skipped = models.JSONField(default=list, blank=True, help_text="Steps that somebody skipped.")
     snapshot = models.ForeignKey(Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="iterations")
     reward_version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     policy_version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    sft_version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    evaluation = models.OneToOneField(
+        "HumanEvaluation", null=True, blank=True, on_delete=models.PROTECT, related_name="iteration"
+    )
     numbers = models.JSONField(default=dict, blank=True)
     started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"

@@ -92,5 +92,22 @@ MESSAGES = {
     "gate_without_number": gettext_noop("The gate %(gate)s needs a metric that the run did not report."),
     "gate_reward_accuracy": gettext_noop("The reward model’s accuracy of %(value)s is below the gate of %(bound)s."),
     "gate_kl": gettext_noop("The policy’s KL divergence of %(value)s is above the gate of %(bound)s."),
+    "gate_newest_accuracy": gettext_noop(
+        "The reward model’s accuracy of %(value)s on the newest judgments is below the gate of %(bound)s."
+    ),
+    "gate_length": gettext_noop("The policy’s mean response length of %(value)s is above the gate of %(bound)s."),
+    "gate_win_rate": gettext_noop(
+        "The lower bound of %(value)s of the policy’s win rate by people is below the gate of %(bound)s."
+    ),
+    "round_evaluation_failed": gettext_noop("The evaluation by people failed: %(error)s"),
+    "round_evaluation_cancelled": gettext_noop(
+        "Evaluation %(number)s, which the gate of the win rate waited for, was cancelled."
+    ),
+    # Ends of a rolling update.
+    "rolling_superseded": gettext_noop("Another reward model was put into use meanwhile: %(version)s."),
+    "rolling_gate": gettext_noop(
+        "Its accuracy of %(value)s on recent held-out judgments is below the gate of %(bound)s."
+    ),
+    "rolling_not_measured": gettext_noop("The gate needs its accuracy on held-out judgments, and none is held out."),
     "no_report": gettext_noop("The reward model has no report."),
 }

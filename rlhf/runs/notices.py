@@ -1,4 +1,4 @@
-"""Notices for the people who train: runs that ended, and rounds that stopped at a gate or failed."""
+"""Notices for the people who train: runs that ended, and rounds that wait for them, stopped at a gate or failed."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -40,12 +40,24 @@ def of_runs(user: User) -> Iterable[Notice]:
 
 
 def of_gates(user: User) -> Iterable[Notice]:
-    """Rounds that stopped at a gate or failed and were not followed by another one."""
+    """Rounds that wait for a promotion by hand; those that stopped at a gate or failed and were not followed by another
+    one."""
     projects = open_projects(user, Capability.TRAIN).in_bulk()
     latest: dict[int, Iteration] = {}
     for iteration in Iteration.objects.filter(project__in=projects).order_by("project", "number"):
         latest[iteration.project_id] = iteration
     for iteration in latest.values():
+        if iteration.state == Iteration.State.ACTIVE and iteration.step == Iteration.Step.PROMOTE:
+            project = projects[iteration.project_id]
+            yield Notice(
+                project=project,
+                text=_("Round %(number)s waits: promote its policy, or go on without it.")
+                % {"number": iteration.number},
+                url=reverse("rlhf:loop", args=[project.slug]),
+                at=iteration.step_since or iteration.started_at,
+                level="warn",
+                waits=True,
+            )
         if iteration.state not in (Iteration.State.STOPPED, Iteration.State.FAILED):
             continue
         project = projects[iteration.project_id]

@@ -216,6 +216,9 @@ STATES: dict[str, list[State]] = {
         State("leaderboard", "rlhf:leaderboard", "/p/compared/leaderboard/"),
         State("leaderboard-empty", "rlhf:leaderboard", "/p/blank/leaderboard/"),
         State("loop", "rlhf:loop", "/p/kindness/loop/"),
+        State("loop-waiting", "rlhf:loop", "/p/compared/loop/"),
+        State("loop-skip", "rlhf:skip_step", "/p/kindness/loop/4/skip"),
+        State("loop-cancel", "rlhf:cancel_round", "/p/kindness/loop/4/cancel"),
         State("choices", "rlhf:active_learning", "/p/kindness/next/"),
         State("choices-empty", "rlhf:active_learning", "/p/blank/next/"),
         State("loop-empty", "rlhf:loop", "/p/blank/loop/", open_all),
@@ -302,6 +305,7 @@ WITHOUT_A_PAGE = {
     *("rlhf:playground_ask", "rlhf:playground_stop", "rlhf:playground_prefer"),
     *("rlhf:cancel_evaluation", "rlhf:evaluation_table", "rlhf:leaderboard_table"),
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:resume_run", "rlhf:sample", "rlhf:start_loop"),
-    *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:cancel_round", "rlhf:model_status", "healthz", "readyz"),
+    *("rlhf:loop_mix", "rlhf:pause_loop", "rlhf:resume_loop", "rlhf:promote_round"),
+    *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:model_status", "healthz", "readyz"),
 }
 """Actions, parts of pages and data: they reply with one of the pages above, a piece of it, or no page at all."""

@@ -17,7 +17,7 @@ from annotate.quality import consensus, review
 from annotate.quality.review import adjudication, reopening
 from annotate.quality.review.reopening import TaskFilter
 from rlhf.loop import versions
-from rlhf.models import Iteration, ModelVersion, RunMetric, Stage, TrainingRun
+from rlhf.models import Iteration, LoopSettings, ModelVersion, RollingUpdate, RunMetric, Stage, TrainingRun
 from tests import head_to_head, policy_runs, reports
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
@@ -142,11 +142,30 @@ class World:
         self.keys |= {"candidate": reward.pk, "policy": tuned.pk}
         self.keys["run_policy"] = policy_runs.made(project).pk
         for number, state in enumerate(("succeeded", "stopped", "failed", "active"), start=1):
+            is_active = state == "active"
             Iteration.objects.create(
                 project=project, number=number, state=state, policy_version=version if number == 1 else None,
                 numbers={"judgments": 60, "reward_accuracy": 0.68, "kl": 4.2, "score": 0.3, "tasks": 16},
                 reason="Cancelled by hand." if state == "stopped" else "",
+                step="ppo" if is_active else "done" if number == 1 else "reward", judgments_wanted=20, rounds_left=2,
+                gates=[
+                    {"name": "reward_accuracy", "value": 0.68, "bound": 0.6, "verdict": "passed"},
+                    {"name": "newest_accuracy", "value": 0.64, "bound": 0.6, "verdict": "passed"},
+                ] if is_active else [],
             )  # fmt: skip
+        for state, run in (("in_use", "succeeded"), ("failed", "failed"), ("training", "queued")):
+            RollingUpdate.objects.create(
+                project=project, run_id=self.keys[f"run_{run}"], state=state, new_judgments=50,
+                reason={"code": "rolling_not_measured", "values": {}} if state == "failed" else {},
+            )  # fmt: skip
+        LoopSettings.objects.create(
+            project=project, enabled=True, rolling=True,
+            gates={"reward_accuracy": 0.6, "newest_accuracy": 0.6, "kl": 10.0},
+            sampling_mix=[
+                {"version": "policy", "temperature": None, "prompts": "least_compared", "share": 0.75},
+                {"version": "reference", "temperature": 0.7, "prompts": "random", "share": 0.25},
+            ],
+        )  # fmt: skip
 
     def _projects_of_each_kind(self) -> None:
         self._project("blank")
@@ -225,5 +244,6 @@ class World:
         project = self._project("compared", responses_per_task=3)
         ended, going = head_to_head.made(project, manager=self.cast.manager, labeler=self.cast.labeler)
         self.keys |= {"evaluation": ended.number, "evaluation_open": going.number}
+        Iteration.objects.create(project=project, number=3, step="evaluate", evaluation=going, judgments_wanted=20)
         for name, is_blind in (("playground", False), ("playground_blind", True)):
             self.keys[name] = head_to_head.chat(project, user=self.cast.manager, is_blind=is_blind).pk

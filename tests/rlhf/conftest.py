@@ -77,13 +77,13 @@ def assert_labeled(run: TrainingRun) -> None:
     assert (numbers | steps) - labels.METRICS.keys() - settings == set()
 
 
-def make_prompts(cast: Cast, count: int) -> list[Prompt]:
-    return [make_prompt(cast.project, f"What is {number} plus one?") for number in range(count)]
+def make_prompts(cast: Cast, count: int, *, first: int = 0) -> list[Prompt]:
+    return [make_prompt(cast.project, f"What is {number} plus one?") for number in range(first, first + count)]
 
 
-def make_judgments(cast: Cast, count: int) -> None:
+def make_judgments(cast: Cast, count: int, *, first: int = 0) -> None:
     """Prompts with three responses each, ranked by the labeler: the shorter the better."""
-    for prompt in make_prompts(cast, count):
+    for prompt in make_prompts(cast, count, first=first):
         queue.add_comparison(
             project=cast.project,
             prompt=prompt,

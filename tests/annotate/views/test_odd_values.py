@@ -129,6 +129,10 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:start_loop": [*RoundsForm.base_fields],
     "rlhf:loop_settings": [*LoopSettingsForm.base_fields],
     "rlhf:cancel_round": ["x"],
+    "rlhf:skip_step": ["step"],
+    "rlhf:promote_round": ["x"],
+    "rlhf:pause_loop": ["x"],
+    "rlhf:resume_loop": ["x"],
     "rlhf:playground": ["is_blind", "version_0", "version_1", "temperature_0", "max_new_tokens_1"],
     "rlhf:playground_ask": ["message"],
     "rlhf:playground_stop": ["x"],
@@ -163,9 +167,11 @@ READ_ONLY = {
     "rlhf:playground_chat",
     *("rlhf:evaluations", "rlhf:evaluation", "rlhf:evaluation_table", "rlhf:leaderboard", "rlhf:leaderboard_table"),
     *("rlhf:report_file", "rlhf:models", "rlhf:active_learning", "rlhf:loop", "rlhf:model_status"),
+    "rlhf:loop_mix",
 }
 QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]
 QUERY += ["after", "before", "orders", "with", "run", "low", "high", "smooth", "sort", "column", "model", "by", "name"]
+QUERY += ["mix-0-share", "mix-0-temperature", "mix-0-version", "mix-1-share", "mix-1-prompts"]
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import pytest
 from django.core.management import call_command
 
 from annotate.models import Response, Task
-from rlhf.loop import versions
+from rlhf.loop import loop, versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
+from rlhf.runs import waiting
 from tests.cast import Cast
 from tests.conftest import StartWorker
 from tests.rlhf.conftest import SAMPLING, TINY, assert_labeled, make_judgments
@@ -27,20 +28,23 @@ def test_two_rounds_from_judgments_to_new_tasks_of_the_new_policy(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion
 ) -> None:
     make_judgments(cast, 14)
-    make_policy(cast)
+    make_policy(cast, judgments_per_round=2)
     celery_worker_process("default", "cpu")
-    out, err = StringIO(), StringIO()
-    call_command("loop", cast.project.slug, "--rounds", "2", "--wait", stdout=out, stderr=err)
-
-    report = json.loads(out.getvalue().splitlines()[-1])
-    assert [(each["round"], each["state"], each["policy"], each["judgments"]) for each in report["rounds"]] == [
-        (1, "succeeded", "policy 1", 14),
-        (2, "succeeded", "policy 2", 14),
-    ]
-    assert all(0 <= each["reward_accuracy"] <= 1 and each["kl"] is not None for each in report["rounds"])
+    out, lines = StringIO(), list[str]()
+    call_command("loop", cast.project.slug, "--rounds", "2", stdout=out)
+    assert json.loads(out.getvalue().splitlines()[-1])["rounds"][0]["round"] == 1
+    waiting.for_rounds(Iteration.objects.get(), rounds=1, write=lines.append)
+    second = Iteration.objects.get(number=2)
+    assert (second.step, second.judgments_wanted) == ("wait", 2)
+    make_judgments(cast, 2, first=14)
+    loop.advance(second.pk)
+    waiting.for_rounds(second, rounds=1, write=lines.append)
+    numbers = [each.numbers for each in Iteration.objects.order_by("number")]
+    assert [each["judgments"] for each in numbers] == [14, 16]
+    assert all(0 <= each["reward_accuracy"] <= 1 and each["kl"] is not None for each in numbers)
     first, second = Iteration.objects.order_by("number")
     ppo = second.runs.get(stage="ppo")
-    said = err.getvalue()
+    said = "\n".join(lines)
     for line in ("Round 1: training the reward model", f"PPO (run {ppo.pk}): succeeded", "Round 2: succeeded"):
         assert line in said
 

@@ -1,0 +1,1 @@
+"""Parts of a round: its gates, what it samples, what its page shows."""
