@@ -85,7 +85,7 @@ class LoopSettingsAdmin(ReadOnlyAdmin):
 
 @admin.register(RollingUpdate)
 class RollingUpdateAdmin(ReadOnlyAdmin):
-    list_display = ("id", "project", "run", "source", "new_judgments", "state", "created_at", "settled_at")
+    list_display = ("id", "project", "run", "source", "new_judgments", "state", "created_at", "finished_at")
     list_filter = ("state",)
     search_fields = ("project__slug", "project__name")
     list_select_related = ("project", "run", "source")

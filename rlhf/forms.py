@@ -422,8 +422,10 @@ class MixForm(forms.Form):
     `parts` has them as they are stored.
     """
 
-    def __init__(self, *args: Any, given: list[dict[str, Any]], prompts: int, **kwargs: Any) -> None:
-        super().__init__(*args, prefix="mix", **kwargs)
+    prefix = "mix"
+
+    def __init__(self, data: Any = None, *, given: list[dict[str, Any]], prompts: int) -> None:
+        super().__init__(data)
         self.given, self.prompts = given, prompts
         for number in range(sampling_mix.MOST_PARTS):
             part = given[number] if number < len(given) else {}

@@ -36,7 +36,7 @@ def after_run(run_id: int) -> None:
     if run.iteration_id is not None:
         loop.advance(run.iteration_id)
     if run.options.get("rolling"):
-        updates.settle(run.rolling_update)
+        updates.conclude(run.rolling_update)
     if "evaluation" in run.options:
         evaluations.advance(run.options["evaluation"])
 

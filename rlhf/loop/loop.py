@@ -241,9 +241,9 @@ def _after_snapshot(iteration: Iteration) -> None:
         raise _RoundEnded(State.FAILED, reason)
     iteration.numbers |= {"judgments": snapshot.rows}
     wanted = LoopSettings.of(iteration.project).sft_demonstrations
-    fresh = new_demonstrations(iteration.project) if wanted else 0
-    if wanted and fresh >= wanted:
-        iteration.numbers |= {"demonstrations": fresh}
+    num_new = new_demonstrations(iteration.project) if wanted else 0
+    if wanted and num_new >= wanted:
+        iteration.numbers |= {"demonstrations": num_new}
         _begin_sft(iteration)
     else:
         _begin_reward(iteration)
@@ -371,7 +371,9 @@ def _begin_sft(iteration: Iteration) -> None:
 def _begin_reward(iteration: Iteration) -> None:
     _move(iteration, to=Step.REWARD, sft_version=iteration.sft_version)
     project = iteration.project
-    inputs = {Role.MODEL: iteration.sft_version or versions.reference(versions.active_policy(project))}
+    inputs: dict[str, ModelVersion] = {
+        Role.MODEL: iteration.sft_version or versions.reference(versions.active_policy(project))
+    }
     if (before := _reward_of_last_round(project)) is not None:
         inputs[Role.PREVIOUS] = before
     _enqueue(

@@ -128,7 +128,7 @@ class Migration(migrations.Migration):
                 ('reason', models.JSONField(blank=True, default=dict, help_text='Why it was not put into use: {code, values}, see stored_messages.')),
                 ('files_removed_at', models.DateTimeField(blank=True, help_text='When retention removed its files.', null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('settled_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='rolling_updates', to='annotate.project')),
                 ('run', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='rolling_update', to='rlhf.trainingrun')),
                 ('source', models.ForeignKey(blank=True, help_text='The reward model that it was trained from; none: from the initial model, on all judgments.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='rlhf.modelversion')),

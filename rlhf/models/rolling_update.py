@@ -35,7 +35,7 @@ class RollingUpdate(models.Model):
     )
     files_removed_at = models.DateTimeField(null=True, blank=True, help_text="When retention removed its files.")
     created_at = models.DateTimeField(auto_now_add=True)
-    settled_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-pk"]

@@ -16,14 +16,14 @@ UPDATES_SHOWN = 10
 class RollingPage:
     """newest_at: when the newest judgment was given that the reward model in use has learned from.
 
-    fresh: judgments of train prompts that are newer. due_at: when an update begins with fewer than settings.rolling
+    num_new: judgments of train prompts that are newer. due_at: when an update begins with fewer than settings.rolling
     new ones; None without a new one.
     """
 
     is_on: bool
     reward: ModelVersion | None
     newest_at: datetime | None
-    fresh: int
+    num_new: int
     wanted: int
     due_at: datetime | None
     updates: Sequence[RollingUpdate]
@@ -46,7 +46,7 @@ def of(project: Project) -> RollingPage:
         is_on=settings.rolling,
         reward=reward,
         newest_at=learned.values_list("created_at", flat=True).first(),
-        fresh=newer.count(),
+        num_new=newer.count(),
         wanted=settings.rolling_judgments,
         due_at=first + timedelta(minutes=settings.rolling_minutes) if is_waiting and first is not None else None,
         updates=list(project.rolling_updates.select_related("run__produced", "source")[:UPDATES_SHOWN]),

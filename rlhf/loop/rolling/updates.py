@@ -29,6 +29,7 @@ from rlhf.loop.rolling import version_retention
 from rlhf.loop.rounds import gates
 from rlhf.models import Iteration, LoopSettings, ModelVersion, RollingUpdate, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
+from rlhf.runs.runs import Origin
 
 State = RollingUpdate.State
 MOST_WARM = 20
@@ -40,9 +41,9 @@ LATE = timedelta(minutes=2)
 def start_due() -> list[RollingUpdate]:
     """End the updates whose runs have ended, and start those that are due."""
     for update in RollingUpdate.objects.filter(state=State.TRAINING).select_related("run", "project"):
-        settle(update)
+        conclude(update)
     enabled = LoopSettings.objects.filter(rolling=True, paused_at=None).select_related("project")
-    return [update for settings in enabled if (update := start_if_due(settings)) is not None]
+    return [started for settings in enabled if (started := start_if_due(settings)) is not None]
 
 
 def start_if_due(settings: LoopSettings) -> RollingUpdate | None:
@@ -50,22 +51,22 @@ def start_if_due(settings: LoopSettings) -> RollingUpdate | None:
     project = settings.project
     if not _is_due(settings):
         return None
-    fresh = new_judgments(project)
+    num_new = new_judgments(project)
     reward = versions.active_reward(project)
     source = reward if settings.rolling_start == LoopSettings.RollingStart.WARM and _is_warm(reward) else None
     try:
         with transaction.atomic():
             run = _queued_run(settings, source=source)
-            update = RollingUpdate.objects.create(project=project, run=run, source=source, new_judgments=fresh)
+            update = RollingUpdate.objects.create(project=project, run=run, source=source, new_judgments=num_new)
             audit.record(
-                verb="rolling.started", actor=None, subject=update, project=project, judgments=fresh, run=run.pk
+                verb="rolling.started", actor=None, subject=update, project=project, judgments=num_new, run=run.pk
             )
     except (IntegrityError, Refused):
         return None  # another one has begun at this moment; or the machine has no room for it now
     return update
 
 
-def settle(update: RollingUpdate) -> None:
+def conclude(update: RollingUpdate) -> None:
     """Put an ended update's model into use, or note why not. Idempotent."""
     with transaction.atomic():
         rows = RollingUpdate.objects.select_for_update(of=("self",)).filter(pk=update.pk, state=State.TRAINING)
@@ -73,7 +74,7 @@ def settle(update: RollingUpdate) -> None:
         if found is None or not found.run.ended:
             return
         state, reason = _outcome(found)
-        rows.update(state=state, reason=reason, settled_at=timezone.now())
+        rows.update(state=state, reason=reason, finished_at=timezone.now())
         if state == State.IN_USE and found.run.produced is not None:
             versions.promote(found.run.produced, by=None)
             active_learning.start_if_due(found.project)
@@ -102,17 +103,17 @@ def _is_due(settings: LoopSettings) -> bool:
     steps = (Iteration.Step.SNAPSHOT, Iteration.Step.SFT, Iteration.Step.REWARD)
     if project.iterations.filter(state=Iteration.State.ACTIVE, step__in=steps).exists():
         return False
-    fresh = new_judgments(project)
+    num_new = new_judgments(project)
     last = project.rolling_updates.first()
     if last is not None and last.state != State.IN_USE:
         # What it was to learn is still new: not the same again at once.
-        fresh_since = project.judgments.filter(Judgment.COUNTED, created_at__gte=last.created_at).count()
-        if fresh_since < settings.rolling_judgments and not _is_old(last, settings):
+        given_since = project.judgments.filter(Judgment.COUNTED, created_at__gte=last.created_at).count()
+        if given_since < settings.rolling_judgments and not _is_old(last, settings):
             return False
-    if fresh >= settings.rolling_judgments:
+    if num_new >= settings.rolling_judgments:
         return True
     reward = versions.active_reward(project)
-    if not fresh or reward is None:
+    if not num_new or reward is None:
         return False
     oldest = project.judgments.filter(Judgment.COUNTED, task__prompt__split=Prompt.Split.TRAIN)
     if (frozen := frozen_at(reward)) is not None:
@@ -154,6 +155,8 @@ def _queued_run(settings: LoopSettings, *, source: ModelVersion | None) -> Train
         inputs={RunInput.Role.MODEL: model},
         snapshot=snapshot,
         by=None,
+        # Before whatever waits: a few minutes' work, and labelers give its judgments now.
+        origin=Origin(priority=TrainingRun.Priority.HIGH),
     )
 
 

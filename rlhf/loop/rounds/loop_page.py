@@ -111,14 +111,14 @@ class LoopPage:
     arrows: Sequence[Arrow]
     gates: Sequence[Mapping[str, object]]
     gates_to_come: Sequence[str]
-    fresh: int
+    num_new: int
     wanted: int
     lost: "StrOrPromise" = ""
     skip_label: "StrOrPromise" = ""
 
     @property
     def missing(self) -> int:
-        return max(0, self.wanted - self.fresh)
+        return max(0, self.wanted - self.num_new)
 
 
 def of(project: Project) -> LoopPage:
@@ -130,11 +130,11 @@ def of(project: Project) -> LoopPage:
         .first()
     )
     is_active = latest is not None and latest.state == State.ACTIVE
-    fresh = loop.new_judgments(project)
+    num_new = loop.new_judgments(project)
     wanted = latest.judgments_wanted if latest and is_active else settings.judgments_per_round
     per_hour = forecast.judgments_per_hour(project)
-    steps = _steps(latest, settings, fresh=fresh, per_hour=per_hour) if latest is not None else []
-    sentence, level = _sentence(latest if is_active else None, settings, fresh=fresh, per_hour=per_hour)
+    steps = _steps(latest, settings, num_new=num_new, per_hour=per_hour) if latest is not None else []
+    sentence, level = _sentence(latest if is_active else None, settings, num_new=num_new, per_hour=per_hour)
     if latest is not None and not is_active and (reason := loop.why_ended(latest)):
         ended = _("Round %(number)s: %(state)s.") % {
             "number": latest.number,
@@ -150,10 +150,10 @@ def of(project: Project) -> LoopPage:
         next=_next(latest, settings, steps, is_active=is_active),
         steps=steps,
         nodes=_nodes(project),
-        arrows=_arrows(project, latest if is_active else None, settings, fresh=fresh, wanted=wanted),
+        arrows=_arrows(project, latest if is_active else None, settings, num_new=num_new, wanted=wanted),
         gates=gates.shown(latest) if latest is not None else [],
         gates_to_come=gates.waiting(latest, settings) if latest and is_active else [],
-        fresh=fresh,
+        num_new=num_new,
         wanted=wanted,
         lost=LOST.get(Step(latest.step), "") if latest and is_active else "",
         skip_label=skip_label(latest.step) if latest and is_active and loop.can_be_skipped(latest.step) else "",
@@ -181,7 +181,7 @@ def _planned(iteration: Iteration, settings: LoopSettings) -> list[str]:
     return [step for step in TITLES if optional.get(Step(step), True)]
 
 
-def _steps(iteration: Iteration, settings: LoopSettings, *, fresh: int, per_hour: float) -> list[StepRow]:
+def _steps(iteration: Iteration, settings: LoopSettings, *, num_new: int, per_hour: float) -> list[StepRow]:
     rows = []
     order = list(TITLES)
     at = order.index(iteration.step) if iteration.step in order else len(order)
@@ -203,20 +203,20 @@ def _steps(iteration: Iteration, settings: LoopSettings, *, fresh: int, per_hour
                 step=step,
                 title=TITLES[step],
                 state=state,
-                detail=_detail(step, iteration, fresh=fresh),
-                expected=_expected(step, state, iteration, of_stage, fresh=fresh, per_hour=per_hour),
+                detail="" if state == NEXT else _detail(step, iteration, num_new=num_new),
+                expected=_expected(step, state, iteration, of_stage, num_new=num_new, per_hour=per_hour),
                 runs=of_stage,
             )
         )
     return rows
 
 
-def _detail(step: str, iteration: Iteration, *, fresh: int) -> str:
+def _detail(step: str, iteration: Iteration, *, num_new: int) -> str:
     """What a step came to, or what it has to do."""
     numbers = iteration.numbers
     if step == Step.WAIT:
         judged = (
-            fresh if iteration.step == Step.WAIT and iteration.state == State.ACTIVE else iteration.judgments_wanted
+            num_new if iteration.step == Step.WAIT and iteration.state == State.ACTIVE else iteration.judgments_wanted
         )
         return _("%(judged)s of %(wanted)s new judgments") % {"judged": judged, "wanted": iteration.judgments_wanted}
     if step == Step.SNAPSHOT and "judgments" in numbers:
@@ -244,11 +244,11 @@ def _judgments(count: int) -> str:
 
 
 def _expected(
-    step: str, state: str, iteration: Iteration, of_stage: Sequence[TrainingRun], *, fresh: int, per_hour: float
+    step: str, state: str, iteration: Iteration, of_stage: Sequence[TrainingRun], *, num_new: int, per_hour: float
 ) -> str:
     """Of the current step when it ends; of a coming one how long it took before."""
     if state == NOW and step == Step.WAIT:
-        return forecast.in_words(forecast.until_judged(max(0, iteration.judgments_wanted - fresh), per_hour=per_hour))
+        return forecast.in_words(forecast.until_judged(max(0, iteration.judgments_wanted - num_new), per_hour=per_hour))
     stage = loop.STAGE_OF.get(Step(step))
     if stage is None:
         return ""
@@ -267,14 +267,14 @@ def _lasting(seconds: float) -> str:
     return ngettext("%(n)d hour", "%(n)d hours", number) % {"n": number}
 
 
-def _sentence(iteration: Iteration | None, settings: LoopSettings, *, fresh: int, per_hour: float) -> tuple[str, str]:
+def _sentence(iteration: Iteration | None, settings: LoopSettings, *, num_new: int, per_hour: float) -> tuple[str, str]:
     """What the loop does or why it waits, and the level of its badge."""
     if settings.paused_at is not None:
         return _("The loop is paused: no step begins until somebody resumes it. Runs that have begun go on."), "warn"
     if iteration is None:
-        return _between_rounds(settings, fresh=fresh, per_hour=per_hour), ""
+        return _between_rounds(settings, num_new=num_new, per_hour=per_hour), ""
     if iteration.step == Step.WAIT:
-        missing = max(0, iteration.judgments_wanted - fresh)
+        missing = max(0, iteration.judgments_wanted - num_new)
         return _waits_for_judgments(missing, per_hour=per_hour), "warn"
     if iteration.step == Step.EVALUATE:
         return _waits_for_evaluation(iteration), "warn"
@@ -287,10 +287,10 @@ def _sentence(iteration: Iteration | None, settings: LoopSettings, *, fresh: int
     return said, "live"
 
 
-def _between_rounds(settings: LoopSettings, *, fresh: int, per_hour: float) -> str:
+def _between_rounds(settings: LoopSettings, *, num_new: int, per_hour: float) -> str:
     if not settings.enabled:
         return _("No round is in progress. Start one, or let rounds start automatically.")
-    missing = max(0, settings.judgments_per_round - fresh)
+    missing = max(0, settings.judgments_per_round - num_new)
     if not missing:
         return _("The next round starts within a minute.")
     return _waits_for_judgments(missing, per_hour=per_hour)
@@ -410,7 +410,7 @@ def _waiting_comparisons(count: int) -> str:
 
 
 def _arrows(
-    project: Project, iteration: Iteration | None, settings: LoopSettings, *, fresh: int, wanted: int
+    project: Project, iteration: Iteration | None, settings: LoopSettings, *, num_new: int, wanted: int
 ) -> list[Arrow]:
     numbers: Mapping[str, float | None] = iteration.numbers if iteration is not None else {}
     state: dict[str, str] = {}
@@ -432,7 +432,7 @@ def _arrows(
         Arrow(
             name="judging",
             path="M446 38C530 40 580 60 602 92",
-            label=_("%(fresh)s of %(wanted)s new") % {"fresh": fresh, "wanted": wanted},
+            label=_("%(count)s of %(wanted)s new") % {"count": num_new, "wanted": wanted},
             x=546,
             y=34,
             anchor="start",

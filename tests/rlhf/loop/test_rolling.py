@@ -33,8 +33,8 @@ def settings_of_loop(cast: Cast, base: ModelVersion) -> LoopSettings:
 def judge_train_prompts(cast: Cast, count: int, *, first: int) -> None:
     """Judgments of train prompts, whatever the hash of their prompts says."""
     make_judgments(cast, count, first=first)
-    fresh = [f"What is {number} plus one?" for number in range(first, first + count)]
-    mine = [prompt.pk for prompt in Prompt.objects.all() if prompt.messages[0]["content"] in fresh]
+    num_new = [f"What is {number} plus one?" for number in range(first, first + count)]
+    mine = [prompt.pk for prompt in Prompt.objects.all() if prompt.messages[0]["content"] in num_new]
     Prompt.objects.filter(pk__in=mine).update(split="train")
 
 
@@ -42,8 +42,8 @@ def trained(update: RollingUpdate) -> RollingUpdate:
     """Its run, by a real child."""
     supervisor.execute(update.run_id)
     update.run.refresh_from_db()
-    assert update.run.status == "succeeded", update.run.error
-    updates.settle(update)
+    assert update.run.status == "succeeded", f"{update.run.error} {update.run.activity} {update.run.log}"
+    updates.conclude(update)
     update.refresh_from_db()
     return update
 
@@ -62,6 +62,7 @@ def test_judgments_reach_the_reward_model_while_people_label(
     cast: Cast, settings_of_loop: LoopSettings, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MODELS_CORE_DISABLE_KERNELS", "all")  # compiling them takes longer than training
     judge_train_prompts(cast, 3, first=0)
     assert updates.start_due() == []  # too few
     judge_train_prompts(cast, 1, first=3)
@@ -76,7 +77,7 @@ def test_judgments_reach_the_reward_model_while_people_label(
     assert versions.active_reward(cast.project) == one
     page = rolling_page.of(cast.project)
     newest = Judgment.objects.filter(task__prompt__split="train").latest("created_at")
-    assert (page.reward, page.newest_at, page.fresh) == (one, newest.created_at, 0)
+    assert (page.reward, page.newest_at, page.num_new) == (one, newest.created_at, 0)
 
     # Warm: from the first one, on what is new to it and as much that isn't.
     judge_train_prompts(cast, 4, first=10)
@@ -116,7 +117,7 @@ def judged_once(cast: Cast, settings_of_loop: LoopSettings) -> tuple[ModelVersio
     judge_train_prompts(cast, 4, first=0)
     first = next_update()
     end(first.run, accuracy=0.7)
-    updates.settle(first)
+    updates.conclude(first)
     judge_train_prompts(cast, 4, first=10)
     return first.run.produced, next_update()
 
@@ -138,12 +139,12 @@ def test_few_judgments_are_learned_from_after_some_time(cast: Cast, settings_of_
     judge_train_prompts(cast, 4, first=0)
     first = next_update()
     end(first.run, accuracy=0.7)
-    updates.settle(first)
+    updates.conclude(first)
     Judgment.objects.update(created_at=timezone.now() - timedelta(hours=1))
     judge_train_prompts(cast, 1, first=10)
     page = rolling_page.of(cast.project)
     judged = Judgment.objects.latest("pk").created_at
-    assert (page.fresh, page.due_at) == (1, judged + timedelta(minutes=30))
+    assert (page.num_new, page.due_at) == (1, judged + timedelta(minutes=30))
     assert updates.start_due() == []
     Judgment.objects.filter(created_at=judged).update(created_at=timezone.now() - timedelta(minutes=31))
     Snapshot.objects.update(created_at=timezone.now() - timedelta(minutes=40))
@@ -164,7 +165,7 @@ def test_an_update_below_the_gate_is_not_put_into_use(
     before, update = judged_once(cast, settings_of_loop)
     LoopSettings.objects.update(gates={"newest_accuracy": 0.6, "reward_accuracy": 0.55})
     end(update.run, accuracy=accuracy)
-    updates.settle(update)
+    updates.conclude(update)
     update.refresh_from_db()
     assert (update.state, update.reason) == (state, reason)
     assert versions.active_reward(cast.project) == (update.run.produced if state == "in_use" else before)
@@ -177,7 +178,7 @@ def test_an_update_that_a_round_has_overtaken_is_not_put_into_use(cast: Cast, se
     other = ModelVersion.objects.create(project=cast.project, kind="reward", number=9, folder="runs/x")
     versions.promote(other, by=cast.manager)
     end(update.run, accuracy=0.9)
-    updates.settle(update)
+    updates.conclude(update)
     update.refresh_from_db()
     assert (update.state, update.reason["code"], versions.active_reward(cast.project)) == (
         "rejected", "rolling_superseded", other,
@@ -220,7 +221,7 @@ def test_after_many_warm_starts_it_begins_from_all_judgments_again(
     _, second = judged_once(cast, settings_of_loop)
     assert second.source is not None
     end(second.run, accuracy=0.7)
-    updates.settle(second)
+    updates.conclude(second)
     judge_train_prompts(cast, 4, first=20)
     assert next_update().source is None
 
