@@ -35,7 +35,7 @@ def posted(cast: Cast, **changed: str) -> dict[str, Any]:
     form = LoopSettingsForm(instance=LoopSettings.of(cast.project))
     fields = [field for group in [form, form.mix, *form.stage_forms.values()] for field in group]
     data = {field.html_name: field.value() for field in fields}
-    return {name: value for name, value in data.items() if value not in (None, False)} | changed
+    return {name: value for name, value in data.items() if value is not None and value is not False} | changed
 
 
 def test_the_page_says_how_many_judgments_are_missing_and_when_they_come(manager: Client, cast: Cast) -> None:
