@@ -435,3 +435,10 @@ class JudgmentAcceptanceAdmin(ReadOnlyAdmin):
     list_display = ("id", "judgment", "reviewer", "created_at")
     search_fields = ("reviewer__username",)
     list_select_related = ("judgment__labeler", "reviewer")
+
+
+@admin.register(models.AILabeler)
+class AILabelerAdmin(ReadOnlyAdmin):
+    list_display = ("id", "name", "project", "version", "is_counted", "weight", "measured_at")
+    list_filter = ("is_counted",)
+    list_select_related = ("project",)

@@ -70,6 +70,19 @@ class Environment:
                 raise WrongSetting(f"{name} holds {origin!r}; each must be an origin such as https://hone.example.")
         return found
 
+    def endpoints(self, name: str) -> dict[str, tuple[str, str]]:
+        """{name: (address, variable of its key)} of entries between commas: NAME=ADDRESS or NAME=ADDRESS VARIABLE."""
+        found = {}
+        for entry in self.names(name):
+            match = re.fullmatch(r"(?P<name>[\w.\-]{1,60})=(?P<address>https?://[^\s?#@]+)(?:\s+(?P<key>\w+))?", entry)
+            if match is None or match["name"] in found:
+                raise WrongSetting(
+                    f"{name} holds {entry!r}; each entry must be a name of its own, =, the address of a server, and "
+                    "after a space the variable that holds its key, if it has one: local=http://127.0.0.1:8080/v1 KEY."
+                )
+            found[match["name"]] = (match["address"], match["key"] or "")
+        return found
+
     def secret(self, name: str) -> str:
         """Empty where it isn't set; a key that can be guessed is refused. The value never shows in a message."""
         value = self._read(name, "")

@@ -4,9 +4,11 @@ from django.contrib import admin
 
 from annotate.admin import ReadOnlyAdmin, ReadOnlyInline
 from rlhf.models import (
+    AIJudge,
     EvaluatedVersion,
     HumanEvaluation,
     Iteration,
+    JudgePrompt,
     LoopSettings,
     ModelVersion,
     Promotion,
@@ -108,3 +110,15 @@ class HumanEvaluationAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "project__slug", "project__name")
     list_select_related = ("project", "created_by")
     inlines = (EvaluatedVersionInline,)
+
+
+class JudgePromptInline(ReadOnlyInline, admin.TabularInline):
+    model = JudgePrompt
+
+
+@admin.register(AIJudge)
+class AIJudgeAdmin(ReadOnlyAdmin):
+    list_display = ("id", "labeler", "kind", "endpoint", "reward_model")
+    list_filter = ("kind",)
+    list_select_related = ("labeler", "reward_model")
+    inlines = (JudgePromptInline,)

@@ -51,7 +51,7 @@ class RlhfConfig(AppConfig):
             (
                 gettext_lazy("Evaluation"),
                 "rlhf:evaluations",
-                ("rlhf:evaluation", "rlhf:new_evaluation", "rlhf:leaderboard"),
+                ("rlhf:evaluation", "rlhf:new_evaluation", "rlhf:leaderboard", "rlhf:ai_labelers", "rlhf:ai_labeler"),
                 25,
             ),
             (gettext_lazy("Loop"), "rlhf:loop", ("rlhf:active_learning",), 30),

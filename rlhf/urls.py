@@ -4,6 +4,7 @@ from django.urls import include, path
 
 from rlhf.views import (
     active_learning,
+    ai_labelers,
     checkpoints,
     loop,
     model_pages,
@@ -53,6 +54,15 @@ project_urls = [
     path("evaluations/<int:evaluation_number>/<slug:table>.csv", evaluations.evaluation_table, name="evaluation_table"),
     path("leaderboard/", evaluations.leaderboard, name="leaderboard"),
     path("leaderboard/<slug:table>.csv", evaluations.leaderboard_table, name="leaderboard_table"),
+    path("ai-labelers/", ai_labelers.ai_labelers, name="ai_labelers"),
+    path("ai-labelers/new", ai_labelers.create_ai_labeler, name="create_ai_labeler"),
+    path("ai-labelers/<int:labeler_id>/", ai_labelers.ai_labeler, name="ai_labeler"),
+    path("ai-labelers/<int:labeler_id>/start", ai_labelers.start_judge_run, name="start_judge_run"),
+    path("ai-labelers/<int:labeler_id>/measure", ai_labelers.measure_ai_labeler, name="measure_ai_labeler"),
+    path("ai-labelers/<int:labeler_id>/prompt", ai_labelers.save_judge_prompt, name="save_judge_prompt"),
+    path("ai-labelers/<int:labeler_id>/settings", ai_labelers.save_judge_settings, name="save_judge_settings"),
+    path("ai-labelers/<int:labeler_id>/count", ai_labelers.count_ai_labeler, name="count_ai_labeler"),
+    path("ai-labelers/<int:labeler_id>/agreement.csv", ai_labelers.ai_agreement_table, name="ai_agreement_table"),
     path("next/", active_learning.order, name="active_learning"),
     path("next/score", active_learning.score, name="score_tasks"),
     path("loop/", loop.loop, name="loop"),

@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from annotate.models import (
+    AILabeler,
     Assignment,
     ExamAnswer,
     ExamAttempt,
@@ -26,6 +27,7 @@ from annotate.models import (
     TaskResponse,
     User,
 )
+from rlhf.ai_feedback import judges
 from rlhf.models import HumanEvaluation, Iteration, ModelVersion, PlaygroundChat, Stage, TrainingRun
 from tests.cast import judge, make_prompt, make_responses
 
@@ -56,6 +58,7 @@ class Records:
     iteration: Iteration
     evaluation: HumanEvaluation
     playground_chat: PlaygroundChat
+    ai_labeler: AILabeler
 
     def named(self, parameter: str) -> list[int]:
         """The numbers that stand for this parameter of an address."""
@@ -77,6 +80,7 @@ class Records:
             "version_id": [self.version.pk],
             "number": [self.iteration.number],
             "evaluation_number": [self.evaluation.number],
+            "labeler_id": [self.ai_labeler.pk],
             "chat_id": [self.playground_chat.pk],
         }[parameter]
 
@@ -139,6 +143,7 @@ def make_records(project: Project, owner: User, mark: str) -> Records:
         version=version,
         iteration=iteration,
         playground_chat=_playground_chat(project, owner, mark),
+        ai_labeler=_ai_labeler(project, owner, mark),
         evaluation=HumanEvaluation.objects.create(
             project=project,
             number=100 + HumanEvaluation.objects.count(),
@@ -243,3 +248,10 @@ def _playground_chat(project: Project, owner: User, mark: str) -> PlaygroundChat
     chat = PlaygroundChat.objects.create(project=project, user=owner)
     chat.turns.create(number=1, messages=[{"role": "user", "content": f"{mark} message"}])
     return chat
+
+
+def _ai_labeler(project: Project, owner: User, mark: str) -> AILabeler:
+    """One that judges by a reward model, which needs no server."""
+    number = 100 + ModelVersion.objects.filter(project=project).count()
+    reward = ModelVersion.objects.create(project=project, kind="reward", number=number, base_model="a-model")
+    return judges.create(project=project, name=f"{mark} judge", reward_model=reward, by=owner)

@@ -41,9 +41,11 @@ SAME_SUBJECT: dict[str, dict[str, str]] = {
         **dict.fromkeys(["playground", "reports", "runs"], _LAYERS),
     },
     "models_core": {
-        **dict.fromkeys(["generation", "preferences", "training"], _SETTINGS),
-        **dict.fromkeys(["catalogue", "commands", "dpo", "evaluate", "live", "ppo", "pretrain", "reward"], _COMMAND),
-        **dict.fromkeys(["sample", "score", "sft"], _COMMAND),
+        **dict.fromkeys(["ai_feedback", "generation", "preferences", "training"], _SETTINGS),
+        **dict.fromkeys(
+            ["catalogue", "commands", "distil", "dpo", "evaluate", "live", "ppo", "pretrain", "reward"], _COMMAND
+        ),
+        **dict.fromkeys(["judge", "sample", "score", "sft"], _COMMAND),
         "base": "the base classes of a folder: of its settings, of its reward sources",
     },
 }

@@ -6,6 +6,9 @@ equal bytes, whatever estimate is stored when. The weights of a snapshot's rows 
     weighted   a judgment's weight is its own times 2 eta - 1 of its labeler, at least 0, divided by the mean
     consensus  a row a task in place of its judgments; its weight is its confidence, divided by the mean
 
+Judgments of AI labelers are rows as they are, with their labeler's weight, where people's have the mean 1: nothing here
+is estimated from them.
+
 In every mode an adjudicated task is one row, of the adjudicated order: it counts like a labeler who is never wrong, and
 like a certain consensus. The judgments that it stands for still say how reliable their labelers are.
 """
@@ -108,7 +111,8 @@ def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbe
     """Estimate what the rows need. Raises Refused where all weights are 0."""
     if snapshot.aggregation == Mode.RAW:
         return RAW
-    judged, *edits = selections
+    judged, *others = selections
+    edits = [selection for selection in others if not selection.is_by_ai]
     drops_ties = snapshot.tie_policy == Snapshot.TiePolicy.DROP
     by_labelers = [place for place, decides in enumerate(judged.adjudications) if not decides]
     counts = Counter(judged.tasks[place] for place in by_labelers)

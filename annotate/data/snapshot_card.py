@@ -96,6 +96,11 @@ def card(
         lines.append(f"- **Ties**: {policy}.")
         if snapshot.format == "trl":
             lines[-1] = f"- **Ties**: {_ties_in_pairs(counts)}"
+    if by_ai := counts.get("records_by_ai", 0):
+        lines.append(
+            f"- **AI feedback**: {by_ai:,} records were judged by a model; `judge` is its name, or `ai`. It is "
+            "`human` in the others."
+        )
     if snapshot.format not in ("hone", "trl"):
         unplaced = [f"{count:,} {_spoken(name)}" for name, count in sorted(counts.items()) if _is_loss(name) and count]
         lines += [f"- **Without a place in this format**: {', '.join(unplaced)}."] if unplaced else []

@@ -10,11 +10,12 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from statistics import fmean
 from typing import Any, Self
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from annotate.data.imported_rows import UNACCEPTABLE
 from annotate.data.pseudonyms import author_name, labeler_name
@@ -47,7 +48,8 @@ class Selection:
 
     records: where they are read, with what a row is made of. revisions, tasks, labelers: of judgments the keys of their
     latest revisions, tasks and labelers, beside `keys`; of others empty. adjudications: 1 where it is a reviewer's, who
-    decided between the others of its task: these are no rows, but reliabilities rest on them.
+    decided between the others of its task: these are no rows, but reliabilities rest on them. is_by_ai: judgments of AI
+    labelers, which are rows as they are and in no consensus.
     """
 
     records: QuerySet[Any]
@@ -56,9 +58,10 @@ class Selection:
     tasks: "array[int]"
     labelers: "array[int]"
     adjudications: "array[int]"
+    is_by_ai: bool = False
 
     @classmethod
-    def of(cls, chosen: QuerySet[Any], *, records: QuerySet[Any]) -> Self:
+    def of(cls, chosen: QuerySet[Any], *, records: QuerySet[Any], is_by_ai: bool = False) -> Self:
         # 40 bytes a row, so that a million rows fit: fetched whole, which ends the statement.
         of_judgments = ("pk", "latest_id", "task_id", "labeler_id", "is_adjudication")
         names = of_judgments if chosen.model is Judgment else ("pk",)
@@ -71,6 +74,7 @@ class Selection:
             tasks=tasks,
             labelers=labelers,
             adjudications=adjudications,
+            is_by_ai=is_by_ai,
         )
 
     def __len__(self) -> int:
@@ -157,10 +161,39 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     judged = Selection.of(chosen, records=Judgment.objects.select_related("task__prompt__opening", "task__project"))
     if filters.agreement is not None:
         judged = _agreed(judged, filters.agreement)
-    if snapshot.kind == Snapshot.Kind.RATINGS or JudgmentRevision.Source.HUMAN not in filters.sources:
+    if snapshot.kind == Snapshot.Kind.RATINGS:
         return (judged,)
-    edits = written.filter(response__edited_from__isnull=False, assignment__isnull=False)
-    return judged, Selection.of(edits, records=related)
+    found = [judged]
+    # Where people are to agree on a task, theirs alone is asked for.
+    wants_ai = JudgmentRevision.Source.AI in filters.sources and filters.agreement is None
+    if wants_ai and (by_ai := _by_ai(snapshot.project)) is not None:
+        if filters.models:
+            by_ai = by_ai.filter(task__in=of_models.values("task"))
+        records = Judgment.objects.select_related("task__prompt__opening", "task__project", "ai_labeler")
+        chosen = filters.of_people(filters.apply(by_ai, prompt="task__prompt__"), "labeler", snapshot.project)
+        found.append(Selection.of(chosen, records=records, is_by_ai=True))
+    if JudgmentRevision.Source.HUMAN in filters.sources:
+        edits = written.filter(response__edited_from__isnull=False, assignment__isnull=False)
+        found.append(Selection.of(edits, records=related))
+    return tuple(found)
+
+
+def _by_ai(project: Project) -> QuerySet[Judgment] | None:
+    """The judgments of AI labelers that count: of their latest version, in the use cases in which they agree with
+    people, of tasks that no reviewer has decided. None where none counts."""
+    counted = [
+        Q(
+            ai_labeler=labeler,
+            latest__content__judge_version=labeler.version,
+            task__prompt__use_case__in=labeler.counted_use_cases,
+        )
+        for labeler in project.ai_labelers.filter(is_counted=True)
+        if labeler.counted_use_cases
+    ]
+    if not counted:
+        return None
+    decided = Judgment.objects.filter(Judgment.ADJUDICATED, task=OuterRef("task"))
+    return Judgment.objects.filter(reduce(or_, counted), Judgment.BY_AI, ~Exists(decided), project=project)
 
 
 def _agreed(judged: Selection, least: float) -> Selection:
@@ -195,10 +228,10 @@ def rows(
 ) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """(split, contract row) of every selected record; None instead of a row that the tie policy leaves out.
 
-    In the mode `consensus` the judgments of a task are one row.
+    In the mode `consensus` the judgments of a task are one row, and those of AI labelers rows beside it.
     """
     for selection in selections or selected(snapshot):
-        if selection.revisions and aggregation.mode == Snapshot.Aggregation.CONSENSUS:
+        if selection.revisions and not selection.is_by_ai and aggregation.mode == Snapshot.Aggregation.CONSENSUS:
             yield from _consensus_rows(snapshot, aggregation)
             continue
         for page in selection.pages():
@@ -249,7 +282,10 @@ def _rows_of(
             keep = not drops_ties or len(judgment.latest.tiers) > 1
             labeler = labeler_name(labelers[judgment.labeler_id], project)
             own_weight = judgment.latest.content.get("weight")
-            weight = aggregation.weight(judgment.labeler_id, own_weight, is_adjudication=judgment.is_adjudication)
+            if judgment.ai_labeler_id is not None:
+                weight = judgment.ai_labeler.weight
+            else:
+                weight = aggregation.weight(judgment.labeler_id, own_weight, is_adjudication=judgment.is_adjudication)
             row = (
                 ranking_row(judgment, responses[judgment.task_id], labeler=labeler, weight=weight, comments=comments)
                 if keep

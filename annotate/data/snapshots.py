@@ -39,12 +39,13 @@ from annotate.data.snapshot_rows import mean_agreement, rows, selected
 from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
-from annotate.models import Project, Snapshot, User
+from annotate.models import JudgmentRevision, Project, Snapshot, User
 from annotate.people import audit
 from annotate.people.permissions import Capability, ensure
 
 State = Snapshot.State
 FOLDER = "snapshots"
+HUMAN = JudgmentRevision.Source.HUMAN.value
 LEASE = timedelta(seconds=60)
 """A builder that says nothing for so long is taken for dead, and another one begins anew."""
 PREVIEWED = 500
@@ -344,6 +345,8 @@ def _write(snapshot: Snapshot, folder: Path, report: Progress) -> tuple[dict[str
                 counts["left_out_ties"] += 1
                 continue
             counts["records"] += 1
+            if row.get("judge", HUMAN) != HUMAN:  # demonstrations and prompts have no judge
+                counts["records_by_ai"] += 1
             counts[f"records_{split}"] += 1
             statistics.add(row)
             counts.update(exporter.left_out(row, kind=snapshot.kind))

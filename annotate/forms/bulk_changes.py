@@ -25,7 +25,7 @@ def _moment(**options: Any) -> forms.DateTimeField:
 
 def people_who_judged(project: Project) -> Any:
     """Members or not: whoever has given a judgment here."""
-    given = Judgment.objects.filter(project=project, labeler=OuterRef("pk"), is_adjudication=False)
+    given = Judgment.objects.filter(project=project, labeler=OuterRef("pk"), is_adjudication=False, ai_labeler=None)
     return User.objects.filter(Exists(given)).order_by("username")
 
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from annotate.data import text
 from annotate.errors import InvalidOrdering, Refused, UnknownResponse
 from annotate.labeling.ordering import Ordering
-from annotate.models import Assignment, Judgment, JudgmentRevision, Rubric
+from annotate.models import AILabeler, Assignment, Judgment, JudgmentRevision, Rubric
 
 LONGEST_COMMENT = 20_000
 LONGEST_NOTE = 4_000
@@ -28,6 +28,7 @@ class Submission:
                 id, "text": text}}, a response rewritten.
     seconds:    time spent, None if not known.
     rubric_id:  the rubric version that was on the page; None means the project's latest.
+    ai_labeler: the AI labeler that judged, with `ai_details` for the revision's content; None: a person.
     """
 
     client_id: uuid.UUID
@@ -42,6 +43,8 @@ class Submission:
     seconds: float | None = None
     source: str = JudgmentRevision.Source.HUMAN
     rubric_id: int | None = None
+    ai_labeler: AILabeler | None = None
+    ai_details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

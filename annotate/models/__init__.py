@@ -6,6 +6,7 @@ from annotate.models.data.prompt import Prompt
 from annotate.models.data.response import Author, Response, ResponseRequest
 from annotate.models.data.snapshot import Snapshot
 from annotate.models.data.upload import Upload
+from annotate.models.labeling.ai_labeler import AILabeler
 from annotate.models.labeling.chat import ChatTurn
 from annotate.models.labeling.exam import ExamAnswer, ExamAttempt
 from annotate.models.labeling.judgment import Adjudication, Assignment, Demonstration, Judgment, JudgmentRevision
@@ -20,6 +21,7 @@ from annotate.models.quality.quality_check import QualityAlert, QualityCheck
 from annotate.models.quality.review import JudgmentAcceptance, JudgmentExclusion, JudgmentReturn, Report, TaskReopening
 
 __all__ = [
+    "AILabeler",
     "Adjudication",
     "AggregationEstimate",
     "Assignment",

@@ -4,7 +4,20 @@ import argparse
 import dataclasses
 from typing import Any, Protocol
 
-from models_core.cli.commands import catalogue, dpo, evaluate, live, ppo, pretrain, reward, sample, score, sft
+from models_core.cli.commands import (
+    catalogue,
+    distil,
+    dpo,
+    evaluate,
+    judge,
+    live,
+    ppo,
+    pretrain,
+    reward,
+    sample,
+    score,
+    sft,
+)
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import STAGES, Settings
 
@@ -26,13 +39,15 @@ COMMANDS: dict[str, Command] = {
     "reward": reward,
     "ppo": ppo,
     "dpo": dpo,
+    "distil": distil,
     "sample": sample,
     "score": score,
     "evaluate": evaluate,
+    "judge": judge,
     "catalogue": catalogue,
     "live": live,
 }
-TRAINING_COMMANDS = ("pretrain", "sft", "reward", "ppo", "dpo")
+TRAINING_COMMANDS = ("pretrain", "sft", "reward", "ppo", "dpo", "distil")
 
 
 def build_parser() -> argparse.ArgumentParser:

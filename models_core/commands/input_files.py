@@ -13,7 +13,7 @@ from models_core.contract.errors import BadInput
 
 STREAM = Path("-")
 INPUTS = ("data", "eval", "demonstrations", "samples", "templates", "ptx", "replay", "ewc", "tokenizer")
-MODELS = ("model", "reference", "reward", "against", "previous")
+MODELS = ("model", "reference", "reward", "against", "previous", "teacher")
 RUN_FILES = ("run.json", "result.json", "metrics.jsonl", "samples.jsonl", "baseline.jsonl", "progress.json")
 RUN_FOLDERS = ("data", "model", "adapter", "checkpoints", "tokenizer")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from models_core.contract.errors import BadInput
+from models_core.contract.rows.records import Messages
 from models_core.contract.settings import EvaluateConfig, SFTConfig
 from models_core.demonstrations.templated_rows import Wording
 from models_core.modeling import chat
@@ -73,3 +74,24 @@ class Encoder:
             max_tokens=room,
             with_assistant_positions=self.settings.loss_on == "all",
         )
+
+
+def encode_response_row(
+    tokenizer: Any, messages: Messages, response: str, *, max_length: int, long_prompts: str
+) -> Example | None:
+    """A chat and its response as tokens, the loss over the response; None where the response does not fit.
+
+    Raises BadInput where long prompts are refused.
+    """
+    ids = chat.encode_response(tokenizer, response)
+    room = max_length - len(ids)
+    if room < SHORTEST_PROMPT:
+        return None
+    prompt = chat.fit_prompt(tokenizer, messages, max_tokens=room)
+    if prompt.is_cut and long_prompts == "refuse":
+        raise BadInput(
+            f"A prompt is longer than max_length ({max_length} tokens) allows: long_prompts=cut would cut it."
+        )
+    texts = [*(message["content"] for message in messages), response]
+    content = sum(map(len, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]))
+    return Example(prompt.ids, ids, [], content)

@@ -49,6 +49,14 @@ class _Passing(Exception):
         self.after = after
 
 
+class RequestRefused(BadInput):
+    """What a server refuses; the same request is not made again. `is_of_request`: another request may be taken."""
+
+    def __init__(self, sentence: str, *, status: int) -> None:
+        super().__init__(sentence)
+        self.is_of_request = status in (400, 413, 422)
+
+
 Finished = Callable[[int, list[SampledResponse]], None]
 Key = TypeVar("Key")
 Given = TypeVar("Given")
@@ -226,7 +234,10 @@ class Server(Generic[AskingT]):
                 f"answered with status {response.status}", after=_seconds(response.headers.get("Retry-After"))
             )
         if response.status != 200:
-            raise BadInput(f"The server {self.name} refuses with status {response.status}: {self._complaint(content)}")
+            raise RequestRefused(
+                f"The server {self.name} refuses with status {response.status}: {self._complaint(content)}",
+                status=response.status,
+            )
         try:
             return read(json.loads(content))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):

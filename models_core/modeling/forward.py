@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from models_core.contract.rows.records import Message
 from models_core.modeling import chat, families, forward_check, heads
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.loading import head
+from models_core.modeling.manual_autograd.lm_head import CHUNK
 from models_core.modeling.ops import head_log_probs
 from models_core.modeling.packing import Group, Packed, hidden_states, pack, sharing_for
 from models_core.modeling.plain_forward import OwnHead
@@ -81,10 +83,34 @@ def token_log_probs(
 
     Through the model's own head, with whatever it does to logits, unless that is known to be one linear layer.
     """
-    head: Any = model.get_output_embeddings()
-    if not _has_linear_head(model, head, states):
-        head = OwnHead(model)
-    return head_log_probs(states, head, tokens, temperature=temperature)
+    return head_log_probs(states, _head_of(model, states), tokens, temperature=temperature)
+
+
+def token_divergences(
+    model: Any, states: torch.Tensor, teacher: Any, teacher_states: torch.Tensor, *, temperature: float
+) -> torch.Tensor:
+    """T^2 KL(teacher || model) of the distributions of each token at the temperature T: [N, D], [N, D'] -> [N], nats.
+
+    A chunk of tokens at a time, whose logits the backward pass computes again.
+    """
+    heads_of_both = [_head_of(each, of_each) for each, of_each in ((model, states), (teacher, teacher_states))]
+
+    def part(own: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+        logits = (head(each) for head, each in zip(heads_of_both, (own, taught), strict=True))
+        log_probs, target = (functional.log_softmax(each.float() / temperature, dim=-1) for each in logits)
+        target = target.detach()
+        return temperature**2 * (target.exp() * (target - log_probs)).sum(-1)
+
+    pieces = zip(states.split(CHUNK), teacher_states.split(CHUNK), strict=True)
+    if not torch.is_grad_enabled():
+        return torch.cat([part(*piece) for piece in pieces])
+    return torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])
+
+
+def _head_of(model: Any, states: torch.Tensor) -> Any:
+    """The model's last layer, or all of its way to logits where that is no linear layer."""
+    head = model.get_output_embeddings()
+    return head if _has_linear_head(model, head, states) else OwnHead(model)
 
 
 def _has_linear_head(model: Any, head: Any, states: torch.Tensor) -> bool:

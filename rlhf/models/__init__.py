@@ -1,6 +1,7 @@
 """The records of training, one module a subject. Import them from here."""
 
 from rlhf.models.acquisition_score import AcquisitionScore
+from rlhf.models.ai_judge import AIJudge, JudgePrompt
 from rlhf.models.human_evaluation import EvaluatedVersion, EvaluationItem, HumanEvaluation, Leaderboard
 from rlhf.models.iteration import Iteration, LoopSettings
 from rlhf.models.model_version import ModelVersion, Promotion
@@ -10,11 +11,13 @@ from rlhf.models.training_run import RunInput, RunMetric, Stage, TrainingRun
 from rlhf.models.worker_heartbeat import WorkerHeartbeat
 
 __all__ = [
+    "AIJudge",
     "AcquisitionScore",
     "EvaluatedVersion",
     "EvaluationItem",
     "HumanEvaluation",
     "Iteration",
+    "JudgePrompt",
     "Leaderboard",
     "LoopSettings",
     "ModelVersion",

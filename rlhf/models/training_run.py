@@ -17,9 +17,11 @@ class Stage(models.TextChoices):
     REWARD = "reward", _("Reward model")
     PPO = "ppo", _("PPO")
     DPO = "dpo", _("DPO")
+    DISTIL = "distil", _("Distillation")
     SAMPLE = "sample", _("Sampling responses")
     EVALUATE = "evaluate", _("Evaluation")
     SCORE = "score", _("Scoring comparisons")
+    JUDGE = "judge", _("AI feedback")
 
 
 class TrainingRun(models.Model):
@@ -139,6 +141,7 @@ class RunInput(models.Model):
         MODEL = "model", _("Initial model")
         REFERENCE = "reference", _("Reference model")
         REWARD = "reward", _("Reward model")
+        TEACHER = "teacher", _("Teacher")
         AGAINST = "against", _("Opponent")
         PREVIOUS = "previous", _("Previous reward model")
         ENSEMBLE = "ensemble", _("Further reward model of the ensemble")

@@ -4,6 +4,7 @@ from django.utils.translation import gettext_lazy
 
 from annotate import access
 from annotate.access import Rule
+from annotate.models import AILabeler
 from annotate.people.permissions import Capability
 from rlhf.models import HumanEvaluation, Iteration, ModelVersion, PlaygroundChat, TrainingRun
 
@@ -26,6 +27,14 @@ def register() -> None:
             capability=Capability.TRAIN,
             among=lambda project: project.model_versions.all(),
             missing=gettext_lazy("There is no such model in this project."),
+        ),
+    )
+    access.register(
+        AILabeler,
+        Rule(
+            capability=Capability.TRAIN,
+            among=lambda project: project.ai_labelers.select_related("project", "judge__reward_model"),
+            missing=gettext_lazy("There is no such AI labeler in this project."),
         ),
     )
     access.register(

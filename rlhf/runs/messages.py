@@ -24,12 +24,21 @@ MESSAGES = {
         "Fewer than two open comparisons can be ordered: the others are judged, or keep a random position."
     ),
     "not_a_policy": gettext_noop("%(version)s is a reward model: it scores responses and generates none."),
+    "ai_endpoint_missing": gettext_noop(
+        "This site has no AI server named %(endpoint)s. Its operator names them in HONE_AI_ENDPOINTS."
+    ),
+    "ai_judge_changed": gettext_noop(
+        "What %(labeler)s judges with was changed since the run began. Start a new run for the new version."
+    ),
     # Notes of a run.
     "no_held_out_demonstration": gettext_noop(
         "No demonstration is held out yet, so the loss is measured on a part of the train prompts."
     ),
     "no_held_out_judgment": gettext_noop(
         "No judgment is held out yet, so the accuracy is measured on a part of the train prompts."
+    ),
+    "no_held_out_prompt": gettext_noop(
+        "No prompt is held out yet, so the loss is measured on a part of the train prompts."
     ),
     "few_new_prompts": gettext_noop(
         "Only %(new)s of %(all)s train prompts are new to the reward model, fewer than a batch of %(enough)s, so PPO "

@@ -6,18 +6,30 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotate.labeling import exam, queue
+from annotate.data.stored_messages import StoredMessage
+from annotate.labeling import ai_judgments, exam, queue
 from annotate.labeling.checks import calibration, gold
 from annotate.labeling.few_shot import FewShot
 from annotate.labeling.submissions import Submission
 from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, QualityAlert, Snapshot, Task
 from annotate.people import invitations
 from annotate.people.projects import create_project, edit_project
-from annotate.quality import consensus, review
+from annotate.quality import ai_agreement, consensus, review
 from annotate.quality.review import adjudication, reopening
 from annotate.quality.review.reopening import TaskFilter
+from models_core.contract.settings.ai_feedback import JUDGE_INSTRUCTIONS, JUDGE_RUBRIC
 from rlhf.loop import versions
-from rlhf.models import Iteration, LoopSettings, ModelVersion, RollingUpdate, RunMetric, Stage, TrainingRun
+from rlhf.models import (
+    AIJudge,
+    Iteration,
+    JudgePrompt,
+    LoopSettings,
+    ModelVersion,
+    RollingUpdate,
+    RunMetric,
+    Stage,
+    TrainingRun,
+)
 from tests import head_to_head, policy_runs, reports
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
@@ -61,6 +73,7 @@ class World:
         self._projects_of_each_kind()
         self._disputed()
         self._evaluations()
+        self._ai_feedback()
 
     def path(self, pattern: str) -> str:
         return pattern.format_map(self.keys)
@@ -247,3 +260,41 @@ class World:
         Iteration.objects.create(project=project, number=3, step="evaluate", evaluation=going, judgments_wanted=20)
         for name, is_blind in (("playground", False), ("playground_blind", True)):
             self.keys[name] = head_to_head.chat(project, user=self.cast.manager, is_blind=is_blind).pk
+
+    def _ai_feedback(self) -> None:
+        """An AI labeler agrees with people on chats well enough, and on summaries not; one run failed."""
+        project = self._project("aided", responses_per_task=2)
+        labeler = ai_judgments.create(
+            project=project, name="Fair judge", by=self.cast.manager, least_agreement=0.5, least_tasks=4
+        )
+        judge_row = AIJudge.objects.create(labeler=labeler, endpoint="local", config={"max_requests": 500})
+        JudgePrompt.objects.create(
+            judge=judge_row, version=1, instructions=JUDGE_INSTRUCTIONS, rubric=JUDGE_RUBRIC, constitution="Be kind."
+        )
+        for number in range(16):
+            make_comparison(project, f"How do I fry {number + 1} eggs?", texts=("In butter.", "In oil, of course."))
+        Prompt.objects.filter(project=project).update(use_case="chat")
+        summaries = list(Prompt.objects.filter(project=project).order_by("pk").values_list("pk", flat=True)[:6])
+        Prompt.objects.filter(project=project, pk__in=summaries).update(use_case="summarisation")
+        while (given := queue.claim_next(labeler=self.cast.labeler, project=project)) is not None:
+            shown = sorted(given.presentation)
+            judge(given, [[key] for key in shown])
+            is_chat = given.task.prompt is not None and given.task.prompt.use_case == "chat"
+            tiers = [[key] for key in shown[:: 1 if is_chat else -1]]
+            ai_judgments.store(
+                labeler=labeler,
+                task=given.task,
+                presentation=shown,
+                tiers=tiers,
+                details={"pairs": 1, "consistent": int(is_chat)},
+            )
+        ai_agreement.count(labeler, by=self.cast.manager)
+        failed = StoredMessage("process_message", {"message": "The server was asked 7 times and broke off."})
+        TrainingRun.objects.create(
+            project=project,
+            stage=Stage.JUDGE,
+            status=TrainingRun.Status.FAILED,
+            options={"ai_labeler": labeler.pk, "version": 1, "tasks": [1, 2, 3]},
+            failure=failed.as_json(),
+        )
+        self.keys["ai_labeler"] = labeler.pk

@@ -12,7 +12,7 @@ from models_core.contract.reports import metric_names
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import STAGES, parse
 from models_core.modeling import loading
-from models_core.recipes import dpo, ppo, pretrain, reward, sft
+from models_core.recipes import distil, dpo, ppo, pretrain, reward, sft
 
 CPU = torch.device("cpu")
 
@@ -61,7 +61,7 @@ def rankings(folder: Path, *, count: int = 8) -> Path:
 def run(stage: str, folder: Path, values: dict[str, Any], *, stop: StopSignal | None = None, **given: Any) -> Any:
     recipes: dict[str, Callable[..., dict[str, Any]]] = {
         "pretrain": pretrain.train, "sft": sft.train, "reward": reward.train, "ppo": ppo.train,
-        "dpo": dpo.train,
+        "dpo": dpo.train, "distil": distil.train,
     }  # fmt: skip
     settings = parse(STAGES[stage], {"precision": "fp32", **values})
     return recipes[stage](settings, out=folder, device=CPU, stop=stop or StopSignal(), **given)

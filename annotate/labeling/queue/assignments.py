@@ -144,6 +144,9 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
             return Receipt(judgment=judgment, revision=earlier, repeated=True, surplus=judgment.surplus)
         number = revisions[0].number + 1
     revision = task_kinds.checked(submission, assignment=assignment)
+    by_ai = submission.ai_labeler is not None
+    if by_ai:
+        revision.content = {**revision.content, **submission.ai_details}
     revised = judgment is not None and judgment.latest_id is not None
     if judgment is not None:
         judgment.assignment = assignment
@@ -158,6 +161,9 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
     if judgment.is_adjudication:
         others = Judgment.objects.filter(Judgment.ADJUDICATED, task=assignment.task_id)
         judgment.surplus = others.exclude(assignment=assignment).exists()
+    elif by_ai:
+        # It takes no place: the task wants as many judgments of people as before.
+        judgment.ai_labeler, judgment.surplus = submission.ai_labeler, True
     elif not revised and judgment.left_out_id is None:
         judgment.is_check = assignment.is_check
         # What was left out counts no more when it is given again.
@@ -170,7 +176,8 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
     insert(revision)
     _set_latest(judgment=judgment.pk, revision=revision.pk)
     judgment.latest = revision
-    if revised or judgment.surplus or judgment.is_adjudication:  # a counted one has marked its task already
+    # A counted one has marked its task already, and nothing of people's is computed from an AI's.
+    if not by_ai and (revised or judgment.surplus or judgment.is_adjudication):
         Task.objects.filter(pk=assignment.task_id).update(**_stale(judgment.is_check, assignment.project))
     task_kinds.kind_of(assignment.task).store(judgment=judgment, revision=revision)
     # What comes in late of this page's drafts is older than this, so it is not taken for a new one.

@@ -9,6 +9,7 @@ from annotate.models.append_only import AppendOnlyModel
 from annotate.models.data.data_import import ImportableModel
 from annotate.models.data.prompt import Prompt
 from annotate.models.data.response import Response
+from annotate.models.labeling.ai_labeler import AILabeler
 from annotate.models.labeling.task import Task
 from annotate.models.people.project import Project, Rubric
 
@@ -89,7 +90,8 @@ class Judgment(ImportableModel):
 
     `latest` is empty while the labeler has taken the judgment back (see queue.withdraw): then nothing of it counts.
     `left_out`: nor does anything of it while a manager has it left out. An adjudication is a reviewer's, who decides
-    between the labelers' judgments of a task: it is none of those that the task wants, and stands above them.
+    between the labelers' judgments of a task: it is none of those that the task wants, and stands above them. Nor is
+    that of an AI labeler, which stands beside them (see annotate.labeling.ai_judgments).
     """
 
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="judgment")
@@ -115,14 +117,25 @@ class Judgment(ImportableModel):
         on_delete=models.PROTECT,
         related_name="judgments",
     )
+    ai_labeler = models.ForeignKey(
+        AILabeler,
+        null=True,
+        blank=True,
+        db_index=False,
+        on_delete=models.PROTECT,
+        related_name="judgments",
+        help_text="The AI labeler that gave it; empty where a person did.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
-    WORK = Q(latest__isnull=False, left_out__isnull=True, is_adjudication=False)
+    WORK = Q(latest__isnull=False, left_out__isnull=True, is_adjudication=False, ai_labeler__isnull=True)
     """What a labeler did, hidden checks among it: their own counts, hours and agreement with others."""
     COUNTED = WORK & Q(is_check=False)
     """A labeler's judgment that counts: for the consensus, snapshots, figures, and (if not `surplus`) its task."""
     ADJUDICATED = Q(latest__isnull=False, is_adjudication=True, surplus=False)
     """The adjudicated order of a task, of which a task has one at most."""
+    BY_AI = Q(latest__isnull=False, left_out__isnull=True, ai_labeler__isnull=False)
+    """An AI labeler's. Whether it counts is the AI labeler's matter."""
 
     class Meta:
         ordering = ["pk"]
@@ -135,6 +148,7 @@ class Judgment(ImportableModel):
         ]
         indexes = [
             models.Index(fields=["left_out"], condition=Q(left_out__isnull=False), name="judgment_left_out"),
+            models.Index(fields=["ai_labeler"], condition=Q(ai_labeler__isnull=False), name="judgment_ai_labeler"),
             models.Index(fields=["project", "-id"], condition=Q(is_adjudication=True), name="judgment_adjudications"),
             models.Index(fields=["data_import"], condition=Q(data_import__isnull=False), name="judgment_data_import"),
             models.Index(fields=["project", "created_at"], name="judgment_project_time"),

@@ -58,8 +58,9 @@ def read(task_ids: Sequence[int]) -> tuple[dict[int, TaskFacts], dict[int, datet
 
 
 def _given() -> QuerySet[Judgment]:
-    """Judgments that were not taken back: those that count, that are left out, and that decide between others."""
-    return Judgment.objects.filter(Q(is_adjudication=False) | Judgment.ADJUDICATED, latest__isnull=False)
+    """People's judgments that were not taken back: those that count, are left out, or decide between others."""
+    by_people = Judgment.objects.filter(ai_labeler=None, latest__isnull=False)
+    return by_people.filter(Q(is_adjudication=False) | Judgment.ADJUDICATED)
 
 
 def _lengths(responses: list[int]) -> dict[int, int]:

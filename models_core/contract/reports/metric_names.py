@@ -21,6 +21,13 @@ PREFERENCES = (
     "demonstration_rankings", "reward_margin", "reward_scale", "reward_shift", "too_long_responses",
 )  # fmt: skip
 """Of reward models and DPO."""
+DISTILLATION = ("teacher_kl", "eval_teacher_kl", "held_out_prompts")
+"""Of a student."""
+AI_FEEDBACK = (
+    "rows", "judged", "judgments", "revisions", "revised_responses", "position_consistency", "requests", "retries",
+    "input_tokens", "output_tokens", "estimated", "cost", "budget_spent",
+)  # fmt: skip
+"""Of AI feedback."""
 REWARD_REPORT = (
     "accuracy_low", "accuracy_high", "tau_b", "top1", "ece", "labeler_agreement", "longer_wins_accuracy",
     "newest_accuracy", "ensemble_std", "ensemble_disagreement", "disagreement_auc",
@@ -47,7 +54,17 @@ COMMANDS = (
 )  # fmt: skip
 """Of sampling, scoring and evaluation."""
 METRICS = frozenset(
-    TRAINING + TEXT + DEMONSTRATIONS + PREFERENCES + REWARD_REPORT + ROLLOUTS + UPDATES + EVALUATION + COMMANDS
+    TRAINING
+    + TEXT
+    + DEMONSTRATIONS
+    + PREFERENCES
+    + DISTILLATION
+    + AI_FEEDBACK
+    + REWARD_REPORT
+    + ROLLOUTS
+    + UPDATES
+    + EVALUATION
+    + COMMANDS
 )
 """Steps also report settings that change, under the settings' names: learning_rate and kl_coef."""
 MEASURES = {"iterations": ("kl", "score"), "held_out": ("eval_kl", "eval_score")}

@@ -4,7 +4,9 @@ The command line's `--set key=value`, the web forms and `run.json` are made from
 described once.
 """
 
+from models_core.contract.settings.ai_feedback import JudgeConfig
 from models_core.contract.settings.base import Settings
+from models_core.contract.settings.distil import DistilConfig
 from models_core.contract.settings.evaluate import EvaluateConfig, ScoreConfig
 from models_core.contract.settings.generation import GenerationSettings, SampleConfig
 from models_core.contract.settings.parsing import parse
@@ -19,8 +21,10 @@ __all__ = [
     "METHODS",
     "STAGES",
     "DPOConfig",
+    "DistilConfig",
     "EvaluateConfig",
     "GenerationSettings",
+    "JudgeConfig",
     "PPOConfig",
     "PreferenceSettings",
     "PretrainConfig",
@@ -39,7 +43,9 @@ STAGES: dict[str, type[Settings]] = {
     "reward": RewardConfig,
     "ppo": PPOConfig,
     "dpo": DPOConfig,
+    "distil": DistilConfig,
     "sample": SampleConfig,
     "score": ScoreConfig,
     "evaluate": EvaluateConfig,
+    "judge": JudgeConfig,
 }

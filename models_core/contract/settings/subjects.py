@@ -21,6 +21,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "deduplicate", "contradictions", "demonstration_pairs",
     ),
     "Demonstration loss": ("loss_on", "lm_coef", "lm_scope", "data_weights"),
+    "Distillation": ("objective", "response_source", "distil_temperature", "sft_coef"),
     "Forgetting": ("replay_ratio", "ewc_lambda", "ewc_samples", "ptx_coef", "ptx_ratio"),
     "KL penalty": ("kl_coef", "kl_target", "kl_horizon"),
     "Policy gradient": (
@@ -41,6 +42,10 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Memory and speed": (
         "max_length", "max_tokens_per_forward", "gradient_checkpointing", "precision", "processes", "parallel",
         "share_base_weights", "prefix_sharing",
+    ),
+    "AI judge": (
+        "judge_instructions", "constitution", "tie_margin", "max_requests", "max_tokens", "max_cost",
+        "input_token_cost", "output_token_cost", "requests_per_minute", "key_variable",
     ),
     "Checkpoints": ("save_every", "keep_checkpoints"),
     "Evaluation and early stopping": (

@@ -33,6 +33,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--reward", help="for ppo and evaluate: the reward model (reward-2), or several, separated by commas"
         )
+        parser.add_argument("--teacher", help="for distil: the model that --model, the student, learns from")
         parser.add_argument("--against", help="for evaluate: the opponent")
         parser.add_argument(
             "--seeds", type=int, default=1, help="for reward: number of models that differ in their seed alone"
@@ -87,7 +88,7 @@ class Command(BaseCommand):
             "origin": Origin(preset=options["preset"], cloned_from=source, priority=PRIORITIES[options["priority"]]),
         }
         texts = {name: options[name] or (source.options.get(name, "") if source else "") for name in ("corpus", "ptx")}
-        roles = [role for role in ("model", "reference", "against") if options[role]]
+        roles = [role for role in ("model", "reference", "teacher", "against") if options[role]]
         try:
             inputs: dict[str, ModelVersion] = {role: arguments.version(project, options[role]) for role in roles}
             names = options["reward"].split(",") if options["reward"] else []

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -50,7 +51,7 @@ def prepare(run: TrainingRun, files: RunFiles, *, heartbeat: Heartbeat) -> Comma
     for name, value in sorted({**run.config, **data.settings}.items()):
         arguments += ["--set", f"{name}={value}"]
     arguments += ["--out", str(spec.output_path(files))]
-    if files.is_started:
+    if files.is_started or (spec.resumes_output and _partial_output(spec, files).exists()):
         arguments.append("--resume")
     in_catalogue = [version.base_model for version in models.values() if version.base_model in catalogue.MODELS]
     return Command(
@@ -59,6 +60,12 @@ def prepare(run: TrainingRun, files: RunFiles, *, heartbeat: Heartbeat) -> Comma
         base_model="".join(in_catalogue[:1]),
         notes=(*notes, *data.notes),
     )
+
+
+def _partial_output(spec: StageSpec, files: RunFiles) -> Path:
+    """Where a command without a run folder keeps what it has written so far (models_core.commands.output)."""
+    out = spec.output_path(files)
+    return out.with_name(f"{out.name}.partial")
 
 
 def is_finished(run: TrainingRun, files: RunFiles) -> bool:

@@ -1,6 +1,6 @@
 """The registry of stages. A new stage is a command of models_core, a value of `Stage`, a module here and an entry."""
 
-from rlhf.runs.stages import dpo, evaluate, ppo, pretrain, reward, sample, score, sft
+from rlhf.runs.stages import distil, dpo, evaluate, judge, ppo, pretrain, reward, sample, score, sft
 from rlhf.runs.stages.spec import StageSpec
 
 STAGE_SPECS: dict[str, StageSpec] = {
@@ -11,9 +11,11 @@ STAGE_SPECS: dict[str, StageSpec] = {
         reward.SPEC,
         ppo.SPEC,
         dpo.SPEC,
+        distil.SPEC,
         evaluate.SPEC,
         sample.SPEC,
         score.SPEC,
+        judge.SPEC,
     )
 }
 

@@ -68,6 +68,7 @@ class StageSpec:
     data: writes its data files. Called again for a resumed run, it returns the same files.
     flags: further arguments of its command.
     output: name of the one file that it writes, whole or not at all; empty for a stage with a run folder.
+    resumes_output: its command goes on from what it wrote of that file before it was killed.
     collect: stores what it made and returns its metrics; called twice, it changes nothing more. Raises LeaseLost.
     kind: kind of the model version that it leaves, if any.
     """
@@ -80,6 +81,7 @@ class StageSpec:
     data: Callable[[TrainingRun, RunFiles, Heartbeat], StageData]
     flags: Callable[[TrainingRun], list[str]] = no_flags
     output: str = ""
+    resumes_output: bool = False
     collect: Callable[[TrainingRun, Lease, RunFiles], dict[str, Any]] = run_metrics
     kind: ModelVersion.Kind | None = None
 

@@ -112,6 +112,13 @@ NAMING = {
     "rlhf:evaluation": Address(TRAINING, READ),
     "rlhf:evaluation_table": Address(TRAINING, READ),
     "rlhf:cancel_evaluation": Address(TRAINING, WRITE),
+    "rlhf:ai_labeler": Address(TRAINING, READ),
+    "rlhf:ai_agreement_table": Address(TRAINING, READ),
+    "rlhf:start_judge_run": Address(TRAINING, WRITE),
+    "rlhf:measure_ai_labeler": Address(TRAINING, WRITE),
+    "rlhf:save_judge_prompt": Address(MANAGING, WRITE),
+    "rlhf:save_judge_settings": Address(MANAGING, WRITE),
+    "rlhf:count_ai_labeler": Address(MANAGING, WRITE),
 }
 # Addresses of a project that name no record of it.
 PROJECT_ALONE = {
@@ -134,6 +141,7 @@ PROJECT_ALONE = {
     *("rlhf:loop", "rlhf:start_loop", "rlhf:loop_settings", "rlhf:loop_mix", "rlhf:pause_loop", "rlhf:resume_loop"),
     *("rlhf:evaluations", "rlhf:new_evaluation", "rlhf:leaderboard", "rlhf:leaderboard_table"),
     "rlhf:playground",
+    *("rlhf:ai_labelers", "rlhf:create_ai_labeler"),
 }
 WITHOUT_A_PROJECT = {
     "home",

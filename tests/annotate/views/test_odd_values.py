@@ -17,6 +17,7 @@ from annotate.models import Membership
 from annotate.people import invitations
 from annotate.people.keyboard_shortcuts import KEY_ACTIONS
 from annotate.views.account import AccountForm
+from rlhf.ai_feedback.ai_labeler_forms import AILabelerForm, JudgePromptForm, JudgeRunForm
 from rlhf.forms import LoopSettingsForm, RoundsForm, RunForm, SampleForm
 from rlhf.views.comparing.evaluations import EvaluationForm
 from tests.annotate.people.test_record_access import NAMING, ROUTES, as_often_as_wanted, paths
@@ -139,6 +140,12 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:playground_prefer": ["turn", "choice"],
     "rlhf:new_evaluation": [*EvaluationForm.base_fields],
     "rlhf:cancel_evaluation": ["x"],
+    "rlhf:create_ai_labeler": [*AILabelerForm.base_fields],
+    "rlhf:start_judge_run": [*JudgeRunForm.base_fields],
+    "rlhf:measure_ai_labeler": ["x"],
+    "rlhf:save_judge_prompt": [*JudgePromptForm.base_fields],
+    "rlhf:save_judge_settings": ["least_agreement", "least_tasks", "weight", "set_tie_margin", "set_max_length"],
+    "rlhf:count_ai_labeler": ["count"],
 }
 READ_ONLY = {
     *(
@@ -166,6 +173,7 @@ READ_ONLY = {
     *("rlhf:model_card", "rlhf:model_archive", "rlhf:model_hashes"),
     "rlhf:playground_chat",
     *("rlhf:evaluations", "rlhf:evaluation", "rlhf:evaluation_table", "rlhf:leaderboard", "rlhf:leaderboard_table"),
+    *("rlhf:ai_labelers", "rlhf:ai_labeler", "rlhf:ai_agreement_table"),
     *("rlhf:report_file", "rlhf:models", "rlhf:active_learning", "rlhf:loop", "rlhf:model_status"),
     "rlhf:loop_mix",
 }
