@@ -172,7 +172,8 @@ def _tasks(labeler: AILabeler) -> Iterator[tuple[str, dict[str, tuple[int, int]]
 
 
 def _lengths(responses: Iterable[int]) -> dict[int, int]:
-    keys, found = sorted(responses), {}
+    keys = sorted(responses)
+    found: dict[int, int] = {}
     for start in range(0, len(keys), BATCH):
         some = Response.objects.filter(pk__in=keys[start : start + BATCH]).order_by()
         found |= dict(some.values_list("pk", Length("text")))

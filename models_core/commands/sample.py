@@ -128,6 +128,10 @@ def check(settings: SampleConfig, *, model: str, samples: int, reward: str | Non
             raise BadInput("num_beams above 1 goes neither with best_of nor with batch_invariant.")
         if samples > settings.num_beams:
             raise BadInput(f"{samples} responses per prompt need num_beams of at least {samples}.")
+    if reward_names.is_address(model) and settings.weight_format != "full":
+        raise BadInput("A server holds its weights in its own way: weight_format is for models in memory.")
+    if settings.batch_invariant and settings.weight_format == "int8":
+        raise BadInput("In int8 a response depends on its batch: batch_invariant needs another weight_format.")
     if reward_names.is_address(model) and (settings.num_beams > 1 or settings.batch_invariant):
         raise BadInput("A server samples in its own way: num_beams and batch_invariant are for models in memory.")
 
@@ -191,7 +195,7 @@ class _InMemory:
         self.stop = stop
         self.tokenizer = loading.load_tokenizer(name)
         chat.give_template(self.tokenizer, name=name, chat_template=settings.chat_template)
-        self.network = loading.load_policy(name, device=device, dtype=dtype)
+        self.network = loading.load_sampler(name, device=device, dtype=dtype, weight_format=settings.weight_format)
         generate.prepare(self.network)
         # Before anything is written, so that a prompt that is refused leaves nothing behind.
         self.prompt_ids, truncated = encode_prompts(

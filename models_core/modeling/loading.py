@@ -26,7 +26,7 @@ from models_core.contract import catalogue
 from models_core.contract.errors import BadInput
 from models_core.contract.rows import trained_prompts
 from models_core.contract.runs import processes
-from models_core.modeling import chat, families, heads, model_files, reward_chat_template, tokenizer_files
+from models_core.modeling import chat, families, heads, int8_linears, model_files, reward_chat_template, tokenizer_files
 from models_core.modeling.adapters import merging, quantised, soft_prompts, storage
 
 logging.set_verbosity_error()
@@ -116,6 +116,19 @@ def load_policy(
     if _is_classifier(config):
         raise BadInput(f"{name} is a reward model where a language model is needed.")
     return _loaded(AutoModelForCausalLM, source, config, dtype=dtype, device=device, quantise=quantise)
+
+
+def load_sampler(
+    name: str | Path, *, device: torch.device | str, dtype: torch.dtype, weight_format: str
+) -> PreTrainedModel:
+    """A causal language model to sample from, its weights in a format of SampleConfig. Raises BadInput."""
+    if weight_format == "nf4":
+        return load_policy(name, device=device, dtype=dtype, quantise=True)
+    if weight_format == "full":
+        return load_policy(name, device=device, dtype=dtype)
+    int8_linears.refuse_device(device)
+    quantised_model: PreTrainedModel = int8_linears.quantise(load_policy(name, device=device, dtype=torch.float32))
+    return quantised_model
 
 
 def load_reward_model(

@@ -85,6 +85,12 @@ class SampleConfig(GenerationSettings):
     best_of: int = setting(
         1, "Best-of-n sampling: number of candidates per response, ranked by --reward.", minimum=1, maximum=1024
     )
+    weight_format: str = setting(
+        "full",
+        "Weights in memory: as they are (full), linear layers in int8 on a CPU (int8), or in 4 bits by bitsandbytes "
+        "(nf4); smaller, and the responses differ.",
+        choices=("full", "int8", "nf4"),
+    )
     reward_objective: str = reward_objective_setting()
     reward_std_coef: float = reward_std_coef_setting()
     served_model: str = served_model_setting()

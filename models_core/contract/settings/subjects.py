@@ -40,7 +40,8 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "server_logprobs",
     ),
     "Memory and speed": (
-        "max_length", "max_tokens_per_forward", "gradient_checkpointing", "precision", "processes", "parallel",
+        "max_length", "max_tokens_per_forward", "gradient_checkpointing", "precision", "weight_format", "processes",
+        "parallel",
         "share_base_weights", "prefix_sharing",
     ),
     "AI judge": (

@@ -17,12 +17,12 @@ UNQUANTISED = ["lm_head", "embed_out", "score"]
 def loading(*, device: torch.device | str, dtype: torch.dtype) -> dict[str, Any]:
     """Arguments of `from_pretrained` for a 4-bit base. Raises BadInput where this machine or dtype can't run it."""
     if find_spec("bitsandbytes") is None:
-        raise BadInput("The method qlora needs the package bitsandbytes: pip install 'hone[qlora]'.")
+        raise BadInput("Weights in 4 bits need the package bitsandbytes: pip install 'hone[qlora]'.")
     kind = torch.device(device).type
     if kind not in ("cpu", "cuda", "xpu"):
-        raise BadInput(f"The method qlora cannot run on the device {kind}; bitsandbytes knows cpu, cuda and xpu.")
+        raise BadInput(f"Weights in 4 bits cannot be on the device {kind}; bitsandbytes knows cpu, cuda and xpu.")
     if dtype not in (torch.bfloat16, torch.float16, torch.float32):
-        raise BadInput(f"The method qlora computes in bf16, fp16 or fp32, not in {dtype}.")
+        raise BadInput(f"Weights in 4 bits are computed with in bf16, fp16 or fp32, not in {dtype}.")
     config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -298,7 +298,7 @@ class TestPages:
         page = client.get(reverse("rlhf:ai_labeler", args=[cast.project.slug, labeler.pk])).content.decode()
         assert "Stop counting" in page
         table = client.get(reverse("rlhf:ai_agreement_table", args=[cast.project.slug, labeler.pk]))
-        lines = b"".join(table.streaming_content).decode("utf-8-sig").splitlines()  # type: ignore[attr-defined]
+        lines = table.content.decode("utf-8-sig").splitlines()
         assert lines[0].startswith("use_case,tasks,agreement,agreement_low,agreement_high,people")
         assert lines[1].startswith("all,8,1")
         _, said = self.post(client, cast, "count_ai_labeler", labeler, count="0")
