@@ -177,7 +177,7 @@ def test_a_stopped_command_goes_on_and_asks_nothing_twice(server, tmp_path):
     partial = (tmp_path / "judgments.jsonl.partial").read_text()
     # As a kill in the middle of a write leaves it.
     (tmp_path / "judgments.jsonl.partial").write_text(partial + '{"row": 1, "sho')
-    kept = partial.count("verdict")
+    kept = partial.count('"verdict"')
     server.bodies.clear()
     test_served_model.completion = prefers_early_letters
     _, rows = run(server, tmp_path, resume=True)
@@ -190,7 +190,7 @@ def test_a_stopped_command_goes_on_and_asks_nothing_twice(server, tmp_path):
     [
         ({"max_requests": 3}, 3),
         # A question costs 102 tokens, and rather more are reserved for it before it is sent.
-        ({"max_tokens": 500}, 2),
+        ({"max_tokens": 400}, 2),
         ({"max_cost": 0.0011, "input_token_cost": 2.0, "output_token_cost": 10.0}, 3),
     ],
 )
