@@ -64,3 +64,8 @@ class JudgePrompt(models.Model):
 
     def __str__(self) -> str:
         return f"version {self.version} of {self.judge}"
+
+    @property
+    def parts(self) -> list[str]:
+        """Its texts, without an empty one."""
+        return [part for part in (self.instructions, self.rubric, self.constitution) if part]
