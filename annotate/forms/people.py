@@ -1,9 +1,14 @@
 """What a manager enters to bring people in, and what whoever was invited enters to make an account."""
 
 import re
+import secrets
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django import forms
+from django.template.loader import render_to_string
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -57,14 +62,34 @@ class WorkRulesForm(forms.Form):
 
     @classmethod
     def of(cls, membership: Membership, data: Any = None) -> "WorkRulesForm":
-        """Of a member; their skills are read already where there are many members."""
-        skills = sorted(skill.name for skill in membership.skills.all())
-        initial = {
+        return cls(data, initial=cls._initial(membership), auto_id=f"id_{membership.user_id}_%s")
+
+    @classmethod
+    def fields_of(cls, memberships: Iterable[Membership]) -> Iterator[SafeString]:
+        """The fields of each of many forms that nobody has sent, as annotate/form_fields.html renders them.
+
+        It is rendered once with stand-ins, which nobody can have written: fifty forms took a quarter of a second.
+        """
+        stand_in = secrets.token_hex(16)
+        blank = cls(initial={name: f"{stand_in}{name};" for name in cls.base_fields}, auto_id=f"id_{stand_in}user;_%s")
+        html = render_to_string("annotate/form_fields.html", {"form": blank})
+        parts = re.split(rf"{stand_in}(\w+);", html)
+        for membership in memberships:
+            values = {"user": membership.user_id, **cls._initial(membership)}
+            filled = (
+                escape("" if (value := values[part]) is None else value) if number % 2 else part
+                for number, part in enumerate(parts)
+            )
+            yield mark_safe("".join(filled))  # rendered by the template, and escaped
+
+    @staticmethod
+    def _initial(membership: Membership) -> dict[str, Any]:
+        """Their skills are read already where there are many members."""
+        return {
             "daily_limit": membership.daily_limit,
             "languages": ", ".join(membership.languages),
-            "skills": ", ".join(skills),
+            "skills": ", ".join(sorted(skill.name for skill in membership.skills.all())),
         }
-        return cls(data, initial=initial, auto_id=f"id_{membership.user_id}_%s")
 
     @property
     def changes(self) -> dict[str, Any]:

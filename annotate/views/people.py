@@ -27,6 +27,8 @@ class Member:
     user: User
     may_reset: bool
     roles: list[Membership] = field(default_factory=list)
+    # What the queue gives them: the fields, or the form that came wrong.
+    work_fields: str = ""
     work_form: WorkRulesForm | None = None
 
     @property
@@ -172,15 +174,19 @@ def _page(
 ) -> HttpResponse:
     """The page. `work_form`: (number of the member, the form that came wrong)."""
     listed: dict[int, Member] = {}
+    of_labelers: dict[int, Membership] = {}
     memberships = request.project.memberships.select_related("user").prefetch_related("skills")
     for membership in memberships.order_by("user__username", "role"):
         person = membership.user
         may_reset = members.may_reset_password(user=person, by=request.user)
         member = listed.setdefault(person.pk, Member(person, may_reset))
         member.roles.append(membership)
-        if member.work_form is None and Capability.LABEL in ROLE_CAPABILITIES[membership.role]:
-            wrong = work_form is not None and work_form[0] == person.pk
-            member.work_form = work_form[1] if work_form and wrong else WorkRulesForm.of(membership)
+        if Capability.LABEL in ROLE_CAPABILITIES[membership.role]:
+            of_labelers.setdefault(person.pk, membership)
+    for number, fields in zip(of_labelers, WorkRulesForm.fields_of(of_labelers.values()), strict=True):
+        listed[number].work_fields = fields
+    if work_form is not None and work_form[0] in of_labelers:
+        listed[work_form[0]].work_form = work_form[1]
     context |= {
         "project": request.project,
         "form": form or InviteForm(),

@@ -1,12 +1,14 @@
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 
 from annotate.demo.demo_project import create as create_demo
 from annotate.errors import NotYours, Refused
+from annotate.forms.people import WorkRulesForm
 from annotate.labeling import queue
-from annotate.models import Assignment, AuditEvent, Author, Membership, User
+from annotate.models import Assignment, AuditEvent, Author, Membership, Skill, User
 from annotate.people import invitations, members
 from tests.cast import PASSWORD, Cast, make_cast, make_comparison, make_user
 
@@ -191,3 +193,17 @@ def test_the_last_manager_stays(cast):
 def test_a_person_signs_with_one_author(cast):
     assert Author.of(cast.labeler) == Author.of(cast.labeler)
     assert Author.objects.get(user=cast.labeler).kind == Author.Kind.PERSON
+
+
+def test_fields_of_many_members_are_those_of_each_form(cast: Cast) -> None:
+    skill = Skill.objects.create(project=cast.project, name='"><script>law</script>, & more')
+    memberships = list(cast.project.memberships.order_by("pk"))
+    memberships[0].daily_limit, memberships[0].languages = 1_234, ["zh", "pt-br"]
+    memberships[1].skills.add(skill)
+    rendered = [str(fields).replace(' value=""', "") for fields in WorkRulesForm.fields_of(memberships)]
+    assert rendered == [
+        render_to_string("annotate/form_fields.html", {"form": WorkRulesForm.of(membership)})
+        for membership in memberships
+    ]
+    assert 'value="1234"' in rendered[0]
+    assert "&quot;&gt;&lt;script&gt;law" in rendered[1]
