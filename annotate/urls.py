@@ -112,6 +112,7 @@ urlpatterns = [
     path("p/<slug:slug>/prompts/", prompts.prompts, name="prompts"),
     path("p/<slug:slug>/prompts/<int:prompt_id>/mark", prompts.mark, name="mark_prompt"),
     path("p/<slug:slug>/prompts/import", prompts.import_file, name="import"),
+    path("p/<slug:slug>/prompts/rejected/<path:name>", prompts.rejected, name="rejected"),
     path("p/<slug:slug>/prompts/imports", prompts.imports, name="imports"),
     path("p/<slug:slug>/exports/", exports.exports, name="exports"),
     path("p/<slug:slug>/exports/<int:snapshot_id>/<path:name>", exports.download, name="download"),

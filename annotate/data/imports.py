@@ -13,7 +13,7 @@ What of a row has no place is named in the report by its key, with the number of
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -26,9 +26,11 @@ from django.utils.translation import gettext_noop, ngettext
 from annotate.data import import_stages, language_guess
 from annotate.data.imported_rows import RowStore
 from annotate.data.pacing import Pace
+from annotate.data.rejected_rows import RejectedRows
 from annotate.errors import Refused
 from annotate.formats import IMPORTERS, detect, rows_of
 from annotate.formats.files import BadFile
+from annotate.formats.importers import hone
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut
 from annotate.models import DataImport, Project, Upload, User
 from annotate.people import audit
@@ -38,6 +40,7 @@ MOST_ERRORS = 20
 MOST_BROKEN = 1_000
 """A file with more broken rows than this isn't what it was taken for: reading it on would tell nobody more."""
 MOST_KEYS = 20
+PREVIEWED, PREVIEWED_TEXT, PREVIEWED_RESPONSES = 3, 300, 6
 MOST_ROWS = 2_000_000
 BATCH = 500
 MADE = (
@@ -68,6 +71,9 @@ class ImportReport:
     remarks:    {what was done besides: how often}, such as languages that were guessed.
     errors:     the first 20 broken rows as "line 12: reason"; where there are any, nothing was imported.
     stopped:    reading ended at the last of very many broken rows.
+    dry_run:    nothing was to be written: `created` counts the rows that would bring each.
+    rejected:   the name of the file with every row that wasn't taken, or empty; rejected_rows: how many it has.
+    preview:    the first rows as they were understood: [what it is, the question, [[text, rank], ...]].
     """
 
     format: str
@@ -80,6 +86,10 @@ class ImportReport:
     errors: tuple[str, ...] = ()
     more_errors: int = 0
     stopped: bool = False
+    dry_run: bool = False
+    rejected: str = ""
+    rejected_rows: int = 0
+    preview: list[list[Any]] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
@@ -94,6 +104,8 @@ class ImportReport:
             return f"{sentence} {_('The rest of the file was not read.')}" if self.stopped else sentence
         made = [f"{self.created[name]} {_(name)}" for name in MADE if self.created.get(name)] or [_("nothing new")]
         sentences = [_("%(read)d rows read: %(made)s.") % {"read": self.read, "made": ", ".join(made)}]
+        if self.dry_run:
+            sentences.insert(0, _("Checked only; nothing was written."))
         if self.duplicates:
             sentences.append(_("%(rows)d rows were there already.") % {"rows": self.duplicates})
         for reason, number in self.left_out.items():
@@ -125,15 +137,46 @@ class ImportReport:
         return named
 
 
+@dataclass(kw_only=True)
+class Wanted:
+    """Which rows of a file are taken, and how they are read. For `limit` it counts those that it let through."""
+
+    language: str = ""
+    limit: int | None = None
+    keep_tools: bool = False
+    columns: Mapping[str, str] | None = None
+    taken: int = 0
+
+    def refusal(self, row: ImportedRow | LeftOut) -> str:
+        """Why a sound row isn't taken, or nothing."""
+        if isinstance(row, LeftOut):
+            return str(row)
+        if self.language and row.language and _primary(row.language) != _primary(self.language):
+            return _("not in the language %(language)s") % {"language": self.language}
+        if self.limit is not None and self.taken >= self.limit:
+            return _("beyond the first %(limit)d") % {"limit": self.limit}
+        self.taken += 1
+        return ""
+
+    def rows_of(self, path: Path, format: str, *, name: str) -> Iterator[tuple[str, Any]]:
+        return rows_of(path, format, name=name, keep_tools=self.keep_tools, columns=self.columns)
+
+
 def check_file(
-    path: Path, *, format: str = "auto", name: str = "", keep_tools: bool = False, progress: Progress = nobody_asks
+    path: Path,
+    *,
+    format: str = "auto",
+    name: str = "",
+    wanted: Wanted | None = None,
+    rejected: "RejectedRows | None" = None,
+    progress: Progress = nobody_asks,
 ) -> ImportReport:
-    """Read every row without writing any: a report with `read` and the errors. Raises Refused (400) for a file that
-    can't be read at all."""
+    """Read every row without writing any: a report with `read` and the errors, and of what would become of the rows.
+    Raises Refused (400) for a file that can't be read at all."""
     name = name or path.name
     try:
         report = ImportReport(format=detect(path, name=name) if format == "auto" else format)
-        _check(path, report, name=name, keep_tools=keep_tools, progress=progress)
+        _check(path, report, name=name, wanted=wanted or Wanted(), rejected=rejected, progress=progress)
     except BadFile as reason:
         raise _unreadable(reason, path, name) from None
     return report
@@ -148,6 +191,8 @@ def import_file(
     language: str = "",
     limit: int | None = None,
     keep_tools: bool = False,
+    columns: Mapping[str, str] | None = None,
+    dry_run: bool = False,
     name: str = "",
     wait: bool = True,
     upload: Upload | None = None,
@@ -156,7 +201,8 @@ def import_file(
     """Import a file; `by` None means that a command of the operator does it.
 
     language: take only rows in it (en takes en-GB too) and rows that don't say theirs. limit: take the first so many.
-    keep_tools: take rows with turns of tools, which become text.
+    keep_tools: take rows with turns of tools, which become text. columns: {field of Hone's rows: column of the
+    file}, for a file that is in no format. dry_run: only check, and say what would be imported.
     name: the file's name for people, where `path` is an upload's temporary file.
     wait: for another import into the project to end; else it is refused (409) while one is under way.
     upload: what the file was kept as. progress: called for each row that is checked and each batch that is written,
@@ -170,20 +216,22 @@ def import_file(
     name = (name or path.name).encode("utf-8", "replace").decode()
     if format not in ("auto", *IMPORTERS):
         raise Refused(_("Hone reads the formats auto, %(formats)s.") % {"formats": ", ".join(IMPORTERS)}, status=400)
-    report = check_file(path, format=format, name=name, keep_tools=keep_tools, progress=progress)
+    if columns:
+        format = hone.NAME
+    wanted = Wanted(language=language, limit=limit, keep_tools=keep_tools, columns=columns)
+    with RejectedRows(project) as rejected:
+        report = check_file(path, format=format, name=name, wanted=wanted, rejected=rejected, progress=progress)
+        report.rejected, report.rejected_rows = rejected.name, rejected.rows
+    report.dry_run = dry_run
+    if not dry_run:
+        # What was foreseen; what is made is counted anew.
+        report.created, report.left_out, report.not_kept, report.preview = {}, {}, Counter(), []
+    if dry_run or report.errors:
+        return report
+    again = Wanted(language=language, limit=limit, keep_tools=keep_tools, columns=columns)
     try:
-        if not report.errors:
-            data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait, upload=upload)
-            _write(
-                path,
-                report,
-                data_import,
-                language=language,
-                limit=limit,
-                keep_tools=keep_tools,
-                name=name,
-                progress=progress,
-            )
+        data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait, upload=upload)
+        _write(path, report, data_import, wanted=again, name=name, progress=progress)
     except IntegrityError:
         # Something that a row refers to was taken away by somebody, or made, at the same moment.
         raise Refused(
@@ -200,10 +248,19 @@ def _unreadable(reason: BadFile, path: Path, name: str) -> Refused:
     return Refused(str(reason).replace(path.name, name), status=400)
 
 
-def _check(path: Path, report: ImportReport, *, name: str, keep_tools: bool, progress: Progress) -> None:
-    """Read every row without writing any; fills `read` and the errors."""
+def _check(
+    path: Path,
+    report: ImportReport,
+    *,
+    name: str,
+    wanted: Wanted,
+    rejected: "RejectedRows | None",
+    progress: Progress,
+) -> None:
+    """Read every row without writing any; fills all of the report that can be known without the database."""
     errors: list[str] = []
-    for place, row in rows_of(path, report.format, name=name, keep_tools=keep_tools):
+    left_out, kinds = Counter[str](), Counter[str]()
+    for place, found in wanted.rows_of(path, report.format, name=name):
         report.read += 1
         progress(report.read, 0.0)
         if report.read > MOST_ROWS:
@@ -211,17 +268,47 @@ def _check(path: Path, report: ImportReport, *, name: str, keep_tools: bool, pro
                 _("%(file)s has more than %(most_rows)s rows; split it.")
                 % {"file": path.name, "most_rows": f"{MOST_ROWS:,}"}
             )
-        if isinstance(row, BadRow):
+        if isinstance(found, BadRow):
+            if rejected is not None:
+                rejected.add(place, str(found), found.values)
             if len(errors) < MOST_ERRORS:
-                errors.append(f"{place}: {row}")
+                errors.append(f"{place}: {found}")
             else:
                 report.more_errors += 1
             if len(errors) + report.more_errors >= MOST_BROKEN:
                 report.stopped = True
                 break
+            continue
+        for row in [found] if isinstance(found, LeftOut) else found:
+            if reason := wanted.refusal(row):
+                left_out[reason] += 1
+                if rejected is not None:
+                    rejected.add(place, reason, row.values if isinstance(row, LeftOut) else row.messages)
+            elif isinstance(row, ImportedRow):
+                kinds[_kind(row)] += 1
+                report.not_kept.update(row.not_kept)
+                if len(report.preview) < PREVIEWED:
+                    report.preview.append(_previewed(row))
+    report.created, report.left_out = dict(kinds), dict(left_out)
     if not report.read:
         raise BadFile(_("%(file)s holds no rows.") % {"file": path.name})
     report.errors = tuple(errors)
+
+
+def _kind(row: ImportedRow) -> str:
+    """What a row brings beside its prompt."""
+    if row.demonstration is not None:
+        return "demonstrations"
+    if row.ranked or row.rated:
+        return "judgments"
+    return "tasks" if row.responses else "prompts"
+
+
+def _previewed(row: ImportedRow) -> list[Any]:
+    texts = [[item.text[:PREVIEWED_TEXT], item.rank] for item in row.responses[:PREVIEWED_RESPONSES]]
+    if row.demonstration is not None:
+        texts = [[row.demonstration[:PREVIEWED_TEXT], None]]
+    return [_kind(row), row.messages[-1]["content"][:PREVIEWED_TEXT], texts]
 
 
 def _write(
@@ -229,9 +316,7 @@ def _write(
     report: ImportReport,
     data_import: DataImport,
     *,
-    language: str,
-    limit: int | None,
-    keep_tools: bool,
+    wanted: Wanted,
     name: str,
     progress: Progress,
 ) -> None:
@@ -239,7 +324,7 @@ def _write(
 
     def sound() -> Iterator[ImportedRow | LeftOut]:
         nonlocal seen
-        for place, row in rows_of(path, report.format, name=name, keep_tools=keep_tools):
+        for place, row in wanted.rows_of(path, report.format, name=name):
             seen += 1
             if isinstance(row, BadRow):
                 raise BadFile(
@@ -247,24 +332,18 @@ def _write(
                 )
             yield from [row] if isinstance(row, LeftOut) else row
 
-    def wanted() -> Iterator[ImportedRow]:
-        taken = 0
+    def taken() -> Iterator[ImportedRow]:
         for row in sound():
-            if isinstance(row, LeftOut):
-                left_out[str(row)] += 1
-            elif language and row.language and _primary(row.language) != _primary(language):
-                left_out[_("not in the language %(language)s") % {"language": language}] += 1
-            elif limit is not None and taken >= limit:
-                left_out[_("beyond the first %(limit)d") % {"limit": limit}] += 1
-            else:
-                taken += 1
+            if reason := wanted.refusal(row):
+                left_out[reason] += 1
+            elif isinstance(row, ImportedRow):
                 report.not_kept.update(row.not_kept)
                 yield row
 
     with import_stages.staged(data_import) as stage:
         store = RowStore(project=project, file_name=name)
         pace = Pace(largest=BATCH)
-        for batch in pace.batches(wanted()):
+        for batch in pace.batches(taken()):
             progress(report.read, min(seen / report.read, 0.999))
             if not all(row.language for row in batch):
                 language_guess.load()

@@ -21,7 +21,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from annotate import signals
-from annotate.data import import_stages
+from annotate.data import import_stages, rejected_rows
 from annotate.data.imports import ImportReport, import_file
 from annotate.errors import Refused
 from annotate.models import DataImport, Project, Upload, User
@@ -117,7 +117,7 @@ def remove_forgotten(*, now: datetime) -> int:
         if f"{FOLDER}/{path.name}" not in named and path.stat().st_mtime < oldest:
             path.unlink(missing_ok=True)
             removed += 1
-    return removed
+    return removed + rejected_rows.remove_old(now=now)
 
 
 class _Ended(Exception):

@@ -1,6 +1,6 @@
 """Formats of files, one module each: what comes in (IMPORTERS) and what goes out (EXPORTERS), by name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -119,11 +119,17 @@ def detect(path: Path, *, name: str = "") -> str:
 
 
 def rows_of(
-    path: Path, format: str, *, name: str = "", keep_tools: bool = False
+    path: Path,
+    format: str,
+    *,
+    name: str = "",
+    keep_tools: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, list[ImportedRow | LeftOut] | BadRow | LeftOut]]:
     """(place, what it is) of each row of a file in a format. Raises BadFile.
 
-    keep_tools: turns of tools become text; else the rows that have some are left out.
+    keep_tools: turns of tools become text; else the rows that have some are left out. columns: {field of Hone's rows:
+    the key or column that holds it}; another key of the field's name is then one of those that aren't kept.
     """
     module = IMPORTERS[format]
     read: Any = getattr(module, "read", files.objects)
@@ -132,9 +138,30 @@ def rows_of(
             yield place, row
             continue
         found: list[ImportedRow | LeftOut] | BadRow | LeftOut
+        if columns:
+            row = renamed(row, columns)
         try:
             with tool_turns(kept=keep_tools):
                 found = parsed(module, row)
         except (BadRow, LeftOut) as reason:
             found = reason
+        for item in found if isinstance(found, list) else [found]:
+            if isinstance(item, BadRow | LeftOut):
+                item.values = row
         yield place, found
+
+
+def column_pairs(written: str) -> dict[str, str]:
+    """{field: column} of a text such as "prompt=question, response=reply". Raises ValueError."""
+    pairs = [part.partition("=") for part in written.split(",") if part.strip()]
+    found = {field.strip(): column.strip() for field, _sign, column in pairs}
+    if len(found) < len(pairs) or not all(field and column for field, column in found.items()):
+        raise ValueError(written)
+    return found
+
+
+def renamed(row: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """The row with the chosen columns under the names of Hone's fields."""
+    taken = set(columns.values())
+    others = {f"{key} (column)" if key in columns else key: value for key, value in row.items() if key not in taken}
+    return others | {field: row[column] for field, column in columns.items() if column in row}

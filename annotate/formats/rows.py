@@ -27,11 +27,21 @@ Messages = list[dict[str, str]]
 
 
 class BadRow(Exception):
-    """Why a row is broken, as the end of a sentence; the reader adds where. Nothing of the file is imported."""
+    """Why a row is broken, as the end of a sentence; the reader adds where. Nothing of the file is imported.
+
+    values: the row itself, where it could be read.
+    """
+
+    values: dict[str, Any] | None = None
 
 
 class LeftOut(Exception):
-    """Why a sound row has no place in Hone, as a phrase; the others are imported, and the report counts these."""
+    """Why a sound row has no place in Hone, as a phrase; the others are imported, and the report counts these.
+
+    values: the row itself.
+    """
+
+    values: dict[str, Any] | None = None
 
 
 class WrittenBy(TypedDict, total=False):

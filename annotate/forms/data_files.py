@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy
 
 from annotate.data.pseudonyms import labeler_name
 from annotate.data.snapshot_filters import LONGEST_NAME, MOST_NAMES, labelers_of
-from annotate.formats import EXPORTERS, IMPORTERS
+from annotate.formats import EXPORTERS, IMPORTERS, column_pairs
 from annotate.models import JudgmentRevision, Project, Prompt, Snapshot
 
 LARGEST_UPLOAD = 512 * 2**20
@@ -55,11 +55,26 @@ class ImportForm(forms.Form):
         help_text=gettext_lazy("Such as en. Rows that don’t say theirs are taken."),
     )
     limit = forms.IntegerField(required=False, min_value=1, label=gettext_lazy("Maximum number of rows"))
+    columns = forms.CharField(
+        required=False,
+        max_length=2_000,
+        label=gettext_lazy("Columns"),
+        help_text=gettext_lazy(
+            "For a file in no known format: which column holds what, such as prompt=question, response=reply. Fields "
+            "are prompt, system, response, chosen, rejected, score, label, lang, source, id."
+        ),
+    )
     keep_tools = forms.BooleanField(
         required=False,
         label=gettext_lazy("Keep turns of tools as text"),
         help_text=gettext_lazy("Otherwise rows that have some are left out."),
     )
+
+    def clean_columns(self) -> dict[str, str]:
+        try:
+            return column_pairs(self.cleaned_data["columns"])
+        except ValueError:
+            raise forms.ValidationError(_("Write it like prompt=question, response=reply.")) from None
 
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]

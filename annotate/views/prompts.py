@@ -11,14 +11,14 @@ from typing import Any
 from django.contrib import messages
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.db.models import Count, Q
-from django.http import HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access
-from annotate.data import uploads
+from annotate.data import rejected_rows, uploads
 from annotate.data.imports import ImportReport
 from annotate.data.imports import import_file as import_into
 from annotate.errors import Refused
@@ -60,6 +60,8 @@ def import_file(request: ProjectRequest) -> HttpResponse:
                 language=form.cleaned_data["language"],
                 limit=form.cleaned_data["limit"],
                 keep_tools=form.cleaned_data["keep_tools"],
+                columns=form.cleaned_data["columns"],
+                dry_run="check" in request.POST,
                 name=upload.name,
                 wait=False,
             )
@@ -68,13 +70,16 @@ def import_file(request: ProjectRequest) -> HttpResponse:
         return _page(request, form=form, status=refusal.status)
     if report.errors:
         return _page(request, form=form, status=400, report=report, file_name=upload.name)
+    if report.dry_run or report.rejected:
+        return _page(request, form=form, report=report, file_name=upload.name)
     messages.success(request, f"{upload.name}: {report.summary}")
     return redirect("annotate:prompts", request.project.slug)
 
 
 def _keep(request: ProjectRequest, form: ImportForm) -> HttpResponse:
     """A large file is imported by a job: no request waits for it."""
-    options = {name: form.cleaned_data[name] for name in ("format", "language", "limit", "keep_tools")}
+    options = {name: form.cleaned_data[name] for name in ("format", "language", "limit", "keep_tools", "columns")}
+    options["dry_run"] = "check" in request.POST
     try:
         uploads.keep(project=request.project, by=request.user, file=form.cleaned_data["file"], options=options)
     except Refused as refusal:
@@ -82,6 +87,16 @@ def _keep(request: ProjectRequest, form: ImportForm) -> HttpResponse:
         return _page(request, form=form, status=refusal.status)
     messages.success(request, _("The file is here and is imported in the background. You may leave this page."))
     return redirect("annotate:prompts", request.project.slug)
+
+
+@require_safe
+@requires(Capability.MANAGE)
+def rejected(request: ProjectRequest, name: str) -> FileResponse:
+    """The rows of an import that were not taken, each with its reason."""
+    path = rejected_rows.path_of(request.project, name)
+    if path is None:
+        raise Http404(_("The file of rows that were not taken is gone: it is kept for a week."))
+    return FileResponse(path.open("rb"), as_attachment=True, filename=f"{request.project.slug}-not-taken.jsonl")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

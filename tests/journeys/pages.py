@@ -295,6 +295,7 @@ WITHOUT_A_PAGE = {
         "annotate:member_work_rules",
         "annotate:mark_prompt",
         "annotate:download",
+        "annotate:rejected",
         "annotate:payment",
         "annotate:quality_table",
     ),

@@ -122,6 +122,8 @@ NAMING = {
 }
 # Addresses of a project that name no record of it.
 PROJECT_ALONE = {
+    # Its file lies in the project's own folder.
+    "rejected",
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
     *("make_account", "choose_kind", "copy_project", "change_tasks", "quality_checks", "read_warnings"),
     *("quality", "quality_table", "payment"),

@@ -70,6 +70,7 @@ MAY = {
     "prompts": {"manager", "researcher", "reviewer"},
     "import": {"manager"},
     "imports": {"manager"},
+    "rejected": {"manager"},
     "exports": {"manager", "researcher"},
     "download": {"manager", "researcher"},
     "settings": {"manager"},
@@ -104,7 +105,7 @@ POST_ONLY = {
 # Let in, a request without the fields of its form ends in one of these.
 LET_IN = {200, 204, 302, 400, 409}
 # Let in, these find nothing: no file was written, and the form names no role.
-NOT_THERE = {"download", "remove_role"}
+NOT_THERE = {"download", "rejected", "remove_role"}
 
 
 @pytest.fixture(scope="module")
