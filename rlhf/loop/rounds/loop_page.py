@@ -281,7 +281,7 @@ def _sentence(iteration: Iteration | None, settings: LoopSettings, *, num_new: i
     if iteration.step == Step.PROMOTE:
         return _("The new policy waits for you: put it into use, or go on without it."), "warn"
     waiting = [run for run in iteration.runs.all() if not run.ended]
-    said = f"{iteration.get_step_display()}."
+    said = _("%(step)s.") % {"step": iteration.get_step_display()}
     if waiting and all(run.status == TrainingRun.Status.QUEUED for run in waiting):
         return said + " " + _("Its run waits for a worker."), "live"
     return said, "live"
