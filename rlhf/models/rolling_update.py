@@ -47,3 +47,10 @@ class RollingUpdate(models.Model):
 
     def __str__(self) -> str:
         return f"rolling update {self.pk} of {self.project}"
+
+    @property
+    def level(self) -> str:
+        """Of the badge of its state on pages."""
+        state = self.State
+        levels = {state.IN_USE: "ok", state.TRAINING: "live", state.FAILED: "error", state.REJECTED: "warn"}
+        return levels[state(self.state)]
