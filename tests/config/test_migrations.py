@@ -12,6 +12,7 @@ import pytest
 from django.apps.registry import Apps
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from annotate.data.text_search import search_index, search_words
@@ -23,10 +24,19 @@ from tests.cast import Cast, make_comparison, make_prompt, make_responses
 EARLIER = [("annotate", "0017_prompt_changes"), ("rlhf", "0004_reward_models_beside")]
 
 
+class LoaderOfReplaced(MigrationLoader):
+    """Leaves out the squashed migrations: the way back goes through those that they replace."""
+
+    def load_disk(self) -> None:
+        super().load_disk()
+        self.disk_migrations = {key: found for key, found in self.disk_migrations.items() if not found.replaces}
+
+
 @contextmanager
 def earlier_database() -> Iterator[Apps]:
     """Within this the test database is as EARLIER left it; afterwards it is migrated to the newest again."""
     executor = MigrationExecutor(connection)
+    executor.loader = LoaderOfReplaced(connection)
     try:
         executor.migrate(EARLIER)
         yield executor.loader.project_state(EARLIER).apps

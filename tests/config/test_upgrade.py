@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +53,32 @@ print(json.dumps({
 """
 
 
-def test_a_database_of_an_earlier_version_is_migrated_and_its_pages_open(tmp_path: Path) -> None:
+def schema(path: Path) -> dict[str, object]:
+    """By table its columns, foreign keys, constraints and indexes; triggers. Without indexes' names, of which Django
+    keeps those of a table's first name, and whatever the order of columns."""
+    database = sqlite3.connect(path)
+    found: dict[str, object] = {}
+    parts = database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    for kind, name, _table, sql in parts:
+        if kind == "table":
+            columns = [row[1:] for row in database.execute(f'PRAGMA table_info("{name}")')]
+            keys = [row[2:5] for row in database.execute(f'PRAGMA foreign_key_list("{name}")')]
+            constraints = re.findall(r'CONSTRAINT "\w+" \w+', sql)
+            indexes = [
+                re.sub(r'INDEX "\w+"', "INDEX", made)
+                for part, _, of, made in parts
+                if part == "index" and of == name and made
+            ]
+            found[name] = [sorted(map(repr, each)) for each in (columns, keys, constraints, indexes)]
+        elif kind == "trigger":
+            found[name] = sql
+    database.close()
+    return found
+
+
+def test_a_database_of_an_earlier_version_is_migrated_and_its_pages_open(
+    tmp_path: Path, migrated_sqlite: Callable[[Path], None]
+) -> None:
     with sqlite3.connect(tmp_path / "hone.sqlite3") as earlier:
         earlier.executescript(EARLIER.read_text(encoding="utf-8"))
         expected = {
@@ -74,6 +101,8 @@ def test_a_database_of_an_earlier_version_is_migrated_and_its_pages_open(tmp_pat
         return done.stdout
 
     run("manage.py", "migrate", "--no-input", "--verbosity", "0")
+    migrated_sqlite(tmp_path / "new")
+    assert schema(tmp_path / "hone.sqlite3") == schema(tmp_path / "new" / "hone.sqlite3")
     run("manage.py", "collectstatic", "--no-input", "--verbosity", "0")
     found = json.loads(run("-c", PAGES, *TABLES).splitlines()[-1])
     assert found["counts"] == expected
