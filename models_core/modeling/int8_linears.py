@@ -46,13 +46,9 @@ def quantise(model: Any) -> Any:
 
 def stored_bytes(model: nn.Module) -> int:
     """Bytes of a model's weights in memory, quantised ones among them; a weight that two layers share counts once."""
-    found: dict[int, int] = {}
+    plain = [*model.parameters(), *model.buffers()]
+    total = sum({tensor.data_ptr(): tensor.nbytes for tensor in plain}.values())
     for module in model.modules():
-        own: list[Any] = [*module._parameters.values(), *module._buffers.values()]
-        packed = getattr(module, "_packed_params", None)
-        if packed is not None and hasattr(packed, "_weight_bias"):
-            own += packed._weight_bias()
-        for tensor in own:
-            if isinstance(tensor, torch.Tensor):
-                found[id(tensor) if packed is not None else tensor.data_ptr()] = tensor.nbytes
-    return sum(found.values())
+        if hasattr(module, "_weight_bias") and hasattr(module, "in_features"):  # a layer in int8, not its packed part
+            total += sum(tensor.nbytes for tensor in module._weight_bias() if tensor is not None)
+    return total
