@@ -62,6 +62,14 @@ class Environment:
         """Words between commas."""
         return [word.strip() for word in self._read(name, default).split(",") if word.strip()]
 
+    def folders(self, name: str) -> list[str]:
+        """Absolute folders between commas; they need not exist yet."""
+        found = self.names(name)
+        for folder in found:
+            if not Path(folder).is_absolute():
+                raise WrongSetting(f"{name} holds {folder!r}; each must be an absolute folder such as /srv/models.")
+        return found
+
     def origins(self, name: str) -> list[str]:
         """Origins between commas: scheme, host and port, without a path."""
         found = self.names(name)

@@ -1,6 +1,8 @@
 """Training records in the admin, read-only: runs are changed by rlhf.runs.runs alone, so nothing here edits them."""
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from annotate.admin import ReadOnlyAdmin, ReadOnlyInline
 from rlhf.models import (
@@ -55,10 +57,24 @@ class PromotionAdmin(ReadOnlyAdmin):
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "project", "kind", "number", "active", "base_model", "folder", "promoted_by", "created_at")
+    list_display = (
+        "id",
+        "project",
+        "kind",
+        "number",
+        "active",
+        "base_model",
+        "folder",
+        "promoted_by",
+        "created_at",
+        "deleted_at",
+    )
     list_filter = ("kind", "active")
     search_fields = ("project__slug", "project__name", "folder", "sha256", "base_model")
     list_select_related = ("project", "promoted_by")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
+        return ModelVersion.ever.order_by("-pk")
 
 
 @admin.register(RunMetric)

@@ -51,7 +51,12 @@ class RlhfConfig(AppConfig):
 
         for label, url_name, also, position in (
             (gettext_lazy("Runs"), "rlhf:training", ("rlhf:run", "rlhf:new_run", "rlhf:report", "rlhf:compare"), 10),
-            (gettext_lazy("Registry"), "rlhf:models", ("rlhf:model", "rlhf:promote", "rlhf:roll_back"), 20),
+            (
+                gettext_lazy("Registry"),
+                "rlhf:models",
+                ("rlhf:model", "rlhf:promote", "rlhf:roll_back", "rlhf:import_model", "rlhf:delete_model"),
+                20,
+            ),
             (gettext_lazy("Playground"), "rlhf:playground", ("rlhf:playground_chat",), 22),
             (
                 gettext_lazy("Evaluation"),

@@ -13,6 +13,7 @@ from annotate.quality import consensus, measures, project_figures, review
 from rlhf.human_evaluation import evaluations
 from rlhf.loop import active_learning, loop, sampling
 from rlhf.loop.rolling import updates
+from rlhf.model_registry import removal
 from rlhf.models import Iteration, Stage, TrainingRun
 from rlhf.playground import chats
 from rlhf.runs import runs
@@ -73,6 +74,12 @@ def apply_batch_change(name: str, change_id: int) -> None:
     review.JOBS[name].run(change_id)
 
 
+@shared_task(name="rlhf.remove_model_files")
+def remove_model_files(version_id: int) -> None:
+    """Remove the files of a deleted model version."""
+    removal.remove_files(version_id)
+
+
 @shared_task(name="rlhf.fulfil_requests")
 def fulfil_requests(request_ids: list[int]) -> None:
     """Queue the runs that fulfil requests for responses."""
@@ -118,6 +125,8 @@ def reap_queue() -> None:
     sampling.fulfil(ResponseRequest.objects.filter(state=ResponseRequest.State.OPEN).values_list("pk", flat=True))
     for snapshot_id in list(snapshots.abandoned(now=timezone.now()).values_list("pk", flat=True)):
         build_snapshot(snapshot_id)
+    for version_id in removal.unfinished():
+        removal.remove_files(version_id)
     uploads.remove_forgotten(now=timezone.now())
     for upload_id in uploads.abandoned(now=timezone.now()).values_list("pk", flat=True):
         runs.send("rlhf.import_upload", upload_id)

@@ -37,6 +37,7 @@ COSTLY = {
     "account_change_password": Limit(burst=8, interval=30),
     "annotate:chat": Limit(burst=60, interval=2),
     "rlhf:new_run": Limit(burst=20, interval=15),
+    "rlhf:import_model": Limit(burst=20, interval=15),
     "rlhf:sample": Limit(burst=20, interval=15),
     "rlhf:score_tasks": Limit(burst=20, interval=15),
     "rlhf:start_loop": Limit(burst=20, interval=15),

@@ -73,9 +73,13 @@ def add_run(parser: argparse.ArgumentParser, *, out: str) -> None:
     """The flags of every command that has settings."""
     parser.add_argument("--out", action=SingleUse, required=True, type=Path, help=f"output: {out}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, listed below")
-    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint, if there is one")
+    add_resume(parser)
     parser.add_argument("--seed", action=SingleUse, metavar="N", help="random seed, the same as --set seed=N")
     add_device(parser, once=True)
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint, if there is one")
 
 
 def add_device(parser: argparse.ArgumentParser, *, once: bool = False) -> None:

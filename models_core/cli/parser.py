@@ -10,6 +10,9 @@ from models_core.cli.commands import (
     dpo,
     evaluate,
     judge,
+    dpo,
+    evaluate,
+    import_model,
     live,
     ppo,
     pretrain,
@@ -44,6 +47,7 @@ COMMANDS: dict[str, Command] = {
     "score": score,
     "evaluate": evaluate,
     "judge": judge,
+    "import": import_model,
     "catalogue": catalogue,
     "live": live,
 }

@@ -23,7 +23,7 @@ def base(project: Project, *, name: str = "") -> ModelVersion:
     if found is not None:
         return found
     with transaction.atomic():
-        _lock(project)
+        lock(project)
         found = project.model_versions.filter(kind=Kind.BASE, base_model=name).first()
         return found or _create(
             project=project, kind=Kind.BASE, base_model=name, active=policies(project, active=True).first() is None
@@ -32,7 +32,7 @@ def base(project: Project, *, name: str = "") -> ModelVersion:
 
 def register(run: TrainingRun, *, kind: str, folder: str, sha256: str, metrics: dict[str, Any]) -> ModelVersion:
     """Store the model of a run. Call it in the transaction that ends the run."""
-    _lock(run.project)
+    lock(run.project)
     version = _create(
         project=run.project,
         kind=kind,
@@ -123,7 +123,7 @@ def find(project: Project, name: str) -> ModelVersion:
 def promote(version: ModelVersion, *, by: User | None) -> None:
     """Put a version into use, as the reward model or as the policy. Idempotent."""
     with transaction.atomic():
-        _lock(version.project)
+        lock(version.project)
         version.refresh_from_db()
         if version.active:
             return
@@ -163,7 +163,7 @@ def history(version: ModelVersion) -> QuerySet[Promotion]:
 def roll_back(version: ModelVersion, *, by: User | None) -> ModelVersion:
     """Replace a version in use by its predecessor. Raises Refused when there is none."""
     with transaction.atomic():
-        _lock(version.project)
+        lock(version.project)
         version.refresh_from_db()
         if not version.active:
             raise Refused(
@@ -207,13 +207,14 @@ def policies(project: Project, **filters: Any) -> QuerySet[ModelVersion]:
     return project.model_versions.exclude(kind=Kind.REWARD).filter(**filters)
 
 
-def _lock(project: Project) -> None:
+def lock(project: Project) -> None:
     """One change of a project's versions at a time; SQLite holds its one write lock already."""
     Project.objects.select_for_update().get(pk=project.pk)
 
 
 def _create(*, project: Project, kind: str, active: bool, **fields: Any) -> ModelVersion:
-    number = (project.model_versions.filter(kind=kind).aggregate(last=Max("number"))["last"] or 0) + 1
+    ever = ModelVersion.ever.filter(project=project, kind=kind)  # the number of a deleted version is not used again
+    number = (ever.aggregate(last=Max("number"))["last"] or 0) + 1
     author = None
     if kind != Kind.REWARD:
         author, _made = Author.objects.get_or_create(

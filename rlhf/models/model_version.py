@@ -8,8 +8,18 @@ from django.utils.translation import gettext_lazy as _
 from annotate.models import Author, Project
 
 
+class KeptVersions(models.Manager["ModelVersion"]):
+    """Versions that were not deleted. The others stay as rows, which runs, responses and promotions refer to."""
+
+    def get_queryset(self) -> models.QuerySet["ModelVersion"]:
+        return super().get_queryset().filter(deleted_at=None)
+
+
 class ModelVersion(models.Model):
-    """A trained or base model. Its folder, relative to the data folder, is immutable."""
+    """A trained, imported or base model. Its folder, relative to the data folder, is immutable.
+
+    `objects`, as what is related to it, leaves deleted versions out; `ever` has all.
+    """
 
     class Kind(models.TextChoices):
         BASE = "base", _("Base model")
@@ -47,10 +57,20 @@ class ModelVersion(models.Model):
     promoted_at = models.DateTimeField(
         null=True, blank=True, help_text="Time of the last promotion; Promotion has the history."
     )
+    tags = models.JSONField(default=list, blank=True, help_text="Words that people gave it, in their order.")
     created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    deleted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    files_removed_at = models.DateTimeField(null=True, blank=True, help_text="Of a deleted version.")
+
+    objects = KeptVersions()
+    ever = models.Manager["ModelVersion"]()
 
     class Meta:
         ordering = ["-pk"]
+        base_manager_name = "ever"
         constraints = [
             models.UniqueConstraint(fields=["project", "kind", "number"], name="model_version_number_once"),
             # At most one reward model and one policy (any other kind) are active.
@@ -59,6 +79,9 @@ class ModelVersion(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["project"], condition=Q(active=True) & ~Q(kind="reward"), name="model_version_one_active_policy"
+            ),
+            models.CheckConstraint(
+                condition=Q(deleted_at=None) | Q(active=False), name="model_version_deleted_not_in_use"
             ),
             models.CheckConstraint(condition=~Q(folder="") | ~Q(base_model=""), name="model_version_has_weights"),
         ]

@@ -22,6 +22,7 @@ class Stage(models.TextChoices):
     EVALUATE = "evaluate", _("Evaluation")
     SCORE = "score", _("Scoring comparisons")
     JUDGE = "judge", _("AI feedback")
+    IMPORT = "import", _("Model import")
 
 
 class TrainingRun(models.Model):

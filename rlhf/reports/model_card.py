@@ -70,12 +70,20 @@ def _about(version: ModelVersion, run: TrainingRun | None) -> Rows:
         (_("Kind"), str(version.get_kind_display())),
         (_("Base model"), version.base_model),
         (_("From"), parents),
+        (_("Tags"), ", ".join(version.tags)),
+        (_("Imported from"), _source(version)),
         (_("Project"), version.project.name),
         (_("Made"), f"{version.created_at:%Y-%m-%d %H:%M} UTC"),
         (_("Run"), f"{run.pk}: {run.get_stage_display()}" if run is not None else ""),
         (_("SHA-256 of its files"), version.sha256),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def _source(version: ModelVersion) -> str:
+    """Of an imported version: the Hub id with its commit, or the folder's name."""
+    source, revision = (str(version.metrics.get(name) or "") for name in ("source", "revision"))
+    return f"{source} @ {revision}" if revision else source.rpartition("/")[2] if source.startswith("/") else source
 
 
 def _data(run: TrainingRun | None) -> Rows:

@@ -18,7 +18,7 @@ from django.conf import settings
 from annotate.data.stored_messages import refusal
 from annotate.models import Snapshot
 from models_core.contract import catalogue
-from models_core.contract.settings import STAGES, PPOConfig, Settings, TrainingSettings, parse
+from models_core.contract.settings import PPOConfig, Settings, TrainingSettings, parse, settings_of
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs.execution import machine
 from rlhf.runs.queues import workers
@@ -52,7 +52,7 @@ def of(
         return None
     first, *others = [size for size in sizes if size is not None]
     read = WEIGHT_BYTES * (first + sum(others))
-    parsed = parse(STAGES[stage], config)
+    parsed = parse(settings_of(stage), config)
     if not isinstance(parsed, TrainingSettings):
         return Estimate(memory=read, disk=0)
     # Of methods that train a small part, whatever that is, memory counts nothing: it is a lower bound.
@@ -117,7 +117,7 @@ def refuse_impossible(
 ) -> None:
     """Raise Refused (400) with a sentence for a run that no machine which listens to its queue can hold."""
     offered = workers.capacity(queue)
-    parsed = parse(STAGES[stage], config)
+    parsed = parse(settings_of(stage), config)
     processes = getattr(parsed, "processes", 1)
     if offered["cores"] is not None and processes > offered["cores"]:
         raise refusal("too_many_processes", status=400, processes=processes, cores=offered["cores"])

@@ -30,7 +30,7 @@ from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from annotate.people import audit
 from models_core.contract.errors import BadInput
-from models_core.contract.settings import STAGES, parse
+from models_core.contract.settings import parse, settings_of
 from rlhf.models import Iteration, ModelVersion, RunInput, RunMetric, TrainingRun
 from rlhf.runs import estimates
 from rlhf.runs.queues import outgoing_messages, workers
@@ -93,7 +93,7 @@ def enqueue(
     Raises Refused for an unknown or invalid setting, and for a run that exceeds the workers' machine.
     """
     try:
-        parsed = parse(STAGES[stage], config)
+        parsed = parse(settings_of(stage), config)
     except BadInput as error:
         raise Refused(str(error), status=400) from None
     queue, origin = queue or training_queue(), origin or Origin()

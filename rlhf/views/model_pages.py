@@ -24,6 +24,7 @@ def model(request: ProjectRequest, version_id: int) -> HttpResponse:
         "run": TrainingRun.objects.filter(produced=version).first(),
         "card": model_card.card_of(version),
         "lineage": lineage.of_version(version),
+        "tags": ", ".join(version.tags),
         "files": [(name, path.stat().st_size) for name, path in files],
         "bytes": model_archive.size_of(files),
         "changes": Promotion.objects.filter(version=version).select_related("by").order_by("-pk")[:CHANGES_SHOWN],

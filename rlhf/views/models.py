@@ -12,6 +12,7 @@ from annotate.people.permissions import Capability, ProjectRequest, requires
 from rlhf.forms import SampleForm
 from rlhf.loop import promotions, sampling, versions
 from rlhf.loop.promotions import Change
+from rlhf.model_registry import tags
 from rlhf.models import ModelVersion, Promotion
 from rlhf.reports import curves, lineage, stored
 
@@ -24,6 +25,9 @@ def models(request: ProjectRequest) -> HttpResponse:
     project = request.project
     versions.base(project)
     found = project.model_versions.select_related("run", "promoted_by").prefetch_related("parents")
+    all_tags = tags.of_project(project)
+    # Few versions have tags, and a JSON column is searched by no database alike.
+    tag = request.GET.get("tag", "") if request.GET.get("tag", "") in all_tags else ""
     changes = Promotion.objects.filter(version__project=project).select_related("version", "replaced", "by")
     rows = [
         {
@@ -33,10 +37,13 @@ def models(request: ProjectRequest) -> HttpResponse:
             "report": version.run if hasattr(version, "run") and stored.exists(version.run) else None,
         }
         for version in found
+        if not tag or tag in version.tags
     ]
     context = {
         "project": project,
         "rows": rows,
+        "tags": all_tags,
+        "tag": tag,
         "policy": versions.active_policy(project),
         "lineage": lineage.of_project(project),
         "changes": changes.order_by("-pk")[:CHANGES_SHOWN],

@@ -131,7 +131,12 @@ class World:
         for used in (version, tuned):
             versions.promote(used, by=self.cast.manager)
         reward = ModelVersion.objects.create(
-            project=project, kind="reward", number=1, folder="runs/1/model", metrics={"accuracy": 0.71, "loss": 0.61}
+            project=project,
+            kind="reward",
+            number=1,
+            folder="runs/1/model",
+            metrics={"accuracy": 0.71, "loss": 0.61},
+            tags=["candidate", "week 48"],
         )
         for status in TrainingRun.Status.values:
             is_running = status == TrainingRun.Status.RUNNING

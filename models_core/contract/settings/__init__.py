@@ -35,6 +35,7 @@ __all__ = [
     "Settings",
     "TrainingSettings",
     "parse",
+    "settings_of",
 ]
 
 STAGES: dict[str, type[Settings]] = {
@@ -49,3 +50,8 @@ STAGES: dict[str, type[Settings]] = {
     "evaluate": EvaluateConfig,
     "judge": JudgeConfig,
 }
+
+
+def settings_of(stage: str) -> type[Settings]:
+    """The settings of a stage; the common ones of a stage that takes none of its own, such as an import."""
+    return STAGES.get(stage, Settings)

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext_noop
 
 from annotate.data.stored_messages import StoredMessage
-from models_core.contract.settings import STAGES, GenerationSettings, parse
+from models_core.contract.settings import GenerationSettings, parse, settings_of
 from rlhf.models import TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.runs import Lease
@@ -31,7 +31,7 @@ def retry(lease: Lease, reason: StoredMessage) -> None:
 
 def smaller_steps(run: TrainingRun) -> dict[str, tuple[int, int]]:
     """{setting: (before, after)}; empty where nothing of the run's stage can be smaller."""
-    parsed: Any = parse(STAGES[run.stage], run.config)
+    parsed: Any = parse(settings_of(run.stage), run.config)
     changes = {}
     if (tokens := getattr(parsed, "max_tokens_per_forward", 0)) >= 2 * FEWEST_TOKENS:
         changes["max_tokens_per_forward"] = (tokens, tokens // 2)

@@ -81,7 +81,7 @@ def register(run: TrainingRun, files: RunFiles, metrics: Mapping[str, Any]) -> M
         return None
     return versions.register(
         run,
-        kind=kind,
+        kind=kind if isinstance(kind, ModelVersion.Kind) else kind(run),
         folder=str(files.model.relative_to(settings.HONE_DATA)),
         sha256=files.result().get("sha256") or "",
         metrics=dict(metrics),

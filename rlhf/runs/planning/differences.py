@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from annotate.models import Snapshot
 from models_core.contract.errors import BadInput
-from models_core.contract.settings import STAGES, parse
+from models_core.contract.settings import parse, settings_of
 from rlhf.models import RunInput, TrainingRun
 from rlhf.reports import labels
 
@@ -37,7 +37,7 @@ class Difference:
 def resolved(stage: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a stage, with the learning rate that the method calls for. As given where an old one is gone."""
     try:
-        return asdict(parse(STAGES[stage], config))
+        return asdict(parse(settings_of(stage), config))
     except BadInput:
         return dict(config)
 

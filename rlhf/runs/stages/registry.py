@@ -1,6 +1,7 @@
 """The registry of stages. A new stage is a command of models_core, a value of `Stage`, a module here and an entry."""
 
 from rlhf.runs.stages import distil, dpo, evaluate, judge, ppo, pretrain, reward, sample, score, sft
+from rlhf.runs.stages import dpo, evaluate, model_import, ppo, pretrain, reward, sample, score, sft
 from rlhf.runs.stages.spec import StageSpec
 
 STAGE_SPECS: dict[str, StageSpec] = {
@@ -16,6 +17,7 @@ STAGE_SPECS: dict[str, StageSpec] = {
         sample.SPEC,
         score.SPEC,
         judge.SPEC,
+        model_import.SPEC,
     )
 }
 

@@ -70,7 +70,7 @@ class StageSpec:
     output: name of the one file that it writes, whole or not at all; empty for a stage with a run folder.
     resumes_output: its command goes on from what it wrote of that file before it was killed.
     collect: stores what it made and returns its metrics; called twice, it changes nothing more. Raises LeaseLost.
-    kind: kind of the model version that it leaves, if any.
+    kind: kind of the model version that it leaves, if any; of a run, where its options say so.
     """
 
     stage: Stage
@@ -83,7 +83,7 @@ class StageSpec:
     output: str = ""
     resumes_output: bool = False
     collect: Callable[[TrainingRun, Lease, RunFiles], dict[str, Any]] = run_metrics
-    kind: ModelVersion.Kind | None = None
+    kind: ModelVersion.Kind | Callable[[TrainingRun], ModelVersion.Kind] | None = None
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -125,6 +125,9 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:workers": ["action", "worker", "run", "priority"],
     "rlhf:sample": [*SampleForm.base_fields],
     "rlhf:promote": ["x"],
+    "rlhf:import_model": ["source", "kind"],
+    "rlhf:model_tags": ["tags"],
+    "rlhf:delete_model": ["x"],
     "rlhf:roll_back": ["x"],
     "rlhf:score_tasks": ["x"],
     "rlhf:start_loop": [*RoundsForm.base_fields],
@@ -188,6 +191,22 @@ def made(module_rows: None) -> tuple[Cast, Records]:
     cast = make_cast()
     Membership.objects.create(user=cast.manager, project=cast.project, role="labeler")
     return cast, make_records(cast.project, cast.manager, "OWN")
+QUERY += [
+    "after",
+    "before",
+    "orders",
+    "with",
+    "run",
+    "low",
+    "high",
+    "smooth",
+    "sort",
+    "column",
+    "model",
+    "by",
+    "name",
+    "tag",
+]
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Models that come in from outside and go out: import, GGUF files, the Hub."""

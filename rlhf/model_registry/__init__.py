@@ -1,0 +1,6 @@
+"""What people do with model versions beside promoting them: import, tag, delete, export.
+
+importing.py   a folder or Hub id as a version
+tags.py        words on a version
+removal.py     what needs a version, and the removal of one that nothing needs
+"""

@@ -1,0 +1,87 @@
+"""What is done with model versions beside promoting them: import, tag, delete."""
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotate import access
+from annotate.errors import Refused
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from rlhf.model_registry import importing, removal, tags
+from rlhf.models import ModelVersion
+from rlhf.reports import model_archive
+
+
+class ImportForm(forms.Form):
+    """A model to import."""
+
+    source = forms.CharField(max_length=importing.LONGEST, label=gettext_lazy("Folder or Hub id"))
+    kind = forms.ChoiceField(
+        label=gettext_lazy("It is a"),
+        choices=[(str(kind), kind.label) for kind in importing.KINDS],
+        help_text=gettext_lazy("It is refused where its head or its chat template says otherwise."),
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.TRAIN)
+def import_model(request: ProjectRequest) -> HttpResponse:
+    form = ImportForm(request.POST or None)
+    status = 400
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            run = importing.start(
+                project=request.project, source=given["source"], kind=given["kind"], by=request.user, from_page=True
+            )
+        except Refused as error:
+            form.add_error("source", str(error))
+            status = error.status
+        else:
+            return redirect("rlhf:run", request.project.slug, run.pk)
+    context = {"project": request.project, "form": form, "folders": importing.allowed_folders()}
+    return render(request, "rlhf/import_model.html", context, status=status if form.errors else 200)
+
+
+@require_POST
+@requires(Capability.TRAIN)
+def tag(request: ProjectRequest, version_id: int) -> HttpResponse:
+    version = access.load(request, ModelVersion, pk=version_id)
+    try:
+        tags.change(version, request.POST.get("tags", ""), by=request.user)
+    except Refused as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, _("The tags were saved."))
+    return redirect("rlhf:model", request.project.slug, version.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.TRAIN)
+def delete(request: ProjectRequest, version_id: int) -> HttpResponse:
+    """What needs the version, or the question whether to delete it (GET); the deletion (POST)."""
+    version = access.load(request, ModelVersion, pk=version_id)
+    if request.method == "POST":
+        try:
+            removal.delete(version, by=request.user)
+        except Refused as error:
+            return _question(request, version, status=error.status)
+        messages.success(
+            request, _("%(version)s was deleted; its files are being removed.") % {"version": version.label}
+        )
+        return redirect("rlhf:models", request.project.slug)
+    return _question(request, version, status=200)
+
+
+def _question(request: ProjectRequest, version: ModelVersion, *, status: int) -> HttpResponse:
+    context = {
+        "project": request.project,
+        "version": version,
+        "needed_by": removal.needed_by(version),
+        "bytes": model_archive.size_of(model_archive.files_of(version)),
+    }
+    return render(request, "rlhf/delete_model.html", context, status=status)
