@@ -38,6 +38,8 @@ COSTLY = {
     "annotate:chat": Limit(burst=60, interval=2),
     "rlhf:new_run": Limit(burst=20, interval=15),
     "rlhf:import_model": Limit(burst=20, interval=15),
+    "rlhf:export_gguf": Limit(burst=20, interval=15),
+    "rlhf:push_model": Limit(burst=20, interval=15),
     "rlhf:sample": Limit(burst=20, interval=15),
     "rlhf:score_tasks": Limit(burst=20, interval=15),
     "rlhf:start_loop": Limit(burst=20, interval=15),

@@ -16,6 +16,7 @@ from annotate.errors import Refused
 from annotate.models import User
 from annotate.people import audit
 from rlhf.loop import versions
+from rlhf.model_registry import exporting
 from rlhf.models import HumanEvaluation, Iteration, ModelVersion, RunInput, TrainingRun
 from rlhf.reports import model_archive
 from rlhf.runs import runs
@@ -76,6 +77,9 @@ def remove_files(version_id: int) -> int:
         return 0
     files = model_archive.files_of(version)
     size = model_archive.size_of(files)
+    for run in exporting.gguf_runs(version):
+        size += exporting.gguf_path(run).stat().st_size
+        exporting.gguf_path(run).unlink(missing_ok=True)
     for folder in _folders(version):
         gone = folder.with_name(f"{REMOVED}-{folder.name}")
         # Whole or gone: no half of a model is left that something could load.

@@ -23,6 +23,8 @@ class Stage(models.TextChoices):
     SCORE = "score", _("Scoring comparisons")
     JUDGE = "judge", _("AI feedback")
     IMPORT = "import", _("Model import")
+    GGUF = "gguf", _("GGUF export")
+    PUSH = "push", _("Push to a Hub")
 
 
 class TrainingRun(models.Model):

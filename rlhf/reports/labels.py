@@ -38,6 +38,13 @@ OPTIONS = {
     "ptx": gettext_noop("pretraining text of PPO-ptx"),
     "samples": gettext_noop("responses per prompt"),
     "requests": gettext_noop("requests"),
+    "model": gettext_noop("model"),
+    "kind": gettext_noop("kind"),
+    "type": gettext_noop("type of weights"),
+    "name": gettext_noop("name"),
+    "repository": gettext_noop("repository"),
+    "private": gettext_noop("private"),
+    "token_variable": gettext_noop("environment variable of the token"),
 }
 """Labels of a run's options, which are no settings."""
 METRICS = {
@@ -148,5 +155,10 @@ METRICS = {
     "tasks": gettext_noop("tasks"),
     "ended": gettext_noop("ended"),
     "win_rate": gettext_noop("win rate"),
+    "bytes": gettext_noop("bytes"),
+    "files": gettext_noop("files"),
+    "gguf_positions": gettext_noop("compared positions"),
+    "gguf_kl": gettext_noop("KL of llama.cpp from ours"),
+    "gguf_top1": gettext_noop("same likeliest token"),
 }
 """Labels of `metric_names.METRICS`. Settings' names are in the catalogue by models_core (config.catalogues)."""

@@ -1,13 +1,14 @@
 """A model version's page: its card, its lineage, and its files to download."""
 
-from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate import access
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from rlhf.models import ModelVersion, Promotion, TrainingRun
+from rlhf.model_registry import exporting
+from rlhf.models import ModelVersion, Promotion, Stage, TrainingRun
 from rlhf.reports import lineage, model_archive, model_card
 
 CHANGES_SHOWN = 20
@@ -25,6 +26,13 @@ def model(request: ProjectRequest, version_id: int) -> HttpResponse:
         "card": model_card.card_of(version),
         "lineage": lineage.of_version(version),
         "tags": ", ".join(version.tags),
+        "can_be_gguf": version.kind != ModelVersion.Kind.REWARD,
+        "gguf_files": [
+            {"run": run, "name": exporting.file_name(run), "bytes": exporting.gguf_path(run).stat().st_size}
+            for run in exporting.gguf_runs(version)
+        ],
+        "pushes": exporting.pushes(version),
+        "token_variable": exporting.TOKEN,
         "files": [(name, path.stat().st_size) for name, path in files],
         "bytes": model_archive.size_of(files),
         "changes": Promotion.objects.filter(version=version).select_related("by").order_by("-pk")[:CHANGES_SHOWN],
@@ -61,6 +69,17 @@ def hashes(request: ProjectRequest, version_id: int) -> StreamingHttpResponse:
     return StreamingHttpResponse(
         lines, content_type="text/plain; charset=utf-8", headers=_download(version, "SHA256SUMS")
     )
+
+
+@require_safe
+@requires(Capability.TRAIN)
+def gguf_file(request: ProjectRequest, run_id: int) -> StreamingHttpResponse:
+    """The file that an export has written."""
+    run = access.load(request, TrainingRun, pk=run_id, stage=Stage.GGUF)
+    path = exporting.gguf_path(run)
+    if run.status != TrainingRun.Status.SUCCEEDED or not path.is_file():
+        raise Http404(_("The files of this model are not on this machine."))
+    return FileResponse(path.open("rb"), as_attachment=True, filename=exporting.file_name(run))
 
 
 def _files(version: ModelVersion) -> list[tuple[str, model_archive.Path]]:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotate import access
 from annotate.errors import Refused
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from rlhf.model_registry import importing, removal, tags
+from rlhf.model_registry import exporting, importing, removal, tags
 from rlhf.models import ModelVersion
 from rlhf.reports import model_archive
 
@@ -58,6 +58,36 @@ def tag(request: ProjectRequest, version_id: int) -> HttpResponse:
     else:
         messages.success(request, _("The tags were saved."))
     return redirect("rlhf:model", request.project.slug, version.pk)
+
+
+@require_POST
+@requires(Capability.TRAIN)
+def export_gguf(request: ProjectRequest, version_id: int) -> HttpResponse:
+    version = access.load(request, ModelVersion, pk=version_id)
+    try:
+        run = exporting.start_gguf(version, kind=request.POST.get("type", ""), by=request.user)
+    except Refused as error:
+        messages.error(request, str(error))
+        return redirect("rlhf:model", request.project.slug, version.pk)
+    return redirect("rlhf:run", request.project.slug, run.pk)
+
+
+@require_POST
+@requires(Capability.TRAIN)
+def push(request: ProjectRequest, version_id: int) -> HttpResponse:
+    version = access.load(request, ModelVersion, pk=version_id)
+    try:
+        run = exporting.start_push(
+            version,
+            repository=request.POST.get("repository", "").strip(),
+            private="private" in request.POST,
+            token_variable=request.POST.get("token_variable", "").strip(),
+            by=request.user,
+        )
+    except Refused as error:
+        messages.error(request, str(error))
+        return redirect("rlhf:model", request.project.slug, version.pk)
+    return redirect("rlhf:run", request.project.slug, run.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

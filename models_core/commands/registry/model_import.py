@@ -1,7 +1,7 @@
 """Import a model: a folder or a Hub id becomes OUT/model, once it is known to be usable as what it is said to be.
 
 Checked: weights in safetensors, complete and finite; a family that Hone works with; a tokenizer that fits the model;
-the head of a reward model, the chat template of a model that responds; finite logits for a short prompt. Copied are
+the head of a reward model, the chat template of a model that responds; finite outputs for a short prompt. Copied are
 configuration, weights and tokenizer, and nothing else of the folder; a file of the copy is read back by its SHA-256.
 """
 
@@ -56,15 +56,16 @@ def check(model: str, *, kind: str, device: torch.device) -> int:
         chat.check_template(tokenizer, name=model)
     dtype = precision.dtype_of(precision.resolve("auto", device=device))
     load = loading.load_reward_model if is_reward else loading.load_policy
-    network = load(model, device=device, dtype=dtype)
+    network: Any = load(model, device=device, dtype=dtype)
     ids = (
         chat.encode_prompt(tokenizer, PROBE, max_tokens=64)
         if tokenizer.chat_template
         else tokenizer(PROBE[0]["content"])["input_ids"]
     )
+    body = getattr(network, network.base_model_prefix)  # the head of a reward model is in another precision
     with torch.inference_mode():
-        logits = network(input_ids=torch.tensor([ids], device=device)).logits
-    if not logits.isfinite().all():
+        states = body(input_ids=torch.tensor([ids], device=device)).last_hidden_state
+    if not states.isfinite().all():
         raise BadInput(f"{model} cannot be used: its outputs for a short prompt are no finite numbers.")
     return sum(weights.numel() for weights in network.parameters())
 

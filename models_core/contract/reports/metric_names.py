@@ -53,6 +53,10 @@ COMMANDS = (
     "prompts", "responses", "tasks", "ended", "win_rate",
 )  # fmt: skip
 """Of sampling, scoring and evaluation."""
+REGISTRY = (
+    "bytes", "files", "gguf_positions", "gguf_kl", "gguf_top1",
+)  # fmt: skip
+"""Of exports of a model."""
 METRICS = frozenset(
     TRAINING
     + TEXT
@@ -65,6 +69,7 @@ METRICS = frozenset(
     + UPDATES
     + EVALUATION
     + COMMANDS
+    + REGISTRY
 )
 """Steps also report settings that change, under the settings' names: learning_rate and kl_coef."""
 MEASURES = {"iterations": ("kl", "score"), "held_out": ("eval_kl", "eval_score")}

@@ -2,6 +2,19 @@
 
 from rlhf.runs.stages import distil, dpo, evaluate, judge, ppo, pretrain, reward, sample, score, sft
 from rlhf.runs.stages import dpo, evaluate, model_import, ppo, pretrain, reward, sample, score, sft
+from rlhf.runs.stages import (
+    dpo,
+    evaluate,
+    gguf_export,
+    hub_push,
+    model_import,
+    ppo,
+    pretrain,
+    reward,
+    sample,
+    score,
+    sft,
+)
 from rlhf.runs.stages.spec import StageSpec
 
 STAGE_SPECS: dict[str, StageSpec] = {
@@ -18,6 +31,8 @@ STAGE_SPECS: dict[str, StageSpec] = {
         score.SPEC,
         judge.SPEC,
         model_import.SPEC,
+        gguf_export.SPEC,
+        hub_push.SPEC,
     )
 }
 

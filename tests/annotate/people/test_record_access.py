@@ -100,6 +100,9 @@ NAMING = {
     "rlhf:model_archive": Address(TRAINING, READ),
     "rlhf:model_hashes": Address(TRAINING, READ),
     "rlhf:model_tags": Address(TRAINING, WRITE),
+    "rlhf:export_gguf": Address(TRAINING, WRITE),
+    "rlhf:push_model": Address(TRAINING, WRITE),
+    "rlhf:gguf_file": Address(TRAINING, READ),
     "rlhf:delete_model": Address(TRAINING, BOTH),
     "rlhf:resume_run": Address(TRAINING, WRITE),
     "rlhf:promote": Address(TRAINING, BOTH),
@@ -383,7 +386,7 @@ def test_whoever_may_reaches_the_same_records(world: World, people: dict[str, Cl
         for method in sorted(address.methods):
             reply = getattr(people[who], method.lower())(path, {"after": "0", "edit": str(records.candidates[0].pk)})
             not_there = {"rlhf:reward_kl_plot", "rlhf:report", "rlhf:report_file", "download"}  # no file was written
-            not_there |= {"rlhf:model_archive", "rlhf:model_hashes"}
+            not_there |= {"rlhf:model_archive", "rlhf:model_hashes", "rlhf:gguf_file"}
             reached = {200, 204, 302, 400, 409} | ({404} if name in not_there else set())
             reached |= {403} if name == "chat_candidates" and f"/{records.open['chat'].pk}/" not in path else set()
             # A member has no such role; the labeler isn't one who may be managed away.

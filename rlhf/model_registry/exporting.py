@@ -1,0 +1,66 @@
+"""Versions that go out: as a GGUF file for llama.cpp, and to a repository of a Hub. Each is a run."""
+
+import re
+from pathlib import Path
+
+from django.utils.translation import gettext as _
+
+from annotate.data.stored_messages import refusal
+from annotate.errors import Refused
+from annotate.models import User
+from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.runs import runs
+from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.stages.gguf_export import FILE
+
+TYPES = ("f16", "q8_0")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+TOKEN_VARIABLE = re.compile(r"HF_[A-Z0-9_]{1,60}")
+TOKEN = "HF_TOKEN"
+
+
+def start_gguf(version: ModelVersion, *, kind: str, by: User | None) -> TrainingRun:
+    """Queue a GGUF export. Raises Refused for a reward model, and for another type than TYPES."""
+    if kind not in TYPES:
+        raise Refused(_("Choose a type: %(types)s.") % {"types": ", ".join(TYPES)}, status=400)
+    if version.kind == ModelVersion.Kind.REWARD:
+        raise refusal("not_a_policy", status=400, version=version.label)
+    name = f"{version.project.slug}-{version.kind}-{version.number}"
+    return _enqueue(version, stage=Stage.GGUF, options={"type": kind, "name": name}, by=by)
+
+
+def start_push(
+    version: ModelVersion, *, repository: str, private: bool, token_variable: str, by: User | None
+) -> TrainingRun:
+    """Queue a push. The token stays in the worker's environment. Raises Refused (400)."""
+    if not REPOSITORY.fullmatch(repository):
+        raise Refused(_("A repository is named OWNER/NAME."), status=400)
+    if not TOKEN_VARIABLE.fullmatch(token_variable):
+        raise Refused(_("The token’s environment variable begins with HF_, such as HF_TOKEN."), status=400)
+    options = {"repository": repository, "private": private, "token_variable": token_variable}
+    return _enqueue(version, stage=Stage.PUSH, options=options, by=by)
+
+
+def gguf_runs(version: ModelVersion) -> list[TrainingRun]:
+    """Exports whose file is there, the newest first."""
+    found = version.used_by_runs.filter(stage=Stage.GGUF, status=TrainingRun.Status.SUCCEEDED).order_by("-pk")
+    return [run for run in found if gguf_path(run).is_file()]
+
+
+def gguf_path(run: TrainingRun) -> Path:
+    return RunFiles(run).path / FILE
+
+
+def file_name(run: TrainingRun) -> str:
+    return f"{run.options['name']}-{run.options['type']}.gguf"
+
+
+def pushes(version: ModelVersion) -> list[TrainingRun]:
+    return list(version.used_by_runs.filter(stage=Stage.PUSH, status=TrainingRun.Status.SUCCEEDED).order_by("-pk")[:10])
+
+
+def _enqueue(version: ModelVersion, *, stage: Stage, options: dict[str, object], by: User | None) -> TrainingRun:
+    runs.refuse_too_many(version.project)
+    return runs.enqueue(
+        project=version.project, stage=stage, config={}, options=options, inputs={RunInput.Role.MODEL: version}, by=by
+    )
