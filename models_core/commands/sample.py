@@ -19,7 +19,7 @@ from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.reports import reward_names
 from models_core.contract.rows import row_parser
 from models_core.contract.rows.records import Messages, Prompt
-from models_core.contract.runs import processes
+from models_core.contract.runs import model_places, processes
 from models_core.contract.runs.progress import Progress, Ticker
 from models_core.contract.runs.run_folder import file_sha256
 from models_core.contract.runs.stopping import StopSignal
@@ -76,10 +76,10 @@ def run(
             reward_models.num_heads, objective=settings.reward_objective, coef=settings.reward_std_coef, reward=reward
         )
     request = {
-        "model": model,
+        "model": model_places.stored(model),
         "data": file_sha256(data),
         "samples": samples,
-        "reward": reward,
+        "reward": model_places.stored(reward),
         "settings": asdict(settings),
     }
     file = CompletionFile(Path(out), request=request, prompts=len(prompts), resume=resume)

@@ -22,6 +22,7 @@ from models_core.commands.output.stream_batches import STANDARD_INPUT, windows
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.rows import row_parser
 from models_core.contract.rows.records import PromptResponses
+from models_core.contract.runs import model_places
 from models_core.contract.runs.progress import Ticker
 from models_core.contract.runs.run_folder import file_sha256
 from models_core.contract.runs.stopping import StopSignal
@@ -64,7 +65,8 @@ def run(
         budget=settings.max_tokens_per_forward,
         chat_template=settings.chat_template,
     )
-    request = {"model": model, "data": None if is_stream else file_sha256(data), "settings": asdict(settings)}
+    digest = None if is_stream else file_sha256(data)
+    request = {"model": model_places.stored(model), "data": digest, "settings": asdict(settings)}
     totals = _Totals()
     seconds = 0.0
     progress = Ticker("rows")

@@ -10,7 +10,10 @@ from typing import Any, TextIO
 
 from models_core.contract.errors import BadInput
 from models_core.contract.rows import json_lines
-from models_core.contract.runs import setting_differences
+from models_core.contract.runs import model_places, setting_differences
+
+MODELS = ("model", "reward")
+"""What names models in a first line."""
 
 
 def beside(out: Path) -> Path:
@@ -39,6 +42,8 @@ def entries(path: Path, *, request: dict[str, Any]) -> list[Any]:
     rows = json_lines.parts(path.read_bytes().decode("utf-8", "replace"))
     found = json_lines.torn_or_whole(rows[0]) if rows else None
     wanted = json.loads(json.dumps(request))
+    if found is not None:
+        found |= model_places.as_stored_now({name: found[name] for name in MODELS if name in found}, wanted)
     if found != wanted:
         was, now = ({**entry, **entry.get("settings", {})} for entry in (found or {}, wanted))
         for entry in (was, now):
