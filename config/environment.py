@@ -7,7 +7,7 @@ it (a container's secret, say). A HONE_ variable that nobody reads is most likel
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
@@ -61,6 +61,14 @@ class Environment:
     def names(self, name: str, *, default: str = "") -> list[str]:
         """Words between commas."""
         return [word.strip() for word in self._read(name, default).split(",") if word.strip()]
+
+    def choices(self, name: str, *, choices: Sequence[str]) -> list[str]:
+        """Words between commas, each one of `choices`."""
+        found = self.names(name)
+        for word in found:
+            if word not in choices:
+                raise WrongSetting(f"{name} holds {word!r}; each must be one of {', '.join(choices)}.")
+        return found
 
     def folders(self, name: str) -> list[str]:
         """Absolute folders between commas; they need not exist yet."""

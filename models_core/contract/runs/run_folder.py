@@ -1,7 +1,7 @@
 """A training run on disk: the contract between the recipes, the command line and whoever watches the run.
 
-run.json       stage, resolved settings, models, data files with SHA-256, seed, library versions, git revision,
-               threads, and which way each model that learns is computed (models_core.modeling.forward_check)
+run.json       stage, resolved settings, models (see model_places), data files with SHA-256, seed, library versions, git
+               revision, threads, and which way each model that learns is computed (models_core.modeling.forward_check)
 data/          the rows the run read, copied, so that it can be repeated
 metrics.jsonl  one line a step
 samples.jsonl  what a model in pretraining writes now and then, and a policy's responses to the same prompts
@@ -10,6 +10,7 @@ reward_kl.svg  PPO's reward over its distance from the reference
 tokenizer/     the tokenizer of a pretraining run
 checkpoints/   see models_core.training.checkpoint
 model/         the result in Hugging Face format
+tensorboard/   event files, where HONE_TRACKERS asks for them (see trackers)
 result.json    how it ended
 """
 
@@ -30,7 +31,7 @@ from typing import Any
 from models_core.contract import atomic_write
 from models_core.contract.errors import BadInput
 from models_core.contract.rows import json_lines, prompt_identity
-from models_core.contract.runs import processes, setting_differences
+from models_core.contract.runs import model_places, processes, setting_differences, trackers
 from models_core.contract.settings import Settings, renamed
 
 GIT_SECONDS = 10
@@ -47,6 +48,7 @@ class RunFolder:
         self._document: dict[str, Any] = {}
         self._sources: dict[str, Path] = {}
         self._total = 0
+        self._trackers: trackers.Trackers | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -97,7 +99,7 @@ class RunFolder:
         document = {
             "stage": stage,
             "config": dataclasses.asdict(settings),
-            "models": dict(models),
+            "models": {role: model_places.stored(name) for role, name in models.items()},
             "data": {
                 name: {"file": _stored_name(name, path), "sha256": file_sha256(path)} for name, path in data.items()
             },
@@ -156,9 +158,10 @@ class RunFolder:
             )
         hashes = {name: entry["sha256"] for name, entry in document["data"].items()}
         before = {name: entry["sha256"] for name, entry in previous.get("data", {}).items()}
+        models_before = model_places.as_stored_now(previous.get("models") or {}, document["models"])
         for what, old, new in [
             ("stage", previous.get("stage"), document["stage"]),
-            ("models", previous.get("models"), document["models"]),
+            ("models", models_before, document["models"]),
             ("data files", before, hashes),
             ("settings", _result_settings(previous.get("config")), _result_settings(document["config"])),
         ]:
@@ -189,9 +192,18 @@ class RunFolder:
         row = {"step": step, "time": time.time()} | {name: finite(value) for name, value in values.items()}
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
+        self._tracked(step).log(step, {name: row[name] for name in values})
         shown = "  ".join(f"{name} {_short(value)}" for name, value in row.items() if name not in ("step", "time"))
         of = f"/{self._total}" if self._total else ""
         print(f"step {step}{of}  {shown}", file=sys.stderr, flush=True)
+
+    def _tracked(self, step: int) -> trackers.Trackers:
+        if self._trackers is None:
+            document = self._document
+            self._trackers = trackers.Trackers(
+                self.path, stage=document["stage"], config=document["config"], first_step=step if self.resumed else 0
+            )
+        return self._trackers
 
     def progress(self, done: int, total: int) -> None:
         """How far the run is, in steps, for whoever watches: progress.json, replaced atomically."""
@@ -206,6 +218,8 @@ class RunFolder:
         atomic_write.write_json(
             self.path / "result.json", {"status": status, "metrics": finite(dict(metrics)), "sha256": digest}
         )
+        if self._trackers is not None:
+            self._trackers.close(status)
 
 
 def _result_settings(config: Any) -> Any:

@@ -39,6 +39,7 @@ def start(arguments: Sequence[str], *, failure_file: Path | None = None, **pipes
     environment = {name: value for name, value in os.environ.items() if name not in WITHHELD}
     environment |= {
         "HONE_DATA": str(settings.HONE_DATA),
+        "HONE_TRACKERS": ",".join(settings.HONE_TRACKERS),
         "HONE_PARENT_PID": str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
     }
