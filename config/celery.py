@@ -53,6 +53,7 @@ def job_settings() -> dict[str, Any]:
             for name, seconds in [
                 ("reap_runs", 15.0),
                 ("advance_loops", 30.0),
+                ("send_notifications", 15.0),
                 ("advance_evaluations", 20.0),
                 ("reap_queue", 60.0),
                 ("refresh_consensus", 60.0),

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 PREFIX = "HONE_"
@@ -171,6 +171,29 @@ class Environment:
         if not reachable:
             raise WrongSetting(f"{name} names no server that can be reached; it must be redis://HOST:PORT/NUMBER.")
         return url
+
+    def email(self, name: str) -> dict[str, Any]:
+        """The parts of smtp://, smtp+starttls:// or smtps://USER:PASSWORD@HOST:PORT; an empty host where it isn't set.
+
+        The value never shows in a message: it may hold a password.
+        """
+        url = self._read(name, "")
+        ports = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+        try:
+            parts = urlsplit(url)
+            port = parts.port or ports.get(parts.scheme, 0)
+        except ValueError:
+            parts, port = urlsplit(""), 0
+        if url and (parts.scheme not in ports or not parts.hostname or parts.path.strip("/") or parts.query):
+            raise WrongSetting(f"{name} must be smtp://, smtp+starttls:// or smtps://USER:PASSWORD@HOST:PORT.")
+        return {
+            "host": parts.hostname or "",
+            "port": port,
+            "user": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+            "starttls": parts.scheme == "smtp+starttls",
+            "tls": parts.scheme == "smtps",
+        }
 
     def refuse_unknown(self) -> None:
         """Raise for a HONE_ variable that no setting has read."""

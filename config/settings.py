@@ -42,6 +42,11 @@ try:
     HONE_AI_ENDPOINTS = env.endpoints("HONE_AI_ENDPOINTS")
     HONE_TRACKERS = env.choices("HONE_TRACKERS", choices=["tensorboard", "wandb", "mlflow"])
     HONE_MODEL_FOLDERS = env.folders("HONE_MODEL_FOLDERS")
+    HONE_PRIVATE_WEBHOOKS = env.flag("HONE_PRIVATE_WEBHOOKS", default=False)
+    email = env.email("HONE_EMAIL_URL")
+    DEFAULT_FROM_EMAIL = env.text(
+        "HONE_EMAIL_FROM", default="hone@localhost", pattern=r"[^\s]+@[^\s]+", form="an address"
+    )
     HONE_LANGUAGE = env.choice("HONE_LANGUAGE", default="en", choices=["en", "zh-hans"])
     HONE_LOG_LEVEL = env.choice("HONE_LOG_LEVEL", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     HONE_ONE_TIME_DAYS = env.whole_number("HONE_ONE_TIME_DAYS", default=7, minimum=1, maximum=365)
@@ -174,6 +179,10 @@ ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}
 SESSION_ENGINE = "config.security.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 MESSAGE_STORAGE = "annotate.rendering.page_templates.StorableMessages"
+
+EMAIL_HOST, EMAIL_PORT = email["host"], email["port"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = email["user"], email["password"]
+EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = email["starttls"], email["tls"], 10
 
 # --- security -------------------------------------------------------------------------------------------------------
 

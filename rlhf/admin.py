@@ -7,12 +7,14 @@ from django.http import HttpRequest
 from annotate.admin import ReadOnlyAdmin, ReadOnlyInline
 from rlhf.models import (
     AIJudge,
+    Delivery,
     EvaluatedVersion,
     HumanEvaluation,
     Iteration,
     JudgePrompt,
     LoopSettings,
     ModelVersion,
+    NotificationTarget,
     Promotion,
     RollingUpdate,
     RunInput,
@@ -107,6 +109,20 @@ class RollingUpdateAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
     search_fields = ("project__slug", "project__name")
     list_select_related = ("project", "run", "source")
+@admin.register(NotificationTarget)
+class NotificationTargetAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "kind", "address", "created_by", "created_at")
+    search_fields = ("project__slug", "address")
+    list_select_related = ("project", "created_by")
+    exclude = ("salt",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("id", "target", "event", "state", "attempts", "created_at", "delivered_at")
+    list_filter = ("state", "event")
+    search_fields = ("target__project__slug", "key")
+    list_select_related = ("target__project",)
 
 
 @admin.register(WorkerHeartbeat)

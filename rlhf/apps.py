@@ -50,7 +50,12 @@ class RlhfConfig(AppConfig):
         stored_messages.register(messages.MESSAGES)
 
         for label, url_name, also, position in (
-            (gettext_lazy("Runs"), "rlhf:training", ("rlhf:run", "rlhf:new_run", "rlhf:report", "rlhf:compare"), 10),
+            (
+                gettext_lazy("Runs"),
+                "rlhf:training",
+                ("rlhf:run", "rlhf:new_run", "rlhf:report", "rlhf:compare", "rlhf:notifications"),
+                10,
+            ),
             (
                 gettext_lazy("Registry"),
                 "rlhf:models",

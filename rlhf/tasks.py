@@ -15,6 +15,7 @@ from rlhf.loop import active_learning, loop, sampling
 from rlhf.loop.rolling import updates
 from rlhf.model_registry import removal
 from rlhf.models import Iteration, Stage, TrainingRun
+from rlhf.notifications import deliveries
 from rlhf.playground import chats
 from rlhf.runs import runs
 from rlhf.runs.execution import supervisor
@@ -92,6 +93,13 @@ def reap_runs() -> None:
     chats.stop_abandoned()
     runs.reap()
     runs.resend()
+
+
+@shared_task(name="rlhf.send_notifications")
+def send_notifications() -> None:
+    """Every 15 seconds: queue e-mails and webhooks for what has happened, and make the attempts that are due."""
+    deliveries.collect()
+    deliveries.send_due()
 
 
 @shared_task(name="rlhf.advance_loops")

@@ -29,6 +29,16 @@ from annotate.models import (
 )
 from rlhf.ai_feedback import judges
 from rlhf.models import HumanEvaluation, Iteration, ModelVersion, PlaygroundChat, Stage, TrainingRun
+from rlhf.models import (
+    Delivery,
+    HumanEvaluation,
+    Iteration,
+    ModelVersion,
+    NotificationTarget,
+    PlaygroundChat,
+    Stage,
+    TrainingRun,
+)
 from tests.cast import judge, make_prompt, make_responses
 
 State = Assignment.State
@@ -59,6 +69,7 @@ class Records:
     evaluation: HumanEvaluation
     playground_chat: PlaygroundChat
     ai_labeler: AILabeler
+    delivery: Delivery
 
     def named(self, parameter: str) -> list[int]:
         """The numbers that stand for this parameter of an address."""
@@ -82,6 +93,8 @@ class Records:
             "evaluation_number": [self.evaluation.number],
             "labeler_id": [self.ai_labeler.pk],
             "chat_id": [self.playground_chat.pk],
+            "target_id": [self.delivery.target_id],
+            "delivery_id": [self.delivery.pk],
         }[parameter]
 
 
@@ -144,6 +157,15 @@ def make_records(project: Project, owner: User, mark: str) -> Records:
         iteration=iteration,
         playground_chat=_playground_chat(project, owner, mark),
         ai_labeler=_ai_labeler(project, owner, mark),
+        delivery=Delivery.objects.create(
+            target=NotificationTarget.objects.create(
+                project=project, kind="webhook", address=f"https://{mark}.example/".lower(), events=[], salt=mark
+            ),
+            key=mark,
+            event="run.failed",
+            payload={"error": f"{mark} error"},
+            state="failed",
+        ),
         evaluation=HumanEvaluation.objects.create(
             project=project,
             number=100 + HumanEvaluation.objects.count(),

@@ -5,6 +5,7 @@ from rlhf.models.ai_judge import AIJudge, JudgePrompt
 from rlhf.models.human_evaluation import EvaluatedVersion, EvaluationItem, HumanEvaluation, Leaderboard
 from rlhf.models.iteration import Iteration, LoopSettings
 from rlhf.models.model_version import ModelVersion, Promotion
+from rlhf.models.notification import Delivery, NotificationTarget
 from rlhf.models.playground import PlaygroundChat, PlaygroundColumn, PlaygroundReply, PlaygroundTurn
 from rlhf.models.rolling_update import RollingUpdate
 from rlhf.models.training_run import RunInput, RunMetric, Stage, TrainingRun
@@ -13,6 +14,7 @@ from rlhf.models.worker_heartbeat import WorkerHeartbeat
 __all__ = [
     "AIJudge",
     "AcquisitionScore",
+    "Delivery",
     "EvaluatedVersion",
     "EvaluationItem",
     "HumanEvaluation",
@@ -21,6 +23,7 @@ __all__ = [
     "Leaderboard",
     "LoopSettings",
     "ModelVersion",
+    "NotificationTarget",
     "PlaygroundChat",
     "PlaygroundColumn",
     "PlaygroundReply",

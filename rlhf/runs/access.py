@@ -6,7 +6,15 @@ from annotate import access
 from annotate.access import Rule
 from annotate.models import AILabeler
 from annotate.people.permissions import Capability
-from rlhf.models import HumanEvaluation, Iteration, ModelVersion, PlaygroundChat, TrainingRun
+from rlhf.models import (
+    Delivery,
+    HumanEvaluation,
+    Iteration,
+    ModelVersion,
+    NotificationTarget,
+    PlaygroundChat,
+    TrainingRun,
+)
 
 
 def register() -> None:
@@ -53,6 +61,22 @@ def register() -> None:
                 "evaluated__version", "evaluated__run"
             ),
             missing=gettext_lazy("There is no such evaluation in this project."),
+        ),
+    )
+    access.register(
+        NotificationTarget,
+        Rule(
+            capability=Capability.MANAGE,
+            among=lambda project: project.notification_targets.select_related("project"),
+            missing=gettext_lazy("There is no such address in this project."),
+        ),
+    )
+    access.register(
+        Delivery,
+        Rule(
+            capability=Capability.MANAGE,
+            among=lambda project: Delivery.objects.filter(target__project=project).select_related("target__project"),
+            missing=gettext_lazy("There is no such delivery in this project."),
         ),
     )
     access.register(

@@ -118,5 +118,13 @@ MESSAGES = {
         "Its accuracy of %(value)s on recent held-out judgments is below the gate of %(bound)s."
     ),
     "rolling_not_measured": gettext_noop("The gate needs its accuracy on held-out judgments, and none is held out."),
+    # Notifications that did not arrive.
+    "webhook_address": gettext_noop("A webhook is an http:// or https:// address without a password in it."),
+    "webhook_private": gettext_noop(
+        "The address belongs to this machine or to a private network; HONE_PRIVATE_WEBHOOKS=1 allows such addresses."
+    ),
+    "webhook_unreachable": gettext_noop("The server could not be reached: %(error)s."),
+    "webhook_refused": gettext_noop("The server replied with status %(status)s."),
+    "email_not_sent": gettext_noop("The e-mail could not be sent: %(error)s."),
     "no_report": gettext_noop("The reward model has no report."),
 }

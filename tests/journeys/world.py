@@ -30,6 +30,8 @@ from rlhf.models import (
     Stage,
     TrainingRun,
 )
+from rlhf.models import Iteration, LoopSettings, ModelVersion, RollingUpdate, RunMetric, Stage, TrainingRun
+from rlhf.models import Delivery, Iteration, ModelVersion, NotificationTarget, RunMetric, Stage, TrainingRun
 from tests import head_to_head, policy_runs, reports
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
@@ -158,6 +160,16 @@ class World:
                 ids = [f"judgment-{key}" for key in project.judgments.values_list("pk", flat=True)]
                 reports.leave_report(run, reports.made_up(ids=ids), newest=reports.NEWEST)
         self.keys |= {"candidate": reward.pk, "policy": tuned.pk}
+        target = NotificationTarget.objects.create(
+            project=project, kind="webhook", address="https://hooks.example/hone", events=["run.failed"], salt="s"
+        )
+        refused = {"code": "webhook_refused", "values": {"status": 503}}
+        for number, (state, attempts) in enumerate((("delivered", 1), ("waiting", 2), ("failed", 6))):
+            Delivery.objects.create(
+                target=target, key=f"run-{number}", event="run.failed", payload={"run": number, "stage": "sft"},
+                state=state, attempts=attempts, failure=refused if attempts > 1 else {},
+                next_attempt_at=timezone.now() if state == "waiting" else None,
+            )  # fmt: skip
         self.keys["run_policy"] = policy_runs.made(project).pk
         for number, state in enumerate(("succeeded", "stopped", "failed", "active"), start=1):
             is_active = state == "active"

@@ -1,0 +1,150 @@
+"""The queue of notifications. Rows are the truth: a job collects what happened, another sends what is due.
+
+An attempt is claimed by moving the time of the next one, so that two jobs don't send the same; one that dies in between
+is made again. So a receiver may get an event twice, and knows it by X-Hone-Delivery.
+"""
+
+import json
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMessage
+from django.core.validators import validate_email
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from annotate.data.stored_messages import refusal
+from annotate.errors import Refused
+from annotate.models import Project, User
+from annotate.people import audit
+from rlhf.models import Delivery, NotificationTarget
+from rlhf.notifications import events, webhook_client
+from rlhf.notifications.webhook_client import NotDelivered
+
+Kind, State = NotificationTarget.Kind, Delivery.State
+PAUSES = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
+"""After each failed attempt; after the last one nobody tries any more."""
+LOOKS_BACK = timedelta(days=1)
+KEPT = timedelta(days=30)
+MOST_TARGETS = 20
+AT_ONCE = 50
+
+
+def add(*, project: Project, kind: str, address: str, chosen: Iterable[str], by: User | None) -> NotificationTarget:
+    """Add a target. Raises Refused (400) for an address or events that there are not."""
+    names = [str(name) for name in NotificationTarget.Event.values if name in set(chosen)]
+    if not names:
+        raise Refused(_("Choose at least one event."), status=400)
+    if kind == Kind.WEBHOOK:
+        try:
+            webhook_client.split(address)
+        except NotDelivered as error:
+            raise refusal(error.message.code, status=400, **error.message.values) from None
+    elif kind == Kind.EMAIL:
+        if not settings.EMAIL_HOST:
+            raise Refused(_("This site sends no e-mail: HONE_EMAIL_URL names no server."), status=400)
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise Refused(_("That is no e-mail address."), status=400) from None
+    else:
+        raise Refused(_("Choose a webhook or an e-mail address."), status=400)
+    with transaction.atomic():
+        if project.notification_targets.count() >= MOST_TARGETS:
+            raise Refused(_("A project has at most %(most)s addresses.") % {"most": MOST_TARGETS})
+        target = NotificationTarget.objects.create(
+            project=project, kind=kind, address=address, events=names, salt=secrets.token_hex(32), created_by=by
+        )
+        audit.record(verb="notification.added", actor=by, subject=target, project=project, kind=kind, address=address)
+    return target
+
+
+def remove(target: NotificationTarget, *, by: User | None) -> None:
+    """Remove a target with all that was sent to it."""
+    with transaction.atomic():
+        audit.record(
+            verb="notification.removed", actor=by, subject=target, project=target.project, address=target.address
+        )
+        target.delete()
+
+
+def replay(delivery: Delivery, *, by: User | None) -> None:
+    """Send a delivery again, now, whatever became of it."""
+    with transaction.atomic():
+        Delivery.objects.filter(pk=delivery.pk).update(
+            state=State.WAITING, attempts=0, next_attempt_at=timezone.now(), failure={}
+        )
+        audit.record(
+            verb="notification.replayed", actor=by, subject=delivery, project=delivery.target.project, key=delivery.key
+        )
+
+
+def collect(*, now: datetime | None = None) -> int:
+    """Queue what has happened since targets were added, each event once. Returns how many."""
+    now = now or timezone.now()
+    made = 0
+    for target in NotificationTarget.objects.select_related("project"):
+        since = max(target.created_at, now - LOOKS_BACK)
+        known = set(target.deliveries.filter(created_at__gte=since).values_list("key", flat=True))
+        new = [
+            Delivery(target=target, key=each.key, event=each.event, payload=each.payload, next_attempt_at=now)
+            for each in events.since(target.project, since)
+            if each.event in target.events and each.key not in known
+        ]
+        Delivery.objects.bulk_create(new, ignore_conflicts=True)
+        made += len(new)
+    Delivery.objects.filter(created_at__lt=now - KEPT).exclude(state=State.WAITING).delete()
+    return made
+
+
+def send_due(*, now: datetime | None = None) -> int:
+    """Make the attempts that are due; returns how many arrived."""
+    now = now or timezone.now()
+    due = Delivery.objects.filter(state=State.WAITING, next_attempt_at__lte=now)
+    arrived = 0
+    for delivery in list(due.select_related("target__project").order_by("next_attempt_at")[:AT_ONCE]):
+        pause = PAUSES[min(delivery.attempts, len(PAUSES) - 1)]
+        claimed = Delivery.objects.filter(pk=delivery.pk, state=State.WAITING, attempts=delivery.attempts).update(
+            attempts=F("attempts") + 1, next_attempt_at=now + pause
+        )
+        if claimed == 1:
+            arrived += _attempt(delivery)
+    return arrived
+
+
+def _attempt(delivery: Delivery) -> bool:
+    sent = Delivery.objects.filter(pk=delivery.pk, state=State.WAITING)
+    try:
+        _send(delivery)
+    except NotDelivered as error:
+        is_last = delivery.attempts >= len(PAUSES)
+        sent.update(failure=error.message.as_json(), state=State.FAILED if is_last else State.WAITING)
+        return False
+    sent.update(state=State.DELIVERED, delivered_at=timezone.now(), failure={}, next_attempt_at=None)
+    return True
+
+
+def _send(delivery: Delivery) -> None:
+    """Raises NotDelivered."""
+    target = delivery.target
+    if target.kind == Kind.WEBHOOK:
+        body = json.dumps({"event": delivery.event, **delivery.payload}, ensure_ascii=False).encode()
+        headers = {"X-Hone-Event": delivery.event, "X-Hone-Delivery": str(delivery.uid)}
+        webhook_client.post(target.address, body, key=webhook_client.key_of(target.salt), headers=headers)
+        return
+    lines = [f"{name}: {value}" for name, value in delivery.payload.items() if value not in (None, {})]
+    message = EmailMessage(
+        subject=f"[{target.project.slug}] {delivery.get_event_display()}",
+        body="\n".join(lines) + "\n",
+        to=[target.address],
+        headers={"X-Hone-Delivery": str(delivery.uid)},
+    )
+    try:
+        message.send()
+    except (OSError, ValueError) as error:
+        raise NotDelivered("email_not_sent", error=" ".join(str(error).split())[:200]) from None

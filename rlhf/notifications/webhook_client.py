@@ -1,0 +1,122 @@
+"""One signed POST to a webhook.
+
+The body is signed with the time, so that an old request can't be sent again by somebody who has seen it:
+X-Hone-Signature is "sha256=" and the HMAC-SHA256 of "TIMESTAMP.BODY" in hexadecimal digits, X-Hone-Timestamp that time.
+
+Nobody may make this machine ask its own network (SSRF): the name is looked up here, every address of it must be public
+unless HONE_PRIVATE_WEBHOOKS allows others, and the connection goes to the very address that was checked. Redirections
+are not followed.
+"""
+
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+
+from annotate.data.stored_messages import StoredMessage
+
+SECONDS = 10.0
+MOST_ADDRESSES = 20
+
+
+class NotDelivered(Exception):
+    """Why, as a stored message."""
+
+    def __init__(self, code: str, **values: object) -> None:
+        super().__init__(code)
+        self.message = StoredMessage(code, values)
+
+
+def key_of(salt: str) -> str:
+    """The key that a target's requests are signed with: made from the site's secret key, so that no row holds it."""
+    return hmac.new(settings.SECRET_KEY.encode(), f"webhook:{salt}".encode(), hashlib.sha256).hexdigest()
+
+
+def signature(key: str, *, timestamp: int, body: bytes) -> str:
+    digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"sha256={digest}"
+
+
+def post(url: str, body: bytes, *, key: str, headers: Mapping[str, str]) -> int:
+    """Send; returns the status, which is a success (2xx). Raises NotDelivered."""
+    parts = split(url)
+    address = _address(parts)
+    timestamp = int(time.time())
+    sent = {
+        "Content-Type": "application/json",
+        "User-Agent": "Hone",
+        "X-Hone-Timestamp": str(timestamp),
+        "X-Hone-Signature": signature(key, timestamp=timestamp, body=body),
+        **headers,
+    }
+    connection = _connection(parts, address)
+    try:
+        connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, sent)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise NotDelivered("webhook_unreachable", error=_reason(error)) from None
+    finally:
+        connection.close()
+    if not 200 <= status < 300:
+        raise NotDelivered("webhook_refused", status=status)
+    return status
+
+
+def split(url: str) -> SplitResult:
+    """The parts of an http or https address. Raises NotDelivered."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise NotDelivered("webhook_address") from None
+    if parts.scheme not in ("http", "https") or not host or parts.username or port == 0 or not url.isascii():
+        raise NotDelivered("webhook_address")
+    if any(ord(character) <= 32 for character in url):
+        raise NotDelivered("webhook_address")
+    return parts
+
+
+def _address(parts: SplitResult) -> tuple[str, int]:
+    """(IP address, port) that was checked. Raises NotDelivered."""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)[:MOST_ADDRESSES]
+    except (OSError, UnicodeError) as error:
+        raise NotDelivered("webhook_unreachable", error=_reason(error)) from None
+    addresses = [str(each[4][0]).partition("%")[0] for each in found]
+    if not settings.HONE_PRIVATE_WEBHOOKS and not all(map(is_public, addresses)):
+        raise NotDelivered("webhook_private")
+    return addresses[0], port
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is anybody's on the Internet: not of this machine, a private network, or a group."""
+    parsed = ipaddress.ip_address(address)
+    mapped = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None)
+    return parsed.is_global and not parsed.is_multicast and (mapped is None or is_public(str(mapped)))
+
+
+def _connection(parts: SplitResult, address: tuple[str, int]) -> http.client.HTTPConnection:
+    """To the checked address, under the name that certificate and Host header are for."""
+    host = parts.hostname or ""
+    connection = http.client.HTTPConnection(host, address[1], timeout=SECONDS)
+    try:
+        plain = socket.create_connection(address, timeout=SECONDS)
+        if parts.scheme == "https":
+            plain = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+    except (OSError, ValueError) as error:
+        raise NotDelivered("webhook_unreachable", error=_reason(error)) from None
+    connection.sock = plain
+    return connection
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())[:200]

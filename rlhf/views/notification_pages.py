@@ -1,0 +1,110 @@
+"""E-mail addresses and webhooks of a project, what was sent to them, and sending it again."""
+
+import secrets
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotate import access
+from annotate.errors import Refused
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from rlhf.models import Delivery, NotificationTarget
+from rlhf.notifications import deliveries, webhook_client
+
+DELIVERIES_SHOWN = 50
+Event, Kind = NotificationTarget.Event, NotificationTarget.Kind
+
+
+class TargetForm(forms.Form):
+    """A new address."""
+
+    kind = forms.ChoiceField(label=gettext_lazy("Kind"), choices=Kind.choices)
+    address = forms.CharField(
+        max_length=500,
+        label=gettext_lazy("Address"),
+        help_text=gettext_lazy("https://… of a webhook, or an e-mail address."),
+    )
+    events = forms.MultipleChoiceField(
+        label=gettext_lazy("Events"),
+        choices=Event.choices,
+        initial=[Event.RUN_FAILED, Event.ROUND_STOPPED, Event.ROUND_FAILED],
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.MANAGE)
+def notifications(request: ProjectRequest) -> HttpResponse:
+    form = TargetForm(request.POST or None)
+    status = 400
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            deliveries.add(
+                project=request.project, kind=given["kind"], address=given["address"].strip(), chosen=given["events"],
+                by=request.user,
+            )  # fmt: skip
+        except Refused as error:
+            form.add_error("address", str(error))
+            status = error.status
+        else:
+            messages.success(request, _("The address was added."))
+            return redirect("rlhf:notifications", request.project.slug)
+    targets = [
+        {
+            "target": target,
+            "events": [Event(name).label for name in target.events if name in Event.values],
+            "key": webhook_client.key_of(target.salt) if target.kind == Kind.WEBHOOK else "",
+        }
+        for target in request.project.notification_targets.all()
+    ]
+    log = Delivery.objects.filter(target__project=request.project).select_related("target")
+    context = {
+        "project": request.project,
+        "form": form,
+        "targets": targets,
+        "deliveries": log[:DELIVERIES_SHOWN],
+        "sends_email": bool(settings.EMAIL_HOST),
+    }
+    return render(request, "rlhf/notifications.html", context, status=status if form.errors else 200)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def remove(request: ProjectRequest, target_id: int) -> HttpResponse:
+    target = access.load(request, NotificationTarget, pk=target_id)
+    deliveries.remove(target, by=request.user)
+    messages.success(request, _("The address was removed."))
+    return redirect("rlhf:notifications", request.project.slug)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def send_test(request: ProjectRequest, target_id: int) -> HttpResponse:
+    """Queue a made-up event, which arrives like any other."""
+    target = access.load(request, NotificationTarget, pk=target_id)
+    now = timezone.now()
+    Delivery.objects.create(
+        target=target,
+        key=f"test-{secrets.token_hex(8)}",
+        event=Event.RUN_SUCCEEDED,
+        payload={"project": request.project.slug, "test": True, "finished_at": now.isoformat()},
+        next_attempt_at=now,
+    )
+    messages.success(request, _("A test was queued; it is sent within a quarter of a minute."))
+    return redirect("rlhf:notifications", request.project.slug)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def replay(request: ProjectRequest, delivery_id: int) -> HttpResponse:
+    deliveries.replay(access.load(request, Delivery, pk=delivery_id), by=request.user)
+    messages.success(request, _("It is sent again within a quarter of a minute."))
+    return redirect("rlhf:notifications", request.project.slug)
