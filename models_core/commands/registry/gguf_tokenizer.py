@@ -52,6 +52,8 @@ def read(folder: Path, *, size: int, name: str) -> Vocabulary:
     model = document["model"]
     if bool(model.get("ignore_merges")) != (split in IGNORING_MERGES):
         raise _refused(name, f"splits text as {split} does, with ignore_merges the other way round")
+    if not model.get("merges"):
+        raise _refused(name, "has no merges, and llama.cpp loads none without")
     tokens: dict[int, tuple[str, gguf.TokenType]] = {
         number: (token, gguf.TokenType.NORMAL) for token, number in model["vocab"].items()
     }

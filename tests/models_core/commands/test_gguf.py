@@ -17,11 +17,25 @@ from models_core.modeling import loading
 from tests.models_core.tiny import make_tiny_model
 from tests.models_core.tuned import prepared
 
-TEXT = "Name a colour: blau, 蓝色, 17."
+TEXT = "Name a cab colour: blau, 蓝色, 17."
 
 
 def exported(model: Path, out: Path, kind: str = "f16") -> dict[str, Any]:
     return gguf_file.run(model=str(model), kind=kind, out=out, name="Tiny", stop=StopSignal())
+
+
+def make_model(folder: Path, *, kind: str = "llama") -> Path:
+    """A tiny model whose tokenizer merges "a" and "b": llama.cpp loads none without merges."""
+    make_tiny_model(folder, kind=kind)
+    document = json.loads((folder / "tokenizer.json").read_text())
+    document["model"]["vocab"]["ab"] = 259
+    document["model"]["merges"] = [["a", "b"]]
+    network = AutoModelForCausalLM.from_pretrained(folder)
+    torch.manual_seed(0)
+    network.resize_token_embeddings(260, mean_resizing=False)
+    network.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    return folder
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -34,7 +48,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", ["llama", "qwen"])
 def test_plain_transformers_reads_the_same_model_from_the_file(tmp_path: Path, kind: str) -> None:
-    source = make_tiny_model(tmp_path / "source", kind=kind)
+    source = make_model(tmp_path / "source", kind=kind)
     exported(source, tmp_path / "tiny.gguf")
     again = AutoModelForCausalLM.from_pretrained(str(tmp_path), gguf_file="tiny.gguf", dtype=torch.float32).eval()
     ours: Any = loading.load_policy(source, device="cpu", dtype=torch.float32)
@@ -47,7 +61,7 @@ def test_plain_transformers_reads_the_same_model_from_the_file(tmp_path: Path, k
 
 
 def test_vocabulary_ends_and_template_are_in_the_file(tmp_path: Path) -> None:
-    source = make_tiny_model(tmp_path / "source")
+    source = make_model(tmp_path / "source")
     found = exported(source, tmp_path / "tiny.gguf")
     fields, tensors = read(tmp_path / "tiny.gguf")
     assert fields["general.architecture"] == "llama"
@@ -66,7 +80,7 @@ def test_vocabulary_ends_and_template_are_in_the_file(tmp_path: Path) -> None:
 
 
 def test_q8_0_rounds_blocks_of_32_and_leaves_shorter_rows_in_f16(tmp_path: Path) -> None:
-    source = make_tiny_model(tmp_path / "source")
+    source = make_model(tmp_path / "source")
     exported(source, tmp_path / "tiny.gguf", "q8_0")
     _fields, tensors = read(tmp_path / "tiny.gguf")
     stored = tensors["blk.1.ffn_down.weight"]  # rows of 32
@@ -93,7 +107,7 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused_by_name(tmp_path: Pat
     neox = make_tiny_model(tmp_path / "neox", kind="neox")
     with pytest.raises(BadInput, match="neox is a gpt_neox; GGUF files are written of llama, mistral, qwen2, qwen3"):
         exported(neox, tmp_path / "out.gguf")
-    source = make_tiny_model(tmp_path / "source")
+    source = make_model(tmp_path / "source")
     for values, said in (
         ({"hidden_act": "gelu"}, "its llama has hidden_act=gelu"),
         (
@@ -101,7 +115,7 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused_by_name(tmp_path: Pat
             "its llama has rope_type=linear",
         ),
     ):
-        changed = make_tiny_model(tmp_path / said.rpartition("=")[2])
+        changed = make_model(tmp_path / said.rpartition("=")[2])
         change(changed / "config.json", **values)
         with pytest.raises(BadInput, match=said):
             exported(changed, tmp_path / "out.gguf")
@@ -139,6 +153,7 @@ def split_by(pattern: str) -> dict[str, Any]:
         (BYTE_LEVEL | {"add_prefix_space": True}, {}, "splits text by ByteLevel"),
         (BYTE_LEVEL, {"byte_fallback": True}, "is a BPE tokenizer with byte_fallback"),
         (BYTE_LEVEL, {"type": "WordPiece"}, "is a WordPiece tokenizer"),
+        (BYTE_LEVEL, {"merges": []}, "has no merges, and llama.cpp loads none without"),
     ],
 )
 def test_a_tokenizer_is_known_by_how_it_splits_text(
@@ -160,10 +175,11 @@ def test_a_tokenizer_is_known_by_how_it_splits_text(
     assert (found.kinds, found.merges) == ([1, 1, 3, 1, 5, 5], ["a b"])
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen"])
 @pytest.mark.parametrize(("kind", "most"), [("f16", 1e-4), ("q8_0", 1e-2)])
-def test_llama_cpp_answers_as_the_model_does(tmp_path: Path, kind: str, most: float) -> None:
+def test_llama_cpp_answers_as_the_model_does(tmp_path: Path, family: str, kind: str, most: float) -> None:
     pytest.importorskip("llama_cpp", reason="llama.cpp's Python package (llama-cpp-python) is not installed")
-    found = exported(make_tiny_model(tmp_path / "source"), tmp_path / "tiny.gguf", kind)
+    found = exported(make_model(tmp_path / "source", kind=family), tmp_path / "tiny.gguf", kind)
     assert found["gguf_kl"] < most
     assert found["gguf_positions"] > 300
     assert found["gguf_top1"] > 0.95

@@ -14,7 +14,7 @@ from rlhf.models import ModelVersion, TrainingRun
 from rlhf.runs.execution import run_command, supervisor
 from rlhf.runs.execution.run_files import RunFiles
 from tests.cast import Cast
-from tests.models_core.tiny import make_tiny_model
+from tests.models_core.commands.test_gguf import make_model
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("nothing_sent")]
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def policy(cast: Cast, base: ModelVersion) -> ModelVersion:
     from django.conf import settings
 
-    make_tiny_model(settings.HONE_DATA / "runs/7000/run/model")
+    make_model(settings.HONE_DATA / "runs/7000/run/model")
     return ModelVersion.objects.create(project=cast.project, kind="policy", number=1, folder="runs/7000/run/model")
 
 
