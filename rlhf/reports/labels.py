@@ -55,6 +55,7 @@ METRICS = {
     "planned_steps": gettext_noop("planned steps"),
     "steps": gettext_noop("steps"),
     "seconds": gettext_noop("seconds"),
+    "seconds_per_step": gettext_noop("seconds per step"),
     "tokens_per_s": gettext_noop("tokens per s"),
     "parameters": gettext_noop("parameters"),
     "trained_parameters": gettext_noop("trained parameters"),

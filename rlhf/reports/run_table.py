@@ -138,8 +138,10 @@ def seconds(run: TrainingRun) -> float | None:
 
 def duration(run: TrainingRun) -> str:
     taken = seconds(run)
-    if taken is None:
-        return MISSING
+    return MISSING if taken is None else time_in_words(taken)
+
+
+def time_in_words(taken: float) -> str:
     minutes, rest = divmod(round(taken), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -85,11 +85,11 @@ def needs(
     snapshot: Snapshot | None,
 ) -> Needs:
     offered = workers.capacity(queue)
-    estimate = of(stage=stage, config=config, models=models, rows=_rows(snapshot))
+    estimate = of(stage=stage, config=config, models=models, rows=rows_of(snapshot))
     return Needs(estimate=estimate, memory_offered=offered["memory"], disk_offered=_disk_free(offered))
 
 
-def _rows(snapshot: Snapshot | None) -> int | None:
+def rows_of(snapshot: Snapshot | None) -> int | None:
     return snapshot.rows if snapshot is not None and snapshot.state == Snapshot.State.READY else None
 
 
@@ -121,7 +121,7 @@ def refuse_impossible(
     processes = getattr(parsed, "processes", 1)
     if offered["cores"] is not None and processes > offered["cores"]:
         raise refusal("too_many_processes", status=400, processes=processes, cores=offered["cores"])
-    needed = of(stage=stage, config=config, models=models, rows=_rows(snapshot))
+    needed = of(stage=stage, config=config, models=models, rows=rows_of(snapshot))
     if needed is None:
         return
     if offered["memory"] is not None and needed.memory > offered["memory"]:
@@ -167,12 +167,13 @@ def _checkpoints(parsed: TrainingSettings, *, rows: int | None) -> int:
     """How many a run keeps: no more than it has steps for."""
     if not parsed.save_every:
         return 1
-    steps = _steps(parsed, rows)
+    steps = steps_of(parsed, rows)
     made = math.ceil(steps / parsed.save_every) if steps is not None else parsed.keep_checkpoints
     return max(1, min(parsed.keep_checkpoints, made))
 
 
-def _steps(parsed: Settings, rows: int | None) -> int | None:
+def steps_of(parsed: Settings, rows: int | None) -> int | None:
+    """Optimizer steps or rollout iterations of a run; None where the rows are not known yet."""
     if isinstance(parsed, PPOConfig):
         return math.ceil(parsed.episodes / parsed.batch_size)
     if rows is None:

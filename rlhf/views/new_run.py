@@ -13,8 +13,9 @@ from annotate.people.permissions import Capability, ProjectRequest, requires
 from models_core.contract.settings import presets
 from rlhf.forms import RunForm
 from rlhf.models import TrainingRun
+from rlhf.reports import run_table
 from rlhf.runs import estimates
-from rlhf.runs.planning import differences
+from rlhf.runs.planning import differences, durations
 from rlhf.runs.queues import workers
 from rlhf.runs.runs import training_queue
 from rlhf.runs.stages.registry import LAUNCHABLE
@@ -95,6 +96,13 @@ def _plan(form: RunForm) -> dict[str, Any]:
         "queue": training_queue(),
     }
     plan["needs"] = estimates.needs(models=models, **given)
+    rows = estimates.rows_of(given["snapshot"])
+    found = durations.expected(
+        stage=bound.stage, config=given["config"], queue=given["queue"], models=models, rows=rows
+    )
+    plan["duration"] = found
+    if found is not None and found.total is not None:
+        plan["time"] = [run_table.time_in_words(seconds) for seconds in found.total]
     try:
         estimates.refuse_impossible(models=models, **given)
     except Refused as error:

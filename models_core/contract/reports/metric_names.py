@@ -4,7 +4,7 @@ import math
 
 TRAINING = (
     "loss", "eval_loss", "gradient_norm", "best_step", "planned_steps", "steps", "seconds", "tokens_per_s",
-    "parameters", "trained_parameters", "truncated", "truncated_prompts",
+    "parameters", "trained_parameters", "truncated", "truncated_prompts", "seconds_per_step",
 )  # fmt: skip
 """Of every recipe, in steps and results."""
 TEXT = (

@@ -24,6 +24,7 @@ from rlhf.models import TrainingRun
 MetricRow = tuple[int, str, float]
 NOT_METRICS = frozenset({"step", "time"})
 TAIL_BYTES = 20_000
+MEASURED_BYTES = 500_000
 CHECKPOINT_NAME = re.compile(r"step-(\d{1,12})")
 PROGRESS_LINE = re.compile(r"^(\d{1,12})/(\d{1,12}) \w+$", re.MULTILINE)
 
@@ -129,6 +130,22 @@ class RunFiles:
         if not isinstance(done, int | float) or not isinstance(total, int | float) or total <= 0:
             return None
         return min(1.0, max(0.0, done / total))
+
+    def seconds_per_step(self) -> float | None:
+        """By the times of the last lines of metrics.jsonl, of which the first is left out: it holds the start."""
+        try:
+            with (self.run / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - MEASURED_BYTES))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return None
+        rows = [row for row in map(_parsed, json_lines.parts(text)[1:]) if isinstance(row.get("step"), int)]
+        times = {row["step"]: row["time"] for row in rows if isinstance(row.get("time"), float)}
+        if len(times) < 2:
+            return None
+        first, last = min(times), max(times)
+        seconds = (times[last] - times[first]) / (last - first)
+        return round(seconds, 4) if seconds > 0 else None
 
     def new_metrics(self) -> list[MetricRow]:
         """The (step, name, value) of the whole lines written since the last call.

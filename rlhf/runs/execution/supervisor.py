@@ -28,6 +28,7 @@ from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.execution.stall_detection import StallDetector
 from rlhf.runs.execution.system_metrics import SystemMetrics
 from rlhf.runs.live_responses import live
+from rlhf.runs.planning import durations
 from rlhf.runs.queues import waiting_order, workers
 from rlhf.runs.queues.stopping import worker_is_stopping
 from rlhf.runs.runs import Lease, LeaseLost
@@ -102,6 +103,8 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
             )
     runs.renew(lease, process_group=None, activity=gettext_noop("storing the result"))
     result = STAGE_SPECS[run.stage].collect(run, lease, files)
+    if (seconds := files.seconds_per_step()) is not None:
+        result |= {durations.MEASURE: seconds}
     notes = [note.as_json() for note in command.notes]
     runs.succeed(lease, result=result | {"notes": notes}, register=lambda: run_command.register(run, files, result))
     return None

@@ -13,11 +13,13 @@ from django.utils import timezone
 
 from annotate.errors import Refused
 from annotate.models import Snapshot
+from models_core.contract.settings import STAGES, parse
 from rlhf.loop import sampling
 from rlhf.models import ModelVersion, TrainingRun, WorkerHeartbeat
 from rlhf.runs import estimates, launch
 from rlhf.runs.execution import machine, supervisor
 from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.planning import durations
 from rlhf.runs.queues import workers
 from tests.cast import Cast
 from tests.rlhf.conftest import TINY, make_judgments
@@ -174,3 +176,41 @@ def test_a_real_run_stays_within_its_estimate_of_the_disk(
     assert weights <= found.disk
     # The headers and random states of such a small model weigh more than its numbers.
     assert all(size <= found.checkpoint_bytes + 64 * 1024 for size in sizes)
+
+
+def test_a_form_says_how_long_runs_of_its_shape_took(cast: Cast, base: ModelVersion) -> None:
+    """Two of the shape were measured on this queue; others have another batch, another queue, or failed."""
+    make_judgments(cast, 2)
+    measured = [({}, 0.5), ({"learning_rate": 0.1}, 0.8), ({"batch_size": 2}, 9.0), ({}, 7.0), ({}, 8.0)]
+    for number, (values, seconds) in enumerate(measured):
+        run = start(cast, **TINY, **values)
+        TrainingRun.objects.filter(pk=run.pk).update(
+            status="failed" if number == 3 else "succeeded", queue="gpu" if number == 4 else "cpu",
+            result={"seconds_per_step": seconds}, finished_at=timezone.now(),
+        )  # fmt: skip
+    given: dict[str, Any] = {"stage": "reward", "config": {**TINY, "epochs": 2, "batch_size": 8}, "queue": "cpu"}
+    assert durations.expected(models=[base], rows=16, **given) is None
+    default = parse(STAGES["reward"], TINY).batch_size  # type: ignore[attr-defined]
+    given["config"] = {**TINY, "epochs": 2}
+    found = durations.expected(models=[base], rows=10 * default, **given)
+    assert found == durations.Duration(runs=2, step=(0.5, 0.8), steps=20)
+    assert found.total == (10.0, 16.0)
+    client = Client()
+    client.force_login(cast.manager, backend="django.contrib.auth.backends.ModelBackend")
+    address = reverse("rlhf:new_run", args=[cast.project.slug, "reward"])
+    page = " ".join(client.get(address).content.decode().split())
+    assert "unknown: no run of this shape was measured on this queue yet" in page
+    TrainingRun.objects.update(config={})
+    page = " ".join(client.get(address).content.decode().split())
+    assert "0.5 to 9 s a step, by 3 measured runs of this shape" in page
+
+
+def test_seconds_of_a_step_are_those_between_the_last_lines(cast: Cast, base: ModelVersion) -> None:
+    make_judgments(cast, 2)
+    files = RunFiles(start(cast, **TINY))
+    files.make()
+    files.run.mkdir()
+    assert files.seconds_per_step() is None
+    lines = [f'{{"step": {step}, "time": {1000 + (step > 1) * 60 + step * 0.5}}}\n' for step in range(1, 12)]
+    (files.run / "metrics.jsonl").write_text("".join(lines) + '{"step": 12, "ti')
+    assert files.seconds_per_step() == 0.5
