@@ -109,6 +109,8 @@ class RollingUpdateAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
     search_fields = ("project__slug", "project__name")
     list_select_related = ("project", "run", "source")
+
+
 @admin.register(NotificationTarget)
 class NotificationTargetAdmin(ReadOnlyAdmin):
     list_display = ("id", "project", "kind", "address", "created_by", "created_at")

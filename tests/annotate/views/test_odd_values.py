@@ -197,6 +197,8 @@ def made(module_rows: None) -> tuple[Cast, Records]:
     cast = make_cast()
     Membership.objects.create(user=cast.manager, project=cast.project, role="labeler")
     return cast, make_records(cast.project, cast.manager, "OWN")
+
+
 QUERY += [
     "after",
     "before",

@@ -113,7 +113,7 @@ def test_every_file_arrives_with_the_card_as_readme(hub: Hub, tmp_path: Path) ->
     assert {name: hashlib.sha256(value).hexdigest() for name, value in hub.files.items()} == {
         name: hashlib.sha256(value).hexdigest() for name, value in wanted.items()
     }
-    assert hub.created["private"] is True
+    assert hub.created["visibility"] == "private"
     assert hub.tokens == {f"Bearer {TOKEN}"}
     assert TOKEN not in json.dumps(found)
 

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('annotate', '0035_measures_by_week'),
-        ('rlhf', '0015_launching'),
+        ('rlhf', '0016_the_loop'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
