@@ -28,7 +28,6 @@ from annotate.models import (
     User,
 )
 from rlhf.ai_feedback import judges
-from rlhf.models import HumanEvaluation, Iteration, ModelVersion, PlaygroundChat, Stage, TrainingRun
 from rlhf.models import (
     Delivery,
     HumanEvaluation,

@@ -21,12 +21,9 @@ from models_core.contract.settings.ai_feedback import JUDGE_INSTRUCTIONS, JUDGE_
 from rlhf.loop import versions
 from rlhf.models import (
     AIJudge,
-    Iteration,
-    JudgePrompt,
-    LoopSettings,
-    ModelVersion,
     Delivery,
     Iteration,
+    JudgePrompt,
     LoopSettings,
     ModelVersion,
     NotificationTarget,
@@ -35,8 +32,6 @@ from rlhf.models import (
     Stage,
     TrainingRun,
 )
-from rlhf.models import Iteration, LoopSettings, ModelVersion, RollingUpdate, RunMetric, Stage, TrainingRun
-from rlhf.models import Delivery, Iteration, ModelVersion, NotificationTarget, RunMetric, Stage, TrainingRun
 from tests import head_to_head, policy_runs, reports
 from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 

@@ -1,12 +1,12 @@
 """The registry of stages. A new stage is a command of models_core, a value of `Stage`, a module here and an entry."""
 
-from rlhf.runs.stages import distil, dpo, evaluate, judge, ppo, pretrain, reward, sample, score, sft
-from rlhf.runs.stages import dpo, evaluate, model_import, ppo, pretrain, reward, sample, score, sft
 from rlhf.runs.stages import (
+    distil,
     dpo,
     evaluate,
     gguf_export,
     hub_push,
+    judge,
     model_import,
     ppo,
     pretrain,

@@ -188,6 +188,7 @@ READ_ONLY = {
 }
 QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]
 QUERY += ["after", "before", "orders", "with", "run", "low", "high", "smooth", "sort", "column", "model", "by", "name"]
+QUERY += ["tag"]
 QUERY += ["mix-0-share", "mix-0-temperature", "mix-0-version", "mix-1-share", "mix-1-prompts"]
 
 
@@ -197,24 +198,6 @@ def made(module_rows: None) -> tuple[Cast, Records]:
     cast = make_cast()
     Membership.objects.create(user=cast.manager, project=cast.project, role="labeler")
     return cast, make_records(cast.project, cast.manager, "OWN")
-
-
-QUERY += [
-    "after",
-    "before",
-    "orders",
-    "with",
-    "run",
-    "low",
-    "high",
-    "smooth",
-    "sort",
-    "column",
-    "model",
-    "by",
-    "name",
-    "tag",
-]
 
 
 @pytest.fixture

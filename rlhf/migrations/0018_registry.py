@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('annotate', '0035_measures_by_week'),
-        ('rlhf', '0016_the_loop'),
+        ('rlhf', '0017_ai_judges_and_students'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='trainingrun',
             name='stage',
-            field=models.CharField(choices=[('pretrain', 'Pretraining'), ('sft', 'Supervised fine-tuning'), ('reward', 'Reward model'), ('ppo', 'PPO'), ('dpo', 'DPO'), ('sample', 'Sampling responses'), ('evaluate', 'Evaluation'), ('score', 'Scoring comparisons'), ('import', 'Model import'), ('gguf', 'GGUF export'), ('push', 'Push to a Hub')], max_length=10),
+            field=models.CharField(choices=[('pretrain', 'Pretraining'), ('sft', 'Supervised fine-tuning'), ('reward', 'Reward model'), ('ppo', 'PPO'), ('dpo', 'DPO'), ('distil', 'Distillation'), ('sample', 'Sampling responses'), ('evaluate', 'Evaluation'), ('score', 'Scoring comparisons'), ('judge', 'AI feedback'), ('import', 'Model import'), ('gguf', 'GGUF export'), ('push', 'Push to a Hub')], max_length=10),
         ),
         migrations.AddConstraint(
             model_name='modelversion',

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('annotate', '0035_measures_by_week'),
-        ('rlhf', '0017_registry'),
+        ('rlhf', '0018_registry'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
