@@ -270,6 +270,7 @@ STATES: dict[str, list[State]] = {
         State("my-work", "annotate:mine", "/p/kindness/mine/"),
         State("my-work-empty", "annotate:mine", "/p/blank/mine/"),
     ],
+    "admin": [State("all-events", "annotate:all_events", "/audit/")],
 }
 WITHOUT_A_PAGE = {
     *("annotate:preferences", "annotate:catalogue", "annotate:submit", "annotate:undo", "annotate:skip"),

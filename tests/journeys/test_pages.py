@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 # 1280 pixels at 200% and at 400%, as WCAG 1.4.10 asks.
 ENLARGED = (640, 320)
-WHO = {"signed out": OUTSIDE, "manager": "manager", "labeler": "labeler"}
+WHO = {"signed out": OUTSIDE, "manager": "manager", "labeler": "labeler", "admin": "admin"}
 # Words that stay as they are in Chinese: names, formats, code, and units.
 AS_THEY_ARE = re.compile(
     r"Hone|English|SHA-256|JSON|Lines?|TRL|HH|Alpaca|Anthropic|Parquet|Markdown|InstructGPT|HelpSteer2?|Llama|Krippendorff"
