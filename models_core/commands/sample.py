@@ -131,7 +131,7 @@ def check(settings: SampleConfig, *, model: str, samples: int, reward: str | Non
     if reward_names.is_address(model) and settings.weight_format != "full":
         raise BadInput("A server holds its weights in its own way: weight_format is for models in memory.")
     if settings.batch_invariant and settings.weight_format == "int8":
-        raise BadInput("In int8 a response depends on its batch: batch_invariant needs another weight_format.")
+        raise BadInput("batch_invariant computes with whole weights: it needs another weight_format than int8.")
     if reward_names.is_address(model) and (settings.num_beams > 1 or settings.batch_invariant):
         raise BadInput("A server samples in its own way: num_beams and batch_invariant are for models in memory.")
 

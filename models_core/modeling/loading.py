@@ -126,8 +126,7 @@ def load_sampler(
         return load_policy(name, device=device, dtype=dtype, quantise=True)
     if weight_format == "full":
         return load_policy(name, device=device, dtype=dtype)
-    int8_linears.refuse_device(device)
-    quantised_model: PreTrainedModel = int8_linears.quantise(load_policy(name, device=device, dtype=torch.float32))
+    quantised_model: PreTrainedModel = int8_linears.quantise(load_policy(name, device=device, dtype=dtype))
     return quantised_model
 
 

@@ -55,7 +55,7 @@ def add(*, project: Project, kind: str, address: str, chosen: Iterable[str], by:
     else:
         raise Refused(_("Choose a webhook or an e-mail address."), status=400)
     with transaction.atomic():
-        if project.notification_targets.count() >= MOST_TARGETS:
+        if NotificationTarget.objects.filter(project=project).count() >= MOST_TARGETS:
             raise Refused(_("A project has at most %(most)s addresses.") % {"most": MOST_TARGETS})
         target = NotificationTarget.objects.create(
             project=project, kind=kind, address=address, events=names, salt=secrets.token_hex(32), created_by=by

@@ -67,7 +67,7 @@ def register() -> None:
         NotificationTarget,
         Rule(
             capability=Capability.MANAGE,
-            among=lambda project: project.notification_targets.select_related("project"),
+            among=lambda project: NotificationTarget.objects.filter(project=project).select_related("project"),
             missing=gettext_lazy("There is no such address in this project."),
         ),
     )

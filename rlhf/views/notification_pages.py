@@ -63,7 +63,7 @@ def notifications(request: ProjectRequest) -> HttpResponse:
             "events": [Event(name).label for name in target.events if name in Event.values],
             "key": webhook_client.key_of(target.salt) if target.kind == Kind.WEBHOOK else "",
         }
-        for target in request.project.notification_targets.all()
+        for target in NotificationTarget.objects.filter(project=request.project)
     ]
     log = Delivery.objects.filter(target__project=request.project).select_related("target")
     context = {

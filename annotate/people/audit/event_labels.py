@@ -1,5 +1,6 @@
 """What was done, in the reader's language: a label for each verb of the audit log."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 _labels: "dict[str, StrOrPromise]" = {}
 
 
-def register(labels: "dict[str, StrOrPromise]") -> None:
+def register(labels: "Mapping[str, StrOrPromise]") -> None:
     """Add verbs and their labels. Other apps do so in `ready()`."""
     _labels.update(labels)
 

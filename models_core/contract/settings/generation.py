@@ -87,7 +87,7 @@ class SampleConfig(GenerationSettings):
     )
     weight_format: str = setting(
         "full",
-        "Weights in memory: as they are (full), linear layers in int8 on a CPU (int8), or in 4 bits by bitsandbytes "
+        "Weights in memory: as they are (full), linear layers in int8 (int8), or in 4 bits by bitsandbytes "
         "(nf4); smaller, and the responses differ.",
         choices=("full", "int8", "nf4"),
     )

@@ -22,7 +22,7 @@ def loading(*, device: torch.device | str, dtype: torch.dtype) -> dict[str, Any]
     if kind not in ("cpu", "cuda", "xpu"):
         raise BadInput(f"Weights in 4 bits cannot be on the device {kind}; bitsandbytes knows cpu, cuda and xpu.")
     if dtype not in (torch.bfloat16, torch.float16, torch.float32):
-        raise BadInput(f"Weights in 4 bits are computed with in bf16, fp16 or fp32, not in {dtype}.")
+        raise BadInput(f"Weights in 4 bits compute in bf16, fp16 or fp32, not in {dtype}.")
     config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
