@@ -40,7 +40,8 @@ def test_two_rounds_from_judgments_to_new_tasks_of_the_new_policy(
     loop.advance(second.pk)
     waiting.for_rounds(second, rounds=1, write=lines.append)
     numbers = [each.numbers for each in Iteration.objects.order_by("number")]
-    assert [each["judgments"] for each in numbers] == [14, 16]
+    # The labeler has judged what the first policy was sampled for too.
+    assert [each["judgments"] for each in numbers] == [14, 16 + numbers[0]["tasks"]]
     assert all(0 <= each["reward_accuracy"] <= 1 and each["kl"] is not None for each in numbers)
     first, second = Iteration.objects.order_by("number")
     ppo = second.runs.get(stage="ppo")
