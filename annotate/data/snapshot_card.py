@@ -102,7 +102,7 @@ def card(
             "`human` in the others."
         )
     if snapshot.format not in ("hone", "trl"):
-        unplaced = [f"{count:,} {_spoken(name)}" for name, count in sorted(counts.items()) if _is_loss(name) and count]
+        unplaced = [f"{count:,} {_in_words(name)}" for name, count in sorted(counts.items()) if _is_loss(name) and count]
         lines += [f"- **Without a place in this format**: {', '.join(unplaced)}."] if unplaced else []
     if redactions is not None:
         found = ", ".join(f"{name} {count:,}" for name, count in sorted(redactions.items())) or "nothing was found"
@@ -129,7 +129,7 @@ def _is_loss(name: str) -> bool:
     return name.startswith("left_out_") and name != "left_out_ties"
 
 
-def _spoken(name: str) -> str:
+def _in_words(name: str) -> str:
     return name.removeprefix("left_out_").replace("_", " ")
 
 

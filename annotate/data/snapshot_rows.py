@@ -160,7 +160,7 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     chosen = filters.of_people(filters.apply(judgments, prompt="task__prompt__"), "labeler", snapshot.project)
     judged = Selection.of(chosen, records=Judgment.objects.select_related("task__prompt__opening", "task__project"))
     if filters.agreement is not None:
-        judged = _agreed(judged, filters.agreement)
+        judged = _above_agreement(judged, filters.agreement)
     if snapshot.kind == Snapshot.Kind.RATINGS:
         return (judged,)
     found = [judged]
@@ -196,7 +196,7 @@ def _by_ai(project: Project) -> QuerySet[Judgment] | None:
     return Judgment.objects.filter(reduce(or_, counted), Judgment.BY_AI, ~Exists(decided), project=project)
 
 
-def _agreed(judged: Selection, least: float) -> Selection:
+def _above_agreement(judged: Selection, least: float) -> Selection:
     """The judgments of tasks whose labelers agree on at least this share of pairs; where one alone judged, nobody does.
 
     What a reviewer decided stays.
