@@ -12,7 +12,7 @@ from rlhf.reports import labels
 
 
 def sources() -> str:
-    folders = [Path(settings.BASE_DIR) / name for name in ("models_core", "rlhf/loop")]
+    folders = [Path(settings.BASE_DIR) / name for name in ("models_core", "rlhf/loop", "rlhf/runs/planning")]
     paths = [path for folder in folders for path in folder.rglob("*.py") if path.name != "metric_names.py"]
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 
