@@ -102,7 +102,9 @@ def card(
             "`human` in the others."
         )
     if snapshot.format not in ("hone", "trl"):
-        unplaced = [f"{count:,} {_in_words(name)}" for name, count in sorted(counts.items()) if _is_loss(name) and count]
+        unplaced = [
+            f"{count:,} {_in_words(name)}" for name, count in sorted(counts.items()) if _is_loss(name) and count
+        ]
         lines += [f"- **Without a place in this format**: {', '.join(unplaced)}."] if unplaced else []
     if redactions is not None:
         found = ", ".join(f"{name} {count:,}" for name, count in sorted(redactions.items())) or "nothing was found"

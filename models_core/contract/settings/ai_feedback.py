@@ -49,9 +49,9 @@ class JudgeConfig(Settings):
     max_cost: float = setting(
         0.0, "Budget: cost by input_token_cost and output_token_cost; 0 sets no limit.", minimum=0.0, maximum=1e9
     )
-    input_token_cost: float = setting(0.0, "Price of a million tokens that the server reads.", minimum=0.0, maximum=1e6)
+    input_token_cost: float = setting(0.0, "Cost of a million tokens that the server reads.", minimum=0.0, maximum=1e6)
     output_token_cost: float = setting(
-        0.0, "Price of a million tokens that the server writes.", minimum=0.0, maximum=1e6
+        0.0, "Cost of a million tokens that the server writes.", minimum=0.0, maximum=1e6
     )
     requests_per_minute: float = setting(
         0.0, "Rate limit of requests to the server; 0 sets no limit.", minimum=0.0, maximum=1e6

@@ -25,7 +25,7 @@ class DistilConfig(TrainingSettings):
     )
     response_source: str = setting(
         "teacher",
-        "Responses of the loss: sampled from the teacher (teacher), or those of the data file (data).",
+        "Responses of the loss: sampled from the teacher (teacher), or read from the data file (data).",
         choices=("teacher", "data"),
         on_pages=False,
     )

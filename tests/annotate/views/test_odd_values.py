@@ -160,6 +160,7 @@ READ_ONLY = {
     *(
         "home",
         "catalogue",
+        "rejected",
         "overview",
         "work",
         "ahead",

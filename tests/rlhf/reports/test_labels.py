@@ -12,7 +12,10 @@ from rlhf.reports import labels
 
 
 def sources() -> str:
-    folders = [Path(settings.BASE_DIR) / name for name in ("models_core", "rlhf/loop", "rlhf/runs/planning")]
+    folders = [
+        Path(settings.BASE_DIR) / name
+        for name in ("models_core", "rlhf/loop", "rlhf/runs/planning", "rlhf/ai_feedback")
+    ]
     paths = [path for folder in folders for path in folder.rglob("*.py") if path.name != "metric_names.py"]
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 

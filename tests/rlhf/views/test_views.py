@@ -315,8 +315,12 @@ def test_labeler_weights_that_cannot_be_read_are_refused_where_they_are_entered(
 def test_the_command_names_the_stages_that_there_are(cast: Cast, base: ModelVersion) -> None:
     with pytest.raises(CommandError) as caught:
         call_command("train", cast.project.slug, "nostage")
-    assert "'nostage' (choose from 'pretrain', 'sft', 'reward', 'ppo', 'dpo', 'evaluate')" in str(caught.value)
-    with pytest.raises(Refused, match="no stage 'score' to start; there are pretrain, sft, reward, ppo, dpo, evaluate"):
+    assert "'nostage' (choose from 'pretrain', 'sft', 'reward', 'ppo', 'dpo', 'distil', 'evaluate')" in str(
+        caught.value
+    )
+    with pytest.raises(
+        Refused, match="no stage 'score' to start; there are pretrain, sft, reward, ppo, dpo, distil, evaluate"
+    ):
         launch.start(project=cast.project, stage=Stage.SCORE, by=None, config={})
 
 

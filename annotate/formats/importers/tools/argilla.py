@@ -112,7 +112,9 @@ def _is_submitted(item: Fields) -> bool:
     status = item.label("status").lower()
     if status in ("", "submitted"):
         return True
-    item.leave("status", _("drafts and discarded answers are no judgments"))
+    for key in ("status", "value", "values"):
+        if key in item:
+            item.leave(key, _("drafts and discarded answers are no judgments"))
     item.ignore(*item.values)
     return False
 
