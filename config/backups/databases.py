@@ -72,5 +72,5 @@ def _run(program: str, *arguments: str, settings: Mapping[str, Any]) -> None:
     environment = os.environ | ({"PGPASSWORD": str(settings["PASSWORD"])} if settings["PASSWORD"] else {})
     ended = subprocess.run([found, *arguments], env=environment, capture_output=True, text=True, errors="replace")
     if ended.returncode:
-        lines = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"]
+        lines = ended.stderr.strip().split("\n") if ended.stderr.strip() else [f"exit status {ended.returncode}"]
         raise BackupError(f"{program} failed: {lines[-1][:LONGEST_REASON]}")

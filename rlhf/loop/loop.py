@@ -266,10 +266,11 @@ def _after_reward(iteration: Iteration) -> None:
     gates.check(iteration, settings, "reward_accuracy", run.result.get("accuracy"))
     gates.check(iteration, settings, "newest_accuracy", newest)
     gates.check_report(iteration, settings, run)
-    _begin_ppo(iteration, reward=run.produced)
+    _move(iteration, to=Step.PPO, reward_version=run.produced)
     versions.promote(run.produced, by=iteration.started_by)
     # Before PPO, which takes long: meanwhile labelers work in the order of the new reward model.
     active_learning.start_if_due(iteration.project)
+    _enqueue_ppo(iteration, reward=run.produced)
 
 
 def _after_ppo(iteration: Iteration) -> None:
@@ -385,8 +386,7 @@ def _begin_reward(iteration: Iteration) -> None:
     )
 
 
-def _begin_ppo(iteration: Iteration, *, reward: ModelVersion) -> None:
-    _move(iteration, to=Step.PPO, reward_version=reward)
+def _enqueue_ppo(iteration: Iteration, *, reward: ModelVersion) -> None:
     policy = iteration.sft_version or versions.active_policy(iteration.project)
     _enqueue(
         iteration,
@@ -444,7 +444,8 @@ def _without_reward(iteration: Iteration) -> None:
     reward = versions.active_reward(iteration.project)
     if reward is None:
         raise Refused(_("There is no reward model in use, so PPO needs the one of this step."))
-    _begin_ppo(iteration, reward=reward)
+    _move(iteration, to=Step.PPO, reward_version=reward)
+    _enqueue_ppo(iteration, reward=reward)
 
 
 _SKIP: dict[Step, Callable[[Iteration], None]] = {

@@ -3,16 +3,11 @@
 One way back and forth for all of them: it takes tens of seconds.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.apps.registry import Apps
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from annotate.data.text_search import search_index, search_words
@@ -20,29 +15,9 @@ from annotate.models import Prompt, Response, ResponseRequest, Task
 from rlhf.loop import versions
 from rlhf.models import Promotion
 from tests.cast import Cast, make_comparison, make_prompt, make_responses
+from tests.earlier_database import earlier_database
 
 EARLIER = [("annotate", "0017_prompt_changes"), ("rlhf", "0004_reward_models_beside")]
-
-
-class LoaderOfReplaced(MigrationLoader):
-    """Leaves out the squashed migrations: the way back goes through those that they replace."""
-
-    def load_disk(self) -> None:
-        super().load_disk()
-        self.disk_migrations = {key: found for key, found in self.disk_migrations.items() if not found.replaces}
-
-
-@contextmanager
-def earlier_database() -> Iterator[Apps]:
-    """Within this the test database is as EARLIER left it; afterwards it is migrated to the newest again."""
-    executor = MigrationExecutor(connection)
-    executor.loader = LoaderOfReplaced(connection)
-    try:
-        executor.migrate(EARLIER)
-        yield executor.loader.project_state(EARLIER).apps
-    finally:
-        executor = MigrationExecutor(connection)
-        executor.migrate(executor.loader.graph.leaf_nodes())
 
 
 @pytest.mark.django_db(transaction=True)
@@ -51,7 +26,7 @@ def test_rows_of_an_older_database_are_kept(cast: Cast) -> None:
     prompt = make_prompt(cast.project, "How do I boil an egg?")
     responses = make_responses(prompt, "In water.", "Slowly.")
     task = make_comparison(cast.project, "Another?")
-    with earlier_database() as old:
+    with earlier_database(EARLIER) as old:
         request = an_earlier_request(old, cast, prompt, responses)
         old.get_model("annotate", "Task").objects.filter(pk=task.pk).update(brief={"instructions": "As a *teacher*."})
         earlier_promotions(old, cast)

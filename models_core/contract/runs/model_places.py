@@ -31,7 +31,9 @@ def _stored_folder(name: str, root: Path) -> str:
     folder = Path(name)
     if not folder.is_absolute():
         return name
-    for given, below in ((folder, root.absolute()), (folder.resolve(), root.resolve())):
+    # os.path.realpath: Path.resolve raises for a link to itself, which whoever loads the model refuses in a sentence.
+    real, real_root = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
+    for given, below in ((folder, root.absolute()), (real, real_root)):
         if given.is_relative_to(below):
             return f"{DATA}{given.relative_to(below).as_posix()}"
     return name

@@ -3,14 +3,13 @@
 from datetime import UTC, datetime
 
 import pytest
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Q
 
 from annotate.models import MeasureSums
 from annotate.quality import measures
 from tests.annotate.quality.measures.judging import judged, stored_sums
 from tests.cast import Cast, make_comparison
+from tests.earlier_database import earlier_database
 
 
 @pytest.mark.django_db(transaction=True)
@@ -23,10 +22,7 @@ def test_sums_by_week_and_of_the_project_are_those_that_folding_makes(cast: Cast
     measures.fold_due()
     folded = stored_sums(cast.project)
     MeasureSums.objects.filter(Q(cut="project") | Q(grain="week")).delete()
-    try:
-        MigrationExecutor(connection).migrate([("annotate", "0034_evaluation_share")])
-    finally:
-        executor = MigrationExecutor(connection)
-        executor.migrate(executor.loader.graph.leaf_nodes())
+    with earlier_database([("annotate", "0034_evaluation_share")]):
+        pass
     assert {key[:2] for key in folded} >= {("project", "day"), ("project", "week"), ("both", "week")}
     assert stored_sums(cast.project) == folded
