@@ -2,6 +2,9 @@ from django.apps import AppConfig
 from django.utils.translation import gettext_lazy
 
 AUDIT_LABELS = {
+    "ai_labeler.changed": gettext_lazy("AI labeler changed"),
+    "ai_labeler.judged": gettext_lazy("AI labeler judged tasks"),
+    "ai_labeler.prompt_changed": gettext_lazy("Prompt of an AI labeler changed"),
     "evaluation.ended": gettext_lazy("Human evaluation ended"),
     "evaluation.started": gettext_lazy("Human evaluation started"),
     "loop.cancelled": gettext_lazy("Round cancelled"),
@@ -10,8 +13,14 @@ AUDIT_LABELS = {
     "loop.resumed": gettext_lazy("Loop resumed"),
     "loop.started": gettext_lazy("Round started"),
     "loop.step_skipped": gettext_lazy("Step of a round skipped"),
+    "model.deleted": gettext_lazy("Model deleted"),
+    "model.files_removed": gettext_lazy("Files of a model removed"),
     "model.promoted": gettext_lazy("Model put into use"),
     "model.rolled_back": gettext_lazy("Model rolled back"),
+    "model.tagged": gettext_lazy("Tags of a model changed"),
+    "notification.added": gettext_lazy("Address for notifications added"),
+    "notification.removed": gettext_lazy("Address for notifications removed"),
+    "notification.replayed": gettext_lazy("Notification sent again"),
     "playground.judged": gettext_lazy("Preference given in the playground"),
     "queue.rearranged": gettext_lazy("Queue put in another order"),
     "rolling.files_removed": gettext_lazy("Files of an earlier reward model removed"),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from absl import logging as absl_logging
 from django.conf import settings
 from django.db import connection
 from django.utils import translation
@@ -22,6 +23,10 @@ __all__ = ["browser", "sign_in"]
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
+
+# What tensorboard logs with takes the stream of the moment it is imported, which may be pytest's own of one test, and
+# closes it when logging is set up again: every later test of the process would fail.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 StartWorker = Callable[..., subprocess.Popen[bytes]]
 

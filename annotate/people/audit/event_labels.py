@@ -30,6 +30,10 @@ register(
     {
         "account.created": gettext_lazy("Account created"),
         "adjudication.set_aside": gettext_lazy("Adjudication set aside"),
+        "ai_labeler.below_bound": gettext_lazy("AI labeler below its bound"),
+        "ai_labeler.counted": gettext_lazy("AI judgments count"),
+        "ai_labeler.created": gettext_lazy("AI labeler created"),
+        "ai_labeler.not_counted": gettext_lazy("AI judgments don’t count any more"),
         "calibration.added": gettext_lazy("Task added to calibration"),
         "calibration.removed": gettext_lazy("Task removed from calibration"),
         "data.imported": gettext_lazy("Data imported"),

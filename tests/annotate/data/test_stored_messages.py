@@ -1,6 +1,7 @@
 """Messages that a job stored by their code, read in the language of whoever opens the page."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.utils import translation
 from annotate.data import stored_messages
 from annotate.data.stored_messages import StoredMessage, refusal, text
 from annotate.errors import Refused
+from rlhf.loop.rounds import gates
 from rlhf.runs import failures
 
 
@@ -58,15 +60,16 @@ def test_a_refusal_is_a_sentence_now_and_a_message_for_later() -> None:
 
 
 def test_every_code_in_the_source_has_a_message() -> None:
+    import_module(settings.ROOT_URLCONF)  # modules register messages of their own as the pages import them
     codes = set()
     for package in ("annotate", "rlhf"):
         for path in (Path(settings.BASE_DIR) / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
                     first = node.args[0]
-                    if node.func.id in ("StoredMessage", "refusal") and isinstance(first, ast.Constant):
+                    if node.func.id in ("StoredMessage", "refusal", "NotDelivered") and isinstance(first, ast.Constant):
                         codes.add(first.value)
-    codes |= set(failures.CODES.values()) | {"gate_kl", "gate_reward_accuracy"}
+    codes |= set(failures.CODES.values()) | {f"gate_{name}" for name in gates.GATES}
     codes |= {f"quality_{kind}_{act}" for kind in ("gold", "repeat") for act in ("warn", "pause", "requalify")}
     assert len(codes) > 40
     assert codes - stored_messages._registered.keys() == set()
