@@ -35,11 +35,11 @@ $(STAMPS)/catalogues: $(wildcard locale/*/LC_MESSAGES/*.po) config/catalogues.py
 	@$(BIN)/python -m config.catalogues
 	@touch $@
 
-# One worker more than the two cores of a small machine: tests of servers, workers and browsers wait for much of their time.
+# No more workers than a small machine has cores: trainings spin, and those of tests that wait for steps fall behind.
 test: setup  ## Run every test: on SQLite, and what may differ there on PostgreSQL again
 	@$(BIN)/python -m tests.machine
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(PYTEST)
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal --database postgresql $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --database postgresql $(PYTEST)
 
 fuzz: setup  ## Throw hostile texts, files and requests at Hone for a while (MINUTES=5)
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)

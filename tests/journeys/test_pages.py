@@ -27,7 +27,8 @@ WHO = {"signed out": OUTSIDE, "manager": "manager", "labeler": "labeler", "admin
 # Words that stay as they are in Chinese: names, formats, code, and units.
 AS_THEY_ARE = re.compile(
     r"Hone|English|SHA-256|JSON|Lines?|TRL|HH|Alpaca|Anthropic|Parquet|Markdown|InstructGPT|HelpSteer2?|Llama|Krippendorff"
-    r"|Label Studio|Stack Exchange|Open-Assistant|Elo|Bradley-Terry|Beta"
+    r"|Label Studio|Stack Exchange|Open-Assistant|MT-Bench|Chatbot Arena|Open WebUI|Summarize from feedback"
+    r"|Elo|Bradley-Terry|Beta"
     r"|KL|PPO|SFT|UTC|UTF-8|gzip|Ctrl|Enter|Esc|Alt|Tab|Shift|Home|End|Delete|Backspace|PageUp|PageDown|ArrowUp"
 )
 Look = Callable[[Page, State], None]
