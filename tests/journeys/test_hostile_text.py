@@ -196,7 +196,7 @@ def test_prompts_imports_and_exports(
         file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
         page.goto(f"{ADDRESS}/prompts/")
         page.set_input_files("input[type=file]", file)
-        page.locator("form[enctype] button[type=submit]").click()
+        page.locator("form[enctype] button.primary").click()
         page.locator(".notice.error, .field .error").first.wait_for()
         inspect(page)
 
