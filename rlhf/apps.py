@@ -1,42 +1,6 @@
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy
 
-AUDIT_LABELS = {
-    "ai_labeler.changed": gettext_lazy("AI labeler changed"),
-    "ai_labeler.judged": gettext_lazy("AI labeler judged tasks"),
-    "ai_labeler.prompt_changed": gettext_lazy("Prompt of an AI labeler changed"),
-    "evaluation.ended": gettext_lazy("Human evaluation ended"),
-    "evaluation.started": gettext_lazy("Human evaluation started"),
-    "loop.cancelled": gettext_lazy("Round cancelled"),
-    "loop.paused": gettext_lazy("Loop paused"),
-    "loop.policy_changed": gettext_lazy("Rules of the loop changed"),
-    "loop.resumed": gettext_lazy("Loop resumed"),
-    "loop.started": gettext_lazy("Round started"),
-    "loop.step_skipped": gettext_lazy("Step of a round skipped"),
-    "model.deleted": gettext_lazy("Model deleted"),
-    "model.files_removed": gettext_lazy("Files of a model removed"),
-    "model.promoted": gettext_lazy("Model put into use"),
-    "model.rolled_back": gettext_lazy("Model rolled back"),
-    "model.tagged": gettext_lazy("Tags of a model changed"),
-    "notification.added": gettext_lazy("Address for notifications added"),
-    "notification.removed": gettext_lazy("Address for notifications removed"),
-    "notification.replayed": gettext_lazy("Notification sent again"),
-    "playground.judged": gettext_lazy("Preference given in the playground"),
-    "queue.rearranged": gettext_lazy("Queue put in another order"),
-    "rolling.files_removed": gettext_lazy("Files of an earlier reward model removed"),
-    "rolling.started": gettext_lazy("Rolling update of the reward model started"),
-    "run.cancelled": gettext_lazy("Run cancelled"),
-    "run.checkpoints_removed": gettext_lazy("Checkpoints removed"),
-    "run.interrupted": gettext_lazy("Run interrupted"),
-    "run.lost": gettext_lazy("Run lost"),
-    "run.moved": gettext_lazy("Run moved in the queue"),
-    "run.prioritised": gettext_lazy("Priority of a run changed"),
-    "run.queued": gettext_lazy("Run queued"),
-    "run.resumed": gettext_lazy("Run resumed"),
-    "worker.drained": gettext_lazy("Worker drained"),
-    "worker.undrained": gettext_lazy("Worker takes runs again"),
-}
-
 
 class RlhfConfig(AppConfig):
     name = "rlhf"
@@ -51,11 +15,12 @@ class RlhfConfig(AppConfig):
         from annotate.people.audit import event_labels
         from annotate.people.permissions import Capability
         from rlhf import signal_handlers
+        from rlhf.reports import audit_labels
         from rlhf.runs import access, messages, notices
         from rlhf.runs.live_responses import live_status
 
         access.register()
-        event_labels.register(AUDIT_LABELS)
+        event_labels.register(audit_labels.AUDIT_LABELS)
         stored_messages.register(messages.MESSAGES)
 
         for label, url_name, also, position in (

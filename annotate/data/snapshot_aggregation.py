@@ -17,24 +17,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from annotate.data.pseudonyms import labeler_name
+from annotate.data.snapshot_selection import Selection, judgments_of_tasks
 from annotate.data.stored_messages import refusal
 from annotate.models import Demonstration, JudgmentRevision, Project, Snapshot, User
 from annotate.quality import consensus as stored_consensus
-from annotate.quality.aggregation import task_votes
 from annotate.quality.aggregation.task_votes import TaskVotes
 from annotate.quality.aggregation.votes import Consensus
 from annotate.quality.consensus import LATEST_TASKS, Estimates
 
-if TYPE_CHECKING:
-    from annotate.data.snapshot_rows import Selection
-
 Mode = Snapshot.Aggregation
 BATCH = 500
 DIGITS = 6
-COLUMNS = task_votes.columns(judgment="judgment__")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +103,7 @@ class Aggregation:
 RAW = Aggregation()
 
 
-def prepared(snapshot: Snapshot, selections: "tuple[Selection, ...]", *, heartbeat: Callable[[], None]) -> Aggregation:
+def prepared(snapshot: Snapshot, selections: tuple[Selection, ...], *, heartbeat: Callable[[], None]) -> Aggregation:
     """Estimate what the rows need. Raises Refused where all weights are 0."""
     if snapshot.aggregation == Mode.RAW:
         return RAW
@@ -154,7 +150,7 @@ def _scaled(aggregation: Aggregation, weights: list[float], **values: Any) -> Ag
 
 
 def _results(
-    judged: "Selection",
+    judged: Selection,
     row_places: list[int],
     counts: Mapping[int, int],
     *,
@@ -203,34 +199,7 @@ def _margin(rows: list[dict[str, Any]], order: Consensus) -> int | None:
     return round(fmean(same)) if same else None
 
 
-def judgments_of_tasks(
-    judged: "Selection", places: list[int], *, heartbeat: Callable[[], None]
-) -> Iterator[tuple[int, TaskVotes, list[dict[str, Any]]]]:
-    """(task, its votes, its revisions) of the judgments in these places, in the order of tasks, read by pages of
-    revisions."""
-    places = sorted(places, key=lambda place: (judged.tasks[place], judged.keys[place]))
-    start = 0
-    while start < len(places):
-        end = min(start + BATCH, len(places))
-        while end < len(places) and judged.tasks[places[end]] == judged.tasks[places[end - 1]]:
-            end += 1
-        page = places[start:end]
-        heartbeat()
-        revisions = JudgmentRevision.objects.filter(pk__in=[judged.revisions[place] for place in page])
-        names = ("pk", "content", "margin", "source")
-        found = {row["pk"]: row for row in list(revisions.order_by().values(*names, *COLUMNS.values()))}
-        tasks: dict[int, tuple[TaskVotes, list[dict[str, Any]]]] = {}
-        for place in page:
-            row, labeler = found[judged.revisions[place]], judged.labelers[place]
-            votes, rows = tasks.setdefault(judged.tasks[place], (TaskVotes(), []))
-            votes.add(labeler=labeler, **{name: row[column] for name, column in COLUMNS.items()})
-            rows.append({**row, "labeler": labeler})
-        for task_id, (votes, rows) in tasks.items():
-            yield task_id, votes, rows
-        start = end
-
-
-def _editors(edits: "Selection") -> list[int]:
+def _editors(edits: Selection) -> list[int]:
     """Who made each edit."""
     found: list[int] = []
     keys = edits.keys.tolist()

@@ -35,7 +35,8 @@ from annotate.data.sharing.redaction import Redactor, redacted
 from annotate.data.sharing.statistics import Statistics
 from annotate.data.snapshot_card import card
 from annotate.data.snapshot_filters import SPLITS, Filters
-from annotate.data.snapshot_rows import mean_agreement, rows, selected
+from annotate.data.snapshot_rows import rows
+from annotate.data.snapshot_selection import mean_agreement, selected
 from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS

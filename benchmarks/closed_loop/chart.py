@@ -5,17 +5,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from benchmarks.drawing import COLOURS, style
+
 Row = Mapping[str, Any]
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito 2008: told apart by colour-blind readers too."""
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Write an SVG. The same rows give the same bytes."""
-    with rc_context({"svg.hashsalt": "hone", "font.size": 9}):
+    with style():
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         panel = figure.subplots()
         seeds = sorted({row["seed"] for row in rows})

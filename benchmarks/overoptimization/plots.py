@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from benchmarks.drawing import COLOURS, style
 from benchmarks.overoptimization.curves import Fit, points_of
 
 Row = Mapping[str, Any]
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito 2008: told apart by colour-blind readers too."""
 PANEL = 3.6  # inches
 ENTRIES = 3
 """Entries of the legend that stand side by side above one panel."""
@@ -25,7 +23,7 @@ def draw(rows: Sequence[Row], fits: Mapping[int, Fit | None], *, folder: Path, g
     sizes = sorted({row["size"] for row in rows})
     kl_coefs = sorted({row["kl_coef"] for row in rows})
     colours = {kl_coef: COLOURS[number % len(COLOURS)] for number, kl_coef in enumerate(kl_coefs)}
-    with rc_context({"svg.hashsalt": "hone", "font.size": 9}):
+    with style():
         figure = Figure(figsize=(PANEL * len(sizes) + 0.4, PANEL + 0.6), layout="constrained")
         panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
         for panel, size in zip(panels, sizes, strict=True):

@@ -9,7 +9,7 @@ UMASK = 0o077
 """Of every process that reads the settings, and of the programs it starts."""
 OURS = (
     *("hone.sqlite3*", "secret_key", "serve.lock", "broker", "logs", "models", "runs", "snapshots", "static"),
-    *("uploads", "demo"),
+    *("uploads", "rejected", "demo"),
 )
 """What Hone keeps in the data folder; whatever else stands there is somebody's own affair."""
 

@@ -1,8 +1,8 @@
 """What an AI labeler judges with: created, and changed as a new version, which is to be measured anew."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -26,6 +26,10 @@ class PromptTexts:
     instructions: str = JUDGE_INSTRUCTIONS
     rubric: str = JUDGE_RUBRIC
     constitution: str = ""
+
+    @classmethod
+    def of(cls, prompt: JudgePrompt) -> Self:
+        return cls(instructions=prompt.instructions, rubric=prompt.rubric, constitution=prompt.constitution)
 
 
 def create(
@@ -60,11 +64,7 @@ def save_prompt(labeler: AILabeler, texts: PromptTexts, *, by: User | None) -> b
         locked = _changeable(labeler)
         judge = locked.judge
         now = current_prompt(judge)
-        if now is not None and (now.instructions, now.rubric, now.constitution) == (
-            texts.instructions,
-            texts.rubric,
-            texts.constitution,
-        ):
+        if now is not None and PromptTexts.of(now) == texts:
             return False
         for part in (texts.instructions, texts.rubric):
             if not part.strip():
@@ -105,10 +105,7 @@ def save_settings(
         if any(config.get(name) != judge.config.get(name) for name in ("served_model", "tie_margin")):
             version = _next_version(locked)
             if (prompt := current_prompt(judge)) is not None:
-                texts = PromptTexts(
-                    instructions=prompt.instructions, rubric=prompt.rubric, constitution=prompt.constitution
-                )
-                _add_prompt(judge, texts, version=version, by=by)
+                _add_prompt(judge, PromptTexts.of(prompt), version=version, by=by)
         judge.config = dict(config)
         judge.save(update_fields=["config"])
         audit.record(
@@ -151,11 +148,4 @@ def _next_version(labeler: AILabeler) -> int:
 
 
 def _add_prompt(judge: AIJudge, texts: PromptTexts, *, version: int, by: User | None) -> None:
-    JudgePrompt.objects.create(
-        judge=judge,
-        version=version,
-        instructions=texts.instructions,
-        rubric=texts.rubric,
-        constitution=texts.constitution,
-        created_by=by,
-    )
+    JudgePrompt.objects.create(judge=judge, version=version, created_by=by, **asdict(texts))

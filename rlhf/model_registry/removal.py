@@ -3,7 +3,6 @@
 The files are removed by a job, which the scheduler begins again where it was interrupted.
 """
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from rlhf.model_registry import exporting
 from rlhf.models import HumanEvaluation, Iteration, ModelVersion, RunInput, TrainingRun
 from rlhf.reports import model_archive
 from rlhf.runs import runs
+from rlhf.runs.storage import removed_folders
 
-REMOVED = ".removed-model"
 MOST_NAMED = 5
 TASK = "rlhf.remove_model_files"
 
@@ -81,12 +80,7 @@ def remove_files(version_id: int) -> int:
         size += exporting.gguf_path(run).stat().st_size
         exporting.gguf_path(run).unlink(missing_ok=True)
     for folder in _folders(version):
-        gone = folder.with_name(f"{REMOVED}-{folder.name}")
-        # Whole or gone: no half of a model is left that something could load.
-        if folder.is_dir():
-            shutil.rmtree(gone, ignore_errors=True)
-            folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        removed_folders.remove(folder)
     with transaction.atomic():
         changed = ModelVersion.ever.filter(pk=version.pk, files_removed_at=None).update(files_removed_at=timezone.now())
         if changed:

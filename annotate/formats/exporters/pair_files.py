@@ -15,7 +15,7 @@ HH_TURN = re.compile(r"\n\n(?:Human|Assistant):")
 
 
 class HHExporter(RowExporter):
-    """Two whole dialogues as texts. Only chats whose texts can be told from the speakers' names are carried."""
+    """Two whole dialogues as texts. Chats with a speaker's name in a text are left out."""
 
     name, label = "hh", gettext_noop("Anthropic HH dialogues")
     description = (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from annotate.models import Judgment, Project, Prompt
+from annotate.models import Project
 from rlhf.loop import versions
 from rlhf.loop.rolling import updates
 from rlhf.models import LoopSettings, ModelVersion, RollingUpdate
@@ -37,9 +37,9 @@ def of(project: Project) -> RollingPage:
     settings = LoopSettings.of(project)
     reward = versions.active_reward(project)
     frozen = updates.frozen_at(reward)
-    judged = project.judgments.filter(Judgment.COUNTED, task__prompt__split=Prompt.Split.TRAIN)
+    judged = updates.of_train_prompts(project)
     learned = judged.filter(created_at__lt=frozen).order_by("-created_at") if frozen else judged.none()
-    newer = (judged.filter(created_at__gte=frozen) if frozen else judged).order_by("created_at")
+    newer = updates.new_to(reward, project)
     first = newer.values_list("created_at", flat=True).first()
     is_waiting = settings.rolling and settings.paused_at is None and reward is not None and first is not None
     return RollingPage(

@@ -1,12 +1,12 @@
 """What a reward model is trained on from: judgments that are new to it, and as many older ones."""
 
-import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from annotate.data import snapshots
 from annotate.models import Prompt, Snapshot
+from models_core.contract.rows import json_lines
 from rlhf.loop import prompts, versions
 from rlhf.models import ModelVersion, TrainingRun
 
@@ -60,8 +60,7 @@ def _snapshots(source: ModelVersion) -> list[Snapshot]:
 def _rows(snapshot: Snapshot, split: str) -> Iterator[Row]:
     path = snapshots.data_file(snapshot, split)
     if path.is_file():
-        with path.open(encoding="utf-8") as file:
-            yield from (json.loads(line) for line in file if line.strip())
+        yield from json_lines.whole(path)
 
 
 def _key(row: Row) -> Key:

@@ -17,6 +17,7 @@ update. An update is measured on the newest held-out judgments.
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from annotate.data import snapshots
@@ -49,10 +50,13 @@ def start_due() -> list[RollingUpdate]:
 def start_if_due(settings: LoopSettings) -> RollingUpdate | None:
     """Queue an update if the project's judgments are enough or old enough; None otherwise. One at a time."""
     project = settings.project
-    if not _is_due(settings):
+    if _is_held_up(project):
         return None
-    num_new = new_judgments(project)
     reward = versions.active_reward(project)
+    new = new_to(reward, project)
+    num_new = new.count()
+    if not _is_due(settings, new, num_new=num_new, reward=reward):
+        return None
     source = reward if settings.rolling_start == LoopSettings.RollingStart.WARM and _is_warm(reward) else None
     try:
         with transaction.atomic():
@@ -81,11 +85,15 @@ def conclude(update: RollingUpdate) -> None:
     version_retention.prune(update.project)
 
 
-def new_judgments(project: Project) -> int:
-    """Judgments of train prompts that the reward model in use has not learned from."""
-    judged = project.judgments.filter(Judgment.COUNTED, task__prompt__split=Prompt.Split.TRAIN)
-    frozen = frozen_at(versions.active_reward(project))
-    return (judged.filter(created_at__gte=frozen) if frozen else judged).count()
+def of_train_prompts(project: Project) -> QuerySet[Judgment]:
+    """The judgments that reward models learn from."""
+    return project.judgments.filter(Judgment.COUNTED, task__prompt__split=Prompt.Split.TRAIN)
+
+
+def new_to(reward: ModelVersion | None, project: Project) -> QuerySet[Judgment]:
+    """Judgments of train prompts that a reward model has not learned from, the oldest first."""
+    judged, frozen = of_train_prompts(project).order_by("created_at"), frozen_at(reward)
+    return judged.filter(created_at__gte=frozen) if frozen else judged
 
 
 def frozen_at(reward: ModelVersion | None) -> datetime | None:
@@ -95,15 +103,17 @@ def frozen_at(reward: ModelVersion | None) -> datetime | None:
     return snapshot.created_at if snapshot is not None else None
 
 
-def _is_due(settings: LoopSettings) -> bool:
-    project = settings.project
+def _is_held_up(project: Project) -> bool:
+    """Whether a reward model is being trained that brings the same: an update's, or a round's on all judgments."""
     if project.rolling_updates.filter(state=State.TRAINING).exists():
-        return False
-    # A round that trains one on all judgments brings the same.
+        return True
     steps = (Iteration.Step.SNAPSHOT, Iteration.Step.SFT, Iteration.Step.REWARD)
-    if project.iterations.filter(state=Iteration.State.ACTIVE, step__in=steps).exists():
-        return False
-    num_new = new_judgments(project)
+    return project.iterations.filter(state=Iteration.State.ACTIVE, step__in=steps).exists()
+
+
+def _is_due(settings: LoopSettings, new: QuerySet[Judgment], *, num_new: int, reward: ModelVersion | None) -> bool:
+    """Whether the judgments that are new to the reward model in use are enough, or the first of them is old enough."""
+    project = settings.project
     last = project.rolling_updates.first()
     if last is not None and last.state != State.IN_USE:
         # What it was to learn is still new: not the same again at once.
@@ -112,13 +122,9 @@ def _is_due(settings: LoopSettings) -> bool:
             return False
     if num_new >= settings.rolling_judgments:
         return True
-    reward = versions.active_reward(project)
     if not num_new or reward is None:
         return False
-    oldest = project.judgments.filter(Judgment.COUNTED, task__prompt__split=Prompt.Split.TRAIN)
-    if (frozen := frozen_at(reward)) is not None:
-        oldest = oldest.filter(created_at__gte=frozen)
-    first = oldest.order_by("created_at").values_list("created_at", flat=True).first()
+    first = new.values_list("created_at", flat=True).first()
     return first is not None and first <= timezone.now() - timedelta(minutes=settings.rolling_minutes)
 
 

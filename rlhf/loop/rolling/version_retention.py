@@ -1,8 +1,5 @@
 """Files of older reward models of the rolling mode: they go, and figures, reports and lineage stay."""
 
-import shutil
-from pathlib import Path
-
 from django.utils import timezone
 
 from annotate.models import Project
@@ -10,8 +7,7 @@ from annotate.people import audit
 from rlhf.loop import versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, RollingUpdate, RunInput, TrainingRun
 from rlhf.runs.execution.run_files import RunFiles
-
-REMOVED = ".removed-"
+from rlhf.runs.storage import removed_folders
 
 
 def prune(project: Project) -> list[ModelVersion]:
@@ -43,15 +39,6 @@ def _is_needed(version: ModelVersion) -> bool:
 def _remove(update: RollingUpdate) -> None:
     files = RunFiles(update.run)
     for folder in (files.model, files.checkpoints):
-        _remove_folder(folder)
+        removed_folders.remove(folder)
     RollingUpdate.objects.filter(pk=update.pk).update(files_removed_at=timezone.now())
     audit.record(verb="rolling.files_removed", actor=None, subject=update, project=update.project, run=update.run_id)
-
-
-def _remove_folder(folder: Path) -> None:
-    """Whole or gone: nobody loads half of a model."""
-    aside = folder.with_name(REMOVED + folder.name)
-    shutil.rmtree(aside, ignore_errors=True)
-    if folder.is_dir():
-        folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)

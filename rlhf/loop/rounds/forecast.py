@@ -1,6 +1,5 @@
 """When a round goes on: from the pace of judgments, and from how long runs of a stage took. Estimates, rounded."""
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from statistics import median
 
@@ -42,7 +41,8 @@ def usual_seconds(project: Project, stage: str) -> float | None:
         stage=stage, status=TrainingRun.Status.SUCCEEDED, started_at__isnull=False, finished_at__isnull=False
     )
     times = ended.order_by("-pk").values_list("started_at", "finished_at")[:LATEST_RUNS]
-    return _median((end - began).total_seconds() for began, end in times if began is not None and end is not None)
+    seconds = [(end - began).total_seconds() for began, end in times if began is not None and end is not None]
+    return median(seconds) if seconds else None
 
 
 def seconds_left(run: TrainingRun, *, now: datetime | None = None) -> float | None:
@@ -70,8 +70,3 @@ def in_words(seconds: float | None) -> str:
             return ngettext("in about %(n)d hour", "in about %(n)d hours", number) % {"n": number}
     number = round(seconds / DAY)
     return ngettext("in about %(n)d day", "in about %(n)d days", number) % {"n": number}
-
-
-def _median(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return median(found) if found else None

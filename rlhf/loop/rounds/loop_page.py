@@ -1,18 +1,16 @@
-"""What the page of the loop shows: the circle, the steps of the round, why it waits, what comes next and when."""
+"""What the page of the loop shows: the steps of the round, why it waits, what comes next and when."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from annotate.models import Project, Task
-from annotate.quality import project_figures
-from rlhf.loop import loop, versions
-from rlhf.loop.rounds import forecast, gates
-from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
+from annotate.models import Project
+from rlhf.loop import loop
+from rlhf.loop.rounds import forecast, gates, loop_circle
+from rlhf.models import Iteration, LoopSettings, TrainingRun
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -70,33 +68,6 @@ class StepRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Node:
-    """A place of the circle. Coordinates of its upper left corner."""
-
-    name: str
-    title: "StrOrPromise"
-    count: str
-    url: str
-    x: int
-    y: int
-    width: int = 168
-    height: int = 58
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrow:
-    """An arrow of the circle with its label. state: "", "now" where a step runs, "waits" at people or a gate."""
-
-    name: str
-    path: str
-    label: str
-    x: int
-    y: int
-    anchor: str = "middle"
-    state: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class LoopPage:
     """sentence: what the loop does or waits for. next: what it will do, in order."""
 
@@ -107,8 +78,8 @@ class LoopPage:
     sentence: str
     next: str
     steps: Sequence[StepRow]
-    nodes: Sequence[Node]
-    arrows: Sequence[Arrow]
+    nodes: Sequence[loop_circle.Node]
+    arrows: Sequence[loop_circle.Arrow]
     gates: Sequence[Mapping[str, object]]
     gates_to_come: Sequence[str]
     num_new: int
@@ -149,8 +120,8 @@ def of(project: Project) -> LoopPage:
         sentence=sentence,
         next=_next(latest, settings, steps, is_active=is_active),
         steps=steps,
-        nodes=_nodes(project),
-        arrows=_arrows(project, latest if is_active else None, settings, num_new=num_new, wanted=wanted),
+        nodes=loop_circle.nodes(project),
+        arrows=loop_circle.arrows(project, latest if is_active else None, settings, num_new=num_new, wanted=wanted),
         gates=gates.shown(latest) if latest is not None else [],
         gates_to_come=gates.waiting(latest, settings) if latest and is_active else [],
         num_new=num_new,
@@ -332,136 +303,3 @@ def _next(iteration: Iteration | None, settings: LoopSettings, steps: Sequence[S
             "wanted": settings.judgments_per_round,
         }
     return ""
-
-
-# The circle. Coordinates in a box of WIDTH x HEIGHT.
-
-WIDTH, HEIGHT = 720, 380
-ARROW_OF = {
-    Step.WAIT: "judging",
-    Step.SNAPSHOT: "reward",
-    Step.SFT: "ppo",
-    Step.REWARD: "reward",
-    Step.PPO: "ppo",
-    Step.EVALUATE: "gate",
-    Step.PROMOTE: "gate",
-    Step.SAMPLE: "sampling",
-}
-"""The arrow on which a step is."""
-WAITS_FOR_PEOPLE = {Step.WAIT, Step.EVALUATE, Step.PROMOTE}
-
-
-def _nodes(project: Project) -> list[Node]:
-    policy, reward = versions.policies(project, active=True).first(), versions.active_reward(project)
-    figures, slug = project_figures.of(project), project.slug
-    waiting = figures.kinds.get(Task.Kind.COMPARE, {}).get("open", 0) if figures else None
-    return [
-        Node(
-            name="prompts",
-            title=_("Prompts"),
-            count="" if figures is None else str(figures.prompts),
-            url=reverse("annotate:prompts", args=[slug]),
-            x=16,
-            y=98,
-        ),
-        Node(
-            name="responses",
-            title=_("Responses"),
-            count="" if waiting is None else _waiting_comparisons(waiting),
-            url=reverse("annotate:tasks", args=[slug]),
-            x=276,
-            y=8,
-        ),
-        Node(
-            name="judgments",
-            title=_("Judgments"),
-            count="" if figures is None else str(figures.judgments),
-            url=reverse("annotate:review", args=[slug]),
-            x=536,
-            y=98,
-        ),
-        Node(
-            name="reward",
-            title=_("Reward model"),
-            count=reward.label if reward else _("none yet"),
-            url=_version_url(project, reward),
-            x=440,
-            y=306,
-        ),
-        Node(
-            name="policy",
-            title=_("Policy"),
-            count=policy.label if policy else _("none yet"),
-            url=_version_url(project, policy),
-            x=112,
-            y=306,
-        ),
-    ]
-
-
-def _version_url(project: Project, version: ModelVersion | None) -> str:
-    if version is None:
-        return reverse("rlhf:models", args=[project.slug])
-    return reverse("rlhf:model", args=[project.slug, version.pk])
-
-
-def _waiting_comparisons(count: int) -> str:
-    return ngettext("%(n)d comparison waits", "%(n)d comparisons wait", count) % {"n": count}
-
-
-def _arrows(
-    project: Project, iteration: Iteration | None, settings: LoopSettings, *, num_new: int, wanted: int
-) -> list[Arrow]:
-    numbers: Mapping[str, float | None] = iteration.numbers if iteration is not None else {}
-    state: dict[str, str] = {}
-    if iteration is not None and iteration.step in ARROW_OF:
-        step = Step(iteration.step)
-        state[ARROW_OF[step]] = "waits" if step in WAITS_FOR_PEOPLE or settings.paused_at else "now"
-    accuracy, kl = numbers.get("reward_accuracy"), numbers.get("kl")
-    by_hand = settings.promotion == LoopSettings.PromotionBy.HAND
-    return [
-        Arrow(
-            name="sampling",
-            path="M118 98C140 60 190 40 270 38",
-            label=_("%(n)s prompts a round") % {"n": settings.prompts_per_round},
-            x=176,
-            y=34,
-            anchor="end",
-            state=state.get("sampling", ""),
-        ),
-        Arrow(
-            name="judging",
-            path="M446 38C530 40 580 60 602 92",
-            label=_("%(count)s of %(wanted)s new") % {"count": num_new, "wanted": wanted},
-            x=546,
-            y=34,
-            anchor="start",
-            state=state.get("judging", ""),
-        ),
-        Arrow(
-            name="reward",
-            path="M626 158C624 220 600 264 566 300",
-            label=_("accuracy %(value)s") % {"value": f"{accuracy:.2f}"} if accuracy is not None else _("training"),
-            x=596,
-            y=236,
-            anchor="end",
-            state=state.get("reward", ""),
-        ),
-        Arrow(
-            name="ppo",
-            path="M438 335L288 335",
-            label=_("KL %(value)s") % {"value": f"{kl:.2f}"} if kl is not None else "PPO",
-            x=362,
-            y=325,
-            state=state.get("ppo", ""),
-        ),
-        Arrow(
-            name="gate",
-            path="M154 304C120 264 100 220 98 164",
-            label=_("promoted by hand") if by_hand else _("promoted by the gates"),
-            x=128,
-            y=236,
-            anchor="start",
-            state=state.get("gate", ""),
-        ),
-    ]

@@ -4,7 +4,6 @@ Only checkpoints go: the model, metrics, samples, log and data of a run stay. A 
 afterwards begins again; a run that waits or runs keeps all of its own.
 """
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,10 +15,10 @@ from annotate.models import Project, User
 from annotate.people import audit
 from rlhf.models import TrainingRun
 from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.storage import removed_folders
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 3650
-REMOVED = ".removed-checkpoints"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ def kept(project: Project | None = None, *, days: int = 0, now: datetime | None 
     found = []
     for run in ended.select_related("project").defer("log", "result").order_by("pk").iterator(chunk_size=500):
         files = RunFiles(run)
-        if size := sum(_size(folder) for folder in (files.checkpoints, files.run / REMOVED)):
+        if size := sum(_size(folder) for folder in (files.checkpoints, removed_folders.aside(files.checkpoints))):
             found.append(Kept(run=run, bytes=size, step=files.checkpoint_step()))
     return sorted(found, key=lambda item: -item.bytes)
 
@@ -56,11 +55,7 @@ def remove(found: Iterable[Kept], *, by: User | None) -> int:
         if not TrainingRun.objects.filter(pk=item.run.pk, status__in=TrainingRun.ENDED).exists():
             continue
         files = RunFiles(item.run)
-        # Whole or gone: a process that is killed here leaves no half of a checkpoint to go on from.
-        if files.checkpoints.is_dir():
-            shutil.rmtree(files.run / REMOVED, ignore_errors=True)
-            files.checkpoints.rename(files.run / REMOVED)
-        shutil.rmtree(files.run / REMOVED)
+        removed_folders.remove(files.checkpoints)
         audit.record(
             verb="run.checkpoints_removed", actor=by, subject=item.run, project=item.run.project, bytes=item.bytes
         )

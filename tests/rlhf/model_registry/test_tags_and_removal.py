@@ -12,6 +12,7 @@ from rlhf import tasks
 from rlhf.loop import versions
 from rlhf.model_registry import removal, tags
 from rlhf.models import HumanEvaluation, Iteration, ModelVersion, RunInput, TrainingRun
+from rlhf.runs.storage import removed_folders
 from tests.cast import Cast
 from tests.markup import markup
 from tests.rlhf.views.test_views import as_user, url
@@ -63,7 +64,8 @@ def test_what_nothing_needs_is_deleted_and_its_files_go_with_a_job(cast: Cast, b
 def test_a_removal_that_was_interrupted_is_finished_by_the_scheduler(cast: Cast, base: ModelVersion) -> None:
     version = make(cast, "sft", 1, base)
     removal.delete(version, by=cast.manager)
-    (folder(version) / "model").rename(folder(version) / f"{removal.REMOVED}-model")
+    model = folder(version) / "model"
+    model.rename(removed_folders.aside(model))
     tasks.reap_queue()
     assert sorted(path.name for path in folder(version).iterdir()) == ["metrics.jsonl"]
 

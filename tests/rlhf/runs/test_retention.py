@@ -11,7 +11,7 @@ from django.utils import timezone
 from annotate.models import AuditEvent
 from rlhf.models import TrainingRun
 from rlhf.runs.execution.run_files import RunFiles
-from rlhf.runs.storage import retention
+from rlhf.runs.storage import removed_folders, retention
 from tests.cast import Cast
 from tests.markup import markup
 from tests.rlhf.views.test_views import as_user, url
@@ -68,11 +68,11 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next(
     cast: Cast, runs_with_checkpoints: dict[str, TrainingRun]
 ) -> None:
     files = RunFiles(runs_with_checkpoints["failed"])
-    files.checkpoints.rename(files.run / retention.REMOVED)
+    files.checkpoints.rename(removed_folders.aside(files.checkpoints))
     assert files.checkpoint_step() is None
     found = [item for item in retention.kept(cast.project, days=30) if item.run == runs_with_checkpoints["failed"]]
     assert retention.remove(found, by=None) == 3000
-    assert not (files.run / retention.REMOVED).exists()
+    assert not removed_folders.aside(files.checkpoints).exists()
 
 
 def test_the_command_says_what_would_go_and_removes_it(

@@ -78,7 +78,7 @@ def _chat(row: Fields) -> dict[str, Fields]:
     messages.ignore(*found)
     inside = {key: messages.within("*", value) for key, value in found.items() if isinstance(value, dict)}
     for message in inside.values():
-        # Of what nobody rated the text alone is worth naming.
+        # Of what nobody rated the text alone is named.
         message.ignore(*(key for key in message.values if key != "content"))
     return inside
 
