@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST_LINE = 160
+LONGEST_LINE = 120
 PAGES = sorted((ROOT / "templates").rglob("*.html"))
 SOURCES = [
     *PAGES,

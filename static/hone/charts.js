@@ -1,5 +1,5 @@
-// Charts of the dashboard and of a labeler's page, drawn by uPlot from the table in the same figure: stacked columns, or lines
-// of shares with their intervals. Without this script the tables say the same.
+// Charts of the dashboard and of a labeler's page, drawn by uPlot from the table in the same figure: stacked columns,
+// or lines of shares with their intervals. Without this script the tables say the same.
 
 import { WHOLE, axis, colour, cursor, dayOf, inUtc, keepDrawn, widthOf } from "./plots.js";
 
@@ -14,7 +14,10 @@ const faint = (name) => colour(`color-mix(in srgb, ${name} 22%, transparent)`);
 const read = (figure) => {
   const heads = [...figure.querySelectorAll("thead th")];
   const rows = [...figure.querySelectorAll("tbody tr")];
-  const value = (cell, name) => (cell.dataset[name] === undefined || cell.dataset[name] === "" ? null : Number(cell.dataset[name]));
+  const value = (cell, name) => {
+    const text = cell.dataset[name];
+    return text === undefined || text === "" ? null : Number(text);
+  };
   const series = heads.flatMap((head, place) => (head.dataset.series === undefined ? [] : [{
     label: head.textContent.trim(),
     values: rows.map((row) => value(row.children[place], "value")),
@@ -59,8 +62,11 @@ const stacked = (figure, plot) => {
     return { stroke: fill, fill, width: 0, paths: bars, points: { show: false } };
   })];
   const describe = (at) => {
-    const parts = series.filter(({ values }) => values[at]).map(({ label, values }) => `${label} ${number(values[at])}`);
-    return `${dayOf(times[at])}: ${sums[at]}${series.length > 1 && parts.length ? ` (${parts.slice(0, 5).join(", ")}${parts.length > 5 ? ", …" : ""})` : ""}`;
+    const nonzero = series.filter(({ values }) => values[at]);
+    const parts = nonzero.slice(0, 5).map(({ label, values }) => `${label} ${number(values[at])}`);
+    const rest = nonzero.length > parts.length ? ", …" : "";
+    const split = series.length > 1 && parts.length ? ` (${parts.join(", ")}${rest})` : "";
+    return `${dayOf(times[at])}: ${sums[at]}${split}`;
   };
   return { options, data: [times, ...order.map((place) => layers[place])], describe, last: times.length - 1 };
 };
@@ -68,7 +74,9 @@ const stacked = (figure, plot) => {
 const shares = (figure, plot) => {
   const { times, series } = read(figure);
   const width = widthOf(plot);
-  const bounds = series.flatMap(({ values, lows, highs }) => [...values, ...lows, ...highs]).filter((value) => value != null);
+  const bounds = series
+    .flatMap(({ values, lows, highs }) => [...values, ...lows, ...highs])
+    .filter((value) => value != null);
   const low = Math.max(0, Math.floor((Math.min(...bounds, 0.5) - 0.02) * 10) / 10);
   const step = times.length > 1 ? times[1] - times[0] : DAY;
   const options = base(width, percent, { times, half: step / 2, top: [low, 1] });

@@ -8,7 +8,8 @@ import "./prose.js";
 // Times are written by the server in the reader's time zone, which is the browser's unless the account names one.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone && !document.cookie.split("; ").includes(`zone=${zone}`)) {
-  document.cookie = `zone=${zone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+  const secure = location.protocol === "https:" ? "; secure" : "";
+  document.cookie = `zone=${zone}; path=/; max-age=31536000; samesite=lax${secure}`;
 }
 
 // What was entered before signing in again must still be accepted.
@@ -36,7 +37,11 @@ const failure = (status, sentence) => {
     );
   }
   if (status === 404) return gettext("That no longer exists. What you entered is still on this page.");
-  return interpolate(gettext("The server could not answer (%(status)s). What you entered is still on this page: send it again in a moment."), { status }, true);
+  const unanswered = gettext(
+    "The server could not answer (%(status)s). "
+    + "What you entered is still on this page: send it again in a moment.",
+  );
+  return interpolate(unanswered, { status }, true);
 };
 
 document.addEventListener("htmx:responseError", (event) => {
@@ -47,7 +52,11 @@ document.addEventListener("htmx:responseError", (event) => {
 
 document.addEventListener("htmx:sendError", (event) => {
   if (event.detail.elt.closest("[data-quiet]")) return;
-  showNotice(gettext("The server can’t be reached. What you entered is still on this page: send it again when the connection is back."), "error");
+  const unreached = gettext(
+    "The server can’t be reached. "
+    + "What you entered is still on this page: send it again when the connection is back.",
+  );
+  showNotice(unreached, "error");
 });
 
 

@@ -16,12 +16,15 @@ const read = (figure) => {
   const cells = rows.map((row) => row.querySelector("[data-value]").dataset);
   const data = [rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000)];
   // The interval first: what comes later is drawn over it.
-  if (cells.some((cell) => cell.low)) data.push(cells.map((cell) => number(cell.low)), cells.map((cell) => number(cell.high)));
+  if (cells.some((cell) => cell.low)) {
+    data.push(cells.map((cell) => number(cell.low)), cells.map((cell) => number(cell.high)));
+  }
   data.push(cells.map((cell) => number(cell.value)));
   return { rows, data };
 };
 
-const described = (row) => [...row.cells].slice(0, 2).map((cell) => cell.textContent.trim().replace(/\s+/g, " ")).join(": ");
+const textOf = (cell) => cell.textContent.trim().replace(/\s+/g, " ");
+const described = (row) => [...row.cells].slice(0, 2).map(textOf).join(": ");
 
 const settings = (figure, data, width, show) => {
   const unit = figure.dataset.unit ?? "";

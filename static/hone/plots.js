@@ -1,5 +1,5 @@
-// What all charts share: the page's own colours, axes, a cursor that only points, days of UTC, and drawing again when the
-// colours or the width of the page change. uPlot draws.
+// What all charts share: the page's own colours, axes, a cursor that only points, days of UTC, and drawing again when
+// the colours or the width of the page change. uPlot draws.
 
 const language = document.documentElement.lang || "en";
 const inThisLanguage = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: "UTC" });

@@ -1,13 +1,16 @@
-// Rendered Markdown on any page, also what htmx brings later: a copy button on code, LaTeX drawn by KaTeX, and whatever is
-// wider than its column scrolls by itself and by keyboard.
+// Rendered Markdown on any page, also what htmx brings later: a copy button on code, LaTeX drawn by KaTeX, and whatever
+// is wider than its column scrolls by itself and by keyboard.
 
 import { announce } from "./messages.js";
 
 const LONGEST_MATHEMATICS = 2000; // characters
 const MOST_MATHEMATICS = 500; // formulas drawn at once; the rest of a page keeps their source
 // A text may not define commands: a few lines of them can grow without end.
-const DEFINES = /\\(?:[gex]?def|let|futurelet|global|long|(?:re|provide)?newcommand|renewcommand|DeclareMathOperator)(?![a-zA-Z])/;
-const OPTIONS = { throwOnError: true, trust: false, strict: "ignore", maxExpand: 100, maxSize: 10, output: "htmlAndMathml" };
+const DEFINING = "[gex]?def|let|futurelet|global|long|(?:re|provide)?newcommand|renewcommand|DeclareMathOperator";
+const DEFINES = new RegExp(`\\\\(?:${DEFINING})(?![a-zA-Z])`);
+const OPTIONS = {
+  throwOnError: true, trust: false, strict: "ignore", maxExpand: 100, maxSize: 10, output: "htmlAndMathml",
+};
 
 // ---- code ----
 const copyText = async (text) => {

@@ -6,8 +6,10 @@ import { showSteps, view } from "./view.js";
 export const HEIGHT = 176;
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
 
-export const shown = (value) =>
-  value == null ? "" : Math.abs(value) >= 1e-3 || value === 0 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+export const shown = (value) => {
+  if (value == null) return "";
+  return Math.abs(value) >= 1e-3 || value === 0 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+};
 
 // Exponential moving average without the pull of its beginning (Kingma and Ba 2014, section 3).
 export const smoothed = (values, weight) => {
@@ -45,7 +47,8 @@ const settings = (lines, { width, output, words, zooms }) => {
     const stroke = view.smoothing ? faint(name, 35) : colour(name);
     add(columns[1], { stroke, width: view.smoothing ? 1 : 2, dash: DASHES[dash], points: { show: few, fill: stroke } });
     if (view.smoothing) {
-      add(smoothed(columns[1], view.smoothing), { stroke: colour(name), width: 2, dash: DASHES[dash], points: { show: false } });
+      const line = { stroke: colour(name), width: 2, dash: DASHES[dash], points: { show: false } };
+      add(smoothed(columns[1], view.smoothing), line);
     }
     tables.push(table);
   }
@@ -67,7 +70,12 @@ const settings = (lines, { width, output, words, zooms }) => {
     padding: [8, 18, 0, 0],
     cursor: { ...cursor(7), drag: { x: zooms, y: false, setScale: false } },
     scales: {
-      x: { time: false, range: (_, low, high) => (zooms ? [view.low ?? low, Math.max(view.high ?? high, (view.low ?? low) + 1)] : [low, high]) },
+      x: {
+        time: false,
+        range: (_, low, high) => (
+          zooms ? [view.low ?? low, Math.max(view.high ?? high, (view.low ?? low) + 1)] : [low, high]
+        ),
+      },
       y: isLog ? { distr: 3 } : {},
     },
     axes: [{ ...shared, size: 26, values: (_, places) => places.map(words.tick) },
@@ -79,7 +87,8 @@ const settings = (lines, { width, output, words, zooms }) => {
       ready: [describe],
       setSelect: [(chart) => {
         if (!zooms || chart.select.width < 5) return;
-        const ends = [chart.select.left, chart.select.left + chart.select.width].map((place) => chart.posToVal(place, "x"));
+        const { left, width: selected } = chart.select;
+        const ends = [left, left + selected].map((place) => chart.posToVal(place, "x"));
         chart.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
         showSteps(Math.max(0, Math.floor(ends[0])), Math.max(0, Math.ceil(ends[1])));
       }],

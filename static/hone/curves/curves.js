@@ -1,5 +1,6 @@
-// Curves of runs, drawn by uPlot in the page's own colours. Numbers are asked for when a chart comes into sight. While the run
-// goes on htmx swaps the live part of the page every two seconds; each swap is the moment to ask for new numbers.
+// Curves of runs, drawn by uPlot in the page's own colours. Numbers are asked for when a chart comes into sight. While
+// the run goes on htmx swaps the live part of the page every two seconds; each swap is the moment to ask for new
+// numbers.
 
 import { request, swap } from "../fragments.js";
 import { keepDrawn } from "../plots.js";
@@ -23,7 +24,8 @@ const stepWords = {
 const minuteWords = {
   x: gettext("minute"),
   tick: (minute) => String(Math.round(minute * 10) / 10),
-  at: (minute, values) => interpolate(gettext("minute %(n)s: %(value)s"), { n: Math.round(minute * 10) / 10, value: values }, true),
+  at: (minute, values) =>
+    interpolate(gettext("minute %(n)s: %(value)s"), { n: Math.round(minute * 10) / 10, value: values }, true),
 };
 
 const metricsOf = (figure) => JSON.parse(figure.dataset.curves); // [[name, label], ...]
@@ -66,12 +68,14 @@ const askForSystem = async (shown) => {
 // Asks for the curves in sight and draws them. New metrics of a run come with a new grid.
 const load = async (wanted) => {
   const steps = `${view.low}-${view.high}`;
-  const names = [...new Set(wanted.filter((figure) => !isSystem(figure)).flatMap((figure) => metricsOf(figure).map(([name]) => name)))];
+  const metrics = wanted.filter((figure) => !isSystem(figure)).flatMap(metricsOf);
+  const names = [...new Set(metrics.map(([name]) => name))];
   const [reply] = await Promise.all([
     request(`${address}?${parameters(names)}`, { headers: { Accept: "application/json" } }),
     askForSystem(wanted),
   ]);
-  if (!reply.ok || steps !== `${view.low}-${view.high}`) return; // asked again: by the next swap, or for other steps already
+  // Asked again: by the next swap, or for other steps already.
+  if (!reply.ok || steps !== `${view.low}-${view.high}`) return;
   const { series = {}, names: known = [], reward_kl: points } = reply.data;
   for (const [run, found] of Object.entries(series)) {
     numbers[run] ??= {};
@@ -149,9 +153,10 @@ document.addEventListener("htmx:afterSwap", (event) => {
   if (log && logWasOpen) log.open = true;
   if (event.detail.target.id === "live" || document.getElementById("live")) refresh();
 });
+const allCharts = () => [...charts.values(), ...(rewardKl ? [rewardKl] : [])];
 keepDrawn({
-  redraw: () => [...charts.values(), ...(rewardKl ? [rewardKl] : [])].forEach((chart) => chart.redraw()),
-  charts: () => [...charts.values(), ...(rewardKl ? [rewardKl] : [])].filter(({ chart }) => chart).map(({ chart, plot }) => [chart, plot]),
+  redraw: () => allCharts().forEach((chart) => chart.redraw()),
+  charts: () => allCharts().filter(({ chart }) => chart).map(({ chart, plot }) => [chart, plot]),
   height: HEIGHT,
 });
 begin();

@@ -9,7 +9,8 @@ const distinct = ([xs, ys]) => {
   return [xs.map((x) => (last = x > last ? x : last + Math.max(Math.abs(last), 1) * 1e-9)), ys];
 };
 
-const merged = ({ iterations = [[], []], held_out: held = [[], []] }) => uPlot.join([iterations, held].map((points) => distinct(points)));
+const merged = ({ iterations = [[], []], held_out: held = [[], []] }) =>
+  uPlot.join([iterations, held].map((points) => distinct(points)));
 
 export class RewardKlChart {
   chart = null;
@@ -27,7 +28,9 @@ export class RewardKlChart {
     const output = this.figure.querySelector("output");
     const shared = axis();
     const dots = (value, size) => ({
-      stroke: colour(value), paths: () => null, points: { show: true, size, width: 1, stroke: colour(value), fill: colour(value) },
+      stroke: colour(value),
+      paths: () => null,
+      points: { show: true, size, width: 1, stroke: colour(value), fill: colour(value) },
     });
     this.chart?.destroy();
     this.chart = new uPlot({

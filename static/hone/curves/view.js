@@ -1,5 +1,5 @@
-// What a person has set of the charts: smoothing, logarithmic scale, steps, search. It stands in the page's address, so that
-// the address shows the same charts to somebody else.
+// What a person has set of the charts: smoothing, logarithmic scale, steps, search. It stands in the page's address, so
+// that the address shows the same charts to somebody else.
 
 const form = document.getElementById("chart-tools");
 

@@ -1,10 +1,14 @@
-// The ranking board. The radio buttons of the form are the truth: keys, drags and buttons set them, the tiers show them.
+// The ranking board. The radio buttons of the form are the truth: keys, drags and buttons set them, the tiers show
+// them.
 
 import { announce } from "../messages.js";
 import { compare } from "./diff.js";
 import { limitation, markedNodes, openDiff } from "./diff_dialog.js";
 import * as keys from "./keys.js";
 import { Layout, toggleRaw } from "./layout.js";
+
+// What a response is rated by, in the order of the page.
+const RATED = ".scale input:checked, .scale input, .typed input, .flag-list > summary";
 
 export class Board {
   static PAUSE = 200; // milliseconds without a letter before the changes of an improved response are shown anew
@@ -47,7 +51,8 @@ export class Board {
   rank(response) { return this.radios(response).find((radio) => radio.checked)?.value ?? ""; }
 
   letters(responses) {
-    return new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(responses.map((response) => response.dataset.letter));
+    const list = new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" });
+    return list.format(responses.map((response) => response.dataset.letter));
   }
 
   setRank(response, rank) {
@@ -76,10 +81,13 @@ export class Board {
     if (!rank) return interpolate(gettext("%(letter)s is not ranked."), { letter }, true);
     const tied = this.responses.filter((other) => other !== response && this.rank(other) === rank);
     const left = this.responses.filter((other) => !this.rank(other)).length;
-    const first = tied.length
-      ? interpolate(gettext("%(letter)s is %(rank)s, tied with %(others)s."), { letter, rank, others: this.letters(tied) }, true)
-      : interpolate(gettext("%(letter)s is %(rank)s."), { letter, rank }, true);
-    const rest = left ? interpolate(ngettext("%(n)s not ranked.", "%(n)s not ranked.", left), { n: left }, true) : gettext("All ranked.");
+    const words = tied.length
+      ? gettext("%(letter)s is %(rank)s, tied with %(others)s.")
+      : gettext("%(letter)s is %(rank)s.");
+    const first = interpolate(words, { letter, rank, others: this.letters(tied) }, true);
+    const rest = left
+      ? interpolate(ngettext("%(n)s not ranked.", "%(n)s not ranked.", left), { n: left }, true)
+      : gettext("All ranked.");
     return `${first} ${rest}`;
   }
 
@@ -138,8 +146,9 @@ export class Board {
     }
     // A whole response is dragged by its head. What travels is a copy; the response stays where it is.
     Sortable.create(this.form.querySelector(".responses"), {
-      group: { name: "responses", pull: "clone", put: false }, sort: false, animation: 0, draggable: ".response", handle: ".response > header",
-      filter: "input, label, button", preventOnFilter: false, forceFallback: true, fallbackOnBody: true, fallbackClass: "dragged", fallbackTolerance: 4,
+      group: { name: "responses", pull: "clone", put: false }, sort: false, animation: 0,
+      draggable: ".response", handle: ".response > header", filter: "input, label, button", preventOnFilter: false,
+      forceFallback: true, fallbackOnBody: true, fallbackClass: "dragged", fallbackTolerance: 4,
       onStart: () => mark(true),
       onClone: () => { this.before = new Map(this.responses.map((response) => [response, this.rank(response)])); },
       // After Sortable has finished with what it moved.
@@ -147,8 +156,8 @@ export class Board {
     });
   }
 
-  // Sortable has put the response itself into the tier and a copy into its place, and two radio buttons of one name can't
-  // both be chosen: everything goes back as it was, and the response gets its rank.
+  // Sortable has put the response itself into the tier and a copy into its place, and two radio buttons of one name
+  // can't both be chosen: everything goes back as it was, and the response gets its rank.
   putBack(response, tier) {
     this.form.querySelector(".responses").replaceChildren(...this.responses);
     for (const each of this.responses) {
@@ -200,9 +209,14 @@ export class Board {
     this.task.toggle(details, "textarea");
   }
 
+  improvedResponse() {
+    const id = this.form.elements.improved_from.value;
+    return this.responses.find((candidate) => candidate.dataset.id === id);
+  }
+
   bringText() {
     const area = this.form.elements.improved_text;
-    const response = this.responses.find((candidate) => candidate.dataset.id === this.form.elements.improved_from.value);
+    const response = this.improvedResponse();
     const untouched = !area.value.trim() || this.responses.some((candidate) => this.text(candidate) === area.value);
     if (response && untouched) area.value = this.text(response);
     this.showChanges();
@@ -212,7 +226,7 @@ export class Board {
   showChanges() {
     const panel = this.form.querySelector(".improve[open]");
     if (!panel) return;
-    const response = this.responses.find((candidate) => candidate.dataset.id === this.form.elements.improved_from.value);
+    const response = this.improvedResponse();
     const original = response ? this.text(response) : "";
     const written = this.form.elements.improved_text.value.replaceAll("\r\n", "\n");
     panel.querySelector("[data-improve=original]").textContent = original;
@@ -253,14 +267,17 @@ export class Board {
       return interpolate(sentence, { letters: this.letters(unranked) }, true);
     }
     const asShown = this.responses.every((response, index) => this.rank(response) === String(index + 1));
-    return asShown && this.responses.length > 2 ? gettext("This is exactly the order in which the responses were shown. Submit again to confirm.") : "";
+    if (!asShown || this.responses.length <= 2) return "";
+    return gettext("This is exactly the order in which the responses were shown. Submit again to confirm.");
   }
 
   // What the server would refuse is said at once, before anything moves on.
   obstacle() {
     const ranked = this.responses.filter((response) => this.rank(response)).length;
-    return ranked >= 2 || this.form.elements.all_unacceptable.checked ? ""
-      : gettext("Rank at least two responses (equal ones may share a tier), mark all as unacceptable, or skip the task.");
+    if (ranked >= 2 || this.form.elements.all_unacceptable.checked) return "";
+    return gettext(
+      "Rank at least two responses (equal ones may share a tier), mark all as unacceptable, or skip the task.",
+    );
   }
 
   // True when the key was meant for the board.
@@ -292,7 +309,7 @@ export class Board {
         this.focus(this.nextUnranked(response) ?? response);
       },
       unacceptable: () => this.form.elements.all_unacceptable.click(),
-      rate: () => [...response.querySelectorAll(".scale input:checked, .scale input, .typed input, .flag-list > summary")].at(0)?.focus(),
+      rate: () => response.querySelector(RATED)?.focus(),
       note: () => this.task.toggle(response.querySelector(".note"), "textarea"),
       improve: () => this.improve(),
       diff: () => this.openDiff(),

@@ -12,8 +12,9 @@ const UNITS = {
   line: (text) => text.match(/[^\n]*\n|[^\n]+/g) ?? [],
 };
 
-// {unit, parts}: the parts are [["same" | "removed" | "added", text], ...], neighbours of one sort joined; the unit that was
-// compared is "word", for texts that differ in too many words "line", and null when they were not compared at all.
+// {unit, parts}: the parts are [["same" | "removed" | "added", text], ...], neighbours of one sort joined; the unit
+// that was compared is "word", for texts that differ in too many words "line", and null when they were not compared at
+// all.
 export const compare = (left, right) => {
   for (const [unit, split] of Object.entries(UNITS)) {
     const changes = diffArrays(split(left), split(right), { maxEditLength: MOST_CHANGES, timeout: TIMEOUT });

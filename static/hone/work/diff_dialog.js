@@ -9,12 +9,15 @@ const percent = new Intl.NumberFormat(document.documentElement.lang, { style: "p
 let responses = [];
 
 // Parts as nodes: those that are the same, and of the others these sorts.
-export const markedNodes = (parts, sorts) => parts.filter(([sort]) => sort === "same" || sorts.includes(sort)).map(([sort, text]) => {
-  if (sort === "same") return document.createTextNode(text);
-  const mark = document.createElement(sort === "removed" ? "del" : "ins");
-  mark.textContent = text;
-  return mark;
-});
+export const markedNodes = (parts, sorts) => {
+  const kept = parts.filter(([sort]) => sort === "same" || sorts.includes(sort));
+  return kept.map(([sort, text]) => {
+    if (sort === "same") return document.createTextNode(text);
+    const mark = document.createElement(sort === "removed" ? "del" : "ins");
+    mark.textContent = text;
+    return mark;
+  });
+};
 
 // How the two were compared, where it wasn't word by word.
 export const limitation = (unit) => ({
@@ -26,7 +29,9 @@ const summary = ({ unit, parts }) => {
   if (unit === null) return limitation(unit);
   const isSame = parts.every(([sort]) => sort === "same");
   const share = percent.format(sharedPortion(parts));
-  const found = isSame ? gettext("The two are the same, word for word.") : interpolate(gettext("%(share)s is the same."), { share }, true);
+  const found = isSame
+    ? gettext("The two are the same, word for word.")
+    : interpolate(gettext("%(share)s is the same."), { share }, true);
   return `${found} ${limitation(unit)}`.trim();
 };
 
@@ -34,7 +39,8 @@ const show = () => {
   const text = (name) => responses.find((response) => response.letter === choice(name).value).text;
   const comparison = compare(text("left"), text("right"));
   for (const [name, own] of [["left", "removed"], ["right", "added"]]) {
-    side(name).setAttribute("aria-label", interpolate(gettext("Response %(letter)s"), { letter: choice(name).value }, true));
+    const label = interpolate(gettext("Response %(letter)s"), { letter: choice(name).value }, true);
+    side(name).setAttribute("aria-label", label);
     side(name).replaceChildren(...markedNodes(comparison.parts, [own]));
   }
   document.getElementById("diff-facts").textContent = summary(comparison);
@@ -55,7 +61,8 @@ for (const [name, other] of [["left", "right"], ["right", "left"]]) {
 export const openDiff = (all, left, right) => {
   responses = all;
   for (const [name, letter] of [["left", left], ["right", right]]) {
-    choice(name).replaceChildren(...all.map((response) => new Option(response.letter, response.letter, false, response.letter === letter)));
+    const option = (own) => new Option(own, own, false, own === letter);
+    choice(name).replaceChildren(...all.map((response) => option(response.letter)));
   }
   show();
   dialog.showModal();

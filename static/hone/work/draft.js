@@ -20,7 +20,8 @@ export class Draft {
     this.fields = fields;
     this.url = url;
     this.on = on;
-    this.version = this.base = version; // of the newest draft that was sent; of the newest one known to be on the server
+    this.version = version; // of the newest draft that was sent
+    this.base = version; // of the newest one known to be on the server
     this.isSubmitted = isSubmitted;
     this.key = store.key("draft", url);
     this.delay = this.constructor.RETRY;
@@ -42,8 +43,14 @@ export class Draft {
       bringBack();
       this.on.state(gettext("Unsaved entries restored."));
     } else {
-      this.on.conflict(gettext("This browser has entries for this task that were never saved, and newer ones came from elsewhere. You see the newer ones."),
-        [gettext("Show this browser’s entries"), bringBack], [gettext("Keep what I see"), () => this.forget()]);
+      this.on.conflict(
+        gettext(
+          "This browser has entries for this task that were never saved, and newer ones came from elsewhere. "
+          + "You see the newer ones.",
+        ),
+        [gettext("Show this browser’s entries"), bringBack],
+        [gettext("Keep what I see"), () => this.forget()],
+      );
     }
   }
 
@@ -52,7 +59,8 @@ export class Draft {
     this.dirty = true;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.save(), this.constructor.DELAY);
-    this.isKeptHere = store.set(this.key, { version: this.version + 1, base: this.base, fields: this.fields.read(), at: Date.now() });
+    const kept = { version: this.version + 1, base: this.base, fields: this.fields.read(), at: Date.now() };
+    this.isKeptHere = store.set(this.key, kept);
   }
 
   // keepalive: the page is going away, and the request has to outlive it
@@ -69,7 +77,8 @@ export class Draft {
     body.set("draft_page", PAGE);
     body.set("draft_version", this.version);
     body.set("draft_base", this.base);
-    const reply = await request(this.url, { method: "POST", body, keepalive: keepalive && body.toString().length < LONGEST_KEEPALIVE });
+    const isShort = body.toString().length < LONGEST_KEEPALIVE;
+    const reply = await request(this.url, { method: "POST", body, keepalive: keepalive && isShort });
     this.isSaving = false;
     if (this.ended) return;
     if (reply.ok) this.saved(reply.data);
@@ -103,9 +112,14 @@ export class Draft {
       return this.on.signedOut();
     }
     if (reply.outcome === Outcome.REFUSED) {
-      return this.on.state(interpolate(gettext("Draft not saved: %(reason)s"), { reason: reply.data.error ?? reply.status }, true));
+      const reason = reply.data.error ?? reply.status;
+      return this.on.state(interpolate(gettext("Draft not saved: %(reason)s"), { reason }, true));
     }
-    this.on.state(this.isKeptHere ? gettext("No connection: kept in this browser.") : gettext("No connection: kept on this page only. Leave it open."));
+    this.on.state(
+      this.isKeptHere
+        ? gettext("No connection: kept in this browser.")
+        : gettext("No connection: kept on this page only. Leave it open."),
+    );
     this.timer = setTimeout(() => this.save(), this.delay);
     this.delay = Math.min(this.delay * 2, this.constructor.LONGEST_RETRY);
   }
@@ -128,7 +142,8 @@ export class Draft {
       this.dirty = true;
       this.save();
     };
-    this.on.conflict(gettext("This task was changed in another window or on another device. You see what you entered here."),
+    this.on.conflict(
+      gettext("This task was changed in another window or on another device. You see what you entered here."),
       [gettext("Keep what I see"), () => resolve(null)],
       [gettext("Show the other version"), () => {
         resolve(other.draft ?? {});

@@ -1,10 +1,15 @@
-// The fields of a task's form as a draft keeps them: [[name, value], ...] out of the page, {name: [values]} from the server.
+// The fields of a task's form as a draft keeps them: [[name, value], ...] out of the page, {name: [values]} from the
+// server.
 
 // What belongs to the page or to another button, and is no part of a draft.
-const LEFT_OUT = new Set(["csrfmiddlewaretoken", "client_id", "seconds", "rubric", "back", "report_reason", "report_note"]);
+const LEFT_OUT = new Set([
+  "csrfmiddlewaretoken", "client_id", "seconds", "rubric", "back", "report_reason", "report_note",
+]);
 
-const pairs = (fields) =>
-  Array.isArray(fields) ? fields : Object.entries(fields ?? {}).flatMap(([name, values]) => values.map((value) => [name, value]));
+const pairs = (fields) => {
+  if (Array.isArray(fields)) return fields;
+  return Object.entries(fields ?? {}).flatMap(([name, values]) => values.map((value) => [name, value]));
+};
 
 // Whether two sets of fields say the same; fields without a value don't count.
 export const areEqual = (one, other) => {
@@ -28,11 +33,14 @@ export class FormFields {
     for (const control of this.form.elements) {
       if (!control.name || LEFT_OUT.has(control.name) || control.type === "hidden") continue;
       const values = given.get(control.name) ?? [];
-      if (control.type === "radio") control.checked = values.length ? values.includes(control.value) : control.value === "";
-      else if (control.type === "checkbox") control.checked = values.includes(control.value);
+      const isGiven = values.includes(control.value);
+      if (control.type === "radio") control.checked = values.length ? isGiven : control.value === "";
+      else if (control.type === "checkbox") control.checked = isGiven;
       else if (control.type !== "submit" && control.type !== "button") control.value = values.at(-1) ?? "";
     }
-    for (const area of this.form.querySelectorAll("details textarea")) if (area.value) area.closest("details").open = true;
+    for (const area of this.form.querySelectorAll("details textarea")) {
+      if (area.value) area.closest("details").open = true;
+    }
     this.form.dispatchEvent(new CustomEvent("hone:filled"));
   }
 }

@@ -7,7 +7,11 @@ const root = document.documentElement;
 const masthead = document.querySelector(".masthead");
 const progress = document.getElementById("progress");
 const total = Number(progress?.querySelector("progress")?.max) || 0;
-const parts = () => ({ bar: masthead, head: document.querySelector("#work .work-head"), dock: document.querySelector("#work .dock") });
+const parts = () => ({
+  bar: masthead,
+  head: document.querySelector("#work .work-head"),
+  dock: document.querySelector("#work .dock"),
+});
 
 const measure = () => {
   for (const [name, part] of Object.entries(parts())) {

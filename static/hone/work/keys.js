@@ -1,7 +1,8 @@
 // Which key does what, as the person chose.
 
 const chosen = JSON.parse(document.getElementById("key-map").textContent); // {action: key}, empty when switched off
-const actions = new Map(Object.entries(chosen).filter(([, key]) => key !== "off").map(([action, key]) => [key, action]));
+const used = Object.entries(chosen).filter(([, key]) => key !== "off");
+const actions = new Map(used.map(([action, key]) => [key, action]));
 const SIGNS = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→" };
 
 export const BOX = "textarea, select, input:is([type=text], [type=number], [type=search])";

@@ -1,4 +1,5 @@
-// How the responses are laid out: columns, a stack, or panes of the window's height that scroll together. Kept in this browser.
+// How the responses are laid out: columns, a stack, or panes of the window's height that scroll together. Kept in this
+// browser.
 
 import { announce } from "../messages.js";
 import * as store from "./store.js";

@@ -5,8 +5,8 @@ import { FormFields } from "./form_fields.js";
 import * as keys from "./keys.js";
 
 // crypto.randomUUID is there with HTTPS alone.
-const randomId = () => crypto.randomUUID?.()
-  ?? "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) => (digit ^ (Math.random() * 16 >> digit / 4)).toString(16));
+const randomDigit = (digit) => (digit ^ (Math.random() * 16 >> digit / 4)).toString(16);
+const randomId = () => crypto.randomUUID?.() ?? "10000000-1000-4000-8000-100000000000".replace(/[018]/g, randomDigit);
 
 export class Task {
   // kinds: {class of the form: what its kind of task adds}; on: what a Draft reports
@@ -89,8 +89,14 @@ export class Task {
   // The form as what the outbox keeps.
   entry(submitter) {
     this.noteSeconds();
-    const fields = [...new FormData(this.form, submitter ?? undefined)].filter(([name, value]) => name !== "csrfmiddlewaretoken" && typeof value === "string");
-    return { id: this.form.elements.client_id.value, url: this.form.getAttribute("action"), task: this.id, fields, at: Date.now() };
+    const given = [...new FormData(this.form, submitter ?? undefined)];
+    return {
+      id: this.form.elements.client_id.value,
+      url: this.form.getAttribute("action"),
+      task: this.id,
+      fields: given.filter(([name, value]) => name !== "csrfmiddlewaretoken" && typeof value === "string"),
+      at: Date.now(),
+    };
   }
 
   // What was refused or taken back before it was sent goes on as it was.
@@ -139,7 +145,8 @@ export class Task {
 
   goBack(details, from = null) {
     const origin = details && this.origins?.get(details);
-    if (origin?.isConnected && origin !== document.body && origin.checkVisibility()) origin.focus({ preventScroll: true });
+    const canTakeFocus = origin?.isConnected && origin !== document.body && origin.checkVisibility();
+    if (canTakeFocus) origin.focus({ preventScroll: true });
     else if (this.kind.home) this.kind.home(from);
     else this.section.querySelector("h1")?.focus({ preventScroll: true });
   }

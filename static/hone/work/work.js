@@ -1,6 +1,6 @@
-// The work page: one task on the screen, the one after it rendered ahead, and what was submitted on its way to the server.
-// Submitting puts the next task on the screen at once. The one before is kept until the server has acknowledged it, so
-// that a refusal or an undo brings it back as it was.
+// The work page: one task on the screen, the one after it rendered ahead, and what was submitted on its way to the
+// server. Submitting puts the next task on the screen at once. The one before is kept until the server has acknowledged
+// it, so that a refusal or an undo brings it back as it was.
 
 import { Outcome, request, swap } from "../fragments.js";
 import { announce } from "../messages.js";
@@ -16,7 +16,8 @@ import { signIn } from "./sign_in.js";
 import { Task } from "./task.js";
 import { Chat, Rating, Text } from "./writing.js";
 
-const KINDS = { board: Board, rate: Rating, chat: Chat, written: Text }; // by the class of the form; the first that fits
+// By the class of the form; the first that fits.
+const KINDS = { board: Board, rate: Rating, chat: Chat, written: Text };
 const PAUSE = 350; // milliseconds after a task appeared in which a second submit is taken for the end of a double click
 const place = document.querySelector(".workplace");
 const PRESENCE = 5 * 60_000; // milliseconds after its last sign for which a person is taken to be reading
@@ -178,8 +179,9 @@ const refused = (entry, sentence) => {
     bringBack(former);
     task.refusal.textContent = sentence;
   };
-  if (task === former || !task.isTouched) back();
-  else choose(interpolate(gettext("The previous task was refused: %(reason)s"), { reason: sentence }, true), [gettext("Go back to it"), back]);
+  if (task === former || !task.isTouched) return back();
+  const refused = interpolate(gettext("The previous task was refused: %(reason)s"), { reason: sentence }, true);
+  choose(refused, [gettext("Go back to it"), back]);
 };
 
 const waiting = (entries) => {
@@ -219,9 +221,10 @@ const undo = async (url) => {
   keepUndo();
   if (task.draft?.dirty) await task.draft.save();
   const reply = await request(url, { method: "POST" });
-  if (reply.status === 0) return showOutbox(gettext("No connection: it could not be undone. You can change it later."), "warn");
+  const warn = (words) => showOutbox(words, "warn");
+  if (reply.status === 0) return warn(gettext("No connection: it could not be undone. You can change it later."));
   if (reply.outcome === Outcome.SIGNED_OUT) return signedOut();
-  if (!reply.ok) return showOutbox(reply.sentence || gettext("It could not be undone. You can change it later."), "warn");
+  if (!reply.ok) return warn(reply.sentence || gettext("It could not be undone. You can change it later."));
   ahead = task.form ? task.section : null;
   const receipt = reply.fragment("receipt");
   const back = reply.fragment("work");
@@ -310,7 +313,9 @@ window.addEventListener("pagehide", () => task?.draft?.save({ keepalive: true })
 
 // Reading for a long time is work too.
 let lastSign = Date.now();
-for (const name of ["pointermove", "keydown", "scroll"]) document.addEventListener(name, () => { lastSign = Date.now(); }, { passive: true, capture: true });
+for (const name of ["pointermove", "keydown", "scroll"]) {
+  document.addEventListener(name, () => { lastSign = Date.now(); }, { passive: true, capture: true });
+}
 setInterval(() => {
   if (task?.draft && !task.isSent && document.visibilityState === "visible" && Date.now() - lastSign < PRESENCE) {
     task.draft.dirty = true;
@@ -329,7 +334,8 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   task.draft.forget();
 });
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (!event.detail.successful && task?.form?.contains(event.detail.elt) && task.draft.ended && !task.isSent) task.draft.resume();
+  if (event.detail.successful || !task?.form?.contains(event.detail.elt)) return;
+  if (task.draft.ended && !task.isSent) task.draft.resume();
 });
 document.addEventListener("htmx:afterSwap", () => {
   if (task?.section === section()) return;

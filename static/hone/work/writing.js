@@ -13,7 +13,11 @@ function showLength(box) {
   if (!output) return;
   const n = countWords(box.value);
   const characters = [...box.value].length;
-  const inWords = interpolate(ngettext("%(n)s word", "%(n)s words", n), { n: n.toLocaleString(document.documentElement.lang) }, true);
+  const inWords = interpolate(
+    ngettext("%(n)s word", "%(n)s words", n),
+    { n: n.toLocaleString(document.documentElement.lang) },
+    true,
+  );
   const inCharacters = interpolate(
     ngettext("%(n)s character", "%(n)s characters", characters),
     { n: characters.toLocaleString(document.documentElement.lang) },
@@ -62,7 +66,10 @@ document.addEventListener("click", (event) => {
 });
 
 // ---- kinds of task ----
-const digitOf = (event) => (/^[0-9]$/.test(event.key) && keys.areOn && !event.ctrlKey && !event.metaKey && !event.altKey ? event.key : null);
+const digitOf = (event) => {
+  const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
+  return /^[0-9]$/.test(event.key) && keys.areOn && isPlain ? event.key : null;
+};
 
 // One response: a digit rates the criterion in focus, else the first that isn't rated, and goes on to the next.
 export class Rating {
@@ -73,7 +80,8 @@ export class Rating {
   unrated(after) {
     const scales = this.scales();
     const from = scales.indexOf(after) + 1;
-    return [...scales.slice(from), ...scales.slice(0, from)].find((scale) => !scale.querySelector("input:checked")?.value);
+    const inTurn = [...scales.slice(from), ...scales.slice(0, from)];
+    return inTurn.find((scale) => !scale.querySelector("input:checked")?.value);
   }
 
   key(event, action) {
@@ -145,8 +153,11 @@ export class Chat {
   }
 
   obstacle() {
-    if (this.box.value.trim()) return gettext("What is in the box isn't part of the chat yet. Send it first, or clear the box.");
-    return this.sender.value === "write" ? gettext("A chat ends with a response: choose or write one, or take back the last turn.") : "";
+    if (this.box.value.trim()) {
+      return gettext("What is in the box isn't part of the chat yet. Send it first, or clear the box.");
+    }
+    if (this.sender.value !== "write") return "";
+    return gettext("A chat ends with a response: choose or write one, or take back the last turn.");
   }
 }
 
