@@ -17,5 +17,10 @@ tasks_changed = Signal()
 # request_ids: primary keys of the ResponseRequest rows to fulfil.
 responses_requested = Signal()
 
+# number: tasks were given to labelers; judgments were submitted; tasks were taken back because their lease ran out.
+tasks_claimed = Signal()
+judgments_submitted = Signal()
+leases_expired = Signal()
+
 # name, change_id: a change of many judgments or tasks waits to be carried out (annotate.quality.review.batch_changes).
 batch_change_planned = Signal()

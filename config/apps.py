@@ -1,4 +1,9 @@
+from typing import Any
+
 from django.apps import AppConfig
+
+from annotate import signals
+from config.monitoring import request_metrics
 
 
 class HoneConfig(AppConfig):
@@ -9,3 +14,20 @@ class HoneConfig(AppConfig):
         from config.security import sign_in
 
         sign_in.connect_signals()
+        signals.tasks_claimed.connect(_count_claims)
+        signals.judgments_submitted.connect(_count_submits)
+        signals.leases_expired.connect(_count_expiries)
+
+
+def _count_claims(sender: Any, number: int, **kwargs: Any) -> None:
+    request_metrics.count("claims", number)
+
+
+def _count_submits(sender: Any, number: int, **kwargs: Any) -> None:
+    request_metrics.count("submits", number)
+
+
+def _count_expiries(sender: Any, number: int, **kwargs: Any) -> None:
+    from config.monitoring import product_metrics
+
+    product_metrics.count_expired_leases(number)

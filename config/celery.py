@@ -15,6 +15,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
+from config.monitoring.log_lines import run_id
 from config.serving import liveness
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 WEEK_SECONDS = 7 * 24 * 3600
 PR_SET_PDEATHSIG = 1
+RUN_TASKS = ("rlhf.execute_run", "rlhf.after_run")
+"""Jobs whose first argument is a run."""
 
 
 def job_settings() -> dict[str, Any]:
@@ -160,6 +163,18 @@ def activate_english(**kwargs: Any) -> None:
     from django.utils import translation
 
     translation.activate("en")
+
+
+@signals.task_prerun.connect
+def note_run(task: Any = None, args: Any = (), **kwargs: Any) -> None:
+    """Log lines of a run's job carry its number."""
+    if getattr(task, "name", "") in RUN_TASKS and args:
+        run_id.set(str(args[0]))
+
+
+@signals.task_postrun.connect
+def forget_run(**kwargs: Any) -> None:
+    run_id.set("")
 
 
 @signals.worker_ready.connect

@@ -5,6 +5,7 @@ it (a container's secret, say). A HONE_ variable that nobody reads is most likel
 """
 
 import difflib
+import ipaddress
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,6 +77,18 @@ class Environment:
         for folder in found:
             if not Path(folder).is_absolute():
                 raise WrongSetting(f"{name} holds {folder!r}; each must be an absolute folder such as /srv/models.")
+        return found
+
+    def addresses(self, name: str, *, default: str = "") -> list[str]:
+        """Networks or addresses between commas."""
+        found = self.names(name, default=default)
+        for network in found:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise WrongSetting(
+                    f"{name} holds {network!r}; each must be an address or a network such as 10.0.0.0/8."
+                ) from None
         return found
 
     def origins(self, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the site itself keeps in the database: how much of each sign-in limit is used up."""
+"""What the site itself keeps in the database: how much of each sign-in limit is used up, and counts for /metrics."""
 
 from django.db import models
 
@@ -11,3 +11,13 @@ class RateBucket(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class EventCount(models.Model):
+    """How often something has happened that only workers know of (config.monitoring.product_metrics)."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    number = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.number}"

@@ -53,6 +53,9 @@ try:
     HONE_PROXIES = env.whole_number("HONE_PROXIES", default=0, minimum=0, maximum=8)
     HONE_LOG_NAMES = env.choice("HONE_LOG_NAMES", default="plain", choices=["plain", "hashed"])
     HONE_ACCESS_LOG = env.flag("HONE_ACCESS_LOG", default=True)
+    HONE_LOG_FORMAT = env.choice("HONE_LOG_FORMAT", default="line", choices=["line", "json"])
+    HONE_METRICS_ADDRESSES = env.addresses("HONE_METRICS_ADDRESSES", default="127.0.0.0/8,::1/128")
+    HONE_METRICS_TOKEN = env.secret("HONE_METRICS_TOKEN")
     https = env.flag("HONE_HTTPS", default=False)
     hsts = env.choice("HONE_HSTS", default="host", choices=["off", "host", "subdomains", "preload"])
     DEBUG = env.flag("HONE_DEBUG", default=False)
@@ -208,7 +211,7 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if https and hsts != "off" else 0
 # Both bind other sites of the domain, preload for months after it is taken back: for whoever owns them to decide.
 SECURE_HSTS_INCLUDE_SUBDOMAINS = https and hsts in ("subdomains", "preload")
 SECURE_HSTS_PRELOAD = https and hsts == "preload"
-# Containers and load balancers ask for it over plain HTTP; /healthz is answered before all of this.
+# Containers and load balancers ask for it over plain HTTP; /healthz and /metrics are answered before all of this.
 SECURE_REDIRECT_EXEMPT = [r"^readyz$"]
 if HONE_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -241,13 +244,25 @@ STORAGES = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "config.monitoring.log_lines.LineFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        },
+        "json": {"()": "config.monitoring.log_lines.JSONFormatter"},
+    },
     "filters": {
         "unavailable": {"()": "config.web.log_filters.UnavailableFilter"},
         "invitation": {"()": "config.web.log_filters.InvitationFilter"},
+        "context": {"()": "config.monitoring.log_lines.ContextFilter"},
     },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["unavailable", "invitation"]}
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": HONE_LOG_FORMAT,
+            "filters": ["unavailable", "invitation", "context"],
+        }
     },
     "root": {"handlers": ["stderr"], "level": HONE_LOG_LEVEL},
     "loggers": {

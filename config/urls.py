@@ -4,11 +4,13 @@ from allauth.account import views as account
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from config.monitoring import metrics_page
 from config.web import health
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
+    path("metrics", metrics_page.metrics, name="metrics"),
     # Of allauth's pages only these: there is no sign-up, and a manager gives a new password, not an e-mail.
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Max, Q, Sum
+from django.db.models import Count, F, Max, Min, Q, Sum
 from django.utils import timezone
 
 from annotate.labeling import task_kinds
@@ -27,8 +27,8 @@ State = Task.State
 @dataclass(frozen=True, kw_only=True)
 class Figures:
     """kinds: {kind: {"open", "complete", "withdrawn", "judgments"}}. wanted: judgments that open tasks still want.
-    splits: {split: prompts}. use_cases, languages: {name: [prompts, judgments]} of the prompts. computed_at: None where
-    they were counted now.
+    oldest_open: ISO 8601 time at which the oldest task with a free place was made. splits: {split: prompts}.
+    use_cases, languages: {name: [prompts, judgments]} of the prompts. computed_at: None where they were counted now.
     """
 
     prompts: int = 0
@@ -37,6 +37,7 @@ class Figures:
     judgments: int = 0
     surplus: int = 0
     wanted: int = 0
+    oldest_open: str | None = None
     kinds: dict[str, dict[str, int]] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
     use_cases: dict[str, list[int]] = field(default_factory=dict)
@@ -108,6 +109,8 @@ def count(project: Project) -> Figures:
     )
     still = Task.objects.filter(project=project, state=State.OPEN, judgments_wanted__gt=F("judgments_given"))
     wanted = still.aggregate(n=Sum(F("judgments_wanted") - F("judgments_given")))["n"]
+    waiting = Task.objects.filter(project=project, state=State.OPEN, slots_free__gt=0)
+    oldest = waiting.order_by().aggregate(time=Min("created_at"))["time"]
     use_cases, languages = _coverage(project)
     by_split = Prompt.objects.filter(project=project).order_by().values_list("split").annotate(Count("pk"))
     return Figures(
@@ -119,6 +122,7 @@ def count(project: Project) -> Figures:
         judgments=judgments["all"],
         surplus=judgments["surplus"],
         wanted=wanted or 0,
+        oldest_open=oldest.isoformat() if oldest is not None else None,
         kinds={
             row["kind"]: {
                 **{name: row[name] for name in ("open", "complete", "withdrawn")},

@@ -1,6 +1,7 @@
-"""The outermost middleware: the access log, with the browser's address, and /healthz.
+"""The outermost middleware: the request's id, its place in the metrics, the access log, /healthz and /metrics.
 
-/healthz needs no valid host name, no HTTPS and no database: it checks whether this process responds at all.
+/healthz needs no valid host name, no HTTPS and no database: it checks whether this process responds at all. Nor does
+/metrics, whose caller knows the process by its address and has no session.
 """
 
 import logging
@@ -11,6 +12,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from config.monitoring import metrics_page, request_metrics
+from config.monitoring.log_lines import new_request_id, request_id
 from config.security.accounts import client_address
 from config.web import health
 
@@ -30,9 +33,24 @@ class EdgeMiddleware:
             http_response = health.alive(request)
             http_response["Content-Length"] = str(len(http_response.content))
             return http_response
+        given = request.headers.get("X-Request-ID") if settings.HONE_PROXIES else None
+        name = new_request_id(given)
+        token = request_id.set(name)
+        try:
+            response = self._reply(request)
+        finally:
+            request_id.reset(token)
+        response["X-Request-ID"] = name
+        return response
+
+    def _reply(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path == "/metrics":
+            return metrics_page.metrics(request)
         _trust_own_proxies(request)
         began = time.monotonic()
         response = self.get_response(request)
+        seconds, view = time.monotonic() - began, _view(request)
+        request_metrics.observe(view=view, status=response.status_code, seconds=seconds)
         if settings.HONE_ACCESS_LOG:
             log.info(
                 "%s %s %s %d %d ms",
@@ -40,9 +58,17 @@ class EdgeMiddleware:
                 request.method,
                 ascii(request.path)[1:-1],  # no line of a client's making
                 response.status_code,
-                (time.monotonic() - began) * 1000,
+                seconds * 1000,
+                extra={"fields": {"view": view, "status": response.status_code, "milliseconds": round(seconds * 1000)}},
             )
         return response
+
+
+def _view(request: HttpRequest) -> str:
+    """The name that the request is counted under."""
+    if (match := request.resolver_match) is None:
+        return request_metrics.STATIC if request.path.startswith(settings.STATIC_URL) else request_metrics.UNMATCHED
+    return request_metrics.ADMINISTRATION if request_metrics.ADMINISTRATION in match.namespaces else match.view_name
 
 
 def _trust_own_proxies(request: HttpRequest) -> None:

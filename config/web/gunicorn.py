@@ -4,7 +4,11 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+from typing import Any
+
 from django.conf import settings
+
+from config.monitoring import request_metrics  # maps its memory here, before the processes are forked
 
 bind = f"{settings.HONE_HOST}:{settings.HONE_PORT}"
 workers = 2
@@ -23,3 +27,11 @@ secure_scheme_headers: dict[str, str] = {}
 accesslog = None  # config.web.edge writes it, with the address of the browser
 errorlog = "-"
 loglevel = "warning"
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    worker.metrics_slot = request_metrics.free_slot([other.metrics_slot for other in server.WORKERS.values()])
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    request_metrics.use_slot(worker.metrics_slot)

@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template import loader
 from django.utils.translation import gettext as _
 
+from config.monitoring.log_lines import request_id
+
 
 def refusal(
     request: HttpRequest,
@@ -25,6 +27,8 @@ def refusal(
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
     else:
         context = {"heading": heading, "sentence": sentence, "fields": fields, "path": request.get_full_path()}
+        if status >= 500:
+            context["request_id"] = request_id.get()
         response = HttpResponse(loader.render_to_string("config/refusal.html", context), status=status)
     if retry_after is not None:
         response["Retry-After"] = str(max(1, math.ceil(retry_after)))

@@ -8,9 +8,10 @@ import sys
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template import loader
 from django.utils.translation import gettext as _
-from django.views import defaults
 
+from config.monitoring.log_lines import request_id
 from config.security.password_hashing import HashingBusy
 from config.web.refusals import refusal
 
@@ -28,7 +29,8 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
         return _sign_in_busy(request)
     if isinstance(error, OperationalError | InterfaceError) and "no such" not in str(error):  # a table, a column
         return _no_database(request)
-    return defaults.server_error(request)
+    page = loader.render_to_string("500.html", {"request_id": request_id.get()})
+    return HttpResponse(page, status=500)
 
 
 def _sign_in_busy(request: HttpRequest) -> HttpResponse:

@@ -126,6 +126,7 @@ class TrainingRun(models.Model):
         indexes = [
             models.Index(fields=["project", "-id"], name="training_run_project"),
             models.Index(fields=["queue", "queued_at"], condition=Q(status="queued"), name="training_run_queued"),
+            models.Index(fields=["status"], name="training_run_status"),
             models.Index(fields=["lease_until"], condition=Q(status="running"), name="training_run_lease"),
         ]
 

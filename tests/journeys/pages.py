@@ -320,6 +320,6 @@ WITHOUT_A_PAGE = {
     *("rlhf:cancel_evaluation", "rlhf:evaluation_table", "rlhf:leaderboard_table"),
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:resume_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_mix", "rlhf:pause_loop", "rlhf:resume_loop", "rlhf:promote_round"),
-    *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:model_status", "healthz", "readyz"),
+    *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:model_status", "healthz", "readyz", "metrics"),
 }
 """Actions, parts of pages and data: they reply with one of the pages above, a piece of it, or no page at all."""

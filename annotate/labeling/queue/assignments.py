@@ -10,6 +10,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from annotate import signals
 from annotate.data import text
 from annotate.errors import Refused
 from annotate.labeling import task_kinds
@@ -186,7 +187,13 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
         lane.count_places(assignment.task)
     if assignment.task.reserved_for_id == assignment.labeler.pk and not revised:
         reopen(assignment.task)  # it is everybody's now, if it wants more
+    if not by_ai:
+        transaction.on_commit(_report_submit)
     return Receipt(judgment=judgment, revision=revision, repeated=False, surplus=judgment.surplus, revised=revised)
+
+
+def _report_submit() -> None:
+    signals.judgments_submitted.send(Judgment, number=1)
 
 
 @prepared_update

@@ -11,6 +11,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from annotate import signals
 from annotate.errors import NotYours, Refused
 from annotate.labeling.checks import lane
 from annotate.labeling.qualification import is_qualified
@@ -116,6 +117,8 @@ def release_expired(*, now: datetime | None = None) -> int:
             if assignment is not None:
                 end(assignment, state=State.EXPIRED)
                 released += 1
+    if released:
+        signals.leases_expired.send(Assignment, number=released)
     return released
 
 
@@ -312,6 +315,7 @@ def lease_next(
         task = check.task
     else:
         return found
+    transaction.on_commit(_report_claim)
     now = timezone.now()
     lease = {
         "is_check": check is not None,
@@ -327,6 +331,10 @@ def lease_next(
         return held(labeler=labeler, project=project).get(task=task)
     order = shuffled(task, responses)
     return insert(Assignment(task=task, labeler=labeler, project=project, **order, **lease))
+
+
+def _report_claim() -> None:
+    signals.tasks_claimed.send(Assignment, number=1)
 
 
 def shuffled(task: Task, responses: list[int] | None = None) -> dict[str, Any]:
