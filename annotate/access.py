@@ -42,7 +42,8 @@ M = TypeVar("M", bound=Model)
 class Rule:
     """Access rule for the records of one kind.
 
-    capability: what one needs in the project. among: the project's records, with what pages need of them.
+    capability: what one needs in the project. to_read: what is enough to read the record, where that is less.
+    among: the project's records, with what pages need of them.
     missing: the sentence where there is no such record.
     by_number: the project's record of a number, where every step of the work asks for one.
     owner: the primary key of the person whose own the record is, and nobody else's; None where the role is enough.
@@ -52,6 +53,7 @@ class Rule:
     capability: Capability
     among: Callable[[Project], QuerySet[Any]]
     missing: Any
+    to_read: Capability | None = None
     by_number: Callable[[Project, int], Any] | None = None
     owner: Callable[[Any], int] | None = None
     refusal: Any = ""
@@ -65,7 +67,7 @@ def register(model: type[Model], rule: Rule) -> None:
     _rules[model] = rule
 
 
-def load(request: ProjectRequest, model: type[M], **named: Any) -> M:
+def load(request: ProjectRequest, model: type[M], *, only_read: bool = False, **named: Any) -> M:
     """The record of the request's project that `named` (such as pk=3) names, if the person may have it.
 
     Raises Http404, PermissionDenied (403), and LookupError for a kind of record that has no rule.
@@ -75,8 +77,9 @@ def load(request: ProjectRequest, model: type[M], **named: Any) -> M:
         raise LookupError(f"there is no rule for who may load a {model.__name__}")
     if Capability.VIEW not in request.capabilities:
         raise Http404(_("There is no such project, or you aren't a member of it."))
-    if rule.capability not in request.capabilities:
-        raise PermissionDenied(str(REFUSALS[rule.capability]))
+    needed = rule.to_read if only_read and rule.to_read is not None else rule.capability
+    if needed not in request.capabilities:
+        raise PermissionDenied(str(REFUSALS[needed]))
     # A number beyond the column's range is no record's; SQLite would raise for it.
     if any(isinstance(value, int) and not 0 <= value < 2**63 for value in named.values()):
         raise Http404(str(rule.missing))
@@ -198,6 +201,7 @@ register(
     Prompt,
     Rule(
         capability=Capability.MANAGE,
+        to_read=Capability.SEE_DATA,
         among=lambda project: Prompt.objects.filter(project=project).select_related("project"),
         missing=gettext_lazy("There is no such prompt in this project."),
     ),
@@ -214,7 +218,7 @@ register(
     Snapshot,
     Rule(
         capability=Capability.EXPORT,
-        among=lambda project: Snapshot.objects.filter(project=project, state=Snapshot.State.READY),
+        among=lambda project: Snapshot.objects.filter(project=project).select_related("created_by"),
         missing=gettext_lazy("There is no such export in this project."),
     ),
 )

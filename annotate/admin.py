@@ -6,9 +6,12 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.hashers import make_password
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy
 
 from annotate import models
+from annotate.people import api_tokens
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -118,6 +121,32 @@ class InvitationAdmin(ReadOnlyAdmin):
     search_fields = ("label", "project__name", "created_by__username")
     list_select_related = ("project", "created_by", "accepted_by")
     exclude = ("token_hash",)
+
+
+@admin.register(models.ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin):
+    list_display = ("id", "user", "name", "hint", "created_at", "expires_at", "last_used_at", "revoked_at")
+    search_fields = ("name", "user__username")
+    list_select_related = ("user",)
+    exclude = ("token_hash",)
+    actions = ("revoke",)
+
+    @admin.action(description=gettext_lazy("Revoke the chosen tokens"), permissions=["revoke"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[models.ApiToken]) -> None:
+        assert isinstance(request.user, models.User)
+        for token in chosen:
+            api_tokens.revoke(token=token, by=request.user)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+
+@admin.register(models.IdempotentRequest)
+class IdempotentRequestAdmin(ReadOnlyAdmin):
+    list_display = ("id", "user", "key", "status", "created_at")
+    search_fields = ("key", "user__username")
+    list_select_related = ("user",)
+    exclude = ("reply",)
 
 
 @admin.register(models.Guidelines)

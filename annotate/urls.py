@@ -21,6 +21,7 @@ from annotate.views import (
     quality,
     quality_checks,
     tasks,
+    token_pages,
 )
 from annotate.views.review import adjudication_board, bulk_pages, judgment_pages, review_queue
 from annotate.views.work import actions, chat, mine, preview, task_pages
@@ -32,6 +33,7 @@ urlpatterns = [
     path("i18n/<slug:language>.<slug:version>.js", preferences.catalogue, name="catalogue"),
     path("account/", account.account, name="account"),
     path("notices/", notices.notices, name="notices"),
+    path("account/tokens/", token_pages.tokens, name="tokens"),
     path("account/keys/", keyboard_shortcuts.choose, name="keys"),
     path("invitation/<slug:token>/", invitations.invitation, name="invitation"),
     path("people/", all_people.all_people, name="all_people"),

@@ -89,6 +89,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.web.edge.EdgeMiddleware",
+    "config.api.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -96,6 +97,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "annotate.api.bearer.BearerMiddleware",
     "config.security.request_limits.RequestLimitsMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -256,12 +258,13 @@ LOGGING = {
         "unavailable": {"()": "config.web.log_filters.UnavailableFilter"},
         "invitation": {"()": "config.web.log_filters.InvitationFilter"},
         "context": {"()": "config.monitoring.log_lines.ContextFilter"},
+        "token": {"()": "config.web.log_filters.TokenFilter"},
     },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": HONE_LOG_FORMAT,
-            "filters": ["unavailable", "invitation", "context"],
+            "filters": ["unavailable", "invitation", "token", "context"],
         }
     },
     "root": {"handlers": ["stderr"], "level": HONE_LOG_LEVEL},

@@ -4,6 +4,8 @@ from allauth.account import views as account
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from config.api import reference
+from config.api.assembly import api
 from config.monitoring import metrics_page
 from config.web import health
 
@@ -16,6 +18,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/password/change/", account.password_change, name="account_change_password"),
     path("admin/", admin.site.urls),
+    path("api/v1/openapi.json", reference.openapi, name="openapi"),
+    path("api/v1/docs", reference.docs, name="api_reference"),
+    path("api/v1/", api.urls),
     path("", include("rlhf.urls")),
     path("", include("annotate.urls")),
 ]

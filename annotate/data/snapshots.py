@@ -261,6 +261,14 @@ def folder_of(snapshot: Snapshot) -> Path:
     return Path(settings.HONE_DATA) / snapshot.folder
 
 
+def path_of(snapshot: Snapshot, name: str) -> Path | None:
+    """One file of a ready snapshot; None where there is none. Only names in its own list are files of it."""
+    if snapshot.state != State.READY or name not in snapshot.files:
+        return None
+    path = folder_of(snapshot) / name
+    return path if path.is_file() else None
+
+
 def data_file(snapshot: Snapshot, split: str) -> Path:
     """The rows of one split of a ready snapshot."""
     return folder_of(snapshot) / file_name(snapshot, split)

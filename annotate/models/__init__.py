@@ -11,6 +11,7 @@ from annotate.models.labeling.chat import ChatTurn
 from annotate.models.labeling.exam import ExamAnswer, ExamAttempt
 from annotate.models.labeling.judgment import Adjudication, Assignment, Demonstration, Judgment, JudgmentRevision
 from annotate.models.labeling.task import OverlapChange, QueueCursor, Task, TaskChange, TaskResponse
+from annotate.models.people.api_token import ApiToken, IdempotentRequest
 from annotate.models.people.audit import AuditChainLink, AuditEvent
 from annotate.models.people.invitation import Invitation
 from annotate.models.people.project import Guidelines, Membership, Project, Rubric, Skill
@@ -24,6 +25,7 @@ __all__ = [
     "AILabeler",
     "Adjudication",
     "AggregationEstimate",
+    "ApiToken",
     "Assignment",
     "AuditChainLink",
     "AuditEvent",
@@ -34,6 +36,7 @@ __all__ = [
     "ExamAnswer",
     "ExamAttempt",
     "Guidelines",
+    "IdempotentRequest",
     "Invitation",
     "Judgment",
     "JudgmentAcceptance",

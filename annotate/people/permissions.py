@@ -105,6 +105,18 @@ def can_create_projects(user: User | AnonymousUser) -> bool:
     return projects_for(user, Capability.MANAGE).exists() or bool(user.is_active and user.is_superuser)
 
 
+def enter_project(request: ProjectRequest, slug: str, capability: Capability) -> None:
+    """Set `request.project` and `request.capabilities`. Raises Http404 to an outsider, as if there were no such
+    project, and PermissionDenied with a sentence to a member without the capability."""
+    project = _by_slug.first(slug=slug)
+    granted = capabilities(request.user, project) if project else frozenset()
+    if project is None or Capability.VIEW not in granted:
+        raise Http404(_("There is no such project, or you aren't a member of it."))
+    if capability not in granted:
+        raise PermissionDenied(str(REFUSALS[capability]))
+    request.project, request.capabilities = project, granted
+
+
 def requires(capability: Capability) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """View decorator for URLs below a project's slug.
 
@@ -116,13 +128,7 @@ def requires(capability: Capability) -> Callable[[Callable[..., Any]], Callable[
         @wraps(view)
         @login_required
         def wrapper(request: ProjectRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            project = _by_slug.first(slug=slug)
-            granted = capabilities(request.user, project) if project else frozenset()
-            if project is None or Capability.VIEW not in granted:
-                raise Http404(_("There is no such project, or you aren't a member of it."))
-            if capability not in granted:
-                raise PermissionDenied(str(REFUSALS[capability]))
-            request.project, request.capabilities = project, granted
+            enter_project(request, slug, capability)
             return view(request, *args, **kwargs)
 
         wrapper.capability = capability  # type: ignore[attr-defined]

@@ -50,10 +50,9 @@ def exports(request: ProjectRequest) -> HttpResponse:
 @require_safe
 @requires(Capability.EXPORT)
 def download(request: ProjectRequest, snapshot_id: int, name: str) -> FileResponse:
-    """One file of a ready snapshot. Only names in the snapshot's own list are files of it."""
     snapshot = access.load(request, Snapshot, pk=snapshot_id)
-    path = snapshots.folder_of(snapshot) / name
-    if name not in snapshot.files or not path.is_file():
+    path = snapshots.path_of(snapshot, name)
+    if path is None:
         raise Http404(_("The snapshot has no such file."))
     return FileResponse(path.open("rb"), as_attachment=True, filename=f"{request.project.slug}-{snapshot.pk}-{name}")
 

@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
 
+from annotate.api.bearer import is_api
 from annotate.forms.data_files import LARGEST_UPLOAD
 from config.security.rate_limits import Limit, MemoryBuckets
 from config.web.refusals import refusal, wait_in_words
@@ -43,8 +44,13 @@ COSTLY = {
     "rlhf:sample": Limit(burst=20, interval=15),
     "rlhf:score_tasks": Limit(burst=20, interval=15),
     "rlhf:start_loop": Limit(burst=20, interval=15),
+    "api:import_rows": Limit(burst=120, interval=1),
+    "api:request_snapshot": Limit(burst=10, interval=30),
+    "api:start_run": Limit(burst=20, interval=15),
 }
 """POSTs that cost seconds of a processor or start jobs, for each person."""
+API_REQUESTS = Limit(burst=600, interval=0.05)
+"""Of the API, for each person: 20 a second."""
 
 READS = ("GET", "HEAD", "OPTIONS")
 
@@ -58,6 +64,8 @@ class RequestLimitsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         refused = self._refused(request) if _has_body(request) or request.method not in READS else None
+        if refused is None and is_api(request) and request.user.is_authenticated:
+            refused = self._too_many(request, "api", API_REQUESTS)
         return refused or self.get_response(request)
 
     def _refused(self, request: HttpRequest) -> HttpResponseBase | None:
@@ -71,17 +79,22 @@ class RequestLimitsMiddleware:
                 sentence = _("This was larger than the %(size)s that this page takes. Nothing was changed.")
                 return refusal(request, sentence % {"size": _size(most)}, status=413, heading=_("That is too large"))
         if request.method == "POST" and page in COSTLY and request.user.is_authenticated:
-            wait = self._buckets.take(page, str(request.user.pk), COSTLY[page])
-            if wait:
-                sentence = _("You did this many times in a short while. Nothing was changed; do it again in %(wait)s.")
-                return refusal(
-                    request,
-                    sentence % {"wait": wait_in_words(wait)},
-                    status=429,
-                    heading=_("One moment"),
-                    retry_after=wait,
-                )
+            return self._too_many(request, page, COSTLY[page])
         return None
+
+    def _too_many(self, request: HttpRequest, kind: str, limit: Limit) -> HttpResponseBase | None:
+        """The refusal of one request too many; None for every other, which then counts."""
+        wait = self._buckets.take(kind, str(request.user.pk), limit)
+        if not wait:
+            return None
+        sentence = _("You did this many times in a short while. Nothing was changed; do it again in %(wait)s.")
+        return refusal(
+            request,
+            sentence % {"wait": wait_in_words(wait)},
+            status=429,
+            heading=_("One moment"),
+            retry_after=wait,
+        )
 
 
 def _has_body(request: HttpRequest) -> bool:

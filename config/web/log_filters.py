@@ -4,6 +4,7 @@ import logging
 import re
 
 INVITATION = re.compile(r"(/invitation/)[\w-]+")
+TOKEN = re.compile(r"(hone_[\w-]{4})[\w-]{20,}")
 SHORTENED = ("OperationalError", "InterfaceError", "HashingBusy")
 
 
@@ -27,4 +28,14 @@ class InvitationFilter(logging.Filter):
         message = record.getMessage()
         if "/invitation/" in message:
             record.msg, record.args = INVITATION.sub(r"\1***", message), ()
+        return True
+
+
+class TokenFilter(logging.Filter):
+    """Nor a token of the API, should somebody write one into an address."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if TOKEN.search(message):
+            record.msg, record.args = TOKEN.sub(r"\1***", message), ()
         return True

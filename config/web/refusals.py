@@ -1,4 +1,5 @@
-"""Replies of the site itself in place of a page: a sentence, for scripts as plain text and for people as a page.
+"""Replies of the site itself in place of a page: a sentence, for scripts as plain text, for people as a page, and
+for clients of the API as a problem.
 
 The page is rendered without the request: who is signed in stands in the database, which may be what is missing.
 """
@@ -10,6 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template import loader
 from django.utils.translation import gettext as _
 
+from annotate.api.bearer import is_api
+from config.api.problems import problem
 from config.monitoring.log_lines import request_id
 
 
@@ -23,6 +26,8 @@ def refusal(
     fields: Iterable[tuple[str, str]] | None = None,
 ) -> HttpResponse:
     """`retry_after` in seconds. With `fields` the page has a button that sends the form again as it was."""
+    if is_api(request):
+        return problem(status, sentence, retry_after=retry_after)
     if _is_for_a_script(request):
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
     else:

@@ -75,6 +75,13 @@ def break_the_server(page: Page) -> None:
         page.reload()
 
 
+def make_token(page: Page) -> None:
+    page.fill("[name=name]", "notebook")
+    page.check("[name=scopes][value=see_data]")
+    page.locator("form.card button[type=submit]").click()
+    page.locator("main code.secret").wait_for()
+
+
 def import_badly(page: Page) -> None:
     page.set_input_files(
         "input[type=file]", {"name": "x.jsonl", "mimeType": "text/plain", "buffer": b'{"prompt": 1}\n'}
@@ -233,6 +240,9 @@ STATES: dict[str, list[State]] = {
         State("home-of-a-manager", "annotate:home", "/"),
         State("notices", "annotate:notices", "/notices/"),
         State("account", "annotate:account", "/account/"),
+        State("tokens", "annotate:tokens", "/account/tokens/"),
+        State("token-made", "annotate:tokens", "/account/tokens/", make_token),
+        State("api-reference", "api_reference", "/api/v1/docs"),
         State("sign-out", "account_logout", "/accounts/logout/"),
         State("change-password", "account_change_password", "/accounts/password/change/"),
     ],

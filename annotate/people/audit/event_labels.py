@@ -73,5 +73,7 @@ register(
         "tasks.reopened": gettext_lazy("Tasks opened again"),
         "tasks.restored": gettext_lazy("Tasks restored"),
         "tasks.withdrawn": gettext_lazy("Tasks withdrawn"),
+        "token.created": gettext_lazy("API token created"),
+        "token.revoked": gettext_lazy("API token revoked"),
     }
 )

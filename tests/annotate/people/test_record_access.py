@@ -160,6 +160,7 @@ WITHOUT_A_PROJECT = {
     "invitation",
     "account",
     "keys",
+    "tokens",
     "notices",
     "new_project",
     "all_events",

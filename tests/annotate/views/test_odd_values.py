@@ -17,6 +17,7 @@ from annotate.models import Membership
 from annotate.people import invitations
 from annotate.people.keyboard_shortcuts import KEY_ACTIONS
 from annotate.views.account import AccountForm
+from annotate.views.token_pages import TokenForm
 from rlhf.ai_feedback.ai_labeler_forms import AILabelerForm, JudgePromptForm, JudgeRunForm
 from rlhf.forms import LoopSettingsForm, RoundsForm, RunForm, SampleForm
 from rlhf.views.comparing.evaluations import EvaluationForm
@@ -66,6 +67,7 @@ FIELDS: dict[str, list[str]] = {
     "preferences": ["language", "theme", "next"],
     "account": [*AccountForm.base_fields],
     "notices": ["x"],
+    "tokens": [*TokenForm.base_fields, "revoke"],
     "all_events": ["person", "action", "since", "until", "format", "after"],
     "audit_log": ["person", "action", "since", "until", "format", "after"],
     "all_people": ["person", "act", "reason", "daily_limit", "project"],

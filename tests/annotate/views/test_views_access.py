@@ -89,9 +89,20 @@ MAY = {
     "pause_member": {"manager"},
     "member_work_rules": {"manager"},
 }
-OUTSIDE_PROJECTS = {"home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue"} | {
+OUTSIDE_PROJECTS = {
+    "home",
+    "notices",
+    "invitation",
+    "account",
+    "tokens",
+    "keys",
+    "new_project",
+    "preferences",
+    "catalogue",
+} | {
     "all_people",
     "all_events",
+    "tokens",
 }
 POST_ONLY = {
     *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),

@@ -1,0 +1,66 @@
+"""Problem details (RFC 9457): what an error of the API looks like, whatever part of the site refused the request."""
+
+import math
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from annotate.api.bearer import is_api
+
+CONTENT_TYPE = "application/problem+json"
+KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
+SENTENCES = {
+    400: gettext_lazy("The request can’t be read."),
+    403: gettext_lazy("The request was refused."),
+    404: gettext_lazy("There is nothing at this address."),
+    405: gettext_lazy("This address doesn’t take this method."),
+    500: gettext_lazy("Hone failed at this request. Its log says why."),
+}
+"""For what Django itself refuses, which has a page and no sentence."""
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+def problem(
+    status: int, detail: str, *, retry_after: float | None = None, errors: list[dict[str, Any]] | None = None
+) -> JsonResponse:
+    """`errors`: what is wrong with each field, as {"field", "reason"}."""
+    content: dict[str, Any] = {"type": "about:blank", "title": _phrase(status), "status": status, "detail": detail}
+    if errors:
+        content["errors"] = errors
+    response = JsonResponse(content, status=status, content_type=CONTENT_TYPE)
+    response["Cache-Control"] = "no-store"
+    if retry_after is not None:
+        response["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    if status == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+class ProblemMiddleware:
+    """The outermost but one: an error that another part of the site words as a page becomes a problem of the API."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if response.status_code < 400 or not is_api(request) or response.get("Content-Type") == CONTENT_TYPE:
+            return response
+        detail = SENTENCES.get(response.status_code, _("The request was refused."))
+        found = problem(response.status_code, str(detail))
+        for header in KEPT_HEADERS:
+            if header in response:
+                found[header] = response[header]
+        return found
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
