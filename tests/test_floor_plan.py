@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("annotate", "config", "rlhf", "models_core")
+PACKAGES = ("annotate", "config", "hone_client", "rlhf", "models_core")
 MOST_MODULES = 8
 
 _LAYERS = "one subject, in Django's layers: models, forms, views and what they call"
@@ -35,6 +35,7 @@ SAME_SUBJECT: dict[str, dict[str, str]] = {
         "hone": "the product's own file format; Django names a template library for its app",
         "tasks": "the manager's page: its form and its view",
     },
+    "hone_client": {},
     "rlhf": {
         "sample": "a command, and the stage that it starts",
         **dict.fromkeys(["active_learning", "evaluations", "human_evaluation", "loop", "models"], _LAYERS),

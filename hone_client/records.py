@@ -1,0 +1,100 @@
+"""What replies hold, as dictionaries whose keys are known. The OpenAPI document says more of each."""
+
+from typing import Any, Literal, TypedDict
+
+Listed = Literal[
+    "prompts", "responses", "demonstrations", "tasks", "judgments", "snapshots", "runs", "models", "people"
+]
+"""Lists of a project."""
+
+
+class ProjectRecord(TypedDict):
+    slug: str
+    name: str
+    language: str
+    archived: bool
+    task_kinds: list[str]
+    capabilities: list[str]
+
+
+class Report(TypedDict):
+    read: int
+    created: dict[str, int]
+    duplicates: int
+    left_out: dict[str, int]
+    errors: list[str]
+
+
+class Import(TypedDict):
+    id: int | None
+    state: str
+    progress: float
+    summary: str
+    report: Report | None
+
+
+class SnapshotFile(TypedDict):
+    name: str
+    rows: int | None
+    bytes: int
+    sha256: str
+
+
+class Snapshot(TypedDict):
+    id: int
+    kind: str
+    format: str
+    state: str
+    progress: float
+    rows: int
+    sha256: str
+    files: list[SnapshotFile]
+    error: str
+
+
+class ShownResponse(TypedDict):
+    key: str
+    text: str
+    names_itself: bool
+
+
+class Task(TypedDict):
+    """A task that a labeler holds."""
+
+    id: int
+    kind: str
+    prompt: list[dict[str, str]]
+    sensitive: bool
+    responses: list[ShownResponse]
+    instructions: dict[str, Any]
+    rubric: dict[str, Any] | None
+    client_id: str
+    lease_until: str
+    draft: dict[str, list[str]]
+    draft_version: int
+    page: str
+
+
+class NextTask(TypedDict):
+    task: Task | None
+    reason: str
+
+
+class Submitted(TypedDict):
+    repeated: bool
+    revised: bool
+    surplus: bool
+    next: NextTask | None
+
+
+class Run(TypedDict):
+    id: int
+    stage: str
+    status: str
+    progress: float
+    config: dict[str, Any]
+    seed: int
+    snapshot: int | None
+    produced: int | None
+    result: dict[str, Any]
+    failure: str
