@@ -4,7 +4,7 @@ from allauth.account import views as account
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from config.api import reference
+from config.api import problems, reference
 from config.api.assembly import api
 from config.monitoring import metrics_page
 from config.web import health
@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/openapi.json", reference.openapi, name="openapi"),
     path("api/v1/docs", reference.docs, name="api_reference"),
     path("api/v1/", api.urls),
+    path("api/<path:rest>", problems.nothing_there, name="no_api"),
     path("", include("rlhf.urls")),
     path("", include("annotate.urls")),
 ]

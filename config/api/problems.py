@@ -9,6 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.csrf import csrf_exempt
 
 from annotate.api.bearer import is_api
 
@@ -39,6 +40,12 @@ def problem(
     if status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = "Bearer"
     return response
+
+
+@csrf_exempt
+def nothing_there(request: HttpRequest, rest: str) -> JsonResponse:
+    """Every address below /api/ that is none: without Django's page of a 404, which would be rendered for nobody."""
+    return problem(404, str(SENTENCES[404]))
 
 
 class ProblemMiddleware:

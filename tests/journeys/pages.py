@@ -283,6 +283,7 @@ STATES: dict[str, list[State]] = {
     "admin": [State("all-events", "annotate:all_events", "/audit/")],
 }
 WITHOUT_A_PAGE = {
+    *("openapi", "no_api"),
     *("annotate:preferences", "annotate:catalogue", "annotate:submit", "annotate:undo", "annotate:skip"),
     *(
         "annotate:report",
