@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test fuzz check demo messages screenshots bench clean
+.PHONY: help run setup test fuzz faults check demo messages screenshots bench clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: setup  ## Run every test: on SQLite, and what may differ there on PostgreS
 
 fuzz: setup  ## Throw hostile texts, files and requests at Hone for a while (MINUTES=5)
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)
+
+faults: setup  ## Break Hone under load again and again, and count what is lost (N=200, DATABASE=postgresql)
+	$(BIN)/python -m tests.faults --faults $(or $(N),200) --database $(or $(DATABASE),sqlite)
 
 check: setup  ## Style of code and templates, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from benchmarks.load.browser import Browser, Reply
 
 THINK_SECONDS = (1.0, 3.0)
+RETRY_SECONDS = 2.0
 SIGN_IN_GAP = 1.0
 """Seconds between two people who sign in: they come one after the other, as people do."""
 TASK = re.compile(r'action="/p/demo/work/(\d+)/submit"')
@@ -24,15 +25,17 @@ class Labeler:
     password: str
     browser: Browser
     number: int
+    think_seconds: tuple[float, float] = THINK_SECONDS
     acknowledged: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     def work(self, over: threading.Event) -> None:
         if over.wait(self.number * SIGN_IN_GAP):
             return
-        self.browser.sign_in(self.name, self.password)
+        if not sign_in(self.browser, self.name, self.password, over):
+            return
         page = ""
-        while not over.wait(random.uniform(*THINK_SECONDS)):
+        while not over.wait(random.uniform(*self.think_seconds)):
             if not TASK.search(page):
                 page = self.browser.get("/p/demo/work/", "work page").text
                 continue
@@ -55,8 +58,16 @@ class Labeler:
             if 400 <= reply.status < 500:
                 self.refused.append(f"{reply.status}: {reply.text[:120]}")
                 return ""
-            if over.wait(2.0):
+            if over.wait(RETRY_SECONDS):
                 return ""
+
+
+def sign_in(browser: Browser, name: str, password: str, over: threading.Event) -> bool:
+    """Try until it succeeds: a site that is busy, or not there for a moment, says so. False when the end came first."""
+    while browser.sign_in(name, password).status != 302:
+        if over.wait(RETRY_SECONDS):
+            return False
+    return True
 
 
 def ask_again_and_again(browser: Browser, over: threading.Event) -> None:

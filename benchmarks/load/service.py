@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -20,20 +20,32 @@ REFUSAL = re.compile(r"hone\.access: .* (5\d\d) \d+ ms")
 class Service:
     """Everything that `manage.py serve --demo` runs, with its data in `folder`."""
 
-    def __init__(self, folder: Path, port: int, model: str) -> None:
+    def __init__(self, folder: Path, port: int, model: str, *, environment: Mapping[str, str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.said = folder, folder / "said.log"
         own = {"HONE_DATA": str(folder), "HONE_PORT": str(port)} | ({"HONE_BASE_MODEL": model} if model else {})
         os.environ.update(own)  # for this process's own look at the database, too
         os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-        with self.said.open("wb") as said:
+        self.starts = 0
+        self.said.write_bytes(b"")
+        self.start(environment)
+
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start it, for the first time or after it has ended; with further variables of its environment."""
+        self.starts += 1
+        with self.said.open("ab") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve", "--demo"], cwd=ROOT, stdout=said, stderr=said
+                [sys.executable, "manage.py", "serve", "--demo"],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env={**os.environ, **(environment or {})},
             )
 
     def await_up(self) -> None:
         until = time.monotonic() + UP_SECONDS
-        while "Hone is up" not in self.said.read_text():
+        while self.said.read_text().count("Hone is up") < self.starts:
             if self.process.poll() is not None or time.monotonic() > until:
                 raise SystemExit(f"Hone didn't come up: {self.said.read_text()[-2000:]}")
             time.sleep(0.2)

@@ -38,7 +38,7 @@ TRUNCATE_SECONDS = 60.0
 WATCH_SECONDS = 5.0
 """Between two health checks."""
 STARTUP_SECONDS = 180.0
-"""Grace period of a restarted program, in which failed health checks don't count."""
+"""Grace period of a program that has not answered yet, in which failed health checks don't count."""
 MAX_MISSES = 4
 """Failed health checks in a row after which a program is restarted. Each waits for its own timeout, so that a machine
 that is only slow has half a minute and more."""
@@ -138,8 +138,8 @@ class _Running:
 class _HealthCheck:
     """Health checks of one program in a thread; counts the failed ones in a row.
 
-    The count is that of the current process: a restart begins at zero, and has a grace period, without which a slow
-    machine would never get it up.
+    The count is that of the current process. One that has not answered yet, started again or not waited for, has a
+    grace period, without which a slow machine would never get it up.
     """
 
     def __init__(self, running: _Running, *, wait: float) -> None:
@@ -147,8 +147,8 @@ class _HealthCheck:
         self._wait = wait
         self._missed = 0
         self._process: object = None
-        self._up: object = running.process
-        """The process that has answered before."""
+        self._up: object = running.process if running.program.is_ready else None
+        """The process that has answered before. Workers are not waited for, and a slow machine takes long over them."""
         self._stopped = threading.Event()
         threading.Thread(target=self._run, name=f"watch {running.program.name}", daemon=True).start()
 

@@ -46,9 +46,12 @@ def is_not_stopped(name: str, events: Path) -> bool:
     """By the kernel's word, not by the time since it was heard of: on a busy machine nobody is heard of for long."""
     noted = re.findall(rf"^{name} is (\d+)$", events.read_text() if events.exists() else "", re.M)
     try:
-        return not noted or Path(f"/proc/{noted[-1]}/stat").read_text().rpartition(")")[2].split()[0] != "T"
+        responds = not noted or Path(f"/proc/{noted[-1]}/stat").read_text().rpartition(")")[2].split()[0] != "T"
     except OSError:
         return False
+    with events.open("a") as file:
+        file.write(f"asked about {name}\n")
+    return responds
 
 
 def next_reply(given: Iterator[str], events: Path) -> bool:

@@ -242,6 +242,8 @@ def test_children_of_a_silent_worker_put_their_work_back(start: Start) -> None:
     supervised = start(program("worker", WORKER, is_watched=True, children_stop_seconds=3.0))
     supervised.wait_for("worker", "job", "stuck")
     first, job, stuck = (supervised.ids(name)[0] for name in ("worker", "job", "stuck"))
+    # Before its first reply it is given time.
+    wait_until(lambda: "asked about worker" in supervised.events(), what="the first health check")
     os.kill(first, signal.SIGSTOP)
     wait_until(lambda: len(supervised.ids("worker")) == 2, what="another worker")
     wait_until(lambda: not is_alive(stuck), what="the stuck child to be ended")
@@ -273,10 +275,19 @@ def test_a_liveness_counts_for_a_while_and_silence_without_a_broker_does_not(tmp
 
 
 def test_a_short_silence_is_forgiven(start: Start) -> None:
-    supervised = start(program("web", POLITE, replies="nnnynnny"))
+    supervised = start(program("web", POLITE, replies="ynnnynnny"))
     wait_until(lambda: any("no more" in line for line in supervised.events()), what="the replies to be given")
     (web,) = supervised.ids("web")
     assert is_alive(web)
+    assert "health checks" not in supervised.said()
+    supervised.stop()
+
+
+def test_what_has_not_answered_yet_is_given_time(start: Start) -> None:
+    supervised = start(program("worker", POLITE, replies="nnnnnnny"))
+    wait_until(lambda: any("no more" in line for line in supervised.events()), what="the replies to be given")
+    (worker,) = supervised.ids("worker")
+    assert is_alive(worker)
     assert "health checks" not in supervised.said()
     supervised.stop()
 

@@ -328,13 +328,13 @@ def test_prompts_are_drawn_at_random_from_the_chosen_part(cast, versions, start)
 class TestLeaderboard:
     def test_it_rates_all_versions_and_draws_the_line_over_rounds(self, cast, start, judge_all):
         made = make_policies(cast.project, 3)
-        for number in range(12):
+        for number in range(24):
             prompt = make_prompt(cast.project, f"What is {number}?")
             for version in made:
                 respond(prompt, version, f"{version} says {number}.")
         for pair, order in (((0, 1), (1, 0)), ((1, 2), (2, 1))):
             evaluation = start([made[place] for place in pair])
-            judge_all([made[place] for place in order], most=9)
+            judge_all([made[place] for place in order], most=18)
             judge_all([made[place] for place in reversed(order)])
             evaluations.advance(evaluation.pk)
         for number, version in ((1, made[1]), (2, made[2])):
@@ -343,10 +343,10 @@ class TestLeaderboard:
         shown = LeaderboardPage(board)
         ratings = shown.ratings()
         assert [one.version for one in ratings] == made[::-1]
-        # Nine of twelve each time: odds of three to one, 191 points, less what the prior takes.
+        # Three in four each time: odds of three to one, 191 points, less what the prior takes.
         assert [round(one.rating) for one in ratings] == pytest.approx([1382, 1191, 1000], abs=4)
         assert [one.is_anchor for one in ratings] == [False, False, True]
-        assert ratings[0].prompts == 12
+        assert ratings[0].prompts == 24
         assert [(point["round"], point["version"]) for point in shown.rounds] == [
             (0, made[0]),
             (1, made[1]),
