@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth import logout
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -13,7 +14,9 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy
 
-from annotate.models import User
+from annotate.models import ApiToken, User
+from annotate.people import api_tokens
+from annotate.people.own_paths import is_api
 from annotate.rendering import local_times
 from annotate.views.preferences import THEME_COOKIE
 
@@ -48,6 +51,27 @@ class PreferencesMiddleware:
         )
         with timezone.override(zone):  # None is the installation's
             return self.get_response(request)
+
+
+class BearerMiddleware:
+    """The API knows no sessions: a cookie that a browser sends along means nothing there, so no other site acts by it.
+
+    Comes after AuthenticationMiddleware and before whatever asks who the user is. Of the API's addresses it is the
+    token's owner, or nobody; the routes refuse those.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if is_api(request.path_info):
+            token = _token(request)
+            request.api_token = token  # type: ignore[attr-defined]
+            request.user = AnonymousUser() if token is None or token.user.must_change_password else token.user
+        response = self.get_response(request)
+        if getattr(request, "is_replay", False):
+            response["Idempotency-Replayed"] = "true"
+        return response
 
 
 class OneTimePasswordMiddleware:
@@ -102,3 +126,8 @@ class SignedOutMiddleware:
         if signed_out and request.htmx:  # type: ignore[attr-defined]
             return HttpResponse(SIGNED_OUT, status=401, content_type="text/plain")
         return response
+
+
+def _token(request: HttpRequest) -> ApiToken | None:
+    scheme, _space, secret = request.headers.get("Authorization", "").partition(" ")
+    return api_tokens.identify(secret.strip()) if scheme.lower() == "bearer" else None

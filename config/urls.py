@@ -3,11 +3,20 @@
 from allauth.account import views as account
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.urls.resolvers import RoutePattern
 
-from config.api import problems, reference
-from config.api.assembly import api
+from config.api import problems
 from config.monitoring import metrics_page
 from config.web import health
+
+
+class OnDemand(URLResolver):
+    """Addresses whose module is imported at the first request or link of one. It has a namespace, so that their names
+    are looked up here alone; a resolver would collect them with all others, at the first link of any page."""
+
+    def _populate(self) -> None:
+        """Django looks the names of a namespace up by a resolver that it makes of `url_patterns`."""
+
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.alive, name="healthz"),
@@ -18,9 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/password/change/", account.password_change, name="account_change_password"),
     path("admin/", admin.site.urls),
-    path("api/v1/openapi.json", reference.openapi, name="openapi"),
-    path("api/v1/docs", reference.docs, name="api_reference"),
-    path("api/v1/", api.urls),
+    OnDemand(RoutePattern("api/v1/"), "config.api.addresses", app_name="api", namespace="api"),
     path("api/<path:rest>", problems.nothing_there, name="no_api"),
     path("", include("rlhf.urls")),
     path("", include("annotate.urls")),

@@ -1,6 +1,6 @@
 """The API of labeling, below /api/v1 (docs/api.md). Runs and models are in rlhf/api; config/api puts both together.
 
-bearer.py          who asks: the token of a request, and the decorator of routes within a project
+bearer.py          requests without a token, and the decorator of routes within a project
 json_bodies.py     bodies: JSON that can be stored
 cursor_pages.py    long lists, page by page
 idempotency.py     requests that may be sent twice

@@ -1,6 +1,6 @@
-"""Who asks: the bearer token of a request, and the decorator of routes within a project.
+"""Who asks: the refusal of requests without a token, and the decorator of routes within a project.
 
-The API knows no sessions: a cookie that a browser sends along means nothing here, so no other site can act by it.
+annotate.middleware has found out whose token it is.
 """
 
 import inspect
@@ -8,9 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from ninja.security import HttpBearer
 
@@ -19,11 +17,7 @@ from annotate.models import ApiToken
 from annotate.people import api_tokens
 from annotate.people.permissions import Capability, ProjectRequest, enter_project
 
-PREFIX = "/api/"
-PAGES = frozenset({"/api/v1/docs"})
-"""Addresses below it that are pages for people."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class ApiRequest(ProjectRequest):
@@ -32,28 +26,6 @@ class ApiRequest(ProjectRequest):
     auth: ApiToken
     is_replay: bool
     """The reply is that of an earlier request (see idempotency)."""
-
-
-def is_api(request: HttpRequest) -> bool:
-    return request.path_info.startswith(PREFIX) and request.path_info not in PAGES
-
-
-class BearerMiddleware:
-    """Comes after AuthenticationMiddleware and before whatever asks who the user is. Of the API's addresses it is the
-    token's owner, or nobody; the routes refuse those."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if is_api(request):
-            token = _token(request)
-            request.api_token = token  # type: ignore[attr-defined]
-            request.user = AnonymousUser() if token is None or token.user.must_change_password else token.user
-        response = self.get_response(request)
-        if getattr(request, "is_replay", False):
-            response["Idempotency-Replayed"] = "true"
-        return response
 
 
 class Bearer(HttpBearer):
@@ -105,8 +77,3 @@ def require_scope(request: ApiRequest, scope: str) -> None:
     """Raise NotYours with a sentence unless the token has it."""
     if scope not in {Capability.VIEW, *request.auth.scopes}:
         raise NotYours(_("This token doesn’t have the scope “%(scope)s”.") % {"scope": str(scope)})
-
-
-def _token(request: HttpRequest) -> ApiToken | None:
-    scheme, _space, secret = request.headers.get("Authorization", "").partition(" ")
-    return api_tokens.identify(secret.strip()) if scheme.lower() == "bearer" else None

@@ -10,3 +10,11 @@ def is_own_path(wanted: str | None) -> bool:
     if not wanted or not wanted.startswith("/") or len(wanted) > LONGEST or not wanted.isprintable():
         return False
     return url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+
+
+API, API_PAGES = "/api/", frozenset({"/api/v1/docs"})
+"""The API's addresses, and those below them that are pages for people."""
+
+
+def is_api(path: str) -> bool:
+    return path.startswith(API) and path not in API_PAGES

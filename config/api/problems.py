@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt
 
-from annotate.api.bearer import is_api
+from annotate.people.own_paths import is_api
 
 CONTENT_TYPE = "application/problem+json"
 KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
@@ -56,7 +56,7 @@ class ProblemMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        if response.status_code < 400 or not is_api(request) or response.get("Content-Type") == CONTENT_TYPE:
+        if response.status_code < 400 or not is_api(request.path_info) or response.get("Content-Type") == CONTENT_TYPE:
             return response
         detail = SENTENCES.get(response.status_code, _("The request was refused."))
         found = problem(response.status_code, str(detail))

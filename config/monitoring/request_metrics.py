@@ -18,8 +18,10 @@ BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds; a last one is infinite."""
 STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 EVENTS = ("claims", "submits")
-ADMINISTRATION, STATIC, UNMATCHED = "admin", "static", "unmatched"
-"""Views that stand for many: the administration, files, and addresses that lead nowhere."""
+STATIC, UNMATCHED = "static", "unmatched"
+"""Views that stand for many: files, and addresses that lead nowhere."""
+WHOLE = ("admin", "api")
+"""Namespaces that count as one view each. The API's addresses aren't even imported before one is asked for."""
 
 MOST_VIEWS = 512
 MOST_PROCESSES = 16
@@ -92,7 +94,7 @@ def view_names() -> list[str]:
     from django.urls import get_resolver  # gunicorn's master has no use for it
 
     found = set(_named(get_resolver().url_patterns, ""))
-    return [ADMINISTRATION, STATIC, UNMATCHED, *sorted(found)][:MOST_VIEWS]
+    return [*WHOLE, STATIC, UNMATCHED, *sorted(found)][:MOST_VIEWS]
 
 
 @cache
@@ -104,7 +106,7 @@ def _named(patterns: Sequence[Any], prefix: str) -> Iterator[str]:
     for pattern in patterns:
         if (name := getattr(pattern, "name", None)) is not None:
             yield prefix + name
-        elif (namespace := getattr(pattern, "namespace", ADMINISTRATION)) != ADMINISTRATION:
+        elif (namespace := getattr(pattern, "namespace", "")) not in WHOLE:
             yield from _named(pattern.url_patterns, f"{prefix}{namespace}:" if namespace else prefix)
 
 

@@ -13,8 +13,8 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
 
-from annotate.api.bearer import is_api
 from annotate.forms.data_files import LARGEST_UPLOAD
+from annotate.people.own_paths import is_api
 from config.security.rate_limits import Limit, MemoryBuckets
 from config.web.refusals import refusal, wait_in_words
 
@@ -64,7 +64,7 @@ class RequestLimitsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         refused = self._refused(request) if _has_body(request) or request.method not in READS else None
-        if refused is None and is_api(request) and request.user.is_authenticated:
+        if refused is None and is_api(request.path_info) and request.user.is_authenticated:
             refused = self._too_many(request, "api", API_REQUESTS)
         return refused or self.get_response(request)
 

@@ -68,7 +68,7 @@ def _view(request: HttpRequest) -> str:
     """The name that the request is counted under."""
     if (match := request.resolver_match) is None:
         return request_metrics.STATIC if request.path.startswith(settings.STATIC_URL) else request_metrics.UNMATCHED
-    return request_metrics.ADMINISTRATION if request_metrics.ADMINISTRATION in match.namespaces else match.view_name
+    return next((name for name in request_metrics.WHOLE if name in match.namespaces), match.view_name)
 
 
 def _trust_own_proxies(request: HttpRequest) -> None:

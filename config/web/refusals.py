@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template import loader
 from django.utils.translation import gettext as _
 
-from annotate.api.bearer import is_api
+from annotate.people.own_paths import is_api
 from config.api.problems import problem
 from config.monitoring.log_lines import request_id
 
@@ -26,7 +26,7 @@ def refusal(
     fields: Iterable[tuple[str, str]] | None = None,
 ) -> HttpResponse:
     """`retry_after` in seconds. With `fields` the page has a button that sends the form again as it was."""
-    if is_api(request):
+    if is_api(request.path_info):
         return problem(status, sentence, retry_after=retry_after)
     if _is_for_a_script(request):
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")

@@ -242,7 +242,7 @@ STATES: dict[str, list[State]] = {
         State("account", "annotate:account", "/account/"),
         State("tokens", "annotate:tokens", "/account/tokens/"),
         State("token-made", "annotate:tokens", "/account/tokens/", make_token),
-        State("api-reference", "api_reference", "/api/v1/docs"),
+        State("api-reference", "", "/api/v1/docs"),
         State("sign-out", "account_logout", "/accounts/logout/"),
         State("change-password", "account_change_password", "/accounts/password/change/"),
     ],
@@ -283,7 +283,7 @@ STATES: dict[str, list[State]] = {
     "admin": [State("all-events", "annotate:all_events", "/audit/")],
 }
 WITHOUT_A_PAGE = {
-    *("openapi", "no_api"),
+    "no_api",
     *("annotate:preferences", "annotate:catalogue", "annotate:submit", "annotate:undo", "annotate:skip"),
     *(
         "annotate:report",

@@ -1,5 +1,7 @@
 """Every error of the API is a problem (RFC 9457), whatever part of the site refused the request."""
 
+import subprocess
+import sys
 from typing import Any
 from unittest import mock
 
@@ -121,3 +123,18 @@ def test_a_browsers_cookies_mean_nothing(cast: Cast) -> None:
     assert Client().get("/api/v1/docs").status_code == 302
     document = Client().get("/api/v1/openapi.json").json()
     assert document["openapi"] == "3.1.0"
+
+
+def test_a_web_process_that_no_program_asks_has_no_ninja() -> None:
+    code = (
+        "import sys, config.wsgi\n"
+        "from django.test import Client\n"
+        "from django.urls import reverse\n"
+        "reverse('annotate:home'), reverse('rlhf:workers')\n"
+        "assert Client().get('/p/x/', headers={'host': '127.0.0.1'}).status_code == 302\n"
+        "print('ninja' in sys.modules)\n"
+        "Client().get('/api/v1/openapi.json', headers={'host': '127.0.0.1'})\n"
+        "print('ninja' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
