@@ -62,7 +62,8 @@ def tokens(request: HttpRequest) -> HttpResponse:
 
 def _revoke(request: HttpRequest, user: User) -> HttpResponse:
     number = row_number(request.POST["revoke"])
-    found = ApiToken.objects.filter(user=user, pk=number).first() if number is not None else None
+    own = ApiToken.objects.filter(user=user)
+    found = own.filter(pk=number).first() if number is not None else None
     if found is None:
         raise Http404(_("You have no such token."))
     api_tokens.revoke(token=found, by=user)
