@@ -12,8 +12,10 @@ class HoneConfig(AppConfig):
 
     def ready(self) -> None:
         from config.security import sign_in
+        from config.security.second_factor import rules
 
         sign_in.connect_signals()
+        rules.connect_signals()
         signals.tasks_claimed.connect(_count_claims)
         signals.judgments_submitted.connect(_count_submits)
         signals.leases_expired.connect(_count_expiries)

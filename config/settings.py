@@ -50,6 +50,9 @@ try:
     HONE_LANGUAGE = env.choice("HONE_LANGUAGE", default="en", choices=["en", "zh-hans"])
     HONE_LOG_LEVEL = env.choice("HONE_LOG_LEVEL", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     HONE_ONE_TIME_DAYS = env.whole_number("HONE_ONE_TIME_DAYS", default=7, minimum=1, maximum=365)
+    HONE_REQUIRE_SECOND_FACTOR = env.choice(
+        "HONE_REQUIRE_SECOND_FACTOR", default="nobody", choices=["nobody", "admins", "managers", "everybody"]
+    )
     HONE_PROXIES = env.whole_number("HONE_PROXIES", default=0, minimum=0, maximum=8)
     HONE_LOG_NAMES = env.choice("HONE_LOG_NAMES", default="plain", choices=["plain", "hashed"])
     HONE_ACCESS_LOG = env.flag("HONE_ACCESS_LOG", default=True)
@@ -85,6 +88,7 @@ INSTALLED_APPS = [
     "template_partials",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "csp",
 ]
 MIDDLEWARE = [
@@ -108,6 +112,7 @@ MIDDLEWARE = [
     "annotate.middleware.ScriptRefusalMiddleware",
     "annotate.middleware.SignedOutMiddleware",
     "annotate.middleware.OneTimePasswordMiddleware",
+    "config.security.second_factor.stage.RequiredSecondFactorMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     # Last: it turns the reply to a sign-in that was one too many into the page that says so.
     "config.security.sign_in.SignInMiddleware",
@@ -181,6 +186,10 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 # config.security.sign_in counts, for the administration too.
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}
+MFA_ADAPTER = "config.security.second_factor.rules.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Hone"
+MFA_TOTP_TOLERANCE = 1  # steps of half a minute: clocks of phones are not exact
 SESSION_ENGINE = "config.security.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 MESSAGE_STORAGE = "annotate.rendering.page_templates.StorableMessages"

@@ -4,9 +4,11 @@ from allauth.account import views as account
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.urls.resolvers import RoutePattern
+from django.views.generic import RedirectView
 
 from config.api import problems
 from config.monitoring import metrics_page
+from config.security.second_factor import pages as second_factor
 from config.web import health
 
 
@@ -26,6 +28,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/password/change/", account.password_change, name="account_change_password"),
+    path("accounts/reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
+    # Two-step sign-in, under the names by which django-allauth knows its pages.
+    path("accounts/code/", second_factor.authenticate, name="mfa_authenticate"),
+    path("accounts/2fa/", second_factor.overview, name="mfa_index"),
+    path("accounts/2fa/set-up/", second_factor.set_up, name="mfa_activate_totp"),
+    path("accounts/2fa/off/", second_factor.turn_off, name="mfa_deactivate_totp"),
+    path("accounts/2fa/codes/", second_factor.recovery_codes, name="mfa_view_recovery_codes"),
+    path("accounts/2fa/codes/new/", second_factor.new_recovery_codes, name="mfa_generate_recovery_codes"),
+    path("accounts/2fa/reauthenticate/", second_factor.reauthenticate, name="mfa_reauthenticate"),
+    path("accounts/2fa/reset/<int:user_id>/", second_factor.reset, name="reset_second_factor"),
+    # The administration has no sign-in of its own: it would know no second step.
+    path("admin/login/", RedirectView.as_view(pattern_name="account_login", query_string=True)),
     path("admin/", admin.site.urls),
     OnDemand(RoutePattern("api/v1/"), "config.api.addresses", app_name="api", namespace="api"),
     path("api/<path:rest>", problems.nothing_there, name="no_api"),

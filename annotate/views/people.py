@@ -4,6 +4,7 @@ what the queue gives each of them."""
 from dataclasses import dataclass, field
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
@@ -26,6 +27,7 @@ from annotate.people.permissions import ROLE_CAPABILITIES, Capability, ProjectRe
 class Member:
     user: User
     may_reset: bool
+    has_second_factor: bool = False
     roles: list[Membership] = field(default_factory=list)
     # What the queue gives them: the fields, or the form that came wrong.
     work_fields: str = ""
@@ -176,10 +178,14 @@ def _page(
     listed: dict[int, Member] = {}
     of_labelers: dict[int, Membership] = {}
     memberships = request.project.memberships.select_related("user").prefetch_related("skills")
+    second_factors: set[int] = set()
+    if request.user.is_superuser:
+        known = Authenticator.objects.filter(user__memberships__project=request.project)
+        second_factors = set(known.values_list("user_id", flat=True))
     for membership in memberships.order_by("user__username", "role"):
         person = membership.user
         may_reset = members.may_reset_password(user=person, by=request.user)
-        member = listed.setdefault(person.pk, Member(person, may_reset))
+        member = listed.setdefault(person.pk, Member(person, may_reset, person.pk in second_factors))
         member.roles.append(membership)
         if Capability.LABEL in ROLE_CAPABILITIES[membership.role]:
             of_labelers.setdefault(person.pk, membership)

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.shortcuts import resolve_url
 
+from annotate.models import User
 from annotate.people.own_paths import is_own_path
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -25,6 +26,17 @@ class ClosedAccountAdapter(DefaultAccountAdapter):
     def is_safe_url(self, url: str | None) -> bool:
         """Whether a sign-in may lead on to it."""
         return is_own_path(url)
+
+    def get_login_stages(self) -> list[str]:
+        return ["config.security.second_factor.stage.CodeStage"]
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        """A right password gives back what it took of the sign-in limits: no sign-in follows that would."""
+        is_right: bool = super().reauthenticate(user, password)
+        attempt = getattr(self.request, "sign_in_attempt", None)
+        if is_right and attempt is not None:
+            attempt.succeed()
+        return is_right
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return resolve_url(settings.LOGIN_REDIRECT_URL)

@@ -23,6 +23,7 @@ from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
+from annotate.people import audit
 from config.security.accounts import client_address, subscriber
 from config.security.rate_limits import Limit, SharedBucket
 from config.web.refusals import refusal, wait_in_words
@@ -174,9 +175,17 @@ def connect_signals() -> None:
 
 def _on_sign_in(sender: Any, request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
     attempt: Attempt | None = getattr(request, "sign_in_attempt", None)
-    if request is None or attempt is None:
+    took_second_step = getattr(request, "second_step_taken", False)
+    if request is None or (attempt is None and not took_second_step):
         return
-    attempt.succeed()
+    if attempt is not None:
+        attempt.succeed()
+    if user.is_superuser or user.is_staff:
+        address = client_address(request)
+        audit.record(
+            verb="account.administrator_signed_in", actor=user, subject=user, project=None, username=user.username,
+            address=address,
+        )  # fmt: skip
     log.info("Signed in: %s from %s", in_log(user.get_username()), client_address(request) or "nowhere")
     known = devices(request)
     number = known.pop(name := _name_in_cookie(canonical(user.get_username())), None) or secrets.token_urlsafe(12)

@@ -16,7 +16,7 @@ from config.security.password_hashing import HashingBusy
 from config.web.refusals import refusal
 
 RETRY_SECONDS = 5.0
-SECRET_PAGES = ("/accounts/", "/admin/login/", "/admin/password_change/")
+SECRET_PAGES = ("/accounts/", "/admin/password_change/")
 """Their fields are passwords, which no page repeats."""
 MOST_REPEATED = 2**20
 """Characters of a form that the page carries to send it again."""

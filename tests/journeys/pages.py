@@ -244,6 +244,8 @@ STATES: dict[str, list[State]] = {
         State("token-made", "annotate:tokens", "/account/tokens/", make_token),
         State("api-reference", "", "/api/v1/docs"),
         State("sign-out", "account_logout", "/accounts/logout/"),
+        State("second-factor", "mfa_index", "/accounts/2fa/"),
+        State("reauthenticate", "account_reauthenticate", "/accounts/reauthenticate/"),
         State("change-password", "account_change_password", "/accounts/password/change/"),
     ],
     "labeler": [
@@ -332,5 +334,7 @@ WITHOUT_A_PAGE = {
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:resume_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_mix", "rlhf:pause_loop", "rlhf:resume_loop", "rlhf:promote_round"),
     *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:model_status", "healthz", "readyz", "metrics"),
+    *("mfa_authenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes"),
+    *("mfa_generate_recovery_codes", "mfa_reauthenticate", "reset_second_factor"),
 }
 """Actions, parts of pages and data: they reply with one of the pages above, a piece of it, or no page at all."""

@@ -28,6 +28,7 @@ def choices() -> "list[tuple[str, StrOrPromise]]":
 
 register(
     {
+        "account.administrator_signed_in": gettext_lazy("Administrator signed in"),
         "account.created": gettext_lazy("Account created"),
         "adjudication.set_aside": gettext_lazy("Adjudication set aside"),
         "ai_labeler.below_bound": gettext_lazy("AI labeler below its bound"),
@@ -66,6 +67,10 @@ register(
         "quality.undone": gettext_lazy("Action of a threshold undone"),
         "quality.warned": gettext_lazy("Labeler warned by a threshold"),
         "report.resolved": gettext_lazy("Report settled"),
+        "second_factor.added": gettext_lazy("Two-step sign-in set up"),
+        "second_factor.new_codes": gettext_lazy("New recovery codes made"),
+        "second_factor.removed": gettext_lazy("Two-step sign-in turned off"),
+        "second_factor.reset": gettext_lazy("Two-step sign-in reset"),
         "snapshot.requested": gettext_lazy("Snapshot requested"),
         "task.adjudicated": gettext_lazy("Task adjudicated"),
         "tasks.added": gettext_lazy("Tasks added"),

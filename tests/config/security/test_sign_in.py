@@ -99,14 +99,6 @@ def test_a_right_password_gives_back_what_it_took(db: None, clock: Clock) -> Non
         assert attempt("ann", PASSWORD) == 302
 
 
-def test_the_administration_counts_with_it(db: None, clock: Clock) -> None:
-    client = Client()
-    form = {"username": "root", "password": "wrong"}
-    replies = [client.post("/admin/login/", form, REMOTE_ADDR="10.0.0.1").status_code for _ in range(9)]
-    assert replies == [200] * 8 + [429]
-    assert attempt("root") == 429
-
-
 def test_what_is_counted_is_forgotten(db: None, clock: Clock) -> None:
     for number in range(30):
         attempt(f"person{number}", address=f"10.0.{number}.1")

@@ -42,4 +42,4 @@ def test_pages_and_the_default_worker_never_load_torch(process_environment: dict
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=ROOT, env=process_environment, capture_output=True, text=True, check=True
     )
-    assert result.stdout == '[["200 OK", "200 OK", "200 OK", "404 Not Found"], []]\n', result.stderr
+    assert result.stdout == '[["200 OK", "200 OK", "302 Found", "404 Not Found"], []]\n', result.stderr
