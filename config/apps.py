@@ -12,9 +12,11 @@ class HoneConfig(AppConfig):
 
     def ready(self) -> None:
         from config.security import sign_in
+        from config.security.open_sessions import tracking
         from config.security.second_factor import rules
 
         sign_in.connect_signals()
+        tracking.connect_signals()
         rules.connect_signals()
         signals.tasks_claimed.connect(_count_claims)
         signals.judgments_submitted.connect(_count_submits)

@@ -103,6 +103,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "annotate.middleware.BearerMiddleware",
     "config.security.request_limits.RequestLimitsMiddleware",
+    "config.security.open_sessions.tracking.OpenSessionsMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "rlhf.middleware.LateMessagesMiddleware",

@@ -8,6 +8,7 @@ from django.views.generic import RedirectView
 
 from config.api import problems
 from config.monitoring import metrics_page
+from config.security.open_sessions import sessions_page
 from config.security.second_factor import pages as second_factor
 from config.web import health
 
@@ -29,6 +30,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/password/change/", account.password_change, name="account_change_password"),
     path("accounts/reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
+    path("accounts/sessions/", sessions_page.sessions, name="sessions"),
+    path("accounts/sessions/<int:number>/end/", sessions_page.end_session, name="end_session"),
+    path("accounts/sessions/end-others/", sessions_page.end_other_sessions, name="end_other_sessions"),
     # Two-step sign-in, under the names by which django-allauth knows its pages.
     path("accounts/code/", second_factor.authenticate, name="mfa_authenticate"),
     path("accounts/2fa/", second_factor.overview, name="mfa_index"),

@@ -244,6 +244,7 @@ STATES: dict[str, list[State]] = {
         State("token-made", "annotate:tokens", "/account/tokens/", make_token),
         State("api-reference", "", "/api/v1/docs"),
         State("sign-out", "account_logout", "/accounts/logout/"),
+        State("sessions", "sessions", "/accounts/sessions/"),
         State("second-factor", "mfa_index", "/accounts/2fa/"),
         State("reauthenticate", "account_reauthenticate", "/accounts/reauthenticate/"),
         State("change-password", "account_change_password", "/accounts/password/change/"),
@@ -336,5 +337,6 @@ WITHOUT_A_PAGE = {
     *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:model_status", "healthz", "readyz", "metrics"),
     *("mfa_authenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes"),
     *("mfa_generate_recovery_codes", "mfa_reauthenticate", "reset_second_factor"),
+    *("end_session", "end_other_sessions"),
 }
 """Actions, parts of pages and data: they reply with one of the pages above, a piece of it, or no page at all."""

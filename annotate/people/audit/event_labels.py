@@ -71,6 +71,7 @@ register(
         "second_factor.new_codes": gettext_lazy("New recovery codes made"),
         "second_factor.removed": gettext_lazy("Two-step sign-in turned off"),
         "second_factor.reset": gettext_lazy("Two-step sign-in reset"),
+        "sessions.ended": gettext_lazy("Signed out elsewhere"),
         "snapshot.requested": gettext_lazy("Snapshot requested"),
         "task.adjudicated": gettext_lazy("Task adjudicated"),
         "tasks.added": gettext_lazy("Tasks added"),

@@ -267,7 +267,11 @@ def test_who_needs_it_cannot_turn_it_off(client: Client, cast: Cast, settings: A
 
 def account_pages() -> list[str]:
     paths = [str(each.pattern) for each in urls.urlpatterns if isinstance(each, URLPattern)]
-    return [f"/{path.replace('<int:user_id>', '1')}" for path in paths if path.startswith("accounts/")]
+    return [
+        f"/{path.replace('<int:user_id>', '1').replace('<int:number>', '1')}"
+        for path in paths
+        if path.startswith("accounts/")
+    ]
 
 
 @pytest.mark.parametrize("path", account_pages())
