@@ -99,6 +99,15 @@ class Environment:
                 raise WrongSetting(f"{name} holds {origin!r}; each must be an origin such as https://hone.example.")
         return found
 
+    def issuer(self, name: str) -> str:
+        """The address of an OpenID Connect provider, over HTTPS unless it is this machine; empty where it isn't set."""
+        url = self._read(name, "").rstrip("/")
+        if url and not re.fullmatch(
+            r"https://[^\s?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/[^\s?#@]*)?", url
+        ):
+            raise WrongSetting(f"{name} is {url!r}; it must be an issuer such as https://login.example/realms/team.")
+        return url
+
     def endpoints(self, name: str) -> dict[str, tuple[str, str]]:
         """{name: (address, variable of its key)} of entries between commas: NAME=ADDRESS or NAME=ADDRESS VARIABLE."""
         found = {}

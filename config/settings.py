@@ -59,6 +59,13 @@ try:
     HONE_LOG_FORMAT = env.choice("HONE_LOG_FORMAT", default="line", choices=["line", "json"])
     HONE_METRICS_ADDRESSES = env.addresses("HONE_METRICS_ADDRESSES", default="127.0.0.0/8,::1/128")
     HONE_METRICS_TOKEN = env.secret("HONE_METRICS_TOKEN")
+    HONE_OIDC_ISSUER = env.issuer("HONE_OIDC_ISSUER")
+    HONE_OIDC_CLIENT_ID = env.text("HONE_OIDC_CLIENT_ID", default="")
+    HONE_OIDC_CLIENT_SECRET = env.text("HONE_OIDC_CLIENT_SECRET", default="")
+    HONE_OIDC_DOMAINS = [domain.lower() for domain in env.names("HONE_OIDC_DOMAINS")]
+    HONE_OIDC_NAME = env.text("HONE_OIDC_NAME", default="single sign-on")
+    if HONE_OIDC_ISSUER and not (HONE_OIDC_CLIENT_ID and HONE_OIDC_CLIENT_SECRET):
+        raise WrongSetting("HONE_OIDC_ISSUER needs HONE_OIDC_CLIENT_ID and HONE_OIDC_CLIENT_SECRET too.")
     https = env.flag("HONE_HTTPS", default=False)
     hsts = env.choice("HONE_HSTS", default="host", choices=["off", "host", "subdomains", "preload"])
     DEBUG = env.flag("HONE_DEBUG", default=False)
@@ -91,6 +98,8 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "csp",
 ]
+if HONE_OIDC_ISSUER:
+    INSTALLED_APPS += ["allauth.socialaccount", "allauth.socialaccount.providers.openid_connect"]
 MIDDLEWARE = [
     "config.web.edge.EdgeMiddleware",
     "config.api.problems.ProblemMiddleware",
@@ -186,11 +195,26 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 # config.security.sign_in counts, for the administration too.
-ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None, "reauthenticate": None}
 MFA_ADAPTER = "config.security.second_factor.rules.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Hone"
 MFA_TOTP_TOLERANCE = 1  # steps of half a minute: clocks of phones are not exact
+SOCIALACCOUNT_ADAPTER = "config.security.single_sign_on.provider_accounts.ProviderAccountAdapter"
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "APPS": [
+            {
+                "provider_id": "oidc",
+                "name": HONE_OIDC_NAME,
+                "client_id": HONE_OIDC_CLIENT_ID,
+                "secret": HONE_OIDC_CLIENT_SECRET,
+                "settings": {"server_url": HONE_OIDC_ISSUER, "oauth_pkce_enabled": True},
+            }
+        ],
+        "OAUTH_PKCE_ENABLED": True,
+    }
+}
 SESSION_ENGINE = "config.security.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 MESSAGE_STORAGE = "annotate.rendering.page_templates.StorableMessages"

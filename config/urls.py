@@ -1,6 +1,7 @@
 """Every URL of the site, by package."""
 
 from allauth.account import views as account
+from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.urls.resolvers import RoutePattern
@@ -50,4 +51,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("rlhf.urls")),
     path("", include("annotate.urls")),
 ]
+if settings.HONE_OIDC_ISSUER:
+    from config.security.single_sign_on import departure
+
+    urlpatterns += [
+        path("accounts/sso/<slug:provider_id>/", departure.login, name="openid_connect_login"),
+        path("accounts/sso/<slug:provider_id>/callback/", departure.callback, name="openid_connect_callback"),
+    ]
 handler500 = "config.web.unavailable.server_error"

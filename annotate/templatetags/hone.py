@@ -70,6 +70,12 @@ def themes() -> list[tuple[str, str]]:
     return [(code, str(name)) for code, name in User.Theme.choices]
 
 
+@register.simple_tag
+def single_sign_on() -> str:
+    """What pages call the provider of single sign-on; empty where there is none."""
+    return settings.HONE_OIDC_NAME if settings.HONE_OIDC_ISSUER else ""
+
+
 @register.filter
 def names_itself(text: str) -> list[str]:
     """The names by which a response gives its model away (see annotate.labeling.model_self_identification)."""

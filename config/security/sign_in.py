@@ -175,8 +175,8 @@ def connect_signals() -> None:
 
 def _on_sign_in(sender: Any, request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
     attempt: Attempt | None = getattr(request, "sign_in_attempt", None)
-    took_second_step = getattr(request, "second_step_taken", False)
-    if request is None or (attempt is None and not took_second_step):
+    # By the password, or by a second step or a provider after it.
+    if request is None or (attempt is None and not getattr(request, "signs_in", False)):
         return
     if attempt is not None:
         attempt.succeed()

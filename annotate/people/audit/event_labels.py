@@ -72,6 +72,7 @@ register(
         "second_factor.removed": gettext_lazy("Two-step sign-in turned off"),
         "second_factor.reset": gettext_lazy("Two-step sign-in reset"),
         "sessions.ended": gettext_lazy("Signed out elsewhere"),
+        "single_sign_on.connected": gettext_lazy("Account connected to single sign-on"),
         "snapshot.requested": gettext_lazy("Snapshot requested"),
         "task.adjudicated": gettext_lazy("Task adjudicated"),
         "tasks.added": gettext_lazy("Tasks added"),

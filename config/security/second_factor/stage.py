@@ -34,7 +34,7 @@ class CodeStage(LoginStage):
         return redirect(self.urlname), True
 
     def exit(self) -> HttpResponseBase:
-        self.request.second_step_taken = True
+        self.request.signs_in = True
         response: HttpResponseBase = super().exit()
         return response
 

@@ -45,7 +45,7 @@ def set_up(client: Client, user: User) -> tuple[str, list[str]]:
     """Through the pages, as a person does it: (secret of the app, recovery codes)."""
     sign_in(client, user)
     asked = client.get("/accounts/2fa/set-up/")
-    assert asked["Location"] == "/accounts/reauthenticate/?next=/accounts/2fa/set-up/"
+    assert asked["Location"] == "/accounts/reauthenticate/?next=%2Faccounts%2F2fa%2Fset-up%2F"
     confirmed = client.post(asked["Location"], {"password": PASSWORD, "next": "/accounts/2fa/set-up/"})
     assert (confirmed.status_code, confirmed["Location"]) == (302, "/accounts/2fa/set-up/")
     page = client.get("/accounts/2fa/set-up/").content.decode()
