@@ -66,8 +66,8 @@ class ProviderAccountAdapter(DefaultSocialAccountAdapter):
 
 def _claims(request: HttpRequest, sociallogin: SocialLogin) -> dict[str, Any]:
     """What the provider says of the person. Both of its answers must be about the same one."""
-    answers = sociallogin.account.extra_data
-    token, info = answers.get("id_token"), answers.get("userinfo")
+    said = sociallogin.account.extra_data
+    token, info = said.get("id_token"), said.get("userinfo")
     if token is None or (info is not None and info.get("sub") != token.get("sub")):
         raise _refused(request, _("The sign-in did not work. Try again; if it goes on, tell your administrator."))
     return {**token, **(info or {})}
