@@ -44,7 +44,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/2fa/reauthenticate/", second_factor.reauthenticate, name="mfa_reauthenticate"),
     path("accounts/2fa/reset/<int:user_id>/", second_factor.reset, name="reset_second_factor"),
     # The administration has no sign-in of its own: it would know no second step.
-    path("admin/login/", RedirectView.as_view(pattern_name="account_login", query_string=True)),
+    path("admin/login/", RedirectView.as_view(pattern_name="account_login", query_string=True), name="admin_login"),
     path("admin/", admin.site.urls),
     OnDemand(RoutePattern("api/v1/"), "config.api.addresses", app_name="api", namespace="api"),
     path("api/<path:rest>", problems.nothing_there, name="no_api"),

@@ -9,6 +9,7 @@ from django.test import Client
 from playwright.sync_api import Page
 
 from config.security import sign_in
+from tests.cast import PASSWORD
 
 OUTSIDE = ""
 """Nobody is signed in."""
@@ -40,6 +41,12 @@ def sign_in_wrongly(page: Page) -> None:
     page.fill("[name=password]", "wrong")
     page.click("main button[type=submit]")
     page.locator(".notice.error").wait_for()
+
+
+def confirm_password(page: Page) -> None:
+    page.fill("[name=password]", PASSWORD)
+    page.click("main button[type=submit]")
+    page.locator("svg.qr-code").wait_for()
 
 
 def sign_in_too_often(page: Page) -> None:
@@ -247,6 +254,12 @@ STATES: dict[str, list[State]] = {
         State("sessions", "sessions", "/accounts/sessions/"),
         State("second-factor", "mfa_index", "/accounts/2fa/"),
         State("reauthenticate", "account_reauthenticate", "/accounts/reauthenticate/"),
+        State(
+            "second-factor-set-up",
+            "mfa_activate_totp",
+            "/accounts/reauthenticate/?next=/accounts/2fa/set-up/",
+            confirm_password,
+        ),
         State("change-password", "account_change_password", "/accounts/password/change/"),
     ],
     "labeler": [
@@ -335,8 +348,8 @@ WITHOUT_A_PAGE = {
     *("rlhf:metrics", "rlhf:cancel_run", "rlhf:resume_run", "rlhf:sample", "rlhf:start_loop"),
     *("rlhf:loop_mix", "rlhf:pause_loop", "rlhf:resume_loop", "rlhf:promote_round"),
     *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:model_status", "healthz", "readyz", "metrics"),
-    *("mfa_authenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes"),
-    *("mfa_generate_recovery_codes", "mfa_reauthenticate", "reset_second_factor"),
+    *("mfa_authenticate", "mfa_deactivate_totp", "mfa_view_recovery_codes"),
+    *("mfa_generate_recovery_codes", "mfa_reauthenticate", "reset_second_factor", "admin_login"),
     *("end_session", "end_other_sessions"),
 }
 """Actions, parts of pages and data: they reply with one of the pages above, a piece of it, or no page at all."""

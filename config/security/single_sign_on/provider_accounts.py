@@ -39,7 +39,7 @@ class ProviderAccountAdapter(DefaultSocialAccountAdapter):
         user = sociallogin.user
         if not user.is_active or user.one_time_is_over:
             raise _refused(request, _("The account %(name)s is closed.") % {"name": user.username})
-        request.signs_in = True
+        request.signs_in = True  # type: ignore[attr-defined]
 
     def _connect(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """From one's account page. Ends the request either way."""
