@@ -11,9 +11,10 @@ import time
 from collections.abc import Sequence
 
 from models_core.cli import failures, inputs, summary, torchrun
-from models_core.cli.parser import COMMANDS, TRAINING_COMMANDS, build_parser
+from models_core.cli.parser import COMMANDS, build_parser
 from models_core.contract.runs import processes
 from models_core.contract.runs.stopping import StopSignal, follow_parent
+from models_core.contract.settings import TrainingSettings, settings_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _number_of_processes(arguments: argparse.Namespace) -> int:
     """How many processes to start, where this is not yet one of them. Raises BadInput."""
-    if arguments.command not in TRAINING_COMMANDS or processes.is_launched():
+    trains = issubclass(settings_of(arguments.command), TrainingSettings)
+    if not trains or processes.is_launched():
         return 1
     number: int = inputs.parse_settings(arguments).processes
     return number

@@ -53,7 +53,6 @@ COMMANDS: dict[str, Command] = {
     "catalogue": catalogue,
     "live": live,
 }
-TRAINING_COMMANDS = ("pretrain", "sft", "reward", "ppo", "dpo", "distil")
 
 
 def build_parser() -> argparse.ArgumentParser:

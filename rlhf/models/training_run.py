@@ -1,5 +1,7 @@
 """Training runs, their inputs and metrics."""
 
+from typing import TYPE_CHECKING
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -7,6 +9,9 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.models import Project, Snapshot
 from rlhf.models.model_version import ModelVersion
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class Stage(models.TextChoices):
@@ -25,6 +30,11 @@ class Stage(models.TextChoices):
     IMPORT = "import", _("Model import")
     GGUF = "gguf", _("GGUF export")
     PUSH = "push", _("Push to a Hub")
+
+
+def stage_choices() -> "list[tuple[str, StrOrPromise]]":
+    """The stages as the field takes them: by this name in migrations, so that a new stage needs none."""
+    return Stage.choices
 
 
 class TrainingRun(models.Model):
@@ -48,7 +58,7 @@ class TrainingRun(models.Model):
     """Queue of the runs that somebody waits for at a chat: it is never reordered, see rlhf.runs.live_responses."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_runs")
-    stage = models.CharField(max_length=10, choices=Stage.choices)
+    stage = models.CharField(max_length=10, choices=stage_choices)
     config = models.JSONField(default=dict, help_text="Settings as given; run.json has the resolved ones.")
     options = models.JSONField(
         default=dict, blank=True, help_text="Other parameters: responses per prompt, number of prompts, corpus."

@@ -1,7 +1,8 @@
 """The kinds of task: how each is shown, checked, kept and summed up.
 
-A kind is one module of this package with one `TaskKind`, and one entry in annotate/apps.py, which registers it. Nothing
-else of the product asks which kinds there are: the queue, the pages and the forms read them here.
+A kind is one module of this package with one `TaskKind`, and one value of Task.Kind with the module's name:
+annotate/apps.py registers it. Nothing else of the product asks which kinds there are: the queue, the pages and the
+forms read them here.
 """
 
 from collections.abc import Callable

@@ -43,7 +43,7 @@ class Task(ImportableModel):
     """
 
     class Kind(models.TextChoices):
-        """The kinds that Hone comes with; further ones may be registered."""
+        """The kinds that Hone comes with, in the order of pages: each is a module of annotate.labeling.task_kinds."""
 
         COMPARE = "compare", _("Compare responses")
         DEMONSTRATE = "demonstrate", _("Write the ideal response")

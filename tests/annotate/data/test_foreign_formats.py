@@ -1,12 +1,14 @@
 """Rows of other people's formats, written for these tests, as Hone reads them."""
 
 import json
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from annotate.formats import IMPORTERS, detect, rows_of
-from annotate.formats.rows import BadRow, ImportedRow, LeftOut
+from annotate.formats.rows import BadRow, ImportedRow, LeftOut, parsed
 from tests.annotate.data.foreign_rows import APPLE, FOREIGN, PEAR, QUESTION
 
 
@@ -31,6 +33,22 @@ def test_a_file_of_each_format_is_detected(tmp_path, format):
     assert detect(path) == format
     first = next(name for name, module in IMPORTERS.items() if module.recognises(FOREIGN[format]))
     assert first == format
+
+
+def test_the_example_of_a_new_format_reads_its_rows() -> None:
+    """As CONTRIBUTING.md has it, so that it can be copied."""
+    text = (Path(__file__).resolve().parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = text.partition("## How to add an import format")[2].split("```")[1]
+    module = ModuleType("ask_say")
+    exec(code, module.__dict__)
+    given = {"ask": "Name a fruit.", "say": "An apple.", "mood": "fine"}
+    assert module.recognises(given)
+    (row,) = parsed(module, given)
+    assert isinstance(row, ImportedRow)
+    assert (row.messages, row.demonstration, row.author_kind) == ([QUESTION], "An apple.", "person")
+    assert [key for key, _why in row.not_kept] == ["mood"]
+    with pytest.raises(BadRow, match="say"):
+        parsed(module, given | {"say": 3})
 
 
 def test_ultrafeedback_is_a_ranking_by_the_mean_rating(tmp_path):

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from annotate.formats import IMPORTERS
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut, parsed
 from tests.annotate.data.foreign_rows import FOREIGN
 
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "data.md"
 PROMPT = [{"role": "user", "content": "Name a fruit."}]
 JUDGED = {
     "labeler": "l",
@@ -113,6 +115,12 @@ def changed(row: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str
         at = at[key]
     at[place[-1]] = value
     return row
+
+
+def test_every_format_has_rows_here_and_a_row_in_the_documents():
+    assert {format for format, _row in ROWS} == set(IMPORTERS)
+    table = DOCUMENT.read_text(encoding="utf-8")
+    assert [format for format in IMPORTERS if f"`{format}`" not in table] == []
 
 
 @pytest.mark.parametrize(("format", "row"), ROWS, ids=[f"{name} {list(row)[-1]}" for name, row in ROWS])

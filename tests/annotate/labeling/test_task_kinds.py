@@ -1,4 +1,4 @@
-"""A further kind of task is one module with one TaskKind and one entry: everything else reads it from the registry."""
+"""A further kind of task is one module with one TaskKind and one value of Task.Kind: all else reads the registry."""
 
 import uuid
 from collections.abc import Iterator
@@ -130,8 +130,8 @@ def test_a_reviewer_reads_it(cast: Cast, assignment: Assignment) -> None:
 
 
 def test_the_built_in_kinds_are_registered_in_the_order_of_pages() -> None:
-    assert task_kinds.names() == ["compare", "demonstrate", "write_prompt", "rate", "chat"]
-    assert set(task_kinds.names()) == set(Task.Kind.values)
+    assert task_kinds.names()[:5] == ["compare", "demonstrate", "write_prompt", "rate", "chat"]
+    assert task_kinds.names() == Task.Kind.values
 
 
 def test_a_kind_that_is_not_registered_is_no_value_of_a_task(cast: Cast) -> None:
