@@ -34,7 +34,7 @@ class Stage(models.TextChoices):
 
 def stage_choices() -> "list[tuple[str, StrOrPromise]]":
     """The stages as the field takes them: by this name in migrations, so that a new stage needs none."""
-    return Stage.choices
+    return [*Stage.choices]
 
 
 class TrainingRun(models.Model):
