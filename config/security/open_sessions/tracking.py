@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from annotate.models import User
 from annotate.people import audit
+from annotate.people.own_paths import is_api
 from config.models import OpenSession
 from config.security.accounts import client_address
 from config.security.rate_limits import Limit, MemoryBuckets
@@ -35,7 +36,7 @@ class OpenSessionsMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        key = request.session.session_key
+        key = "" if is_api(request.path_info) else request.session.session_key
         if key and isinstance(request.user, User) and not _noted.take("session", key, NOTE):
             note(request, request.user)
         return self.get_response(request)

@@ -11,7 +11,9 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
 
+from annotate.people.own_paths import is_api
 from config.security.second_factor import rules
+from config.web.refusals import refusal
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 IS_ON = "second_factor_is_on"
@@ -46,7 +48,14 @@ class RequiredSecondFactorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if settings.HONE_REQUIRE_SECOND_FACTOR != "nobody" and self._is_missing(request):
+        if settings.HONE_REQUIRE_SECOND_FACTOR == "nobody":
+            return self.get_response(request)
+        if is_api(request.path_info):
+            # No session of the API's says that the second step is set up, and none is begun.
+            if request.user.is_authenticated and rules.is_required(request.user) and not rules.is_on(request.user):
+                return refusal(request, str(SET_UP_FIRST), status=403, heading="")
+            return self.get_response(request)
+        if self._is_missing(request):
             if request.htmx:  # type: ignore[attr-defined]
                 # A page opened before: sending it elsewhere would take away what was entered there.
                 return HttpResponse(SET_UP_FIRST, status=403, content_type="text/plain; charset=utf-8")

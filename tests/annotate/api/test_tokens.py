@@ -2,14 +2,17 @@
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.test import Client
 from django.utils import timezone
 
 from annotate.errors import NotYours, Refused
 from annotate.models import ApiToken, AuditEvent
 from annotate.people import api_tokens
+from config.models import OpenSession
 from tests.api_client import ApiClient
 from tests.cast import Cast
 
@@ -143,3 +146,20 @@ def test_no_log_has_a_token(cast: Cast, caplog: pytest.LogCaptureFixture) -> Non
         client.call("get", "/projects")
         client.call("get", "/nothing")
     assert client.secret not in caplog.text
+
+
+def test_whoever_needs_a_second_step_sets_it_up_first(cast: Cast, settings: Any) -> None:
+    client = ApiClient(cast.labeler, "label")
+    settings.HONE_REQUIRE_SECOND_FACTOR = "everybody"
+    status, reply = client.call("get", "/me")
+    assert (status, "two-step" in reply["detail"]) == (403, True)
+    Authenticator.objects.create(user=cast.labeler, type=Authenticator.Type.TOTP, data={})
+    assert client.call("get", "/me")[0] == 200
+    assert not client.cookies
+
+
+def test_a_cookie_beside_a_token_is_no_session_of_its_person(cast: Cast) -> None:
+    client = ApiClient(cast.labeler, "label")
+    client.cookies["sessionid"] = "x" * 32
+    assert client.call("get", "/me")[0] == 200
+    assert not OpenSession.objects.exists()
