@@ -58,7 +58,17 @@ class ShownGroup:
     tabs: list[ShownTab]
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link in a page to another one, shown to those who hold the capability."""
+
+    label: "StrOrPromise"
+    url_name: str
+    capability: Capability
+
+
 _tabs: dict[str, Tab] = {}
+_links: dict[str, list[Link]] = {}
 _banners: list[str] = []
 
 
@@ -71,6 +81,18 @@ def register_banner(url_name: str) -> None:
     """Name a page that answers with a notice for the top of every page, or with nothing (see base.html)."""
     if url_name not in _banners:
         _banners.append(url_name)
+
+
+def register_link(link: Link, *, within: str) -> None:
+    """Add a link to the page of this URL name, once."""
+    if link not in (links := _links.setdefault(within, [])):
+        links.append(link)
+
+
+def links_within(url_name: str, *, project: Project, granted: frozenset[Capability]) -> list[ShownTab]:
+    """The links that other apps added to a page, for somebody who holds these capabilities."""
+    found = [link for link in _links.get(url_name, []) if link.capability in granted]
+    return [ShownTab(link.label, reverse(link.url_name, args=[project.slug]), current=False) for link in found]
 
 
 def groups_for(*, request: HttpRequest, project: Project) -> list[ShownGroup]:
@@ -136,6 +158,7 @@ for _tab in (
     Tab(gettext_lazy("Snapshots"), "annotate:exports", Capability.EXPORT, Group.DATA, position=40),
     Tab(gettext_lazy("Overview"), "annotate:overview", Capability.SEE_DATA, Group.PROJECT, position=10),
     Tab(gettext_lazy("Quality"), "annotate:quality", Capability.SEE_DATA, Group.PROJECT, position=15),
+    Tab(gettext_lazy("Analysis"), "annotate:analysis", Capability.SEE_DATA, Group.PROJECT, position=17),
     Tab(
         gettext_lazy("People"),
         "annotate:people",

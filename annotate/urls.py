@@ -5,6 +5,7 @@ from django.urls import path
 from annotate.views import (
     account,
     all_people,
+    analysis,
     audit_log,
     exam,
     exports,
@@ -99,6 +100,7 @@ urlpatterns = [
     path("p/<slug:slug>/quality/", quality.quality, name="quality"),
     path("p/<slug:slug>/quality/hours.csv", quality.payment, name="payment"),
     path("p/<slug:slug>/quality/<slug:name>.csv", quality.quality_table, name="quality_table"),
+    path("p/<slug:slug>/analysis/", analysis.analysis, name="analysis"),
     path("p/<slug:slug>/guidelines/", projects.guidelines, name="guidelines"),
     path("p/<slug:slug>/settings/", projects.settings, name="settings"),
     path("p/<slug:slug>/audit/", audit_log.of_project, name="audit_log"),

@@ -10,7 +10,7 @@ class RlhfConfig(AppConfig):
         from annotate import navigation, signals
         from annotate.data import stored_messages
         from annotate.labeling.chats import live_responses
-        from annotate.navigation import Group, Tab
+        from annotate.navigation import Group, Link, Tab
         from annotate.people import notices as annotate_notices
         from annotate.people.audit import event_labels
         from annotate.people.permissions import Capability
@@ -40,12 +40,20 @@ class RlhfConfig(AppConfig):
             (
                 gettext_lazy("Evaluation"),
                 "rlhf:evaluations",
-                ("rlhf:evaluation", "rlhf:new_evaluation", "rlhf:leaderboard", "rlhf:ai_labelers", "rlhf:ai_labeler"),
+                (
+                    *("rlhf:evaluation", "rlhf:new_evaluation", "rlhf:leaderboard", "rlhf:reward_against_people"),
+                    *("rlhf:ai_labelers", "rlhf:ai_labeler"),
+                ),
                 25,
             ),
             (gettext_lazy("Loop"), "rlhf:loop", ("rlhf:active_learning",), 30),
         ):
             navigation.register(Tab(label, url_name, Capability.TRAIN, Group.MODELS, also=also, position=position))
+        for label, url_name in (
+            (gettext_lazy("Reward model against people"), "rlhf:reward_against_people"),
+            (gettext_lazy("Leaderboard"), "rlhf:leaderboard"),
+        ):
+            navigation.register_link(Link(label, url_name, Capability.TRAIN), within="annotate:analysis")
         navigation.register_banner("rlhf:model_status")
         annotate_notices.register(notices.of_runs)
         annotate_notices.register(notices.of_gates)

@@ -18,7 +18,7 @@ from rlhf.views import (
     status,
     workers_page,
 )
-from rlhf.views.comparing import evaluations, playground
+from rlhf.views.comparing import evaluations, playground, reward_against_people
 
 app_name = "rlhf"
 project_urls = [
@@ -64,6 +64,7 @@ project_urls = [
     path("evaluations/<int:evaluation_number>/", evaluations.evaluation, name="evaluation"),
     path("evaluations/<int:evaluation_number>/cancel", evaluations.cancel_evaluation, name="cancel_evaluation"),
     path("evaluations/<int:evaluation_number>/<slug:table>.csv", evaluations.evaluation_table, name="evaluation_table"),
+    path("analysis/reward/", reward_against_people.reward_against_people, name="reward_against_people"),
     path("leaderboard/", evaluations.leaderboard, name="leaderboard"),
     path("leaderboard/<slug:table>.csv", evaluations.leaderboard_table, name="leaderboard_table"),
     path("ai-labelers/", ai_labelers.ai_labelers, name="ai_labelers"),

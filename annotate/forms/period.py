@@ -18,7 +18,9 @@ EARLIEST = date(2000, 1, 1)
 
 
 class PeriodForm(forms.Form):
-    """`days` names a period that ends today; `first` and `last` any other. Nothing given is the last four weeks."""
+    """`days` names a period that ends today; `first` and `last` any other. Nothing given is the usual period."""
+
+    usual = str(DEFAULT_DAYS)
 
     first = forms.DateField(
         required=False, label=gettext_lazy("From"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
@@ -53,12 +55,32 @@ class PeriodForm(forms.Form):
         last = min(values.get("last") or today(), today())
         if first := values.get("first"):
             return Period(min(first, last), last)
-        if values.get("days") == EVERYTHING:
-            return Period.everything(self.project)
-        return Period.last_days(int(values.get("days") or DEFAULT_DAYS))
+        days = values.get("days") or self.usual
+        return Period.everything(self.project) if days == EVERYTHING else Period.last_days(int(days))
 
     @property
     def part(self) -> dict[str, str]:
         """The chosen use case, language and kind."""
         values = self.cleaned_data if self.is_valid() else {}
         return {name: values.get(name, "") for name in ("use_case", "language", "kind")}
+
+    @property
+    def preset(self) -> str:
+        """Which of `presets` is shown; empty for another period."""
+        if self.is_valid() and not self.cleaned_data.get("first") and not self.cleaned_data.get("last"):
+            return self.cleaned_data.get("days") or self.usual
+        shown = [str(days) for days in DAYS if self.period == Period.last_days(days)]
+        return shown[0] if shown else ""
+
+    @staticmethod
+    def presets() -> list[tuple[str, str]]:
+        """(value of `days`, what the link says)"""
+        return [*((str(days), _("%(days)d days") % {"days": days}) for days in DAYS), (EVERYTHING, _("Everything"))]
+
+
+class AnalysisForm(PeriodForm):
+    """As a PeriodForm, of all days first; `author`: whose win rate is shown by use case and language."""
+
+    usual = EVERYTHING
+
+    author = forms.CharField(required=False, max_length=20)

@@ -1,4 +1,6 @@
-"""A chart as the page has it: a table, from which static/hone/charts.js draws when there are scripts."""
+"""A chart as the page has it: a table, from which static/hone/charts.js draws when there are scripts; and intervals
+that the server draws in a line of a table, for which no script is needed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ class Cell:
 
 Row = tuple[date, Sequence[Cell]]
 FEWEST_ROWS = 4
+STRIP = 120
+"""Width of an interval drawn in a line of a table, from 0 to 100%."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,28 @@ class ChartFigure:
         """What the colours mean, where there are several."""
         drawn = [column.label for column in self.columns if column.is_drawn]
         return drawn if len(drawn) > 1 else []
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A share with its interval on a line from 0 to 100%, a half marked (annotate/interval.html).
+
+    Coordinates are texts with a point, whatever the reader's language writes decimals with.
+    """
+
+    at: str
+    low: str
+    width: str
+
+
+def number(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def strip(value: float | None, low: float | None, high: float | None) -> Strip | None:
+    if value is None or low is None or high is None:
+        return None
+    return Strip(at=number(STRIP * value), low=number(STRIP * low), width=number(max(STRIP * (high - low), 1)))
 
 
 def from_the_first_share(rows: Sequence[Row]) -> Sequence[Row]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -10,20 +9,19 @@ from urllib.parse import urlencode
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils import formats
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from annotate.forms.period import DAYS, EVERYTHING, PeriodForm
+from annotate.forms.period import PeriodForm
 from annotate.labeling import task_kinds
 from annotate.models import Prompt, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.intervals import Estimate, Share
 from annotate.quality.measures.advice import Advice, advice
 from annotate.quality.measures.payment import payment_rows
-from annotate.quality.measures.report import Measures, Period, PeriodReport
+from annotate.quality.measures.report import Measures, PeriodReport
 from annotate.rendering.csv_tables import csv_stream
-from annotate.templatetags.hone import percent
+from annotate.rendering.period_charts import Chart, counted_chart, seconds_chart, share_chart
 
 USE_CASES = dict(Prompt.UseCase.choices)
 
@@ -46,28 +44,6 @@ class CriterionRow:
     label: str
     agreement: Share
     alpha: Estimate
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """A point of a chart: its numbers as scripts read them, empty without data, and as people do."""
-
-    start: date
-    value: str
-    text: str
-    low: str = ""
-    high: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    """A measure over the period. form: "line" or "bars"; unit: "%" of shares."""
-
-    name: str
-    label: str
-    form: str
-    unit: str
-    points: list[Point]
 
 
 class QualityPage:
@@ -145,12 +121,12 @@ class QualityPage:
         """Those of which there is something to see."""
         trend = self.report.trend
         found = [
-            _counted_chart("judgments", _("Judgments"), [(at, one.judgments) for at, one in trend]),
-            _share_chart("agreement", _("Agreement"), [(at, one.agreement) for at, one in trend]),
-            _share_chart("gold", _("Agreement with gold orders"), [(at, one.gold) for at, one in trend]),
-            _share_chart("reward", _("Agreement with the reward model"), [(at, one.reward) for at, one in trend]),
-            _share_chart("position", _("First shown preferred"), [(at, one.position) for at, one in trend]),
-            _seconds_chart("seconds", _("Median seconds a task"), [(at, one.median_seconds) for at, one in trend]),
+            counted_chart("judgments", _("Judgments"), [(at, one.judgments) for at, one in trend]),
+            share_chart("agreement", _("Agreement"), [(at, one.agreement) for at, one in trend]),
+            share_chart("gold", _("Agreement with gold orders"), [(at, one.gold) for at, one in trend]),
+            share_chart("reward", _("Agreement with the reward model"), [(at, one.reward) for at, one in trend]),
+            share_chart("position", _("First shown preferred"), [(at, one.position) for at, one in trend]),
+            seconds_chart("seconds", _("Median seconds a task"), [(at, one.median_seconds) for at, one in trend]),
         ]
         return [chart for chart in found if any(point.value not in ("", "0") for point in chart.points)]
 
@@ -159,19 +135,6 @@ class QualityPage:
         """The period and part as an address has them."""
         chosen = {"first": self.period.first.isoformat(), "last": self.period.last.isoformat(), **self.form.part}
         return urlencode({name: value for name, value in chosen.items() if value})
-
-    @property
-    def presets(self) -> list[tuple[str, str]]:
-        """(value of `days`, what the link says)"""
-        return [*((str(days), _("%(days)d days") % {"days": days}) for days in DAYS), (EVERYTHING, _("Everything"))]
-
-    @property
-    def preset(self) -> str:
-        """Which of them is shown."""
-        shown = [str(days) for days in DAYS if self.period == Period.last_days(days)]
-        if self.form.is_valid() and self.form.cleaned_data.get("days") == EVERYTHING:
-            return EVERYTHING
-        return shown[0] if shown else ""
 
     def table(self, name: str) -> Iterator[list[Any]] | None:
         """The rows of a table as CSV has them; None for a name that isn't one's."""
@@ -183,37 +146,6 @@ class QualityPage:
             "criteria": lambda: _criteria_table(self.criteria),
         }
         return tables[name]() if name in tables else None
-
-
-def _counted_chart(name: str, label: str, values: list[tuple[date, int]]) -> Chart:
-    points = [Point(start=start, value=str(value), text=formats.localize(value)) for start, value in values]
-    return Chart(name=name, label=label, form="bars", unit="", points=points)
-
-
-def _share_chart(name: str, label: str, values: list[tuple[date, Share]]) -> Chart:
-    points = [
-        Point(
-            start=start,
-            value=_number(share.rate),
-            low=_number(share.low),
-            high=_number(share.high),
-            text="–" if share.rate is None else f"{percent(share.rate)} ({percent(share.low)}–{percent(share.high)})",
-        )
-        for start, share in values
-    ]
-    return Chart(name=name, label=label, form="line", unit="%", points=points)
-
-
-def _seconds_chart(name: str, label: str, values: list[tuple[date, float | None]]) -> Chart:
-    points = [
-        Point(start=start, value=_number(value), text="–" if value is None else formats.number_format(value, 0))
-        for start, value in values
-    ]
-    return Chart(name=name, label=label, form="line", unit="", points=points)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
 
 
 @require_safe

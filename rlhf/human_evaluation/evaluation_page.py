@@ -9,10 +9,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.models import Prompt
+from annotate.rendering import chart_figures
+from annotate.rendering.chart_figures import Strip
 from rlhf.human_evaluation import leaderboard
 from rlhf.models import HumanEvaluation, Leaderboard, ModelVersion
-from rlhf.reports import charts
-from rlhf.reports.charts import Strip
 
 LEVELS = 10
 """Steps of colour of the matrix of win rates, from always lost to always won."""
@@ -163,7 +163,7 @@ class EvaluationPage:
         return Rate(
             first=self.versions[row["first"]],
             second=self.versions[row["second"]],
-            strip=charts.strip(row["rate"], row["low"], row["high"]),
+            strip=chart_figures.strip(row["rate"], row["low"], row["high"]),
             level=0 if row["rate"] is None else round(LEVELS * row["rate"]),
             name=name,
             by=by,
@@ -239,7 +239,7 @@ def rated_versions(
                 low=row["low"],
                 high=row["high"],
                 is_anchor=row["version"] == figures["ratings"]["anchor"],
-                strip=charts.strip(*((row[name] - low) / span for name in ("rating", "low", "high"))),
+                strip=chart_figures.strip(*((row[name] - low) / span for name in ("rating", "low", "high"))),
                 controlled=of_length.get("rating"),
                 controlled_low=of_length.get("low"),
                 controlled_high=of_length.get("high"),

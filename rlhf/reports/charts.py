@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from annotate.rendering.chart_figures import number
+
 WIDTH, HEIGHT = 360, 300
 LEFT, RIGHT, TOP, BOTTOM = 44, 22, 12, 40
-STRIP = 120
-"""Width of an interval drawn in a line of a table, from 0 to 100%."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,6 @@ class Histogram:
     floor: str
 
 
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """A share with its interval on a line from 0 to 100%, a half marked."""
-
-    at: str
-    low: str
-    width: str
-
-
-def number(value: float) -> str:
-    return f"{value:.1f}"
-
-
 def _x(part: float) -> float:
     return LEFT + part * (WIDTH - LEFT - RIGHT)
 
@@ -121,12 +108,6 @@ def histogram(found: Mapping[str, Any]) -> Histogram:
 
     ticks = [Tick(number(_x(part / 4)), _short(edges[0] + span * part / 4)) for part in range(5)]
     return Histogram(best=bars(found["best"]), worst=bars(found["worst"]), ticks=ticks, floor=number(_y(0)))
-
-
-def strip(value: float | None, low: float | None, high: float | None) -> Strip | None:
-    if value is None or low is None or high is None:
-        return None
-    return Strip(at=number(STRIP * value), low=number(STRIP * low), width=number(max(STRIP * (high - low), 1)))
 
 
 def _short(value: float) -> str:

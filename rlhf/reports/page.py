@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from annotate.data.text import row_number
 from annotate.models import Demonstration, Judgment, Membership, Project, User
+from annotate.rendering import chart_figures
 from models_core.contract.reports import verdict_messages
 from rlhf.reports import charts
 
@@ -45,7 +46,7 @@ class Figure:
     value: float | None
     low: float | None
     high: float | None
-    strip: charts.Strip | None
+    strip: chart_figures.Strip | None
     count: int = 0
     prompts: int = 0
     is_small: bool = False
@@ -110,8 +111,8 @@ class ReportPage:
             "labels": charts.HEIGHT - charts.BOTTOM + 16,
             "middle": (charts.LEFT + charts.WIDTH - charts.RIGHT) // 2,
             "title": charts.HEIGHT - 6,
-            "strip": charts.STRIP,
-            "strip_half": charts.STRIP // 2,
+            "strip": chart_figures.STRIP,
+            "strip_half": chart_figures.STRIP // 2,
         }
     )
 
@@ -221,7 +222,7 @@ def _figure(name: str, part: Mapping[str, Any], value: str) -> Figure:
         value=part[value],
         low=part["low"],
         high=part["high"],
-        strip=charts.strip(part[value], part["low"], part["high"]),
+        strip=chart_figures.strip(part[value], part["low"], part["high"]),
         count=part["pairs"],
         prompts=part["prompts"],
         is_small=part["small"],

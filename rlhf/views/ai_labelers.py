@@ -17,11 +17,11 @@ from annotate.models import AILabeler
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality import ai_agreement
 from annotate.quality.ai_agreement import Agreement
+from annotate.rendering import chart_figures
 from annotate.rendering.csv_tables import csv_file
 from rlhf.ai_feedback import endpoints, judge_runs, judges
 from rlhf.ai_feedback.ai_labeler_forms import AILabelerForm, JudgePromptForm, JudgeRunForm, JudgeSettingsForm
 from rlhf.models import AIJudge, TrainingRun
-from rlhf.reports import charts
 from rlhf.runs.queues import workers
 from rlhf.runs.runs import training_queue
 
@@ -195,7 +195,7 @@ def _page(
         "rows": [
             {
                 "measures": row,
-                "strip": charts.strip(row.agreement.rate, row.agreement.low, row.agreement.high),
+                "strip": chart_figures.strip(row.agreement.rate, row.agreement.low, row.agreement.high),
                 "passes": row.passes(labeler),
                 "is_counted": labeler.is_counted and row.use_case in labeler.counted_use_cases,
             }

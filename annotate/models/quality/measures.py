@@ -118,6 +118,9 @@ class MeasuresState(models.Model):
     token = models.UUIDField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     folded_at = models.DateTimeField(null=True, help_text="When the job last brought the sums up to date.")
+    counted_authors = models.JSONField(
+        default=list, editable=False, help_text="Numbers of the models whose responses are counted by name."
+    )
 
     class Meta:
         verbose_name_plural = "measures states"

@@ -26,6 +26,7 @@ from annotate.models import MeasureSums
 from annotate.quality import agreement
 from annotate.quality.aggregation.votes import pair_votes
 from annotate.quality.intervals import cluster_counters
+from annotate.quality.preference_analysis import win_counts
 
 Contribution = dict[str, Any]
 Cut, Grain = MeasureSums.Cut, MeasureSums.Grain
@@ -90,6 +91,7 @@ class TaskFacts:
     """What is read of a task: its judgments, the lengths and reward scores of its responses.
 
     is_shared: whether its labelers are compared with each other; gold tasks compare each with the known order alone.
+    authors: {response: under which name its author is counted}.
     """
 
     number: int
@@ -102,6 +104,7 @@ class TaskFacts:
     is_shared: bool = True
     lengths: Mapping[int, int] = field(default_factory=dict)
     scores: Mapping[int, float] = field(default_factory=dict)
+    authors: Mapping[int, str] = field(default_factory=dict)
 
 
 def contribution(task: TaskFacts) -> Contribution:
@@ -129,7 +132,7 @@ def contribution(task: TaskFacts) -> Contribution:
     counts, shares = Counter[str](), {}
     if not any(judgment.is_check for judgment in task.judgments):
         counts = _task_counts(task, list(ranks.values()))
-        shares = _comparison_shares("agreement", compared.values()) | _rating_shares(task)
+        shares = _comparison_shares("agreement", compared.values()) | _rating_shares(task) | _win_shares(task)
     return {
         "key": [task.kind, task.use_case, task.language],
         "task": [day.isoformat(), _filled(counts), _filled_shares(shares)],
@@ -274,6 +277,13 @@ def _rating_shares(task: TaskFacts) -> dict[str, tuple[int, int]]:
         hits = sum(count * (count - 1) // 2 for unit in units for count in Counter(unit).values())
         shares[f"agreement_rating|{name}"] = (hits, sum(len(unit) * (len(unit) - 1) // 2 for unit in units))
     return shares
+
+
+def _win_shares(task: TaskFacts) -> dict[str, tuple[int, int]]:
+    if not task.is_shared:
+        return {}
+    judged = [(judgment.ordering, judgment.shown) for judgment in task.judgments]
+    return win_counts.shares(judged, lengths=task.lengths, scores=task.scores, authors=task.authors)
 
 
 def _task_counts(task: TaskFacts, ranks: list[dict[int, int]]) -> Counter[str]:

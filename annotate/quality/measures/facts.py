@@ -11,6 +11,7 @@ from annotate.labeling import task_kinds
 from annotate.labeling.ordering import Ordering
 from annotate.models import Judgment, JudgmentRevision, QualityCheck, Response, ResponseScore, Task
 from annotate.quality.measures.contributions import JudgmentFacts, TaskFacts
+from annotate.quality.preference_analysis.counted_authors import CountedAuthors
 
 APART = (Task.State.EXAM, Task.State.GOLD, Task.State.REPEAT)
 """States of tasks whose labelers are not compared with each other."""
@@ -40,10 +41,12 @@ JUDGMENT = (
 Row = dict[str, Any]
 
 
-def read(task_ids: Sequence[int]) -> tuple[dict[int, TaskFacts], dict[int, datetime | None]]:
+def read(
+    task_ids: Sequence[int], authors: CountedAuthors | None = None
+) -> tuple[dict[int, TaskFacts], dict[int, datetime | None]]:
     """({task: its facts}, {task: its consensus_stale_at}). What is marked later than that may be in the facts or not.
 
-    Without tasks of imports that haven't finished.
+    Without tasks of imports that haven't finished. Models that are new to `authors` are added to them.
     """
     # The marks first: a judgment that comes now marks its task anew.
     stale = dict(Task.objects.filter(pk__in=task_ids).order_by().values_list("pk", "consensus_stale_at"))
@@ -53,8 +56,8 @@ def read(task_ids: Sequence[int]) -> tuple[dict[int, TaskFacts], dict[int, datet
         judged.setdefault(row["task"], []).append(row)
     shown = {key for rows in judged.values() for row in rows for key in row["assignment__presentation"]}
     shown |= {key for rows in judged.values() for row in rows for tier in row["latest__tiers"] for key in tier}
-    lengths, scores = _lengths(sorted(shown)), _scores(sorted(shown))
-    return {key: _task(tasks[key], judged.get(key, []), lengths, scores) for key in tasks}, stale
+    responses = _Responses(sorted(shown), authors or CountedAuthors())
+    return {key: _task(tasks[key], judged.get(key, []), responses) for key in tasks}, stale
 
 
 def _given() -> QuerySet[Judgment]:
@@ -63,23 +66,23 @@ def _given() -> QuerySet[Judgment]:
     return by_people.filter(Q(is_adjudication=False) | Judgment.ADJUDICATED)
 
 
-def _lengths(responses: list[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for start in range(0, len(responses), 500):
-        rows = Response.objects.filter(pk__in=responses[start : start + 500]).order_by()
-        found |= dict(rows.values_list("pk", Length("text")))
-    return found
+class _Responses:
+    """{response: its length, reward score, and under which name its author is counted}."""
+
+    def __init__(self, numbers: list[int], counted: CountedAuthors) -> None:
+        self.lengths: dict[int, int] = {}
+        self.scores: dict[int, float] = {}
+        self.authors: dict[int, str] = {}
+        for start in range(0, len(numbers), 500):
+            some = numbers[start : start + 500]
+            rows = Response.objects.filter(pk__in=some).order_by("pk")
+            for key, length, author, kind in rows.values_list("pk", Length("text"), "author", "author__kind"):
+                self.lengths[key], self.authors[key] = length, counted.group(author, kind)
+            scored = ResponseScore.objects.filter(response__in=some).order_by()
+            self.scores |= dict(scored.values_list("response", "score"))
 
 
-def _scores(responses: list[int]) -> dict[int, float]:
-    found: dict[int, float] = {}
-    for start in range(0, len(responses), 500):
-        rows = ResponseScore.objects.filter(response__in=responses[start : start + 500]).order_by()
-        found |= dict(rows.values_list("response", "score"))
-    return found
-
-
-def _task(task: Row, rows: list[Row], lengths: dict[int, int], scores: dict[int, float]) -> TaskFacts:
+def _task(task: Row, rows: list[Row], responses: _Responses) -> TaskFacts:
     kind = task["kind"]
     judgments = [_judgment(row, kind) for row in rows if not row["is_adjudication"]]
     adjudicated = [Ordering.stored(row["latest__tiers"]) for row in rows if row["is_adjudication"]]
@@ -95,8 +98,9 @@ def _task(task: Row, rows: list[Row], lengths: dict[int, int], scores: dict[int,
         gold=Ordering.stored(gold) if gold else None,
         adjudicated=adjudicated[0] if adjudicated else None,
         is_shared=task["state"] not in APART,
-        lengths={key: lengths[key] for key in seen if key in lengths},
-        scores={key: scores[key] for key in seen if key in scores},
+        lengths={key: responses.lengths[key] for key in seen if key in responses.lengths},
+        scores={key: responses.scores[key] for key in seen if key in responses.scores},
+        authors={key: responses.authors[key] for key in seen if key in responses.authors},
     )
 
 

@@ -33,6 +33,7 @@ from annotate.models import (
 from annotate.quality.measures import facts, sums
 from annotate.quality.measures.contributions import contribution
 from annotate.quality.measures.row_writes import RowWrite
+from annotate.quality.preference_analysis.counted_authors import CountedAuthors
 
 LEASE = timedelta(seconds=60)
 RECENT = timedelta(minutes=3)
@@ -57,6 +58,7 @@ class _Lease:
         self._state.get_or_create(project=project)
         if not self._state.filter(free).update(token=self.token, lease_until=now + LEASE):
             raise LeaseLost
+        self.authors = CountedAuthors(self.read().counted_authors)
 
     def read(self) -> MeasuresState:
         return self._state.get()
@@ -205,7 +207,7 @@ def _recompute(lease: _Lease, *, end: float | None) -> int:
 def _fold_tasks(lease: _Lease, pace: Pace, tasks: list[int], sum_rows: sums.SumRows, **progress: int) -> int:
     """Take the former contributions of some tasks out of the sums and add the present ones, in one transaction."""
     generation = sum_rows.generation
-    read, stale = facts.read(tasks)
+    read, stale = facts.read(tasks, lease.authors)
     known = {
         key: (of, mark)
         for key, of, mark in TaskMeasures.objects.filter(task__in=list(read)).values_list(
@@ -233,10 +235,12 @@ def _fold_tasks(lease: _Lease, pace: Pace, tasks: list[int], sum_rows: sums.SumR
                 }
             )
     write_tasks, write_sums = _TASK_WRITE.upserts(rows), sum_rows.prepare(change)
+    authors = {"counted_authors": lease.authors.numbers} if lease.authors.grew else {}
     with pace.transaction():
-        lease.update(**progress)
+        lease.update(**progress, **authors)
         write_tasks()
         write_sums()
+    lease.authors.grew = False
     return len(rows)
 
 

@@ -126,6 +126,11 @@ class Measures:
     def share(self, name: str) -> Share:
         return Share.of_moments(self.moments(name))
 
+    def groups(self, name: str) -> dict[str, Share]:
+        """{group: share} of the shares called "name|group"."""
+        found = {parts[-1].rsplit(".", 1)[0] for parts, _count in self.family(name)}
+        return {group: self.share(f"{name}|{group}") for group in found}
+
     def part(self, name: str, of: str) -> Share:
         """How many of the judgments counted as `of` are counted as `name`."""
         return Share.of_trials(self.sums.get(name, 0), self.sums.get(of, 0))

@@ -8,6 +8,7 @@ import pytest
 from django.utils import translation
 
 from annotate.models import Judgment, Prompt, Snapshot
+from annotate.rendering import chart_figures
 from models_core.contract.reports import verdict_messages
 from models_core.reward_report import verdict
 from rlhf.loop import loop, versions
@@ -171,9 +172,9 @@ def test_histogram_bars_stand_on_the_floor_and_the_tallest_fills_it() -> None:
 
 def test_coordinates_have_points_in_every_language() -> None:
     with translation.override("de"):
-        strip = charts.strip(0.655, 0.6, 0.7)
+        strip = chart_figures.strip(0.655, 0.6, 0.7)
     assert strip == charts.Strip(at="78.6", low="72.0", width="12.0")
-    assert charts.strip(None, None, None) is None
+    assert chart_figures.strip(None, None, None) is None
 
 
 # ---- the reward model before, and the gate

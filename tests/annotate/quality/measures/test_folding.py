@@ -4,6 +4,7 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -141,8 +142,8 @@ def test_a_judgment_that_comes_while_its_task_is_read_is_folded_by_the_next_run(
     judged(task, cast.labeler, "A > B")
     read = folding.facts.read
 
-    def late(tasks: list[int]) -> object:
-        found = read(tasks)
+    def late(*read_by: Any) -> object:
+        found = read(*read_by)
         monkeypatch.setattr(folding.facts, "read", read)
         judged(task, cast.second_labeler, "A > B")
         return found
@@ -161,9 +162,9 @@ def test_a_job_whose_lease_another_one_took_writes_nothing(cast: Cast, monkeypat
     judged(task, cast.labeler, "A > B")
     read = folding.facts.read
 
-    def taken(tasks: list[int]) -> object:
+    def taken(*read_by: Any) -> object:
         MeasuresState.objects.filter(project=cast.project).update(token=uuid.uuid4())
-        return read(tasks)
+        return read(*read_by)
 
     monkeypatch.setattr(folding.facts, "read", taken)
     assert measures.fold_due() == 0

@@ -1,0 +1,142 @@
+"""What people prefer, how far they agree, and what noise allows: a page whose filters are all in its address."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from annotate import navigation
+from annotate.forms.period import AnalysisForm
+from annotate.labeling import task_kinds
+from annotate.models import Project, Prompt
+from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.quality.measures.report import Measures, PeriodReport
+from annotate.quality.preference_analysis.noise_ceiling import NoiseCeiling
+from annotate.quality.preference_analysis.win_tables import WinTable, WinTables
+from annotate.rendering.csv_tables import csv_file
+from annotate.rendering.period_charts import Chart, share_chart
+
+
+class PeriodFigures:
+    """The period and part of a project that an address names, and their measures."""
+
+    def __init__(self, project: Project, given: Mapping[str, str]) -> None:
+        self.project = project
+        self.form = AnalysisForm(given or None, project=project)
+        self.period = self.form.period
+        self.report = PeriodReport(project, self.period, **self.form.part)
+
+    @property
+    def total(self) -> Measures:
+        return self.report.total
+
+    @property
+    def ceiling(self) -> NoiseCeiling:
+        return NoiseCeiling.of(self.total.strict_agreement)
+
+    @cached_property
+    def known_languages(self) -> list[str]:
+        return self.report.known_languages
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The filters with the days by name, so that the address shows the same period tomorrow."""
+        period = {"first": self.period.first.isoformat(), "last": self.period.last.isoformat()}
+        return {name: value for name, value in (period | self.form.part).items() if value}
+
+    @property
+    def query(self) -> str:
+        return urlencode(self.chosen)
+
+
+class AnalysisPage(PeriodFigures):
+    """What the page and its CSV files show. Each part is read when it is first asked for."""
+
+    @cached_property
+    def tables(self) -> WinTables:
+        author = self.form.cleaned_data.get("author", "") if self.form.is_valid() else ""
+        return WinTables(self.report, author)
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        return super().chosen | ({"author": self.tables.chosen} if self.tables.chosen else {})
+
+    @cached_property
+    def shown(self) -> list[WinTable]:
+        """The tables of which there is something to see."""
+        tables = self.tables
+        found = (
+            *(tables.by_author, tables.by_use_case, tables.by_language),
+            *(tables.by_place, tables.by_length, tables.by_ratio),
+        )
+        return [table for table in found if not table.is_empty or (table.has_details and len(table.rows) > 1)]
+
+    @property
+    def charts(self) -> list[Chart]:
+        trend = self.report.trend
+        found = [
+            share_chart("agreement", _("Agreement"), [(start, one.agreement) for start, one in trend]),
+            share_chart("strict", _("Agreement without ties"), [(start, one.strict_agreement) for start, one in trend]),
+            share_chart("tied", _("Tied pairs"), [(start, one.share("tied")) for start, one in trend]),
+        ]
+        return [chart for chart in found if any(point.value for point in chart.points)]
+
+    def table(self, name: str) -> Iterator[Sequence[Any]] | None:
+        """The rows of a table as CSV has them; None for a name that isn't one's."""
+        if name == "trend":
+            return _trend(self.report)
+        if name == "noise":
+            return _noise(self.ceiling)
+        tables = {table.name: table for table in self.shown}
+        return tables[name].csv_rows() if name in tables else None
+
+
+@require_safe
+@requires(Capability.SEE_DATA)
+def analysis(request: ProjectRequest) -> HttpResponse:
+    """?first=&last=&use_case=&language=&kind=&author= choose what is shown, ?csv=authors gives a table."""
+    page = AnalysisPage(request.project, request.GET)
+    if name := request.GET.get("csv"):
+        rows = page.table(name)
+        if rows is None:
+            raise Http404(_("There is no such table."))
+        return csv_file(f"{request.project.slug}-{name}", rows)
+    context = {
+        "project": request.project,
+        "page": page,
+        "kinds": task_kinds.choices(),
+        "use_cases": Prompt.UseCase.choices,
+        "authors": [(row.name, row.label) for row in page.tables.by_author.rows],
+        "shown_author": page.tables.shown_author,
+        "links": navigation.links_within("annotate:analysis", project=request.project, granted=request.capabilities),
+    }
+    only_figures = request.htmx and request.htmx.target == "figures"  # type: ignore[attr-defined]
+    template = "annotate/analysis.html#figures" if only_figures else "annotate/analysis.html"
+    return render(request, template, context, status=400 if page.form.errors else 200)
+
+
+def _trend(report: PeriodReport) -> Iterator[Sequence[Any]]:
+    names = ("agreement", "strict_agreement", "tied")
+    yield ("start", *(f"{name}{part}" for name in names for part in ("", "_low", "_high", "_pairs")))
+    for start, one in report.trend:
+        shares = (one.agreement, one.strict_agreement, one.share("tied"))
+        yield (
+            start.isoformat(),
+            *(value for share in shares for value in (share.rate, share.low, share.high, share.total)),
+        )
+
+
+def _noise(ceiling: NoiseCeiling) -> Iterator[Sequence[Any]]:
+    yield ("estimate", "value", "low", "high", "pairs", "tasks")
+    figures = {
+        "labelers_differ": ceiling.differing,
+        "best_accuracy_at_least": ceiling.least,
+        "best_accuracy_at_most": ceiling.most,
+    }
+    for name, one in figures.items():
+        yield (name, one.value, one.low, one.high, ceiling.agreement.total, ceiling.agreement.clusters)
