@@ -155,6 +155,7 @@ for _tab in (
         also=("annotate:review", "annotate:review_judgment", "annotate:review_decided", "annotate:review_bulk"),
         position=30,
     ),
+    Tab(gettext_lazy("Judgments"), "annotate:judgments", Capability.SEE_DATA, Group.DATA, position=25),
     Tab(gettext_lazy("Snapshots"), "annotate:exports", Capability.EXPORT, Group.DATA, position=40),
     Tab(gettext_lazy("Overview"), "annotate:overview", Capability.SEE_DATA, Group.PROJECT, position=10),
     Tab(gettext_lazy("Quality"), "annotate:quality", Capability.SEE_DATA, Group.PROJECT, position=15),

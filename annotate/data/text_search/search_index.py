@@ -1,4 +1,4 @@
-"""The index of prompts by the words in them and in their responses.
+"""The index of prompts by the words in them, in their responses, and in what labelers noted beside their judgments.
 
 Triggers note the prompt of every text that is written or removed (PromptToIndex); a job reads those prompts and writes
 their words, so that neither an import nor a submit waits for it. The index is no table of Django's: an FTS5 table on
@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from annotate.data.pacing import Pace
 from annotate.data.text_search import search_words
 from annotate.data.text_search.search_words import Term
-from annotate.models import Prompt, PromptToIndex, Response, Task
+from annotate.models import Judgment, Prompt, PromptToIndex, Response
 
 TABLE = "annotate_promptwords"
 SECONDS = 20.0
@@ -34,6 +34,13 @@ TRIGGERS = {
     for table, column in (("prompt", "id"), ("response", "prompt_id"))
     for event, row in (("INSERT", "NEW"), ("DELETE", "OLD"))
 }
+TRIGGERS["annotate_judgmentrevision_insert_to_index"] = (
+    "CREATE TRIGGER IF NOT EXISTS annotate_judgmentrevision_insert_to_index AFTER INSERT ON annotate_judgmentrevision "
+    "WHEN NEW.comment <> '' OR NEW.notes <> '{}' "
+    "BEGIN INSERT INTO annotate_prompttoindex (prompt_number) SELECT task.prompt_id FROM annotate_judgment judgment "
+    "JOIN annotate_task task ON task.id = judgment.task_id "
+    "WHERE judgment.id = NEW.judgment_id AND task.prompt_id IS NOT NULL; END"
+)
 """SQLite's; a migration that alters these tables makes them anew without their triggers."""
 
 
@@ -99,12 +106,12 @@ def prompts_with(terms: Iterable[Term], *, most: int) -> list[int]:
         return [number for (number,) in cursor.fetchall()]
 
 
-def having(tasks: QuerySet[Task], terms: Iterable[Term]) -> QuerySet[Task]:
-    """The tasks whose prompt, or a response to it, has all the terms."""
+def having(rows: QuerySet[Any], terms: Iterable[Term]) -> QuerySet[Any]:
+    """The rows whose task's prompt has all the terms in it, its responses and comments: tasks, or joined with them."""
     condition, values = _matches(list(terms))
     key = "rowid" if connection.vendor == "sqlite" else "prompt_id"
     where = f"EXISTS (SELECT 1 FROM {TABLE} WHERE {TABLE}.{key} = annotate_task.prompt_id AND {condition})"
-    return tasks.extra(where=[where], params=values)
+    return rows.extra(where=[where], params=values)
 
 
 def _matches(terms: list[Term]) -> tuple[str, list[Any]]:
@@ -132,6 +139,10 @@ def _words_of(numbers: list[int]) -> dict[int, list[str]]:
     responses = Response.with_unfinished.filter(prompt__in=list(texts)).order_by("pk")
     for number, text in responses.values_list("prompt", "text"):
         texts[number].append(text)
+    noted = Judgment.with_unfinished.filter(task__prompt__in=list(texts), latest__isnull=False).order_by("pk")
+    noted = noted.exclude(latest__comment="", latest__notes={})
+    for number, comment, notes in noted.values_list("task__prompt", "latest__comment", "latest__notes"):
+        texts[number] += [comment, *notes.values()]
     return {number: search_words.words(found) for number, found in texts.items()}
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from annotate.data import bounded_listing
 from annotate.errors import Refused
 from annotate.labeling import requested_tasks
 from annotate.labeling.queue import task_changes
-from annotate.labeling.task_list import task_listing
 from annotate.labeling.task_list.task_filters import TaskFilters
 from annotate.models import Author, Task, TaskChange, User
 
@@ -82,7 +82,7 @@ def _named(filters: TaskFilters, ticked: Iterable[int]) -> list[int]:
 
 def _passing(filters: TaskFilters, *, most: int) -> list[int]:
     """The numbers of all tasks that pass. Raises Refused for more than `most`, or for too long a search."""
-    page = task_listing.numbers(filters, seconds=SECONDS, size=most)
+    page = bounded_listing.numbers(filters, seconds=SECONDS, size=most)
     if page.before is not None:
         raise Refused(
             _("More than %(most)d tasks pass these filters, or finding them takes too long: narrow them.")

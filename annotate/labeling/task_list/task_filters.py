@@ -54,7 +54,7 @@ class Filter:
 
     name: str
     label: Any
-    condition: Callable[[QuerySet[Task], Project, str], QuerySet[Task]]
+    condition: Callable[[QuerySet[Any], Project, str], QuerySet[Any]]
     choices: Callable[[Project], Choices]
     probe: Callable[[Project, str, int], Keys] | None = None
     highest: Callable[[Project, str], int | None] | None = None
@@ -106,15 +106,21 @@ class TaskFilters:
     def terms(self) -> list[search_words.Term]:
         return search_index.resolved(search_words.terms(self.search))
 
+    @property
+    def rows(self) -> QuerySet[Task]:
+        """All that the list may show."""
+        return _tasks(self.project)
+
     @cached_property
-    def _prompts(self) -> list[int]:
+    def prompts(self) -> list[int]:
+        """The newest prompts with all words of the search, and one more than are looked at."""
         return search_index.prompts_with(self.terms, most=max(FEW, MOST_PROMPTS) + 1)
 
     @property
     def is_cut(self) -> bool:
         """Whether only the newest prompts with words that begin so are looked at: there are too many for SQLite."""
         return (
-            len(self._prompts) > MOST_PROMPTS
+            len(self.prompts) > MOST_PROMPTS
             and connection.vendor == "sqlite"
             and any(term.prefix for term in self.terms)
             if self.terms and self.task_number is None
@@ -137,7 +143,7 @@ class TaskFilters:
             # Each is one labeler's own, beside the task that it repeats.
             tasks = tasks.exclude(state=Task.State.REPEAT)
         if self.search and self.is_cut:
-            return tasks.filter(prompt__in=self._prompts[:MOST_PROMPTS])
+            return tasks.filter(prompt__in=self.prompts[:MOST_PROMPTS])
         if self.search:
             return search_index.having(tasks, self.terms) if self.terms else tasks.none()
         return tasks
@@ -158,7 +164,7 @@ class TaskFilters:
         if self.task_number is not None:
             return [self.task_number]
         if self.terms:
-            prompts = self._prompts[:MOST_PROMPTS] if self.is_cut else self._prompts
+            prompts = self.prompts[:MOST_PROMPTS] if self.is_cut else self.prompts
             if (found := _of_prompts(self.project, prompts)) is not None:
                 return found
         for each in FILTERS:
@@ -238,7 +244,7 @@ def _probe_confidence(project: Project, value: str, most: int) -> Keys:
 _PRIORITY = {"raised": Q(priority__gt=0), "normal": Q(priority=0), "lowered": Q(priority__lt=0)}
 
 
-def _languages(project: Project) -> Choices:
+def project_languages(project: Project) -> Choices:
     found = {project.language, *_latest(project).values_list("prompt__language", flat=True)}
     return [(name, name) for name in sorted(filter(None, found))]
 
@@ -285,7 +291,7 @@ FILTERS: list[Filter] = [
     Filter(
         name="language",
         label=gettext_lazy("Language"),
-        choices=_languages,
+        choices=project_languages,
         condition=lambda tasks, _project, value: tasks.filter(prompt__language=value),
         probe=_by_prompt("language"),
         free=True,

@@ -134,7 +134,7 @@ PROJECT_ALONE = {
     "rejected",
     *("overview", "work", "ahead", "preview", "exam", "exam_start", "exam_settings", "tasks", "task_kinds"),
     *("make_account", "choose_kind", "copy_project", "change_tasks", "quality_checks", "read_warnings"),
-    *("quality", "quality_table", "payment", "analysis", "rlhf:reward_against_people"),
+    *("quality", "quality_table", "payment", "analysis", "judgments", "rlhf:reward_against_people"),
     *("review_queue", "review_decided", "adjudicate", "review_bulk", "review_leave_out", "review_reopen"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
     *("exports", "audit_log"),

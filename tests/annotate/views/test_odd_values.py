@@ -175,6 +175,7 @@ READ_ONLY = {
         "quality_checks",
         "quality",
         "analysis",
+        "judgments",
         "quality_table",
         "payment",
         "labeler",

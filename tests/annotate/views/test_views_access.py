@@ -77,6 +77,7 @@ MAY = {
     "audit_log": {"manager"},
     "copy_project": {"manager"},
     "quality": {"manager", "researcher", "reviewer"},
+    "judgments": {"manager", "researcher", "reviewer"},
     "analysis": {"manager", "researcher", "reviewer"},
     "quality_table": {"manager", "researcher", "reviewer"},
     "payment": {"manager", "researcher"},

@@ -29,7 +29,7 @@ def manager(cast: Cast, client: Client) -> Client:
         first, second = response_ids(task)
         for key, name in ((first, "small"), (second, "large")):
             author, _made = Author.objects.get_or_create(kind="model", name=name)
-            Response.objects.filter(pk=key).update(author=author)
+            Response.with_unfinished.filter(pk=key).update(author=author)
         at = timezone.now() - timedelta(days=days)
         for labeler, order in zip((cast.labeler, cast.second_labeler), orders, strict=True):
             judged(task, labeler, order, at=at, shown="AB")
@@ -100,7 +100,7 @@ def test_counts_of_many_models_stay_bounded_and_exact(
         task = make_comparison(cast.project, f"New {number}?", ("One.", "Two."))
         for key, name in zip(response_ids(task), ("x", "y"), strict=True):
             author, _made = Author.objects.get_or_create(kind="model", name=f"{name}{number}")
-            Response.objects.filter(pk=key).update(author=author)
+            Response.with_unfinished.filter(pk=key).update(author=author)
         judged(task, cast.labeler, "A > B")
     measures.fold_due()
     assert len(MeasuresState.objects.get(project=cast.project).counted_authors) == 3
