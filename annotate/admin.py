@@ -351,6 +351,7 @@ class ReportAdmin(ReadOnlyAdmin):
 
 @admin.register(models.Snapshot)
 class SnapshotAdmin(ReadOnlyAdmin):
+    exclude = ("link_key",)
     list_display = ("id", "project", "kind", "format", "state", "rows", "sha256", "created_at")
     search_fields = ("project__name", "sha256", "error")
     list_filter = ("state", "kind", "format")

@@ -22,6 +22,7 @@ from annotate.views import (
     prompts,
     quality,
     quality_checks,
+    shared_snapshots,
     tasks,
     token_pages,
 )
@@ -38,6 +39,8 @@ urlpatterns = [
     path("account/tokens/", token_pages.tokens, name="tokens"),
     path("account/keys/", keyboard_shortcuts.choose, name="keys"),
     path("invitation/<slug:token>/", invitations.invitation, name="invitation"),
+    path("shared/<str:token>/", shared_snapshots.shared, name="shared_snapshot"),
+    path("shared/<str:token>/<path:name>", shared_snapshots.shared_file, name="shared_file"),
     path("people/", all_people.all_people, name="all_people"),
     path("audit/", audit_log.of_installation, name="all_events"),
     path("p/new/", projects.new, name="new_project"),
@@ -121,5 +124,6 @@ urlpatterns = [
     path("p/<slug:slug>/prompts/rejected/<path:name>", prompts.rejected, name="rejected"),
     path("p/<slug:slug>/prompts/imports", prompts.imports, name="imports"),
     path("p/<slug:slug>/exports/", exports.exports, name="exports"),
+    path("p/<slug:slug>/exports/<int:snapshot_id>/link", exports.share, name="share_snapshot"),
     path("p/<slug:slug>/exports/<int:snapshot_id>/<path:name>", exports.download, name="download"),
 ]

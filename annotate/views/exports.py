@@ -1,15 +1,18 @@
 """Taking data away: ask for a snapshot, see it being made, download its files."""
 
+import re
 from typing import Any
 
 from django.contrib import messages
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access
 from annotate.data import snapshots
+from annotate.data.sharing import links
 from annotate.data.sharing.redaction import Redactor
 from annotate.errors import Refused
 from annotate.forms.data_files import SnapshotForm
@@ -57,7 +60,35 @@ def download(request: ProjectRequest, snapshot_id: int, name: str) -> FileRespon
     return FileResponse(path.open("rb"), as_attachment=True, filename=f"{request.project.slug}-{snapshot.pk}-{name}")
 
 
-def _page(request: ProjectRequest, form: SnapshotForm, *, preview: Redactor | None = None) -> HttpResponse:
+@require_POST
+@requires(Capability.EXPORT)
+def share(request: ProjectRequest, snapshot_id: int) -> HttpResponse:
+    """Make a link that opens a snapshot for a number of days, or (`revoke`) close all that were made."""
+    snapshot = access.load(request, Snapshot, pk=snapshot_id)
+    form = SnapshotForm(None, project=request.project)
+    days = request.POST.get("days", "")
+    try:
+        if "revoke" in request.POST:
+            links.revoke_links(snapshot=snapshot, by=request.user)
+            messages.success(request, _("Revoked: no link to this snapshot that was made until now opens any more."))
+            return redirect("annotate:exports", request.project.slug)
+        token = links.make_link(
+            snapshot=snapshot, days=int(days) if re.fullmatch(r"[0-9]{1,3}", days) else 0, by=request.user
+        )
+    except Refused as refusal:
+        return _page(request, form, refusal=refusal)
+    address = request.build_absolute_uri(reverse("annotate:shared_snapshot", args=[token]))
+    return _page(request, form, link=(snapshot.pk, address))
+
+
+def _page(
+    request: ProjectRequest,
+    form: SnapshotForm,
+    *,
+    preview: Redactor | None = None,
+    link: tuple[int, str] | None = None,
+    refusal: Refused | None = None,
+) -> HttpResponse:
     shown = list(request.project.snapshots.select_related("created_by")[:SHOWN])
     context: dict[str, Any] = {
         "project": request.project,
@@ -66,8 +97,11 @@ def _page(request: ProjectRequest, form: SnapshotForm, *, preview: Redactor | No
         "found_places": preview.found.total() if preview is not None else 0,
         "previewed": snapshots.PREVIEWED,
         "snapshots": shown,
+        "link": link,
+        "link_days": links.DAYS,
+        "refusal": refusal,
         "unfinished": any(snapshot.state in (State.PENDING, State.BUILDING) for snapshot in shown),
     }
     only_list = request.htmx and request.htmx.target == "snapshots"  # type: ignore[attr-defined]
     template = "annotate/exports.html#list" if only_list else "annotate/exports.html"
-    return render(request, template, context, status=400 if form.errors else 200)
+    return render(request, template, context, status=refusal.status if refusal else 400 if form.errors else 200)

@@ -3,7 +3,7 @@
 import logging
 import re
 
-INVITATION = re.compile(r"(/invitation/)[\w-]+")
+SECRET = re.compile(r"(/invitation/|/shared/)[\w:=-]+")
 TOKEN = re.compile(r"(hone_[\w-]{4})[\w-]{20,}")
 SHORTENED = ("OperationalError", "InterfaceError", "HashingBusy")
 
@@ -22,12 +22,12 @@ class UnavailableFilter(logging.Filter):
 
 
 class InvitationFilter(logging.Filter):
-    """The log holds no link of an invitation: whoever has it can use it."""
+    """The log holds no link of an invitation, nor one to a snapshot: whoever has it can use it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if "/invitation/" in message:
-            record.msg, record.args = INVITATION.sub(r"\1***", message), ()
+        if "/invitation/" in message or "/shared/" in message:
+            record.msg, record.args = SECRET.sub(r"\1***", message), ()
         return True
 
 

@@ -335,6 +335,8 @@ WITHOUT_A_PAGE = {
         "annotate:member_work_rules",
         "annotate:mark_prompt",
         "annotate:download",
+        "annotate:share_snapshot",
+        "annotate:shared_file",
         "annotate:rejected",
         "annotate:payment",
         "annotate:quality_table",

@@ -54,6 +54,9 @@ class Snapshot(models.Model):
     files = models.JSONField(default=dict, blank=True, help_text="{file name: {rows, bytes, sha256}}")
     rows = models.PositiveIntegerField(default=0)
     sha256 = models.CharField(max_length=64, blank=True, help_text="Of the file list, so it stands for every file.")
+    link_key = models.CharField(
+        max_length=43, blank=True, editable=False, help_text="Part of what links to it are signed with; empty: no link."
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )

@@ -86,6 +86,7 @@ NAMING = {
     "mark_prompt": Address(MANAGING, WRITE),
     "labeler": Address(MANAGING, READ),
     "download": Address(TRAINING, READ),
+    "share_snapshot": Address(TRAINING, WRITE),
     "rlhf:run": Address(TRAINING, READ),
     "rlhf:metrics": Address(TRAINING, READ),
     "rlhf:metrics_file": Address(TRAINING, READ),
@@ -158,6 +159,8 @@ PROJECT_ALONE = {
 WITHOUT_A_PROJECT = {
     "home",
     "invitation",
+    "shared_snapshot",
+    "shared_file",
     "account",
     "keys",
     "tokens",
@@ -190,7 +193,7 @@ ROUTES = named_routes()
 def paths(name: str, records: Records, slug: str) -> list[str]:
     """The address with each of the records' numbers in it."""
     route = "/" + ROUTES[name].replace("<slug:slug>", slug).replace("<path:name>", "x.jsonl")
-    route = route.replace("<slug:name>", "labelers").replace("<slug:table>", "ratings")
+    route = route.replace("<str:token>", "x").replace("<slug:name>", "labelers").replace("<slug:table>", "ratings")
     if "<int:" not in route:
         return [route]
     parameter = route.partition("<int:")[2].partition(">")[0]

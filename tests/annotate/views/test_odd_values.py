@@ -120,6 +120,7 @@ FIELDS: dict[str, list[str]] = {
     "import": [*ImportForm.base_fields],
     "imports": ["cancel"],
     "exports": [*SnapshotForm.base_fields],
+    "share_snapshot": ["days", "revoke"],
     "rlhf:new_run": [],
     "rlhf:cancel_run": ["x"],
     "rlhf:resume_run": ["x"],
@@ -176,6 +177,8 @@ READ_ONLY = {
         "quality",
         "analysis",
         "judgments",
+        "shared_snapshot",
+        "shared_file",
         "quality_table",
         "payment",
         "labeler",
@@ -194,7 +197,7 @@ READ_ONLY = {
 }
 QUERY = ["page", "show", "kind", "words", "labeler", "version", "since", "done", "back", "split", "next"]
 QUERY += ["after", "before", "orders", "with", "run", "low", "high", "smooth", "sort", "column", "model", "by", "name"]
-QUERY += ["tag"]
+QUERY += ["tag", "q", "state", "first", "last", "use_case", "language", "author", "csv", "comment"]
 QUERY += ["mix-0-share", "mix-0-temperature", "mix-0-version", "mix-1-share", "mix-1-prompts"]
 
 

@@ -73,6 +73,7 @@ MAY = {
     "rejected": {"manager"},
     "exports": {"manager", "researcher"},
     "download": {"manager", "researcher"},
+    "share_snapshot": {"manager", "researcher"},
     "settings": {"manager"},
     "audit_log": {"manager"},
     "copy_project": {"manager"},
@@ -92,19 +93,8 @@ MAY = {
     "member_work_rules": {"manager"},
 }
 OUTSIDE_PROJECTS = {
-    "home",
-    "notices",
-    "invitation",
-    "account",
-    "tokens",
-    "keys",
-    "new_project",
-    "preferences",
-    "catalogue",
-} | {
-    "all_people",
-    "all_events",
-    "tokens",
+    *("home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue", "tokens"),
+    *("all_people", "all_events", "shared_snapshot", "shared_file"),
 }
 POST_ONLY = {
     *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),
@@ -113,7 +103,7 @@ POST_ONLY = {
     *("chat", "choose_kind", "preview", "exam_start", "exam_answer", "exam_item", "exam_examinee"),
     *("read_warnings", "check_task", "undo_alert"),
     *("task_kinds", "withdraw_tasks", "mark_prompt", "make_account", "withdraw_invitation"),
-    *("copy_project", "change_tasks", "pause_member", "member_work_rules"),
+    *("copy_project", "change_tasks", "pause_member", "member_work_rules", "share_snapshot"),
 }
 # Let in, a request without the fields of its form ends in one of these.
 LET_IN = {200, 204, 302, 400, 409}
