@@ -38,8 +38,8 @@ FORGOTTEN = timedelta(hours=1)
 """After which a file that no upload names is taken away: its request ended before the upload was written down."""
 IN_REQUEST_BYTES = 2 * 2**20
 COMPRESSED_BYTES = 64 * 2**10
-COMPRESSED = (b"\x1f\x8b", b"PAR1")
-"""How gzip and Parquet files begin, of which a small one may hold a great deal."""
+COMPRESSED = (b"\x1f\x8b", b"PAR1", b"PK\x03\x04")
+"""How gzip, Parquet and .xlsx files begin, of which a small one may hold a great deal."""
 
 
 def is_small(file: UploadedFile) -> bool:

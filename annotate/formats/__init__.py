@@ -90,12 +90,15 @@ def detect(path: Path, *, name: str = "") -> str:
     first = files.first_character(path)
     if not first:
         raise BadFile(_("%(file)s is empty.") % {"file": path.name})
-    is_table = files.is_parquet(path) or bool(files.delimiter_of(path, name=name))
+    is_table = files.is_parquet(path) or files.is_workbook(path) or bool(files.delimiter_of(path, name=name))
     if suffix == ".txt" or (first not in "[{" and suffix in plain.SUFFIXES and not is_table):
         return plain.NAME
     if first not in "[{" and not is_table:
         raise BadFile(
-            _("%(file)s holds neither JSON nor, by its name, a table (.csv, .tsv, .parquet) or plain text (.txt).")
+            _(
+                "%(file)s holds neither JSON nor, by its name, a table (.csv, .tsv, .xlsx, .parquet) "
+                "or plain text (.txt)."
+            )
             % {"file": path.name}
         )
     _place, row = next(files.objects(path, name=name), ("", None))

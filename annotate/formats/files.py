@@ -1,8 +1,8 @@
 """Files as a stream of JSON objects, table rows or lines, within limits of memory and time.
 
-JSON lines, a JSON array, CSV, TSV and Parquet; UTF-8 or UTF-16, gzipped or not. Lines end at \\n alone, as in every
-reader of JSON lines in the product: a text may hold U+2028 or any other sign that Python's splitlines knows. Whatever a
-file unfolds to, no more than one row of it is in memory, and a row has bounded bytes, values and depth.
+JSON lines, a JSON array, CSV, TSV, .xlsx and Parquet; UTF-8 or UTF-16, gzipped or not. Lines end at \\n alone, as in
+every reader of JSON lines in the product: a text may hold U+2028 or any other sign that Python's splitlines knows.
+Whatever a file unfolds to, no more than one row of it is in memory, and a row has bounded bytes, values and depth.
 """
 
 import codecs
@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from django.utils.translation import gettext as _
 
+from annotate.formats import spreadsheets
 from annotate.formats.rows import BadRow
 
 LONGEST_FILE = 4 * 2**30
@@ -103,6 +104,8 @@ def objects(path: Path, *, name: str = "") -> Iterator[tuple[str, Row]]:
     """
     if is_parquet(path):
         yield from _parquet(path)
+    elif spreadsheets.is_workbook(path):
+        yield from _sheet(path)
     elif first_character(path) == "[":
         yield from _array(path)
     elif delimiter := delimiter_of(path, name=name):
@@ -125,6 +128,10 @@ def first_character(path: Path) -> str:
 def is_parquet(path: Path) -> bool:
     with opened(path) as file:
         return file.read(4) == PARQUET_MAGIC
+
+
+def is_workbook(path: Path) -> bool:
+    return spreadsheets.is_workbook(path)
 
 
 def delimiter_of(path: Path, *, name: str = "") -> str:
@@ -373,12 +380,7 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[str, Row]]:
             if not any(cells):
                 continue
             if len(cells) > len(header):
-                yield (
-                    place,
-                    BadRow(
-                        _("%(cells)d cells under %(columns)d columns") % {"cells": len(cells), "columns": len(header)}
-                    ),
-                )
+                yield place, _too_many(cells, header)
                 continue
             # The nameless first column of a table is the number of the row.
             yield place, {name: cell for name, cell in zip(header, cells, strict=False) if cell and name}
@@ -387,6 +389,36 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[str, Row]]:
             _("%(file)s, line %(number)s: not a sound table (%(reason)s).")
             % {"file": path.name, "number": rows.line_num, "reason": error}
         ) from None
+
+
+def _sheet(path: Path) -> Iterator[tuple[str, Row]]:
+    """The rows of a spreadsheet by its first row; empty cells say nothing."""
+    try:
+        found = spreadsheets.rows(path, most_columns=MOST_COLUMNS)
+        _place, first = next(found)
+        if isinstance(first, BadRow):
+            raise BadFile(f"{path.name}: {first}.")
+        header = _names(first)
+        _check_header(header, path)
+        for place, cells in found:
+            if isinstance(cells, list) and any(cell.strip() for cell in cells[len(header) :]):
+                yield place, _too_many(cells, header)
+            elif isinstance(cells, list):
+                yield place, {name: cell for name, cell in zip(header, cells, strict=False) if cell and name}
+            else:
+                yield place, cells
+    except spreadsheets.BadSheet as reason:
+        raise BadFile(str(reason)) from None
+
+
+def _names(header: list[str]) -> list[str]:
+    while header and not header[-1].strip():
+        header = header[:-1]
+    return [name.strip() or (f"column {at}" if at > 1 else "") for at, name in enumerate(header, start=1)]
+
+
+def _too_many(cells: list[str], header: list[str]) -> BadRow:
+    return BadRow(_("%(cells)d cells under %(columns)d columns") % {"cells": len(cells), "columns": len(header)})
 
 
 def _check_header(header: list[str], path: Path) -> None:

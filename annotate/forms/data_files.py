@@ -35,7 +35,7 @@ def _date(label: Any) -> forms.DateField:
 class ImportForm(forms.Form):
     file = forms.FileField(
         label=gettext_lazy("File"),
-        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.json,.csv,.tsv,.parquet,.txt,.gz"}),
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.json,.csv,.tsv,.xlsx,.parquet,.txt,.gz"}),
         help_text=gettext_lazy(
             "JSON lines, a JSON array, CSV, TSV, Parquet, or plain text (a prompt a line); UTF-8 or UTF-16."
         ),
