@@ -22,5 +22,10 @@ class Migration(migrations.Migration):
             name='counted_authors',
             field=models.JSONField(default=list, editable=False, help_text='Numbers of the models whose responses are counted by name.'),
         ),
+        migrations.AlterField(
+            model_name='measuresums',
+            name='cut',
+            field=models.CharField(choices=[('project', 'Nothing else'), ('labeler', 'Labeler'), ('segment', 'Use case and language'), ('both', 'Labeler, use case and language'), ('wins', 'Who wins'), ('wins_by', 'Who wins by use case and language')], max_length=7),
+        ),
         migrations.RunPython(recompute, migrations.RunPython.noop),
     ]

@@ -29,7 +29,10 @@ class PeriodFigures:
         self.project = project
         self.form = AnalysisForm(given or None, project=project)
         self.period = self.form.period
-        self.report = PeriodReport(project, self.period, **self.form.part)
+        part = self.form.part
+        self.report = PeriodReport(
+            project, self.period, use_case=part["use_case"], language=part["language"], kind=part["kind"]
+        )
 
     @property
     def total(self) -> Measures:
@@ -82,7 +85,6 @@ class AnalysisPage(PeriodFigures):
         found = [
             share_chart("agreement", _("Agreement"), [(start, one.agreement) for start, one in trend]),
             share_chart("strict", _("Agreement without ties"), [(start, one.strict_agreement) for start, one in trend]),
-            share_chart("tied", _("Tied pairs"), [(start, one.share("tied")) for start, one in trend]),
         ]
         return [chart for chart in found if any(point.value for point in chart.points)]
 
@@ -121,10 +123,10 @@ def analysis(request: ProjectRequest) -> HttpResponse:
 
 
 def _trend(report: PeriodReport) -> Iterator[Sequence[Any]]:
-    names = ("agreement", "strict_agreement", "tied")
+    names = ("agreement", "strict_agreement")
     yield ("start", *(f"{name}{part}" for name in names for part in ("", "_low", "_high", "_pairs")))
     for start, one in report.trend:
-        shares = (one.agreement, one.strict_agreement, one.share("tied"))
+        shares = (one.agreement, one.strict_agreement)
         yield (
             start.isoformat(),
             *(value for share in shares for value in (share.rate, share.low, share.high, share.total)),

@@ -26,6 +26,8 @@ class MeasureSums(models.Model):
         LABELER = "labeler", "Labeler"
         SEGMENT = "segment", "Use case and language"
         BOTH = "both", "Labeler, use case and language"
+        WINS = "wins", "Who wins"
+        WINS_BY = "wins_by", "Who wins by use case and language"
 
     class Grain(models.TextChoices):
         DAY = "day", "Day"

@@ -5,6 +5,7 @@ again when a judgment of the task changes:
 
     {"key": [kind, use case, language],
      "task": [day, counts, shares],                       its agreement, on the day of its last judgment
+     "wins": shares,                                      which responses win (win_counts.py), on the task's day
      "judgments": [[day, labeler, counts, shares], ...]}  what each judgment says for itself, on its own day
 
 counts: {name: whole number}. shares: {name: [h, n]}, "h of n" within this task or judgment, which is one cluster of
@@ -129,13 +130,15 @@ def contribution(task: TaskFacts) -> Contribution:
         _add_rating_comparisons(counts, shares, judgment, task)
         rows.append([judgment.day.isoformat(), judgment.labeler, _filled(counts), _filled_shares(shares)])
     day = max(judgment.day for judgment in task.judgments or excluded)
-    counts, shares = Counter[str](), {}
+    counts, shares, wins = Counter[str](), {}, {}
     if not any(judgment.is_check for judgment in task.judgments):
         counts = _task_counts(task, list(ranks.values()))
-        shares = _comparison_shares("agreement", compared.values()) | _rating_shares(task) | _win_shares(task)
+        shares = _comparison_shares("agreement", compared.values()) | _rating_shares(task)
+        wins = _win_shares(task)
     return {
         "key": [task.kind, task.use_case, task.language],
         "task": [day.isoformat(), _filled(counts), _filled_shares(shares)],
+        "wins": _filled_shares(wins),
         "judgments": rows,
     }
 
@@ -150,6 +153,10 @@ def sums_of(found: Contribution) -> Iterator[tuple[Key, dict[str, int]]]:
     for grain, start in _starts(day):
         yield (Cut.PROJECT, grain, start, None, kind, "", ""), added
         yield (Cut.SEGMENT, grain, start, None, kind, use_case, language), added
+    if wins := _counters({}, found["wins"]):
+        for grain, start in _starts(day):
+            yield (Cut.WINS, grain, start, None, kind, "", ""), wins
+            yield (Cut.WINS_BY, grain, start, None, kind, use_case, language), wins
     for day, labeler, counts, shares in found["judgments"]:
         added = _counters(counts, shares)
         for grain, start in _starts(day):

@@ -360,6 +360,19 @@ class PeriodReport:
         found = self._sums("labeler", labelers=True)
         return {labeler: Measures(sums, of_labeler=True) for (labeler,), sums in found.items()}
 
+    @cached_property
+    def wins(self) -> Measures:
+        """Which responses win: by author, place and length, and by the difference of reward scores."""
+        return Measures(self._win_sums().get((), {}))
+
+    @property
+    def wins_by_use_case(self) -> dict[str, Measures]:
+        return _by_place(self._win_segments, 0)
+
+    @property
+    def wins_by_language(self) -> dict[str, Measures]:
+        return _by_place(self._win_segments, 1)
+
     @property
     def by_use_case(self) -> dict[str, Measures]:
         return self._by_segment(0)
@@ -441,6 +454,21 @@ class PeriodReport:
         """{(use case, language): sums}"""
         return self._sums("use_case", "language", labelers=self.labeler is not None)
 
+    @cached_property
+    def _win_segments(self) -> dict[Any, dict[str, int]]:
+        """{(use case, language): sums}"""
+        return self._win_sums("use_case", "language")
+
+    def _win_sums(self, *columns: str) -> dict[Any, dict[str, int]]:
+        """{values of the columns: sums} of the period; nobody's alone."""
+        chosen = {column: value for column, value in self._chosen.items() if value}
+        in_segments = columns or chosen.keys() & {"use_case", "language"}
+        rows = _rows(self._state, Cut.WINS_BY if in_segments else Cut.WINS).filter(self.period.rows, **chosen)
+        found: dict[Any, dict[str, int]] = {}
+        for *key, sums in rows.order_by().values_list(*columns, "sums"):
+            _add(found.setdefault(tuple(key), {}), sums)
+        return found
+
     def _measured(self, sums: Mapping[str, int]) -> Measures:
         return Measures(sums, of_labeler=self.labeler is not None)
 
@@ -467,6 +495,13 @@ class PeriodReport:
         return rows
 
 
+def _by_place(segments: Mapping[Any, dict[str, int]], place: int) -> dict[str, Measures]:
+    sums: dict[str, dict[str, int]] = {}
+    for segment, counted in segments.items():
+        _add(sums.setdefault(segment[place], {}), counted)
+    return {name: Measures(counted) for name, counted in sorted(sums.items())}
+
+
 def _add(total: dict[str, int], sums: Mapping[str, int]) -> None:
     if not total:
         total.update(sums)
@@ -478,7 +513,7 @@ def _add(total: dict[str, int], sums: Mapping[str, int]) -> None:
 def _rows(state: MeasuresState, cut: str) -> "QuerySet[MeasureSums]":
     """Whether they have a labeler follows from the cut; saying it leads to the index that begins with the cut."""
     rows = MeasureSums.objects.filter(project=state.project_id, generation=state.generation, cut=cut)
-    return rows.filter(labeler__isnull=cut in (Cut.PROJECT, Cut.SEGMENT))
+    return rows.filter(labeler__isnull=cut not in (Cut.LABELER, Cut.BOTH))
 
 
 def _months(first: date, last: date) -> Iterator[date]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from annotate.models import Author
 
-MOST_MODELS = 200
+MOST_MODELS = 40
 PEOPLE, UNKNOWN, OTHER_MODELS = "people", "unknown", "others"
 
 

@@ -24,14 +24,13 @@ USE_CASES = dict(Prompt.UseCase.choices)
 
 @dataclass(frozen=True, kw_only=True)
 class WinRow:
-    """A row of a table. of: pairs that the share is of. tied, agreement: where the table has these columns."""
+    """A row of a table. of: pairs that the share is of. tied: where the table has this column."""
 
     name: str
     label: str
     share: Share
     of: int
     tied: Share | None = None
-    agreement: Share | None = None
 
     @property
     def strip(self) -> Strip | None:
@@ -59,15 +58,11 @@ class WinTable:
         return any(row.tied is not None for row in self.rows)
 
     def csv_rows(self) -> Iterator[Sequence[Any]]:
-        details = ("tied", "agreement")
-        yield (
-            *("name", "label", "rate", "low", "high", "pairs", "tasks"),
-            *(f"{name}{part}" for name in details if self.has_details for part in ("", "_low", "_high", "_pairs")),
-        )
+        head = ("name", "label", "rate", "low", "high", "pairs", "tasks")
+        yield (*head, "tied", "tied_low", "tied_high", "all_pairs") if self.has_details else head
         for row in self.rows:
-            shown = (getattr(row, name) for name in details if self.has_details)
-            more = (value for one in shown for value in (one.rate, one.low, one.high, one.total))
-            share = row.share
+            share, tied = row.share, row.tied
+            more = (tied.rate, tied.low, tied.high, tied.total) if tied is not None else ()
             yield (row.name, row.label, share.rate, share.low, share.high, row.of, share.clusters, *more)
 
 
@@ -81,7 +76,7 @@ class WinTables:
     @cached_property
     def by_author(self) -> WinTable:
         """Those with the most wins first; of many, those with the most pairs."""
-        shares = self.report.total.groups("by")
+        shares = self.report.wins.groups("by")
         most = sorted(shares, key=lambda name: (-shares[name].total, name))[:MOST_ROWS]
         labels = author_labels(most)
         rows = [_doubled(name, labels[name], shares[name]) for name in most]
@@ -109,13 +104,13 @@ class WinTables:
 
     @property
     def by_use_case(self) -> WinTable:
-        rows = {name: one for name, one in self.report.by_use_case.items() if one.judgments}
+        rows = self.report.wins_by_use_case
         labels = {name: str(USE_CASES.get(name, name or "–")) for name in rows}
         return self._by_segment("use_cases", _("By use case"), _("Use case"), rows, labels)
 
     @property
     def by_language(self) -> WinTable:
-        rows = {name: one for name, one in self.report.by_language.items() if one.judgments}
+        rows = self.report.wins_by_language
         return self._by_segment(
             "languages", _("By language"), _("Language"), rows, {name: name or "–" for name in rows}
         )
@@ -129,14 +124,14 @@ class WinTables:
             share_label=_("Win rate"),
             rows=[
                 _doubled(name, _("Shown as number %(number)s") % {"number": name}, share)
-                for name, share in _by_number(self.report.total.groups("at"))
+                for name, share in _by_number(self.report.wins.groups("at"))
             ],
             note=_("50% everywhere without a bias, since the order is drawn for each labeler."),
         )
 
     @property
     def by_length(self) -> WinTable:
-        rows = [_doubled(name, _size(int(name)), one) for name, one in _by_number(self.report.total.groups("size"))]
+        rows = [_doubled(name, _size(int(name)), one) for name, one in _by_number(self.report.wins.groups("size"))]
         return WinTable(
             name="lengths",
             title=_("Win rate by length of the response"),
@@ -148,7 +143,7 @@ class WinTables:
 
     @property
     def by_ratio(self) -> WinTable:
-        groups = _by_number(self.report.total.groups("longer"))
+        groups = _by_number(self.report.wins.groups("longer"))
         return WinTable(
             name="longer",
             title=_("How often the longer response is preferred"),
@@ -174,9 +169,10 @@ class WinTables:
                     labels[key],
                     one.groups("by").get(author, Share.of_trials(0, 0)),
                     tied=one.share("tied"),
-                    agreement=one.strict_agreement,
                 )
-                for key, one in sorted(rows.items(), key=lambda item: (-item[1].judgments, item[0]))[:MOST_ROWS]
+                for key, one in sorted(rows.items(), key=lambda item: (-item[1].share("tied").total, item[0]))[
+                    :MOST_ROWS
+                ]
             ],
             left_out=max(0, len(rows) - MOST_ROWS),
         )

@@ -37,7 +37,7 @@ class RewardPage(PeriodFigures):
         )
         languages = ((name, name or "–", one) for name, one in self.report.by_language.items())
         found = [
-            win_tables.by_score_gap(self.total),
+            win_tables.by_score_gap(self.report.wins),
             win_tables.by_reward_agreement("use_cases", _("By use case"), _("Use case"), use_cases),
             win_tables.by_reward_agreement("languages", _("By language"), _("Language"), languages),
         ]

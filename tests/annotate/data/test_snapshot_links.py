@@ -47,7 +47,7 @@ def test_a_link_opens_the_files_without_an_account_until_it_is_revoked(
     assert "Kindness" in page
     assert f'href="/shared/{token}/prompts.jsonl"' in page
     reply = stranger.get(f"/shared/{token}/prompts.jsonl")
-    assert b"".join(reply.streaming_content) == b"{}\n"
+    assert b"".join(reply) == b"{}\n"
     assert reply["Cache-Control"].startswith("max-age=0")
     for name in ("other.txt", "../9/prompts.jsonl", "prompts.jsonl/", "x"):
         assert stranger.get(f"/shared/{token}/{name}").status_code == 404, name

@@ -28,7 +28,7 @@ def test_the_reward_model_is_held_against_people(cast: Cast, client: Client) -> 
     assert "No judged response of this period has a reward score." in markup(client.get(PAGE))
     for number, (orders, gap) in enumerate([("AA", 0.5), ("BB", 0.5), ("AB", 3.0)]):
         task = make_comparison(cast.project, f"Question {number}?", ("One.", "Two."))
-        Prompt.objects.filter(pk=task.prompt_id).update(use_case=["chat", "open_qa", "chat"][number])
+        Prompt.objects.filter(tasks=task).update(use_case=["chat", "open_qa", "chat"][number])
         first, second = response_ids(task)
         measures.store_scores({first: gap, second: 0.0}, scorer="Reward model 3")
         for labeler, best in zip((cast.labeler, cast.second_labeler), orders, strict=True):

@@ -25,7 +25,7 @@ def given(cast: Cast) -> dict[str, Judgment]:
     """Judgments that differ in what is filtered by; another project's has the words of all."""
     eggs = make_comparison(cast.project, "How long do eggs boil?", ("Ten minutes.", "An hour."))
     weather = make_comparison(cast.project, "今天天气怎么样？", ("很好。", "不好。"))
-    Prompt.objects.filter(pk=weather.prompt_id).update(language="zh-hans", use_case="chat")
+    Prompt.objects.filter(tasks=weather).update(language="zh-hans", use_case="chat")
     long_ago = timezone.now() - timedelta(days=40)
     found = {
         "eggs": judged(eggs, cast.labeler, "A > B", shown="AB", at=long_ago),
@@ -38,8 +38,8 @@ def given(cast: Cast) -> dict[str, Judgment]:
     return found
 
 
-def names(given: dict[str, Judgment], project: Project, size: int = 50, **address: str) -> list[str]:
-    found = bounded_listing.numbers(JudgmentFilters.of(project, address), size=size)
+def names(given: dict[str, Judgment], project: Project, **address: str) -> list[str]:
+    found = bounded_listing.numbers(JudgmentFilters.of(project, address))
     keys = {judgment.pk: name for name, judgment in given.items()}
     return [keys[key] for key in found.numbers]
 
