@@ -132,7 +132,7 @@ for _tab in (
         "annotate:prompts",
         Capability.SEE_DATA,
         Group.DATA,
-        also=("annotate:import",),
+        also=("annotate:import", "annotate:judgments"),
         position=10,
     ),
     Tab(
@@ -155,11 +155,16 @@ for _tab in (
         also=("annotate:review", "annotate:review_judgment", "annotate:review_decided", "annotate:review_bulk"),
         position=30,
     ),
-    Tab(gettext_lazy("Judgments"), "annotate:judgments", Capability.SEE_DATA, Group.DATA, position=25),
     Tab(gettext_lazy("Snapshots"), "annotate:exports", Capability.EXPORT, Group.DATA, position=40),
     Tab(gettext_lazy("Overview"), "annotate:overview", Capability.SEE_DATA, Group.PROJECT, position=10),
-    Tab(gettext_lazy("Quality"), "annotate:quality", Capability.SEE_DATA, Group.PROJECT, position=15),
-    Tab(gettext_lazy("Analysis"), "annotate:analysis", Capability.SEE_DATA, Group.PROJECT, position=17),
+    Tab(
+        gettext_lazy("Quality"),
+        "annotate:quality",
+        Capability.SEE_DATA,
+        Group.PROJECT,
+        also=("annotate:analysis",),
+        position=15,
+    ),
     Tab(
         gettext_lazy("People"),
         "annotate:people",

@@ -67,6 +67,8 @@ class PeriodForm(forms.Form):
     @property
     def preset(self) -> str:
         """Which of `presets` is shown; empty for another period."""
+        if not self.is_bound:
+            return self.usual
         if self.is_valid() and not self.cleaned_data.get("first") and not self.cleaned_data.get("last"):
             return self.cleaned_data.get("days") or self.usual
         shown = [str(days) for days in DAYS if self.period == Period.last_days(days)]

@@ -14,7 +14,7 @@ from annotate.models import Prompt, ResponseScore
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.preference_analysis import win_tables
 from annotate.quality.preference_analysis.win_tables import WinTable
-from annotate.rendering.chart_figures import Strip, strip
+from annotate.rendering.chart_figures import strip
 from annotate.rendering.csv_tables import csv_file
 from annotate.rendering.period_charts import Chart, share_chart
 from annotate.views.analysis import PeriodFigures
@@ -42,10 +42,6 @@ class RewardPage(PeriodFigures):
             win_tables.by_reward_agreement("languages", _("By language"), _("Language"), languages),
         ]
         return [table for table in found if not table.is_empty]
-
-    @property
-    def strip(self) -> Strip | None:
-        return strip(self.total.reward.rate, self.total.reward.low, self.total.reward.high)
 
     @property
     def charts(self) -> list[Chart]:
