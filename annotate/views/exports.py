@@ -78,7 +78,7 @@ def share(request: ProjectRequest, snapshot_id: int) -> HttpResponse:
     except Refused as refusal:
         return _page(request, form, refusal=refusal)
     address = request.build_absolute_uri(reverse("annotate:shared_snapshot", args=[token]))
-    return _page(request, form, link=(snapshot.pk, address))
+    return _page(request, form, link=address, shared=snapshot)
 
 
 def _page(
@@ -86,7 +86,8 @@ def _page(
     form: SnapshotForm,
     *,
     preview: Redactor | None = None,
-    link: tuple[int, str] | None = None,
+    link: str = "",
+    shared: Snapshot | None = None,
     refusal: Refused | None = None,
 ) -> HttpResponse:
     shown = list(request.project.snapshots.select_related("created_by")[:SHOWN])
@@ -98,6 +99,7 @@ def _page(
         "previewed": snapshots.PREVIEWED,
         "snapshots": shown,
         "link": link,
+        "shared": shared,
         "link_days": links.DAYS,
         "refusal": refusal,
         "unfinished": any(snapshot.state in (State.PENDING, State.BUILDING) for snapshot in shown),
