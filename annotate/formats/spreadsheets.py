@@ -52,8 +52,10 @@ def rows(path: Path, *, most_columns: int) -> Iterator[tuple[str, list[str] | Ba
     from openpyxl import load_workbook
 
     _check_parts(path)
+    # By the open file: an upload has no name by which openpyxl would take it.
+    file = path.open("rb")
     try:
-        book = load_workbook(path, read_only=True, keep_links=False)
+        book = load_workbook(file, read_only=True, keep_links=False)
         try:
             sheet = _only_sheet(path, book.worksheets)
             # What a sheet says of its own size may be wrong.
@@ -70,6 +72,8 @@ def rows(path: Path, *, most_columns: int) -> Iterator[tuple[str, list[str] | Ba
             book.close()
     except _BROKEN:
         raise BadSheet(_("%(file)s is a broken .xlsx file.") % {"file": path.name}) from None
+    finally:
+        file.close()
 
 
 def _check_parts(path: Path) -> None:

@@ -83,10 +83,10 @@ class TaskFilters:
         """Those of a query string; what isn't a filter, or no value of it, is left out."""
         chosen = {}
         for each in FILTERS:
-            value = given.get(each.name, "").strip()[:LONGEST_VALUE]
+            value = written(given, each.name)
             if value and (each.free or value in {key for key, _label in each.choices(project)}):
                 chosen[each.name] = value
-        return cls(project, chosen, given.get("q", "").strip()[:LONGEST_VALUE])
+        return cls(project, chosen, written(given, "q"))
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -181,6 +181,11 @@ def _of_prompts(project: Project, prompts: list[int]) -> list[int] | None:
         return None
     found = list(_tasks(project).filter(prompt__in=prompts).values_list("pk", flat=True)[: FEW + 1])
     return found if len(found) <= FEW else None
+
+
+def written(given: Mapping[str, str], name: str) -> str:
+    """A value of an address as databases take it: PostgreSQL stores no NUL and compares with none."""
+    return given.get(name, "").replace("\x00", "").strip()[:LONGEST_VALUE]
 
 
 def _tasks(project: Project) -> QuerySet[Task]:

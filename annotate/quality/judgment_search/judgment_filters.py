@@ -19,13 +19,13 @@ from annotate.data.text_search import search_index, search_words
 from annotate.labeling import task_kinds
 from annotate.labeling.task_list.task_filters import (
     FEW,
-    LONGEST_VALUE,
     MOST_PROMPTS,
     Chip,
     Choices,
     Filter,
     TaskFilters,
     project_languages,
+    written,
 )
 from annotate.models import (
     Judgment,
@@ -56,7 +56,7 @@ class JudgmentFilters:
         """Those of a query string; what is no value of a filter is named and left out."""
         chosen, problems = {}, []
         for each in FILTERS:
-            value = given.get(each.name, "").strip()[:LONGEST_VALUE]
+            value = written(given, each.name)
             if not value:
                 continue
             known = _day(value) is not None if each.name in DAYS else value in {key for key, _ in each.choices(project)}
@@ -65,11 +65,11 @@ class JudgmentFilters:
             else:
                 problems.append(
                     _("“%(value)s” is no value of the filter “%(name)s”; it is left out.")
-                    % {"value": value[:60].replace("\x00", "\ufffd"), "name": each.label}
+                    % {"value": value[:60], "name": each.label}
                 )
         if "first" in chosen and "last" in chosen and chosen["first"] > chosen["last"]:
             problems.append(_("The period ends before it begins."))
-        search = given.get("q", "").strip()[:LONGEST_VALUE]
+        search = written(given, "q")
         filters = cls(project, chosen, search)
         return cls(project, chosen, search, (*problems, *filters._problems_of_search()))
 

@@ -108,3 +108,18 @@ def test_turns_of_tools_are_kept_where_that_is_asked_for(cast, tmp_path):
     assert Prompt.objects.count() == 0
     call_command("import_data", "kindness", str(path), "--keep-tools")
     assert Prompt.objects.get().messages == [{"role": "user", "content": "Look.\n\n```tool_result\nAn apple.\n```"}]
+
+
+def test_a_folder_is_checked_file_by_file_and_nothing_is_written(cast, pairs, capsys):
+    (pairs.parent / "broken.jsonl").write_text('{"prompt": 1}\n')
+    (pairs.parent / "odd|name.bin").write_bytes(b"\x00\x01")
+    call_command("check_imports", "kindness", str(pairs.parent))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| file | format | rows | not taken | report |"
+    assert lines[2].startswith("| broken.jsonl | hone | 1 | 1 | Nothing was imported: 1 of 1 rows is broken. line 1: ")
+    assert lines[3].startswith("| odd\\|name.bin | – | – | – | odd\\|name.bin holds neither JSON")
+    assert lines[4].startswith("| pairs.jsonl | hone | 20 | 0 | Checked only; nothing was written. 20 rows read: ")
+    assert lines[-1] == "3 files, 2 of them refused. Nothing was written."
+    assert not Prompt.objects.exists()
+    with pytest.raises(CommandError, match="There is no folder"):
+        call_command("check_imports", "kindness", str(pairs))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from annotate.data import bounded_listing
 from annotate.data.text_search import search_index
 from annotate.errors import NotYours, Refused
 from annotate.labeling import queue, requested_tasks
@@ -95,7 +96,7 @@ def test_a_labeler_and_a_number(cast: Cast, tasks: dict[str, Task]) -> None:
 @pytest.mark.parametrize("few", [task_filters.FEW, -1], ids=["few", "many"])
 def test_pages_follow_each_other_by_key(cast: Cast, few: int, monkeypatch: Any) -> None:
     monkeypatch.setattr(task_filters, "FEW", few)
-    monkeypatch.setattr(task_listing, "FIRST_WINDOW", 3)
+    monkeypatch.setattr(bounded_listing, "FIRST_WINDOW", 3)
     made = [make_comparison(cast.project, f"Question {number}?").pk for number in range(7)]
     filters = TaskFilters.of(cast.project, {"state": "open"})
     first = task_listing.page(filters, size=3)
@@ -109,8 +110,8 @@ def test_pages_follow_each_other_by_key(cast: Cast, few: int, monkeypatch: Any) 
 
 def test_a_search_that_takes_too_long_says_how_far_it_came(cast: Cast, monkeypatch: Any) -> None:
     monkeypatch.setattr(task_filters, "FEW", -1)
-    monkeypatch.setattr(task_listing, "FIRST_WINDOW", 2)
-    monkeypatch.setattr(task_listing, "LARGEST_WINDOW", 2)
+    monkeypatch.setattr(bounded_listing, "FIRST_WINDOW", 2)
+    monkeypatch.setattr(bounded_listing, "LARGEST_WINDOW", 2)
     made = [make_comparison(cast.project, f"Question {number}?", priority=number == 0) for number in range(5)]
     filters, before, looked = TaskFilters.of(cast.project, {"priority": "raised"}), None, 0
     while looked < 5:

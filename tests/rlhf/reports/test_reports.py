@@ -173,7 +173,7 @@ def test_histogram_bars_stand_on_the_floor_and_the_tallest_fills_it() -> None:
 def test_coordinates_have_points_in_every_language() -> None:
     with translation.override("de"):
         strip = chart_figures.strip(0.655, 0.6, 0.7)
-    assert strip == charts.Strip(at="78.6", low="72.0", width="12.0")
+    assert strip == chart_figures.Strip(at="78.6", low="72.0", width="12.0")
     assert chart_figures.strip(None, None, None) is None
 
 

@@ -68,6 +68,7 @@ def test_filters_and_words_let_through_what_they_say(cast: Cast, given: dict[str
         ({"state": "open"}, ["weather", "eggs"]),
         ({"by": "ai"}, []),
         ({"kind": "rate"}, []),
+        ({"language": "zh\x00-hans", "q": "天\x00气"}, ["weather"]),
     ]
     for address, expected in cases:
         assert names(given, cast.project, **address) == expected, address

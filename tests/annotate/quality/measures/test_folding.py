@@ -68,6 +68,8 @@ def test_a_judgment_is_in_the_sums_of_its_day_week_month_labeler_and_segment(cas
             ("labeler", cast.labeler, ("", "")),
             ("segment", None, ("summarisation", "zh")),
             ("both", cast.labeler, ("summarisation", "zh")),
+            ("wins", None, ("", "")),
+            ("wins_by", None, ("summarisation", "zh")),
         ]
     }
     row = MeasureSums.objects.get(cut="labeler", grain="day")
