@@ -13,7 +13,7 @@ def recompute(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0037_ai_labelers'),
+        ('annotate', '0038_api_tokens'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0039_search_comments'),
+        ('annotate', '0040_search_comments'),
     ]
 
     operations = [

@@ -46,7 +46,7 @@ def forget_comments(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0038_win_counts'),
+        ('annotate', '0039_win_counts'),
     ]
 
     operations = [
