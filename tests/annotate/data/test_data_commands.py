@@ -116,7 +116,7 @@ def test_a_folder_is_checked_file_by_file_and_nothing_is_written(cast, pairs, ca
     call_command("check_imports", "kindness", str(pairs.parent))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| file | format | rows | not taken | report |"
-    assert lines[2].startswith("| broken.jsonl | hone | 1 | 1 | Nothing was imported: 1 of 1 rows is broken. line 1: ")
+    assert lines[2].startswith("| broken.jsonl | – | – | – | broken.jsonl is in no format that Hone reads: ")
     assert lines[3].startswith("| odd\\|name.bin | – | – | – | odd\\|name.bin holds neither JSON")
     assert lines[4].startswith("| pairs.jsonl | hone | 20 | 0 | Checked only; nothing was written. 20 rows read: ")
     assert lines[-1] == "3 files, 2 of them refused. Nothing was written."

@@ -90,7 +90,7 @@ def test_a_link_ends_in_time_and_opens_no_other_snapshot(cast: Cast, snapshot: S
     [
         ("8", "ready", 400, "Choose how long the link lasts."),
         ("9²", "ready", 400, "Choose how long the link lasts."),
-        ("7", "building", 404, ""),
+        ("7", "building", 409, "This snapshot isn’t ready"),
     ],
 )
 def test_what_makes_no_link_gets_a_sentence(
