@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 
 from config.api import problems
 from config.monitoring import metrics_page
+from config.security import admin_records
 from config.security.open_sessions import sessions_page
 from config.security.second_factor import pages as second_factor
 from config.web import health
@@ -22,6 +23,7 @@ class OnDemand(URLResolver):
         """Django looks the names of a namespace up by a resolver that it makes of `url_patterns`."""
 
 
+admin_records.hide()
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),

@@ -292,6 +292,14 @@ def test_the_administration_has_no_sign_in_of_its_own(client: Client, protected:
     assert not is_signed_in(client)
 
 
+def test_the_administration_has_no_records_of_it(client: Client, cast: Cast) -> None:
+    """Deleting one there would leave the account to its password alone, and no event."""
+    client.force_login(cast.admin)
+    assert client.get("/admin/").status_code == 200
+    assert client.get("/admin/mfa/authenticator/").status_code == 404
+    assert "authenticator" not in client.get("/admin/").content.decode().lower()
+
+
 def test_sign_ins_of_administrators_are_in_the_audit_log(client: Client, cast: Cast) -> None:
     sign_in(client, cast.labeler)
     sign_in(Client(), cast.admin)
