@@ -20,7 +20,7 @@ from tests.cast import Cast, judge, keys_of, make_comparison, response_ids
 
 HTMX = {"HX-Request": "true"}
 WORK = "/p/kindness/work/"
-VARYING = ("Set-Cookie", "ETag", "Expires", "Last-Modified", "Content-Length")
+VARYING = ("Set-Cookie", "ETag", "Expires", "Last-Modified", "Content-Length", "X-Request-ID")
 
 
 class Recorder:
