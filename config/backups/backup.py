@@ -17,7 +17,7 @@ from config.backups import databases
 from config.backups.store import Backup, BackupError, BackupStore, StoredFile
 from config.data_folder import secret_key
 
-FOLDERS = ("models", "snapshots", "runs", "uploads")
+FOLDERS = ("models", "snapshots", "runs", "uploads", "corpora")
 """Of the data folder. Neither messages (each waits in a row as well) nor logs nor what `prepare` makes."""
 CHECKPOINTS = "checkpoints"
 APPS = ("annotate", "config", "rlhf")

@@ -120,7 +120,7 @@ def report(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         )
     except Refused as refusal:
         return responses.refused(request, assignment, refusal)
-    thanks = _("Reported, thank you. The task is still yours: rank it or skip it.")
+    thanks = _("Reported, thank you. The task is still yours: do it or skip it.")
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponse(thanks, content_type="text/plain; charset=utf-8")
     messages.success(request, thanks)

@@ -30,13 +30,14 @@ SECRET = "a key of more than thirty-two characters"
 @pytest.fixture
 def data(settings, tmp_path) -> Path:
     folder = tmp_path / "data"
-    for name in ("models/base", "runs/1/model", "runs/1/checkpoints/2", "uploads", "logs"):
+    for name in ("models/base", "runs/1/model", "runs/1/checkpoints/2", "uploads", "corpora", "logs"):
         (folder / name).mkdir(parents=True)
     (folder / "secret_key").write_text(SECRET)
     (folder / "models/base/config.json").write_text("{}")
     (folder / "runs/1/model/model.safetensors").write_bytes(os.urandom(3_000_000))
     (folder / "runs/1/model/config.json").write_text('{"a": 1}')
     (folder / "runs/1/checkpoints/2/state.safetensors").write_bytes(b"state")
+    (folder / "corpora/text.txt").write_text("to pretrain on")
     (folder / "logs/web.log").write_text("not backed up")
     (folder / "runs/1/away").symlink_to("/etc/hostname")
     settings.HONE_DATA = folder
@@ -90,14 +91,14 @@ def test_everything_is_there_again_on_an_empty_machine(filled, data, tmp_path, c
         f"Verified by their hashes: 1 snapshots, 1 model versions, {events} events of the audit log.\n"
     )
     other = Path(place["HONE_DATA"])
-    folders = ("models", "runs", "snapshots", "uploads")
+    folders = ("models", "runs", "snapshots", "uploads", "corpora")
     assert contents(other, *folders) == contents(data, *folders) != {}
     assert (other / "secret_key").read_text() == SECRET
     assert (other / "secret_key").stat().st_mode & 0o077 == 0
     assert not (other / "logs/web.log").exists()
     assert not (other / "runs/1/away").exists()
     # Every row, in every table, as Django writes them.
-    tables = ("annotate", "rlhf", "config", "auth", "sessions", "--format=json")
+    tables = ("annotate", "rlhf", "config", "auth", "sessions", "mfa", "--format=json")
     before, after = tmp_path / "before.json", tmp_path / "after.json"
     call_command("dumpdata", *tables, output=str(before))
     assert manage("dumpdata", *tables, "--output", str(after), **place).returncode == 0
