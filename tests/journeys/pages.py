@@ -150,6 +150,8 @@ STATES: dict[str, list[State]] = {
         State(
             "invitation-wrong", "annotate:invitation", "/invitation/{invitation}/", accept_wrongly, complains=" 400 "
         ),
+        State("shared-snapshot", "annotate:shared_snapshot", "/shared/{shared}/"),
+        State("shared-snapshot-over", "annotate:shared_snapshot", "/shared/1-x/", complains=" 404 "),
         State("not-found", "", "/no/such/page", complains=" 404 "),
         State("locked-out", "account_login", "/accounts/login/", sign_in_too_often, complains=" 429 "),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from annotate.data.sharing import links
 from annotate.data.stored_messages import StoredMessage
 from annotate.labeling import ai_judgments, exam, queue
 from annotate.labeling.checks import calibration, gold
@@ -125,6 +126,8 @@ class World:
                 rows=12, sha256="0" * 64, files=files if state == states.READY else {},
                 error="The disk is full." if state == states.FAILED else "",
             )  # fmt: skip
+        ready = Snapshot.objects.get(project=project, state=states.READY)
+        self.keys["shared"] = links.make_link(snapshot=ready, days=7, by=self.cast.manager)
 
     def _training(self) -> None:
         project = self.cast.project
