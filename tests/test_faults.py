@@ -18,13 +18,13 @@ __all__ = ["cast"]
 
 
 def test_a_short_run_breaks_no_promise() -> None:
-    command = [sys.executable, "-m", "tests.faults", "--faults", "5", "--labelers", "2", "--seed", "3", "--no-runs"]
-    kinds = ["web", "broker", "job of the default", "slow", "full disk"]  # what takes little time to come back
+    command = [sys.executable, "-m", "tests.faults", "--faults", "3", "--labelers", "2", "--seed", "3", "--no-runs"]
+    kinds = ["SIGKILL: web", "SIGKILL: job of the default", "slow", "full disk"]  # what takes little time to come back
     command += [argument for kind in kinds for argument in ("--kind", kind)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, done.stdout
     found = json.loads(done.stdout.splitlines()[-1])
-    assert sum(found["faults"].values()) == 5
+    assert sum(found["faults"].values()) == 3
     assert found["acknowledged"] > 10
     assert set(found["broken"].values()) == {0}
     assert len(found["broken"]) >= 18
