@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -29,6 +30,11 @@ def flaw(text: str) -> str | None:
 def row_number(written: str) -> int | None:
     """The number of a row that an address names; None for what is no number that a database holds."""
     return int(written) if written.isdecimal() and len(written) < 19 else None
+
+
+def query_value(given: Mapping[str, str], name: str, *, longest: int) -> str:
+    """A value of an address that rows are compared with, as databases take it: PostgreSQL compares with no NUL."""
+    return given.get(name, "").replace("\0", "").strip()[:longest]
 
 
 def checked(text: Any, *, name: str, longest: int) -> str:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
+from annotate.data.text import query_value
 from annotate.errors import Refused
 from annotate.models import Membership, User
 from annotate.people import members, people_list
@@ -37,7 +38,7 @@ def all_people(request: HttpRequest) -> HttpResponse:
                 request, ngettext("%(n)d person was changed.", "%(n)d people were changed.", changed) % {"n": changed}
             )
             return redirect(f"{reverse('annotate:all_people')}?{request.GET.urlencode()}")
-    search, project = request.GET.get("q", "").strip()[:150], request.GET.get("project", "")[:60]
+    search, project = query_value(request.GET, "q", longest=150), query_value(request.GET, "project", longest=60)
     role, state = request.GET.get("role", ""), request.GET.get("state", "")
     rows, more = people_list.people(
         user,

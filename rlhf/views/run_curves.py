@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate import access
-from annotate.data.text import row_number
+from annotate.data.text import query_value, row_number
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.rendering.csv_tables import csv_file, csv_stream
 from rlhf.models import Stage, TrainingRun
@@ -75,7 +75,7 @@ def charts_page(request: HttpRequest, runs: Sequence[TrainingRun], *, is_compari
         steps=steps_of(request),
         smoothing=_share(request.GET.get("smooth", "")),
         log=request.GET.get("log") == "1",
-        words=request.GET.get("q", "").replace("\0", "")[:LONGEST_SEARCH],
+        words=query_value(request.GET, "q", longest=LONGEST_SEARCH),
     )
 
 

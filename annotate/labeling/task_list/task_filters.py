@@ -14,6 +14,7 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from annotate.data.text import query_value
 from annotate.data.text_search import search_index, search_words
 from annotate.labeling import task_kinds
 from annotate.models import (
@@ -83,10 +84,10 @@ class TaskFilters:
         """Those of a query string; what isn't a filter, or no value of it, is left out."""
         chosen = {}
         for each in FILTERS:
-            value = written(given, each.name)
+            value = query_value(given, each.name, longest=LONGEST_VALUE)
             if value and (each.free or value in {key for key, _label in each.choices(project)}):
                 chosen[each.name] = value
-        return cls(project, chosen, written(given, "q"))
+        return cls(project, chosen, query_value(given, "q", longest=LONGEST_VALUE))
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -181,11 +182,6 @@ def _of_prompts(project: Project, prompts: list[int]) -> list[int] | None:
         return None
     found = list(_tasks(project).filter(prompt__in=prompts).values_list("pk", flat=True)[: FEW + 1])
     return found if len(found) <= FEW else None
-
-
-def written(given: Mapping[str, str], name: str) -> str:
-    """A value of an address as databases take it: PostgreSQL stores no NUL and compares with none."""
-    return given.get(name, "").replace("\x00", "").strip()[:LONGEST_VALUE]
 
 
 def _tasks(project: Project) -> QuerySet[Task]:

@@ -15,17 +15,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.data import pseudonyms
+from annotate.data.text import query_value
 from annotate.data.text_search import search_index, search_words
 from annotate.labeling import task_kinds
 from annotate.labeling.task_list.task_filters import (
     FEW,
+    LONGEST_VALUE,
     MOST_PROMPTS,
     Chip,
     Choices,
     Filter,
     TaskFilters,
     project_languages,
-    written,
 )
 from annotate.models import (
     Judgment,
@@ -56,7 +57,7 @@ class JudgmentFilters:
         """Those of a query string; what is no value of a filter is named and left out."""
         chosen, problems = {}, []
         for each in FILTERS:
-            value = written(given, each.name)
+            value = query_value(given, each.name, longest=LONGEST_VALUE)
             if not value:
                 continue
             known = _day(value) is not None if each.name in DAYS else value in {key for key, _ in each.choices(project)}
@@ -69,7 +70,7 @@ class JudgmentFilters:
                 )
         if "first" in chosen and "last" in chosen and chosen["first"] > chosen["last"]:
             problems.append(_("The period ends before it begins."))
-        search = written(given, "q")
+        search = query_value(given, "q", longest=LONGEST_VALUE)
         filters = cls(project, chosen, search)
         return cls(project, chosen, search, (*problems, *filters._problems_of_search()))
 

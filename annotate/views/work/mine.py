@@ -6,6 +6,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from annotate.data.text import query_value
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality import review, work_history
 
@@ -19,7 +20,7 @@ LONGEST_SEARCH = 200
 def mine(request: ProjectRequest) -> HttpResponse:
     wanted = request.GET.get("show", "")
     show = work_history.Show(wanted) if wanted in set(work_history.Show) else work_history.Show.ALL
-    words = request.GET.get("words", "").replace("\0", "")[:LONGEST_SEARCH]
+    words = query_value(request.GET, "words", longest=LONGEST_SEARCH)
     found = work_history.own_work(labeler=request.user, project=request.project, show=show, words=words)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     context = {
