@@ -68,6 +68,8 @@ class Database:
             self.process = subprocess.Popen(
                 ["ip", "netns", "exec", self.name, "setpriv", *_account(), *command],
                 cwd=self.folder,
+                # Not Hone's variables: by them its processes are told from others.
+                env={"PATH": os.environ["PATH"]},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -45,7 +45,12 @@ class Site:
     def restart(self) -> None:
         """After the supervisor was killed, as an operator or systemd does."""
         self.service.process.wait(STOP_SECONDS)
-        # The others notice that their supervisor is gone, and the data folder is free when the last one has left.
+        # The others notice that their supervisor is gone; until they have left, the port and the data folder are taken.
+        until = time.monotonic() + STOP_SECONDS
+        while (left := self.leftovers()) and time.monotonic() < until:
+            time.sleep(0.1)
+        if left:
+            raise RuntimeError(f"{len(left)} processes outlived their supervisor by {STOP_SECONDS:.0f} s.")
         self.service.start(self._environment())
         self.service.await_up()
 

@@ -14,11 +14,12 @@ THINK_SECONDS = (0.2, 1.2)
 PROMPTS, JUDGMENTS = 6_000, 120
 GAP_SECONDS = 12.0
 """Between two runs, and between two exports."""
-STAGES = ("sample", "reward", "sft", "sample")
+STAGES = ("sample", "reward")
+"""The demo project has no demonstrations to learn from."""
 SMALL = {
     "set_max_length": "128",
     "set_precision": "fp32",
-    "set_epochs": "20",
+    "set_epochs": "6",
     "set_save_every": "20",
     "prompts": "4",
     "samples": "2",
