@@ -24,7 +24,6 @@ import json
 import os
 import random
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -39,6 +38,7 @@ from typing import Any
 
 from benchmarks.load import service
 from benchmarks.load.browser import Browser, Times
+from tests.ports import free_port
 from tests.postgresql import PostgresServer, find_program
 
 K = 4
@@ -148,7 +148,7 @@ def _measured(
     """A database's figures for each pause. What asks the database has a process of its own: settings are read once in
     a process."""
     data.mkdir()
-    port = _free_port()
+    port = free_port()
     own = {"HONE_DATA": str(data), "HONE_PORT": str(port), "HONE_LOG_LEVEL": "WARNING"}
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", **own, **environment}
     sessions = _asked(["fill", str(chosen.tasks), str(chosen.labelers)], environment)
@@ -274,13 +274,6 @@ def _asked(command: list[str], environment: dict[str, str], given: str = "") -> 
         check=True,
     )
     return json.loads(done.stdout.strip().split("\n")[-1])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # ---- in a process of its own -------------------------------------------------------------------------------------

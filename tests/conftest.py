@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,8 +17,9 @@ from django.utils import translation
 from config.serving import broker
 from tests import migrated_database, open_cursors
 from tests.browser import browser, sign_in
+from tests.ports import free_port
 
-__all__ = ["browser", "sign_in"]
+__all__ = ["browser", "free_port", "sign_in"]
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
@@ -73,13 +73,6 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 30.0, what: 
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds:.0f} s in vain for {what or condition}")
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_alive(process_id: int | None) -> bool:

@@ -51,6 +51,12 @@ REFUSALS = {
 }
 
 
+def signed_in(request: HttpRequest) -> User:
+    """Who asks for a page that is behind `login_required`."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
 class ProjectRequest(HttpRequest):
     """A request inside a project, as `requires` hands it to a view."""
 

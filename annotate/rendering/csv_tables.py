@@ -4,7 +4,8 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.utils.translation import gettext as _
 
 CONTENT_TYPE = "text/csv; charset=utf-8"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -39,6 +40,13 @@ def csv_lines(rows: Iterable[Sequence[Any]], *, digits: int | None = None) -> It
     for row in rows:
         line: str = writer.writerow([_cell(value, digits=digits) for value in row])
         yield line
+
+
+def table_or_404(rows: Iterable[Sequence[Any]] | None) -> Iterable[Sequence[Any]]:
+    """The rows of the table that an address names; Http404 where there is none of that name."""
+    if rows is None:
+        raise Http404(_("There is no such table."))
+    return rows
 
 
 def csv_file(name: str, rows: Iterable[Sequence[Any]]) -> HttpResponse:

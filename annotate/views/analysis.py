@@ -1,64 +1,28 @@
 """What people prefer, how far they agree, and what noise allows: a page whose filters are all in its address."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlencode
 
-from django.http import Http404, HttpResponse
-from django.shortcuts import render
+from django.http import HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate import navigation
 from annotate.forms.period import AnalysisForm
-from annotate.labeling import task_kinds
-from annotate.models import Project, Prompt
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from annotate.quality.measures.report import Measures, PeriodReport
+from annotate.quality.measures.report import PeriodReport
 from annotate.quality.preference_analysis.noise_ceiling import NoiseCeiling
 from annotate.quality.preference_analysis.win_tables import WinTable, WinTables
-from annotate.rendering.csv_tables import csv_file
+from annotate.rendering.csv_tables import csv_file, table_or_404
 from annotate.rendering.period_charts import Chart, share_chart
+from annotate.views.period_pages import PeriodPage, period_response
 
 
-class PeriodFigures:
-    """The period and part of a project that an address names, and their measures."""
-
-    def __init__(self, project: Project, given: Mapping[str, str]) -> None:
-        self.project = project
-        self.form = AnalysisForm(given or None, project=project)
-        self.period = self.form.period
-        part = self.form.part
-        self.report = PeriodReport(
-            project, self.period, use_case=part["use_case"], language=part["language"], kind=part["kind"]
-        )
-
-    @property
-    def total(self) -> Measures:
-        return self.report.total
-
-    @property
-    def ceiling(self) -> NoiseCeiling:
-        return NoiseCeiling.of(self.total.strict_agreement)
-
-    @cached_property
-    def known_languages(self) -> list[str]:
-        return self.report.known_languages
-
-    @property
-    def chosen(self) -> dict[str, str]:
-        """The filters with the days by name, so that the address shows the same period tomorrow."""
-        period = {"first": self.period.first.isoformat(), "last": self.period.last.isoformat()}
-        return {name: value for name, value in (period | self.form.part).items() if value}
-
-    @property
-    def query(self) -> str:
-        return urlencode(self.chosen)
-
-
-class AnalysisPage(PeriodFigures):
+class AnalysisPage(PeriodPage):
     """What the page and its CSV files show. Each part is read when it is first asked for."""
+
+    form_class = AnalysisForm
 
     @cached_property
     def tables(self) -> WinTables:
@@ -104,22 +68,15 @@ def analysis(request: ProjectRequest) -> HttpResponse:
     """?first=&last=&use_case=&language=&kind=&author= choose what is shown, ?csv=authors gives a table."""
     page = AnalysisPage(request.project, request.GET)
     if name := request.GET.get("csv"):
-        rows = page.table(name)
-        if rows is None:
-            raise Http404(_("There is no such table."))
-        return csv_file(f"{request.project.slug}-{name}", rows)
-    context = {
-        "project": request.project,
-        "page": page,
-        "kinds": task_kinds.choices(),
-        "use_cases": Prompt.UseCase.choices,
-        "authors": [(row.name, row.label) for row in page.tables.by_author.rows],
-        "shown_author": page.tables.shown_author,
-        "links": navigation.links_within("annotate:analysis", project=request.project, granted=request.capabilities),
-    }
-    only_figures = request.htmx and request.htmx.target == "figures"  # type: ignore[attr-defined]
-    template = "annotate/analysis.html#figures" if only_figures else "annotate/analysis.html"
-    return render(request, template, context, status=400 if page.form.errors else 200)
+        return csv_file(f"{request.project.slug}-{name}", table_or_404(page.table(name)))
+    return period_response(
+        request,
+        "annotate/analysis.html",
+        page,
+        authors=[(row.name, row.label) for row in page.tables.by_author.rows],
+        shown_author=page.tables.shown_author,
+        links=navigation.links_within("annotate:analysis", project=request.project, granted=request.capabilities),
+    )
 
 
 def _trend(report: PeriodReport) -> Iterator[Sequence[Any]]:

@@ -2,9 +2,8 @@
 
 import re
 
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate import access
@@ -14,7 +13,7 @@ from annotate.models import Membership, User
 from annotate.people.permissions import ROLE_CAPABILITIES, Capability, ProjectRequest, requires
 from annotate.quality.dashboard import DAYS
 from annotate.quality.labeler_page import LabelerPage, csv_rows
-from annotate.rendering.csv_tables import csv_file
+from annotate.rendering.csv_tables import csv_file, table_or_404
 
 
 @require_safe
@@ -25,10 +24,7 @@ def labeler(request: ProjectRequest, user_id: int) -> HttpResponse:
     days = request.GET.get("days", "")
     page = LabelerPage(request.project, person, days=int(days) if re.fullmatch(r"[0-9]{1,3}", days) else 0)
     if name := request.GET.get("csv"):
-        rows = csv_rows(page, name)
-        if rows is None:
-            raise Http404(_("There is no such table."))
-        return csv_file(f"{request.project.slug}-{person.username}-{name}", rows)
+        return csv_file(f"{request.project.slug}-{person.username}-{name}", table_or_404(csv_rows(page, name)))
     memberships = list(
         Membership.objects.filter(project=request.project, user=person).prefetch_related("skills").order_by("role")
     )

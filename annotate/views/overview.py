@@ -2,14 +2,13 @@
 
 import re
 
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.dashboard import DAYS, Dashboard, csv_rows, spark_points
-from annotate.rendering.csv_tables import csv_file
+from annotate.rendering.csv_tables import csv_file, table_or_404
 
 
 @require_safe
@@ -26,10 +25,7 @@ def overview(request: ProjectRequest) -> HttpResponse:
         request.project, days=int(days) if re.fullmatch(r"[0-9]{1,3}", days) else 0, reader=request.user
     )
     if name := request.GET.get("csv"):
-        rows = csv_rows(dashboard, name)
-        if rows is None:
-            raise Http404(_("There is no such table."))
-        return csv_file(f"{request.project.slug}-{name}", rows)
+        return csv_file(f"{request.project.slug}-{name}", table_or_404(csv_rows(dashboard, name)))
     context = {
         "project": request.project,
         "dashboard": dashboard,

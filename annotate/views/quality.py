@@ -4,24 +4,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlencode
 
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from annotate.forms.period import PeriodForm
-from annotate.labeling import task_kinds
 from annotate.models import Prompt, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.intervals import Estimate, Share
 from annotate.quality.measures.advice import Advice, advice
 from annotate.quality.measures.payment import payment_rows
-from annotate.quality.measures.report import Measures, PeriodReport
-from annotate.rendering.csv_tables import csv_stream
+from annotate.quality.measures.report import Measures
+from annotate.rendering.csv_tables import csv_stream, table_or_404
 from annotate.rendering.period_charts import Chart, counted_chart, seconds_chart, share_chart
+from annotate.views.period_pages import PeriodPage, period_response
 
 USE_CASES = dict(Prompt.UseCase.choices)
 
@@ -46,21 +43,8 @@ class CriterionRow:
     alpha: Estimate
 
 
-class QualityPage:
+class QualityPage(PeriodPage):
     """What the page and its CSV files show. Each part is computed when it is first asked for."""
-
-    def __init__(self, request: ProjectRequest) -> None:
-        self.project = request.project
-        self.form = PeriodForm(request.GET or None, project=request.project)
-        self.period = self.form.period
-        part = self.form.part
-        self.report = PeriodReport(
-            self.project, self.period, use_case=part["use_case"], language=part["language"], kind=part["kind"]
-        )
-
-    @property
-    def total(self) -> Measures:
-        return self.report.total
 
     @cached_property
     def change(self) -> Estimate:
@@ -94,10 +78,6 @@ class QualityPage:
     def use_cases(self) -> list[tuple[str, Measures]]:
         return [(str(USE_CASES.get(name, name or "–")), one) for name, one in self.report.by_use_case.items()]
 
-    @cached_property
-    def known_languages(self) -> list[str]:
-        return self.report.known_languages
-
     @property
     def languages(self) -> list[tuple[str, Measures]]:
         return [(name or "–", one) for name, one in self.report.by_language.items()]
@@ -130,12 +110,6 @@ class QualityPage:
         ]
         return [chart for chart in found if any(point.value not in ("", "0") for point in chart.points)]
 
-    @property
-    def query(self) -> str:
-        """The period and part as an address has them."""
-        chosen = {"first": self.period.first.isoformat(), "last": self.period.last.isoformat(), **self.form.part}
-        return urlencode({name: value for name, value in chosen.items() if value})
-
     def table(self, name: str) -> Iterator[list[Any]] | None:
         """The rows of a table as CSV has them; None for a name that isn't one's."""
         tables = {
@@ -151,35 +125,29 @@ class QualityPage:
 @require_safe
 @requires(Capability.SEE_DATA)
 def quality(request: ProjectRequest) -> HttpResponse:
-    page = QualityPage(request)
-    context = {
-        "project": request.project,
-        "page": page,
-        "kinds": task_kinds.choices(),
-        "use_cases": Prompt.UseCase.choices,
-        "may_manage": Capability.MANAGE in request.capabilities,
-        "may_export": Capability.EXPORT in request.capabilities,
-    }
-    only_figures = request.htmx and request.htmx.target == "figures"  # type: ignore[attr-defined]
-    template = "annotate/quality.html#figures" if only_figures else "annotate/quality.html"
-    return render(request, template, context, status=400 if page.form.errors else 200)
+    page = QualityPage(request.project, request.GET)
+    return period_response(
+        request,
+        "annotate/quality.html",
+        page,
+        may_manage=Capability.MANAGE in request.capabilities,
+        may_export=Capability.EXPORT in request.capabilities,
+    )
 
 
 @require_safe
 @requires(Capability.SEE_DATA)
 def quality_table(request: ProjectRequest, name: str) -> HttpResponseBase:
     """A table of the page as CSV."""
-    rows = QualityPage(request).table(name)
-    if rows is None:
-        raise Http404(_("There is no such table."))
-    return csv_stream(f"{request.project.slug}-{name}", rows)
+    rows = QualityPage(request.project, request.GET).table(name)
+    return csv_stream(f"{request.project.slug}-{name}", table_or_404(rows))
 
 
 @require_safe
 @requires(Capability.EXPORT)
 def payment(request: ProjectRequest) -> HttpResponseBase:
     """Hours and counts by labeler: by name for managers, by pseudonym for researchers."""
-    page = QualityPage(request)
+    page = QualityPage(request.project, request.GET)
     by_name = Capability.MANAGE in request.capabilities
     grain = "month" if request.GET.get("by") == "month" else "day"
     rows = payment_rows(request.project, page.period, grain=grain, by_name=by_name)

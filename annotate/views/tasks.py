@@ -173,10 +173,9 @@ def _list(request: ProjectRequest) -> dict[str, Any]:
     return {
         "filters": filters,
         "page": page,
-        "start": start,
         "chips": chips,
         "fields": [(each, choices, value) for each, choices, value in fields if each.free or choices or value],
-        "first_url": _query(parameters),
+        "first_url": _query(parameters) if start else "",
         "people": people(request.project),
         "people_who_judge": count_people_who_judge(request.project),
         "skills": request.project.skills.order_by("name"),

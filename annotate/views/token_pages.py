@@ -16,6 +16,7 @@ from annotate.data.text import row_number
 from annotate.errors import Refused
 from annotate.models import ApiToken, User
 from annotate.people import api_tokens
+from annotate.people.permissions import signed_in
 
 SHOWN = 100
 
@@ -46,14 +47,14 @@ class TokenForm(forms.Form):
 @login_required
 def tokens(request: HttpRequest) -> HttpResponse:
     """The list; a POST makes a token, which this one reply shows, or revokes one (`revoke`)."""
-    assert isinstance(request.user, User)  # as login_required has made sure
+    user = signed_in(request)
     if "revoke" in request.POST:
-        return _revoke(request, request.user)
+        return _revoke(request, user)
     form = TokenForm(request.POST or None)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form)
     try:
-        made, secret = api_tokens.make(user=request.user, **form.cleaned_data)
+        made, secret = api_tokens.make(user=user, **form.cleaned_data)
     except Refused as refusal:
         form.add_error(None, str(refusal))
         return _page(request, form)

@@ -12,7 +12,6 @@ import argparse
 import json
 import random
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from tests.faults.database import Database, Unavailable
 from tests.faults.site import Site
+from tests.ports import free_port
 
 GAP_SECONDS = (0.5, 4.0)
 """Between two faults: some meet a Hone that has not recovered from the last one."""
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     except Unavailable as reason:
         print(reason)
         return 2
-    site = Site(folder, port=_free_port(), database=database)
+    site = Site(folder, port=free_port(), database=database)
     try:
         site.await_up()
         return _campaign(site, chosen, seed)
@@ -111,13 +111,6 @@ def _campaign(site: Site, chosen: argparse.Namespace, seed: int) -> int:
     }  # fmt: skip
     print(json.dumps(found))
     return 1 if any(broken.values()) else 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ import argparse
 import json
 import os
 import random
-import socket
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+
+from tests.ports import free_port
 
 NAMES = (
     *("shown", "compared", "masked", "kept", "tokenised"),
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
         if {"web", "round_trip"} & {*wanted}:
             project_parts.prepare(folder)
         if "web" in wanted:
-            server = web_part.Server(folder, port=_free_port())
+            server = web_part.Server(folder, port=free_port())
             server.fill()
             stack.enter_context(server.running())
             parts += web_part.parts(server)
@@ -72,13 +73,6 @@ def main(arguments: list[str]) -> int:
 
 def _said(text: str) -> None:
     print(text, flush=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A filter is a condition on tasks, and a probe that asks an index for the few tas
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,12 +73,36 @@ class Chip:
 
 
 @dataclass(frozen=True)
-class TaskFilters:
-    """The filters of one address."""
+class ChosenFilters(ABC):
+    """The filters of one address: their values by name, and the words that are searched for."""
 
     project: Project
     chosen: Mapping[str, str] = field(default_factory=dict)
     search: str = ""
+
+    @property
+    @abstractmethod
+    def offered(self) -> Iterable[Filter]:
+        """All filters of the list."""
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """As an address has them."""
+        return dict(self.chosen) | ({"q": self.search} if self.search else {})
+
+    @property
+    def chips(self) -> list[Chip]:
+        found = [Chip("q", str(_("Text")), self.search)] if self.search else []
+        for each in self.offered:
+            if value := self.chosen.get(each.name):
+                labels = dict(each.choices(self.project))
+                found.append(Chip(each.name, str(each.label), str(labels.get(value, value))))
+        return found
+
+
+@dataclass(frozen=True)
+class TaskFilters(ChosenFilters):
+    """The filters of one address of the list of tasks."""
 
     @classmethod
     def of(cls, project: Project, given: Mapping[str, str]) -> "TaskFilters":
@@ -90,18 +115,8 @@ class TaskFilters:
         return cls(project, chosen, query_value(given, "q", longest=LONGEST_VALUE))
 
     @property
-    def parameters(self) -> dict[str, str]:
-        """As an address has them."""
-        return dict(self.chosen) | ({"q": self.search} if self.search else {})
-
-    @property
-    def chips(self) -> list[Chip]:
-        found = [Chip("q", str(_("Text")), self.search)] if self.search else []
-        for each in FILTERS:
-            if value := self.chosen.get(each.name):
-                labels = dict(each.choices(self.project))
-                found.append(Chip(each.name, str(each.label), str(labels.get(value, value))))
-        return found
+    def offered(self) -> Iterable[Filter]:
+        return FILTERS
 
     @cached_property
     def terms(self) -> list[search_words.Term]:

@@ -5,7 +5,7 @@ judgments (annotate.data.text_search), in any language.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -22,8 +22,8 @@ from annotate.labeling.task_list.task_filters import (
     FEW,
     LONGEST_VALUE,
     MOST_PROMPTS,
-    Chip,
     Choices,
+    ChosenFilters,
     Filter,
     TaskFilters,
     project_languages,
@@ -44,12 +44,9 @@ MOST_LABELERS = 500
 
 
 @dataclass(frozen=True)
-class JudgmentFilters:
+class JudgmentFilters(ChosenFilters):
     """The filters of one address. problems: a sentence for each value that is none of its filter."""
 
-    project: Project
-    chosen: Mapping[str, str] = field(default_factory=dict)
-    search: str = ""
     problems: tuple[str, ...] = ()
 
     @classmethod
@@ -75,18 +72,8 @@ class JudgmentFilters:
         return cls(project, chosen, search, (*problems, *filters._problems_of_search()))
 
     @property
-    def parameters(self) -> dict[str, str]:
-        """As an address has them."""
-        return dict(self.chosen) | ({"q": self.search} if self.search else {})
-
-    @property
-    def chips(self) -> list[Chip]:
-        found = [Chip("q", str(_("Text")), self.search)] if self.search else []
-        for each in FILTERS:
-            if value := self.chosen.get(each.name):
-                labels = dict(each.choices(self.project))
-                found.append(Chip(each.name, str(each.label), str(labels.get(value, value))))
-        return found
+    def offered(self) -> Iterable[Filter]:
+        return FILTERS
 
     @cached_property
     def text(self) -> TaskFilters:

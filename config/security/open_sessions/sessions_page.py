@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate.models import User
+from annotate.people.permissions import signed_in
 from config.security.open_sessions import tracking
 
 
@@ -17,14 +17,14 @@ from config.security.open_sessions import tracking
 @never_cache
 @login_required
 def sessions(request: HttpRequest) -> HttpResponse:
-    context = {"sessions": tracking.listed(_user(request)), "current": request.session.session_key}
+    context = {"sessions": tracking.listed(signed_in(request)), "current": request.session.session_key}
     return render(request, "account/sessions.html", context)
 
 
 @require_POST
 @login_required
 def end_session(request: HttpRequest, number: int) -> HttpResponse:
-    if tracking.end(user=_user(request), number=number):
+    if tracking.end(user=signed_in(request), number=number):
         messages.success(request, _("Signed out there."))
     else:
         messages.info(request, _("That session had ended already."))
@@ -34,12 +34,7 @@ def end_session(request: HttpRequest, number: int) -> HttpResponse:
 @require_POST
 @login_required
 def end_other_sessions(request: HttpRequest) -> HttpResponse:
-    ended = tracking.end_others(user=_user(request), but=request.session.session_key)
+    ended = tracking.end_others(user=signed_in(request), but=request.session.session_key)
     text = ngettext("%(n)d other session was ended.", "%(n)d other sessions were ended.", ended)
     messages.success(request, text % {"n": ended})
     return redirect("sessions")
-
-
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # as login_required has made sure
-    return request.user

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.models import User
 from annotate.people.own_paths import is_own_path
+from annotate.people.permissions import signed_in
 from config.security.second_factor import rules
 from config.security.second_factor.stage import IS_ON, CodeStage
 
@@ -45,7 +46,7 @@ def authenticate(request: HttpRequest) -> HttpResponseBase:
 @never_cache
 @login_required
 def overview(request: HttpRequest) -> HttpResponse:
-    user = _user(request)
+    user = signed_in(request)
     by_type = {found.type: found for found in Authenticator.objects.filter(user=user)}
     codes = by_type.get(Types.RECOVERY_CODES)
     context = {
@@ -62,7 +63,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 @reauthentication_required(app="allauth.mfa")
 def set_up(request: HttpRequest) -> HttpResponse:
     """A QR code for the app; the app's first code turns it on. Recovery codes come with it."""
-    user = _user(request)
+    user = signed_in(request)
     if rules.is_on(user):
         return redirect("mfa_index")
     form = rules.FirstCodeForm(request.POST or None, user=user)
@@ -101,7 +102,7 @@ def new_recovery_codes(request: HttpRequest) -> HttpResponse:
 @login_required
 @reauthentication_required(app="allauth.mfa")
 def turn_off(request: HttpRequest) -> HttpResponse:
-    user = _user(request)
+    user = signed_in(request)
     if rules.is_required(user):
         messages.error(request, _("Your account needs two-step sign-in: the administrator of this site asks for it."))
     elif (found := Authenticator.objects.filter(user=user, type=Types.TOTP).first()) is not None:
@@ -116,7 +117,7 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 @login_required
 def reauthenticate(request: HttpRequest) -> HttpResponseBase:
     """A code once more, before what needs a recent sign-in, for accounts without a password."""
-    form = rules.CodeForm(request.POST or None, user=_user(request))
+    form = rules.CodeForm(request.POST or None, user=signed_in(request))
     if request.method == "POST" and form.is_valid():
         post_authentication(request, form.authenticator, reauthenticated=True)
         return resume_request(request) or redirect("mfa_index")
@@ -129,10 +130,10 @@ def reauthenticate(request: HttpRequest) -> HttpResponseBase:
 @login_required
 def reset(request: HttpRequest, user_id: int) -> HttpResponse:
     """By an administrator, for somebody who has lost both app and codes."""
-    if not _user(request).is_superuser:
+    if not signed_in(request).is_superuser:
         raise PermissionDenied(_("Two-step sign-in is reset by an administrator of this site."))
     user = get_object_or_404(User, pk=user_id)
-    if rules.reset(user=user, by=_user(request)):
+    if rules.reset(user=user, by=signed_in(request)):
         messages.success(
             request,
             _("Two-step sign-in of %(name)s was reset; they are signed out everywhere.") % {"name": user.display_name},
@@ -152,8 +153,3 @@ def _qr_path(text: str) -> tuple[int, str]:
     rows = code.get_matrix()
     dark = (f"M{x} {y}h1v1h-1z" for y, row in enumerate(rows) for x, cell in enumerate(row) if cell)
     return len(rows), "".join(dark)
-
-
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # as login_required has made sure
-    return request.user

@@ -5,9 +5,8 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -15,7 +14,7 @@ from annotate import access
 from annotate.errors import Refused
 from annotate.models import Project, Prompt, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from annotate.rendering.csv_tables import csv_file
+from annotate.rendering.csv_tables import csv_file, table_or_404
 from rlhf.forms import SettingsForm, VersionsField
 from rlhf.human_evaluation import evaluation_page, evaluations
 from rlhf.loop.versions import policies
@@ -180,9 +179,7 @@ def evaluation_table(request: ProjectRequest, evaluation_number: int, table: str
     """A table of the page as CSV."""
     found = access.load(request, HumanEvaluation, number=evaluation_number)
     rows = evaluation_page.EvaluationPage(found).table(table)
-    if rows is None:
-        raise Http404(_("There is no such table."))
-    return csv_file(f"{request.project.slug}-evaluation-{found.number}-{table}", rows)
+    return csv_file(f"{request.project.slug}-evaluation-{found.number}-{table}", table_or_404(rows))
 
 
 @require_POST
@@ -207,9 +204,7 @@ def leaderboard(request: ProjectRequest) -> HttpResponse:
 @requires(Capability.TRAIN)
 def leaderboard_table(request: ProjectRequest, table: str) -> HttpResponse:
     rows = evaluation_page.LeaderboardPage(_board(request.project)).table(table)
-    if rows is None:
-        raise Http404(_("There is no such table."))
-    return csv_file(f"{request.project.slug}-leaderboard-{table}", rows)
+    return csv_file(f"{request.project.slug}-leaderboard-{table}", table_or_404(rows))
 
 
 def _board(project: Project) -> Leaderboard:

@@ -4,20 +4,19 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from django.http import Http404, HttpResponse
-from django.shortcuts import render
+from django.http import HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from annotate.labeling import task_kinds
-from annotate.models import Prompt, ResponseScore
+from annotate.forms.period import AnalysisForm
+from annotate.models import ResponseScore
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.preference_analysis import win_tables
 from annotate.quality.preference_analysis.win_tables import WinTable
 from annotate.rendering.chart_figures import strip
-from annotate.rendering.csv_tables import csv_file
+from annotate.rendering.csv_tables import csv_file, table_or_404
 from annotate.rendering.period_charts import Chart, share_chart
-from annotate.views.analysis import PeriodFigures
+from annotate.views.period_pages import PeriodPage, period_response
 from rlhf.models import ModelVersion
 
 MOST_VERSIONS = 20
@@ -25,8 +24,10 @@ LATEST = 500
 """Scores of which the reward models are named."""
 
 
-class RewardPage(PeriodFigures):
+class RewardPage(PeriodPage):
     """What the page and its CSV files show. Each part is read when it is first asked for."""
+
+    form_class = AnalysisForm
 
     @cached_property
     def tables(self) -> list[WinTable]:
@@ -84,19 +85,8 @@ def reward_against_people(request: ProjectRequest) -> HttpResponse:
     """?first=&last=&use_case=&language=&kind= choose what is shown, ?csv=gaps gives a table."""
     page = RewardPage(request.project, request.GET)
     if name := request.GET.get("csv"):
-        rows = page.table(name)
-        if rows is None:
-            raise Http404(_("There is no such table."))
-        return csv_file(f"{request.project.slug}-reward-{name}", rows)
-    context = {
-        "project": request.project,
-        "page": page,
-        "kinds": task_kinds.choices(),
-        "use_cases": Prompt.UseCase.choices,
-    }
-    only_figures = request.htmx and request.htmx.target == "figures"  # type: ignore[attr-defined]
-    template = "rlhf/reward_against_people.html#figures" if only_figures else "rlhf/reward_against_people.html"
-    return render(request, template, context, status=400 if page.form.errors else 200)
+        return csv_file(f"{request.project.slug}-reward-{name}", table_or_404(page.table(name)))
+    return period_response(request, "rlhf/reward_against_people.html", page)
 
 
 def _trend(page: RewardPage) -> Iterator[Sequence[Any]]:
