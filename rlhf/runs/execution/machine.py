@@ -6,6 +6,8 @@ import platform
 import re
 import shutil
 import subprocess
+import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict
@@ -101,17 +103,27 @@ def oom_kills() -> int | None:
 class MemoryWatch:
     """Distinguishes a process that the kernel killed for lack of memory from one that was killed otherwise.
 
-    `look` while the process lives: a kill that is counted after the last look is most likely the process's own.
+    `look` while the process lives. The kernel counts a kill when it sends the signal, and a process takes a while to
+    give back its memory and end: a look in between sees the process alive and its kill counted. A kill of the last
+    SETTLE_SECONDS before the end is therefore most likely the process's own, whatever the last look saw.
     """
 
+    SETTLE_SECONDS = 15.0
+
     def __init__(self) -> None:
+        self._looks: deque[tuple[float, int | None]] = deque()
         self.look()
 
     def look(self) -> None:
-        self._kills = oom_kills()
+        now = time.monotonic()
+        self._looks.append((now, oom_kills()))
+        # The first look that is kept is the newest one of before the time to settle.
+        while len(self._looks) > 1 and self._looks[1][0] <= now - self.SETTLE_SECONDS:
+            self._looks.popleft()
 
     def ran_out(self) -> bool:
-        return self._kills is not None and (oom_kills() or 0) > self._kills
+        kills = self._looks[0][1]
+        return kills is not None and (oom_kills() or 0) > kills
 
 
 def processor_ticks(session: int) -> int | None:

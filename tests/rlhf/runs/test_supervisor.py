@@ -21,7 +21,7 @@ from models_core.contract.runs import progress
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
 from rlhf.runs import failures, launch, runs
-from rlhf.runs.execution import supervisor
+from rlhf.runs.execution import machine, supervisor
 from rlhf.runs.execution.run_files import RunFiles
 from tests.cast import Cast
 from tests.conftest import wait_until
@@ -230,7 +230,13 @@ def test_a_training_lets_pages_go_first(cast: Cast, base: ModelVersion) -> None:
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
-@pytest.mark.usefixtures("nothing_sent")
+@pytest.fixture
+def memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's counter is the whole machine's, and a test beside this one runs a child out of memory."""
+    monkeypatch.setattr(machine, "oom_kills", lambda: 0)
+
+
+@pytest.mark.usefixtures("nothing_sent", "memory_left")
 def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_up(
     cast: Cast, base: ModelVersion
 ) -> None:
@@ -259,7 +265,7 @@ def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_
     assert [event.detail["attempt"] for event in interrupted.order_by("pk")] == [1, 2, 3]
 
 
-@pytest.mark.usefixtures("nothing_sent")
+@pytest.mark.usefixtures("nothing_sent", "memory_left")
 def test_a_killed_process_of_two_is_told_from_a_wrong_setting_and_tried_again(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 6)
 
