@@ -24,6 +24,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 # 1280 pixels at 200% and at 400%, as WCAG 1.4.10 asks.
 ENLARGED = (640, 320)
 WHO = {"signed out": OUTSIDE, "manager": "manager", "labeler": "labeler", "admin": "admin"}
+PAGES_A_TEST = 25
+# No test is so long that the other processes have nothing left to do meanwhile.
+PARTS = [
+    pytest.param(who, slice(first, first + PAGES_A_TEST), id=f"{who} from {first + 1}")
+    for who, name in WHO.items()
+    for first in range(0, len(STATES[name]), PAGES_A_TEST)
+]
 # Words that stay as they are in Chinese: names, formats, code, and units.
 AS_THEY_ARE = re.compile(
     r"Hone|English|SHA-256|JSON|Lines?|TRL|HH|Alpaca|Anthropic|Parquet|Markdown|InstructGPT|HelpSteer2?|Llama|Krippendorff"
@@ -89,11 +96,11 @@ CUT_AT_THE_LEFT = """() => [...document.querySelectorAll("main :is(.card, button
 """What begins beyond the left edge: nobody can scroll there, and the page is no wider for it."""
 
 
-@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize(("who", "part"), PARTS)
 def test_axe_finds_nothing_and_nothing_is_lost_when_enlarged(
-    who: str, world: World, sign_in: SignIn, browser: Browser, live_server: Any, shoot: Callable[..., None]
+    who: str, part: slice, world: World, sign_in: SignIn, browser: Browser, live_server: Any, shoot: Callable[..., None]
 ) -> None:
-    states = STATES[WHO[who]]
+    states = STATES[WHO[who]][part]
     sign_in.expected.extend(state.complains for state in states if state.complains)  # type: ignore[attr-defined]
     page = opened(sign_in, browser, live_server, WHO[who], reduced_motion="reduce")
     found: dict[str, Any] = {}

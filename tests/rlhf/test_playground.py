@@ -240,6 +240,7 @@ class TestPage:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.any_database
 def test_replies_stream_through_the_live_worker_and_stop_when_the_page_is_gone(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion
 ) -> None:

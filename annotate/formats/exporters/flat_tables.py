@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from annotate.formats.exporters.export import RowExporter, RowWriter
-from annotate.formats.exporters.parquet import SCHEMAS
+from annotate.formats.exporters.parquet import schemas
 from annotate.rendering.csv_tables import BYTE_ORDER_MARK, csv_line
 
 # The Parquet schema has no column for what is rare.
@@ -50,7 +50,7 @@ class CSVExporter(RowExporter):
         return (row,)
 
     def open(self, path: Path, *, kind: str) -> RowWriter:
-        names = tuple(SCHEMAS[kind].names)
+        names = tuple(schemas()[kind].names)
         return FlatTableWriter(path, (*names, *RARE) if kind == "rankings" else names)
 
     def join(self, parts: Iterable[Path], out: Path) -> None:

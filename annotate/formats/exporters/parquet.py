@@ -1,74 +1,90 @@
-"""Parquet: the contract's rows as nested columns, for tables of data and notebooks."""
+"""Parquet: the contract's rows as nested columns, for tables of data and notebooks.
 
+pyarrow is imported where a file is written: a web process shows the list of formats and writes none, and would hold
+30 MB for it.
+"""
+
+from __future__ import annotations
+
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, Self
 
 from annotate.formats.exporters.export import RowExporter, RowWriter
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 ROWS_A_GROUP = 2_000
-TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-RANKED = pa.list_(
-    pa.struct(
+WRITTEN = ("response", "author", "author_kind", "model", "finish_reason")
+
+
+@functools.cache
+def schemas() -> dict[str, pa.Schema]:
+    """The columns of each kind of rows, in their order."""
+    import pyarrow as pa
+
+    turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    responses = pa.list_(
+        pa.struct(
+            [
+                ("text", pa.string()),
+                ("rank", pa.int32()),
+                ("model", pa.string()),
+                ("author", pa.string()),
+                ("author_kind", pa.string()),
+                ("acceptable", pa.bool_()),
+                ("score", pa.float64()),
+                # A list of pairs and no map: several readers, `datasets` among them, know none.
+                ("ratings", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
+                ("flags", pa.list_(pa.string())),
+                ("note", pa.string()),
+                ("finish_reason", pa.string()),
+            ]
+        )
+    )
+    prompt = [
+        *((name, pa.string()) for name in ("lang", "source", "kind", "use_case")),
+        ("sensitive", pa.bool_()),
+        ("split", pa.string()),
+        ("opening", turns),
+    ]
+    of_prompt = [("prompt_id", pa.string()), *prompt]
+    head = [("id", pa.string()), ("source_id", pa.string()), ("prompt", turns)]
+    judged = pa.schema(
         [
-            ("text", pa.string()),
-            ("rank", pa.int32()),
-            ("model", pa.string()),
-            ("author", pa.string()),
-            ("author_kind", pa.string()),
-            ("acceptable", pa.bool_()),
-            ("score", pa.float64()),
-            # A list of pairs and no map: several readers, `datasets` among them, know none.
-            ("ratings", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
-            ("flags", pa.list_(pa.string())),
-            ("note", pa.string()),
-            ("finish_reason", pa.string()),
+            *head,
+            ("responses", responses),
+            *((name, pa.string()) for name in ("task", "labeler", "judge")),
+            ("margin", pa.int32()),
+            ("weight", pa.float64()),
+            ("scale", pa.string()),
+            ("seconds", pa.float64()),
+            ("timestamp", pa.string()),
+            ("comment", pa.string()),
+            ("rubric", pa.int32()),
+            ("revision", pa.int32()),
+            ("judgments", pa.int32()),
+            ("confidence", pa.float64()),
+            *of_prompt,
         ]
     )
-)
-PROMPT = [
-    *((name, pa.string()) for name in ("lang", "source", "kind", "use_case")),
-    ("sensitive", pa.bool_()),
-    ("split", pa.string()),
-    ("opening", TURNS),
-]
-OF_PROMPT = [("prompt_id", pa.string()), *PROMPT]
-HEAD = [("id", pa.string()), ("source_id", pa.string()), ("prompt", TURNS)]
-JUDGED = pa.schema(
-    [
-        *HEAD,
-        ("responses", RANKED),
-        *((name, pa.string()) for name in ("task", "labeler", "judge")),
-        ("margin", pa.int32()),
-        ("weight", pa.float64()),
-        ("scale", pa.string()),
-        ("seconds", pa.float64()),
-        ("timestamp", pa.string()),
-        ("comment", pa.string()),
-        ("rubric", pa.int32()),
-        ("revision", pa.int32()),
-        ("judgments", pa.int32()),
-        ("confidence", pa.float64()),
-        *OF_PROMPT,
-    ]
-)
-WRITTEN = ("response", "author", "author_kind", "model", "finish_reason")
-SCHEMAS = {
-    "rankings": JUDGED,
-    "ratings": JUDGED,
-    "demonstrations": pa.schema([*HEAD, *((name, pa.string()) for name in WRITTEN), *OF_PROMPT]),
-    "prompts": pa.schema([*HEAD, *PROMPT]),
-}
+    return {
+        "rankings": judged,
+        "ratings": judged,
+        "demonstrations": pa.schema([*head, *((name, pa.string()) for name in WRITTEN), *of_prompt]),
+        "prompts": pa.schema([*head, *prompt]),
+    }
 
 
 class ParquetWriter:
     """Writes rows in groups, so that a file of any size takes little memory."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
         self.schema = schema
         self.writer = pq.ParquetWriter(path, schema, compression="zstd")
         self.pending: list[dict[str, Any]] = []
@@ -79,6 +95,8 @@ class ParquetWriter:
             self._flush()
 
     def _flush(self) -> None:
+        import pyarrow as pa
+
         if self.pending:
             self.writer.write_table(pa.Table.from_pylist(self.pending, schema=self.schema))
             self.pending = []
@@ -108,9 +126,11 @@ class ParquetExporter(RowExporter):
         return ({**row, "responses": responses} if responses else row,)
 
     def open(self, path: Path, *, kind: str) -> RowWriter:
-        return ParquetWriter(path, SCHEMAS[kind])
+        return ParquetWriter(path, schemas()[kind])
 
     def join(self, parts: Iterable[Path], out: Path) -> None:
+        import pyarrow.parquet as pq
+
         writer = None
         for part in parts:
             with pq.ParquetFile(part) as file:

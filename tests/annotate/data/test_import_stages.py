@@ -366,6 +366,7 @@ def test_two_imports_at_once_come_one_after_the_other(process_environment, tmp_p
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.any_database
 def test_nobody_waits_for_the_database_beside_a_large_import_and_an_export(process_environment, tmp_path, settings):
     """A labeler submits through the page while a file comes in and judgments go out, each in a process of its own."""
     settings.STORAGES = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 
 from annotate.forms.bulk_changes import LeaveOutForm, ReopenForm
@@ -51,12 +52,14 @@ ODD = [
     "\u202e\ufffe\U000e0001",
     LONG,
 ]
+STORED = ["", "-1", "9" * 30, "\0", "\u202e\ufffe\U000e0001", LONG]
+"""What one database may take in another way than another; what else is odd is met before it on each."""
 __all__ = ["as_often_as_wanted", "db", "module_rows"]
 
 pytestmark = pytest.mark.both_databases
 
 LONG_FORM = 15
-TRIPPING = ["9" * 30, "NaN", "²", "\0", "[[1]]"]
+TRIPPING = ["9" * 30, "NaN", "\0", "²", "[[1]]"]
 WORK = ["client_id", "seconds", "comment", "rubric", "margin", "preference", "improved_from", "improved_text", "text"]
 WORK += ["rank-1", "rank-", "rating-1-x", "rating-", "flag-1", "note-1", "all_unacceptable", "back", "shown"]
 WORK += ["kind", "use_case", "language", "query-0", "response-0", "query-²", "response-99999999999", "pairs"]
@@ -246,16 +249,21 @@ def fields_of(name: str, records: Records) -> list[str]:
     return FIELDS[name]
 
 
+def odd_values() -> list[str]:
+    return ODD if connection.vendor == "sqlite" else STORED
+
+
 def posts(names: list[str], *, one_by_one: bool) -> Iterator[dict[str, str]]:
     """Each value in every field, and those that number parsers trip over in each field alone.
 
     The fields of a long form are alike, so that each gets one of those values in turn.
     """
-    for odd in ODD:
+    for odd in odd_values():
         yield dict.fromkeys(names, odd)
     for place, name in enumerate(names if one_by_one else []):
         others = {"after": "0"} if name in CHAT and name != "after" else {}
-        values = TRIPPING if len(names) <= LONG_FORM else [TRIPPING[place % len(TRIPPING)]]
+        tripping = [odd for odd in TRIPPING if odd in odd_values() or odd == "NaN"]
+        values = tripping if len(names) <= LONG_FORM else [tripping[place % len(tripping)]]
         yield from (others | {name: odd} for odd in values)
 
 
@@ -294,7 +302,7 @@ FORM = "application/x-www-form-urlencoded"
 @pytest.mark.parametrize("name", sorted(set(ROUTES)))
 def test_an_address_with_odd_queries_has_a_reply(manager: Client, records: Records, name: str) -> None:
     for path in addresses(name, records):
-        for query in [*(dict.fromkeys(QUERY, odd) for odd in ODD if odd != LONG), {"words": LONG[:3000]}]:
+        for query in [*(dict.fromkeys(QUERY, odd) for odd in odd_values() if odd != LONG), {"words": LONG[:3000]}]:
             check(manager.get(path, query), f"{path}?{str(query)[:200]}")
 
 

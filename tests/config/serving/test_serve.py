@@ -32,7 +32,7 @@ PATIENCE = 300.0
 """What is awaited comes within seconds on a quiet machine; a busy one may take many times as long."""
 STOPPED_SECONDS = 30.0
 """Five times the six seconds that the supervisor keeps to by its own clock (test_processes.py holds those)."""
-JUDGMENTS = 5_000
+JUDGMENTS = 2_000
 # A start of Hone is a dozen processes, and each test starts it once or twice.
 pytestmark = pytest.mark.timeout(1200)
 

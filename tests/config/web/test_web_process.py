@@ -27,7 +27,7 @@ import rlhf.tasks, rlhf.urls, annotate.urls  # whatever a page or the worker of 
 import importlib, pkgutil, models_core.contract
 for module in pkgutil.walk_packages(models_core.contract.__path__, "models_core.contract."):
     importlib.import_module(module.name)
-packages = ("torch", "transformers", "peft", "safetensors", "gguf", "tokenizers", "huggingface_hub")
+packages = ("torch", "transformers", "peft", "safetensors", "gguf", "tokenizers", "huggingface_hub", "pyarrow")
 heavy = [name for name in packages if name in sys.modules]
 heavy += sorted(
     name for name in sys.modules

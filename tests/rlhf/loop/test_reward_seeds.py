@@ -188,6 +188,7 @@ class TestPPO:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.any_database
 @pytest.mark.usefixtures("embedded_broker")
 def test_the_queue_is_put_in_the_order_of_their_disagreement(
     cast: Cast, seeds: list[ModelVersion], folders: list[Path], monkeypatch: pytest.MonkeyPatch

@@ -31,6 +31,7 @@ def shelf(tmp_path: Path, settings: Any) -> Path:
     return tmp_path / "shelf"
 
 
+@pytest.mark.any_database
 def test_a_folder_becomes_a_version_that_is_whole_and_says_where_it_is_from(cast: Cast, shelf: Path) -> None:
     source = str(shelf / "mine")
     run = importing.start(project=cast.project, source=source, kind="policy", by=cast.manager, from_page=True)

@@ -171,7 +171,6 @@ def test_a_cancelled_run_saves_a_checkpoint_and_leaves_no_process(cast: Cast, ba
     assert "Stopped after step" in run.log
 
 
-@pytest.mark.both_databases
 def test_a_cancelled_run_is_resumed_from_its_checkpoint_also_in_smaller_steps(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 6)
     run = execute_while(reward_run(cast), lambda run: runs.request_cancel(run=run, by=cast.manager))
@@ -354,7 +353,6 @@ def test_a_run_that_was_taken_away_is_stopped_and_written_no_more(cast: Cast, ba
     assert is_gone(groups[0])
 
 
-@pytest.mark.both_databases
 def test_a_model_is_registered_with_its_hash_and_another_attempt_registers_no_second(
     cast: Cast, base: ModelVersion
 ) -> None:
@@ -407,7 +405,6 @@ def _demonstrations(cast: Cast) -> object:
     return cast.project.snapshots.create(kind="demonstrations", state="ready", sha256="0" * 64, folder="snapshots/0")
 
 
-@pytest.mark.both_databases
 def test_bad_input_is_told_in_the_words_of_the_recipe(queued: Queued, cast: Cast) -> None:
     make_prompts(cast, 2)
     run = queued(config={"max_new_tokens": 120, "max_length": 128})
