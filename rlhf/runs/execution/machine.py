@@ -105,10 +105,10 @@ class MemoryWatch:
 
     `look` while the process lives. The kernel counts a kill when it sends the signal, and a process takes a while to
     give back its memory and end: a look in between sees the process alive and its kill counted. A kill of the last
-    SETTLE_SECONDS before the end is therefore most likely the process's own, whatever the last look saw.
+    ENDING_SECONDS before the end is therefore most likely the process's own, whatever the last look saw.
     """
 
-    SETTLE_SECONDS = 15.0
+    ENDING_SECONDS = 15.0
 
     def __init__(self) -> None:
         self._looks: deque[tuple[float, int | None]] = deque()
@@ -117,8 +117,8 @@ class MemoryWatch:
     def look(self) -> None:
         now = time.monotonic()
         self._looks.append((now, oom_kills()))
-        # The first look that is kept is the newest one of before the time to settle.
-        while len(self._looks) > 1 and self._looks[1][0] <= now - self.SETTLE_SECONDS:
+        # The first look that is kept is the newest one of before the time that a process takes to end.
+        while len(self._looks) > 1 and self._looks[1][0] <= now - self.ENDING_SECONDS:
             self._looks.popleft()
 
     def ran_out(self) -> bool:

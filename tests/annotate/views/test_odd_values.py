@@ -58,7 +58,7 @@ __all__ = ["as_often_as_wanted", "db", "module_rows"]
 
 pytestmark = pytest.mark.both_databases
 
-LONG_FORM = 15
+LONG_FORM = 8
 TRIPPING = ["9" * 30, "NaN", "\0", "²", "[[1]]"]
 WORK = ["client_id", "seconds", "comment", "rubric", "margin", "preference", "improved_from", "improved_text", "text"]
 WORK += ["rank-1", "rank-", "rating-1-x", "rating-", "flag-1", "note-1", "all_unacceptable", "back", "shown"]

@@ -188,37 +188,35 @@ def main_process(served: Served, *words: bytes) -> int | None:
 
 
 @pytest.mark.any_database
-def test_a_dead_worker_is_started_again(served: Served) -> None:
-    def worker() -> int | None:
-        return main_process(served, b"cpu@%h")
-
-    before = worker()
-    assert before is not None
-    os.kill(before, signal.SIGKILL)
-    wait_until(lambda: worker() not in (None, before), seconds=PATIENCE, what="another worker")
-    said = served.said.read_text()
-    assert re.search(
-        r"^The worker cpu was ended by SIGKILL.*; starting it again in 0\.5 s\. Its log: .*\.log$", said, re.M
-    )
-    served.stop(signal.SIGTERM)
-
-
-@pytest.mark.any_database
-def test_a_worker_and_a_scheduler_that_are_stopped_are_replaced_and_the_training_is_kept(served: Served) -> None:
+def test_processes_that_die_or_stop_answering_are_replaced_and_the_training_is_kept(served: Served) -> None:
+    """All at once: a worker is killed, and another, the scheduler and the web's two processes are stopped."""
     run = served.train_without_end("--set", "batch_size=1")  # for longer than they are watched
-    programs = {"worker cpu": (b"cpu@%h",), "scheduler": (b"beat",)}
-    stopped = {name: main_process(served, *words) for name, words in programs.items()}
-    assert None not in stopped.values()
     training, attempt = run.process_group, run.attempt
-    for process in stopped.values():
+    programs = {"worker live": b"live@%h", "worker cpu": b"cpu@%h", "scheduler": b"beat"}
+    before = {name: main_process(served, word) for name, word in programs.items()}
+    web = web_processes(served)
+    assert None not in before.values()
+    assert len(web) == 2
+    for name, process in before.items():
+        assert process is not None
+        os.kill(process, signal.SIGKILL if name == "worker live" else signal.SIGSTOP)
+    for process in web:
         os.kill(process, signal.SIGSTOP)
 
     def are_replaced() -> bool:
-        return all(main_process(served, *words) not in (None, stopped[name]) for name, words in programs.items())
+        return all(main_process(served, word) not in (None, before[name]) for name, word in programs.items())
 
-    wait_until(are_replaced, seconds=PATIENCE, what="another worker and scheduler")
-    for name in programs:
-        assert f"The {name} failed 4 health checks in a row and is killed." in served.said.read_text()
+    def is_web_replaced() -> bool:
+        return not any(map(is_alive, web)) and len(web_processes(served)) == 2 and is_responding(served)
+
+    wait_until(are_replaced, seconds=PATIENCE, what="other workers and another scheduler")
+    wait_until(is_web_replaced, seconds=PATIENCE, what="other web processes")
+    said = served.said.read_text()
+    assert re.search(
+        r"^The worker live was ended by SIGKILL.*; starting it again in 0\.5 s\. Its log: .*\.log$", said, re.M
+    )
+    for name in ("worker cpu", "scheduler", "web"):
+        assert f"The {name} failed 4 health checks in a row and is killed." in said
     # The job put its run back with a checkpoint, and the new worker goes on with it.
     wait_until(
         lambda: served.is_training(run) and run.process_group != training, seconds=PATIENCE, what="the run to go on"
@@ -230,26 +228,17 @@ def test_a_worker_and_a_scheduler_that_are_stopped_are_replaced_and_the_training
     assert served.stop(signal.SIGTERM) < STOPPED_SECONDS
 
 
-@pytest.mark.any_database
-def test_web_processes_that_stop_answering_are_replaced(served: Served) -> None:
-    def children() -> list[int]:
-        found = []
-        for process in descendants(served.process.pid):
+def web_processes(served: Served) -> list[int]:
+    """gunicorn's children."""
+    found = []
+    for process in descendants(served.process.pid):
+        try:
             words = Path(f"/proc/{process}/cmdline").read_bytes()
             if b"gunicorn" in words and parent_of(process) != served.process.pid:
                 found.append(process)
-        return found
-
-    def is_replaced(stopped: list[int]) -> bool:
-        return not any(map(is_alive, stopped)) and len(children()) == 2 and is_responding(served)
-
-    stopped = children()
-    assert len(stopped) == 2
-    for process in stopped:
-        os.kill(process, signal.SIGSTOP)
-    wait_until(lambda: is_replaced(stopped), seconds=PATIENCE, what="other web processes")
-    assert "The web failed 4 health checks in a row and is killed." in served.said.read_text()
-    assert served.stop(signal.SIGTERM) < STOPPED_SECONDS
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
 
 
 def parent_of(process: int) -> int:

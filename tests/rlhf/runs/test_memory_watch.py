@@ -62,7 +62,7 @@ def test_a_kill_of_long_ago_was_another_process_s(count: Callable[[int], None], 
         wait(0.5)
         watch.look()
     assert not watch.ran_out()
-    assert len(watch._looks) <= MemoryWatch.SETTLE_SECONDS / 0.5 + 2
+    assert len(watch._looks) <= MemoryWatch.ENDING_SECONDS / 0.5 + 2
 
 
 def test_a_kernel_that_counts_nothing_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
