@@ -384,7 +384,7 @@ def pages() -> dict[str, str]:
         "overview": f"{project}/",
         "overview, 91 days": f"{project}/?days=91",
         "quality": f"{project}/quality/",
-        "quality, 90 days": f"{project}/quality/?days=90",
+        "quality, 91 days": f"{project}/quality/?days=91",
         "quality, everything": f"{project}/quality/?days=all",
         "quality, one use case": f"{project}/quality/?use_case=chat",
         "quality checks": f"{project}/checks/",
