@@ -12,10 +12,20 @@ from annotate.labeling import ai_judgments, exam, queue
 from annotate.labeling.checks import calibration, gold
 from annotate.labeling.few_shot import FewShot
 from annotate.labeling.submissions import Submission
-from annotate.models import Assignment, Guidelines, Membership, Project, Prompt, QualityAlert, Snapshot, Task
+from annotate.models import (
+    Assignment,
+    Guidelines,
+    Membership,
+    Project,
+    Prompt,
+    QualityAlert,
+    Response,
+    Snapshot,
+    Task,
+)
 from annotate.people import invitations
 from annotate.people.projects import create_project, edit_project
-from annotate.quality import ai_agreement, consensus, review
+from annotate.quality import ai_agreement, consensus, measures, review
 from annotate.quality.review import adjudication, reopening
 from annotate.quality.review.reopening import TaskFilter
 from models_core.contract.settings.ai_feedback import JUDGE_INSTRUCTIONS, JUDGE_RUBRIC
@@ -77,6 +87,7 @@ class World:
         self._disputed()
         self._evaluations()
         self._ai_feedback()
+        self._measured()
 
     def path(self, pattern: str) -> str:
         return pattern.format_map(self.keys)
@@ -128,6 +139,12 @@ class World:
             )  # fmt: skip
         ready = Snapshot.objects.get(project=project, state=states.READY)
         self.keys["shared"] = links.make_link(snapshot=ready, days=7, by=self.cast.manager)
+
+    def _measured(self) -> None:
+        """What jobs compute: a reward model's scores of all responses, and the sums that pages of measures show."""
+        responses = Response.objects.filter(prompt__project=self.cast.project).values_list("pk", flat=True)
+        measures.store_scores({key: key % 7 / 3 for key in responses}, scorer="Reward model 1")
+        measures.fold_due(seconds=60)
 
     def _training(self) -> None:
         project = self.cast.project
