@@ -8,6 +8,8 @@ Standard input has a call a line, a row of prompts with what `sample` takes as f
 and last {"id", "responses": [...]}, a row as `sample` writes it, or {"error": "..."} for a call that is refused.
 With "stream": true the text so far comes a few times a second, {"state": "generating", ..., "text": "..."}, of a call
 for one response; with "reward": RM each response gets its score.
+"model" may be the address of a served model, with "key_variable" for the variable of its key: its name comes back as
+"served_model", and what goes wrong as "fault": {"code", "values"} beside the error.
 Models stay as long as there is room for them beside the next one, up to KEPT_MODELS. After --idle seconds without a
 call the process ends and gives its memory back; so it does when standard input ends.
 """
@@ -24,10 +26,12 @@ import torch
 
 from models_core.commands import sample
 from models_core.contract.errors import BadInput, RowError
+from models_core.contract.reports import reward_names
 from models_core.contract.rows import records
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig, parse
 from models_core.generation.sampled_response import SampledResponse
+from models_core.generation.served_stream import StreamFault, StreamingServer
 from models_core.modeling import chat, loading
 from models_core.rl.rewards.reward_models import RewardModels
 from models_core.training import precision
@@ -75,12 +79,17 @@ class LiveModel:
             settings = parse(SampleConfig, call["settings"])
             reward = call.get("reward")
             sample.check(settings, model=call["model"], samples=call["samples"], reward=reward)
-            model = self._model(call["model"], settings)
-            streams = call.get("stream") is True and call["samples"] == 1
-            drawn = self._drawn(model, prompt, call["samples"], settings, streams=streams)
+            if reward_names.is_address(call["model"]):
+                served, drawn = self._served(call, prompt, settings)
+            else:
+                model = self._model(call["model"], settings)
+                streams = call.get("stream") is True and call["samples"] == 1
+                served, drawn = {}, self._drawn(model, prompt, call["samples"], settings, streams=streams)
             reward_models = self._reward_models(reward, settings) if reward else None
             rows = sample.response_rows(prompt.messages, drawn, settings, reward_models=reward_models)
-            self._tell({"id": prompt.id, "responses": rows})
+            self._tell({"id": prompt.id, "responses": rows, **served})
+        except StreamFault as fault:
+            self._tell({"error": fault.code, "fault": {"code": fault.code, "values": fault.values}})
         except (BadInput, RowError) as error:
             self._tell({"error": " ".join(str(error).split())})
 
@@ -111,18 +120,46 @@ class LiveModel:
             for item in drawn
         ]
 
+    def _served(
+        self, call: Mapping[str, Any], prompt: records.Prompt, settings: SampleConfig
+    ) -> tuple[dict[str, str], list[SampledResponse]]:
+        """The name of a served model, and its one response. Raises StreamFault."""
+        if call["samples"] != 1:
+            raise BadInput("A served model gives one response to a call.")
+        server = StreamingServer(
+            call["model"], settings=settings, stop=self._stop, key_variable=str(call.get("key_variable") or "")
+        )
+        self._tell({"state": "generating", "done": 0, "total": 1})
+        tell, latest = self._now_and_then(lambda text: text), ""
+
+        def on_text(text: str) -> None:
+            nonlocal latest
+            latest = text
+            tell(text)
+
+        try:
+            name, response = server.reply(prompt.messages, on_text)
+        except StreamFault:
+            self._tell({"state": "generating", "done": 0, "total": 1, "text": latest})
+            raise
+        return {"served_model": name}, [response]
+
     def _text_teller(self, model: Loaded) -> Callable[[Any, torch.Tensor], None]:
-        """Tells the one response so far, every STREAM_SECONDS, without a character whose last tokens are to come."""
+        """Tells the one response so far, without a character whose last tokens are to come."""
+        tell = self._now_and_then(lambda ids: chat.decode_response(model.tokenizer, ids[0].tolist()).rstrip("\ufffd"))
+        return lambda row_ids, ids: tell(ids)
+
+    def _now_and_then(self, text_of: Callable[[Any], str]) -> Callable[[Any], None]:
+        """Tells the text of what it is given, every STREAM_SECONDS."""
         last_sent = time.monotonic()
 
-        def tell_text(row_ids: Any, ids: torch.Tensor) -> None:
+        def tell(given: Any) -> None:
             nonlocal last_sent
             if time.monotonic() - last_sent >= STREAM_SECONDS:
                 last_sent = time.monotonic()
-                text = chat.decode_response(model.tokenizer, ids[0].tolist()).rstrip("\ufffd")
-                self._tell({"state": "generating", "done": 0, "total": 1, "text": text})
+                self._tell({"state": "generating", "done": 0, "total": 1, "text": text_of(given)})
 
-        return tell_text
+        return tell
 
     def _model(self, name: str, settings: SampleConfig) -> Loaded:
         dtype = precision.dtype_of(precision.resolve(settings.precision, device=self._device))

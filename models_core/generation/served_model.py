@@ -107,7 +107,7 @@ class Server(Generic[AskingT]):
         """The model to ask for: the setting, or the first that the server names."""
         if self.settings.served_model:
             return self.settings.served_model
-        name: str = self._tried(lambda: self._exchange("GET", "/models", None, read=_first_model))
+        name: str = self._tried(lambda: self._exchange("GET", "/models", None, read=first_model))
         return name
 
     def responses(
@@ -166,7 +166,7 @@ class Server(Generic[AskingT]):
 
     def complete(self, body: bytes) -> SampledResponse:
         """What the server completes a chat with: a request as JSON, made again while it fails for a passing reason."""
-        return self._tried(lambda: self._exchange("POST", "/chat/completions", body, read=_read_completion))
+        return self._tried(lambda: self._exchange("POST", "/chat/completions", body, read=read_completion))
 
     def _body(self: "Server[SampleConfig]", model: str, chat: Messages, key: tuple[int, int]) -> bytes:
         """What is sent. Settings outside OpenAI's protocol (vLLM knows them) are left out where they do nothing."""
@@ -285,7 +285,7 @@ def _content(response: http.client.HTTPResponse, connection: http.client.HTTPCon
     return b"".join(parts)
 
 
-def _read_completion(row: Any) -> SampledResponse:
+def read_completion(row: Any) -> SampledResponse:
     choice = row["choices"][0]
     text = choice["message"]["content"]
     is_null = text is None  # no text at all: nothing but tool calls, or a refusal
@@ -322,7 +322,7 @@ def repaired(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _first_model(row: Any) -> str:
+def first_model(row: Any) -> str:
     name = row["data"][0]["id"]
     if not isinstance(name, str):
         raise TypeError

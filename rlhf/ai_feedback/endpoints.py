@@ -1,4 +1,5 @@
-"""The chat servers that AI labelers may use: the operator names them in HONE_AI_ENDPOINTS, with the variable of a key.
+"""The chat servers that AI labelers and the playground may use: the operator names them in HONE_AI_ENDPOINTS, with the
+variable of a key.
 
 A manager chooses one by its name. So no page sends a request to an address of somebody's choice, and no page makes a
 worker read a variable of its environment that was not meant for it.

@@ -1,5 +1,6 @@
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
 from annotate.models import Judgment, Project
 from rlhf.models.model_version import ModelVersion
@@ -28,19 +29,36 @@ class PlaygroundChat(models.Model):
 
 
 class PlaygroundColumn(models.Model):
-    """A version in a chat, with its settings of sampling."""
+    """A version in a chat, or a served model, with its settings of sampling."""
 
     chat = models.ForeignKey(PlaygroundChat, on_delete=models.CASCADE, related_name="columns")
-    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    endpoint = models.CharField(max_length=60, blank=True, help_text="Name among HONE_AI_ENDPOINTS.")
+    served_model = models.CharField(
+        max_length=200, blank=True, help_text="Model asked for; empty for the first one that the server lists."
+    )
     place = models.PositiveSmallIntegerField()
     sampling = models.JSONField(default=dict, blank=True)
 
     class Meta:
         ordering = ["chat", "place"]
-        constraints = [models.UniqueConstraint(fields=["chat", "place"], name="playground_column_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["chat", "place"], name="playground_column_once"),
+            models.CheckConstraint(
+                condition=Q(version__isnull=False, endpoint="") | (Q(version=None) & ~Q(endpoint="")),
+                name="playground_column_has_a_model",
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.version} in {self.chat}"
+        return f"{self.version or self.endpoint} in {self.chat}"
+
+    @property
+    def label(self) -> str:
+        """Display name."""
+        if self.version is not None:
+            return self.version.label
+        return f"{self.served_model} ({self.endpoint})" if self.served_model else self.endpoint
 
 
 class PlaygroundTurn(models.Model):

@@ -21,6 +21,8 @@ from annotate.labeling.submissions import Submission
 from annotate.models import Assignment, Author, Judgment, Project, Prompt, Response, Task, User
 from annotate.models.data.prompt import content_hash
 from annotate.people import audit
+from annotate.people.permissions import Capability, can
+from rlhf.ai_feedback import endpoints
 from rlhf.loop.versions import policies
 from rlhf.models import (
     ModelVersion,
@@ -47,20 +49,31 @@ SOURCE = "playground"
 TIE, BAD = "tie", "bad"
 
 
+SERVED_SETTINGS = {"server_timeout": 120.0, "server_retries": 0, "server_logprobs": False}
+"""Of a request to a served model: one, which is over after so many seconds."""
+LONGEST_MODEL_NAME = 200
+LONGEST_AUTHOR = 120
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """A version for a column, and its settings of sampling."""
+    """A version for a column, or a model on a server of the site (HONE_AI_ENDPOINTS), and its settings of sampling."""
 
-    version: ModelVersion
+    version: ModelVersion | None = None
+    endpoint: str = ""
+    served_model: str = ""
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
 def begin(*, project: Project, user: User, columns: Sequence[Chosen], is_blind: bool) -> PlaygroundChat:
     """A new chat. Blind ones have their columns in a random order. Raises Refused."""
     if not 2 <= len(columns) <= MOST_COLUMNS:
-        raise Refused(_("Choose 2 to %(most)s versions.") % {"most": MOST_COLUMNS}, status=400)
+        raise Refused(_("Choose 2 to %(most)s models.") % {"most": MOST_COLUMNS}, status=400)
     for column in columns:
-        if column.version.author is None:
+        if column.version is None:
+            _check_served(column.endpoint, user=user, project=project)
+            text.checked(column.served_model, name=_("The name of the model"), longest=LONGEST_MODEL_NAME)
+        elif column.version.author is None:
             raise refusal("not_a_policy", status=400, version=column.version.label)
         if column.sampling.get("max_new_tokens", 0) > MOST_TOKENS:
             raise Refused(
@@ -73,9 +86,21 @@ def begin(*, project: Project, user: User, columns: Sequence[Chosen], is_blind: 
         chat = PlaygroundChat.objects.create(project=project, user=user, is_blind=is_blind)
         for place, column in enumerate(order):
             PlaygroundColumn.objects.create(
-                chat=chat, version=column.version, place=place, sampling=dict(column.sampling)
+                chat=chat,
+                version=column.version,
+                endpoint=column.endpoint,
+                served_model=column.served_model,
+                place=place,
+                sampling=dict(column.sampling),
             )
     return chat
+
+
+def _check_served(endpoint: str, *, user: User, project: Project) -> None:
+    """Raise Refused for a server that the site does not have, and for anyone but managers: its replies may cost."""
+    if not can(user, Capability.MANAGE, project):
+        raise Refused(_("Only managers chat with models on a server: its replies may cost money."), status=403)
+    endpoints.find(endpoint)
 
 
 def ask(chat: PlaygroundChat, written: str) -> PlaygroundTurn:
@@ -95,18 +120,30 @@ def ask(chat: PlaygroundChat, written: str) -> PlaygroundTurn:
             chat=chat, number=number, messages=[*messages, {"role": "user", "content": message}]
         )
         for column in chat.columns.select_related("version"):
-            run = runs.enqueue(
-                project=chat.project,
-                stage=Stage.SAMPLE,
-                config={"seed": random.SystemRandom().randrange(2**31)} | column.sampling,
-                options={"samples": 1, live_replies.OPTION: True},
-                inputs={RunInput.Role.MODEL: column.version},
-                by=chat.user,
-                queue=TrainingRun.LIVE_QUEUE,
-            )
-            PlaygroundReply.objects.create(turn=turn, column=column, run=run)
+            PlaygroundReply.objects.create(turn=turn, column=column, run=_queued_run(chat, column))
         PlaygroundChat.objects.filter(pk=chat.pk).update(seen_at=timezone.now())
     return turn
+
+
+def _queued_run(chat: PlaygroundChat, column: PlaygroundColumn) -> TrainingRun:
+    config = {"seed": random.SystemRandom().randrange(2**31)} | column.sampling
+    options: dict[str, Any] = {"samples": 1, live_replies.OPTION: True}
+    inputs: dict[str, ModelVersion] = {}
+    if column.version is not None:
+        inputs[RunInput.Role.MODEL] = column.version
+    if column.version is None:
+        _check_served(column.endpoint, user=chat.user, project=chat.project)
+        config |= SERVED_SETTINGS | {"served_model": column.served_model}
+        options[live_replies.ENDPOINT] = column.endpoint
+    return runs.enqueue(
+        project=chat.project,
+        stage=Stage.SAMPLE,
+        config=config,
+        options=options,
+        inputs=inputs,
+        by=chat.user,
+        queue=TrainingRun.LIVE_QUEUE,
+    )
 
 
 def _check_limits(chat: PlaygroundChat) -> None:
@@ -189,14 +226,12 @@ def _judged(
     # Replies of the same text are one response, as everywhere.
     responses: dict[str, Response] = {}
     for reply in replies:
-        author = reply.column.version.author
-        assert author is not None  # as `begin` made sure
         if reply.text.strip() not in responses:
             responses[reply.text.strip()] = Response.objects.create(
                 prompt=prompt,
-                author=author,
+                author=_author(reply),
                 text=reply.text,
-                sampling=reply.run.config | {"run": reply.run_id},
+                sampling=reply.run.config | {"run": reply.run_id} | _served_by(reply),
                 seed=reply.run.seed,
                 finish_reason=reply.finish_reason or Response.FinishReason.UNKNOWN,
             )
@@ -222,6 +257,22 @@ def _judged(
         tiers = [[first], [key for key in keys if key != first]]
     submission = Submission(client_id=uuid.uuid4(), tiers=[] if all_bad else tiers, all_unacceptable=all_bad)
     return store_submission(assignment, submission).judgment
+
+
+def _author(reply: PlaygroundReply) -> Author:
+    """Of a served model's replies: a model by the name that the server has for it, and the server's here."""
+    if reply.column.version is not None:
+        assert reply.column.version.author is not None  # as `begin` made sure
+        return reply.column.version.author
+    served = _served_by(reply)
+    name = f"{served['served_model'][:LONGEST_AUTHOR]} ({served['endpoint']})"
+    return Author.objects.get_or_create(kind=Author.Kind.MODEL, name=name, user=None)[0]
+
+
+def _served_by(reply: PlaygroundReply) -> dict[str, str]:
+    if reply.column.version is not None:
+        return {}
+    return {"endpoint": reply.column.endpoint, "served_model": reply.run.result["served_model"]}
 
 
 def _prompt(turn: PlaygroundTurn, *, by: User) -> Prompt:

@@ -19,6 +19,8 @@ from rlhf.runs.runs import Lease
 
 OPTION = "playground"
 """Of a run's options: the key of its reply."""
+ENDPOINT = "endpoint"
+"""Of the options of a reply by a served model: the name of its server among HONE_AI_ENDPOINTS."""
 ABANDONED = timedelta(seconds=15)
 
 
@@ -47,12 +49,12 @@ def is_abandoned(run: TrainingRun) -> bool:
     return PlaygroundReply.objects.filter(run=run, turn__chat__seen_at__lt=gone).exists()
 
 
-def store(run: TrainingRun, lease: Lease, row: Mapping[str, Any]) -> dict[str, int]:
-    """Keep the finished reply; returns counts for the run. Raises LeaseLost."""
+def store(run: TrainingRun, lease: Lease, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the finished reply; returns the result of the run. Raises LeaseLost."""
     (response,) = row["responses"]
     text = response["text"].replace("\0", "")
     reason, score = sampling.finish_reason(response), response.get("score")
     with transaction.atomic():
         runs.renew(lease)
         PlaygroundReply.objects.filter(run=run).update(text=text, finish_reason=reason, score=score)
-    return {"responses": 1}
+    return {"responses": 1} | {name: row[name] for name in ("served_model",) if name in row}

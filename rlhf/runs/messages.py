@@ -27,6 +27,31 @@ MESSAGES = {
     "ai_endpoint_missing": gettext_noop(
         "This site has no AI server named %(endpoint)s. Its operator names them in HONE_AI_ENDPOINTS."
     ),
+    # Faults of a served model in the playground.
+    "served_without_key": gettext_noop(
+        "The key of the server %(endpoint)s is missing: its environment variable %(variable)s is not set for the "
+        "worker."
+    ),
+    "served_unreachable": gettext_noop("The server %(endpoint)s could not be reached: %(reason)s."),
+    "served_untrusted": gettext_noop("The server %(endpoint)s cannot be trusted: %(reason)s."),
+    "served_key_refused": gettext_noop(
+        "The server %(endpoint)s refuses the key (status %(status)s), which the operator of this site sets."
+    ),
+    "served_busy": gettext_noop(
+        "The server %(endpoint)s takes no more requests for now (status 429). Try again in a while."
+    ),
+    "served_failed": gettext_noop("The server %(endpoint)s failed (status %(status)s): %(reason)s"),
+    "served_refused": gettext_noop("The server %(endpoint)s refuses the request (status %(status)s): %(reason)s"),
+    "served_reported": gettext_noop("The server %(endpoint)s ended its reply with an error: %(reason)s"),
+    "served_cut": gettext_noop("The server %(endpoint)s broke the connection off before its reply was complete."),
+    "served_silent": gettext_noop("The server %(endpoint)s sent nothing for %(seconds)s seconds."),
+    "served_slow": gettext_noop(
+        "The reply of the server %(endpoint)s was not complete after %(seconds)s seconds, the most that it has."
+    ),
+    "served_endless": gettext_noop("The reply of the server %(endpoint)s does not end: too much of it has come."),
+    "served_unreadable": gettext_noop(
+        "The server %(endpoint)s sent something else than OpenAI’s protocol, so its reply can’t be read."
+    ),
     "ai_judge_changed": gettext_noop(
         "What %(labeler)s judges with was changed since the run began. Start a new run for the new version."
     ),
@@ -55,6 +80,11 @@ MESSAGES = {
     "too_little_memory": gettext_noop(
         "This run needs at least %(needed)s of memory, and the workers’ machine has %(offered)s. Reduce the number of "
         "processes, max_length or batch_size, or use a method that trains fewer weights, such as lora."
+    ),
+    "measured_too_much_memory": gettext_noop(
+        "A step of this shape was measured to need %(needed)s of memory, and the workers’ machine has %(offered)s. "
+        "Reduce max_tokens_per_forward, max_length or batch_size, or use a method that trains fewer weights, such as "
+        "lora."
     ),
     "too_little_disk": gettext_noop(
         "This run may write %(needed)s (up to %(checkpoints)s checkpoints of %(each)s, and the model), and %(free)s of "

@@ -1,5 +1,7 @@
-"""The playground: replies through a real live worker, preferences as judgments, limits, and pages that are gone."""
+"""The playground: replies through a real live worker and from a server, preferences, limits, pages that are gone."""
 
+import inspect
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -9,18 +11,32 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.data import snapshots
+from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
-from annotate.models import Assignment, Judgment, Prompt, Response, Task
+from annotate.models import Assignment, Judgment, Membership, Prompt, Response, Task
+from models_core.generation import served_stream
 from rlhf import tasks
 from rlhf.loop import prompts
-from rlhf.models import ModelVersion, PlaygroundChat, PlaygroundReply, PlaygroundTurn, TrainingRun
+from rlhf.models import (
+    ModelVersion,
+    PlaygroundChat,
+    PlaygroundColumn,
+    PlaygroundReply,
+    PlaygroundTurn,
+    TrainingRun,
+)
 from rlhf.playground import chats, live_replies
 from rlhf.playground.chats import Chosen
 from rlhf.runs import runs
+from rlhf.runs.execution import supervisor
+from rlhf.runs.live_responses import live
+from rlhf.runs.messages import MESSAGES
 from rlhf.runs.queues import workers
 from tests.cast import Cast
 from tests.conftest import StartWorker, wait_until
 from tests.head_to_head import make_policies
+from tests.models_core.generation.test_served_model import KEY, fake  # noqa: F401 (a fixture)
+from tests.models_core.generation.test_served_stream import chunk, events
 from tests.rlhf.conftest import SAMPLING
 
 pytestmark = pytest.mark.django_db
@@ -151,8 +167,8 @@ class TestLimits:
         (version,) = make_policies(cast.project, 1)
         begin = {"project": cast.project, "user": cast.manager, "is_blind": False}
         for columns, sentence in (
-            ([Chosen(version=version)], "Choose 2 to 4 versions."),
-            ([Chosen(version=version)] * 5, "Choose 2 to 4 versions."),
+            ([Chosen(version=version)], "Choose 2 to 4 models."),
+            ([Chosen(version=version)] * 5, "Choose 2 to 4 models."),
             ([Chosen(version=version, sampling={"max_new_tokens": 5_000})] * 2, "at most 1024 tokens"),
             (
                 [Chosen(version=ModelVersion(kind="reward", number=1)), Chosen(version=version)],
@@ -237,6 +253,123 @@ class TestPage:
         client = Client()
         client.force_login(cast.manager)
         assert client.get(url(chat, "chat")).status_code == 403
+
+
+@pytest.fixture
+def served(fake: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
+    """A server of the site named local, whose key the worker has."""
+    monkeypatch.setenv("STREAM_KEY", KEY)
+    settings.HONE_AI_ENDPOINTS = {"local": (fake.address, "STREAM_KEY")}
+    yield fake
+    live._live_process.end()  # it has the key of this test
+
+
+def served_chat(cast: Cast, *models: str, is_blind: bool = False) -> PlaygroundChat:
+    columns = [
+        Chosen(endpoint="local", served_model=model, sampling={"temperature": place / 2})
+        for place, model in enumerate(models)
+    ]
+    return chats.begin(project=cast.project, user=cast.manager, columns=columns, is_blind=is_blind)
+
+
+def executed(turn: PlaygroundTurn) -> list[PlaygroundReply]:
+    """The replies after their runs, one after the other."""
+    for reply in turn.replies.all():
+        supervisor.execute(reply.run_id)
+    return list(turn.replies.select_related("run"))
+
+
+@pytest.mark.any_database
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("listening")
+def test_served_models_reply_are_judged_and_fail_in_sentences(cast: Cast, served: Any) -> None:
+    chat = served_chat(cast, "mine", "")
+    whole = [events(chunk("In"), chunk(f" {what}."), chunk(reason="stop")) for what in ("water", "oil")]
+    served.scenes = [*whole]
+    first = chats.ask(chat, "How do I boil an egg?")
+    replies = executed(first)
+    assert [(reply.run.status, reply.run.error, reply.text) for reply in replies] == [
+        ("succeeded", "", "In water."),
+        ("succeeded", "", "In oil."),
+    ]
+    assert [(body["model"], body["temperature"]) for body in served.bodies] == [("mine", 0.0), ("the-model", 0.5)]
+    judgment = chats.prefer(first, "1", by=cast.manager)
+    kept = {response.text: response for response in judgment.task.responses.all()}
+    assert judgment.latest.tiers == [[kept["In oil."].pk], [kept["In water."].pk]]
+    assert {text: str(response.author) for text, response in kept.items()} == {
+        "In water.": "mine (local)",
+        "In oil.": "the-model (local)",
+    }
+    assert {response.author.kind for response in kept.values()} == {"model"}
+    assert (kept["In oil."].sampling["endpoint"], kept["In oil."].finish_reason) == ("local", "eos")
+    assert KEY not in str([(run.config, run.options, run.result) for run in TrainingRun.objects.all()])
+
+    # The next turn goes on from the preferred reply; what had come before a fault stays.
+    served.scenes = [events(chunk("Cool"), chunk(" it")), (401, {"error": {"message": KEY}})]
+    second = executed(chats.ask(chat, "And then?"))
+    assert [message["content"] for message in served.bodies[-1]["messages"]][1] == "In oil."
+    assert [(reply.run.status, reply.text) for reply in second] == [("failed", "Cool it"), ("failed", "")]
+    page = TestPage().page(cast, chat, "manager")
+    assert "Cool it" in page
+    assert "The server local broke the connection off before its reply was complete." in page
+    assert "The server local refuses the key (status 401), which the operator of this site sets." in page
+    assert KEY not in page
+
+
+@pytest.mark.usefixtures("listening")
+class TestServedModels:
+    def test_are_for_managers_alone_even_later(self, cast, settings):
+        settings.HONE_AI_ENDPOINTS = {"local": ("http://127.0.0.1:9/v1", "")}
+        columns = [Chosen(endpoint="local"), Chosen(endpoint="local")]
+        with pytest.raises(Refused, match="Only managers chat with models on a server"):
+            chats.begin(project=cast.project, user=cast.researcher, columns=columns, is_blind=False)
+        chat = served_chat(cast, "a", "b")
+        Membership.objects.filter(user=cast.manager).update(role="researcher")
+        with pytest.raises(Refused, match="Only managers"):
+            chats.ask(chat, "How?")
+        settings.HONE_AI_ENDPOINTS = {}
+        Membership.objects.filter(user=cast.manager).update(role="manager")
+        with pytest.raises(Refused, match="no AI server named local"):
+            chats.ask(chat, "How?")
+        assert not PlaygroundTurn.objects.exists()
+        assert not TrainingRun.objects.exists()
+
+    @pytest.mark.parametrize(("person", "is_offered"), [("manager", True), ("researcher", False)])
+    def test_the_form_offers_them_beside_versions(self, cast, settings, person, is_offered):
+        settings.HONE_AI_ENDPOINTS = {"local": ("http://127.0.0.1:9/v1", "")}
+        (version,) = make_policies(cast.project, 1)
+        client = Client()
+        client.force_login(getattr(cast, person))
+        address = reverse("rlhf:playground", args=[cast.project.slug])
+        assert ("endpoint:local" in client.get(address).content.decode()) == is_offered
+        form = {
+            **{f"{name}_{place}": value for name, value in (("temperature", "1"), ("max_new_tokens", "8"))
+               for place in range(4)},
+            "version_0": str(version.pk), "version_1": "endpoint:local", "served_model_1": "mine",
+        }  # fmt: skip
+        reply = client.post(address, form)
+        assert reply.status_code == (302 if is_offered else 400)
+        assert [(column.version, column.label) for column in PlaygroundColumn.objects.all()] == (
+            [(version, "Policy 1"), (None, "mine (local)")] if is_offered else []
+        )
+
+    def test_a_blind_chat_does_not_name_the_server_in_a_fault(self, cast, settings):
+        settings.HONE_AI_ENDPOINTS = {"local": ("http://127.0.0.1:9/v1", "")}
+        chat = served_chat(cast, "a", "b", is_blind=True)
+        turn = chats.ask(chat, "How?")
+        for reply in turn.replies.all():
+            lease = runs.claim(run_id=reply.run_id, worker="w")
+            values = {"endpoint": "local", "status": 404, "reason": "There is no gpt."}
+            runs.fail(lease, StoredMessage("served_refused", values))
+        page = TestPage().page(cast, chat, "manager")
+        assert page.count("The server … refuses the request (status 404): …") == 2
+        assert "gpt" not in page
+
+    def test_every_fault_has_a_sentence_for_its_values(self):
+        source = inspect.getsource(served_stream)
+        sentences = {code: sentence for code, sentence in MESSAGES.items() if code.startswith("served_")}
+        assert set(re.findall(r'"(served_\w+)"', source)) == set(sentences)
+        assert all("%(endpoint)s" in sentence for sentence in sentences.values())
 
 
 @pytest.mark.django_db(transaction=True)

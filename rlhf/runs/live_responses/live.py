@@ -21,6 +21,8 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.utils.translation import gettext_noop
 
+from annotate.data.stored_messages import StoredMessage
+from rlhf.ai_feedback import endpoints
 from rlhf.loop import sampling
 from rlhf.models import ModelVersion, RunInput, TrainingRun
 from rlhf.playground import live_replies
@@ -77,7 +79,7 @@ class LiveProcess:
         """Whether the child has the version in memory, so that its files need no check."""
         return self.process_id is not None and self._version == version.pk
 
-    def call(self, call: Mapping[str, Any], *, version: ModelVersion) -> Iterator[dict[str, Any] | None]:
+    def call(self, call: Mapping[str, Any], *, version: ModelVersion | None) -> Iterator[dict[str, Any] | None]:
         """Yield the child's replies to a call up to the final one, and None after each tick without a reply.
 
         Raises ProcessEnded.
@@ -99,7 +101,7 @@ class LiveProcess:
             elif stall.is_stalled():
                 children.signal_group(child.pid, signal.SIGKILL)
                 raise self._process_ended(child)
-            if reply is not None and "responses" in reply:
+            if reply is not None and "responses" in reply and version is not None:
                 self._version = version.pk
             if reply is not None and reply.keys() & FINAL_KEYS:
                 return
@@ -160,7 +162,9 @@ _live_process = LiveProcess()
 
 def execute(run: TrainingRun, lease: Lease) -> None:
     """Bring a claimed run to its end, or queue it again if this worker is stopping. Raises LeaseLost, Refused."""
-    version = run.run_inputs.select_related("version__project").get(role=RunInput.Role.MODEL).version
+    is_served = live_replies.ENDPOINT in run.options
+    inputs = run.run_inputs.select_related("version__project")
+    version = None if is_served else inputs.get(role=RunInput.Role.MODEL).version
     try:
         reply = _final_reply(run, lease, version)
     except ProcessEnded as ended:
@@ -172,7 +176,7 @@ def execute(run: TrainingRun, lease: Lease) -> None:
     if reply == RELEASED:
         return runs.release(lease)
     if "error" in reply:
-        return runs.fail(lease, failures.of_child(returncode=0, failure={"message": reply["error"]}))
+        return runs.fail(lease, _reason(run, reply))
     if live_replies.is_of_playground(run):
         counts = live_replies.store(run, lease, reply)
     else:
@@ -180,7 +184,14 @@ def execute(run: TrainingRun, lease: Lease) -> None:
     return runs.succeed(lease, result=counts, register=lambda: None)
 
 
-def _final_reply(run: TrainingRun, lease: Lease, version: ModelVersion) -> dict[str, Any]:
+def _reason(run: TrainingRun, reply: Mapping[str, Any]) -> StoredMessage:
+    """Why a call was refused: a fault of a served model by its code, with the name that the site has for its server."""
+    if (fault := reply.get("fault")) is not None:
+        return StoredMessage(fault["code"], fault["values"] | {"endpoint": run.options[live_replies.ENDPOINT]})
+    return failures.of_child(returncode=0, failure={"message": reply["error"]})
+
+
+def _final_reply(run: TrainingRun, lease: Lease, version: ModelVersion | None) -> dict[str, Any]:
     """The child's final reply, CANCELLED, or RELEASED. Raises ProcessEnded, LeaseLost, Refused."""
     if live_replies.is_of_playground(run) and live_replies.is_abandoned(run):
         return CANCELLED
@@ -194,7 +205,7 @@ def _final_reply(run: TrainingRun, lease: Lease, version: ModelVersion) -> dict[
     return _follow(call, run, lease, version)
 
 
-def _follow(call: Mapping[str, Any], run: TrainingRun, lease: Lease, version: ModelVersion) -> dict[str, Any]:
+def _follow(call: Mapping[str, Any], run: TrainingRun, lease: Lease, version: ModelVersion | None) -> dict[str, Any]:
     renewed = time.monotonic()
     is_of_playground = live_replies.is_of_playground(run)
     try:
@@ -235,12 +246,16 @@ class _CallAbandoned(Exception):
         self.reply = reply
 
 
-def _call(run: TrainingRun, version: ModelVersion) -> dict[str, Any]:
+def _call(run: TrainingRun, version: ModelVersion | None) -> dict[str, Any]:
     row = live_replies.call_fields(run) if live_replies.is_of_playground(run) else sampling.prompts_of(run)[0]
+    row |= {"samples": run.options["samples"], "settings": run.config}
+    if version is None:
+        server = endpoints.find(run.options[live_replies.ENDPOINT])
+        return row | {"model": server.address, "key_variable": server.key_variable}
     name = version.base_model or str(settings.HONE_DATA / version.folder)
     if not _live_process.has_loaded(version):
         name = run_command.model_argument(version)
-    return row | {"model": name, "samples": run.options["samples"], "settings": run.config}
+    return row | {"model": name}
 
 
 def _row_changes(reply: Mapping[str, Any] | None) -> dict[str, Any]:

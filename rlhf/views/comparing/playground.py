@@ -1,11 +1,13 @@
 """The playground: chat with several versions side by side, and prefer a reply."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -13,9 +15,10 @@ from annotate import access
 from annotate.errors import Refused
 from annotate.models import Project
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from rlhf.forms import VersionField
+from rlhf.ai_feedback import endpoints
+from rlhf.ai_feedback.endpoints import Endpoint
 from rlhf.loop.versions import policies
-from rlhf.models import PlaygroundChat, PlaygroundTurn, TrainingRun
+from rlhf.models import PlaygroundChat, PlaygroundReply, PlaygroundTurn, TrainingRun
 from rlhf.playground import chats
 from rlhf.playground.chats import Chosen
 from rlhf.runs.queues import workers
@@ -23,8 +26,15 @@ from rlhf.runs.queues import workers
 CHATS_SHOWN = 20
 
 
+ENDPOINT = "endpoint:"
+"""Before the name of a server among the choices of a column; a version's key stands alone."""
+
+
 class PlaygroundForm(forms.Form):
-    """A new chat: a version and its settings for each column; from the third column on they may be left out."""
+    """A new chat: a model and its settings for each column; from the third column on they may be left out.
+
+    A model is a version of the project, or, for those who may, one on a server of the site.
+    """
 
     is_blind = forms.BooleanField(
         required=False,
@@ -32,17 +42,33 @@ class PlaygroundForm(forms.Form):
         help_text=gettext_lazy("Names are hidden, and the order is random, until you prefer a reply."),
     )
 
-    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, project: Project, servers: Mapping[str, Endpoint], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        generating = policies(project).order_by("-active", "-pk")
+        found = policies(project).select_related("author").order_by("-active", "-pk")
+        self._versions = {str(version.pk): version for version in found}
+        groups: list[tuple[Any, Any]] = [
+            (_("Versions"), [(key, version.label) for key, version in self._versions.items()]),
+            (_("Models on a server"), [(f"{ENDPOINT}{name}", name) for name in servers]),
+        ]
+        choices: Any = [("", _("Choose")), *[group for group in groups if group[1]]]
+        self.has_choices = bool(self._versions or servers)
+        self.names = ("version", *(("served_model",) if servers else ()), "temperature", "max_new_tokens")
         usual = chats.default_versions(project)
         for place in range(chats.MOST_COLUMNS):
-            self.fields[f"version_{place}"] = VersionField(
-                queryset=generating,
+            self.fields[f"version_{place}"] = forms.ChoiceField(
+                choices=choices,
                 required=place < 2,
-                label=gettext_lazy("Version"),
-                initial=usual[min(place, len(usual) - 1)].pk if usual and place < 2 else None,
+                label=gettext_lazy("Model"),
+                initial=str(usual[min(place, len(usual) - 1)].pk) if usual and place < 2 else None,
+                error_messages={"required": gettext_lazy("Choose a model.")},
             )
+            if servers:
+                self.fields[f"served_model_{place}"] = forms.CharField(
+                    required=False,
+                    max_length=chats.LONGEST_MODEL_NAME,
+                    label=gettext_lazy("Model of the server"),
+                    help_text=gettext_lazy("For a server alone; empty takes the first one that it lists."),
+                )
             self.fields[f"temperature_{place}"] = forms.FloatField(
                 label=gettext_lazy("Temperature"),
                 min_value=0.0,
@@ -55,26 +81,27 @@ class PlaygroundForm(forms.Form):
             )
 
     def columns(self) -> list[list[forms.BoundField]]:
-        names = ("version", "temperature", "max_new_tokens")
-        return [[self[f"{name}_{place}"] for name in names] for place in range(chats.MOST_COLUMNS)]
+        return [[self[f"{name}_{place}"] for name in self.names] for place in range(chats.MOST_COLUMNS)]
 
     def chosen(self) -> list[Chosen]:
-        given = self.cleaned_data
-        return [
-            Chosen(
-                version=given[f"version_{place}"],
-                sampling={name: given[f"{name}_{place}"] for name in ("temperature", "max_new_tokens")},
-            )
-            for place in range(chats.MOST_COLUMNS)
-            if given[f"version_{place}"] is not None
-        ]
+        places = [place for place in range(chats.MOST_COLUMNS) if self.cleaned_data[f"version_{place}"]]
+        return [self._chosen(place) for place in places]
+
+    def _chosen(self, place: int) -> Chosen:
+        given = {name: self.cleaned_data[f"{name}_{place}"] for name in self.names}
+        sampling = {name: given[name] for name in ("temperature", "max_new_tokens")}
+        if given["version"].startswith(ENDPOINT):
+            server = given["version"].removeprefix(ENDPOINT)
+            return Chosen(endpoint=server, served_model=given["served_model"], sampling=sampling)
+        return Chosen(version=self._versions[given["version"]], sampling=sampling)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Capability.TRAIN)
 def playground(request: ProjectRequest) -> HttpResponse:
     """Begin a chat, or go back to an earlier one of one's own."""
-    form = PlaygroundForm(request.POST or None, project=request.project)
+    servers = endpoints.known() if Capability.MANAGE in request.capabilities else {}
+    form = PlaygroundForm(request.POST or None, project=request.project, servers=servers)
     if request.method == "POST" and form.is_valid():
         try:
             chat = chats.begin(
@@ -90,7 +117,6 @@ def playground(request: ProjectRequest) -> HttpResponse:
     context = {
         "project": request.project,
         "form": form,
-        "has_versions": policies(request.project).exists(),
         "chats": request.project.playground_chats.filter(user=request.user).prefetch_related("turns")[:CHATS_SHOWN],
         "queues_without_worker": sorted({TrainingRun.LIVE_QUEUE} - workers.listening()),
     }
@@ -174,13 +200,24 @@ def _page(
     )
 
 
+def _failure(reply: PlaygroundReply, *, is_hidden: bool) -> Any:
+    """Why a reply failed, as a stored message; of a blind chat without the server's name and words."""
+    failure: dict[str, Any] = reply.run.failure
+    if not failure:
+        return reply.run.error
+    if is_hidden and reply.column.endpoint:
+        hidden = {name: "…" for name in ("endpoint", "reason") if name in failure["values"]}
+        return failure | {"values": failure["values"] | hidden}
+    return failure
+
+
 def _shown(turn: PlaygroundTurn, *, is_hidden: bool) -> dict[str, Any]:
     replies = list(turn.replies.all())
     is_waiting = any(reply.run.status not in TrainingRun.ENDED for reply in replies)
     return {
         "turn": turn,
         "message": turn.messages[-1]["content"],
-        "replies": replies,
+        "replies": [(reply, _failure(reply, is_hidden=is_hidden)) for reply in replies],
         "is_waiting": is_waiting,
         "can_judge": turn.judgment_id is None and not is_waiting and all(reply.is_done for reply in replies),
         "is_bad": turn.judgment is not None

@@ -29,7 +29,10 @@ def completion(body):
 
 
 class Fake(ThreadingHTTPServer):
-    """Responses by `scenes`: one for each completion asked for, then as it should."""
+    """Responses by `scenes`: one for each completion asked for, then as it should.
+
+    A scene is what to send, the name of a fault, or a function of the handler.
+    """
 
     daemon_threads = True
 
@@ -84,7 +87,9 @@ class Handler(BaseHTTPRequestHandler):
         fake.gate.wait(20)
         with fake.lock:
             fake.in_flight -= 1
-        if scene is None:
+        if callable(scene):
+            scene(self)
+        elif scene is None:
             self.send(200, completion(body))
         elif scene == "drop":
             self.connection.shutdown(socket.SHUT_RDWR)
