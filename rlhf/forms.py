@@ -342,9 +342,21 @@ class RunForm(SettingsForm):
         chosen = self.cleaned_data.get("aggregation") or ""
         return "" if chosen == Snapshot.Aggregation.RAW else chosen
 
+    def measure(self, *, by: User) -> TrainingRun:
+        """Queue a measurement of the run. Raises Refused."""
+        return launch.start(
+            stage=self.stage, ensemble=self._ensemble(), measures=True, **(self._given(by=by) | self._options())
+        )
+
     def start(self, *, by: User) -> list[TrainingRun]:
         """Queue the run, or one for each seed. Raises Refused."""
-        given: dict[str, Any] = {
+        given = self._given(by=by)
+        if self.stage == Stage.REWARD:
+            return launch.start_seeds(seeds=self.cleaned_data["seeds"] or 1, **given)
+        return [launch.start(stage=self.stage, ensemble=self._ensemble(), **(given | self._options()))]
+
+    def _given(self, *, by: User) -> dict[str, Any]:
+        return {
             "project": self.project,
             "by": by,
             "config": self.config(),
@@ -355,9 +367,6 @@ class RunForm(SettingsForm):
                 preset=self.cleaned_data.get("preset") or "", cloned_from=self.cleaned_data.get("cloned_from")
             ),
         }
-        if self.stage == Stage.REWARD:
-            return launch.start_seeds(seeds=self.cleaned_data["seeds"] or 1, **given)
-        return [launch.start(stage=self.stage, ensemble=self._ensemble(), **(given | self._options()))]
 
 
 def _same(names: list[str]) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from models_core.cli.commands import (
     import_model,
     judge,
     live,
+    measure,
     ppo,
     pretrain,
     push,
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "push": push,
     "catalogue": catalogue,
     "live": live,
+    "measure": measure,
 }
 
 

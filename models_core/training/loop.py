@@ -191,10 +191,12 @@ class Training:
         Where the body raises Stopped or Halted it must not have changed a weight yet: the step before it is saved, with
         the `state` and `tensors` of that time, and a resumed run does this one again.
         """
+        self.stop.step_began()
         start = time.perf_counter()
         with self.after(number - 1, total=total, state=state, tensors=tensors):
             yield
         self.seconds += time.perf_counter() - start
+        self.stop.step_ended()
 
     @contextmanager
     def after(

@@ -30,6 +30,7 @@ class Stage(models.TextChoices):
     IMPORT = "import", _("Model import")
     GGUF = "gguf", _("GGUF export")
     PUSH = "push", _("Push to a Hub")
+    MEASURE = "measure", _("Measurement")
 
 
 def stage_choices() -> "list[tuple[str, StrOrPromise]]":

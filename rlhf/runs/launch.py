@@ -12,6 +12,7 @@ from annotate.models import Project, Snapshot, User
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
+from rlhf.runs.planning import measurements
 from rlhf.runs.runs import Origin
 from rlhf.runs.stages import pretrain
 from rlhf.runs.stages.registry import LAUNCHABLE, STAGE_SPECS
@@ -34,9 +35,11 @@ def start(
     corpus: str = "",
     ptx: str = "",
     origin: Origin | None = None,
+    measures: bool = False,
 ) -> TrainingRun:
-    """Queue a run. Inputs that aren't given have the stage's defaults; without a snapshot a new one is requested.
+    """Queue a run, or with `measures` a measurement of a few of its steps.
 
+    Inputs that aren't given have the stage's defaults; without a snapshot a new one is requested.
     aggregation: of several judgments of a task in the new snapshot (Snapshot.Aggregation); empty for each as it is.
     ensemble: further reward models, which score together with the one among the inputs.
     corpus: for pretraining, a file below HONE_DATA/corpora; without one the texts of the project are the corpus.
@@ -64,6 +67,18 @@ def start(
     _check_texts(options, stage=stage)
     kind = STAGE_SPECS[stage].snapshot
     _check_aggregation(aggregation, kind=kind, snapshot=snapshot)
+    if measures:
+        return measurements.start(
+            project=project,
+            stage=stage,
+            by=by,
+            config=config,
+            inputs=chosen,
+            ensemble=others,
+            snapshot=snapshot,
+            options=options,
+        )
+    measurements.refuse_too_large(stage=stage, config=config, models=[*chosen.values(), *others])
     with transaction.atomic():  # a run that is refused leaves no snapshot behind
         if kind and snapshot is None:
             snapshot = snapshots.request(

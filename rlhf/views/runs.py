@@ -87,6 +87,12 @@ def _filter_fields(project: Project, filters: RunFilters) -> list[tuple[str, Any
     ]
 
 
+def _given(run: TrainingRun) -> dict[str, Any]:
+    """Settings and options; of a measurement the settings of the run that it measures."""
+    measured = run.options.get("config", {})
+    return run.config | measured | {name: value for name, value in run.options.items() if name != "config"}
+
+
 @require_safe
 @requires(Capability.TRAIN)
 def run(request: ProjectRequest, run_id: int) -> HttpResponse:
@@ -98,7 +104,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "latest": curves.latest(found),
         "queues_without_worker": _queues_without_worker([found]),
         "numbers": curves.numbers(found.result),
-        "given": [(labels.of_name(name), value) for name, value in (found.config | found.options).items()],
+        "given": [(labels.of_name(name), value) for name, value in _given(found).items()],
         "notes": [*found.notes, *found.result.get("notes", [])],
         "can_be_resumed": found.ended and not runs.why_not_resumable(found),
         "checkpoint_step": RunFiles(found).checkpoint_step() if found.ended else None,

@@ -53,6 +53,8 @@ COMMANDS = (
     "prompts", "responses", "tasks", "ended", "win_rate",
 )  # fmt: skip
 """Of sampling, scoring and evaluation."""
+MEASUREMENT = ("measured_steps", "measured_seconds", "peak_memory")
+"""Of a measurement of a training's steps."""
 REGISTRY = (
     "bytes", "files", "gguf_positions", "gguf_kl", "gguf_top1",
 )  # fmt: skip
@@ -69,6 +71,7 @@ METRICS = frozenset(
     + UPDATES
     + EVALUATION
     + COMMANDS
+    + MEASUREMENT
     + REGISTRY
 )
 """Steps also report settings that change, under the settings' names: learning_rate and kl_coef."""

@@ -32,6 +32,12 @@ class StopSignal:
         if not self.waits_for_step and self.requested:
             raise Stopped
 
+    def step_began(self) -> None:
+        """A step of a training begins, which `step_ended` ends: for models_core.training.step_meter."""
+
+    def step_ended(self) -> None:
+        """See `step_began`."""
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(number, signal.SIG_DFL)

@@ -73,6 +73,11 @@ class Command(BaseCommand):
             default="normal",
             help="runs with a higher priority start first (default: normal)",
         )
+        parser.add_argument(
+            "--measure",
+            action="store_true",
+            help="measure a few steps of the run in place of it: seconds a step and peak memory",
+        )
         parser.add_argument("--wait", action="store_true", help="wait for the end of the run")
         arguments.add_settings(parser)
 
@@ -85,6 +90,7 @@ class Command(BaseCommand):
             "config": self.first_settings(source, options) | arguments.settings(options),
             "snapshot": self.snapshot(project, options["snapshot"]) or (source.snapshot if source else None),
             "aggregation": options["aggregation"],
+            "measures": options["measure"],
             "origin": Origin(preset=options["preset"], cloned_from=source, priority=PRIORITIES[options["priority"]]),
         }
         texts = {name: options[name] or (source.options.get(name, "") if source else "") for name in ("corpus", "ptx")}
@@ -106,6 +112,8 @@ class Command(BaseCommand):
                 runs = [launch.start(stage=options["stage"], ensemble=rewards, **(given | texts))]
             elif options["stage"] != Stage.REWARD:
                 raise CommandError("--seeds is for reward: an ensemble of reward models measures uncertainty.")
+            elif given.pop("measures"):
+                raise CommandError("--measure measures one run: leave --seeds out.")
             else:
                 runs = launch.start_seeds(seeds=options["seeds"], **given)
         except Refused as error:

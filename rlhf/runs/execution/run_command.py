@@ -55,7 +55,7 @@ def prepare(run: TrainingRun, files: RunFiles, *, heartbeat: Heartbeat) -> Comma
         arguments.append("--resume")
     in_catalogue = [version.base_model for version in models.values() if version.base_model in catalogue.MODELS]
     return Command(
-        arguments=[run.stage, *arguments],
+        arguments=[*spec.command(run), *arguments],
         activity=spec.activity,
         base_model="".join(in_catalogue[:1]),
         notes=(*notes, *data.notes),

@@ -1,22 +1,18 @@
 """How long a run will take, by the seconds a step took in earlier runs of the same shape on the same queue.
 
-The shape is what a step's time depends on: stage, size of the model that learns, and the settings in SHAPE. Nothing is
-computed from a machine's speed: where no run of the shape has been measured, nothing is said.
+The shape is what a step's time depends on: stage, size of the model that learns, and some settings (shapes.py). Nothing
+is computed from a machine's speed: where there was no run of the shape, a measurement says it (measurements.py).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models_core.contract.settings import parse, settings_of
 from rlhf.models import ModelVersion, RunInput, TrainingRun
 from rlhf.runs import estimates
+from rlhf.runs.planning import shapes
 
-SHAPE = (
-    "method", "batch_size", "batch_tokens", "max_length", "max_tokens_per_forward", "gradient_checkpointing",
-    "precision", "processes", "parallel", "max_new_tokens", "ppo_epochs", "minibatches", "algorithm",
-    "samples_per_prompt", "trunk_layers", "ensemble",
-)  # fmt: skip
 MOST_LOOKED_AT = 60
 MOST_MEASURED = 5
 MEASURE = "seconds_per_step"
@@ -25,11 +21,15 @@ MEASURE = "seconds_per_step"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Duration:
-    """Seconds, the least and the most of `runs` measured runs. total: None where the number of steps isn't known."""
+    """Seconds, the least and the most of `runs` runs. total: None where the number of steps isn't known.
+
+    newest: the key of the newest run.
+    """
 
     runs: int
     step: tuple[float, float]
     steps: int | None
+    newest: int = field(default=0, compare=False)
 
     @property
     def total(self) -> tuple[float, float] | None:
@@ -42,28 +42,25 @@ def expected(
     """By the newest runs of the same shape. models: the one that learns first."""
     first = next(iter(models), None)
     size = estimates.parameters_of(first) if first is not None else None
-    wanted = _shape(stage, config)
+    wanted = shapes.of(stage, config)
     ended = TrainingRun.objects.filter(stage=stage, queue=queue, status=TrainingRun.Status.SUCCEEDED)
     found: list[float] = []
+    newest = 0
     sizes: dict[int, int | None] = {}
     recent = ended.only("pk", "stage", "config", "result").prefetch_related("run_inputs__version").order_by("-pk")
     for run in recent[:MOST_LOOKED_AT]:
         seconds = run.result.get(MEASURE)
-        if not isinstance(seconds, float) or _shape(stage, run.config) != wanted:
+        if not isinstance(seconds, float) or shapes.of(stage, run.config) != wanted:
             continue
         learned = next((item.version for item in run.run_inputs.all() if item.role == RunInput.Role.MODEL), None)
         if learned is not None and learned.pk not in sizes:
             sizes[learned.pk] = estimates.parameters_of(learned)
         if (sizes[learned.pk] if learned is not None else None) == size:
             found.append(seconds)
+            newest = max(newest, run.pk)
         if len(found) == MOST_MEASURED:
             break
     if not found:
         return None
     steps = estimates.steps_of(parse(settings_of(stage), config), rows)
-    return Duration(runs=len(found), step=(min(found), max(found)), steps=steps)
-
-
-def _shape(stage: str, config: Mapping[str, Any]) -> tuple[Any, ...]:
-    parsed = parse(settings_of(stage), config)
-    return tuple(getattr(parsed, name, None) for name in SHAPE)
+    return Duration(runs=len(found), step=(min(found), max(found)), steps=steps, newest=newest)

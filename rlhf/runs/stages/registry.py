@@ -7,6 +7,7 @@ from rlhf.runs.stages import (
     gguf_export,
     hub_push,
     judge,
+    measure,
     model_import,
     ppo,
     pretrain,
@@ -33,6 +34,7 @@ STAGE_SPECS: dict[str, StageSpec] = {
         model_import.SPEC,
         gguf_export.SPEC,
         hub_push.SPEC,
+        measure.SPEC,
     )
 }
 

@@ -51,6 +51,10 @@ def no_flags(run: TrainingRun) -> list[str]:
     return []
 
 
+def command_of_stage(run: TrainingRun) -> list[str]:
+    return [run.stage]
+
+
 def run_metrics(run: TrainingRun, lease: Lease, files: RunFiles) -> dict[str, Any]:
     """The metrics of result.json."""
     metrics: dict[str, Any] = files.result().get("metrics", {})
@@ -66,6 +70,7 @@ class StageSpec:
     inputs: the models it reads.
     snapshot: kind of the snapshot that it trains on, if any.
     data: writes its data files. Called again for a resumed run, it returns the same files.
+    command: the command of models_core, with what stands before its models and data.
     flags: further arguments of its command.
     output: name of the one file that it writes, whole or not at all; empty for a stage with a run folder.
     resumes_output: its command goes on from what it wrote of that file before it was killed.
@@ -79,6 +84,7 @@ class StageSpec:
     inputs: tuple[StageInput, ...]
     snapshot: str = ""
     data: Callable[[TrainingRun, RunFiles, Heartbeat], StageData]
+    command: Callable[[TrainingRun], list[str]] = command_of_stage
     flags: Callable[[TrainingRun], list[str]] = no_flags
     output: str = ""
     resumes_output: bool = False

@@ -199,10 +199,10 @@ def test_a_form_says_how_long_runs_of_its_shape_took(cast: Cast, base: ModelVers
     client.force_login(cast.manager, backend="django.contrib.auth.backends.ModelBackend")
     address = reverse("rlhf:new_run", args=[cast.project.slug, "reward"])
     page = " ".join(client.get(address).content.decode().split())
-    assert "unknown: no run of this shape was measured on this queue yet" in page
+    assert "unknown: this shape has neither run on this queue nor been measured" in page
     TrainingRun.objects.update(config={})
     page = " ".join(client.get(address).content.decode().split())
-    assert "0.50 to 9 s a step, by 3 measured runs of this shape" in page
+    assert "0.50 to 9 s a step, by 3 earlier runs of this shape" in page
 
 
 def test_seconds_of_a_step_are_those_between_the_last_lines(cast: Cast, base: ModelVersion) -> None:
