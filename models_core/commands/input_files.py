@@ -15,7 +15,7 @@ STREAM = Path("-")
 INPUTS = ("data", "eval", "demonstrations", "samples", "templates", "ptx", "replay", "ewc", "tokenizer")
 MODELS = ("model", "reference", "reward", "against", "previous", "teacher")
 RUN_FILES = ("run.json", "result.json", "metrics.jsonl", "samples.jsonl", "baseline.jsonl", "progress.json")
-RUN_FOLDERS = ("data", "model", "adapter", "checkpoints", "tokenizer")
+RUN_FOLDERS = ("data", "model", "adapter", "lora", "checkpoints", "tokenizer")
 
 
 def check(arguments: argparse.Namespace, *, trains: bool) -> None:

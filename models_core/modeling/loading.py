@@ -27,7 +27,7 @@ from models_core.contract.errors import BadInput
 from models_core.contract.rows import trained_prompts
 from models_core.contract.runs import processes
 from models_core.modeling import chat, families, heads, int8_linears, model_files, reward_chat_template, tokenizer_files
-from models_core.modeling.adapters import merging, quantised, soft_prompts, storage
+from models_core.modeling.adapters import merging, peft_folder, quantised, soft_prompts, storage
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -271,6 +271,7 @@ def _save(
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     storage.save(model, folder)
+    peft_folder.save(model, folder)
     exact = getattr(model, merging.EXACT, {})
     model.save_pretrained(partial, state_dict=storage.base_tensors(model, exact), **storage.variant(model.config))
     storage.describe(model, partial)

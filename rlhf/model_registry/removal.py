@@ -95,13 +95,13 @@ def unfinished() -> list[int]:
 
 
 def _folders(version: ModelVersion) -> list[Path]:
-    """The folders of its own: model/ and adapter/ of the run that made it, below the data folder."""
+    """The folders of its own: model/, adapter/ and lora/ of the run that made it, below the data folder."""
     if not version.folder:
         return []
     model = (settings.HONE_DATA / version.folder).resolve()
     if not model.is_relative_to(Path(settings.HONE_DATA).resolve() / "runs"):
         return []
-    return [model, model.parent / "adapter"]
+    return [model, model.parent / "adapter", model.parent / "lora"]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -15,7 +15,9 @@ BLOCK = 1 << 20
 
 
 def files_of(version: ModelVersion) -> list[tuple[str, Path]]:
-    """(name, path) of its files: model/, and adapter/ where the method keeps its own weights. [] where none is here.
+    """(name, path) of its files: model/, adapter/ where the method keeps its own weights, and lora/ of a merged LoRA.
+
+    [] where none is here.
 
     Links are left out: a name in the store is not the way to a file outside of it.
     """
@@ -23,7 +25,7 @@ def files_of(version: ModelVersion) -> list[tuple[str, Path]]:
         return []
     model = settings.HONE_DATA / version.folder
     found = []
-    for folder in (model, model.parent / "adapter"):
+    for folder in (model, model.parent / "adapter", model.parent / "lora"):
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(folder.resolve()):
                 found.append((f"{folder.name}/{path.relative_to(folder).as_posix()}", path))

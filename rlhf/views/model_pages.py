@@ -33,6 +33,8 @@ def model(request: ProjectRequest, version_id: int) -> HttpResponse:
         ],
         "pushes": exporting.pushes(version),
         "token_variable": exporting.TOKEN,
+        "has_adapter": exporting.has_adapter(version),
+        "hub_base": exporting.hub_base(version),
         "files": [(name, path.stat().st_size) for name, path in files],
         "bytes": model_archive.size_of(files),
         "changes": Promotion.objects.filter(version=version).select_related("by").order_by("-pk")[:CHANGES_SHOWN],

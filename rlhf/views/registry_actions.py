@@ -82,6 +82,8 @@ def push(request: ProjectRequest, version_id: int) -> HttpResponse:
             repository=request.POST.get("repository", "").strip(),
             private="private" in request.POST,
             token_variable=request.POST.get("token_variable", "").strip(),
+            as_adapter=request.POST.get("what") == "adapter",
+            base=request.POST.get("base", "").strip(),
             by=request.user,
         )
     except Refused as error:

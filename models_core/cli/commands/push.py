@@ -18,6 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--token-variable", action=flags.SingleUse, default="HF_TOKEN", help="environment variable with the token"
     )
     parser.add_argument("--private", action="store_true", help="of a repository that is made now")
+    parser.add_argument(
+        "--adapter-of",
+        action=flags.SingleUse,
+        default="",
+        metavar="OWNER/NAME",
+        help="push the LoRA adapter alone, as one of this base model on the Hub",
+    )
     flags.add_file(parser, "--card", "Markdown file for the repository's README.md")
     parser.add_argument("--out", action=flags.SingleUse, required=True, type=Path, help="output: JSON with the commit")
     flags.add_resume(parser)
@@ -33,6 +40,7 @@ def run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
         token_variable=arguments.token_variable,
         private=arguments.private,
         card=arguments.card,
+        adapter_of=arguments.adapter_of,
         out=arguments.out,
         stop=stop,
     )

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from models_core.modeling.adapters import quantised
+from models_core.modeling.adapters import peft_folder, quantised
 from models_core.modeling.adapters.layers import embedding, trunk
 from models_core.modeling.adapters.soft_prompts import VirtualTokens
 from models_core.modeling.adapters.storage import stored_variant
@@ -33,7 +33,9 @@ def merge_adapters(model: PreTrainedModel) -> PreTrainedModel:
     """
     quantised.forget(model)
     exact = _stored(model) | getattr(model, LEARNED, {})
-    for name, layer in merging_layers(model):
+    layers = merging_layers(model)
+    peft_folder.keep(model, layers)
+    for name, layer in layers:
         plain = _merged(layer, exact.get(f"{name}.weight"), exact.get(f"{name}.bias"))
         for key, value in plain.named_parameters():
             exact[f"{name}.{key}"] = value.data

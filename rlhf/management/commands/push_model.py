@@ -21,6 +21,13 @@ class Command(BaseCommand):
         parser.add_argument("version", help="policy-3, for example")
         parser.add_argument("repository", help="OWNER/NAME")
         parser.add_argument("--private", action="store_true", help="of a repository that is made now")
+        parser.add_argument("--adapter", action="store_true", help="push its LoRA adapter alone, as peft's folder")
+        parser.add_argument(
+            "--base",
+            default="",
+            metavar="OWNER/NAME",
+            help="with --adapter: the model on the Hub that it was trained on, where Hone does not know it",
+        )
         parser.add_argument(
             "--token-variable",
             default=exporting.TOKEN,
@@ -36,6 +43,8 @@ class Command(BaseCommand):
                 repository=options["repository"],
                 private=options["private"],
                 token_variable=options["token_variable"],
+                as_adapter=options["adapter"],
+                base=options["base"],
                 by=None,
             )
         except Refused as error:

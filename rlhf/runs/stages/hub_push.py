@@ -20,7 +20,8 @@ def data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> StageData:
 
 def flags(run: TrainingRun) -> list[str]:
     given = ["--repository", run.options["repository"], "--token-variable", run.options["token_variable"]]
-    return [*given, "--private"] if run.options["private"] else given
+    given += ["--private"] if run.options["private"] else []
+    return [*given, "--adapter-of", base] if (base := run.options.get("adapter_of")) else given
 
 
 def collect(run: TrainingRun, lease: Lease, files: RunFiles) -> dict[str, Any]:

@@ -138,7 +138,7 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:import_model": ["source", "kind"],
     "rlhf:model_tags": ["tags"],
     "rlhf:export_gguf": ["type"],
-    "rlhf:push_model": ["repository", "private", "token_variable"],
+    "rlhf:push_model": ["repository", "private", "token_variable", "what", "base"],
     "rlhf:delete_model": ["x"],
     "rlhf:roll_back": ["x"],
     "rlhf:score_tasks": ["x"],

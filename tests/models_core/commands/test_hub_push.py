@@ -10,12 +10,17 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import constants
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from models_core.commands.registry import hub_push
 from models_core.contract.errors import BadInput
 from models_core.contract.runs.stopping import StopSignal
+from models_core.modeling import adapters, loading
 from tests.models_core.tiny import make_tiny_model
+from tests.models_core.tuned import prepared
 
 TOKEN = "hf_" + "t" * 34
 COMMIT = "c" * 40
@@ -144,4 +149,58 @@ def test_refusals_are_sentences_that_never_hold_the_token(
     with pytest.raises(BadInput, match="the Hub cannot be reached"):
         pushed(source, tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
+    assert hub.files == {}
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model.float().eval()(input_ids=torch.arange(5, 37)[None]).logits
+    return found
+
+
+def merged(base: Path, run: Path, method: str = "lora") -> Path:
+    """A policy as a run saves it."""
+    model = adapters.merge_adapters(prepared(base, method))
+    loading.save_policy(run / "model", model, loading.load_tokenizer(base))
+    return run / "model"
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_lora_adapter_arrives_as_peft_reads_it_and_is_the_merged_model(hub: Hub, tmp_path: Path, kind: str) -> None:
+    base = make_tiny_model(tmp_path / "base", kind=kind)
+    source = merged(base, tmp_path / "run")
+    (tmp_path / "card.md").write_text("# Policy 1\n")
+    found = pushed(source, tmp_path / "out.json", card=tmp_path / "card.md", adapter_of="them/base")
+    assert found["files"] == len(hub.files)
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"} <= hub.files.keys()
+    assert not {"model.safetensors", "config.json"} & hub.files.keys()
+    assert hub.files["README.md"].decode() == "---\nbase_model: them/base\nlibrary_name: peft\n---\n\n# Policy 1\n"
+    config = json.loads(hub.files["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config["task_type"]) == ("them/base", "CAUSAL_LM")
+    assert str(tmp_path) not in hub.files["adapter_config.json"].decode()
+    (tmp_path / "got").mkdir()
+    for name, content in hub.files.items():
+        (tmp_path / "got" / name).write_bytes(content)
+    plain = AutoModelForCausalLM.from_pretrained(base)
+    before = logits(plain)
+    adapted = logits(PeftModel.from_pretrained(plain, tmp_path / "got"))
+    assert torch.allclose(adapted, logits(AutoModelForCausalLM.from_pretrained(source)), atol=1e-5)
+    assert not torch.allclose(adapted, before, atol=1e-2)
+
+
+def test_what_has_no_adapter_of_lora_is_refused_and_an_earlier_one_goes(hub: Hub, tmp_path: Path) -> None:
+    base = make_tiny_model(tmp_path / "base")
+    source = merged(base, tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run" / "lora").iterdir()) == [
+        "adapter_config.json", "adapter_model.safetensors",
+    ]  # fmt: skip
+    # Another model in its place has none, nor have reward models and other methods.
+    assert merged(base, tmp_path / "run", method="ia3") == source
+    reward = adapters.merge_adapters(prepared(base, "lora", reward=True))
+    loading.save_reward_model(tmp_path / "reward" / "model", reward, loading.load_tokenizer(base))
+    for model in (source, tmp_path / "reward" / "model", base):
+        with pytest.raises(BadInput, match="There is no LoRA adapter beside"):
+            pushed(model, tmp_path / "out.json", adapter_of="them/base")
+    with pytest.raises(BadInput, match="names no repository"):
+        pushed(source, tmp_path / "out.json", adapter_of="base")
     assert hub.files == {}

@@ -87,3 +87,54 @@ def test_a_push_names_repository_and_variable_and_brings_the_card(cast: Cast, po
     with pytest.raises(CommandError, match="OWNER/NAME"):
         call_command("push_model", cast.project.slug, "policy-1", "mine")
     assert TrainingRun.objects.count() == 1
+
+
+def test_an_adapter_is_pushed_with_the_model_that_it_was_trained_on(
+    cast: Cast, base: ModelVersion, policy: ModelVersion
+) -> None:
+    from django.conf import settings
+
+    client = as_user("manager", cast)
+    form = {"repository": "me/mine", "token_variable": "HF_TOKEN", "what": "adapter"}
+
+    def refused(**more: str) -> str:
+        return client.post(url(cast, "push_model", policy.pk), form | more, follow=True).content.decode()
+
+    page = client.get(url(cast, "model", policy.pk)).content.decode()
+    assert "The LoRA adapter alone" not in page
+    assert "Policy 1 has no LoRA adapter" in refused()
+    folder = settings.HONE_DATA / "runs/7000/run/lora"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    assert "The LoRA adapter alone" in client.get(url(cast, "model", policy.pk)).content.decode()
+    # What it was trained on is not known, then on no Hub, then pushed.
+    assert "The adapter needs the model that it was trained on" in refused()
+    assert "A repository is named OWNER/NAME." in refused(base="mine")
+    sft = ModelVersion.objects.create(project=cast.project, kind="sft", number=1, folder="runs/6999/run/model")
+    trained = TrainingRun.objects.create(project=cast.project, stage="ppo", status="succeeded", produced=policy)
+    trained.run_inputs.create(version=sft, role="model")
+    assert exporting.hub_base(policy) == ""
+    done = TrainingRun.objects.create(
+        project=cast.project, stage="push", status="succeeded", options={"repository": "me/sft"}
+    )
+    done.run_inputs.create(version=sft, role="model")
+    assert 'value="me/sft"' in client.get(url(cast, "model", policy.pk)).content.decode()
+    client.post(url(cast, "push_model", policy.pk), form)
+    run = TrainingRun.objects.filter(stage="push").latest("pk")
+    files = RunFiles(run)
+    files.make()
+    command = run_command.prepare(run, files, heartbeat=lambda: None).arguments
+    assert command[command.index("--adapter-of") + 1] == "me/sft"
+    # The base model goes by its name on the Hub; an adapter that was pushed is no base.
+    trained.run_inputs.update(version=ModelVersion.objects.create(
+        project=cast.project, kind="base", number=9, base_model="smollm2-135m-instruct"
+    ))  # fmt: skip
+    assert exporting.hub_base(policy) == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    call_command(
+        "push_model", cast.project.slug, "policy-1", "me/mine", "--adapter", "--base", "you/base", stdout=StringIO()
+    )
+    assert TrainingRun.objects.latest("pk").options["adapter_of"] == "you/base"
+    TrainingRun.objects.filter(stage="push").update(status="cancelled")
+    removal.delete(policy, by=cast.manager)
+    removal.remove_files(policy.pk)
+    assert not folder.exists()
