@@ -1,4 +1,4 @@
-"""A researcher starts a run from a preset, cancels it, resumes it, and starts a changed clone; in both languages."""
+"""A researcher measures a run, starts it from a preset, cancels, resumes and clones it; in both languages."""
 
 import pytest
 from playwright.sync_api import expect
@@ -15,11 +15,14 @@ WORDS = {
         "start": "Start", "cancel": "Cancel", "resume": "Resume", "clone": "Clone with changes", "queued": "Queued",
         "cancelled": "Cancelled", "preset": "Quick try", "place": "Place 1 of 1 in the queue cpu.",
         "same": "None yet: this would be the same run again.", "find": "Find a setting", "changes": "Changes from run",
+        "measure": "Measure first", "waits": "The measurement waits for a worker.",
+        "measured": "0.25 s a step, measured",
     },
     "zh-hans": {
         "start": "开始", "cancel": "取消", "resume": "恢复", "clone": "克隆并修改", "queued": "排队中",
         "cancelled": "已取消", "preset": "快速试验", "place": "在队列 cpu 中排第 1 位，共 1 个。",
         "same": "尚无差异：这将是同样的运行。", "find": "查找设置", "changes": "与运行",
+        "measure": "先测量", "waits": "测量正在等待工作进程。", "measured": "每步 0.25 秒（实测）",
     },
 }  # fmt: skip
 
@@ -52,10 +55,19 @@ def test_start_from_a_preset_cancel_resume_and_clone(
     expect(page.locator("#estimate a[href='#id_set_epochs']")).to_be_visible()
     page.locator("[name=set_epochs]").fill("3")
     expect(page.locator("#estimate a[href='#id_set_epochs']")).to_have_count(0)
+
+    # The panel follows a measurement by itself, while the form stays as it is.
+    page.get_by_role("button", name=words["measure"]).click()
+    expect(page.locator("#estimate")).to_contain_text(words["waits"])
+    lease = runs.claim(run_id=TrainingRun.objects.get(stage="measure").pk, worker="w")
+    assert lease is not None
+    runs.succeed(lease, result={"seconds_per_step": 0.25, "peak_memory": 2**30}, register=lambda: None)
+    expect(page.locator("#estimate")).to_contain_text(words["measured"])
+    expect(page.locator("[name=set_epochs]")).to_have_value("3")
     page.get_by_role("button", name=words["start"]).click()
     expect(page.locator(".badge.queued")).to_have_text(words["queued"])
     expect(page.locator("#live")).to_contain_text(words["place"])
-    first = TrainingRun.objects.get()
+    first = TrainingRun.objects.get(stage="sft")
     assert (first.preset, first.config) == (
         "quick_try",
         {"method": "lora", "epochs": 3, "max_length": 256} | rate(first),

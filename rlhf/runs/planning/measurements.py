@@ -28,12 +28,21 @@ MOST_LOOKED_AT = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
-    """What was measured: seconds_per_step is None where no step was finished in `limit` seconds."""
+    """What was measured: seconds_per_step is None where no step was finished in `limit` seconds.
+
+    peak_memory: bytes of the device, "cpu" or the name of a GPU.
+    """
 
     run: TrainingRun
     seconds_per_step: float | None
     limit: float
     peak_memory: int
+    device: str = "cpu"
+
+    @property
+    def gpu(self) -> str:
+        """The name of the GPU that was measured on; empty for a processor."""
+        return "" if self.device == "cpu" else self.device
 
 
 def why_not(stage: str, config: Mapping[str, Any]) -> str:
@@ -104,6 +113,7 @@ def latest(*, stage: str, config: Mapping[str, Any], queue: str, models: Iterabl
                 seconds_per_step=seconds if isinstance(seconds, float) else None,
                 limit=float(limit or measure.SECONDS),
                 peak_memory=memory,
+                device=str(run.result.get("device") or "cpu"),
             )
     return None
 
@@ -128,7 +138,8 @@ def refuse_too_large(*, stage: str, config: Mapping[str, Any], models: Iterable[
     """Raise Refused (400) for a run of a shape that was measured to need more memory than the workers' machine has."""
     queue = runs.training_queue()
     found, offered = latest(stage=stage, config=config, queue=queue, models=models), workers.capacity(queue)["memory"]
-    if found is not None and offered is not None and found.peak_memory > offered:
+    # What a GPU offers is not known here: a run that it can't hold says so itself.
+    if found is not None and not found.gpu and offered is not None and found.peak_memory > offered:
         raise refusal(
             "measured_too_much_memory", status=400, needed={"bytes": found.peak_memory}, offered={"bytes": offered}
         )

@@ -131,6 +131,9 @@ class TestLaunching:
         with pytest.raises(Refused, match=r"need 9\.0\sGB of memory.*has 8\.0\sGB\. Reduce max_tokens_per_forward"):
             launch.start(project=cast.project, stage="reward", by=None, config=SHAPE)
         assert launch.start(project=cast.project, stage="reward", by=None, config=TINY).status == "queued"
+        # A GPU's memory is not the machine's.
+        ended(measuring(cast), seconds_per_step=1.0, peak_memory=9 * GIB, device="Some GPU")
+        assert launch.start(project=cast.project, stage="reward", by=None, config=SHAPE).status == "queued"
 
     def test_what_cannot_be_measured(self, cast: Cast) -> None:
         assert measurements.why_not("evaluate", {}) == "Only trainings are measured."
