@@ -47,8 +47,6 @@ SEEN_EVERY = timedelta(seconds=3)
 SOURCE = "playground"
 """Source of the prompts of judged turns."""
 TIE, BAD = "tie", "bad"
-
-
 SERVED_SETTINGS = {"server_timeout": 120.0, "server_retries": 0, "server_logprobs": False}
 """Of a request to a served model: one, which is over after so many seconds."""
 LONGEST_MODEL_NAME = 200
@@ -131,7 +129,7 @@ def _queued_run(chat: PlaygroundChat, column: PlaygroundColumn) -> TrainingRun:
     inputs: dict[str, ModelVersion] = {}
     if column.version is not None:
         inputs[RunInput.Role.MODEL] = column.version
-    if column.version is None:
+    else:
         _check_served(column.endpoint, user=chat.user, project=chat.project)
         config |= SERVED_SETTINGS | {"served_model": column.served_model}
         options[live_replies.ENDPOINT] = column.endpoint

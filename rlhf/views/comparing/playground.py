@@ -24,8 +24,6 @@ from rlhf.playground.chats import Chosen
 from rlhf.runs.queues import workers
 
 CHATS_SHOWN = 20
-
-
 ENDPOINT = "endpoint:"
 """Before the name of a server among the choices of a column; a version's key stands alone."""
 
