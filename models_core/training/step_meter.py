@@ -22,6 +22,8 @@ from models_core.contract.runs.stopping import StopSignal
 
 PREPARING_SECONDS = 900.0
 """For what comes before the first step, such as fetching the model and reading the data."""
+FIRST_STEP = 3
+"""The first step, which compiles kernels and fills caches, has so many times the seconds of all the others."""
 STATUS = Path("/proc/self/status")
 
 
@@ -31,7 +33,7 @@ class _Left(BaseException):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """seconds: of the steps that were finished, in their order. limit: seconds that they were given together."""
+    """seconds: of the steps that were finished, in their order. limit: seconds that an unfinished one was given."""
 
     seconds: tuple[float, ...]
     limit: float
@@ -56,7 +58,7 @@ class StepMeter(StopSignal):
     def __init__(self, *, seconds: float, steps: int) -> None:
         super().__init__()
         self.seconds: list[float] = []
-        self.limit = seconds
+        self._limit = seconds
         self._steps = steps
         self._started: float | None = None
         self._has_begun = False
@@ -66,7 +68,7 @@ class StepMeter(StopSignal):
         if not self._has_begun:
             self._has_begun = True
             print(f"0/{self._steps} steps", file=sys.stderr, flush=True)
-            signal.setitimer(signal.ITIMER_REAL, self.limit)
+            signal.setitimer(signal.ITIMER_REAL, FIRST_STEP * self._limit)
         self._started = time.perf_counter()
 
     def step_ended(self) -> None:
@@ -75,6 +77,8 @@ class StepMeter(StopSignal):
         print(f"{len(self.seconds)}/{self._steps} steps", file=sys.stderr, flush=True)
         if len(self.seconds) >= self._steps:
             self._leave()
+        if len(self.seconds) == 1:
+            signal.setitimer(signal.ITIMER_REAL, self._limit)
 
     def measure(self, train: Callable[[StopSignal], object]) -> Measurement:
         """Run a training until it is measured. Raises what it raises, Stopped on a signal, BadInput before a step."""
@@ -93,9 +97,8 @@ class StepMeter(StopSignal):
             raise Stopped("The measurement was stopped.")
         if not self._has_begun:
             raise BadInput(f"No step began within {PREPARING_SECONDS:g} seconds, so there is nothing to measure.")
-        return Measurement(
-            seconds=tuple(self.seconds), limit=self.limit, peak_memory=peak_memory(), device=device_name()
-        )
+        limit = self._limit if self.seconds else FIRST_STEP * self._limit
+        return Measurement(seconds=tuple(self.seconds), limit=limit, peak_memory=peak_memory(), device=device_name())
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         self._leave()

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=flags.whole_number(1, 3600),
         default=30,
         metavar="N",
-        help="the most that the steps may take together (default: 30)",
+        help="the most that the steps after the first may take together (default: 30); the first has three times that",
     )
     parser.add_argument("stage", choices=MEASURED, help="the command of the training")
     parser.add_argument(

@@ -16,7 +16,7 @@ from rlhf.runs.stages import distil, dpo, ppo, pretrain, reward, sft
 from rlhf.runs.stages.spec import Heartbeat, Role, StageData, StageInput, StageSpec, none
 
 SECONDS = 30
-"""The most that the steps may take together."""
+"""The most that the steps after the first may take together."""
 SPECS: dict[str, StageSpec] = {
     spec.stage: spec for spec in (pretrain.SPEC, sft.SPEC, reward.SPEC, ppo.SPEC, dpo.SPEC, distil.SPEC)
 }

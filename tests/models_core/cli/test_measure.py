@@ -101,7 +101,8 @@ def test_a_step_that_takes_too_long_is_left_in_the_middle() -> None:
             time.sleep(0.01)
 
     nothing = StepMeter(seconds=0.2, steps=4).measure(slow).as_json()
-    assert (nothing["seconds_per_step"], nothing["measured_steps"], nothing["measured_seconds"]) == (None, 0, 0.2)
+    assert (nothing["seconds_per_step"], nothing["measured_steps"]) == (None, 0)
+    assert nothing["measured_seconds"] == pytest.approx(3 * 0.2)
 
 
 def test_the_first_step_does_not_count_where_there_are_others() -> None:
