@@ -33,16 +33,25 @@ class _Left(BaseException):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """seconds: of the steps that were finished, in their order. limit: seconds that an unfinished one was given."""
+    """seconds: of the steps that were finished, in their order. unfinished: of the one in which the training was left.
+
+    limit: seconds after which it was to be left.
+    """
 
     seconds: tuple[float, ...]
+    unfinished: float
     limit: float
     peak_memory: int
     device: str
 
     def as_json(self) -> dict[str, Any]:
-        """seconds_per_step is without the first step, which prepares kernels and memory, unless it is the only one."""
+        """seconds_per_step is without the first step, which prepares kernels and memory, unless it is the only one.
+
+        An unfinished step that has taken longer than the others already counts with what it has taken.
+        """
         usual = self.seconds[1:] or self.seconds
+        if usual and self.unfinished > sum(usual) / len(usual):
+            usual = (*self.seconds[1:], self.unfinished)
         return {
             "seconds_per_step": round(sum(usual) / len(usual), 4) if usual else None,
             "measured_steps": len(self.seconds),
@@ -74,6 +83,7 @@ class StepMeter(StopSignal):
     def step_ended(self) -> None:
         assert self._started is not None
         self.seconds.append(time.perf_counter() - self._started)
+        self._started = None
         print(f"{len(self.seconds)}/{self._steps} steps", file=sys.stderr, flush=True)
         if len(self.seconds) >= self._steps:
             self._leave()
@@ -90,6 +100,7 @@ class StepMeter(StopSignal):
         except _Left:
             pass
         finally:
+            unfinished = 0.0 if self._started is None else time.perf_counter() - self._started
             self._has_left = True
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
@@ -97,8 +108,13 @@ class StepMeter(StopSignal):
             raise Stopped("The measurement was stopped.")
         if not self._has_begun:
             raise BadInput(f"No step began within {PREPARING_SECONDS:g} seconds, so there is nothing to measure.")
-        limit = self._limit if self.seconds else FIRST_STEP * self._limit
-        return Measurement(seconds=tuple(self.seconds), limit=limit, peak_memory=peak_memory(), device=device_name())
+        return Measurement(
+            seconds=tuple(self.seconds),
+            unfinished=unfinished,
+            limit=self._limit if self.seconds else FIRST_STEP * self._limit,
+            peak_memory=peak_memory(),
+            device=device_name(),
+        )
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         self._leave()

@@ -14,7 +14,7 @@ from models_core import __main__ as command_line
 from models_core.cli.commands import measure
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.settings import SFTConfig
-from models_core.training.step_meter import StepMeter
+from models_core.training.step_meter import Measurement, StepMeter
 from tests.models_core import recipe_runs
 from tests.models_core.tiny import make_tiny_model
 
@@ -93,6 +93,9 @@ def test_a_step_that_takes_too_long_is_left_in_the_middle() -> None:
 
     found = meter.measure(train)
     assert len(found.seconds) == 1
+    # The one that was left has taken longer than the finished one already.
+    assert found.unfinished > 0.1
+    assert found.as_json()["seconds_per_step"] == round(found.unfinished, 4)
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
 
     def slow(stop: Any) -> None:
@@ -105,10 +108,22 @@ def test_a_step_that_takes_too_long_is_left_in_the_middle() -> None:
     assert nothing["measured_seconds"] == pytest.approx(3 * 0.2)
 
 
-def test_the_first_step_does_not_count_where_there_are_others() -> None:
-    meter = StepMeter(seconds=60, steps=4)
-    meter.seconds = [9.0, 1.0, 2.0]
-    assert meter.measure(lambda stop: stop.step_began()).as_json()["seconds_per_step"] == 1.5
+@pytest.mark.parametrize(
+    ("seconds", "unfinished", "expected"),
+    [
+        ((9.0, 1.0, 2.0), 0.0, 1.5),
+        ((9.0, 1.0, 2.0), 1.0, 1.5),
+        ((9.0, 1.0, 2.0), 6.0, 3.0),
+        ((9.0,), 3.0, 9.0),
+        ((9.0,), 30.0, 30.0),
+        ((), 90.0, None),
+    ],
+)
+def test_the_first_step_does_not_count_where_there_are_others_and_a_long_unfinished_one_does(
+    seconds: tuple[float, ...], unfinished: float, expected: float | None
+) -> None:
+    found = Measurement(seconds=seconds, unfinished=unfinished, limit=30, peak_memory=1, device="cpu")
+    assert found.as_json()["seconds_per_step"] == expected
 
 
 def test_a_signal_leaves_it_at_once_and_keeps_nothing() -> None:
