@@ -444,6 +444,14 @@ class UploadAdmin(ReadOnlyAdmin):
     list_select_related = ("project", "created_by")
 
 
+@admin.register(models.DatasetPush)
+class DatasetPushAdmin(ReadOnlyAdmin):
+    list_display = ("id", "snapshot", "repository", "private", "state", "attempts", "created_by", "created_at")
+    search_fields = ("repository", "error", "snapshot__project__name")
+    list_filter = ("state",)
+    list_select_related = ("snapshot", "created_by")
+
+
 @admin.register(models.AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "actor", "verb", "subject_type", "subject_id", "project")

@@ -8,6 +8,9 @@ snapshot_requested = Signal()
 # upload_id: a kept file waits to be imported.
 upload_kept = Signal()
 
+# push_id: a snapshot waits to be pushed to a Hub.
+push_requested = Signal()
+
 # change_id: a change of the overlap waits to be carried into the tasks.
 overlap_changed = Signal()
 

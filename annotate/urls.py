@@ -121,9 +121,11 @@ urlpatterns = [
     path("p/<slug:slug>/prompts/", prompts.prompts, name="prompts"),
     path("p/<slug:slug>/prompts/<int:prompt_id>/mark", prompts.mark, name="mark_prompt"),
     path("p/<slug:slug>/prompts/import", prompts.import_file, name="import"),
+    path("p/<slug:slug>/prompts/import/hub", prompts.import_from_hub, name="import_from_hub"),
     path("p/<slug:slug>/prompts/rejected/<path:name>", prompts.rejected, name="rejected"),
     path("p/<slug:slug>/prompts/imports", prompts.imports, name="imports"),
     path("p/<slug:slug>/exports/", exports.exports, name="exports"),
     path("p/<slug:slug>/exports/<int:snapshot_id>/link", exports.share, name="share_snapshot"),
+    path("p/<slug:slug>/exports/<int:snapshot_id>/push", exports.push, name="push_snapshot"),
     path("p/<slug:slug>/exports/<int:snapshot_id>/<path:name>", exports.download, name="download"),
 ]

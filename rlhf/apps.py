@@ -60,6 +60,7 @@ class RlhfConfig(AppConfig):
         live_responses.set_status_source(live_status.of_live_responses)
         signals.snapshot_requested.connect(signal_handlers.build_snapshot)
         signals.upload_kept.connect(signal_handlers.import_upload)
+        signals.push_requested.connect(signal_handlers.push_snapshot)
         signals.overlap_changed.connect(signal_handlers.change_overlap)
         signals.tasks_changed.connect(signal_handlers.change_tasks)
         signals.batch_change_planned.connect(signal_handlers.apply_batch_change)

@@ -15,6 +15,10 @@ def import_upload(*, upload_id: int, **kwargs: Any) -> None:
     runs.send("rlhf.import_upload", upload_id)
 
 
+def push_snapshot(*, push_id: int, **kwargs: Any) -> None:
+    runs.send("rlhf.push_snapshot", push_id)
+
+
 def change_overlap(*, change_id: int, **kwargs: Any) -> None:
     runs.send("rlhf.change_overlap", change_id)
 

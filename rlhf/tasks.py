@@ -4,6 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from annotate.data import import_stages, snapshots, uploads
+from annotate.data.hub import dataset_pushes
 from annotate.data.text_search import search_index
 from annotate.labeling import queue
 from annotate.labeling.checks import scores
@@ -55,6 +56,12 @@ def build_snapshot(snapshot_id: int) -> None:
 def import_upload(upload_id: int) -> None:
     """Import a file that was uploaded."""
     uploads.run(upload_id)
+
+
+@shared_task(name="rlhf.push_snapshot")
+def push_snapshot(push_id: int) -> None:
+    """Push a snapshot to a Hub."""
+    dataset_pushes.run(push_id)
 
 
 @shared_task(name="rlhf.change_overlap")
@@ -138,6 +145,8 @@ def reap_queue() -> None:
     uploads.remove_forgotten(now=timezone.now())
     for upload_id in uploads.abandoned(now=timezone.now()).values_list("pk", flat=True):
         runs.send("rlhf.import_upload", upload_id)
+    for push_id in dataset_pushes.abandoned(now=timezone.now()).values_list("pk", flat=True):
+        runs.send("rlhf.push_snapshot", push_id)
     for change_id in queue.abandoned_overlap_changes(now=timezone.now()).values_list("pk", flat=True):
         runs.send("rlhf.change_overlap", change_id)
     for change_id in queue.abandoned_task_changes(now=timezone.now()).values_list("pk", flat=True):

@@ -125,6 +125,10 @@ KEPT_IN = {
     ("annotate", word): {"admin", "urls"}
     | {f"{layer}/exam" for layer in ("forms", "labeling", "models/labeling", "views")}
     for word in ("answer", "answers")
+} | {
+    # Names of huggingface_hub.
+    ("annotate", "siblings"): {"data/hub/hub_downloads"},
+    ("annotate", "gated"): {"data/hub/hub_client"},
 }
 
 

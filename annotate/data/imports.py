@@ -14,10 +14,12 @@ What of a row has no place is named in the report by its key, with the number of
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
@@ -28,7 +30,7 @@ from annotate.data.imported_rows import RowStore
 from annotate.data.pacing import Pace
 from annotate.data.rejected_rows import RejectedRows
 from annotate.errors import Refused
-from annotate.formats import IMPORTERS, detect, rows_of
+from annotate.formats import IMPORTERS, dataset_folders, detect, rows_of
 from annotate.formats.files import BadFile
 from annotate.formats.importers import hone
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut
@@ -203,7 +205,7 @@ def import_file(
     language: take only rows in it (en takes en-GB too) and rows that don't say theirs. limit: take the first so many.
     keep_tools: take rows with turns of tools, which become text. columns: {field of Hone's rows: column of the
     file}, for a file that is in no format. dry_run: only check, and say what would be imported.
-    name: the file's name for people, where `path` is an upload's temporary file.
+    path: a file, a folder of data files, or a zip of one. name: its name for people, where `path` is temporary.
     wait: for another import into the project to end; else it is refused (409) while one is under way.
     upload: what the file was kept as. progress: called for each row that is checked and each batch that is written,
     outside of transactions, with the rows checked and the share of them that is written; it may raise to end it all.
@@ -219,28 +221,44 @@ def import_file(
     if columns:
         format = hone.NAME
     wanted = Wanted(language=language, limit=limit, keep_tools=keep_tools, columns=columns)
-    with RejectedRows(project) as rejected:
-        report = check_file(path, format=format, name=name, wanted=wanted, rejected=rejected, progress=progress)
-        report.rejected, report.rejected_rows = rejected.name, rejected.rows
-    report.dry_run = dry_run
-    if not dry_run:
-        # What was foreseen; what is made is counted anew.
-        report.created, report.left_out, report.not_kept, report.preview = {}, {}, Counter(), []
-    if dry_run or report.errors:
+    with _readable(path, name) as path:
+        with RejectedRows(project) as rejected:
+            report = check_file(path, format=format, name=name, wanted=wanted, rejected=rejected, progress=progress)
+            report.rejected, report.rejected_rows = rejected.name, rejected.rows
+        report.dry_run = dry_run
+        if not dry_run:
+            # What was foreseen; what is made is counted anew.
+            report.created, report.left_out, report.not_kept, report.preview = {}, {}, Counter(), []
+        if dry_run or report.errors:
+            return report
+        again = Wanted(language=language, limit=limit, keep_tools=keep_tools, columns=columns)
+        try:
+            data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait, upload=upload)
+            _write(path, report, data_import, wanted=again, name=name, progress=progress)
+        except IntegrityError:
+            # Something that a row refers to was taken away by somebody, or made, at the same moment.
+            raise Refused(
+                _(
+                    "Somebody changed what %(file)s refers to while it was imported. Nothing was imported; "
+                    "import it again."
+                )
+                % {"file": name}
+            ) from None
+        except BadFile as reason:
+            raise _unreadable(reason, path, name) from None
         return report
-    again = Wanted(language=language, limit=limit, keep_tools=keep_tools, columns=columns)
-    try:
-        data_import = import_stages.begin(project=project, by=by, file_name=name[:200], wait=wait, upload=upload)
-        _write(path, report, data_import, wanted=again, name=name, progress=progress)
-    except IntegrityError:
-        # Something that a row refers to was taken away by somebody, or made, at the same moment.
-        raise Refused(
-            _("Somebody changed what %(file)s refers to while it was imported. Nothing was imported; import it again.")
-            % {"file": name}
-        ) from None
-    except BadFile as reason:
-        raise _unreadable(reason, path, name) from None
-    return report
+
+
+@contextmanager
+def _readable(path: Path, name: str) -> Iterator[Path]:
+    """The file or folder that is read: of a zip a folder with its files, which goes afterwards."""
+    with ExitStack() as stack:
+        try:
+            scratch = Path(settings.HONE_DATA) / "uploads"
+            readable = stack.enter_context(dataset_folders.unpacked(path, name=name, scratch=scratch))
+        except BadFile as reason:
+            raise _unreadable(reason, path, name) from None
+        yield readable
 
 
 def _unreadable(reason: BadFile, path: Path, name: str) -> Refused:

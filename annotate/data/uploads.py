@@ -1,14 +1,16 @@
 """Large files on their way into a project: kept when they are uploaded, imported by a job, and cancelled on request.
 
-A file lies in HONE_DATA/uploads/ under a name of its own until it is dealt with. The job holds a lease, which it renews
+A file lies in HONE_DATA/uploads/ under a name of its own until it is dealt with. Of a data set of a Hub there is a
+folder instead, into which the job fetches its files. The job holds a lease, which it renews
 about once a second; when it dies, another one begins anew, since an import that didn't finish leaves no row.
 """
 
 import logging
 import os
 import secrets
+import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from django.utils.translation import gettext as _
 
 from annotate import signals
 from annotate.data import import_stages, rejected_rows
+from annotate.data.hub import hub_downloads
+from annotate.data.hub.hub_files import HubSource
 from annotate.data.imports import ImportReport, import_file
 from annotate.errors import Refused
 from annotate.models import DataImport, Project, Upload, User
@@ -36,6 +40,8 @@ REPORT_SECONDS = 1.0
 MOST_ATTEMPTS = 3
 FORGOTTEN = timedelta(hours=1)
 """After which a file that no upload names is taken away: its request ended before the upload was written down."""
+FOLDER_FORGOTTEN = timedelta(days=1)
+"""The same of a folder, which an import reads from without an upload: of a zip, or of a command."""
 IN_REQUEST_BYTES = 2 * 2**20
 COMPRESSED_BYTES = 64 * 2**10
 COMPRESSED = (b"\x1f\x8b", b"PAR1", b"PK\x03\x04")
@@ -81,11 +87,29 @@ def keep(*, project: Project, by: User, file: UploadedFile, options: dict[str, A
     return upload
 
 
+def keep_source(*, project: Project, by: User, source: HubSource, options: dict[str, Any]) -> Upload:
+    """Ask for a data set of a Hub to be fetched and imported, with these options of import_file. Raises NotYours."""
+    ensure(by, Capability.MANAGE, project)
+    with transaction.atomic():
+        upload = Upload.objects.create(
+            project=project,
+            created_by=by,
+            file_name=source.repository,
+            path=f"{FOLDER}/{secrets.token_hex(16)}",
+            bytes=0,
+            options=options,
+            hub=source.as_json(),
+            said_in=translation.get_language() or "en",
+        )
+        transaction.on_commit(lambda: _ask_for(upload.pk))
+    return upload
+
+
 def cancel(upload: Upload) -> None:
     """Nothing of it is imported, unless its rows are seen already: then it is finished."""
     waiting = Upload.objects.filter(pk=upload.pk, state=State.WAITING)
     if waiting.update(state=State.CANCELLED, cancel_requested=True, finished_at=timezone.now()):
-        _path(upload).unlink(missing_ok=True)
+        _remove(_path(upload))
     else:
         Upload.objects.filter(pk=upload.pk, state=State.WORKING).update(cancel_requested=True)
 
@@ -111,11 +135,11 @@ def abandoned(*, now: datetime) -> QuerySet[Upload]:
 def remove_forgotten(*, now: datetime) -> int:
     """Take away files that no unfinished upload names; returns how many there were."""
     named = set(Upload.objects.filter(state__in=Upload.UNFINISHED).values_list("path", flat=True))
-    oldest = (now - FORGOTTEN).timestamp()
     removed = 0
     for path in (Path(settings.HONE_DATA) / FOLDER).glob("*"):
-        if f"{FOLDER}/{path.name}" not in named and path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+        oldest = (now - (FOLDER_FORGOTTEN if path.is_dir() else FORGOTTEN)).timestamp()
+        if f"{FOLDER}/{path.name.removesuffix('.partial')}" not in named and path.stat().st_mtime < oldest:
+            _remove(path)
             removed += 1
     return removed + rejected_rows.remove_old(now=now)
 
@@ -175,6 +199,8 @@ class _Job:
         return True
 
     def _import(self) -> None:
+        if self.upload.hub and not _path(self.upload).exists():
+            self._fetch()
         if not _path(self.upload).exists():
             raise Refused(_("The uploaded file isn’t there any more. Nothing was imported; upload it again."))
         report = import_file(
@@ -189,14 +215,29 @@ class _Job:
         )
         self._end(state=State.REFUSED if report.errors else State.DONE, report=report.as_json())
 
+    def _fetch(self) -> None:
+        """From now on the data set is the one of this commit: another attempt gets the same files."""
+        source = HubSource(**self.upload.hub)
+        commit, size = hub_downloads.fetch(source, _path(self.upload), heartbeat=self._report_fetched)
+        pinned = replace(source, revision=commit).as_json()
+        if not self.lease.renew(fetched_bytes=size, bytes=size, hub=pinned):
+            raise _Ended
+
+    def _report_fetched(self, fetched: int, total: int) -> None:
+        """The same as `_report` while files are fetched."""
+        self._say(done=0.0, fetched_bytes=fetched, bytes=total)
+
     def _report(self, rows: int, done: float) -> None:
         """Say about once a second that the job is alive, and how far. Raises _Ended."""
+        self._say(done=done, rows_checked=rows, progress=done)
+
+    def _say(self, *, done: float, **values: Any) -> None:
         if time.monotonic() - self.reported < REPORT_SECONDS:
             return
         self.reported = time.monotonic()
         # Once its rows are seen, it can only be finished.
         conditions = [] if done >= 1.0 else [Q(cancel_requested=False)]
-        if not self.lease.renew(*conditions, rows_checked=rows, progress=done):
+        if not self.lease.renew(*conditions, **values):
             raise _Ended
 
     def _refuse(self, sentence: str) -> None:
@@ -204,7 +245,7 @@ class _Job:
 
     def _end(self, **values: Any) -> None:
         if self.lease.end(**values):
-            _path(self.upload).unlink(missing_ok=True)
+            _remove(_path(self.upload))
 
 
 def report_of(upload: Upload) -> ImportReport | None:
@@ -217,6 +258,13 @@ def _ask_for(upload_id: int) -> None:
 
 def _path(upload: Upload) -> Path:
     return Path(settings.HONE_DATA) / upload.path
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write(file: UploadedFile, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from annotate.formats import files
+from annotate.formats import dataset_folders, files
 from annotate.formats.chat_turns import tool_turns
 from annotate.formats.exporters.annotation_tools import ArgillaExporter, LabelStudioExporter
 from annotate.formats.exporters.export import HoneExporter, RowExporter
@@ -84,13 +84,21 @@ EXPORTERS: dict[str, RowExporter] = {
 def detect(path: Path, *, name: str = "") -> str:
     """The name of the format, by the first row; `name` is the file's own where `path` is an upload's.
 
-    Raises BadFile for an empty file and for one that Hone can't read.
+    Of a folder its first data file decides. Raises BadFile for an empty file and for one that Hone can't read.
     """
+    if path.is_dir():
+        _label, first_file = dataset_folders.members(path)[0]
+        return detect(first_file)
     suffix = next((suffix for suffix in reversed(Path(name or path.name).suffixes) if suffix != ".gz"), "").lower()
     first = files.first_character(path)
     if not first:
         raise BadFile(_("%(file)s is empty.") % {"file": path.name})
-    is_table = files.is_parquet(path) or files.is_workbook(path) or bool(files.delimiter_of(path, name=name))
+    is_table = (
+        files.is_parquet(path)
+        or files.is_arrow(path)
+        or files.is_workbook(path)
+        or bool(files.delimiter_of(path, name=name))
+    )
     if suffix == ".txt" or (first not in "[{" and suffix in plain.SUFFIXES and not is_table):
         return plain.NAME
     if first not in "[{" and not is_table:
@@ -129,14 +137,14 @@ def rows_of(
     keep_tools: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, list[ImportedRow | LeftOut] | BadRow | LeftOut]]:
-    """(place, what it is) of each row of a file in a format. Raises BadFile.
+    """(place, what it is) of each row of a file, or of each file of a folder, in a format. Raises BadFile.
 
     keep_tools: turns of tools become text; else the rows that have some are left out. columns: {field of Hone's rows:
     the key or column that holds it}; another key of the field's name is then one of those that aren't kept.
     """
     module = IMPORTERS[format]
     read: Any = getattr(module, "read", files.objects)
-    for place, row in read(path, name=name):
+    for place, row in _of_folder(read, path) if path.is_dir() else read(path, name=name):
         if isinstance(row, BadRow):
             yield place, row
             continue
@@ -152,6 +160,13 @@ def rows_of(
             if isinstance(item, BadRow | LeftOut):
                 item.values = row
         yield place, found
+
+
+def _of_folder(read: Any, folder: Path) -> Iterator[tuple[str, Any]]:
+    """What is read of each data file of a folder, its name before each place."""
+    for label, member in dataset_folders.members(folder):
+        for place, row in read(member, name=member.name):
+            yield f"{label}, {place}", row
 
 
 def column_pairs(written: str) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Files as a stream of JSON objects, table rows or lines, within limits of memory and time.
 
-JSON lines, a JSON array, CSV, TSV, .xlsx and Parquet; UTF-8 or UTF-16, gzipped or not. Lines end at \\n alone, as in
-every reader of JSON lines in the product: a text may hold U+2028 or any other sign that Python's splitlines knows.
-Whatever a file unfolds to, no more than one row of it is in memory, and a row has bounded bytes, values and depth.
+JSON lines, a JSON array, CSV, TSV, .xlsx, Parquet and Arrow streams; UTF-8 or UTF-16, gzipped or not. Lines end at \\n
+alone, as in every reader of JSON lines in the product: a text may hold U+2028 or any other sign that Python's
+splitlines knows. Whatever a file unfolds to, no more than one row of it is in memory (of Arrow one batch), and a row
+has bounded bytes, values and depth.
 """
 
 import codecs
@@ -12,6 +13,7 @@ import io
 import json
 import math
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +43,9 @@ MOST_OF_COLUMN = 512 * 2**20
 """Bytes of one column of a row group of Parquet. One value, or a dictionary that each row repeats, may be as large."""
 MOST_VALUES_OF_COLUMN = 50_000_000
 """A list of a billion nulls takes a few bytes of a Parquet file, and gigabytes when it is read."""
+ARROW_STREAM, ARROW_FILE = b"\xff\xff\xff\xff", b"ARROW1"
+LARGEST_BATCH = 512 * 2**20
+"""Bytes of one batch of rows in an Arrow stream, which is in memory as a whole; `datasets` writes 1,000 rows in one."""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # The order matters: UTF-32's little-endian mark begins with UTF-16's.
 MARKS = (
@@ -98,12 +103,14 @@ def lines(path: Path) -> Iterator[tuple[str, str | BadRow]]:
 
 
 def objects(path: Path, *, name: str = "") -> Iterator[tuple[str, Row]]:
-    """(place, row) of each line of JSON lines, each item of an array, each row of a table or of a Parquet file.
+    """(place, row) of each line of JSON lines, each item of an array, each row of a table, of Parquet or of Arrow.
 
     name: the file's own where `path` is an upload's.
     """
     if is_parquet(path):
         yield from _parquet(path)
+    elif is_arrow(path):
+        yield from _arrow(path)
     elif spreadsheets.is_workbook(path):
         yield from _sheet(path)
     elif first_character(path) == "[":
@@ -128,6 +135,13 @@ def first_character(path: Path) -> str:
 def is_parquet(path: Path) -> bool:
     with opened(path) as file:
         return file.read(4) == PARQUET_MAGIC
+
+
+def is_arrow(path: Path) -> bool:
+    """Whether it is Arrow's: a stream, or a file of random access."""
+    with opened(path) as file:
+        start = file.read(len(ARROW_FILE))
+    return start.startswith((ARROW_STREAM, ARROW_FILE))
 
 
 def is_workbook(path: Path) -> bool:
@@ -464,6 +478,104 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
                     yield f"row {number}", _without_nulls(row) if isinstance(row, dict) else row
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise BadFile(_("%(file)s is a broken Parquet file.") % {"file": path.name}) from None
+
+
+class _BoundedReads(io.RawIOBase):
+    """A file of which nobody reads more than a batch of rows at once, nor more than a file may have in all."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        super().__init__()
+        self.file, self.path = file, path
+        self.given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= LARGEST_BATCH:
+            raise BadFile(
+                _("%(file)s has a batch of rows larger than %(size)s MB. Save it with fewer rows in a batch.")
+                % {"file": self.path.name, "size": LARGEST_BATCH // 2**20}
+            )
+        found = self.file.read(size)
+        self.given += len(found)
+        _check_size(self.given, self.path)
+        return found
+
+
+def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
+    """The rows of an Arrow stream, as `datasets` saves them, a batch at a time; a null is what isn't there."""
+    import pyarrow as pa
+
+    number = 0
+    try:
+        with path.open("rb") as file:
+            if file.read(len(ARROW_FILE)) == ARROW_FILE:
+                raise BadFile(
+                    _("%(file)s is an Arrow file of random access. Hone reads Arrow streams, and Parquet.")
+                    % {"file": path.name}
+                )
+            file.seek(0)
+            for batch in _batches(_BoundedReads(file, path), path):
+                for start in range(0, batch.num_rows, ROWS_OF_PARQUET):
+                    part = batch.slice(start, ROWS_OF_PARQUET)
+                    for row in part.to_pylist() if _is_small(part) else _one_by_one(part):
+                        number += 1
+                        yield f"row {number}", _without_nulls(row) if isinstance(row, dict) else row
+    except (pa.ArrowException, OSError, ValueError, OverflowError):
+        raise BadFile(_("%(file)s is a broken Arrow stream.") % {"file": path.name}) from None
+
+
+def _batches(file: _BoundedReads, path: Path) -> Iterator[Any]:
+    """The batches of a stream, each checked as a whole: what its offsets point to is read without another look."""
+    import pyarrow as pa
+
+    messages = pa.ipc.MessageReader.open_stream(pa.PythonFile(file, mode="r"))
+    schema = None
+    while True:
+        try:
+            message = messages.read_next_message()
+        except StopIteration:
+            return
+        if schema is None:
+            schema = pa.ipc.read_schema(message)
+            if len(set(schema.names)) < len(schema.names) or len(schema.names) > MOST_COLUMNS:
+                raise BadFile(
+                    _("%(file)s has two columns of one name, or more than %(columns)s columns.")
+                    % {"file": path.name, "columns": f"{MOST_COLUMNS:,}"}
+                )
+            continue
+        if message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()):
+            # Which may unfold to anything; `datasets` writes neither.
+            raise BadFile(
+                _(
+                    "%(file)s has compressed batches or dictionaries, which Hone doesn't read of Arrow. "
+                    "Save it as Parquet."
+                )
+                % {"file": path.name}
+            )
+        batch = pa.ipc.read_record_batch(message, schema)
+        batch.validate(full=True)
+        yield batch
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Whether a record batch names a compression: the fourth field of the third field of its flatbuffer."""
+
+    def field(table: int, index: int) -> int:
+        start = table - struct.unpack_from("<i", metadata, table)[0]
+        at = 4 + 2 * index
+        if at >= struct.unpack_from("<H", metadata, start)[0]:
+            return 0
+        offset = struct.unpack_from("<H", metadata, start + at)[0]
+        return table + offset if offset else 0
+
+    try:
+        if not (header := field(struct.unpack_from("<I", metadata)[0], 2)):
+            return True
+        return bool(field(header + struct.unpack_from("<I", metadata, header)[0], 3))
+    except struct.error:
+        return True
 
 
 def _rows_at_once(file: Any, path: Path) -> int:

@@ -6,8 +6,10 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from annotate.data.hub.hub_files import LONGEST, HubSource
 from annotate.data.pseudonyms import labeler_name
 from annotate.data.snapshot_filters import LONGEST_NAME, MOST_NAMES, labelers_of
+from annotate.errors import Refused
 from annotate.formats import EXPORTERS, IMPORTERS, column_pairs
 from annotate.models import JudgmentRevision, Project, Prompt, Snapshot
 
@@ -32,14 +34,9 @@ def _date(label: Any) -> forms.DateField:
     return forms.DateField(required=False, label=label, widget=widget)
 
 
-class ImportForm(forms.Form):
-    file = forms.FileField(
-        label=gettext_lazy("File"),
-        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.json,.csv,.tsv,.xlsx,.parquet,.txt,.gz"}),
-        help_text=gettext_lazy(
-            "JSON lines, a JSON array, CSV, TSV, Parquet, or plain text (a prompt a line); UTF-8 or UTF-16."
-        ),
-    )
+class ImportOptions(forms.Form):
+    """How a file is read, wherever it comes from."""
+
     format = forms.ChoiceField(
         label=gettext_lazy("Format"),
         choices=[
@@ -76,6 +73,24 @@ class ImportForm(forms.Form):
         except ValueError:
             raise forms.ValidationError(_("Write it like prompt=question, response=reply.")) from None
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of import_file."""
+        return {name: self.cleaned_data[name] for name in ImportOptions.base_fields}
+
+
+class ImportForm(ImportOptions):
+    file = forms.FileField(
+        label=gettext_lazy("File"),
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.json,.csv,.tsv,.xlsx,.parquet,.arrow,.txt,.gz,.zip"}),
+        help_text=gettext_lazy(
+            "JSON lines, a JSON array, CSV, TSV, Parquet, Arrow, plain text (a prompt a line), or a zip of a folder "
+            "that datasets saved; UTF-8 or UTF-16."
+        ),
+    )
+
+    field_order = ["file"]
+
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
         if file.size > LARGEST_UPLOAD:
@@ -84,6 +99,50 @@ class ImportForm(forms.Form):
                 % {"size": LARGEST_UPLOAD // 2**20}
             )
         return file
+
+
+class HubImportForm(ImportOptions):
+    """A data set of a Hub."""
+
+    prefix = "hub"
+
+    repository = forms.CharField(
+        max_length=200, label=gettext_lazy("Data set"), help_text=gettext_lazy("OWNER/NAME on the Hub.")
+    )
+    config = forms.CharField(required=False, max_length=LONGEST, label=gettext_lazy("Configuration"))
+    split = forms.CharField(required=False, max_length=LONGEST, label=gettext_lazy("Split"))
+    revision = forms.CharField(
+        required=False,
+        max_length=LONGEST,
+        label=gettext_lazy("Revision"),
+        help_text=gettext_lazy("A branch, a tag or a commit; the newest otherwise."),
+    )
+    token_variable = forms.CharField(
+        required=False,
+        max_length=64,
+        label=gettext_lazy("Environment variable with the token"),
+        help_text=gettext_lazy("Of the worker, such as HF_TOKEN; none is needed for a public data set."),
+    )
+
+    SOURCE = ("repository", "config", "split", "revision", "token_variable")
+    field_order = SOURCE
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or {}
+        if not self.errors:
+            try:
+                self.source = HubSource.checked(**{name: values[name] for name in self.SOURCE})
+            except Refused as reason:
+                self.add_error(None, str(reason))
+        return values
+
+    @property
+    def source_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.SOURCE]
+
+    @property
+    def option_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in ImportOptions.base_fields]
 
 
 class SnapshotForm(forms.Form):

@@ -1,6 +1,7 @@
 """The records of labeling, in the rooms of their subjects. Import them from here."""
 
 from annotate.models.data.data_import import DataImport, PromptChange
+from annotate.models.data.dataset_push import DatasetPush
 from annotate.models.data.listing import ProjectFigures, PromptToIndex
 from annotate.models.data.prompt import Prompt
 from annotate.models.data.response import Author, Response, ResponseRequest
@@ -32,6 +33,7 @@ __all__ = [
     "Author",
     "ChatTurn",
     "DataImport",
+    "DatasetPush",
     "Demonstration",
     "ExamAnswer",
     "ExamAttempt",

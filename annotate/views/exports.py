@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from django.contrib import messages
+from django.db.models import Prefetch
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -12,11 +13,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import access
 from annotate.data import snapshots
+from annotate.data.hub import dataset_pushes
 from annotate.data.sharing import links
 from annotate.data.sharing.redaction import Redactor
 from annotate.errors import Refused
 from annotate.forms.data_files import SnapshotForm
-from annotate.models import Snapshot
+from annotate.models import DatasetPush, Snapshot
 from annotate.people.permissions import Capability, ProjectRequest, requires
 
 SHOWN = 30
@@ -81,6 +83,25 @@ def share(request: ProjectRequest, snapshot_id: int) -> HttpResponse:
     return _page(request, form, link=address, shared=snapshot)
 
 
+@require_POST
+@requires(Capability.EXPORT)
+def push(request: ProjectRequest, snapshot_id: int) -> HttpResponse:
+    """Ask for a snapshot to be pushed to a repository of a Hub."""
+    snapshot = access.load(request, Snapshot, pk=snapshot_id)
+    try:
+        dataset_pushes.request(
+            snapshot=snapshot,
+            repository=request.POST.get("repository", "").strip(),
+            private="private" in request.POST,
+            token_variable=request.POST.get("token_variable", "").strip(),
+            by=request.user,
+        )
+    except Refused as refusal:
+        return _page(request, SnapshotForm(None, project=request.project), refusal=refusal)
+    messages.success(request, _("Asked for. The push is shown with the snapshot."))
+    return redirect("annotate:exports", request.project.slug)
+
+
 def _page(
     request: ProjectRequest,
     form: SnapshotForm,
@@ -90,7 +111,9 @@ def _page(
     shared: Snapshot | None = None,
     refusal: Refused | None = None,
 ) -> HttpResponse:
-    shown = list(request.project.snapshots.select_related("created_by")[:SHOWN])
+    pushes = Prefetch("pushes", DatasetPush.objects.order_by("-pk"))
+    shown = list(request.project.snapshots.select_related("created_by").prefetch_related(pushes)[:SHOWN])
+    at_work = [push for snapshot in shown for push in snapshot.pushes.all() if push.state in DatasetPush.UNFINISHED]
     context: dict[str, Any] = {
         "project": request.project,
         "form": form,
@@ -102,7 +125,7 @@ def _page(
         "shared": shared,
         "link_days": links.DAYS,
         "refusal": refusal,
-        "unfinished": any(snapshot.state in (State.PENDING, State.BUILDING) for snapshot in shown),
+        "unfinished": bool(at_work) or any(item.state in (State.PENDING, State.BUILDING) for item in shown),
     }
     only_list = request.htmx and request.htmx.target == "snapshots"  # type: ignore[attr-defined]
     template = "annotate/exports.html#list" if only_list else "annotate/exports.html"

@@ -22,7 +22,7 @@ from annotate.data import rejected_rows, uploads
 from annotate.data.imports import ImportReport
 from annotate.data.imports import import_file as import_into
 from annotate.errors import Refused
-from annotate.forms.data_files import ImportForm
+from annotate.forms.data_files import HubImportForm, ImportForm
 from annotate.labeling.sensitive_content import marking
 from annotate.models import Prompt, Task, Upload
 from annotate.people.permissions import Capability, ProjectRequest, requires
@@ -56,14 +56,10 @@ def import_file(request: ProjectRequest) -> HttpResponse:
                 project=request.project,
                 path=path,
                 by=request.user,
-                format=form.cleaned_data["format"],
-                language=form.cleaned_data["language"],
-                limit=form.cleaned_data["limit"],
-                keep_tools=form.cleaned_data["keep_tools"],
-                columns=form.cleaned_data["columns"],
                 dry_run="check" in request.POST,
                 name=upload.name,
                 wait=False,
+                **form.options,
             )
     except Refused as refusal:
         form.add_error("file", str(refusal))
@@ -78,14 +74,26 @@ def import_file(request: ProjectRequest) -> HttpResponse:
 
 def _keep(request: ProjectRequest, form: ImportForm) -> HttpResponse:
     """A large file is imported by a job: no request waits for it."""
-    options = {name: form.cleaned_data[name] for name in ("format", "language", "limit", "keep_tools", "columns")}
-    options["dry_run"] = "check" in request.POST
+    options = form.options | {"dry_run": "check" in request.POST}
     try:
         uploads.keep(project=request.project, by=request.user, file=form.cleaned_data["file"], options=options)
     except Refused as refusal:
         form.add_error("file", str(refusal))
         return _page(request, form=form, status=refusal.status)
     messages.success(request, _("The file is here and is imported in the background. You may leave this page."))
+    return redirect("annotate:prompts", request.project.slug)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def import_from_hub(request: ProjectRequest) -> HttpResponse:
+    """Ask for a data set of a Hub: a job fetches and imports it."""
+    form = HubImportForm(request.POST)
+    if not form.is_valid():
+        return _page(request, form=ImportForm(), hub_form=form, status=400)
+    options = form.options | {"dry_run": "check" in request.POST}
+    uploads.keep_source(project=request.project, by=request.user, source=form.source, options=options)
+    messages.success(request, _("Asked for. It is fetched and imported in the background; you may leave this page."))
     return redirect("annotate:prompts", request.project.slug)
 
 
@@ -147,7 +155,13 @@ def _on_disk(upload: UploadedFile) -> Iterator[Path]:
 
 
 def _page(
-    request: ProjectRequest, *, form: ImportForm, status: int = 200, report: ImportReport | None = None, **context: Any
+    request: ProjectRequest,
+    *,
+    form: ImportForm,
+    hub_form: HubImportForm | None = None,
+    status: int = 200,
+    report: ImportReport | None = None,
+    **context: Any,
 ) -> HttpResponse:
     split, before = request.GET.get("split", ""), request.GET.get("before", "")
     shown = Prompt.objects.filter(project=request.project).order_by("-pk")
@@ -172,6 +186,7 @@ def _page(
     context |= {
         "project": request.project,
         "form": form,
+        "hub_form": hub_form or HubImportForm(),
         "report": report,
         "rows": counts.order_by("-pk"),
         "before": before,

@@ -30,7 +30,9 @@ UPLOADS = {"annotate:import": LARGEST_UPLOAD + ENVELOPE_BYTES}
 COSTLY = {
     "annotate:preview": Limit(burst=60, interval=1),
     "annotate:import": Limit(burst=10, interval=30),
+    "annotate:import_from_hub": Limit(burst=10, interval=30),
     "annotate:exports": Limit(burst=10, interval=30),
+    "annotate:push_snapshot": Limit(burst=10, interval=30),
     "annotate:new_project": Limit(burst=10, interval=30),
     "annotate:people": Limit(burst=30, interval=10),
     "annotate:make_account": Limit(burst=30, interval=10),

@@ -1,4 +1,4 @@
-"""Files that were uploaded for a project and are too large to be imported within the request."""
+"""Files on their way into a project that no request waits for: large uploads, and data sets of a Hub."""
 
 from django.conf import settings
 from django.db import models
@@ -10,7 +10,7 @@ from annotate.models.people.project import Project
 
 
 class Upload(LeasedJob):
-    """A file kept below the data folder until a job has imported it.
+    """A file kept below the data folder until a job has imported it, or a data set that the job fetches from a Hub.
 
     waiting -> working -> done | refused | cancelled      a job that died leaves it to another one, MOST_ATTEMPTS times
 
@@ -34,6 +34,8 @@ class Upload(LeasedJob):
     path = models.CharField(max_length=200, help_text="Below the data folder; the file goes when it is dealt with.")
     bytes = models.PositiveBigIntegerField()
     options = models.JSONField(default=dict, help_text="As the form had them: {format, language, limit}")
+    hub = models.JSONField(default=dict, help_text="Of a data set of a Hub: the fields of hub_files.HubSource.")
+    fetched_bytes = models.PositiveBigIntegerField(default=0, help_text="Of a data set of a Hub, so far.")
     said_in = models.CharField(max_length=10, default="en", help_text="The language of whoever uploaded it.")
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
     cancel_requested = models.BooleanField(default=False)
@@ -51,6 +53,16 @@ class Upload(LeasedJob):
             models.Index(fields=["project", "-id"], name="upload_project"),
             models.Index(fields=["id"], condition=Q(state__in=["waiting", "working"]), name="upload_unfinished"),
         ]
+
+    @property
+    def hub_parts(self) -> list[str]:
+        """Which part of a Hub's data set it is: configuration, split, revision."""
+        return [part[:20] for name in ("config", "split", "revision") if (part := self.hub.get(name))]
+
+    @property
+    def is_fetched_now(self) -> bool:
+        """Whether the job still fetches files: no row was read yet."""
+        return bool(self.hub) and not self.rows_checked and not self.progress
 
     def __str__(self) -> str:
         return f"upload {self.pk} of {self.file_name}"

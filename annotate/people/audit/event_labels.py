@@ -75,6 +75,7 @@ register(
         "single_sign_on.connected": gettext_lazy("Account connected to single sign-on"),
         "snapshot.links_revoked": gettext_lazy("Links to a snapshot revoked"),
         "snapshot.requested": gettext_lazy("Snapshot requested"),
+        "snapshot.pushed": gettext_lazy("Snapshot pushed to a Hub"),
         "snapshot.shared": gettext_lazy("Link to a snapshot made"),
         "task.adjudicated": gettext_lazy("Task adjudicated"),
         "tasks.added": gettext_lazy("Tasks added"),

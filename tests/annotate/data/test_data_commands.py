@@ -62,8 +62,9 @@ def test_what_is_not_there_is_said(cast, tmp_path):
         call_command("import_data", "nope", str(tmp_path))
     with pytest.raises(CommandError, match=r"There is no file none\.jsonl"):
         call_command("import_data", "kindness", str(tmp_path / "none.jsonl"))
-    with pytest.raises(CommandError, match="can't be read: Is a directory"):
-        call_command("import_data", "kindness", str(tmp_path))
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(CommandError, match="notes holds no data files"):
+        call_command("import_data", "kindness", str(tmp_path / "notes"))
     with pytest.raises(CommandError, match="nothing to freeze"):
         call_command("export_data", "kindness", "--format", "hone", "--out", str(tmp_path / "out"))
 

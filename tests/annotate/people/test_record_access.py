@@ -87,6 +87,7 @@ NAMING = {
     "labeler": Address(MANAGING, READ),
     "download": Address(TRAINING, READ),
     "share_snapshot": Address(TRAINING, WRITE),
+    "push_snapshot": Address(TRAINING, WRITE),
     "rlhf:run": Address(TRAINING, READ),
     "rlhf:metrics": Address(TRAINING, READ),
     "rlhf:metrics_file": Address(TRAINING, READ),
@@ -138,6 +139,7 @@ PROJECT_ALONE = {
     *("quality", "quality_table", "payment", "analysis", "judgments", "rlhf:reward_against_people"),
     *("review_queue", "review_decided", "adjudicate", "review_bulk", "review_leave_out", "review_reopen"),
     *("withdraw_tasks", "mine", "review", "guidelines", "settings", "people", "prompts", "import", "imports"),
+    "import_from_hub",
     *("exports", "audit_log"),
     *(
         "rlhf:training",

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 
 from annotate.forms.bulk_changes import LeaveOutForm, ReopenForm
-from annotate.forms.data_files import ImportForm, SnapshotForm
+from annotate.forms.data_files import HubImportForm, ImportForm, SnapshotForm
 from annotate.forms.people import AddAccountForm, InviteForm, WorkRulesForm
 from annotate.forms.project import CopyForm, ProjectForm
 from annotate.forms.tasks import ExamForm, KindsForm, NewTasksForm
@@ -121,9 +121,11 @@ FIELDS: dict[str, list[str]] = {
     "member_work_rules": [*WorkRulesForm.base_fields],
     "mark_prompt": ["sensitive"],
     "import": [*ImportForm.base_fields],
+    "import_from_hub": [f"hub-{name}" for name in HubImportForm.base_fields],
     "imports": ["cancel"],
     "exports": [*SnapshotForm.base_fields],
     "share_snapshot": ["days", "revoke"],
+    "push_snapshot": ["repository", "token_variable", "private"],
     "rlhf:new_run": [],
     "rlhf:cancel_run": ["x"],
     "rlhf:resume_run": ["x"],

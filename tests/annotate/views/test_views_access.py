@@ -69,11 +69,13 @@ MAY = {
     "review_count_again": {"manager"},
     "prompts": {"manager", "researcher", "reviewer"},
     "import": {"manager"},
+    "import_from_hub": {"manager"},
     "imports": {"manager"},
     "rejected": {"manager"},
     "exports": {"manager", "researcher"},
     "download": {"manager", "researcher"},
     "share_snapshot": {"manager", "researcher"},
+    "push_snapshot": {"manager", "researcher"},
     "settings": {"manager"},
     "audit_log": {"manager"},
     "copy_project": {"manager"},
@@ -103,6 +105,7 @@ POST_ONLY = {
     *("chat", "choose_kind", "preview", "exam_start", "exam_answer", "exam_item", "exam_examinee"),
     *("read_warnings", "check_task", "undo_alert"),
     *("task_kinds", "withdraw_tasks", "mark_prompt", "make_account", "withdraw_invitation"),
+    *("import_from_hub", "push_snapshot"),
     *("copy_project", "change_tasks", "pause_member", "member_work_rules", "share_snapshot"),
 }
 # Let in, a request without the fields of its form ends in one of these.

@@ -1,0 +1,1 @@
+"""Data sets of a Hub: read as files of data, and pushed from snapshots."""
