@@ -1,13 +1,13 @@
 """The rows that a snapshot freezes, as the contract has them, streamed in a stable order."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from annotate.data.imported_rows import UNACCEPTABLE
 from annotate.data.pseudonyms import author_name, labeler_name
 from annotate.data.snapshot_aggregation import RAW, Aggregation, TaskResult
 from annotate.data.snapshot_filters import Filters
-from annotate.data.snapshot_selection import Selection, selected
+from annotate.data.snapshot_selection import SelectedJudgment, Selection, selected
 from annotate.labeling.ordering import Ordering
 from annotate.models import (
     Author,
@@ -33,12 +33,17 @@ def rows(
 
     In the mode `consensus` the judgments of a task are one row, and those of AI labelers rows beside it.
     """
-    for selection in selections or selected(snapshot):
+    selections = selections or selected(snapshot)
+    judged = JudgedRows(snapshot, aggregation)
+    for selection in selections:
         if selection.revisions and not selection.is_by_ai and aggregation.mode == Snapshot.Aggregation.CONSENSUS:
             yield from _consensus_rows(snapshot, aggregation)
             continue
         for page in selection.pages():
-            yield from _rows_of(page, snapshot, aggregation)
+            if selection.revisions:
+                yield from judged.of_page(page, is_by_ai=selection.is_by_ai)
+            else:
+                yield from _rows_of(page, snapshot, aggregation)
 
 
 def _consensus_rows(snapshot: Snapshot, aggregation: Aggregation) -> Iterator[tuple[str, dict[str, Any] | None]]:
@@ -76,25 +81,183 @@ def _rows_of(
             weights = [aggregation.weight(item.assignment.labeler_id, None) for item in batch]
             edits = zip(batch, weights, strict=True)
             yield from ((item.prompt.split, edit_row(item, project, weight=weight)) for item, weight in edits)
-    else:
-        responses = _responses_of_tasks({judgment.task_id for judgment in batch})
-        labelers = User.objects.in_bulk({judgment.labeler_id for judgment in batch})
-        comments = Filters.checked(snapshot.filters).comments
-        drops_ties = snapshot.kind == Snapshot.Kind.RANKINGS and snapshot.tie_policy == Snapshot.TiePolicy.DROP
-        for judgment in batch:
-            keep = not drops_ties or len(judgment.latest.tiers) > 1
-            labeler = labeler_name(labelers[judgment.labeler_id], project)
-            own_weight = judgment.latest.content.get("weight")
-            if judgment.ai_labeler_id is not None:
-                weight = judgment.ai_labeler.weight
-            else:
-                weight = aggregation.weight(judgment.labeler_id, own_weight, is_adjudication=judgment.is_adjudication)
-            row = (
-                ranking_row(judgment, responses[judgment.task_id], labeler=labeler, weight=weight, comments=comments)
-                if keep
-                else None
-            )
-            yield judgment.task.prompt.split, row
+
+
+class ReadPrompt(NamedTuple):
+    """The columns of a prompt that rows have, under the names of the model."""
+
+    pk: int
+    messages: list[dict[str, str]]
+    language: str
+    source: str
+    kind: str
+    use_case: str
+    sensitive: bool
+    split: str
+    opening: "ReadOpening | None"
+
+
+class ReadOpening(NamedTuple):
+    messages: list[dict[str, str]]
+
+
+class ReadResponse(NamedTuple):
+    pk: int
+    text: str
+    finish_reason: str
+    author: dict[str, str]
+    """Its fields in a row."""
+
+
+class ReadRevision(NamedTuple):
+    """The columns of a judgment's revision that rows have."""
+
+    pk: int
+    number: int
+    tiers: list[list[int]]
+    all_unacceptable: bool
+    ratings: dict[str, Any]
+    flags: dict[str, list[str]]
+    notes: dict[str, str]
+    content: dict[str, Any]
+    margin: int | None
+    comment: str
+    seconds: float | None
+    rubric_id: int | None
+    source: str
+
+
+class JudgedRows:
+    """The rows of a snapshot's judgments. They are made of plain columns, and what many share is kept: with an object
+    of the ORM for each record a million rankings would take four times as long."""
+
+    def __init__(self, snapshot: Snapshot, aggregation: Aggregation) -> None:
+        self.project, self.aggregation = snapshot.project, aggregation
+        self.comments = Filters.checked(snapshot.filters).comments
+        self.drops_ties = snapshot.kind == Snapshot.Kind.RANKINGS and snapshot.tie_policy == Snapshot.TiePolicy.DROP
+        self._authors: dict[int, dict[str, str]] = {}
+        self._labelers: dict[int, str] = {}
+        self._rubrics = dict(self.project.rubrics.values_list("pk", "version"))
+
+    def of_page(
+        self, page: list[SelectedJudgment], *, is_by_ai: bool = False
+    ) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        revisions = {
+            row[0]: ReadRevision._make(row)
+            for row in JudgmentRevision.objects.filter(pk__in=[judgment.revision for judgment in page])
+            .order_by()
+            .values_list(*ReadRevision._fields)
+        }
+        tasks = {judgment.task for judgment in page}
+        prompts, responses = self._prompts(tasks), self._responses(tasks)
+        self._name_labelers({judgment.labeler for judgment in page})
+        weights = self._ai_weights(page) if is_by_ai else {}
+        for judgment in page:
+            revision, prompt = revisions[judgment.revision], prompts[judgment.task]
+            if self.drops_ties and len(revision.tiers) < 2:
+                yield prompt.split, None
+                continue
+            own_weight = revision.content.get("weight")
+            decides = bool(judgment.decides)
+            weight: float | None = weights.get(judgment.key)
+            if not is_by_ai:
+                weight = self.aggregation.weight(judgment.labeler, own_weight, is_adjudication=decides)
+            yield prompt.split, self._row(judgment, revision, prompt, responses[judgment.task], weight)
+
+    def _row(
+        self,
+        judgment: SelectedJudgment,
+        revision: ReadRevision,
+        prompt: ReadPrompt,
+        responses: list[ReadResponse],
+        weight: float | None,
+    ) -> dict[str, Any]:
+        """One judgment's latest revision, or an adjudication's, which stands for the judgments of its task. Responses
+        stand in the order they were made, which says nothing about them."""
+        content = revision.content
+        rubric = self._rubrics[revision.rubric_id] if revision.rubric_id is not None else content.get("rubric")
+        ranks = {key: rank for rank, tier in enumerate(revision.tiers, start=1) for key in tier}
+        row = {
+            "id": f"judgment-{judgment.key}",
+            **_source_id(content.get("id", "")),
+            "prompt": prompt.messages,
+            "responses": [self._response(response, revision, ranks.get(response.pk)) for response in responses],
+            "task": f"task-{judgment.task}",
+            "labeler": self._labelers[judgment.labeler],
+            "judge": content.get("judge") or revision.source,
+        }
+        if judgment.decides:
+            row["adjudicated"] = True
+        for name, value in (
+            ("weight", weight),
+            ("margin", revision.margin),
+            ("scale", content.get("scale")),
+            ("seconds", revision.seconds),
+            ("timestamp", content.get("timestamp")),
+            ("comment", revision.comment if self.comments and revision.comment else None),
+            ("rubric", rubric),
+        ):
+            if value is not None:
+                row[name] = value
+        row["revision"] = revision.number
+        row["prompt_id"] = f"prompt-{prompt.pk}"
+        row |= _origin(prompt)
+        return row
+
+    def _response(self, response: ReadResponse, revision: ReadRevision, rank: int | None) -> dict[str, Any]:
+        """A judgment's content on one of its responses."""
+        key = str(response.pk)
+        flags = revision.flags.get(key, [])
+        found: dict[str, Any] = {
+            "text": response.text,
+            "rank": rank,
+            **response.author,
+            "acceptable": not revision.all_unacceptable and UNACCEPTABLE not in flags,
+        }
+        for name, value in (
+            ("score", revision.content.get("scores", {}).get(key)),
+            ("ratings", revision.ratings.get(key)),
+            ("flags", [flag for flag in flags if flag != UNACCEPTABLE] or None),
+            ("note", revision.notes.get(key) if self.comments else None),
+        ):
+            if value is not None:
+                found[name] = value
+        found |= _finish_reason(response)
+        return found
+
+    def _prompts(self, tasks: set[int]) -> dict[int, ReadPrompt]:
+        """The prompt of each task."""
+        names = [f"prompt__{name}" for name in ReadPrompt._fields[:-1]]
+        read = Task.with_unfinished.filter(pk__in=tasks).order_by()
+        return {
+            task: ReadPrompt._make([*columns, ReadOpening(opening) if opening is not None else None])
+            for task, opening, *columns in read.values_list("pk", "prompt__opening__messages", *names)
+        }
+
+    def _responses(self, tasks: set[int]) -> dict[int, list[ReadResponse]]:
+        """The responses of each task in the order they were made."""
+        links = TaskResponse.objects.filter(task__in=tasks).order_by("task", "number")
+        names = ("pk", "text", "finish_reason", "author_id")
+        read = list(links.values_list("task_id", *(f"response__{name}" for name in names)))
+        self._name_authors({row[-1] for row in read})
+        found: dict[int, list[ReadResponse]] = {task: [] for task in tasks}
+        for task, key, text, finish_reason, author in read:
+            found[task].append(ReadResponse(key, text, finish_reason, self._authors[author]))
+        return found
+
+    def _name_authors(self, keys: set[int]) -> None:
+        if new := keys - self._authors.keys():
+            for author in Author.objects.filter(pk__in=new):
+                self._authors[author.pk] = _author(author, self.project)
+
+    def _name_labelers(self, keys: set[int]) -> None:
+        if new := keys - self._labelers.keys():
+            for labeler in User.objects.filter(pk__in=new):
+                self._labelers[labeler.pk] = labeler_name(labeler, self.project)
+
+    def _ai_weights(self, page: list[SelectedJudgment]) -> dict[int, float]:
+        read = Judgment.objects.filter(pk__in=[judgment.key for judgment in page]).order_by()
+        return dict(read.values_list("pk", "ai_labeler__weight"))
 
 
 def prompt_row(prompt: Prompt) -> dict[str, Any]:
@@ -147,47 +310,6 @@ def edit_row(demonstration: Demonstration, project: Project, *, weight: float | 
     }
 
 
-def ranking_row(
-    judgment: Judgment, responses: list[Response], *, labeler: str, weight: float | None, comments: bool = False
-) -> dict[str, Any]:
-    """One judgment's latest revision, or an adjudication's, which stands for the judgments of its task. Responses stand
-    in the order they were made, which says nothing about them."""
-    revision, prompt = judgment.latest, judgment.task.prompt
-    assert revision is not None  # `selected` takes judged ones only
-    assert prompt is not None  # as every comparison has, by a constraint
-    ranks = Ordering.stored(revision.tiers).ranks()
-    content = revision.content
-    rubric = revision.rubric.version if revision.rubric is not None else content.get("rubric")
-    optional = {
-        "weight": weight,
-        "margin": revision.margin,
-        "scale": content.get("scale"),
-        "seconds": revision.seconds,
-        "timestamp": content.get("timestamp"),
-        "comment": revision.comment if comments and revision.comment else None,
-        "rubric": rubric,
-    }
-    return {
-        "id": f"judgment-{judgment.pk}",
-        **_source_id(content.get("id", "")),
-        "prompt": prompt.messages,
-        "responses": [
-            _judged_response(
-                response, revision, rank=ranks.get(response.pk), project=judgment.task.project, comments=comments
-            )
-            for response in responses
-        ],
-        "task": f"task-{judgment.task_id}",
-        "labeler": labeler,
-        "judge": content.get("judge") or revision.source,
-        **({"adjudicated": True} if judgment.is_adjudication else {}),
-        **{key: value for key, value in optional.items() if value is not None},
-        "revision": revision.number,
-        "prompt_id": f"prompt-{prompt.pk}",
-        **_origin(prompt),
-    }
-
-
 def consensus_row(task: Task, responses: list[Response], result: TaskResult, *, weight: float) -> dict[str, Any]:
     """The consensus of a task's judgments, as a ranking without a labeler."""
     prompt = task.prompt
@@ -230,29 +352,7 @@ def _consensus_response(
     }
 
 
-def _judged_response(
-    response: Response, revision: JudgmentRevision, *, rank: int | None, project: Project, comments: bool
-) -> dict[str, Any]:
-    """A judgment's content on one of its responses."""
-    key = str(response.pk)
-    flags = [flag for flag in revision.flags.get(key, []) if flag != UNACCEPTABLE]
-    optional = {
-        "score": revision.content.get("scores", {}).get(key),
-        "ratings": revision.ratings.get(key),
-        "flags": flags or None,
-        "note": revision.notes.get(key) if comments else None,
-    }
-    return {
-        "text": response.text,
-        "rank": rank,
-        **_author(response.author, project),
-        "acceptable": not revision.all_unacceptable and UNACCEPTABLE not in revision.flags.get(key, []),
-        **{name: value for name, value in optional.items() if value is not None},
-        **_finish_reason(response),
-    }
-
-
-def _origin(prompt: Prompt) -> dict[str, Any]:
+def _origin(prompt: Prompt | ReadPrompt) -> dict[str, Any]:
     """The prompt's fields of every row, so that it is the same prompt wherever it is imported."""
     return {
         "lang": prompt.language,
@@ -280,7 +380,7 @@ def _author(author: Author, project: Project, *, name: str = "model", kind: bool
     return {"author": author_name(author, project), "author_kind": author.kind}
 
 
-def _finish_reason(response: Response) -> dict[str, str]:
+def _finish_reason(response: Response | ReadResponse) -> dict[str, str]:
     if response.finish_reason in (Response.FinishReason.UNKNOWN, Response.FinishReason.WRITTEN):
         return {}
     return {"finish_reason": response.finish_reason}

@@ -7,13 +7,13 @@ one SQLite refuses every write at once ("database is locked"), and its write-ahe
 """
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
+from itertools import islice
 from operator import or_
 from statistics import fmean
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -34,9 +34,20 @@ from annotate.quality.aggregation.task_votes import TaskVotes
 from annotate.quality.agreement import pairwise_agreement
 
 BATCH = 500
+READ_AT_ONCE = 10_000
 LATEST_TASKS = 2_000
 """Tasks of which a card gives the agreement: enough for a percent, and a second's work."""
 COLUMNS = task_votes.columns(judgment="judgment__")
+
+
+class SelectedJudgment(NamedTuple):
+    """A judgment by its keys. `revision`: the one that was the latest when they were read."""
+
+    key: int
+    revision: int
+    task: int
+    labeler: int
+    decides: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +70,16 @@ class Selection:
 
     @classmethod
     def of(cls, chosen: QuerySet[Any], *, records: QuerySet[Any], is_by_ai: bool = False) -> Self:
-        # 40 bytes a row, so that a million rows fit: fetched whole, which ends the statement.
+        # 40 bytes a row, so that a million rows fit. Nothing is done meanwhile: the end of the last one ends the
+        # statement.
         of_judgments = ("pk", "latest_id", "task_id", "labeler_id", "is_adjudication")
         names = of_judgments if chosen.model is Judgment else ("pk",)
-        columns = [array("q", column) for column in zip(*chosen.order_by("pk").values_list(*names), strict=True)]
-        keys, revisions, tasks, labelers, adjudications = [*columns, *(array("q") for _ in range(5))][:5]
+        columns = tuple(array("q") for _ in range(5))
+        read = chosen.order_by("pk").values_list(*names).iterator(chunk_size=READ_AT_ONCE)
+        while some := list(islice(read, READ_AT_ONCE)):
+            for column, values in zip(columns, zip(*some, strict=True), strict=False):
+                column.extend(values)
+        keys, revisions, tasks, labelers, adjudications = columns
         return cls(
             records=records,
             keys=keys,
@@ -104,22 +120,19 @@ class Selection:
         )
 
     def pages(self) -> Iterator[list[Any]]:
-        """The records that become rows, at most BATCH at a time."""
+        """The records that become rows, at most BATCH at a time; of judgments their keys."""
         places = array("q", range(len(self.keys)))
         if self.adjudicated_tasks:
             places = array("q", (place for place in places if not self.is_replaced(place)))
         for start in range(0, len(places), BATCH):
             some = places[start : start + BATCH]
-            keys = [self.keys[place] for place in some]
-            page = list(self.records.filter(pk__in=keys).order_by("pk"))
             if self.revisions:
-                # The revision that was the latest when the keys were read: a judgment may be revised meanwhile.
-                chosen = [self.revisions[place] for place in some]
-                revisions = JudgmentRevision.objects.select_related("rubric").in_bulk(chosen)
-                latest = dict(zip(keys, chosen, strict=True))
-                for judgment in page:
-                    judgment.latest = revisions[latest[judgment.pk]]
-            yield page
+                # A judgment may be revised meanwhile: it is not read again.
+                columns = (self.keys, self.revisions, self.tasks, self.labelers, self.adjudications)
+                yield [SelectedJudgment(*(column[place] for column in columns)) for place in some]
+            else:
+                keys = [self.keys[place] for place in some]
+                yield list(self.records.filter(pk__in=keys).order_by("pk"))
 
 
 def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
@@ -155,7 +168,7 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
         )
         judgments = judgments.filter(task__in=of_models.values("task"))
     chosen = filters.of_people(filters.apply(judgments, prompt="task__prompt__"), "labeler", snapshot.project)
-    judged = Selection.of(chosen, records=Judgment.objects.select_related("task__prompt__opening", "task__project"))
+    judged = Selection.of(chosen, records=Judgment.objects.all())
     if filters.agreement is not None:
         judged = _above_agreement(judged, filters.agreement)
     if snapshot.kind == Snapshot.Kind.RATINGS:
@@ -166,9 +179,8 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     if wants_ai and (by_ai := _by_ai(snapshot.project)) is not None:
         if filters.models:
             by_ai = by_ai.filter(task__in=of_models.values("task"))
-        records = Judgment.objects.select_related("task__prompt__opening", "task__project", "ai_labeler")
         chosen = filters.of_people(filters.apply(by_ai, prompt="task__prompt__"), "labeler", snapshot.project)
-        found.append(Selection.of(chosen, records=records, is_by_ai=True))
+        found.append(Selection.of(chosen, records=Judgment.objects.all(), is_by_ai=True))
     if JudgmentRevision.Source.HUMAN in filters.sources:
         edits = written.filter(response__edited_from__isnull=False, assignment__isnull=False)
         found.append(Selection.of(edits, records=related))
@@ -198,8 +210,7 @@ def _above_agreement(judged: Selection, least: float) -> Selection:
 
     What a reviewer decided stays.
     """
-    counts = Counter(judged.tasks)
-    shared = [place for place in range(len(judged)) if counts[judged.tasks[place]] > 1]
+    shared = _of_several(judged)
     kept = set(judged.adjudicated_tasks)
     for task_id, votes, _rows in judgments_of_tasks(judged, shared, heartbeat=lambda: None):
         agreement = pairwise_agreement(votes.orderings.values())
@@ -211,13 +222,23 @@ def _above_agreement(judged: Selection, least: float) -> Selection:
 
 def mean_agreement(judged: Selection) -> tuple[float, int] | None:
     """(the share of pairs on which two labelers of a task agree, tasks) of the latest tasks with several judgments."""
-    counts = Counter(judged.tasks)
-    shared = set(sorted(task for task, count in counts.items() if count > 1)[-LATEST_TASKS:])
-    places = [place for place in range(len(judged)) if judged.tasks[place] in shared]
+    places = _of_several(judged, most=LATEST_TASKS)
     of_tasks = judgments_of_tasks(judged, places, heartbeat=lambda: None)
     found = [pairwise_agreement(votes.orderings.values()) for _task, votes, _rows in of_tasks]
     shares = [share for share in found if share is not None]
     return (fmean(shares), len(shares)) if shares else None
+
+
+def _of_several(judged: Selection, *, most: int | None = None) -> list[int]:
+    """The places of the judgments of tasks that have several, of `most` of the latest ones."""
+    # Counted in arrays: a dict of a million tasks takes a hundred megabytes.
+    import numpy as np
+
+    tasks = np.frombuffer(judged.tasks, dtype=np.int64)
+    found, counts = np.unique(tasks, return_counts=True)
+    several = found[counts > 1][-most if most else 0 :]
+    places: list[int] = np.flatnonzero(np.isin(tasks, several)).tolist()
+    return places
 
 
 def judgments_of_tasks(

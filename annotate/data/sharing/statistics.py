@@ -2,9 +2,8 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
-
-from annotate.formats.exporters.export import strict_pairs
 
 MOST_NAMES = 1_000
 SHOWN = 12
@@ -39,11 +38,12 @@ class Statistics:
             self._count("model", response.get("model") or response.get("author_kind") or "unknown")
         if "response" in row:
             self._count("model", row.get("author", "") if row.get("author_kind") == "model" else "person or unknown")
-        for better, worse in strict_pairs(row) if len(responses) > 1 else ():
-            difference = len(better["text"]) - len(worse["text"])
-            self.pairs += 1
-            self.longer_preferred += difference > 0
-            self.equally_long += not difference
+        ranked = sorted((item["rank"], len(item["text"])) for item in responses if item["rank"] is not None)
+        for (rank, length), (other_rank, other_length) in combinations(ranked, 2):
+            if rank < other_rank:
+                self.pairs += 1
+                self.longer_preferred += length > other_length
+                self.equally_long += length == other_length
 
     def _count(self, key: str, name: str) -> None:
         counts = self.by[key]

@@ -29,10 +29,11 @@ class JSONLinesWriter:
     """UTF-8 JSON lines, keys in the order they were made, the same bytes for the same rows."""
 
     def __init__(self, path: Path) -> None:
-        self.file = path.open("w", encoding="utf-8", newline="\n")
+        self.file = path.open("w", encoding="utf-8", newline="\n", buffering=2**20)
+        self.encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
     def write(self, row: dict[str, Any]) -> None:
-        self.file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        self.file.write(self.encode(row) + "\n")
 
     def __enter__(self) -> Self:
         return self
