@@ -76,6 +76,15 @@ def response_log_probs(model: Any, packed: Packed, *, temperature: float = 1.0) 
     return token_log_probs(model, states, packed.response_ids, temperature=temperature)
 
 
+def response_scores(model: Any, packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
+    """(log-probabilities, whether it is the likeliest token) of every response token, end to end: [M], [M]."""
+    states = hidden_states(trunk(model), packed, rows=packed.predictors)
+    head, tokens = _head_of(model, states), packed.response_ids
+    log_probs = head_log_probs(states, head, tokens)
+    pieces = zip(states.split(CHUNK), tokens.split(CHUNK), strict=True)
+    return log_probs, torch.cat([head(part).argmax(-1) == wanted for part, wanted in pieces])
+
+
 def token_log_probs(
     model: Any, states: torch.Tensor, tokens: torch.Tensor, *, temperature: float = 1.0
 ) -> torch.Tensor:

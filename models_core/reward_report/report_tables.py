@@ -6,6 +6,7 @@ from typing import Any
 from models_core.commands.output.markdown_tables import printable, shown, table
 
 KINDS = {
+    "subset": "Subset",
     "language": "Language",
     "source": "Source",
     "judge": "Judge",
@@ -45,6 +46,11 @@ def _figures(report: Mapping[str, Any]) -> list[str]:
         ["it picks the longer response", *_range(length["model_prefers_longer"], "share")],
         ["people pick the longer response", *_range(length["people_prefer_longer"], "share")],
     ]
+    if subsets := report.get("subsets"):
+        rows.append([f"mean over {subsets['count']} subsets", shown(subsets["mean"]), ""])
+        rows += [[f"RewardBench, {section}", shown(value), ""] for section, value in subsets["sections"].items()]
+        if subsets["score"] is not None:
+            rows.append(["RewardBench, mean of its sections", shown(subsets["score"]), ""])
     if newest := report["newest"]:
         rows.append(["the model before, on what is new to it", *_range(newest, "accuracy")])
         rows.append(["the model before, when it was made", shown(newest["before"]), ""])

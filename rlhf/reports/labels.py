@@ -98,6 +98,8 @@ METRICS = {
     "labeler_agreement": gettext_noop("labeler agreement"),
     "longer_wins_accuracy": gettext_noop("longer wins accuracy"),
     "newest_accuracy": gettext_noop("newest accuracy"),
+    "subset_accuracy": gettext_noop("mean accuracy over subsets"),
+    "rewardbench_score": gettext_noop("RewardBench score"),
     "ensemble_std": gettext_noop("ensemble std"),
     "ensemble_disagreement": gettext_noop("ensemble disagreement"),
     "disagreement_auc": gettext_noop("disagreement auc"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 KINDS: dict[str, "StrOrPromise"] = {
+    "subset": gettext_lazy("Subset"),
     "language": gettext_lazy("Language"),
     "source": gettext_lazy("Source"),
     "judge": gettext_lazy("Judge"),

@@ -30,7 +30,8 @@ AI_FEEDBACK = (
 """Of AI feedback."""
 REWARD_REPORT = (
     "accuracy_low", "accuracy_high", "tau_b", "top1", "ece", "labeler_agreement", "longer_wins_accuracy",
-    "newest_accuracy", "ensemble_std", "ensemble_disagreement", "disagreement_auc",
+    "newest_accuracy", "subset_accuracy", "rewardbench_score", "ensemble_std", "ensemble_disagreement",
+    "disagreement_auc",
 )  # fmt: skip
 """Of a reward model's report."""
 ROLLOUTS = (

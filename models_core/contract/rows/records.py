@@ -75,7 +75,10 @@ class RankedResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """One judgment over K responses to a prompt; a preference pair is a ranking of K = 2."""
+    """One judgment over K responses to a prompt; a preference pair is a ranking of K = 2.
+
+    `subset`: the part of a benchmark that the row is of.
+    """
 
     id: str
     messages: Messages
@@ -87,6 +90,7 @@ class Ranking:
     margin: float | None = None
     lang: str | None = None
     source: str | None = None
+    subset: str | None = None
     merged_turns: int = 0
 
     @property
@@ -144,6 +148,8 @@ def _as_text(value: Any, key: str) -> str | None:
 
 
 def ranking(row: dict[str, Any]) -> Ranking:
+    if "subset" in row:
+        row = _of_benchmark(row)
     responses: tuple[RankedResponse, ...]
     if "chosen" in row or "rejected" in row:
         responses = tuple(
@@ -167,8 +173,24 @@ def ranking(row: dict[str, Any]) -> Ranking:
         margin=_number(row, "margin", minimum=0.0, maximum=LARGEST_WEIGHT),
         lang=_optional_text(row, "lang"),
         source=_optional_text(row, "source"),
+        subset=_optional_text(row, "subset"),
         merged_turns=merged,
     )
+
+
+def _of_benchmark(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of RewardBench as one of ours: its prompt is a text, and chosen and rejected may be lists of texts."""
+    row = dict(row)
+    if isinstance(row.get("prompt"), str):
+        row["prompt"] = [{"role": "user", "content": row["prompt"]}]
+    sides = [row.get(key) for key in ("chosen", "rejected")]
+    if all(isinstance(side, list) for side in sides) and "responses" not in row:
+        chosen, rejected = row.pop("chosen"), row.pop("rejected")
+        row["responses"] = [
+            {"text": text, "rank": rank} for rank, texts in enumerate((chosen, rejected), start=1) for text in texts
+        ]
+        row.pop("models", None)
+    return row
 
 
 def _check_known(row: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from models_core.reward_report.measures.intervals import Estimate, estimate_mean
 
 MAX_GROUPS = 20
 """Groups of one kind, at most; the pairs of all others are one more row."""
+MAX_SUBSETS = 200
+"""The same of subsets of a benchmark, which are all looked at."""
 MAX_LEVELS = 8
 """A labeled margin with more distinct values than this is binned by quartiles."""
 MAX_DISTANCE = 6
@@ -39,6 +41,7 @@ def _writers(judgment: ScoredJudgment, better: int, worse: int) -> Sequence[str 
 
 
 NOMINAL: dict[str, Names] = {
+    "subset": lambda judgment, *_: [judgment.ranking.subset],
     "language": lambda judgment, *_: [judgment.ranking.lang],
     "source": lambda judgment, *_: [judgment.ranking.source],
     "judge": lambda judgment, *_: [judge_kind(judgment.ranking)],
@@ -52,7 +55,10 @@ def by_group(pairs: Pairs) -> dict[str, list[dict[str, Any]]]:
 
     The largest groups come first, levels in their order.
     """
-    found = {kind: _nominal(pairs, names) for kind, names in NOMINAL.items()}
+    found = {
+        kind: _nominal(pairs, names, most=MAX_SUBSETS if kind == "subset" else MAX_GROUPS)
+        for kind, names in NOMINAL.items()
+    }
     found["margin"] = _labeled_margins(pairs)
     found["distance"] = _distances(pairs)
     found["confidence"] = levels(pairs, np.abs(pairs.difference), parts=CONFIDENCE_PARTS)
@@ -60,13 +66,13 @@ def by_group(pairs: Pairs) -> dict[str, list[dict[str, Any]]]:
     return {kind: rows for kind, rows in found.items() if any(row["name"] is not None for row in rows)}
 
 
-def _nominal(pairs: Pairs, names: Names) -> list[dict[str, Any]]:
+def _nominal(pairs: Pairs, names: Names, *, most: int) -> list[dict[str, Any]]:
     members: dict[str | None, list[int]] = defaultdict(list)
     for index in range(len(pairs)):
         for name in names(pairs.judgment_of(index), int(pairs.better[index]), int(pairs.worse[index])):
             members[name].append(index)
     ordered = sorted(members, key=lambda name: (name is None, -len(members[name]), str(name)))
-    shown = ordered if len(ordered) <= MAX_GROUPS else ordered[: MAX_GROUPS - 1]
+    shown = ordered if len(ordered) <= most else ordered[: most - 1]
     rows = [_row(pairs, members[name], name=name) for name in shown]
     if others := ordered[len(shown) :]:
         indices = sorted({index for name in others for index in members[name]})
