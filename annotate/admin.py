@@ -461,6 +461,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
 
 
+@admin.register(models.PersonDeletion)
+class PersonDeletionAdmin(ReadOnlyAdmin):
+    list_display = ("id", "person", "judgments", "state", "requested_by", "created_at", "finished_at")
+    search_fields = ("person__username",)
+    list_filter = ("state", "judgments")
+    list_select_related = ("person", "requested_by")
+
+
 @admin.register(models.AuditChainLink)
 class AuditChainLinkAdmin(ReadOnlyAdmin):
     list_display = ("position", "event", "digest", "created_at")

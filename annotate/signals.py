@@ -25,5 +25,8 @@ tasks_claimed = Signal()
 judgments_submitted = Signal()
 leases_expired = Signal()
 
+# deletion_id: the data of a person wait to be deleted (annotate.people.deletion).
+person_deletion_planned = Signal()
+
 # name, change_id: a change of many judgments or tasks waits to be carried out (annotate.quality.review.batch_changes).
 batch_change_planned = Signal()

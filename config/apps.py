@@ -11,13 +11,14 @@ class HoneConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from config.security import sign_in
+        from config.security import personal_data, sign_in
         from config.security.open_sessions import tracking
         from config.security.second_factor import rules
 
         sign_in.connect_signals()
         tracking.connect_signals()
         rules.connect_signals()
+        personal_data.register()
         signals.tasks_claimed.connect(_count_claims)
         signals.judgments_submitted.connect(_count_submits)
         signals.leases_expired.connect(_count_expiries)

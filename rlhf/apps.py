@@ -15,11 +15,13 @@ class RlhfConfig(AppConfig):
         from annotate.people.audit import event_labels
         from annotate.people.permissions import Capability
         from rlhf import signal_handlers
+        from rlhf.playground import deletion
         from rlhf.reports import audit_labels
         from rlhf.runs import access, messages, notices
         from rlhf.runs.live_responses import live_status
 
         access.register()
+        deletion.register()
         event_labels.register(audit_labels.AUDIT_LABELS)
         stored_messages.register(messages.MESSAGES)
 
@@ -64,4 +66,5 @@ class RlhfConfig(AppConfig):
         signals.overlap_changed.connect(signal_handlers.change_overlap)
         signals.tasks_changed.connect(signal_handlers.change_tasks)
         signals.batch_change_planned.connect(signal_handlers.apply_batch_change)
+        signals.person_deletion_planned.connect(signal_handlers.delete_person)
         signals.responses_requested.connect(signal_handlers.fulfil_requests)

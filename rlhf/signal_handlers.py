@@ -31,6 +31,10 @@ def apply_batch_change(*, name: str, change_id: int, **kwargs: Any) -> None:
     runs.send("rlhf.apply_batch_change", name, change_id)
 
 
+def delete_person(*, deletion_id: int, **kwargs: Any) -> None:
+    runs.send("rlhf.delete_person", deletion_id)
+
+
 def fulfil_requests(*, request_ids: list[int], **kwargs: Any) -> None:
     """A chat's request gets a run at once, with a place in its queue; a worker fulfils the others."""
     requests = ResponseRequest.objects.filter(pk__in=request_ids)

@@ -10,6 +10,7 @@ from annotate.labeling import queue
 from annotate.labeling.checks import scores
 from annotate.models import ResponseRequest
 from annotate.people.audit import chain
+from annotate.people.deletion import deletions
 from annotate.quality import consensus, measures, project_figures, review
 from rlhf.human_evaluation import evaluations
 from rlhf.loop import active_learning, loop, sampling
@@ -80,6 +81,12 @@ def change_tasks(change_id: int) -> None:
 def apply_batch_change(name: str, change_id: int) -> None:
     """Leave out judgments or count them again, or give tasks out again, as it was planned."""
     review.JOBS[name].run(change_id)
+
+
+@shared_task(name="rlhf.delete_person")
+def delete_person(deletion_id: int) -> None:
+    """Delete the data of a person, as it was planned."""
+    deletions.run(deletion_id)
 
 
 @shared_task(name="rlhf.remove_model_files")
@@ -154,6 +161,8 @@ def reap_queue() -> None:
     for name, job in review.JOBS.items():
         for change_id in job.abandoned(now=timezone.now()).values_list("pk", flat=True):
             runs.send("rlhf.apply_batch_change", name, change_id)
+    for deletion_id in deletions.abandoned(now=timezone.now()).values_list("pk", flat=True):
+        runs.send("rlhf.delete_person", deletion_id)
 
 
 @shared_task(name="rlhf.refresh_consensus")

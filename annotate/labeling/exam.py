@@ -209,7 +209,7 @@ def waive(*, labeler: User, project: Project, by: User) -> ExamAttempt:
             passed=True,
             finished_at=now,
         )
-        audit.record(verb="exam.waived", actor=by, subject=waiver, project=project, username=labeler.username)
+        audit.record(verb="exam.waived", actor=by, subject=waiver, project=project, person=labeler)
     return waiver
 
 
@@ -229,7 +229,7 @@ def annul(*, labeler: User, project: Project, by: User | None) -> int:
                 actor=by,
                 subject=labeler,
                 project=project,
-                username=labeler.username,
+                person=labeler,
                 attempts=annulled,
             )
             if not is_qualified(user=labeler, project=project):

@@ -189,7 +189,5 @@ def _simulated_labeler(*, project: Project, number: int) -> User:
         )
         membership, made = Membership.objects.get_or_create(user=user, project=project, role=Membership.Role.LABELER)
         if made:
-            audit.record(
-                verb="membership.created", actor=None, subject=membership, project=project, username=user.username
-            )
+            audit.record(verb="membership.created", actor=None, subject=membership, project=project, person=user)
     return user

@@ -15,6 +15,7 @@ from annotate.models.labeling.task import OverlapChange, QueueCursor, Task, Task
 from annotate.models.people.api_token import ApiToken, IdempotentRequest
 from annotate.models.people.audit import AuditChainLink, AuditEvent
 from annotate.models.people.invitation import Invitation
+from annotate.models.people.person_deletion import PersonDeletion
 from annotate.models.people.project import Guidelines, Membership, Project, Rubric, Skill
 from annotate.models.people.user import User
 from annotate.models.quality.consensus import AggregationEstimate, LabelerReliability, TaskConsensus
@@ -51,6 +52,7 @@ __all__ = [
     "MeasuresState",
     "Membership",
     "OverlapChange",
+    "PersonDeletion",
     "Project",
     "ProjectFigures",
     "Prompt",

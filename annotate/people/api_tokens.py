@@ -69,7 +69,9 @@ def make(*, user: User, name: str, scopes: Iterable[str], days: int) -> tuple[Ap
             hint=secret[:HINT_LENGTH],
             expires_at=timezone.now() + timedelta(days=days),
         )
-        audit.record(verb="token.created", actor=user, subject=token, project=None, name=name, scopes=chosen, days=days)
+        audit.record(
+            verb="token.created", actor=user, subject=token, project=None, hint=token.hint, scopes=chosen, days=days
+        )
     return token, secret
 
 
@@ -119,8 +121,8 @@ def _end(tokens: QuerySet[ApiToken], *, by: User | None) -> None:
                 actor=by,
                 subject=token,
                 project=None,
-                name=token.name,
-                username=token.user.username,
+                hint=token.hint,
+                person=token.user,
             )
 
 

@@ -90,7 +90,7 @@ def accept(*, token: str, user: User) -> Invitation:
                     actor=user,
                     subject=membership,
                     project=invitation.project,
-                    username=user.username,
+                    person=user,
                     role=role,
                     invitation=invitation.pk,
                 )
@@ -99,7 +99,7 @@ def accept(*, token: str, user: User) -> Invitation:
             actor=user,
             subject=invitation,
             project=invitation.project,
-            username=user.username,
+            person=user,
         )
     return invitation
 
@@ -133,7 +133,7 @@ def open_account(*, token: str, username: str, password: str, full_name: str = "
                 user.save()
         except IntegrityError:  # somebody else made it a moment ago, or a second press of the button did
             raise Refused(_("Somebody has this user name already. Choose another one.")) from None
-        audit.record(verb="account.created", actor=user, subject=user, project=None, username=user.username)
+        audit.record(verb="account.created", actor=user, subject=user, project=None, person=user)
         accept(token=token, user=user)
     return user
 

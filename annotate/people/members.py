@@ -21,7 +21,7 @@ from annotate.data import text
 from annotate.data.stored_messages import StoredMessage
 from annotate.errors import NotYours, Refused
 from annotate.labeling import queue
-from annotate.models import Membership, Project, Skill, User
+from annotate.models import Membership, Project, Skill, TaskChange, User
 from annotate.people import audit
 from annotate.people.invitations import new_user
 from annotate.people.permissions import ROLE_CAPABILITIES, Capability, can, ensure
@@ -85,9 +85,7 @@ def add(
                 _("%(name)s has the role “%(role)s” in this project already.")
                 % {"name": user.display_name, "role": label}
             ) from None
-        audit.record(
-            verb="membership.created", actor=by, subject=membership, project=project, username=user.username, role=role
-        )
+        audit.record(verb="membership.created", actor=by, subject=membership, project=project, person=user, role=role)
     return user, password
 
 
@@ -119,7 +117,7 @@ def reset_password(*, user: User, project: Project, by: User) -> str:
     password = give_one_time_password(user)  # before the transaction, as in `add`
     with transaction.atomic():
         user.save(update_fields=["password", "must_change_password", "one_time_until"])
-        audit.record(verb="password.reset", actor=by, subject=user, project=project, username=user.username)
+        audit.record(verb="password.reset", actor=by, subject=user, project=project, person=user)
     return password
 
 
@@ -128,7 +126,6 @@ def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
     ensure(by, Capability.MANAGE, project)
     if role not in Membership.Role.values:
         raise Refused(_("%(name)s doesn't have this role.") % {"name": user.display_name}, status=404)
-    released = None
     with transaction.atomic():
         if Capability.LABEL in ROLE_CAPABILITIES[role]:
             # A claim of theirs that is under way ends first, and what it leased goes back with the rest.
@@ -137,19 +134,26 @@ def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
         managers = Membership.objects.filter(project=project, role=Membership.Role.MANAGER).select_for_update()
         if role == Membership.Role.MANAGER and {manager.user_id for manager in managers} == {user.pk}:
             raise Refused(_("A project needs a manager: make somebody else a manager first."))
-        _all, removed = Membership.objects.filter(user=user, project=project, role=role).delete()
-        if not removed.get(Membership._meta.label):
-            raise Refused(_("%(name)s doesn't have this role.") % {"name": user.display_name}, status=404)
-        if not can(user, Capability.LABEL, project):
-            queue.release_held(labeler=user, project=project)
-            # Who comes back later may be given what wasn't for them before.
-            queue.look_again(labeler=user, project=project)
-            released = queue.release_reserved(labeler=user, project=project)
-        audit.record(
-            verb="membership.removed", actor=by, subject=user, project=project, username=user.username, role=role
-        )
+        released = take_role(user=user, project=project, role=role, by=by)
     if released is not None:
         queue.begin_task_change(released)
+
+
+def take_role(*, user: User, project: Project, role: str, by: User | None) -> TaskChange | None:
+    """Inside a transaction: take a role away, whoever asks. Returns what `queue.begin_task_change` does afterwards."""
+    if Capability.LABEL in ROLE_CAPABILITIES[role]:
+        queue.lock_claims(labeler=user, project=project)
+    _all, removed = Membership.objects.filter(user=user, project=project, role=role).delete()
+    if not removed.get(Membership._meta.label):
+        raise Refused(_("%(name)s doesn't have this role.") % {"name": user.display_name}, status=404)
+    released = None
+    if not can(user, Capability.LABEL, project):
+        queue.release_held(labeler=user, project=project)
+        # Who comes back later may be given what wasn't for them before.
+        queue.look_again(labeler=user, project=project)
+        released = queue.release_reserved(labeler=user, project=project)
+    audit.record(verb="membership.removed", actor=by, subject=user, project=project, person=user, role=role)
+    return released
 
 
 def pause(*, membership: Membership, by: User | None, reason: str | StoredMessage) -> None:
@@ -177,7 +181,7 @@ def pause(*, membership: Membership, by: User | None, reason: str | StoredMessag
                 actor=by,
                 subject=person,
                 project=project,
-                username=person.username,
+                person=person,
                 reason=stored,
             )
     membership.refresh_from_db(fields=["paused_at", "paused_reason"])
@@ -190,7 +194,7 @@ def resume(*, membership: Membership, by: User | None) -> None:
         ensure(by, Capability.MANAGE, project)
     with transaction.atomic():
         if _memberships(membership).exclude(paused_at=None).update(paused_at=None, paused_reason={}):
-            audit.record(verb="labeler.resumed", actor=by, subject=person, project=project, username=person.username)
+            audit.record(verb="labeler.resumed", actor=by, subject=person, project=project, person=person)
     membership.refresh_from_db(fields=["paused_at", "paused_reason"])
 
 
@@ -234,7 +238,7 @@ def set_work_rules(
             actor=by,
             subject=membership.user,
             project=project,
-            username=membership.user.username,
+            person=membership.user,
             daily_limit=daily_limit,
             languages=read,
             skills=sorted(skill.name for skill in has),

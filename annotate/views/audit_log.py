@@ -38,10 +38,11 @@ def _log(request: HttpRequest, project: Project | None, template: str) -> HttpRe
     if request.GET.get("format") == "csv":
         return csv_stream(f"{project.slug if project else 'hone'}-audit-log", event_list.file_rows(filters))
     page = keyset_page(filters.events(), request)
+    about = event_list.named(page.rows)
     context: dict[str, Any] = {
         "project": project,
         "filters": filters,
-        "rows": [(event, event_labels.label(event.verb), event_list.details(event)) for event in page.rows],
+        "rows": [(event, event_labels.label(event.verb), event_list.details(event, about)) for event in page.rows],
         "page": page,
         "people": event_list.people(project).order_by("username"),
         "actions": event_labels.choices(),

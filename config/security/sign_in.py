@@ -183,7 +183,7 @@ def _on_sign_in(sender: Any, request: HttpRequest | None, user: Any, **kwargs: A
     if user.is_superuser or user.is_staff:
         address = client_address(request)
         audit.record(
-            verb="account.administrator_signed_in", actor=user, subject=user, project=None, username=user.username,
+            verb="account.administrator_signed_in", actor=user, subject=user, project=None, person=user,
             address=address,
         )  # fmt: skip
     log.info("Signed in: %s from %s", in_log(user.get_username()), client_address(request) or "nowhere")

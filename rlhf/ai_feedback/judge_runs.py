@@ -193,9 +193,8 @@ def store(run: TrainingRun, lease: Lease, path: Path) -> Row:
             for row in batch:
                 if (task := tasks.get(int(row["id"]))) is not None:
                     _store_row(row, run=run, labeler=labeler, task=task, shown=shown[task.pk], counts=counts)
-    audit.record(
-        verb="ai_labeler.judged", actor=run.created_by, subject=labeler, project=labeler.project, run=run.pk, **counts
-    )
+    detail: dict[str, Any] = {"run": run.pk, **counts}
+    audit.record(verb="ai_labeler.judged", actor=run.created_by, subject=labeler, project=labeler.project, **detail)
     ai_agreement.measure(labeler)
     return counts
 

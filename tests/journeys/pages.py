@@ -305,7 +305,10 @@ STATES: dict[str, list[State]] = {
         State("my-work", "annotate:mine", "/p/kindness/mine/"),
         State("my-work-empty", "annotate:mine", "/p/blank/mine/"),
     ],
-    "admin": [State("all-events", "annotate:all_events", "/audit/")],
+    "admin": [
+        State("all-events", "annotate:all_events", "/audit/"),
+        State("deletions", "annotate:deletions", "/people/deletions/?person=labeler"),
+    ],
 }
 WITHOUT_A_PAGE = {
     "no_api",
@@ -362,6 +365,8 @@ WITHOUT_A_PAGE = {
     *("rlhf:loop_mix", "rlhf:pause_loop", "rlhf:resume_loop", "rlhf:promote_round"),
     *("rlhf:loop_settings", "rlhf:score_tasks", "rlhf:model_status", "healthz", "readyz", "metrics"),
     *("mfa_authenticate", "mfa_deactivate_totp", "mfa_view_recovery_codes"),
+    # Their journey is in test_security_keys.py: they are there where the site uses keys.
+    *("mfa_add_webauthn", "mfa_remove_webauthn", "mfa_reauthenticate_webauthn"),
     *("mfa_generate_recovery_codes", "mfa_reauthenticate", "reset_second_factor", "admin_login"),
     *("end_session", "end_other_sessions"),
 }

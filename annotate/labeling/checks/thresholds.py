@@ -57,7 +57,7 @@ def evaluate(*, project: Project, labeler_id: int, kind: str) -> QualityAlert | 
             actor=None,
             subject=alert,
             project=project,
-            username=labeler.username,
+            person=labeler,
             kind=alert.kind,
             rate=round(rate, 4),
             threshold=threshold,
@@ -96,9 +96,7 @@ def undo(*, alert: QualityAlert, by: User) -> None:
             members.resume(membership=membership, by=by)
         elif alert.action == Action.REQUALIFY and membership is not None:
             exam.waive(labeler=alert.labeler, project=alert.project, by=by)
-        audit.record(
-            verb="quality.undone", actor=by, subject=alert, project=alert.project, username=alert.labeler.username
-        )
+        audit.record(verb="quality.undone", actor=by, subject=alert, project=alert.project, person=alert.labeler)
     alert.refresh_from_db()
 
 

@@ -4,6 +4,8 @@ A prompt is marked by the file it came with, by a manager, or by a labeler who r
 a labeler is spared from now on end, and their drafts are kept.
 """
 
+from typing import Any
+
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
@@ -61,7 +63,7 @@ def _mark(*, prompt: Prompt, sensitive: bool, by: User, verb: str, reason: str) 
         if unmarked.update(sensitive=sensitive) != 1:
             return False
         prompt.sensitive = sensitive
-        detail = {"sensitive": sensitive} | ({"reason": reason} if reason else {})
+        detail: dict[str, Any] = {"sensitive": sensitive} | ({"reason": reason} if reason else {})
         audit.record(verb=verb, actor=by, subject=prompt, project=prompt.project, **detail)
         _release(Assignment.objects.filter(task__prompt=prompt).exclude(labeler=by))
         leases.raise_epoch(project_id=prompt.project_id)

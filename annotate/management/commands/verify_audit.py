@@ -31,4 +31,8 @@ class Command(BaseCommand):
         if result.found:
             raise CommandError(f"The audit log isn't intact: {result.found} problems. The chain ends at {result.head}.")
         self.stdout.write(f"{result.head.position} events are linked and intact, {result.waiting} wait to be linked.")
+        if result.erased:
+            self.stdout.write(
+                f"Names of deleted persons were erased from {result.erased} of them, as events {chain.ERASED} say."
+            )
         self.stdout.write(f"head {result.head}")

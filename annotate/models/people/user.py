@@ -1,6 +1,7 @@
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -52,6 +53,10 @@ class User(AbstractUser):
         help_text="Who made the account; empty where its owner did, by an invitation.",
     )
 
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When the person’s data were deleted; empty: they are there."
+    )
+
     @property
     def one_time_is_over(self) -> bool:
         """Whether the password is a one-time password whose time is over: nobody signs in with it any more."""
@@ -64,4 +69,6 @@ class User(AbstractUser):
 
     @property
     def display_name(self) -> str:
+        if self.deleted_at is not None:
+            return gettext("Deleted person %(number)d") % {"number": self.pk}
         return self.get_full_name() or self.username

@@ -7,6 +7,9 @@ would need one lock from each event to the end of its transaction: changes anywh
 event can be altered unseen in the minute before it is linked, and no later. Whoever can write the database can also
 compute a whole new chain: that is found by comparing with a head (`position:digest`) noted elsewhere. The job logs
 each head, so a copy of the worker's log on another machine is such a place.
+
+An event from which a name was erased (annotate.people.audit.name_erasure) has another digest than its link. It is
+intact if that is the digest in the newest event of the erasure, which is sealed as any other.
 """
 
 import hashlib
@@ -25,6 +28,7 @@ from annotate.models import AuditChainLink, AuditEvent
 log = logging.getLogger(__name__)
 
 BATCH = 500
+ERASED = "audit.names_erased"
 OVERTAKEN = 10_000
 """An event gets its number when it is written and is seen when its transaction ends: others may overtake it, so as many
 numbers before the newest linked one are looked at again."""
@@ -50,6 +54,8 @@ class Verification:
 
     head: Head = field(default_factory=Head)
     waiting: int = 0
+    erased: int = 0
+    """Events from which a name was erased, and which are what the erasure says."""
     problems: list[str] = field(default_factory=list)
     found: int = 0
     """Problems, also those beyond the first few that are kept."""
@@ -91,6 +97,31 @@ def _link_batch() -> int:
     return len(links)
 
 
+@dataclass(frozen=True, slots=True)
+class Erasures:
+    """What the log says of events from which names were erased: {event: its digest afterwards}."""
+
+    digests: dict[int, str]
+
+    @classmethod
+    def all(cls) -> "Erasures":
+        erasing = AuditEvent.objects.filter(project=None, verb=ERASED).order_by("pk")
+        found: dict[int, str] = {}
+        for detail in erasing.values_list("detail", flat=True):
+            found.update((int(event), str(after)) for event, after in detail.get("events", []))
+        return cls(found)
+
+    def is_intact(self, before: str, event: AuditEvent, link: AuditChainLink) -> bool:
+        """before: the digest of the link before it."""
+        now = digest(before, event)
+        return now in (link.digest, self.digests.get(event.pk))
+
+
+def digest_before(link: AuditChainLink) -> str:
+    """The digest of the link before this one; empty for the first."""
+    return AuditChainLink.objects.filter(position=link.position - 1).values_list("digest", flat=True).first() or ""
+
+
 def digest(before: str, event: AuditEvent) -> str:
     """64 hexadecimal digits. `before`: that of the link before, or nothing."""
     return hashlib.sha256(f"{before}\n{canonical(event)}".encode()).hexdigest()
@@ -123,14 +154,17 @@ def verify(expected: Head | None = None) -> Verification:
     expected: a head noted earlier, which must still be in the chain.
     """
     result = Verification()
+    erasures = Erasures.all()
     seen_at = None
     for link, event in _links():
         if link.position != result.head.position + 1:
             result.add(f"Links {result.head.position + 1} to {link.position - 1} are missing.")
         if event is None:
             result.add(f"Link {link.position}: event {link.event_id} is missing.")
-        elif digest(result.head.digest, event) != link.digest:
+        elif not erasures.is_intact(result.head.digest, event, link):
             result.add(f"Link {link.position}: event {event.pk} isn't what it was when it was linked.")
+        elif event.pk in erasures.digests:
+            result.erased += 1
         # Go on with the digest that is stored, so that one altered event is one problem.
         result.head, seen_at = Head(link.position, link.digest), link.created_at
         if expected is not None and link.position == expected.position and link.digest != expected.digest:

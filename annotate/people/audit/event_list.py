@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,19 @@ from annotate.rendering.local_times import midnight, written_day
 
 BATCH = 500
 LONGEST_VALUE = 200
-COLUMNS = ("event", "time", "person", "action", "subject", "number", "project", "details", "position", "digest")
+COLUMNS = (
+    "event",
+    "time",
+    "person",
+    "action",
+    "subject",
+    "number",
+    "project",
+    "about",
+    "details",
+    "position",
+    "digest",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +77,20 @@ def people(project: Project | None) -> QuerySet[User]:
     return User.objects.alias(any_event=Subquery(events.order_by().values("pk")[:1])).exclude(any_event=None)
 
 
-def details(event: AuditEvent) -> list[tuple[str, str]]:
-    """(name, value) of what the event says beyond its verb; long values are shortened, the file has them whole."""
-    return [(name, _shortened(value)) for name, value in event.detail.items()]
+def details(event: AuditEvent, about: Mapping[int, User]) -> list[tuple[str, str]]:
+    """(name, value) of what the event says beyond its verb; long values are shortened, the file has them whole.
+
+    about: whom the events are about (see `named`).
+    """
+    person = about.get(event.detail.get("person", 0))
+    known = {"person": person.display_name} if person else {}
+    return [(name, _shortened(value)) for name, value in (event.detail | known).items()]
+
+
+def named(events: Iterable[AuditEvent]) -> dict[int, User]:
+    """The people whom these events are about, by number."""
+    numbers = {event.detail.get("person") for event in events}
+    return User.objects.in_bulk([number for number in numbers if isinstance(number, int)])
 
 
 def file_rows(filters: EventFilters) -> Iterator[tuple[Any, ...]]:
@@ -75,7 +98,9 @@ def file_rows(filters: EventFilters) -> Iterator[tuple[Any, ...]]:
     yield COLUMNS
     after = 0
     while found := list(filters.events().filter(pk__gt=after).order_by("pk")[:BATCH]):
+        about = named(found)
         for event in found:
+            person = about.get(event.detail.get("person", 0))
             link = getattr(event, "chain_link", None)
             yield (
                 event.pk,
@@ -85,6 +110,7 @@ def file_rows(filters: EventFilters) -> Iterator[tuple[Any, ...]]:
                 event.subject_type,
                 event.subject_id,
                 event.project.slug if event.project else "",
+                person.username if person else "",
                 json.dumps(event.detail, ensure_ascii=False, sort_keys=True),
                 link.position if link else None,
                 link.digest if link else "",

@@ -42,6 +42,10 @@ class Job(Generic[C]):
         self.run(change.pk, most=AT_ONCE)
         change.refresh_from_db()
 
+    def hand_over(self, change: C) -> None:
+        """Leave a planned change to a worker, once the transaction that plans it is committed."""
+        transaction.on_commit(lambda: self._ask_for(change.pk))
+
     def run(self, change_id: int, *, most: int | None = None) -> None:
         """Carry it out, unless another job is at work on it or it is done. With `most`, so many records of it."""
         lease = JobLease.taken(self.rows.filter(self.model.is_free(timezone.now())), change_id)

@@ -44,25 +44,37 @@ def leave_out(
         sentence = _("%(name)s has given no judgment here since then that counts.")
         raise Refused(sentence % {"name": labeler.display_name}, status=400)
     with transaction.atomic():
-        exclusion = JudgmentExclusion.objects.create(
-            project=project,
-            labeler=labeler,
-            since=since,
-            reason=reason,
-            gives_out_again=gives_out_again,
-            created_by=by,
-        )
-        audit.record(
-            verb="judgments.left_out",
-            actor=by,
-            subject=exclusion,
-            project=project,
-            username=labeler.username,
-            since=since.isoformat(),
-            reason=reason,
-            gives_out_again=gives_out_again,
+        exclusion = _planned(
+            project=project, labeler=labeler, since=since, reason=reason, by=by, gives_out_again=gives_out_again
         )
     JOB.begin(exclusion)
+    return exclusion
+
+
+def plan(*, project: Project, labeler: User, since: datetime, reason: str, by: User | None) -> JudgmentExclusion:
+    """Inside a transaction, after which a worker carries it out: what the labeler has judged here is left out because
+    they are gone."""
+    exclusion = _planned(project=project, labeler=labeler, since=since, reason=reason, by=by, gives_out_again=False)
+    JOB.hand_over(exclusion)
+    return exclusion
+
+
+def _planned(
+    *, project: Project, labeler: User, since: datetime, reason: str, by: User | None, gives_out_again: bool
+) -> JudgmentExclusion:
+    exclusion = JudgmentExclusion.objects.create(
+        project=project, labeler=labeler, since=since, reason=reason, gives_out_again=gives_out_again, created_by=by
+    )
+    audit.record(
+        verb="judgments.left_out",
+        actor=by,
+        subject=exclusion,
+        project=project,
+        person=labeler,
+        since=since.isoformat(),
+        reason=reason,
+        gives_out_again=gives_out_again,
+    )
     return exclusion
 
 
@@ -89,7 +101,7 @@ def count_again(*, exclusion: JudgmentExclusion, by: User) -> None:
             actor=by,
             subject=exclusion,
             project=exclusion.project,
-            username=exclusion.labeler.username,
+            person=exclusion.labeler,
         )
     JOB.begin(exclusion)
 

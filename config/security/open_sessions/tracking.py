@@ -86,7 +86,7 @@ def _end(user: User, rows: Any) -> int:
                 actor=user,
                 subject=user,
                 project=None,
-                username=user.username,
+                person=user,
                 sessions=len(keys),
             )
     return len(keys)

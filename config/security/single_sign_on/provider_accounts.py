@@ -54,7 +54,7 @@ class ProviderAccountAdapter(DefaultSocialAccountAdapter):
                     actor=request.user,
                     subject=request.user,
                     project=None,
-                    username=request.user.username,
+                    person=request.user,
                 )
         messages.success(request, _("Connected. From now on you can sign in that way."))
         raise ImmediateHttpResponse(redirect("annotate:account"))
@@ -101,7 +101,7 @@ def _new_user(request: HttpRequest, claims: dict[str, Any]) -> User:
             with transaction.atomic():
                 user.save()
                 audit.record(
-                    verb="account.created", actor=user, subject=user, project=None, username=name, by="single sign-on"
+                    verb="account.created", actor=user, subject=user, project=None, person=user, by="single sign-on"
                 )
         except IntegrityError:  # somebody else took it meanwhile
             continue

@@ -82,9 +82,9 @@ def test_whoever_revokes_it_is_heard_at_once(cast: Cast, page: Client) -> None:
     assert administration.post("/admin/annotate/apitoken/", form).status_code == 302
     assert other.call("get", "/me")[0] == 401
     events = AuditEvent.objects.filter(verb="token.revoked").order_by("pk")
-    assert [(event.actor, event.detail["username"]) for event in events] == [
-        (cast.researcher, "researcher"),
-        (cast.admin, "manager"),
+    assert [(event.actor, event.detail["person"]) for event in events] == [
+        (cast.researcher, cast.researcher.pk),
+        (cast.admin, cast.manager.pk),
     ]
 
 

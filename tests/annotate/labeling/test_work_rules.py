@@ -95,8 +95,8 @@ class TestPause:
         events = AuditEvent.objects.filter(verb__startswith="labeler.").order_by("pk")
         reason = {"code": "as_written", "values": {"sentence": "Too fast."}}
         assert [(event.verb, event.actor, event.detail) for event in events] == [
-            ("labeler.paused", cast.manager, {"username": "labeler", "reason": reason}),
-            ("labeler.resumed", cast.manager, {"username": "labeler"}),
+            ("labeler.paused", cast.manager, {"person": cast.labeler.pk, "reason": reason}),
+            ("labeler.resumed", cast.manager, {"person": cast.labeler.pk}),
         ]
 
     def test_hone_itself_pauses_for_a_reason_that_is_read_in_the_labelers_language(self, cast: Cast) -> None:

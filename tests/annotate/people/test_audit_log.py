@@ -192,7 +192,7 @@ class TestPage:
 
     def test_filters(self, cast, client, events):
         client.force_login(cast.manager)
-        audit.record(verb="labeler.paused", actor=None, subject=cast.labeler, project=cast.project, username="labeler")
+        audit.record(verb="labeler.paused", actor=None, subject=cast.labeler, project=cast.project, person=cast.labeler)
 
         def found(**chosen):
             return [event.verb for event, _, _ in client.get("/p/kindness/audit/", chosen).context["rows"]]
@@ -228,7 +228,7 @@ class TestPage:
         rows = list(event_list.file_rows(event_list.EventFilters(project=cast.project, verb="project.edited")))
         assert rows[0] == event_list.COLUMNS
         assert [row[0] for row in rows[1:]] == [event.pk for event in events]
-        assert [row[9] for row in rows[1:]] == [AuditChainLink.objects.get(event=event.pk).digest for event in events]
+        assert [row[10] for row in rows[1:]] == [AuditChainLink.objects.get(event=event.pk).digest for event in events]
 
     def test_a_page_goes_on_behind_the_last_row(self, cast, client):
         for n in range(30):

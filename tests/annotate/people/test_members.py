@@ -26,7 +26,7 @@ def test_an_administrator_makes_an_account_with_a_one_time_password(cast):
     assert (event.actor, event.project, event.detail) == (
         cast.admin,
         cast.project,
-        {"username": "li.wei", "role": "labeler"},
+        {"person": user.pk, "role": "labeler"},
     )
     assert password not in str(AuditEvent.objects.values_list("detail", flat=True))
 

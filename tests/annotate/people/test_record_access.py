@@ -169,6 +169,7 @@ WITHOUT_A_PROJECT = {
     "notices",
     "new_project",
     "all_events",
+    "deletions",
     "all_people",
     "preferences",
     "catalogue",

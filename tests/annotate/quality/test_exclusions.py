@@ -95,9 +95,9 @@ def test_what_is_left_out_counts_for_nothing_and_is_kept(cast: Cast, pairs: list
     assert list(JudgmentRevision.objects.values()) == revisions
     assert set(exclusion.judgments.values_list("task", flat=True)) == {pairs[1].pk, pairs[2].pk}
     event = AuditEvent.objects.get(verb="judgments.left_out")
-    assert (event.actor, event.detail["username"], event.detail["reason"]) == (
+    assert (event.actor, event.detail["person"], event.detail["reason"]) == (
         cast.manager,
-        "second_labeler",
+        cast.second_labeler.pk,
         "Clicked through.",
     )
 

@@ -73,6 +73,7 @@ FIELDS: dict[str, list[str]] = {
     "tokens": [*TokenForm.base_fields, "revoke"],
     "all_events": ["person", "action", "since", "until", "format", "after"],
     "audit_log": ["person", "action", "since", "until", "format", "after"],
+    "deletions": ["person", "confirm", "judgments"],
     "all_people": ["person", "act", "reason", "daily_limit", "project"],
     "choose_kind": ["kind"],
     "copy_project": [*CopyForm.base_fields],

@@ -96,7 +96,7 @@ MAY = {
 }
 OUTSIDE_PROJECTS = {
     *("home", "notices", "invitation", "account", "keys", "new_project", "preferences", "catalogue", "tokens"),
-    *("all_people", "all_events", "shared_snapshot", "shared_file"),
+    *("all_people", "deletions", "all_events", "shared_snapshot", "shared_file"),
 }
 POST_ONLY = {
     *("submit", "skip", "undo", "report", "resolve_report", "import", "reset_password", "remove_role"),

@@ -75,7 +75,7 @@ def test_a_warning_is_read_on_the_work_page_until_it_is_closed(cast, judged_gold
     assert labeler.post("/p/kindness/work/warnings/read").status_code == 302
     assert READS not in labeler.get("/p/kindness/work/").content.decode()
     event = AuditEvent.objects.get(verb="quality.warned")
-    assert (event.actor, event.detail["username"], event.detail["rate"]) == (None, "labeler", 0.5)
+    assert (event.actor, event.detail["person"], event.detail["rate"]) == (None, cast.labeler.pk, 0.5)
 
 
 def test_the_window_is_the_latest_checks_and_begins_anew_after_something_followed(cast, judged_golds):
