@@ -4,13 +4,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+EXTRAS := train,cpu-kernels,qlora,observability,bench,dev
+TOOLS := $(VENV)/tools
 export PYTHONUNBUFFERED := 1
 # Hone is a dozen processes, and its tests start hundreds: each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test fuzz faults check demo messages screenshots bench clean
+.PHONY: help run setup test fuzz faults check audit hashes demo messages screenshots bench clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,9 +25,10 @@ setup: $(STAMPS)/packages $(STAMPS)/browser $(STAMPS)/catalogues  ## Make the en
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(STAMPS)/packages: pyproject.toml constraints.txt | $(BIN)/python
+# Every file is compared with hashes.txt; HASHES=0 is for an index whose files are not those of PyPI.
+$(STAMPS)/packages: pyproject.toml constraints.txt hashes.txt config/packages/install.py | $(BIN)/python
 	@echo "Installing what Hone needs into $(VENV) ..."
-	@$(PIP) install --quiet --constraint constraints.txt --editable ".[train,cpu-kernels,qlora,bench,dev]"
+	@$(BIN)/python config/packages/install.py $(EXTRAS) $(if $(filter 0,$(HASHES)),--by-version)
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/browser: static/package.json static/package-lock.json config/assets/browser_libraries.py $(STAMPS)/packages
@@ -57,6 +59,18 @@ check: setup  ## Style of code and templates, types, import contracts, migration
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	HONE_HTTPS=1 HONE_HSTS=preload $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+audit: setup $(TOOLS)/bin/pip-audit  ## Known vulnerabilities of what is pinned, where the package index knows them
+	@$(BIN)/python -m config.packages.audit $(TOOLS)/bin/pip-audit
+
+hashes: setup $(TOOLS)/bin/uv  ## Write hashes.txt and docs/licences.md anew from constraints.txt
+	@$(BIN)/python -m config.packages.hashes $(TOOLS)/bin/uv
+	@$(BIN)/python -m config.packages.licences
+
+# Programs that only these two targets run, apart from what Hone is installed with.
+$(TOOLS)/bin/%:
+	@test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet $*
 
 demo: setup  ## Close the loop without a browser: simulated labelers, two rounds, a table (QUICK=1, PROMPTS=file, N=most prompts)
 	@$(BIN)/python manage.py demo $(if $(QUICK),--quick) $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(N),--limit $(N))
