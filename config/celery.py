@@ -15,6 +15,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
+from config.monitoring import observers
 from config.monitoring.log_lines import run_id
 from config.serving import liveness
 
@@ -155,6 +156,17 @@ def shorten_result_wait(**kwargs: Any) -> None:
     from billiard import pool
 
     pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = round(1.0 / pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL)
+
+
+@signals.worker_process_init.connect
+def report_elsewhere(**kwargs: Any) -> None:
+    """In the pool child, whose threads send the reports."""
+    observers.start("hone-worker")
+
+
+@signals.worker_process_shutdown.connect
+def send_reports(**kwargs: Any) -> None:
+    observers.stop()
 
 
 @signals.worker_process_init.connect

@@ -9,6 +9,7 @@ import ipaddress
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -98,6 +99,21 @@ class Environment:
             if not re.fullmatch(r"https?://[^/?#\s]+", origin):
                 raise WrongSetting(f"{name} holds {origin!r}; each must be an origin such as https://hone.example.")
         return found
+
+    def address_of_server(self, name: str, *, example: str, shown: bool = True) -> str:
+        """An HTTP address, without a slash at its end; empty where it isn't set. shown: it holds no key."""
+        url = self._read(name, "").rstrip("/")
+        if url and not re.fullmatch(r"https?://[^\s?#]+", url):
+            raise WrongSetting(f"{name} {f'is {url!r}' if shown else 'can’t be read'}; it must be like {example}.")
+        return url
+
+    def needs_package(self, name: str, *, package: str, extra: str) -> None:
+        """Refuse a variable that is set where what it needs isn't installed. It imports nothing."""
+        if self._read(name, "") not in ("", "0") and find_spec(package) is None:
+            raise WrongSetting(
+                f"{name} needs packages that aren't installed: pip install --constraint constraints.txt --editable "
+                f"'.[{extra}]'."
+            )
 
     def issuer(self, name: str) -> str:
         """The address of an OpenID Connect provider, over HTTPS unless it is this machine; empty where it isn't set."""

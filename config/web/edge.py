@@ -12,12 +12,14 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from config.monitoring import metrics_page, request_metrics
+from config.monitoring import metrics_page, request_metrics, tracing
 from config.monitoring.log_lines import new_request_id, request_id
 from config.security.accounts import client_address
 from config.web import health
 
 log = logging.getLogger("hone.access")
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -37,10 +39,21 @@ class EdgeMiddleware:
         name = new_request_id(given)
         token = request_id.set(name)
         try:
-            response = self._reply(request)
+            response = self._traced(request, name)
         finally:
             request_id.reset(token)
         response["X-Request-ID"] = name
+        return response
+
+    def _traced(self, request: HttpRequest, name: str) -> HttpResponseBase:
+        if request.path == "/metrics" or request.path.startswith(settings.STATIC_URL):
+            return self._reply(request)
+        parent = request.headers.get("traceparent") if settings.HONE_PROXIES else None
+        with tracing.request_span(request=name, traceparent=parent) as span:
+            response = self._reply(request)
+            if span is not None:
+                method = request.method if request.method in METHODS else "_OTHER"
+                span.end(method=method, view=_view(request), status=response.status_code)
         return response
 
     def _reply(self, request: HttpRequest) -> HttpResponseBase:

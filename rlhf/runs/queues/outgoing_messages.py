@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 from celery import current_app
@@ -29,7 +29,7 @@ class Outbox:
     """A thread that sends messages in order. A forked child begins with an empty outbox."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[str, tuple[Any, ...], str, threading.Event, list[bool]]] = deque()
+        self._waiting: deque[tuple[str, tuple[Any, ...], str, Context, threading.Event, list[bool]]] = deque()
         self._changed = threading.Condition()
         self._process = 0
         self._is_stuck = False
@@ -44,7 +44,7 @@ class Outbox:
                 threading.Thread(target=self._run, name="messages to workers", daemon=True).start()
             if len(self._waiting) >= MAX_PENDING:
                 return False
-            self._waiting.append((task, arguments, queue, done, result))
+            self._waiting.append((task, arguments, queue, copy_context(), done, result))
             self._changed.notify()
             wait = 0.0 if self._is_stuck else WAIT_SECONDS
         if not done.wait(wait):
@@ -60,9 +60,10 @@ class Outbox:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                task, arguments, queue, done, result = self._waiting[0]
+                task, arguments, queue, context, done, result = self._waiting[0]
             try:
-                current_app.send_task(task, arguments, queue=queue)
+                # As the sender would: what is noted with a message is the request that it belongs to.
+                context.run(current_app.send_task, task, arguments, queue=queue)
                 result[0], self._is_stuck = True, False
             except BrokerError as error:
                 self._is_stuck = True

@@ -28,6 +28,7 @@ import importlib, pkgutil, models_core.contract
 for module in pkgutil.walk_packages(models_core.contract.__path__, "models_core.contract."):
     importlib.import_module(module.name)
 packages = ("torch", "transformers", "peft", "safetensors", "gguf", "tokenizers", "huggingface_hub", "pyarrow")
+packages += ("sentry_sdk", "opentelemetry", "fido2")  # for what isn't configured here
 heavy = [name for name in packages if name in sys.modules]
 heavy += sorted(
     name for name in sys.modules
