@@ -53,12 +53,18 @@ try:
     HONE_REQUIRE_SECOND_FACTOR = env.choice(
         "HONE_REQUIRE_SECOND_FACTOR", default="nobody", choices=["nobody", "admins", "managers", "everybody"]
     )
+    HONE_WEBAUTHN = env.flag("HONE_WEBAUTHN", default=False)
     HONE_PROXIES = env.whole_number("HONE_PROXIES", default=0, minimum=0, maximum=8)
     HONE_LOG_NAMES = env.choice("HONE_LOG_NAMES", default="plain", choices=["plain", "hashed"])
     HONE_ACCESS_LOG = env.flag("HONE_ACCESS_LOG", default=True)
     HONE_LOG_FORMAT = env.choice("HONE_LOG_FORMAT", default="line", choices=["line", "json"])
     HONE_METRICS_ADDRESSES = env.addresses("HONE_METRICS_ADDRESSES", default="127.0.0.0/8,::1/128")
     HONE_METRICS_TOKEN = env.secret("HONE_METRICS_TOKEN")
+    HONE_SENTRY_DSN = env.address_of_server("HONE_SENTRY_DSN", example="https://KEY@errors.example/7", shown=False)
+    env.needs_package("HONE_SENTRY_DSN", package="sentry_sdk", extra="observability")
+    HONE_OTLP_ENDPOINT = env.address_of_server("HONE_OTLP_ENDPOINT", example="http://127.0.0.1:4318")
+    env.needs_package("HONE_OTLP_ENDPOINT", package="opentelemetry", extra="observability")
+    HONE_TRACE_PERCENT = env.whole_number("HONE_TRACE_PERCENT", default=100, minimum=1, maximum=100)
     HONE_OIDC_ISSUER = env.issuer("HONE_OIDC_ISSUER")
     HONE_OIDC_CLIENT_ID = env.text("HONE_OIDC_CLIENT_ID", default="")
     HONE_OIDC_CLIENT_SECRET = env.text("HONE_OIDC_CLIENT_SECRET", default="")
@@ -200,7 +206,7 @@ ACCOUNT_SESSION_REMEMBER = True
 # config.security.sign_in counts, for the administration too.
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None, "reauthenticate": None}
 MFA_ADAPTER = "config.security.second_factor.rules.SecondFactorAdapter"
-MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", *(["webauthn"] if HONE_WEBAUTHN else [])]
 MFA_TOTP_ISSUER = "Hone"
 MFA_TOTP_TOLERANCE = 1  # steps of half a minute: clocks of phones are not exact
 SOCIALACCOUNT_ADAPTER = "config.security.single_sign_on.provider_accounts.ProviderAccountAdapter"

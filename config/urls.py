@@ -12,6 +12,7 @@ from config.monitoring import metrics_page
 from config.security import admin_records
 from config.security.open_sessions import sessions_page
 from config.security.second_factor import pages as second_factor
+from config.security.second_factor import security_keys
 from config.web import health
 
 
@@ -43,7 +44,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/2fa/off/", second_factor.turn_off, name="mfa_deactivate_totp"),
     path("accounts/2fa/codes/", second_factor.recovery_codes, name="mfa_view_recovery_codes"),
     path("accounts/2fa/codes/new/", second_factor.new_recovery_codes, name="mfa_generate_recovery_codes"),
+    path("accounts/2fa/keys/add/", security_keys.add, name="mfa_add_webauthn"),
+    path("accounts/2fa/keys/<int:number>/remove/", security_keys.remove, name="mfa_remove_webauthn"),
     path("accounts/2fa/reauthenticate/", second_factor.reauthenticate, name="mfa_reauthenticate"),
+    path("accounts/2fa/reauthenticate/key/", second_factor.reauthenticate, name="mfa_reauthenticate_webauthn"),
     path("accounts/2fa/reset/<int:user_id>/", second_factor.reset, name="reset_second_factor"),
     # The administration has no sign-in of its own: it would know no second step.
     path("admin/login/", RedirectView.as_view(pattern_name="account_login", query_string=True), name="admin_login"),

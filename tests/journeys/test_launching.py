@@ -58,11 +58,11 @@ def test_start_from_a_preset_cancel_resume_and_clone(
 
     # The panel follows a measurement by itself, while the form stays as it is.
     page.get_by_role("button", name=words["measure"]).click()
-    expect(page.locator("#estimate")).to_contain_text(words["waits"], timeout=60_000)
+    expect(page.locator("#estimate")).to_contain_text(words["waits"])
     lease = runs.claim(run_id=TrainingRun.objects.get(stage="measure").pk, worker="w")
     assert lease is not None
     runs.succeed(lease, result={"seconds_per_step": 0.25, "peak_memory": 2**30}, register=lambda: None)
-    expect(page.locator("#estimate")).to_contain_text(words["measured"], timeout=60_000)
+    expect(page.locator("#estimate")).to_contain_text(words["measured"])
     expect(page.locator("[name=set_epochs]")).to_have_value("3")
     page.get_by_role("button", name=words["start"]).click()
     expect(page.locator(".badge.queued")).to_have_text(words["queued"])

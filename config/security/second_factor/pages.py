@@ -10,6 +10,7 @@ from allauth.mfa.base.internal.flows import delete_and_cleanup, post_authenticat
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal import flows as recovery
 from allauth.mfa.totp.internal import flows as totp
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -23,7 +24,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.models import User
 from annotate.people.own_paths import is_own_path
 from annotate.people.permissions import signed_in
-from config.security.second_factor import rules
+from config.security.second_factor import rules, security_keys
 from config.security.second_factor.stage import IS_ON, CodeStage
 
 Types = Authenticator.Type
@@ -34,12 +35,12 @@ Types = Authenticator.Type
 def authenticate(request: HttpRequest) -> HttpResponseBase:
     """The second step of a sign-in."""
     stage: Any = request._login_stage  # type: ignore[attr-defined]
-    form = rules.CodeForm(request.POST or None, user=stage.login.user)
-    if request.method == "POST" and form.is_valid():
-        form.save()
+    user = stage.login.user
+    if (factor := _factor(request, user)) is not None:
+        post_authentication(request, factor)
         response: HttpResponseBase = stage.exit()
         return response
-    return render(request, "account/second_step.html", {"form": form}, status=400 if form.errors else 200)
+    return _step(request, user)
 
 
 @require_safe
@@ -49,9 +50,13 @@ def overview(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     by_type = {found.type: found for found in Authenticator.objects.filter(user=user)}
     codes = by_type.get(Types.RECOVERY_CODES)
+    keys = security_keys.of(user)
     context = {
         "app": by_type.get(Types.TOTP),
-        "codes_left": len(codes.wrap().get_unused_codes()) if codes is not None else 0,
+        "keys": [(key, key.data["name"]) for key in keys],
+        "offers_keys": settings.HONE_WEBAUTHN,
+        "is_on": rules.is_on(user),
+        "codes_left": len(rules.wrapped(codes).get_unused_codes()) if codes is not None else 0,
         "required": rules.is_required(user),
     }
     return render(request, "account/second_factor.html", context)
@@ -64,13 +69,13 @@ def overview(request: HttpRequest) -> HttpResponse:
 def set_up(request: HttpRequest) -> HttpResponse:
     """A QR code for the app; the app's first code turns it on. Recovery codes come with it."""
     user = signed_in(request)
-    if rules.is_on(user):
+    if Authenticator.objects.filter(user=user, type=Types.TOTP).exists():
         return redirect("mfa_index")
     form = rules.FirstCodeForm(request.POST or None, user=user)
     if request.method == "POST" and form.is_valid():
-        totp.activate_totp(request, form)
+        _app, codes = totp.activate_totp(request, form)
         request.session[IS_ON] = True
-        return redirect("mfa_view_recovery_codes")
+        return redirect("mfa_view_recovery_codes" if codes else "mfa_index")
     address = get_adapter().build_totp_url(user, form.secret)
     size, path = _qr_path(address)
     secret = " ".join(form.secret[start : start + 4] for start in range(0, len(form.secret), 4))
@@ -81,11 +86,12 @@ def set_up(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 @login_required
+@reauthentication_required(app="allauth.mfa")
 def recovery_codes(request: HttpRequest) -> HttpResponse:
-    codes, _may_view = recovery.view_recovery_codes(request)
-    if codes is None:
+    found = Authenticator.objects.filter(user=signed_in(request), type=Types.RECOVERY_CODES).first()
+    if found is None:
         return redirect("mfa_index")
-    return render(request, "account/recovery_codes.html", {"codes": codes.get_unused_codes()})
+    return render(request, "account/recovery_codes.html", {"codes": rules.wrapped(found).get_unused_codes()})
 
 
 @require_POST
@@ -103,12 +109,16 @@ def new_recovery_codes(request: HttpRequest) -> HttpResponse:
 @reauthentication_required(app="allauth.mfa")
 def turn_off(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
-    if rules.is_required(user):
+    found = Authenticator.objects.filter(user=user, type=Types.TOTP).first()
+    if found is not None and rules.is_last(found) and rules.is_required(user):
         messages.error(request, _("Your account needs two-step sign-in: the administrator of this site asks for it."))
-    elif (found := Authenticator.objects.filter(user=user, type=Types.TOTP).first()) is not None:
+    elif found is not None:
         delete_and_cleanup(request, found)
-        request.session.pop(IS_ON, None)
-        messages.success(request, _("Two-step sign-in is off."))
+        if rules.is_on(user):
+            messages.success(request, _("The app’s codes are off; your security keys go on."))
+        else:
+            request.session.pop(IS_ON, None)
+            messages.success(request, _("Two-step sign-in is off."))
     return redirect("mfa_index")
 
 
@@ -117,13 +127,11 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 @login_required
 def reauthenticate(request: HttpRequest) -> HttpResponseBase:
     """A code once more, before what needs a recent sign-in, for accounts without a password."""
-    form = rules.CodeForm(request.POST or None, user=signed_in(request))
-    if request.method == "POST" and form.is_valid():
-        post_authentication(request, form.authenticator, reauthenticated=True)
+    user = signed_in(request)
+    if (factor := _factor(request, user)) is not None:
+        post_authentication(request, factor, reauthenticated=True)
         return resume_request(request) or redirect("mfa_index")
-    return render(
-        request, "account/second_step.html", {"form": form, "again": True}, status=400 if form.errors else 200
-    )
+    return _step(request, user, again=True)
 
 
 @require_POST
@@ -142,6 +150,32 @@ def reset(request: HttpRequest, user_id: int) -> HttpResponse:
         messages.info(request, _("%(name)s has no two-step sign-in.") % {"name": user.display_name})
     back = request.POST.get("next", "")
     return redirect(back if is_own_path(back) else "annotate:home")
+
+
+def _factor(request: HttpRequest, user: User) -> Authenticator | None:
+    """The factor that a submitted form proves; None with the forms, and what is wrong in them, on the request."""
+    by_key = request.method == "POST" and "credential" in request.POST and bool(security_keys.of(user))
+    code_form = rules.CodeForm(request.POST if request.method == "POST" and not by_key else None, user=user)
+    key_form = security_keys.CredentialForm(request.POST if by_key else None)
+    request.step_forms = (code_form, key_form)  # type: ignore[attr-defined]
+    if by_key:
+        return security_keys.used(key_form, user)
+    if code_form.is_bound and code_form.is_valid():
+        factor: Authenticator = code_form.authenticator
+        return factor
+    return None
+
+
+def _step(request: HttpRequest, user: User, *, again: bool = False) -> HttpResponse:
+    code_form, key_form = request.step_forms  # type: ignore[attr-defined]
+    context = {
+        "form": code_form,
+        "key_form": key_form,
+        "options": security_keys.offer(user) if security_keys.of(user) else "",
+        "again": again,
+    }
+    wrong = code_form.errors or key_form.errors
+    return render(request, "account/second_step.html", context, status=400 if wrong else 200)
 
 
 def _qr_path(text: str) -> tuple[int, str]:

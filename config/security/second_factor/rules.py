@@ -6,10 +6,12 @@ import secrets
 from typing import Any
 
 from allauth.mfa import signals
-from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.base.forms import AuthenticateForm
 from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.forms import ActivateTOTPForm
+from allauth.mfa.totp.internal.auth import TOTP
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
@@ -24,6 +26,7 @@ from config.web.refusals import wait_in_words
 
 TRIES = Limit(burst=8, interval=112.5)
 """Wrong codes for one account, by somebody who knows its password: 8 in a quarter of an hour."""
+BY_CODE = {Authenticator.Type.TOTP: TOTP, Authenticator.Type.RECOVERY_CODES: RecoveryCodes}
 ONCE = Limit(burst=1, interval=120)
 """A code is good once, in all processes: for longer than it is valid."""
 
@@ -55,8 +58,13 @@ class CodeForm(AuthenticateForm):
     """A code of the app, or a recovery code."""
 
     def clean_code(self) -> str:
-        tries = _take_try(self.user)
-        code: str = super().clean_code()
+        tries = take_try(self.user)
+        code: str = self.cleaned_data["code"]
+        factors = Authenticator.objects.filter(user=self.user, type__in=BY_CODE)
+        found = next((factor for factor in factors if wrapped(factor).validate_code(code)), None)
+        if found is None:
+            raise get_adapter().validation_error("incorrect_code")
+        self.authenticator = found
         if self.authenticator.type == Authenticator.Type.TOTP:
             digest = hashlib.sha256("".join(code.split()).encode()).hexdigest()
             if SharedBucket("used_code", f"{self.user.pk} {digest}", ONCE).take():
@@ -69,13 +77,14 @@ class FirstCodeForm(ActivateTOTPForm):
     """The first code of a new app."""
 
     def clean_code(self) -> str:
-        tries = _take_try(self.user)
+        tries = take_try(self.user)
         code: str = super().clean_code()
         tries.empty()
         return code
 
 
-def _take_try(user: User) -> SharedBucket:
+def take_try(user: User) -> SharedBucket:
+    """Counts one. Raises ValidationError for one too many; who was right empties it."""
     tries = SharedBucket("second_factor", str(user.pk), TRIES)
     if wait := tries.take():
         raise ValidationError(
@@ -84,8 +93,21 @@ def _take_try(user: User) -> SharedBucket:
     return tries
 
 
+def wrapped(factor: Authenticator) -> Any:
+    """As `Authenticator.wrap`, which loads what checks security keys (11 MB) for whichever factor."""
+    return BY_CODE[factor.type](factor)
+
+
 def is_on(user: User) -> bool:
-    return Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists()
+    """A key counts where the site uses none any more, too: a recovery code signs in then, or an administrator resets
+    it."""
+    return Authenticator.objects.filter(user=user).exclude(type=Authenticator.Type.RECOVERY_CODES).exists()
+
+
+def is_last(factor: Authenticator) -> bool:
+    """Whether two-step sign-in is off without this one."""
+    others = Authenticator.objects.filter(user=factor.user_id).exclude(pk=factor.pk)
+    return not others.exclude(type=Authenticator.Type.RECOVERY_CODES).exists()
 
 
 def is_required(user: User) -> bool:
@@ -108,7 +130,7 @@ def reset(*, user: User, by: User | None) -> bool:
         deleted, _kinds = Authenticator.objects.filter(user=user).delete()
         if not deleted:
             return False
-        audit.record(verb="second_factor.reset", actor=by, subject=user, project=None, username=user.username)
+        audit.record(verb="second_factor.reset", actor=by, subject=user, project=None, person=user)
     end_sessions(user)
     return True
 
@@ -134,6 +156,6 @@ def connect_signals() -> None:
 
 def _recorder(verb: str) -> Any:
     def write(sender: Any, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
-        audit.record(verb=verb, actor=user, subject=user, project=None, username=user.username, kind=authenticator.type)
+        audit.record(verb=verb, actor=user, subject=user, project=None, person=user, kind=authenticator.type)
 
     return write

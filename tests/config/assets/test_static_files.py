@@ -21,6 +21,7 @@ ENTRIES = (
     "hone/launch.js",
     "hone/period_charts.js",
     "hone/round_chart.js",
+    "hone/security_keys.js",
     "hone/work/work.js",
 )
 
