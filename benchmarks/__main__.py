@@ -15,6 +15,7 @@
 `python -m benchmarks win_rate --prompts FILE --text FILE --folder FOLDER` what a gold reward gains by PPO,
 `python -m benchmarks overoptimization --prompts FILE --folder FOLDER` what it loses by too much of it.
 `python -m benchmarks rounds --prompts FILE --folder FOLDER` the gold win rate over rounds with simulated labelers,
+`python -m benchmarks data --rankings N` exports of N rankings and an import of prompts, and the pages meanwhile,
 `python -m benchmarks measures --judgments N` what keeping and showing the measures of quality costs,
 `python -m benchmarks aggregation --data annotations.jsonl` which consensus of labelers predicts a held-out vote.
 """
@@ -42,6 +43,7 @@ COMPARISONS = {
     "win_rate": "win_rate",
     "rounds": "closed_loop.command",
     "load": "load.command",
+    "data": "data_files",
     "overoptimization": "overoptimization.command",
     "aggregation": "aggregation",
     "measures": "measures",

@@ -153,7 +153,7 @@ def _measured(
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", **own, **environment}
     sessions = _asked(["fill", str(chosen.tasks), str(chosen.labelers)], environment)
     found = {}
-    with _web(port, data, environment) as web:
+    with web_process(port, data, environment) as web:
         labelers = [
             _Labeler(Browser(port, Times(), number=number + 1), session) for number, session in enumerate(sessions)
         ]
@@ -244,7 +244,7 @@ class _Labeler:
 
 
 @contextmanager
-def _web(port: int, data: Path, environment: dict[str, str]) -> Iterator[int]:
+def web_process(port: int, data: Path, environment: dict[str, str]) -> Iterator[int]:
     """gunicorn as `manage.py serve` starts it; its process id."""
     with (data / "web.log").open("wb") as log:
         command = [sys.executable, "-m", "gunicorn", "--config", "python:config.web.gunicorn", "config.wsgi"]
@@ -312,8 +312,11 @@ def _make_project(tasks: int, labelers: int) -> list[Any]:
     return people
 
 
-def add_comparisons(project: Any, tasks: int) -> None:
-    """So many prompts with responses and a comparison of each, as `queue.add_comparison` makes them."""
+def add_comparisons(project: Any, tasks: int, template: Callable[[str, int], str] | None = None) -> None:
+    """So many prompts with responses and a comparison of each, as `queue.add_comparison` makes them.
+
+    template: the text of a response by the number of its prompt and its place.
+    """
     from django.db.models import F, Max
 
     from annotate.labeling.queue import first_overlap
@@ -327,7 +330,7 @@ def add_comparisons(project: Any, tasks: int) -> None:
     prompt, task = f"n + {last[Prompt] + 1}", f"n + {last[Task] + 1}"
     response = f"{K} * n + k + {last[Response] + 1}"
     shown = " UNION ALL ".join(
-        f"SELECT {number} AS k, {rows.literal(_text('@task', number))} AS template" for number in range(K)
+        f"SELECT {number} AS k, {rows.literal((template or _text)('@task', number))} AS template" for number in range(K)
     )
     each = f"{numbers} CROSS JOIN ({shown}) AS shown"
     question = f"'How do I boil egg number ' || {rows.text_of('n')} || '?'"

@@ -1,7 +1,11 @@
 """The rows that a snapshot freezes, as the contract has them, streamed in a stable order."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from annotate.data.imported_rows import UNACCEPTABLE
 from annotate.data.pseudonyms import author_name, labeler_name
@@ -102,29 +106,47 @@ class ReadOpening(NamedTuple):
 
 
 class ReadResponse(NamedTuple):
+    """`finish_reason` and `author`: their fields in a row."""
+
     pk: int
     text: str
-    finish_reason: str
+    finish_reason: dict[str, str]
     author: dict[str, str]
-    """Its fields in a row."""
 
 
 class ReadRevision(NamedTuple):
-    """The columns of a judgment's revision that rows have."""
+    """The columns of a judgment's revision that rows have; REVISION_JSON are the last of them."""
 
     pk: int
     number: int
-    tiers: list[list[int]]
     all_unacceptable: bool
-    ratings: dict[str, Any]
-    flags: dict[str, list[str]]
-    notes: dict[str, str]
-    content: dict[str, Any]
     margin: int | None
     comment: str
     seconds: float | None
     rubric_id: int | None
     source: str
+    tiers: list[list[int]]
+    ratings: dict[str, Any]
+    flags: dict[str, list[str]]
+    notes: dict[str, str]
+    content: dict[str, Any]
+
+
+REVISION_JSON = ("tiers", "ratings", "flags", "notes", "content")
+EMPTY: dict[str, Any] = {"{}": {}, "[]": []}
+"""What most JSON of a judgment is; nobody changes it."""
+_read_json = json.JSONDecoder().raw_decode
+
+
+def _texts(*names: str) -> dict[str, Any]:
+    """Columns of JSON as the texts that they are, which `_decoded` reads at a third of the ORM's cost."""
+    return {f"{name.replace('__', '_')}_text": Cast(name, TextField()) for name in names}
+
+
+def _decoded(text: str | None) -> Any:
+    if text is None:
+        return None
+    return EMPTY[text] if text in EMPTY else _read_json(text)[0]
 
 
 class JudgedRows:
@@ -142,12 +164,7 @@ class JudgedRows:
     def of_page(
         self, page: list[SelectedJudgment], *, is_by_ai: bool = False
     ) -> Iterator[tuple[str, dict[str, Any] | None]]:
-        revisions = {
-            row[0]: ReadRevision._make(row)
-            for row in JudgmentRevision.objects.filter(pk__in=[judgment.revision for judgment in page])
-            .order_by()
-            .values_list(*ReadRevision._fields)
-        }
+        revisions = self._revisions([judgment.revision for judgment in page])
         tasks = {judgment.task for judgment in page}
         prompts, responses = self._prompts(tasks), self._responses(tasks)
         self._name_labelers({judgment.labeler for judgment in page})
@@ -176,27 +193,26 @@ class JudgedRows:
         stand in the order they were made, which says nothing about them."""
         content = revision.content
         rubric = self._rubrics[revision.rubric_id] if revision.rubric_id is not None else content.get("rubric")
-        ranks = {key: rank for rank, tier in enumerate(revision.tiers, start=1) for key in tier}
-        row = {
-            "id": f"judgment-{judgment.key}",
-            **_source_id(content.get("id", "")),
-            "prompt": prompt.messages,
-            "responses": [self._response(response, revision, ranks.get(response.pk)) for response in responses],
-            "task": f"task-{judgment.task}",
-            "labeler": self._labelers[judgment.labeler],
-            "judge": content.get("judge") or revision.source,
-        }
+        row: dict[str, Any] = {"id": f"judgment-{judgment.key}"}
+        if content:
+            row |= _source_id(content.get("id", ""))
+        row["prompt"] = prompt.messages
+        row["responses"] = self._judged(responses, revision)
+        row["task"] = f"task-{judgment.task}"
+        row["labeler"] = self._labelers[judgment.labeler]
+        row["judge"] = content.get("judge") or revision.source
         if judgment.decides:
             row["adjudicated"] = True
-        for name, value in (
-            ("weight", weight),
-            ("margin", revision.margin),
-            ("scale", content.get("scale")),
-            ("seconds", revision.seconds),
-            ("timestamp", content.get("timestamp")),
-            ("comment", revision.comment if self.comments and revision.comment else None),
-            ("rubric", rubric),
-        ):
+        optional = {
+            "weight": weight,
+            "margin": revision.margin,
+            "scale": content.get("scale"),
+            "seconds": revision.seconds,
+            "timestamp": content.get("timestamp"),
+            "comment": revision.comment if self.comments and revision.comment else None,
+            "rubric": rubric,
+        }
+        for name, value in optional.items():
             if value is not None:
                 row[name] = value
         row["revision"] = revision.number
@@ -204,35 +220,54 @@ class JudgedRows:
         row |= _origin(prompt)
         return row
 
-    def _response(self, response: ReadResponse, revision: ReadRevision, rank: int | None) -> dict[str, Any]:
-        """A judgment's content on one of its responses."""
-        key = str(response.pk)
-        flags = revision.flags.get(key, [])
-        found: dict[str, Any] = {
-            "text": response.text,
-            "rank": rank,
-            **response.author,
-            "acceptable": not revision.all_unacceptable and UNACCEPTABLE not in flags,
-        }
-        for name, value in (
-            ("score", revision.content.get("scores", {}).get(key)),
-            ("ratings", revision.ratings.get(key)),
-            ("flags", [flag for flag in flags if flag != UNACCEPTABLE] or None),
-            ("note", revision.notes.get(key) if self.comments else None),
-        ):
-            if value is not None:
-                found[name] = value
-        found |= _finish_reason(response)
+    def _judged(self, responses: list[ReadResponse], revision: ReadRevision) -> list[dict[str, Any]]:
+        """A judgment's content on each of its responses. Most say little besides the order: what is empty is not looked
+        into for each."""
+        ranks = {key: rank for rank, tier in enumerate(revision.tiers, start=1) for key in tier}
+        scores = revision.content.get("scores")
+        notes = revision.notes if self.comments else None
+        found = []
+        for response in responses:
+            key = str(response.pk)
+            flags = revision.flags.get(key, ()) if revision.flags else ()
+            judged: dict[str, Any] = {
+                "text": response.text,
+                "rank": ranks.get(response.pk),
+                **response.author,
+                "acceptable": not revision.all_unacceptable and UNACCEPTABLE not in flags,
+            }
+            if scores and (score := scores.get(key)) is not None:
+                judged["score"] = score
+            if revision.ratings and (ratings := revision.ratings.get(key)) is not None:
+                judged["ratings"] = ratings
+            if flags and (others := [flag for flag in flags if flag != UNACCEPTABLE]):
+                judged["flags"] = others
+            if notes and (note := notes.get(key)) is not None:
+                judged["note"] = note
+            if response.finish_reason:
+                judged |= response.finish_reason
+            found.append(judged)
+        return found
+
+    def _revisions(self, keys: list[int]) -> dict[int, ReadRevision]:
+        read = JudgmentRevision.objects.filter(pk__in=keys).order_by()
+        texts = _texts(*REVISION_JSON)
+        found = {}
+        for row in read.annotate(**texts).values_list(*ReadRevision._fields[: -len(REVISION_JSON)], *texts):
+            columns, written = row[: -len(REVISION_JSON)], row[-len(REVISION_JSON) :]
+            found[row[0]] = ReadRevision._make([*columns, *map(_decoded, written)])
         return found
 
     def _prompts(self, tasks: set[int]) -> dict[int, ReadPrompt]:
         """The prompt of each task."""
-        names = [f"prompt__{name}" for name in ReadPrompt._fields[:-1]]
-        read = Task.with_unfinished.filter(pk__in=tasks).order_by()
-        return {
-            task: ReadPrompt._make([*columns, ReadOpening(opening) if opening is not None else None])
-            for task, opening, *columns in read.values_list("pk", "prompt__opening__messages", *names)
-        }
+        names = [f"prompt__{name}" for name in ReadPrompt._fields[2:-1]]
+        texts = _texts("prompt__messages", "prompt__opening__messages")
+        read = Task.with_unfinished.filter(pk__in=tasks).order_by().annotate(**texts)
+        found = {}
+        for task, key, messages, opening, *columns in read.values_list("pk", "prompt_id", *texts, *names):
+            began_as = ReadOpening(_decoded(opening)) if opening is not None else None
+            found[task] = ReadPrompt._make([key, _decoded(messages), *columns, began_as])
+        return found
 
     def _responses(self, tasks: set[int]) -> dict[int, list[ReadResponse]]:
         """The responses of each task in the order they were made."""
@@ -240,9 +275,10 @@ class JudgedRows:
         names = ("pk", "text", "finish_reason", "author_id")
         read = list(links.values_list("task_id", *(f"response__{name}" for name in names)))
         self._name_authors({row[-1] for row in read})
+        reasons = {reason: _finish_reason(reason) for reason in {row[3] for row in read}}
         found: dict[int, list[ReadResponse]] = {task: [] for task in tasks}
         for task, key, text, finish_reason, author in read:
-            found[task].append(ReadResponse(key, text, finish_reason, self._authors[author]))
+            found[task].append(ReadResponse(key, text, reasons[finish_reason], self._authors[author]))
         return found
 
     def _name_authors(self, keys: set[int]) -> None:
@@ -276,7 +312,7 @@ def demonstration_row(demonstration: Demonstration, project: Project) -> dict[st
         "prompt": demonstration.prompt.messages,
         "response": response.text,
         **_author(response.author, project, name="author", kind=True),
-        **_finish_reason(response),
+        **_finish_reason(response.finish_reason),
         "prompt_id": f"prompt-{demonstration.prompt_id}",
         **_origin(demonstration.prompt),
     }
@@ -296,7 +332,7 @@ def edit_row(demonstration: Demonstration, project: Project, *, weight: float | 
                 "rank": rank,
                 **_author(response.author, project),
                 "acceptable": True,
-                **_finish_reason(response),
+                **_finish_reason(response.finish_reason),
             }
             for rank, response in ((1, edited), (2, original))
         ],
@@ -348,7 +384,7 @@ def _consensus_response(
         "acceptable": UNACCEPTABLE not in flags,
         **({"ratings": ratings} if ratings else {}),
         **({"flags": others} if (others := [name for name in flags if name != UNACCEPTABLE]) else {}),
-        **_finish_reason(response),
+        **_finish_reason(response.finish_reason),
     }
 
 
@@ -380,10 +416,10 @@ def _author(author: Author, project: Project, *, name: str = "model", kind: bool
     return {"author": author_name(author, project), "author_kind": author.kind}
 
 
-def _finish_reason(response: Response | ReadResponse) -> dict[str, str]:
-    if response.finish_reason in (Response.FinishReason.UNKNOWN, Response.FinishReason.WRITTEN):
+def _finish_reason(reason: str) -> dict[str, str]:
+    if reason in (Response.FinishReason.UNKNOWN, Response.FinishReason.WRITTEN):
         return {}
-    return {"finish_reason": response.finish_reason}
+    return {"finish_reason": reason}
 
 
 def _responses_of_tasks(task_ids: set[int]) -> dict[int, list[Response]]:
