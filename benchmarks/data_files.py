@@ -386,7 +386,7 @@ def _memory() -> Iterator[dict[str, float]]:
 
 def _held(name: str) -> int:
     """KiB."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    line = next(line for line in Path("/proc/self/status").read_text().split("\n") if line.startswith(name))
     return int(line.split()[1])
 
 

@@ -71,7 +71,7 @@ READ_BY_HAND = {
     "qrcode": "BSD-3-Clause",  # its metadata add "Other": a notice about a trademark
 }
 
-EXPRESSION = re.compile(r"[\w.-]+( (AND|OR) [\w.-]+)+")
+EXPRESSION = re.compile(r"(?<![\w.-])[\w.-]{1,60}( (AND|OR) [\w.-]{1,60}){1,9}")
 
 USES = {
     "": "web and workers",

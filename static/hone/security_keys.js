@@ -14,7 +14,8 @@ const ask = async () => {
 };
 
 if (form) {
-  // Only over HTTPS or on localhost, and in browsers of the last years.
+  // Only over HTTPS or on localhost, and in browsers of the last years. Until this script is there the button is off:
+  // the form alone would send no key.
   const canAsk = Boolean(globalThis.PublicKeyCredential?.parseCreationOptionsFromJSON && navigator.credentials);
   button.disabled = !canAsk;
   form.querySelector(".unavailable").hidden = canAsk;

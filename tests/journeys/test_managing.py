@@ -37,13 +37,13 @@ def test_open_a_project_invite_and_import(transactional_db: None, cast: Cast, si
     broken.write_text('{"id": "1", "prompt": [{"role": "user", "content": "Hello?"}]}\nnot json\n', encoding="utf-8")
     sign_in.expected.append(" 400 ")  # type: ignore[attr-defined]
     page.get_by_label("File").set_input_files(broken)
-    page.get_by_role("button", name="Import").click()
+    page.locator("form[enctype]").get_by_role("button", name="Import").click()
     expect(page.get_by_role("alert")).to_contain_text("line 2")
     assert not Prompt.objects.filter(project=project).exists()
     good = tmp_path / "questions.txt"
     good.write_text("What is a verb?\n什么是动词？\n", encoding="utf-8")
     page.get_by_label("File").set_input_files(good)
-    page.get_by_role("button", name="Import").click()
+    page.locator("form[enctype]").get_by_role("button", name="Import").click()
     expect(page.get_by_text("2 prompts.")).to_be_visible()
     expect(page.get_by_text("什么是动词？").first).to_be_visible()
 

@@ -24,7 +24,7 @@ def test_a_large_file_is_followed_to_its_end(
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     page = sign_in("manager", at="/p/kindness/prompts/", viewport={"width": 390, "height": 844})
     page.get_by_label("File").set_input_files(path)
-    page.get_by_role("button", name="Import", exact=True).click()
+    page.locator("form[enctype]").get_by_role("button", name="Import", exact=True).click()
     page.get_by_text("It waits for a worker").wait_for()
     upload = Upload.objects.get()
     Upload.objects.update(state="working", rows_checked=1_200)
@@ -40,6 +40,6 @@ def test_a_large_file_is_followed_to_its_end(
     assert Prompt.objects.count() == 2_500
 
     page.get_by_label("File").set_input_files(path)
-    page.get_by_role("button", name="Import", exact=True).click()
+    page.locator("form[enctype]").get_by_role("button", name="Import", exact=True).click()
     page.get_by_role("button", name="Cancel the import").click()
     page.get_by_text("Nothing of it was imported.").wait_for()

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=flags.whole_number(64, 1_000_000),
         help="tokens that are scored at once",
     )
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    parser.add_argument("--precision", action=flags.SingleUse, choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument("--seed", action=flags.SingleUse, default=0, type=flags.whole_number(0, 2**31 - 1))
     parser.add_argument("--out", action=flags.SingleUse, required=True, type=Path, help="output: report (.json)")
     flags.add_device(parser, once=True)

@@ -32,6 +32,7 @@ WITHOUT_STEPS = {"save_every": 0, "eval_every": 0, "patience": 0}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
+        action=flags.SingleUse,
         type=flags.whole_number(1, 3600),
         default=30,
         metavar="N",

@@ -135,9 +135,16 @@ def newest_failure(
 
 
 def refuse_too_large(*, stage: str, config: Mapping[str, Any], models: Iterable[ModelVersion]) -> None:
-    """Raise Refused (400) for a run of a shape that was measured to need more memory than the workers' machine has."""
+    """Raise Refused (400) for a run of a shape that was measured to need more memory than the workers' machine has.
+
+    Also for settings that the stage doesn't have, which are of no shape.
+    """
     queue = runs.training_queue()
-    found, offered = latest(stage=stage, config=config, queue=queue, models=models), workers.capacity(queue)["memory"]
+    try:
+        found = latest(stage=stage, config=config, queue=queue, models=models)
+    except BadInput as error:
+        raise Refused(str(error), status=400) from None
+    offered = workers.capacity(queue)["memory"]
     # What a GPU offers is not known here: a run that it can't hold says so itself.
     if found is not None and not found.gpu and offered is not None and found.peak_memory > offered:
         raise refusal(

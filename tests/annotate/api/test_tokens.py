@@ -39,7 +39,7 @@ def test_a_token_is_shown_once_and_works(cast: Cast, page: Client) -> None:
     assert (me["username"], me["token"]["scopes"]) == ("researcher", ["see_data"])
     event = AuditEvent.objects.get(verb="token.created")
     assert event.actor == cast.researcher
-    assert event.detail == {"name": "notebook", "scopes": ["see_data"], "days": 30}
+    assert event.detail == {"hint": secret[:9], "scopes": ["see_data"], "days": 30}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Messages that a job stored by their code, read in the language of whoever opens the page."""
 
 import ast
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,13 @@ def test_a_refusal_is_a_sentence_now_and_a_message_for_later() -> None:
     assert text(stored_messages.of_exception(Refused("Said once."))) == "Said once."
 
 
+def served_faults() -> set[str]:
+    """What may go wrong with a model on another server: codes that a child process reports."""
+    source = Path(settings.BASE_DIR) / "models_core/generation/served_stream.py"
+    texts = {node.value for node in ast.walk(ast.parse(source.read_text("utf-8"))) if isinstance(node, ast.Constant)}
+    return {text for text in texts if isinstance(text, str) and re.fullmatch("served_[a-z_]+", text)} - {"served_model"}
+
+
 def test_every_code_in_the_source_has_a_message() -> None:
     import_module(settings.ROOT_URLCONF)  # modules register messages of their own as the pages import them
     codes = set()
@@ -69,6 +77,7 @@ def test_every_code_in_the_source_has_a_message() -> None:
                     first = node.args[0]
                     if node.func.id in ("StoredMessage", "refusal", "NotDelivered") and isinstance(first, ast.Constant):
                         codes.add(first.value)
+    codes |= served_faults()
     codes |= set(failures.CODES.values()) | {f"gate_{name}" for name in gates.GATES}
     codes |= {f"quality_{kind}_{act}" for kind in ("gold", "repeat") for act in ("warn", "pause", "requalify")}
     assert len(codes) > 40
