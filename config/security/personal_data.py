@@ -51,14 +51,12 @@ def register() -> None:
             remove=_remove_provider_accounts,
         )
     )
-    personal_data.register(
-        personal_data.Kind(
-            name="administration",
-            label=gettext_lazy("Entries of the administration’s history with their name"),
-            place=85,
-            remove=_rename_in_administration,
-            left=_entries,
-        )
+    personal_data.register_columns(
+        "administration",
+        gettext_lazy("Entries of the administration’s history with their name"),
+        85,
+        _entries,
+        values=lambda person: {"object_repr": f"deleted-{person.pk}"},
     )
 
 
@@ -90,9 +88,3 @@ def _remove_provider_accounts(deletion: PersonDeletion, most: int) -> int:
 def _entries(person: User) -> QuerySet[Any]:
     own = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User), object_id=str(person.pk))
     return own.exclude(object_repr=f"deleted-{person.pk}")
-
-
-def _rename_in_administration(deletion: PersonDeletion, most: int) -> int:
-    keys = list(_entries(deletion.person).order_by("pk").values_list("pk", flat=True)[:most])
-    renamed = LogEntry.objects.filter(pk__in=keys).update(object_repr=f"deleted-{deletion.person_id}")
-    return personal_data.count(deletion, "administration", renamed)

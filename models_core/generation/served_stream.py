@@ -1,7 +1,7 @@
 """A reply of a served model as it grows: one request, streamed as server-sent events, for somebody who waits at a page.
 
 Nothing is asked for twice: whoever waits rather hears what is wrong. A fault is a code with values, which a page words
-in its reader's language; the text that had arrived was told before. A request is bounded in size, in silence, and in
+in its reader's language; the text that had arrived is there already. A request is bounded in size, in silence, and in
 time as a whole: `server_timeout`, by a timer that hangs up, so that a header sent byte by byte is bounded too.
 """
 

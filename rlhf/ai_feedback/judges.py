@@ -11,11 +11,11 @@ from annotate.errors import Refused
 from annotate.labeling import ai_judgments
 from annotate.models import AILabeler, Project, User
 from annotate.people import audit
-from models_core.contract.errors import BadInput
-from models_core.contract.settings import JudgeConfig, parse
+from models_core.contract.settings import JudgeConfig
 from models_core.contract.settings.ai_feedback import JUDGE_INSTRUCTIONS, JUDGE_RUBRIC
 from rlhf.ai_feedback import endpoints
 from rlhf.models import AIJudge, JudgePrompt, ModelVersion, Stage, TrainingRun
+from rlhf.runs import runs
 
 LONGEST_TEXT = 20_000
 """Characters of each part of a prompt."""
@@ -90,10 +90,7 @@ def save_settings(
 
     Another served model is a new version. Raises Refused while it judges, and for settings out of range.
     """
-    try:
-        parse(JudgeConfig, config)
-    except BadInput as error:
-        raise Refused(str(error), status=400) from None
+    runs.checked_settings(JudgeConfig, config)
     with transaction.atomic():
         locked = _changeable(labeler)
         judge = locked.judge

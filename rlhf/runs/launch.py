@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from annotate.data import snapshots
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
+from models_core.contract.settings import settings_of
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
@@ -78,6 +79,7 @@ def start(
             snapshot=snapshot,
             options=options,
         )
+    runs.checked_settings(settings_of(stage), config)
     measurements.refuse_too_large(stage=stage, config=config, models=[*chosen.values(), *others])
     with transaction.atomic():  # a run that is refused leaves no snapshot behind
         if kind and snapshot is None:

@@ -31,6 +31,7 @@ from annotate.models import Project, Snapshot, User
 from annotate.people import audit
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import parse, settings_of
+from models_core.contract.settings.parsing import SettingsT
 from rlhf.models import Iteration, ModelVersion, RunInput, RunMetric, TrainingRun
 from rlhf.runs import estimates
 from rlhf.runs.queues import outgoing_messages, workers
@@ -51,6 +52,14 @@ class Origin:
     preset: str = ""
     cloned_from: TrainingRun | None = None
     priority: int = TrainingRun.Priority.NORMAL
+
+
+def checked_settings(kind: type[SettingsT], config: Mapping[str, Any]) -> SettingsT:
+    """The settings that these values give. Raises Refused (400) that names what is wrong."""
+    try:
+        return parse(kind, config)
+    except BadInput as error:
+        raise Refused(str(error), status=400) from None
 
 
 class LeaseLost(Exception):
@@ -92,10 +101,7 @@ def enqueue(
     `ensemble` are further reward models, which score together with the one among the inputs.
     Raises Refused for an unknown or invalid setting, and for a run that exceeds the workers' machine.
     """
-    try:
-        parsed = parse(settings_of(stage), config)
-    except BadInput as error:
-        raise Refused(str(error), status=400) from None
+    parsed = checked_settings(settings_of(stage), config)
     queue, origin = queue or training_queue(), origin or Origin()
     estimates.refuse_impossible(
         stage=stage, config=config, queue=queue, models=[*inputs.values(), *ensemble], snapshot=snapshot

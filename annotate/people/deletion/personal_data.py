@@ -4,10 +4,10 @@ Every kind deletes a bounded number of records in one transaction and is asked a
 that died is simply followed by another one. Other apps register the kinds that are theirs in `ready()`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -118,18 +118,8 @@ def _invitations(person: User) -> "QuerySet[Invitation]":
     return Invitation.objects.filter(accepted_by=person).exclude(label="")
 
 
-def _blank_invitations(deletion: PersonDeletion, most: int) -> int:
-    keys = list(_invitations(deletion.person).values_list("pk", flat=True)[:most])
-    return count(deletion, "invitations", Invitation.objects.filter(pk__in=keys).update(label=""))
-
-
 def _drafts(person: User) -> "QuerySet[Assignment]":
     return Assignment.objects.filter(labeler=person, draft__isnull=False)
-
-
-def _clear_drafts(deletion: PersonDeletion, most: int) -> int:
-    keys = list(_drafts(deletion.person).order_by("pk").values_list("pk", flat=True)[:most])
-    return count(deletion, "drafts", Assignment.objects.filter(pk__in=keys).update(draft=None, draft_page=""))
 
 
 def _chat_turns(person: User) -> "QuerySet[ChatTurn]":
@@ -140,11 +130,6 @@ def _chat_turns(person: User) -> "QuerySet[ChatTurn]":
 
 def _exam_drafts(person: User) -> "QuerySet[ExamAnswer]":
     return ExamAnswer.objects.filter(attempt__labeler=person, draft__isnull=False)
-
-
-def _clear_exam_drafts(deletion: PersonDeletion, most: int) -> int:
-    keys = list(_exam_drafts(deletion.person).order_by("pk").values_list("pk", flat=True)[:most])
-    return count(deletion, "exam_drafts", ExamAnswer.objects.filter(pk__in=keys).update(draft=None))
 
 
 def _leave_out(deletion: PersonDeletion, most: int) -> int:
@@ -230,6 +215,24 @@ def register_rows(
     register(Kind(name=name, label=label, place=place, remove=remove, left=left))
 
 
+def register_columns(
+    name: str,
+    label: "StrOrPromise",
+    place: int,
+    left: Callable[[User], QuerySet],
+    *,
+    values: Callable[[User], Mapping[str, Any]],
+) -> None:
+    """A kind of rows that stay, with these values; `left` are those that have others."""
+
+    def remove(deletion: PersonDeletion, most: int) -> int:
+        rows = left(deletion.person)
+        keys = list(rows.order_by("pk").values_list("pk", flat=True)[:most])
+        return count(deletion, name, rows.model._default_manager.filter(pk__in=keys).update(**values(deletion.person)))
+
+    register(Kind(name=name, label=label, place=place, remove=remove, left=left))
+
+
 register_rows("tokens", gettext_lazy("API tokens"), 10, _tokens)
 register_rows("api_requests", gettext_lazy("Kept replies of the API"), 11, _api_requests)
 register(
@@ -241,24 +244,22 @@ register(
         left=_memberships,
     )
 )
-register(
-    Kind(
-        name="invitations",
-        label=gettext_lazy("Notes of the invitations that they accepted"),
-        place=30,
-        remove=_blank_invitations,
-        left=_invitations,
-    )
+register_columns(
+    "invitations",
+    gettext_lazy("Notes of the invitations that they accepted"),
+    30,
+    _invitations,
+    values=lambda person: {"label": ""},
 )
-register(Kind(name="drafts", label=gettext_lazy("Drafts of tasks"), place=40, remove=_clear_drafts, left=_drafts))
-register(
-    Kind(
-        name="exam_drafts",
-        label=gettext_lazy("Drafts of exam tasks"),
-        place=41,
-        remove=_clear_exam_drafts,
-        left=_exam_drafts,
-    )
+register_columns(
+    "drafts",
+    gettext_lazy("Drafts of tasks"),
+    40,
+    _drafts,
+    values=lambda person: {"draft": None, "draft_page": ""},
+)
+register_columns(
+    "exam_drafts", gettext_lazy("Drafts of exam tasks"), 41, _exam_drafts, values=lambda person: {"draft": None}
 )
 register_rows("chat_turns", gettext_lazy("Turns of chats that were not handed in"), 42, _chat_turns)
 register(

@@ -70,10 +70,7 @@ def start(
 
     Without a snapshot the newest one of the kind is measured with, or a new one where there is none.
     """
-    try:
-        parsed = parse(settings_of(stage), config)
-    except BadInput as error:
-        raise Refused(str(error), status=400) from None
+    parsed = runs.checked_settings(settings_of(stage), config)
     if reason := why_not(stage, config):
         raise Refused(reason, status=400)
     used = {role: version for role, version in inputs.items() if role in measure.ROLES}
@@ -135,16 +132,9 @@ def newest_failure(
 
 
 def refuse_too_large(*, stage: str, config: Mapping[str, Any], models: Iterable[ModelVersion]) -> None:
-    """Raise Refused (400) for a run of a shape that was measured to need more memory than the workers' machine has.
-
-    Also for settings that the stage doesn't have, which are of no shape.
-    """
+    """Raise Refused (400) for a run of a shape that was measured to need more memory than the workers' machine has."""
     queue = runs.training_queue()
-    try:
-        found = latest(stage=stage, config=config, queue=queue, models=models)
-    except BadInput as error:
-        raise Refused(str(error), status=400) from None
-    offered = workers.capacity(queue)["memory"]
+    found, offered = latest(stage=stage, config=config, queue=queue, models=models), workers.capacity(queue)["memory"]
     # What a GPU offers is not known here: a run that it can't hold says so itself.
     if found is not None and not found.gpu and offered is not None and found.peak_memory > offered:
         raise refusal(

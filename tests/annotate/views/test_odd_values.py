@@ -52,7 +52,7 @@ ODD = [
     "\u202e\ufffe\U000e0001",
     LONG,
 ]
-STORED = ["", "-1", "9" * 30, "\0", "\u202e\ufffe\U000e0001", LONG]
+STORED = ["", "-1", "9" * 30, "NaN", "\0", "\u202e\ufffe\U000e0001", LONG]
 """What one database may take in another way than another; what else is odd is met before it on each."""
 __all__ = ["as_often_as_wanted", "db", "module_rows"]
 
@@ -265,7 +265,7 @@ def posts(names: list[str], *, one_by_one: bool) -> Iterator[dict[str, str]]:
         yield dict.fromkeys(names, odd)
     for place, name in enumerate(names if one_by_one else []):
         others = {"after": "0"} if name in CHAT and name != "after" else {}
-        tripping = [odd for odd in TRIPPING if odd in odd_values() or odd == "NaN"]
+        tripping = [odd for odd in TRIPPING if odd in odd_values()]
         values = tripping if len(names) <= LONG_FORM else [tripping[place % len(tripping)]]
         yield from (others | {name: odd} for odd in values)
 

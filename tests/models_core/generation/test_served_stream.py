@@ -58,10 +58,10 @@ def silent(handler):
 
 def ask(address, *, key_variable="", **values):
     settings = parse(SampleConfig, {"server_timeout": 60, "server_logprobs": False, "max_new_tokens": 9, **values})
-    told = []
+    parts = []
     server = StreamingServer(address, settings=settings, stop=StopSignal(), key_variable=key_variable)
-    name, response = server.reply(tuple(recipe_runs.chat("How?")), told.append)
-    return name, response, told
+    name, response = server.reply(tuple(recipe_runs.chat("How?")), parts.append)
+    return name, response, parts
 
 
 def fault(address, **values):
@@ -70,12 +70,12 @@ def fault(address, **values):
     return caught.value.code, caught.value.values
 
 
-def test_the_text_is_told_as_it_grows_with_settings_and_key(fake, monkeypatch):
+def test_the_text_is_given_as_it_grows_with_settings_and_key(fake, monkeypatch):
     monkeypatch.setenv(VARIABLE, f" {KEY}\n")
     fake.scenes = [events(chunk("Boil"), chunk(" it."), chunk(reason="stop"), "data: [DONE]\n\n")]
-    name, response, told = ask(fake.address, key_variable=VARIABLE, temperature=0.5)
+    name, response, parts = ask(fake.address, key_variable=VARIABLE, temperature=0.5)
     assert (name, response.text, response.finish_reason) == ("the-model", "Boil it.", "stop")
-    assert told == ["Boil", "Boil it."]
+    assert parts == ["Boil", "Boil it."]
     (body,) = fake.bodies
     assert {key: body[key] for key in ("model", "stream", "max_tokens", "temperature")} == {
         "model": "the-model",
@@ -112,15 +112,15 @@ def test_the_text_is_told_as_it_grows_with_settings_and_key(fake, monkeypatch):
 )  # fmt: skip
 def test_events_of_every_shape(fake, parts, text, reason):
     fake.scenes = [events(*parts)]
-    name, response, told = ask(fake.address, served_model="mine")
+    name, response, parts = ask(fake.address, served_model="mine")
     assert (name, response.text, response.finish_reason) == ("mine", text, reason)
-    assert all("\ud83d" not in each and "\ufffd" not in each for each in told)
+    assert all("\ud83d" not in each and "\ufffd" not in each for each in parts)
 
 
 def test_a_server_that_does_not_stream_is_read_whole(fake):
-    _, response, told = ask(fake.address, served_model="mine")
+    _, response, parts = ask(fake.address, served_model="mine")
     assert response.text.startswith("How?, answered with ")
-    assert told == []
+    assert parts == []
 
 
 REPORTED = {"error": {"message": f"too long\nfor {KEY}", "code": 400}}

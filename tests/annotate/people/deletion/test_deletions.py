@@ -189,9 +189,9 @@ def test_exports_say_the_same_of_the_person_as_before(cast: Cast) -> None:
     assert (after.sha256, after.rows) == (before.sha256, 4)
     assert pseudonym in snapshots.data_file(after, "train").read_text()
     for snapshot in (before, after):
-        for name, told in snapshot.files.items():
+        for name, listed in snapshot.files.items():
             stored = (snapshots.folder_of(snapshot) / name).read_bytes()
-            assert hashlib.sha256(stored).hexdigest() == told["sha256"]
+            assert hashlib.sha256(stored).hexdigest() == listed["sha256"]
 
 
 def test_judgments_are_left_out_where_that_is_chosen(cast: Cast) -> None:
