@@ -260,6 +260,7 @@ def served(fake: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:  #
     """A server of the site named local, whose key the worker has."""
     monkeypatch.setenv("STREAM_KEY", KEY)
     settings.HONE_AI_ENDPOINTS = {"local": (fake.address, "STREAM_KEY")}
+    live._live_process.end()  # an earlier test's has not the key, which a process gets when it starts
     yield fake
     live._live_process.end()  # it has the key of this test
 
