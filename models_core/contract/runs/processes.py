@@ -1,9 +1,11 @@
 """The processes of one run, as torchrun's environment variables describe them."""
 
+import atexit
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 STATUS_VARIABLE = "HONE_STATUS_FILE"
 """Environment variable: the file that the main process writes its exit status to."""
@@ -45,3 +47,17 @@ def report(status: int) -> int:
         Path(path).write_text(str(status))
         sys.stdout.flush()
     return status
+
+
+def leave(status: int) -> NoReturn:
+    """End this process with `status`.
+
+    One of several does what is registered for its end, and goes: torch's threads and a connection whose other end is
+    gone can print or crash while the interpreter is taken down, after the line that says how the run ended.
+    """
+    if is_launched():
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
