@@ -41,7 +41,7 @@ $(STAMPS)/catalogues: $(wildcard locale/*/LC_MESSAGES/*.po) config/catalogues.py
 
 # No more workers than a small machine has cores: trainings spin, and those of tests that wait for steps fall behind.
 test: setup  ## Run every test: on SQLite, and what may differ there on PostgreSQL again
-	@$(BIN)/python -m tests.machine
+	@$(BIN)/python -m tests.harness.machine
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST)
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --database postgresql $(PYTEST)
 
@@ -76,7 +76,7 @@ demo: setup  ## Close the loop without a browser: simulated labelers, two rounds
 	@$(BIN)/python manage.py demo $(if $(QUICK),--quick) $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(N),--limit $(N))
 
 screenshots: setup  ## Write pictures of every page, light, dark, phone and Chinese, into var/screenshots
-	@$(BIN)/python -m tests.machine
+	@$(BIN)/python -m tests.harness.machine
 	$(BIN)/python -m pytest tests/journeys/test_pages.py --screenshots var/screenshots
 
 messages: setup  ## Bring locale/ up to what the source says; new messages come in untranslated

@@ -33,8 +33,8 @@ from typing import Any
 from benchmarks.labeling_queue import PROJECT, web_process
 from benchmarks.load import service
 from benchmarks.load.browser import Browser, Times
-from tests.ports import free_port
-from tests.postgresql import PostgresServer, find_program
+from tests.databases.postgresql import PostgresServer, find_program
+from tests.harness.ports import free_port
 
 LABELERS, PAUSE, IDLE_SECONDS = 50, 0.1, 5.0
 FORMATS = ("parquet", "hone")

@@ -38,8 +38,8 @@ from typing import Any
 
 from benchmarks.load import service
 from benchmarks.load.browser import Browser, Times
-from tests.ports import free_port
-from tests.postgresql import PostgresServer, find_program
+from tests.databases.postgresql import PostgresServer, find_program
+from tests.harness.ports import free_port
 
 K = 4
 GROWTH = [10_000, 100_000, 1_000_000]

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.postgresql import PostgresServer, find_program
+from tests.databases.postgresql import PostgresServer, find_program
 
 LABELERS, DAYS, REQUESTS = 50, 84, 5
 PROJECT = "bench"

@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.load import service
-from tests.postgresql import PostgresServer, find_program
+from tests.databases.postgresql import PostgresServer, find_program
 
 K, EACH, LABELERS, DAYS = 4, 3, 50, 250
 NEW_SHARE = 50

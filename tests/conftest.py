@@ -15,9 +15,9 @@ from django.db import connection
 from django.utils import translation
 
 from config.serving import broker
-from tests import migrated_database, open_cursors
-from tests.browser import browser, sign_in
-from tests.ports import free_port
+from tests.databases import migrated_database, open_cursors
+from tests.harness.browser import browser, sign_in
+from tests.harness.ports import free_port
 
 __all__ = ["browser", "free_port", "sign_in"]
 

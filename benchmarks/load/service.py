@@ -97,7 +97,7 @@ def fill(*, prompts: int, judgments: int) -> None:
     Unless they are there from an earlier load in the same folder.
     """
     from annotate.models import Project, User
-    from tests import volume
+    from tests.factories import volume
 
     project = Project.objects.get(slug="demo")
     if project.prompts.count() >= prompts:

@@ -1,3 +1,3 @@
-from tests.cast import cast
+from tests.factories.cast import cast
 
 __all__ = ["cast"]

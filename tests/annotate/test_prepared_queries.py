@@ -13,7 +13,7 @@ from annotate.labeling import queue
 from annotate.models import Assignment, Author, DataImport, Judgment, Prompt, Response, Task
 from annotate.models.data.data_import import writing
 from annotate.models.prepared_queries import Update, insert, prepared_query, prepared_update
-from tests.cast import Cast, make_comparison
+from tests.factories.cast import Cast, make_comparison
 
 pytestmark = pytest.mark.django_db
 

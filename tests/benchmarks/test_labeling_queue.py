@@ -8,8 +8,8 @@ from django.db.models import Model
 from annotate.labeling import queue
 from annotate.models import Author, Project, Prompt, Response
 from benchmarks import labeling_queue
-from tests.cast import Cast, cast, make_comparison
 from tests.conftest import ROOT
+from tests.factories.cast import Cast, cast, make_comparison
 
 __all__ = ["cast"]
 

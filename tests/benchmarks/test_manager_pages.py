@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from benchmarks import manager_pages
-from tests.cast import Cast, cast, make_comparison
+from tests.factories.cast import Cast, cast, make_comparison
 
 __all__ = ["cast"]
 

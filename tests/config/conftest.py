@@ -1,5 +1,5 @@
 """The people that tests of the site need."""
 
-from tests.cast import cast
+from tests.factories.cast import cast
 
 __all__ = ["cast"]

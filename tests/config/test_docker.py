@@ -18,7 +18,7 @@ from django.conf import settings
 
 from config.celery import app
 from tests.conftest import ROOT, end, free_port, wait_until
-from tests.machine import find_nginx
+from tests.harness.machine import find_nginx
 
 DOCKER = ROOT / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yml").read_text(encoding="utf-8"))
@@ -125,7 +125,7 @@ def proxied(
 ) -> Iterator[tuple[int, Path]]:
     """The port of nginx, with compose's own configuration, before a web process; and the log of that."""
     if (nginx := find_nginx()) is None:
-        pytest.skip("nginx isn't installed (python -m tests.machine)")
+        pytest.skip("nginx isn't installed (python -m tests.harness.machine)")
     data = tmp_path_factory.mktemp("proxied")
     migrated_sqlite(data)
     environment = {key: value for key, value in os.environ.items() if key not in ("DATABASE_URL", "REDIS_URL")} | {

@@ -14,8 +14,8 @@ from annotate.data.text_search import search_index, search_words
 from annotate.models import Prompt, Response, ResponseRequest, Task
 from rlhf.loop import versions
 from rlhf.models import Promotion
-from tests.cast import Cast, make_comparison, make_prompt, make_responses
-from tests.earlier_database import earlier_database
+from tests.databases.earlier_database import earlier_database
+from tests.factories.cast import Cast, make_comparison, make_prompt, make_responses
 
 EARLIER = [("annotate", "0017_prompt_changes"), ("rlhf", "0004_reward_models_beside")]
 

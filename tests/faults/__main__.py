@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.faults.database import Database, Unavailable
 from tests.faults.site import Site
-from tests.ports import free_port
+from tests.harness.ports import free_port
 
 GAP_SECONDS = (0.5, 4.0)
 """Between two faults: some meet a Hone that has not recovered from the last one."""

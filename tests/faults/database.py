@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.postgresql import ACCOUNT, find_program
+from tests.databases.postgresql import ACCOUNT, find_program
 
 HERE, THERE = "10.213.7.1", "10.213.7.2"
 PORT = 5432

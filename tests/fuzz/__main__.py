@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.ports import free_port
+from tests.harness.ports import free_port
 
 NAMES = (
     *("shown", "compared", "masked", "kept", "tokenised"),

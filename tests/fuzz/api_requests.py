@@ -119,8 +119,8 @@ def main() -> int:
         from django.core.management import call_command
 
         from annotate.people import api_tokens
-        from tests.cast import make_cast
-        from tests.records import make_records
+        from tests.factories.cast import make_cast
+        from tests.factories.records import make_records
 
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)

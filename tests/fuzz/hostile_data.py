@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests import adversarial, hostile
 from tests.annotate.data.test_json_readers import LINES
 from tests.annotate.data.test_odd_rows import ODD, ROWS, changed, places
 from tests.annotate.rendering.test_rendered_letters import PIECES
+from tests.texts import adversarial, hostile
 
 SHAPES = list(adversarial.TEXTS.values())
 SPELLED = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<s>", "</s>", "<bos>", "<image>", "[INST]", "<|eot_id|>"]

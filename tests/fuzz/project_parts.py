@@ -16,8 +16,8 @@ from annotate.data.imports import import_file
 from annotate.formats.rows import BadRow, LeftOut, parsed
 from annotate.models import Project, User
 from annotate.people.projects import create_project
-from tests import migrated_database
 from tests.annotate.data.test_own_exports import KINDS, lines, nothing_new, without_numbers
+from tests.databases import migrated_database
 from tests.fuzz import hostile_data
 from tests.fuzz.campaign import Part
 

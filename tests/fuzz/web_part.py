@@ -51,8 +51,8 @@ class Server:
 
         from annotate.models import Membership
         from tests.annotate.views import test_odd_values
-        from tests.cast import make_cast
-        from tests.records import make_records
+        from tests.factories.cast import make_cast
+        from tests.factories.records import make_records
 
         cast = make_cast()
         Membership.objects.create(user=cast.manager, project=cast.project, role="labeler")

@@ -18,7 +18,7 @@ from annotate.models import Demonstration, IdempotentRequest, Judgment, Prompt
 from annotate.people import api_tokens
 from hone_client import AsyncHone, AsyncProject, Hone, HoneError, Project, transport
 from rlhf.models import TrainingRun
-from tests.cast import make_cast
+from tests.factories.cast import make_cast
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/api.md"
 Reply = tuple[int, dict[str, str], bytes]

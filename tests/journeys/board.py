@@ -7,8 +7,8 @@ from typing import Any
 from playwright.sync_api import Locator, Page, Route, expect
 
 from annotate.models import Assignment, JudgmentRevision
-from tests.browser import SignIn
-from tests.cast import Cast
+from tests.factories.cast import Cast
+from tests.harness.browser import SignIn
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 

@@ -1,5 +1,5 @@
 """The people on the journeys."""
 
-from tests.cast import cast
+from tests.factories.cast import cast
 
 __all__ = ["cast"]

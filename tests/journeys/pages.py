@@ -9,7 +9,7 @@ from django.test import Client
 from playwright.sync_api import Page
 
 from config.security import sign_in
-from tests.cast import PASSWORD
+from tests.factories.cast import PASSWORD
 
 OUTSIDE = ""
 """Nobody is signed in."""

@@ -7,8 +7,8 @@ from playwright.sync_api import Page, expect
 
 from annotate.forms.rubric import PRESETS, CriteriaField, FlagsField
 from annotate.people.projects import edit_project
-from tests.browser import SignIn
-from tests.cast import Cast, make_comparison
+from tests.factories.cast import Cast, make_comparison
+from tests.harness.browser import SignIn
 from tests.journeys.board import press, settled, start, without_connection
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

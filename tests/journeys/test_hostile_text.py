@@ -13,9 +13,9 @@ from annotate.labeling import queue
 from annotate.models import Author, Guidelines, Prompt, Response, Rubric, Snapshot
 from annotate.quality import review
 from rlhf.models import Iteration, ModelVersion, RunMetric, Stage, TrainingRun
-from tests import hostile
-from tests.browser import SignIn
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
+from tests.harness.browser import SignIn
+from tests.texts import hostile
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

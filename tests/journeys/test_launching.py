@@ -6,8 +6,8 @@ from playwright.sync_api import expect
 from annotate.models import Snapshot, User
 from rlhf.models import TrainingRun
 from rlhf.runs import runs
-from tests.browser import SignIn
-from tests.cast import Cast
+from tests.factories.cast import Cast
+from tests.harness.browser import SignIn
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 WORDS = {

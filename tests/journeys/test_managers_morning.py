@@ -13,8 +13,8 @@ from annotate.labeling import queue
 from annotate.models import Membership, Project, Prompt
 from annotate.people.projects import edit_project
 from annotate.quality import measures
-from tests.browser import SignIn
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
+from tests.harness.browser import SignIn
 from tests.journeys.test_pages import violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from annotate.models import Project, Prompt, User
-from tests.browser import SignIn
-from tests.cast import PASSWORD, Cast, make_comparison
+from tests.factories.cast import PASSWORD, Cast, make_comparison
+from tests.harness.browser import SignIn
 from tests.journeys.board import settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -11,9 +11,9 @@ from playwright.sync_api import Page, Route, expect
 
 from annotate.labeling import queue
 from annotate.models import Assignment, Judgment, JudgmentRevision, Project
-from tests.browser import SignIn
-from tests.cast import PASSWORD, Cast, make_comparison
 from tests.conftest import wait_until
+from tests.factories.cast import PASSWORD, Cast, make_comparison
+from tests.harness.browser import SignIn
 from tests.journeys.board import held, latest_tiers, on_screen, press, saved, settled, start, tier, without_connection
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -14,9 +14,9 @@ from annotate.labeling.chats.live_responses import ResponseStatus
 from annotate.labeling.few_shot import FewShot
 from annotate.models import Demonstration, ExamAnswer, ExamAttempt, Judgment, Prompt, ResponseRequest, Task
 from annotate.people.projects import edit_project
-from tests.browser import SignIn
-from tests.cast import Cast, key_of, make_comparison, make_prompt, make_responses, response_ids
 from tests.conftest import wait_until
+from tests.factories.cast import Cast, key_of, make_comparison, make_prompt, make_responses, response_ids
+from tests.harness.browser import SignIn
 from tests.journeys.board import settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

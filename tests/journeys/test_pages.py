@@ -14,8 +14,8 @@ from axe_playwright_python.base import AXE_SCRIPT as AXE
 from django.urls import URLPattern, URLResolver, get_resolver
 from playwright.sync_api import Browser, Page
 
-from tests.browser import SignIn
-from tests.cast import Cast
+from tests.factories.cast import Cast
+from tests.harness.browser import SignIn
 from tests.journeys.pages import OUTSIDE, STATES, WITHOUT_A_PAGE, State
 from tests.journeys.world import World
 

@@ -7,8 +7,8 @@ from playwright.sync_api import expect
 
 from annotate.models import Invitation, Membership, Project, User
 from annotate.people.projects import create_project
-from tests.browser import SignIn
-from tests.cast import Cast
+from tests.factories.cast import Cast
+from tests.harness.browser import SignIn
 from tests.journeys.test_managers_morning import assert_accessible
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 
 from annotate.models import Demonstration, Judgment, JudgmentRevision, Report
 from annotate.people.projects import edit_project
-from tests.browser import SignIn
-from tests.cast import Cast, key_of, make_comparison
+from tests.factories.cast import Cast, key_of, make_comparison
+from tests.harness.browser import SignIn
 from tests.journeys.board import PHONE, chip, drag, held, latest_tiers, on_screen, press, saved, settled, start, tier
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

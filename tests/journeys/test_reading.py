@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from annotate.models import Guidelines, User
-from tests.browser import SignIn
-from tests.cast import Cast, make_comparison
+from tests.factories.cast import Cast, make_comparison
+from tests.harness.browser import SignIn
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

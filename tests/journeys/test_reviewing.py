@@ -6,8 +6,8 @@ from playwright.sync_api import Page, expect
 from annotate.models import Adjudication, Judgment, JudgmentReturn, TaskConsensus, User
 from annotate.quality import consensus
 from tests.annotate.quality.test_adjudication import task_of
-from tests.browser import SignIn
-from tests.cast import Cast
+from tests.factories.cast import Cast
+from tests.harness.browser import SignIn
 from tests.journeys.board import latest_tiers, press, settled
 from tests.journeys.test_managers_morning import assert_accessible
 

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from annotate.models import User
-from tests.browser import SignIn
-from tests.cast import Cast, make_comparison
+from tests.factories.cast import Cast, make_comparison
+from tests.harness.browser import SignIn
 from tests.journeys.board import start, without_connection
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -9,8 +9,8 @@ from axe_playwright_python.base import AXE_SCRIPT as AXE
 from playwright.sync_api import CDPSession, Page
 
 from annotate.models import AuditEvent
-from tests.browser import SignIn
-from tests.cast import PASSWORD, Cast
+from tests.factories.cast import PASSWORD, Cast
+from tests.harness.browser import SignIn
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

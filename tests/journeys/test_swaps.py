@@ -9,9 +9,9 @@ from playwright.sync_api import Page, Request, expect
 from annotate.labeling import queue
 from annotate.models import Assignment, ChatTurn, QueueCursor, Task
 from annotate.people.projects import edit_project
-from tests.browser import SignIn
-from tests.cast import Cast, make_comparison, make_prompt, make_responses
 from tests.conftest import wait_until
+from tests.factories.cast import Cast, make_comparison, make_prompt, make_responses
+from tests.harness.browser import SignIn
 from tests.journeys.board import held, on_screen, press, saved, settled, start
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

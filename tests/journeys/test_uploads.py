@@ -8,8 +8,8 @@ import pytest
 from annotate.models import Prompt, Upload
 from rlhf import tasks
 from rlhf.runs import runs
-from tests.browser import SignIn
-from tests.cast import Cast
+from tests.factories.cast import Cast
+from tests.harness.browser import SignIn
 
 pytestmark = pytest.mark.browser
 

@@ -11,10 +11,10 @@ from rlhf.models import HumanEvaluation, PlaygroundReply
 from rlhf.playground import live_replies
 from rlhf.runs import runs
 from rlhf.runs.queues import workers
-from tests.browser import SignIn
-from tests.cast import Cast, make_prompt
 from tests.conftest import wait_until
-from tests.head_to_head import make_policies
+from tests.factories.cast import Cast, make_prompt
+from tests.factories.head_to_head import make_policies
+from tests.harness.browser import SignIn
 from tests.journeys.board import held, press, settled, start
 from tests.rlhf.human_evaluation.conftest import respond
 

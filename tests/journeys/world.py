@@ -43,8 +43,8 @@ from rlhf.models import (
     Stage,
     TrainingRun,
 )
-from tests import head_to_head, policy_runs, reports
-from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
+from tests.factories import head_to_head, policy_runs, reports
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
 RICH = """Put the eggs in **cold water**, bring it to the boil, and then:
 

@@ -17,7 +17,7 @@ from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunInput, RunMetric, Stage, TrainingRun
 from rlhf.reports import labels
 from rlhf.runs import runs
-from tests.cast import Cast, cast, make_prompt, make_responses
+from tests.factories.cast import Cast, cast, make_prompt, make_responses
 
 __all__ = ["cast"]
 

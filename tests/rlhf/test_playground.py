@@ -32,9 +32,9 @@ from rlhf.runs.execution import supervisor
 from rlhf.runs.live_responses import live
 from rlhf.runs.messages import MESSAGES
 from rlhf.runs.queues import workers
-from tests.cast import Cast
 from tests.conftest import StartWorker, wait_until
-from tests.head_to_head import make_policies
+from tests.factories.cast import Cast
+from tests.factories.head_to_head import make_policies
 from tests.models_core.generation.test_served_model import KEY, fake  # noqa: F401 (a fixture)
 from tests.models_core.generation.test_served_stream import chunk, events
 from tests.rlhf.conftest import SAMPLING

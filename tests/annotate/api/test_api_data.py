@@ -20,8 +20,8 @@ from annotate.models import (
     Upload,
     User,
 )
-from tests.api_client import ROOT, ApiClient
-from tests.cast import Cast, judge, make_comparison, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, response_ids
+from tests.harness.api_client import ROOT, ApiClient
 
 PROJECT = "/projects/kindness"
 ROWS = [

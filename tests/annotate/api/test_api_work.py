@@ -10,8 +10,8 @@ from django.test import Client
 from annotate.labeling.checks import gold
 from annotate.models import Assignment, Author, Demonstration, Judgment, Prompt, Response, Task
 from annotate.people.projects import edit_project
-from tests.api_client import ApiClient
-from tests.cast import Cast, keys_of, make_comparison, make_prompt, response_ids
+from tests.factories.cast import Cast, keys_of, make_comparison, make_prompt, response_ids
+from tests.harness.api_client import ApiClient
 
 WORK = "/projects/kindness/work"
 

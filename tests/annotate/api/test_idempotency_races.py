@@ -8,8 +8,8 @@ import pytest
 from django.db import connections
 
 from annotate.models import IdempotentRequest, Prompt, Snapshot
-from tests.api_client import ApiClient
-from tests.cast import make_cast
+from tests.factories.cast import make_cast
+from tests.harness.api_client import ApiClient
 
 pytestmark = pytest.mark.both_databases
 KEY = {"idempotency-key": "k"}

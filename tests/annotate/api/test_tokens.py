@@ -13,8 +13,8 @@ from annotate.errors import NotYours, Refused
 from annotate.models import ApiToken, AuditEvent
 from annotate.people import api_tokens
 from config.models import OpenSession
-from tests.api_client import ApiClient
-from tests.cast import Cast
+from tests.factories.cast import Cast
+from tests.harness.api_client import ApiClient
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from annotate.data.imports import import_file
 from annotate.errors import Refused
 from annotate.formats import dataset_folders, files
 from annotate.models import Judgment, Prompt
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 ROWS = [
     {"prompt": f"Question {n}?", "chosen": f"Yes {n}.", "rejected": None if n == 3 else f"No {n}.", "lang": "en"}

@@ -16,8 +16,8 @@ from annotate.data.imports import import_file
 from annotate.models import AuditEvent, DatasetPush, Snapshot
 from rlhf import tasks
 from rlhf.runs import runs
-from tests.cast import Cast
-from tests.loopback_hub import COMMIT, TOKEN, Hub, hub
+from tests.factories.cast import Cast
+from tests.harness.loopback_hub import COMMIT, TOKEN, Hub, hub
 
 __all__ = ["hub"]
 

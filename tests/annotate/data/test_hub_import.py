@@ -15,9 +15,9 @@ from annotate.errors import Refused
 from annotate.models import Prompt, Upload
 from rlhf import tasks
 from rlhf.runs import runs
-from tests.cast import Cast
-from tests.loopback_hub import COMMIT, Hub, hub
-from tests.ports import free_port
+from tests.factories.cast import Cast
+from tests.harness.loopback_hub import COMMIT, Hub, hub
+from tests.harness.ports import free_port
 
 __all__ = ["hub"]
 

@@ -34,7 +34,7 @@ from annotate.models import (
     TaskResponse,
 )
 from annotate.people.projects import create_project
-from tests.cast import Cast, make_prompt
+from tests.factories.cast import Cast, make_prompt
 
 PROMPT = [{"role": "user", "content": "Name a fruit."}]
 PAIR = {"id": "p", "prompt": PROMPT, "chosen": "An apple.", "rejected": "A stone."}

@@ -14,7 +14,7 @@ from django.test import Client
 from annotate.data import imported_rows
 from annotate.data.imports import ImportReport, import_file
 from annotate.models import Author, Judgment, Prompt, Response
-from tests.cast import make_cast
+from tests.factories.cast import make_cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MEET_SECONDS = 3.0

@@ -14,7 +14,7 @@ from django.utils import timezone
 from annotate.data import rejected_rows, uploads
 from annotate.data.imports import import_file
 from annotate.models import DataImport, Judgment, Prompt, Upload
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 PAGE = "/p/kindness/prompts/"
 ROWS = [

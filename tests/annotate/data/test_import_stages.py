@@ -41,9 +41,9 @@ from annotate.models import (
 from annotate.models.data.data_import import writing
 from annotate.models.data.prompt import content_hash
 from annotate.quality import project_figures
-from tests import volume
-from tests.cast import Cast, keys_of, make_cast
 from tests.conftest import ROOT, wait_until
+from tests.factories import volume
+from tests.factories.cast import Cast, keys_of, make_cast
 
 # Not HONE_...: those are settings, which tests do without. The size that users reported takes a quarter of an hour:
 # TEST_IMPORT_ROWS=100000 TEST_EXPORT_ROWS=12000.

@@ -19,7 +19,7 @@ from annotate.models import (
     Task,
     User,
 )
-from tests.cast import judge
+from tests.factories.cast import judge
 
 
 def user_turn(text):

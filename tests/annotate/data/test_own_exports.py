@@ -24,7 +24,7 @@ from annotate.models import (
 )
 from annotate.people.projects import create_project, edit_project
 from models_core.contract.rows import json_lines
-from tests.cast import Cast, hand_in, judge, make_comparison, make_prompt, make_responses, response_ids
+from tests.factories.cast import Cast, hand_in, judge, make_comparison, make_prompt, make_responses, response_ids
 
 KINDS = ("prompts", "demonstrations", "rankings", "ratings")
 MODELS = (Prompt, Response, Demonstration, Task, Judgment, JudgmentRevision, Author, User)

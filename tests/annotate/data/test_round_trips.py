@@ -16,7 +16,7 @@ from annotate.errors import Refused
 from annotate.formats import EXPORTERS
 from annotate.models import Project
 from annotate.people.projects import create_project
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 CHAT = [
     {"role": "user", "content": "Name a fruit."},

@@ -17,7 +17,7 @@ from annotate.people.projects import edit_project
 from annotate.quality import consensus
 from models_core.contract.rows import row_parser
 from tests.annotate.quality.test_consensus import judged
-from tests.cast import Cast, make_comparison, make_user
+from tests.factories.cast import Cast, make_comparison, make_user
 
 Rows = list[dict[str, Any]]
 

@@ -13,7 +13,7 @@ from annotate.data.sharing.redaction import Redactor
 from annotate.data.snapshot_filters import Filters
 from annotate.errors import Refused
 from annotate.models import Snapshot
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 
 @pytest.fixture(autouse=True)

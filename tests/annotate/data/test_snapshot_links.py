@@ -10,8 +10,8 @@ from annotate.data import snapshots
 from annotate.data.sharing import links
 from annotate.models import AuditEvent, Snapshot
 from config.web.log_filters import SECRET
-from tests.cast import Cast
-from tests.markup import markup
+from tests.factories.cast import Cast
+from tests.harness.markup import markup
 
 pytestmark = pytest.mark.django_db
 

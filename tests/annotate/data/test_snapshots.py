@@ -18,7 +18,7 @@ from annotate.errors import NotYours, Refused
 from annotate.labeling import queue
 from annotate.models import AuditEvent, Author, Demonstration, Judgment, Prompt, Response, Snapshot, Task
 from annotate.people.projects import edit_project
-from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
 TEXTS = ("Good.", "Fine.", "Poor.")
 

@@ -13,7 +13,7 @@ from annotate.data.imports import import_file
 from annotate.formats import detect, files, spreadsheets
 from annotate.formats.rows import BadRow
 from annotate.models import Judgment, Prompt
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 HEADER = ("prompt", "chosen", "rejected", "")
 SHEET = "xl/worksheets/sheet1.xml"

@@ -6,7 +6,7 @@ from django.db import connection
 from annotate.data.text_search import search_index, search_words
 from annotate.data.text_search.search_words import Term
 from annotate.models import Prompt, PromptToIndex
-from tests.cast import Cast, make_prompt, make_responses
+from tests.factories.cast import Cast, make_prompt, make_responses
 
 
 def found(search: str) -> list[int]:

@@ -18,7 +18,7 @@ from annotate.data import import_stages, imports, pacing, uploads
 from annotate.models import DataImport, Prompt, Upload
 from rlhf import tasks
 from rlhf.runs import runs
-from tests.cast import Cast, make_cast
+from tests.factories.cast import Cast, make_cast
 
 PAGE = "/p/kindness/prompts/"
 

@@ -7,7 +7,7 @@ from annotate.labeling import queue
 from annotate.labeling.checks import scores
 from annotate.models import Assignment, Membership, Task
 from annotate.people.projects import edit_project
-from tests.cast import judge, make_comparison, make_user, response_ids
+from tests.factories.cast import judge, make_comparison, make_user, response_ids
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from annotate.people.permissions import count_people_who_judge
 from annotate.quality import ai_agreement, consensus, measures, project_figures
 from annotate.quality.measures.report import Period, PeriodReport
 from tests.annotate.quality.test_consensus import judged
-from tests.cast import Cast, judge, make_comparison, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, response_ids
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from annotate.labeling import queue
 from annotate.labeling.chats import live_responses, turns
 from annotate.models import Assignment, Demonstration, Judgment, Prompt, Response, ResponseRequest, Task
 from annotate.people.projects import edit_project
-from tests.cast import Cast, hand_in, make_prompt, make_responses
+from tests.factories.cast import Cast, hand_in, make_prompt, make_responses
 
 pytestmark = pytest.mark.django_db
 OPENING = "How do I boil an egg?"

@@ -11,8 +11,8 @@ from annotate.labeling.ordering import Ordering
 from annotate.models import Assignment, AuditEvent, ExamAnswer, ExamAttempt, Judgment, Project, Task
 from annotate.people.projects import edit_project
 from annotate.quality.agreement import against_gold
-from tests.cast import Cast, judge, make_comparison, response_ids
-from tests.markup import markup
+from tests.factories.cast import Cast, judge, make_comparison, response_ids
+from tests.harness.markup import markup
 
 pytestmark = pytest.mark.django_db
 

@@ -10,7 +10,7 @@ from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.models import Assignment, Project, Task, User
 from annotate.people.projects import edit_project
-from tests.cast import Cast, make_comparison, make_prompt
+from tests.factories.cast import Cast, make_comparison, make_prompt
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}

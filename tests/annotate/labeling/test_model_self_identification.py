@@ -10,7 +10,7 @@ from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.labeling.model_self_identification import MASK, mask_names, names_itself
 from annotate.models import Demonstration, JudgmentRevision, Project
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
 
 
 @pytest.mark.parametrize(

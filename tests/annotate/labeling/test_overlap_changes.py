@@ -16,7 +16,7 @@ from annotate.models.leased_job import LEASE
 from annotate.people.projects import edit_project
 from rlhf import tasks
 from rlhf.runs import runs
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
 
 State = OverlapChange.State
 SETTINGS = "/p/kindness/settings/"

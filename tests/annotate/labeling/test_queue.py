@@ -9,7 +9,7 @@ from annotate.errors import InvalidOrdering, NotYours, Refused, UnknownResponse
 from annotate.labeling import queue
 from annotate.models import Assignment, Judgment, JudgmentRevision, Task
 from annotate.people.projects import edit_project
-from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
 State = Assignment.State
 

@@ -12,7 +12,7 @@ from django.db.models import Count
 from annotate.labeling import queue
 from annotate.models import Assignment, Judgment, JudgmentRevision, Membership, Project, Task
 from annotate.people.projects import create_project
-from tests.cast import make_comparison, make_user
+from tests.factories.cast import make_comparison, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

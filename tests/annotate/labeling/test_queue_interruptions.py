@@ -11,7 +11,7 @@ from annotate.labeling import queue
 from annotate.models import Assignment, Judgment, Membership, Project, Task
 from annotate.people import members
 from annotate.people.projects import edit_project
-from tests.cast import Cast, judge, keys_of, make_comparison
+from tests.factories.cast import Cast, judge, keys_of, make_comparison
 
 State = Assignment.State
 HTMX = {"HX-Request": "true"}

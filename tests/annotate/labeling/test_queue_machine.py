@@ -42,7 +42,7 @@ from annotate.models import (
 from annotate.models.leased_job import LEASE
 from annotate.people import members
 from annotate.people.projects import create_project, edit_project
-from tests.cast import make_responses
+from tests.factories.cast import make_responses
 
 State = Assignment.State
 # Not HONE_...: those are settings, which tests do without.

@@ -12,7 +12,7 @@ from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.models import Assignment, Demonstration, Judgment, JudgmentRevision, Task
 from annotate.people.projects import edit_project
-from tests.cast import Cast, judge, make_comparison, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, response_ids
 
 State = Assignment.State
 

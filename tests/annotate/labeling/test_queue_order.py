@@ -14,7 +14,7 @@ from annotate.labeling import queue
 from annotate.models import Assignment, Membership, Project, QueueCursor, Task, User
 from annotate.people import members
 from annotate.people.projects import edit_project
-from tests.cast import Cast, judge, keys_of, make_comparison, make_responses
+from tests.factories.cast import Cast, judge, keys_of, make_comparison, make_responses
 
 LARGE, DONE = 12_000, 6_000
 

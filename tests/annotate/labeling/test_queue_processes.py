@@ -16,7 +16,7 @@ from django.db import connections
 from annotate.labeling import queue
 from annotate.models import Assignment, Judgment, JudgmentRevision, Membership, Project, Task, User
 from annotate.people.projects import create_project
-from tests.cast import make_comparison, make_user
+from tests.factories.cast import make_comparison, make_user
 
 LABELERS, KILLED, TASKS = 16, 4, 40
 FORK = multiprocessing.get_context("fork")

@@ -9,7 +9,7 @@ from annotate.labeling import queue
 from annotate.labeling.requested_tasks import add
 from annotate.models import Assignment, Task
 from annotate.people.projects import edit_project
-from tests.cast import Cast, hand_in, judge, make_comparison, make_prompt, make_responses, response_ids
+from tests.factories.cast import Cast, hand_in, judge, make_comparison, make_prompt, make_responses, response_ids
 
 
 def comparisons(cast: Cast, count: int, **values: object) -> list[Task]:

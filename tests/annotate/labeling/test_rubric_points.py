@@ -8,8 +8,8 @@ from annotate.errors import Refused
 from annotate.forms.rubric import PRESETS, CriteriaField
 from annotate.labeling.rubric import checked_criteria
 from annotate.people.projects import edit_project
-from tests.cast import Cast, make_comparison
-from tests.markup import markup
+from tests.factories.cast import Cast, make_comparison
+from tests.harness.markup import markup
 
 LINE = "truth | Truth | 0-4 | As far as you know | 4: True; 0: False"
 

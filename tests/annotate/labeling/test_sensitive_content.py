@@ -7,7 +7,7 @@ from annotate.labeling import queue
 from annotate.labeling.sensitive_content import marking, visibility
 from annotate.models import Assignment, AuditEvent, Prompt, Task, User
 from annotate.people.projects import edit_project
-from tests.cast import Cast, make_comparison
+from tests.factories.cast import Cast, make_comparison
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,7 @@ from annotate.labeling import simulation
 from annotate.labeling.simulation import calibrated_noise, expected_agreement, perceived_ordering, simulate
 from annotate.models import Assignment, JudgmentRevision, Membership, Task, User
 from annotate.people.projects import edit_project
-from tests.cast import make_comparison
+from tests.factories.cast import make_comparison
 
 MOODS = (
     "I love this wonderful, delightful day!",

@@ -15,7 +15,7 @@ from annotate.labeling import queue
 from annotate.labeling.queue import leases, slot_search, work_rules
 from annotate.labeling.queue.slot_search import Further
 from annotate.models import Assignment, Membership, Project, Prompt, QueueCursor, Skill, Task, User
-from tests.cast import Cast, judge, make_comparison, make_prompt
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LARGE = 12 * slot_search.WINDOW

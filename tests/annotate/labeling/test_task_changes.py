@@ -18,7 +18,7 @@ from annotate.people import members
 from annotate.people.projects import edit_project
 from rlhf import tasks
 from rlhf.runs import runs
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
 
 State = TaskChange.State
 

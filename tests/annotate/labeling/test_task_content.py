@@ -9,7 +9,7 @@ from annotate.labeling import queue
 from annotate.labeling.few_shot import FewShot
 from annotate.models import Assignment, Demonstration, Judgment, Prompt, Task
 from annotate.people.projects import edit_project
-from tests.cast import Cast, hand_in, make_prompt, make_responses
+from tests.factories.cast import Cast, hand_in, make_prompt, make_responses
 
 pytestmark = pytest.mark.django_db
 

@@ -14,8 +14,8 @@ from annotate.labeling import demonstrations, queue, task_kinds
 from annotate.labeling.submissions import Submission
 from annotate.labeling.task_kinds import MadeFrom, TaskKind, WrittenTurn
 from annotate.models import Assignment, Demonstration, Judgment, JudgmentRevision, Project, Task
-from tests.cast import Cast, make_prompt
-from tests.markup import markup
+from tests.factories.cast import Cast, make_prompt
+from tests.harness.markup import markup
 
 pytestmark = pytest.mark.django_db
 

@@ -16,8 +16,8 @@ from annotate.models import Project, Prompt, Skill, Task
 from annotate.people.projects import edit_project
 from annotate.quality import consensus
 from tests.annotate.quality.measures.judging import judged
-from tests.cast import Cast, judge, make_comparison, make_prompt
-from tests.markup import markup
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt
+from tests.harness.markup import markup
 
 pytestmark = pytest.mark.django_db
 

@@ -28,7 +28,7 @@ from annotate.models import (
 from annotate.people import members
 from annotate.people.projects import edit_project
 from annotate.quality.labeler_progress import LabelerProgress
-from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt, make_responses
 
 State = Assignment.State
 

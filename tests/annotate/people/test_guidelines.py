@@ -12,7 +12,7 @@ from annotate.models import Assignment, Guidelines
 from annotate.people import guidelines
 from annotate.people.guidelines import DiffHunk, Line
 from annotate.people.projects import edit_project
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
 
 
 def same(text: str) -> Line:

@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from annotate.errors import NotYours, Refused
 from annotate.models import AuditEvent, Invitation, Membership, User
 from annotate.people import invitations, members
-from tests.cast import PASSWORD, Cast, make_user
+from tests.factories.cast import PASSWORD, Cast, make_user
 
 OWN = "a door of one's own"
 NEW = {"username": "nora", "full_name": "Nora Berg", "password": OWN, "again": OWN}

@@ -10,7 +10,7 @@ from annotate.forms.people import WorkRulesForm
 from annotate.labeling import queue
 from annotate.models import Assignment, AuditEvent, Author, Membership, Skill, User
 from annotate.people import invitations, members
-from tests.cast import PASSWORD, Cast, make_cast, make_comparison, make_user
+from tests.factories.cast import PASSWORD, Cast, make_cast, make_comparison, make_user
 
 
 def test_an_administrator_makes_an_account_with_a_one_time_password(cast):

@@ -14,7 +14,7 @@ from annotate.quality import consensus, review
 from annotate.quality.review import waiting_tasks
 from rlhf.models import Iteration, Stage, TrainingRun
 from tests.annotate.quality.test_adjudication import task_of
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
 
 pytestmark = pytest.mark.django_db
 

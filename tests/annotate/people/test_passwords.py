@@ -5,7 +5,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from annotate.models import User
-from tests.cast import PASSWORD
+from tests.factories.cast import PASSWORD
 
 
 def codes(password: str, **names: str) -> set[str]:

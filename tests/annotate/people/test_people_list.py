@@ -6,7 +6,7 @@ from django.test import Client
 from annotate.models import Membership, Project
 from annotate.people import people_list
 from annotate.people.projects import create_project
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 pytestmark = pytest.mark.django_db
 

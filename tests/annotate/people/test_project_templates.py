@@ -14,7 +14,7 @@ from annotate.models import AuditEvent, Membership, Project, Task
 from annotate.people.project_copies import copy_project
 from annotate.people.project_templates import TEMPLATES
 from annotate.people.projects import create_project, edit_project
-from tests.cast import Cast, make_comparison, make_user, response_ids
+from tests.factories.cast import Cast, make_comparison, make_user, response_ids
 
 pytestmark = pytest.mark.django_db
 CRITERIA = [{"name": "overall", "label": "Overall quality", "min": 1, "max": 7}]

@@ -21,9 +21,9 @@ from django.urls import URLPattern, URLResolver
 from annotate import urls as annotate_urls
 from config.security import request_limits
 from rlhf import urls as rlhf_urls
-from tests.cast import Cast, key_of, keys_of, make_cast
-from tests.module_rows import db, module_rows
-from tests.records import Records, make_records
+from tests.databases.module_rows import db, module_rows
+from tests.factories.cast import Cast, key_of, keys_of, make_cast
+from tests.factories.records import Records, make_records
 
 __all__ = ["db", "module_rows"]
 

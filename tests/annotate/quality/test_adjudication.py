@@ -21,7 +21,7 @@ from annotate.quality.measures.report import Period, PeriodReport
 from annotate.quality.review import adjudication
 from tests.annotate.labeling.test_queue_concurrency import at_once
 from tests.annotate.quality.test_consensus import in_letters, judged
-from tests.cast import Cast, make_comparison, make_user, response_ids
+from tests.factories.cast import Cast, make_comparison, make_user, response_ids
 
 COMPLETE, WITHDRAWN = Task.State.COMPLETE, Task.State.WITHDRAWN
 

@@ -20,7 +20,7 @@ from annotate.models import (
 from annotate.people.projects import edit_project
 from annotate.quality import consensus
 from annotate.quality.aggregation.crowd_bt import TYPICAL
-from tests.cast import Cast, judge, make_comparison, make_user, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, make_user, response_ids
 
 Tiers = list[list[int]]
 

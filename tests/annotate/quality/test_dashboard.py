@@ -15,8 +15,8 @@ from annotate.quality.dashboard import Dashboard, spark_points
 from annotate.quality.labeler_page import LabelerPage
 from annotate.quality.measures.report import today
 from tests.annotate.quality.measures.judging import judged
-from tests.cast import Cast, judge, make_comparison, response_ids
-from tests.markup import markup
+from tests.factories.cast import Cast, judge, make_comparison, response_ids
+from tests.harness.markup import markup
 
 pytestmark = pytest.mark.django_db
 TEXTS = ("a", "b", "c")

@@ -27,7 +27,7 @@ from rlhf import tasks
 from rlhf.loop import loop
 from rlhf.runs import runs
 from tests.annotate.quality.test_consensus import in_letters, judged
-from tests.cast import Cast, make_comparison, make_user
+from tests.factories.cast import Cast, make_comparison, make_user
 
 Messages = list[tuple[object, ...]]
 

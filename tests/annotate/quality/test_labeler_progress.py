@@ -11,8 +11,8 @@ from annotate.models import Judgment, Project, Prompt, Task, User
 from annotate.people.projects import edit_project
 from annotate.quality import measures
 from annotate.quality.labeler_progress import Day, LabelerProgress, TotalProgress
-from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
-from tests.markup import tags_closed
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt, response_ids
+from tests.harness.markup import tags_closed
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,7 @@ from annotate.labeling import queue
 from annotate.models import Project, ProjectFigures, Prompt
 from annotate.people.projects import edit_project
 from annotate.quality import project_figures
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
 
 pytestmark = pytest.mark.django_db
 

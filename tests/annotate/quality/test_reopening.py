@@ -15,7 +15,7 @@ from annotate.quality.review.reopening import TaskFilter
 from rlhf import tasks
 from rlhf.runs import runs
 from tests.annotate.quality.test_adjudication import decide, task_of
-from tests.cast import Cast, make_user
+from tests.factories.cast import Cast, make_user
 
 NOW = timezone.now
 

@@ -23,7 +23,7 @@ from annotate.formats import files
 from annotate.labeling import model_self_identification
 from annotate.people import guidelines
 from annotate.rendering import highlighting, markup
-from tests import adversarial
+from tests.texts import adversarial
 
 LONGEST = 0.1
 """Seconds of processor time: 50 ms, and what they become where both threads of a core are busy."""

@@ -14,7 +14,7 @@ from django.utils.formats import date_format
 from annotate.labeling import queue
 from annotate.models import Prompt, User
 from annotate.rendering import local_times
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
 
 WHEN = datetime(2026, 11, 28, 13, 5, 9, tzinfo=UTC)
 TEMPLATES = Path(settings.BASE_DIR) / "templates"

@@ -10,7 +10,7 @@ from django.test import Client, RequestFactory
 
 from annotate.data import text
 from annotate.rendering.page_templates import LONGEST_MESSAGE
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 
 def request_with_session(path: str = "/") -> HttpRequest:

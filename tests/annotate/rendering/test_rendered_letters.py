@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.rendering import markdown, markup
-from tests import hostile
+from tests.texts import hostile
 
 PIECES = [
     *("*", "**", "_", "__", "~~", "`", "``", "```\n", "~~~\n", "```python x=1\n", "[", "]", "(", ")", "![", "[^1]"),

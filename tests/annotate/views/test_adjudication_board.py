@@ -11,7 +11,7 @@ from annotate.models import Adjudication, Judgment, Task, TaskConsensus
 from annotate.people.projects import edit_project
 from annotate.quality import consensus
 from tests.annotate.quality.test_adjudication import task_of
-from tests.cast import Cast, key_of, response_ids
+from tests.factories.cast import Cast, key_of, response_ids
 
 QUEUE, BOARD = "/p/kindness/review/queue/", "/p/kindness/review/board/"
 BY_SCRIPT = {"HX-Request": "true"}

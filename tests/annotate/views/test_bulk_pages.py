@@ -12,7 +12,7 @@ from annotate.quality import consensus
 from annotate.quality.review import batch_changes
 from rlhf.runs import runs
 from tests.annotate.quality.test_adjudication import task_of
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 BULK = "/p/kindness/review/bulk/"
 LEAVE_OUT, REOPEN = f"{BULK}leave-out", f"{BULK}reopen"

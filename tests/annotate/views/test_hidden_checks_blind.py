@@ -16,7 +16,7 @@ from annotate.labeling import queue
 from annotate.labeling.checks import calibration, draws, gold
 from annotate.labeling.checks.lane import REPEAT_GAP
 from annotate.models import Assignment, Project, QueueCursor, Task
-from tests.cast import Cast, judge, keys_of, make_comparison, response_ids
+from tests.factories.cast import Cast, judge, keys_of, make_comparison, response_ids
 
 HTMX = {"HX-Request": "true"}
 WORK = "/p/kindness/work/"

@@ -5,7 +5,7 @@ from django.test import RequestFactory
 
 from annotate.models import Task, TaskConsensus
 from annotate.views.review.keyset_pages import keyset_page
-from tests.cast import Cast, make_comparison
+from tests.factories.cast import Cast, make_comparison
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 

@@ -23,9 +23,9 @@ from rlhf.ai_feedback.ai_labeler_forms import AILabelerForm, JudgePromptForm, Ju
 from rlhf.forms import LoopSettingsForm, RoundsForm, RunForm, SampleForm
 from rlhf.views.comparing.evaluations import EvaluationForm
 from tests.annotate.people.test_record_access import NAMING, ROUTES, as_often_as_wanted, paths
-from tests.cast import PASSWORD, Cast, make_cast
-from tests.module_rows import db, module_rows
-from tests.records import Records, make_records
+from tests.databases.module_rows import db, module_rows
+from tests.factories.cast import PASSWORD, Cast, make_cast
+from tests.factories.records import Records, make_records
 
 LONG = "x" * 30_000
 ODD = [

@@ -9,7 +9,7 @@ from annotate.data.imports import import_file
 from annotate.labeling import queue
 from annotate.labeling.checks import gold, scores
 from annotate.models import QualityAlert, Task, TaskConsensus
-from tests.cast import Cast, judge, make_comparison, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, response_ids
 
 PAGE = "/p/kindness/checks/"
 

@@ -14,8 +14,8 @@ from annotate.labeling.chats import live_responses
 from annotate.labeling.chats.live_responses import ResponseStatus
 from annotate.models import Assignment, Author, ExamAnswer, JudgmentRevision, Prompt, Response, ResponseRequest, Task
 from annotate.people.projects import edit_project
-from tests.cast import Cast, key_of, keys_of, make_prompt
-from tests.markup import markup
+from tests.factories.cast import Cast, key_of, keys_of, make_prompt
+from tests.harness.markup import markup
 
 HTMX = {"HX-Request": "true", "HX-Target": "work"}
 TASKS = 48

@@ -6,7 +6,7 @@ from django.test import Client
 from annotate.labeling import queue
 from annotate.models import AuditEvent, Judgment, JudgmentAcceptance, Prompt, Task, User
 from annotate.people.projects import edit_project
-from tests.cast import Cast, hand_in, judge, make_comparison, make_prompt, make_responses
+from tests.factories.cast import Cast, hand_in, judge, make_comparison, make_prompt, make_responses
 
 pytestmark = pytest.mark.django_db
 CRITERIA = [{"name": "overall", "label": "Overall quality", "min": 1, "max": 7}]

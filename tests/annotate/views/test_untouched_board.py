@@ -7,7 +7,7 @@ from django.test import Client
 
 from annotate.models import Project, Prompt, Rubric, User
 from annotate.views.work import untouched_board
-from tests.cast import Cast, make_comparison
+from tests.factories.cast import Cast, make_comparison
 
 CRITERIA = [{"name": "overall", "label": "Overall", "min": 1, "max": 7, "anchors": {"1": "<Bad>", "4": "So so"}}]
 TEXTS = ("*In* water.", "A & B <i>", "x = `1`\n\n- a\n- b", "煮十分钟。")

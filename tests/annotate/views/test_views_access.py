@@ -7,9 +7,9 @@ from django.test import Client
 from django.urls import URLPattern
 
 from annotate import urls
-from tests.cast import Cast, make_cast
-from tests.module_rows import db, module_rows
-from tests.records import Records, make_records
+from tests.databases.module_rows import db, module_rows
+from tests.factories.cast import Cast, make_cast
+from tests.factories.records import Records, make_records
 
 __all__ = ["db", "module_rows"]
 

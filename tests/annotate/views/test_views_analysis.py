@@ -12,8 +12,8 @@ from annotate.models import Author, MeasuresState, Prompt, Response
 from annotate.quality import measures
 from annotate.quality.preference_analysis import counted_authors
 from tests.annotate.quality.measures.judging import judged, stored_sums
-from tests.cast import Cast, make_comparison, response_ids
-from tests.markup import markup
+from tests.factories.cast import Cast, make_comparison, response_ids
+from tests.harness.markup import markup
 
 PAGE = "/p/kindness/analysis/"
 

@@ -12,8 +12,8 @@ from annotate.data import snapshots
 from annotate.labeling import queue
 from annotate.models import AuditEvent, Membership, Project, Prompt, Task, User
 from annotate.quality import measures
-from tests.cast import PASSWORD, Cast, judge, make_comparison
-from tests.markup import markup
+from tests.factories.cast import PASSWORD, Cast, judge, make_comparison
+from tests.harness.markup import markup
 
 PROJECT = {
     "name": "Good Manners",

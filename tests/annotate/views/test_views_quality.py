@@ -9,8 +9,8 @@ from django.utils import timezone
 from annotate.models import Membership
 from annotate.quality import measures
 from tests.annotate.quality.measures.judging import judged
-from tests.cast import Cast, make_comparison
-from tests.markup import markup
+from tests.factories.cast import Cast, make_comparison
+from tests.harness.markup import markup
 
 PAGE = "/p/kindness/quality/"
 

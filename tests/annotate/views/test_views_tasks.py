@@ -26,8 +26,17 @@ from annotate.models import (
 )
 from annotate.people.projects import edit_project
 from annotate.quality import project_figures
-from tests.cast import Cast, judge, key_of, keys_of, make_comparison, make_prompt, make_responses, response_ids
-from tests.markup import markup
+from tests.factories.cast import (
+    Cast,
+    judge,
+    key_of,
+    keys_of,
+    make_comparison,
+    make_prompt,
+    make_responses,
+    response_ids,
+)
+from tests.harness.markup import markup
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}

@@ -10,8 +10,8 @@ from django.test import Client
 from annotate.labeling import queue
 from annotate.models import Assignment, Judgment, JudgmentReturn, JudgmentRevision, Report, Rubric
 from annotate.people.projects import edit_project
-from tests.cast import Cast, key_of, keys_of, make_comparison
-from tests.markup import markup
+from tests.factories.cast import Cast, key_of, keys_of, make_comparison
+from tests.harness.markup import markup
 
 HTMX = {"HX-Request": "true", "HX-Target": "work"}
 

@@ -14,10 +14,10 @@ from annotate.people.permissions import ROLE_CAPABILITIES, Capability
 from config.api.assembly import api
 from config.api.reference import document, operations
 from tests.annotate.people.test_record_access import database
-from tests.api_client import ROOT, ApiClient
-from tests.cast import Cast, make_cast
-from tests.module_rows import db, module_rows
-from tests.records import Records, make_records
+from tests.databases.module_rows import db, module_rows
+from tests.factories.cast import Cast, make_cast
+from tests.factories.records import Records, make_records
+from tests.harness.api_client import ROOT, ApiClient
 
 __all__ = ["db", "module_rows"]
 

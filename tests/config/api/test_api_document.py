@@ -9,9 +9,9 @@ from django.db import close_old_connections
 
 from annotate.people import api_tokens
 from config.api.reference import document
-from tests.cast import make_cast
+from tests.factories.cast import make_cast
+from tests.factories.records import make_records
 from tests.fuzz import api_requests
-from tests.records import make_records
 
 REQUESTS = 62
 

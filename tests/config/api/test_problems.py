@@ -11,9 +11,9 @@ from django.test import Client, override_settings
 
 from config.security import request_limits
 from config.security.rate_limits import Limit
-from tests.api_client import ROOT, ApiClient
-from tests.cast import Cast, cast
-from tests.module_rows import db, module_rows
+from tests.databases.module_rows import db, module_rows
+from tests.factories.cast import Cast, cast
+from tests.harness.api_client import ROOT, ApiClient
 
 __all__ = ["cast", "db", "module_rows"]
 

@@ -13,7 +13,7 @@ from django.utils import formats, translation
 from annotate.models import User
 from annotate.views.preferences import catalogue_url
 from config import catalogues
-from tests.cast import PASSWORD, Cast, cast
+from tests.factories.cast import PASSWORD, Cast, cast
 
 __all__ = ["cast"]
 

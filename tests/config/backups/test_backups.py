@@ -20,9 +20,9 @@ from config.backups import backup, restore
 from config.backups.store import BackupError, BackupStore
 from models_core.contract.runs.run_folder import folder_sha256
 from rlhf.models import ModelVersion
-from tests.cast import judge, make_cast, make_comparison, response_ids
 from tests.conftest import ROOT
-from tests.migrated_database import create_postgresql, postgresql_url
+from tests.databases.migrated_database import create_postgresql, postgresql_url
+from tests.factories.cast import judge, make_cast, make_comparison, response_ids
 
 SECRET = "a key of more than thirty-two characters"
 

@@ -13,7 +13,7 @@ from config import celery
 from config.monitoring import log_lines
 from config.web.edge import EdgeMiddleware
 from rlhf import tasks
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 
 def record(message: str = "Something %s", *args: object, **extra: Any) -> logging.LogRecord:

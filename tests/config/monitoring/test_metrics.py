@@ -23,7 +23,7 @@ from annotate.models import Assignment, ProjectFigures, Task
 from annotate.quality import project_figures
 from config.monitoring import request_metrics
 from rlhf.models import TrainingRun, WorkerHeartbeat
-from tests.cast import Cast, make_comparison
+from tests.factories.cast import Cast, make_comparison
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -23,8 +23,8 @@ from config.monitoring.error_reports import ReportHandler, cleaned
 from rlhf import tasks
 from rlhf.models import Stage, TrainingRun
 from rlhf.runs import runs
-from tests.cast import Cast
 from tests.conftest import ROOT, wait_until
+from tests.factories.cast import Cast
 
 TEXT = "what a labeler wrote of Ottoline"
 BROKEN = "annotate.people.audit.chain.head"

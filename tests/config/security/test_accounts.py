@@ -6,7 +6,7 @@ from django.test import Client, RequestFactory
 
 from config.security.accounts import client_address
 from config.web.edge import EdgeMiddleware
-from tests.cast import PASSWORD, make_user
+from tests.factories.cast import PASSWORD, make_user
 
 
 def sign_in(client: Client, username: str, password: str, **extra: str) -> int:

@@ -13,7 +13,7 @@ from annotate.models import AuditEvent, User
 from config.models import OpenSession
 from config.security.open_sessions import tracking
 from config.security.rate_limits import MemoryBuckets
-from tests.cast import PASSWORD, Cast
+from tests.factories.cast import PASSWORD, Cast
 
 pytestmark = pytest.mark.any_database
 NEW = "a new password for tests 7"

@@ -7,7 +7,7 @@ from django.test import Client, RequestFactory
 from annotate.forms.data_files import LARGEST_UPLOAD
 from config.security import request_limits
 from config.security.request_limits import RequestLimitsMiddleware
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 
 class Unread:

@@ -20,7 +20,7 @@ from annotate.models import AuditEvent, User
 from config import urls
 from config.models import RateBucket
 from config.security.second_factor import rules
-from tests.cast import PASSWORD, Cast
+from tests.factories.cast import PASSWORD, Cast
 
 pytestmark = pytest.mark.any_database
 

@@ -11,7 +11,7 @@ from django.test import Client
 
 from annotate.models import AuditEvent, User
 from config.security.second_factor import rules
-from tests.cast import PASSWORD, Cast
+from tests.factories.cast import PASSWORD, Cast
 
 pytestmark = pytest.mark.any_database
 

@@ -11,8 +11,8 @@ from django.test import Client
 from config.models import RateBucket
 from config.security import rate_limits
 from config.security.password_hashing import BoundedPBKDF2PasswordHasher, HashingBusy
-from tests.cast import PASSWORD, make_user
 from tests.conftest import wait_until
+from tests.factories.cast import PASSWORD, make_user
 
 
 class Clock:

@@ -22,9 +22,9 @@ from annotate.models import AuditEvent, Demonstration, Snapshot
 from config.serving.descendants import descendants
 from rlhf.models import TrainingRun
 from rlhf.runs.queues import workers
-from tests import volume
-from tests.cast import Cast, judge, make_cast, make_prompt, make_responses
 from tests.conftest import ROOT, end, free_port, is_alive, wait_until
+from tests.factories import volume
+from tests.factories.cast import Cast, judge, make_cast, make_prompt, make_responses
 from tests.models_core.tiny import make_tiny_model
 
 Status = TrainingRun.Status

@@ -11,7 +11,7 @@ from django.db import OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 from django.test import Client
 
-from tests.cast import Cast, make_cast
+from tests.factories.cast import Cast, make_cast
 
 
 @contextmanager

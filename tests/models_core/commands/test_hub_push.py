@@ -14,7 +14,7 @@ from models_core.commands.registry import hub_push
 from models_core.contract.errors import BadInput
 from models_core.contract.runs.stopping import StopSignal
 from models_core.modeling import adapters, loading
-from tests.loopback_hub import COMMIT, TOKEN, Hub, hub
+from tests.harness.loopback_hub import COMMIT, TOKEN, Hub, hub
 from tests.models_core.tiny import make_tiny_model
 from tests.models_core.tuned import prepared
 

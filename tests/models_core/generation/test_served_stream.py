@@ -10,9 +10,9 @@ from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig, parse
 from models_core.generation import served_stream
 from models_core.generation.served_stream import StreamFault, StreamingServer
+from tests.harness.ports import free_port
 from tests.models_core import recipe_runs
 from tests.models_core.generation.test_served_model import KEY, fake
-from tests.ports import free_port
 
 __all__ = ["fake"]  # a fixture
 

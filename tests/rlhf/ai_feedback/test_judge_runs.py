@@ -20,7 +20,7 @@ from rlhf.runs import runs
 from rlhf.runs.execution import run_command, supervisor
 from rlhf.runs.execution.run_files import RunFiles
 from tests.annotate.quality.test_consensus import judged
-from tests.cast import Cast, make_comparison, response_ids
+from tests.factories.cast import Cast, make_comparison, response_ids
 from tests.models_core.ai_feedback.test_judge import prefers_early_letters, says
 from tests.models_core.generation import test_served_model
 from tests.models_core.generation.test_served_model import KEY, fake  # noqa: F401 (a fixture)

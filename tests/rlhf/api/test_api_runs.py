@@ -7,8 +7,8 @@ import pytest
 from annotate.models import Snapshot
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
-from tests.api_client import ApiClient
-from tests.cast import Cast, cast
+from tests.factories.cast import Cast, cast
+from tests.harness.api_client import ApiClient
 
 __all__ = ["cast"]
 

@@ -11,8 +11,8 @@ from rlhf.human_evaluation import evaluations
 from rlhf.human_evaluation.evaluations import Plan
 from rlhf.models import HumanEvaluation, ModelVersion
 from rlhf.runs import runs
-from tests.cast import Cast, judge, make_prompt
-from tests.head_to_head import make_policies
+from tests.factories.cast import Cast, judge, make_prompt
+from tests.factories.head_to_head import make_policies
 
 Start = Callable[..., HumanEvaluation]
 

@@ -14,8 +14,8 @@ from rlhf.human_evaluation.evaluations import Plan, usual_responses
 from rlhf.loop import sampling
 from rlhf.models import HumanEvaluation, Iteration, ModelVersion, TrainingRun
 from rlhf.runs import runs
-from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses
-from tests.head_to_head import make_policies
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt, make_responses
+from tests.factories.head_to_head import make_policies
 from tests.rlhf.human_evaluation.conftest import respond
 
 pytestmark = pytest.mark.django_db

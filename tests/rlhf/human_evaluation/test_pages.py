@@ -10,9 +10,9 @@ from django.urls import reverse
 from annotate.models import User
 from rlhf.forms import SettingsForm
 from rlhf.models import HumanEvaluation
-from tests import head_to_head
-from tests.cast import Cast
-from tests.markup import markup
+from tests.factories import head_to_head
+from tests.factories.cast import Cast
+from tests.harness.markup import markup
 
 pytestmark = pytest.mark.django_db
 

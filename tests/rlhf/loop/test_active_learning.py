@@ -24,7 +24,7 @@ from rlhf.models import AcquisitionScore, LoopSettings, ModelVersion, TrainingRu
 from rlhf.runs import runs
 from rlhf.runs.execution import supervisor
 from rlhf.runs.runs import Lease, LeaseLost
-from tests.cast import Cast, judge, make_comparison
+from tests.factories.cast import Cast, judge, make_comparison
 from tests.rlhf.conftest import make_judgments
 
 

@@ -10,8 +10,8 @@ from annotate.models import Response, Task
 from rlhf.loop import loop, versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
 from rlhf.runs import waiting
-from tests.cast import Cast
 from tests.conftest import StartWorker
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import SAMPLING, TINY, assert_labeled, make_judgments
 
 PPO = {**TINY, "episodes": 8, "batch_size": 4, "minibatches": 1, "max_new_tokens": 4, "min_entropy": 0, "min_length": 0}

@@ -9,7 +9,7 @@ from django.urls import reverse
 from annotate.models import Snapshot
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, Promotion, TrainingRun
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 pytestmark = pytest.mark.django_db
 

@@ -21,7 +21,7 @@ from rlhf.models import AcquisitionScore, ModelVersion, RunInput, TrainingRun
 from rlhf.runs import launch
 from rlhf.runs.execution import run_command, supervisor
 from rlhf.runs.execution.run_files import RunFiles
-from tests.cast import Cast, judge, make_comparison, make_prompt, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt, response_ids
 from tests.rlhf.conftest import make_judgments
 from tests.rlhf.views.test_views import as_user, form_data, url
 

@@ -17,7 +17,7 @@ from rlhf.models import Iteration, LoopSettings, ModelVersion, RollingUpdate, St
 from rlhf.runs import runs
 from rlhf.runs.execution import supervisor
 from rlhf.runs.execution.run_files import RunFiles
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import TINY, make_judgments
 
 pytestmark = pytest.mark.usefixtures("nothing_sent")

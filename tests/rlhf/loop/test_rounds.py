@@ -15,7 +15,7 @@ from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.execution import supervisor
 from rlhf.runs.stages.registry import STAGE_SPECS
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import SAMPLING, make_judgments, make_prompts
 
 

@@ -17,7 +17,7 @@ from rlhf.loop import loop, versions
 from rlhf.models import HumanEvaluation, Iteration, LoopSettings, ModelVersion, Promotion, TrainingRun
 from rlhf.runs import notices, runs
 from rlhf.runs.stages.registry import STAGE_SPECS
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import make_judgments
 
 pytestmark = pytest.mark.usefixtures("nothing_sent")

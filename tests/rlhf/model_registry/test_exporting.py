@@ -13,7 +13,7 @@ from rlhf.model_registry import exporting, removal
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.runs.execution import run_command, supervisor
 from rlhf.runs.execution.run_files import RunFiles
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.models_core.commands.test_gguf import make_model
 from tests.rlhf.views.test_views import as_user, url
 

@@ -15,7 +15,7 @@ from rlhf.model_registry import importing
 from rlhf.models import TrainingRun
 from rlhf.reports import model_archive, model_card
 from rlhf.runs.execution import supervisor
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.models_core.tiny import make_tiny_model
 from tests.rlhf.views.test_views import as_user, url
 

@@ -13,8 +13,8 @@ from rlhf.loop import versions
 from rlhf.model_registry import removal, tags
 from rlhf.models import HumanEvaluation, Iteration, ModelVersion, RunInput, TrainingRun
 from rlhf.runs.storage import removed_folders
-from tests.cast import Cast
-from tests.markup import markup
+from tests.factories.cast import Cast
+from tests.harness.markup import markup
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]

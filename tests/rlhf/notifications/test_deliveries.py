@@ -19,7 +19,7 @@ from annotate.errors import Refused
 from annotate.models import AuditEvent
 from rlhf.models import Delivery, Iteration, NotificationTarget, TrainingRun
 from rlhf.notifications import deliveries, webhook_client
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from rlhf.models import RunMetric, TrainingRun
-from tests.browser import SignIn
-from tests.cast import Cast
+from tests.factories.cast import Cast
+from tests.harness.browser import SignIn
 from tests.rlhf.views.test_views import url
 
 pytestmark = pytest.mark.django_db(transaction=True)

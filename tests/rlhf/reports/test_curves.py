@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from rlhf.models import RunMetric, TrainingRun
 from rlhf.reports import curves, metric_groups
 from rlhf.reports.curves import Steps
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = pytest.mark.django_db

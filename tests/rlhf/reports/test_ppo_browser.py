@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import expect
 
 from rlhf.models import TrainingRun
-from tests import policy_runs
-from tests.browser import SignIn
-from tests.cast import Cast
+from tests.factories import policy_runs
+from tests.factories.cast import Cast
+from tests.harness.browser import SignIn
 from tests.rlhf.views.test_views import url
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,8 +14,8 @@ from rlhf.runs import launch
 from rlhf.runs.execution import run_command
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.registry import STAGE_SPECS
-from tests.cast import Cast, make_prompt
-from tests.policy_runs import leave, line
+from tests.factories.cast import Cast, make_prompt
+from tests.factories.policy_runs import leave, line
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]

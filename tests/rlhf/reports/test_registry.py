@@ -13,7 +13,7 @@ from annotate.models import Snapshot
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.reports import lineage, model_archive, model_card
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = pytest.mark.django_db

@@ -17,8 +17,8 @@ from rlhf.reports import charts, page, stored
 from rlhf.runs import launch
 from rlhf.runs.execution import run_command
 from rlhf.runs.execution.run_files import RunFiles
-from tests import reports
-from tests.cast import Cast
+from tests.factories import reports
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import make_judgments
 from tests.rlhf.views.test_views import as_user, url
 

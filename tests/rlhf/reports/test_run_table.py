@@ -10,7 +10,7 @@ from rlhf.loop import versions
 from rlhf.models import RunInput, TrainingRun
 from rlhf.reports import run_table
 from rlhf.reports.run_table import RunFilters, RunTable
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = pytest.mark.django_db

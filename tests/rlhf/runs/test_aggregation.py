@@ -11,7 +11,7 @@ from rlhf.models import LoopSettings, ModelVersion, Stage, TrainingRun
 from rlhf.runs import launch
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.registry import STAGE_SPECS
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import make_judgments
 from tests.rlhf.views.test_views import as_user, form_data, url
 

@@ -21,7 +21,7 @@ from rlhf.runs.execution import machine, supervisor
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.planning import durations
 from rlhf.runs.queues import workers
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import TINY, make_judgments
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]

@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 from annotate.data.stored_messages import StoredMessage
 from rlhf.models import TrainingRun
 from rlhf.runs import runs
-from tests.browser import SignIn
-from tests.cast import Cast
+from tests.factories.cast import Cast
+from tests.harness.browser import SignIn
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser, pytest.mark.usefixtures("embedded_broker")]
 SECONDS = 30_000

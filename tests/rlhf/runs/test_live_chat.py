@@ -19,8 +19,8 @@ from rlhf.loop import prompts, sampling
 from rlhf.models import LoopSettings, ModelVersion, TrainingRun
 from rlhf.runs import launch, runs
 from rlhf.runs.live_responses import live
-from tests.cast import Cast, make_prompt, make_responses
 from tests.conftest import StartWorker, end, is_alive, wait_until
+from tests.factories.cast import Cast, make_prompt, make_responses
 from tests.rlhf.conftest import SAMPLING, TINY, make_prompts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]

@@ -16,7 +16,7 @@ from rlhf.runs import launch, runs
 from rlhf.runs.execution import supervisor
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.planning import durations, measurements
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import TINY, assert_labeled, make_judgments
 from tests.rlhf.views.test_views import as_user, form_data, url
 

@@ -15,8 +15,8 @@ from annotate.formats import EXPORTERS
 from annotate.models import Snapshot
 from config.celery import app
 from rlhf.runs.queues import outgoing_messages
-from tests.cast import make_cast
 from tests.conftest import wait_until
+from tests.factories.cast import make_cast
 
 
 @pytest.fixture

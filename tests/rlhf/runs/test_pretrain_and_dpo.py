@@ -17,7 +17,7 @@ from rlhf.runs.execution import supervisor
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages import pretrain
 from rlhf.runs.stages.registry import LAUNCHABLE, STAGE_SPECS
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import TINY, assert_labeled, make_judgments
 from tests.rlhf.runs.test_stages import snapshot_of
 from tests.rlhf.views.test_views import as_user, form_data, url

@@ -11,7 +11,7 @@ from rlhf.models import Iteration, ModelVersion, TrainingRun
 from rlhf.runs import failures, launch, runs
 from rlhf.runs.execution import memory_retries
 from rlhf.runs.execution.run_files import RunFiles
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]

@@ -12,8 +12,8 @@ from annotate.models import AuditEvent
 from rlhf.models import TrainingRun
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.storage import removed_folders, retention
-from tests.cast import Cast
-from tests.markup import markup
+from tests.factories.cast import Cast
+from tests.harness.markup import markup
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]

@@ -15,7 +15,7 @@ from rlhf.models import RunMetric, TrainingRun, WorkerHeartbeat
 from rlhf.runs import runs
 from rlhf.runs.queues import workers
 from rlhf.runs.runs import Lease, LeaseLost
-from tests.cast import Cast
+from tests.factories.cast import Cast
 
 Status = TrainingRun.Status
 Queued = Callable[..., TrainingRun]

@@ -12,7 +12,7 @@ from rlhf.runs import launch
 from rlhf.runs.execution import supervisor
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.registry import STAGE_SPECS
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.models_core import recipe_runs
 from tests.rlhf.conftest import TINY, assert_labeled, make_judgments
 

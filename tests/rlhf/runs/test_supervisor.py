@@ -23,8 +23,8 @@ from rlhf.models import ModelVersion, RunMetric, TrainingRun
 from rlhf.runs import failures, launch, runs
 from rlhf.runs.execution import machine, supervisor
 from rlhf.runs.execution.run_files import RunFiles
-from tests.cast import Cast
 from tests.conftest import wait_until
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import TINY, make_judgments, make_prompts
 
 pytestmark = [

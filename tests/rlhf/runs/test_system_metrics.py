@@ -14,7 +14,7 @@ from rlhf.runs.execution import system_metrics
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.execution.stall_detection import StallDetector
 from rlhf.runs.execution.system_metrics import SystemMetrics
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.views.test_views import as_user, url
 
 

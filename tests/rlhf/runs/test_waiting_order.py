@@ -12,8 +12,8 @@ from rlhf.models import TrainingRun, WorkerHeartbeat
 from rlhf.runs import runs
 from rlhf.runs.execution import machine, supervisor
 from rlhf.runs.queues import waiting_order, workers
-from tests.cast import Cast
-from tests.markup import markup
+from tests.factories.cast import Cast
+from tests.harness.markup import markup
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]

@@ -15,8 +15,8 @@ from rlhf.runs import launch, runs, waiting
 from rlhf.runs.execution import supervisor
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.queues import workers
-from tests.cast import Cast
 from tests.conftest import StartWorker, is_alive, test_database_url, wait_until
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import SAMPLING, TINY, make_judgments, make_prompts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]

@@ -13,7 +13,7 @@ from rlhf.forms import LoopSettingsForm
 from rlhf.loop import loop, versions
 from rlhf.loop.rounds import forecast, loop_page, sampling_mix
 from rlhf.models import Iteration, LoopSettings, ModelVersion
-from tests.cast import Cast
+from tests.factories.cast import Cast
 from tests.rlhf.conftest import make_judgments
 
 pytestmark = pytest.mark.usefixtures("nothing_sent")

@@ -17,8 +17,8 @@ from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.planning import differences
 from rlhf.runs.runs import Origin
 from rlhf.runs.stages import pretrain
-from tests.cast import Cast
-from tests.markup import markup
+from tests.factories.cast import Cast
+from tests.harness.markup import markup
 from tests.rlhf.conftest import make_judgments
 from tests.rlhf.views.test_views import as_user, form_data, url
 

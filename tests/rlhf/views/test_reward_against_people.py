@@ -10,8 +10,8 @@ from annotate.models import Prompt
 from annotate.quality import measures
 from rlhf.models import ModelVersion
 from tests.annotate.quality.measures.judging import judged
-from tests.cast import Cast, make_comparison, response_ids
-from tests.markup import markup
+from tests.factories.cast import Cast, make_comparison, response_ids
+from tests.harness.markup import markup
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 PAGE = "/p/kindness/analysis/reward/"

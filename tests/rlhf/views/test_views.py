@@ -14,8 +14,8 @@ from rlhf.forms import RunForm, SettingsForm
 from rlhf.loop import versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, Stage, TrainingRun
 from rlhf.runs import failures, launch, runs
-from tests.cast import Cast
-from tests.markup import markup
+from tests.factories.cast import Cast
+from tests.harness.markup import markup
 from tests.rlhf.conftest import make_judgments
 
 pytestmark = pytest.mark.django_db

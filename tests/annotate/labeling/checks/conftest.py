@@ -7,7 +7,7 @@ import pytest
 from annotate.labeling import queue
 from annotate.labeling.checks import gold
 from annotate.models import Assignment, Project, Task, User
-from tests.cast import Cast, judge, make_comparison, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, response_ids
 
 Claim = Callable[..., Assignment | None]
 

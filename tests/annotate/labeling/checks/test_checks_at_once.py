@@ -10,7 +10,7 @@ from annotate.labeling import queue
 from annotate.labeling.checks import gold, scores
 from annotate.models import Assignment, Judgment, Project, QualityCheck, Task
 from tests.annotate.labeling.test_queue_concurrency import at_once, make_project
-from tests.cast import make_comparison, response_ids
+from tests.factories.cast import make_comparison, response_ids
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

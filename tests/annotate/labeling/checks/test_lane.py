@@ -19,7 +19,7 @@ from annotate.labeling.checks.lane import REPEAT_GAP
 from annotate.models import Assignment, AuditEvent, Judgment, QueueCursor, Task
 from annotate.people.projects import edit_project
 from annotate.quality.labeler_progress import LabelerProgress
-from tests.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, make_prompt, make_responses, response_ids
 
 State = Assignment.State
 

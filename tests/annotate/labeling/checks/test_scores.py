@@ -15,7 +15,7 @@ from annotate.quality import consensus, measures, project_figures, review
 from annotate.quality.labeler_progress import LabelerProgress, TotalProgress
 from annotate.quality.measures.report import Period, PeriodReport
 from rlhf.loop import loop
-from tests.cast import judge, make_comparison, response_ids
+from tests.factories.cast import judge, make_comparison, response_ids
 
 
 def checks() -> list[tuple[str, float]]:

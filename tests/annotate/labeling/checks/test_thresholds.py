@@ -12,7 +12,7 @@ from annotate.labeling.checks import scores, thresholds
 from annotate.labeling.qualification import is_qualified
 from annotate.models import AuditEvent, Membership, QualityAlert, Task
 from annotate.people.projects import edit_project
-from tests.cast import judge, make_comparison, response_ids
+from tests.factories.cast import judge, make_comparison, response_ids
 
 READS = "In 4 of your latest tasks whose best order is known, you ordered 50% of the pairs that way; at least 80%"
 

@@ -42,8 +42,8 @@ from rlhf import tasks
 from rlhf.models import NotificationTarget, PlaygroundChat, PlaygroundReply, TrainingRun
 from rlhf.runs import runs
 from tests.annotate.data.test_snapshots import freeze, give_judgments
-from tests.cast import PASSWORD, Cast, make_comparison, make_user
-from tests.records import make_records
+from tests.factories.cast import PASSWORD, Cast, make_comparison, make_user
+from tests.factories.records import make_records
 
 NAME, FULL_NAME, EMAIL = "quillfeather", "Ottoline Quillfeather", "ottoline@quillfeather.example"
 TRACES = ("quillfeather", "ottoline")

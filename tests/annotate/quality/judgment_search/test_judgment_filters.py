@@ -13,8 +13,8 @@ from annotate.models import Judgment, Project, Prompt
 from annotate.quality import review
 from annotate.quality.judgment_search.judgment_filters import JudgmentFilters
 from tests.annotate.quality.measures.judging import judged
-from tests.cast import Cast, make_comparison
-from tests.markup import markup
+from tests.factories.cast import Cast, make_comparison
+from tests.harness.markup import markup
 
 pytestmark = pytest.mark.django_db
 PAGE = "/p/kindness/judgments/"

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from annotate.models import Assignment, Judgment, MeasuresState, MeasureSums, Project, Task, User
-from tests.cast import hand_in, response_ids
+from tests.factories.cast import hand_in, response_ids
 
 Rows = dict[tuple[object, ...], dict[str, int]]
 

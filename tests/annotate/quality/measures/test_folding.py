@@ -33,7 +33,7 @@ from annotate.quality import consensus, measures
 from annotate.quality.measures import folding
 from annotate.quality.measures.report import Period, PeriodReport
 from tests.annotate.quality.measures.judging import assigned, judged, stored_sums
-from tests.cast import Cast, hand_in, judge, make_comparison, make_user, response_ids
+from tests.factories.cast import Cast, hand_in, judge, make_comparison, make_user, response_ids
 
 ORDERS = ["A > B > C", "B > A > C", "A = B > C", "C > B > A", "A = B = C", "C > A"]
 

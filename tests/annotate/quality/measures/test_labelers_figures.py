@@ -8,7 +8,7 @@ from annotate.labeling import queue
 from annotate.people.projects import edit_project
 from annotate.quality import measures, project_figures
 from annotate.quality.measures.report import Period, PeriodReport
-from tests.cast import Cast, judge, make_comparison, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, response_ids
 
 pytestmark = pytest.mark.django_db
 

@@ -18,7 +18,7 @@ from annotate.quality.measures.payment import payment_rows
 from annotate.quality.measures.report import Measures, Period, PeriodReport
 from annotate.rendering.csv_tables import csv_lines, safe_cell
 from tests.annotate.quality.measures.judging import judged
-from tests.cast import Cast, make_comparison
+from tests.factories.cast import Cast, make_comparison
 
 TODAY = date(2026, 7, 20)
 

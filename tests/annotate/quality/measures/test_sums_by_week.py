@@ -8,8 +8,8 @@ from django.db.models import Q
 from annotate.models import MeasureSums
 from annotate.quality import measures
 from tests.annotate.quality.measures.judging import judged, stored_sums
-from tests.cast import Cast, make_comparison
-from tests.earlier_database import earlier_database
+from tests.databases.earlier_database import earlier_database
+from tests.factories.cast import Cast, make_comparison
 
 
 @pytest.mark.django_db(transaction=True)

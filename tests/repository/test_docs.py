@@ -10,7 +10,7 @@ import pytest
 
 from models_core.contract.settings import STAGES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), ROOT / "docker/README.md", *ROOT.glob("docs/**/*.md")])
 HISTORY = {"CHANGELOG.md", "docs/experiments.md"}
 """A dated log names things as they were called at the time."""

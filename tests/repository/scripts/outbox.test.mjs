@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { Outbox } from "../../static/hone/work/outbox.js";
+import { Outbox } from "../../../static/hone/work/outbox.js";
 import { LABELER, Server, Storage, makePage, pass, startClock, stopClock } from "./page.mjs";
 
 const KEY = `hone.outbox.${LABELER}`;

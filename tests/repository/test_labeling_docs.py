@@ -19,9 +19,9 @@ from annotate.models import Membership, Project, Prompt, Snapshot
 from annotate.quality.labeler_progress import FEWEST_TASKS
 from config import settings as settings_module
 from rlhf.models import TrainingRun
-from tests.cast import Cast, make_cast, make_comparison
+from tests.factories.cast import Cast, make_cast, make_comparison
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "labeling.md").read_text(encoding="utf-8")
 TEXT = re.sub(r"\s+", " ", PAGE)
 NAMED_TESTS = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)+)`", PAGE)

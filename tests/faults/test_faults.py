@@ -8,8 +8,8 @@ import uuid
 import pytest
 
 from annotate.models import JudgmentRevision
-from tests.cast import Cast, cast
 from tests.conftest import ROOT
+from tests.factories.cast import Cast, cast
 from tests.faults import promises
 from tests.faults.work import FilledIn
 from tests.rlhf.conftest import make_judgments

@@ -38,7 +38,7 @@ from rlhf.models import (
     Stage,
     TrainingRun,
 )
-from tests.cast import judge, make_prompt, make_responses
+from tests.factories.cast import judge, make_prompt, make_responses
 
 State = Assignment.State
 

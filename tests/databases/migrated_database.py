@@ -20,9 +20,9 @@ import django
 import psycopg
 from django.apps import apps
 
-from tests.postgresql import find_program
+from tests.databases.postgresql import find_program
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MOST_KEPT = 6
 
 

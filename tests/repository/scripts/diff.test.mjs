@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { compare, sharedPortion } from "../../static/hone/work/diff.js";
-import { countWords, segments } from "../../static/hone/work/words.js";
+import { compare, sharedPortion } from "../../../static/hone/work/diff.js";
+import { countWords, segments } from "../../../static/hone/work/words.js";
 
 const LIMIT = 10; // seconds of processor time, which a loaded machine doesn't stretch
 

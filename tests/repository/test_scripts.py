@@ -1,4 +1,4 @@
-"""The scripts of the pages that need no page, tested by Node's own test runner in tests/scripts."""
+"""The scripts of the pages that need no page, tested by Node's own test runner in tests/repository/scripts."""
 
 import subprocess
 from pathlib import Path

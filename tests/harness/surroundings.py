@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgresql import PostgresServer
+from tests.databases.postgresql import PostgresServer
 
 DATABASE_FIXTURES = {
     "db",
@@ -74,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """models_core knows nothing of databases, and takes the longest to import."""
     on_postgresql = config.getoption("database") == "postgresql"
-    return True if on_postgresql and collection_path == Path(__file__).with_name("models_core") else None
+    return True if on_postgresql and collection_path == Path(__file__).parents[1] / "models_core" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""Installs what the tests need beside Python packages: PostgreSQL, Chromium and nginx. `python -m tests.machine`
+"""Installs what tests need beside Python packages (`python -m tests.harness.machine`): PostgreSQL, Chromium, nginx.
 
 With root's rights on Debian or Ubuntu it does so by itself; elsewhere it says what to install.
 """
@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 
-from tests.postgresql import find_program
+from tests.databases.postgresql import find_program
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 

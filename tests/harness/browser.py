@@ -14,7 +14,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from annotate.models import User
-from tests.machine import find_chromium
+from tests.harness.machine import find_chromium
 
 SignIn = Callable[..., Page]
 

@@ -17,7 +17,7 @@ from rlhf.models import (
     Stage,
     TrainingRun,
 )
-from tests.cast import judge, make_prompt
+from tests.factories.cast import judge, make_prompt
 
 PROMPTS = 24
 

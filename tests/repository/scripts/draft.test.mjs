@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { Draft } from "../../static/hone/work/draft.js";
+import { Draft } from "../../../static/hone/work/draft.js";
 import { LABELER, Server, Storage, makePage, pass, settle, startClock, stopClock } from "./page.mjs";
 
 const URL = "/p/kindness/work/5/draft";

@@ -1,0 +1,1 @@
+"""The databases under test: servers, migrated copies, rows of a module."""

@@ -1,0 +1,1 @@
+"""What tests run in: the machine's programs, the surroundings of the process, a browser, clients."""

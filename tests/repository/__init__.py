@@ -1,0 +1,1 @@
+"""The repository itself: floor plan, vocabulary, templates, scripts, and what the documents claim."""
