@@ -1,20 +1,21 @@
 """What happened or waits in one's projects: reports, returned work, and what other apps add (runs, gates).
 
 Asked for by the frame of every page and by Home; nothing is stored but when somebody last looked. Other apps register a
-source in `ready()`: a function of (user) that yields notices of the projects where that user may know of them.
+source in `ready()`: a function of (reader) that yields notices of the projects where that person may know of them.
 """
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import ngettext
 
-from annotate.models import JudgmentReturn, Project, Report, User
-from annotate.people.permissions import Capability, projects_for
+from annotate.models import JudgmentReturn, Membership, Project, Report, User
+from annotate.people.permissions import ROLE_CAPABILITIES, Capability
 
 MOST = 50
 MOST_AT_THE_BELL = 99
@@ -53,7 +54,35 @@ class Bell:
         return str(self.count) if self.count <= MOST_AT_THE_BELL else f"{MOST_AT_THE_BELL}+"
 
 
-Source = Callable[[User], Iterable[Notice]]
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Somebody, and the open projects of theirs with what they can in each: read once for all sources of a page."""
+
+    user: User
+    projects: Mapping[int, Project]
+    capabilities: Mapping[int, frozenset[Capability]]
+
+    @classmethod
+    def of(cls, user: User) -> "Reader":
+        if not user.is_authenticated or not user.is_active:
+            return cls(user, {}, {})
+        of_notices = Project.objects.filter(archived_at=None).only("slug", "name", "review_below").order_by()
+        if user.is_superuser:
+            projects = of_notices.in_bulk()
+            return cls(user, projects, dict.fromkeys(projects, frozenset(Capability)))
+        granted: defaultdict[int, frozenset[Capability]] = defaultdict(frozenset)
+        # Unordered: the order of memberships is that of projects' names, which would have to be joined.
+        roles = Membership.objects.filter(user_id=user.pk, project__archived_at=None).order_by()
+        for project, role in roles.values_list("project", "role"):
+            granted[project] |= ROLE_CAPABILITIES[role]
+        return cls(user, of_notices.in_bulk(granted), granted)
+
+    def projects_with(self, capability: Capability) -> dict[int, Project]:
+        """The open projects in which the person can, by number."""
+        return {number: project for number, project in self.projects.items() if capability in self.capabilities[number]}
+
+
+Source = Callable[[Reader], Iterable[Notice]]
 _sources: list[Source] = []
 
 
@@ -62,14 +91,10 @@ def register(source: Source) -> None:
         _sources.append(source)
 
 
-def open_projects(user: User, capability: Capability) -> QuerySet[Project]:
-    """The projects that aren't closed and in which the user can."""
-    return projects_for(user, capability).filter(archived_at=None)
-
-
 def of(user: User) -> list[Notice]:
     """The newest MOST notices of somebody, what waits first."""
-    found = [notice for source in _sources for notice in source(user)]
+    reader = Reader.of(user)
+    found = [notice for source in _sources for notice in source(reader)]
     now = timezone.now()
     found.sort(key=lambda notice: (notice.waits, notice.at or now), reverse=True)
     return found[:MOST]
@@ -86,9 +111,9 @@ def mark_seen(user: User) -> None:
     User.objects.filter(pk=user.pk).update(notices_seen_at=timezone.now())
 
 
-def _reports(user: User) -> Iterable[Notice]:
+def _reports(reader: Reader) -> Iterable[Notice]:
     """Reports of labelers that nobody has settled, a line for each project."""
-    projects = open_projects(user, Capability.REVIEW).in_bulk()
+    projects = reader.projects_with(Capability.REVIEW)
     counted = Report.objects.filter(project__in=projects, resolved_at=None).order_by().values("project")
     for row in counted.annotate(n=Count("pk"), at=Max("created_at")):
         project = projects[row["project"]]
@@ -104,11 +129,11 @@ def _reports(user: User) -> Iterable[Notice]:
         )
 
 
-def _returned_work(user: User) -> Iterable[Notice]:
+def _returned_work(reader: Reader) -> Iterable[Notice]:
     """Judgments that reviewers returned to this person, a line for each project."""
-    projects = open_projects(user, Capability.LABEL).in_bulk()
+    projects = reader.projects_with(Capability.LABEL)
     returned = JudgmentReturn.objects.filter(
-        JudgmentReturn.OPEN, judgment__labeler=user, judgment__project__in=projects
+        JudgmentReturn.OPEN, judgment__labeler=reader.user, judgment__project__in=projects
     ).order_by()
     for row in returned.values("judgment__project").annotate(n=Count("pk"), at=Max("created_at")):
         project = projects[row["judgment__project"]]

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
+from django.db.models import Max, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate.models import User
-from annotate.people.notices import Notice, open_projects
+from annotate.people.notices import Notice, Reader
 from annotate.people.permissions import Capability
 from rlhf.loop.loop import why_ended
 from rlhf.models import Iteration, TrainingRun
@@ -16,11 +16,14 @@ from rlhf.models import Iteration, TrainingRun
 NEWS_FOR = timedelta(days=14)
 MOST_RUNS = 20
 Status = TrainingRun.Status
+NEEDS_SOMEBODY = Q(state=Iteration.State.ACTIVE, step=Iteration.Step.PROMOTE) | Q(
+    state__in=(Iteration.State.STOPPED, Iteration.State.FAILED)
+)
 
 
-def of_runs(user: User) -> Iterable[Notice]:
+def of_runs(reader: Reader) -> Iterable[Notice]:
     """Runs that succeeded or failed within NEWS_FOR."""
-    projects = open_projects(user, Capability.TRAIN).in_bulk()
+    projects = reader.projects_with(Capability.TRAIN)
     ended = TrainingRun.objects.filter(
         project__in=projects,
         status__in=(Status.SUCCEEDED, Status.FAILED),
@@ -39,16 +42,15 @@ def of_runs(user: User) -> Iterable[Notice]:
         )
 
 
-def of_gates(user: User) -> Iterable[Notice]:
+def of_gates(reader: Reader) -> Iterable[Notice]:
     """Rounds that wait for a promotion by hand; those that stopped at a gate or failed and were not followed by another
     one."""
-    projects = open_projects(user, Capability.TRAIN).in_bulk()
-    latest: dict[int, Iteration] = {}
-    for iteration in Iteration.objects.filter(project__in=projects).order_by("project", "number"):
-        latest[iteration.project_id] = iteration
-    for iteration in latest.values():
-        if iteration.state == Iteration.State.ACTIVE and iteration.step == Iteration.Step.PROMOTE:
-            project = projects[iteration.project_id]
+    projects = reader.projects_with(Capability.TRAIN)
+    rounds = Iteration.objects.filter(project__in=projects).order_by()
+    latest = rounds.values("project").annotate(latest=Max("pk")).values("latest")
+    for iteration in Iteration.objects.filter(NEEDS_SOMEBODY, pk__in=latest).order_by("project"):
+        project = projects[iteration.project_id]
+        if iteration.state == Iteration.State.ACTIVE:
             yield Notice(
                 project=project,
                 text=_("Round %(number)s waits: promote its policy, or go on without it.")
@@ -58,9 +60,7 @@ def of_gates(user: User) -> Iterable[Notice]:
                 level="warn",
                 waits=True,
             )
-        if iteration.state not in (Iteration.State.STOPPED, Iteration.State.FAILED):
             continue
-        project = projects[iteration.project_id]
         has_failed = iteration.state == Iteration.State.FAILED
         said = (
             _("Round %(number)s failed: %(reason)s")

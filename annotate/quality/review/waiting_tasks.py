@@ -6,8 +6,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotate.models import User
-from annotate.people.notices import Notice, open_projects
+from annotate.people.notices import Notice, Reader
 from annotate.people.permissions import Capability
 from annotate.quality.review import adjudication
 
@@ -15,9 +14,9 @@ MOST_COUNTED = 1_000
 """Of a project: the index of what waits is read no further by a page."""
 
 
-def of_review(user: User) -> Iterable[Notice]:
+def of_review(reader: Reader) -> Iterable[Notice]:
     """Tasks on which labelers disagree, a line for each project where this person may decide them."""
-    for project in open_projects(user, Capability.REVIEW):
+    for project in reader.projects_with(Capability.REVIEW).values():
         count = adjudication.waiting(project).order_by()[: MOST_COUNTED + 1].count()
         if not count:
             continue

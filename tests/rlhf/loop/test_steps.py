@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from annotate.errors import Refused
 from annotate.models import AuditEvent, Demonstration, Prompt, Response, Snapshot
+from annotate.people.notices import Reader
 from rlhf.human_evaluation import evaluations
 from rlhf.loop import loop, versions
 from rlhf.models import HumanEvaluation, Iteration, LoopSettings, ModelVersion, Promotion, TrainingRun
@@ -179,7 +180,7 @@ def test_a_promotion_by_hand_is_waited_for(started: Iteration, cast: Cast, base:
     save_settings(cast, promotion="hand")
     to_step(started, cast, "promote")
     assert (advanced(started).step, versions.active_policy(cast.project)) == ("promote", base)
-    assert [notice.text for notice in notices.of_gates(cast.manager)] == [
+    assert [notice.text for notice in notices.of_gates(Reader.of(cast.manager))] == [
         "Round 1 waits: promote its policy, or go on without it."
     ]
     loop.promote(iteration=started, by=cast.manager)
