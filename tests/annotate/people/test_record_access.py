@@ -242,12 +242,15 @@ def forms(name: str, records: Records) -> list[dict[str, Any]]:
     }.get(name, [{}])
 
 
-def requests(name: str, records: Records) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
-    """(method, form, headers): each branch of a form, and each method by a script as well."""
-    for method in METHODS:
-        branches = forms(name, records) if method == "POST" and "POST" in NAMING[name].methods else [{}]
-        yield from ((method, form, {}) for form in branches)
-        yield method, branches[0], {"HX-Request": "true"}
+def requests(name: str, records: Records) -> Iterator[tuple[str, str, dict[str, Any], dict[str, str]]]:
+    """(path, method, form, headers): each method, and each by a script as well; each branch of a form at the first of
+    the paths, and at the one of the chat, which alone reads a chat's."""
+    for number, path in enumerate(paths(name, records, "kindness")):
+        of_kind = number == 0 or (name == "chat" and f"/{records.open['chat'].pk}/" in path)
+        for method in METHODS:
+            branches = forms(name, records) if method == "POST" and "POST" in NAMING[name].methods else [{}]
+            yield from ((path, method, form, {}) for form in (branches if of_kind else branches[:1]))
+            yield path, method, branches[0], {"HX-Request": "true"}
 
 
 def database() -> str:
@@ -334,21 +337,20 @@ def refuse_all(name: str, people: dict[str, Client], records: Records, *, elsewh
     for who, client in people.items():
         if who in but:
             continue
-        for path in paths(name, records, "kindness"):
-            for method, form, headers in requests(name, records):
-                ask = getattr(client, method.lower())
-                with connection.execute_wrapper(note_writes):
-                    reply = (
-                        ask(path, form, headers=headers)
-                        if method in ("GET", "HEAD", "POST")
-                        else ask(path, data=f"after=0&edit={records.candidates[0].pk}", headers=headers)
-                    )
-                said = f"{method} {path} {form} as {who}: {reply.status_code}"
-                allowed = expected(name, who, method, elsewhere=elsewhere)
-                # To a script a redirection to the sign-in page is said as 401.
-                allowed = {401} if allowed == {302} and headers else allowed
-                assert reply.status_code in allowed, said
-                assert records.mark not in b"".join(reply).decode(errors="replace"), said
+        for path, method, form, headers in requests(name, records):
+            ask = getattr(client, method.lower())
+            with connection.execute_wrapper(note_writes):
+                reply = (
+                    ask(path, form, headers=headers)
+                    if method in ("GET", "HEAD", "POST")
+                    else ask(path, data=f"after=0&edit={records.candidates[0].pk}", headers=headers)
+                )
+            said = f"{method} {path} {form} as {who}: {reply.status_code}"
+            allowed = expected(name, who, method, elsewhere=elsewhere)
+            # To a script a redirection to the sign-in page is said as 401.
+            allowed = {401} if allowed == {302} and headers else allowed
+            assert reply.status_code in allowed, said
+            assert records.mark not in b"".join(reply).decode(errors="replace"), said
     assert database() == before, f"{name} changed something: {written}"
 
 

@@ -184,5 +184,5 @@ def test_nothing_tells_a_check_from_an_ordinary_task(cast: Cast, kind: str) -> N
     # searches for what came free again; each asks first whether it would look at too many.
     pairs = zip(ordinary.queries, hidden.queries, strict=True)
     more = {name: plain - check for (name, plain), (_, check) in pairs if plain != check}
-    assert more.keys() <= {"work then", "after the lease ran out"}
+    assert more.keys() <= {"work", "work then", "after the lease ran out"}
     assert all(0 < count <= 4 for count in more.values())
