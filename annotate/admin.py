@@ -488,3 +488,18 @@ class AILabelerAdmin(ReadOnlyAdmin):
     list_display = ("id", "name", "project", "version", "is_counted", "weight", "measured_at")
     list_filter = ("is_counted",)
     list_select_related = ("project",)
+
+
+@admin.register(models.GatewaySettings)
+class GatewaySettingsAdmin(ReadOnlyAdmin):
+    list_display = ("project", "enabled", "endpoint", "served_model", "stores", "prompts_per_user", "counts_feedback")
+    search_fields = ("project__name",)
+    list_select_related = ("project",)
+
+
+@admin.register(models.GatewayCompletion)
+class GatewayCompletionAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "key", "model", "prompt", "created_at")
+    search_fields = ("key",)
+    list_select_related = ("project", "prompt")
+    exclude = ("end_user",)

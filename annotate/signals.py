@@ -28,5 +28,8 @@ leases_expired = Signal()
 # deletion_id: the data of a person wait to be deleted (annotate.people.deletion).
 person_deletion_planned = Signal()
 
+# name: what happened in the gateway: requests, failures, kept, feedback.
+gateway_event = Signal()
+
 # name, change_id: a change of many judgments or tasks waits to be carried out (annotate.quality.review.batch_changes).
 batch_change_planned = Signal()

@@ -17,6 +17,7 @@
 `python -m benchmarks rounds --prompts FILE --folder FOLDER` the gold win rate over rounds with simulated labelers,
 `python -m benchmarks data --rankings N` exports of N rankings and an import of prompts, and the pages meanwhile,
 `python -m benchmarks measures --judgments N` what keeping and showing the measures of quality costs,
+`python -m benchmarks gateway` what the gateway adds to an upstream's time to the first token,
 `python -m benchmarks aggregation --data annotations.jsonl` which consensus of labelers predicts a held-out vote.
 """
 
@@ -47,6 +48,7 @@ COMPARISONS = {
     "overoptimization": "overoptimization.command",
     "aggregation": "aggregation",
     "measures": "measures",
+    "gateway": "gateway_overhead",
 }
 """Modules by their names on the command line, loaded when asked for: one of them loads torch."""
 

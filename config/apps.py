@@ -22,6 +22,7 @@ class HoneConfig(AppConfig):
         signals.tasks_claimed.connect(_count_claims)
         signals.judgments_submitted.connect(_count_submits)
         signals.leases_expired.connect(_count_expiries)
+        signals.gateway_event.connect(_count_of_gateway)
 
 
 def _count_claims(sender: Any, number: int, **kwargs: Any) -> None:
@@ -30,6 +31,10 @@ def _count_claims(sender: Any, number: int, **kwargs: Any) -> None:
 
 def _count_submits(sender: Any, number: int, **kwargs: Any) -> None:
     request_metrics.count("submits", number)
+
+
+def _count_of_gateway(sender: Any, name: str, **kwargs: Any) -> None:
+    request_metrics.count(f"gateway_{name}")
 
 
 def _count_expiries(sender: Any, number: int, **kwargs: Any) -> None:

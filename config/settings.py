@@ -39,6 +39,7 @@ try:
     HONE_RUNS_A_PROJECT = env.whole_number("HONE_RUNS_A_PROJECT", default=20, minimum=1, maximum=10_000)
     HONE_RUNS_A_SITE = env.whole_number("HONE_RUNS_A_SITE", default=100, minimum=1, maximum=100_000)
     HONE_RESERVED_DISK_GB = env.whole_number("HONE_RESERVED_DISK_GB", default=1, minimum=0, maximum=100_000)
+    HONE_GATEWAY_REQUESTS = env.whole_number("HONE_GATEWAY_REQUESTS", default=16, minimum=1, maximum=256)
     HONE_AI_ENDPOINTS = env.endpoints("HONE_AI_ENDPOINTS")
     HONE_TRACKERS = env.choices("HONE_TRACKERS", choices=["tensorboard", "wandb", "mlflow"])
     HONE_MODEL_FOLDERS = env.folders("HONE_MODEL_FOLDERS")

@@ -15,6 +15,7 @@ class RlhfConfig(AppConfig):
         from annotate.people.audit import event_labels
         from annotate.people.permissions import Capability
         from rlhf import signal_handlers
+        from rlhf.gateway import waiting_requests
         from rlhf.playground import deletion
         from rlhf.reports import audit_labels
         from rlhf.runs import access, messages, notices
@@ -22,6 +23,7 @@ class RlhfConfig(AppConfig):
 
         access.register()
         deletion.register()
+        waiting_requests.register()
         event_labels.register(audit_labels.AUDIT_LABELS)
         stored_messages.register(messages.MESSAGES)
 
@@ -35,7 +37,10 @@ class RlhfConfig(AppConfig):
             (
                 gettext_lazy("Registry"),
                 "rlhf:models",
-                ("rlhf:model", "rlhf:promote", "rlhf:roll_back", "rlhf:import_model", "rlhf:delete_model"),
+                (
+                    *("rlhf:model", "rlhf:promote", "rlhf:roll_back", "rlhf:import_model", "rlhf:delete_model"),
+                    "rlhf:gateway",
+                ),
                 20,
             ),
             (gettext_lazy("Playground"), "rlhf:playground", ("rlhf:playground_chat",), 22),

@@ -12,6 +12,7 @@ from annotate.models import ResponseRequest
 from annotate.people.audit import chain
 from annotate.people.deletion import deletions
 from annotate.quality import consensus, measures, project_figures, review
+from rlhf.gateway import live_choices
 from rlhf.human_evaluation import evaluations
 from rlhf.loop import active_learning, loop, sampling
 from rlhf.loop.rolling import updates
@@ -105,6 +106,7 @@ def fulfil_requests(request_ids: list[int]) -> None:
 def reap_runs() -> None:
     """Every few seconds: reap runs whose worker is dead, and notify workers again of runs that wait too long."""
     chats.stop_abandoned()
+    live_choices.remove_abandoned()
     runs.reap()
     runs.resend()
 

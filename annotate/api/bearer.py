@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.utils.translation import gettext as _
 from ninja.security import HttpBearer
 
@@ -59,6 +59,8 @@ def within_project(capability: Capability) -> Callable[[Callable[..., Any]], Cal
         @wraps(route)
         def wrapper(request: ApiRequest, slug: str, **values: Any) -> Any:
             enter_project(request, slug, capability)
+            if request.auth.project_id not in (None, request.project.pk):
+                raise Http404(_("This token is for another project."))
             require_scope(request, capability)
             scopes = {Capability.VIEW, *request.auth.scopes}
             request.capabilities = frozenset(granted for granted in request.capabilities if granted in scopes)

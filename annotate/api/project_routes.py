@@ -79,9 +79,11 @@ def read_me(request: ApiRequest) -> dict[str, Any]:
 
 @router.get("/projects", response=Page[ProjectOut], summary="Projects that the person is in")
 def list_projects(request: ApiRequest, wanted: Query[PageQuery]) -> dict[str, Any]:
-    found = projects_for(request.user, Capability.VIEW)
+    own = projects_for(request.user, Capability.VIEW)
+    if request.auth.project_id is not None:
+        own = own.filter(pk=request.auth.project_id)
     return page(
-        found, wanted, lambda project: _project(project, capabilities(request.user, project), request.auth.scopes)
+        own, wanted, lambda project: _project(project, capabilities(request.user, project), request.auth.scopes)
     )
 
 

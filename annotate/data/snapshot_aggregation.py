@@ -108,7 +108,7 @@ def prepared(snapshot: Snapshot, selections: tuple[Selection, ...], *, heartbeat
     if snapshot.aggregation == Mode.RAW:
         return RAW
     judged, *others = selections
-    edits = [selection for selection in others if not selection.is_by_ai]
+    edits = [selection for selection in others if not selection.stands_apart]
     drops_ties = snapshot.tie_policy == Snapshot.TiePolicy.DROP
     by_labelers = [place for place, decides in enumerate(judged.adjudications) if not decides]
     counts = Counter(judged.tasks[place] for place in by_labelers)

@@ -14,6 +14,7 @@ from annotate.data.snapshot_filters import Filters
 from annotate.data.snapshot_selection import SelectedJudgment, Selection, selected
 from annotate.labeling.ordering import Ordering
 from annotate.models import (
+    Assignment,
     Author,
     Demonstration,
     Judgment,
@@ -35,17 +36,17 @@ def rows(
 ) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """(split, contract row) of every selected record; None instead of a row that the tie policy leaves out.
 
-    In the mode `consensus` the judgments of a task are one row, and those of AI labelers rows beside it.
+    In the mode `consensus` the judgments of a task are one row, and those of AI labelers and users rows beside it.
     """
     selections = selections or selected(snapshot)
     judged = JudgedRows(snapshot, aggregation)
     for selection in selections:
-        if selection.revisions and not selection.is_by_ai and aggregation.mode == Snapshot.Aggregation.CONSENSUS:
+        if selection.revisions and not selection.stands_apart and aggregation.mode == Snapshot.Aggregation.CONSENSUS:
             yield from _consensus_rows(snapshot, aggregation)
             continue
         for page in selection.pages():
             if selection.revisions:
-                yield from judged.of_page(page, is_by_ai=selection.is_by_ai)
+                yield from judged.of_page(page, stands_apart=selection.stands_apart)
             else:
                 yield from _rows_of(page, snapshot, aggregation)
 
@@ -162,13 +163,13 @@ class JudgedRows:
         self._rubrics = dict(self.project.rubrics.values_list("pk", "version"))
 
     def of_page(
-        self, page: list[SelectedJudgment], *, is_by_ai: bool = False
+        self, page: list[SelectedJudgment], *, stands_apart: bool = False
     ) -> Iterator[tuple[str, dict[str, Any] | None]]:
         revisions = self._revisions([judgment.revision for judgment in page])
         tasks = {judgment.task for judgment in page}
         prompts, responses = self._prompts(tasks), self._responses(tasks)
         self._name_labelers({judgment.labeler for judgment in page})
-        weights = self._ai_weights(page) if is_by_ai else {}
+        weights = self._ai_weights(page) if stands_apart else {}
         for judgment in page:
             revision, prompt = revisions[judgment.revision], prompts[judgment.task]
             if self.drops_ties and len(revision.tiers) < 2:
@@ -177,7 +178,7 @@ class JudgedRows:
             own_weight = revision.content.get("weight")
             decides = bool(judgment.decides)
             weight: float | None = weights.get(judgment.key)
-            if not is_by_ai:
+            if not stands_apart:
                 weight = self.aggregation.weight(judgment.labeler, own_weight, is_adjudication=decides)
             yield prompt.split, self._row(judgment, revision, prompt, responses[judgment.task], weight)
 
@@ -291,7 +292,8 @@ class JudgedRows:
             for labeler in User.objects.filter(pk__in=new):
                 self._labelers[labeler.pk] = labeler_name(labeler, self.project)
 
-    def _ai_weights(self, page: list[SelectedJudgment]) -> dict[int, float]:
+    def _ai_weights(self, page: list[SelectedJudgment]) -> dict[int, float | None]:
+        """Of AI labelers' judgments; those of users of the model have none."""
         read = Judgment.objects.filter(pk__in=[judgment.key for judgment in page]).order_by()
         return dict(read.values_list("pk", "ai_labeler__weight"))
 
@@ -338,12 +340,19 @@ def edit_row(demonstration: Demonstration, project: Project, *, weight: float | 
         ],
         "task": f"edit-{demonstration.pk}",
         "labeler": project.pseudonym(demonstration.assignment.labeler_id),
-        "judge": JudgmentRevision.Source.HUMAN.value,
+        "judge": _editor(demonstration.assignment),
         **({"weight": weight} if weight is not None else {}),
         "revision": 1,
         "prompt_id": f"prompt-{demonstration.prompt_id}",
         **_origin(demonstration.prompt),
     }
+
+
+def _editor(assignment: Assignment) -> str:
+    """Who made an edit, as `judge` says it: a labeler or a user of the model."""
+    judgment: Judgment | None = getattr(assignment, "judgment", None)
+    by_user = judgment is not None and judgment.completion_id is not None
+    return str((JudgmentRevision.Source.USER if by_user else JudgmentRevision.Source.HUMAN).value)
 
 
 def consensus_row(task: Task, responses: list[Response], result: TaskResult, *, weight: float) -> dict[str, Any]:

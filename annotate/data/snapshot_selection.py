@@ -21,6 +21,7 @@ from annotate.data.snapshot_filters import Filters
 from annotate.models import (
     Author,
     Demonstration,
+    GatewaySettings,
     Judgment,
     JudgmentRevision,
     Project,
@@ -56,8 +57,8 @@ class Selection:
 
     records: where they are read, with what a row is made of. revisions, tasks, labelers: of judgments the keys of their
     latest revisions, tasks and labelers, beside `keys`; of others empty. adjudications: 1 where it is a reviewer's, who
-    decided between the others of its task: these are no rows, but reliabilities rest on them. is_by_ai: judgments of AI
-    labelers, which are rows as they are and in no consensus.
+    decided between the others of its task: these are no rows, but reliabilities rest on them. stands_apart: judgments
+    of AI labelers and of users of the model, which are rows as they are and in no consensus.
     """
 
     records: QuerySet[Any]
@@ -66,10 +67,10 @@ class Selection:
     tasks: "array[int]"
     labelers: "array[int]"
     adjudications: "array[int]"
-    is_by_ai: bool = False
+    stands_apart: bool = False
 
     @classmethod
-    def of(cls, chosen: QuerySet[Any], *, records: QuerySet[Any], is_by_ai: bool = False) -> Self:
+    def of(cls, chosen: QuerySet[Any], *, records: QuerySet[Any], stands_apart: bool = False) -> Self:
         # 40 bytes a row, so that a million rows fit. Nothing is done meanwhile: the end of the last one ends the
         # statement.
         of_judgments = ("pk", "latest_id", "task_id", "labeler_id", "is_adjudication")
@@ -87,7 +88,7 @@ class Selection:
             tasks=tasks,
             labelers=labelers,
             adjudications=adjudications,
-            is_by_ai=is_by_ai,
+            stands_apart=stands_apart,
         )
 
     def __len__(self) -> int:
@@ -141,7 +142,8 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     if snapshot.kind == Snapshot.Kind.PROMPTS:
         prompts = filters.apply(Prompt.objects.filter(project=snapshot.project), prompt="")
         return (Selection.of(prompts, records=Prompt.objects.select_related("opening")),)
-    demonstrations = Demonstration.objects.filter(prompt__project=snapshot.project, withdrawn_at=None)
+    counts_feedback = GatewaySettings.objects.filter(project=snapshot.project, counts_feedback=True).exists()
+    demonstrations = Demonstration.for_training(snapshot.project)
     demonstrations = demonstrations.exclude(assignment__judgment__left_out__isnull=False)
     # What was written in a hidden check is no data, as its judgment is none. Without an assignment it was imported.
     demonstrations = demonstrations.exclude(assignment__isnull=False, assignment__is_check=True)
@@ -151,7 +153,7 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     if filters.models and snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
         written = written.filter(response__author__kind=Author.Kind.MODEL, response__author__name__in=filters.models)
     related = Demonstration.objects.select_related(
-        "prompt__opening", "response__author", "response__edited_from__author", "assignment"
+        "prompt__opening", "response__author", "response__edited_from__author", "assignment__judgment"
     )
     if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
         return (Selection.of(written, records=related),)
@@ -171,18 +173,29 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     judged = Selection.of(chosen, records=Judgment.objects.all())
     if filters.agreement is not None:
         judged = _above_agreement(judged, filters.agreement)
-    if snapshot.kind == Snapshot.Kind.RATINGS:
-        return (judged,)
     found = [judged]
+    if counts_feedback and JudgmentRevision.Source.USER in filters.sources and filters.agreement is None:
+        by_users = Judgment.objects.filter(Judgment.BY_USERS, project=snapshot.project, task__kind=task_kind)
+        if filters.models:
+            by_users = by_users.filter(task__in=of_models.values("task"))
+        chosen = filters.of_people(filters.apply(by_users, prompt="task__prompt__"), "labeler", snapshot.project)
+        found.append(Selection.of(chosen, records=Judgment.objects.all(), stands_apart=True))
+    if snapshot.kind == Snapshot.Kind.RATINGS:
+        return tuple(found)
     # Where people are to agree on a task, theirs alone is asked for.
     wants_ai = JudgmentRevision.Source.AI in filters.sources and filters.agreement is None
     if wants_ai and (by_ai := _by_ai(snapshot.project)) is not None:
         if filters.models:
             by_ai = by_ai.filter(task__in=of_models.values("task"))
         chosen = filters.of_people(filters.apply(by_ai, prompt="task__prompt__"), "labeler", snapshot.project)
-        found.append(Selection.of(chosen, records=Judgment.objects.all(), is_by_ai=True))
-    if JudgmentRevision.Source.HUMAN in filters.sources:
-        edits = written.filter(response__edited_from__isnull=False, assignment__isnull=False)
+        found.append(Selection.of(chosen, records=Judgment.objects.all(), stands_apart=True))
+    edits = written.filter(response__edited_from__isnull=False, assignment__isnull=False)
+    of_users = Q(assignment__judgment__completion__isnull=False)
+    if JudgmentRevision.Source.HUMAN not in filters.sources:
+        edits = edits.filter(of_users)
+    if JudgmentRevision.Source.USER not in filters.sources:
+        edits = edits.exclude(of_users)
+    if {JudgmentRevision.Source.HUMAN, JudgmentRevision.Source.USER} & set(filters.sources):
         found.append(Selection.of(edits, records=related))
     return tuple(found)
 

@@ -25,7 +25,9 @@ def _moment(**options: Any) -> forms.DateTimeField:
 
 def people_who_judged(project: Project) -> Any:
     """Members or not: whoever has given a judgment here."""
-    given = Judgment.objects.filter(project=project, labeler=OuterRef("pk"), is_adjudication=False, ai_labeler=None)
+    given = Judgment.objects.filter(
+        Judgment.BY_LABELERS, project=project, labeler=OuterRef("pk"), is_adjudication=False
+    )
     return User.objects.filter(Exists(given)).order_by("username")
 
 

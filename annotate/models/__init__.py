@@ -2,6 +2,7 @@
 
 from annotate.models.data.data_import import DataImport, PromptChange
 from annotate.models.data.dataset_push import DatasetPush
+from annotate.models.data.gateway import GatewayCompletion, GatewaySettings
 from annotate.models.data.listing import ProjectFigures, PromptToIndex
 from annotate.models.data.prompt import Prompt
 from annotate.models.data.response import Author, Response, ResponseRequest
@@ -38,6 +39,8 @@ __all__ = [
     "Demonstration",
     "ExamAnswer",
     "ExamAttempt",
+    "GatewayCompletion",
+    "GatewaySettings",
     "Guidelines",
     "IdempotentRequest",
     "Invitation",

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from annotate.data import text
 from annotate.errors import NotYours, Refused
-from annotate.models import ApiToken, User
+from annotate.models import ApiToken, Project, User
 from annotate.models.prepared_queries import prepared_query
 from annotate.people import audit
 from annotate.people.permissions import Capability
@@ -43,16 +43,28 @@ SCOPES = {
     Capability.MANAGE.value: gettext_lazy("Read tasks and people, import data"),
 }
 """{scope: what it allows}. That a project is there, its members' tokens all see."""
+GATEWAY, GATEWAY_STORE = "gateway", "gateway_store"
+GATEWAY_SCOPES = {
+    GATEWAY: gettext_lazy("Ask the model of its project through the gateway"),
+    GATEWAY_STORE: gettext_lazy("Keep conversations of the gateway as prompts, and send feedback on them"),
+}
+"""Those of the gateway (docs/gateway.md), for tokens of one project."""
+ALL_SCOPES = SCOPES | GATEWAY_SCOPES
 
 
-def make(*, user: User, name: str, scopes: Iterable[str], days: int) -> tuple[ApiToken, str]:
-    """A new token of this person; the text is known here alone. Raises Refused with a sentence."""
+def make(
+    *, user: User, name: str, scopes: Iterable[str], days: int, project: Project | None = None
+) -> tuple[ApiToken, str]:
+    """A new token of this person, for one project or for all of theirs; the text is known here alone. Raises Refused
+    with a sentence."""
     name = text.checked(name.strip(), name=_("The name"), longest=LONGEST_NAME)
-    chosen = [scope for scope in SCOPES if scope in set(scopes)]
+    chosen = [scope for scope in ALL_SCOPES if scope in set(scopes)]
     if not name:
         raise Refused(_("Give the token a name, so that you know later what it is for."), status=400)
-    if not chosen or not set(scopes) <= set(SCOPES):
+    if not chosen or not set(scopes) <= set(ALL_SCOPES):
         raise Refused(_("Choose what the token may do."), status=400)
+    if project is None and set(chosen) & set(GATEWAY_SCOPES):
+        raise Refused(_("Choose the project whose model the token asks through the gateway."), status=400)
     if days not in EXPIRY_DAYS:
         raise Refused(_("Choose when the token expires."), status=400)
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -63,6 +75,7 @@ def make(*, user: User, name: str, scopes: Iterable[str], days: int) -> tuple[Ap
             raise Refused(_("You have %(most)d tokens. Revoke one that you don’t use.") % {"most": MOST_OPEN})
         token = ApiToken.objects.create(
             user=user,
+            project=project,
             name=name,
             scopes=chosen,
             token_hash=_hash(secret),
@@ -70,7 +83,7 @@ def make(*, user: User, name: str, scopes: Iterable[str], days: int) -> tuple[Ap
             expires_at=timezone.now() + timedelta(days=days),
         )
         audit.record(
-            verb="token.created", actor=user, subject=token, project=None, hint=token.hint, scopes=chosen, days=days
+            verb="token.created", actor=user, subject=token, project=project, hint=token.hint, scopes=chosen, days=days
         )
     return token, secret
 
@@ -120,7 +133,7 @@ def _end(tokens: QuerySet[ApiToken], *, by: User | None) -> None:
                 verb="token.revoked",
                 actor=by,
                 subject=token,
-                project=None,
+                project=token.project,
                 hint=token.hint,
                 person=token.user,
             )

@@ -14,7 +14,14 @@ def is_own_path(wanted: str | None) -> bool:
 
 API, API_PAGES = "/api/", frozenset({"/api/v1/docs"})
 """The API's addresses, and those below them that are pages for people."""
+GATEWAY = "/v1/"
+"""The gateway's addresses, where clients of OpenAI's protocol look for them."""
+
+
+def is_gateway(path: str) -> bool:
+    return path.startswith(GATEWAY)
 
 
 def is_api(path: str) -> bool:
-    return path.startswith(API) and path not in API_PAGES
+    """Whether programs with tokens ask there, and no browser with a session."""
+    return (path.startswith(API) and path not in API_PAGES) or is_gateway(path)

@@ -317,7 +317,7 @@ class Dashboard:
     @cached_property
     def _active(self) -> set[int]:
         since = timezone.now() - ACTIVE_FOR
-        judged = Judgment.objects.filter(project=self.project, created_at__gte=since, ai_labeler=None).order_by()
+        judged = Judgment.objects.filter(Judgment.BY_LABELERS, project=self.project, created_at__gte=since).order_by()
         # A lease is renewed while its page is in use: what is left of it says when that was last.
         lease = timedelta(minutes=self.project.lease_minutes)
         held = Assignment.objects.filter(

@@ -14,9 +14,9 @@ from django.views.decorators.http import require_http_methods
 
 from annotate.data.text import row_number
 from annotate.errors import Refused
-from annotate.models import ApiToken, User
+from annotate.models import ApiToken, Project, User
 from annotate.people import api_tokens
-from annotate.people.permissions import signed_in
+from annotate.people.permissions import Capability, projects_for, signed_in
 
 SHOWN = 100
 
@@ -27,16 +27,25 @@ class TokenForm(forms.Form):
         label=gettext_lazy("Name"),
         help_text=gettext_lazy("What it is for, such as the program or machine that uses it."),
     )
+    project = forms.ModelChoiceField(
+        queryset=Project.objects.none(),
+        required=False,
+        empty_label=gettext_lazy("All of my projects"),
+        label=gettext_lazy("Project"),
+        help_text=gettext_lazy("A token for the gateway is for one project."),
+    )
     scopes = forms.MultipleChoiceField(
-        choices=list(api_tokens.SCOPES.items()),
+        choices=list(api_tokens.ALL_SCOPES.items()),
         widget=forms.CheckboxSelectMultiple,
         label=gettext_lazy("Scopes"),
         help_text=gettext_lazy("It may do what you may in a project, and of that what is ticked."),
     )
     days = forms.TypedChoiceField(coerce=int, initial=30, label=gettext_lazy("Expires in"))
 
-    def __init__(self, *arguments: Any, **values: Any) -> None:
+    def __init__(self, *arguments: Any, user: User, **values: Any) -> None:
         super().__init__(*arguments, **values)
+        own = projects_for(user, Capability.VIEW).filter(archived_at=None).order_by("name")
+        self.fields["project"].queryset = own  # type: ignore[attr-defined]
         self.fields["days"].choices = [  # type: ignore[attr-defined]
             (days, ngettext("%(n)d day", "%(n)d days", days) % {"n": days}) for days in api_tokens.EXPIRY_DAYS
         ]
@@ -50,7 +59,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     if "revoke" in request.POST:
         return _revoke(request, user)
-    form = TokenForm(request.POST or None)
+    form = TokenForm(request.POST or None, user=user)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form)
     try:
@@ -58,7 +67,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
     except Refused as refusal:
         form.add_error(None, str(refusal))
         return _page(request, form)
-    return _page(request, TokenForm(), made=made, secret=secret)
+    return _page(request, TokenForm(user=user), made=made, secret=secret)
 
 
 def _revoke(request: HttpRequest, user: User) -> HttpResponse:
@@ -74,7 +83,9 @@ def _revoke(request: HttpRequest, user: User) -> HttpResponse:
 
 def _page(request: HttpRequest, form: TokenForm, **made: Any) -> HttpResponse:
     own = ApiToken.objects.filter(user=request.user.pk)
-    labels = {scope: str(label) for scope, label in api_tokens.SCOPES.items()}
-    rows = [(token, [labels.get(scope, scope) for scope in token.scopes]) for token in own[:SHOWN]]
+    labels = {scope: str(label) for scope, label in api_tokens.ALL_SCOPES.items()}
+    rows = [
+        (token, [labels.get(scope, scope) for scope in token.scopes]) for token in own.select_related("project")[:SHOWN]
+    ]
     context = {"form": form, "rows": rows, **made}
     return render(request, "annotate/tokens.html", context, status=400 if form.errors else 200)

@@ -1,4 +1,7 @@
-"""Problem details (RFC 9457): what an error of the API looks like, whatever part of the site refused the request."""
+"""Problem details (RFC 9457): what an error of the API looks like, whatever part of the site refused the request.
+
+Those of the gateway are in OpenAI's shape, in the same places.
+"""
 
 import math
 from collections.abc import Callable
@@ -11,7 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt
 
-from annotate.people.own_paths import is_api
+from annotate.people.own_paths import is_api, is_gateway
+from rlhf.gateway import openai_errors
+from rlhf.gateway.openai_errors import OpenAIError
 
 CONTENT_TYPE = "application/problem+json"
 KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
@@ -24,6 +29,19 @@ SENTENCES = {
 }
 """For what Django itself refuses, which has a page and no sentence."""
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+def error(
+    path: str,
+    status: int,
+    detail: str,
+    *,
+    retry_after: float | None = None,
+) -> JsonResponse:
+    """In the shape that clients of this address read: the gateway's are OpenAI's."""
+    if is_gateway(path):
+        return openai_errors.reply(OpenAIError(detail, status=status, retry_after=retry_after))
+    return problem(status, detail, retry_after=retry_after)
 
 
 def problem(
@@ -44,8 +62,9 @@ def problem(
 
 @csrf_exempt
 def nothing_there(request: HttpRequest, rest: str) -> JsonResponse:
-    """Every address below /api/ that is none: without Django's page of a 404, which would be rendered for nobody."""
-    return problem(404, str(SENTENCES[404]))
+    """Every address below /api/ and /v1/ that is none: without Django's page of a 404, which would be rendered for
+    nobody."""
+    return error(request.path_info, 404, str(SENTENCES[404]))
 
 
 class ProblemMiddleware:
@@ -56,10 +75,13 @@ class ProblemMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        if response.status_code < 400 or not is_api(request.path_info) or response.get("Content-Type") == CONTENT_TYPE:
+        if response.status_code < 400 or not is_api(request.path_info):
+            return response
+        own = "application/json" if is_gateway(request.path_info) else CONTENT_TYPE
+        if response.get("Content-Type") == own:
             return response
         detail = SENTENCES.get(response.status_code, _("The request was refused."))
-        found = problem(response.status_code, str(detail))
+        found = error(request.path_info, response.status_code, str(detail))
         for header in KEPT_HEADERS:
             if header in response:
                 found[header] = response[header]

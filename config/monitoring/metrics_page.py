@@ -54,7 +54,14 @@ class _Collector:
                 requests.add_metric([row.view, status], number)
         yield latency
         yield requests
-        described = {"claims": "Tasks given to labelers.", "submits": "Judgments that labelers submitted."}
+        described = {
+            "claims": "Tasks given to labelers.",
+            "submits": "Judgments that labelers submitted.",
+            "gateway_requests": "Chat completions that programs asked the gateway for.",
+            "gateway_failures": "Requests of the gateway that its models failed, or that were too many.",
+            "gateway_kept": "Conversations that the gateway kept as prompts.",
+            "gateway_feedback": "Feedback of users of the model.",
+        }
         for name, number in request_metrics.events().items():
             yield CounterMetricFamily(f"hone_{name}", described[name], value=float(number))
         families = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}

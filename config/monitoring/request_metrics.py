@@ -17,7 +17,8 @@ from typing import Any
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds; a last one is infinite."""
 STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
-EVENTS = ("claims", "submits")
+GATEWAY_EVENTS = ("requests", "failures", "kept", "feedback")
+EVENTS = ("claims", "submits", *(f"gateway_{name}" for name in GATEWAY_EVENTS))
 STATIC, UNMATCHED = "static", "unmatched"
 """Views that stand for many: files, and addresses that lead nowhere."""
 WHOLE = ("admin", "api")

@@ -14,7 +14,7 @@ from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
 
 from annotate.forms.data_files import LARGEST_UPLOAD
-from annotate.people.own_paths import is_api
+from annotate.people.own_paths import is_api, is_gateway
 from config.security.rate_limits import Limit, MemoryBuckets
 from config.web.refusals import refusal, wait_in_words
 
@@ -52,7 +52,7 @@ COSTLY = {
 }
 """POSTs that cost seconds of a processor or start jobs, for each person."""
 API_REQUESTS = Limit(burst=600, interval=0.05)
-"""Of the API, for each person: 20 a second."""
+"""Of the API, and as many of the gateway, for each person: 20 a second."""
 
 READS = ("GET", "HEAD", "OPTIONS")
 
@@ -67,7 +67,7 @@ class RequestLimitsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         refused = self._refused(request) if _has_body(request) or request.method not in READS else None
         if refused is None and is_api(request.path_info) and request.user.is_authenticated:
-            refused = self._too_many(request, "api", API_REQUESTS)
+            refused = self._too_many(request, "gateway" if is_gateway(request.path_info) else "api", API_REQUESTS)
         return refused or self.get_response(request)
 
     def _refused(self, request: HttpRequest) -> HttpResponseBase | None:

@@ -12,7 +12,7 @@ from django.template import loader
 from django.utils.translation import gettext as _
 
 from annotate.people.own_paths import is_api
-from config.api.problems import problem
+from config.api.problems import error
 from config.monitoring.log_lines import request_id
 
 
@@ -27,7 +27,7 @@ def refusal(
 ) -> HttpResponse:
     """`retry_after` in seconds. With `fields` the page has a button that sends the form again as it was."""
     if is_api(request.path_info):
-        return problem(status, sentence, retry_after=retry_after)
+        return error(request.path_info, status, sentence, retry_after=retry_after)
     if _is_for_a_script(request):
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
     else:

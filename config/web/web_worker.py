@@ -4,6 +4,9 @@ gunicorn's own hands each connection to a thread, which then waits for what the 
 there are threads stop the site. Here the main loop collects a request as it arrives, without blocking, and closes what
 isn't whole in time. Bodies too large for memory are read by threads, but never by more than half of them, and not
 slower than a stated rate. Connections are closed in the main loop as well, without waiting for the client.
+
+A reply of the gateway lasts as long as a model writes. Its requests have threads of their own, so that pages wait for
+none of them.
 """
 
 import contextlib
@@ -12,10 +15,14 @@ import selectors
 import socket
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from rlhf.gateway.client_connection import THREADS
 
 HEAD_BYTES = 32 * 2**10
 """Request line and headers."""
@@ -38,6 +45,10 @@ END_OF_HEAD = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.I)
 LENGTH_AT_ALL = re.compile(rb"\r\ncontent-length[ \t]*:", re.I)
 IN_PIECES = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.I)
+OF_GATEWAY = re.compile(rb"[A-Z]{1,10} /v1/")
+"""The request line of one that the gateway answers."""
+SPARE_THREADS = 4
+"""Beside those that wait for models, for what the gateway refuses at once."""
 CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.I)
 
 
@@ -51,6 +62,7 @@ class Connection(TConn):
         self.needed = 0
         """Bytes of the whole request, once its head is here."""
         self.is_large = False
+        self.is_of_gateway = False
 
 
 class BufferingWorker(ThreadWorker):
@@ -63,6 +75,8 @@ class BufferingWorker(ThreadWorker):
         """Whole heads of large requests that wait for a thread that may read their bodies."""
         self.free_for_large = max(1, self.cfg.threads // 2)
         self.buffered = 0
+        self.gateway_threads: ThreadPoolExecutor | None = None
+        """Made at the first request of the gateway."""
 
     # --- connections, in the main thread ---
 
@@ -84,7 +98,7 @@ class BufferingWorker(ThreadWorker):
             self._end_linger(next(iter(self.lingering.values()))[0])
 
     def _await_request(self, conn: Connection) -> None:
-        conn.needed, conn.is_large = 0, False
+        conn.needed, conn.is_large, conn.is_of_gateway = 0, False, False
         if conn.parser is not None and (early := conn.parser.unreader.take_buffered()):
             conn.arrived += early  # of a client that pipelines requests
             self.buffered += len(early)
@@ -132,9 +146,13 @@ class BufferingWorker(ThreadWorker):
                 return
             conn.needed = len(head) + (int(length[1]) if length else 0)
             conn.is_large = conn.needed - len(head) > BUFFERED_BYTES
+            conn.is_of_gateway = OF_GATEWAY.match(head) is not None
             if CONTINUE.search(head) and not conn.is_large:
                 self._send(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
-        if conn.is_large:
+        if conn.is_large and conn.is_of_gateway:
+            self._unwatch(conn)
+            self._dispatch(conn)
+        elif conn.is_large:
             self._unwatch(conn)
             self.large.append(conn)
             self._dispatch_large()
@@ -150,13 +168,21 @@ class BufferingWorker(ThreadWorker):
             self._dispatch(self.large.popleft())
 
     def _dispatch(self, conn: Connection) -> None:
-        super().enqueue_req(conn)
+        if not conn.is_of_gateway:
+            super().enqueue_req(conn)
+            return
+        if self.gateway_threads is None:
+            self.gateway_threads = ThreadPoolExecutor(
+                settings.HONE_GATEWAY_REQUESTS + SPARE_THREADS, thread_name_prefix=THREADS
+            )
+        done = self.gateway_threads.submit(self.handle, conn)
+        done.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
 
     def enqueue_req(self, conn: Connection) -> None:
         raise AssertionError("a request is collected before it gets a thread")
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
-        if conn.is_large:
+        if conn.is_large and not conn.is_of_gateway:
             self.free_for_large += 1
             self._dispatch_large()
         try:

@@ -5,7 +5,8 @@
 Standard input has a call a line, a row of prompts with what `sample` takes as flags:
 {"id", "prompt": [...], "model": M, "samples": K, "settings": {...}}. The replies are lines of JSON on standard output:
 {"state": "loading"} where the model isn't loaded yet, {"state": "generating", "done": 1, "total": K} as responses end,
-and last {"id", "responses": [...]}, a row as `sample` writes it, or {"error": "..."} for a call that is refused.
+and last {"id", "responses": [...], "usage": {"prompt_tokens", "completion_tokens"}}, a row as `sample` writes it with
+the numbers of its tokens, or {"error": "..."} for a call that is refused.
 With "stream": true the text so far comes a few times a second, {"state": "generating", ..., "text": "..."}, of a call
 for one response; with "reward": RM each response gets its score.
 "model" may be the address of a served model, with "key_variable" for the variable of its key: its name comes back as
@@ -79,12 +80,14 @@ class LiveModel:
             settings = parse(SampleConfig, call["settings"])
             reward = call.get("reward")
             sample.check(settings, model=call["model"], samples=call["samples"], reward=reward)
+            served: dict[str, Any]
             if reward_names.is_address(call["model"]):
                 served, drawn = self._served(call, prompt, settings)
             else:
                 model = self._model(call["model"], settings)
                 streams = call.get("stream") is True and call["samples"] == 1
-                served, drawn = {}, self._drawn(model, prompt, call["samples"], settings, streams=streams)
+                drawn = self._drawn(model, prompt, call["samples"], settings, streams=streams)
+                served = {"usage": _usage(model, prompt, drawn, settings)}
             reward_models = self._reward_models(reward, settings) if reward else None
             rows = sample.response_rows(prompt.messages, drawn, settings, reward_models=reward_models)
             self._tell({"id": prompt.id, "responses": rows, **served})
@@ -192,6 +195,14 @@ class LiveModel:
             )
             self._reward = (name, models)
         return self._reward[1]
+
+
+def _usage(
+    model: Loaded, prompt: records.Prompt, drawn: list[SampledResponse], settings: SampleConfig
+) -> dict[str, int]:
+    """Tokens of the prompt as the model has read it, and of all responses."""
+    (ids,), _ = sample.encode_prompts(model.network, model.tokenizer, [prompt.messages], settings=settings)
+    return {"prompt_tokens": len(ids), "completion_tokens": sum(each.tokens for each in drawn)}
 
 
 def _bytes_of(network: Any) -> int:

@@ -42,7 +42,8 @@ def counts(project: Project, *, reference: ModelVersion) -> dict[str, int]:
 
 def _written_demonstrations(project: Project) -> QuerySet[Demonstration]:
     return (
-        Demonstration.objects.filter(prompt__project=project, prompt__split=Prompt.Split.TRAIN, withdrawn_at=None)
+        Demonstration.for_training(project)
+        .filter(prompt__split=Prompt.Split.TRAIN)
         .select_related("prompt", "response__author")
         .order_by("-pk")[:MOST]
     )

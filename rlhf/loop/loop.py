@@ -175,7 +175,7 @@ def new_judgments(project: Project) -> int:
 
 def new_demonstrations(project: Project) -> int:
     """Number of demonstrations of train prompts since those of the last SFT step were frozen."""
-    found = Demonstration.objects.filter(prompt__project=project, prompt__split=Prompt.Split.TRAIN, withdrawn_at=None)
+    found = Demonstration.for_training(project).filter(prompt__split=Prompt.Split.TRAIN)
     steps = project.training_runs.filter(
         stage=Stage.SFT, iteration__isnull=False, status=TrainingRun.Status.SUCCEEDED, snapshot__isnull=False
     )

@@ -2,6 +2,7 @@
 
 from rlhf.models.acquisition_score import AcquisitionScore
 from rlhf.models.ai_judge import AIJudge, JudgePrompt
+from rlhf.models.gateway_reply import GatewayReply
 from rlhf.models.human_evaluation import EvaluatedVersion, EvaluationItem, HumanEvaluation, Leaderboard
 from rlhf.models.iteration import Iteration, LoopSettings
 from rlhf.models.model_version import ModelVersion, Promotion
@@ -17,6 +18,7 @@ __all__ = [
     "Delivery",
     "EvaluatedVersion",
     "EvaluationItem",
+    "GatewayReply",
     "HumanEvaluation",
     "Iteration",
     "JudgePrompt",

@@ -24,10 +24,6 @@ ENDPOINT = "endpoint"
 ABANDONED = timedelta(seconds=15)
 
 
-def is_of_playground(run: TrainingRun) -> bool:
-    return OPTION in run.options
-
-
 def call_fields(run: TrainingRun) -> dict[str, Any]:
     """What the live process is asked for, besides the model and the settings."""
     reply = PlaygroundReply.objects.select_related("turn__chat__project").get(run=run)

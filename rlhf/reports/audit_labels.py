@@ -8,6 +8,7 @@ AUDIT_LABELS = {
     "ai_labeler.prompt_changed": gettext_lazy("Prompt of an AI labeler changed"),
     "evaluation.ended": gettext_lazy("Human evaluation ended"),
     "evaluation.started": gettext_lazy("Human evaluation started"),
+    "gateway.changed": gettext_lazy("Gateway settings changed"),
     "loop.cancelled": gettext_lazy("Round cancelled"),
     "loop.paused": gettext_lazy("Loop paused"),
     "loop.policy_changed": gettext_lazy("Rules of the loop changed"),

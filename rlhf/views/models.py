@@ -41,6 +41,7 @@ def models(request: ProjectRequest) -> HttpResponse:
     ]
     context = {
         "project": project,
+        "may_manage": Capability.MANAGE in request.capabilities,
         "rows": rows,
         "tags": all_tags,
         "tag": tag,

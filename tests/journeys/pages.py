@@ -230,6 +230,8 @@ STATES: dict[str, list[State]] = {
         State("delete-model-in-use", "rlhf:delete_model", "/p/kindness/models/{policy}/delete"),
         State("promote", "rlhf:promote", "/p/kindness/models/{candidate}/promote"),
         State("roll-back", "rlhf:roll_back", "/p/kindness/models/{policy}/roll-back"),
+        State("gateway", "rlhf:gateway", "/p/kindness/gateway/"),
+        State("gateway-open", "rlhf:gateway", "/p/aided/gateway/"),
         State("playground", "rlhf:playground", "/p/compared/playground/"),
         State("playground-empty", "rlhf:playground", "/p/blank/playground/"),
         State("playground-chat", "rlhf:playground_chat", "/p/compared/playground/{playground}/"),
@@ -312,6 +314,7 @@ STATES: dict[str, list[State]] = {
 }
 WITHOUT_A_PAGE = {
     "no_api",
+    *("no_gateway", "gateway_alone"),
     *("annotate:preferences", "annotate:catalogue", "annotate:submit", "annotate:undo", "annotate:skip"),
     *(
         "annotate:report",

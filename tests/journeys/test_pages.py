@@ -64,7 +64,7 @@ def url_names(patterns: list[URLPattern | URLResolver], namespace: str = "") -> 
     for pattern in patterns:
         if isinstance(pattern, URLPattern):
             yield f"{namespace}{pattern.name}"
-        elif pattern.namespace not in ("admin", "api"):
+        elif pattern.namespace not in ("admin", "api", "gateway"):
             space = f"{pattern.namespace}:" if pattern.namespace else namespace
             yield from url_names(pattern.url_patterns, space)
 

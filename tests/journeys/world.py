@@ -14,6 +14,7 @@ from annotate.labeling.few_shot import FewShot
 from annotate.labeling.submissions import Submission
 from annotate.models import (
     Assignment,
+    GatewaySettings,
     Guidelines,
     Membership,
     Project,
@@ -335,3 +336,11 @@ class World:
             failure=failed.as_json(),
         )
         self.keys["ai_labeler"] = labeler.pk
+        GatewaySettings.objects.create(
+            project=project,
+            enabled=True,
+            endpoint="local",
+            served_model="aided/policy-1",
+            routes={"large": {"endpoint": "local", "model": "organisation/a-large-model"}},
+            stores=True,
+        )

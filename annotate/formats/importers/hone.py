@@ -109,13 +109,13 @@ def origin_of(row: Fields) -> dict[str, Any]:
 
 
 def judged_of(row: Fields) -> dict[str, Any]:
-    """The judge of a row. The contract knows human and ai; a judge of another name is a machine's."""
+    """The judge of a row: a labeler (human), a model (ai), or a user of the model; another name is a machine's."""
     judge = row.label("judge") or "human"
     rubric, revision = row.number("rubric", low=1, high=2**31 - 1), row.number("revision", low=1, high=2**31 - 1)
     return {
         "labeler": row.label("labeler"),
-        "judge": "human" if judge == "human" else "ai",
-        "judge_name": "" if judge in ("human", "ai") else judge,
+        "judge": judge if judge in ("human", "user") else "ai",
+        "judge_name": "" if judge in ("human", "ai", "user") else judge,
         "task": row.label("task"),
         "weight": row.number("weight", low=0, strict=True),
         "seconds": row.number("seconds", low=0),

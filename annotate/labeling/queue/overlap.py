@@ -116,7 +116,7 @@ def _changed(change: OverlapChange, lease: JobLease, tasks: list[int]) -> bool:
 def _wanting_otherwise(change: OverlapChange) -> QuerySet[Task]:
     overlap = change.overlap
     brought = Judgment.objects.filter(task=OuterRef("pk")).filter(
-        Q(chat_turn__isnull=False) | Q(labeler__username__startswith=IMPORTED)
+        Q(chat_turn__isnull=False) | Q(completion__isnull=False) | Q(labeler__username__startswith=IMPORTED)
     )
     has_too_few = Q(state=Task.State.COMPLETE, judgments_given__lt=overlap) & ~Exists(brought)
     comparisons = Task.objects.filter(project=change.project_id, kind=Task.Kind.COMPARE).exclude(

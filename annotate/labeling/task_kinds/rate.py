@@ -1,4 +1,7 @@
-"""Rate one response by the project's rubric. JudgmentRevision.content is empty: ratings have a field of their own."""
+"""Rate one response by the project's rubric. JudgmentRevision.content is empty: ratings have a field of their own.
+
+That of a user of the model, who knows no rubric, is {"thumb": "up" or "down"} (annotate.labeling.user_feedback).
+"""
 
 from typing import Any
 
@@ -33,6 +36,8 @@ def check_project(project: Project) -> None:
 
 
 def summary(_judgment: Judgment, revision: JudgmentRevision) -> str:
+    if (thumb := revision.content.get("thumb")) is not None:
+        return _("Thumbs up") if thumb == "up" else _("Thumbs down")
     return ", ".join(f"{label} {value:g}" for label, value in labeled_ratings(revision)) or _("No rating")
 
 

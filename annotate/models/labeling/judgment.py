@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.models.append_only import AppendOnlyModel
 from annotate.models.data.data_import import ImportableModel
+from annotate.models.data.gateway import GatewayCompletion, GatewaySettings
 from annotate.models.data.prompt import Prompt
 from annotate.models.data.response import Response
 from annotate.models.labeling.ai_labeler import AILabeler
@@ -91,7 +92,8 @@ class Judgment(ImportableModel):
     `latest` is empty while the labeler has taken the judgment back (see queue.withdraw): then nothing of it counts.
     `left_out`: nor does anything of it while a manager has it left out. An adjudication is a reviewer's, who decides
     between the labelers' judgments of a task: it is none of those that the task wants, and stands above them. Nor is
-    that of an AI labeler, which stands beside them (see annotate.labeling.ai_judgments).
+    that of an AI labeler, which stands beside them (see annotate.labeling.ai_judgments), nor feedback of a user of the
+    model (annotate.labeling.user_feedback).
     """
 
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="judgment")
@@ -126,9 +128,20 @@ class Judgment(ImportableModel):
         related_name="judgments",
         help_text="The AI labeler that gave it; empty where a person did.",
     )
+    completion = models.ForeignKey(
+        GatewayCompletion,
+        null=True,
+        blank=True,
+        db_index=False,
+        on_delete=models.PROTECT,
+        related_name="judgments",
+        help_text="What a user of the model said this of, through the gateway; empty where a labeler judged.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
-    WORK = Q(latest__isnull=False, left_out__isnull=True, is_adjudication=False, ai_labeler__isnull=True)
+    BY_LABELERS = Q(ai_labeler__isnull=True, completion__isnull=True)
+    """Neither an AI labeler's nor a user's of the model."""
+    WORK = Q(latest__isnull=False, left_out__isnull=True, is_adjudication=False) & BY_LABELERS
     """What a labeler did, hidden checks among it: their own counts, hours and agreement with others."""
     COUNTED = WORK & Q(is_check=False)
     """A labeler's judgment that counts: for the consensus, snapshots, figures, and (if not `surplus`) its task."""
@@ -136,6 +149,8 @@ class Judgment(ImportableModel):
     """The adjudicated order of a task, of which a task has one at most."""
     BY_AI = Q(latest__isnull=False, left_out__isnull=True, ai_labeler__isnull=False)
     """An AI labeler's. Whether it counts is the AI labeler's matter."""
+    BY_USERS = Q(latest__isnull=False, left_out__isnull=True, completion__isnull=False)
+    """Feedback of users of the model. Whether it counts is a setting of the project's gateway."""
 
     class Meta:
         ordering = ["pk"]
@@ -149,6 +164,7 @@ class Judgment(ImportableModel):
         indexes = [
             models.Index(fields=["left_out"], condition=Q(left_out__isnull=False), name="judgment_left_out"),
             models.Index(fields=["ai_labeler"], condition=Q(ai_labeler__isnull=False), name="judgment_ai_labeler"),
+            models.Index(fields=["completion"], condition=Q(completion__isnull=False), name="judgment_completion"),
             models.Index(fields=["project", "-id"], condition=Q(is_adjudication=True), name="judgment_adjudications"),
             models.Index(fields=["data_import"], condition=Q(data_import__isnull=False), name="judgment_data_import"),
             models.Index(fields=["project", "created_at"], name="judgment_project_time"),
@@ -171,6 +187,7 @@ class JudgmentRevision(AppendOnlyModel):
     class Source(models.TextChoices):
         HUMAN = "human", _("A person")
         AI = "ai", _("An AI labeler")
+        USER = "user", _("A user of the model")
 
     class Margin(models.IntegerChoices):
         """Llama 2's four levels (Touvron et al. 2023, section 3.2.1)."""
@@ -235,3 +252,11 @@ class Demonstration(ImportableModel):
 
     def __str__(self) -> str:
         return f"demonstration of prompt {self.prompt_id}"
+
+    @classmethod
+    def for_training(cls, project: Project) -> "models.QuerySet[Demonstration]":
+        """The demonstrations that count: all but withdrawn ones, and users' edits where feedback doesn't count."""
+        found = cls.objects.filter(prompt__project=project, withdrawn_at=None)
+        if GatewaySettings.objects.filter(project=project, counts_feedback=True).exists():
+            return found
+        return found.exclude(assignment__judgment__completion__isnull=False)

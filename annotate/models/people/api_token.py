@@ -4,12 +4,22 @@ from django.db import models
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from annotate.models.people.project import Project
+
 
 class ApiToken(models.Model):
     """A key with which a program uses the API as a person. The token itself is shown once and not stored."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100, help_text="The person's own note of what it is for.")
+    project = models.ForeignKey(
+        Project,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="api_tokens",
+        help_text="The one project that it is for; empty: every project of its person.",
+    )
     scopes = models.JSONField(help_text="What the program may do, of what the person may.")
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
     hint = models.CharField(max_length=12, help_text="Its first characters, by which a person tells tokens apart.")

@@ -12,6 +12,7 @@ from annotate import signals
 from annotate.data.pacing import Pace
 from annotate.data.pseudonyms import PSEUDONYM
 from annotate.errors import NotYours, Refused
+from annotate.labeling.user_feedback import ACCOUNTS
 from annotate.models import AILabeler, Membership, PersonDeletion, Project, User
 from annotate.models.leased_job import JobLease
 from annotate.people import audit
@@ -45,6 +46,8 @@ def refuse_impossible(person: User, *, by: User | None) -> None:
         raise Refused(_("This account stands for an AI labeler, and holds no person’s data."))
     if person.username.startswith(IMPORTED) and PSEUDONYM.fullmatch(person.username.rpartition(":")[2]):
         raise Refused(_("This account stands for a pseudonym of an imported file, and holds no person’s data."))
+    if person.username.startswith(ACCOUNTS):
+        raise Refused(_("This account stands for the users of a project’s model, and holds no person’s data."))
     others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=person.pk)
     if person.is_superuser and not others.exists():
         raise Refused(_("This is the only administrator of the installation. Make another one first."))

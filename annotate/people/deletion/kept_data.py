@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from annotate.models import (
     AuditEvent,
     Demonstration,
+    GatewayCompletion,
     Guidelines,
     Judgment,
     JudgmentReturn,
@@ -39,12 +40,14 @@ def bounded(rows: QuerySet) -> int:
 def counts(person: User) -> list[Count]:
     """Of each kind that there is anything of."""
     revisions = JudgmentRevision.objects.filter(judgment__labeler=person)
+    asked_for = GatewayCompletion.objects.filter(asked_by=person)
     kept: list[tuple[str, QuerySet]] = [
         (_("Judgments"), Judgment.objects.filter(labeler=person)),
         (_("Comments and notes in judgments, as they wrote them"), revisions.exclude(Q(comment="") & Q(notes={}))),
         (_("Demonstrations"), Demonstration.objects.filter(response__author__user=person)),
         (_("Responses that they wrote or edited"), Response.objects.filter(author__user=person)),
         (_("Prompts that they wrote"), Prompt.objects.filter(author__user=person)),
+        (_("Conversations that the gateway kept for their programs"), asked_for),
         (_("Reports of tasks, with their notes"), Report.objects.filter(assignment__labeler=person)),
         (_("Returned judgments, with their comments"), JudgmentReturn.objects.filter(reviewer=person)),
         (_("Versions of guidelines"), Guidelines.objects.filter(created_by=person)),

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from annotate.data import user_conversations
 from annotate.labeling import queue
 from annotate.models import (
     ApiToken,
@@ -22,6 +23,7 @@ from annotate.models import (
     Author,
     ChatTurn,
     ExamAnswer,
+    GatewayCompletion,
     IdempotentRequest,
     Invitation,
     Judgment,
@@ -112,6 +114,16 @@ def _tokens(person: User) -> "QuerySet[ApiToken]":
 
 def _api_requests(person: User) -> "QuerySet[IdempotentRequest]":
     return IdempotentRequest.objects.filter(user=person)
+
+
+def _own_conversations(person: User) -> "QuerySet[GatewayCompletion]":
+    """Of the gateway, in which a token of the person is the user: what their program said of itself is theirs."""
+    users = [user_conversations.end_user_of(token) for token in _tokens(person).select_related("project")]
+    return GatewayCompletion.objects.filter(end_user__in=users).exclude(metadata={})
+
+
+def _kept_conversations(person: User) -> "QuerySet[GatewayCompletion]":
+    return GatewayCompletion.objects.filter(asked_by=person)
 
 
 def _invitations(person: User) -> "QuerySet[Invitation]":
@@ -233,6 +245,21 @@ def register_columns(
     register(Kind(name=name, label=label, place=place, remove=remove, left=left))
 
 
+# Before the tokens: these are found by them.
+register_columns(
+    "gateway_metadata",
+    gettext_lazy("Metadata of conversations of the gateway whose user is a token of theirs"),
+    8,
+    _own_conversations,
+    values=lambda person: {"metadata": {}},
+)
+register_columns(
+    "gateway_conversations",
+    gettext_lazy("Who asked for conversations that the gateway kept"),
+    9,
+    _kept_conversations,
+    values=lambda person: {"asked_by": None},
+)
 register_rows("tokens", gettext_lazy("API tokens"), 10, _tokens)
 register_rows("api_requests", gettext_lazy("Kept replies of the API"), 11, _api_requests)
 register(

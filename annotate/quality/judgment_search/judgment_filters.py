@@ -194,6 +194,12 @@ _STATES: dict[str, tuple[Any, Any]] = {
     "unacceptable": (gettext_lazy("All unacceptable"), Q(latest__all_unacceptable=True)),
 }
 
+_BY = {
+    "people": Judgment.BY_LABELERS,
+    "ai": Q(ai_labeler__isnull=False),
+    "users": Q(completion__isnull=False),
+}
+
 
 def _probe_state(project: Project, value: str, most: int) -> Iterable[int]:
     if value == "left_out":
@@ -223,8 +229,12 @@ FILTERS: list[Filter] = [
     Filter(
         name="by",
         label=gettext_lazy("By"),
-        choices=lambda _project: [("people", _("People")), ("ai", _("AI labelers"))],
-        condition=lambda rows, _project, value: rows.filter(ai_labeler__isnull=value == "people"),
+        choices=lambda _project: [
+            ("people", _("People")),
+            ("ai", _("AI labelers")),
+            ("users", _("Users of the model")),
+        ],
+        condition=lambda rows, _project, value: rows.filter(_BY[value]),
     ),
     Filter(
         name="first",

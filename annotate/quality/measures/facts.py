@@ -62,7 +62,7 @@ def read(
 
 def _given() -> QuerySet[Judgment]:
     """People's judgments that were not taken back: those that count, are left out, or decide between others."""
-    by_people = Judgment.objects.filter(ai_labeler=None, latest__isnull=False)
+    by_people = Judgment.objects.filter(Judgment.BY_LABELERS, latest__isnull=False)
     return by_people.filter(Q(is_adjudication=False) | Judgment.ADJUDICATED)
 
 

@@ -47,12 +47,12 @@ def judgments(request: ProjectRequest) -> HttpResponse:
     """The judgments of people that count, of every kind, the latest first; and the open reports."""
     # A choice within a chat is read with its chat.
     found = Judgment.objects.filter(
+        Judgment.BY_LABELERS,
         project=request.project,
         latest__isnull=False,
         is_adjudication=False,
         is_check=False,
         chat_turn=None,
-        ai_labeler=None,
     )
     # One look into an index for each person: PostgreSQL reads all judgments where it is asked whether there is one.
     any_judgment = Subquery(found.filter(labeler=OuterRef("pk")).order_by("created_at").values("pk")[:1])

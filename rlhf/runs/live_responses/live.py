@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from django.utils.translation import gettext_noop
 
 from annotate.data.stored_messages import StoredMessage
 from rlhf.ai_feedback import endpoints
+from rlhf.gateway import live_choices
 from rlhf.loop import sampling
 from rlhf.models import ModelVersion, RunInput, TrainingRun
 from rlhf.playground import live_replies
@@ -160,6 +162,11 @@ _live_process = LiveProcess()
 """The child of this worker process."""
 
 
+def _waited_for(run: TrainingRun) -> ModuleType | None:
+    """The module of the page or program that waits for the text as it comes; None for a chat's responses."""
+    return next((module for module in (live_replies, live_choices) if module.OPTION in run.options), None)
+
+
 def execute(run: TrainingRun, lease: Lease) -> None:
     """Bring a claimed run to its end, or queue it again if this worker is stopping. Raises LeaseLost, Refused."""
     is_served = live_replies.ENDPOINT in run.options
@@ -177,8 +184,8 @@ def execute(run: TrainingRun, lease: Lease) -> None:
         return runs.release(lease)
     if "error" in reply:
         return runs.fail(lease, _reason(run, reply))
-    if live_replies.is_of_playground(run):
-        counts = live_replies.store(run, lease, reply)
+    if (waited_for := _waited_for(run)) is not None:
+        counts = waited_for.store(run, lease, reply)
     else:
         counts = sampling.store(run, lease, iter([reply]))
     return runs.succeed(lease, result=counts, register=lambda: None)
@@ -193,7 +200,7 @@ def _reason(run: TrainingRun, reply: Mapping[str, Any]) -> StoredMessage:
 
 def _final_reply(run: TrainingRun, lease: Lease, version: ModelVersion | None) -> dict[str, Any]:
     """The child's final reply, CANCELLED, or RELEASED. Raises ProcessEnded, LeaseLost, Refused."""
-    if live_replies.is_of_playground(run) and live_replies.is_abandoned(run):
+    if (waited_for := _waited_for(run)) is not None and waited_for.is_abandoned(run):
         return CANCELLED
     call = _call(run, version)
     try:
@@ -207,7 +214,7 @@ def _final_reply(run: TrainingRun, lease: Lease, version: ModelVersion | None) -
 
 def _follow(call: Mapping[str, Any], run: TrainingRun, lease: Lease, version: ModelVersion | None) -> dict[str, Any]:
     renewed = time.monotonic()
-    is_of_playground = live_replies.is_of_playground(run)
+    waited_for = _waited_for(run)
     try:
         with children.sigterm_noted() as stop_requested:
             for reply in _live_process.call(call, version=version):
@@ -220,9 +227,9 @@ def _follow(call: Mapping[str, Any], run: TrainingRun, lease: Lease, version: Mo
                     if reply is not None or time.monotonic() - renewed > RENEW_SECONDS:
                         runs.renew(lease, **_row_changes(reply))
                         renewed = time.monotonic()
-                    if reply is not None and is_of_playground and "text" in reply:
-                        live_replies.keep_text(run, reply["text"])
-                    if is_of_playground and live_replies.is_abandoned(run):
+                    if reply is not None and waited_for is not None and "text" in reply:
+                        waited_for.keep_text(run, reply["text"])
+                    if waited_for is not None and waited_for.is_abandoned(run):
                         raise _CallAbandoned(CANCELLED)
                     if runs.is_cancel_requested(lease):
                         raise _CallAbandoned(CANCELLED)
@@ -247,7 +254,8 @@ class _CallAbandoned(Exception):
 
 
 def _call(run: TrainingRun, version: ModelVersion | None) -> dict[str, Any]:
-    row = live_replies.call_fields(run) if live_replies.is_of_playground(run) else sampling.prompts_of(run)[0]
+    waited_for = _waited_for(run)
+    row = waited_for.call_fields(run) if waited_for is not None else sampling.prompts_of(run)[0]
     row |= {"samples": run.options["samples"], "settings": run.config}
     if version is None:
         server = endpoints.find(run.options[live_replies.ENDPOINT])

@@ -45,7 +45,7 @@ def corpus_path(name: str) -> Path:
 def project_texts(project: Project) -> Iterator[str]:
     """A document for each demonstration of a train prompt, and for each train prompt without one."""
     train = Prompt.objects.filter(project=project, split=Prompt.Split.TRAIN)
-    demonstrations = Demonstration.objects.filter(prompt__in=train, withdrawn_at=None)
+    demonstrations = Demonstration.for_training(project).filter(prompt__split=Prompt.Split.TRAIN)
     for demonstration in demonstrations.select_related("prompt", "response").order_by("pk").iterator(chunk_size=500):
         assert demonstration.prompt is not None
         yield _document(demonstration.prompt, demonstration.response.text)

@@ -14,16 +14,19 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from annotate.data import snapshots
+from annotate.data import snapshots, user_conversations
 from annotate.data.pseudonyms import imported_labeler
+from annotate.data.user_conversations import Conversation
 from annotate.errors import NotYours, Refused
-from annotate.labeling import queue
+from annotate.labeling import queue, user_feedback
 from annotate.models import (
     ApiToken,
     Assignment,
     AuditEvent,
     Author,
     ChatTurn,
+    GatewayCompletion,
+    GatewaySettings,
     IdempotentRequest,
     Invitation,
     Judgment,
@@ -39,7 +42,7 @@ from annotate.people.deletion import deletions, personal_data
 from annotate.quality.review import exclusions
 from config.models import OpenSession
 from rlhf import tasks
-from rlhf.models import NotificationTarget, PlaygroundChat, PlaygroundReply, TrainingRun
+from rlhf.models import GatewayReply, NotificationTarget, PlaygroundChat, PlaygroundReply, TrainingRun
 from rlhf.runs import runs
 from tests.annotate.data.test_snapshots import freeze, give_judgments
 from tests.factories.cast import PASSWORD, Cast, make_comparison, make_user
@@ -99,7 +102,29 @@ def everything_of(cast: Cast, person: User) -> None:
         object_repr=NAME,
         action_flag=2,
     )
+    asked_gateway(cast, person)
     old_events(cast, person)
+
+
+def asked_gateway(cast: Cast, person: User) -> None:
+    """A request of the gateway that waits, and a kept conversation of the person's own program and of a user of it."""
+    gateway = GatewaySettings.objects.create(project=cast.project, enabled=True, stores=True)
+    token, _secret = api_tokens.make(
+        user=person, name="app", scopes=api_tokens.GATEWAY_SCOPES, days=7, project=cast.project
+    )
+    for number, (user, metadata) in enumerate([("", {"by": FULL_NAME}), ("user-7", {"page": "start"})]):
+        conversation = Conversation(
+            key=f"chatcmpl-{number}",
+            messages=[{"role": "user", "content": "How?"}],
+            choices=[],
+            author=Author.of(cast.researcher),
+            model="served",
+            user=user,
+            metadata=metadata,
+        )
+        assert user_conversations.keep(conversation, settings=gateway, token=token).completion is not None
+    run = runs.enqueue(project=cast.project, stage="sample", config={}, options={}, inputs={}, by=person, queue="live")
+    GatewayReply.objects.create(run=run, messages=[{"role": "user", "content": f"I am {FULL_NAME}"}])
 
 
 def old_events(cast: Cast, person: User) -> list[AuditEvent]:
@@ -155,11 +180,15 @@ def test_no_table_names_the_person_any_more(cast: Cast, person: User) -> None:
         "django_admin_log",
         "mfa_authenticator",
         "rlhf_notificationtarget",
+        "annotate_gatewaycompletion",
+        "rlhf_gatewayreply",
     }
     deletion = delete(person, cast.admin)
     assert traces() == []
     assert deletion.removed == {
-        "tokens": 1,
+        "gateway_metadata": 1,
+        "gateway_conversations": 2,
+        "tokens": 2,
         "api_requests": 1,
         "sessions": 1,
         "second_factors": 1,
@@ -170,6 +199,7 @@ def test_no_table_names_the_person_any_more(cast: Cast, person: User) -> None:
         "exam_drafts": 1,
         "chat_turns": 1,
         "playground": 1,
+        "gateway_replies": 1,
         "audit": 3,
         "administration": 1,
         "account": 1,
@@ -178,6 +208,9 @@ def test_no_table_names_the_person_any_more(cast: Cast, person: User) -> None:
     assert (person.is_active, person.has_usable_password(), person.email, person.last_login) == (False, False, "", None)
     assert Judgment.objects.filter(labeler=person).count() == judged > 0
     assert Author.objects.get(user=person).name == f"deleted-{person.pk}"
+    # What the gateway kept stays, and what a program said of a user of its own.
+    kept = GatewayCompletion.objects.order_by("key").values_list("asked_by", "token", "metadata", "prompt__use_case")
+    assert list(kept) == [(None, None, {}, "open_qa"), (None, None, {"page": "start"}, "open_qa")]
 
 
 def test_exports_say_the_same_of_the_person_as_before(cast: Cast) -> None:
@@ -406,6 +439,7 @@ class TestRefused:
             ("manager", "no other manager: Kindness."),
             ("ai", "stands for an AI labeler"),
             ("imported", "stands for a pseudonym"),
+            ("users", "stands for the users of a project’s model"),
         ],
     )
     def test_where_it_would_leave_nobody_or_there_is_nobody(self, cast: Cast, of: str, sentence: str) -> None:
@@ -414,6 +448,8 @@ class TestRefused:
             people["ai"] = make_records(cast.project, cast.labeler, "M").ai_labeler.user
         if of == "imported":
             people["imported"] = make_user(imported_labeler(cast.project, "labeler-0123456789"))
+        if of == "users":
+            people["users"] = user_feedback.account_of(cast.project)
         with pytest.raises(Refused, match=sentence):
             deletions.begin(person=people[of], by=cast.admin)
         assert not PersonDeletion.objects.exists()
