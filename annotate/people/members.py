@@ -131,8 +131,11 @@ def remove_role(*, user: User, project: Project, role: str, by: User) -> None:
             # A claim of theirs that is under way ends first, and what it leased goes back with the rest.
             queue.lock_claims(labeler=user, project=project)
         # The managers are locked, so that two of them can't remove each other at once.
-        managers = Membership.objects.filter(project=project, role=Membership.Role.MANAGER).select_for_update()
-        if role == Membership.Role.MANAGER and {manager.user_id for manager in managers} == {user.pk}:
+        managers = Membership.objects.filter(project=project, role=Membership.Role.MANAGER).order_by("pk")
+        found = set(managers.select_for_update().values_list("user", flat=True))
+        # A closed account manages nothing: its owner can't sign in.
+        others = managers.filter(user__is_active=True).exclude(user=user)
+        if role == Membership.Role.MANAGER and user.pk in found and not others.exists():
             raise Refused(_("A project needs a manager: make somebody else a manager first."))
         released = take_role(user=user, project=project, role=role, by=by)
     if released is not None:

@@ -4,7 +4,7 @@ from datetime import datetime
 from itertools import repeat
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -62,16 +62,25 @@ def begin(*, person: User, by: User | None, judgments: str = PersonDeletion.Judg
     """Close the account at once and plan the rest. A second time gives the deletion that there is. by None: at the
     command line.
 
-    Raises as `refuse_impossible`, and Refused (400) for another choice of what becomes of judgments.
+    Raises as `refuse_impossible`, and Refused for another choice of what becomes of judgments than there is (400), or
+    than that deletion has.
     """
     if judgments not in PersonDeletion.Judgments.values:
         raise Refused(_("Choose what becomes of their judgments."), status=400)
     with transaction.atomic():
         # The managers of their projects are locked, so that the last two of one can't be deleted at once.
-        mine = Project.objects.filter(memberships__user=person, memberships__role=Membership.Role.MANAGER)
-        list(Project.objects.filter(pk__in=mine.values("pk")).order_by("pk").select_for_update().values_list("pk"))
+        managers = Membership.objects.filter(role=Membership.Role.MANAGER)
+        mine = managers.filter(project__in=managers.filter(user=person).values("project"))
+        list(mine.order_by("pk").select_for_update().values_list("pk"))
+        # So are the administrators, for whom the same holds.
+        list(User.objects.filter(is_superuser=True).order_by("pk").select_for_update().values_list("pk"))
         person = User.objects.select_for_update().get(pk=person.pk)
         if (there := PersonDeletion.objects.filter(person=person).first()) is not None:
+            if there.judgments != judgments:
+                raise Refused(
+                    _("This deletion was asked for before, with another choice for their judgments: %(choice)s.")
+                    % {"choice": there.get_judgments_display()}
+                )
             return there
         refuse_impossible(person, by=by)
         deletion = PersonDeletion.objects.create(person=person, judgments=judgments, requested_by=by)
@@ -148,11 +157,14 @@ def abandoned(*, now: datetime) -> "QuerySet[PersonDeletion]":
 
 
 def _managed_alone(person: User) -> "QuerySet[Project]":
-    """Open projects of which the person is the one manager."""
+    """Open projects of which nobody else with an open account is a manager."""
     managers = Membership.objects.filter(role=Membership.Role.MANAGER)
-    own = managers.filter(user=person, project__archived_at=None).values("project")
-    counted = Project.objects.filter(pk__in=own, memberships__role=Membership.Role.MANAGER)
-    return counted.annotate(managers=Count("memberships")).filter(managers=1).order_by("name")
+    own = managers.filter(user=person, project__archived_at=None)
+    # Whose data are being deleted is a member until the job takes the role, and can't sign in any more.
+    others = managers.filter(user__is_active=True).exclude(user=person)
+    return (
+        Project.objects.filter(pk__in=own.values("project")).exclude(pk__in=others.values("project")).order_by("name")
+    )
 
 
 def _ask_for(deletion: PersonDeletion) -> None:

@@ -182,6 +182,14 @@ def test_a_labeler_who_is_removed_gives_his_tasks_back(cast: Cast):
         members.remove_role(user=cast.labeler, project=cast.project, role="labeler", by=cast.manager)
 
 
+def test_a_manager_with_a_closed_account_does_not_count(cast: Cast) -> None:
+    closed = make_user("closed", is_active=False)
+    Membership.objects.create(user=closed, project=cast.project, role=Membership.Role.MANAGER)
+    with pytest.raises(Refused, match="needs a manager"):
+        members.remove_role(user=cast.manager, project=cast.project, role="manager", by=cast.manager)
+    members.remove_role(user=closed, project=cast.project, role="manager", by=cast.manager)
+
+
 def test_the_last_manager_stays(cast):
     with pytest.raises(Refused, match="needs a manager"):
         members.remove_role(user=cast.manager, project=cast.project, role="manager", by=cast.manager)

@@ -257,11 +257,13 @@ def test_the_account_is_closed_at_once(
 
 def test_a_second_request_gives_the_same_deletion(cast: Cast, person: User) -> None:
     first = delete(person, cast.admin)
-    assert deletions.begin(person=person, by=cast.admin, judgments="leave-out") == first
+    assert deletions.begin(person=person, by=cast.admin) == first
     assert deletions.run(first.pk)
     assert AuditEvent.objects.filter(verb="person.deleted").count() == 1
     event = AuditEvent.objects.get(verb="person.deletion_begun")
     assert (event.actor, event.detail) == (cast.admin, {"person": person.pk, "judgments": "keep"})
+    with pytest.raises(Refused, match="another choice for their judgments: They go on counting"):
+        deletions.begin(person=person, by=cast.admin, judgments=PersonDeletion.Judgments.LEAVE_OUT)
 
 
 def test_it_goes_on_wherever_a_job_died(cast: Cast, person: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -453,6 +455,16 @@ class TestRefused:
         with pytest.raises(Refused, match=sentence):
             deletions.begin(person=people[of], by=cast.admin)
         assert not PersonDeletion.objects.exists()
+
+    @pytest.mark.parametrize("other", ["being deleted", "closed"])
+    def test_the_last_manager_with_an_open_account(self, cast: Cast, other: str) -> None:
+        Membership.objects.create(user=cast.researcher, project=cast.project, role=Membership.Role.MANAGER)
+        if other == "closed":
+            User.objects.filter(pk=cast.researcher.pk).update(is_active=False)
+        else:
+            deletions.begin(person=cast.researcher, by=cast.admin)  # whose role is there until the job takes it
+        with pytest.raises(Refused, match="no other manager: Kindness"):
+            deletions.begin(person=cast.manager, by=cast.admin)
 
     def test_the_only_administrator(self, cast: Cast) -> None:
         with pytest.raises(Refused, match="only administrator"):
