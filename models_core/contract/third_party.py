@@ -22,12 +22,12 @@ def compile_pattern(pattern: str) -> Any:
 
 def download_snapshot(hub_id: str, target: Path, *, patterns: Sequence[str]) -> bool:
     """Download the matching files of a Hub repository; False, and no folder, where the download fails."""
+    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         snapshot_download(hub_id, local_dir=target, allow_patterns=list(patterns))
-    except (OSError, ValueError, HfHubHTTPError):
+    except (OSError, ValueError, HTTPError, KeyError, TypeError, AttributeError):  # also for a reply of another shape
         shutil.rmtree(target, ignore_errors=True)
         return False
     shutil.rmtree(target / ".cache", ignore_errors=True)

@@ -246,7 +246,7 @@ class Server(Generic[AskingT]):
     def _complaint(self, content: bytes) -> str:
         """The server's own words, one line of them, without the key, which some servers repeat."""
         text = content.decode("utf-8", errors="replace")
-        with contextlib.suppress(ValueError):  # not JSON: the words as they are
+        with contextlib.suppress(ValueError, RecursionError):  # not JSON: the words as they are
             error = json.loads(text)
             error = error.get("error", error) if isinstance(error, dict) else error
             text = str(error.get("message", text)) if isinstance(error, dict) else str(error)

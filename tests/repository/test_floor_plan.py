@@ -68,7 +68,9 @@ def repeated_names(package: Path) -> dict[str, list[str]]:
 
 
 # Imported when it is called, by those who have installed it.
-WITHIN_FUNCTIONS = {"third_party.py": {"huggingface_hub", "mlflow", "regex", "torch", "transformers", "wandb"}}
+WITHIN_FUNCTIONS = {
+    "third_party.py": {"httpx2", "huggingface_hub", "mlflow", "regex", "torch", "transformers", "wandb"}
+}
 
 
 def foreign_imports(folder: Path, own: str) -> Iterator[str]:

@@ -83,7 +83,7 @@ def refusals(repository: str, *, token: str, revision: str = "") -> Iterator[Non
         raise Refused(
             _("The Hub at %(address)s can’t be reached from this machine.") % {"address": endpoint()}
         ) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
         if token:
             reason = reason.replace(token, "***")

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from httpx2 import HTTPError
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError
 
 from models_core.contract import atomic_write, catalogue
 from models_core.contract.errors import BadInput, Stopped
@@ -69,10 +69,12 @@ def run(
             [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files],
             commit_message=f"Push {source.parent.parent.name or source.name} from Hone",
         )
-    except HfHubHTTPError as error:
+    except HTTPError as error:  # a refusal of the Hub, or of the network
         raise BadInput(f"{repository} can't be pushed: {_reason(error, token_variable)}") from None
     except KeyError as error:
         raise BadInput(f"{repository} can't be pushed: the Hub's reply lacks {error}.") from None
+    except (AttributeError, TypeError):
+        raise BadInput(f"{repository} can't be pushed: the Hub's reply can't be read.") from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{repository} can't be pushed: {_without(token, first_line(error))}") from None
     result = {"repository": repository, "revision": commit.oid, "url": commit.commit_url, "files": len(files)}
@@ -117,7 +119,7 @@ def _files(source: Path, card: Path | None) -> list[tuple[str, Path | bytes]]:
     return found
 
 
-def _reason(error: HfHubHTTPError, variable: str) -> str:
+def _reason(error: HTTPError, variable: str) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in REFUSALS:
         return REFUSALS[status].format(variable=variable)

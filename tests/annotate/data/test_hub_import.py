@@ -133,6 +133,9 @@ def test_refusals_are_sentences_and_leave_nothing(
     hub.refuses = {"/resolve/": 403}
     assert "The token may not do this at people/questions." in fetched(cast).error
     hub.refuses = {}
+    hub.cards["people/questions"] = ["no", "mapping"]  # type: ignore[assignment]
+    assert "The Hub’s reply about people/questions can’t be read" in fetched(cast).error
+    hub.cards = {}
     hub.shortened = {"train.jsonl"}
     assert fetched(cast).error
     hub.shortened = set()

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from models_core.commands.registry import hub_push
+from models_core.contract import third_party
 from models_core.contract.errors import BadInput
 from models_core.contract.runs.stopping import StopSignal
 from models_core.modeling import adapters, loading
@@ -70,6 +72,30 @@ def test_refusals_are_sentences_that_never_hold_the_token(
         pushed(source, tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
     assert hub.files == {}
+
+
+def test_a_hub_that_hangs_up_or_replies_in_another_shape_is_a_sentence(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_tiny_model(tmp_path / "source")
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    found: list[dict[str, Any]] = []
+
+    def reply(*_request: Any) -> tuple[int, dict[str, str], bytes]:
+        if not found:
+            raise ConnectionAbortedError
+        return 200, {"Content-Type": "application/json"}, json.dumps(found[0]).encode()
+
+    monkeypatch.setattr(hub, "answer", reply)
+    monkeypatch.setattr(hub.server, "handle_error", lambda *_request: None)
+    with pytest.raises(BadInput, match="me/mine can't be pushed: the Hub broke the connection off"):
+        pushed(source, tmp_path / "out.json")
+    assert not third_party.download_snapshot("me/mine", tmp_path / "got", patterns=["*"])
+    found.append({"siblings": 7})
+    with pytest.raises(BadInput, match="me/mine can't be pushed: the Hub's reply"):
+        pushed(source, tmp_path / "out.json")
+    assert not third_party.download_snapshot("me/mine", tmp_path / "got", patterns=["*"])
+    assert not (tmp_path / "got").exists()
 
 
 def logits(model: Any) -> torch.Tensor:

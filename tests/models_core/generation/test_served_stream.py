@@ -136,6 +136,7 @@ MOVED = {"status": 302, "reason": "no reason given."}
         ((500, b"oh <b>no</b>"), "served_failed", {"status": 500, "reason": "oh <b>no</b>"}),
         ((404, REPORTED), "served_refused", {"status": 404, **WORDS}),
         ((302, b"", {"Location": "http://127.0.0.1:1/"}), "served_refused", MOVED),
+        ((400, b"[" * 60_000), "served_refused", {"status": 400, "reason": "[" * 300 + "…"}),
         ("drop", "served_cut", {}),
         ("torn", "served_cut", {}),
         (events(chunk("So f")), "served_cut", {}),
@@ -149,8 +150,8 @@ MOVED = {"status": 302, "reason": "no reason given."}
         (events(after=forever(chunk("x" * 5_000).encode())), "served_endless", {}),
     ],
     ids=[
-        *("401", "429", "500", "404", "302", "dropped", "torn", "cut", "reported", "invalid", "list", "number"),
-        *("html", "endless-line", "endless-comments", "endless-text"),
+        *("401", "429", "500", "404", "302", "nested", "dropped", "torn", "cut", "reported", "invalid", "list"),
+        *("number", "html", "endless-line", "endless-comments", "endless-text"),
     ],
 )  # fmt: skip
 def test_every_fault_has_its_code_and_is_asked_once(fake, monkeypatch, scene, code, values):
