@@ -33,10 +33,19 @@ def alive(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def ready(request: HttpRequest) -> JsonResponse:
-    """Readiness: 200 if every part works, else 503, with the state of each part."""
+    """Readiness: 200 if every part works, else 503, with the state of each part.
+
+    `?exclude=workers` leaves a part out: a load balancer that asked for all of them would take the pages away from
+    people because a worker is missing.
+    """
     parts: dict[str, str] = {}
     failed = False
+    excluded = set(request.GET.getlist("exclude"))
+    if excluded - CHECKS.keys():
+        return JsonResponse({"problem": f"exclude names one of {', '.join(CHECKS)}."}, status=400)
     for name, check in CHECKS.items():
+        if name in excluded:
+            continue
         try:
             parts[name] = check()
         except NotReady as error:

@@ -1,42 +1,21 @@
 """The container files, as far as a machine without containers can tell: what they start comes up."""
 
 import fnmatch
-import json
 import os
 import re
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from django.conf import settings
 
 from config.celery import app
+from tests.config.deployment.compose import COMPOSE, DOCKER, OURS, dockerfile, documented_variables, start_command
 from tests.conftest import ROOT, end, free_port, wait_until
 from tests.harness.machine import find_nginx
-
-DOCKER = ROOT / "docker"
-COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yml").read_text(encoding="utf-8"))
-OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
-
-
-def dockerfile(service: dict[str, Any]) -> str:
-    return (ROOT / service["build"]["dockerfile"]).read_text(encoding="utf-8")
-
-
-def start_command(name: str) -> list[str]:
-    """What the service runs: its own command, or its image's."""
-    service = OURS[name]
-    command: list[str] = service.get("command") or json.loads(
-        re.findall(r"^CMD (\[.*\])$", dockerfile(service), re.M)[-1]
-    )
-    assert command[0] == "python"
-    return [sys.executable, *command[1:]]
 
 
 @pytest.fixture
@@ -64,7 +43,7 @@ def test_every_service_is_tried_below() -> None:
 
 
 def test_services_set_only_variables_that_exist() -> None:
-    documented = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs/configuration.md").read_text(encoding="utf-8"), re.M))
+    documented = documented_variables()
     for service in OURS.values():
         assert set(service["environment"]) <= documented
         assert set(re.findall(r"(HONE_[A-Z_]+)=", dockerfile(service))) <= documented

@@ -16,7 +16,7 @@ HISTORY = {"CHANGELOG.md", "docs/experiments.md"}
 """A dated log names things as they were called at the time."""
 LONGEST = 120
 MADE_BY_OPERATORS = {"docker/.env"}
-PACKAGES = "annotate|rlhf|models_core|config|tests|docs|benchmarks|static|templates|docker|locale"
+PACKAGES = "annotate|rlhf|models_core|config|tests|docs|benchmarks|static|templates|docker|deploy|locale"
 
 
 def paths(documents: list[Path]) -> list[str]:
@@ -130,6 +130,7 @@ def test_commands_and_their_options_are_there(name: str) -> None:
         "createsuperuser",
         "shell",
         "changepassword",
+        "check",
     }
     benchmarks = set(re.findall(r'^    "(\w+)": ', text("benchmarks/__main__.py"), re.MULTILINE)) | {"engine"}
     models_core = {*STAGES, "catalogue", "gguf", "harness", "import", "live", "measure", "push"}
@@ -144,7 +145,7 @@ def test_commands_and_their_options_are_there(name: str) -> None:
         found = re.findall(r"python -m models_core (?:\[[^]]*\] )?([a-z]+)\b", span)
         wrong += [f"models_core {word}" for word in found if word not in models_core]
         wrong += [f"benchmarks {word}" for word in re.findall(r"-m benchmarks (\w+)", span) if word not in benchmarks]
-        if re.search(r"^(?!torchrun|docker).*(manage\.py|-m models_core|-m benchmarks)|^--", span):
+        if re.search(r"^(?!torchrun|docker|kubectl).*(manage\.py|-m models_core|-m benchmarks)|^--", span):
             wrong += [
                 option for option in re.findall(r"(?<!\w)--[a-z][a-z-]*", span) if option not in options | torchrun
             ]

@@ -56,6 +56,17 @@ def test_a_missing_migration_is_named(db: None, client: Client) -> None:
     assert reply.json()["parts"]["migrations"] == "1 migrations are missing: run manage.py migrate"
 
 
+def test_a_load_balancer_leaves_parts_out(db: None, client: Client) -> None:
+    reply = client.get("/readyz?exclude=broker&exclude=workers")
+    assert (reply.status_code, reply.json()) == (200, {"ready": True, "parts": {"database": "ok", "migrations": "ok"}})
+
+
+def test_a_part_that_there_is_not_is_refused(db: None, client: Client) -> None:
+    reply = client.get("/readyz?exclude=workers&exclude=worker")
+    assert reply.status_code == 400
+    assert reply.json() == {"problem": "exclude names one of database, migrations, broker, workers."}
+
+
 @contextmanager
 def broken_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(*arguments: object) -> None:
