@@ -244,14 +244,15 @@ def forms(name: str, records: Records) -> list[dict[str, Any]]:
 
 
 def requests(name: str, records: Records) -> Iterator[tuple[str, str, dict[str, Any], dict[str, str]]]:
-    """(path, method, form, headers): each method, and each by a script as well; each branch of a form at the first of
-    the paths, and at the one of the chat, which alone reads a chat's."""
+    """(path, method, form, headers): at the first of the paths, and at the one of a chat, each method, those that there
+    are by a script as well, and each branch of a form; at the others the methods that there are."""
     for number, path in enumerate(paths(name, records, "kindness")):
-        of_kind = number == 0 or (name == "chat" and f"/{records.open['chat'].pk}/" in path)
-        for method in METHODS:
+        in_full = number == 0 or (name == "chat" and f"/{records.open['chat'].pk}/" in path)
+        for method in METHODS if in_full else sorted(NAMING[name].methods):
             branches = forms(name, records) if method == "POST" and "POST" in NAMING[name].methods else [{}]
-            yield from ((path, method, form, {}) for form in (branches if of_kind else branches[:1]))
-            yield path, method, branches[0], {"HX-Request": "true"}
+            yield from ((path, method, form, {}) for form in (branches if in_full else branches[:1]))
+            if in_full and method in NAMING[name].methods:
+                yield path, method, branches[0], {"HX-Request": "true"}
 
 
 def database() -> str:
