@@ -1,6 +1,6 @@
-"""Rows of an older database after the migrations that rename tables and columns, on either database.
+"""Rows of an older database after the migrations that rename tables and columns, on PostgreSQL.
 
-One way back and forth for all of them: it takes tens of seconds.
+test_upgrade migrates a file of SQLite. One way back and forth for all of them: it takes tens of seconds.
 """
 
 from datetime import timedelta
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.apps.registry import Apps
+from django.db import connection
 from django.utils import timezone
 
 from annotate.data.text_search import search_index, search_words
@@ -23,6 +24,8 @@ EARLIER = [("annotate", "0017_prompt_changes"), ("rlhf", "0004_reward_models_bes
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(1200)
 def test_rows_of_an_older_database_are_kept(cast: Cast) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("runs on PostgreSQL; of SQLite tests/config/test_upgrade.py migrates an older file")
     prompt = make_prompt(cast.project, "How do I boil an egg?")
     responses = make_responses(prompt, "In water.", "Slowly.")
     task = make_comparison(cast.project, "Another?")

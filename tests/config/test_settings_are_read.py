@@ -34,9 +34,15 @@ def source() -> str:
     )
 
 
-def is_read(name: str) -> bool:
+@cache
+def names_read() -> frozenset[str]:
     """As an attribute, through getattr by its name, or in a query."""
-    return bool(re.search(rf"\.{name}\b(?!\s*=[^=])|getattr\([^()]*, \"{name}\"|[(,] ?{name}=|F\(\"{name}\"", source()))
+    ways = (r"\.(\w+)\b(?!\s*=[^=])", r"getattr\([^()]*, \"(\w+)\"", r"[(,] ?(\w+)=", r"F\(\"(\w+)\"")
+    return frozenset(name for way in ways for name in re.findall(way, source()))
+
+
+def is_read(name: str) -> bool:
+    return name in names_read()
 
 
 @pytest.mark.parametrize("stage", STAGES)

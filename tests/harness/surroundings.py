@@ -3,6 +3,7 @@
 A plugin named in pyproject.toml, since settings are read before any conftest is: the environment must be right by then.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -86,6 +87,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if is_run_on_postgresql(item) else left_out).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded by now stays to the end: the collector of garbage looked through a million such objects again and
+    again, for a tenth of the processor time of all tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def is_run_on_postgresql(item: pytest.Item) -> bool:

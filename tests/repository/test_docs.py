@@ -48,6 +48,13 @@ def source(*suffixes: str) -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
+@cache
+def words(*suffixes: str) -> frozenset[str]:
+    """The words of everything that runs, and of the tests."""
+    tests = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    return frozenset(re.findall(r"\w+", "\n".join([source(*suffixes), text("Makefile"), *tests])))
+
+
 @every_document
 def test_lines_are_at_most_120_characters(name: str) -> None:
     def may_be_longer(line: str) -> bool:
@@ -107,19 +114,14 @@ def test_settings_given_to_commands_are_there(name: str) -> None:
 def test_settings_and_metrics_in_code_spans_are_names_of_the_source(name: str) -> None:
     """`name` and `name=value` alone between backticks: a word of several parts is a name that the source knows."""
     named = {span.partition("=")[0] for span in code(name) if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+(=\S*)?", span)}
-    known = source(".py", ".html", ".js", ".yml", ".conf")
-    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     files = {path.stem for path in ROOT.glob("models_core/**/*.json")}
-    assert sorted(word for word in named if word not in files and not re.search(rf"\b{word}\b", known + tests)) == []
+    assert sorted(named - files - words(".py", ".html", ".js", ".yml", ".conf")) == []
 
 
 @every_present_document
 def test_environment_variables_are_read(name: str) -> None:
     named = set(re.findall(r"\bHONE_[A-Z_]*[A-Z]\b", text(name)))
-    known = source(".py", ".yml", ".sh") + text("Makefile")
-    unread = [word for word in sorted(named) if not re.search(rf"\b{word}\b", known)]
-    in_tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
-    assert [word for word in unread if word not in in_tests] == []
+    assert sorted(named - words(".py", ".yml", ".sh")) == []
 
 
 @every_present_document

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
 from django.db.models import Q
 
 from annotate.models import MeasureSums
@@ -15,6 +16,8 @@ from tests.factories.cast import Cast, make_comparison
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(1200)
 def test_sums_by_week_and_of_the_project_are_those_that_folding_makes(cast: Cast) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("runs on PostgreSQL: the way back to an older database takes long")
     for number, at in enumerate([(2026, 2, 27), (2026, 3, 1), (2026, 3, 2), (2026, 3, 8)]):
         task = make_comparison(cast.project, f"Question {number}?", ("One.", "Two, longer."))
         for labeler, order in ((cast.labeler, "A > B"), (cast.second_labeler, "B > A")):
