@@ -22,13 +22,13 @@ NEEDS_SOMEBODY = Q(state=Iteration.State.ACTIVE, step=Iteration.Step.PROMOTE) | 
 
 
 def of_runs(reader: Reader) -> Iterable[Notice]:
-    """Runs that succeeded or failed within NEWS_FOR."""
+    """Runs that succeeded or failed within NEWS_FOR, without replies of chats."""
     projects = reader.projects_with(Capability.TRAIN)
     ended = TrainingRun.objects.filter(
         project__in=projects,
         status__in=(Status.SUCCEEDED, Status.FAILED),
         finished_at__gte=timezone.now() - NEWS_FOR,
-    )
+    ).exclude(queue=TrainingRun.LIVE_QUEUE)
     for run in ended.only("pk", "project", "stage", "status", "finished_at").order_by("-finished_at")[:MOST_RUNS]:
         assert run.finished_at is not None  # as filtered
         has_failed = run.status == Status.FAILED

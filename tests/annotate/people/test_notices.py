@@ -55,6 +55,7 @@ def test_finished_runs_and_gates_reach_those_who_train(cast: Cast) -> None:
     run_of(cast.project, "succeeded")
     run_of(cast.project, "failed")
     run_of(cast.project, "queued")
+    run_of(cast.project, "failed", queue=TrainingRun.LIVE_QUEUE)  # a reply of a chat
     run_of(cast.project, "succeeded", finished_at=timezone.now() - timedelta(days=30))
     first = {"state": "stopped", "reason": "Cancelled by hand.", "finished_at": timezone.now()}
     Iteration.objects.create(project=cast.project, number=1, **first)
