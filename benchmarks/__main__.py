@@ -18,6 +18,7 @@
 `python -m benchmarks data --rankings N` exports of N rankings and an import of prompts, and the pages meanwhile,
 `python -m benchmarks measures --judgments N` what keeping and showing the measures of quality costs,
 `python -m benchmarks gateway` what the gateway adds to an upstream's time to the first token,
+`python -m benchmarks scale` 10,000 labelers and 100,000,000 tasks, simulated with the measured service times,
 `python -m benchmarks aggregation --data annotations.jsonl` which consensus of labelers predicts a held-out vote.
 """
 
@@ -49,6 +50,7 @@ COMPARISONS = {
     "aggregation": "aggregation",
     "measures": "measures",
     "gateway": "gateway_overhead",
+    "scale": "scale.command",
 }
 """Modules by their names on the command line, loaded when asked for: one of them loads torch."""
 
