@@ -13,6 +13,7 @@ import json
 import math
 import os
 import random
+import re
 import socket
 import ssl
 import threading
@@ -37,6 +38,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 LARGEST_REPLY = 64 * 1024 * 1024
 MOST_TOKENS = 10**9
 """Tokens of a response beyond which a server's count is not believed."""
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Signs that would change how the rest of a sentence is shown: controls, and overrides of direction."""
 LOOK = 0.2
 """Seconds between two looks at the stop signal."""
 
@@ -250,7 +253,7 @@ class Server(Generic[AskingT]):
             error = json.loads(text)
             error = error.get("error", error) if isinstance(error, dict) else error
             text = str(error.get("message", text)) if isinstance(error, dict) else str(error)
-        words = " ".join(repaired(text).split())
+        words = " ".join(CONTROLS.sub(" ", repaired(text)).split())
         if self.key:
             words = words.replace(self.key, "(key)")
         return f"{words[:300]}…" if len(words) > 300 else words or "no reason given."

@@ -36,7 +36,7 @@ from tests.conftest import StartWorker, wait_until
 from tests.factories.cast import Cast
 from tests.factories.head_to_head import make_policies
 from tests.models_core.generation.test_served_model import KEY, fake  # noqa: F401 (a fixture)
-from tests.models_core.generation.test_served_stream import chunk, events
+from tests.models_core.generation.test_served_stream import chunk, events, silent
 from tests.rlhf.conftest import SAMPLING
 
 pytestmark = pytest.mark.django_db
@@ -260,9 +260,9 @@ def served(fake: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:  #
     """A server of the site named local, whose key the worker has."""
     monkeypatch.setenv("STREAM_KEY", KEY)
     settings.HONE_AI_ENDPOINTS = {"local": (fake.address, "STREAM_KEY")}
-    live._live_process.end()  # an earlier test's has not the key, which a process gets when it starts
+    live.server_process.end()  # an earlier test's has not the key, which a process gets when it starts
     yield fake
-    live._live_process.end()  # it has the key of this test
+    live.server_process.end()  # it has the key of this test
 
 
 def served_chat(cast: Cast, *models: str, is_blind: bool = False) -> PlaygroundChat:
@@ -315,6 +315,25 @@ def test_served_models_reply_are_judged_and_fail_in_sentences(cast: Cast, served
     assert "The server local broke the connection off before its reply was complete." in page
     assert "The server local refuses the key (status 401), which the operator of this site sets." in page
     assert KEY not in page
+
+
+@pytest.mark.any_database
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("listening")
+def test_whoever_leaves_a_silent_server_leaves_the_policy_loaded(
+    cast: Cast, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = live.model_process._started()
+    served.scenes = [silent]
+    turn = chats.ask(served_chat(cast, "mine", "other"), "How?")
+    monkeypatch.setattr(live_replies, "is_abandoned", lambda run: bool(served.bodies))
+    first = turn.replies.all()[0]
+    supervisor.execute(first.run_id)
+    first.run.refresh_from_db()
+    assert first.run.status == "cancelled"
+    assert live.server_process.process_id is None
+    assert live.model_process.process_id == policy.pid
+    live.model_process.end()
 
 
 @pytest.mark.usefixtures("listening")

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import math
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -59,10 +60,13 @@ def run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
     if out.is_dir():
         raise BadInput(f"--out {out} is a folder; the result of a measurement is a file.")
     folder = out.with_name(f"{out.name}.measuring")
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove_leftover(folder)
     try:
-        (folder / "data").mkdir(parents=True)
-        rows = _sample_files(given, settings, folder=folder / "data")
+        try:
+            (folder / "data").mkdir(parents=True)
+            rows = _sample_files(given, settings, folder=folder / "data")
+        except OSError as error:
+            raise BadInput(f"The measurement can't be made beside {out} ({error.strerror}).") from None
         changes = _changes(settings, rows)
         given.set = [item for item in given.set if item.partition("=")[0].strip() not in changes]
         given.set += [f"{name}={value}" for name, value in changes.items()]
@@ -72,12 +76,19 @@ def run(arguments: argparse.Namespace, stop: StopSignal) -> dict[str, Any]:
 
         meter = StepMeter(seconds=arguments.seconds, steps=MEASURED_STEPS)
         result = meter.measure(lambda signal: parser.COMMANDS[arguments.stage].run(given, signal)).as_json()
-    except OSError as error:
-        raise BadInput(f"The measurement can't be made beside {out} ({error.strerror}).") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     atomic_write.write_json(out, result)
     return result
+
+
+def _remove_leftover(folder: Path) -> None:
+    """Remove what a killed measurement left. Raises BadInput for anything else of that name."""
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not folder.is_dir() or {path.name for path in folder.iterdir()} - {"data", "run"}:
+        raise BadInput(f"{folder} is in the way, and it is not a measurement's: move it, or take another --out.")
+    shutil.rmtree(folder)
 
 
 def _changes(settings: TrainingSettings, rows: int) -> dict[str, int]:

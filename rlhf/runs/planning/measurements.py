@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from annotate.data import snapshots
@@ -77,21 +78,24 @@ def start(
     models = [*used.values(), *ensemble]
     queue = runs.training_queue()
     estimates.refuse_impossible(stage=stage, config=config, queue=queue, models=models, snapshot=snapshot)
-    if unfinished(stage=stage, config=config, queue=queue, models=models, project=project) is not None:
-        raise Refused(_("This is being measured already."))
     kind = STAGE_SPECS[stage].snapshot
-    if kind and snapshot is None:
-        snapshot = _usual_snapshot(project, kind) or snapshots.request(project=project, kind=kind, by=by)
-    return runs.enqueue(
-        project=project,
-        stage=Stage.MEASURE,
-        config={},
-        options={"stage": stage, "config": {name: getattr(parsed, name) for name in config}, **options},
-        inputs=used,
-        ensemble=ensemble,
-        snapshot=snapshot,
-        by=by,
-    )
+    with transaction.atomic():  # one that is refused leaves no snapshot behind
+        # The lock of the project lets the second of two clicks see what the first has queued.
+        Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+        if unfinished(stage=stage, config=config, queue=queue, models=models, project=project) is not None:
+            raise Refused(_("This is being measured already."))
+        if kind and snapshot is None:
+            snapshot = _usual_snapshot(project, kind) or snapshots.request(project=project, kind=kind, by=by)
+        return runs.enqueue(
+            project=project,
+            stage=Stage.MEASURE,
+            config={},
+            options={"stage": stage, "config": {name: getattr(parsed, name) for name in config}, **options},
+            inputs=used,
+            ensemble=ensemble,
+            snapshot=snapshot,
+            by=by,
+        )
 
 
 def _usual_snapshot(project: Project, kind: str) -> Snapshot | None:

@@ -1,6 +1,7 @@
 """Measurements before a training: real steps of each recipe on samples of its data, left in time without a trace."""
 
 import argparse
+import errno
 import json
 import os
 import signal
@@ -126,6 +127,22 @@ def test_the_first_step_does_not_count_where_there_are_others_and_a_long_unfinis
     assert found.as_json()["seconds_per_step"] == expected
 
 
+def test_a_failure_of_the_training_is_not_called_one_of_the_place(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("models_core.training.step_meter.StepMeter.measure", fail)
+    data = ["--model", str(tiny), "--data", str(recipe_runs.demonstrations(tmp_path)), "--out", str(tmp_path / "m")]
+    (tmp_path / "m.measuring" / "run").mkdir(parents=True)
+    assert command_line.main(["measure", "sft", *data]) == 1
+    assert (
+        capsys.readouterr().err.strip().endswith("A file could not be read or written: [Errno 5] Input/output error.")
+    )
+    assert not (tmp_path / "m.measuring").exists()
+
+
 def test_a_signal_leaves_it_at_once_and_keeps_nothing() -> None:
     previous = signal.getsignal(signal.SIGTERM)
     try:
@@ -147,6 +164,11 @@ def test_what_is_refused(
     assert command_line.main(["measure", "sft", *data]) == 2
     assert "line 1" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demonstrations.jsonl"]
+    (tmp_path / "m.measuring").mkdir()
+    (tmp_path / "m.measuring" / "notes.txt").write_text("mine")
+    assert command_line.main(["measure", "sft", *data]) == 2
+    assert "m.measuring is in the way, and it is not a measurement's" in capsys.readouterr().err
+    assert (tmp_path / "m.measuring" / "notes.txt").read_text() == "mine"
     monkeypatch.setattr("models_core.training.step_meter.PREPARING_SECONDS", 0.2)
     with pytest.raises(BadInput, match="No step began"):
         StepMeter(seconds=1, steps=4).measure(lambda stop: time.sleep(60))

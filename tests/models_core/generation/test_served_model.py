@@ -301,7 +301,7 @@ def test_what_no_file_can_hold_is_repaired_said_and_counted(fake, tmp_path, caps
 
 
 def test_a_complaint_with_half_a_surrogate_pair_can_be_printed(fake, tmp_path, capsys):
-    fake.scenes = [(400, b'{"error": {"message": "no \\ud83d"}}')]
+    fake.scenes = [(400, b'{"error": {"message": "\\u202eno\\u0007 \\ud83d"}}')]
     data = recipe_runs.prompts(tmp_path, count=1)
     argv = ["sample", "--model", fake.address, "--data", str(data), "--out", str(tmp_path / "out.jsonl")]
     assert command_line.main(argv) == 2

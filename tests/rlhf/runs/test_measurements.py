@@ -146,6 +146,16 @@ class TestLaunching:
             call_command("train", cast.project.slug, "reward", "--measure", "--seeds", "2")
         assert not TrainingRun.objects.exists()
 
+    def test_one_that_is_refused_leaves_no_snapshot(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(**given: Any) -> None:
+            assert Snapshot.objects.exists()
+            raise Refused("No.")
+
+        monkeypatch.setattr(runs, "enqueue", refuse)
+        with pytest.raises(Refused, match="No"):
+            measuring(cast)
+        assert not Snapshot.objects.exists()
+
     def test_the_command_queues_one(self, cast: Cast) -> None:
         output = StringIO()
         call_command("train", cast.project.slug, "reward", "--measure", "--set", "batch_size=2", stdout=output)
