@@ -60,7 +60,7 @@ def save(project: Project, values: Mapping[str, Any], *, by: User | None) -> boo
 def parsed_routes(written: str) -> dict[str, dict[str, str]]:
     """Lines of a name, an endpoint and a model there. Raises Refused with the line that is wrong."""
     routes: dict[str, dict[str, str]] = {}
-    for number, line in enumerate(written.splitlines(), start=1):
+    for number, line in enumerate(written.split("\n"), start=1):
         parts = line.split()
         if not parts:
             continue
