@@ -4,7 +4,6 @@ Asked for by the frame of every page and by Home; nothing is stored but when som
 source in `ready()`: a function of (reader) that yields notices of the projects where that person may know of them.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import ngettext
 
-from annotate.models import JudgmentReturn, Membership, Project, Report, User
-from annotate.people.permissions import ROLE_CAPABILITIES, Capability
+from annotate.models import JudgmentReturn, Project, Report, User
+from annotate.people.permissions import Capability, capabilities_by_project, projects_for
 
 MOST = 50
 MOST_AT_THE_BELL = 99
@@ -64,18 +63,9 @@ class Reader:
 
     @classmethod
     def of(cls, user: User) -> "Reader":
-        if not user.is_authenticated or not user.is_active:
-            return cls(user, {}, {})
-        of_notices = Project.objects.filter(archived_at=None).only("slug", "name", "review_below").order_by()
-        if user.is_superuser:
-            projects = of_notices.in_bulk()
-            return cls(user, projects, dict.fromkeys(projects, frozenset(Capability)))
-        granted: defaultdict[int, frozenset[Capability]] = defaultdict(frozenset)
-        # Unordered: the order of memberships is that of projects' names, which would have to be joined.
-        roles = Membership.objects.filter(user_id=user.pk, project__archived_at=None).order_by()
-        for project, role in roles.values_list("project", "role"):
-            granted[project] |= ROLE_CAPABILITIES[role]
-        return cls(user, of_notices.in_bulk(granted), granted)
+        mine = projects_for(user, Capability.VIEW).filter(archived_at=None)
+        projects = mine.only("slug", "name", "review_below").order_by().in_bulk()
+        return cls(user, projects, capabilities_by_project(user, projects))
 
     def projects_with(self, capability: Capability) -> dict[int, Project]:
         """The open projects in which the person can, by number."""

@@ -1,6 +1,6 @@
 """Permissions of roles. Views, commands and tests all read it here; what isn't granted is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from functools import wraps
 from typing import Any
@@ -84,6 +84,17 @@ def capabilities(user: User | AnonymousUser, project: Project) -> frozenset[Capa
         return frozenset(Capability)
     memberships = _memberships.all(user=user.pk, project=project.pk)
     return frozenset().union(*(ROLE_CAPABILITIES[membership.role] for membership in memberships))
+
+
+def capabilities_by_project(user: User, projects: Collection[int]) -> dict[int, frozenset[Capability]]:
+    """`capabilities` in each of these projects, which are the user's."""
+    if user.is_superuser:
+        return dict.fromkeys(projects, frozenset(Capability))
+    granted: dict[int, frozenset[Capability]] = dict.fromkeys(projects, frozenset())
+    memberships = Membership.objects.filter(user_id=user.pk, project__in=projects).order_by()
+    for project, role in memberships.values_list("project", "role"):
+        granted[project] |= ROLE_CAPABILITIES[role]
+    return granted
 
 
 def can(user: User | AnonymousUser, capability: Capability, project: Project) -> bool:
