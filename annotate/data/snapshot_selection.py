@@ -158,37 +158,37 @@ def selected(snapshot: Snapshot) -> tuple[Selection, ...]:
     if snapshot.kind == Snapshot.Kind.DEMONSTRATIONS:
         return (Selection.of(written, records=related),)
     task_kind = Task.Kind.RATE if snapshot.kind == Snapshot.Kind.RATINGS else Task.Kind.COMPARE
-    judgments = Judgment.objects.filter(
-        Judgment.COUNTED | Judgment.ADJUDICATED,
-        project=snapshot.project,
-        latest__source__in=filters.sources,
-        task__kind=task_kind,
+    of_models = TaskResponse.objects.filter(
+        response__author__kind=Author.Kind.MODEL, response__author__name__in=filters.models
     )
-    if filters.models:
-        of_models = TaskResponse.objects.filter(
-            response__author__kind=Author.Kind.MODEL, response__author__name__in=filters.models
+
+    def chosen(judgments: QuerySet[Judgment], *, stands_apart: bool = False) -> Selection:
+        """Those of them that the filters take."""
+        if filters.models:
+            judgments = judgments.filter(task__in=of_models.values("task"))
+        taken = filters.of_people(filters.apply(judgments, prompt="task__prompt__"), "labeler", snapshot.project)
+        return Selection.of(taken, records=Judgment.objects.all(), stands_apart=stands_apart)
+
+    judged = chosen(
+        Judgment.objects.filter(
+            Judgment.COUNTED | Judgment.ADJUDICATED,
+            project=snapshot.project,
+            latest__source__in=filters.sources,
+            task__kind=task_kind,
         )
-        judgments = judgments.filter(task__in=of_models.values("task"))
-    chosen = filters.of_people(filters.apply(judgments, prompt="task__prompt__"), "labeler", snapshot.project)
-    judged = Selection.of(chosen, records=Judgment.objects.all())
+    )
     if filters.agreement is not None:
         judged = _above_agreement(judged, filters.agreement)
     found = [judged]
     if counts_feedback and JudgmentRevision.Source.USER in filters.sources and filters.agreement is None:
         by_users = Judgment.objects.filter(Judgment.BY_USERS, project=snapshot.project, task__kind=task_kind)
-        if filters.models:
-            by_users = by_users.filter(task__in=of_models.values("task"))
-        chosen = filters.of_people(filters.apply(by_users, prompt="task__prompt__"), "labeler", snapshot.project)
-        found.append(Selection.of(chosen, records=Judgment.objects.all(), stands_apart=True))
+        found.append(chosen(by_users, stands_apart=True))
     if snapshot.kind == Snapshot.Kind.RATINGS:
         return tuple(found)
     # Where people are to agree on a task, theirs alone is asked for.
     wants_ai = JudgmentRevision.Source.AI in filters.sources and filters.agreement is None
     if wants_ai and (by_ai := _by_ai(snapshot.project)) is not None:
-        if filters.models:
-            by_ai = by_ai.filter(task__in=of_models.values("task"))
-        chosen = filters.of_people(filters.apply(by_ai, prompt="task__prompt__"), "labeler", snapshot.project)
-        found.append(Selection.of(chosen, records=Judgment.objects.all(), stands_apart=True))
+        found.append(chosen(by_ai, stands_apart=True))
     edits = written.filter(response__edited_from__isnull=False, assignment__isnull=False)
     of_users = Q(assignment__judgment__completion__isnull=False)
     if JudgmentRevision.Source.HUMAN not in filters.sources:
