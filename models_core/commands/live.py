@@ -80,14 +80,12 @@ class LiveModel:
             settings = parse(SampleConfig, call["settings"])
             reward = call.get("reward")
             sample.check(settings, model=call["model"], samples=call["samples"], reward=reward)
-            served: dict[str, Any]
             if reward_names.is_address(call["model"]):
                 served, drawn = self._served(call, prompt, settings)
             else:
                 model = self._model(call["model"], settings)
                 streams = call.get("stream") is True and call["samples"] == 1
-                drawn = self._drawn(model, prompt, call["samples"], settings, streams=streams)
-                served = {"usage": _usage(model, prompt, drawn, settings)}
+                served, drawn = self._drawn(model, prompt, call["samples"], settings, streams=streams)
             reward_models = self._reward_models(reward, settings) if reward else None
             rows = sample.response_rows(prompt.messages, drawn, settings, reward_models=reward_models)
             self._tell({"id": prompt.id, "responses": rows, **served})
@@ -98,22 +96,25 @@ class LiveModel:
 
     def _drawn(
         self, model: Loaded, prompt: records.Prompt, samples: int, settings: SampleConfig, *, streams: bool
-    ) -> list[SampledResponse]:
+    ) -> tuple[dict[str, Any], list[SampledResponse]]:
+        """The tokens of the prompt as the model reads it and of all responses, and these."""
+
         def progress(done: int, total: int) -> None:
             self._tell({"state": "generating", "done": done, "total": total})
 
         progress(0, samples)
-        (drawn,), _ = sample.respond(
+        ids, _ = sample.encode_prompts(model.network, model.tokenizer, [prompt.messages], settings=settings)
+        (drawn,) = sample.draw(
             model.network,
             model.tokenizer,
-            [prompt.messages],
+            ids,
             samples=samples,
             settings=settings,
             stop=self._stop,
             progress=progress,
             streamed=self._text_teller(model) if streams else None,
         )
-        return [
+        responses = [
             SampledResponse(
                 text=sample.text_of(model.tokenizer, item),
                 finish_reason=item.finish_reason,
@@ -122,10 +123,12 @@ class LiveModel:
             )
             for item in drawn
         ]
+        usage = {"prompt_tokens": len(ids[0]), "completion_tokens": sum(each.tokens for each in responses)}
+        return {"usage": usage}, responses
 
     def _served(
         self, call: Mapping[str, Any], prompt: records.Prompt, settings: SampleConfig
-    ) -> tuple[dict[str, str], list[SampledResponse]]:
+    ) -> tuple[dict[str, Any], list[SampledResponse]]:
         """The name of a served model, and its one response. Raises StreamFault."""
         if call["samples"] != 1:
             raise BadInput("A served model gives one response to a call.")
@@ -195,14 +198,6 @@ class LiveModel:
             )
             self._reward = (name, models)
         return self._reward[1]
-
-
-def _usage(
-    model: Loaded, prompt: records.Prompt, drawn: list[SampledResponse], settings: SampleConfig
-) -> dict[str, int]:
-    """Tokens of the prompt as the model has read it, and of all responses."""
-    (ids,), _ = sample.encode_prompts(model.network, model.tokenizer, [prompt.messages], settings=settings)
-    return {"prompt_tokens": len(ids), "completion_tokens": sum(each.tokens for each in drawn)}
 
 
 def _bytes_of(network: Any) -> int:
