@@ -6,13 +6,12 @@ annotate.middleware has found out whose token it is.
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any
 
 from django.http import Http404, HttpRequest
 from django.utils.translation import gettext as _
 from ninja.security import HttpBearer
 
-from annotate.errors import NotYours, Refused
 from annotate.models import ApiToken
 from annotate.people import api_tokens
 from annotate.people.permissions import Capability, ProjectRequest, enter_project
@@ -32,17 +31,10 @@ class Bearer(HttpBearer):
     """What the OpenAPI document says of authentication, and the refusal of requests without it."""
 
     def __call__(self, request: HttpRequest) -> ApiToken:
-        token: ApiToken | None = request.api_token  # type: ignore[attr-defined]
-        if token is None:
-            raise Refused(
-                _("Send a token as “Authorization: Bearer …”. This one is missing, unknown, expired or revoked."),
-                status=401,
-            )
-        if not request.user.is_authenticated:
-            raise NotYours(_("You have a one-time password. Sign in and choose your own first."))
+        token = api_tokens.of_request(request)
         request.auth = token  # type: ignore[attr-defined]
         if request.method not in READS:
-            require_scope(cast(ApiRequest, request), api_tokens.WRITE)
+            api_tokens.require_scope(token, api_tokens.WRITE)
         return token
 
     def authenticate(self, request: HttpRequest, token: str) -> None:
@@ -61,7 +53,7 @@ def within_project(capability: Capability) -> Callable[[Callable[..., Any]], Cal
             enter_project(request, slug, capability)
             if request.auth.project_id not in (None, request.project.pk):
                 raise Http404(_("This token is for another project."))
-            require_scope(request, capability)
+            api_tokens.require_scope(request.auth, capability)
             scopes = {Capability.VIEW, *request.auth.scopes}
             request.capabilities = frozenset(granted for granted in request.capabilities if granted in scopes)
             return route(request, **values)
@@ -73,9 +65,3 @@ def within_project(capability: Capability) -> Callable[[Callable[..., Any]], Cal
         return wrapper
 
     return decorate
-
-
-def require_scope(request: ApiRequest, scope: str) -> None:
-    """Raise NotYours with a sentence unless the token has it."""
-    if scope not in {Capability.VIEW, *request.auth.scopes}:
-        raise NotYours(_("This token doesn’t have the scope “%(scope)s”.") % {"scope": str(scope)})

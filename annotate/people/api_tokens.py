@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -50,6 +51,25 @@ GATEWAY_SCOPES = {
 }
 """Those of the gateway (docs/gateway.md), for tokens of one project."""
 ALL_SCOPES = SCOPES | GATEWAY_SCOPES
+
+
+def of_request(request: HttpRequest) -> ApiToken:
+    """The token that a program sent, which the middleware has looked up. Raises Refused (401), NotYours."""
+    token: ApiToken | None = request.api_token  # type: ignore[attr-defined]
+    if token is None:
+        raise Refused(
+            _("Send a token as “Authorization: Bearer …”. This one is missing, unknown, expired or revoked."),
+            status=401,
+        )
+    if not request.user.is_authenticated:
+        raise NotYours(_("You have a one-time password. Sign in and choose your own first."))
+    return token
+
+
+def require_scope(token: ApiToken, scope: str) -> None:
+    """Raise NotYours with a sentence unless the token has it."""
+    if scope not in {Capability.VIEW, *token.scopes}:
+        raise NotYours(_("This token doesn’t have the scope “%(scope)s”.") % {"scope": str(scope)})
 
 
 def make(

@@ -7,11 +7,12 @@ from ninja import Field, Query, Router, Schema, Status
 from pydantic import ConfigDict
 
 from annotate import access
-from annotate.api.bearer import ApiRequest, require_scope, within_project
+from annotate.api.bearer import ApiRequest, within_project
 from annotate.api.cursor_pages import Page, PageQuery, finite, page
 from annotate.api.idempotency import HEADER, idempotent
 from annotate.data import stored_messages
 from annotate.models import Snapshot
+from annotate.people import api_tokens
 from annotate.people.permissions import Capability
 from rlhf.models import ModelVersion, RunInput, RunMetric, Stage, TrainingRun
 from rlhf.reports.run_table import RunFilters
@@ -94,7 +95,7 @@ def start_run(request: ApiRequest, data: RunIn) -> Status:
     given: dict[str, Any] = {name: getattr(data, name) for name in ("stage", "config", "aggregation", "corpus", "ptx")}
     inputs = {role.value: access.load(request, ModelVersion, pk=number) for role, number in data.inputs.items()}
     if data.snapshot is not None:
-        require_scope(request, Capability.EXPORT)
+        api_tokens.require_scope(request.auth, Capability.EXPORT)
         given["snapshot"] = access.load(request, Snapshot, pk=data.snapshot)
     ensemble = [inputs.pop(Role.ENSEMBLE.value)] if Role.ENSEMBLE.value in inputs else []
     found = launch.start(project=request.project, by=request.user, inputs=inputs, ensemble=ensemble, **given)

@@ -23,7 +23,7 @@ LONGEST_USER = 500
 MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 16, 64, 512
 """OpenAI's bounds."""
 OWN = ("store", "metadata", "user", "safety_identifier")
-"""Parameters that are for the gateway, and that no upstream is told."""
+"""Parameters that the gateway reads itself and sends to no upstream."""
 MOST_TOKENS, DEFAULT_TOKENS = 1_024, 256
 """Of a response of the live worker."""
 LONGEST_CHAT = 400_000

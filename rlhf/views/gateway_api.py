@@ -65,17 +65,9 @@ def _gateway(*methods: str, scope: str) -> Callable[[View], View]:
 
 
 def _caller(request: HttpRequest, scope: str) -> Caller:
-    """Raises OpenAIError."""
-    token: ApiToken | None = request.api_token  # type: ignore[attr-defined]
-    if token is None:
-        raise OpenAIError(
-            _("Send a token as “Authorization: Bearer …”. This one is missing, unknown, expired or revoked."),
-            status=401,
-        )
-    if not request.user.is_authenticated:
-        raise OpenAIError(_("You have a one-time password. Sign in and choose your own first."), status=403)
-    if scope not in token.scopes:
-        raise OpenAIError(_("This token doesn’t have the scope “%(scope)s”.") % {"scope": scope}, status=403)
+    """Raises Refused."""
+    token = api_tokens.of_request(request)
+    api_tokens.require_scope(token, scope)
     settings = GatewaySettings.objects.select_related("project").filter(project=token.project_id, enabled=True).first()
     if settings is None or settings.project.archived_at is not None:
         raise OpenAIError(
