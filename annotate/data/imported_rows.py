@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
 
-from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -34,6 +33,7 @@ from annotate.models import (
 )
 from annotate.models.data.data_import import import_under_way
 from annotate.models.data.prompt import content_hash
+from annotate.people import stand_in_accounts
 
 UNACCEPTABLE = "unacceptable"
 
@@ -445,9 +445,7 @@ class RowStore:
         if len(username) > 150:
             username = f"{username[:130]}-{sha256(username.encode()).hexdigest()[:16]}"
         if username not in self._labelers:
-            self._labelers[username], _made = User.objects.get_or_create(
-                username=username, defaults={"is_active": False, "password": make_password(None)}
-            )
+            self._labelers[username] = stand_in_accounts.account(username)
         return self._labelers[username]
 
 

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from itertools import combinations, cycle
 
 import numpy as np
-from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
 from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.labeling.ordering import Ordering
 from annotate.models import Assignment, JudgmentRevision, Membership, Project, Response, Task, TaskResponse, User
-from annotate.people import audit
+from annotate.people import audit, stand_in_accounts
 from annotate.quality import measures
 from annotate.quality.intervals import Share
 from annotate.quality.measures.report import Period, PeriodReport
@@ -178,14 +177,8 @@ def _judge(assignment: Assignment, *, score: Judge, noise: float, seed: int, num
 def _simulated_labeler(*, project: Project, number: int) -> User:
     """The project's simulated labeler of this number: an account that can't sign in."""
     with transaction.atomic():
-        user, _ = User.objects.get_or_create(
-            username=f"simulated:{project.slug}:{number}",
-            defaults={
-                "first_name": "Simulated",
-                "last_name": f"labeler {number}",
-                "is_active": False,
-                "password": make_password(None),
-            },
+        user = stand_in_accounts.account(
+            f"simulated:{project.slug}:{number}", first_name="Simulated", last_name=f"labeler {number}"
         )
         membership, made = Membership.objects.get_or_create(user=user, project=project, role=Membership.Role.LABELER)
         if made:

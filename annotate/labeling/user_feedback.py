@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -33,6 +32,7 @@ from annotate.models import (
     TaskResponse,
     User,
 )
+from annotate.people import stand_in_accounts
 
 UNACCEPTABLE = "unacceptable"
 """The flag of a response that is not acceptable, as files have it (annotate.data.imported_rows)."""
@@ -91,16 +91,7 @@ def edit(completion: GatewayCompletion, *, choice: int, edited: str, comment: st
 
 def account_of(project: Project) -> User:
     """Stands for the users of a project's model. Nobody can sign in with it."""
-    account, _made = User.objects.get_or_create(
-        username=f"{ACCOUNTS}{project.slug}",
-        defaults={
-            "first_name": "Users",
-            "last_name": "of the model",
-            "is_active": False,
-            "password": make_password(None),
-        },
-    )
-    return account
+    return stand_in_accounts.account(f"{ACCOUNTS}{project.slug}", first_name="Users", last_name="of the model")
 
 
 def _locked(completion: GatewayCompletion) -> GatewayCompletion:
