@@ -16,17 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.labeling_queue import web_process
 from benchmarks.load.service import children, processor_seconds
+from tests.harness.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 WORDS, PAUSE_SECONDS = 12, 0.002
-UP_SECONDS = 120.0
 WARM_PAIRS = 20
 
 
@@ -59,8 +60,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
-def _serve(port: int) -> None:
-    ThreadingHTTPServer(("127.0.0.1", port), _Handler).serve_forever()
+def _serve(port_known: Connection) -> None:
+    """Sends its port once it listens."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    port_known.send(server.server_port)
+    server.serve_forever()
 
 
 class _Program:
@@ -103,9 +107,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _measured(folder: Path, chosen: argparse.Namespace) -> int:
-    upstream_port, port = _free_port(), _free_port()
-    upstream = multiprocessing.get_context("spawn").Process(target=_serve, args=(upstream_port,), daemon=True)
+    spawn = multiprocessing.get_context("spawn")
+    own, theirs = spawn.Pipe()
+    upstream = spawn.Process(target=_serve, args=(theirs,), daemon=True)
     upstream.start()
+    upstream_port, port = own.recv(), free_port()
     os.environ |= {
         "HONE_DATA": str(folder),
         "HONE_PORT": str(port),
@@ -114,14 +120,10 @@ def _measured(folder: Path, chosen: argparse.Namespace) -> int:
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
     secret = _token()
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:config.web.gunicorn", "config.wsgi"]
-    web = subprocess.Popen(command, cwd=ROOT)
     try:
-        _await(lambda: _is_open(port) and _is_open(upstream_port))
-        return _report(web.pid, _pairs(upstream_port, port, secret, chosen), chosen)
+        with web_process(port, folder, dict(os.environ)) as master:
+            return _report(master, _pairs(upstream_port, port, secret, chosen), chosen)
     finally:
-        web.terminate()
-        web.wait(30)
         upstream.terminate()
         upstream.join()
 
@@ -188,26 +190,3 @@ def _report(
     print(f"processor of the web process: {1000 * processor:.2f} ms a request, its start included")
     print(json.dumps(figures | {"processor, ms": round(1000 * processor, 3), "load average": os.getloadavg()[0]}))
     return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_open(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _await(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + UP_SECONDS
-    while not condition():
-        if time.monotonic() > until:
-            raise SystemExit("The servers did not come up.")
-        time.sleep(0.1)
