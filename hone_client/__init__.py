@@ -7,6 +7,7 @@
 
 client.py        Hone, and a project's data
 labeling.py      a project's tasks, exports and runs
+reviewing.py     adjudication and the exam
 async_client.py  the same for asyncio
 tables.py        pandas and datasets
 records.py       what replies hold

@@ -6,7 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hone_client.client import Hone, Project
-from hone_client.records import Import, Listed, NextTask, ProjectRecord, Run, Snapshot, Submitted, Task
+from hone_client.records import (
+    Chat,
+    ChatAction,
+    Decided,
+    Exam,
+    ExamItem,
+    Import,
+    Listed,
+    NextTask,
+    Orders,
+    ProjectRecord,
+    Run,
+    Snapshot,
+    Submitted,
+    Task,
+)
 
 if TYPE_CHECKING:
     import datasets
@@ -85,6 +100,54 @@ class AsyncProject:
 
     async def skip(self, task: Task, reason: str = "", note: str = "") -> None:
         await asyncio.to_thread(self._project.skip, task, reason, note)
+
+    async def undo(self, task: Task) -> Task:
+        return await asyncio.to_thread(self._project.undo, task)
+
+    async def chat(self, task: Task) -> Chat:
+        return await asyncio.to_thread(self._project.chat, task)
+
+    async def continue_chat(self, task: Task, action: ChatAction, **wanted: Any) -> Chat:
+        return await asyncio.to_thread(self._project.continue_chat, task, action, **wanted)
+
+    async def wait_for_responses(self, task: Task, *, seconds: float = float("inf")) -> Chat:
+        return await asyncio.to_thread(self._project.wait_for_responses, task, seconds=seconds)
+
+    async def next_adjudication(self) -> Task | None:
+        return await asyncio.to_thread(self._project.next_adjudication)
+
+    async def take_adjudication(self, task: int) -> Task:
+        return await asyncio.to_thread(self._project.take_adjudication, task)
+
+    async def orders(self, task: Task) -> Orders:
+        return await asyncio.to_thread(self._project.orders, task)
+
+    async def save_adjudication_draft(self, task: Task, **fields: Any) -> dict[str, Any]:
+        return await asyncio.to_thread(self._project.save_adjudication_draft, task, **fields)
+
+    async def decide(self, task: Task, **fields: Any) -> Decided:
+        return await asyncio.to_thread(self._project.decide, task, **fields)
+
+    async def skip_adjudication(self, task: Task, reason: str = "", note: str = "") -> None:
+        await asyncio.to_thread(self._project.skip_adjudication, task, reason, note)
+
+    async def undo_adjudication(self, task: Task) -> Task:
+        return await asyncio.to_thread(self._project.undo_adjudication, task)
+
+    async def set_aside(self, judgment: int) -> None:
+        await asyncio.to_thread(self._project.set_aside, judgment)
+
+    async def exam(self) -> Exam:
+        return await asyncio.to_thread(self._project.exam)
+
+    async def start_exam(self) -> Exam:
+        return await asyncio.to_thread(self._project.start_exam)
+
+    async def save_exam_draft(self, item: ExamItem, **fields: Any) -> dict[str, Any]:
+        return await asyncio.to_thread(self._project.save_exam_draft, item, **fields)
+
+    async def answer_exam(self, item: ExamItem, ranks: Mapping[str, int | None], **fields: Any) -> Exam:
+        return await asyncio.to_thread(self._project.answer_exam, item, ranks, **fields)
 
     async def start_run(self, stage: str, **wanted: Any) -> Run:
         return await asyncio.to_thread(self._project.start_run, stage, **wanted)

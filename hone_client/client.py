@@ -1,4 +1,5 @@
-"""Hone and its projects: what is listed, read and imported. Exports, tasks and runs are in labeling.py."""
+"""Hone and its projects: what is listed, read and imported. Exports, tasks and runs are in labeling.py,
+adjudication and the exam in reviewing.py."""
 
 import json
 import time
@@ -6,8 +7,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from hone_client.labeling import Work
 from hone_client.records import Import, Listed, ProjectRecord
+from hone_client.reviewing import Reviewing
 from hone_client.tables import to_pandas
 from hone_client.transport import HoneError, Transport
 
@@ -41,7 +42,7 @@ class Hone:
         return Project(self.transport, slug)
 
 
-class Project(Work):
+class Project(Reviewing):
     """A project by its slug. Nothing is asked for before a method is called."""
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A project's exports, a labeler's tasks, and runs."""
+"""A project's exports, a labeler's tasks and chats, and runs."""
 
 import hashlib
 import time
@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from hone_client.records import NextTask, Run, Snapshot, Submitted, Task
+from hone_client.records import Chat, ChatAction, NextTask, Run, Snapshot, Submitted, Task
 from hone_client.tables import to_dataset
 from hone_client.transport import HoneError, Transport
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import datasets
 
 POLL_SECONDS = 0.5
+CHAT_POLL_SECONDS = 1.0
 CHUNK = 2**20
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -106,6 +107,40 @@ class Work:
 
     def skip(self, task: Task, reason: str = "", note: str = "") -> None:
         self.call("POST", f"/work/{task['id']}/skip", body={"reason": reason, "note": note})
+
+    def undo(self, task: Task) -> Task:
+        """Take back what was submitted or skipped a moment ago: the task is the current one again."""
+        return cast(Task, self.call("POST", f"/work/{task['id']}/undo"))
+
+    # ---- chats ------------------------------------------------------------------------------------------------------
+
+    def chat(self, task: Task) -> Chat:
+        """How far a chat is, and the responses that a model offers."""
+        return cast(Chat, self.call("GET", f"/work/{task['id']}/chat"))
+
+    def continue_chat(
+        self,
+        task: Task,
+        action: ChatAction,
+        *,
+        after: int,
+        text: str = "",
+        response: str = "",
+        instead_of: int | None = None,
+    ) -> Chat:
+        """One action in a chat that had `after` turns: `say` or `write` a text, `choose` a response by its key, `ask`
+        the model for responses, `take_back` the last turn. Sent again it counts once."""
+        body = {"action": action, "after": after, "text": text, "response": response, "instead_of": instead_of}
+        return cast(Chat, self.call("POST", f"/work/{task['id']}/chat", body=body))
+
+    def wait_for_responses(self, task: Task, *, seconds: float = float("inf")) -> Chat:
+        """The chat once no responses are on their way. Raises TimeoutError."""
+        end = time.monotonic() + seconds
+        while (found := self.chat(task))["waiting"]:
+            if time.monotonic() > end:
+                raise TimeoutError(f"the responses of task {task['id']} are on their way still")
+            time.sleep(CHAT_POLL_SECONDS)
+        return found
 
     # ---- runs -------------------------------------------------------------------------------------------------------
 

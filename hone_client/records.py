@@ -3,7 +3,17 @@
 from typing import Any, Literal, TypedDict
 
 Listed = Literal[
-    "prompts", "responses", "demonstrations", "tasks", "judgments", "snapshots", "runs", "models", "people"
+    "prompts",
+    "responses",
+    "demonstrations",
+    "tasks",
+    "judgments",
+    "adjudications",
+    "adjudications/waiting",
+    "snapshots",
+    "runs",
+    "models",
+    "people",
 ]
 """Lists of a project."""
 
@@ -73,6 +83,7 @@ class Task(TypedDict):
     draft: dict[str, list[str]]
     draft_version: int
     page: str
+    chat: "Chat | None"
 
 
 class NextTask(TypedDict):
@@ -85,6 +96,67 @@ class Submitted(TypedDict):
     revised: bool
     surplus: bool
     next: NextTask | None
+
+
+ChatAction = Literal["say", "write", "choose", "ask", "take_back"]
+
+
+class Chat(TypedDict):
+    """A chat as it goes on; `after` is what the next action names."""
+
+    turns: list[dict[str, Any]]
+    after: int
+    awaits_response: bool
+    candidates: list[ShownResponse]
+    request: int | None
+    waiting: bool
+    wanted: int
+    available: bool
+    message: str
+    progress: float | None
+    waited_seconds: int | None
+    usual_seconds: int | None
+
+
+class NextAdjudication(TypedDict):
+    task: Task | None
+
+
+class Decided(TypedDict):
+    repeated: bool
+    revised: bool
+    surplus: bool
+    next: NextAdjudication | None
+
+
+class Orders(TypedDict):
+    """What the labelers of a task say, by the keys of the reviewer's task."""
+
+    agreement: float | None
+    orders: list[dict[str, Any]]
+
+
+class ExamItem(TypedDict):
+    id: int
+    number: int
+    count: int
+    prompt: list[dict[str, str]]
+    sensitive: bool
+    responses: list[ShownResponse]
+    draft: dict[str, list[str]]
+    draft_version: int
+
+
+class Exam(TypedDict):
+    """`item` is the one to answer, `last` the latest finished attempt."""
+
+    asked: bool
+    qualified: bool
+    threshold: float | None
+    attempts_left: int | None
+    count: int
+    item: ExamItem | None
+    last: dict[str, Any] | None
 
 
 class Run(TypedDict):

@@ -8,4 +8,7 @@ project_routes.py  projects, their figures and people
 data_routes.py     prompts, responses, demonstrations, tasks, judgments
 transfer_routes.py imports and snapshots
 work_routes.py     a labeler's tasks
+review_routes.py   adjudication, by reviewers
+exam_routes.py     the qualification exam, by labelers
+shown_tasks.py     what these three show of a task, and what is entered in it
 """

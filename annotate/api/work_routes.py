@@ -1,85 +1,38 @@
-"""A labeler's tasks, for a front end of one's own: the next one, its draft, its submission, a skip.
+"""A labeler's tasks, for a front end of one's own: the next one, its draft, its submission, a skip, undo, and the turns
+of a chat."""
 
-What a labeler is told here is what their page shows, by the same names: responses by keys that differ in every
-assignment, and nothing that tells a hidden check from a task, or who wrote a response.
-"""
+from typing import Any, Literal
 
-from datetime import datetime
-from typing import Any
-from uuid import UUID
-
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from ninja import Field, Router, Schema
 from pydantic import ConfigDict
 
 from annotate import access
 from annotate.api.bearer import ApiRequest, within_project
-from annotate.forms.board import Board
+from annotate.api.shown_tasks import (
+    LONGEST_KEY,
+    ChatOut,
+    DraftIn,
+    DraftOut,
+    ShownTask,
+    SkipIn,
+    SubmissionIn,
+    chat_of,
+    draft_reply,
+    shown,
+)
+from annotate.errors import Refused
 from annotate.forms.chat import ContinueChat
-from annotate.forms.task_forms import draft_fields, skip_reason
+from annotate.forms.task_forms import draft_fields
 from annotate.labeling import queue, task_kinds
-from annotate.labeling.model_self_identification import names_itself
+from annotate.labeling.chats import turns
 from annotate.labeling.qualification import is_qualified
-from annotate.labeling.rubric import translated
 from annotate.labeling.sensitive_content import marking
-from annotate.models import Assignment, Rubric
+from annotate.models import Assignment, Task
 from annotate.people.permissions import Capability
 
 router = Router(tags=["labeling"])
-MOST_FIELDS = 200
-LONGEST_KEY = 40
-
-
-class TurnOut(Schema):
-    role: str
-    content: str
-
-
-class ShownResponse(Schema):
-    """`key` names it in a submission; `names_itself`: the text says which model wrote it."""
-
-    key: str
-    text: str
-    names_itself: bool
-
-
-class CriterionOut(Schema):
-    name: str
-    label: str
-    min: int
-    max: int
-    help: str
-
-
-class FlagOut(Schema):
-    name: str
-    label: str
-    help: str
-
-
-class RubricOut(Schema):
-    id: int
-    criteria: list[CriterionOut]
-    flags: list[FlagOut]
-
-
-class ShownTask(Schema):
-    """`sensitive`: warn before the prompt is shown. `client_id`: of a submission of this showing. `page`: the task's
-    page for people, where chats are continued."""
-
-    id: int
-    kind: str
-    prompt: list[TurnOut]
-    sensitive: bool
-    responses: list[ShownResponse]
-    instructions: dict[str, Any]
-    rubric: RubricOut | None
-    client_id: UUID
-    lease_until: datetime
-    draft: dict[str, list[str]]
-    draft_version: int
-    page: str
+ADDS_A_TURN = frozenset({"choose", "write", "say"})
 
 
 class NextTask(Schema):
@@ -87,53 +40,6 @@ class NextTask(Schema):
 
     task: ShownTask | None
     reason: str
-
-
-class ImprovedIn(Schema):
-    model_config = ConfigDict(extra="forbid")
-    response: str = Field(max_length=LONGEST_KEY)
-    text: str
-
-
-class TaskFields(Schema):
-    """What was entered in a task. Responses are named by their keys; `ranks`: 1 is best, equal ranks are ties, null is
-    not ranked. `fields`: those of other kinds of task, such as `text` of a demonstration."""
-
-    model_config = ConfigDict(extra="forbid")
-    ranks: dict[str, int | None] = Field(default_factory=dict, max_length=MOST_FIELDS)
-    ratings: dict[str, dict[str, int]] = Field(default_factory=dict, max_length=MOST_FIELDS)
-    flags: dict[str, list[str]] = Field(default_factory=dict, max_length=MOST_FIELDS)
-    notes: dict[str, str] = Field(default_factory=dict, max_length=MOST_FIELDS)
-    margin: int | None = None
-    all_unacceptable: bool = False
-    improved: ImprovedIn | None = None
-    comment: str = ""
-    seconds: float | None = None
-    fields: dict[str, str] = Field(default_factory=dict, max_length=MOST_FIELDS)
-
-    def form_data(self) -> dict[str, list[str]]:
-        """The fields as a form sends them (annotate.forms)."""
-        found = {name: [value] for name, value in self.fields.items()}
-        found |= {f"rank-{key}": ["" if rank is None else str(rank)] for key, rank in self.ranks.items()}
-        found |= {f"flag-{key}": list(flags) for key, flags in self.flags.items()}
-        found |= {f"note-{key}": [note] for key, note in self.notes.items()}
-        for key, ratings in self.ratings.items():
-            found |= {f"rating-{key}-{name}": [str(value)] for name, value in ratings.items()}
-        if self.improved is not None:
-            found |= {"improved_from": [self.improved.response], "improved_text": [self.improved.text]}
-        once = {"margin": self.margin, "comment": self.comment, "seconds": self.seconds}
-        found |= {name: [str(value)] for name, value in once.items() if value not in (None, "")}
-        return found | ({"all_unacceptable": ["1"]} if self.all_unacceptable else {})
-
-
-class SubmissionIn(TaskFields):
-    client_id: UUID = Field(description="Sent again, a submission counts once.")
-    rubric: int | None = Field(None, ge=1, lt=2**63, description="The rubric that was shown.")
-    next: bool = Field(False, description="Give the next task with the reply.")
-
-    def form_data(self) -> dict[str, list[str]]:
-        rubric = {"rubric": [str(self.rubric)]} if self.rubric is not None else {}
-        return super().form_data() | rubric | {"client_id": [str(self.client_id)]}
 
 
 class SubmissionOut(Schema):
@@ -146,27 +52,16 @@ class SubmissionOut(Schema):
     next: NextTask | None
 
 
-class DraftIn(TaskFields):
-    """`base`: the version that the draft was made from; where another one is stored meanwhile, `conflict` has it."""
+class ChatIn(Schema):
+    """`response`: the key of the chosen response, or of the one that `text` was edited from. `instead_of`: the
+    `request` whose responses don't please."""
 
-    version: int | None = Field(None, ge=0, lt=10**15)
-    base: int | None = Field(None, ge=0, lt=10**15)
-    page: str = Field("", max_length=36, description="A name of the front end's open task.")
-
-
-class DraftOut(Schema):
-    kept: bool
-    conflict: bool
-    over: bool
-    expired: bool
-    version: int
-    draft: dict[str, list[str]]
-
-
-class SkipIn(Schema):
     model_config = ConfigDict(extra="forbid")
-    reason: str = Field("", max_length=200)
-    note: str = Field("", max_length=4_000)
+    action: Literal["say", "write", "choose", "ask", "take_back"]
+    after: int = Field(ge=0, lt=10**6, description="How many turns the chat had when it was shown.")
+    text: str = ""
+    response: str = Field("", max_length=LONGEST_KEY)
+    instead_of: int | None = Field(None, ge=1, lt=2**63)
 
 
 @router.post("/projects/{slug:slug}/work/next", response=NextTask, summary="The labeler's current task")
@@ -179,7 +74,7 @@ def next_task(request: ApiRequest) -> dict[str, Any]:
 @router.get("/projects/{slug:slug}/work/{int:assignment_id}", response=ShownTask, summary="A task of one's own")
 @within_project(Capability.LABEL)
 def read_task(request: ApiRequest, assignment_id: int) -> dict[str, Any]:
-    return _shown(access.load(request, Assignment, pk=assignment_id))
+    return shown(access.load(request, Assignment, pk=assignment_id))
 
 
 @router.put("/projects/{slug:slug}/work/{int:assignment_id}/draft", response=DraftOut, summary="Keep a draft")
@@ -195,8 +90,7 @@ def save_draft(request: ApiRequest, assignment_id: int, data: DraftIn) -> dict[s
         version=data.version,
         base=data.base,
     )
-    copied = {name: getattr(receipt, name) for name in ("kept", "conflict", "over", "expired", "version")}
-    return copied | {"draft": names.to_keys(draft_fields(receipt.draft))}
+    return draft_reply(receipt, names)
 
 
 @router.post("/projects/{slug:slug}/work/{int:assignment_id}/submit", response=SubmissionOut, summary="Submit a task")
@@ -226,63 +120,66 @@ def submit_task(request: ApiRequest, assignment_id: int, data: SubmissionIn) -> 
 def skip_task(request: ApiRequest, assignment_id: int, data: SkipIn) -> None:
     """The reason `upsetting` marks the prompt as one that may upset."""
     assignment = access.load(request, Assignment, pk=assignment_id)
-    reason = skip_reason({"skip_reason": [data.reason], "skip_note": [data.note]})
-    queue.skip(assignment_id=assignment.pk, labeler=request.user, reason=reason)
+    queue.skip(assignment_id=assignment.pk, labeler=request.user, reason=data.as_text)
     if data.reason == "upsetting" and assignment.task.prompt is not None:
-        marking.report(prompt=assignment.task.prompt, by=request.user, reason=reason)
+        marking.report(prompt=assignment.task.prompt, by=request.user, reason=data.as_text)
+
+
+@router.post("/projects/{slug:slug}/work/{int:assignment_id}/undo", response=ShownTask, summary="Undo a submission")
+@within_project(Capability.LABEL)
+def undo_task(request: ApiRequest, assignment_id: int) -> dict[str, Any]:
+    """Take back what was submitted or skipped a moment ago: the task is the current one again, and what was entered its
+    draft. Revisions are not undone."""
+    assignment = access.load(request, Assignment, pk=assignment_id)
+    return shown(queue.undo(assignment, labeler=request.user))
+
+
+@router.get("/projects/{slug:slug}/work/{int:assignment_id}/chat", response=ChatOut, summary="How far a chat is")
+@within_project(Capability.LABEL)
+def read_chat(request: ApiRequest, assignment_id: int) -> dict[str, Any]:
+    """To be asked again, once a second at most, while `waiting` is true."""
+    return chat_of(ContinueChat(_own_chat(request, assignment_id)))
+
+
+@router.post("/projects/{slug:slug}/work/{int:assignment_id}/chat", response=ChatOut, summary="Continue a chat")
+@within_project(Capability.LABEL)
+def continue_chat(request: ApiRequest, assignment_id: int, data: ChatIn) -> dict[str, Any]:
+    """Add a turn, ask the model for responses, or take the last turn back. Sent again it counts once: it says after how
+    many turns it comes. Where a model is there, `say` asks it too. The finished chat is handed in by `submit`."""
+    assignment = _own_chat(request, assignment_id)
+    keys = task_kinds.response_keys(assignment)
+    named = keys.response_id(data.response) if data.response else None
+    beside = ContinueChat.beside_the_turn(draft_fields(assignment.draft))
+    arguments: dict[str, Any] = {"assignment_id": assignment.pk, "labeler": request.user, "after": data.after}
+    if data.action == "choose":
+        if named is None:
+            raise Refused(_("Name the response that you choose."), status=400)
+        turns.pick(**arguments, response_id=named)
+    elif data.action == "write":
+        turns.write(**arguments, written=data.text, edited_from=named)
+    elif data.action == "say":
+        turns.say_and_ask(**arguments, written=data.text)
+    elif data.action == "ask":
+        turns.ask(**arguments, instead_of=data.instead_of)
+    else:
+        turns.take_back(**arguments)
+    if beside and data.action in ADDS_A_TURN:
+        queue.save_draft(assignment_id=assignment.pk, labeler=request.user, draft=beside)
+    return chat_of(ContinueChat(_own_chat(request, assignment_id)))
+
+
+def _own_chat(request: ApiRequest, assignment_id: int) -> Assignment:
+    assignment = access.load(request, Assignment, pk=assignment_id)
+    if assignment.task.kind != Task.Kind.CHAT:
+        raise Refused(_("This task isn't a chat."), status=400)
+    return assignment
 
 
 def _next(request: ApiRequest, assignment: Assignment | None) -> dict[str, Any]:
     if assignment is not None:
-        return {"task": _shown(assignment), "reason": ""}
+        return {"task": shown(assignment), "reason": ""}
     if not is_qualified(user=request.user, project=request.project):
         return {"task": None, "reason": _("Pass the exam of the project first, on its page.")}
     chosen = queue.chosen_kind(labeler=request.user, project=request.project)
     reason = queue.why_no_work(labeler=request.user, project=request.project, kind=chosen)
     return {"task": None, "reason": reason}
-
-
-def _shown(assignment: Assignment) -> dict[str, Any]:
-    form = task_kinds.form_of(assignment)
-    prompt = form.prompt
-    turns = list(prompt.messages) if prompt is not None else []
-    responses: list[tuple[str, str]] = []
-    rubric = None
-    if isinstance(form, Board):
-        keys = [form.response_keys.key(number) for number in assignment.presentation]
-        responses, rubric = list(zip(keys, form.written_texts, strict=True)), form.rubric
-    elif isinstance(form, ContinueChat):
-        turns += [{"role": turn.role, "content": turn.text} for turn in form.turns]
-        responses = [(candidate.key, candidate.text) for candidate in form.candidates]
-    return {
-        "id": assignment.pk,
-        "kind": assignment.task.kind,
-        "prompt": turns,
-        "sensitive": prompt is not None and prompt.sensitive,
-        "responses": [
-            {
-                "key": key,
-                "text": form.shown(text) if isinstance(form, Board) else text,
-                "names_itself": bool(names_itself(text)),
-            }
-            for key, text in responses
-        ],
-        "instructions": assignment.task.task_instructions,
-        "rubric": _rubric(rubric) if rubric is not None else None,
-        "client_id": form.client_id,
-        "lease_until": assignment.lease_until,
-        "draft": form.response_keys.to_keys(form.data),
-        "draft_version": assignment.draft_version,
-        "page": reverse("annotate:task", args=[assignment.project.slug, assignment.pk]),
-    }
-
-
-def _rubric(rubric: Rubric) -> dict[str, Any]:
-    def labeled(item: dict[str, Any]) -> dict[str, Any]:
-        return item | {"label": translated(item["label"]), "help": translated(item.get("help", ""))}
-
-    return {
-        "id": rubric.pk,
-        "criteria": [labeled(criterion) for criterion in rubric.criteria],
-        "flags": [labeled(flag) for flag in rubric.flags],
-    }

@@ -119,6 +119,12 @@ class ContinueChat(TextTask):
         return live_responses.response_status(self.assignment.project, self.chat.request)
 
     @classmethod
+    def beside_the_turn(cls, data: FormData) -> dict[str, list[str]]:
+        """What stays in the draft when a turn takes what was in the box: the comment and the time spent."""
+        rest = {name: values for name, values in cls.draft(data).items() if name not in cls.fields}
+        return rest if any(value for values in rest.values() for value in values) else {}
+
+    @classmethod
     def submission(cls, data: FormData) -> Submission:
         if last(data, "text").strip():
             raise Refused(_("What is in the box isn't part of the chat yet. Send it first, or clear the box."))

@@ -10,7 +10,7 @@ from annotate.forms.response_keys import ResponseKeys
 from annotate.forms.task_forms import FormData, Urls
 from annotate.labeling.model_self_identification import mask_names
 from annotate.labeling.ordering import Ordering
-from annotate.models import Assignment, ExamAnswer, Response
+from annotate.models import Assignment, ExamAnswer, ExamAttempt, Response
 
 
 class ExamBoard(Board):
@@ -35,6 +35,12 @@ class ExamBoard(Board):
             lease_until=timezone.now(),
         )
         super().__init__(assignment, data=data)
+
+    @classmethod
+    def results(cls, attempt: ExamAttempt) -> list["ExamBoard"]:
+        """The items of an attempt as they were answered."""
+        answers = attempt.answers.select_related("attempt__project", "attempt__labeler", "task__prompt")
+        return [cls(answer) for answer in answers.order_by("number")]
 
     @cached_property
     def urls(self) -> Urls:

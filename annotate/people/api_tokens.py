@@ -38,7 +38,7 @@ SCOPES = {
     WRITE: gettext_lazy("Change things; without it a token only reads"),
     Capability.LABEL.value: gettext_lazy("Get tasks and judge them"),
     Capability.SEE_DATA.value: gettext_lazy("Read prompts and counts"),
-    Capability.REVIEW.value: gettext_lazy("Read judgments"),
+    Capability.REVIEW.value: gettext_lazy("Adjudicate: decide what waits for review"),
     Capability.EXPORT.value: gettext_lazy("Read responses and demonstrations, make and download exports"),
     Capability.TRAIN.value: gettext_lazy("Read runs and models, start runs"),
     Capability.MANAGE.value: gettext_lazy("Read tasks and people, import data"),

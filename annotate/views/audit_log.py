@@ -10,11 +10,11 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from annotate.data.keyset_pages import keyset_page
 from annotate.models import Project
 from annotate.people.audit import chain, event_labels, event_list
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.rendering.csv_tables import csv_stream
-from annotate.views.review.keyset_pages import keyset_page
 
 
 @require_safe
@@ -37,7 +37,7 @@ def _log(request: HttpRequest, project: Project | None, template: str) -> HttpRe
     filters = event_list.EventFilters.of(project, request.GET)
     if request.GET.get("format") == "csv":
         return csv_stream(f"{project.slug if project else 'hone'}-audit-log", event_list.file_rows(filters))
-    page = keyset_page(filters.events(), request)
+    page = keyset_page(filters.events(), request.GET.get("after", ""))
     about = event_list.named(page.rows)
     context: dict[str, Any] = {
         "project": project,

@@ -18,7 +18,7 @@ from annotate.forms.exam import ExamBoard
 from annotate.forms.tasks import ExamForm
 from annotate.labeling import exam as qualification_exam
 from annotate.labeling import qualification
-from annotate.models import ExamAnswer, ExamAttempt, Judgment, Membership, Task, User
+from annotate.models import ExamAnswer, Judgment, Membership, Task, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.people.projects import edit_project
 from annotate.views.work import responses
@@ -51,7 +51,7 @@ def exam(request: ProjectRequest) -> HttpResponse:
         "exam_progress": progress,
         "count": qualification_exam.askable(labeler=request.user, project=request.project).count(),
         "attempt": last,
-        "results": _results(last) if last is not None else [],
+        "results": ExamBoard.results(last) if last is not None else [],
         "shows_known": last is not None and qualification_exam.may_see_known(last),
         "may_manage": Capability.MANAGE in request.capabilities,
     }
@@ -199,8 +199,3 @@ def _settings_page(request: ProjectRequest, *, form: ExamForm) -> HttpResponse:
         ),
     }
     return render(request, "annotate/exam_settings.html", context, status=400 if form.errors else 200)
-
-
-def _results(attempt: ExamAttempt) -> list[ExamBoard]:
-    answers = attempt.answers.select_related("attempt__project", "attempt__labeler", "task__prompt")
-    return [ExamBoard(answer) for answer in answers.order_by("number")]

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from annotate.api import data_routes, project_routes, transfer_routes, work_routes
+from annotate.api import data_routes, exam_routes, project_routes, review_routes, transfer_routes, work_routes
 from annotate.api.bearer import Bearer
 from annotate.api.json_bodies import JsonBodies
 from annotate.errors import Refused
@@ -17,7 +17,7 @@ from rlhf.api import model_routes, run_routes
 
 MOST_ERRORS = 20
 LONGEST_PLACE = 200
-DESCRIPTION = """Prompts, judgments, exports, runs and models of a Hone installation, and the tasks of a labeler.
+DESCRIPTION = """Prompts, judgments, exports, runs and models of a Hone installation, and the tasks of its people.
 
 Send a token made on the account page as `Authorization: Bearer …`. Errors are problem details (RFC 9457). Lists come in
 pages, the newest first: `next` is the `cursor` of the next page, and null behind the last."""
@@ -33,7 +33,10 @@ api = NinjaAPI(
     auth=Bearer(),
     parser=JsonBodies(),
 )
-for module in (project_routes, data_routes, transfer_routes, work_routes, run_routes, model_routes):
+for module in (
+    *(project_routes, data_routes, transfer_routes, work_routes, review_routes, exam_routes),
+    *(run_routes, model_routes),
+):
     api.add_router("", module.router)
 
 

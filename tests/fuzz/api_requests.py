@@ -91,6 +91,8 @@ def known_values(records: Any) -> dict[str, list[str]]:
     """What the addresses' parameters can name of a project and these records."""
     named = {name: list(map(str, records.named(name))) for name in ("prompt_id", "assignment_id", "snapshot_id")}
     named |= {name: list(map(str, records.named(name))) for name in ("run_id", "version_id")}
+    own = ("answer_id", "adjudication_id", "reviewed_task_id", "judgment_id")
+    named |= {name: list(map(str, records.named(name))) for name in own}
     return named | {"slug": [records.project.slug], "name": ["x.jsonl"]}
 
 

@@ -14,11 +14,16 @@ import pytest
 
 from annotate import signals
 from annotate.data import snapshots
-from annotate.models import Demonstration, IdempotentRequest, Judgment, Prompt
+from annotate.labeling import exam
+from annotate.models import ChatTurn, Demonstration, IdempotentRequest, Judgment, Project, Prompt, Task
 from annotate.people import api_tokens
-from hone_client import AsyncHone, AsyncProject, Hone, HoneError, Project, transport
+from annotate.people.projects import edit_project
+from annotate.quality import consensus
+from hone_client import AsyncHone, AsyncProject, Hone, HoneError, transport
+from hone_client import Project as ClientProject
 from rlhf.models import TrainingRun
-from tests.factories.cast import make_cast
+from tests.annotate.quality.test_consensus import judged
+from tests.factories.cast import Cast, make_cast, make_comparison, response_ids
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/api.md"
 Reply = tuple[int, dict[str, str], bytes]
@@ -157,7 +162,41 @@ def test_the_walk_through(
     # The same import again, as by a program that died half-way.
     names["project"].import_rows(names["rows"], key="birds-1")
     assert Prompt.objects.count() == 2
+    by_the_functions_of_the_walk_through(cast, names)
     asyncio.run(every_coroutine(live_server.url, secret))
+
+
+def by_the_functions_of_the_walk_through(cast: Cast, names: dict[str, Any]) -> None:
+    """Those that need a chat, an exam or a disagreement, which the walk-through's project has none of."""
+    edit_project(project=cast.project, by=cast.manager, task_kinds=["compare", "chat"])
+    Task.objects.create(project=cast.project, kind="chat", prompt=Prompt.objects.first(), slots_free=1)
+    task = names["project"].next_task()
+    assert names["chat_and_hand_in"](task, "And ducks?") == {
+        **dict.fromkeys(("repeated", "revised", "surplus"), False),
+        "next": None,
+    }
+    assert [turn.text for turn in ChatTurn.objects.order_by("number")] == [
+        "Hens lay eggs.",
+        "And ducks?",
+        "Hens lay eggs.",
+    ]
+    known = make_comparison(cast.project, "Known?", ("The longest.", "Shorter."))
+    Task.objects.filter(pk=known.pk).update(gold_tiers=[[number] for number in response_ids(known)])
+    known.refresh_from_db()
+    exam.add_item(task=known, by=cast.manager)
+    edit_project(project=cast.project, by=cast.manager, exam_threshold=0.5)
+    assert names["take_exam"]()["passed"]
+    edit_project(project=cast.project, by=cast.manager, exam_threshold=None)
+    Project.objects.filter(pk=cast.project.pk).update(overlap=2, review_below=0.5)
+    disputed = make_comparison(cast.project, "Which?", ("The longest one.", "Short."))
+    judged(disputed, cast.labeler, "A > B")
+    judged(disputed, cast.second_labeler, "B > A")
+    Task.objects.filter(pk=disputed.pk).update(slots_free=0)
+    consensus.refresh_due()
+    names["decide_what_waits"]()
+    decision = Judgment.objects.get(Judgment.ADJUDICATED, task=disputed)
+    assert decision.latest is not None
+    assert decision.latest.comment == "the longer one"
 
 
 async def every_coroutine(url: str, secret: str) -> None:
@@ -169,7 +208,7 @@ async def every_coroutine(url: str, secret: str) -> None:
     assert await project.guidelines() == "Rank by **kindness**."
     figures = await project.figures()
     assert figures is not None
-    assert figures["prompts"] == 2
+    assert figures["prompts"] == len([row async for row in project.rows("prompts")])
     (imported,) = await project.import_rows([{"prompt": "Async?", "responses": [{"text": "a"}, {"text": "b"}]}])
     assert imported["state"] == "done"
     task = await project.next_task()
@@ -178,6 +217,13 @@ async def every_coroutine(url: str, secret: str) -> None:
     await project.skip(task, "broken")
     assert (await project.next_or_reason())["task"] is None
     assert len(await project.to_pandas("people")) == 5
+    assert (await project.undo(task))["id"] == task["id"]
+    await project.skip(task, "broken")
+    assert ((await project.exam())["last"] or {})["passed"] is True
+    assert await project.next_adjudication() is None
+    (decided,) = [row async for row in project.rows("adjudications")]
+    assert [row async for row in project.rows("adjudications/waiting")] == []
+    await project.set_aside(decided["judgment"])
     run = await project.start_run("reward")
     assert (await project.cancel_run(run["id"]))["status"] == "cancelled"
     assert (await project.wait_for_run(run["id"]))["id"] == (await project.run(run["id"]))["id"]
@@ -187,6 +233,6 @@ def test_both_clients_have_the_same_methods() -> None:
     def public(of: type) -> set[str]:
         return {name for name in dir(of) if not name.startswith("_")}
 
-    assert public(Project) - public(AsyncProject) == {"call"}
-    assert public(AsyncProject) <= public(Project)
+    assert public(ClientProject) - public(AsyncProject) == {"call"}
+    assert public(AsyncProject) <= public(ClientProject)
     assert public(Hone) == public(AsyncHone)

@@ -124,6 +124,7 @@ KEPT_IN = {
     # What a candidate ranks in an exam is no judgment and no response: the table and its address are "exam answers".
     ("annotate", word): {"admin", "urls"}
     | {f"{layer}/exam" for layer in ("forms", "labeling", "models/labeling", "views")}
+    | {"api/exam_routes"}
     for word in ("answer", "answers")
 } | {
     # Names of huggingface_hub.

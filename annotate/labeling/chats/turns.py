@@ -90,6 +90,14 @@ def say(*, assignment_id: int, labeler: User, written: str, after: int) -> Chat:
         return _added(chat, role=Role.USER, written=text_written)
 
 
+def say_and_ask(*, assignment_id: int, labeler: User, written: str, after: int) -> Chat:
+    """`say`, and ask for responses to it where a model is there: nobody wants to do so each time themselves."""
+    chat = say(assignment_id=assignment_id, labeler=labeler, written=written, after=after)
+    if live_responses.response_status(chat.assignment.project).is_available:
+        return ask(assignment_id=assignment_id, labeler=labeler, after=len(chat.turns))
+    return chat
+
+
 def write(*, assignment_id: int, labeler: User, written: str, after: int, edited_from: int | None = None) -> Chat:
     """A response in the labeler's own words. edited_from: the offered response that it began as, if it did."""
     text_written = _checked(written, name=_("The response"))

@@ -30,6 +30,7 @@ from annotate.labeling.queue.assignments import (
     skip,
     submit,
     submit_and_claim,
+    undo,
     unskip,
     withdraw,
 )
@@ -93,6 +94,7 @@ __all__ = [
     "skip",
     "submit",
     "submit_and_claim",
+    "undo",
     "unskip",
     "why_no_work",
     "withdraw",

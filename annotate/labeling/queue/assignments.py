@@ -208,6 +208,17 @@ def _end_submitted(assignment: int, now: datetime) -> Update:
     return Assignment.objects.filter(pk=assignment), changes
 
 
+def undo(assignment: Assignment, *, labeler: User) -> Assignment:
+    """Take back the judgment or the skip of a moment ago, whichever it was: the task is on the board again as it was.
+
+    Raises what `withdraw` and `unskip` do.
+    """
+    if assignment.state == State.SKIPPED:
+        return unskip(assignment_id=assignment.pk, labeler=labeler)
+    fields = task_kinds.fields_taken_back(assignment)
+    return withdraw(assignment_id=assignment.pk, labeler=labeler, draft=fields)
+
+
 def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Assignment:
     """Take back a judgment that was given a moment ago: a revision says so, and the task is on the board again.
 

@@ -143,6 +143,12 @@ def form_of(assignment: Assignment, *, data: Any = None) -> "TaskForm":
     return form_class(assignment)(assignment, data=data)
 
 
+def fields_taken_back(assignment: Assignment) -> dict[str, list[str]]:
+    """What was last submitted, as its form has it: the draft of a judgment that is taken back."""
+    latest = JudgmentRevision.objects.filter(judgment__assignment=assignment, withdrawn=False).last()
+    return form_class(assignment).initial_data(latest) if latest is not None else {}
+
+
 def response_keys(assignment: Assignment) -> "ResponseKeys":
     """The keys of the responses on the assignment's page."""
     return form_class(assignment).response_keys_of(assignment)

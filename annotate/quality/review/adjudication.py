@@ -113,6 +113,14 @@ def submit(*, assignment_id: int, reviewer: User, submission: Submission) -> Rec
         return receipt
 
 
+def undo(assignment: Assignment, *, reviewer: User) -> Assignment:
+    """Take back what was decided or skipped a moment ago, as `queue.undo`."""
+    if assignment.state == State.SKIPPED:
+        return unskip(assignment_id=assignment.pk, reviewer=reviewer)
+    fields = task_kinds.fields_taken_back(assignment)
+    return withdraw(assignment_id=assignment.pk, reviewer=reviewer, draft=fields)
+
+
 def withdraw(*, assignment_id: int, reviewer: User, draft: dict[str, Any]) -> Assignment:
     """Take back an adjudication of a moment ago: the task waits for review again, in the same hands."""
     with transaction.atomic():

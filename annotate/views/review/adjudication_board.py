@@ -97,10 +97,8 @@ def undo(request: ProjectRequest, adjudication_id: int) -> HttpResponse:
     """Take back what was decided or skipped a moment ago. The task is on the board again as it was."""
     assignment: Assignment = access.load(request, Adjudication, pk=adjudication_id)
     was_skipped = assignment.state == Assignment.State.SKIPPED
-    fields = responses.fields_taken_back(assignment)
-    mine: dict[str, Any] = {"assignment_id": assignment.pk, "reviewer": request.user}
     try:
-        assignment = adjudication.unskip(**mine) if was_skipped else adjudication.withdraw(**mine, draft=fields)
+        assignment = adjudication.undo(assignment, reviewer=request.user)
     except Refused as refusal:
         return _refused(request, assignment, refusal)
     note = _("The task that you skipped is back.") if was_skipped else _("Taken back: it waits for your order again.")

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import access
+from annotate.data.keyset_pages import keyset_page
 from annotate.data.text import row_number
 from annotate.errors import Refused
 from annotate.labeling import judged_texts, task_kinds
@@ -18,7 +19,6 @@ from annotate.models import Judgment, JudgmentAcceptance, JudgmentReturn, Report
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality import review as reviewing
 from annotate.quality.consensus import ConsensusView
-from annotate.views.review.keyset_pages import keyset_page
 
 MOST_REPORTS = 50
 
@@ -73,7 +73,9 @@ def judgments(request: ProjectRequest) -> HttpResponse:
         Show.ACCEPTED: {"is_accepted": True},
     }
     found = found.filter(**conditions.get(show, {}))
-    page = keyset_page(found.select_related("latest__rubric", "labeler", "task__prompt", "assignment"), request)
+    page = keyset_page(
+        found.select_related("latest__rubric", "labeler", "task__prompt", "assignment"), request.GET.get("after", "")
+    )
     context = {
         "project": request.project,
         "part": "judgments",

@@ -11,13 +11,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import access
+from annotate.data.keyset_pages import keyset_page
 from annotate.errors import Refused
 from annotate.labeling import judged_texts
 from annotate.labeling.checks import gold
 from annotate.models import Assignment, Judgment, TaskConsensus
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.quality.review import adjudication
-from annotate.views.review.keyset_pages import keyset_page
 
 MOST_COUNTED = 1_000
 """The number of tasks that wait is counted no further."""
@@ -30,7 +30,8 @@ def waiting(request: ProjectRequest) -> HttpResponse:
     """Tasks that wait for a reviewer. Nothing here says what their labelers say: the board may be blind."""
     found = adjudication.waiting(request.project)
     count = found.order_by()[: MOST_COUNTED + 1].count()
-    page = keyset_page(found.select_related("task__prompt", "reviewer"), request, order=("certainty", "pk"))
+    after = request.GET.get("after", "")
+    page = keyset_page(found.select_related("task__prompt", "reviewer"), after, order=("certainty", "pk"))
     judged = set(
         Assignment.objects.filter(
             task__in=[row.task_id for row in page.rows], labeler=request.user, is_adjudication=False
@@ -64,7 +65,9 @@ def waiting(request: ProjectRequest) -> HttpResponse:
 def decided(request: ProjectRequest) -> HttpResponse:
     """Adjudications, the latest first."""
     found = adjudication.adjudicated(request.project)
-    page = keyset_page(found.select_related("task__prompt", "latest", "labeler", "assignment"), request)
+    page = keyset_page(
+        found.select_related("task__prompt", "latest", "labeler", "assignment"), request.GET.get("after", "")
+    )
     context: dict[str, Any] = {
         "project": request.project,
         "part": "decided",

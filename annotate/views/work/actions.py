@@ -56,12 +56,8 @@ def undo(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """Take back a judgment or a skip of a moment ago. The task is on the board again as it was."""
     assignment = access.load(request, Assignment, pk=assignment_id)
     was_skipped = assignment.state == Assignment.State.SKIPPED
-    fields = responses.fields_taken_back(assignment)
     try:
-        if was_skipped:
-            assignment = queue.unskip(assignment_id=assignment_id, labeler=request.user)
-        else:
-            assignment = queue.withdraw(assignment_id=assignment_id, labeler=request.user, draft=fields)
+        assignment = queue.undo(assignment, labeler=request.user)
     except Refused as refusal:
         return responses.refused(request, assignment, refusal)
     note = (

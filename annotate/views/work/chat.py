@@ -14,7 +14,7 @@ from annotate.errors import Refused
 from annotate.forms.chat import ContinueChat
 from annotate.forms.task_forms import FormData
 from annotate.labeling import queue, task_kinds
-from annotate.labeling.chats import live_responses, turns
+from annotate.labeling.chats import turns
 from annotate.labeling.model_self_identification import mask_names
 from annotate.models import Assignment, Task
 from annotate.people.permissions import Capability, ProjectRequest, requires
@@ -77,10 +77,7 @@ def _carry_out(request: ProjectRequest, assignment: Assignment) -> FormData | No
         origin = request.POST.get("edited_from", "")
         turns.write(**arguments, written=written, edited_from=keys.response_id(origin) if origin else None)
     elif action == "say":
-        chat_after = turns.say(**arguments, written=written)
-        # Nobody wants to press a button for this each time; where no model is there, it is said once, on the page.
-        if live_responses.response_status(request.project).is_available:
-            turns.ask(assignment_id=assignment.pk, labeler=request.user, after=len(chat_after.turns))
+        turns.say_and_ask(**arguments, written=written)
     elif action == "take_back":
         turns.take_back(**arguments)
         return fields
@@ -93,9 +90,7 @@ def _carry_out(request: ProjectRequest, assignment: Assignment) -> FormData | No
 
 
 def _keep_rest(assignment: Assignment, fields: dict[str, list[str]]) -> None:
-    """A turn takes what was in the box; the comment and the time spent are no part of it and stay in the draft."""
-    rest = {name: values for name, values in ContinueChat.draft(fields).items() if name not in ContinueChat.fields}
-    if any(value for values in rest.values() for value in values):
+    if rest := ContinueChat.beside_the_turn(fields):
         queue.save_draft(assignment_id=assignment.pk, labeler=assignment.labeler, draft=rest)
 
 

@@ -17,7 +17,7 @@ from annotate.forms.task_forms import FormData, draft_fields
 from annotate.labeling import queue, task_kinds
 from annotate.labeling.checks import thresholds
 from annotate.labeling.qualification import is_qualified
-from annotate.models import Assignment, Judgment, JudgmentRevision, Report
+from annotate.models import Assignment, Judgment, Report
 from annotate.models.prepared_queries import prepared_query
 from annotate.people import keyboard_shortcuts
 from annotate.people.guidelines import changes_since_last_work
@@ -175,12 +175,6 @@ def fields_to_revise(assignment: Assignment) -> FormData | None:
     if judgment is None or judgment.latest is None:
         return None
     return task_kinds.form_class(assignment).initial_data(judgment.latest)
-
-
-def fields_taken_back(assignment: Assignment) -> dict[str, list[str]]:
-    """What was last submitted, as its form has it: the draft of a judgment that is taken back."""
-    latest = JudgmentRevision.objects.filter(judgment__assignment=assignment, withdrawn=False).last()
-    return task_kinds.form_class(assignment).initial_data(latest) if latest is not None else {}
 
 
 def undo_url(assignment: Assignment) -> str:

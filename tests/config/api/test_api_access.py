@@ -23,7 +23,9 @@ __all__ = ["db", "module_rows"]
 
 pytestmark = pytest.mark.any_database
 
-V, L, S, E, T, M = (Capability[name] for name in ("VIEW", "LABEL", "SEE_DATA", "EXPORT", "TRAIN", "MANAGE"))
+V, L, R, S, E, T, M = (
+    Capability[name] for name in ("VIEW", "LABEL", "REVIEW", "SEE_DATA", "EXPORT", "TRAIN", "MANAGE")
+)
 NEEDS: dict[tuple[str, str], Capability] = {
     ("GET", ""): V,
     ("GET", "/guidelines"): V,
@@ -47,6 +49,24 @@ NEEDS: dict[tuple[str, str], Capability] = {
     ("PUT", "/work/{assignment_id}/draft"): L,
     ("POST", "/work/{assignment_id}/submit"): L,
     ("POST", "/work/{assignment_id}/skip"): L,
+    ("POST", "/work/{assignment_id}/undo"): L,
+    ("GET", "/work/{assignment_id}/chat"): L,
+    ("POST", "/work/{assignment_id}/chat"): L,
+    ("GET", "/exam"): L,
+    ("POST", "/exam/start"): L,
+    ("PUT", "/exam/items/{answer_id}/draft"): L,
+    ("POST", "/exam/items/{answer_id}/submit"): L,
+    ("GET", "/adjudications"): R,
+    ("GET", "/adjudications/waiting"): R,
+    ("POST", "/adjudications/next"): R,
+    ("POST", "/adjudications/tasks/{reviewed_task_id}/take"): R,
+    ("GET", "/adjudications/{adjudication_id}"): R,
+    ("GET", "/adjudications/{adjudication_id}/orders"): R,
+    ("PUT", "/adjudications/{adjudication_id}/draft"): R,
+    ("POST", "/adjudications/{adjudication_id}/submit"): R,
+    ("POST", "/adjudications/{adjudication_id}/skip"): R,
+    ("POST", "/adjudications/{adjudication_id}/undo"): R,
+    ("POST", "/adjudications/judgments/{judgment_id}/set_aside"): R,
     ("GET", "/runs"): T,
     ("POST", "/runs"): T,
     ("GET", "/runs/{run_id}"): T,
@@ -63,9 +83,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "/work/{assignment_id}/draft": {"comment": "mine"},
     "/work/{assignment_id}/submit": {"client_id": str(uuid.uuid4()), "all_unacceptable": True},
     "/work/{assignment_id}/skip": {"reason": "broken"},
+    "/work/{assignment_id}/chat": {"action": "say", "after": 0, "text": "And soft?"},
+    "/exam/items/{answer_id}/draft": {"all_unacceptable": True},
+    "/exam/items/{answer_id}/submit": {"all_unacceptable": True},
+    "/adjudications/{adjudication_id}/draft": {"comment": "mine"},
+    "/adjudications/{adjudication_id}/submit": {"client_id": str(uuid.uuid4()), "all_unacceptable": True},
+    "/adjudications/{adjudication_id}/skip": {"reason": "broken"},
 }
 ROLES = ("manager", "researcher", "reviewer", "labeler")
-OWN = "{assignment_id}"
+OWN = ("{assignment_id}", "{answer_id}", "{adjudication_id}")
 BY_RULE = {"{prompt_id}", "{assignment_id}", "{snapshot_id}", "{run_id}", "{version_id}"}
 World = tuple[Cast, Records, Records, dict[str, ApiClient]]
 
@@ -114,13 +140,13 @@ def test_who_is_let_in(world: World, method: str, path: str) -> None:
     needed, body = NEEDS[method, path], body_of(method, path)
     for role in ROLES:
         status, reply = clients[role].call(method, address(path, mine), body)
-        if needed not in ROLE_CAPABILITIES[role] or OWN in path:
+        if needed not in ROLE_CAPABILITIES[role] or any(name in path for name in OWN):
             # The second labeler's own tasks are theirs alone.
             assert status == 403, f"{role}: {status} {reply}"
             assert "OF-A-COLLEAGUE" not in str(reply)
         else:
             assert status in {200, 201, 202, 204, 400, 404, 409, 422}, f"{role}: {status} {reply}"
-            assert (status == 404) == (path.endswith(("{name}", "{import_id}"))), f"{role}: {reply}"
+            assert (status == 404) == (path.endswith(("{name}", "{import_id}", "/exam/start"))), f"{role}: {reply}"
     assert clients["outsider"].call(method, address(path, mine), body)[0] == 404
     assert getattr(Client(), method.lower())(ROOT + address(path, mine)).status_code == 401
 

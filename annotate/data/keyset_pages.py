@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
 
 SIZE = 25
 NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,20})?(e-?[0-9]{1,3})?", re.ASCII)
@@ -24,13 +23,13 @@ class KeysetPage(Generic[Row]):
 
 
 def keyset_page(
-    found: QuerySet[Row], request: HttpRequest, *, order: Sequence[str] = ("-pk",), size: int = SIZE
+    found: QuerySet[Row], after: str, *, order: Sequence[str] = ("-pk",), size: int = SIZE
 ) -> KeysetPage[Row]:
-    """The page that the address asks for by ?after=; of what is no place in the list, the first.
+    """The page behind `after`, the `following` of the one before; of what is no place in the list, the first.
 
     order: names of numbers as `order_by` takes them, which together are unique.
     """
-    place = _place(request.GET.get("after", ""), fields=len(order))
+    place = _place(after, fields=len(order))
     found = found.order_by(*order)
     if place:
         found = found.filter(_behind(order, place))
