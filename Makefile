@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-EXTRAS := train,cpu-kernels,qlora,gpu,observability,bench,dev
+EXTRAS := train,cpu-kernels,qlora,gpu,observability,bench,s3,dev
 TOOLS := $(VENV)/tools
 export PYTHONUNBUFFERED := 1
 # Hone is a dozen processes, and its tests start hundreds: each would compile every module again.

@@ -107,6 +107,15 @@ class Environment:
             raise WrongSetting(f"{name} {f'is {url!r}' if shown else 'can’t be read'}; it must be like {example}.")
         return url
 
+    def bucket(self, name: str) -> str:
+        """s3://BUCKET or s3://BUCKET/PREFIX, without a slash at its end; empty where it isn't set."""
+        place = self._read(name, "").rstrip("/")
+        if place and not re.fullmatch(
+            r"s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9](/(?!\.{1,2}(/|$))[A-Za-z0-9._\-]+)*", place
+        ):
+            raise WrongSetting(f"{name} is {place!r}; it must be a bucket, or a folder in one, such as s3://hone/team.")
+        return place
+
     def needs_package(self, name: str, *, package: str, extra: str) -> None:
         """Refuse a variable that is set where what it needs isn't installed. It imports nothing."""
         if self._read(name, "") not in ("", "0") and find_spec(package) is None:

@@ -43,6 +43,8 @@ try:
     HONE_AI_ENDPOINTS = env.endpoints("HONE_AI_ENDPOINTS")
     HONE_TRACKERS = env.choices("HONE_TRACKERS", choices=["tensorboard", "wandb", "mlflow"])
     HONE_MODEL_FOLDERS = env.folders("HONE_MODEL_FOLDERS")
+    HONE_ARTEFACTS = env.bucket("HONE_ARTEFACTS")
+    env.needs_package("HONE_ARTEFACTS", package="boto3", extra="s3")
     HONE_PRIVATE_WEBHOOKS = env.flag("HONE_PRIVATE_WEBHOOKS", default=False)
     email = env.email("HONE_EMAIL_URL")
     DEFAULT_FROM_EMAIL = env.text(
@@ -316,5 +318,7 @@ LOGGING = {
         # Its own handlers would print each line twice, and mail errors to nobody.
         "django": {"handlers": [], "level": HONE_LOG_LEVEL, "propagate": True},
         "django.db.backends": {"level": "INFO"},
+        # It tells of each process where it found its credentials.
+        "botocore": {"level": "WARNING"},
     },
 }

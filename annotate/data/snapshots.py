@@ -1,6 +1,6 @@
 """Snapshots: immutable, hashed files frozen from the database. Runs and exports read these, never live tables.
 
-A snapshot lies in HONE_DATA/snapshots/<id>-<hash>/:
+A snapshot lies in HONE_DATA/snapshots/<id>-<hash>/, and on the storage of HONE_ARTEFACTS if there is one:
     rankings.train.jsonl, rankings.validation.jsonl, rankings.test.jsonl     (or demonstrations, prompts; or .parquet)
     README.md       the card: what the rows are, how many, how ties and names were treated
     manifest.json   the same for programs, with each file's rows, bytes and SHA-256
@@ -30,6 +30,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate import signals
+from annotate.artefacts import folders
 from annotate.data import snapshot_aggregation, stored_messages
 from annotate.data.sharing.redaction import Redactor, redacted
 from annotate.data.sharing.statistics import Statistics
@@ -172,6 +173,7 @@ class _Builder:
             sha256 = _hash_of(files)
             folder = f"{FOLDER}/{self.snapshot_id}-{sha256[:12]}"
             _put_in_place(building, settings.HONE_DATA / folder)
+            folders.publish(folder, heartbeat=lambda: self.report(1.0))
             done = {"folder": folder, "files": files, "rows": counts["rows"], "sha256": sha256, "progress": 1.0}
             self._end(state=State.READY, **done)
         except _BuildLost:
@@ -256,9 +258,9 @@ def root() -> Path:
     return Path(settings.HONE_DATA) / FOLDER
 
 
-def folder_of(snapshot: Snapshot) -> Path:
-    """Where a ready snapshot's files are."""
-    return Path(settings.HONE_DATA) / snapshot.folder
+def folder_of(snapshot: Snapshot, *, heartbeat: Callable[[], None] = folders.silent) -> Path:
+    """Where a ready snapshot's files are, fetched from the storage if need be. Raises StorageFault."""
+    return folders.ensure(snapshot.folder, heartbeat=heartbeat)
 
 
 def path_of(snapshot: Snapshot, name: str) -> Path | None:

@@ -8,7 +8,6 @@ A backup is there when its list is: whatever ends it earlier leaves the ones bef
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -16,26 +15,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from annotate.artefacts.contents import StoredFile, checked_path, copied
 from models_core.contract import atomic_write
 
 MARK = "hone-backups"
 FORMAT = 1
-BLOCK = 1 << 20
 
 
 class BackupError(Exception):
     """A sentence that says why nothing was backed up or restored."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """sha256: 64 hexadecimal digits. changed: time of the last change in nanoseconds, as the file system had it."""
-
-    sha256: str
-    bytes: int
-    changed: int
 
 
 @dataclass(kw_only=True)
@@ -110,25 +100,21 @@ class BackupStore:
 
     def add(self, path: Path) -> StoredFile:
         """Copy a file's bytes, as far as they are there now, unless the folder has them."""
-        digest, size = hashlib.sha256(), 0
         with path.open("rb") as source:
             changed = os.fstat(source.fileno()).st_mtime_ns
             descriptor, draft = tempfile.mkstemp(dir=self.folder / "files", prefix=".draft-")
             try:
                 with os.fdopen(descriptor, "wb") as target:
-                    while block := source.read(BLOCK):
-                        digest.update(block)
-                        target.write(block)
-                        size += len(block)
+                    sha256, size = copied(source, target)
                     target.flush()
                     os.fsync(target.fileno())
-                place = self.place(digest.hexdigest())
+                place = self.place(sha256)
                 if not place.exists():
                     place.parent.mkdir(exist_ok=True)
                     os.replace(draft, place)
             finally:
                 Path(draft).unlink(missing_ok=True)
-        return StoredFile(digest.hexdigest(), size, changed)
+        return StoredFile(sha256, size, changed)
 
     def place(self, sha256: str) -> Path:
         return self.folder / "files" / sha256[:2] / sha256
@@ -139,15 +125,12 @@ class BackupStore:
 
     def copy_out(self, file: StoredFile, target: Path | None) -> None:
         """Write the bytes to `target`, or only read them. Raises BackupError where they aren't what was stored."""
-        digest = hashlib.sha256()
         try:
             with self.place(file.sha256).open("rb") as source, open(target or os.devnull, "wb") as copy:
-                while block := source.read(BLOCK):
-                    digest.update(block)
-                    copy.write(block)
+                sha256, _size = copied(source, copy)
         except FileNotFoundError:
             raise BackupError(f"The backup lacks the file {file.sha256}.") from None
-        if digest.hexdigest() != file.sha256:
+        if sha256 != file.sha256:
             raise BackupError(f"The file {file.sha256} of the backup isn't what was stored.")
         if target is not None:
             os.utime(target, ns=(file.changed, file.changed))
@@ -172,11 +155,3 @@ class BackupStore:
             path.unlink()
         for path in self.folder.glob(".database-*"):
             shutil.rmtree(path)
-
-
-def checked_path(name: str) -> str:
-    """The path of a file below the data folder. Raises ValueError for one that leads out of it."""
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or "\0" in name:
-        raise ValueError(f"{name!r} is no path below the data folder")
-    return name

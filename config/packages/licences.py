@@ -67,6 +67,7 @@ FREE_TEXTS = {
 READ_BY_HAND = {
     "axe-playwright-python": "MIT",  # no metadata; LICENSE in its wheel
     "fido2": "BSD-2-Clause AND Apache-2.0 AND MPL-2.0",  # its own text, and two files that came from elsewhere
+    "itsdangerous": "BSD-3-Clause",  # LICENSE.txt in its wheel
     "python-dateutil": "Apache-2.0 OR BSD-3-Clause",
     "qrcode": "BSD-3-Clause",  # its metadata add "Other": a notice about a trademark
 }
@@ -84,6 +85,7 @@ USES = {
     "wandb": "options",
     "mlflow": "options",
     "observability": "options",
+    "s3": "web and workers",
     "harness": "options",
     "bench": "development",
     "dev": "development",

@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 from django.template import loader
 from django.utils.translation import gettext as _
 
+from annotate.artefacts.bucket import StorageFault
 from config.monitoring.log_lines import request_id
 from config.security.password_hashing import HashingBusy
 from config.web.refusals import refusal
@@ -27,6 +28,8 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     error = sys.exc_info()[1]
     if isinstance(error, HashingBusy):
         return _sign_in_busy(request)
+    if isinstance(error, StorageFault):
+        return _no_storage(request)
     if isinstance(error, OperationalError | InterfaceError) and "no such" not in str(error):  # a table, a column
         return _no_database(request)
     page = loader.render_to_string("500.html", {"request_id": request_id.get()})
@@ -40,6 +43,17 @@ def _sign_in_busy(request: HttpRequest) -> HttpResponse:
     return refusal(
         request,
         _("Too many people are signing in at once. Try again in a few seconds."),
+        status=503,
+        heading=_("One moment"),
+        retry_after=RETRY_SECONDS,
+    )
+
+
+def _no_storage(request: HttpRequest) -> HttpResponse:
+    # Its own sentence, which is in the log, names servers.
+    return refusal(
+        request,
+        _("The storage of models and exports is not available at the moment. Try again in a few seconds."),
         status=503,
         heading=_("One moment"),
         retry_after=RETRY_SECONDS,

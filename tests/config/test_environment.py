@@ -273,3 +273,17 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
     )
     assert read == documented
     assert len(read) >= 10
+
+
+@pytest.mark.parametrize("place", ["", "s3://hone", "s3://hone/", "s3://hone.example/team/a_b/"])
+def test_buckets(place: str) -> None:
+    assert Environment({"HONE_ARTEFACTS": place}).bucket("HONE_ARTEFACTS") == place.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["hone", "/srv/hone", "https://hone/team", "s3://", "s3://A", "s3://hone/../x", "s3://hone//x", "s3://hone/a b"],
+)
+def test_what_is_no_bucket_is_refused(place: str) -> None:
+    with pytest.raises(WrongSetting, match="it must be a bucket, or a folder in one, such as s3://hone/team"):
+        Environment({"HONE_ARTEFACTS": place}).bucket("HONE_ARTEFACTS")

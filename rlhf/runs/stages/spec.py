@@ -143,6 +143,7 @@ def ready_snapshot(run: TrainingRun, heartbeat: Heartbeat) -> Snapshot:
         snapshot = snapshots.build(snapshot.pk, lambda _: heartbeat())
     if snapshot.state != Snapshot.State.READY:
         raise refusal("snapshot_failed", error=snapshot.failure or snapshot.error)
+    snapshots.folder_of(snapshot, heartbeat=heartbeat)
     if problems := snapshots.verify(snapshot):
         raise refusal("snapshot_damaged", snapshot=str(snapshot), problems=[each.as_json() for each in problems])
     return snapshot
