@@ -24,6 +24,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 log = logging.getLogger(__name__)
 
 WEEK_SECONDS = 7 * 24 * 3600
+BROKER_CONNECT_SECONDS, BROKER_REPLY_SECONDS = 10.0, 20.0
 PR_SET_PDEATHSIG = 1
 RUN_TASKS = ("rlhf.execute_run", "rlhf.after_run")
 """Jobs whose first argument is a run."""
@@ -37,7 +38,12 @@ def job_settings() -> dict[str, Any]:
         "broker_url": settings.CELERY_BROKER_URL,
         "broker_connection_retry_on_startup": True,
         # A message that isn't acknowledged for so long is delivered again: longer than the longest job.
-        "broker_transport_options": {"visibility_timeout": WEEK_SECONDS},
+        # By default a message to a broker behind a network that was cut waits for a quarter of an hour.
+        "broker_transport_options": {
+            "visibility_timeout": WEEK_SECONDS,
+            "socket_connect_timeout": BROKER_CONNECT_SECONDS,
+            "socket_timeout": BROKER_REPLY_SECONDS,
+        },
         # Early acknowledgement: a run that dies with its worker is found by its lease, not by its message.
         "task_acks_late": False,
         # Without this a worker holds messages it can't start, and they ran twice after the visibility timeout.

@@ -20,6 +20,14 @@ WRONG_SETTING = 2
 SQLITE = "config.sqlite3"
 INTERNAL = frozenset({"HONE_PARENT_PID"})
 """Set by Hone itself for its child processes."""
+SILENT_SERVER = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+"""libpq's own defaults wait a quarter of an hour, or two hours, for a server behind a network that was cut."""
 
 
 class WrongSetting(Exception):
@@ -295,7 +303,7 @@ def _postgresql(name: str, url: str, *, allowed: str) -> dict[str, object]:
         "PASSWORD": parts.pop("password", ""),
         "HOST": parts.pop("host", ""),
         "PORT": int(port) if port.isdigit() else port,
-        "OPTIONS": parts,
+        "OPTIONS": SILENT_SERVER | parts,
     }
 
 

@@ -6,11 +6,12 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from config.data_folder.secret_key import stored_secret_key
-from config.environment import Environment, WrongSetting
+from config.environment import SILENT_SERVER, Environment, WrongSetting
 from tests.conftest import ROOT
 
 
@@ -193,8 +194,11 @@ def test_a_password_of_a_database_is_decoded_as_postgresql_does_it() -> None:
         "a+b/c$d",
         "2001:db8::1,backup.example",
         "5433,5434",
-        {"sslmode": "require"},
+        {**SILENT_SERVER, "sslmode": "require"},
     )
+    patient = Environment({"DATABASE_URL": "postgres://db.example/hone?connect_timeout=60"})
+    options: Any = patient.database("DATABASE_URL", default=Path("unused"))["OPTIONS"]
+    assert (options["connect_timeout"], options["tcp_user_timeout"]) == ("60", "20000")
     socket = Environment({"DATABASE_URL": "postgres://ann@%2Frun%2Fpostgresql/hone"})
     assert socket.database("DATABASE_URL", default=Path("unused"))["HOST"] == "/run/postgresql"
 

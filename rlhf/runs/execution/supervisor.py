@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
 from django.utils.translation import gettext_noop
 
 from annotate.errors import Refused
@@ -23,6 +23,7 @@ from models_core.contract.errors import BadInput
 from rlhf.models import TrainingRun
 from rlhf.runs import estimates, failures, runs
 from rlhf.runs.execution import children, run_command
+from rlhf.runs.execution.lease_watch import LeaseWatch
 from rlhf.runs.execution.machine import MemoryWatch
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.execution.stall_detection import StallDetector
@@ -65,6 +66,9 @@ def execute(run_id: int) -> None:
         log.warning("Lost the lease of run %s; nothing of it is written any more.", run_id)
     except (Refused, BadInput) as error:
         runs.fail(lease, failures.of_exception(error))
+    except (OperationalError, InterfaceError):
+        # Its work is in its files. The reaper finds it when the lease is over, and an attempt goes on from there.
+        log.exception("The database was away while run %s was written; its lease runs out", run_id)
     except Exception as error:
         log.exception("Run %s failed in its worker", run_id)
         runs.fail(lease, failures.of_exception(error))
@@ -88,9 +92,13 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
     command = run_command.prepare(run, files, heartbeat=lambda: runs.renew(lease))
     if not run_command.is_finished(run, files):
         with child_process(command.arguments, files) as child:
+            began = time.monotonic()
             runs.renew(lease, process_group=child.pid, activity=command.activity)
-            monitor = _ChildMonitor(child=child, lease=lease, files=files, base_model=command.base_model)
-            ending = monitor.until_ended()
+            with LeaseWatch(child, renewed=began) as watch:
+                monitor = _ChildMonitor(
+                    child=child, lease=lease, watch=watch, files=files, base_model=command.base_model
+                )
+                ending = monitor.until_ended()
         if ending == "cancelled":
             return runs.finish_cancelled(lease)
         if ending == "released" or child.returncode == STOPPED_WITH_CHECKPOINT:
@@ -128,9 +136,12 @@ def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.
 class _ChildMonitor:
     """Follows a child from its start to its end."""
 
-    def __init__(self, *, child: subprocess.Popen[bytes], lease: Lease, files: RunFiles, base_model: str) -> None:
+    def __init__(
+        self, *, child: subprocess.Popen[bytes], lease: Lease, watch: LeaseWatch, files: RunFiles, base_model: str
+    ) -> None:
         self.child = child
         self.lease = lease
+        self.watch = watch
         self.files = files
         self.base_model = base_model
         self.renewed = time.monotonic()
@@ -163,17 +174,16 @@ class _ChildMonitor:
                     if runs.is_cancel_requested(self.lease):
                         self._stop("cancelled", grace=CANCEL_GRACE_SECONDS)
                 except DatabaseError:
-                    # The database may be restarting. While the lease lasts nobody else takes the run.
+                    # The database may be restarting. While the lease lasts nobody else takes the run; before it is
+                    # over `watch` ends the child.
                     log.exception("Run %s could not be written", self.lease.run_id)
-                    if time.monotonic() - self.renewed > runs.LEASE.total_seconds():
-                        raise LeaseLost(
-                            f"the database was away for longer than the lease of run {self.lease.run_id}"
-                        ) from None
                 if self.stopping and time.monotonic() > self.kill_at:
                     children.signal_group(self.child.pid, signal.SIGKILL)
         self._report()
         # A child that finished before it saw the signal has succeeded.
-        return "ended" if self.child.returncode == 0 or not self.stopping else self.stopping
+        if self.child.returncode == 0:
+            return "ended"
+        return self.stopping or ("released" if self.watch.has_stopped else "ended")
 
     def _has_ended(self) -> bool:
         try:
@@ -201,8 +211,10 @@ class _ChildMonitor:
         seen |= self._activity()
         changed = {name: value for name, value in seen.items() if self.shown.get(name) != value}
         if changed or rows or time.monotonic() - self.renewed > RENEW_SECONDS:
+            began = time.monotonic()
             runs.renew(self.lease, **changed)
-            self.renewed = time.monotonic()
+            self.renewed = began
+            self.watch.renewed(began)
             self.shown |= changed
 
     def _activity(self) -> dict[str, Any]:

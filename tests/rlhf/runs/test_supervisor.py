@@ -8,12 +8,14 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
+from django.utils import timezone
 
 from annotate.errors import Refused
 from annotate.models import AuditEvent, Response, Task
@@ -21,9 +23,9 @@ from models_core.contract.runs import progress
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
 from rlhf.runs import failures, launch, runs
-from rlhf.runs.execution import machine, supervisor
+from rlhf.runs.execution import lease_watch, machine, supervisor
 from rlhf.runs.execution.run_files import RunFiles
-from tests.conftest import wait_until
+from tests.conftest import is_alive, wait_until
 from tests.factories.cast import Cast
 from tests.rlhf.conftest import TINY, make_judgments, make_prompts
 
@@ -351,6 +353,48 @@ def test_a_run_that_was_taken_away_is_stopped_and_written_no_more(cast: Cast, ba
     run = execute_while(reward_run(cast), take_away)
     assert (run.status, run.lease_token, run.worker) == (Status.RUNNING, other, "another-host/1/2")
     assert is_gone(groups[0])
+
+
+def test_before_a_lease_runs_out_that_nobody_can_renew_the_child_saves_and_leaves(
+    cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is behind a network that was cut: the supervisor waits in a write, and knows of nothing."""
+    monkeypatch.setattr(lease_watch, "SAVE_AFTER", 0.5)
+    renew, waited = runs.renew, []
+
+    def renew_or_wait(lease: runs.Lease, **values: Any) -> None:
+        run = TrainingRun.objects.get(pk=lease.run_id)
+        group = run.process_group
+        if group is None or not list((RunFiles(run).run / "checkpoints").glob("step-*")):
+            return renew(lease, **values)
+        waited.append(group)
+        # Its leader is a zombie, which belongs to this process, until the supervisor looks again.
+        wait_until(lambda: not is_alive(group), seconds=60, what="the child to end")
+        raise OperationalError("server closed the connection unexpectedly")
+
+    run = reward_run(cast)
+    with monkeypatch.context() as cut:
+        cut.setattr(runs, "renew", renew_or_wait)
+        supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert waited
+    assert (run.status, run.attempt, run.error) == (Status.RUNNING, 1, "")  # nobody could write otherwise
+    assert is_gone(waited[0])
+    assert "Stopped after step" in RunFiles(run).log.read_text()
+    assert runs.reap(now=timezone.now() + runs.LEASE + timedelta(seconds=1)) == 1
+    run.refresh_from_db()
+    assert (run.status, run.activity) == (Status.QUEUED, "lost its worker; waiting to resume")
+
+
+def test_a_child_that_was_told_to_leave_for_its_lease_is_put_back_where_the_database_is_there_again(
+    cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_sight(_run: TrainingRun) -> None:
+        monkeypatch.setattr(lease_watch, "SAVE_AFTER", -1.0)
+
+    run = execute_while(reward_run(cast), lose_sight)
+    assert (run.status, run.attempt, run.lease_token) == (Status.QUEUED, 0, None)
+    assert list((RunFiles(run).run / "checkpoints").glob("step-*"))
 
 
 def test_a_model_is_registered_with_its_hash_and_another_attempt_registers_no_second(
