@@ -11,7 +11,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test fuzz faults check audit hashes demo messages screenshots bench clean
+.PHONY: help run setup test fuzz faults hosts check audit hashes demo messages screenshots bench clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ fuzz: setup  ## Throw hostile texts, files and requests at Hone for a while (MIN
 
 faults: setup  ## Break Hone under load again and again, and count what is lost (N=200, DATABASE=postgresql)
 	$(BIN)/python -m tests.faults --faults $(or $(N),200) --database $(or $(DATABASE),sqlite)
+
+hosts: setup  ## Two worker hosts in network namespaces: cut off, killed, training together (as root)
+	$(BIN)/python -m tests.faults.two_hosts
 
 check: setup  ## Style of code and templates, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from rlhf.models import Stage, TrainingRun
 from rlhf.reports import curves, metric_groups, run_table
 from rlhf.reports.curves import Steps
 from rlhf.reports.metric_groups import Group
-from rlhf.runs.execution import system_metrics
+from rlhf.runs.execution.monitoring import system_metrics
 
 MOST_RUNS = 8
 """Runs in one chart: there are that many colours."""

@@ -70,7 +70,7 @@ def _campaign(site: Site, chosen: argparse.Namespace, seed: int) -> int:
     if not drawn:
         raise SystemExit("No fault of this machine has such a name.")
     work, chance, done = (
-        Work(site.port, chosen.labelers, has_runs=not chosen.no_runs),
+        Work(site.port, chosen.labelers, chosen.faults, has_runs=not chosen.no_runs),
         random.Random(seed),
         Counter[str](),
     )

@@ -180,7 +180,11 @@ class Site:
         import django
 
         django.setup()
+        from django.conf import settings
         from django.core.management import call_command
+
+        # Pages name files by their plain names: nothing was collected into STATIC_ROOT.
+        settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 
         call_command("migrate", "--no-input", verbosity=0)
         from tests.factories.cast import make_cast

@@ -11,7 +11,8 @@ from benchmarks.load import people, service
 from benchmarks.load.browser import Browser, Times
 
 THINK_SECONDS = (0.2, 1.2)
-PROMPTS, JUDGMENTS = 6_000, 120
+PROMPTS_PER_FAULT, FEWEST_PROMPTS, JUDGMENTS = 60, 6_000, 120
+"""More than labelers can judge: one who finds no task would count as one who can't work."""
 GAP_SECONDS = 12.0
 """Between two runs, and between two exports."""
 STAGES = ("sample", "reward")
@@ -33,6 +34,7 @@ class Work:
 
     port: int
     labelers: int
+    faults: int
     has_runs: bool = True
     times: Times = field(default_factory=Times)
     over: threading.Event = field(default_factory=threading.Event)
@@ -41,7 +43,7 @@ class Work:
 
     def begin(self) -> None:
         manager_name, names = service.make_people(self.labelers)
-        service.fill(prompts=PROMPTS, judgments=JUDGMENTS)
+        service.fill(prompts=max(FEWEST_PROMPTS, self.faults * PROMPTS_PER_FAULT), judgments=JUDGMENTS)
         admin_name = _make_admin(manager_name)
         for number, name in enumerate(names[: self.labelers]):
             browser = Browser(self.port, self.times, number=number + 1)

@@ -4,7 +4,7 @@ HONE_DATA/runs/ID/inputs/      files made for the run from the database
 HONE_DATA/runs/ID/run/         the run folder of models_core (its contract is described there)
 HONE_DATA/runs/ID/log.txt      standard error of every attempt
 HONE_DATA/runs/ID/output.txt   standard output of the last attempt; its last line is the summary
-HONE_DATA/runs/ID/system/      processor, memory and GPUs while it ran (rlhf.runs.execution.system_metrics)
+HONE_DATA/runs/ID/system/      processor, memory and GPUs while it ran (rlhf.runs.execution.monitoring.system_metrics)
 HONE_DATA/runs/ID/failure.json why the last attempt failed (models_core.contract.runs.failure_report)
 """
 

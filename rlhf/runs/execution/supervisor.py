@@ -23,11 +23,11 @@ from models_core.contract.errors import BadInput
 from rlhf.models import TrainingRun
 from rlhf.runs import estimates, failures, runs
 from rlhf.runs.execution import children, run_command
-from rlhf.runs.execution.lease_watch import LeaseWatch
 from rlhf.runs.execution.machine import MemoryWatch
+from rlhf.runs.execution.monitoring.lease_watch import LeaseWatch
+from rlhf.runs.execution.monitoring.stall_detection import StallDetector
+from rlhf.runs.execution.monitoring.system_metrics import SystemMetrics
 from rlhf.runs.execution.run_files import RunFiles
-from rlhf.runs.execution.stall_detection import StallDetector
-from rlhf.runs.execution.system_metrics import SystemMetrics
 from rlhf.runs.live_responses import live
 from rlhf.runs.planning import durations
 from rlhf.runs.queues import waiting_order, workers

@@ -31,7 +31,7 @@ from rlhf.playground import live_replies
 from rlhf.runs import failures, runs
 from rlhf.runs.execution import children, run_command, run_files
 from rlhf.runs.execution.machine import MemoryWatch
-from rlhf.runs.execution.stall_detection import StallDetector
+from rlhf.runs.execution.monitoring.stall_detection import StallDetector
 from rlhf.runs.queues.stopping import worker_is_stopping
 from rlhf.runs.runs import Lease
 

@@ -23,7 +23,8 @@ from models_core.contract.runs import progress
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
 from rlhf.runs import failures, launch, runs
-from rlhf.runs.execution import lease_watch, machine, supervisor
+from rlhf.runs.execution import machine, supervisor
+from rlhf.runs.execution.monitoring import lease_watch
 from rlhf.runs.execution.run_files import RunFiles
 from tests.conftest import is_alive, wait_until
 from tests.factories.cast import Cast
@@ -359,8 +360,7 @@ def test_before_a_lease_runs_out_that_nobody_can_renew_the_child_saves_and_leave
     cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database is behind a network that was cut: the supervisor waits in a write, and knows of nothing."""
-    monkeypatch.setattr(lease_watch, "SAVE_AFTER", 0.5)
-    renew, waited = runs.renew, []
+    renew, waited = runs.renew, list[int]()
 
     def renew_or_wait(lease: runs.Lease, **values: Any) -> None:
         run = TrainingRun.objects.get(pk=lease.run_id)
@@ -368,16 +368,18 @@ def test_before_a_lease_runs_out_that_nobody_can_renew_the_child_saves_and_leave
         if group is None or not list((RunFiles(run).run / "checkpoints").glob("step-*")):
             return renew(lease, **values)
         waited.append(group)
+        cut.setattr(lease_watch, "SAVE_AFTER", 0.0)  # seconds since the last renewal
         # Its leader is a zombie, which belongs to this process, until the supervisor looks again.
         wait_until(lambda: not is_alive(group), seconds=60, what="the child to end")
         raise OperationalError("server closed the connection unexpectedly")
 
+    make_judgments(cast, 6)
     run = reward_run(cast)
     with monkeypatch.context() as cut:
         cut.setattr(runs, "renew", renew_or_wait)
         supervisor.execute(run.pk)
     run.refresh_from_db()
-    assert waited
+    assert waited, (run.status, run.error, run.log)
     assert (run.status, run.attempt, run.error) == (Status.RUNNING, 1, "")  # nobody could write otherwise
     assert is_gone(waited[0])
     assert "Stopped after step" in RunFiles(run).log.read_text()
@@ -392,6 +394,7 @@ def test_a_child_that_was_told_to_leave_for_its_lease_is_put_back_where_the_data
     def lose_sight(_run: TrainingRun) -> None:
         monkeypatch.setattr(lease_watch, "SAVE_AFTER", -1.0)
 
+    make_judgments(cast, 6)
     run = execute_while(reward_run(cast), lose_sight)
     assert (run.status, run.attempt, run.lease_token) == (Status.QUEUED, 0, None)
     assert list((RunFiles(run).run / "checkpoints").glob("step-*"))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from rlhf.models import TrainingRun
-from rlhf.runs.execution import system_metrics
+from rlhf.runs.execution.monitoring import system_metrics
+from rlhf.runs.execution.monitoring.stall_detection import StallDetector
+from rlhf.runs.execution.monitoring.system_metrics import SystemMetrics
 from rlhf.runs.execution.run_files import RunFiles
-from rlhf.runs.execution.stall_detection import StallDetector
-from rlhf.runs.execution.system_metrics import SystemMetrics
 from tests.factories.cast import Cast
 from tests.rlhf.views.test_views import as_user, url
 
