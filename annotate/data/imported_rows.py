@@ -32,7 +32,6 @@ from annotate.models import (
     User,
 )
 from annotate.models.data.data_import import import_under_way
-from annotate.models.data.prompt import content_hash
 from annotate.people import stand_in_accounts
 
 UNACCEPTABLE = "unacceptable"
@@ -78,7 +77,7 @@ class RowStore:
         own = OwnRecords(self.project, rows, prompts.values())
         self._make_authors(rows, prompts, responses, own)
         for row in rows:
-            digest = content_hash(row.messages)
+            digest = row.content_hash
             prompt = prompts[digest]
             if (record := own.find(row, prompt)) is not None:
                 new = False
@@ -101,8 +100,8 @@ class RowStore:
 
     def _prompts(self, rows: Sequence[ImportedRow]) -> tuple[dict[str, Prompt], set[str]]:
         """The prompts of the rows by content hash, and the hashes of those that were made now."""
-        hashes = [content_hash(row.messages) for row in rows]
-        openings = {content_hash(row.opening) for row in rows if row.opening}
+        hashes = [row.content_hash for row in rows]
+        openings = {row.opening_hash for row in rows if row.opening_hash}
         known = Prompt.objects.filter(project=self.project, content_hash__in={*hashes, *openings})
         # Unordered: asked for an order of ids, SQLite walks over all prompts of the project for each batch.
         prompts = {prompt.content_hash: prompt for prompt in known.prefetch_related("opening").order_by()}
@@ -112,7 +111,7 @@ class RowStore:
             if digest in prompts:
                 self._compare_with_known(row, prompts[digest])
                 continue
-            opening = prompts[content_hash(row.opening)] if row.opening else None
+            opening = prompts[row.opening_hash] if row.opening_hash else None
             prompts[digest] = self._new_prompt(row, row.messages, opening=opening, external_id=row.prompt_id or row.id)
             made.append(prompts[digest])
             self._compare_split(row, prompts[digest])
@@ -149,9 +148,9 @@ class RowStore:
         """The prompts that chats began as, where they aren't there: they decide the side of all of a chat."""
         made: dict[str, Prompt] = {}
         # What is said of an opening itself goes before what is said of its chats.
-        own = {content_hash(row.messages): row for row in reversed(rows)}
+        own = {row.content_hash: row for row in reversed(rows)}
         for row in rows:
-            if row.opening and (digest := content_hash(row.opening)) not in prompts and digest not in made:
+            if row.opening and (digest := row.opening_hash) and digest not in prompts and digest not in made:
                 said = own.get(digest, row)
                 made[digest] = self._new_prompt(said, row.opening, opening=None, external_id="")
         prompts |= made | self._create(made.values())
@@ -198,7 +197,7 @@ class RowStore:
                 self._note(key, _("the prompt was there already with another"))
         if not names_record(row.id):
             self._compare_id(row, prompt)
-        if row.opening and prompt.opening is None and content_hash(row.opening) != prompt.content_hash:
+        if row.opening and prompt.opening is None and row.opening_hash != prompt.content_hash:
             self._note("opening", _("the prompt was there already without one"))
         self._compare_split(row, prompt)
 
@@ -417,7 +416,7 @@ class RowStore:
         """The authors that a batch needs, in one order: two imports that wait for each other's would never end."""
         wanted: set[Signature] = set()
         for row in rows:
-            prompt = prompts[content_hash(row.messages)]
+            prompt = prompts[row.content_hash]
             if own.find(row, prompt) is not None:
                 continue
             written = [(_signature(item.author_kind, item.model or self._unnamed(row)), item) for item in row.responses]

@@ -52,7 +52,7 @@ class Pace:
         # SQLite works in this thread. Its processor time is the same on a busy machine, where small batches would only
         # make more of them; PostgreSQL works elsewhere.
         clock = time.thread_time if connection.vendor == "sqlite" else time.perf_counter
-        with _no_garbage_collection(), transaction.atomic():
+        with no_garbage_collection(), transaction.atomic():
             # After BEGIN: waiting for others is no reason for smaller batches.
             began = clock()
             yield
@@ -63,8 +63,8 @@ class Pace:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A full collection takes up to half a second in a large process; it waits until others may have the lock."""
+def no_garbage_collection() -> Iterator[None]:
+    """A full collection takes up to half a second in a large process; it waits until this is left."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,10 +1,12 @@
 """The rows that a snapshot freezes, as the contract has them, streamed in a stable order."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from django.db import connection
 from django.db.models import TextField
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from annotate.data.imported_rows import UNACCEPTABLE
@@ -144,6 +146,13 @@ def _texts(*names: str) -> dict[str, Any]:
     return {f"{name.replace('__', '_')}_text": Cast(name, TextField()) for name in names}
 
 
+def among(keys: Iterable[int]) -> RawSQL | list[int]:
+    """Keys for an `__in` lookup. SQLite gets them as one parameter: Django looks at each of a list again and again."""
+    if connection.vendor != "sqlite":
+        return list(keys)
+    return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(keys))])
+
+
 def _decoded(text: str | None) -> Any:
     if text is None:
         return None
@@ -251,7 +260,7 @@ class JudgedRows:
         return found
 
     def _revisions(self, keys: list[int]) -> dict[int, ReadRevision]:
-        read = JudgmentRevision.objects.filter(pk__in=keys).order_by()
+        read = JudgmentRevision.objects.filter(pk__in=among(keys)).order_by()
         texts = _texts(*REVISION_JSON)
         found = {}
         for row in read.annotate(**texts).values_list(*ReadRevision._fields[: -len(REVISION_JSON)], *texts):
@@ -263,7 +272,7 @@ class JudgedRows:
         """The prompt of each task."""
         names = [f"prompt__{name}" for name in ReadPrompt._fields[2:-1]]
         texts = _texts("prompt__messages", "prompt__opening__messages")
-        read = Task.with_unfinished.filter(pk__in=tasks).order_by().annotate(**texts)
+        read = Task.with_unfinished.filter(pk__in=among(tasks)).order_by().annotate(**texts)
         found = {}
         for task, key, messages, opening, *columns in read.values_list("pk", "prompt_id", *texts, *names):
             began_as = ReadOpening(_decoded(opening)) if opening is not None else None
@@ -272,7 +281,7 @@ class JudgedRows:
 
     def _responses(self, tasks: set[int]) -> dict[int, list[ReadResponse]]:
         """The responses of each task in the order they were made."""
-        links = TaskResponse.objects.filter(task__in=tasks).order_by("task", "number")
+        links = TaskResponse.objects.filter(task__in=among(tasks)).order_by("task", "number")
         names = ("pk", "text", "finish_reason", "author_id")
         read = list(links.values_list("task_id", *(f"response__{name}" for name in names)))
         self._name_authors({row[-1] for row in read})

@@ -7,13 +7,16 @@ named in the report of the import, as is a value that could not be kept. So noth
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any, Protocol, TypedDict
 
+from django.db import models
 from django.utils.translation import gettext as _
 
 from annotate.data import text
+from annotate.models.data.prompt import content_hash
 
 LONGEST_TEXT = 1_000_000
 LONGEST_LABEL = 200
@@ -122,6 +125,15 @@ class ImportedRow:
     revision: int | None = None
     not_kept: tuple[tuple[str, str], ...] = ()
 
+    @cached_property
+    def content_hash(self) -> str:
+        """Of the prompt."""
+        return content_hash(self.messages)
+
+    @cached_property
+    def opening_hash(self) -> str | None:
+        return content_hash(self.opening) if self.opening else None
+
 
 class Fields:
     """A JSON object of a row, read key by key. `close` names what nobody read.
@@ -203,16 +215,18 @@ class Fields:
             return WORDS[word]
         raise BadRow(_("%(name)s must be true, false or null") % {"name": self.named(key)})
 
-    def choice(self, key: str, allowed: Iterable[tuple[str, Any]], *, aliases: dict[str, str] | None = None) -> str:
+    def choice(self, key: str, allowed: type[models.TextChoices], *, aliases: dict[str, str] | None = None) -> str:
         """One of Hone's words, by its value or its label however it is written; others' words are named, not kept."""
         value = self.raw(key)
         if value is None or value == "":
             return ""
         if isinstance(value, str):
+            # Labels are translated, and most rows have the value itself.
+            if value in _values(allowed):
+                return value
             word = _word(value)
-            words = {_word(str(name)): option for option, label in allowed for name in (option, label)} | (
-                aliases or {}
-            )
+            options = {_word(str(name)): option for option, label in allowed.choices for name in (option, label)}
+            words = options | (aliases or {})
             if word in words:
                 return words[word]
         self.leave(key, _("not a word that Hone knows for it"))
@@ -263,7 +277,8 @@ def parsed(module: Any, values: dict[str, Any]) -> list["ImportedRow | LeftOut"]
     fields.close()
     for place, row in enumerate(rows):
         if isinstance(row, ImportedRow):
-            rows[place] = replace(row, not_kept=tuple(fields.notes))
+            if fields.notes:
+                rows[place] = replace(row, not_kept=tuple(fields.notes))
             break
     return rows
 
@@ -336,6 +351,11 @@ def checked_messages(turns: Sequence[dict[str, str]]) -> Messages:
     if not dialogue[-1]["content"].strip():
         raise BadRow(_("the last turn of the prompt is empty"))
     return joined
+
+
+@cache
+def _values(allowed: type[models.TextChoices]) -> frozenset[str]:
+    return frozenset(allowed.values)
 
 
 def _word(written: str) -> str:

@@ -29,7 +29,7 @@ from annotate.formats.rows import (
     number_of,
     text_of,
 )
-from annotate.models import Prompt, Response
+from annotate.models import Author, Prompt, Response
 from annotate.rendering.csv_tables import text_of_cell
 
 NAME, LABEL = "hone", gettext_noop("Hone rows, TRL data sets")
@@ -93,15 +93,15 @@ def origin_of(row: Fields) -> dict[str, Any]:
     """Ids and properties of a row's prompt, as Hone's rows say them; other formats of Hone's exports too."""
     own_id = row.label("id")
     opening = checked_messages(turns_of(row, "opening")) if "opening" in row else None
-    split = row.choice("split", Prompt.Split.choices, aliases={"dev": "validation", "valid": "validation"})
+    split = row.choice("split", Prompt.Split, aliases={"dev": "validation", "valid": "validation"})
     return {
         "id": row.label("source_id") or own_id,
         "record_id": own_id,
         "prompt_id": row.label("prompt_id"),
         "language": row.label("lang", longest=10),
         "source": None if row.values.get("source") is None else row.label("source"),
-        "kind": row.choice("kind", Prompt.Kind.choices),
-        "use_case": row.choice("use_case", Prompt.UseCase.choices, aliases=USE_CASES),
+        "kind": row.choice("kind", Prompt.Kind),
+        "use_case": row.choice("use_case", Prompt.UseCase, aliases=USE_CASES),
         "sensitive": row.flag("sensitive"),
         "split": split,
         "opening": opening,
@@ -285,7 +285,7 @@ def author_of(row: Fields) -> WrittenBy:
     `origin` is human or the name of a model. A name alone under `author` is a person's only where it is a pseudonym of
     Hone's exports; otherwise nobody is claimed.
     """
-    kind = row.choice("author_kind", [("person", "person"), ("model", "model"), ("human", "human")])
+    kind = row.choice("author_kind", Author.Kind, aliases={"human": Author.Kind.PERSON})
     if origin := row.label("origin"):
         if origin.lower() in ("human", "person"):
             return {"model": row.label("author") or row.label("labeler"), "author_kind": "person"}
@@ -295,7 +295,7 @@ def author_of(row: Fields) -> WrittenBy:
     name = row.label("author")
     if not name and "judge" not in row and (labeler := row.label("labeler")):
         return {"model": labeler, "author_kind": "person"}
-    if kind in ("person", "human") or PSEUDONYM.fullmatch(name):
+    if kind == Author.Kind.PERSON or PSEUDONYM.fullmatch(name):
         return {"model": name, "author_kind": "person"}
     if name.lower() in ("human", "person"):
         return {"model": "", "author_kind": "person"}
@@ -409,7 +409,7 @@ def _ratings(row: Fields, key: str) -> dict[str, float]:
 
 def _finish_reason(row: Fields) -> str:
     # "stop" is what samplers call a response that ended with EOS.
-    return row.choice("finish_reason", Response.FinishReason.choices, aliases={"stop": "eos"}) or "unknown"
+    return row.choice("finish_reason", Response.FinishReason, aliases={"stop": "eos"}) or "unknown"
 
 
 def _timestamp(row: Fields, key: str) -> str:
