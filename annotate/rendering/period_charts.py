@@ -7,7 +7,7 @@ from datetime import date
 from django.utils import formats
 
 from annotate.quality.intervals import Share
-from annotate.templatetags.hone import percent
+from annotate.rendering.shown_numbers import percent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from annotate.labeling import model_self_identification
 from annotate.labeling.sensitive_content import visibility
 from annotate.models import Project, Prompt, User
 from annotate.people import notices
-from annotate.rendering import local_times
+from annotate.rendering import local_times, shown_numbers
 from annotate.views import preferences
 
 register = template.Library()
@@ -123,10 +123,8 @@ def stored_message(stored: dict[str, Any] | str) -> str:
     return stored_messages.text(stored)
 
 
-@register.filter
-def percent(share: float | str | None, digits: int = 0) -> str:
-    """0.726 -> "73%"; nothing known, or no such thing -> a dash."""
-    return "–" if share is None or isinstance(share, str) else f"{100 * share:.{digits}f}%"
+register.filter("percent", shown_numbers.percent)
+register.filter("unlocalized", shown_numbers.unlocalized)
 
 
 @register.filter
@@ -140,9 +138,3 @@ def points(difference: float) -> str:
     """A difference of two shares: 0.012 -> "+1.2 points"."""
     sign = "+" if difference >= 0 else "−"
     return _("%(n)s points") % {"n": f"{sign}{abs(100 * difference):.1f}"}
-
-
-@register.filter
-def unlocalized(number: float | None) -> str:
-    """A number as scripts read it, whatever the language writes decimals with; nothing where there is none."""
-    return "" if number is None else f"{number:.6g}" if isinstance(number, float) else str(number)
