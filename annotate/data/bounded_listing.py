@@ -30,7 +30,8 @@ class Filters(Protocol):
     @property
     def highest(self) -> int | None: ...
 
-    def apply(self, rows: QuerySet[Any]) -> QuerySet[Any]: ...
+    def apply(self, rows: QuerySet[Any], *, window: QuerySet[Any] | None = None) -> QuerySet[Any]:
+        """window: the rows themselves, where they are only a part of the list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +48,19 @@ def numbers(filters: Filters, *, before: int | None = None, seconds: float = SEC
     all_rows = filters.rows.order_by("-pk")
     if before is not None:
         all_rows = all_rows.filter(pk__lt=before)
-    wanted = filters.apply(all_rows)
     if filters.few is not None:
-        return _found(_keys(wanted.filter(pk__in=filters.few), size + 1), size)
+        return _found(_keys(filters.apply(all_rows).filter(pk__in=filters.few), size + 1), size)
     if (highest := filters.highest) is not None:
-        all_rows, wanted = all_rows.filter(pk__lte=highest), wanted.filter(pk__lte=highest)
+        all_rows = all_rows.filter(pk__lte=highest)
     end, window = time.monotonic() + seconds, FIRST_WINDOW
     found: list[int] = []
     top: int | None = None
     while len(found) <= size:
         rest = all_rows if top is None else all_rows.filter(pk__lt=top)
         bottom = rest.values_list("pk", flat=True)[window - 1 : window].first()
-        part = wanted if top is None else wanted.filter(pk__lt=top)
-        if bottom is not None:
-            part = part.filter(pk__gte=bottom)
+        part = rest if bottom is None else rest.filter(pk__gte=bottom)
         began = time.monotonic()
-        found += _keys(part, size + 1 - len(found))
+        found += _keys(filters.apply(part, window=part), size + 1 - len(found))
         now = time.monotonic()
         if bottom is None:
             break

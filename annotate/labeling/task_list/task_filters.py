@@ -149,7 +149,7 @@ class TaskFilters(ChosenFilters):
         found = re.fullmatch(r"#\s*([0-9]{1,18})", self.search)
         return int(found[1]) if found else None
 
-    def apply(self, tasks: QuerySet[Task]) -> QuerySet[Task]:
+    def apply(self, tasks: QuerySet[Task], *, window: QuerySet[Task] | None = None) -> QuerySet[Task]:
         for each in FILTERS:
             if value := self.chosen.get(each.name):
                 tasks = each.condition(tasks, self.project, value)
@@ -161,7 +161,7 @@ class TaskFilters(ChosenFilters):
         if self.search and self.is_cut:
             return tasks.filter(prompt__in=self.prompts[:MOST_PROMPTS])
         if self.search:
-            return search_index.having(tasks, self.terms) if self.terms else tasks.none()
+            return search_index.having(tasks, self.terms, window=window) if self.terms else tasks.none()
         return tasks
 
     @property

@@ -87,7 +87,7 @@ class JudgmentFilters(ChosenFilters):
         found = Judgment.objects.filter(project=self.project, latest__isnull=False, chat_turn=None)
         return found.filter(is_adjudication=False, is_check=False).order_by()
 
-    def apply(self, rows: QuerySet[Judgment]) -> QuerySet[Judgment]:
+    def apply(self, rows: QuerySet[Judgment], *, window: QuerySet[Judgment] | None = None) -> QuerySet[Judgment]:
         for each in FILTERS:
             if value := self.chosen.get(each.name):
                 rows = each.condition(rows, self.project, value)
@@ -100,7 +100,7 @@ class JudgmentFilters(ChosenFilters):
         rows = rows.filter(task__prompt__isnull=False)
         if self.text.is_cut:
             return rows.filter(task__prompt__in=self.text.prompts[:MOST_PROMPTS])
-        return search_index.having(rows, self.text.terms)
+        return search_index.having(rows, self.text.terms, window=window, prompt="task__prompt")
 
     @property
     def highest(self) -> int | None:

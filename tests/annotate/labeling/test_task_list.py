@@ -73,12 +73,18 @@ CASES: list[tuple[dict[str, str], list[str]]] = [
 
 
 @pytest.mark.parametrize(("given", "names"), CASES)
-@pytest.mark.parametrize("few", [task_filters.FEW, -1], ids=["few", "many"])
+@pytest.mark.parametrize(
+    ("few", "widest"),
+    [(task_filters.FEW, search_index.WIDEST), (-1, search_index.WIDEST), (-1, -1)],
+    ids=["few", "many", "prompts far apart"],
+)
 def test_filters_let_through_what_they_say(
-    cast: Cast, tasks: dict[str, Task], given: dict[str, str], names: list[str], few: int, monkeypatch: Any
+    cast: Cast, tasks: dict[str, Task], given: dict[str, str], names: list[str], few: int, widest: int, monkeypatch: Any
 ) -> None:
-    """By asking an index for the few, and by looking through all: the same."""
+    """By asking an index for the few, and by looking through all, whose words are read at once or one by one: the
+    same."""
     monkeypatch.setattr(task_filters, "FEW", few)
+    monkeypatch.setattr(search_index, "WIDEST", widest)
     wanted = [tasks[name].pk for name in names]
     assert [pk for pk in numbers(cast.project, **given) if pk in {task.pk for task in tasks.values()}] == wanted
 

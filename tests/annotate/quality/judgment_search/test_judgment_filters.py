@@ -11,6 +11,7 @@ from annotate.data.text_search import search_index
 from annotate.labeling import queue
 from annotate.models import Judgment, Project, Prompt
 from annotate.quality import review
+from annotate.quality.judgment_search import judgment_filters
 from annotate.quality.judgment_search.judgment_filters import JudgmentFilters
 from tests.annotate.quality.measures.judging import judged
 from tests.factories.cast import Cast, make_comparison
@@ -44,7 +45,12 @@ def names(given: dict[str, Judgment], project: Project, **address: str) -> list[
     return [keys[key] for key in found.numbers]
 
 
-def test_filters_and_words_let_through_what_they_say(cast: Cast, given: dict[str, Judgment]) -> None:
+@pytest.mark.parametrize("few", [judgment_filters.FEW, -1], ids=["few", "many"])
+def test_filters_and_words_let_through_what_they_say(
+    cast: Cast, given: dict[str, Judgment], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By asking an index for the few, and by looking through all: the same."""
+    monkeypatch.setattr(judgment_filters, "FEW", few)
     review.send_back(judgment=given["again"], by=cast.reviewer, comment="Look again.")
     labeler = pseudonyms.labeler_name(cast.labeler, cast.project)
     month = (timezone.now() - timedelta(days=30)).date().isoformat()
