@@ -54,6 +54,7 @@ project_urls = [
     path("notifications/", notification_pages.notifications, name="notifications"),
     path("notifications/<int:target_id>/remove", notification_pages.remove, name="remove_notification"),
     path("notifications/<int:target_id>/test", notification_pages.send_test, name="test_notification"),
+    path("notifications/<int:target_id>/replay", notification_pages.replay_failed, name="replay_failed"),
     path("notifications/deliveries/<int:delivery_id>/replay", notification_pages.replay, name="replay_delivery"),
     path("playground/", playground.playground, name="playground"),
     path("playground/<int:chat_id>/", playground.chat, name="playground_chat"),

@@ -40,6 +40,7 @@ from annotate.models import (
 )
 from annotate.models.data.data_import import writing
 from annotate.models.leased_job import LEASE, JobLease
+from annotate.people import event_outbox
 
 State = DataImport.State
 WAIT_SECONDS = 0.5
@@ -150,7 +151,14 @@ def finish(data_import: DataImport, *, token: uuid.UUID | None, heartbeat: Calla
                 if not lease.renew():
                     return False
                 _apply(batch)
-    return lease.end(state=State.DONE)
+    with transaction.atomic():
+        if not lease.end(state=State.DONE):
+            return False
+        report = DataImport.objects.filter(pk=data_import.pk).values_list("report", flat=True).first() or {}
+        said: dict[str, Any] = {name: report.get(name) for name in ("read", "created", "duplicates")}
+        said |= {"import": data_import.upload_id, "state": "done", "file": data_import.file_name}
+        event_outbox.record(event_outbox.IMPORT_FINISHED, project=data_import.project_id, **said)
+    return True
 
 
 def _apply(changes: list[PromptChange]) -> None:

@@ -44,7 +44,7 @@ from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
 from annotate.models import JudgmentRevision, Project, Snapshot, User
-from annotate.people import audit
+from annotate.people import audit, event_outbox
 from annotate.people.permissions import Capability, ensure
 
 State = Snapshot.State
@@ -56,6 +56,8 @@ PREVIEWED = 500
 """Records of which a preview of redaction looks at the texts."""
 ROWS_A_COLLECTION = 100_000
 REPORT_SECONDS = 1.0
+MOST_FILES = 20
+"""Named in the event of a snapshot; no format makes so many."""
 WAIT_SECONDS = 0.2
 Progress = Callable[[float], None]
 
@@ -210,17 +212,30 @@ class _Builder:
             raise _BuildLost
 
     def _end(self, **values: Any) -> None:
-        self._change(finished_at=timezone.now(), builder=None, lease_until=None, **values)
+        with transaction.atomic():
+            self._change(finished_at=timezone.now(), builder=None, lease_until=None, **values)
+            self._tell(event_outbox.SNAPSHOT_READY)
 
     def _failed(self, failure: dict[str, Any]) -> Snapshot:
         """End as failed, and say why even where another builder has begun anew and taken the reason away."""
         ended = {"finished_at": timezone.now(), "builder": None, "lease_until": None}
         reason = stored_messages.in_english(failure)
-        self._rows().update(state=State.FAILED, error=reason, failure=failure, **ended)
+        with transaction.atomic():
+            if self._rows().update(state=State.FAILED, error=reason, failure=failure, **ended):
+                self._tell(event_outbox.SNAPSHOT_FAILED)
         snapshot = Snapshot.objects.select_related("project").get(pk=self.snapshot_id)
         if snapshot.state != State.READY:
             snapshot.state, snapshot.error, snapshot.failure = State.FAILED, reason, failure
         return snapshot
+
+    def _tell(self, event: str) -> None:
+        snapshot = Snapshot.objects.get(pk=self.snapshot_id)
+        copied = {name: getattr(snapshot, name) for name in ("kind", "format", "rows", "sha256")}
+        files = [{"name": name, **about} for name, about in snapshot.files.items()]
+        error = {"error": snapshot.error} if snapshot.error else {}
+        event_outbox.record(
+            event, project=snapshot.project_id, snapshot=snapshot.pk, **copied, files=files[:MOST_FILES], **error
+        )
 
     def _rows(self) -> QuerySet[Snapshot]:
         return Snapshot.objects.filter(pk=self.snapshot_id, state=State.BUILDING, builder=self.token)

@@ -30,6 +30,7 @@ from annotate.data.imports import ImportReport, import_file
 from annotate.errors import Refused
 from annotate.models import DataImport, Project, Upload, User
 from annotate.models.leased_job import JobLease
+from annotate.people import event_outbox
 from annotate.people.permissions import Capability, ensure
 
 log = logging.getLogger(__name__)
@@ -244,8 +245,18 @@ class _Job:
         self._end(state=State.REFUSED, error=sentence)
 
     def _end(self, **values: Any) -> None:
-        if self.lease.end(**values):
-            _remove(_path(self.upload))
+        """One that is done has been told of when its rows were seen."""
+        with transaction.atomic():
+            if not self.lease.end(**values):
+                return
+            if values["state"] != State.DONE:
+                said: dict[str, Any] = {
+                    "import": self.upload.pk,
+                    "state": str(values["state"]),
+                    "file": self.upload.file_name,
+                }
+                event_outbox.record(event_outbox.IMPORT_FINISHED, project=self.upload.project_id, **said)
+        _remove(_path(self.upload))
 
 
 def report_of(upload: Upload) -> ImportReport | None:

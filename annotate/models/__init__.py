@@ -16,6 +16,7 @@ from annotate.models.labeling.task import OverlapChange, QueueCursor, Task, Task
 from annotate.models.people.api_token import ApiToken, IdempotentRequest
 from annotate.models.people.audit import AuditChainLink, AuditEvent
 from annotate.models.people.invitation import Invitation
+from annotate.models.people.outbox_event import OutboxEvent
 from annotate.models.people.person_deletion import PersonDeletion
 from annotate.models.people.project import Guidelines, Membership, Project, Rubric, Skill
 from annotate.models.people.user import User
@@ -54,6 +55,7 @@ __all__ = [
     "MeasureSums",
     "MeasuresState",
     "Membership",
+    "OutboxEvent",
     "OverlapChange",
     "PersonDeletion",
     "Project",

@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 
 from annotate.errors import Refused
 from annotate.models import Author, Project, User
-from annotate.people import audit
+from annotate.people import audit, event_outbox
 from rlhf.models import ModelVersion, Promotion, RunInput, Stage, TrainingRun
 
 Kind = ModelVersion.Kind
+MODEL_PROMOTED = "model.promoted"
 
 
 def base(project: Project, *, name: str = "") -> ModelVersion:
@@ -193,6 +194,15 @@ def _switch(version: ModelVersion, *, verb: str, by: User | None) -> None:
         ModelVersion.objects.filter(pk=replaced.pk).update(active=False)
     ModelVersion.objects.filter(pk=version.pk).update(active=True, promoted_by=by, promoted_at=timezone.now())
     Promotion.objects.create(version=version, verb=verb, replaced=replaced, by=by)
+    event_outbox.record(
+        MODEL_PROMOTED,
+        project=version.project_id,
+        model=str(version),
+        version=version.pk,
+        kind=version.kind,
+        rolled_back=verb == Promotion.Verb.ROLL_BACK,
+        instead_of=str(replaced) if replaced is not None else None,
+    )
 
 
 def _family(version: ModelVersion) -> QuerySet[ModelVersion]:

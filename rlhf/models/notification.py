@@ -19,9 +19,15 @@ class NotificationTarget(models.Model):
     class Event(models.TextChoices):
         RUN_SUCCEEDED = "run.succeeded", _("A run has succeeded")
         RUN_FAILED = "run.failed", _("A run has failed")
+        RUN_CANCELLED = "run.cancelled", _("A run was cancelled")
         ROUND_SUCCEEDED = "round.succeeded", _("A round has succeeded")
         ROUND_STOPPED = "round.stopped", _("A round stopped at a gate")
         ROUND_FAILED = "round.failed", _("A round has failed")
+        MODEL_PROMOTED = "model.promoted", _("A model has been put into use")
+        JUDGMENTS_SUBMITTED = "judgments.submitted", _("Judgments have been submitted")
+        SNAPSHOT_READY = "snapshot.ready", _("An export is ready")
+        SNAPSHOT_FAILED = "snapshot.failed", _("An export has failed")
+        IMPORT_FINISHED = "import.finished", _("An import has finished")
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="notification_targets")
     kind = models.CharField(max_length=7, choices=Kind.choices)
@@ -32,6 +38,9 @@ class NotificationTarget(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    collected_until = models.DateTimeField(
+        null=True, editable=False, help_text="Ends of runs and rounds up to this time have been queued for it."
+    )
 
     class Meta:
         ordering = ["pk"]

@@ -6,7 +6,7 @@ is made again. So a receiver may get an event twice, and knows it by X-Hone-Deli
 
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from annotate.data.stored_messages import refusal
 from annotate.errors import Refused
 from annotate.models import Project, User
-from annotate.people import audit
+from annotate.people import audit, event_outbox
 from rlhf.models import Delivery, NotificationTarget
 from rlhf.notifications import events, webhook_client
 from rlhf.notifications.webhook_client import NotDelivered
@@ -29,10 +29,14 @@ from rlhf.notifications.webhook_client import NotDelivered
 Kind, State = NotificationTarget.Kind, Delivery.State
 PAUSES = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 """After each failed attempt; after the last one nobody tries any more."""
-LOOKS_BACK = timedelta(days=1)
+OVERLAP = timedelta(hours=1)
+"""By which ends of runs are looked at again: clocks of workers differ, and a transaction may commit late."""
 KEPT = timedelta(days=30)
 MOST_TARGETS = 20
 AT_ONCE = 50
+"""Deliveries to a target."""
+MOST_BATCHES = 20
+"""Of the outbox of a project in one go."""
 
 
 def add(*, project: Project, kind: str, address: str, chosen: Iterable[str], by: User | None) -> NotificationTarget:
@@ -54,12 +58,18 @@ def add(*, project: Project, kind: str, address: str, chosen: Iterable[str], by:
             raise Refused(_("That is no e-mail address."), status=400) from None
     else:
         raise Refused(_("Choose a webhook or an e-mail address."), status=400)
+    if kind == Kind.EMAIL and NotificationTarget.Event.JUDGMENTS_SUBMITTED in names:
+        raise Refused(
+            _("Judgments are told to webhooks alone: an e-mail every quarter of a minute helps nobody."), status=400
+        )
     with transaction.atomic():
+        _lock(project)
         if NotificationTarget.objects.filter(project=project).count() >= MOST_TARGETS:
             raise Refused(_("A project has at most %(most)s addresses.") % {"most": MOST_TARGETS})
         target = NotificationTarget.objects.create(
             project=project, kind=kind, address=address, events=names, salt=secrets.token_hex(32), created_by=by
         )
+        _listen(project)
         audit.record(verb="notification.added", actor=by, subject=target, project=project, kind=kind, address=address)
     return target
 
@@ -67,10 +77,23 @@ def add(*, project: Project, kind: str, address: str, chosen: Iterable[str], by:
 def remove(target: NotificationTarget, *, by: User | None) -> None:
     """Remove a target with all that was sent to it."""
     with transaction.atomic():
+        _lock(target.project)
         audit.record(
             verb="notification.removed", actor=by, subject=target, project=target.project, address=target.address
         )
         target.delete()
+        _listen(target.project)
+
+
+def _lock(project: Project) -> None:
+    """One change of a project's targets at a time."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+
+
+def _listen(project: Project) -> None:
+    """Have the outbox filled with what the project's targets hear of."""
+    chosen = NotificationTarget.objects.filter(project=project).values_list("events", flat=True)
+    event_outbox.listen(project, {name for names in chosen for name in names} & set(events.OF_OUTBOX))
 
 
 def replay(delivery: Delivery, *, by: User | None) -> None:
@@ -84,36 +107,90 @@ def replay(delivery: Delivery, *, by: User | None) -> None:
         )
 
 
+def replay_failed(target: NotificationTarget, *, by: User | None) -> int:
+    """Send again, now, all that did not arrive and nobody tries any more; returns how many there are."""
+    with transaction.atomic():
+        failed = target.deliveries.filter(state=State.FAILED)
+        count: int = failed.update(state=State.WAITING, attempts=0, next_attempt_at=timezone.now(), failure={})
+        if count:
+            audit.record(
+                verb="notification.replayed", actor=by, subject=target, project=target.project, deliveries=count
+            )
+    return count
+
+
 def collect(*, now: datetime | None = None) -> int:
     """Queue what has happened since targets were added, each event once. Returns how many."""
     now = now or timezone.now()
-    made = 0
-    for target in NotificationTarget.objects.select_related("project"):
-        since = max(target.created_at, now - LOOKS_BACK)
-        known = set(target.deliveries.filter(created_at__gte=since).values_list("key", flat=True))
-        new = [
-            Delivery(target=target, key=each.key, event=each.event, payload=each.payload, next_attempt_at=now)
-            for each in events.since(target.project, since)
-            if each.event in target.events and each.key not in known
-        ]
-        Delivery.objects.bulk_create(new, ignore_conflicts=True)
-        made += len(new)
+    made = sum(_collect_ends(target, now) for target in NotificationTarget.objects.select_related("project"))
+    made += sum(_collect_outbox(project, now) for project in event_outbox.projects())
     Delivery.objects.filter(created_at__lt=now - KEPT).exclude(state=State.WAITING).delete()
     return made
 
 
+def _collect_ends(target: NotificationTarget, now: datetime) -> int:
+    """Runs and rounds. However long nobody collected, it goes on where it was."""
+    since = target.created_at
+    if target.collected_until is not None:
+        since = max(since, target.collected_until - OVERLAP)
+    found = events.since(target.project, since)
+    known = set(target.deliveries.filter(created_at__gte=since).values_list("key", flat=True))
+    new = [each for each in found if each.event in target.events and each.key not in known]
+    # More than are looked at once go on behind the last of them.
+    until = found[-1].at + OVERLAP if len(found) == events.MOST else now
+    with transaction.atomic():
+        _queue(target, new, now)
+        NotificationTarget.objects.filter(pk=target.pk).update(collected_until=until)
+    return len(new)
+
+
+def _collect_outbox(number: int, now: datetime) -> int:
+    """Each event is taken out in the transaction that queues its deliveries."""
+    made = 0
+    for _batch in range(MOST_BATCHES):
+        with transaction.atomic():
+            rows = event_outbox.take(number)
+            project = Project.objects.get(pk=number)
+            happened = events.of_outbox(rows, project)
+            for target in NotificationTarget.objects.filter(project=project):
+                heard = [each for each in happened if each.event in target.events and each.at >= target.created_at]
+                _queue(target, heard, now)
+                made += len(heard)
+        if len(rows) < event_outbox.BATCH:
+            break
+    return made
+
+
+def _queue(target: NotificationTarget, happened: Sequence[events.Happened], now: datetime) -> None:
+    Delivery.objects.bulk_create(
+        [
+            Delivery(target=target, key=each.key, event=each.event, payload=each.payload, next_attempt_at=now)
+            for each in happened
+        ],
+        ignore_conflicts=True,
+    )
+
+
 def send_due(*, now: datetime | None = None) -> int:
-    """Make the attempts that are due; returns how many arrived."""
+    """Make the attempts that are due, the oldest of each target; returns how many arrived.
+
+    A target that fails is left for the next time, so that one that hangs holds up nobody but itself.
+    """
     now = now or timezone.now()
     due = Delivery.objects.filter(state=State.WAITING, next_attempt_at__lte=now)
     arrived = 0
-    for delivery in list(due.select_related("target__project").order_by("next_attempt_at")[:AT_ONCE]):
-        pause = PAUSES[min(delivery.attempts, len(PAUSES) - 1)]
-        claimed = Delivery.objects.filter(pk=delivery.pk, state=State.WAITING, attempts=delivery.attempts).update(
-            attempts=F("attempts") + 1, next_attempt_at=now + pause
-        )
-        if claimed == 1:
-            arrived += _attempt(delivery)
+    for target in due.order_by("target").values_list("target", flat=True).distinct():
+        own = due.filter(target=target).select_related("target__project").order_by("next_attempt_at", "pk")
+        for delivery in list(own[:AT_ONCE]):
+            pause = PAUSES[min(delivery.attempts, len(PAUSES) - 1)]
+            claimed = Delivery.objects.filter(pk=delivery.pk, state=State.WAITING, attempts=delivery.attempts).update(
+                attempts=F("attempts") + 1, next_attempt_at=now + pause
+            )
+            if claimed != 1:
+                continue
+            if not _attempt(delivery):
+                break
+            arrived += 1
     return arrived
 
 

@@ -1,19 +1,33 @@
-"""The events of a project that targets hear of, as a key and a payload each."""
+"""The events of a project that targets hear of, as a key and a payload each.
 
-from collections.abc import Iterator
+Runs and rounds say themselves that they have ended, and since when (`since`). Everything else is in the outbox
+(annotate.people.event_outbox), written in the transaction of what happened (`of_outbox`).
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from annotate.data import stored_messages
-from annotate.models import Project
+from annotate.models import OutboxEvent, Project
 from rlhf.loop.loop import why_ended
 from rlhf.models import Iteration, NotificationTarget, TrainingRun
 
 Event = NotificationTarget.Event
 MOST = 500
-"""Ends of runs that are looked at in a project at once."""
-OF_RUNS = {TrainingRun.Status.SUCCEEDED: Event.RUN_SUCCEEDED, TrainingRun.Status.FAILED: Event.RUN_FAILED}
+"""Ends of runs, and of rounds, that are looked at in a project at once: the oldest."""
+OF_OUTBOX = frozenset(
+    {
+        *(Event.JUDGMENTS_SUBMITTED, Event.SNAPSHOT_READY, Event.SNAPSHOT_FAILED),
+        *(Event.IMPORT_FINISHED, Event.MODEL_PROMOTED),
+    }
+)
+OF_RUNS = {
+    TrainingRun.Status.SUCCEEDED: Event.RUN_SUCCEEDED,
+    TrainingRun.Status.FAILED: Event.RUN_FAILED,
+    TrainingRun.Status.CANCELLED: Event.RUN_CANCELLED,
+}
 OF_ROUNDS = {
     Iteration.State.SUCCEEDED: Event.ROUND_SUCCEEDED,
     Iteration.State.STOPPED: Event.ROUND_STOPPED,
@@ -31,11 +45,16 @@ class Happened:
     payload: dict[str, Any]
 
 
-def since(project: Project, time: datetime) -> Iterator[Happened]:
-    """Runs and rounds that ended at this time or later; runs of chats are nobody's event."""
+def since(project: Project, time: datetime) -> list[Happened]:
+    """The first of what ended at this time or later, the earliest first."""
+    return sorted(_ends(project, time), key=lambda each: each.at)[:MOST]
+
+
+def _ends(project: Project, time: datetime) -> Iterator[Happened]:
+    """Runs and rounds that ended at this time or later, the earliest of each; runs of chats are nobody's event."""
     runs = project.training_runs.filter(status__in=OF_RUNS, finished_at__gte=time)
     runs = runs.exclude(queue=TrainingRun.LIVE_QUEUE).select_related("produced").defer("log")
-    for run in runs.order_by("-finished_at")[:MOST]:
+    for run in runs.order_by("finished_at")[:MOST]:
         assert run.finished_at is not None  # as filtered
         yield Happened(
             key=f"run-{run.pk}-{run.finished_at.timestamp():.3f}",  # a resumed run ends again
@@ -43,7 +62,8 @@ def since(project: Project, time: datetime) -> Iterator[Happened]:
             at=run.finished_at,
             payload=_of_run(run, project),
         )
-    for iteration in project.iterations.filter(state__in=OF_ROUNDS, finished_at__gte=time).order_by("-number")[:MOST]:
+    rounds = project.iterations.filter(state__in=OF_ROUNDS, finished_at__gte=time)
+    for iteration in rounds.order_by("finished_at")[:MOST]:
         assert iteration.finished_at is not None
         yield Happened(
             key=f"round-{iteration.pk}-{iteration.finished_at.timestamp():.3f}",
@@ -51,6 +71,26 @@ def since(project: Project, time: datetime) -> Iterator[Happened]:
             at=iteration.finished_at,
             payload=_of_round(iteration, project),
         )
+
+
+def of_outbox(rows: Sequence[OutboxEvent], project: Project) -> list[Happened]:
+    """Judgments together, everything else one by one."""
+    judgments = [row for row in rows if row.event == Event.JUDGMENTS_SUBMITTED]
+    found = [_of_row(row, project) for row in rows if row.event != Event.JUDGMENTS_SUBMITTED]
+    if judgments:
+        payload = {
+            "project": project.slug,
+            "count": len(judgments),
+            "judgments": [{**row.payload, "at": row.created_at.isoformat()} for row in judgments],
+        }
+        key = f"judgments-{judgments[0].pk}-{judgments[-1].pk}"
+        found.append(Happened(key=key, event=Event.JUDGMENTS_SUBMITTED, at=judgments[-1].created_at, payload=payload))
+    return found
+
+
+def _of_row(row: OutboxEvent, project: Project) -> Happened:
+    payload = {"project": project.slug, **row.payload, "at": row.created_at.isoformat()}
+    return Happened(key=f"event-{row.pk}", event=row.event, at=row.created_at, payload=payload)
 
 
 def _of_run(run: TrainingRun, project: Project) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate import access
+from annotate.data.keyset_pages import keyset_page
 from annotate.errors import Refused
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from rlhf.models import Delivery, NotificationTarget
@@ -61,16 +62,22 @@ def notifications(request: ProjectRequest) -> HttpResponse:
         {
             "target": target,
             "events": [Event(name).label for name in target.events if name in Event.values],
+            "has_failed": target.deliveries.filter(state=Delivery.State.FAILED).exists(),
             "key": webhook_client.key_of(target.salt) if target.kind == Kind.WEBHOOK else "",
         }
         for target in NotificationTarget.objects.filter(project=request.project)
     ]
     log = Delivery.objects.filter(target__project=request.project).select_related("target")
+    if (state := request.GET.get("state", "")) in Delivery.State.values:
+        log = log.filter(state=state)
+    page = keyset_page(log, request.GET.get("after", ""), size=DELIVERIES_SHOWN)
     context = {
         "project": request.project,
         "form": form,
         "targets": targets,
-        "deliveries": log[:DELIVERIES_SHOWN],
+        "page": page,
+        "state": state,
+        "states": Delivery.State.choices,
         "sends_email": bool(settings.EMAIL_HOST),
     }
     return render(request, "rlhf/notifications.html", context, status=status if form.errors else 200)
@@ -99,6 +106,19 @@ def send_test(request: ProjectRequest, target_id: int) -> HttpResponse:
         next_attempt_at=now,
     )
     messages.success(request, _("A test was queued; it is sent within a quarter of a minute."))
+    return redirect("rlhf:notifications", request.project.slug)
+
+
+@require_POST
+@requires(Capability.MANAGE)
+def replay_failed(request: ProjectRequest, target_id: int) -> HttpResponse:
+    """Once the receiver is well again."""
+    target = access.load(request, NotificationTarget, pk=target_id)
+    count = deliveries.replay_failed(target, by=request.user)
+    messages.success(
+        request,
+        ngettext("%(n)d delivery is sent again.", "%(n)d deliveries are sent again.", count) % {"n": count},
+    )
     return redirect("rlhf:notifications", request.project.slug)
 
 

@@ -358,7 +358,7 @@ WITHOUT_A_PAGE = {
     *("rlhf:report_file", "rlhf:reward_kl_plot"),
     *("rlhf:metrics_file", "rlhf:system_metrics", "rlhf:system_file"),
     *("rlhf:model_card", "rlhf:model_archive", "rlhf:model_hashes", "rlhf:model_tags"),
-    *("rlhf:remove_notification", "rlhf:test_notification", "rlhf:replay_delivery"),
+    *("rlhf:remove_notification", "rlhf:test_notification", "rlhf:replay_delivery", "rlhf:replay_failed"),
     *("rlhf:export_gguf", "rlhf:push_model", "rlhf:gguf_file"),
     *("rlhf:playground_ask", "rlhf:playground_stop", "rlhf:playground_prefer"),
     *("rlhf:create_ai_labeler", "rlhf:start_judge_run", "rlhf:measure_ai_labeler", "rlhf:ai_agreement_table"),

@@ -32,6 +32,7 @@ from annotate.labeling.queue.leases import (
 from annotate.labeling.submissions import Receipt, Submission
 from annotate.models import Assignment, Judgment, JudgmentRevision, Project, Task, User
 from annotate.models.prepared_queries import Update, insert, prepared_update
+from annotate.people import event_outbox
 
 LONGEST_DRAFT = 400_000
 LONGEST_REASON = 500
@@ -188,8 +189,25 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
     if assignment.task.reserved_for_id == assignment.labeler.pk and not revised:
         reopen(assignment.task)  # it is everybody's now, if it wants more
     if not by_ai:
+        _tell(judgment, assignment, revision=number)
         transaction.on_commit(_report_submit)
     return Receipt(judgment=judgment, revision=revision, repeated=False, surplus=judgment.surplus, revised=revised)
+
+
+def _tell(judgment: Judgment, assignment: Assignment, *, revision: int, withdrawn: bool = False) -> None:
+    """Exports have no hidden checks, and nobody outside hears of them."""
+    if not judgment.is_check:
+        event_outbox.record(
+            event_outbox.JUDGMENTS_SUBMITTED,
+            project=assignment.project_id,
+            chosen=assignment.project.outbox_events,
+            judgment=judgment.pk,
+            task=assignment.task_id,
+            kind=assignment.task.kind,
+            revision=revision,
+            adjudication=judgment.is_adjudication,
+            withdrawn=withdrawn,
+        )
 
 
 def _report_submit() -> None:
@@ -256,6 +274,7 @@ def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Ass
             rubric=judgment.latest.rubric,
         )
         Judgment.objects.filter(pk=judgment.pk).update(latest=None)
+        _tell(judgment, assignment, revision=judgment.latest.number + 1, withdrawn=True)
         Task.objects.filter(pk=assignment.task_id).update(**_stale(judgment.is_check, assignment.project))
         task_kinds.kind_of(assignment.task).withdraw(judgment=judgment)
         if assignment.is_adjudication:

@@ -196,6 +196,11 @@ class Project(models.Model):
         editable=False,
         help_text="Raised when a place of one task comes free again, so that labelers look at that task alone.",
     )
+    outbox_events = models.JSONField(
+        default=list,
+        editable=False,
+        help_text="Events that somebody outside hears of (annotate.people.event_outbox).",
+    )
     pseudonym_key = models.CharField(max_length=64, default=new_pseudonym_key, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -109,6 +109,7 @@ NAMING = {
     "rlhf:remove_notification": Address(MANAGING, WRITE),
     "rlhf:test_notification": Address(MANAGING, WRITE),
     "rlhf:replay_delivery": Address(MANAGING, WRITE),
+    "rlhf:replay_failed": Address(MANAGING, WRITE),
     "rlhf:resume_run": Address(TRAINING, WRITE),
     "rlhf:promote": Address(TRAINING, BOTH),
     "rlhf:roll_back": Address(TRAINING, BOTH),

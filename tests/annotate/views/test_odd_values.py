@@ -140,6 +140,7 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:remove_notification": ["x"],
     "rlhf:test_notification": ["x"],
     "rlhf:replay_delivery": ["x"],
+    "rlhf:replay_failed": ["x"],
     "rlhf:import_model": ["source", "kind"],
     "rlhf:model_tags": ["tags"],
     "rlhf:export_gguf": ["type"],

@@ -8,18 +8,24 @@ import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 from django.core import mail
+from django.db import transaction
 from django.utils import timezone
 
+from annotate.data import snapshots
+from annotate.data.imports import import_file
 from annotate.errors import Refused
-from annotate.models import AuditEvent
-from rlhf.models import Delivery, Iteration, NotificationTarget, TrainingRun
+from annotate.labeling import queue
+from annotate.models import Assignment, AuditEvent, Judgment, OutboxEvent, Task
+from rlhf.loop import versions
+from rlhf.models import Delivery, Iteration, ModelVersion, NotificationTarget, TrainingRun
 from rlhf.notifications import deliveries, webhook_client
-from tests.factories.cast import Cast
+from tests.factories.cast import Cast, judge, make_comparison, response_ids
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_sent")]
@@ -75,6 +81,17 @@ def webhook(cast: Cast, address: str, *chosen: str) -> NotificationTarget:
         project=cast.project, kind="webhook", address=address, by=cast.manager,
         chosen=chosen or ("run.failed", "run.succeeded", "round.stopped"),
     )  # fmt: skip
+
+
+def claimed(cast: Cast) -> Assignment:
+    cast.project.refresh_from_db()
+    found = queue.claim_next(labeler=cast.labeler, project=cast.project, ahead=False)
+    assert found is not None
+    return found
+
+
+def order_of(task: Task) -> list[list[int]]:
+    return [[number] for number in response_ids(task)]
 
 
 def test_an_end_is_sent_once_and_its_signature_holds(cast: Cast, receiver: Receiver) -> None:
@@ -222,3 +239,130 @@ def test_the_page_adds_tests_and_removes_an_address(cast: Cast, receiver: Receiv
     assert as_user("researcher", cast).get(url(cast, "notifications")).status_code == 403
     verbs = AuditEvent.objects.filter(verb__startswith="notification.").order_by("pk").values_list("verb", flat=True)
     assert list(verbs) == ["notification.added", "notification.removed"]
+
+
+def told(receiver: Receiver) -> list[dict[str, Any]]:
+    """What came, once everything is collected and sent."""
+    before = len(receiver.got)
+    deliveries.collect()
+    deliveries.send_due()
+    return [json.loads(body) for _headers, body in receiver.got[before:]]
+
+
+def test_judgments_are_told_together_and_checks_are_not(cast: Cast, receiver: Receiver) -> None:
+    before = make_comparison(cast.project, "Before?")
+    judge(claimed(cast), order_of(before))
+    assert not OutboxEvent.objects.exists()  # nobody hears of it
+    webhook(cast, receiver.url, "judgments.submitted")
+    for number in range(2):
+        task = make_comparison(cast.project, f"Question {number}?")
+        judge(claimed(cast), order_of(task))
+    first, second = Judgment.objects.order_by("pk")[1:]
+    (content,) = told(receiver)
+    assert (content["event"], content["project"], content["count"]) == ("judgments.submitted", "kindness", 2)
+    assert [{name: each[name] for name in ("judgment", "kind", "revision")} for each in content["judgments"]] == [
+        {"judgment": judgment.pk, "kind": "compare", "revision": 1} for judgment in (first, second)
+    ]
+    queue.withdraw(assignment_id=second.assignment_id, labeler=cast.labeler, draft={})
+    assert told(receiver)[0]["judgments"][0] | {"at": ""} == {
+        "judgment": second.pk,
+        "task": second.task_id,
+        "kind": "compare",
+        "revision": 2,
+        "adjudication": False,
+        "withdrawn": True,
+        "at": "",
+    }
+    assert (told(receiver), OutboxEvent.objects.count()) == ([], 0)
+    Judgment.objects.filter(pk=first.pk).update(is_check=True)
+    first.refresh_from_db()
+    judge(first.assignment, order_of(first.task))
+    assert told(receiver) == []
+
+
+def test_nothing_is_told_of_what_was_rolled_back(cast: Cast, receiver: Receiver) -> None:
+    webhook(cast, receiver.url, "judgments.submitted")
+    task = make_comparison(cast.project)
+    with transaction.atomic():
+        judge(claimed(cast), order_of(task))
+        transaction.set_rollback(True)
+    assert not Judgment.objects.exists()
+    assert told(receiver) == []
+
+
+def test_exports_imports_and_promotions_are_told(cast: Cast, receiver: Receiver, tmp_path: Path) -> None:
+    webhook(cast, receiver.url, "snapshot.ready", "snapshot.failed", "import.finished", "model.promoted")
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"prompt": "What is a hen?"}\n', encoding="utf-8")
+    import_file(project=cast.project, path=path, by=cast.manager)
+    snapshot = snapshots.freeze(project=cast.project, kind="prompts", by=cast.manager)
+    base = versions.base(cast.project)
+    ModelVersion.objects.filter(pk=base.pk).update(active=False)
+    versions.promote(base, by=cast.manager)
+    imported, ready, *promotions = told(receiver)
+    promoted = promotions[-1]  # the base model was put into use when it was made
+    assert (imported["event"], imported["state"], imported["created"]["prompts"]) == ("import.finished", "done", 1)
+    assert imported["file"] == "in.jsonl"
+    assert (ready["event"], ready["snapshot"], ready["sha256"]) == ("snapshot.ready", snapshot.pk, snapshot.sha256)
+    assert {file["name"] for file in ready["files"]} == set(snapshot.files)
+    assert (promoted["event"], promoted["model"], promoted["rolled_back"]) == ("model.promoted", str(base), False)
+    broken = snapshots.request(project=cast.project, kind="prompts", by=cast.manager)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(snapshots, "_write", lambda *_arguments: (_ for _ in ()).throw(OSError(28, "full")))
+        snapshots.build(broken.pk)
+    (failed,) = told(receiver)
+    assert (failed["event"], failed["snapshot"], bool(failed["error"])) == ("snapshot.failed", broken.pk, True)
+
+
+def test_ends_are_told_however_long_nobody_collected(cast: Cast, receiver: Receiver, settings: Any) -> None:
+    """Weeks, and more of them than are looked at at once."""
+    now = timezone.now()
+    target = webhook(cast, receiver.url)
+    NotificationTarget.objects.filter(pk=target.pk).update(created_at=now - timedelta(days=60))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(deliveries.events, "MOST", 2)
+        for days in (50, 49, 48, 20, 19):
+            run = ended(cast)
+            TrainingRun.objects.filter(pk=run.pk).update(finished_at=now - timedelta(days=days))
+        made = [deliveries.collect() for _ in range(5)]
+    assert (sum(made), made[0]) == (5, 2)
+    assert Delivery.objects.count() == 5
+    assert deliveries.collect() == 0
+
+
+def test_a_receiver_that_fails_holds_up_nobody_else(cast: Cast, receiver: Receiver) -> None:
+    """It is asked once in a pass; when it is well again, all that failed is sent by one click."""
+    dead = webhook(cast, "http://127.0.0.1:1/")
+    webhook(cast, receiver.url)
+    for _ in range(3):
+        ended(cast)
+    deliveries.collect()
+    assert deliveries.send_due() == 3
+    assert sorted(dead.deliveries.values_list("attempts", flat=True)) == [0, 0, 1]
+    dead.deliveries.update(state="failed")
+    NotificationTarget.objects.filter(pk=dead.pk).update(address=receiver.url)
+    client = as_user("manager", cast)
+    assert "Send all that failed again" in client.get(url(cast, "notifications")).content.decode()
+    client.post(url(cast, "replay_failed", dead.pk))
+    assert deliveries.send_due() == 3
+    assert "Send all that failed again" not in client.get(url(cast, "notifications")).content.decode()
+    page = client.get(url(cast, "notifications"), {"state": "failed"})
+    assert page.context["page"].rows == []
+
+
+def test_what_is_written_follows_the_targets(cast: Cast, receiver: Receiver, settings: Any) -> None:
+    first = webhook(cast, receiver.url, "judgments.submitted", "run.failed")
+    second = webhook(cast, receiver.url, "snapshot.ready")
+    cast.project.refresh_from_db()
+    assert cast.project.outbox_events == ["judgments.submitted", "snapshot.ready"]
+    deliveries.remove(first, by=cast.manager)
+    cast.project.refresh_from_db()
+    assert cast.project.outbox_events == ["snapshot.ready"]
+    deliveries.remove(second, by=cast.manager)
+    cast.project.refresh_from_db()
+    assert cast.project.outbox_events == []
+    settings.EMAIL_HOST = "mail.example"
+    with pytest.raises(Refused, match="webhooks alone"):
+        deliveries.add(
+            project=cast.project, kind="email", address="a@b.example", chosen=["judgments.submitted"], by=None
+        )
