@@ -31,6 +31,7 @@ RECOVERY_SECONDS = 180.0
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="the longest time to break things")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--labelers", type=int, default=8)
     parser.add_argument("--no-runs", action="store_true", help="labelers and exports alone, without training")
@@ -77,7 +78,7 @@ def _campaign(site: Site, chosen: argparse.Namespace, seed: int) -> int:
     work.begin()
     began = time.monotonic()
     print(f"Seed {seed}; {len(drawn)} kinds of faults.", flush=True)
-    while done.total() < chosen.faults:
+    while done.total() < chosen.faults and time.monotonic() - began < chosen.minutes * 60:
         time.sleep(chance.uniform(*GAP_SECONDS))
         kind = chance.choice(drawn)
         at = time.monotonic() - began

@@ -4,14 +4,19 @@ import time
 
 from benchmarks.load import service
 
-END_SECONDS = 600.0
-"""For what was begun to end by itself once nothing breaks any more."""
+STILL_SECONDS = 300.0
+"""What was begun has to end by itself once nothing breaks any more: so long without a change counts as stuck."""
+END_SECONDS = 3600.0
 
 
 def await_end() -> dict[str, int]:
-    """Wait until every run, export and import has ended; how many have not."""
-    until = time.monotonic() + END_SECONDS
+    """Wait until every run, export and import has ended, or nothing goes on any more; how many have not ended."""
+    until, changed, seen = time.monotonic() + END_SECONDS, time.monotonic(), ""
     while any((left := _unfinished()).values()) and time.monotonic() < until:
+        if (now := _progress()) != seen:
+            changed, seen = time.monotonic(), now
+        if time.monotonic() - changed > STILL_SECONDS:
+            break
         time.sleep(1.0)
     return left
 
@@ -95,6 +100,14 @@ def _unfinished() -> dict[str, int]:
         ).count(),
         "imports that have not ended": DataImport.objects.filter(state__in=DataImport.UNDER_WAY).count(),
     }
+
+
+def _progress() -> str:
+    """Changes whenever a run goes on."""
+    from rlhf.models import TrainingRun
+
+    under_way = TrainingRun.objects.exclude(status__in=TrainingRun.ENDED)
+    return str(list(under_way.order_by("pk").values_list("pk", "status", "attempt", "progress", "activity")))
 
 
 def _integrity() -> int:

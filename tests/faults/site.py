@@ -19,6 +19,8 @@ DISK = "3G"
 CLOCK_SOURCE = Path(__file__).with_name("clock.c")
 WORKERS = {"default": "default worker", "cpu": "training worker", "live": "live worker"}
 STOP_SECONDS = 30.0
+LEAVE_SECONDS = 120.0
+"""For a training to save a checkpoint on a machine with other things to do."""
 
 
 class Site:
@@ -46,11 +48,12 @@ class Site:
         """After the supervisor was killed, as an operator or systemd does."""
         self.service.process.wait(STOP_SECONDS)
         # The others notice that their supervisor is gone; until they have left, the port and the data folder are taken.
-        until = time.monotonic() + STOP_SECONDS
+        until = time.monotonic() + LEAVE_SECONDS
         while (left := self.leftovers()) and time.monotonic() < until:
             time.sleep(0.1)
         if left:
-            raise RuntimeError(f"{len(left)} processes outlived their supervisor by {STOP_SECONDS:.0f} s.")
+            names = "; ".join(map(_command, left))
+            raise RuntimeError(f"Processes outlived their supervisor by {LEAVE_SECONDS:.0f} s: {names}")
         self.service.start(self._environment())
         self.service.await_up()
 
@@ -141,6 +144,13 @@ def _name(process: int) -> str:
         name = WORKERS.get(words[words.index("--queues") + 1], "")
         return f"job of the {name}" if "--queues" in parents else name
     return ""
+
+
+def _command(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:300]
+    except OSError:
+        return ""
 
 
 def _compile(source: Path, library: Path) -> bool:
