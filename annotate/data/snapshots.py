@@ -185,6 +185,10 @@ class _Builder:
             return build(self.snapshot_id, self.progress)
         except (Refused, OSError) as error:
             return self._failed(_reason(error))
+        except SystemExit:
+            # Its worker is told to stop: the next one that looks begins anew.
+            self._rows().update(state=State.PENDING, builder=None, lease_until=None, progress=0.0)
+            raise
         except BaseException as error:
             self._failed(StoredMessage("job_crashed", {"error": type(error).__name__}).as_json())
             raise

@@ -145,6 +145,11 @@ def reserved_disk() -> int:
     return int(settings.HONE_RESERVED_DISK_GB * GIB)
 
 
+def is_disk_full() -> bool:
+    """Whether less than the reserved space is free below the data folder."""
+    return machine.disk_free(settings.HONE_DATA) < reserved_disk()
+
+
 def refuse_full_disk() -> None:
     """Raise Refused when less than the reserved space is free below the data folder."""
     if (free := machine.disk_free(settings.HONE_DATA)) < reserved_disk():

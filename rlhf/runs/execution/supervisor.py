@@ -43,6 +43,7 @@ CANCEL_GRACE_SECONDS = 120.0
 """Longer than one rollout iteration plus saving a checkpoint: rollouts look for the signal between tokens."""
 SHUTDOWN_GRACE_SECONDS = 2.4
 STOPPED_WITH_CHECKPOINT = 3
+WAITING_FOR_DISK = gettext_noop("waiting for free disk space")
 
 
 def execute(run_id: int) -> None:
@@ -53,6 +54,8 @@ def execute(run_id: int) -> None:
     if worker_is_stopping() or workers.is_draining():
         return
     end_leftovers()
+    if _waits_for_disk(run_id):
+        return
     lease = _claim(run_id)
     if lease is None:
         return
@@ -72,6 +75,17 @@ def execute(run_id: int) -> None:
     except Exception as error:
         log.exception("Run %s failed in its worker", run_id)
         runs.fail(lease, failures.of_exception(error))
+
+
+def _waits_for_disk(run_id: int) -> bool:
+    """Whether the disk is too full to begin a training. It stays queued and says so; its message is sent again."""
+    queued = TrainingRun.objects.filter(pk=run_id, status=TrainingRun.Status.QUEUED)
+    if not estimates.is_disk_full() or not queued.exclude(queue=TrainingRun.LIVE_QUEUE).update(
+        activity=WAITING_FOR_DISK
+    ):
+        return False
+    log.warning("Run %s waits for free disk space below the data folder", run_id)
+    return True
 
 
 def _claim(run_id: int) -> Lease | None:

@@ -353,6 +353,23 @@ def test_a_full_disk_is_a_reason_and_leaves_no_rest(cast, data_folder, monkeypat
     assert snapshots.build(Snapshot.objects.get().pk).state == "ready"
 
 
+def test_a_snapshot_whose_worker_is_told_to_stop_is_built_by_the_next_one(cast, data_folder, monkeypatch):
+    give_judgments(cast, 3)
+
+    def stop(path: Path) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(snapshots, "_sync", stop)
+    with pytest.raises(SystemExit):
+        freeze(cast)
+    left = Snapshot.objects.get()
+    assert (left.state, left.error, left.builder, left.lease_until) == ("pending", "", None, None)
+    assert list((data_folder / "snapshots").iterdir()) == []
+    monkeypatch.undo()
+    assert snapshots.abandoned(now=timezone.now() + timedelta(minutes=2)).get() == left
+    assert snapshots.build(left.pk).state == "ready"
+
+
 def test_what_was_exported_can_be_imported_elsewhere(cast):
     give_judgments(cast, 8)
     exported = snapshots.folder_of(freeze(cast))

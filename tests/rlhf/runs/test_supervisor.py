@@ -321,11 +321,9 @@ def test_a_stopped_child_is_ended_and_goes_on_from_its_checkpoint(
 
 
 @pytest.mark.usefixtures("nothing_sent")
-def test_a_run_is_neither_begun_nor_goes_on_when_the_disk_is_nearly_full(
-    cast: Cast, base: ModelVersion, settings: Any
-) -> None:
+def test_a_run_ends_when_the_disk_is_nearly_full(cast: Cast, base: ModelVersion, settings: Any) -> None:
     make_judgments(cast, 6)
-    run, other = reward_run(cast), reward_run(cast)
+    run = reward_run(cast)
 
     def fill(run: TrainingRun) -> None:
         settings.HONE_RESERVED_DISK_GB = 1_000_000
@@ -336,9 +334,22 @@ def test_a_run_is_neither_begun_nor_goes_on_when_the_disk_is_nearly_full(
         run.error
     )
     assert RunMetric.objects.filter(run=run).exists()
-    supervisor.execute(other.pk)
-    other.refresh_from_db()
-    assert (other.status, RunFiles(other).is_started) == (Status.FAILED, False)
+
+
+@pytest.mark.both_databases
+def test_a_queued_run_waits_while_the_disk_is_nearly_full(queued: Queued, cast: Cast, settings: Any) -> None:
+    """A disk that is full for a while would fail every run of the queue, one after the other."""
+    run = queued()
+    settings.HONE_RESERVED_DISK_GB = 1_000_000
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.activity) == (Status.QUEUED, 0, "waiting for free disk space")
+    assert not RunFiles(run).path.exists()
+    settings.HONE_RESERVED_DISK_GB = 0
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attempt) == (Status.FAILED, 1)
+    assert "no prompts" in run.error
 
 
 @pytest.mark.both_databases
