@@ -301,7 +301,7 @@ LOGGING = {
         "json": {"()": "config.monitoring.log_lines.JSONFormatter"},
     },
     "filters": {
-        "unavailable": {"()": "config.web.log_filters.UnavailableFilter"},
+        "expected_error": {"()": "config.web.log_filters.ExpectedErrorFilter"},
         "invitation": {"()": "config.web.log_filters.InvitationFilter"},
         "context": {"()": "config.monitoring.log_lines.ContextFilter"},
         "token": {"()": "config.web.log_filters.TokenFilter"},
@@ -310,7 +310,7 @@ LOGGING = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": HONE_LOG_FORMAT,
-            "filters": ["unavailable", "invitation", "token", "context"],
+            "filters": ["expected_error", "invitation", "token", "context"],
         }
     },
     "root": {"handlers": ["stderr"], "level": HONE_LOG_LEVEL},

@@ -13,7 +13,7 @@ from typing import Any
 import sentry_sdk
 
 from config.monitoring.log_lines import request_id, run_id
-from config.web.log_filters import UnavailableFilter
+from config.web.log_filters import ExpectedErrorFilter
 
 FRAME = ("filename", "function", "module", "lineno", "context_line", "pre_context", "post_context", "in_app")
 TAGS = ("request", "run", "logger", "program")
@@ -37,7 +37,7 @@ def start(dsn: str, *, program: str) -> None:
     sentry_sdk.get_isolation_scope().set_tag("program", program)
     handler = ReportHandler(level=logging.ERROR)
     # A database that doesn't respond fails every request; the log has one line for each.
-    handler.addFilter(UnavailableFilter())
+    handler.addFilter(ExpectedErrorFilter())
     logging.getLogger().addHandler(handler)
 
 

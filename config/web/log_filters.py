@@ -5,11 +5,11 @@ import re
 
 SECRET = re.compile(r"(/invitation/|/shared/)[\w:=-]+")
 TOKEN = re.compile(r"(hone_[\w-]{4})[\w-]{20,}")
-SHORTENED = ("OperationalError", "InterfaceError", "HashingBusy")
+SHORTENED = ("OperationalError", "InterfaceError", "HashingBusy", "PermissionDenied")
 
 
-class UnavailableFilter(logging.Filter):
-    """One line in place of a stack trace for each request that met a missing database."""
+class ExpectedErrorFilter(logging.Filter):
+    """One line in place of a stack trace for each request that met a missing database, or asked for what it may not."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name == "django.request" and record.exc_info and record.exc_info[1] is not None:

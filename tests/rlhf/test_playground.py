@@ -274,7 +274,8 @@ def served_chat(cast: Cast, *models: str, is_blind: bool = False) -> PlaygroundC
 
 
 def executed(turn: PlaygroundTurn) -> list[PlaygroundReply]:
-    """The replies after their runs, one after the other."""
+    """The replies after their runs, one after the other. The page goes on asking, however long the machine takes."""
+    PlaygroundChat.objects.update(seen_at=timezone.now() + timedelta(hours=1))
     for reply in turn.replies.all():
         supervisor.execute(reply.run_id)
     return list(turn.replies.select_related("run"))

@@ -128,6 +128,8 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 def reauthenticate(request: HttpRequest) -> HttpResponseBase:
     """A code once more, before what needs a recent sign-in, for accounts without a password."""
     user = signed_in(request)
+    if not rules.is_on(user):
+        return redirect("account_reauthenticate")
     if (factor := _factor(request, user)) is not None:
         post_authentication(request, factor, reauthenticated=True)
         return resume_request(request) or redirect("mfa_index")

@@ -12,6 +12,7 @@ from django.test import Client, RequestFactory
 from config import celery
 from config.monitoring import log_lines
 from config.web.edge import EdgeMiddleware
+from config.web.log_filters import ExpectedErrorFilter
 from rlhf import tasks
 from tests.factories.cast import Cast
 
@@ -54,6 +55,17 @@ def test_the_error_page_shows_the_id_that_the_log_has(
     assert [one.request_id for one in access] == [shown[1]]  # type: ignore[attr-defined]
     assert log_lines.request_id.get() == ""
     assert broken_page.get("/account/")["X-Request-ID"] != shown[1]
+
+
+def test_a_refusal_is_one_line_without_a_trace(cast: Cast, client: Client, noted: pytest.LogCaptureFixture) -> None:
+    noted.handler.addFilter(ExpectedErrorFilter())
+    client.force_login(cast.labeler)
+    path = f"/accounts/2fa/reset/{cast.manager.pk}/"
+    assert client.post(path).status_code == 403
+    (line,) = [one.getMessage() for one in noted.records if one.name == "django.request"]
+    reason = "Two-step sign-in is reset by an administrator of this site."
+    assert line == f"Forbidden (Permission denied): {path} ({reason})"
+    assert not [one for one in noted.records if one.exc_info]
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,15 @@ def test_the_page_of_the_code_is_for_those_who_gave_the_password(client: Client,
     assert client.get("/accounts/code/")["Location"] == "/"
 
 
+def test_a_code_is_asked_for_again_only_of_those_who_have_one(
+    client: Client, cast: Cast, protected: tuple[User, str, list[str]]
+) -> None:
+    client.force_login(cast.manager)
+    assert client.get("/accounts/2fa/reauthenticate/")["Location"] == "/accounts/reauthenticate/"
+    client.force_login(protected[0])
+    assert client.get("/accounts/2fa/reauthenticate/").status_code == 200
+
+
 def test_turning_it_off_takes_the_password(client: Client, protected: tuple[User, str, list[str]]) -> None:
     user, _secret, _codes = protected
     client.force_login(user)
