@@ -10,7 +10,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HONE_DATA=/data HONE_HOST=0.0.0
 RUN useradd --create-home --uid 1000 hone && mkdir /data && chown hone /data
 WORKDIR /hone
 COPY . .
-RUN python config/packages/install.py && rm -rf /root/.cache/pip
+RUN python config/packages/install.py s3 && rm -rf /root/.cache/pip
 RUN --mount=type=bind,from=browser,source=/hone/static/node_modules,target=/node_modules python -m config.assets.browser_libraries /node_modules && python -m config.catalogues
 USER hone
 VOLUME /data

@@ -7,7 +7,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HONE_DATA=/data
 RUN useradd --create-home --uid 1000 hone && mkdir /data && chown hone /data
 WORKDIR /hone
 COPY . .
-RUN python config/packages/install.py train,cpu-kernels && rm -rf /root/.cache/pip && python -m config.catalogues
+RUN python config/packages/install.py train,cpu-kernels,s3 && rm -rf /root/.cache/pip && python -m config.catalogues
 USER hone
 VOLUME /data
 CMD ["python", "-m", "celery", "-A", "config", "worker", "--queues", "cpu", "--hostname", "cpu@%h", "--concurrency", "1", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]

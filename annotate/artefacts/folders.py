@@ -87,18 +87,20 @@ def publish(
     without: Collection[str] = (),
     heartbeat: Heartbeat = silent,
     selection: Selection | None = None,
+    source: Path | None = None,
     before_list: Callable[[], None] = silent,
     hashes: Hashes | None = None,
 ) -> None:
     """Make what the folder holds now the one that others fetch. Files and folders whose names begin with a dot, and the
     subfolders in `without`, are left out.
 
-    selection: the names that are published. before_list: called when only the list is missing; what it raises leaves
-    the published folder as it was. Raises StorageFault, and FileNotFoundError where there is no such folder.
+    selection: the names that are published. source: where the files are, if not in the folder. before_list: called when
+    only the list is missing; what it raises leaves the published folder as it was. Raises StorageFault, and
+    FileNotFoundError where there is no such folder.
     """
     if not is_on():
         return None
-    path = _place(folder)
+    path = source or _place(folder)
     if not path.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     beat = _paced(heartbeat)
@@ -190,6 +192,11 @@ def sizes_below(folder: str) -> dict[str, int]:
         return {}
     below = bucket.current().sizes_below(_contents(folder))
     return {f"{folder}/{name}": size for name, size in below.items()}
+
+
+def scratch(folder: str) -> Path:
+    """A place of the same file system for links to files that are to be published."""
+    return _mark(folder).with_suffix(".held")
 
 
 def probe() -> None:

@@ -25,8 +25,8 @@ from models_core.contract.settings import JudgeConfig, parse
 from rlhf.ai_feedback import endpoints, judges
 from rlhf.models import AIJudge, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
-from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.runs import Lease
+from rlhf.runs.storage import run_artefacts
 
 MOST_TASKS = 5_000
 """Tasks of one run."""
@@ -86,7 +86,7 @@ def _usage(run: TrainingRun) -> Iterator[Row]:
     if run.status == TrainingRun.Status.SUCCEEDED:
         yield run.result
         return
-    partial = RunFiles(run).path / f"{OUTPUT}.partial"
+    partial = run_artefacts.shown(run).path / f"{OUTPUT}.partial"
     yield from (entry["usage"] for entry in json_lines.written(partial) if isinstance(entry.get("usage"), dict))
 
 

@@ -6,7 +6,7 @@ beyond is refused, and tried again. A run whose web process has not looked for A
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -178,7 +178,7 @@ def _cancel(run: TrainingRun) -> None:
 # --- in the live worker, as rlhf.playground.live_replies ---
 
 
-def call_fields(run: TrainingRun) -> Row:
+def call_fields(run: TrainingRun, heartbeat: Callable[[], None]) -> Row:
     """What the live process is asked for, besides the model and the settings."""
     reply = GatewayReply.objects.get(run=run)
     return {"id": str(reply.pk), "prompt": reply.messages, "stream": True}

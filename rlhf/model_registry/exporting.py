@@ -4,11 +4,12 @@ Each is a run.
 """
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from annotate.artefacts import folders
 from annotate.data.stored_messages import refusal
 from annotate.errors import Refused
 from annotate.models import User
@@ -17,6 +18,7 @@ from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.gguf_export import FILE
+from rlhf.runs.storage import run_artefacts
 
 TYPES = ("f16", "q8_0")
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -62,7 +64,10 @@ def start_push(
 
 def has_adapter(version: ModelVersion) -> bool:
     """Whether the matrices of LoRA that were merged into it are kept, as peft's folder."""
-    return bool(version.folder) and (settings.HONE_DATA / version.folder).with_name(ADAPTER).joinpath(CONFIG).is_file()
+    if not version.folder:
+        return False
+    folder = str(PurePosixPath(version.folder).with_name(ADAPTER))
+    return (settings.HONE_DATA / folder / CONFIG).is_file() or folders.published(folder) is not None
 
 
 def hub_base(version: ModelVersion) -> str:
@@ -101,10 +106,10 @@ def _checked_base(version: ModelVersion, base: str) -> str:
     return name
 
 
-def gguf_runs(version: ModelVersion) -> list[TrainingRun]:
-    """Exports whose file is there, the newest first."""
+def gguf_runs(version: ModelVersion) -> list[tuple[TrainingRun, int]]:
+    """Exports whose file is there, the newest first, and its bytes. Raises StorageFault."""
     found = version.used_by_runs.filter(stage=Stage.GGUF, status=TrainingRun.Status.SUCCEEDED).order_by("-pk")
-    return [run for run in found if gguf_path(run).is_file()]
+    return [(run, size) for run in found if (size := run_artefacts.size_of(run, FILE)) is not None]
 
 
 def gguf_path(run: TrainingRun) -> Path:

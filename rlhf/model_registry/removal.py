@@ -19,7 +19,8 @@ from rlhf.model_registry import exporting
 from rlhf.models import HumanEvaluation, Iteration, ModelVersion, RunInput, TrainingRun
 from rlhf.reports import model_archive
 from rlhf.runs import runs
-from rlhf.runs.storage import removed_folders
+from rlhf.runs.stages.gguf_export import FILE
+from rlhf.runs.storage import removed_folders, run_artefacts
 
 MOST_NAMED = 5
 TASK = "rlhf.remove_model_files"
@@ -74,11 +75,11 @@ def remove_files(version_id: int) -> int:
     version = ModelVersion.ever.select_related("project").filter(pk=version_id).exclude(deleted_at=None).first()
     if version is None or version.files_removed_at is not None:
         return 0
-    files = model_archive.files_of(version)
-    size = model_archive.size_of(files)
-    for run in exporting.gguf_runs(version):
-        size += exporting.gguf_path(run).stat().st_size
-        exporting.gguf_path(run).unlink(missing_ok=True)
+    size = sum(size for _name, size in model_archive.sizes_of(version))
+    for run, bytes_of_file in exporting.gguf_runs(version):
+        size += bytes_of_file
+        run_artefacts.remove_file(run, FILE)
+    run_artefacts.remove_model(version)
     for folder in _folders(version):
         removed_folders.remove(folder)
     with transaction.atomic():

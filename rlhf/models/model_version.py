@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from annotate.artefacts import folders
 from annotate.models import Author, Project
 
 
@@ -96,8 +97,9 @@ class ModelVersion(models.Model):
 
     @property
     def has_files(self) -> bool:
-        """Whether its folder is there; a base model is fetched where it isn't."""
-        return bool(self.base_model) or (settings.HONE_DATA / self.folder).is_dir()
+        """Whether its folder is here or on the storage; a base model is fetched in any case. Raises StorageFault."""
+        is_here = bool(self.base_model) or (settings.HONE_DATA / self.folder).is_dir()
+        return is_here or folders.published(self.folder) is not None
 
 
 class Promotion(models.Model):

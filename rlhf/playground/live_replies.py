@@ -4,7 +4,7 @@ Nothing is generated for a page that is gone: a page that waits for replies asks
 page has not asked for ABANDONED is cancelled, as one that the person stopped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -24,13 +24,13 @@ ENDPOINT = "endpoint"
 ABANDONED = timedelta(seconds=15)
 
 
-def call_fields(run: TrainingRun) -> dict[str, Any]:
+def call_fields(run: TrainingRun, heartbeat: Callable[[], None]) -> dict[str, Any]:
     """What the live process is asked for, besides the model and the settings."""
     reply = PlaygroundReply.objects.select_related("turn__chat__project").get(run=run)
     fields: dict[str, Any] = {"id": str(reply.pk), "prompt": reply.turn.messages, "stream": True}
     reward = versions.active_reward(reply.turn.chat.project)
     if reward is not None and reward.has_files:
-        fields["reward"] = run_command.model_argument(reward)
+        fields["reward"] = run_command.model_argument(reward, heartbeat=heartbeat)
     return fields
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 
 from models_core.contract.runs.run_folder import file_sha256
 from rlhf.models import ModelVersion
+from rlhf.runs.storage import run_artefacts
 
 BLOCK = 1 << 20
 
@@ -30,6 +31,12 @@ def files_of(version: ModelVersion) -> list[tuple[str, Path]]:
             if path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(folder.resolve()):
                 found.append((f"{folder.name}/{path.relative_to(folder).as_posix()}", path))
     return found
+
+
+def sizes_of(version: ModelVersion) -> list[tuple[str, int]]:
+    """(name, bytes) of its files, here or else on the storage. Raises StorageFault."""
+    files = files_of(version)
+    return [(name, path.stat().st_size) for name, path in files] if files else run_artefacts.model_sizes(version)
 
 
 def size_of(files: list[tuple[str, Path]]) -> int:

@@ -14,7 +14,8 @@ from annotate.data import stored_messages
 from rlhf.loop import promotions
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.reports import curves, labels, stop_reasons
-from rlhf.runs.execution.run_files import RunFiles, document
+from rlhf.runs.execution.run_files import document
+from rlhf.runs.storage import run_artefacts
 
 Rows = list[tuple[str, str]]
 MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|])")
@@ -92,7 +93,7 @@ def _data(run: TrainingRun | None) -> Rows:
     rows: Rows = [(_("Data set"), str(run.snapshot))]
     if run.snapshot.rows:
         rows.append((_("Rows"), f"{run.snapshot.rows:,}"))
-    files = document(RunFiles(run).run / "run.json").get("data")
+    files = document(run_artefacts.shown(run).run / "run.json").get("data")
     for name, entry in files.items() if isinstance(files, dict) else ():
         if isinstance(entry, dict) and isinstance(entry.get("sha256"), str):
             rows.append((_("SHA-256 of %(file)s") % {"file": f"{name}.jsonl"}, entry["sha256"]))
@@ -100,7 +101,7 @@ def _data(run: TrainingRun | None) -> Rows:
 
 
 def _recipe(run: TrainingRun) -> Rows:
-    stored = document(RunFiles(run).run / "run.json")
+    stored = document(run_artefacts.shown(run).run / "run.json")
     config = stored.get("config") if isinstance(stored.get("config"), dict) else run.config
     rows = [(labels.in_words(name), _text(value)) for name, value in (config or {}).items() if value not in (None, "")]
     packages = stored.get("versions")

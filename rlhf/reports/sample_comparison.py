@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlhf.models import Stage, TrainingRun
-from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.storage import run_artefacts
 
 MOST_PROMPTS = 8
 MOST_COLUMNS = 4
@@ -62,7 +62,7 @@ def compare_samples(run: TrainingRun) -> SampleComparison | None:
     steps: set[int] = set()
     is_held_out = False
     try:
-        with RunFiles(run).samples.open(encoding="utf-8", errors="replace") as file:
+        with run_artefacts.shown(run).samples.open(encoding="utf-8", errors="replace") as file:
             for _number, line in zip(range(MOST_LINES), file, strict=False):
                 row = _row(line)
                 if row is None or (row["id"] not in prompts and len(prompts) == MOST_PROMPTS):

@@ -6,11 +6,11 @@ from typing import Any
 
 from models_core.contract.reports.verdict_messages import VERSION
 from rlhf.models import Stage, TrainingRun
-from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.storage import run_artefacts
 
 
 def path_of(run: TrainingRun) -> Path:
-    return RunFiles(run).run / "report.json"
+    return run_artefacts.shown(run).run / "report.json"
 
 
 def exists(run: TrainingRun) -> bool:

@@ -10,6 +10,8 @@ from annotate.people.permissions import Capability, ProjectRequest, requires
 from rlhf.model_registry import exporting
 from rlhf.models import ModelVersion, Promotion, Stage, TrainingRun
 from rlhf.reports import lineage, model_archive, model_card
+from rlhf.runs.stages.gguf_export import FILE
+from rlhf.runs.storage import run_artefacts
 
 CHANGES_SHOWN = 20
 
@@ -18,7 +20,7 @@ CHANGES_SHOWN = 20
 @requires(Capability.TRAIN)
 def model(request: ProjectRequest, version_id: int) -> HttpResponse:
     version = access.load(request, ModelVersion, pk=version_id)
-    files = model_archive.files_of(version)
+    files = model_archive.sizes_of(version)
     context = {
         "project": request.project,
         "version": version,
@@ -28,15 +30,14 @@ def model(request: ProjectRequest, version_id: int) -> HttpResponse:
         "tags": ", ".join(version.tags),
         "can_be_gguf": version.kind != ModelVersion.Kind.REWARD,
         "gguf_files": [
-            {"run": run, "name": exporting.file_name(run), "bytes": exporting.gguf_path(run).stat().st_size}
-            for run in exporting.gguf_runs(version)
+            {"run": run, "name": exporting.file_name(run), "bytes": size} for run, size in exporting.gguf_runs(version)
         ],
         "pushes": exporting.pushes(version),
         "token_variable": exporting.TOKEN,
         "has_adapter": exporting.has_adapter(version),
         "hub_base": exporting.hub_base(version),
-        "files": [(name, path.stat().st_size) for name, path in files],
-        "bytes": model_archive.size_of(files),
+        "files": files,
+        "bytes": sum(size for _name, size in files),
         "changes": Promotion.objects.filter(version=version).select_related("by").order_by("-pk")[:CHANGES_SHOWN],
     }
     return render(request, "rlhf/model.html", context)
@@ -78,13 +79,14 @@ def hashes(request: ProjectRequest, version_id: int) -> StreamingHttpResponse:
 def gguf_file(request: ProjectRequest, run_id: int) -> StreamingHttpResponse:
     """The file that an export has written."""
     run = access.load(request, TrainingRun, pk=run_id, stage=Stage.GGUF)
-    path = exporting.gguf_path(run)
+    path = run_artefacts.fetch_file(run, FILE)
     if run.status != TrainingRun.Status.SUCCEEDED or not path.is_file():
         raise Http404(_("The files of this model are not on this machine."))
     return FileResponse(path.open("rb"), as_attachment=True, filename=exporting.file_name(run))
 
 
 def _files(version: ModelVersion) -> list[tuple[str, model_archive.Path]]:
+    run_artefacts.fetch_model(version)
     files = model_archive.files_of(version)
     if not files:
         raise Http404(_("The files of this model are not on this machine."))

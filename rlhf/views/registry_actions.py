@@ -114,6 +114,6 @@ def _question(request: ProjectRequest, version: ModelVersion, *, status: int) ->
         "project": request.project,
         "version": version,
         "needed_by": removal.needed_by(version),
-        "bytes": model_archive.size_of(model_archive.files_of(version)),
+        "bytes": sum(size for _name, size in model_archive.sizes_of(version)),
     }
     return render(request, "rlhf/delete_model.html", context, status=status)

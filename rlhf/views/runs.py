@@ -20,10 +20,10 @@ from rlhf.reports.page import verdict_of
 from rlhf.reports.run_table import RunFilters, RunTable
 from rlhf.reports.sample_comparison import compare_samples
 from rlhf.runs import runs
-from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.planning import provenance
 from rlhf.runs.queues import waiting_order, workers
 from rlhf.runs.stages.registry import LAUNCHABLE
+from rlhf.runs.storage import run_artefacts
 from rlhf.views.run_curves import charts_page, overlaid
 
 MODELS_OFFERED = 200
@@ -107,7 +107,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "given": [(labels.of_name(name), value) for name, value in _given(found).items()],
         "notes": [*found.notes, *found.result.get("notes", [])],
         "can_be_resumed": found.ended and not runs.why_not_resumable(found),
-        "checkpoint_step": RunFiles(found).checkpoint_step() if found.ended else None,
+        "checkpoint_step": run_artefacts.resumed_at(found) if found.ended else None,
         "stopped": stop_reasons.sentence(found),
         "verdict": verdict_of(report) if (report := stored.load(found)) else None,
     }
@@ -119,7 +119,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
     if template == "rlhf/run.html":
         context["charts"] = charts_page(request, overlaid(request, found))
         context |= {"origin": provenance.of(found), "can_be_cloned": found.stage in LAUNCHABLE}
-        context |= {"samples": compare_samples(found), "has_plot": RunFiles(found).reward_kl_plot.is_file()}
+        context |= {"samples": compare_samples(found), "has_plot": run_artefacts.shown(found).reward_kl_plot.is_file()}
     return render(request, template, context)
 
 
@@ -127,7 +127,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
 @requires(Capability.TRAIN)
 def reward_kl_plot(request: ProjectRequest, run_id: int) -> FileResponse:
     """reward_kl.svg as a download."""
-    path = RunFiles(access.load(request, TrainingRun, pk=run_id)).reward_kl_plot
+    path = run_artefacts.shown(access.load(request, TrainingRun, pk=run_id)).reward_kl_plot
     try:
         file = path.open("rb")
     except OSError:

@@ -7,7 +7,7 @@ from annotate.people import audit
 from rlhf.loop import versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, RollingUpdate, RunInput, TrainingRun
 from rlhf.runs.execution.run_files import RunFiles
-from rlhf.runs.storage import removed_folders
+from rlhf.runs.storage import removed_folders, run_artefacts
 
 
 def prune(project: Project) -> list[ModelVersion]:
@@ -40,5 +40,8 @@ def _remove(update: RollingUpdate) -> None:
     files = RunFiles(update.run)
     for folder in (files.model, files.checkpoints):
         removed_folders.remove(folder)
+    if update.run.produced is not None:
+        run_artefacts.remove_model(update.run.produced)
+    run_artefacts.remove_checkpoints(update.run)
     RollingUpdate.objects.filter(pk=update.pk).update(files_removed_at=timezone.now())
     audit.record(verb="rolling.files_removed", actor=None, subject=update, project=update.project, run=update.run_id)

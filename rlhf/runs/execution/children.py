@@ -27,6 +27,8 @@ WITHHELD = (
     "REDIS_URL_FILE",
 )
 """Training needs no secrets."""
+OF_STORAGE = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""Nor those of the storage, where they are the storage's: the worker fetches and publishes."""
 LATER = 10
 """The nice value of what nobody waits for at a page: beside it, a web process gets ten times as much of a core."""
 
@@ -36,7 +38,8 @@ def start(arguments: Sequence[str], *, failure_file: Path | None = None, **pipes
 
     `failure_file`: the file for its failure (models_core.contract.runs.failure_report).
     """
-    environment = {name: value for name, value in os.environ.items() if name not in WITHHELD}
+    withheld = (*WITHHELD, *OF_STORAGE) if settings.HONE_ARTEFACTS else WITHHELD
+    environment = {name: value for name, value in os.environ.items() if name not in withheld}
     environment |= {
         "HONE_DATA": str(settings.HONE_DATA),
         "HONE_TRACKERS": ",".join(settings.HONE_TRACKERS),

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext_noop
 
+from annotate.artefacts.bucket import StorageFault
 from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from models_core.contract import catalogue
@@ -18,6 +19,7 @@ from rlhf.models import ModelVersion, RunInput, TrainingRun
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.stages.registry import STAGE_SPECS
 from rlhf.runs.stages.spec import Heartbeat, StageSpec
+from rlhf.runs.storage import run_artefacts
 
 Role = RunInput.Role
 FETCHING_BASE_MODEL = gettext_noop("downloading the base model")
@@ -43,7 +45,7 @@ def prepare(run: TrainingRun, files: RunFiles, *, heartbeat: Heartbeat) -> Comma
     """
     spec = STAGE_SPECS[run.stage]
     models = {item.role: item.version for item in _inputs(run) if item.role != Role.ENSEMBLE}
-    arguments, notes = _model_flags(run, spec, models)
+    arguments, notes = _model_flags(run, spec, models, heartbeat)
     data = spec.data(run, files, heartbeat)
     for flag, path in data.files.items():
         arguments += [flag, str(path)]
@@ -88,12 +90,16 @@ def register(run: TrainingRun, files: RunFiles, metrics: Mapping[str, Any]) -> M
     )
 
 
-def model_argument(version: ModelVersion) -> str:
-    """The argument that names a version to models_core. Raises Refused when its files are missing or changed."""
+def model_argument(version: ModelVersion, *, heartbeat: Heartbeat = lambda: None) -> str:
+    """The argument that names a version to models_core, whose files it fetches from the storage if need be.
+
+    Raises Refused when its files are missing or changed.
+    """
     if version.base_model:
         if kind_of(version.base_model) != Kind.MODELS:
             raise refusal("not_a_model", name=version.base_model)
         return version.base_model
+    run_artefacts.fetch_model(version, heartbeat=heartbeat)
     folder = settings.HONE_DATA / version.folder
     if not folder.is_dir():
         raise refusal("model_files_missing", version=str(version), folder=str(folder))
@@ -115,7 +121,7 @@ def _inputs(run: TrainingRun) -> list[RunInput]:
 
 
 def _model_flags(
-    run: TrainingRun, spec: StageSpec, models: Mapping[str, ModelVersion]
+    run: TrainingRun, spec: StageSpec, models: Mapping[str, ModelVersion], heartbeat: Heartbeat
 ) -> tuple[list[str], list[StoredMessage]]:
     """--ROLE VERSION for each input, the reward models of an ensemble separated by commas; and notes."""
     ensemble = [item.version for item in _inputs(run) if item.role == Role.ENSEMBLE]
@@ -127,9 +133,9 @@ def _model_flags(
         version = models[item.role]
         scores = [version, *ensemble] if version.kind == ModelVersion.Kind.REWARD else [version]
         try:
-            flags += [f"--{item.role}", ",".join(model_argument(each) for each in scores)]
-        except Refused:
-            if item.role != Role.PREVIOUS:
+            flags += [f"--{item.role}", ",".join(model_argument(each, heartbeat=heartbeat) for each in scores)]
+        except Refused as error:
+            if item.role != Role.PREVIOUS or isinstance(error, StorageFault):
                 raise
             notes.append(StoredMessage("previous_reward_model_missing"))
     return flags, notes

@@ -34,6 +34,7 @@ from rlhf.runs.queues import waiting_order, workers
 from rlhf.runs.queues.stopping import worker_is_stopping
 from rlhf.runs.runs import Lease, LeaseLost
 from rlhf.runs.stages.registry import STAGE_SPECS
+from rlhf.runs.storage import run_artefacts
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +100,16 @@ def _claim(run_id: int) -> Lease | None:
 
 
 def _supervise(run: TrainingRun, lease: Lease) -> None:
+    def heartbeat() -> None:
+        runs.renew(lease)
+
     files = RunFiles(run)
-    files.make()
     runs.renew(lease, folder=files.relative, activity=gettext_noop("preparing"))
     estimates.refuse_full_disk()
-    command = run_command.prepare(run, files, heartbeat=lambda: runs.renew(lease))
+    run_artefacts.fetch(files, heartbeat=heartbeat)
+    files.make()
+    command = run_command.prepare(run, files, heartbeat=heartbeat)
+    run_artefacts.publish_inputs(files, heartbeat=heartbeat)
     if not run_command.is_finished(run, files):
         with child_process(command.arguments, files) as child:
             began = time.monotonic()
@@ -113,6 +119,7 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
                     child=child, lease=lease, watch=watch, files=files, base_model=command.base_model
                 )
                 ending = monitor.until_ended()
+        monitor.publish_end(succeeded=ending == "ended" and child.returncode == 0)
         if ending == "cancelled":
             return runs.finish_cancelled(lease)
         if ending == "released" or child.returncode == STOPPED_WITH_CHECKPOINT:
@@ -127,6 +134,7 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
     result = STAGE_SPECS[run.stage].collect(run, lease, files)
     if (seconds := files.seconds_per_step()) is not None:
         result |= {durations.MEASURE: seconds}
+    run_artefacts.publish_result(files, heartbeat=heartbeat)
     notes = [note.as_json() for note in command.notes]
     runs.succeed(lease, result=result | {"notes": notes}, register=lambda: run_command.register(run, files, result))
     return None
@@ -165,18 +173,20 @@ class _ChildMonitor:
         self.stall = StallDetector(session=child.pid, folders=[files.path], ignored=files.system.parent)
         self.memory = MemoryWatch()
         self.system = SystemMetrics(session=child.pid, path=files.system)
+        self.progress = run_artefacts.Progress(files, is_held=self._is_held)
 
     def until_ended(self) -> str:
         """ "ended", "cancelled", "released" because this worker is stopping, or "stalled".
 
         Raises LeaseLost, and Refused when the disk is nearly full.
         """
-        with children.sigterm_noted() as stop_requested:
+        with children.sigterm_noted() as stop_requested, self.progress:
             while not self._has_ended():
                 self.memory.look()
                 self.system.look()
                 if stop_requested() or worker_is_stopping():
                     self._stop("released", grace=SHUTDOWN_GRACE_SECONDS)
+                self.progress.look()
                 if not self.stopping:
                     estimates.refuse_full_disk()
                     if self.stall.is_stalled():
@@ -198,6 +208,20 @@ class _ChildMonitor:
         if self.child.returncode == 0:
             return "ended"
         return self.stopping or ("released" if self.watch.has_stopped else "ended")
+
+    def publish_end(self, *, succeeded: bool) -> None:
+        """Wait for what is being published; of a run that another host may go on with, publish the rest."""
+
+        def heartbeat() -> None:
+            runs.renew(self.lease)
+            self.renewed = time.monotonic()
+
+        self.progress.wait(heartbeat=heartbeat)
+        if not succeeded:
+            self.progress.publish(heartbeat=heartbeat)
+
+    def _is_held(self) -> bool:
+        return time.monotonic() - self.renewed < runs.LEASE.total_seconds() / 2
 
     def _has_ended(self) -> bool:
         try:

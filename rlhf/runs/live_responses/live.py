@@ -12,7 +12,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -212,7 +212,7 @@ def _final_reply(run: TrainingRun, lease: Lease, version: ModelVersion | None) -
     """The child's final reply, CANCELLED, or RELEASED. Raises ProcessEnded, LeaseLost, Refused."""
     if (waited_for := _waited_for(run)) is not None and waited_for.is_abandoned(run):
         return CANCELLED
-    call = _call(run, version)
+    call = _call(run, version, heartbeat=lambda: runs.renew(lease))
     try:
         return _follow(call, run, lease, version)
     except ProcessEnded as ended:
@@ -264,16 +264,16 @@ class _CallAbandoned(Exception):
         self.reply = reply
 
 
-def _call(run: TrainingRun, version: ModelVersion | None) -> dict[str, Any]:
+def _call(run: TrainingRun, version: ModelVersion | None, *, heartbeat: Callable[[], None]) -> dict[str, Any]:
     waited_for = _waited_for(run)
-    row = waited_for.call_fields(run) if waited_for is not None else sampling.prompts_of(run)[0]
+    row = waited_for.call_fields(run, heartbeat) if waited_for is not None else sampling.prompts_of(run)[0]
     row |= {"samples": run.options["samples"], "settings": run.config}
     if version is None:
         server = endpoints.find(run.options[live_replies.ENDPOINT])
         return row | {"model": server.address, "key_variable": server.key_variable}
     name = version.base_model or str(settings.HONE_DATA / version.folder)
     if not model_process.has_loaded(version):
-        name = run_command.model_argument(version)
+        name = run_command.model_argument(version, heartbeat=heartbeat)
     return row | {"model": name}
 
 

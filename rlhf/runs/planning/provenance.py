@@ -6,13 +6,14 @@ from django.utils.translation import gettext as _
 
 from models_core.contract.settings import presets
 from rlhf.models import TrainingRun
-from rlhf.runs.execution.run_files import RunFiles, document
+from rlhf.runs.execution.run_files import document
 from rlhf.runs.planning import differences
+from rlhf.runs.storage import run_artefacts
 
 
 def of(run: TrainingRun) -> dict[str, Any]:
     """The preset, the differences from the cloned run, and (label, value) of what repeats the run exactly."""
-    made_with = document(RunFiles(run).run / "run.json")
+    made_with = document(run_artefacts.shown(run).run / "run.json")
     source = run.cloned_from
     return {
         "preset_title": _(presets.PRESETS[run.preset].title) if run.preset in presets.PRESETS else run.preset,

@@ -1,4 +1,4 @@
-"""Checkpoints of ended runs: how much disk they use, and their removal after a number of days.
+"""Checkpoints of ended runs: how much of a disk or of the storage they use, and their removal after a number of days.
 
 Only checkpoints go: the model, metrics, samples, log and data of a run stay. A failed or cancelled run that is resumed
 afterwards begins again; a run that waits or runs keeps all of its own.
@@ -15,7 +15,7 @@ from annotate.models import Project, User
 from annotate.people import audit
 from rlhf.models import TrainingRun
 from rlhf.runs.execution.run_files import RunFiles
-from rlhf.runs.storage import removed_folders
+from rlhf.runs.storage import removed_folders, run_artefacts
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 3650
@@ -36,10 +36,12 @@ def kept(project: Project | None = None, *, days: int = 0, now: datetime | None 
     ended = ended.exclude(folder="")
     ended = ended if project is None else ended.filter(project=project)
     found = []
+    stored = run_artefacts.checkpoint_sizes()
     for run in ended.select_related("project").defer("log", "result").order_by("pk").iterator(chunk_size=500):
         files = RunFiles(run)
-        if size := sum(_size(folder) for folder in (files.checkpoints, removed_folders.aside(files.checkpoints))):
-            found.append(Kept(run=run, bytes=size, step=files.checkpoint_step()))
+        here = sum(_size(folder) for folder in (files.checkpoints, removed_folders.aside(files.checkpoints)))
+        if size := here or stored.get(run.pk, 0):
+            found.append(Kept(run=run, bytes=size, step=run_artefacts.checkpoint_step(run)))
     return sorted(found, key=lambda item: -item.bytes)
 
 
@@ -56,6 +58,7 @@ def remove(found: Iterable[Kept], *, by: User | None) -> int:
             continue
         files = RunFiles(item.run)
         removed_folders.remove(files.checkpoints)
+        run_artefacts.remove_checkpoints(item.run)
         audit.record(
             verb="run.checkpoints_removed", actor=by, subject=item.run, project=item.run.project, bytes=item.bytes
         )

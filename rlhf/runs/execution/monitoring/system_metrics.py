@@ -18,7 +18,7 @@ from models_core.contract import atomic_write
 from models_core.contract.rows import json_lines
 from rlhf.models import TrainingRun
 from rlhf.runs.execution import machine
-from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.storage import run_artefacts
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def names(run: TrainingRun) -> list[str]:
 
 def series(run: TrainingRun) -> dict[str, list[list[float]]]:
     """{name: [minutes since the first sample, values]}; memory in GiB."""
-    samples = _samples(RunFiles(run).system)
+    samples = _samples(run_artefacts.shown(run).system)
     points: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     for sample in samples:
         for name, value in sample.items():

@@ -1,0 +1,241 @@
+"""Hosts that share the database and a bucket alone: what one makes the others train on, show, go on with, remove."""
+
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotate.artefacts import folders
+from annotate.artefacts.bucket import StorageFault
+from annotate.data import snapshots
+from models_core.contract.runs.run_folder import folder_sha256
+from rlhf.loop import versions
+from rlhf.model_registry import removal
+from rlhf.models import ModelVersion, RunMetric, TrainingRun
+from rlhf.reports import stored
+from rlhf.runs import launch, runs
+from rlhf.runs.execution import children, run_command, supervisor
+from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.storage import retention, run_artefacts
+from tests.conftest import wait_until
+from tests.factories.cast import Cast
+from tests.harness.s3_server import SharedBucket, s3_client, shared_bucket
+from tests.rlhf.conftest import TINY, make_judgments
+from tests.rlhf.runs.test_supervisor import execute_while, one_thread, reward_run
+from tests.rlhf.views.test_views import as_user, url
+
+__all__ = ["one_thread", "s3_client", "shared_bucket"]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("nothing_sent"),
+    pytest.mark.any_database,
+]
+
+
+@pytest.fixture(autouse=True)
+def children_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training doesn't give way to other tests."""
+    monkeypatch.setattr(children, "give_way", lambda child: None)
+
+
+def paths(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_snapshot_of_one_host_is_trained_on_by_another_and_its_model_read_by_a_third(
+    cast: Cast, base: ModelVersion, shared_bucket: SharedBucket
+) -> None:
+    make_judgments(cast, 6)
+    config = {**TINY, "epochs": 2, "batch_size": 2, "save_every": 2}
+    run = launch.start(project=cast.project, stage="reward", by=cast.manager, config=config)
+    assert run.snapshot is not None
+    assert snapshots.build(run.snapshot.pk).state == "ready"
+
+    b = shared_bucket.at("b")
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.error) == ("succeeded", ""), run.log
+    version = versions.latest_reward(cast.project)
+    assert version is not None
+    assert folder_sha256(b / version.folder) == version.sha256
+    trained = {name: (b / version.folder / name).read_bytes() for name in paths(b / version.folder)}
+
+    # The web process of a third shows everything with the small files alone.
+    c = shared_bucket.at("c")
+    client = as_user("manager", cast)
+    assert client.get(url(cast, "run", run.pk)).status_code == 200
+    report = client.get(url(cast, "report_file", run.pk))
+    assert b"".join(report.streaming_content) == (b / f"runs/{run.pk}/run/report.json").read_bytes()  # type: ignore[attr-defined]
+    page = client.get(url(cast, "model", version.pk)).content.decode()
+    assert "model/model.safetensors" in page
+    assert version.has_files
+    assert paths(c / "runs") <= {f"{run.pk}/{name}" for name in run_artefacts.SHOWN}
+    assert stored.exists(run)
+    # A job there gets the model itself.
+    assert run_command.model_argument(version) == str(c / version.folder)
+    assert {name: (c / version.folder / name).read_bytes() for name in paths(c / version.folder)} == trained
+    hashes = client.get(url(cast, "model_hashes", version.pk))
+    assert len(b"".join(hashes.streaming_content).splitlines()) == len(trained)  # type: ignore[attr-defined]
+
+    # A deleted model goes from the storage, whichever host removes it.
+    shared_bucket.at("d")
+    removal.delete(version, by=cast.manager)
+    assert removal.remove_files(version.pk) == sum(len(content) for content in trained.values())
+    assert [name for name in shared_bucket.names() if "/run/" in name] == []
+    assert not ModelVersion.ever.get(pk=version.pk).has_files
+
+
+def test_a_run_goes_on_at_another_host_from_the_newest_published_checkpoint(
+    cast: Cast, base: ModelVersion, shared_bucket: SharedBucket
+) -> None:
+    make_judgments(cast, 6)
+    run = reward_run(cast)
+    assert run.snapshot is not None
+    snapshots.build(run.snapshot.pk)
+    checkpoints = f"runs/{run.pk}/run/checkpoints"
+
+    def cut_off(run: TrainingRun) -> None:
+        """The host is gone without a word, and the run is queued again once its lease is over."""
+        wait_until(lambda: folders.published(checkpoints) is not None, seconds=100, what="a published checkpoint")
+        TrainingRun.objects.filter(pk=run.pk).update(
+            status="queued", lease_token=None, lease_until=None, process_group=None
+        )
+
+    execute_while(run, cut_off)
+    listed = folders.published(checkpoints)
+    assert listed is not None
+    step = max(int(name.partition("/")[0].removeprefix("step-")) for name in listed.files)
+    before = (shared_bucket.folder / f"a/runs/{run.pk}/run/metrics.jsonl").read_bytes().splitlines()
+
+    b = shared_bucket.at("b")
+    assert run_artefacts.checkpoint_step(run) == step
+
+    def cancel_further_on(run: TrainingRun) -> None:
+        further = RunMetric.objects.filter(run=run, step__gt=step)
+        wait_until(further.exists, seconds=100, what="a step after the checkpoint")
+        runs.request_cancel(run=run, by=cast.manager)
+
+    run = execute_while(run, cancel_further_on)
+    assert (run.status, run.error) == ("cancelled", "")
+    after = (b / f"runs/{run.pk}/run/metrics.jsonl").read_bytes().splitlines()
+    assert after[:step] == before[:step]
+    done = run_artefacts.checkpoint_step(run)
+    assert done is not None
+    assert done > step
+    assert len(after) == done
+    found = RunMetric.objects.filter(run=run, name="loss", step__lte=done).order_by("step")
+    assert list(found.values_list("step", flat=True)) == list(range(1, done + 1))
+
+    # Back at the first host, whose own files are older than those of the second by now.
+    a = shared_bucket.at("a")
+    files = RunFiles(run)
+    run_artefacts.fetch(files, heartbeat=folders.silent)
+    assert files.checkpoint_step() == done
+    assert (a / f"runs/{run.pk}/run/metrics.jsonl").read_bytes().splitlines() == after
+
+    # Old checkpoints go from the storage, whichever host removes them.
+    shared_bucket.at("c")
+    (kept,) = retention.kept(cast.project)
+    sizes = [path.stat().st_size for path in (b / checkpoints).rglob("*") if path.is_file()]
+    assert (kept.run, kept.step, kept.bytes) == (run, done, sum(sizes))
+    assert retention.remove([kept], by=cast.manager) == kept.bytes
+    assert (retention.kept(cast.project), run_artefacts.checkpoint_step(run)) == ([], None)
+
+
+def test_a_run_fails_with_what_is_to_be_set(cast: Cast, base: ModelVersion, shared_bucket: SharedBucket) -> None:
+    make_judgments(cast, 2)
+    run = reward_run(cast)
+    shared_bucket.settings.HONE_ARTEFACTS = "s3://no-such-bucket"
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    sentence = "The storage s3://no-such-bucket has no bucket no-such-bucket. Create it, or correct HONE_ARTEFACTS."
+    assert (run.status, run.error) == ("failed", sentence)
+    assert run.failure["code"] == "storage_no_bucket"
+    # Pages of what is on this host stay.
+    assert sentence in as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
+
+
+def test_a_damaged_model_is_refused(cast: Cast, base: ModelVersion, shared_bucket: SharedBucket) -> None:
+    run = TrainingRun.objects.create(project=cast.project, stage="sft")
+    files = RunFiles(run)
+    files.model.mkdir(parents=True)
+    (files.model / "model.safetensors").write_bytes(b"weights")
+    sha256 = folder_sha256(files.model)
+    run_artefacts.publish_result(files, heartbeat=folders.silent)
+    version = versions.register(
+        run, kind=ModelVersion.Kind.SFT, folder=f"{files.relative}/run/model", sha256=sha256, metrics={}
+    )
+    shared_bucket.at("b")
+    (name,) = [name for name in shared_bucket.names() if name.startswith(f"files/{version.folder}/")]
+    shared_bucket.put(name, b"weighty")
+    with pytest.raises(StorageFault, match=r"model\.safetensors of .* is damaged on the storage"):
+        run_command.model_argument(version)
+    assert not RunFiles(run).model.exists()
+
+
+class TestProgress:
+    @pytest.fixture
+    def files(self, cast: Cast, shared_bucket: SharedBucket) -> RunFiles:
+        """Of a run with a checkpoint, that has just ended."""
+        files = RunFiles(TrainingRun.objects.create(project=cast.project, stage="sft"))
+        for name in ("run/run.json", "run/result.json", "run/checkpoints/step-5/state.pt", "inputs/rows.jsonl"):
+            (files.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (files.path / name).write_bytes(b"{}")
+        return files
+
+    def test_the_end_is_published_with_the_model_alone(self, files: RunFiles) -> None:
+        run_artefacts.Progress(files, is_held=lambda: True).publish()
+        listed = folders.published(files.relative)
+        assert listed is not None
+        assert listed.files.keys() == {"run/run.json"}
+        run_artefacts.publish_result(files, heartbeat=folders.silent)
+        listed = folders.published(files.relative)
+        assert listed is not None
+        assert listed.files.keys() == {"run/run.json", "run/result.json"}
+
+    def test_a_checkpoint_that_goes_meanwhile_is_published_as_it_was(
+        self, files: RunFiles, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = folders.publish
+
+        def publish(folder: str, **values: Any) -> None:
+            shutil.rmtree(files.checkpoints / "step-5", ignore_errors=True)
+            (files.checkpoints / "step-6").mkdir(exist_ok=True)
+            real(folder, **values)
+
+        monkeypatch.setattr(folders, "publish", publish)
+        run_artefacts.Progress(files, is_held=lambda: True).publish()
+        listed = folders.published(f"{files.relative}/run/checkpoints")
+        assert listed is not None
+        assert listed.files.keys() == {"step-5/state.pt"}
+        assert not folders.scratch(f"{files.relative}/run/checkpoints").exists()
+
+    def test_whoever_lost_the_run_replaces_nothing(self, files: RunFiles, caplog: pytest.LogCaptureFixture) -> None:
+        run_artefacts.Progress(files, is_held=lambda: False).publish()
+        with suppress(runs.LeaseLost), run_artefacts.Progress(files, is_held=lambda: True) as progress:
+            raise runs.LeaseLost
+        progress.publish()
+        assert folders.published(files.relative) is None
+        assert caplog.text.count("another worker may have taken the run over") == 2
+
+    def test_a_storage_that_is_away_stops_no_run(
+        self, files: RunFiles, shared_bucket: SharedBucket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shared_bucket.settings.HONE_ARTEFACTS = "s3://no-such-bucket"
+        run_artefacts.Progress(files, is_held=lambda: True).publish()
+        assert "could not be published: The storage s3://no-such-bucket has no bucket" in caplog.text
+
+
+def test_training_gets_no_key_of_the_storage(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, env, **others: started.append(env))
+    for name in children.OF_STORAGE:
+        monkeypatch.setenv(name, "secret")
+    for settings.HONE_ARTEFACTS in ("", "s3://hone"):
+        children.start(["sft"])
+    without, with_storage = started
+    assert set(children.OF_STORAGE) <= without.keys()
+    assert set(children.OF_STORAGE) & with_storage.keys() == set()
