@@ -61,7 +61,7 @@ def execute_while(run: TrainingRun, action: Callable[[TrainingRun], None]) -> Tr
 
     def act() -> None:
         try:
-            wait_until(has_gone_on, seconds=60, what="the first step")
+            wait_until(has_gone_on, seconds=120, what="the first step")
             action(TrainingRun.objects.get(pk=run.pk))
         finally:
             connection.close()
