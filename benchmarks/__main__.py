@@ -16,6 +16,7 @@
 `python -m benchmarks overoptimization --prompts FILE --folder FOLDER` what it loses by too much of it.
 `python -m benchmarks rounds --prompts FILE --folder FOLDER` the gold win rate over rounds with simulated labelers,
 `python -m benchmarks data --rankings N` exports of N rankings and an import of prompts, and the pages meanwhile,
+`python -m benchmarks trainers --peer ENV/bin/python` a step of TRL's trainers on each export, transformers on models,
 `python -m benchmarks measures --judgments N` what keeping and showing the measures of quality costs,
 `python -m benchmarks gateway` what the gateway adds to an upstream's time to the first token,
 `python -m benchmarks scale` 10,000 labelers and 100,000,000 tasks, simulated with the measured service times,
@@ -46,6 +47,7 @@ COMPARISONS = {
     "rounds": "closed_loop.command",
     "load": "load.command",
     "data": "data_files",
+    "trainers": "trainers",
     "overoptimization": "overoptimization.command",
     "aggregation": "aggregation",
     "measures": "measures",
