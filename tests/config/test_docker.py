@@ -52,7 +52,7 @@ def test_services_set_only_variables_that_exist() -> None:
 def test_the_web_image_has_no_torch_and_both_run_without_roots_rights() -> None:
     web, worker = dockerfile(OURS["web"]), dockerfile(OURS["worker-cpu"])
     assert "install.py train" not in web
-    assert "install.py train,cpu-kernels " in worker
+    assert "install.py train,cpu-kernels,s3 " in worker
     for text in (web, worker):
         assert text.index("USER hone") < text.index("\nCMD ")
 

@@ -233,6 +233,27 @@ def use_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], No
     bucket.forget_client()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b'{"id": "1", "is_whole": true, "files": {"a": ["x", 1, 1]}}',
+        b"[" * 100_000,
+        b"\xff",
+        *(
+            json.dumps({"id": "1", "is_whole": True, "files": {name: ["0" * 64, 1, 1]}}).encode()
+            for name in ("../../secret_key", "/etc/passwd", "a/../../b", ".hidden", "", "a\0b")
+        ),
+    ],
+)
+def test_a_hostile_list_writes_nothing(published: SharedBucket, text: bytes) -> None:
+    published.put(LIST, text)
+    with pytest.raises(Refused, match="is damaged on the storage"):
+        folders.ensure(FOLDER)
+    assert not (published.folder / "b" / "runs").exists()
+
+
 class TestFaults:
     def test_a_corrupted_object_is_refused_and_nothing_of_it_is_put_in_place(self, published: SharedBucket) -> None:
         published.put(place("sub/weights.safetensors"), bytes(range(256)) * 511 + bytes(256))
@@ -248,26 +269,6 @@ class TestFaults:
         published.client.delete_object(Bucket=published.name, Key=f"team/{place('config.json')}")
         with pytest.raises(Refused, match=rf"^The storage lacks config\.json of {FOLDER}\. Restore the bucket"):
             folders.ensure(FOLDER)
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            b"",
-            b"[]",
-            b'{"id": "1", "is_whole": true, "files": {"a": ["x", 1, 1]}}',
-            b"[" * 100_000,
-            b"\xff",
-            *(
-                json.dumps({"id": "1", "is_whole": True, "files": {name: ["0" * 64, 1, 1]}}).encode()
-                for name in ("../../secret_key", "/etc/passwd", "a/../../b", ".hidden", "", "a\0b")
-            ),
-        ],
-    )
-    def test_a_hostile_list_writes_nothing(self, published: SharedBucket, text: bytes) -> None:
-        published.put(LIST, text)
-        with pytest.raises(Refused, match="is damaged on the storage"):
-            folders.ensure(FOLDER)
-        assert not (published.folder / "b" / "runs").exists()
 
     def test_a_missing_bucket(self, published: SharedBucket) -> None:
         published.settings.HONE_ARTEFACTS = "s3://no-such-bucket/team"
