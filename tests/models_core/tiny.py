@@ -48,7 +48,7 @@ def make_tiny_model(folder: Path, *, kind: str = "llama", seed: int = 0) -> Path
         "vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id,
         "pad_token_id": 2,
     }  # fmt: skip
-    shape = {
+    shape: dict[str, Any] = {
         "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
         "max_position_embeddings": 512, "initializer_range": 0.2,
     }  # fmt: skip
