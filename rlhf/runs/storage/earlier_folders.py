@@ -1,0 +1,60 @@
+"""Folders that a data folder held before HONE_ARTEFACTS was set: what nobody has published, other hosts can't fetch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from annotate.artefacts import folders
+from annotate.artefacts.bucket import Heartbeat
+from annotate.models import Snapshot
+from rlhf.models import ModelVersion, TrainingRun
+from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.storage import run_artefacts
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierFolder:
+    """A folder below the data folder of this host. without: subfolders that are published by themselves."""
+
+    name: str
+    without: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        place = settings.HONE_DATA / self.name
+        left_out = [place / name for name in self.without]
+        return sum(
+            path.stat().st_size
+            for path in place.rglob("*")
+            if path.is_file() and not any(path.is_relative_to(folder) for folder in left_out)
+        )
+
+
+def unpublished() -> Iterator[EarlierFolder]:
+    """Snapshots, models and ended runs of this host that the storage has not, in that order. Raises StorageFault.
+
+    A run that is at work publishes itself.
+    """
+    for each in _folders():
+        if (settings.HONE_DATA / each.name).is_dir() and folders.published(each.name) is None:
+            yield each
+
+
+def publish(folder: EarlierFolder, *, heartbeat: Heartbeat = folders.silent) -> None:
+    """Raises StorageFault."""
+    folders.publish(folder.name, without=folder.without, heartbeat=heartbeat)
+
+
+def _folders() -> Iterator[EarlierFolder]:
+    ready = Snapshot.objects.filter(state=Snapshot.State.READY).exclude(folder="").order_by("pk")
+    for name in ready.values_list("folder", flat=True):
+        yield EarlierFolder(name)
+    for version in ModelVersion.objects.order_by("pk"):
+        for name in run_artefacts.model_folders(version):
+            yield EarlierFolder(name)
+    for run in TrainingRun.objects.filter(status__in=TrainingRun.ENDED).order_by("pk"):
+        base = RunFiles(run).relative
+        yield EarlierFolder(f"{base}/{run_artefacts.INPUTS}")
+        yield EarlierFolder(f"{base}/{run_artefacts.CHECKPOINTS}")
+        yield EarlierFolder(str(base), run_artefacts.OWN)
