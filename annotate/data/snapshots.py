@@ -287,7 +287,7 @@ def folder_of(snapshot: Snapshot, *, heartbeat: Callable[[], None] = folders.sil
 
 def path_of(snapshot: Snapshot, name: str) -> Path | None:
     """One file of a ready snapshot; None where there is none. Only names in its own list are files of it."""
-    if snapshot.state != State.READY or name not in snapshot.files:
+    if snapshot.state != State.READY or not snapshot.folder or name not in snapshot.files:
         return None
     path = folder_of(snapshot) / name
     return path if path.is_file() else None
