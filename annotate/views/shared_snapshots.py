@@ -33,7 +33,6 @@ def shared_file(request: HttpRequest, token: str, name: str) -> HttpResponseBase
         snapshot = links.find(token).snapshot
     except Refused as refusal:
         return render(request, PAGE, {"refusal": refusal}, status=refusal.status)
-    path = snapshots.folder_of(snapshot) / name
-    if name not in snapshot.files or not path.is_file():
+    if (path := snapshots.path_of(snapshot, name)) is None:
         raise Http404(_("The snapshot has no such file."))
     return FileResponse(path.open("rb"), as_attachment=True, filename=f"{snapshot.project.slug}-{snapshot.pk}-{name}")
