@@ -141,6 +141,15 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         return bool(request.user.is_active and request.user.is_superuser)
 
 
+@admin.register(models.OutboxEvent)
+class OutboxEventAdmin(ReadOnlyAdmin):
+    """What waits to be passed on to webhooks; a row that stays says that the job doesn't run."""
+
+    list_display = ("event", "project", "created_at")
+    list_filter = ("event",)
+    search_fields = ("event", "project__slug")
+
+
 @admin.register(models.IdempotentRequest)
 class IdempotentRequestAdmin(ReadOnlyAdmin):
     list_display = ("id", "user", "key", "status", "created_at")
