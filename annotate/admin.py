@@ -147,6 +147,7 @@ class OutboxEventAdmin(ReadOnlyAdmin):
 
     list_display = ("event", "project", "created_at")
     list_filter = ("event",)
+    list_select_related = ("project",)
     search_fields = ("event", "project__slug")
 
 

@@ -63,11 +63,13 @@ def start_push(
 
 
 def has_adapter(version: ModelVersion) -> bool:
-    """Whether the matrices of LoRA that were merged into it are kept, as peft's folder."""
+    """Whether the matrices of LoRA that were merged into it are kept, as peft's folder. Raises StorageFault."""
     if not version.folder:
         return False
     folder = str(PurePosixPath(version.folder).with_name(ADAPTER))
-    return (settings.HONE_DATA / folder / CONFIG).is_file() or folders.published(folder) is not None
+    if (settings.HONE_DATA / version.folder).is_dir():  # whoever has fetched it has both
+        return (settings.HONE_DATA / folder / CONFIG).is_file()
+    return folders.published(folder) is not None
 
 
 def hub_base(version: ModelVersion) -> str:

@@ -14,8 +14,8 @@ from rlhf.runs.storage import earlier_folders
 
 class Command(BaseCommand):
     help = (
-        "Try the storage of HONE_ARTEFACTS, then publish the snapshots, models and ended runs of this host's data "
-        "folder that it does not have. It can be stopped and run again."
+        "Try the storage of HONE_ARTEFACTS, then publish the snapshots, models and runs of this host's data folder "
+        "that it does not have, but for runs at work, which publish themselves. It can be stopped and run again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -38,9 +38,8 @@ class Command(BaseCommand):
         count = total = 0
         for folder in earlier_folders.unpublished():
             size = folder.bytes
-            self.stdout.write(f"{folder.name}: {in_bytes(size)}")
-            if not only_say:
-                earlier_folders.publish(folder)
-            count, total = count + 1, total + size
+            if only_say or earlier_folders.publish(folder):
+                self.stdout.write(f"{folder.name}: {in_bytes(size)}")
+                count, total = count + 1, total + size
         done = "would be published" if only_say else "published"
         self.stdout.write(f"{count} folders {done}, {in_bytes(total)}.")

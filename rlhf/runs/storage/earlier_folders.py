@@ -27,23 +27,29 @@ class EarlierFolder:
         return sum(
             path.stat().st_size
             for path in place.rglob("*")
-            if path.is_file() and not any(path.is_relative_to(folder) for folder in left_out)
+            if path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(place).parts)
+            and not any(path.is_relative_to(folder) for folder in left_out)
         )
 
 
 def unpublished() -> Iterator[EarlierFolder]:
-    """Snapshots, models and ended runs of this host that the storage has not, in that order. Raises StorageFault.
+    """Snapshots, models and runs of this host that the storage has not, in that order. Raises StorageFault.
 
-    A run that is at work publishes itself.
+    A run that is at work publishes itself. One that waits may go on from its checkpoint at another host.
     """
     for each in _folders():
         if (settings.HONE_DATA / each.name).is_dir() and folders.published(each.name) is None:
             yield each
 
 
-def publish(folder: EarlierFolder, *, heartbeat: Heartbeat = folders.silent) -> None:
-    """Raises StorageFault."""
-    folders.publish(folder.name, without=folder.without, heartbeat=heartbeat)
+def publish(folder: EarlierFolder, *, heartbeat: Heartbeat = folders.silent) -> bool:
+    """False where the folder is gone: a checkpoint that its training replaced. Raises StorageFault."""
+    try:
+        folders.publish(folder.name, without=folder.without, heartbeat=heartbeat)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _folders() -> Iterator[EarlierFolder]:
@@ -53,7 +59,8 @@ def _folders() -> Iterator[EarlierFolder]:
     for version in ModelVersion.objects.order_by("pk"):
         for name in run_artefacts.model_folders(version):
             yield EarlierFolder(name)
-    for run in TrainingRun.objects.filter(status__in=TrainingRun.ENDED).order_by("pk"):
+    at_work = (TrainingRun.Status.RUNNING, TrainingRun.Status.LOST)
+    for run in TrainingRun.objects.exclude(status__in=at_work).order_by("pk"):
         base = RunFiles(run).relative
         yield EarlierFolder(f"{base}/{run_artefacts.INPUTS}")
         yield EarlierFolder(f"{base}/{run_artefacts.CHECKPOINTS}")

@@ -1,11 +1,13 @@
 """A data folder from before HONE_ARTEFACTS was set: the command tries the storage and publishes what only it has."""
 
+import uuid
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from annotate.artefacts import folders
 from annotate.data import snapshots
@@ -34,14 +36,15 @@ def write(folder: Path, **texts: str) -> None:
 
 @pytest.fixture
 def earlier(cast: Cast, shared_bucket: SharedBucket) -> dict[str, str]:
-    """{what: folder} of a snapshot, a model, an ended run and one that waits, made without the storage."""
+    """{what: folder} of a snapshot, a model, an ended run, one that waits and one at work, made without the storage."""
     location, shared_bucket.settings.HONE_ARTEFACTS = shared_bucket.settings.HONE_ARTEFACTS, ""
     a = shared_bucket.at("a")
     make_judgments(cast, 2)
     snapshot = snapshots.freeze(project=cast.project, kind="rankings", format="hone")
     made = {"snapshot": snapshot.folder}
-    for name, status in (("ended", "failed"), ("waiting", "queued")):
-        run = TrainingRun.objects.create(project=cast.project, stage="sft", status=status)
+    lease = {"lease_token": uuid.uuid4(), "lease_until": timezone.now()}
+    for name, values in (("ended", {"status": "failed"}), ("waiting", {}), ("at work", {"status": "running", **lease})):
+        run = TrainingRun.objects.create(project=cast.project, stage="sft", **values)
         files = RunFiles(run)
         write(files.path, log="it began")
         write(files.run / "checkpoints" / "step-2", state="weights")
@@ -55,22 +58,25 @@ def earlier(cast: Cast, shared_bucket: SharedBucket) -> dict[str, str]:
 
 
 def test_what_the_storage_lacks_is_published_once(earlier: dict[str, str], shared_bucket: SharedBucket) -> None:
-    wanted = [earlier["snapshot"], earlier["model"], f"{earlier['ended']}/run/checkpoints", earlier["ended"]]
+    runs = [earlier["ended"], earlier["waiting"]]
+    wanted = [earlier["snapshot"], earlier["model"]]
+    wanted += [name for run in runs for name in (f"{run}/run/checkpoints", run)]
     tried, *folders_said, end = said("--dry-run")
     assert tried == f"{shared_bucket.settings.HONE_ARTEFACTS} can be written, read, listed and deleted."
     assert [line.partition(":")[0] for line in folders_said] == wanted
-    assert end.startswith("4 folders would be published, ")
+    assert end.startswith("6 folders would be published, ")
     assert shared_bucket.names() == []
 
-    assert said()[-1].startswith("4 folders published, ")
+    assert said()[-1].startswith("6 folders published, ")
     assert said()[1:] == ["0 folders published, 0 bytes."]
     b = shared_bucket.at("b")
     for name in wanted:
-        folders.ensure(name, without=run_artefacts.OWN if name == earlier["ended"] else ())
+        folders.ensure(name, without=run_artefacts.OWN if name in runs else ())
     assert (b / earlier["ended"] / "run/checkpoints/step-2/state.json").read_text() == "weights"
     assert (b / earlier["ended"] / "log.json").read_text() == "it began"
     assert (b / earlier["model"] / "config.json").read_text() == "{}"
-    assert folders.published(earlier["waiting"]) is None
+    assert (b / earlier["waiting"] / "run/checkpoints/step-2/state.json").read_text() == "weights"
+    assert folders.published(earlier["at work"]) is None
 
 
 def test_a_storage_that_cannot_be_used_is_said(shared_bucket: SharedBucket) -> None:
