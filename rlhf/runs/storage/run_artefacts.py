@@ -106,6 +106,8 @@ class Progress:
 
     def publish(self, *, heartbeat: Heartbeat = folders.silent) -> None:
         """A fault is for the log: the run goes on."""
+        if not folders.is_on():
+            return
         try:
             self._publish(heartbeat)
         except (StorageFault, OSError, _NotHeld) as error:

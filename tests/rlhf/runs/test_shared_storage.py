@@ -221,6 +221,11 @@ class TestProgress:
         assert folders.published(files.relative) is None
         assert caplog.text.count("another worker may have taken the run over") == 2
 
+    def test_without_storage_nothing_is_linked(self, files: RunFiles, shared_bucket: SharedBucket) -> None:
+        shared_bucket.settings.HONE_ARTEFACTS = ""
+        run_artefacts.Progress(files, is_held=lambda: True).publish()
+        assert [path.name for path in (shared_bucket.folder / "a").iterdir()] == ["runs"]
+
     def test_a_storage_that_is_away_stops_no_run(
         self, files: RunFiles, shared_bucket: SharedBucket, caplog: pytest.LogCaptureFixture
     ) -> None:
