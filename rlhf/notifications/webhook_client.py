@@ -6,6 +6,9 @@ X-Hone-Signature is "sha256=" and the HMAC-SHA256 of "TIMESTAMP.BODY" in hexadec
 Nobody may make this machine ask its own network (SSRF): the name is looked up here, every address of it must be public
 unless HONE_PRIVATE_WEBHOOKS allows others, and the connection goes to the very address that was checked. Redirections
 are not followed.
+
+A receiver has SECONDS for the whole exchange, however it spends them: a socket's own timeout begins anew with every
+byte, so a timer shuts the connection down.
 """
 
 import hashlib
@@ -15,7 +18,10 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from threading import Event, Thread, Timer
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -23,6 +29,7 @@ from django.conf import settings
 from annotate.data.stored_messages import StoredMessage
 
 SECONDS = 10.0
+"""Of a whole exchange, from looking up the name to the end of the reply's headers."""
 MOST_ADDRESSES = 20
 
 
@@ -47,7 +54,8 @@ def signature(key: str, *, timestamp: int, body: bytes) -> str:
 def post(url: str, body: bytes, *, key: str, headers: Mapping[str, str]) -> int:
     """Send; returns the status, which is a success (2xx). Raises NotDelivered."""
     parts = split(url)
-    address = _address(parts)
+    deadline = time.monotonic() + SECONDS
+    address = _address(parts, deadline)
     timestamp = int(time.time())
     sent = {
         "Content-Type": "application/json",
@@ -56,11 +64,14 @@ def post(url: str, body: bytes, *, key: str, headers: Mapping[str, str]) -> int:
         "X-Hone-Signature": signature(key, timestamp=timestamp, body=body),
         **headers,
     }
-    connection = _connection(parts, address)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    connection = http.client.HTTPConnection(parts.hostname or "", address[1], timeout=SECONDS)
     try:
-        connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, sent)
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
+        with _connected(address, deadline) as plain:
+            connection.sock = _secured(plain, parts)
+            connection.request("POST", target, body, sent)
+            status = connection.getresponse().status
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise NotDelivered("webhook_unreachable", error=_reason(error)) from None
     finally:
         connection.close()
@@ -83,17 +94,36 @@ def split(url: str) -> SplitResult:
     return parts
 
 
-def _address(parts: SplitResult) -> tuple[str, int]:
+def _address(parts: SplitResult, deadline: float) -> tuple[str, int]:
     """(IP address, port) that was checked. Raises NotDelivered."""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)[:MOST_ADDRESSES]
+        found = _looked_up(parts.hostname or "", port, deadline)[:MOST_ADDRESSES]
     except (OSError, UnicodeError) as error:
         raise NotDelivered("webhook_unreachable", error=_reason(error)) from None
     addresses = [str(each[4][0]).partition("%")[0] for each in found]
     if not settings.HONE_PRIVATE_WEBHOOKS and not all(map(is_public, addresses)):
         raise NotDelivered("webhook_private")
     return addresses[0], port
+
+
+def _looked_up(host: str, port: int, deadline: float) -> list[Any]:
+    """What getaddrinfo finds, which takes no timeout: a name server of the receiver's may be slow too."""
+    found: list[Any] = []
+
+    def look() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            found.append(error)
+
+    thread = Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline - time.monotonic()))
+    result = found[0] if found else TimeoutError(_late())
+    if isinstance(result, Exception):
+        raise result
+    return list(result)
 
 
 def is_public(address: str) -> bool:
@@ -103,18 +133,44 @@ def is_public(address: str) -> bool:
     return parsed.is_global and not parsed.is_multicast and (mapped is None or is_public(str(mapped)))
 
 
-def _connection(parts: SplitResult, address: tuple[str, int]) -> http.client.HTTPConnection:
-    """To the checked address, under the name that certificate and Host header are for."""
-    host = parts.hostname or ""
-    connection = http.client.HTTPConnection(host, address[1], timeout=SECONDS)
+@contextmanager
+def _connected(address: tuple[str, int], deadline: float) -> Iterator[socket.socket]:
+    """A connection that is shut down at the deadline, so that whatever waits for it ends. Raises TimeoutError then."""
+    plain = socket.create_connection(address, timeout=max(0.1, deadline - time.monotonic()))
+    held, is_late = plain.dup(), Event()  # TLS takes `plain` over
+
+    def shut() -> None:
+        is_late.set()
+        with suppress(OSError):  # the receiver was faster
+            held.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(max(0.0, deadline - time.monotonic()), shut)
+    timer.daemon = True
+    timer.start()
     try:
-        plain = socket.create_connection(address, timeout=SECONDS)
-        if parts.scheme == "https":
-            plain = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
-    except (OSError, ValueError) as error:
-        raise NotDelivered("webhook_unreachable", error=_reason(error)) from None
-    connection.sock = plain
-    return connection
+        yield plain
+    except (OSError, ValueError, http.client.HTTPException):
+        if not is_late.is_set():
+            raise
+    finally:
+        timer.cancel()
+        timer.join()
+        held.close()
+        plain.close()
+    # Headers that were cut off look complete.
+    if is_late.is_set():
+        raise TimeoutError(_late())
+
+
+def _secured(plain: socket.socket, parts: SplitResult) -> socket.socket:
+    """Under the name that certificate and Host header are for."""
+    if parts.scheme != "https":
+        return plain
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
+
+
+def _late() -> str:
+    return f"no complete reply within {SECONDS:g} s"
 
 
 def _reason(error: Exception) -> str:
