@@ -166,12 +166,10 @@ def _result(attempt: ExamAttempt) -> dict[str, Any]:
 
 
 def _result_item(board: ExamBoard, shows_known: bool) -> dict[str, Any]:
-    def in_keys(tiers: Any) -> list[list[str]]:
-        return [[board.response_keys.key(number) for number in tier] for tier in tiers or []]
-
+    keys = board.response_keys
     return {
         "prompt": board.prompt.messages,
         "responses": board_responses(board),
-        "given": in_keys(board.item.tiers),
-        "known": in_keys(board.item.gold_tiers) if shows_known else None,
+        "given": keys.tiers(board.item.tiers),
+        "known": keys.tiers(board.item.gold_tiers) if shows_known else None,
     }

@@ -173,7 +173,7 @@ def read_orders(request: ApiRequest, adjudication_id: int) -> dict[str, Any]:
             {
                 "judgment": order.judgment.pk,
                 "labeler": order.judgment.labeler.display_name,
-                "tiers": [[keys.key(number) for number in tier] for tier in latest.tiers],
+                "tiers": keys.tiers(latest.tiers),
                 "all_unacceptable": latest.all_unacceptable,
                 "margin": latest.margin,
                 "comment": latest.comment,

@@ -53,8 +53,16 @@ class ResponseKeys:
         return _translated(fields, {key: str(number) for key, number in self._ids.items()}, strict=strict)
 
     def to_keys(self, fields: Fields) -> dict[str, list[str]]:
-        """Stored fields as a page names them. What a draft says of responses that are gone is left out."""
-        return _translated(fields, {str(number): key for number, key in self._keys.items()}, strict=False)
+        """Stored fields as a page names them, by name. What a draft says of responses that are gone is left out.
+
+        PostgreSQL gives the fields of a draft back in the order of the ids.
+        """
+        named = _translated(fields, {str(number): key for number, key in self._keys.items()}, strict=False)
+        return dict(sorted(named.items()))
+
+    def tiers(self, stored: Iterable[Iterable[int]] | None) -> list[list[str]]:
+        """The tiers of an order. In which order the tied ones of a tier are stored says nothing, so it isn't told."""
+        return [sorted(self.key(number) for number in tier) for tier in stored or ()]
 
 
 def _key(scope: str, response_id: int) -> str:

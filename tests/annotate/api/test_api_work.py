@@ -90,6 +90,21 @@ def test_a_draft_is_the_pages_draft(client: ApiClient, cast: Cast) -> None:
     assert (other["kept"], other["conflict"], other["draft"]["comment"]) == (False, True, ["so far"])
 
 
+@pytest.mark.both_databases
+def test_a_draft_does_not_tell_in_which_order_responses_were_written(client: ApiClient, cast: Cast) -> None:
+    """PostgreSQL sorts the fields of a stored draft, by the ids of responses."""
+    make_comparison(cast.project, "Which?", tuple(f"Text {number}." for number in range(6)))
+    task = next_task(client)
+    path, ranks = f"{WORK}/{task['id']}", {each["key"]: 1 for each in task["responses"]}
+    names = sorted(f"rank-{key}" for key in ranks)
+    client.call("put", f"{path}/draft", {"ranks": ranks, "page": "mine", "version": 1})
+    conflict = client.call("put", f"{path}/draft", {"page": "other", "version": 1, "base": 0})[1]
+    assert (conflict["conflict"], list(conflict["draft"])) == (True, names)
+    assert list(client.call("get", path)[1]["draft"]) == names
+    client.call("post", f"{path}/submit", {"client_id": task["client_id"], "ranks": ranks})
+    assert list(client.call("post", f"{path}/undo")[1]["draft"]) == names
+
+
 def test_refusals_keep_the_task(client: ApiClient, cast: Cast) -> None:
     make_comparison(cast.project)
     task = next_task(client)

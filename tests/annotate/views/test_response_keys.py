@@ -77,6 +77,14 @@ def test_sorted_keys_tell_nothing_of_the_models(cast: Cast, labeler: Client, num
     assert 9 <= same <= TASKS - 9
 
 
+def test_what_is_tied_is_told_in_the_order_of_the_keys() -> None:
+    keys = ResponseKeys("one", range(1, 7))
+    assert keys.tiers([[3], [1, 2, 4, 5, 6]]) == [[keys.key(3)], sorted(map(keys.key, (1, 2, 4, 5, 6)))]
+    assert keys.tiers(None) == []
+    stored = {f"rank-{number}": ["1"] for number in range(1, 7)}
+    assert list(keys.to_keys(stored)) == sorted(f"rank-{keys.key(number)}" for number in range(1, 7))
+
+
 def test_the_same_response_goes_by_another_key_in_every_assignment() -> None:
     one, other = (ResponseKeys(f"assignment-{number}-5", [1, 2, 3]) for number in (1, 2))
     keys = [names.key(number) for names in (one, other) for number in (1, 2, 3)]
