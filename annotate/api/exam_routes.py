@@ -19,6 +19,7 @@ from annotate.api.shown_tasks import (
     rank_fields,
 )
 from annotate.forms.exam import ExamBoard
+from annotate.forms.task_forms import shown_fields
 from annotate.labeling import exam, qualification
 from annotate.models import ExamAnswer, ExamAttempt
 from annotate.people.permissions import Capability
@@ -109,7 +110,7 @@ def save_exam_draft(request: ApiRequest, answer_id: int, data: ExamDraftIn) -> d
     names = ExamBoard(item).response_keys
     draft = ExamBoard.draft(names.to_ids(rank_fields(data.ranks, data.all_unacceptable)))
     receipt = exam.save_draft(answer_id=item.pk, labeler=request.user, draft=draft, version=data.version)
-    return draft_reply(receipt, names)
+    return draft_reply(receipt, names, request.project)
 
 
 @router.post("/projects/{slug:slug}/exam/items/{int:answer_id}/submit", response=ExamOut, summary="Answer an item")
@@ -152,7 +153,7 @@ def _item(item: ExamAnswer) -> dict[str, Any]:
         "prompt": board.prompt.messages,
         "sensitive": board.prompt.sensitive,
         "responses": board_responses(board),
-        "draft": board.response_keys.to_keys(board.data),
+        "draft": shown_fields(board.data, board.response_keys, board.assignment.project),
         "draft_version": item.draft_version,
     }
 

@@ -199,7 +199,7 @@ def save_adjudication_draft(request: ApiRequest, adjudication_id: int, data: Dra
         version=data.version,
         base=data.base,
     )
-    return draft_reply(receipt, names)
+    return draft_reply(receipt, names, request.project)
 
 
 @router.post(

@@ -15,12 +15,12 @@ from pydantic import ConfigDict
 from annotate.forms.board import Board
 from annotate.forms.chat import ContinueChat
 from annotate.forms.response_keys import ResponseKeys
-from annotate.forms.task_forms import draft_fields, skip_reason
+from annotate.forms.task_forms import shown_fields, skip_reason
 from annotate.labeling import task_kinds
 from annotate.labeling.model_self_identification import mask_names, names_itself
 from annotate.labeling.queue import DraftReceipt
 from annotate.labeling.rubric import translated
-from annotate.models import Assignment, Rubric
+from annotate.models import Assignment, Project, Rubric
 
 MOST_FIELDS = 200
 LONGEST_KEY = 40
@@ -185,9 +185,9 @@ def rank_fields(ranks: dict[str, int | None], all_unacceptable: bool) -> dict[st
     return found | ({"all_unacceptable": ["1"]} if all_unacceptable else {})
 
 
-def draft_reply(receipt: DraftReceipt, names: ResponseKeys) -> dict[str, Any]:
+def draft_reply(receipt: DraftReceipt, names: ResponseKeys, project: Project) -> dict[str, Any]:
     copied = {name: getattr(receipt, name) for name in ("kept", "conflict", "over", "expired", "version")}
-    return copied | {"draft": names.to_keys(draft_fields(receipt.draft))}
+    return copied | {"draft": shown_fields(receipt.draft, names, project)}
 
 
 def shown(assignment: Assignment) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def shown(assignment: Assignment) -> dict[str, Any]:
         "rubric": _rubric(rubric) if rubric is not None else None,
         "client_id": form.client_id,
         "lease_until": assignment.lease_until,
-        "draft": form.response_keys.to_keys(form.data),
+        "draft": shown_fields(form.data, form.response_keys, assignment.project),
         "draft_version": assignment.draft_version,
         "page": reverse(page, args=[assignment.project.slug, assignment.pk]),
         "chat": chat,

@@ -90,7 +90,7 @@ def save_draft(request: ApiRequest, assignment_id: int, data: DraftIn) -> dict[s
         version=data.version,
         base=data.base,
     )
-    return draft_reply(receipt, names)
+    return draft_reply(receipt, names, request.project)
 
 
 @router.post("/projects/{slug:slug}/work/{int:assignment_id}/submit", response=SubmissionOut, summary="Submit a task")

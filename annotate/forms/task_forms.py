@@ -17,8 +17,9 @@ from django.utils.translation import gettext as _
 
 from annotate.errors import Refused
 from annotate.forms.response_keys import ResponseKeys
+from annotate.labeling.model_self_identification import mask_names
 from annotate.labeling.submissions import Submission
-from annotate.models import Assignment, JudgmentRevision, Prompt
+from annotate.models import Assignment, JudgmentRevision, Project, Prompt
 
 FormData = Mapping[str, list[str]]
 COMMON_FIELDS = frozenset({"comment", "seconds", "skip_reason", "skip_note"})
@@ -132,3 +133,12 @@ def draft_fields(stored: Any) -> FormData:
         for name, values in stored.items()
         if isinstance(values, list) and values and all(isinstance(value, str) for value in values)
     }
+
+
+def shown_fields(stored: Any, names: ResponseKeys, project: Project) -> dict[str, list[str]]:
+    """A stored draft as the people who work on it are told it: responses by their keys, and models' names hidden where
+    the project hides them. What was made of a masked response is stored with the names."""
+    fields = names.to_keys(draft_fields(stored))
+    if project.mask_model_names and "improved_text" in fields:
+        fields["improved_text"] = [mask_names(value) for value in fields["improved_text"]]
+    return fields

@@ -107,7 +107,7 @@ def draft(request: ProjectRequest, answer_id: int) -> HttpResponse:
     item = access.load(request, ExamAnswer, pk=answer_id)
     names = ExamBoard(item).response_keys
     if request.method != "POST":
-        judged, draft = item.answered_at is not None, responses.drafted(item.draft, names)
+        judged, draft = item.answered_at is not None, responses.drafted(item.draft, names, request.project)
         return JsonResponse({"version": item.draft_version, "page": "", "draft": draft, "judged": judged})
     number = request.POST.get("draft_version", "")
     version = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None
@@ -116,7 +116,7 @@ def draft(request: ProjectRequest, answer_id: int) -> HttpResponse:
         receipt = qualification_exam.save_draft(answer_id=item.pk, labeler=request.user, draft=data, version=version)
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return responses.draft_reply(receipt, names)
+    return responses.draft_reply(receipt, names, request.project)
 
 
 # ---- a manager sets it -------------------------------------------------------------------------------------------

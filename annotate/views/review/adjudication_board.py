@@ -138,7 +138,7 @@ def draft(request: ProjectRequest, adjudication_id: int) -> HttpResponse:
         )
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return responses.draft_reply(receipt, task_kinds.response_keys(assignment))
+    return responses.draft_reply(receipt, task_kinds.response_keys(assignment), request.project)
 
 
 # ---- how it is shown ---------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def draft(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         )
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return responses.draft_reply(receipt, task_kinds.response_keys(assignment))
+    return responses.draft_reply(receipt, task_kinds.response_keys(assignment), request.project)
 
 
 def draft_numbers(request: ProjectRequest) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def kept_draft(assignment: Assignment) -> dict[str, object]:
     return {
         "version": assignment.draft_version,
         "page": assignment.draft_page,
-        "draft": responses.drafted(assignment.draft, task_kinds.response_keys(assignment)),
+        "draft": responses.drafted(assignment.draft, task_kinds.response_keys(assignment), assignment.project),
         "state": assignment.state,
         "judged": judged,
     }

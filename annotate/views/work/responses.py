@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from annotate.errors import Refused
 from annotate.forms.response_keys import ResponseKeys
-from annotate.forms.task_forms import FormData, draft_fields
+from annotate.forms.task_forms import FormData, shown_fields
 from annotate.labeling import queue, task_kinds
 from annotate.labeling.checks import thresholds
 from annotate.labeling.qualification import is_qualified
-from annotate.models import Assignment, Judgment, Report
+from annotate.models import Assignment, Judgment, Project, Report
 from annotate.models.prepared_queries import prepared_query
 from annotate.people import keyboard_shortcuts
 from annotate.people.guidelines import changes_since_last_work
@@ -181,7 +181,7 @@ def undo_url(assignment: Assignment) -> str:
     return reverse("annotate:undo", args=[assignment.project.slug, assignment.pk])
 
 
-def draft_reply(receipt: queue.DraftReceipt, names: ResponseKeys) -> JsonResponse:
+def draft_reply(receipt: queue.DraftReceipt, names: ResponseKeys, project: Project) -> JsonResponse:
     """What became of a draft, for the script that sent it; a conflict is no error of its."""
     return JsonResponse(
         {
@@ -190,14 +190,14 @@ def draft_reply(receipt: queue.DraftReceipt, names: ResponseKeys) -> JsonRespons
             "over": receipt.over,
             "expired": receipt.expired,
             "version": receipt.version,
-            "draft": drafted(receipt.draft, names),
+            "draft": drafted(receipt.draft, names, project),
         }
     )
 
 
-def drafted(draft: Any, names: ResponseKeys) -> dict[str, list[str]] | None:
+def drafted(draft: Any, names: ResponseKeys, project: Project) -> dict[str, list[str]] | None:
     """A stored draft as the page names its fields."""
-    return None if draft is None else names.to_keys(draft_fields(draft))
+    return None if draft is None else shown_fields(draft, names, project)
 
 
 def _judged_lately(request: ProjectRequest) -> int:

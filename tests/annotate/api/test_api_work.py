@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from annotate.labeling.checks import gold
+from annotate.labeling.model_self_identification import MASK
 from annotate.models import Assignment, Author, Demonstration, Judgment, Prompt, Response, Task
 from annotate.people.projects import edit_project
 from tests.factories.cast import Cast, keys_of, make_comparison, make_prompt, response_ids
@@ -103,6 +104,32 @@ def test_a_draft_does_not_tell_in_which_order_responses_were_written(client: Api
     assert list(client.call("get", path)[1]["draft"]) == names
     client.call("post", f"{path}/submit", {"client_id": task["client_id"], "ranks": ranks})
     assert list(client.call("post", f"{path}/undo")[1]["draft"]) == names
+
+
+def test_a_draft_hides_the_names_that_the_project_hides(client: ApiClient, cast: Cast) -> None:
+    edit_project(project=cast.project, by=cast.manager, mask_model_names=True)
+    make_comparison(cast.project, "Who?", ("I am ChatGPT, hello.", "Plain."))
+    task = next_task(client)
+    path, keys = f"{WORK}/{task['id']}", {each["text"]: each["key"] for each in task["responses"]}
+    shown = f"I am {MASK}, hello."
+    improved = {"response": keys[shown], "text": f"{shown} Better."}
+    assert client.call("post", f"{path}/submit", ranked(task, improved=improved))[0] == 200
+    back = client.call("post", f"{path}/undo")[1]
+    assert back["draft"]["improved_text"] == [f"I am {MASK}, hello. Better."]
+    assignment = Assignment.objects.get()
+    assert assignment.draft is not None
+    assert assignment.draft["improved_text"] == ["I am ChatGPT, hello. Better."]
+    assert client.call("get", path)[1]["draft"] == back["draft"]
+    late = {"version": 1, "base": 0, "page": "other"}
+    assert client.call("put", f"{path}/draft", late)[1]["draft"] == back["draft"]
+    page = Client()
+    page.force_login(cast.labeler)
+    url = f"/p/kindness/work/{task['id']}/draft"
+    assert page.get(url).json()["draft"] == back["draft"]
+    late = {"draft_version": "1", "draft_base": "0", "draft_page": "other"}
+    assert page.post(url, late).json()["draft"] == back["draft"]
+    again = client.call("post", f"{path}/submit", ranked(back, improved=improved))
+    assert (again[0], Response.objects.filter(text="I am ChatGPT, hello. Better.").exists()) == (200, True)
 
 
 def test_refusals_keep_the_task(client: ApiClient, cast: Cast) -> None:
