@@ -95,8 +95,8 @@ def publish(
     subfolders in `without`, are left out.
 
     selection: the names that are published. source: where the files are, if not in the folder. before_list: called when
-    only the list is missing; what it raises leaves the published folder as it was. Raises StorageFault, and
-    FileNotFoundError where there is no such folder.
+    only the list is missing, and before contents are deleted that no list names any more; what it raises leaves the
+    published folder as it was. Raises StorageFault, and FileNotFoundError where there is no such folder.
     """
     if not is_on():
         return None
@@ -157,11 +157,15 @@ def published(folder: str) -> FolderList | None:
     return _listed(bucket.current(), folder) if is_on() else None
 
 
-def remove(folder: str) -> None:
-    """Remove a folder from the storage, its list first. Idempotent; what is on this host stays. Raises StorageFault."""
+def remove(folder: str, *, before: Callable[[], None] = silent) -> None:
+    """Remove a folder from the storage, its list first. Idempotent; what is on this host stays. Raises StorageFault.
+
+    before: called first; what it raises leaves the folder as it was.
+    """
     if not is_on():
         return
     with _locked(folder, silent):
+        before()
         storage = bucket.current()
         storage.delete([_list_name(folder)])
         contents = _contents(folder)
@@ -226,14 +230,18 @@ def _publish(
         for name, file in _files(path, without)
         if selection is None or selection(name)
     }
-    before = _listed(storage, folder)
-    if before is None or before.files != files:
+    before = now = _listed(storage, folder)
+    beat()
+    if now is None or now.files != files:
         before_list()
-        before = FolderList(id=uuid.uuid4().hex, files=files)
-        storage.write(_list_name(folder), before.as_json())
-    _write(_mark(folder), before.as_json())
-    needed = {file.sha256 for file in files.values()}
-    storage.delete(f"{contents}/{name}" for name in there if name not in needed)
+        now = FolderList(id=uuid.uuid4().hex, files=files)
+        storage.write(_list_name(folder), now.as_json())
+    _write(_mark(folder), now.as_json())
+    # What no list has named may be of another publisher, whose list comes yet.
+    gone = {file.sha256 for file in before.files.values()} if before is not None else set()
+    if gone := gone - {file.sha256 for file in files.values()}:
+        before_list()
+        storage.delete(f"{contents}/{name}" for name in sorted(gone))
 
 
 def _add(

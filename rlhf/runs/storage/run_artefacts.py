@@ -52,22 +52,26 @@ def fetch(files: RunFiles, *, heartbeat: Heartbeat) -> None:
 
 
 def publish_inputs(files: RunFiles, *, heartbeat: Heartbeat) -> None:
-    """Before the process starts: one on another host must get the same files. Raises StorageFault."""
+    """Before the process starts: one on another host must get the same files. Raises StorageFault.
+
+    heartbeat: renews the run's lease, and raises for whoever lost it before anything is replaced.
+    """
     if files.inputs.is_dir():
-        folders.publish(_folder(files, INPUTS), heartbeat=heartbeat)
+        folders.publish(_folder(files, INPUTS), heartbeat=heartbeat, before_list=heartbeat)
 
 
 def publish_result(files: RunFiles, *, heartbeat: Heartbeat) -> None:
-    """All that a run has made, the model before the files that say so. Raises StorageFault."""
+    """All that a run has made, the model before the files that say so. Raises StorageFault.
+
+    heartbeat: renews the run's lease, and raises for whoever lost it before anything is replaced or removed.
+    """
     for name in (INPUTS, CHECKPOINTS):  # of which a run that has succeeded keeps what it needs
         if not (files.path / name).is_dir():
-            folders.remove(_folder(files, name))
-    for name in MODEL_FOLDERS:
+            folders.remove(_folder(files, name), before=heartbeat)
+    for name in (*MODEL_FOLDERS, CHECKPOINTS):
         if (files.path / name).is_dir():
-            folders.publish(_folder(files, name), heartbeat=heartbeat)
-    if files.checkpoints.is_dir():
-        folders.publish(_folder(files, CHECKPOINTS), heartbeat=heartbeat)
-    folders.publish(_folder(files), without=OWN, heartbeat=heartbeat)
+            folders.publish(_folder(files, name), heartbeat=heartbeat, before_list=heartbeat)
+    folders.publish(_folder(files), without=OWN, heartbeat=heartbeat, before_list=heartbeat)
 
 
 class Progress:

@@ -132,6 +132,41 @@ def test_the_list_comes_last_and_an_interrupted_publication_leaves_none(shared_b
     assert (folders.published(FOLDER), [path.name for path in data.iterdir()]) == (None, [".artefacts"])
 
 
+def test_a_stale_publisher_leaves_what_another_has_uploaded(published: SharedBucket) -> None:
+    """Its list is the published one, and the other's is about to be written."""
+    make(published.folder / "b", {"new.json": b"new"})
+    real = bucket.Bucket.write
+
+    def write(self: Any, name: str, content: bytes) -> None:
+        if name == LIST:
+            patch.setattr(bucket.Bucket, "write", real)
+            published.at("a")
+            folders.publish(FOLDER)
+            published.at("b")
+        real(self, name, content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bucket.Bucket, "write", write)
+        folders.publish(FOLDER)
+    published.at("c")
+    assert read(folders.ensure(FOLDER)) == {"new.json": b"new"}
+
+
+def test_whoever_lost_the_folder_deletes_nothing_of_it(published: SharedBucket) -> None:
+    published.at("a")
+    (published.folder / "a" / FOLDER / "sub/weights.safetensors").unlink()
+    calls = list[bool]()
+
+    def lost_after_the_list() -> None:
+        calls.append(True)
+        if len(calls) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        folders.publish(FOLDER, before_list=lost_after_the_list)
+    assert place("sub/weights.safetensors") in published.names()
+
+
 @pytest.mark.parametrize(
     ("act", "stuck_at"),
     [

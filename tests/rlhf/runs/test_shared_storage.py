@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from annotate.artefacts import folders
-from annotate.artefacts.bucket import StorageFault
+from annotate.artefacts.bucket import Bucket, StorageFault
 from annotate.data import snapshots
 from models_core.contract.runs.run_folder import folder_sha256
 from rlhf.loop import versions
@@ -174,6 +174,52 @@ def test_a_damaged_model_is_refused(cast: Cast, base: ModelVersion, shared_bucke
     with pytest.raises(StorageFault, match=r"model\.safetensors of .* is damaged on the storage"):
         run_command.model_argument(version)
     assert not RunFiles(run).model.exists()
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def test_whoever_lost_the_run_replaces_and_removes_nothing_of_its_result(
+    cast: Cast, shared_bucket: SharedBucket
+) -> None:
+    """The reply to the first host's look at the list takes longer than its lease; another publishes meanwhile."""
+    run = TrainingRun.objects.create(project=cast.project, stage="sft")
+    stale = RunFiles(run)
+    write(stale.model / "w", b"of a")
+    real, lost = Bucket.read, list[bool]()
+
+    def read(self: Bucket, name: str) -> bytes | None:
+        found = real(self, name)
+        if name.endswith("run/model.json") and not lost:
+            lost.append(True)
+            shared_bucket.at("b")
+            for place in ("run/model/w", "run/checkpoints/step-5/w", "inputs/rows.jsonl"):
+                write(RunFiles(run).path / place, b"of b")
+            run_artefacts.publish_inputs(RunFiles(run), heartbeat=folders.silent)
+            run_artefacts.publish_result(RunFiles(run), heartbeat=folders.silent)
+            shared_bucket.at("a")
+        return found
+
+    def heartbeat() -> None:
+        if lost:
+            raise runs.LeaseLost
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bucket, "read", read)
+        with pytest.raises(runs.LeaseLost):
+            run_artefacts.publish_result(stale, heartbeat=heartbeat)
+    with pytest.raises(runs.LeaseLost):
+        run_artefacts.publish_result(stale, heartbeat=heartbeat)
+    write(stale.inputs / "rows.jsonl", b"of a")
+    with pytest.raises(runs.LeaseLost):
+        run_artefacts.publish_inputs(stale, heartbeat=heartbeat)
+    shared_bucket.at("c")
+    for place in ("run/model", "run/checkpoints", "inputs"):
+        folders.ensure(f"{RunFiles(run).relative}/{place}")
+    found = {name: (RunFiles(run).path / name).read_bytes() for name in paths(RunFiles(run).path)}
+    assert found == dict.fromkeys(("run/model/w", "run/checkpoints/step-5/w", "inputs/rows.jsonl"), b"of b")
 
 
 class TestProgress:
