@@ -243,12 +243,15 @@ def withdraw(*, assignment_id: int, labeler: User, draft: dict[str, Any]) -> Ass
     `draft` is what the form shall show. The task that had become current comes after it, and the one leased ahead goes
     back into the queue. A judgment beyond the overlap is taken back without a lease, and can be given again all the
     same.
-    Repeated, it changes nothing. Raises Refused when it is too late, or when there was an earlier revision.
+    Repeated, it changes nothing, nor of a task that is at hand without a judgment. Raises Refused when it is too late,
+    or when there was an earlier revision.
     """
     text.checked_object(draft, name=_("The draft"), longest=LONGEST_DRAFT)
     with transaction.atomic():
         assignment = locked_assignment(assignment_id=assignment_id, labeler=labeler)
         judgment = Judgment.objects.filter(assignment=assignment).select_related("latest").first()
+        if judgment is None and assignment.state in (*Assignment.HELD, State.REVIEWING):
+            return assignment  # so it is after the undo of a skip
         if judgment is None:
             raise Refused(_("This task wasn't submitted, so there is nothing to undo."))
         if judgment.latest is None:

@@ -121,8 +121,10 @@ def test_undo_gives_the_task_back_as_it_was(client: ApiClient, cast: Cast) -> No
     Author.objects.filter(name="a-model").update(name="SECRET-MODEL")
     task = client.call("post", f"{WORK}/next")[1]["task"]
     path = f"{WORK}/{task['id']}"
-    status, reply = client.call("post", f"{path}/undo")
-    assert (status, "wasn't submitted" in reply["detail"]) == (409, True)
+    client.call("post", f"{path}/skip", {"reason": "broken"})
+    for _ in range(2):  # sent again it says the same
+        status, reply = client.call("post", f"{path}/undo")
+        assert (status, reply["id"]) == (200, task["id"])
     ranks = {each["key"]: rank for rank, each in enumerate(task["responses"], start=1)}
     client.call("post", f"{path}/submit", {"client_id": task["client_id"], "ranks": ranks, "comment": "hasty"})
     status, back = client.call("post", f"{path}/undo")

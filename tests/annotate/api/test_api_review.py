@@ -88,6 +88,10 @@ def test_a_decision_from_the_queue_to_the_list(cast: Cast, reviewer: ApiClient, 
 def test_undo_and_skip(reviewer: ApiClient, waiting: list[Task]) -> None:
     task = next_of(reviewer)
     path = f"{REVIEW}/{task['id']}"
+    reviewer.call("post", f"{path}/skip", {"reason": "unsure"})
+    for _ in range(2):  # sent again it says the same
+        status, reply = reviewer.call("post", f"{path}/undo")
+        assert (status, reply["id"]) == (200, task["id"])
     reviewer.call("post", f"{path}/submit", ranked(task, comment="hasty"))
     status, back = reviewer.call("post", f"{path}/undo")
     assert (status, back["id"], back["draft"]["comment"]) == (200, task["id"], ["hasty"])

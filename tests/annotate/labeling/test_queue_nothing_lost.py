@@ -137,6 +137,7 @@ class TestUndo:
     def test_is_refused_when_it_is_too_late_and_for_revisions(self, cast: Cast) -> None:
         make_comparison(cast.project)
         assignment = claim(cast)
+        Assignment.objects.filter(pk=assignment.pk).update(state=Assignment.State.EXPIRED)
         with pytest.raises(Refused, match="nothing to undo"):
             undo(assignment)
         receipt = judge(assignment, [assignment.presentation])

@@ -432,6 +432,7 @@ class TestUndo:
 
     def test_too_late_says_where_to_go(self, cast: Cast, labeler: Client) -> None:
         assignment = hold(cast)
+        Assignment.objects.update(state=Assignment.State.EXPIRED)
         reply = labeler.post(url(assignment, "undo"), headers=HTMX)
         assert reply.status_code == 409
         assert "nothing to undo" in reply.content.decode()
