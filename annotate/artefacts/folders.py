@@ -10,6 +10,7 @@ nothing here does anything: all hosts then share the data folder itself.
 
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -262,12 +263,8 @@ def _add(
                 sha256, size = copied(_Part(file, size), None, heartbeat=beat)
             if there.get(sha256) != size:
                 file.seek(0)
-                part = _Part(file, size, beat)
-                storage.upload(f"{contents}/{sha256}", part)
-                after = os.fstat(file.fileno())
-                if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
-                    storage.delete([f"{contents}/{sha256}"])
-                    raise _Changed
+                hashes.pop(key, None)
+                storage.upload(f"{contents}/{sha256}", _Part(file, size, beat, sha256=sha256))
             hashes[key] = sha256
     there[sha256] = size
     beat()
@@ -275,14 +272,23 @@ def _add(
 
 
 class _Part:
-    """The first bytes of a file, once."""
+    """The first bytes of a file, once; the file may grow meanwhile.
 
-    def __init__(self, file: io.BufferedReader, size: int, beat: Heartbeat = silent) -> None:
-        self._file, self._left, self._beat = file, size, beat
+    sha256: of these bytes; others raise _Changed before the last of them is given, so that no object is made of them.
+    """
+
+    def __init__(self, file: io.BufferedReader, size: int, beat: Heartbeat = silent, *, sha256: str = "") -> None:
+        self._file, self._left, self._beat, self._sha256 = file, size, beat, sha256
+        self._digest = hashlib.sha256()
 
     def read(self, size: int = -1, /) -> bytes:
-        block = self._file.read(self._left if size < 0 else min(size, self._left))
+        wanted = self._left if size < 0 else min(size, self._left)
+        block = self._file.read(wanted)
         self._left -= len(block)
+        if self._sha256:
+            self._digest.update(block)
+        if len(block) < wanted or (not self._left and self._sha256 not in ("", self._digest.hexdigest())):
+            raise _Changed
         self._beat()
         return block
 

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
 from django.conf import settings
@@ -119,12 +119,16 @@ class Progress:
 
     def _publish(self, heartbeat: Heartbeat) -> None:
         # The checkpoints are held before the files are read: a resumed run cuts its metrics back to its checkpoint, and
-        # can't make up for missing ones.
-        with _held(self._files) as checkpoints:
-            folders.publish(
-                _folder(self._files), without=OWN, selection=lambda name: name != RESULT, heartbeat=heartbeat,
-                before_list=self._check, hashes=self._hashes,
-            )  # fmt: skip
+        # can't make up for missing ones. Without the checkpoint it would have to begin anew, so a fault of the files
+        # keeps no checkpoint from being published.
+        with _held(self._files) as checkpoints, ExitStack() as afterwards:
+            try:
+                folders.publish(
+                    _folder(self._files), without=OWN, selection=lambda name: name != RESULT, heartbeat=heartbeat,
+                    before_list=self._check, hashes=self._hashes,
+                )  # fmt: skip
+            except (StorageFault, OSError) as error:
+                afterwards.callback(_raise, error)
             if checkpoints is not None:
                 folders.publish(
                     _folder(self._files, CHECKPOINTS), source=checkpoints, heartbeat=heartbeat,
@@ -166,6 +170,10 @@ def _names(folder: Path) -> dict[str, set[str]]:
 
 class _NotHeld(Exception):
     pass
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def fetch_model(version: ModelVersion, *, heartbeat: Heartbeat = folders.silent) -> None:

@@ -400,24 +400,55 @@ def test_the_probe_leaves_nothing(shared_bucket: SharedBucket) -> None:
     assert shared_bucket.names() == []
 
 
-def test_a_file_that_grows_is_published_as_it_was(shared_bucket: SharedBucket) -> None:
-    make(shared_bucket.at("a"))
-    real, folder = bucket.Bucket.upload, shared_bucket.folder / "a" / FOLDER
-    (folder / "large").write_bytes(b"x" * (folders.IN_MEMORY + 1))
+@pytest.fixture
+def while_uploaded(
+    shared_bucket: SharedBucket, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Path], Any]], Path]:
+    """Does something to a large file of a folder of `a` whenever its upload begins."""
+    folder = make(shared_bucket.at("a"), {"large": b"x" * (folders.IN_MEMORY + 10)})
+    real = bucket.Bucket.upload
 
-    def upload(self: Any, name: str, source: Any) -> None:
-        with (folder / "large").open("ab") as file:
-            file.write(b"y")
-        real(self, name, source)
+    def use(act: Callable[[Path], Any]) -> Path:
+        def upload(self: Any, name: str, source: Any) -> None:
+            act(folder / "large")
+            real(self, name, source)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bucket.Bucket, "upload", upload)
-        with pytest.raises(Refused, match="its files changed while they were being read"):
-            folders.publish(FOLDER)
-    assert LIST not in shared_bucket.names()
-    folders.publish(FOLDER)
+        monkeypatch.setattr(bucket.Bucket, "upload", upload)
+        return folder
+
+    return use
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"y")
+
+
+def test_a_file_that_grows_is_published_as_it_was(
+    shared_bucket: SharedBucket, while_uploaded: Callable[[Callable[[Path], Any]], Path]
+) -> None:
+    folder = while_uploaded(append)
+    for _time in range(2):
+        folders.publish(FOLDER)
+    assert (folder / "large").read_bytes() == b"x" * (folders.IN_MEMORY + 10) + b"yy"
     shared_bucket.at("b")
-    assert read(folders.ensure(FOLDER))["large"] == b"x" * (folders.IN_MEMORY + 1) + b"y" * folders.TRIES
+    assert read(folders.ensure(FOLDER))["large"] == b"x" * (folders.IN_MEMORY + 10) + b"y"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda path: os.truncate(path, path.stat().st_size - 1),
+        lambda path: path.write_bytes(os.urandom(path.stat().st_size)),
+    ],
+)
+def test_a_file_that_changes_otherwise_leaves_no_object(
+    shared_bucket: SharedBucket, while_uploaded: Callable[[Callable[[Path], Any]], Path], act: Callable[[Path], Any]
+) -> None:
+    while_uploaded(act)
+    with pytest.raises(Refused, match="its files changed while they were being read"):
+        folders.publish(FOLDER)
+    assert shared_bucket.names() == []
 
 
 def test_a_dropped_file_goes_alone(published: SharedBucket) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from annotate.artefacts import folders
+from annotate.artefacts import bucket, folders
 from annotate.artefacts.bucket import Bucket, StorageFault
 from annotate.data import snapshots
 from models_core.contract.runs.run_folder import folder_sha256
@@ -266,6 +266,23 @@ class TestProgress:
         progress.publish()
         assert folders.published(files.relative) is None
         assert caplog.text.count("another worker may have taken the run over") == 2
+
+    def test_a_fault_of_the_files_keeps_no_checkpoint_back(
+        self, files: RunFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        real = folders.publish
+
+        def publish(folder: str, **values: Any) -> None:
+            if folder == files.relative:
+                raise bucket.fault("storage_folder_changes", folder=folder)
+            real(folder, **values)
+
+        monkeypatch.setattr(folders, "publish", publish)
+        run_artefacts.Progress(files, is_held=lambda: True).publish()
+        listed = folders.published(f"{files.relative}/run/checkpoints")
+        assert listed is not None
+        assert listed.files.keys() == {"step-5/state.pt"}
+        assert "its files changed while they were being read" in caplog.text
 
     def test_without_storage_nothing_is_linked(self, files: RunFiles, shared_bucket: SharedBucket) -> None:
         shared_bucket.settings.HONE_ARTEFACTS = ""
