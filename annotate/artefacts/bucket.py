@@ -18,8 +18,9 @@ from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
 
 CONNECT_SECONDS = 5
-READ_SECONDS = 30
+READ_SECONDS = 10
 TRIES = 3
+"""With the times above and the pauses between them (at most 3 seconds), a request ends within a lease of a run."""
 MOST_LIST_BYTES = 64 << 20
 DELETED_AT_ONCE = 1000
 ABSENT = ("404", "NoSuchKey", "NotFound")
@@ -75,25 +76,27 @@ class Bucket:
             )
 
     def download(self, name: str, target: BinaryIO, *, heartbeat: Heartbeat) -> tuple[str, int] | None:
-        """The SHA-256 and the bytes of what came; None where there is no such object."""
+        """The SHA-256 and the bytes of what came; None where there is no such object.
+
+        heartbeat: called before each request and at each block.
+        """
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
         with self._faults_worded():
             for left in reversed(range(TRIES)):
                 target.seek(0)
                 target.truncate()
+                heartbeat()
                 try:
                     body = self._client.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
-                    with closing(body):
-                        return copied(body, target, heartbeat=heartbeat)
                 except self._client.exceptions.ClientError as error:
                     if _code_of(error) in ABSENT:
                         return None
                     raise
-                except (
-                    HTTPClientError,
-                    IncompleteReadError,
-                ):  # broken off; boto3 tries only to begin
+                try:
+                    with closing(body):
+                        return copied(body, target, heartbeat=heartbeat)
+                except (HTTPClientError, IncompleteReadError):  # broken off; boto3 tries only to begin
                     if not left:
                         raise
         raise AssertionError("the last try returns or raises")

@@ -136,7 +136,9 @@ def ensure(
     beat = _paced(heartbeat)
     with _locked(folder, beat):
         storage = bucket.current()
+        beat()
         listed = _listed(storage, folder)
+        beat()
         if listed is None:
             return path
         here = _fetched(folder)
@@ -226,6 +228,7 @@ def _publish(
     storage = bucket.current()
     contents = _contents(folder)
     there = storage.sizes(contents)
+    beat()
     files = {
         name: _add(storage, contents, file, there, hashes, beat)
         for name, file in _files(path, without)

@@ -62,19 +62,27 @@ def execute(run_id: int) -> None:
         return
     run = TrainingRun.objects.select_related("project", "snapshot").get(pk=lease.run_id)
     try:
+        _attempt(run, lease)
+    except LeaseLost:
+        log.warning("Lost the lease of run %s; nothing of it is written any more.", run_id)
+    except (OperationalError, InterfaceError):
+        # Its work is in its files. The reaper finds it when the lease is over, and an attempt goes on from there.
+        log.exception("The database was away while run %s was written; its lease runs out", run_id)
+
+
+def _attempt(run: TrainingRun, lease: Lease) -> None:
+    """Raises LeaseLost, and the database's errors."""
+    try:
         if run.queue == TrainingRun.LIVE_QUEUE:
             live.execute(run, lease)
         else:
             _supervise(run, lease)
-    except LeaseLost:
-        log.warning("Lost the lease of run %s; nothing of it is written any more.", run_id)
+    except (LeaseLost, OperationalError, InterfaceError):
+        raise
     except (Refused, BadInput) as error:
         runs.fail(lease, failures.of_exception(error))
-    except (OperationalError, InterfaceError):
-        # Its work is in its files. The reaper finds it when the lease is over, and an attempt goes on from there.
-        log.exception("The database was away while run %s was written; its lease runs out", run_id)
     except Exception as error:
-        log.exception("Run %s failed in its worker", run_id)
+        log.exception("Run %s failed in its worker", run.pk)
         runs.fail(lease, failures.of_exception(error))
 
 

@@ -5,8 +5,10 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -364,6 +366,25 @@ class TestFaults:
         with (tmp_path / "out").open("wb") as target, pytest.raises(Refused, match="could not be reached"):
             bucket.current().download("object", target, heartbeat=folders.silent)
         assert OddServer.asked == bucket.TRIES
+
+    def test_a_server_that_hangs_is_given_up_within_a_lease(
+        self, published: SharedBucket, monkeypatch: pytest.MonkeyPatch, use_endpoint: Callable[[str], None]
+    ) -> None:
+        pauses, tries = 3, bucket.TRIES
+        assert tries * (bucket.CONNECT_SECONDS + bucket.READ_SECONDS) + pauses < 60
+        monkeypatch.setattr(bucket, "READ_SECONDS", 0.05)
+        monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *args: 0.0)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            use_endpoint(f"http://127.0.0.1:{server.getsockname()[1]}")
+            with (published.folder / "out").open("wb") as target, pytest.raises(Refused, match="could not be reached"):
+                bucket.current().download("object", target, heartbeat=folders.silent)
+            server.settimeout(0.2)
+            asked = 0
+            with suppress(TimeoutError):
+                while True:
+                    server.accept()[0].close()
+                    asked += 1
+        assert asked == tries
 
 
 class OddServer(BaseHTTPRequestHandler):

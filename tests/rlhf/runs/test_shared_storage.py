@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from annotate.artefacts import bucket, folders
 from annotate.artefacts.bucket import Bucket, StorageFault
@@ -156,6 +157,23 @@ def test_a_run_fails_with_what_is_to_be_set(cast: Cast, base: ModelVersion, shar
     assert run.failure["code"] == "storage_no_bucket"
     # Pages of what is on this host stay.
     assert sentence in as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode()
+
+
+def test_a_run_whose_lease_is_lost_by_a_hanging_storage_is_left_alone(
+    cast: Cast, base: ModelVersion, shared_bucket: SharedBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_judgments(cast, 2)
+    run = reward_run(cast)
+
+    def hang(self: Bucket, name: str) -> None:
+        TrainingRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() - runs.LEASE)
+        assert runs.reap() == 1
+        raise bucket.fault("storage_no_bucket", location="s3://hone", bucket="hone")
+
+    monkeypatch.setattr(Bucket, "read", hang)
+    supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.activity) == ("queued", 1, "lost its worker; waiting to resume")
 
 
 def test_a_damaged_model_is_refused(cast: Cast, base: ModelVersion, shared_bucket: SharedBucket) -> None:
