@@ -122,12 +122,15 @@ def undo(assignment: Assignment, *, reviewer: User) -> Assignment:
 
 
 def withdraw(*, assignment_id: int, reviewer: User, draft: dict[str, Any]) -> Assignment:
-    """Take back an adjudication of a moment ago: the task waits for review again, in the same hands."""
+    """Take back an adjudication of a moment ago: the task waits for review again, in the same hands. Repeated, it
+    changes nothing: another reviewer may have decided by then."""
     with transaction.atomic():
         known = leases.locked_assignment(assignment_id=assignment_id, labeler=reviewer)
         _ensure_adjudicates(known)
+        is_given = Judgment.objects.filter(assignment=known, latest__isnull=False).exists()
         assignment = queue.withdraw(assignment_id=assignment_id, labeler=reviewer, draft=draft)
-        _at_hand_again(assignment)
+        if is_given:
+            _at_hand_again(assignment)
         return assignment
 
 
@@ -204,8 +207,10 @@ def _candidates(reviewer: User, project: Project) -> QuerySet[TaskConsensus]:
         state__in=[State.EXPIRED, State.REVIEWING]
     )
     judged = Judgment.objects.filter(task=OuterRef("task"), labeler=reviewer, is_adjudication=False)
+    decided = Judgment.objects.filter(Judgment.ADJUDICATED, task=OuterRef("task"))
     free = waiting(project).filter(
         Q(reviewer=None) | Q(review_until__lt=timezone.now()),
+        ~Exists(decided),
         ~Exists(seen),
         ~Exists(judged),
         task__state=Task.State.COMPLETE,
@@ -260,7 +265,10 @@ def _take(row: TaskConsensus, reviewer: User) -> Assignment:
 
 
 def _at_hand_again(assignment: Assignment) -> None:
-    """The task is what its reviewer has at hand, unless another one has it by now."""
+    """The task is what its reviewer has at hand, unless another one has it by now or has decided it."""
+    Task.objects.select_for_update(of=("self",), no_key=True).get(pk=assignment.task_id)
+    if _is_decided(assignment.task_id) is not None:
+        return
     mine = Q(reviewer=None) | Q(reviewer=assignment.labeler_id) | Q(review_until__lt=timezone.now())
     others = TaskConsensus.objects.filter(reviewer=assignment.labeler_id, project=assignment.project_id)
     others.exclude(task=assignment.task_id).update(reviewer=None, review_until=None)

@@ -244,6 +244,35 @@ class TestTheAdjudicatedOrder:
         assert claimed(cast, colleague).task == made[3]
         assert not decide(again).surplus
 
+    def test_taken_back_again_leaves_alone_what_another_decided(
+        self, cast: Cast, made: list[Task], colleague: User
+    ) -> None:
+        first = claimed(cast)
+        decide(first)
+        adjudication.withdraw(assignment_id=first.pk, reviewer=cast.reviewer, draft={})
+        TaskConsensus.objects.filter(task=first.task).update(review_until=timezone.now() - timedelta(hours=1))
+        assert not decide(adjudication.claim(task=first.task, reviewer=colleague)).surplus
+        adjudication.withdraw(assignment_id=first.pk, reviewer=cast.reviewer, draft={})
+        row = TaskConsensus.objects.get(task=first.task)
+        assert (row.for_review, row.reviewer, row.review_until) == (False, None, None)
+        assert claimed(cast).task == made[3]
+
+    def test_a_skip_taken_back_leaves_alone_what_another_decided(
+        self, cast: Cast, made: list[Task], colleague: User
+    ) -> None:
+        first = claimed(cast)
+        adjudication.skip(assignment_id=first.pk, reviewer=cast.reviewer)
+        decide(claimed(cast, colleague))
+        assert adjudication.unskip(assignment_id=first.pk, reviewer=cast.reviewer).state == "reviewing"
+        row = TaskConsensus.objects.get(task=first.task)
+        assert (row.for_review, row.reviewer) == (False, None)
+
+    def test_what_is_decided_is_given_to_nobody(self, cast: Cast, made: list[Task], colleague: User) -> None:
+        first = claimed(cast)
+        decide(first)
+        TaskConsensus.objects.filter(task=first.task).update(for_review=True)
+        assert claimed(cast, colleague).task == made[3]
+
     def test_set_aside_counts_no_more_and_can_be_decided_anew(
         self, cast: Cast, made: list[Task], colleague: User
     ) -> None:
