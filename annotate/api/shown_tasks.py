@@ -143,7 +143,7 @@ class TaskFields(Schema):
 
 
 class SubmissionIn(TaskFields):
-    client_id: UUID = Field(description="Sent again, a submission counts once.")
+    client_id: UUID = Field(description="Sent again, a submission counts once. After an undo a new one is wanted.")
     rubric: int | None = Field(None, ge=1, lt=2**63, description="The rubric that was shown.")
     next: bool = Field(False, description="Give the next task with the reply.")
 

@@ -97,8 +97,9 @@ def save_draft(
 def submit(*, assignment_id: int, labeler: User, submission: Submission) -> Receipt:
     """Store a judgment, or a revision of one that was given before.
 
-    A repeated `client_id` gives the first receipt again. After the lease ran out the judgment takes a free place of the
-    task again, or is kept beyond the overlap (`surplus`) when others have taken them all.
+    A repeated `client_id` gives the first receipt again, or is refused where the judgment was taken back. After the
+    lease ran out the judgment takes a free place of the task again, or is kept beyond the overlap (`surplus`) when
+    others have taken them all.
     Raises Refused (404), NotYours, UnknownResponse, InvalidOrdering; the draft stays as it was.
     """
     with transaction.atomic():
@@ -142,6 +143,8 @@ def store_submission(assignment: Assignment, submission: Submission) -> Receipt:
     if judgment is not None:
         revisions = judgment.revisions.order_by("-number")
         earlier = revisions.filter(client_id=submission.client_id).first()
+        if earlier is not None and judgment.latest_id is None:
+            raise Refused(_("You took back what you send here again. Reload the task and submit it anew."))
         if earlier is not None:
             return Receipt(judgment=judgment, revision=earlier, repeated=True, surplus=judgment.surplus)
         number = revisions[0].number + 1

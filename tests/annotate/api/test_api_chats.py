@@ -131,6 +131,13 @@ def test_undo_gives_the_task_back_as_it_was(client: ApiClient, cast: Cast) -> No
     assert (status, back["draft"]["comment"]) == (200, ["hasty"])
     assert {f"rank-{key}": [str(rank)] for key, rank in ranks.items()}.items() <= back["draft"].items()
     assert Judgment.objects.filter(latest__isnull=False).count() == 0
+    anew = {"client_id": task["client_id"], "ranks": ranks, "comment": "better"}
+    status, reply = client.call("post", f"{path}/submit", anew)
+    said = "You took back what you send here again. Reload the task and submit it anew."
+    assert (status, reply["detail"]) == (409, said)
+    assert client.call("post", f"{path}/submit", anew | {"client_id": back["client_id"]})[0] == 200
+    assert client.call("post", f"{path}/submit", anew)[1]["repeated"]  # another one counts by now
+    client.call("post", f"{path}/undo")
     assert client.call("post", f"{WORK}/next")[1]["task"]["id"] == task["id"]
     client.call("post", f"{path}/skip", {"reason": "broken"})
     assert client.call("post", f"{path}/undo")[1]["id"] == task["id"]
