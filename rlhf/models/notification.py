@@ -41,6 +41,9 @@ class NotificationTarget(models.Model):
     collected_until = models.DateTimeField(
         null=True, editable=False, help_text="Ends of runs and rounds up to this time have been queued for it."
     )
+    sending_until = models.DateTimeField(
+        null=True, editable=False, help_text="A job sends to it; after this time it is taken for dead."
+    )
 
     class Meta:
         ordering = ["pk"]
@@ -75,6 +78,7 @@ class Delivery(models.Model):
         constraints = [models.UniqueConstraint(fields=["target", "key"], name="delivery_once")]
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=models.Q(state="waiting"), name="delivery_due"),
+            models.Index(fields=["created_at"], name="delivery_created"),
         ]
 
     def __str__(self) -> str:

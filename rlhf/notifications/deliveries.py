@@ -1,12 +1,18 @@
 """The queue of notifications. Rows are the truth: a job collects what happened, another sends what is due.
 
-An attempt is claimed by moving the time of the next one, so that two jobs don't send the same; one that dies in between
-is made again. So a receiver may get an event twice, and knows it by X-Hone-Delivery.
+One job at a time sends to a target. An attempt is claimed by moving the time of the next one, so that two jobs don't
+send the same; one that dies in between is made again. So a receiver may get an event twice, and knows it by
+X-Hone-Delivery.
+
+A receiver that is down gets one attempt for all that is due of an event, which counts for all of it. So its queue ends
+as fast as one delivery does, and the time that it takes others is one attempt's.
 """
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -14,11 +20,11 @@ from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, Min, Q, QuerySet, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate.data.stored_messages import refusal
+from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from annotate.models import Project, User
 from annotate.people import audit, event_outbox
@@ -32,9 +38,17 @@ PAUSES = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), ti
 OVERLAP = timedelta(hours=1)
 """By which ends of runs are looked at again: clocks of workers differ, and a transaction may commit late."""
 KEPT = timedelta(days=30)
+FAILED_KEPT = KEPT + timedelta(days=7)
+"""Longer, so that what ended for its age can be seen and sent again."""
 MOST_TARGETS = 20
 AT_ONCE = 50
-"""Deliveries to a target."""
+"""Deliveries of an event to a target."""
+MOST_SECONDS = 12.0
+"""In which one pass begins attempts: less than the pause between passes."""
+LEASE = timedelta(seconds=60)
+"""After which a job that sends to a target is taken for dead: longer than a pass with its last attempt."""
+TURN = timedelta(milliseconds=1)
+"""By which what was not tried itself comes first the next time, so that one refused event takes no others with it."""
 MOST_BATCHES = 20
 """Of the outbox of a project in one go."""
 
@@ -124,8 +138,18 @@ def collect(*, now: datetime | None = None) -> int:
     now = now or timezone.now()
     made = sum(_collect_ends(target, now) for target in NotificationTarget.objects.select_related("project"))
     made += sum(_collect_outbox(project, now) for project in event_outbox.projects())
-    Delivery.objects.filter(created_at__lt=now - KEPT).exclude(state=State.WAITING).delete()
+    _remove_old(now)
     return made
+
+
+def _remove_old(now: datetime) -> None:
+    """What waits for too long ends as failed; what was sent again by a person gets its attempt first."""
+    old = Delivery.objects.filter(created_at__lt=now - KEPT)
+    tried = Q(attempts__gt=0) | Q(next_attempt_at__lt=now - KEPT)
+    failure = StoredMessage("delivery_expired", {"days": KEPT.days}).as_json()
+    old.filter(tried, state=State.WAITING).update(state=State.FAILED, failure=failure)
+    old.filter(state=State.DELIVERED).delete()
+    Delivery.objects.filter(created_at__lt=now - FAILED_KEPT, state=State.FAILED).delete()
 
 
 def _collect_ends(target: NotificationTarget, now: datetime) -> int:
@@ -172,38 +196,82 @@ def _queue(target: NotificationTarget, happened: Sequence[events.Happened], now:
 
 
 def send_due(*, now: datetime | None = None) -> int:
-    """Make the attempts that are due, the oldest of each target; returns how many arrived.
+    """Make the attempts that are due, what has waited longest first; returns how many arrived.
 
-    A target that fails is left for the next time, so that one that hangs holds up nobody but itself.
+    A target that fails is left for the next time, so that one that hangs holds up nobody but itself. now: of tests, in
+    which no time passes.
     """
-    now = now or timezone.now()
-    due = Delivery.objects.filter(state=State.WAITING, next_attempt_at__lte=now)
+    clock: Callable[[], datetime] = timezone.now if now is None else lambda: now
+    began = time.monotonic()
+    due = Delivery.objects.filter(state=State.WAITING, next_attempt_at__lte=clock())
+    groups = due.order_by().values_list("target", "event").annotate(first=Min("next_attempt_at"), oldest=Min("pk"))
+    failed: set[int] = set()
     arrived = 0
-    for target in due.order_by("target").values_list("target", flat=True).distinct():
-        own = due.filter(target=target).select_related("target__project").order_by("next_attempt_at", "pk")
-        for delivery in list(own[:AT_ONCE]):
-            pause = PAUSES[min(delivery.attempts, len(PAUSES) - 1)]
-            claimed = Delivery.objects.filter(pk=delivery.pk, state=State.WAITING, attempts=delivery.attempts).update(
-                attempts=F("attempts") + 1, next_attempt_at=now + pause
-            )
-            if claimed != 1:
+    for target, event, _first, _oldest in groups.order_by("first", "oldest"):
+        if target in failed:
+            continue
+        with _only_sender(target, clock) as is_only:
+            if not is_only:
                 continue
-            if not _attempt(delivery):
-                break
-            arrived += 1
+            own = due.filter(target=target, event=event).select_related("target__project")
+            for delivery in list(own.order_by("next_attempt_at", "pk")[:AT_ONCE]):
+                if time.monotonic() - began >= MOST_SECONDS:
+                    return arrived
+                result = _attempt(delivery, clock)
+                if result is False:
+                    failed.add(target)
+                    break
+                arrived += result is True
     return arrived
 
 
-def _attempt(delivery: Delivery) -> bool:
+@contextmanager
+def _only_sender(target: int, clock: Callable[[], datetime]) -> Iterator[bool]:
+    """Whether nobody else sends to the target, and until the end of the block nobody does."""
+    until = clock() + LEASE
+    rows = NotificationTarget.objects.filter(pk=target)
+    free = rows.filter(Q(sending_until=None) | Q(sending_until__lt=clock()))
+    is_only = free.update(sending_until=until) == 1
+    try:
+        yield is_only
+    finally:
+        if is_only:
+            rows.filter(sending_until=until).update(sending_until=None)
+
+
+def _attempt(delivery: Delivery, clock: Callable[[], datetime]) -> bool | None:
+    """Whether it arrived; None where somebody else has made the attempt."""
+    at = clock()  # not the beginning of the pass: earlier attempts of it took their time
+    pause = PAUSES[min(delivery.attempts, len(PAUSES) - 1)]
+    unclaimed = Delivery.objects.filter(
+        pk=delivery.pk, state=State.WAITING, attempts=delivery.attempts, next_attempt_at=delivery.next_attempt_at
+    )
+    if unclaimed.update(attempts=F("attempts") + 1, next_attempt_at=at + pause) != 1:
+        return None
     sent = Delivery.objects.filter(pk=delivery.pk, state=State.WAITING)
     try:
         _send(delivery)
     except NotDelivered as error:
         is_last = delivery.attempts >= len(PAUSES)
         sent.update(failure=error.message.as_json(), state=State.FAILED if is_last else State.WAITING)
+        others = Delivery.objects.filter(target=delivery.target, state=State.WAITING, next_attempt_at__lte=clock())
+        if error.message.code != "webhook_unreachable":  # this event may be all that it refuses
+            others = others.filter(event=delivery.event)
+        _count_attempt(others.exclude(pk=delivery.pk), at, error.message)
         return False
     sent.update(state=State.DELIVERED, delivered_at=timezone.now(), failure={}, next_attempt_at=None)
     return True
+
+
+def _count_attempt(others: QuerySet[Delivery], at: datetime, failure: StoredMessage) -> None:
+    """What was due together has failed together."""
+    pauses = [When(attempts=number, then=Value(at + pause - TURN)) for number, pause in enumerate(PAUSES)]
+    others.update(
+        attempts=F("attempts") + 1,
+        next_attempt_at=Case(*pauses, default=Value(at + PAUSES[-1])),
+        state=Case(When(attempts__gte=len(PAUSES), then=Value(State.FAILED)), default=Value(State.WAITING)),
+        failure=failure.as_json(),
+    )
 
 
 def _send(delivery: Delivery) -> None:

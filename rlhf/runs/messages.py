@@ -155,6 +155,7 @@ MESSAGES = {
     ),
     "webhook_unreachable": gettext_noop("The server could not be reached: %(error)s."),
     "webhook_refused": gettext_noop("The server replied with status %(status)s."),
+    "delivery_expired": gettext_noop("It did not arrive within %(days)s days, and nobody tries any more."),
     "email_not_sent": gettext_noop("The e-mail could not be sent: %(error)s."),
     "no_report": gettext_noop("The reward model has no report."),
 }
