@@ -27,7 +27,7 @@ from django.conf import settings
 from django.utils.translation import gettext_noop
 
 from annotate.artefacts import bucket
-from annotate.artefacts.bucket import Bucket, Heartbeat, fault
+from annotate.artefacts.bucket import Bucket, Heartbeat, StorageFault, fault
 from annotate.artefacts.contents import StoredFile, checked_path, copied
 from annotate.data import stored_messages
 from annotate.data.stored_messages import refusal
@@ -50,16 +50,24 @@ def silent() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderList:
-    """The files of a published folder. id: another one each time that it is published. is_whole: fetched without
-    leaving files out."""
+    """The files of a published folder.
+
+    id: another one each time that it is published. is_whole: fetched without leaving files out. owner: what the folder
+    is of, where its name may mean something else in another database; empty in an older list.
+    """
 
     id: str
     files: dict[str, StoredFile] = field(default_factory=dict)
     is_whole: bool = True
+    owner: str = ""
+
+    def is_of(self, owner: str) -> bool:
+        """Whether the folder may be the owner's: unless both are known and differ."""
+        return not (self.owner and owner) or self.owner == owner
 
     def as_json(self) -> bytes:
         files = {name: [file.sha256, file.bytes, file.changed] for name, file in sorted(self.files.items())}
-        values = {"format": FORMAT, "id": self.id, "files": files, "is_whole": self.is_whole}
+        values = {"format": FORMAT, "id": self.id, "owner": self.owner, "files": files, "is_whole": self.is_whole}
         return json.dumps(values).encode("ascii")
 
     @classmethod
@@ -68,7 +76,12 @@ class FolderList:
         try:
             values = json.loads(text)
             files = {_own_path(name): _stored_file(stored) for name, stored in values["files"].items()}
-            return cls(id=str(values["id"]), files=files, is_whole=bool(values["is_whole"]))
+            return cls(
+                id=str(values["id"]),
+                files=files,
+                is_whole=bool(values["is_whole"]),
+                owner=str(values.get("owner", "")),
+            )
         except (TypeError, KeyError, AttributeError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"no list of a folder: {error}") from None
 
@@ -91,13 +104,15 @@ def publish(
     source: Path | None = None,
     before_list: Callable[[], None] = silent,
     hashes: Hashes | None = None,
+    owner: str = "",
 ) -> None:
     """Make what the folder holds now the one that others fetch. Files and folders whose names begin with a dot, and the
     subfolders in `without`, are left out.
 
     selection: the names that are published. source: where the files are, if not in the folder. before_list: called when
     only the list is missing, and before contents are deleted that no list names any more; what it raises leaves the
-    published folder as it was. Raises StorageFault, and FileNotFoundError where there is no such folder.
+    published folder as it was. owner: see FolderList. Raises StorageFault, and FileNotFoundError where there is no such
+    folder.
     """
     if not is_on():
         return None
@@ -108,7 +123,8 @@ def publish(
     with _locked(folder, beat):
         for _try in range(TRIES):
             try:
-                return _publish(folder, path, without, selection, beat, before_list, {} if hashes is None else hashes)
+                known = {} if hashes is None else hashes
+                return _publish(folder, path, without, selection, beat, before_list, known, owner)
             except (_Changed, FileNotFoundError):
                 continue
         raise fault("storage_folder_changes", folder=folder)
@@ -121,8 +137,10 @@ def ensure(
     is_current: bool = True,
     selection: Selection | None = None,
     heartbeat: Heartbeat = silent,
+    owner: str = "",
 ) -> Path:
-    """Where the folder is on this host, fetched if need be; a folder that nobody published is left as it is.
+    """Where the folder is on this host, fetched if need be; a folder that nobody published is left as it is, and so is
+    one whose list says that it is not the owner's.
 
     without: subfolders that `publish` left out too. is_current: the folder never changes, so one that is here is not
     asked for again. selection: the names that are wanted. Raises StorageFault, for other bytes
@@ -138,15 +156,23 @@ def ensure(
         storage = bucket.current()
         beat()
         listed = _listed(storage, folder)
-        beat()
-        if listed is None:
-            return path
-        here = _fetched(folder)
-        if here is None or here.id != listed.id or not path.is_dir():
-            here = None
-        wanted = {name for name in listed.files if selection is None or selection(name)}
-        if here is None or not (here.is_whole or (selection is not None and wanted <= here.files.keys())):
-            _fetch(storage, folder, listed, without, wanted, beat, earlier=here)
+        for left in reversed(range(TRIES)):
+            beat()
+            if listed is None or not listed.is_of(owner):
+                return path
+            here = _fetched(folder)
+            if here is None or here.id != listed.id or not path.is_dir():
+                here = None
+            wanted = {name for name in listed.files if selection is None or selection(name)}
+            if here is not None and (here.is_whole or (selection is not None and wanted <= here.files.keys())):
+                return path
+            try:
+                _fetch(storage, folder, listed, without, wanted, beat, earlier=here)
+                return path
+            except StorageFault as error:
+                before, listed = listed, _listed(storage, folder)
+                if not left or listed == before or (error.message or {}).get("code") != "storage_file_missing":
+                    raise  # else it was published again while it was read
     return path
 
 
@@ -155,9 +181,10 @@ def is_here(folder: str) -> bool:
     return _place(folder).is_dir() and (here := _fetched(folder)) is not None and here.is_whole
 
 
-def published(folder: str) -> FolderList | None:
-    """What the storage has of a folder; None where it has none, and without storage. Raises StorageFault."""
-    return _listed(bucket.current(), folder) if is_on() else None
+def published(folder: str, *, owner: str = "") -> FolderList | None:
+    """What the storage has of the owner's folder; None where it has none, and without storage. Raises StorageFault."""
+    listed = _listed(bucket.current(), folder) if is_on() else None
+    return listed if listed is not None and listed.is_of(owner) else None
 
 
 def remove(folder: str, *, before: Callable[[], None] = silent) -> None:
@@ -187,7 +214,7 @@ def drop(folder: str, name: str) -> None:
             return
         left = {other: file for other, file in listed.files.items() if other != name}
         # The id stays: who has fetched the folder has no need to fetch it again.
-        storage.write(_list_name(folder), FolderList(id=listed.id, files=left).as_json())
+        storage.write(_list_name(folder), FolderList(id=listed.id, files=left, owner=listed.owner).as_json())
         gone = listed.files[name].sha256
         if gone not in {file.sha256 for file in left.values()}:
             storage.delete([f"{_contents(folder)}/{gone}"])
@@ -224,6 +251,7 @@ def _publish(
     beat: Heartbeat,
     before_list: Callable[[], None],
     hashes: Hashes,
+    owner: str,
 ) -> None:
     storage = bucket.current()
     contents = _contents(folder)
@@ -236,9 +264,9 @@ def _publish(
     }
     before = now = _listed(storage, folder)
     beat()
-    if now is None or now.files != files:
+    if now is None or now.files != files or (owner and now.owner != owner):
         before_list()
-        now = FolderList(id=uuid.uuid4().hex, files=files)
+        now = FolderList(id=uuid.uuid4().hex, files=files, owner=owner)
         storage.write(_list_name(folder), now.as_json())
     _write(_mark(folder), now.as_json())
     # What no list has named may be of another publisher, whose list comes yet.
@@ -327,7 +355,7 @@ def _fetch(
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(staging, path)
         files = wanted if earlier is None else earlier.files | wanted
-        done = FolderList(id=listed.id, files=files, is_whole=is_whole)
+        done = FolderList(id=listed.id, files=files, is_whole=is_whole, owner=listed.owner)
         _write(mark, done.as_json())
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

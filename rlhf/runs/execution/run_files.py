@@ -13,6 +13,7 @@ import math
 import os
 import re
 import shutil
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ class RunFiles:
 
     def __init__(self, run: TrainingRun) -> None:
         self.path = settings.HONE_DATA / "runs" / str(run.pk)
+        self.owner = f"run {run.pk} of {run.created_at.astimezone(UTC).isoformat()}"
+        """Of no other run, of a database that was restored or made anew either."""
         self._offset = 0
         self._inode = 0
 

@@ -4,6 +4,8 @@ runs/ID                     what the pages show, and what a resumed run reads, b
 runs/ID/inputs              files made for the run
 runs/ID/run/checkpoints
 runs/ID/run/model           and adapter, lora: a version's files, which never change
+
+Their lists say of which run they are, since a bucket may hold folders of another database's run of the same number.
 """
 
 import logging
@@ -48,7 +50,7 @@ def fetch(files: RunFiles, *, heartbeat: Heartbeat) -> None:
     """Before an attempt: what one on another host has left, unless this host went on since. Raises StorageFault."""
     for name in ("", INPUTS, CHECKPOINTS):
         without = OWN if not name else ()
-        folders.ensure(_folder(files, name), without=without, is_current=False, heartbeat=heartbeat)
+        folders.ensure(_folder(files, name), without=without, is_current=False, heartbeat=heartbeat, owner=files.owner)
 
 
 def publish_inputs(files: RunFiles, *, heartbeat: Heartbeat) -> None:
@@ -57,7 +59,7 @@ def publish_inputs(files: RunFiles, *, heartbeat: Heartbeat) -> None:
     heartbeat: renews the run's lease, and raises for whoever lost it before anything is replaced.
     """
     if files.inputs.is_dir():
-        folders.publish(_folder(files, INPUTS), heartbeat=heartbeat, before_list=heartbeat)
+        folders.publish(_folder(files, INPUTS), heartbeat=heartbeat, before_list=heartbeat, owner=files.owner)
 
 
 def publish_result(files: RunFiles, *, heartbeat: Heartbeat) -> None:
@@ -70,8 +72,8 @@ def publish_result(files: RunFiles, *, heartbeat: Heartbeat) -> None:
             folders.remove(_folder(files, name), before=heartbeat)
     for name in (*MODEL_FOLDERS, CHECKPOINTS):
         if (files.path / name).is_dir():
-            folders.publish(_folder(files, name), heartbeat=heartbeat, before_list=heartbeat)
-    folders.publish(_folder(files), without=OWN, heartbeat=heartbeat, before_list=heartbeat)
+            folders.publish(_folder(files, name), heartbeat=heartbeat, before_list=heartbeat, owner=files.owner)
+    folders.publish(_folder(files), without=OWN, heartbeat=heartbeat, before_list=heartbeat, owner=files.owner)
 
 
 class Progress:
@@ -125,14 +127,14 @@ class Progress:
             try:
                 folders.publish(
                     _folder(self._files), without=OWN, selection=lambda name: name != RESULT, heartbeat=heartbeat,
-                    before_list=self._check, hashes=self._hashes,
+                    before_list=self._check, hashes=self._hashes, owner=self._files.owner,
                 )  # fmt: skip
             except (StorageFault, OSError) as error:
                 afterwards.callback(_raise, error)
             if checkpoints is not None:
                 folders.publish(
                     _folder(self._files, CHECKPOINTS), source=checkpoints, heartbeat=heartbeat,
-                    before_list=self._check, hashes=self._hashes,
+                    before_list=self._check, hashes=self._hashes, owner=self._files.owner,
                 )  # fmt: skip
 
     def _check(self) -> None:
@@ -224,7 +226,7 @@ def checkpoint_step(run: TrainingRun) -> int | None:
     """Step of the newest checkpoint, here or on the storage. Raises StorageFault."""
     files = RunFiles(run)
     here = files.checkpoint_step()
-    if here is not None or (listed := folders.published(_folder(files, CHECKPOINTS))) is None:
+    if here is not None or (listed := folders.published(_folder(files, CHECKPOINTS), owner=files.owner)) is None:
         return here
     steps = [CHECKPOINT_NAME.fullmatch(name.partition("/")[0]) for name in listed.files]
     return max((int(found[1]) for found in steps if found), default=None)
@@ -232,18 +234,22 @@ def checkpoint_step(run: TrainingRun) -> int | None:
 
 def size_of(run: TrainingRun, name: str) -> int | None:
     """Bytes of a file of the run, here or on the storage; None where there is none. Raises StorageFault."""
-    path = RunFiles(run).path / name
+    files = RunFiles(run)
+    path = files.path / name
     if path.is_file():
         return path.stat().st_size
-    listed = folders.published(_folder(RunFiles(run)))
+    listed = folders.published(_folder(files), owner=files.owner)
     return listed.files[name].bytes if listed is not None and name in listed.files else None
 
 
 def fetch_file(run: TrainingRun, name: str) -> Path:
     """Where a file of the run is on this host, fetched if need be. Raises StorageFault."""
-    path = RunFiles(run).path / name
+    files = RunFiles(run)
+    path = files.path / name
     if not path.is_file():
-        folders.ensure(_folder(RunFiles(run)), without=OWN, is_current=False, selection=lambda other: other == name)
+        folders.ensure(
+            _folder(files), without=OWN, is_current=False, selection=lambda other: other == name, owner=files.owner
+        )
     return path
 
 
@@ -276,7 +282,7 @@ def shown(run: TrainingRun) -> RunFiles:
     if not folders.is_on() or now < _away_until or now - _looked.get(key, now - pause) < pause:
         return files
     try:
-        folders.ensure(_folder(files), without=OWN, is_current=False, selection=SHOWN.__contains__)
+        folders.ensure(_folder(files), without=OWN, is_current=False, selection=SHOWN.__contains__, owner=files.owner)
         if len(_looked) > 10_000:
             _looked.clear()
         _looked[key] = now

@@ -134,6 +134,40 @@ def test_the_list_comes_last_and_an_interrupted_publication_leaves_none(shared_b
     assert (folders.published(FOLDER), [path.name for path in data.iterdir()]) == (None, [".artefacts"])
 
 
+def test_a_folder_that_is_published_while_it_is_read_is_read_again(published: SharedBucket) -> None:
+    real, names = bucket.Bucket.download, list[str]()
+
+    def download(self: Any, name: str, *args: Any, **values: Any) -> Any:
+        names.append(name)
+        if len(names) == 1:
+            published.at("a")
+            for each in ("config.json", "copy.json", "sub/weights.safetensors"):
+                (published.folder / "a" / FOLDER / each).write_bytes(each.encode())
+            folders.publish(FOLDER)
+            published.at("b")
+        return real(self, name, *args, **values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bucket.Bucket, "download", download)
+        found = read(folders.ensure(FOLDER))
+    assert found == {each: each.encode() for each in CONTENT}
+    assert len(names) == 1 + len(CONTENT)
+
+
+def test_a_folder_of_another_owner_is_left_alone(published: SharedBucket) -> None:
+    assert published.get(LIST).find(b'"owner": ""') > 0  # of an older version, or of nobody in particular
+    assert folders.published(FOLDER, owner="x") is not None
+    published.at("a")
+    folders.publish(FOLDER, owner="run 7 of 2026")
+    data = published.at("b")
+    assert folders.published(FOLDER, owner="run 7 of 2027") is None
+    assert not folders.ensure(FOLDER, owner="run 7 of 2027").exists()
+    make(data, {"config.json": b"{}"})
+    folders.publish(FOLDER, owner="run 7 of 2027")
+    published.at("c")
+    assert read(folders.ensure(FOLDER, owner="run 7 of 2027")) == {"config.json": b"{}"}
+
+
 def test_a_stale_publisher_leaves_what_another_has_uploaded(published: SharedBucket) -> None:
     """Its list is the published one, and the other's is about to be written."""
     make(published.folder / "b", {"new.json": b"new"})

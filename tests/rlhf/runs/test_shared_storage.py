@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,30 @@ def test_a_run_whose_lease_is_lost_by_a_hanging_storage_is_left_alone(
     supervisor.execute(run.pk)
     run.refresh_from_db()
     assert (run.status, run.attempt, run.activity) == ("queued", 1, "lost its worker; waiting to resume")
+
+
+def test_a_run_of_the_same_number_in_another_database_is_another_run(
+    cast: Cast, base: ModelVersion, shared_bucket: SharedBucket
+) -> None:
+    run = reward_run(cast)
+    for place in ("log.txt", "run/run.json", "run/checkpoints/step-5/w", "inputs/rows.jsonl"):
+        write(RunFiles(run).path / place, b"{}")
+    write(RunFiles(run).run / "result.json", b'{"status": "succeeded"}')
+    run_artefacts.publish_result(RunFiles(run), heartbeat=folders.silent)
+    b = shared_bucket.at("b")
+    restored = TrainingRun.objects.get(pk=run.pk)
+    assert RunFiles(restored).owner == RunFiles(run).owner
+    assert run_artefacts.checkpoint_step(restored) == 5
+
+    other = TrainingRun.objects.get(pk=run.pk)
+    other.created_at += timedelta(microseconds=1)
+    run_artefacts.fetch(RunFiles(other), heartbeat=folders.silent)
+    assert not (b / "runs").exists()
+    assert (run_artefacts.checkpoint_step(other), run_artefacts.size_of(other, "log.txt")) == (None, None)
+    assert not run_artefacts.fetch_file(other, "log.txt").exists()
+    assert not run_artefacts.shown(other).log.exists()
+    run_artefacts.fetch(RunFiles(run), heartbeat=folders.silent)
+    assert RunFiles(run).is_finished
 
 
 def test_a_damaged_model_is_refused(cast: Cast, base: ModelVersion, shared_bucket: SharedBucket) -> None:
