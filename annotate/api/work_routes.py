@@ -32,7 +32,6 @@ from annotate.models import Assignment, Task
 from annotate.people.permissions import Capability
 
 router = Router(tags=["labeling"])
-ADDS_A_TURN = frozenset({"choose", "write", "say"})
 
 
 class NextTask(Schema):
@@ -154,16 +153,16 @@ def continue_chat(request: ApiRequest, assignment_id: int, data: ChatIn) -> dict
     if data.action == "choose":
         if named is None:
             raise Refused(_("Name the response that you choose."), status=400)
-        turns.pick(**arguments, response_id=named)
+        went_on = turns.pick(**arguments, response_id=named)
     elif data.action == "write":
-        turns.write(**arguments, written=data.text, edited_from=named)
+        went_on = turns.write(**arguments, written=data.text, edited_from=named)
     elif data.action == "say":
-        turns.say_and_ask(**arguments, written=data.text)
+        went_on = turns.say_and_ask(**arguments, written=data.text)
     elif data.action == "ask":
-        turns.ask(**arguments, instead_of=data.instead_of)
+        went_on = turns.ask(**arguments, instead_of=data.instead_of)
     else:
-        turns.take_back(**arguments)
-    if beside and data.action in ADDS_A_TURN:
+        went_on = turns.take_back(**arguments)
+    if beside and went_on.has_grown:
         queue.save_draft(assignment_id=assignment.pk, labeler=request.user, draft=beside)
     return chat_of(ContinueChat(_own_chat(request, assignment_id)))
 

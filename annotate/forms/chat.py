@@ -141,6 +141,10 @@ class ContinueChat(TextTask):
 
 
 def _keys_of(chat: Chat) -> ResponseKeys:
-    """Of what is offered now, and of what was offered and said before: a double click names that."""
+    """Of what is offered now, and of what was offered, edited and said before: a double click names that."""
     before = {number for turn in chat.turns for number in (*turn.offered, turn.response_id) if number is not None}
+    written = [turn.response_id for turn in chat.turns if turn.response_id is not None and not turn.offered]
+    if written:
+        edited = Response.objects.filter(pk__in=written, edited_from__isnull=False)
+        before.update(edited.values_list("edited_from", flat=True))
     return ResponseKeys.of(chat.assignment, [*before, *(candidate.pk for candidate in chat.candidates)])

@@ -5,8 +5,8 @@ behind another one is told so.
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -28,10 +28,12 @@ MOST_TURNS = 60
 
 @dataclass(frozen=True)
 class Chat:
-    """An assignment of the chat kind with the turns that were added to its prompt."""
+    """An assignment of the chat kind with the turns that were added to its prompt. has_grown: by what was just asked
+    for, which a repeated request does not."""
 
     assignment: Assignment
     turns: tuple[ChatTurn, ...]
+    has_grown: bool = False
 
     @classmethod
     def of(cls, assignment: Assignment) -> Self:
@@ -81,8 +83,12 @@ def candidates_of(assignment: Assignment, request: ResponseRequest) -> list[Resp
 def say(*, assignment_id: int, labeler: User, written: str, after: int) -> Chat:
     """Add the user's next turn. Raises Refused, NotYours."""
     text_written = _checked(written, name=_("The message"))
+
+    def is_it(turn: ChatTurn) -> bool:
+        return turn.role == Role.USER and turn.text == text_written
+
     with transaction.atomic():
-        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.USER, text_written))
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=is_it)
         if len(chat.turns) > after:
             return chat
         if chat.awaits_response:
@@ -94,7 +100,8 @@ def say_and_ask(*, assignment_id: int, labeler: User, written: str, after: int) 
     """`say`, and ask for responses to it where a model is there: nobody wants to do so each time themselves."""
     chat = say(assignment_id=assignment_id, labeler=labeler, written=written, after=after)
     if live_responses.response_status(chat.assignment.project).is_available:
-        return ask(assignment_id=assignment_id, labeler=labeler, after=len(chat.turns))
+        asked = ask(assignment_id=assignment_id, labeler=labeler, after=len(chat.turns))
+        return replace(asked, has_grown=chat.has_grown)
     return chat
 
 
@@ -103,8 +110,17 @@ def write(*, assignment_id: int, labeler: User, written: str, after: int, edited
     text_written = _checked(written, name=_("The response"))
     if edited_from is not None:
         text_written = _unmasked(text_written, assignment_id=assignment_id, edited_from=edited_from)
+
+    def is_it(turn: ChatTurn) -> bool:
+        # Told apart by the hidden names they could be guessed one after the other.
+        is_masked = turn.assignment.project.mask_model_names
+        texts = (
+            model_self_identification.mask_names(each) if is_masked else each for each in (turn.text, text_written)
+        )
+        return turn.role == Role.ASSISTANT and text.same_in_substance(*texts)
+
     with transaction.atomic():
-        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=(Role.ASSISTANT, text_written))
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=is_it)
         if len(chat.turns) > after:
             return chat
         _ensure_awaits_response(chat)
@@ -126,10 +142,12 @@ def write(*, assignment_id: int, labeler: User, written: str, after: int, edited
 
 def pick(*, assignment_id: int, labeler: User, response_id: int, after: int) -> Chat:
     """One of the offered responses is the best."""
+
+    def is_it(turn: ChatTurn) -> bool:
+        return turn.response_id == response_id
+
     with transaction.atomic():
-        text_of_it = Response.objects.filter(pk=response_id).values_list("text", flat=True).first() or ""
-        repeats = (Role.ASSISTANT, text_of_it)
-        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=repeats)
+        chat = _begun(assignment_id=assignment_id, labeler=labeler, after=after, repeats=is_it)
         if len(chat.turns) > after:
             return chat
         _ensure_awaits_response(chat)
@@ -163,11 +181,12 @@ def ask(*, assignment_id: int, labeler: User, after: int, instead_of: int | None
         return Chat.of(chat.assignment)
 
 
-def _begun(*, assignment_id: int, labeler: User, after: int | None, repeats: tuple[str, str] | None = None) -> Chat:
+def _begun(
+    *, assignment_id: int, labeler: User, after: int | None, repeats: Callable[[ChatTurn], bool] | None = None
+) -> Chat:
     """The chat, locked, with its lease renewed. Raises Refused when it isn't the chat that the page showed.
 
-    repeats: (role, text) of the turn that is to follow `after` turns; where it is there, this is a
-    repeated request.
+    repeats: whether a turn is the one that is to follow `after` turns; where it is there, this is a repeated request.
     """
     assignment = leases.locked_assignment(assignment_id=assignment_id, labeler=labeler)
     if assignment.task.kind != Task.Kind.CHAT:
@@ -180,7 +199,7 @@ def _begun(*, assignment_id: int, labeler: User, after: int | None, repeats: tup
     if after is None or len(chat.turns) == after:
         return chat
     following = chat.turns[after] if 0 <= after < len(chat.turns) else None
-    if following is None or repeats is None or (following.role, following.text) != repeats:
+    if following is None or repeats is None or not repeats(following):
         raise Refused(_("This chat went on in another window. Reload the page to see it; nothing was lost."))
     return chat
 
@@ -234,7 +253,7 @@ def _added(
     )
     # What was in the box is in the chat now; what comes in late of this page's drafts is older than that.
     Assignment.objects.filter(pk=chat.assignment.pk).update(draft=None, draft_version=F("draft_version") + 1_000)
-    return Chat.of(chat.assignment)
+    return replace(Chat.of(chat.assignment), has_grown=True)
 
 
 def _checked(written: str, *, name: str) -> str:

@@ -63,8 +63,7 @@ def _carry_out(request: ProjectRequest, assignment: Assignment) -> FormData | No
         "after": _number(request.POST.get("after", "")),
     }
     if (picked := request.POST.get("pick")) is not None:
-        turns.pick(**arguments, response_id=keys.response_id(picked))
-        _keep_rest(assignment, fields)
+        _keep_rest(turns.pick(**arguments, response_id=keys.response_id(picked)), fields)
         return None
     if (edited := request.POST.get("edit")) is not None:
         return _box_with(assignment, keys.response_id(edited), fields)
@@ -75,23 +74,26 @@ def _carry_out(request: ProjectRequest, assignment: Assignment) -> FormData | No
         return fields
     if action == "write":
         origin = request.POST.get("edited_from", "")
-        turns.write(**arguments, written=written, edited_from=keys.response_id(origin) if origin else None)
+        edited_from = keys.response_id(origin) if origin else None
+        went_on = turns.write(**arguments, written=written, edited_from=edited_from)
     elif action == "say":
-        turns.say_and_ask(**arguments, written=written)
+        went_on = turns.say_and_ask(**arguments, written=written)
     elif action == "take_back":
         turns.take_back(**arguments)
         return fields
     else:
         raise Refused(_("The page asked for something that a chat doesn't know."), status=400)
-    _keep_rest(assignment, fields)
+    _keep_rest(went_on, fields)
     if not request.htmx:  # type: ignore[attr-defined]
         messages.success(request, _("Saved."))
     return None
 
 
-def _keep_rest(assignment: Assignment, fields: dict[str, list[str]]) -> None:
-    if rest := ContinueChat.beside_the_turn(fields):
-        queue.save_draft(assignment_id=assignment.pk, labeler=assignment.labeler, draft=rest)
+def _keep_rest(chat: turns.Chat, fields: dict[str, list[str]]) -> None:
+    """A repeated request leaves the draft alone: it may be newer."""
+    rest = ContinueChat.beside_the_turn(fields)
+    if rest and chat.has_grown:
+        queue.save_draft(assignment_id=chat.assignment.pk, labeler=chat.assignment.labeler, draft=rest)
 
 
 def _box_with(assignment: Assignment, response_id: int, fields: dict[str, list[str]]) -> FormData:

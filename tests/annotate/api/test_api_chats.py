@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from annotate.labeling.chats import live_responses
+from annotate.labeling.model_self_identification import MASK
 from annotate.models import Assignment, Author, Demonstration, Judgment, Response, ResponseRequest, Task
 from annotate.people.projects import edit_project
 from tests.factories.cast import Cast, make_comparison, make_prompt, make_responses
@@ -81,6 +82,25 @@ def test_a_chat_with_live_responses(client: ApiClient, model: None, chat: dict[s
     assert (status, receipt["revised"]) == (200, False)
     assert Demonstration.objects.filter(withdrawn_at=None).count() == 2
     assert Response.objects.get(text="Five minutes.").edited_from is not None
+
+
+def test_a_turn_sent_again(client: ApiClient, model: None, chat: dict[str, Any]) -> None:
+    path = f"{WORK}/{chat['id']}"
+    act(client, chat, "ask", 0)
+    respond("I am ChatGPT, hello.", "Plain.")
+    keys = {each["text"]: each["key"] for each in client.call("get", f"{path}/chat")[1]["candidates"]}
+    written = {"text": f"I am {MASK}, hello. Yes.", "response": keys[f"I am {MASK}, hello."]}
+    client.call("put", f"{path}/draft", {"comment": "early"})
+    first = act(client, chat, "write", 0, **written)
+    assert [turn["text"] for turn in first["turns"]] == [f"I am {MASK}, hello. Yes."]
+    client.call("put", f"{path}/draft", {"comment": "late", "fields": {"text": "half"}})
+    assert act(client, chat, "write", 0, **written)["turns"] == first["turns"]
+    assert client.call("get", path)[1]["draft"] == {"comment": ["late"], "text": ["half"]}
+    # Whichever hidden name one guesses, the answer is the same.
+    for name in ("ChatGPT", "Claude"):
+        assert act(client, chat, "write", 0, text=f"I am {name}, hello. Yes.")["after"] == 1
+    other = {"action": "write", "after": 0, "text": "I am ChatGPT, hello. No."}
+    assert client.call("post", f"{path}/chat", other)[0] == 409
 
 
 def test_without_a_model_one_writes(client: ApiClient, chat: dict[str, Any]) -> None:
