@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 
 from rlhf.models import Delivery, NotificationTarget
 from rlhf.notifications import deliveries, webhook_client
 from rlhf.notifications.webhook_client import NotDelivered
 from tests.factories.cast import Cast
-from tests.rlhf.notifications.test_deliveries import webhook
+from tests.rlhf.notifications.test_deliveries import ended, webhook
 from tests.rlhf.views.test_views import as_user, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("nothing_sent")]
@@ -208,3 +210,22 @@ def test_the_pause_begins_at_the_attempt_not_at_the_beginning_of_the_pass(
     answers.append(slow)
     assert deliveries.send_due() == 2
     assert next_attempts == [deliveries.PAUSES[0]] * 2
+
+
+def test_an_upgrade_sends_nothing_again_whose_delivery_was_removed(cast: Cast) -> None:
+    """Before it a target had no time up to which ends were queued, and the log kept 30 days."""
+    now = timezone.now()
+    old, young = webhook(cast, URL), webhook(cast, "https://young.example/")
+    NotificationTarget.objects.filter(pk=old.pk).update(created_at=now - timedelta(days=90))
+    NotificationTarget.objects.filter(pk=young.pk).update(created_at=now - timedelta(hours=1))
+    for age in (timedelta(days=80), timedelta(days=40), timedelta(hours=2)):
+        run = ended(cast)
+        type(run).objects.filter(pk=run.pk).update(finished_at=now - age)
+    import_module("rlhf.migrations.0024_webhook_events").leave_what_was_sent(apps, None)
+    for target in (old, young):
+        target.refresh_from_db()
+    assert young.collected_until == young.created_at
+    assert old.collected_until is not None
+    assert timedelta(0) <= old.collected_until - (now - timedelta(days=1)) < timedelta(minutes=1)
+    assert deliveries.collect() == 1
+    assert Delivery.objects.get().payload["run"] == run.pk
