@@ -31,6 +31,12 @@ from annotate.data.stored_messages import StoredMessage
 SECONDS = 10.0
 """Of a whole exchange, from looking up the name to the end of the reply's headers."""
 MOST_ADDRESSES = 20
+STANDING_FOR_IPV4 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0/96", "::ffff:0:0:0/96")))
+"""NAT64, IPv4-compatible, IPv4-mapped and SIIT: the last 32 bits are an IPv4 address that a gateway may pass on to."""
+LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""In which the operator of a network chooses where the IPv4 address stands."""
+OF_CLOUDS = frozenset({ipaddress.IPv4Address("168.63.129.16")})
+"""Public by number, but inside: Azure's host of each virtual machine."""
 
 
 class NotDelivered(Exception):
@@ -129,8 +135,14 @@ def _looked_up(host: str, port: int, deadline: float) -> list[Any]:
 def is_public(address: str) -> bool:
     """Whether an IP address is anybody's on the Internet: not of this machine, a private network, or a group."""
     parsed = ipaddress.ip_address(address)
-    mapped = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None)
-    return parsed.is_global and not parsed.is_multicast and (mapped is None or is_public(str(mapped)))
+    if not parsed.is_global or parsed.is_multicast or parsed in OF_CLOUDS:
+        return False
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return True
+    inner = parsed.sixtofour
+    if any(parsed in network for network in STANDING_FOR_IPV4):
+        inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
+    return not parsed.is_site_local and parsed not in LOCAL_NAT64 and (inner is None or is_public(str(inner)))
 
 
 @contextmanager

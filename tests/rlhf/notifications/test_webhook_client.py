@@ -72,3 +72,25 @@ def test_a_name_server_that_hangs_is_left_at_the_deadline(stop: Event, monkeypat
         webhook_client.post("http://slow.example/", b"{}", key="k", headers={})
     assert time.monotonic() - began < 3
     assert refused.value.message.values == {"error": "no complete reply within 0.4 s"}
+
+
+@pytest.mark.parametrize(
+    ("address", "is_public"),
+    [
+        ("fec0::1", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::a83f:8110", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("64:ff9b::5db8:d70e", True),
+        ("::7f00:1", False),
+        ("::ffff:0:7f00:1", False),
+        ("::ffff:7f00:1", False),
+        ("2002:7f00:1::", False),
+        ("168.63.129.16", False),
+        ("168.63.129.17", True),
+        ("2606:2800:21f:cb07::1", True),
+    ],
+)
+def test_addresses_that_stand_for_private_ones_are_private(address: str, is_public: bool) -> None:
+    assert webhook_client.is_public(address) is is_public
