@@ -118,6 +118,8 @@ def answer(*, answer_id: int, labeler: User, tiers: Any, all_unacceptable: bool 
     """
     with transaction.atomic():
         given = _own_answer(answer_id, labeler)
+        # Of the last two handed in at once, each would find the other one open, and nothing would end the attempt.
+        attempt = ExamAttempt.objects.select_for_update(of=("self",), no_key=True).get(pk=given.attempt_id)
         ordering = Ordering.validated(tiers, given.presentation)
         if len(ordering) < 2 and not all_unacceptable:
             raise InvalidOrdering(_("Rank at least two responses, or mark all as unacceptable."))
@@ -129,7 +131,6 @@ def answer(*, answer_id: int, labeler: User, tiers: Any, all_unacceptable: bool 
             answered_at=timezone.now(),
             draft=None,
         )
-        attempt = given.attempt
         if not attempt.answers.filter(answered_at=None).exists():
             _finish(attempt)
     attempt.refresh_from_db()

@@ -1,8 +1,10 @@
 """The qualification exam: who has to take it, how it is scored, and what managers do with it."""
 
 import re
+import threading
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from annotate.errors import InvalidOrdering, NotYours, Refused
@@ -11,6 +13,7 @@ from annotate.labeling.ordering import Ordering
 from annotate.models import Assignment, AuditEvent, ExamAnswer, ExamAttempt, Judgment, Project, Task
 from annotate.people.projects import edit_project
 from annotate.quality.agreement import against_gold
+from tests.annotate.labeling.test_queue_concurrency import at_once
 from tests.factories.cast import Cast, judge, make_comparison, response_ids
 from tests.harness.markup import markup
 
@@ -312,3 +315,28 @@ def test_what_was_shown_after_a_pass_is_not_asked_again(cast: Cast, tasks: list[
     # Somebody else is asked everything.
     everything = exam.start(labeler=cast.second_labeler, project=cast.project)
     assert everything.answers.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_two_items_handed_in_at_once_end_the_attempt(cast: Cast, tasks: list[Task]) -> None:
+    attempt = exam.start(labeler=cast.labeler, project=cast.project)
+    one, other = (item.pk for item in attempt.answers.all())
+    is_one_answered, is_other_answered = threading.Event(), threading.Event()
+
+    def hand_in(item: int) -> None:
+        exam.answer(answer_id=item, labeler=cast.labeler, tiers=[], all_unacceptable=True)
+
+    def slowly() -> None:
+        with transaction.atomic():
+            hand_in(one)
+            is_one_answered.set()
+            is_other_answered.wait(0.5)  # which it can't be before this one is committed
+
+    def meanwhile() -> None:
+        assert is_one_answered.wait(30)
+        hand_in(other)
+        is_other_answered.set()
+
+    at_once([slowly, meanwhile])
+    attempt.refresh_from_db()
+    assert (attempt.finished_at is not None, attempt.total, attempt.passed) == (True, 12, False)
