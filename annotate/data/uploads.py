@@ -109,7 +109,11 @@ def keep_source(*, project: Project, by: User, source: HubSource, options: dict[
 def cancel(upload: Upload) -> None:
     """Nothing of it is imported, unless its rows are seen already: then it is finished."""
     waiting = Upload.objects.filter(pk=upload.pk, state=State.WAITING)
-    if waiting.update(state=State.CANCELLED, cancel_requested=True, finished_at=timezone.now()):
+    with transaction.atomic():
+        is_ended = waiting.update(state=State.CANCELLED, cancel_requested=True, finished_at=timezone.now()) == 1
+        if is_ended:
+            _record_end(upload, State.CANCELLED)
+    if is_ended:
         _remove(_path(upload))
     else:
         Upload.objects.filter(pk=upload.pk, state=State.WORKING).update(cancel_requested=True)
@@ -250,13 +254,14 @@ class _Job:
             if not self.lease.end(**values):
                 return
             if values["state"] != State.DONE:
-                said: dict[str, Any] = {
-                    "import": self.upload.pk,
-                    "state": str(values["state"]),
-                    "file": self.upload.file_name,
-                }
-                event_outbox.record(event_outbox.IMPORT_FINISHED, project=self.upload.project_id, **said)
+                _record_end(self.upload, values["state"])
         _remove(_path(self.upload))
+
+
+def _record_end(upload: Upload, state: str) -> None:
+    """Of an import without rows. Call it in the transaction of its end."""
+    said: dict[str, Any] = {"import": upload.pk, "state": str(state), "file": upload.file_name}
+    event_outbox.record(event_outbox.IMPORT_FINISHED, project=upload.project_id, **said)
 
 
 def report_of(upload: Upload) -> ImportReport | None:

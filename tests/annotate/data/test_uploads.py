@@ -15,7 +15,8 @@ from django.test import Client
 from django.utils import timezone
 
 from annotate.data import import_stages, imports, pacing, uploads
-from annotate.models import DataImport, Prompt, Upload
+from annotate.models import DataImport, OutboxEvent, Prompt, Upload
+from annotate.people import event_outbox
 from rlhf import tasks
 from rlhf.runs import runs
 from tests.factories.cast import Cast, make_cast
@@ -154,6 +155,7 @@ def test_progress_is_shown_and_a_cancelled_import_leaves_nothing(cast, manager, 
 
 
 def test_a_waiting_file_is_cancelled_at_once_and_only_by_managers_of_its_project(cast, manager):
+    event_outbox.listen(cast.project, ["import.finished"])
     send_in(manager)
     upload = Upload.objects.get()
     outsider = Client()
@@ -164,8 +166,12 @@ def test_a_waiting_file_is_cancelled_at_once_and_only_by_managers_of_its_project
     assert manager.post(f"{PAGE}imports", {"cancel": upload.pk}).status_code == 302
     upload.refresh_from_db()
     assert (upload.state, kept()) == ("cancelled", [])
+    manager.post(f"{PAGE}imports", {"cancel": upload.pk})
     tasks.import_upload(upload.pk)
     assert Prompt.objects.count() == 0
+    assert list(OutboxEvent.objects.values_list("event", "payload")) == [
+        ("import.finished", {"import": upload.pk, "state": "cancelled", "file": upload.file_name})
+    ]
 
 
 def test_one_that_meets_another_import_waits_and_comes_next(cast, manager, sent):
