@@ -1,6 +1,7 @@
 """E-mail addresses and webhooks of a project, what was sent to them, and sending it again."""
 
 import secrets
+from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -20,6 +21,8 @@ from rlhf.models import Delivery, NotificationTarget
 from rlhf.notifications import deliveries, webhook_client
 
 DELIVERIES_SHOWN = 50
+ITEMS_SHOWN = 20
+"""Of a list in a delivery's content: 500 judgments each would make 8 MiB of a page."""
 Event, Kind = NotificationTarget.Event, NotificationTarget.Kind
 
 
@@ -76,11 +79,19 @@ def notifications(request: ProjectRequest) -> HttpResponse:
         "form": form,
         "targets": targets,
         "page": page,
+        "rows": [(delivery, *_shown(delivery.payload)) for delivery in page.rows],
         "state": state,
         "states": Delivery.State.choices,
         "sends_email": bool(settings.EMAIL_HOST),
     }
     return render(request, "rlhf/notifications.html", context, status=status if form.errors else 200)
+
+
+def _shown(payload: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The content with the first items of each list, and how many items are left out."""
+    shown = {name: value[:ITEMS_SHOWN] if isinstance(value, list) else value for name, value in payload.items()}
+    left_out = sum(len(value) - len(shown[name]) for name, value in payload.items() if isinstance(value, list))
+    return shown, left_out
 
 
 @require_POST

@@ -229,3 +229,15 @@ def test_an_upgrade_sends_nothing_again_whose_delivery_was_removed(cast: Cast) -
     assert timedelta(0) <= old.collected_until - (now - timedelta(days=1)) < timedelta(minutes=1)
     assert deliveries.collect() == 1
     assert Delivery.objects.get().payload["run"] == run.pk
+
+
+def test_the_log_shows_the_first_judgments_of_a_delivery_and_how_many_more_there_are(cast: Cast) -> None:
+    target = webhook(cast, URL, "judgments.submitted")
+    for key, count in (("many", 500), ("few", 20)):
+        judgments = [{"judgment": f"{key}-{number}"} for number in range(count)]
+        payload = {"project": "kindness", "count": count, "judgments": judgments}
+        queued(target, key, "judgments.submitted", payload=payload)
+    page = as_user("manager", cast).get(url(cast, "notifications")).content.decode()
+    assert ("many-19" in page, "many-20" in page, "few-19" in page) == (True, False, True)
+    assert "480 more items are not shown." in " ".join(page.split())
+    assert page.count("more item") == 1
