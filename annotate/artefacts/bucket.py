@@ -75,10 +75,12 @@ class Bucket:
                 source, self.bucket, self.prefix + name, Config=TransferConfig(use_threads=False)
             )
 
-    def download(self, name: str, target: BinaryIO, *, heartbeat: Heartbeat) -> tuple[str, int] | None:
+    def download(
+        self, name: str, target: BinaryIO, *, heartbeat: Heartbeat, most: int | None = None
+    ) -> tuple[str, int] | None:
         """The SHA-256 and the bytes of what came; None where there is no such object.
 
-        heartbeat: called before each request and at each block.
+        heartbeat: called before each request and at each block. most: the bytes after which no more are read but one.
         """
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
@@ -95,7 +97,7 @@ class Bucket:
                     raise
                 try:
                     with closing(body):
-                        return copied(body, target, heartbeat=heartbeat)
+                        return copied(body, target, heartbeat=heartbeat, most=None if most is None else most + 1)
                 except (HTTPClientError, IncompleteReadError):  # broken off; boto3 tries only to begin
                     if not left:
                         raise

@@ -14,13 +14,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from django.conf import settings
@@ -28,7 +29,7 @@ from django.utils.translation import gettext_noop
 
 from annotate.artefacts import bucket
 from annotate.artefacts.bucket import Bucket, Heartbeat, StorageFault, fault
-from annotate.artefacts.contents import StoredFile, checked_path, copied
+from annotate.artefacts.contents import MOST_NUMBER, StoredFile, checked_path, copied
 from annotate.data import stored_messages
 from annotate.data.stored_messages import refusal
 
@@ -36,6 +37,7 @@ FORMAT = 1
 ROOM = ".artefacts"
 IN_MEMORY = 16 << 20
 """Smaller files are read once, so that one that grows meanwhile is stored as it was."""
+SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 TRIES = 3
 WAIT_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0
@@ -76,6 +78,8 @@ class FolderList:
         try:
             values = json.loads(text)
             files = {_own_path(name): _stored_file(stored) for name, stored in values["files"].items()}
+            if any(str(parent) in files for name in files for parent in PurePosixPath(name).parents):
+                raise ValueError("a file within a file")
             return cls(
                 id=str(values["id"]),
                 files=files,
@@ -121,6 +125,7 @@ def publish(
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     beat = _paced(heartbeat)
     with _locked(folder, beat):
+        _remove_leftovers(folder, but=source)
         for _try in range(TRIES):
             try:
                 known = {} if hashes is None else hashes
@@ -153,6 +158,7 @@ def ensure(
         return path
     beat = _paced(heartbeat)
     with _locked(folder, beat):
+        _remove_leftovers(folder)
         storage = bucket.current()
         beat()
         listed = _listed(storage, folder)
@@ -196,6 +202,7 @@ def remove(folder: str, *, before: Callable[[], None] = silent) -> None:
         return
     with _locked(folder, silent):
         before()
+        _remove_leftovers(folder)
         storage = bucket.current()
         storage.delete([_list_name(folder)])
         contents = _contents(folder)
@@ -299,7 +306,7 @@ def _add(
             hashes[key] = sha256
     there[sha256] = size
     beat()
-    return StoredFile(sha256, size, status.st_mtime_ns)
+    return StoredFile(sha256, size, min(max(status.st_mtime_ns, 0), MOST_NUMBER))
 
 
 class _Part:
@@ -341,7 +348,7 @@ def _fetch(
     path, mark = _place(folder), _mark(folder)
     wanted = {name: file for name, file in listed.files.items() if name in names}
     is_whole = wanted.keys() == listed.files.keys()
-    staging = mark.with_suffix(".fetching")
+    staging = _staging(folder)
     shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir(parents=True)
@@ -368,7 +375,7 @@ def _fetch(
 def _download(storage: Bucket, folder: str, name: str, file: StoredFile, target: Path, beat: Heartbeat) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as copy:
-        found = storage.download(f"{_contents(folder)}/{file.sha256}", copy, heartbeat=beat)
+        found = storage.download(f"{_contents(folder)}/{file.sha256}", copy, heartbeat=beat, most=file.bytes)
         copy.flush()
         os.fsync(copy.fileno())
     if found is None:
@@ -443,9 +450,11 @@ def _fetched(folder: str) -> FolderList | None:
 
 def _stored_file(stored: Any) -> StoredFile:
     sha256, size, changed = stored
-    if not isinstance(sha256, str) or len(sha256) != 64 or not sha256.isalnum():
+    if not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
         raise ValueError("no SHA-256")
-    return StoredFile(sha256, int(size), int(changed))
+    if any(type(number) is not int or not 0 <= number <= MOST_NUMBER for number in (size, changed)):
+        raise ValueError("no size or time of a file")
+    return StoredFile(sha256, size, changed)
 
 
 def _own_path(name: str) -> str:
@@ -460,6 +469,17 @@ def _place(folder: str) -> Path:
 
 def _mark(folder: str) -> Path:
     return Path(settings.HONE_DATA) / ROOM / f"{checked_path(folder)}.json"
+
+
+def _staging(folder: str) -> Path:
+    return _mark(folder).with_suffix(".fetching")
+
+
+def _remove_leftovers(folder: str, *, but: Path | None = None) -> None:
+    """Of processes that were killed while they fetched or published the folder. The caller has locked it."""
+    for place in (_staging(folder), scratch(folder)):
+        if place != but:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _list_name(folder: str) -> str:

@@ -314,8 +314,25 @@ def use_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], No
         b"\xff",
         *(
             json.dumps({"id": "1", "is_whole": True, "files": {name: ["0" * 64, 1, 1]}}).encode()
-            for name in ("../../secret_key", "/etc/passwd", "a/../../b", ".hidden", "", "a\0b")
+            for name in (
+                *("../../secret_key", "/etc/passwd", "a/../../b", ".hidden", "", "a\0b", "a//b", "a/./b"),
+                *("\ud800", "x" * 256, "ä" * 128, "x/" * 2048 + "x"),
+            )
         ),
+        *(
+            b'{"id": "1", "is_whole": true, "files": {"a": ["%s", %s]}}' % (b"0" * 64, numbers)
+            for numbers in (
+                b"1e999, 1",
+                b"1, 1e999",
+                b"-1, 1",
+                b"1, -1",
+                b"1, 9223372036854775808",
+                b"true, 1",
+                b'"1", 1',
+            )
+        ),
+        json.dumps({"id": "1", "is_whole": True, "files": {name: ["0" * 64, 1, 1] for name in ("a", "a/b")}}).encode(),
+        json.dumps({"id": "1", "is_whole": True, "files": {"a": ["١" * 64, 1, 1]}}).encode(),
     ],
 )
 def test_a_hostile_list_writes_nothing(published: SharedBucket, text: bytes) -> None:
@@ -323,6 +340,40 @@ def test_a_hostile_list_writes_nothing(published: SharedBucket, text: bytes) -> 
     with pytest.raises(Refused, match="is damaged on the storage"):
         folders.ensure(FOLDER)
     assert not (published.folder / "b" / "runs").exists()
+
+
+def test_of_an_object_that_is_larger_than_its_list_says_one_byte_more_is_read(
+    published: SharedBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published.put(place("config.json"), b"{}" + b"x" * (3 << 20))
+    real, sizes = bucket.copied, list[int]()
+
+    def copied(*args: Any, **values: Any) -> tuple[str, int]:
+        found = real(*args, **values)
+        sizes.append(found[1])
+        return found
+
+    monkeypatch.setattr(bucket, "copied", copied)
+    with pytest.raises(Refused, match=r"config\.json of .* is damaged on the storage"):
+        folders.ensure(FOLDER)
+    assert sizes == [3]
+
+
+@pytest.mark.parametrize("act", [folders.publish, folders.ensure, folders.remove])
+def test_what_killed_processes_left_goes(published: SharedBucket, act: Callable[[str], Any]) -> None:
+    make(published.at("b"))
+    room = published.folder / "b/.artefacts/runs/7/run"
+    for name in ("model.fetching", "model.held"):
+        make(room, {"w": b"w"}, name)
+    act(FOLDER)
+    assert {path.name for path in room.iterdir()} <= {"model.json", "model.lock"}
+
+
+def test_times_before_1970_are_published_as_1970(shared_bucket: SharedBucket) -> None:
+    os.utime(make(shared_bucket.at("a")) / "config.json", ns=(-5, -5))
+    folders.publish(FOLDER)
+    shared_bucket.at("b")
+    assert (folders.ensure(FOLDER) / "config.json").stat().st_mtime_ns == 0
 
 
 class TestFaults:
