@@ -23,6 +23,7 @@ TRIES = 3
 """With the times above and the pauses between them (at most 3 seconds), a request ends within a lease of a run."""
 MOST_LIST_BYTES = 64 << 20
 DELETED_AT_ONCE = 1000
+TOO_MANY_REQUESTS = 429
 ABSENT = ("404", "NoSuchKey", "NotFound")
 Heartbeat = Callable[[], None]
 
@@ -33,10 +34,14 @@ class StorageFault(Refused):
     status = 503
 
 
-def fault(code: str, **values: Any) -> StorageFault:
+class StorageAway(StorageFault):
+    """It can't be reached, or its servers fail or are busy: a later try may succeed."""
+
+
+def fault(code: str, *, kind: type[StorageFault] = StorageFault, **values: Any) -> StorageFault:
     """Of a registered message, which a job can store for every language."""
     message = StoredMessage(code, values)
-    return StorageFault(str(message), message=message.as_json())
+    return kind(str(message), message=message.as_json())
 
 
 class Bucket:
@@ -151,7 +156,9 @@ class Bucket:
         except exceptions.ClientError as error:
             raise self._of_reply(error) from error
         except (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError) as error:
-            raise fault("storage_unreachable", location=self.location, endpoint=_endpoint()) from error
+            raise fault(
+                "storage_unreachable", kind=StorageAway, location=self.location, endpoint=_endpoint()
+            ) from error
         except (exceptions.BotoCoreError, Boto3Error, ValueError) as error:
             raise fault("storage_failed", location=self.location, reply=str(error).rstrip(".")) from error
 
@@ -162,7 +169,10 @@ class Bucket:
             return fault("storage_no_bucket", location=self.location, bucket=self.bucket)
         if status in (401, 403):
             return fault("storage_denied", location=self.location, reply=code)
-        return fault("storage_failed", location=self.location, reply=code)
+        is_away = isinstance(status, int) and (status >= 500 or status == TOO_MANY_REQUESTS)
+        return fault(
+            "storage_failed", kind=StorageAway if is_away else StorageFault, location=self.location, reply=code
+        )
 
 
 def current() -> Bucket:

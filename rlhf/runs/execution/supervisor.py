@@ -10,14 +10,15 @@ import logging
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
 from django.utils.translation import gettext_noop
 
+from annotate.artefacts.bucket import StorageAway
 from annotate.errors import Refused
 from models_core.contract.errors import BadInput
 from rlhf.models import TrainingRun
@@ -45,6 +46,12 @@ CANCEL_GRACE_SECONDS = 120.0
 SHUTDOWN_GRACE_SECONDS = 2.4
 STOPPED_WITH_CHECKPOINT = 3
 WAITING_FOR_DISK = gettext_noop("waiting for free disk space")
+PREPARING = gettext_noop("preparing")
+STORING = gettext_noop("storing the result")
+WAITING_FOR_STORAGE = gettext_noop("waiting for the storage")
+STORAGE_PATIENCE_SECONDS = 300.0
+STORAGE_TRY_SECONDS = 5.0
+Result = TypeVar("Result")
 
 
 def execute(run_id: int) -> None:
@@ -79,11 +86,18 @@ def _attempt(run: TrainingRun, lease: Lease) -> None:
             _supervise(run, lease)
     except (LeaseLost, OperationalError, InterfaceError):
         raise
+    except StorageAway as error:
+        if worker_is_stopping():
+            return runs.release(lease)
+        if run.queue == TrainingRun.LIVE_QUEUE:  # somebody waits for it
+            return runs.fail(lease, failures.of_exception(error))
+        runs.retry(lease, failures.of_exception(error), activity=WAITING_FOR_STORAGE)
     except (Refused, BadInput) as error:
         runs.fail(lease, failures.of_exception(error))
     except Exception as error:
         log.exception("Run %s failed in its worker", run.pk)
         runs.fail(lease, failures.of_exception(error))
+    return None
 
 
 def _waits_for_disk(run_id: int) -> bool:
@@ -112,12 +126,12 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
         runs.renew(lease)
 
     files = RunFiles(run)
-    runs.renew(lease, folder=files.relative, activity=gettext_noop("preparing"))
+    runs.renew(lease, folder=files.relative, activity=PREPARING)
     estimates.refuse_full_disk()
-    run_artefacts.fetch(files, heartbeat=heartbeat)
+    _patiently(lease, PREPARING, lambda: run_artefacts.fetch(files, heartbeat=heartbeat))
     files.make()
-    command = run_command.prepare(run, files, heartbeat=heartbeat)
-    run_artefacts.publish_inputs(files, heartbeat=heartbeat)
+    command = _patiently(lease, PREPARING, lambda: run_command.prepare(run, files, heartbeat=heartbeat))
+    _patiently(lease, PREPARING, lambda: run_artefacts.publish_inputs(files, heartbeat=heartbeat))
     if not run_command.is_finished(run, files):
         with child_process(command.arguments, files) as child:
             began = time.monotonic()
@@ -138,14 +152,36 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
             return failures.end(
                 lease, returncode=child.returncode, failure=files.failure(), memory_ran_out=monitor.memory.ran_out()
             )
-    runs.renew(lease, process_group=None, activity=gettext_noop("storing the result"))
+    runs.renew(lease, process_group=None, activity=STORING)
     result = STAGE_SPECS[run.stage].collect(run, lease, files)
     if (seconds := files.seconds_per_step()) is not None:
         result |= {durations.MEASURE: seconds}
-    run_artefacts.publish_result(files, heartbeat=heartbeat)
+    _patiently(lease, STORING, lambda: run_artefacts.publish_result(files, heartbeat=heartbeat))
     notes = [note.as_json() for note in command.notes]
     runs.succeed(lease, result=result | {"notes": notes}, register=lambda: run_command.register(run, files, result))
     return None
+
+
+def _patiently(lease: Lease, activity: str, action: Callable[[], Result]) -> Result:
+    """Do something with the storage, again and again while it is away for some minutes. `activity` is shown after that.
+
+    Raises StorageAway after them, and at once for a run that is to be cancelled or whose worker is stopping.
+    """
+    until, has_waited = time.monotonic() + STORAGE_PATIENCE_SECONDS, False
+    while True:
+        try:
+            done = action()
+        except StorageAway as error:
+            if time.monotonic() > until or worker_is_stopping() or runs.is_cancel_requested(lease):
+                raise
+            log.warning("Run %s waits for the storage: %s", lease.run_id, error)
+            runs.renew(lease, activity=WAITING_FOR_STORAGE)
+            has_waited = True
+            time.sleep(STORAGE_TRY_SECONDS)
+        else:
+            if has_waited:
+                runs.renew(lease, activity=activity)
+            return done
 
 
 @contextmanager

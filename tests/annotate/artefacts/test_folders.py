@@ -431,13 +431,16 @@ class TestFaults:
     ) -> None:
         use_endpoint(f"http://127.0.0.1:{odd_server.server_port}")
         monkeypatch.setattr(bucket, "TRIES", 1)
-        for status, code, sentence in [
-            (403, "SignatureDoesNotMatch", r"refuses access \(SignatureDoesNotMatch\)\. Check AWS_ACCESS_KEY_ID"),
-            (500, "InternalError", r"failed: InternalError\."),
+        for status, code, sentence, kind in [
+            (403, "Signature", r"refuses access \(Signature\)\. Check AWS_ACCESS_KEY_ID", bucket.StorageFault),
+            (400, "Malformed", r"failed: Malformed\.", bucket.StorageFault),
+            (500, "InternalError", r"failed: InternalError\.", bucket.StorageAway),
+            (429, "SlowDown", r"failed: SlowDown\.", bucket.StorageAway),
         ]:
             OddServer.status, OddServer.code = status, code
-            with pytest.raises(Refused, match=sentence):
+            with pytest.raises(Refused, match=sentence) as caught:
                 folders.ensure(FOLDER)
+            assert type(caught.value) is kind
 
     def test_a_download_that_breaks_off_is_tried_again_and_then_refused(
         self,

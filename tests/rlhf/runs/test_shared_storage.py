@@ -201,6 +201,71 @@ def test_a_run_of_the_same_number_in_another_database_is_another_run(
     assert RunFiles(run).is_finished
 
 
+class TestAway:
+    """A run whose storage can't be reached for a while; nothing is trained."""
+
+    @pytest.fixture
+    def run(
+        self,
+        cast: Cast,
+        base: ModelVersion,
+        shared_bucket: SharedBucket,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> TrainingRun:
+        monkeypatch.setattr(supervisor, "STORAGE_TRY_SECONDS", 0.0)
+        make_judgments(cast, 2)
+        return reward_run(cast)
+
+    @staticmethod
+    def away(**values: Any) -> StorageFault:
+        return bucket.fault("storage_unreachable", kind=bucket.StorageAway, location="s3://hone", endpoint="AWS")
+
+    def test_it_waits_and_goes_on(self, run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = list[str]()
+
+        def read(self: Bucket, name: str) -> None:
+            run.refresh_from_db()
+            seen.append(run.activity)
+            if len(seen) < 3:
+                raise TestAway.away()
+            raise bucket.fault("storage_denied", location="s3://hone", reply="AccessDenied")
+
+        monkeypatch.setattr(Bucket, "read", read)
+        supervisor.execute(run.pk)
+        run.refresh_from_db()
+        assert seen == ["preparing", "waiting for the storage", "waiting for the storage"]
+        assert (run.status, run.failure["code"]) == ("failed", "storage_denied")
+
+    def test_it_is_queued_again_and_fails_in_its_last_attempt(
+        self, run: TrainingRun, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def read(self: Bucket, name: str) -> None:
+            raise TestAway.away()
+
+        monkeypatch.setattr(Bucket, "read", read)
+        monkeypatch.setattr(supervisor, "STORAGE_PATIENCE_SECONDS", -1.0)
+        found = []
+        for _attempt in range(run.max_attempts):
+            supervisor.execute(run.pk)
+            run.refresh_from_db()
+            found.append((run.status, run.attempt, run.activity))
+        waiting = "waiting for the storage"
+        assert found == [("queued", 1, waiting), ("queued", 2, waiting), ("failed", 3, "")]
+        assert run.failure["code"] == "storage_unreachable"
+
+    def test_it_is_cancelled_while_it_waits(
+        self, run: TrainingRun, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def read(self: Bucket, name: str) -> None:
+            runs.request_cancel(run=TrainingRun.objects.get(pk=run.pk), by=cast.manager)
+            raise TestAway.away()
+
+        monkeypatch.setattr(Bucket, "read", read)
+        supervisor.execute(run.pk)
+        run.refresh_from_db()
+        assert (run.status, run.error) == ("cancelled", "")
+
+
 def test_a_damaged_model_is_refused(cast: Cast, base: ModelVersion, shared_bucket: SharedBucket) -> None:
     run = TrainingRun.objects.create(project=cast.project, stage="sft")
     files = RunFiles(run)
