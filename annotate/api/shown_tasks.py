@@ -170,9 +170,11 @@ class DraftOut(Schema):
 
 
 class SkipIn(Schema):
+    """Both are kept as one text of 500 characters at most."""
+
     model_config = ConfigDict(extra="forbid")
-    reason: str = Field("", max_length=200)
-    note: str = Field("", max_length=4_000)
+    reason: str = Field("", max_length=98)
+    note: str = Field("", max_length=400)
 
     @property
     def as_text(self) -> str:

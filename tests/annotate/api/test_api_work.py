@@ -168,12 +168,17 @@ def test_a_skip_gives_it_to_others(client: ApiClient, cast: Cast) -> None:
     comparison = make_comparison(cast.project)
     task = next_task(client)
     path = f"{WORK}/{task['id']}"
+    assert client.call("post", f"{path}/skip", {"note": "n" * 401})[0] == 422
     assert client.call("post", f"{path}/skip", {"reason": "upsetting", "note": "dark"}) == (204, None)
     assert Assignment.objects.get().skip_reason == "upsetting: dark"
     assert Prompt.objects.get(pk=comparison.prompt_id).sensitive
     other = ApiClient(cast.second_labeler, "label", "write")
     assert next_task(other)["sensitive"] is True
     assert other.call("post", f"{path}/skip", {})[0] == 403
+    # All that the schema lets in is kept.
+    longest = {"reason": "r" * 98, "note": "n" * 400}
+    assert other.call("post", f"{WORK}/{next_task(other)['id']}/skip", longest) == (204, None)
+    assert Assignment.objects.get(labeler=cast.second_labeler).skip_reason == f"{'r' * 98}: {'n' * 400}"
 
 
 def test_a_hidden_check_and_an_author_can_not_be_told(client: ApiClient, cast: Cast) -> None:
