@@ -31,7 +31,7 @@ from annotate.data.stored_messages import StoredMessage
 SECONDS = 10.0
 """Of a whole exchange, from looking up the name to the end of the reply's headers."""
 MOST_ADDRESSES = 20
-STANDING_FOR_IPV4 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0/96", "::ffff:0:0:0/96")))
+EMBEDDED_IPV4 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0/96", "::ffff:0:0:0/96")))
 """NAT64, IPv4-compatible, IPv4-mapped and SIIT: the last 32 bits are an IPv4 address that a gateway may pass on to."""
 LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 """In which the operator of a network chooses where the IPv4 address stands."""
@@ -140,7 +140,7 @@ def is_public(address: str) -> bool:
     if isinstance(parsed, ipaddress.IPv4Address):
         return True
     inner = parsed.sixtofour
-    if any(parsed in network for network in STANDING_FOR_IPV4):
+    if any(parsed in network for network in EMBEDDED_IPV4):
         inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
     return not parsed.is_site_local and parsed not in LOCAL_NAT64 and (inner is None or is_public(str(inner)))
 
