@@ -15,10 +15,12 @@ from rlhf.runs.storage import run_artefacts
 
 @dataclass(frozen=True, slots=True)
 class EarlierFolder:
-    """A folder below the data folder of this host. without: subfolders that are published by themselves."""
+    """A folder below the data folder of this host. without: subfolders that are published by themselves. owner: of a
+    run's folder, RunFiles.owner."""
 
     name: str
     without: tuple[str, ...] = ()
+    owner: str = ""
 
     @property
     def bytes(self) -> int:
@@ -39,14 +41,14 @@ def unpublished() -> Iterator[EarlierFolder]:
     A run that is at work publishes itself. One that waits may go on from its checkpoint at another host.
     """
     for each in _folders():
-        if (settings.HONE_DATA / each.name).is_dir() and folders.published(each.name) is None:
+        if (settings.HONE_DATA / each.name).is_dir() and folders.published(each.name, owner=each.owner) is None:
             yield each
 
 
 def publish(folder: EarlierFolder, *, heartbeat: Heartbeat = folders.silent) -> bool:
     """False where the folder is gone: a checkpoint that its training replaced. Raises StorageFault."""
     try:
-        folders.publish(folder.name, without=folder.without, heartbeat=heartbeat)
+        folders.publish(folder.name, without=folder.without, heartbeat=heartbeat, owner=folder.owner)
     except FileNotFoundError:
         return False
     return True
@@ -61,7 +63,7 @@ def _folders() -> Iterator[EarlierFolder]:
             yield EarlierFolder(name)
     at_work = (TrainingRun.Status.RUNNING, TrainingRun.Status.LOST)
     for run in TrainingRun.objects.exclude(status__in=at_work).order_by("pk"):
-        base = RunFiles(run).relative
-        yield EarlierFolder(f"{base}/{run_artefacts.INPUTS}")
-        yield EarlierFolder(f"{base}/{run_artefacts.CHECKPOINTS}")
-        yield EarlierFolder(str(base), run_artefacts.OWN)
+        files = RunFiles(run)
+        for name in (run_artefacts.INPUTS, run_artefacts.CHECKPOINTS):
+            yield EarlierFolder(f"{files.relative}/{name}", owner=files.owner)
+        yield EarlierFolder(files.relative, run_artefacts.OWN, files.owner)

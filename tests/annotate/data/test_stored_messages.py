@@ -67,6 +67,10 @@ def served_faults() -> set[str]:
     return {text for text in texts if isinstance(text, str) and re.fullmatch("served_[a-z_]+", text)} - {"served_model"}
 
 
+SAYING = ("StoredMessage", "refusal", "NotDelivered", "fault")
+"""Calls whose first argument is the code of a message."""
+
+
 def test_every_code_in_the_source_has_a_message() -> None:
     import_module(settings.ROOT_URLCONF)  # modules register messages of their own as the pages import them
     codes = set()
@@ -75,7 +79,7 @@ def test_every_code_in_the_source_has_a_message() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
                     first = node.args[0]
-                    if node.func.id in ("StoredMessage", "refusal", "NotDelivered") and isinstance(first, ast.Constant):
+                    if node.func.id in SAYING and isinstance(first, ast.Constant):
                         codes.add(first.value)
     codes |= served_faults()
     codes |= set(failures.CODES.values()) | {f"gate_{name}" for name in gates.GATES}

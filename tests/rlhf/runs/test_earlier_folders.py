@@ -77,6 +77,8 @@ def test_what_the_storage_lacks_is_published_once(earlier: dict[str, str], share
     assert (b / earlier["model"] / "config.json").read_text() == "{}"
     assert (b / earlier["waiting"] / "run/checkpoints/step-2/state.json").read_text() == "weights"
     assert folders.published(earlier["at work"]) is None
+    ended = RunFiles(TrainingRun.objects.get(status="failed"))
+    assert {folders.published(name).owner for name in runs[:1]} == {ended.owner}  # type: ignore[union-attr]
 
 
 def test_a_storage_that_cannot_be_used_is_said(shared_bucket: SharedBucket) -> None:
