@@ -57,12 +57,8 @@ class Bucket:
     def read(self, name: str) -> bytes | None:
         """A small object; None where there is none."""
         with self._faults_worded():
-            try:
-                body = self._client.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
-            except self._client.exceptions.ClientError as error:
-                if _code_of(error) in ABSENT:
-                    return None
-                raise
+            if (body := self._body(name)) is None:
+                return None
             with closing(body):
                 found: bytes = body.read(MOST_LIST_BYTES)
         return found
@@ -94,12 +90,8 @@ class Bucket:
                 target.seek(0)
                 target.truncate()
                 heartbeat()
-                try:
-                    body = self._client.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
-                except self._client.exceptions.ClientError as error:
-                    if _code_of(error) in ABSENT:
-                        return None
-                    raise
+                if (body := self._body(name)) is None:
+                    return None
                 try:
                     with closing(body):
                         return copied(body, target, heartbeat=heartbeat, most=None if most is None else most + 1)
@@ -107,6 +99,15 @@ class Bucket:
                     if not left:
                         raise
         raise AssertionError("the last try returns or raises")
+
+    def _body(self, name: str) -> Any:
+        """An object's bytes to come; None where there is none. Raises boto3's errors."""
+        try:
+            return self._client.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
+        except self._client.exceptions.ClientError as error:
+            if _code_of(error) in ABSENT:
+                return None
+            raise
 
     def sizes(self, folder: str) -> dict[str, int]:
         """{name: bytes} of the objects directly in a folder, without the folder's name."""
