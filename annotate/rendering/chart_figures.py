@@ -10,8 +10,9 @@ from typing import Any
 from django.template.defaultfilters import floatformat
 from django.utils.safestring import SafeString, mark_safe
 
+from annotate.rendering import shown_numbers
 from annotate.rendering.local_times import day
-from annotate.rendering.shown_numbers import percent, unlocalized
+from annotate.rendering.shown_numbers import unlocalized
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,7 @@ def _cell(cell: Cell) -> str:
     if (share := cell.share) is None:
         return f'<td class="number" data-value="{unlocalized(cell.value)}">{_shown(cell.value, cell.digits)}</td>'
     bounds = f'data-low="{unlocalized(share.low)}" data-high="{unlocalized(share.high)}"'
-    shown = f"{percent(share.rate)} <small>{percent(share.low)}–{percent(share.high)}</small>"
-    if share.rate is None:
-        shown = '<span class="muted">–</span>'
-    return f'<td class="number" data-value="{unlocalized(share.rate)}" {bounds}>{shown}</td>'
+    return f'<td class="number" data-value="{unlocalized(share.rate)}" {bounds}>{shown_numbers.share(share)}</td>'
 
 
 def _shown(value: float | None, digits: int) -> str:

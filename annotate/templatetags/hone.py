@@ -124,6 +124,7 @@ def stored_message(stored: dict[str, Any] | str) -> str:
 
 
 register.filter("percent", shown_numbers.percent)
+register.filter("share", shown_numbers.share)
 register.filter("unlocalized", shown_numbers.unlocalized)
 
 
