@@ -15,6 +15,7 @@
 `python -m benchmarks win_rate --prompts FILE --text FILE --folder FOLDER` what a gold reward gains by PPO,
 `python -m benchmarks overoptimization --prompts FILE --folder FOLDER` what it loses by too much of it.
 `python -m benchmarks rounds --prompts FILE --folder FOLDER` the gold win rate over rounds with simulated labelers,
+`python -m benchmarks labels --data rankings.jsonl --folder FOLDER` accuracy for each label, by the order of the queue,
 `python -m benchmarks data --rankings N` exports of N rankings and an import of prompts, and the pages meanwhile,
 `python -m benchmarks trainers --peer ENV/bin/python` a step of TRL's trainers on each export, transformers on models,
 `python -m benchmarks measures --judgments N` what keeping and showing the measures of quality costs,
@@ -45,6 +46,7 @@ COMPARISONS = {
     "ppo_vs_peer": "ppo_vs_peer",
     "win_rate": "win_rate",
     "rounds": "closed_loop.command",
+    "labels": "label_efficiency.command",
     "load": "load.command",
     "data": "data_files",
     "trainers": "trainers",
