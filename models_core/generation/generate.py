@@ -8,11 +8,10 @@ Each row samples with numbers of its own, seeded by (seed, prompt, sample): a re
 size nor on its neighbours beyond the rounding of the arithmetic, and with `batch_invariant` not on that either.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy
 import torch
 from torch import Tensor
 
@@ -20,16 +19,17 @@ from models_core.contract.errors import Stopped
 from models_core.contract.runs.progress import Progress
 from models_core.contract.runs.stopping import StopSignal
 from models_core.generation import beams
-from models_core.generation.decoder import Rows, batch_factory, prepare
+from models_core.generation.decoder import BatchFactory, Rows, batch_factory, prepare
+from models_core.generation.sampling_run import SamplingRun, ValueHead
+from models_core.generation.static_steps import stretches
+from models_core.generation.static_steps.stretches import StaticSampler
 from models_core.generation.token_history import RowId
 from models_core.generation.token_sampling import SamplingOptions
 from models_core.modeling.loading import context_length
 from models_core.modeling.prefix import Prefix
 
-__all__ = ["Finished", "Sample", "prepare", "sample", "search"]
+__all__ = ["Finished", "Sample", "ValueHead", "prepare", "sample", "search"]
 
-ValueHead = Callable[[Tensor], Tensor]
-"""A value head on the model's trunk: its last hidden states [B, D] -> values [B]."""
 Finished = Callable[[int, "list[Sample]"], None]
 """Called with a prompt's index and its samples as soon as the last of them has ended."""
 Streamed = Callable[[Sequence[RowId], Tensor], None]
@@ -49,17 +49,6 @@ class Sample:
     logprobs: tuple[float, ...]
     finish_reason: str
     values: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SamplingRun:
-    """How tokens are sampled and when a row has ended."""
-
-    options: SamplingOptions
-    stop_ids: tuple[int, ...]
-    max_new_tokens: int
-    seed: int
-    value_head: ValueHead | None
 
 
 def sample(
@@ -95,7 +84,7 @@ def sample(
     Raises Stopped when `stop` is requested, between two tokens, ValueError for a prompt that is empty or leaves no room
     for its response, and BadInput where the model cannot be decoded batch-invariantly.
     """
-    run = _SamplingRun(
+    run = SamplingRun(
         options=SamplingOptions(
             temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
         ),
@@ -118,9 +107,8 @@ def sample(
         release=release,
         prefix=prefix,
     ) as new_batch:
-        for row_ids in batches:
-            for completed in _sampled(new_batch(row_ids), run, stop=stop, streamed=streamed):
-                tally.add(completed)
+        for completed in _completed(new_batch, batches, run, stop=stop, streamed=streamed):
+            tally.add(completed)
     return tally.done
 
 
@@ -225,12 +213,36 @@ def _batches(
         yield row_ids[start : start + size]
 
 
+def _completed(
+    new_batch: BatchFactory,
+    batches: Iterable[Sequence[RowId]],
+    run: SamplingRun,
+    *,
+    stop: StopSignal | None,
+    streamed: Streamed | None,
+) -> Iterator[list[tuple[RowId, Sample]]]:
+    """Sample one batch after another; yields the rows that ended, a few at a time.
+
+    The one place that chooses between steps of fixed shapes, on a GPU, and steps that the host looks at one by one.
+    """
+    static: StaticSampler | None = None
+    for row_ids in batches:
+        rows = new_batch(row_ids)
+        static = static or stretches.sampler_for(rows, run)
+        if static is None:
+            yield from _sampled(rows, run, stop=stop, streamed=streamed)
+        else:
+            for ended in static.sample(rows, stop=stop, streamed=streamed):
+                yield [(row_id, _response(ids, said, run, stopped=stopped)) for row_id, ids, said, stopped in ended]
+        del rows  # before the next batch takes its memory
+
+
 def _sampled(
-    rows: Rows, run: _SamplingRun, *, stop: StopSignal | None, streamed: Streamed | None
+    rows: Rows, run: SamplingRun, *, stop: StopSignal | None, streamed: Streamed | None
 ) -> Iterator[list[tuple[RowId, Sample]]]:
     """Sample until every row has ended; yields the rows that ended, step by step."""
     limit, device = run.max_new_tokens, rows.token_ids.device
-    uniforms = torch.stack([_uniforms(run.seed, row_id, limit) for row_id in rows.row_ids]).to(device)
+    uniforms = torch.stack([run.uniforms(row_id) for row_id in rows.row_ids]).to(device)
     ids = torch.zeros(len(rows), limit, dtype=torch.long, device=device)
     logprobs_and_values = torch.zeros(
         len(rows), limit, 2, dtype=torch.float64, device=device
@@ -265,13 +277,8 @@ def _sampled(
         rows.advance(tokens)
 
 
-def _uniforms(seed: int, row_id: RowId, length: int) -> Tensor:
-    """The numbers in [0, 1) that a row's tokens are drawn with: [length], fp64."""
-    return torch.from_numpy(numpy.random.default_rng([seed, row_id.prompt, row_id.number]).random(length))
-
-
-def _response(ids: Tensor, logprobs_and_values: Tensor, run: _SamplingRun, *, stopped: bool) -> Sample:
-    """ids: [T]; said: log-probabilities and values, [T, 2]."""
+def _response(ids: Tensor, logprobs_and_values: Tensor, run: SamplingRun, *, stopped: bool) -> Sample:
+    """ids: [T]; logprobs_and_values: [T, 2]."""
     logprobs, values = logprobs_and_values.T.tolist()
     return Sample(
         ids=tuple(ids.tolist()),

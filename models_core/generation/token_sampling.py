@@ -25,6 +25,8 @@ class SamplingOptions:
     top_k: int = 0
     top_p: float = 1.0
     repetition_penalty: float = 1.0
+    device_only: bool = False
+    """Without a value that the host reads back, and all rows at once: what a CUDA graph can hold."""
 
     @property
     def is_plain(self) -> bool:
@@ -40,20 +42,28 @@ def sample_next(logits: Tensor, token_ids: Tensor, uniforms: Tensor, options: Sa
         temperature=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,
+        device_only=options.device_only,
     )
 
 
 def sample_tokens(
-    logits: Tensor, uniforms: Tensor, *, temperature: float, top_k: int = 0, top_p: float = 1.0
+    logits: Tensor,
+    uniforms: Tensor,
+    *,
+    temperature: float,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    device_only: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Tokens drawn by inverting the cumulative distribution at `uniforms`, and their log-probabilities: both [B].
 
     logits: [B, V]; uniforms: [B] in [0, 1). The log-probability is the one under the distribution drawn from, for
     temperature 0 (the likeliest token) the model's own. Computes in fp32, or fp64 where the logits have it.
     """
-    rows = max(1, CHUNK // logits.shape[1])
+    rows = len(logits) if device_only else max(1, CHUNK // logits.shape[1])
+    sorted_tokens = logits.shape[1] if device_only else SORTED
     parts = [
-        _sampled(some, numbers, temperature=temperature, top_k=top_k, top_p=top_p)
+        _sampled(some, numbers, temperature=temperature, top_k=top_k, top_p=top_p, sorted_tokens=sorted_tokens)
         for some, numbers in zip(logits.split(rows), uniforms.split(rows), strict=True)
     ]
     tokens, log_probs = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -61,7 +71,7 @@ def sample_tokens(
 
 
 def _sampled(
-    logits: Tensor, uniforms: Tensor, *, temperature: float, top_k: int, top_p: float
+    logits: Tensor, uniforms: Tensor, *, temperature: float, top_k: int, top_p: float, sorted_tokens: int
 ) -> tuple[Tensor, Tensor]:
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if temperature == 0:
@@ -70,7 +80,7 @@ def _sampled(
     else:
         if temperature != 1.0:
             scores = scores / temperature
-        weights = filtered(scores, top_k=top_k, top_p=top_p).softmax(dim=-1)
+        weights = filtered(scores, top_k=top_k, top_p=top_p, sorted_tokens=sorted_tokens).softmax(dim=-1)
         tokens = _inverted(weights, uniforms)
     return tokens.squeeze(1), weights.gather(1, tokens).log().squeeze(1)
 
@@ -100,7 +110,7 @@ def _search(weights: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
     return found, aims - (cumulative.gather(1, found) - weights.gather(1, found))
 
 
-def filtered(scores: Tensor, *, top_k: int, top_p: float) -> Tensor:
+def filtered(scores: Tensor, *, top_k: int, top_p: float, sorted_tokens: int = SORTED) -> Tensor:
     """Minus infinity outside the `top_k` likeliest tokens and the smallest set of them that holds `top_p`: [B, V].
 
     Both on the same distribution, top-k first. The likeliest token always stays, and so do those tied with the last.
@@ -109,7 +119,8 @@ def filtered(scores: Tensor, *, top_k: int, top_p: float) -> Tensor:
         least = scores.topk(top_k, dim=-1).values[:, -1:]
         scores = scores.masked_fill(scores < least, -torch.inf)
     if top_p < 1.0:
-        scores = scores.masked_fill(scores < _least_kept(scores, top_p=top_p, sorted_tokens=SORTED), -torch.inf)
+        least = _least_kept(scores, top_p=top_p, sorted_tokens=sorted_tokens)
+        scores = scores.masked_fill(scores < least, -torch.inf)
     return scores
 
 
@@ -121,8 +132,10 @@ def _least_kept(scores: Tensor, *, top_p: float, sorted_tokens: int) -> Tensor:
     running = probabilities.cumsum(dim=-1)
     kept = ((running - probabilities) < top_p).sum(dim=-1, keepdim=True).clamp(min=1)
     least = ordered.gather(1, kept - 1)
+    if count == scores.shape[1]:
+        return least
     open_rows = (running[:, -1] < top_p).nonzero().squeeze(1)
-    if count < scores.shape[1] and len(open_rows):
+    if len(open_rows):
         least[open_rows] = _least_kept(scores[open_rows], top_p=top_p, sorted_tokens=scores.shape[1])
     return least
 

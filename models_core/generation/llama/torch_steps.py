@@ -214,14 +214,28 @@ class PromptSteps(TorchSteps):
         model = self.model
         rows, _, width, size = query.shape
         if rows * model.query_heads * width * keys.shape[2] > DIRECT_SCORES:
-            return functional.scaled_dot_product_attention(
-                query, keys, values, attn_mask=self.allowed[:, None], scale=model.scaling, enable_gqa=True
+            return masked_attention(
+                query, keys, values, mask=self.allowed[:, None], scale=model.scaling, grouped=not query.is_cuda
             )
         grouped = query.reshape(rows, model.key_heads, -1, size)
         scores = torch.matmul(grouped, keys.transpose(2, 3)).view(rows, model.query_heads, width, -1)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * model.scaling
         weights = scores.masked_fill_(~self.allowed[:, None], -torch.inf).softmax(dim=-1).to(values.dtype)
         return torch.matmul(weights.view(rows, model.key_heads, -1, keys.shape[2]), values).view(query.shape)
+
+
+def masked_attention(
+    query: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor, scale: float, grouped: bool
+) -> Tensor:
+    """torch's attention over query heads in groups: query [B, G * H, W, S], keys and values [B, H, T, S] -> as query.
+
+    Without `grouped` keys are repeated first: on a GPU the kernels that take a mask (1 or 0, [B, 1, W, T]) know no
+    groups, and the one that does holds all scores.
+    """
+    if not grouped:
+        groups = query.shape[1] // keys.shape[1]
+        keys, values = keys.repeat_interleave(groups, dim=1), values.repeat_interleave(groups, dim=1)
+    return functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale, enable_gqa=grouped)
 
 
 def _causal(mask: Tensor, width: int) -> Tensor:
